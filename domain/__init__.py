@@ -1,0 +1,1 @@
+"""Words and arithmetic: what can happen, when, in which order. Pure; imports nothing of ours."""

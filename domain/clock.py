@@ -1,0 +1,53 @@
+"""Which of two versions knew of the other? (vector clocks)
+
+A clock counts, for each writer, how many of its steps are known. One clock dominates another
+when it knows all that the other knows; when neither does, the two are concurrent: their
+writers did not know of each other.
+See Fidge (1988) and Mattern (1989).
+
+>>> ann = VectorClock.of({"ann": 2}); both = ann.tick("bob")
+>>> both.dominates(ann), ann.concurrent(VectorClock.of({"bob": 1}))
+(True, True)
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+
+class VectorClock(NamedTuple):
+    """Steps known of each writer, as pairs sorted by writer; a writer not named counts 0."""
+
+    counts: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Self:
+        """The clock with these counts, which must not be negative."""
+        if any(count < 0 for count in counts.values()):
+            raise ValueError("a vector clock counts steps: needed 0 or more")
+        return cls(tuple(sorted((writer, count) for writer, count in counts.items() if count)))
+
+    def steps(self, writer: str) -> int:
+        """How many steps of a writer are known."""
+        return next((count for name, count in self.counts if name == writer), 0)
+
+    def tick(self, writer: str) -> "VectorClock":
+        """This clock after one more step of a writer."""
+        return self.of(dict(self.counts) | {writer: self.steps(writer) + 1})
+
+    def merge(self, other: "VectorClock") -> "VectorClock":
+        """The least clock that knows all that either knows."""
+        if self.counts == other.counts:
+            return self
+        merged = dict(self.counts)
+        for writer, count in other.counts:
+            merged[writer] = max(count, merged.get(writer, 0))
+        return self.of(merged)
+
+    def dominates(self, other: "VectorClock") -> bool:
+        """Whether this clock knows all that the other knows (equal clocks dominate each other)."""
+        mine = dict(self.counts)
+        return all(mine.get(writer, 0) >= count for writer, count in other.counts)
+
+    def concurrent(self, other: "VectorClock") -> bool:
+        """Whether neither clock knows all that the other knows."""
+        return not self.dominates(other) and not other.dominates(self)

@@ -1,0 +1,55 @@
+"""What can go wrong inside Backcast. (What goes wrong outside, in a model or a tool, is a fact.)
+
+BackcastError
+├── InputError            what was handed in is not what was needed
+│   ├── MomentError       a time, position or commit that names no moment of the log
+│   └── UnknownTaskError  a task that the store does not hold
+└── StoreError            the store cannot do what was asked
+    ├── ConflictError     the task has moved on, or holds other facts at that version
+    ├── UnavailableError  read-only, locked, full, unreachable, or not a store at all
+    └── DamagedError      a row or blob that is not what was written
+"""
+
+
+class BackcastError(Exception):
+    """The root. Its text is one line: what was needed and what was found."""
+
+
+class InputError(BackcastError):
+    """What was handed in is not what was needed."""
+
+
+class MomentError(InputError):
+    """A time, position or commit that names no moment of the log."""
+
+
+class UnknownTaskError(InputError):
+    """A task that the store does not hold."""
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(f"no task {task_id!r} in this store: 'backcast tasks' lists what it holds")
+
+
+class StoreError(BackcastError):
+    """The store cannot do what was asked; nothing of the request was written."""
+
+
+class ConflictError(StoreError):
+    """Another writer came first, or other facts stand where these were to go."""
+
+    def __init__(self, task_id: str, expected: int, found: int, reason: str = "") -> None:
+        self.task_id, self.expected, self.found = task_id, expected, found
+        detail = reason or "read the events since, decide again, and append after the last one"
+        super().__init__(
+            f"task {task_id!r}: expected to append after version {expected},"
+            f" found version {found}: {detail}"
+        )
+
+
+class UnavailableError(StoreError):
+    """The store is read-only, locked, full, unreachable, or not a store at all."""
+
+
+class DamagedError(StoreError):
+    """A row or blob that is not what was written."""

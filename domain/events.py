@@ -1,0 +1,306 @@
+"""What can happen. The names here are the storage format: add to them, never rename them.
+
+A fact says what happened, in the past tense. The store turns facts into events: it alone gives
+them their place and the time at which the log learned of them.
+
+>>> fact = ModuleIteration(module_name="validators.py", iteration=3, score=0.92)
+>>> str(fact.type), fact.data
+('MODULE_ITERATION', {'module_name': 'validators.py', 'iteration': 3, 'score': 0.92})
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
+
+BLOB_PREFIX = "sha256:"
+BlobRef = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"The name of a large body that the store keeps once: `sha256:` and 64 hexadecimal digits."
+
+
+class EventType(StrEnum):
+    """The kinds of fact, as they are stored. The first ten are the seeds' own."""
+
+    TASK_STARTED = "TASK_STARTED"
+    REQUIREMENTS_COMPLETE = "REQUIREMENTS_COMPLETE"
+    PLANNING_STARTED = "PLANNING_STARTED"
+    PLANNING_COMPLETE = "PLANNING_COMPLETE"
+    MODULE_STARTED = "MODULE_STARTED"
+    MODULE_ITERATION = "MODULE_ITERATION"
+    MODULE_COMPLETE = "MODULE_COMPLETE"
+    GENERATION_COMPLETE = "GENERATION_COMPLETE"
+    TASK_COMPLETE = "TASK_COMPLETE"
+    TASK_FAILED = "TASK_FAILED"
+    MODULE_DELETED = "MODULE_DELETED"
+    MODULE_RENAMED = "MODULE_RENAMED"
+    COMMITTED = "COMMITTED"
+    SOURCE_READ = "SOURCE_READ"
+    MODULE_OUTLINED = "MODULE_OUTLINED"
+    MESSAGE_RECEIVED = "MESSAGE_RECEIVED"
+    POLICY_USED = "POLICY_USED"
+    STEP_STARTED = "STEP_STARTED"
+    CONTEXT_BUILT = "CONTEXT_BUILT"
+    MODEL_REPLIED = "MODEL_REPLIED"
+    MODEL_FAILED = "MODEL_FAILED"
+    TOOL_CALLED = "TOOL_CALLED"
+    TOOL_RETURNED = "TOOL_RETURNED"
+    CHECKS_RAN = "CHECKS_RAN"
+    SUMMARY_WRITTEN = "SUMMARY_WRITTEN"
+    MAP_EDITED = "MAP_EDITED"
+    PLAN_LEARNED = "PLAN_LEARNED"
+
+
+class Fact(BaseModel):
+    """Something that happened. Keys that a kind does not name are kept as they came."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", ser_json_inf_nan="constants", protected_namespaces=()
+    )
+
+    type: ClassVar[str]
+    schema_version: ClassVar[int] = 1
+    "Grows when the meaning of stored data changes; an upcaster then reads the older form."
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The payload as it is stored: what was stated, nothing that was left to a default."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class TaskStarted(Fact):
+    type = EventType.TASK_STARTED
+    goal: str | None = None
+
+
+class RequirementsComplete(Fact):
+    type = EventType.REQUIREMENTS_COMPLETE
+
+
+class PlanningStarted(Fact):
+    type = EventType.PLANNING_STARTED
+
+
+class PlanningComplete(Fact):
+    type = EventType.PLANNING_COMPLETE
+
+
+class ModuleStarted(Fact):
+    type = EventType.MODULE_STARTED
+    module_name: str
+
+
+class ModuleIteration(Fact):
+    type = EventType.MODULE_ITERATION
+    module_name: str
+    "The module's path, relative and POSIX."
+    iteration: int
+    score: float | None = None
+    source: BlobRef | None = None
+    "The whole text of the module after this iteration."
+    mode: str | None = None
+    "Git's file mode where it is not that of a plain file (100644)."
+
+
+class ModuleComplete(Fact):
+    type = EventType.MODULE_COMPLETE
+    module_name: str
+
+
+class ModuleDeleted(Fact):
+    type = EventType.MODULE_DELETED
+    module_name: str
+
+
+class ModuleRenamed(Fact):
+    """A module went on under another name, with this source."""
+
+    type = EventType.MODULE_RENAMED
+    module_name: str
+    previous_name: str
+    iteration: int
+    source: BlobRef | None = None
+    mode: str | None = None
+
+
+class GenerationComplete(Fact):
+    type = EventType.GENERATION_COMPLETE
+
+
+class TaskComplete(Fact):
+    type = EventType.TASK_COMPLETE
+
+
+class TaskFailed(Fact):
+    type = EventType.TASK_FAILED
+    reason: str | None = None
+
+
+class Committed(Fact):
+    """A commit was made; the module facts of the same batch are what it changed."""
+
+    type = EventType.COMMITTED
+    sha: str
+    message: str
+    authored_at: str
+    "Git's own author date, which need not rise along the history."
+    committed_at: str
+
+
+class SourceRead(Fact):
+    type = EventType.SOURCE_READ
+    path: str
+    source: BlobRef
+
+
+class ModuleOutlined(Fact):
+    type = EventType.MODULE_OUTLINED
+    module_name: str
+
+
+class MessageReceived(Fact):
+    """Somebody who is not the model said something to it."""
+
+    type = EventType.MESSAGE_RECEIVED
+    role: str
+    text: BlobRef | None = None
+
+
+class PolicyUsed(Fact):
+    type = EventType.POLICY_USED
+
+
+class StepStarted(Fact):
+    type = EventType.STEP_STARTED
+
+
+class ContextBuilt(Fact):
+    type = EventType.CONTEXT_BUILT
+
+
+class ModelReplied(Fact):
+    type = EventType.MODEL_REPLIED
+    text: BlobRef | None = None
+    model: str | None = None
+
+
+class ModelFailed(Fact):
+    type = EventType.MODEL_FAILED
+    reason: str | None = None
+
+
+class ToolCalled(Fact):
+    type = EventType.TOOL_CALLED
+    tool: str
+    call_id: str | None = None
+    "What the answer names, where several calls may be open at once."
+    arguments: Any = None
+
+
+class ToolReturned(Fact):
+    type = EventType.TOOL_RETURNED
+    tool: str | None = None
+    call_id: str | None = None
+    output: BlobRef | None = None
+    failed: bool = False
+
+
+class ChecksRan(Fact):
+    type = EventType.CHECKS_RAN
+    passed: int
+    failed: int
+
+
+class SummaryWritten(Fact):
+    type = EventType.SUMMARY_WRITTEN
+
+
+class MapEdited(Fact):
+    type = EventType.MAP_EDITED
+
+
+class PlanLearned(Fact):
+    type = EventType.PLAN_LEARNED
+
+
+class UnknownFact(Fact):
+    """A fact of a kind, or of a newer form of a kind, that this version does not know.
+
+    It is kept, and written again, as it came.
+    """
+
+    type = ""
+    kind: str
+    kind_version: int = 1
+    payload: dict[str, Any]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The payload, untouched."""
+        return self.payload
+
+
+FACTS: dict[str, type[Fact]] = {
+    fact.type: fact for fact in Fact.__subclasses__() if fact is not UnknownFact
+}
+
+
+class Claim(NamedTuple):
+    """A fact as its writer states it: when it happened, who says so, and because of what."""
+
+    fact: Fact
+    timestamp: datetime | None = None
+    "When it happened, with a zone; None for the moment at which the store records it."
+    writer: str | None = None
+    because: tuple[int, ...] | None = None
+
+
+class WorkflowEvent(NamedTuple):
+    """A fact with its place, times and causes. Only the store makes one."""
+
+    position: int
+    "Its place in the whole store, counted from 1."
+    task_id: str
+    version: int
+    "Its place in its task, counted from 1 without a gap."
+    fact: Fact
+    timestamp: datetime
+    "When it happened, as its writer says; with a zone."
+    recorded_at: datetime
+    "When the log learned of it; never runs backwards along the positions."
+    writer: str
+    because: tuple[int, ...]
+    """The versions, in the same task, of the events that caused it. Empty: it follows all that
+    stood before it, since a writer appends after the last event that it has read."""
+
+    @property
+    def type(self) -> str:
+        """The name of what happened, as it is stored."""
+        return self.fact.kind if isinstance(self.fact, UnknownFact) else self.fact.type
+
+
+def line_of(event: WorkflowEvent) -> dict[str, Any]:
+    """An event's public form: what an exported line holds, and all that other stores need.
+
+    Position and recording time are the store's own and stay behind.
+    """
+    line: dict[str, Any] = {
+        "type": event.type,
+        "task_id": event.task_id,
+        "timestamp": TIMESTAMP.dump_python(event.timestamp, mode="json"),
+        "data": event.fact.data,
+        "version": event.version,
+        "writer": event.writer,
+    }
+    if event.because:
+        line["because"] = list(event.because)
+    schema = schema_of(event.fact)
+    return line if schema == 1 else line | {"schema": schema}
+
+
+def schema_of(fact: Fact) -> int:
+    """The schema version under which a fact is stored."""
+    return fact.kind_version if isinstance(fact, UnknownFact) else fact.schema_version
+
+
+TIMESTAMP = TypeAdapter(datetime)

@@ -1,0 +1,1 @@
+"""Everything that touches the world: the log, replay, and the interfaces."""

@@ -1,0 +1,299 @@
+"""The command line. Data goes to stdout, messages to stderr; exit codes are 0, 1 and 2.
+
+Everything that is slow to import is imported by the command that needs it.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from domain.errors import BackcastError, InputError, MomentError, UnknownTaskError
+
+if TYPE_CHECKING:
+    from engine.log.importers import Report
+    from engine.log.store import EventStore
+
+DEFAULT_STORE = "sqlite:///backcast.db"
+PROJECTIONS = {
+    "progress": "How far the task has come, and what it is waiting for.",
+    "versions": "Which version of each module is the latest, and who wrote it.",
+}
+
+
+def main() -> None:
+    """Run a command; an error of ours is one line, and a closed pipe is no error."""
+    try:
+        cli(prog_name="backcast")
+    except (MomentError, UnknownTaskError) as error:
+        _fail(error, 2)
+    except BackcastError as error:
+        _fail(error, 1)
+    except BrokenPipeError:
+        sys.stderr.close()  # else Python complains of the pipe once more when it ends
+        sys.exit(0)
+
+
+def _fail(error: Exception, code: int) -> None:
+    click.echo(f"backcast: {' '.join(str(error).split())}", err=True)
+    sys.exit(code)
+
+
+def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--store."""
+    return click.option(
+        "--store",
+        "url",
+        envvar="BACKCAST_STORE",
+        default=DEFAULT_STORE,
+        show_default=True,
+        metavar="URL",
+        help="sqlite:///FILE, or postgresql://USER@HOST/NAME where several machines write."
+        " Also BACKCAST_STORE.",
+    )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
+
+
+def moment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--at, --before, --known-at, --position."""
+    for option in (
+        click.option("--position", type=int, help="As known at this position of the log."),
+        click.option("--known-at", metavar="TIME", help="As known at this time of recording."),
+        click.option("--before", metavar="commit:SHA", help="Before this commit."),
+        click.option("--at", metavar="TIME", help="What had happened by then, or commit:SHA."),
+    ):
+        command = option(command)
+    return command
+
+
+task_option = click.option("--task", required=True, metavar="TASK", help="See 'backcast tasks'.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="backcast")
+def cli() -> None:
+    """An append-only log of what code-generation workflows do, and its state at any moment.
+
+    \b
+    backcast import git .                                   # this repository's history
+    backcast log --task backcast --type MODULE_DELETED      # what was deleted, when, by whom
+    backcast show versions --task backcast --at 2026-11-20  # the modules as they were then
+    """
+
+
+@contextmanager
+def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
+    """The store at a URL; damaged rows are told on stderr."""
+    from engine.log.store import EventStore
+
+    with EventStore.open(url, create=create) as store:
+        store.report = lambda damage: click.echo(f"backcast: skipped {damage}", err=True)
+        yield store
+
+
+@cli.group(name="import")
+def import_group() -> None:
+    """Take over a foreign log. Importing again adds only what is new.
+
+    \b
+    backcast import git ~/src/httpx --task httpx
+    backcast import swe-agent run.traj --store sqlite:///runs.db
+    """
+
+
+def _importer(name: str, help: str) -> None:
+    @import_group.command(name=name, help=help)
+    @click.argument("path", type=click.Path(path_type=Path))
+    @store_option
+    @click.option("--task", metavar="TASK", help="The task to import as; else named by the log.")
+    @json_option
+    def command(path: Path, url: str, task: str | None, as_json: bool) -> None:
+        from engine.interfaces.importing import run
+
+        with opened(url, create=True) as store:
+            report = run(store, name, path, task)
+        _tell(report, as_json)
+        sys.exit(1 if report.skipped else 0)
+
+
+for _name, _help in {
+    "git": "A repository's history along first parents: PATH is its folder.",
+    "events": "JSON lines with type, task_id, timestamp and data, as 'backcast export' writes.",
+    "swe-agent": "A trajectory of SWE-agent (.traj) or mini-swe-agent.",
+    "openhands": "An OpenHands event file, or a folder of them.",
+    "claude-code": "A Claude Code session (JSON lines).",
+    "cline": "A Cline session.",
+    "inspect": "An Inspect AI evaluation log (JSON).",
+}.items():
+    _importer(_name, _help)
+
+
+def _tell(report: "Report", as_json: bool) -> None:
+    for note in report.notes:
+        click.echo(f"backcast: note: {note}", err=True)
+    for line in report.skipped[:20]:
+        click.echo(f"backcast: skipped {' '.join(line.split())}", err=True)
+    if len(report.skipped) > 20:
+        click.echo(f"backcast: and {len(report.skipped) - 20} more skipped", err=True)
+    if as_json:
+        click.echo(json.dumps(vars(report), ensure_ascii=False))
+        return
+    tasks = ", ".join(f"{count} to task {task}" for task, count in sorted(report.tasks.items()))
+    click.echo(
+        f"added {report.added} events{f' ({tasks})' if tasks else ''},"
+        f" {report.known} known already, {len(report.skipped)} skipped"
+    )
+
+
+@cli.command()
+@store_option
+@click.option("--task", metavar="TASK", help="Only this task; else the whole store.")
+@moment_options
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only these; may be repeated.")
+@click.option("--follow", is_flag=True, help="Wait for more, until interrupted.")
+@json_option
+def log(
+    url: str,
+    task: str | None,
+    types: tuple[str, ...],
+    follow: bool,
+    as_json: bool,
+    **moment: Any,
+) -> None:
+    """Print events in log order.
+
+    \b
+    backcast log --task backcast --at commit:4fd36e1 --type COMMITTED
+    """
+    from engine.interfaces.moments import moment_of
+    from engine.interfaces.views import event_json, event_line
+
+    if follow and any(value is not None for value in moment.values()):
+        raise click.UsageError("--follow waits for what is to come: it takes no moment")
+    with opened(url) as store:
+        if task is not None and not follow:
+            store.require(task)
+        at = moment_of(store, task, **moment)
+        kinds = [kind.upper() for kind in types]
+        events = (
+            store.follow(task, types=kinds) if follow else store.read(task, moment=at, types=kinds)
+        )
+        for event in events:
+            click.echo(event_json(event) if as_json else event_line(event))
+            if follow:
+                sys.stdout.flush()
+
+
+@cli.group(name="show")
+def show_group() -> None:
+    """The state of a task at a moment, one sub-command a projection.
+
+    \b
+    backcast show progress --task task-abc123 --at 2026-11-20T10:31
+    """
+
+
+def _projection(name: str, help: str) -> None:
+    @show_group.command(name=name, help=help)
+    @store_option
+    @task_option
+    @moment_options
+    @json_option
+    def command(url: str, task: str, as_json: bool, **moment: Any) -> None:
+        from engine.interfaces.moments import moment_of
+        from engine.replay.state_json import plain
+        from engine.replay.states import state_at
+        from projections import BY_NAME
+
+        with opened(url) as store:
+            store.require(task)
+            state = state_at(store, BY_NAME[name], task, moment_of(store, task, **moment))
+        if as_json:
+            click.echo(json.dumps(plain(state), ensure_ascii=False))
+            return
+        from rich.console import Console
+
+        from engine.interfaces.views import show
+
+        show(name, state, Console(soft_wrap=True))
+
+
+for _name, _help in PROJECTIONS.items():
+    _projection(_name, _help)
+
+
+@cli.command()
+@store_option
+@json_option
+def tasks(url: str, as_json: bool) -> None:
+    """List the tasks in the store."""
+    with opened(url) as store:
+        for task in store.tasks():
+            count = store.version(task)
+            line = json.dumps({"task_id": task, "events": count}, ensure_ascii=False)
+            click.echo(line if as_json else f"{count:>8}  {task}")
+
+
+@cli.command()
+@store_option
+@task_option
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+def export(url: str, task: str, file: Path) -> None:
+    """Write a task's events and blobs as JSON lines, to FILE or to stdout (-).
+
+    \b
+    backcast export --task task-abc123 run.jsonl
+    backcast import events run.jsonl --store sqlite:///other.db
+    """
+    from engine.log.importers.events import export_lines
+
+    with opened(url) as store:
+        store.require(task)
+        if str(file) == "-":
+            for line in export_lines(store, task):
+                click.echo(line)
+            return
+        try:
+            with file.open("w", encoding="utf-8") as out:
+                out.writelines(f"{line}\n" for line in export_lines(store, task))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+@cli.command()
+@store_option
+@click.argument("ref", metavar="sha256:HASH")
+def cat(url: str, ref: str) -> None:
+    """Write the body of a blob to stdout."""
+    with opened(url) as store:
+        try:
+            body = store.get(ref)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        sys.stdout.buffer.write(body)
+
+
+@cli.command()
+@store_option
+@json_option
+def fsck(url: str, as_json: bool) -> None:
+    """Read everything, and name each row and blob that is not what was written."""
+    from engine.interfaces.progress_bar import progress_bar
+    from engine.log.fsck import check, size
+
+    with opened(url) as store, progress_bar("checking", size(store)) as advance:
+        found = 0
+        for damage in check(store, advance):
+            found += 1
+            click.echo(json.dumps({"damage": damage}) if as_json else damage)
+    if not as_json:
+        click.echo(f"{found} damaged" if found else "clean", err=True)
+    sys.exit(1 if found else 0)

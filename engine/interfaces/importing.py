@@ -1,0 +1,51 @@
+"""An import as a command runs it: with a progress bar, and states kept at the end."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from domain.errors import InputError
+from engine.interfaces.progress_bar import progress_bar
+from engine.log.importers import Batch, Report, git, import_batches
+from engine.log.store import EventStore
+from engine.replay.states import keep_states
+from projections import ALL
+
+MODULES = {
+    "events": "events",
+    "swe-agent": "swe_agent",
+    "openhands": "openhands",
+    "claude-code": "claude_code",
+    "cline": "cline",
+    "inspect": "inspect_ai",
+}
+
+
+def run(store: EventStore, format: str, path: Path, task_id: str | None = None) -> Report:
+    """Import a log, and keep the states that later questions begin from."""
+    report = Report()
+    total = git.count(path) if format == "git" else None
+    with progress_bar(f"importing {path.name}", total) as advance:
+        batches = _batches(store, format, path, task_id, report)
+        import_batches(store, format, batches, report, advance)
+    keep_all_states(store, report)
+    return report
+
+
+def keep_all_states(store: EventStore, report: Report) -> None:
+    """Keep states of every projection for the tasks that an import added to."""
+    for task_id in sorted(report.tasks):
+        for projection in ALL:
+            keep_states(store, projection, task_id)
+
+
+def _batches(
+    store: EventStore, format: str, path: Path, task_id: str | None, report: Report
+) -> Iterator[Batch]:
+    if format == "git":
+        return git.read(path, task_id or git.task_of(path), store, report)
+    if not path.exists():
+        raise InputError(f"{path}: needed a log to import, found nothing")
+    importer = import_module(f"engine.log.importers.{MODULES[format]}")
+    batches: Iterator[Batch] = importer.read(path, task_id, report)
+    return batches

@@ -1,0 +1,86 @@
+"""Does the log say what git says? The modules at a commit, by name, mode and content.
+
+`python -m engine.interfaces.oracle REPOSITORY [COMMITS]` imports a history into memory and asks
+at that many commits (50), chosen at random with a fixed seed.
+"""
+
+import hashlib
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from domain.errors import BackcastError
+from domain.events import Committed
+from engine.interfaces.importing import run
+from engine.interfaces.moments import moment_of
+from engine.log.importers.git import PLAIN, SUBMODULE, task_of
+from engine.log.store import EventStore
+from engine.replay.states import state_at
+from projections import versions
+
+Tree = dict[str, tuple[str, str | None]]
+"Path to mode and git's name of the content, which is None where there is none to be had."
+
+
+def log_says(store: EventStore, state: versions.State) -> Tree:
+    """The modules in a state; their contents are read from the store and named as git does."""
+    return {
+        name: (head.mode or PLAIN, head.source and _git_name(store.get(head.source)))
+        for name, head in versions.latest(state).items()
+    }
+
+
+def git_says(repository: Path, sha: str) -> Tree:
+    """What `git ls-tree` lists at a commit; objects that the repository lacks have no content."""
+    tree: Tree = {}
+    for line in _git(repository, "ls-tree", "-r", "-z", sha).split(b"\0")[:-1]:
+        about, path = line.split(b"\t", 1)
+        mode, _, oid = about.decode().split()
+        tree[path.decode(errors="backslashreplace")] = (mode, None if mode == SUBMODULE else oid)
+    oids = "".join(f"{oid}\n" for _, oid in tree.values() if oid).encode()
+    answers = _git(repository, "cat-file", "--batch-check", stdin=oids).splitlines()
+    missing = {line.split()[0].decode() for line in answers if line.endswith(b"missing")}
+    return {path: (mode, None if oid in missing else oid) for path, (mode, oid) in tree.items()}
+
+
+def differences(store: EventStore, repository: Path, task_id: str, commits: int) -> list[str]:
+    """The commits, of a random choice, at which the log does not say what git says."""
+    shas = [e.fact.sha for e in store.read(task_id) if isinstance(e.fact, Committed)]
+    chosen = random.Random(0).sample(shas, min(commits, len(shas)))
+    differing = []
+    for sha in chosen:
+        state = state_at(store, versions, task_id, moment_of(store, task_id, at=f"commit:{sha}"))
+        if log_says(store, state) != git_says(repository, sha):
+            differing.append(sha)
+    return differing
+
+
+def main() -> None:
+    """Compare, and exit with 1 where something differs."""
+    repository = Path(sys.argv[1])
+    commits = int(sys.argv[2]) if len(sys.argv) > 2 else 50
+    try:
+        with EventStore.open("sqlite://") as store:
+            report = run(store, "git", repository)
+            differing = differences(store, repository, task_of(repository), commits)
+    except BackcastError as error:
+        sys.exit(f"oracle: {error}")
+    print(
+        f"{task_of(repository)}: {report.added} events; of {commits} random commits"
+        f" {len(differing)} differ from git {' '.join(differing)}".rstrip()
+    )
+    sys.exit(1 if differing else 0)
+
+
+def _git_name(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+
+
+def _git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    command = ["git", "-C", str(repository), *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Facts to bytes and back: a closed registry of kinds, and upcasters for what older versions wrote.
+
+A stored kind is a name and a schema version, `MODULE_ITERATION:1`. Nothing that stands in a log is
+ever imported or run: a name that is not in the registry decodes to an `UnknownFact`, as does a
+newer schema version than this code knows, and both are written again as they came.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from domain.errors import InputError
+from domain.events import FACTS, Fact, UnknownFact, schema_of
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+"How data stored as (type, n) becomes data of schema version n + 1."
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_EXACT_AS_FLOAT = 4_000_000_000_000_000
+"Below this many microseconds a float of seconds still tells every microsecond apart."
+
+
+class Codec:
+    """Encoding and decoding by a registry of fact types."""
+
+    def __init__(
+        self,
+        facts: Mapping[str, type[Fact]] = FACTS,
+        upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
+    ) -> None:
+        self._facts, self._upcasters = facts, upcasters
+        self._decoders: dict[str, Callable[[bytes], Fact]] = {
+            f"{name}:{fact.schema_version}": fact.__pydantic_validator__.validate_json
+            for name, fact in facts.items()
+        }
+        self._topics = {fact: f"{name}:{fact.schema_version}" for name, fact in facts.items()}
+
+    def encode(self, fact: Fact) -> tuple[str, bytes]:
+        """A fact's stored kind and its data as JSON."""
+        topic = self._topics.get(type(fact))
+        if topic is None:
+            kind = fact.kind if isinstance(fact, UnknownFact) else fact.type
+            return f"{kind}:{schema_of(fact)}", to_json(fact.data, inf_nan_mode="constants")
+        return topic, fact.__pydantic_serializer__.to_json(fact, exclude_unset=True)
+
+    def decode(self, topic: str, body: bytes) -> Fact:
+        """The fact that was stored; `ValueError` where the body is not what its kind needs."""
+        decoder = self._decoders.get(topic)
+        return decoder(body) if decoder else self._decode_other(topic, body)
+
+    def fact(self, kind: str, schema: int, data: dict[str, Any]) -> Fact:
+        """The fact that data of a kind and schema version states.
+
+        Raises `InputError` naming the field where the data is not what the kind needs.
+        """
+        if kind not in self._facts or schema > self._facts[kind].schema_version:
+            return UnknownFact(kind=kind, kind_version=schema, payload=data)
+        try:
+            return self._facts[kind].model_validate(self._upcast(kind, schema, data))
+        except ValidationError as error:
+            raise InputError(f"{kind}: {first_problem(error)}") from None
+
+    def _decode_other(self, topic: str, body: bytes) -> Fact:
+        kind, _, schema = topic.rpartition(":")
+        return self.fact(kind, int(schema), from_json(body))
+
+    def _upcast(self, kind: str, schema: int, data: dict[str, Any]) -> dict[str, Any]:
+        for version in range(schema, self._facts[kind].schema_version):
+            data = self._upcasters[kind, version](data)
+        return data
+
+
+def first_problem(error: ValidationError) -> str:
+    """A validation error in one line: the field, what was needed, what was found."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(map(str, problem["loc"])) or "the whole"
+    found = repr(problem["input"])
+    found = "" if problem["type"] == "missing" else f", found {_short(found)}"
+    return f"{field}: {problem['msg'][0].lower()}{problem['msg'][1:]}{found}"
+
+
+def to_microseconds(time: datetime) -> int:
+    """Whole microseconds since 1970; `ValueError` for a time without a zone."""
+    if time.tzinfo is None:
+        raise ValueError(f"needed a time with a zone, found {time.isoformat()}")
+    return (time - EPOCH) // _MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """The time, in UTC."""
+    if 0 <= microseconds < _EXACT_AS_FLOAT:
+        return datetime.fromtimestamp(microseconds / 1e6, UTC)
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _short(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,84 @@
+"""Is everything in the store what was written? Each row and blob that is not is named."""
+
+from collections.abc import Callable, Iterator
+
+from domain.errors import DamagedError, InputError
+from engine.log.blobs import Packed, unpack
+from engine.log.recorder import Row, checksum_of
+from engine.log.store import EventStore, refs_in
+
+
+def size(store: EventStore) -> int:
+    """How many rows and blobs there are to check."""
+    events = store.recorder.one("SELECT count(*) FROM events")[0]
+    blobs = store.recorder.one("SELECT count(*) FROM blobs")[0]
+    return int(events + blobs)
+
+
+def check(store: EventStore, progress: Callable[[int], None] = lambda done: None) -> Iterator[str]:
+    """Name what is damaged, a line each."""
+    yield from store.recorder.problems()
+    yield from _check_events(store, progress)
+    yield from _check_blobs(store, progress)
+
+
+def _check_events(store: EventStore, progress: Callable[[int], None]) -> Iterator[str]:
+    held = {row[0] for row in store.recorder.all("SELECT hash FROM blobs")}
+    versions: dict[str, int] = {}
+    after = recorded = 0
+    while rows := store.recorder.rows(None, after):
+        for row in rows:
+            position, task_id, version = row[:3]
+            name = f"event {position} (task {task_id!r})"
+            for reason in _problems(store, row, held):
+                yield f"{name}: {reason}"
+            if position != after + 1:
+                yield f"event {after + 1}: missing"
+            if version != versions.get(task_id, 0) + 1:
+                yield f"{name}: has version {version} after {versions.get(task_id, 0)}"
+            if row[5] < recorded:
+                yield f"{name}: was recorded before the one in front of it"
+            versions[task_id], recorded, after = version, row[5], position
+        progress(len(rows))
+
+
+def _problems(store: EventStore, row: Row, held: set[bytes]) -> Iterator[str]:
+    _, _, version, topic, time_us, recorded_us, writer, because, checksum, body = row
+    if checksum != checksum_of(
+        (row[1], version, topic, time_us, recorded_us, writer, because, body)
+    ):
+        yield "its bytes are not those that were written"
+        return
+    try:
+        store.codec.decode(topic, body)
+    except (ValueError, InputError) as error:
+        yield str(error).splitlines()[0]
+    for ref in refs_in(body):
+        if bytes.fromhex(ref[7:]) not in held:
+            yield f"points at blob {ref[:19]}…, which is missing"
+
+
+def _check_blobs(store: EventStore, progress: Callable[[int], None]) -> Iterator[str]:
+    bodies: dict[bytes, bytes] = {}
+    "The last bodies that were good, since the next is often the difference to one of them."
+    for packed in store.recorder.blobs():
+        try:
+            bodies[packed.digest] = _body(store, packed, bodies)
+        except DamagedError as error:
+            yield str(error)
+        if len(bodies) > 1000:
+            del bodies[next(iter(bodies))]
+        progress(1)
+
+
+def _body(store: EventStore, packed: Packed, bodies: dict[bytes, bytes]) -> bytes:
+    name = f"blob {packed.digest.hex()[:12]}…"
+    if packed.base is None:
+        body = unpack([packed])
+    elif packed.base in bodies:
+        body = unpack([Packed(packed.base, None, -1, 0, bodies[packed.base]), packed])
+    else:
+        body = store.get(f"sha256:{packed.digest.hex()}")
+    if len(body) != packed.size:
+        raise DamagedError(f"{name} has {len(body)} bytes, {packed.size} were written")
+    return body

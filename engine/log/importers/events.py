@@ -1,0 +1,186 @@
+"""Backcast's own lines, in and out: one JSON object a line, as the seeds have it.
+
+`type`, `task_id`, `timestamp` and `data` are enough. A line that states its `version`, as exported
+ones do, is the event of that version: it adds nothing where the same event stands, and is refused
+where another one does. Bodies travel in lines of their own, before the event that points at them:
+`{"blob": "sha256:…", "text": "…"}`, or `"base64"` where they are not UTF-8.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic_core import to_json
+
+from domain.errors import InputError
+from domain.events import FACTS, BlobRef, Fact, line_of
+from engine.log.blobs import Blob
+from engine.log.codec import Codec
+from engine.log.importers import Batch, ForeignFact, Report, digest
+from engine.log.importers.lines import parse, read_lines
+from engine.log.store import EventStore, refs_in
+
+FORMAT = "events"
+ENVELOPE = ("type", "task_id", "timestamp", "data", "writer", "because", "version", "schema")
+_BLOB_FIELDS = {
+    name: [
+        field
+        for field, about in fact.model_fields.items()
+        if BlobRef in get_args(about.annotation) or about.metadata
+    ]
+    for name, fact in FACTS.items()
+}
+
+
+def export_lines(store: EventStore, task_id: str) -> Iterator[str]:
+    """A task as lines that another store can import, and that give the same events there."""
+    told: set[str] = set()
+    for event in store.read(task_id):
+        line = line_of(event)
+        body = json.dumps(line, ensure_ascii=False)
+        for ref in refs_in(to_json(line["data"])):
+            if ref not in told and store.holds(ref):
+                told.add(ref)
+                yield _blob_line(ref, store.get(ref))
+        yield body
+
+
+def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
+    """A batch a line. Lines that are not what is needed are reported and passed over."""
+    reader = _Reader(task_id)
+    for number, raw in read_lines(path, report):
+        try:
+            batch = reader.batch(raw)
+        except InputError as error:
+            report.skipped.append(f"line {number}: {error}")
+            continue
+        if batch is not None:
+            yield batch
+
+
+class _Reader:
+    """Reads line after line; remembers bodies until the event that points at them comes."""
+
+    def __init__(self, task_id: str | None) -> None:
+        self.task_id, self.codec = task_id, Codec()
+        self.seen: Counter[bytes] = Counter()
+        self.bodies: list[bytes] = []
+        self.sources: dict[str, str] = {}
+        "The last source of each module, which the next one will resemble."
+
+    def batch(self, raw: bytes) -> Batch | None:
+        """The batch of a line; None for a line that holds a body."""
+        line = parse(raw)
+        if not isinstance(line, dict):
+            raise InputError(f"needed a JSON object, found {type(line).__name__}")
+        if "blob" in line:
+            self.bodies.append(_body(line))
+            return None
+        task_id = self.task_id or _text(line, "task_id")
+        data = _data(line)
+        kind = _text(line, "type")
+        bodies = self.bodies + _bodies_moved_out(kind, data)
+        fact = self.codec.fact(kind, _whole(line, "schema") or 1, data)
+        self.bodies = []
+        blobs = [Blob(body, self.sources.get(str(data.get("module_name")))) for body in bodies]
+        self._remember(fact)
+        return Batch(task_id, [self._foreign(raw, line, fact)], blobs)
+
+    def _foreign(self, raw: bytes, line: dict[str, Any], fact: Fact) -> ForeignFact:
+        version = _whole(line, "version")
+        timestamp, writer = _timestamp(line), _text(line, "writer", "")
+        because = line.get("because", [])
+        if not isinstance(because, list) or not all(type(cause) is int for cause in because):
+            raise InputError(f"because: needed a list of versions, found {because!r}")
+        if version is not None:
+            return ForeignFact(fact, timestamp, writer, because=tuple(because), version=version)
+        # The same line may stand in a log twice: it is the second of its kind then.
+        known = digest(raw)
+        self.seen[known] += 1
+        id = f"{known.hex()}#{self.seen[known]}"
+        return ForeignFact(fact, timestamp, writer, id, tuple(because), known)
+
+    def _remember(self, fact: Fact) -> None:
+        name, source = getattr(fact, "module_name", None), getattr(fact, "source", None)
+        if isinstance(name, str) and isinstance(source, str):
+            self.sources[name] = source
+
+
+def _data(line: dict[str, Any]) -> dict[str, Any]:
+    """The payload, and with it whatever else the line says."""
+    data = line.get("data", {})
+    if not isinstance(data, dict):
+        raise InputError(f"data: needed an object, found {type(data).__name__}")
+    return {key: value for key, value in line.items() if key not in ENVELOPE} | data
+
+
+def _bodies_moved_out(kind: str, data: dict[str, Any]) -> list[bytes]:
+    """Texts that stand in the line where a fact points at a body: they become bodies."""
+    bodies = []
+    for field in _BLOB_FIELDS.get(kind, ()):
+        text = data.get(field)
+        if isinstance(text, str) and not _is_ref(text):
+            bodies.append(text.encode())
+            data[field] = Blob(bodies[-1]).ref
+    return bodies
+
+
+def _is_ref(text: str) -> bool:
+    return len(text) == 71 and bool(refs_in(f'"{text}"'.encode()))
+
+
+def _body(line: dict[str, Any]) -> bytes:
+    """The body in a line, which must be the one that its name says."""
+    try:
+        body = (
+            b64decode(line["base64"], validate=True) if "base64" in line else line["text"].encode()
+        )
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise InputError("blob: needed 'text' or 'base64'") from None
+    if Blob(body).ref != line["blob"]:
+        raise InputError(f"blob: the body is {Blob(body).ref[:19]}…, named {line['blob']!r:.40}")
+    return body
+
+
+def _blob_line(ref: str, body: bytes) -> str:
+    try:
+        held = {"text": body.decode()}
+    except UnicodeDecodeError:
+        held = {"base64": b64encode(body).decode()}
+    return json.dumps({"blob": ref} | held, ensure_ascii=False)
+
+
+def _text(line: dict[str, Any], key: str, default: str | None = None) -> str:
+    value = line.get(key, default)
+    if not isinstance(value, str) or (not value and default is None):
+        raise InputError(f"{key}: needed a text, found {_found(line, key)}")
+    return value
+
+
+def _whole(line: dict[str, Any], key: str) -> int | None:
+    value = line.get(key)
+    if value is not None and (type(value) is not int or not 0 < value < 2**31):
+        raise InputError(f"{key}: needed a whole number from 1, found {_found(line, key)}")
+    return value
+
+
+def _timestamp(line: dict[str, Any]) -> datetime:
+    text = _text(line, "timestamp")
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InputError(
+        f"timestamp: needed a time with a zone from year 1 to 9999,"
+        f" such as 2026-11-20T10:00:00Z, found {text[:40]!r}"
+    )
+
+
+def _found(line: dict[str, Any], key: str) -> str:
+    return repr(line[key])[:40] if key in line else "nothing"

@@ -1,0 +1,134 @@
+r"""Lines and JSON of files that anyone may have written: bounded, and one reason for what is bad.
+
+>>> parse(rb'{"text": "cut in half \ud83d"}')
+{'text': 'cut in half \\ud83d'}
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic_core import from_json
+
+from domain.errors import InputError
+from engine.log.importers import Report
+
+MAX_LINE = 64 * 2**20
+"Bytes of the longest line that is read."
+MAX_FILE = 2**30
+"Bytes of the longest file that is read as one JSON document."
+BOM = b"\xef\xbb\xbf"
+
+_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole pair
+    rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def read_lines(path: Path, report: Report) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that are not blank, stripped, with their numbers from 1.
+
+    A line over `MAX_LINE` is reported and passed over, a piece at a time. Raises `InputError`
+    where the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_LINE + 1):
+                number += 1
+                if len(line) > MAX_LINE and not line.endswith(b"\n"):
+                    _pass_over(file)
+                    report.skipped.append(
+                        f"line {number}: needed at most {MAX_LINE:,} bytes, found more"
+                    )
+                elif stripped := (line.removeprefix(BOM) if number == 1 else line).strip():
+                    yield number, stripped
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _pass_over(file: BinaryIO) -> None:
+    while (piece := file.readline(MAX_LINE)) and not piece.endswith(b"\n"):
+        pass
+
+
+def read_objects(path: Path, report: Report) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+    """Yield the lines that are JSON objects; the others are reported with the reason."""
+    for number, line in read_lines(path, report):
+        try:
+            value = parse(line)
+        except InputError as error:
+            report.skipped.append(f"line {number}: {error}")
+            continue
+        if isinstance(value, dict):
+            yield number, line, value
+        else:
+            report.skipped.append(f"line {number}: needed a JSON object, found {named(value)}")
+
+
+def first_object(path: Path, test: Callable[[dict[str, Any]], bool], needed: str) -> dict[str, Any]:
+    """Find the first line that is an object of the format; `InputError` where there is none."""
+    found = "no line"
+    for _, line in read_lines(path, Report()):
+        try:
+            value = parse(line)
+        except InputError as error:
+            value, found = None, f"what is {error}" if found == "no line" else found
+        else:
+            found = named(value) if found == "no line" else found
+        if isinstance(value, dict) and test(value):
+            return value
+    raise InputError(f"{path}: needed {needed}, found {found}")
+
+
+def read_json(path: Path, needed: str) -> object:
+    """Read a file that is one JSON document; `InputError` with what was needed where not."""
+    try:
+        if (size := path.stat().st_size) > MAX_FILE:
+            raise InputError(f"{path}: needed at most {MAX_FILE:,} bytes, found {size:,}")
+        return parse(path.read_bytes().removeprefix(BOM))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except InputError as error:
+        if str(error).startswith("not JSON"):
+            raise InputError(f"{path}: needed {needed}, found what is {error}") from None
+        raise
+
+
+def parse(line: bytes) -> Any:
+    """The value of a JSON text; `InputError("not JSON: ...")` where it is none.
+
+    Half of a surrogate pair, which is no text, stands in the value as it was escaped.
+    """
+    try:
+        return from_json(line, allow_inf_nan=False)
+    except ValueError as error:
+        whole = _ESCAPES.sub(lambda found: b"\\" * bool(found["half"]) + found[0], line)
+        if whole != line:
+            return parse(whole)
+        raise InputError(f"not JSON: {error}") from None
+
+
+def named(value: object) -> str:
+    """What kind of JSON value it is, in words, for a message."""
+    match value:
+        case dict():
+            keys = ", ".join(sorted(repr(key[:30]) for key in list(value)[:5]))
+            return f"an object with {keys}" if keys else "an empty object"
+        case list():
+            return f"a list of {len(value)}"
+        case str():
+            return "a string"
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case _:
+            return "a number"
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The error for a file that the system does not let us read."""
+    return InputError(f"{path}: needed a readable file, found: {error.strerror or error}")

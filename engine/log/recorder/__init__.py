@@ -1,0 +1,60 @@
+"""The tables of a store, on SQLite or PostgreSQL: all contact with the `eventsourcing` library.
+
+The recorders are subclasses of the library's application recorders: its connection pools, its
+transactions and errors, and its contract, with a table definition of our own. Rows come and go as
+tuples; what they mean is the business of `engine.log.store`.
+"""
+
+from urllib.parse import urlsplit
+
+from domain.errors import InputError
+from engine.log.recorder.tables import (
+    LAST_US,
+    Found,
+    Kept,
+    NewRow,
+    NewSource,
+    Recorder,
+    Row,
+    checksum_of,
+    like,
+)
+
+__all__ = [
+    "LAST_US",
+    "Found",
+    "Kept",
+    "NewRow",
+    "NewSource",
+    "Recorder",
+    "Row",
+    "checksum_of",
+    "like",
+    "open_recorder",
+]
+
+
+def open_recorder(url: str, *, fsync: str = "full", create: bool = True) -> Recorder:
+    """Connect to a store, making its tables where there are none and `create` allows it.
+
+    `sqlite://` is in memory, `sqlite:///name.db` a file here, `sqlite:////path/name.db` one
+    anywhere, `postgresql://user@host/name` a database. `fsync` is `full` (an acknowledged event
+    survives a loss of power) or `normal` (it survives a killed process).
+    """
+    if fsync not in ("full", "normal"):
+        raise InputError(f"fsync: needed 'full' or 'normal', found {fsync!r}")
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        from engine.log.recorder.sqlite import SQLiteRecorder
+
+        path = url.removeprefix("sqlite://").removeprefix("/")
+        return SQLiteRecorder.open(path, fsync=fsync, create=create)
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from engine.log.recorder.postgres import PostgresRecorder
+        except ImportError:
+            raise InputError(
+                f"{scheme}:// needs the extra 'postgres': pip install 'backcast[postgres]'"
+            ) from None
+        return PostgresRecorder.open(url, fsync=fsync, create=create)
+    raise InputError(f"store: needed sqlite:///FILE or postgresql://HOST/NAME, found {url!r}")

@@ -1,0 +1,68 @@
+"""The `eventsourcing` library's own contract, kept by our tables, so that its tests and tools work.
+
+It is the library's view of the same rows: `originator_id` is a task, `originator_version` its
+version, `state` the body, and a notification id is a position.
+"""
+
+from collections.abc import Sequence
+from time import time_ns
+from typing import Any
+
+from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
+
+from domain.errors import ConflictError
+from engine.log.recorder.tables import NewRow, Recorder, like
+
+
+class LibraryContract(Recorder):
+    """The library's recorder methods, on top of ours."""
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        """Append the library's events: `IntegrityError` where their versions are taken."""
+        rows: list[NewRow] = [
+            (str(e.originator_id), e.originator_version, e.topic, None, "", "", e.state)
+            for e in stored_events
+        ]
+        if not rows:
+            return []
+        try:
+            first, _ = self.append(rows, lambda: time_ns() // 1000, strict=False)
+        except ConflictError as error:
+            raise IntegrityError(error) from error
+        return list(range(first, first + len(rows)))
+
+    def select_events(
+        self,
+        originator_id: Any,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The events of a task."""
+        rows = self.rows(str(originator_id), -1 if gt is None else gt, lte, limit=2**31)
+        events = [StoredEvent(row[1], row[2], row[3], row[9]) for row in rows]
+        return (events[::-1] if desc else events)[:limit]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """The events of the store by position."""
+        after = 0 if start is None else start - inclusive_of_start
+        rows = self.rows(None, after, stop, like=[like(topic) for topic in topics], limit=limit)
+        return [Notification(row[1], row[2], row[3], row[9], row[0]) for row in rows]
+
+    def max_notification_id(self) -> int | None:
+        """The last position, or None in an empty store."""
+        row = self.one("SELECT max(position) FROM events")
+        position: int | None = row[0]
+        return position

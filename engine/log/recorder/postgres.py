@@ -1,0 +1,165 @@
+"""The tables on PostgreSQL: several machines write, one transaction at a time."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+from eventsourcing import persistence
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL
+
+from domain.errors import UnavailableError
+from engine.log.recorder.contract import LibraryContract
+from engine.log.recorder.tables import SCHEMA_VERSION, Cursor
+
+LOCK_TIMEOUT = 60
+"Seconds that a writer waits for another one."
+
+TABLES = (
+    "CREATE TABLE backcast (schema_version integer NOT NULL)",
+    f"INSERT INTO backcast VALUES ({SCHEMA_VERSION})",
+    """CREATE TABLE events (
+        position bigint PRIMARY KEY,
+        task_id text NOT NULL,
+        version bigint NOT NULL,
+        topic text NOT NULL,
+        timestamp_us bigint NOT NULL,
+        recorded_us bigint NOT NULL,
+        writer text NOT NULL,
+        because text NOT NULL,
+        checksum bigint NOT NULL,
+        body bytea NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX events_by_task ON events (task_id, version) INCLUDE (timestamp_us)",
+    """CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'the log is append-only'
+           USING ERRCODE = 'integrity_constraint_violation'; END $$""",
+    """CREATE TRIGGER events_only_grow BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting()""",
+    """CREATE TABLE blobs (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        hash bytea NOT NULL UNIQUE,
+        base bytea,
+        depth integer NOT NULL,
+        size bigint NOT NULL,
+        packed bytea NOT NULL
+    )""",
+    """CREATE TABLE sources (
+        source text NOT NULL,
+        id text NOT NULL,
+        digest bytea NOT NULL,
+        position bigint NOT NULL,
+        PRIMARY KEY (source, id)
+    )""",
+    """CREATE TABLE snapshots (
+        projection text NOT NULL,
+        projection_version integer NOT NULL,
+        task_id text NOT NULL,
+        version bigint NOT NULL,
+        from_us bigint NOT NULL,
+        until_us bigint NOT NULL,
+        state bytea NOT NULL,
+        PRIMARY KEY (projection, projection_version, task_id, version, until_us)
+    )""",
+)
+
+
+class _Cursor:
+    """A psycopg cursor that takes `?` for parameters."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
+        self._cursor = cursor
+        self.fetchone, self.fetchall = cursor.fetchone, cursor.fetchall
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> None:
+        self._cursor.execute(_translated(sql), parameters, prepare=True)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
+        self._cursor.executemany(_translated(sql), rows)
+
+
+class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
+    """A store in a PostgreSQL database."""
+
+    @classmethod
+    def open(cls, url: str, *, fsync: str = "full", create: bool = True) -> Self:
+        """Connect to a database by its URL."""
+        parts = urlsplit(url)
+        datastore = PostgresDatastore(
+            dbname=parts.path.lstrip("/"),
+            host=unquote(parts.hostname or ""),
+            port=str(parts.port or 5432),
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            lock_timeout=LOCK_TIMEOUT,
+            pool_size=1,
+            max_overflow=8,
+            connect_timeout=5,
+            originator_id_type="text",
+        )
+        recorder = cls(datastore, events_table_name="events")
+        recorder.shown = f"postgresql://{parts.hostname}/{parts.path.lstrip('/')}"
+        recorder.synchronous_commit = "on" if fsync == "full" else "off"
+        recorder.prepare(create=create)
+        return recorder
+
+    shown = ""
+    synchronous_commit = "on"
+
+    def prepare(self, *, create: bool = True) -> None:
+        """Make the tables in a database that has none; refuse a newer one."""
+        if create:
+            self.create_table()
+        row = self.one("SELECT schema_version FROM backcast")
+        if row[0] > SCHEMA_VERSION:
+            raise UnavailableError(
+                f"{self.shown}: written by a newer version (tables {row[0]}, this one knows"
+                f" {SCHEMA_VERSION}): upgrade backcast"
+            )
+
+    def create_table(self) -> None:
+        """Make the tables, unless another process has just done so."""
+        with self.transact(write=False) as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(7237126)")
+            cursor.execute("SELECT to_regclass('backcast')")
+            if cursor.fetchone()[0] is None:
+                for statement in TABLES:
+                    cursor.execute(statement)
+
+    @contextmanager
+    def transact(self, *, write: bool) -> Iterator[Cursor]:
+        """One transaction. A writer locks the table against other writers until its commit, so
+        positions become visible in their order and a reader that follows misses none."""
+        try:
+            with (
+                self.datastore.get_connection() as connection,
+                connection.transaction(),
+                connection.cursor(row_factory=tuple_row) as raw,
+            ):
+                if write:
+                    raw.execute(SQL("SET LOCAL lock_timeout = '{}s'").format(LOCK_TIMEOUT))
+                    raw.execute(
+                        SQL("SET LOCAL synchronous_commit = {}").format(self.synchronous_commit)
+                    )
+                    raw.execute("LOCK TABLE events IN EXCLUSIVE MODE")
+                yield _Cursor(raw)
+        except (psycopg.IntegrityError, persistence.IntegrityError) as error:
+            raise persistence.IntegrityError(error) from error
+        except (psycopg.Error, persistence.PersistenceError) as error:
+            reason = str(error).splitlines()[0]
+            raise UnavailableError(f"{self.shown}: {reason}") from error
+
+    def problems(self) -> Iterator[str]:
+        """Nothing: PostgreSQL checks its pages when it reads them."""
+        return iter(())
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.datastore.close()
+
+
+def _translated(sql: str) -> Any:
+    return sql.replace("%", "%%").replace("?", "%s")

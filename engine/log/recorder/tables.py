@@ -1,0 +1,371 @@
+"""The statements that both databases share, and the rules that hold whoever appends."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from xxhash import xxh3_64_intdigest
+
+from domain.errors import ConflictError
+from engine.log.blobs import Packed
+
+SCHEMA_VERSION = 1
+"Of the tables; a store of a newer one is refused."
+
+ROW_COLUMNS = (
+    "position, task_id, version, topic, timestamp_us, recorded_us, writer, because, checksum, body"
+)
+Row = tuple[int, str, int, str, int, int, str, str, int, bytes]
+"A stored event, in the order of `ROW_COLUMNS`."
+
+NewRow = tuple[str, int, str, int | None, str, str, bytes]
+"""An event to be stored: task_id, version, topic, timestamp in microseconds since 1970 (None for
+the time of recording), writer, because (versions in the same task, joined by commas), body."""
+
+NewSource = tuple[str, str, bytes, int]
+"What a foreign log calls an event: source, id, digest of the content, index of the row."
+
+
+class Found(NamedTuple):
+    """What a foreign log's own id was imported as."""
+
+    digest: bytes
+    position: int
+    version: int
+
+
+class Kept(NamedTuple):
+    """A kept state: that of the events up to `version` that happened before `until_us`."""
+
+    version: int
+    from_us: int
+    "The latest timestamp among the events in the state."
+    until_us: int
+    "The earliest timestamp among the events up to `version` that are not in it."
+    state: bytes
+
+
+class Cursor(Protocol):
+    """What is used of a database cursor, with `?` for parameters in both databases."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """Run a statement."""
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
+        """Run a statement for each row."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> Any:
+        """The rows that are left."""
+
+
+def checksum_of(row: Sequence[Any]) -> int:
+    """A row's checksum, from task_id to because and the body: 63 bits, for accidents only."""
+    task_id, version, topic, timestamp, recorded, writer, because, body = row
+    head = f"{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0{writer}\0{because}\0"
+    return xxh3_64_intdigest(head.encode() + body) >> 1
+
+
+class Recorder(ABC):
+    """The tables of one store."""
+
+    @abstractmethod
+    def transact(self, *, write: bool) -> AbstractContextManager[Cursor]:
+        """One transaction; with `write`, alone until it ends, and durable when it has ended.
+
+        Raises `UnavailableError` where the database refuses.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database."""
+
+    @abstractmethod
+    def problems(self) -> Iterator[str]:
+        """What the database itself finds wrong with its files, a line each."""
+
+    # Appending
+
+    def append(
+        self,
+        rows: Sequence[NewRow],
+        now_us: Callable[[], int],
+        *,
+        blobs: Sequence[Packed] = (),
+        sources: Sequence[NewSource] = (),
+        strict: bool = True,
+    ) -> tuple[int, int]:
+        """Store rows in one transaction, with the bodies that they point at.
+
+        Gives the position of the first row and the recorded time of all, in microseconds. Rows
+        that stand there already, byte for byte, are found again rather than written twice;
+        `ConflictError` where other rows stand there, or where a version would be left out.
+        Without `strict` a task may begin at any version, and no row may stand there already.
+        """
+        with self.transact(write=True) as cursor:
+            cursor.execute(
+                "SELECT position, recorded_us FROM events ORDER BY position DESC LIMIT 1"
+            )
+            last_position, last_recorded = cursor.fetchone() or (0, 0)
+            tails: dict[str, int] = {}
+            for row in rows:
+                if row[0] not in tails:
+                    tails[row[0]] = self._tail(cursor, row[0])
+            if not strict:
+                tails = {task: tail or rows[0][1] - 1 for task, tail in tails.items()}
+            elif rows and rows[0][1] <= tails[rows[0][0]]:
+                return self._stored_already(cursor, rows, tails)
+            # The clock is read inside the write lock, so recorded times rise with positions.
+            recorded = max(now_us(), last_recorded)
+            values = []
+            position = last_position
+            for task_id, version, topic, timestamp, writer, because, body in rows:
+                if version != tails[task_id] + 1:
+                    raise ConflictError(task_id, version - 1, tails[task_id])
+                tails[task_id] = version
+                position += 1
+                timestamp = recorded if timestamp is None else timestamp
+                head = (
+                    f"{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0{writer}\0{because}\0"
+                )
+                checksum = xxh3_64_intdigest(head.encode() + body) >> 1  # checksum_of, in line
+                values.append(
+                    (
+                        position,
+                        task_id,
+                        version,
+                        topic,
+                        timestamp,
+                        recorded,
+                        writer,
+                        because,
+                        checksum,
+                        body,
+                    )
+                )
+            self._put(cursor, blobs)
+            cursor.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)", values)
+            if sources:
+                cursor.executemany(
+                    "INSERT INTO sources VALUES (?,?,?,?)",
+                    [
+                        (s, id, digest, last_position + 1 + index)
+                        for s, id, digest, index in sources
+                    ],
+                )
+            return last_position + 1, recorded
+
+    def _tail(self, cursor: Cursor, task_id: str) -> int:
+        cursor.execute("SELECT max(version) FROM events WHERE task_id=?", (task_id,))
+        return cursor.fetchone()[0] or 0
+
+    def _stored_already(
+        self, cursor: Cursor, rows: Sequence[NewRow], tails: dict[str, int]
+    ) -> tuple[int, int]:
+        """Where the rows stand, if all of them do, so that a retry changes nothing."""
+        found = []
+        for row in rows:
+            cursor.execute(
+                f"SELECT {ROW_COLUMNS} FROM events WHERE task_id=? AND version=?", (row[0], row[1])
+            )
+            stored = cursor.fetchone()
+            if stored is None or not _same(row, stored):
+                raise ConflictError(rows[0][0], rows[0][1] - 1, tails[rows[0][0]])
+            found.append(stored)
+        return found[0][0], found[0][5]
+
+    # Reading
+
+    def rows(
+        self,
+        task_id: str | None,
+        after: int,
+        last: int | None = None,
+        *,
+        at_us: int | None = None,
+        like: Sequence[str] = (),
+        limit: int = 512,
+    ) -> list[Row]:
+        """Rows of a task by version, or of the store by position: after one, up to another.
+
+        `like` are patterns of SQL's LIKE, of which the topic has to match one.
+        """
+        key = "position" if task_id is None else "version"
+        conditions: list[tuple[str, Any]] = [(f"{key}>?", after)]
+        if task_id is not None:
+            conditions.append(("task_id=?", task_id))
+        if last is not None:
+            conditions.append((f"{key}<=?", last))
+        if at_us is not None:
+            conditions.append(("timestamp_us<=?", at_us))
+        where = " AND ".join(condition for condition, _ in conditions)
+        parameters = [value for _, value in conditions]
+        if like:
+            where += " AND (" + " OR ".join(["topic LIKE ? ESCAPE '!'"] * len(like)) + ")"
+            parameters += like
+        with self.transact(write=False) as cursor:
+            cursor.execute(
+                f"SELECT {ROW_COLUMNS} FROM events WHERE {where} ORDER BY {key} LIMIT ?",
+                (*parameters, limit),
+            )
+            rows: list[Row] = cursor.fetchall()
+            return rows
+
+    def one(self, sql: str, *parameters: Any) -> Any:
+        """The first row that a question gives, or None."""
+        with self.transact(write=False) as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchone()
+
+    def all(self, sql: str, *parameters: Any) -> list[Any]:
+        """All rows that a question gives."""
+        with self.transact(write=False) as cursor:
+            cursor.execute(sql, parameters)
+            rows: list[Any] = cursor.fetchall()
+            return rows
+
+    def version_at(self, task_id: str, position: int) -> int:
+        """The last version of a task among the positions up to one; 0 where there is none.
+
+        Versions rise with positions, so this halves the range, and needs no index of its own.
+        """
+        with self.transact(write=False) as cursor:
+            low, high = 0, self._tail(cursor, task_id)
+            while low < high:
+                middle = (low + high + 1) // 2
+                cursor.execute(
+                    "SELECT position FROM events WHERE task_id=? AND version>=?"
+                    " ORDER BY version LIMIT 1",
+                    (task_id, middle),
+                )
+                low, high = (
+                    (middle, high) if cursor.fetchone()[0] <= position else (low, middle - 1)
+                )
+            return low
+
+    def times_after(self, task_id: str, last: int, time_us: int) -> list[int]:
+        """The timestamps later than one among the versions of a task up to one."""
+        rows = self.all(
+            "SELECT timestamp_us FROM events WHERE task_id=? AND version<=? AND timestamp_us>?",
+            task_id,
+            last,
+            time_us,
+        )
+        return [time for (time,) in rows]
+
+    def position_at(self, time_us: int) -> int:
+        """The last position recorded at a time or before it; 0 where there is none.
+
+        Recorded times never fall, so this halves the range too.
+        """
+        with self.transact(write=False) as cursor:
+            cursor.execute("SELECT max(position) FROM events")
+            low, high = 0, cursor.fetchone()[0] or 0
+            while low < high:
+                middle = (low + high + 1) // 2
+                cursor.execute(
+                    "SELECT recorded_us FROM events WHERE position>=? ORDER BY position LIMIT 1",
+                    (middle,),
+                )
+                low, high = (middle, high) if cursor.fetchone()[0] <= time_us else (low, middle - 1)
+            return low
+
+    # Bodies
+
+    def put(self, blobs: Sequence[Packed]) -> None:
+        """Keep bodies that the store does not hold yet."""
+        with self.transact(write=True) as cursor:
+            self._put(cursor, blobs)
+
+    def _put(self, cursor: Cursor, blobs: Sequence[Packed]) -> None:
+        if blobs:
+            cursor.executemany(
+                "INSERT INTO blobs (hash, base, depth, size, packed) VALUES (?,?,?,?,?)"
+                " ON CONFLICT (hash) DO NOTHING",
+                blobs,
+            )
+
+    def chain(self, digest: bytes) -> list[Packed]:
+        """A body as it is stored, after those that it is the difference to; empty if not held."""
+        rows = self.all(
+            "WITH RECURSIVE chain(hash, base, depth, size, packed) AS ("
+            " SELECT hash, base, depth, size, packed FROM blobs WHERE hash=?"
+            " UNION SELECT b.hash, b.base, b.depth, b.size, b.packed FROM blobs b, chain c"
+            " WHERE b.hash=c.base AND b.depth<c.depth)"
+            " SELECT hash, base, depth, size, packed FROM chain ORDER BY depth",
+            digest,
+        )
+        return [Packed(*row) for row in rows]
+
+    def blobs(self) -> Iterator[Packed]:
+        """Every body as it is stored, each after the one that it is the difference to."""
+        last = 0
+        while rows := self.all(
+            "SELECT hash, base, depth, size, packed, id FROM blobs WHERE id>? ORDER BY id LIMIT 64",
+            last,
+        ):
+            yield from (Packed(*row[:5]) for row in rows)
+            last = rows[-1][5]
+
+    # Foreign logs
+
+    def found(self, source: str, id: str) -> Found | None:
+        """What a foreign log's own id was imported as."""
+        row = self.one(f"{_FOUND} AND s.id=?", source, id)
+        return Found(*row) if row else None
+
+    def found_like(self, source: str, prefix: str) -> list[Found]:
+        """What the ids that begin so were imported as, two of them at the most."""
+        rows = self.all(f"{_FOUND} AND s.id LIKE ? ESCAPE '!' LIMIT 2", source, like(prefix) + "%")
+        return [Found(*row) for row in rows]
+
+    # Kept states
+
+    def keep(self, projection: str, version: int, task_id: str, states: Sequence[Kept]) -> None:
+        """Keep states of a projection; they are only a cache."""
+        with self.transact(write=True) as cursor:
+            cursor.executemany(
+                "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                [(projection, version, task_id, *state) for state in states],
+            )
+
+    def kept(
+        self, projection: str, version: int, task_id: str, last: int, at_us: int | None
+    ) -> Kept | None:
+        """The latest kept state that a moment can begin from."""
+        row = self.one(
+            "SELECT version, from_us, until_us, state FROM snapshots"
+            " WHERE projection=? AND projection_version=? AND task_id=? AND version<=?"
+            " AND from_us<=? AND until_us>? ORDER BY version DESC LIMIT 1",
+            projection,
+            version,
+            task_id,
+            last,
+            LAST_US if at_us is None else at_us,
+            LAST_US - 1 if at_us is None else at_us,
+        )
+        return Kept(*row) if row else None
+
+
+_FOUND = (
+    "SELECT s.digest, s.position, e.version FROM sources s"
+    " JOIN events e ON e.position=s.position WHERE s.source=?"
+)
+LAST_US = 2**63 - 1
+"Later than any timestamp: the `until_us` of a state that leaves nothing out."
+
+
+def _same(row: NewRow, stored: Row) -> bool:
+    """Whether a row to be written is the one that stands there; an unstated time is any time."""
+    _, _, topic, timestamp, writer, because, body = row
+    return (topic, writer, because, body) == (stored[3], stored[6], stored[7], stored[9]) and (
+        timestamp is None or timestamp == stored[4]
+    )
+
+
+def like(text: str) -> str:
+    """A pattern that matches just this text."""
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

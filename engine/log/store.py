@@ -1,0 +1,325 @@
+"""The EventStore: the only thing that turns facts into events. It appends and reads; no more."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, Self
+
+from xxhash import xxh3_64_intdigest
+
+from domain.errors import DamagedError, InputError, UnknownTaskError
+from domain.events import Claim, Fact, WorkflowEvent
+from domain.moment import NOW, Moment
+from engine.log.blobs import Blob, Packed, digest_of, pack, unpack
+from engine.log.codec import Codec, from_microseconds, to_microseconds
+from engine.log.recorder import (
+    Found,
+    NewRow,
+    NewSource,
+    Recorder,
+    Row,
+    like,
+    open_recorder,
+)
+
+log = logging.getLogger("backcast")
+
+MAX_BODY = 16 * 2**20
+"Bytes of one fact's JSON; larger bodies belong in blobs."
+RECENT_BYTES = 64 * 2**20
+_REF = re.compile(rb'"sha256:([0-9a-f]{64})"')
+
+
+class Damage(NamedTuple):
+    """A row that cannot be read as it was written."""
+
+    position: int
+    task_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"event {self.position} (task {self.task_id!r}): {self.reason}"
+
+
+class EventStore:
+    """An append-only log of what tasks did, and the blobs that it points at."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        codec: Codec | None = None,
+        report: Callable[[Damage], None] = lambda damage: log.warning("skipped %s", damage),
+    ) -> None:
+        self.recorder, self.clock, self.report = recorder, clock, report
+        self.codec = codec or Codec()
+        self._recent: dict[str, tuple[Packed, bytes]] = {}
+        "Bodies read or written last, since the next one is often the difference to one of them."
+        self._recent_bytes = 0
+
+    @classmethod
+    def open(
+        cls,
+        url: str = "sqlite:///backcast.db",
+        *,
+        fsync: str = "full",
+        create: bool = True,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> Self:
+        """Open the store at a URL (see `open_recorder`)."""
+        return cls(open_recorder(url, fsync=fsync, create=create), clock=clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.recorder.close()
+
+    # Appending
+
+    def append(
+        self,
+        task_id: str,
+        facts: Sequence[Fact | Claim],
+        *,
+        after: int,
+        writer: str = "",
+        because: Sequence[int] = (),
+        blobs: Sequence[Blob] = (),
+    ) -> list[WorkflowEvent]:
+        """Append facts to a task, all or none, and return them as events.
+
+        `after` is the task's version that the writer has read up to, 0 for a new task; where the
+        task has moved on, `ConflictError`. Appending the same facts at the same version again
+        finds the events that stand there. `writer` and `because` hold for the facts that are not
+        claims of their own.
+        """
+        claims = [
+            fact if isinstance(fact, Claim) else Claim(fact, None, writer, tuple(because))
+            for fact in facts
+        ]
+        return self.write([(task_id, after + n, claim) for n, claim in enumerate(claims, 1)], blobs)
+
+    def write(
+        self,
+        claims: Sequence[tuple[str, int, Claim]],
+        blobs: Sequence[Blob] = (),
+        sources: Sequence[NewSource] = (),
+    ) -> list[WorkflowEvent]:
+        """Append claims at (task, version) to several tasks at once, all or none."""
+        rows = [self._row(*claim) for claim in claims]
+        packed = self._packed(blobs) if blobs else ()
+        first, recorded_us = self.recorder.append(rows, self._now_us, blobs=packed, sources=sources)
+        recorded_at = from_microseconds(recorded_us)
+        return [
+            WorkflowEvent(
+                position,
+                task_id,
+                version,
+                claim.fact,
+                claim.timestamp or recorded_at,
+                recorded_at,
+                claim.writer or "",
+                claim.because or (),
+            )
+            for position, (task_id, version, claim) in enumerate(claims, first)
+        ]
+
+    def _row(self, task_id: str, version: int, claim: Claim) -> NewRow:
+        fact, timestamp, writer, causes = claim
+        topic, body = self.codec.encode(fact)
+        because = ""
+        if causes:
+            if min(causes) < 1 or max(causes) >= version:
+                raise InputError(
+                    f"task {task_id!r}: because: needed versions from 1 to {version - 1},"
+                    f" found {list(causes)}"
+                )
+            because = ",".join(map(str, causes))
+        if not task_id or "\0" in task_id or (writer and "\0" in writer) or "\0" in topic:
+            raise InputError(
+                f"needed a task, writer and type without NUL, and a task that is not empty,"
+                f" found {task_id!r}, {writer!r}, {topic!r}"
+            )
+        if len(body) > MAX_BODY:
+            raise InputError(
+                f"task {task_id!r}: needed a {topic} of at most {MAX_BODY:,} bytes,"
+                f" found {len(body):,}: large bodies belong in blobs"
+            )
+        time_us = to_microseconds(timestamp) if timestamp else None
+        return task_id, version, topic, time_us, writer or "", because, body
+
+    def _now_us(self) -> int:
+        return to_microseconds(self.clock())
+
+    # Reading
+
+    def read(
+        self,
+        task_id: str | None = None,
+        *,
+        after: int = 0,
+        last: int | None = None,
+        moment: Moment = NOW,
+        types: Sequence[str] = (),
+    ) -> Iterator[WorkflowEvent]:
+        """The events of a task, or of the whole store, in log order.
+
+        `after` and `last` are versions where a task is named, else positions. A damaged row is
+        reported, and left out.
+        """
+        if moment.position is not None:
+            known = moment.position if task_id is None else self.version_at(task_id, moment)
+            last = known if last is None else min(last, known)
+        at_us = to_microseconds(moment.at) if moment.at else None
+        patterns = [like(kind) + ":%" for kind in types]
+        key = 0 if task_id is None else 2
+        while rows := self.recorder.rows(task_id, after, last, at_us=at_us, like=patterns):
+            yield from self._events(rows)
+            after = rows[-1][key]  # type: ignore[assignment]
+
+    def _events(self, rows: Sequence[Row]) -> Iterator[WorkflowEvent]:
+        decode = self.codec.decode
+        last_us, recorded_at = 0, from_microseconds(0)
+        for row in rows:
+            position, task_id, version, topic, time_us, recorded_us, writer, causes, check, body = (
+                row
+            )
+            head = f"{task_id}\0{version}\0{topic}\0{time_us}\0{recorded_us}\0{writer}\0{causes}\0"
+            if xxh3_64_intdigest(head.encode() + body) >> 1 != check:  # checksum_of, in line
+                self.report(Damage(position, task_id, "its bytes are not those that were written"))
+                continue
+            try:
+                fact = decode(topic, body)
+            except (ValueError, InputError) as error:
+                self.report(Damage(position, task_id, str(error).splitlines()[0]))
+                continue
+            if recorded_us != last_us:
+                last_us, recorded_at = recorded_us, from_microseconds(recorded_us)
+            because = tuple(map(int, causes.split(","))) if causes else ()
+            timestamp = from_microseconds(time_us)
+            yield WorkflowEvent(
+                position, task_id, version, fact, timestamp, recorded_at, writer, because
+            )
+
+    def follow(
+        self,
+        task_id: str | None = None,
+        *,
+        after: int = 0,
+        types: Sequence[str] = (),
+        interval: float = 0.1,
+        until: Callable[[], bool] = lambda: False,
+    ) -> Iterator[WorkflowEvent]:
+        """Yield events as they are appended, by any process; never ends unless `until` says so.
+
+        `after` is as in `read`; `interval` is in seconds.
+        """
+        while True:
+            ending = until()
+            for event in self.read(task_id, after=after, types=types):
+                after = event.position if task_id is None else event.version
+                yield event
+            if ending:
+                return
+            time.sleep(interval)
+
+    def version(self, task_id: str) -> int:
+        """The last version of a task; 0 where the store does not hold it."""
+        row = self.recorder.one("SELECT max(version) FROM events WHERE task_id=?", task_id)
+        return row[0] or 0
+
+    def require(self, task_id: str) -> int:
+        """The last version of a task; `UnknownTaskError` where the store does not hold it."""
+        version = self.version(task_id)
+        if not version:
+            raise UnknownTaskError(task_id)
+        return version
+
+    def version_at(self, task_id: str, moment: Moment) -> int:
+        """The last version of a task that was known at a moment; 0 where none was."""
+        if moment.position is None:
+            return self.version(task_id)
+        return self.recorder.version_at(task_id, moment.position)
+
+    def position_at(self, known_at: datetime) -> int:
+        """The last position recorded at a time or before it; 0 where there is none."""
+        return self.recorder.position_at(to_microseconds(known_at))
+
+    def tasks(self) -> list[str]:
+        """The tasks in the store, sorted."""
+        # One look into the index a task, however many events it has.
+        rows = self.recorder.all(
+            "WITH RECURSIVE tasks(id) AS (SELECT min(task_id) FROM events UNION ALL"
+            " SELECT (SELECT min(task_id) FROM events WHERE task_id>id) FROM tasks"
+            " WHERE id IS NOT NULL) SELECT id FROM tasks WHERE id IS NOT NULL"
+        )
+        return sorted(row[0] for row in rows)
+
+    def found(self, source: str, id: str) -> Found | None:
+        """What a foreign log's own id was imported as, if it was."""
+        return self.recorder.found(source, id)
+
+    def found_like(self, source: str, prefix: str) -> list[Found]:
+        """What the ids that begin so were imported as, two of them at the most."""
+        return self.recorder.found_like(source, prefix)
+
+    # Bodies
+
+    def put(self, body: bytes, base: str | None = None) -> str:
+        """Keep a body once, under its content hash, and return its name.
+
+        `base` names a body that it resembles; the difference to it is stored where that pays.
+        """
+        blob = Blob(body, base)
+        self.recorder.put(self._packed([blob]))
+        return blob.ref
+
+    def get(self, ref: str) -> bytes:
+        """The body of a name. Raises `DamagedError` where it is missing or damaged."""
+        return self._load(ref)[1]
+
+    def holds(self, ref: str) -> bool:
+        """Whether the store has a body of this name."""
+        return self.recorder.one("SELECT 1 FROM blobs WHERE hash=?", digest_of(ref)) is not None
+
+    def _packed(self, blobs: Sequence[Blob]) -> list[Packed]:
+        new: dict[str, Packed] = {}
+        for blob in blobs:
+            ref = blob.ref
+            if ref in new or self.holds(ref):
+                continue
+            base = self._load(blob.base) if blob.base else None
+            new[ref] = pack(blob.body, digest_of(ref), base)
+            self._remember(ref, new[ref], blob.body)
+        return list(new.values())
+
+    def _load(self, ref: str) -> tuple[Packed, bytes]:
+        if ref in self._recent:
+            return self._recent[ref]
+        chain = self.recorder.chain(digest_of(ref))
+        if not chain:
+            raise DamagedError(f"blob {ref[:19]}… is not in this store")
+        if chain[0].base is not None:
+            raise DamagedError(f"blob {ref[:19]}…: what it is the difference to is missing")
+        return self._remember(ref, chain[-1], unpack(chain))
+
+    def _remember(self, ref: str, packed: Packed, body: bytes) -> tuple[Packed, bytes]:
+        self._recent[ref] = (packed._replace(packed=b""), body)
+        self._recent_bytes += len(body)
+        while self._recent_bytes > RECENT_BYTES:
+            oldest = next(iter(self._recent))
+            self._recent_bytes -= len(self._recent.pop(oldest)[1])
+        return packed, body
+
+
+def refs_in(body: bytes) -> list[str]:
+    """The names of blobs in a stored fact, of whatever kind, in order and once each."""
+    return [f"sha256:{match.decode()}" for match in dict.fromkeys(_REF.findall(body))]

@@ -1,0 +1,85 @@
+"""States as JSON: named tuples and tuples as lists, persistent maps as sorted lists of pairs.
+
+>>> from projections import progress
+>>> load(progress.State, dump(progress.initial)) == progress.initial
+True
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
+
+from immutables import Map
+from pydantic_core import from_json, to_json
+
+Builder = Callable[[Any], Any]
+
+
+def dump(state: Any) -> bytes:
+    """A state as JSON, the same bytes for equal states."""
+    return to_json(state, fallback=_sorted_pairs)
+
+
+def load(kind: Any, body: bytes) -> Any:
+    """The state of a type that was dumped."""
+    value = from_json(body)
+    build = builder(kind)
+    return build(value) if build else value
+
+
+def plain(value: Any) -> Any:
+    """A state as people and programs want to read it: named fields, and sorted maps."""
+    if isinstance(value, Map):
+        return {str(key): plain(value[key]) for key in sorted(value)}
+    if hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+@cache
+def builder(kind: Any) -> Builder | None:
+    """How a value of a type is built from JSON; None where JSON gives it as it is."""
+    arguments = get_args(kind)
+    if get_origin(kind) is Map:
+        return _map_builder(*map(builder, arguments))
+    if get_origin(kind) is tuple:
+        item = builder(arguments[0])
+        return (lambda value: tuple(map(item, value))) if item else tuple
+    if type(None) in arguments:
+        inner = builder(next(a for a in arguments if a is not type(None)))
+        return (lambda value: None if value is None else inner(value)) if inner else None
+    if isinstance(kind, type) and issubclass(kind, tuple):
+        return _named_builder(kind)
+    return datetime.fromisoformat if kind is datetime else None
+
+
+def _map_builder(key: Builder | None, item: Builder | None) -> Builder:
+    if item is None and key is None:
+        return lambda pairs: Map(pairs)
+    return lambda pairs: Map(
+        (key(name) if key else name, item(value) if item else value) for name, value in pairs
+    )
+
+
+def _named_builder(kind: Any) -> Builder:
+    """A builder that touches only the fields that JSON does not give as they are."""
+    fields = [builder(hint) for hint in get_type_hints(kind).values()]
+    changed = [(index, build) for index, build in enumerate(fields) if build]
+    if not changed:
+        return kind._make  # type: ignore[no-any-return]
+
+    def build_named(values: list[Any]) -> Any:
+        for index, build in changed:
+            values[index] = build(values[index])
+        return kind._make(values)
+
+    return build_named
+
+
+def _sorted_pairs(value: Any) -> Any:
+    if isinstance(value, Map):
+        return [(key, value[key]) for key in sorted(value)]
+    raise TypeError(f"needed a state of named tuples, maps and plain values, found {type(value)}")

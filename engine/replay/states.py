@@ -1,0 +1,95 @@
+"""The state of a projection at a moment: the nearest kept state, and the events after it.
+
+A kept state is only a cache. Most hold all events of a task up to a version. Where some of those
+claim to have happened after what follows them, a second one leaves them out, so that one wild
+timestamp does not spoil every later one. A kept state serves a moment when it leaves out nothing
+that the moment holds, and holds nothing that the moment leaves out.
+"""
+
+from bisect import bisect_right, insort
+from collections.abc import Iterator
+from itertools import islice
+from statistics import median_low
+from typing import Any
+
+from domain.events import WorkflowEvent
+from domain.moment import NOW, Moment
+from engine.log.codec import from_microseconds, to_microseconds
+from engine.log.recorder import LAST_US, Kept
+from engine.log.store import EventStore
+from engine.replay.state_json import dump, load
+from projections import Projection, fold
+
+SPACING = 1000
+"Events between kept states; chosen by `scripts/bench log`."
+
+
+def state_at(
+    store: EventStore, projection: Projection, task_id: str | None = None, moment: Moment = NOW
+) -> Any:
+    """The state at a moment, of a task, or of the whole store for a projection of that scope."""
+    if task_id is None or projection.SCOPE == "store":
+        return fold(projection, store.read(moment=moment))
+    last = store.version_at(task_id, moment)
+    at_us = to_microseconds(moment.at) if moment.at else None
+    return _state(store, projection, task_id, last, at_us)
+
+
+def keep_states(
+    store: EventStore, projection: Projection, task_id: str, spacing: int = SPACING
+) -> int:
+    """Keep a state every `spacing` events of a task since the last one kept; gives how many."""
+    last = store.version(task_id)
+    kept = _nearest(store, projection, task_id, last, None)
+    begin, state = _opened(projection, kept)
+    if last - begin < spacing:
+        return 0
+    low = kept.from_us if kept else -LAST_US
+    ahead = sorted(store.recorder.times_after(task_id, begin, low))
+    count, previous = 0, begin
+    for block in _blocks(store.read(task_id, after=begin), spacing):
+        times = [to_microseconds(event.timestamp) for event in block]
+        cut = bisect_right(ahead, median_low(times))
+        if cut:
+            low, ahead = ahead[cut - 1], ahead[cut:]
+        if ahead and previous and low > -LAST_US:
+            # What is ahead claims to be later than most of what came next: leave it out.
+            partial = _state(store, projection, task_id, previous, low)
+            _keep(store, projection, task_id, Kept(previous, low, ahead[0], dump(partial)))
+        for time in times:
+            insort(ahead, time)
+        state, previous = fold(projection, block, state), block[-1].version
+        _keep(store, projection, task_id, Kept(previous, ahead[-1], LAST_US, dump(state)))
+        count += 1
+    return count
+
+
+def _state(
+    store: EventStore, projection: Projection, task_id: str, last: int, at_us: int | None
+) -> Any:
+    begin, state = _opened(projection, _nearest(store, projection, task_id, last, at_us))
+    at = Moment(at=from_microseconds(at_us)) if at_us is not None else NOW
+    return fold(projection, store.read(task_id, after=begin, last=last, moment=at), state)
+
+
+def _nearest(
+    store: EventStore, projection: Projection, task_id: str, last: int, at_us: int | None
+) -> Kept | None:
+    return store.recorder.kept(projection.NAME, projection.VERSION, task_id, last, at_us)
+
+
+def _opened(projection: Projection, kept: Kept | None) -> tuple[int, Any]:
+    """The version after which to go on, and the state there."""
+    if kept is None:
+        return 0, projection.initial
+    return kept.version, load(projection.State, kept.state)
+
+
+def _keep(store: EventStore, projection: Projection, task_id: str, kept: Kept) -> None:
+    store.recorder.keep(projection.NAME, projection.VERSION, task_id, [kept])
+
+
+def _blocks(events: Iterator[WorkflowEvent], size: int) -> Iterator[list[WorkflowEvent]]:
+    """Whole blocks only: what is left over is not worth a kept state yet."""
+    while len(block := list(islice(events, size))) == size:
+        yield block

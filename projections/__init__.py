@@ -1,0 +1,37 @@
+"""What event sourcing is: a state is what is left when events are folded, first to last.
+
+A projection is a module that answers one question about the log. It has a `State`, an `initial`
+one, and `evolve`, which takes a state and an event to the next state, touches nothing, and
+returns for every event there is. Below them stand plain functions asked of a state.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from typing import Any, Literal, Protocol
+
+from domain.events import WorkflowEvent
+from projections import progress, versions
+
+
+class Projection(Protocol):
+    """A pure fold that answers one question. Any module or object with these names is one."""
+
+    NAME: str
+    VERSION: int
+    "Grows when `evolve` or `State` changes; kept states of an older version are ignored."
+    SCOPE: Literal["task", "store"]
+    "Whether it folds the events of one task or of the whole store."
+    State: Any
+    initial: Any
+
+    def evolve(self, state: Any, event: WorkflowEvent, /) -> Any:
+        """The state after one more event."""
+
+
+ALL: Sequence[Projection] = (progress, versions)
+BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
+
+
+def fold(projection: Projection, events: Iterable[WorkflowEvent], state: Any = None) -> Any:
+    """The state after the events, begun from `initial` or from a state that was kept."""
+    return reduce(projection.evolve, events, projection.initial if state is None else state)

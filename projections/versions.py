@@ -1,0 +1,186 @@
+"""Which version of each module is the latest, and who wrote it?
+
+Every iteration of a module carries a vector clock over the writers of that module. Of two
+iterations where neither clock dominates, neither writer knew of the other's: both stay, as heads,
+until somebody who knows both goes on.
+
+What a writer knew is derived from the log. An event without `because` follows all that stood
+before it. An event that names its causes knows them, what they knew, and all that its own writer
+wrote. While every event knows the one before it, the log is one line and nothing is kept for
+this; bookkeeping begins at the first event that does not.
+"""
+
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from immutables import Map
+
+from domain.clock import VectorClock
+from domain.events import (
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+    WorkflowEvent,
+)
+
+NAME = "versions"
+VERSION = 1
+SCOPE: Literal["task", "store"] = "task"
+
+
+class ModuleVersion(NamedTuple):
+    """One iteration of a module: the latest, or one of the latest where writers were concurrent."""
+
+    iteration: int
+    version: int
+    "The task version of the event that made it."
+    writer: str
+    timestamp: datetime
+    clock: VectorClock
+    source: str | None
+    "The blob of its text; None where the log does not hold it."
+    mode: str | None
+    deleted: bool
+
+
+class Knowledge(NamedTuple):
+    """What an event knew: all up to a version, and later ones by some writers."""
+
+    upto: int = 0
+    beyond: Map[str, int] = Map()
+    "Per writer, the version of the last event known, where it is later than `upto`."
+
+    def covers(self, writer: str, version: int) -> bool:
+        """Whether an event was known."""
+        return version <= self.upto or version <= self.beyond.get(writer, 0)
+
+    def joined(self, other: "Knowledge") -> "Knowledge":
+        """All that either knew."""
+        beyond = self.beyond
+        for writer in sorted(other.beyond):
+            beyond = beyond.set(writer, max(other.beyond[writer], beyond.get(writer, 0)))
+        return Knowledge(max(self.upto, other.upto), beyond)
+
+
+class State(NamedTuple):
+    """The heads of every module ever seen, and what its writers knew where that is not plain."""
+
+    modules: Map[str, tuple[ModuleVersion, ...]] = Map()
+    line: int = 0
+    "The last version of a stretch in which every event knew all before it."
+    last_version: int = 0
+    last_writer: str = ""
+    spoke: Map[str, int] = Map()
+    "Per writer, the last version of theirs in such a stretch, noted when another writer goes on."
+    writers: Map[str, Knowledge] = Map()
+    "What each writer knew after the last event of theirs outside such a stretch."
+    events: Map[int, Knowledge] = Map()
+    "What each event outside such a stretch knew."
+
+
+initial = State()
+
+
+def evolve(state: State, event: WorkflowEvent) -> State:
+    """The state after one more event."""
+    state, known = _learn(state, event)
+    match event.fact:
+        case ModuleIteration(module_name=name):
+            return state._replace(modules=_advance(state.modules, name, event, known))
+        case ModuleDeleted(module_name=name):
+            return state._replace(modules=_advance(state.modules, name, event, known))
+        case ModuleRenamed(module_name=name, previous_name=previous):
+            modules = _advance(state.modules, previous, event, known)
+            return state._replace(modules=_advance(modules, name, event, known, previous))
+        case _:
+            return state
+
+
+def latest(state: State) -> dict[str, ModuleVersion]:
+    """The modules there are, by path: of concurrent heads the one recorded last."""
+    heads = {name: state.modules[name][-1] for name in sorted(state.modules)}
+    return {name: head for name, head in heads.items() if not head.deleted}
+
+
+def conflicts(state: State) -> dict[str, tuple[ModuleVersion, ...]]:
+    """The modules with several heads: iterations whose writers did not know of each other."""
+    return {
+        name: state.modules[name] for name in sorted(state.modules) if len(state.modules[name]) > 1
+    }
+
+
+def _learn(state: State, event: WorkflowEvent) -> tuple[State, Knowledge | None]:
+    """What an event knew; None where that is all before it, as it is while the log is one line."""
+    version, writer, because = event.version, event.writer, event.because
+    same_writer = writer == state.last_writer
+    in_line = state.line == state.last_version
+    spoke = state.spoke
+    if in_line and not same_writer:
+        spoke = spoke.set(state.last_writer, state.last_version)
+    if not because or (in_line and (same_writer or state.last_version in because)):
+        return State(
+            state.modules, version, version, writer, spoke, state.writers, state.events
+        ), None
+    known = state.writers.get(writer, Knowledge()).joined(Knowledge(spoke.get(writer, 0)))
+    for cause in because:
+        known = known.joined(state.events.get(cause, Knowledge(cause)))
+    known = Knowledge(known.upto, known.beyond.set(writer, version))
+    if _knows_all(state, known):
+        return State(
+            state.modules, version, version, writer, spoke, state.writers, state.events
+        ), None
+    return State(
+        state.modules,
+        state.line,
+        version,
+        writer,
+        spoke,
+        state.writers.set(writer, known),
+        state.events.set(version, known),
+    ), known
+
+
+def _knows_all(state: State, known: Knowledge) -> bool:
+    """Whether everything up to here is known, so that the log is one line again."""
+    return known.upto >= state.line and all(
+        known.covers(writer, theirs.beyond[writer])
+        for writer, theirs in sorted(state.writers.items())
+    )
+
+
+def _advance(
+    modules: Map[str, tuple[ModuleVersion, ...]],
+    name: str,
+    event: WorkflowEvent,
+    known: Knowledge | None,
+    came_from: str | None = None,
+) -> Map[str, tuple[ModuleVersion, ...]]:
+    """The modules after an event made a new version of one: heads that it knew give way to it."""
+    heads = modules.get(name, ())
+    clock = VectorClock()
+    unseen: tuple[ModuleVersion, ...] = ()
+    if len(heads) == 1 and known is None and came_from is None:
+        clock = heads[0].clock
+    else:
+        for head in heads + (modules.get(came_from, ()) if came_from else ()):
+            if known is None or known.covers(head.writer, head.version):
+                clock = clock.merge(head.clock)
+        unseen = tuple(h for h in heads if known and not known.covers(h.writer, h.version))
+        own = max((head.clock.steps(event.writer) for head in heads), default=0)
+        clock = clock.merge(VectorClock.of({event.writer: own}))
+    fact = event.fact
+    deleted = isinstance(fact, ModuleDeleted) or (
+        isinstance(fact, ModuleRenamed) and fact.previous_name == name
+    )
+    body = fact if isinstance(fact, (ModuleIteration, ModuleRenamed)) and not deleted else None
+    new = ModuleVersion(
+        body.iteration if body else heads[-1].iteration if heads else 0,
+        event.version,
+        event.writer,
+        event.timestamp,
+        clock.tick(event.writer),
+        body.source if body else None,
+        body.mode if body else None,
+        deleted,
+    )
+    return modules.set(name, (*unseen, new))

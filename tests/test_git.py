@@ -1,0 +1,321 @@
+"""A git history as a task: what the log says is what git says."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from domain.errors import InputError, MomentError
+from domain.events import ModuleIteration, ModuleRenamed
+from engine.interfaces.importing import run
+from engine.interfaces.moments import moment_of
+from engine.interfaces.oracle import differences, git_says, log_says
+from engine.log import EventStore
+from engine.replay.states import state_at
+from projections import versions
+
+HERE = Path(__file__).parents[1]
+ENVIRONMENT = {
+    **os.environ,
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Ann",
+    "GIT_AUTHOR_EMAIL": "ann@example.org",
+    "GIT_COMMITTER_NAME": "Ann",
+    "GIT_COMMITTER_EMAIL": "ann@example.org",
+}
+
+
+class Repository:
+    """A git repository that a test writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.clock = path, 1_700_000_000
+        path.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+
+    def git(self, *arguments: str, author: str = "Ann") -> str:
+        when = f"{self.clock} +0100"
+        ours = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when, "GIT_AUTHOR_NAME": author}
+        command = ["git", "-c", "protocol.file.allow=always", *arguments]
+        done = subprocess.run(
+            command, cwd=self.path, env=ENVIRONMENT | ours, capture_output=True, check=True
+        )
+        return done.stdout.decode().strip()
+
+    def write(self, name: str | bytes, content: str | bytes) -> None:
+        path = os.path.join(os.fsencode(self.path), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+    def commit(self, message: str = "change", author: str = "Ann") -> str:
+        self.clock += 60
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message, author=author)
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "repo")
+
+
+@pytest.fixture
+def store() -> EventStore:
+    return EventStore.open("sqlite://")
+
+
+def text(word: str) -> str:
+    return "".join(f"{word} line {n}\n" for n in range(30))
+
+
+def odd_history(repository: Repository) -> None:
+    """Everything that a file in git can be, and everything that can become of it."""
+    repository.write("a.py", text("a"))
+    repository.write("b.py", text("b"))
+    repository.write("dir/c.py", text("c"))
+    repository.write("binary", bytes(range(256)))
+    repository.write(b"caf\xe9.py", b"# latin-1: \xe9\n")
+    repository.write("new\nline.py", "x = 1\n")
+    repository.write("empty", "")
+    (repository.path / "link").symlink_to("a.py")
+    repository.commit("everything at once")
+    repository.git("mv", "a.py", "renamed.py")
+    repository.commit("an exact rename")
+    repository.write("moved.py", text("b") + "one more\n")
+    (repository.path / "b.py").unlink()
+    repository.commit("a rename with a change")
+    repository.write("renamed.py", text("b"))
+    repository.write("moved.py", text("a"))
+    repository.commit("a swap")
+    (repository.path / "moved.py").rename(repository.path / "moved2.py")
+    (repository.path / "renamed.py").rename(repository.path / "moved.py")
+    repository.commit("a chain of renames")
+    (repository.path / "moved2.py").chmod(0o755)
+    repository.commit("a mode only")
+    (repository.path / "link").unlink()
+    repository.write("link/inside.py", "y = 2\n")
+    repository.commit("a link becomes a folder")
+    repository.commit("nothing at all")
+    repository.git("checkout", "--quiet", "-b", "side", "HEAD~3")
+    repository.write("side.py", "z = 3\n")
+    repository.commit("on a branch", author="Bob")
+    repository.git("checkout", "--quiet", "main")
+    repository.write("dir/c.py", text("c") + "more\n")
+    repository.commit("meanwhile")
+    repository.git("merge", "--quiet", "--no-ff", "-m", "merge side", "side")
+    (repository.path / "dir/c.py").unlink()
+    repository.commit("a deletion")
+    repository.write("dir/c.py", text("c"))
+    repository.commit("it comes back")
+
+
+def test_at_every_commit_the_log_says_what_git_says(
+    repository: Repository, store: EventStore
+) -> None:
+    odd_history(repository)
+    run(store, "git", repository.path)
+    shas = repository.git("rev-list", "--first-parent", "HEAD").split()
+    assert len(shas) == 12
+    for sha in shas:
+        moment = moment_of(store, "repo", at=f"commit:{sha}")
+        state = state_at(store, versions, "repo", moment)
+        assert log_says(store, state) == git_says(repository.path, sha)
+
+
+def test_at_random_commits_of_this_repository_the_log_says_what_git_says(
+    store: EventStore,
+) -> None:
+    if not (HERE / ".git").exists():
+        pytest.skip("this copy of the project has no git history")
+    run(store, "git", HERE, "backcast")
+    assert differences(store, HERE, "backcast", 50) == []
+
+
+def test_a_submodule_is_a_module_without_a_source(
+    repository: Repository, store: EventStore, tmp_path: Path
+) -> None:
+    other = Repository(tmp_path / "other")
+    other.write("x.py", "x = 1\n")
+    inner = other.commit()
+    repository.git("submodule", "--quiet", "add", str(other.path), "vendored")
+    sha = repository.commit()
+    run(store, "git", repository.path)
+    [fact] = [e.fact for e in store.read("repo") if e.fact.data.get("mode") == "160000"]
+    assert fact.data["submodule"] == inner
+    state = state_at(store, versions, "repo")
+    assert log_says(store, state) == git_says(repository.path, sha)
+
+
+def test_importing_twice_adds_nothing(repository: Repository, store: EventStore) -> None:
+    odd_history(repository)
+    first = run(store, "git", repository.path)
+    again = run(store, "git", repository.path)
+    assert first.added > 20
+    assert (again.added, again.skipped) == (0, [])
+
+
+def test_a_history_that_grew_adds_only_what_is_new_and_ends_as_if_imported_at_once(
+    repository: Repository, store: EventStore
+) -> None:
+    repository.write("a.py", text("a"))
+    repository.commit()
+    run(store, "git", repository.path)
+    repository.git("mv", "a.py", "b.py")
+    repository.commit()
+    repository.write("b.py", text("b"))
+    repository.commit()
+    run(store, "git", repository.path)
+    at_once = EventStore.open("sqlite://")
+    run(at_once, "git", repository.path)
+    strip = [(e.version, e.fact, e.timestamp, e.writer, e.because) for e in store.read("repo")]
+    assert strip == [
+        (e.version, e.fact, e.timestamp, e.writer, e.because) for e in at_once.read("repo")
+    ]
+
+
+def test_a_rewritten_history_is_refused(repository: Repository, store: EventStore) -> None:
+    repository.write("a.py", "1\n")
+    repository.commit()
+    run(store, "git", repository.path)
+    repository.git("commit", "--quiet", "--amend", "-m", "another")
+    with pytest.raises(InputError, match=r"was it rewritten\?"):
+        run(store, "git", repository.path)
+
+
+def test_a_rename_says_so_and_goes_on_counting(repository: Repository, store: EventStore) -> None:
+    repository.write("a.py", text("a"))
+    repository.commit()
+    repository.git("mv", "a.py", "b.py")
+    repository.commit()
+    run(store, "git", repository.path)
+    [renamed] = [e.fact for e in store.read("repo", types=["MODULE_RENAMED"])]
+    assert isinstance(renamed, ModuleRenamed)
+    assert (renamed.previous_name, renamed.module_name, renamed.iteration) == ("a.py", "b.py", 2)
+    assert list(versions.latest(state_at(store, versions, "repo"))) == ["b.py"]
+
+
+def test_who_and_when_come_from_the_commit(repository: Repository, store: EventStore) -> None:
+    repository.write("a.py", "1\n")
+    repository.commit(author="Bob")
+    run(store, "git", repository.path)
+    head = versions.latest(state_at(store, versions, "repo"))["a.py"]
+    assert (head.writer, head.timestamp.timestamp()) == ("Bob", repository.clock)
+
+
+def test_an_author_date_before_the_parents_is_raised_to_it_and_kept_as_it_was(
+    repository: Repository, store: EventStore
+) -> None:
+    repository.write("a.py", "1\n")
+    repository.commit()
+    first = repository.clock
+    repository.clock -= 100_000
+    repository.write("a.py", "2\n")
+    repository.commit()
+    run(store, "git", repository.path)
+    *_, last = store.read("repo", types=["COMMITTED"])
+    assert last.timestamp.timestamp() == first
+    assert last.fact.data["authored_at"] == "2023-11-13T19:28:40+01:00"
+
+
+def test_an_object_that_is_missing_is_told_and_the_import_goes_on(
+    repository: Repository, store: EventStore
+) -> None:
+    repository.write("a.py", text("a"))
+    repository.write("large.bin", "large\n" * 100)
+    repository.commit()
+    oid = repository.git("rev-parse", "HEAD:large.bin")
+    repository.write("b.py", text("a") + "more\n")
+    repository.write("large.bin", "small\n")
+    sha = repository.commit()
+    (repository.path / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    report = run(store, "git", repository.path)
+    assert len(report.skipped) == 1
+    assert oid in report.skipped[0]
+    state = state_at(store, versions, "repo")
+    assert log_says(store, state) == git_says(repository.path, sha)
+    assert run(store, "git", repository.path).added == 0
+
+
+def test_a_moment_is_named_by_a_commit(repository: Repository, store: EventStore) -> None:
+    repository.write("a.py", "1\n")
+    first = repository.commit()
+    repository.write("b.py", "2\n")
+    second = repository.commit()
+    run(store, "git", repository.path)
+
+    def modules(**named: str) -> list[str]:
+        return list(versions.latest(state_at(store, versions, "repo", moment(**named))))
+
+    def moment(**named: str) -> object:
+        return moment_of(store, "repo", **named)  # type: ignore[arg-type]
+
+    assert modules(at=f"commit:{first}") == ["a.py"]
+    assert modules(at=f"commit:{second[:8]}") == ["a.py", "b.py"]
+    assert modules(before=f"commit:{second}") == ["a.py"]
+    assert modules(before=f"commit:{first}") == []
+    with pytest.raises(MomentError, match="found none"):
+        moment(at="commit:0123456789")
+
+
+def test_a_shallow_clone_is_imported_and_told(
+    repository: Repository, store: EventStore, tmp_path: Path
+) -> None:
+    for n in range(3):
+        repository.write("a.py", f"{n}\n")
+        repository.commit()
+    repository.git("clone", "--quiet", "--depth=1", f"file://{repository.path}", "../shallow")
+    report = run(store, "git", tmp_path / "shallow")
+    assert report.added == 2
+    assert "shallow" in report.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["no commits", "no repository", "nothing"])
+def test_what_is_no_history_is_one_clear_error(
+    kind: str, store: EventStore, tmp_path: Path
+) -> None:
+    if kind == "no commits":
+        Repository(tmp_path / "x")
+    elif kind == "no repository":
+        (tmp_path / "x").mkdir()
+    with pytest.raises(InputError) as caught:
+        run(store, "git", tmp_path / "x")
+    assert "\n" not in str(caught.value)
+    assert {"no commits": "no commits yet", "no repository": "not a git", "nothing": "no such"}[
+        kind
+    ] in str(caught.value)
+
+
+def test_many_files_in_one_commit_do_not_fill_the_pipes(
+    repository: Repository, store: EventStore
+) -> None:
+    for n in range(1500):
+        repository.write(f"f{n}.py", f"{n}\n" * 200)
+    sha = repository.commit()
+    run(store, "git", repository.path)
+    assert log_says(store, state_at(store, versions, "repo")) == git_says(repository.path, sha)
+
+
+def test_nothing_that_the_repository_configures_is_run(
+    repository: Repository, store: EventStore, tmp_path: Path
+) -> None:
+    trap = f"touch {tmp_path}/trapped;"
+    for key in ("core.fsmonitor", "diff.external", "core.pager", "core.sshCommand"):
+        repository.git("config", key, trap)
+    repository.git("config", "diff.x.textconv", trap)
+    repository.write(".gitattributes", "*.py diff=x\n")
+    repository.write("a.py", "1\n")
+    subprocess.run(
+        ["git", "-c", "core.fsmonitor=false", "add", "--all"],
+        cwd=repository.path, env=ENVIRONMENT, check=True,
+    )  # fmt: skip
+    subprocess.run(
+        ["git", "-c", "core.fsmonitor=false", "commit", "--quiet", "-m", "x"],
+        cwd=repository.path, env=ENVIRONMENT, check=True,
+    )  # fmt: skip
+    (tmp_path / "trapped").unlink(missing_ok=True)
+    run(store, "git", repository.path)
+    assert not (tmp_path / "trapped").exists()
+    assert [e.fact for e in store.read("repo") if isinstance(e.fact, ModuleIteration)]
