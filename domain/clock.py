@@ -32,12 +32,15 @@ class VectorClock(NamedTuple):
 
     def tick(self, writer: str) -> "VectorClock":
         """This clock after one more step of a writer."""
-        return self.of(dict(self.counts) | {writer: self.steps(writer) + 1})
+        counts = self.counts
+        if len(counts) == 1 and counts[0][0] == writer:  # by far the most frequent
+            return VectorClock(((writer, counts[0][1] + 1),))
+        return self.of(dict(counts) | {writer: self.steps(writer) + 1})
 
     def merge(self, other: "VectorClock") -> "VectorClock":
         """The least clock that knows all that either knows."""
-        if self.counts == other.counts:
-            return self
+        if not self.counts or self.counts == other.counts:
+            return other
         merged = dict(self.counts)
         for writer, count in other.counts:
             merged[writer] = max(count, merged.get(writer, 0))

@@ -1,12 +1,13 @@
 """How far has the task come, and what is it waiting for?"""
 
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from immutables import Map
 
 from domain.events import (
     ContextBuilt,
+    Fact,
     GenerationComplete,
     MessageReceived,
     ModelFailed,
@@ -75,46 +76,69 @@ initial = State()
 
 def evolve(state: State, event: WorkflowEvent) -> State:
     """The state after one more event."""
-    state = _counted(state, event)
+    return state._replace(
+        events=state.events + 1,
+        started_at=state.started_at or event.timestamp,
+        last_at=event.timestamp,
+        **_changes(state, event),
+    )
+
+
+def _changes(state: State, event: WorkflowEvent) -> dict[str, Any]:
+    """What an event changes, beside being counted."""
     match event.fact:
         case ModuleIteration(module_name=name, iteration=iteration, score=score):
             module = ModuleProgress(iteration, score)
-            return state._replace(status="generating", modules=state.modules.set(name, module))
+            return {"status": "generating", "modules": state.modules.set(name, module)}
         case ModuleStarted(module_name=name):
             modules = state.modules.set(name, ModuleProgress())
-            return state._replace(status="generating", modules=modules)
+            return {"status": "generating", "modules": modules}
         case ModuleComplete(module_name=name):
-            return state._replace(modules=_marked(state.modules, name, "complete"))
+            return {"modules": _marked(state.modules, name, "complete")}
         case ModuleDeleted(module_name=name):
-            return state._replace(modules=_marked(state.modules, name, "deleted"))
+            return {"modules": _marked(state.modules, name, "deleted")}
         case ModuleRenamed(module_name=name, previous_name=previous, iteration=iteration):
             modules = _marked(state.modules, previous, "deleted")
-            return state._replace(modules=modules.set(name, ModuleProgress(iteration)))
+            return {"modules": modules.set(name, ModuleProgress(iteration))}
+        case _:
+            return _turns(state, event) or _stages(event.fact)
+
+
+def _turns(state: State, event: WorkflowEvent) -> dict[str, Any]:
+    """What an event changes of who is to speak next."""
+    match event.fact:
         case ToolCalled(tool=tool, call_id=call_id):
             key = call_id or str(event.version)
-            return state._replace(calls=state.calls.set(key, Call(tool, event.version)), asked=0)
+            return {"calls": state.calls.set(key, Call(tool, event.version)), "asked": 0}
         case ToolReturned(call_id=call_id):
-            return state._replace(calls=_answered(state.calls, call_id, event.because))
+            return {"calls": _answered(state.calls, call_id, event.because)}
         case ModelReplied():
-            return state._replace(replies=state.replies + 1, asked=0)
+            return {"replies": state.replies + 1, "asked": 0}
         case StepStarted() | ContextBuilt() | MessageReceived():
-            return state._replace(asked=event.version)
+            return {"asked": event.version}
         case ModelFailed():
-            return state._replace(asked=0)
-        case TaskStarted(goal=goal):
-            return state._replace(status="started", goal=goal)
-        case RequirementsComplete() | PlanningStarted():
-            return state._replace(status="planning")
-        case PlanningComplete():
-            return state._replace(status="generating")
-        case GenerationComplete():
-            return state._replace(status="generated")
-        case TaskComplete():
-            return state._replace(status="complete")
-        case TaskFailed(reason=reason):
-            return state._replace(status="failed", reason=reason)
+            return {"asked": 0}
         case _:
-            return state
+            return {}
+
+
+def _stages(fact: Fact) -> dict[str, Any]:
+    """What a fact says of the task as a whole."""
+    match fact:
+        case TaskStarted(goal=goal):
+            return {"status": "started", "goal": goal}
+        case RequirementsComplete() | PlanningStarted():
+            return {"status": "planning"}
+        case PlanningComplete():
+            return {"status": "generating"}
+        case GenerationComplete():
+            return {"status": "generated"}
+        case TaskComplete():
+            return {"status": "complete"}
+        case TaskFailed(reason=reason):
+            return {"status": "failed", "reason": reason}
+        case _:
+            return {}
 
 
 def waiting_for(state: State) -> str:
@@ -127,14 +151,6 @@ def waiting_for(state: State) -> str:
     if state.asked:
         return f"the model, asked by event {state.asked} of the task"
     return "the next step"
-
-
-def _counted(state: State, event: WorkflowEvent) -> State:
-    return state._replace(
-        events=state.events + 1,
-        started_at=state.started_at or event.timestamp,
-        last_at=event.timestamp,
-    )
 
 
 def _marked(modules: Map[str, ModuleProgress], name: str, status: str) -> Map[str, ModuleProgress]:

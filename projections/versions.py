@@ -83,17 +83,15 @@ initial = State()
 
 def evolve(state: State, event: WorkflowEvent) -> State:
     """The state after one more event."""
-    state, known = _learn(state, event)
+    modules, known = state.modules, _known(state, event)
     match event.fact:
-        case ModuleIteration(module_name=name):
-            return state._replace(modules=_advance(state.modules, name, event, known))
-        case ModuleDeleted(module_name=name):
-            return state._replace(modules=_advance(state.modules, name, event, known))
+        case ModuleIteration(module_name=name) | ModuleDeleted(module_name=name):
+            modules = _advance(modules, name, event, known)
         case ModuleRenamed(module_name=name, previous_name=previous):
-            modules = _advance(state.modules, previous, event, known)
-            return state._replace(modules=_advance(modules, name, event, known, previous))
-        case _:
-            return state
+            before = modules
+            modules = _advance(modules, previous, event, known)
+            modules = modules.set(name, _advance(before, name, event, known, previous)[name])
+    return _noted(state, event, modules, known)
 
 
 def latest(state: State) -> dict[str, ModuleVersion]:
@@ -109,42 +107,47 @@ def conflicts(state: State) -> dict[str, tuple[ModuleVersion, ...]]:
     }
 
 
-def _learn(state: State, event: WorkflowEvent) -> tuple[State, Knowledge | None]:
+def _known(state: State, event: WorkflowEvent) -> Knowledge | None:
     """What an event knew; None where that is all before it, as it is while the log is one line."""
     version, writer, because = event.version, event.writer, event.because
-    same_writer = writer == state.last_writer
-    in_line = state.line == state.last_version
-    spoke = state.spoke
-    if in_line and not same_writer:
-        spoke = spoke.set(state.last_writer, state.last_version)
-    if not because or (in_line and (same_writer or state.last_version in because)):
-        return State(
-            state.modules, version, version, writer, spoke, state.writers, state.events
-        ), None
-    known = state.writers.get(writer, Knowledge()).joined(Knowledge(spoke.get(writer, 0)))
+    if not because:
+        return None
+    if state.line == state.last_version:
+        if writer == state.last_writer or state.last_version in because:
+            return None
+        spoke = state.last_version if writer == state.last_writer else state.spoke.get(writer, 0)
+    else:
+        spoke = state.spoke.get(writer, 0)
+    known = state.writers.get(writer, Knowledge()).joined(Knowledge(spoke))
     for cause in because:
         known = known.joined(state.events.get(cause, Knowledge(cause)))
     known = Knowledge(known.upto, known.beyond.set(writer, version))
-    if _knows_all(state, known):
-        return State(
-            state.modules, version, version, writer, spoke, state.writers, state.events
-        ), None
-    return State(
-        state.modules,
-        state.line,
-        version,
-        writer,
-        spoke,
-        state.writers.set(writer, known),
-        state.events.set(version, known),
-    ), known
+    return None if _knows_all(state, known) else known
+
+
+def _noted(
+    state: State,
+    event: WorkflowEvent,
+    modules: Map[str, tuple[ModuleVersion, ...]],
+    known: Knowledge | None,
+) -> State:
+    """The state with the modules after an event, and with what the event knew."""
+    version, writer = event.version, event.writer
+    line, spoke, writers, events = state.line, state.spoke, state.writers, state.events
+    if writer != state.last_writer and line == state.last_version:
+        spoke = spoke.set(state.last_writer, line)
+    if known is None:
+        line = version
+    else:
+        writers, events = writers.set(writer, known), events.set(version, known)
+    return State(modules, line, version, writer, spoke, writers, events)
 
 
 def _knows_all(state: State, known: Knowledge) -> bool:
     """Whether everything up to here is known, so that the log is one line again."""
     return known.upto >= state.line and all(
-        known.covers(writer, theirs.beyond[writer])
-        for writer, theirs in sorted(state.writers.items())
+        known.covers(writer, state.writers[writer].beyond[writer])
+        for writer in sorted(state.writers)
     )
 
 
@@ -156,31 +159,21 @@ def _advance(
     came_from: str | None = None,
 ) -> Map[str, tuple[ModuleVersion, ...]]:
     """The modules after an event made a new version of one: heads that it knew give way to it."""
-    heads = modules.get(name, ())
+    fact, writer, heads = event.fact, event.writer, modules.get(name, ())
+    ancestors = heads + modules.get(came_from, ()) if came_from else heads
+    seen = [h for h in ancestors if known is None or known.covers(h.writer, h.version)]
     clock = VectorClock()
-    unseen: tuple[ModuleVersion, ...] = ()
-    if len(heads) == 1 and known is None and came_from is None:
-        clock = heads[0].clock
-    else:
-        for head in heads + (modules.get(came_from, ()) if came_from else ()):
-            if known is None or known.covers(head.writer, head.version):
-                clock = clock.merge(head.clock)
-        unseen = tuple(h for h in heads if known and not known.covers(h.writer, h.version))
-        own = max((head.clock.steps(event.writer) for head in heads), default=0)
-        clock = clock.merge(VectorClock.of({event.writer: own}))
-    fact = event.fact
-    deleted = isinstance(fact, ModuleDeleted) or (
-        isinstance(fact, ModuleRenamed) and fact.previous_name == name
-    )
-    body = fact if isinstance(fact, (ModuleIteration, ModuleRenamed)) and not deleted else None
+    for head in seen:
+        clock = clock.merge(head.clock)
+    unseen = tuple(h for h in heads if h not in seen) if len(seen) < len(ancestors) else ()
+    for head in unseen:  # what the writer itself did to the module, it knows
+        clock = clock.merge(VectorClock.of({writer: head.clock.steps(writer)}))
+    iteration = heads[-1].iteration if heads else 0
+    source = mode = None
+    deleted = True
+    if isinstance(fact, ModuleIteration) or (isinstance(fact, ModuleRenamed) and came_from):
+        iteration, source, mode, deleted = fact.iteration, fact.source, fact.mode, False
     new = ModuleVersion(
-        body.iteration if body else heads[-1].iteration if heads else 0,
-        event.version,
-        event.writer,
-        event.timestamp,
-        clock.tick(event.writer),
-        body.source if body else None,
-        body.mode if body else None,
-        deleted,
+        iteration, event.version, writer, event.timestamp, clock.tick(writer), source, mode, deleted
     )
     return modules.set(name, (*unseen, new))

@@ -44,14 +44,14 @@ def keep_states(
     begin, state = _opened(projection, kept)
     if last - begin < spacing:
         return 0
-    low = kept.from_us if kept else -LAST_US
+    low = store.recorder.kept_from(projection.NAME, projection.VERSION, task_id, begin)
     ahead = sorted(store.recorder.times_after(task_id, begin, low))
     count, previous = 0, begin
     for block in _blocks(store.read(task_id, after=begin), spacing):
         times = [to_microseconds(event.timestamp) for event in block]
         cut = bisect_right(ahead, median_low(times))
         if cut:
-            low, ahead = ahead[cut - 1], ahead[cut:]
+            low, ahead = max(low, ahead[cut - 1]), ahead[cut:]
         if ahead and previous and low > -LAST_US:
             # What is ahead claims to be later than most of what came next: leave it out.
             partial = _state(store, projection, task_id, previous, low)
@@ -59,7 +59,7 @@ def keep_states(
         for time in times:
             insort(ahead, time)
         state, previous = fold(projection, block, state), block[-1].version
-        _keep(store, projection, task_id, Kept(previous, ahead[-1], LAST_US, dump(state)))
+        _keep(store, projection, task_id, Kept(previous, max(low, ahead[-1]), LAST_US, dump(state)))
         count += 1
     return count
 

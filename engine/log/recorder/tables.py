@@ -349,6 +349,18 @@ class Recorder(ABC):
         )
         return Kept(*row) if row else None
 
+    def kept_from(self, projection: str, version: int, task_id: str, before: int) -> int:
+        """The least `from_us` of the last states kept before a version of a task."""
+        row = self.one(
+            "SELECT from_us FROM snapshots WHERE projection=? AND projection_version=?"
+            " AND task_id=? AND version<? ORDER BY version DESC, from_us LIMIT 1",
+            projection,
+            version,
+            task_id,
+            before,
+        )
+        return row[0] if row else -LAST_US
+
 
 _FOUND = (
     "SELECT s.digest, s.position, e.version FROM sources s"

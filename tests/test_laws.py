@@ -1,0 +1,196 @@
+"""The laws of the design, each over every projection there is."""
+
+import json
+import os
+import subprocess
+import sys
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from freezegun import freeze_time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.events import FACTS, Claim, Fact, UnknownFact, WorkflowEvent
+from domain.moment import Moment, upto
+from engine.log import EventStore
+from engine.log.codec import Codec, to_microseconds
+from engine.replay.state_json import dump, load
+from engine.replay.states import keep_states, state_at
+from projections import ALL, Projection, fold, versions
+from tests.strategies import NOON, facts, iteration, logs, stored, times
+
+HERE = Path(__file__).parents[1]
+KINDS = HERE / "fixtures/kinds.jsonl"
+every_projection = pytest.mark.parametrize("projection", ALL, ids=lambda p: p.NAME)
+moments = st.builds(Moment, st.none() | st.integers(0, 30), st.none() | times)
+
+
+@every_projection
+@given(log=logs(), later=logs(), moment=moments)
+def test_events_after_a_moment_cannot_change_it(
+    projection: Projection, log: list[WorkflowEvent], later: list[WorkflowEvent], moment: Moment
+) -> None:
+    more = [e._replace(position=e.position + len(log), version=e.version + len(log)) for e in later]
+    known = moment._replace(position=len(log))
+    then = fold(projection, upto(known, log))
+    assert fold(projection, upto(known, log + more)) == then
+
+
+@every_projection
+@given(log=logs(), cut=st.integers(0, 24))
+def test_a_fold_can_be_cut_anywhere(
+    projection: Projection, log: list[WorkflowEvent], cut: int
+) -> None:
+    first = fold(projection, log[:cut])
+    assert fold(projection, log[cut:], first) == fold(projection, log)
+
+
+@every_projection
+@given(log=logs(), at=times)
+def test_a_fold_can_be_cut_and_kept_as_json_anywhere(
+    projection: Projection, log: list[WorkflowEvent], at: datetime
+) -> None:
+    state = fold(projection, upto(Moment(at=at), log))
+    kept = load(projection.State, dump(state))
+    assert kept == state
+    assert dump(kept) == dump(state)
+
+
+@every_projection
+@given(log=logs(), fact=facts())
+def test_every_fact_can_be_met_in_every_state(
+    projection: Projection, log: list[WorkflowEvent], fact: Fact
+) -> None:
+    n = len(log) + 1
+    event = WorkflowEvent(n, "task", n, fact, NOON, NOON, "ann", ())
+    state = projection.evolve(fold(projection, log), event)
+    assert isinstance(state, projection.State)
+
+
+@every_projection
+@given(log=logs(), fact=facts())
+def test_asking_changes_nothing(
+    projection: Projection, log: list[WorkflowEvent], fact: Fact
+) -> None:
+    untouched = deepcopy(log)
+    state = fold(projection, log)
+    before = dump(state)
+    n = len(log) + 1
+    projection.evolve(state, WorkflowEvent(n, "task", n, fact, NOON, NOON, "bob", ()))
+    assert dump(state) == before
+    assert log == untouched
+    assert fold(projection, log) == state
+
+
+@every_projection
+@settings(max_examples=60)
+@given(log=logs(), moment=moments, spacing=st.integers(1, 6))
+def test_a_state_from_a_kept_one_is_the_state_from_nothing(
+    projection: Projection, log: list[WorkflowEvent], moment: Moment, spacing: int
+) -> None:
+    with stored(log) as store:
+        keep_states(store, projection, "task", spacing)
+        from_nothing = fold(projection, upto(moment, log))
+        assert state_at(store, projection, "task", moment) == from_nothing
+
+
+@every_projection
+@settings(max_examples=40)
+@given(log=logs(), grown=logs(), moment=moments, spacing=st.integers(1, 4))
+def test_states_kept_before_a_log_grew_serve_it_after(
+    projection: Projection,
+    log: list[WorkflowEvent],
+    grown: list[WorkflowEvent],
+    moment: Moment,
+    spacing: int,
+) -> None:
+    with stored(log) as store:
+        keep_states(store, projection, "task", spacing)
+        store.clock = lambda: NOON + timedelta(days=1)
+        for n, e in enumerate(grown, len(log) + 1):
+            store.append("task", [Claim(e.fact, e.timestamp, e.writer)], after=n - 1)
+        keep_states(store, projection, "task", spacing)
+        from_nothing = fold(projection, upto(moment, store.read("task")))
+        assert state_at(store, projection, "task", moment) == from_nothing
+
+
+@settings(max_examples=60)
+@given(log=logs(max_size=12), jumps=st.lists(st.integers(-100, 100), min_size=12, max_size=12))
+def test_a_recorded_time_names_a_prefix_even_where_the_clock_jumps_back(
+    log: list[WorkflowEvent], jumps: list[int]
+) -> None:
+    with EventStore.open("sqlite://") as store, freeze_time(NOON) as clock:
+        for event, jump in zip(log, jumps, strict=False):
+            clock.tick(timedelta(seconds=jump))
+            store.append("task", [event.fact], after=event.version - 1)
+        events = list(store.read())
+        assert [e.recorded_at for e in events] == sorted(e.recorded_at for e in events)
+        for event in events:
+            known = store.position_at(event.recorded_at)
+            prefix = [e for e in events if e.recorded_at <= event.recorded_at]
+            assert events[:known] == prefix
+
+
+@settings(max_examples=300)
+@given(fact=facts())
+def test_nothing_is_lost_in_writing(fact: Fact) -> None:
+    codec = Codec()
+    topic, body = codec.encode(fact)
+    again = codec.decode(topic, body)
+    assert again == fact
+    assert codec.encode(again) == (topic, body)
+
+
+def test_every_kind_and_version_ever_written_still_decodes() -> None:
+    codec = Codec()
+    lines = [json.loads(line) for line in KINDS.read_text().splitlines()]
+    for line in lines:
+        fact = codec.decode(f"{line['type']}:{line['schema']}", json.dumps(line["data"]).encode())
+        assert not isinstance(fact, UnknownFact), line
+        for key, value in line["data"].items():
+            assert fact.data[key] == value, line
+    written = {(line["type"], line["schema"]) for line in lines}
+    current = {(name, fact.schema_version) for name, fact in FACTS.items()}
+    assert current <= written, "add a line for the new kind or version; never change one"
+
+
+def test_the_same_log_gives_the_same_bytes_under_any_hash_seed() -> None:
+    script = (
+        "import sys; from engine.log import EventStore;"
+        "from engine.interfaces.importing import run; from pathlib import Path;"
+        "from projections import ALL, fold;"
+        "from engine.replay.state_json import dump; store = EventStore.open('sqlite://');"
+        "run(store, 'events', Path('fixtures/logs/validators.jsonl'));"
+        "[sys.stdout.buffer.write(dump(fold(p, store.read('task-abc123')))) for p in ALL]"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=HERE,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(told) == 1
+    assert told.pop().count(b"validators.py") == 2
+
+
+@pytest.mark.parametrize("kept_after_each", [False, True])
+def test_a_wild_timestamp_does_not_spoil_the_kept_states_after_it(kept_after_each: bool) -> None:
+    store = EventStore.open("sqlite://", clock=lambda: NOON)
+    wild = datetime(9999, 1, 1, tzinfo=UTC)
+    for n in range(1, 101):
+        time = wild if n == 7 else NOON + timedelta(minutes=n)
+        store.append("task", [Claim(iteration(f"m{n % 5}.py", n), time)], after=n - 1)
+        if kept_after_each:
+            keep_states(store, versions, "task", 10)
+    keep_states(store, versions, "task", 10)
+    at = to_microseconds(NOON + timedelta(minutes=88))
+    kept = store.recorder.kept("versions", versions.VERSION, "task", 100, at)
+    assert kept is not None
+    assert kept.version == 80
