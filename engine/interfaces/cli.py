@@ -5,7 +5,7 @@ Everything that is slow to import is imported by the command that needs it.
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,17 +25,14 @@ PROJECTIONS = {
 }
 
 
-def main() -> None:
-    """Run a command; an error of ours is one line, and a closed pipe is no error."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; an error of ours is one line."""
     try:
-        cli(prog_name="backcast")
+        cli(arguments, prog_name="backcast")
     except (MomentError, UnknownTaskError) as error:
         _fail(error, 2)
     except BackcastError as error:
         _fail(error, 1)
-    except BrokenPipeError:
-        sys.stderr.close()  # else Python complains of the pipe once more when it ends
-        sys.exit(0)
 
 
 def _fail(error: Exception, code: int) -> None:

@@ -108,16 +108,10 @@ class EventStore:
         return self.write([(task_id, after + n, claim) for n, claim in enumerate(claims, 1)], blobs)
 
     def write(
-        self,
-        claims: Sequence[tuple[str, int, Claim]],
-        blobs: Sequence[Blob] = (),
-        sources: Sequence[NewSource] = (),
+        self, claims: Sequence[tuple[str, int, Claim]], blobs: Sequence[Blob] = ()
     ) -> list[WorkflowEvent]:
         """Append claims at (task, version) to several tasks at once, all or none."""
-        rows = [self._row(*claim) for claim in claims]
-        packed = self._packed(blobs) if blobs else ()
-        first, recorded_us = self.recorder.append(rows, self._now_us, blobs=packed, sources=sources)
-        recorded_at = from_microseconds(recorded_us)
+        first, recorded_at = self.write_rows([self.row(*claim) for claim in claims], blobs)
         return [
             WorkflowEvent(
                 position,
@@ -132,20 +126,37 @@ class EventStore:
             for position, (task_id, version, claim) in enumerate(claims, first)
         ]
 
-    def _row(self, task_id: str, version: int, claim: Claim) -> NewRow:
+    def write_rows(
+        self,
+        rows: Sequence[NewRow],
+        blobs: Sequence[Blob] = (),
+        sources: Sequence[NewSource] = (),
+    ) -> tuple[int, datetime]:
+        """Append rows, all or none; gives the position of the first and the time of recording."""
+        packed = self._packed(blobs) if blobs else ()
+        first, recorded_us = self.recorder.append(rows, self._now_us, blobs=packed, sources=sources)
+        return first, from_microseconds(recorded_us)
+
+    def row(self, task_id: str, version: int, claim: Claim) -> NewRow:
+        """A claim as it is stored. `InputError` where it cannot be."""
         fact, timestamp, writer, causes = claim
-        topic, body = self.codec.encode(fact)
-        because = ""
+        try:
+            topic, body = self.codec.encode(fact)
+            time_us = to_microseconds(timestamp) if timestamp else None
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"task {task_id!r}: cannot be written: {reason}") from None
+        writer, because = writer or "", ""
         if causes:
+            because = ",".join(map(str, causes))
             if min(causes) < 1 or max(causes) >= version:
                 raise InputError(
                     f"task {task_id!r}: because: needed versions from 1 to {version - 1},"
-                    f" found {list(causes)}"
+                    f" found {because}"
                 )
-            because = ",".join(map(str, causes))
-        if not task_id or "\0" in task_id or (writer and "\0" in writer) or "\0" in topic:
+        if not task_id or "\0" in task_id or "\0" in writer or "\0" in topic:
             raise InputError(
-                f"needed a task, writer and type without NUL, and a task that is not empty,"
+                f"needed a task that is not empty, and task, writer and type without NUL,"
                 f" found {task_id!r}, {writer!r}, {topic!r}"
             )
         if len(body) > MAX_BODY:
@@ -153,8 +164,7 @@ class EventStore:
                 f"task {task_id!r}: needed a {topic} of at most {MAX_BODY:,} bytes,"
                 f" found {len(body):,}: large bodies belong in blobs"
             )
-        time_us = to_microseconds(timestamp) if timestamp else None
-        return task_id, version, topic, time_us, writer or "", because, body
+        return task_id, version, topic, time_us, writer, because, body
 
     def _now_us(self) -> int:
         return to_microseconds(self.clock())

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from domain.errors import InputError
 from domain.events import Claim, Fact
 from engine.log.blobs import Blob
-from engine.log.recorder import NewSource
+from engine.log.recorder import NewRow, NewSource
 from engine.log.store import EventStore
 
 FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
@@ -46,6 +46,8 @@ class Batch(NamedTuple):
     task_id: str
     facts: Sequence[ForeignFact]
     blobs: Sequence[Blob] = ()
+    name: str = ""
+    "Where it stands in the foreign log, for the report: `line 3`."
 
 
 class Report:
@@ -81,7 +83,7 @@ def import_batches(
         try:
             importer.take(batch)
         except InputError as error:
-            report.skipped.append(str(error))
+            report.skipped.append(f"{batch.name}: {error}" if batch.name else str(error))
         progress(1)
     importer.flush()
     return report
@@ -95,39 +97,52 @@ class _Importer:
         self.versions: dict[str, int] = {}
         self.ids: dict[tuple[str, str], tuple[bytes, int]] = {}
         "Digest and version of what is waiting to be stored, by task and foreign id."
-        self.claims: list[tuple[str, int, Claim]] = []
+        self.rows: list[NewRow] = []
         self.blobs: list[Blob] = []
         self.sources: list[NewSource] = []
         self.bytes = 0
 
     def take(self, batch: Batch) -> None:
         """Store a batch soon, unless it was imported before."""
+        if any("\0" in name for name in (batch.task_id, *(fact.id or "" for fact in batch.facts))):
+            raise InputError(f"needed a task and ids without NUL, found {batch.task_id!r}")
         if self._is_known(batch):
             self.report.known += len(batch.facts)
             return
-        version = self._version(batch.task_id)
+        version, rows = self._version(batch.task_id), []
+        here: dict[str, int] = {}
         for foreign in batch.facts:
             version += 1
-            because = self._causes(batch.task_id, foreign.because, version - 1)
+            because = self._causes(batch.task_id, foreign.because, version - 1, here)
             claim = Claim(foreign.fact, foreign.timestamp, foreign.writer, because)
+            rows.append(self.store.row(batch.task_id, version, claim))
             if foreign.id is not None:
-                self.ids[batch.task_id, foreign.id] = (foreign.digest[:8], version)
-                source = f"{self.format}:{batch.task_id}"
-                self.sources.append((source, foreign.id, foreign.digest[:8], len(self.claims)))
-            self.claims.append((batch.task_id, version, claim))
+                here[foreign.id] = version
+        self._note_ids(batch, version - len(rows))
+        self.rows.extend(rows)
         self.versions[batch.task_id] = version
         self.blobs.extend(batch.blobs)
-        self.bytes += sum(len(blob.body) for blob in batch.blobs)
-        if len(self.claims) >= FLUSH_EVENTS or self.bytes >= FLUSH_BYTES:
+        self.bytes += sum(len(row[6]) for row in rows) + sum(len(b.body) for b in batch.blobs)
+        if len(self.rows) >= FLUSH_EVENTS or self.bytes >= FLUSH_BYTES:
             self.flush()
 
+    def _note_ids(self, batch: Batch, before: int) -> None:
+        """Remember what the foreign log calls the events after a version."""
+        source = f"{self.format}:{batch.task_id}"
+        for n, foreign in enumerate(batch.facts):
+            if foreign.id is not None:
+                self.ids[batch.task_id, foreign.id] = (foreign.digest[:8], before + n + 1)
+                self.sources.append((source, foreign.id, foreign.digest[:8], len(self.rows) + n))
+
     def flush(self) -> None:
-        if not self.claims:
+        """Store what has been collected."""
+        if not self.rows:
             return
-        for event in self.store.write(self.claims, self.blobs, self.sources):
-            self.report.tasks[event.task_id] = self.report.tasks.get(event.task_id, 0) + 1
-        self.report.added += len(self.claims)
-        self.claims, self.blobs, self.sources, self.bytes = [], [], [], 0
+        self.store.write_rows(self.rows, self.blobs, self.sources)
+        for row in self.rows:
+            self.report.tasks[row[0]] = self.report.tasks.get(row[0], 0) + 1
+        self.report.added += len(self.rows)
+        self.rows, self.blobs, self.sources, self.bytes = [], [], [], 0
         self.ids.clear()
 
     def _version(self, task_id: str) -> int:
@@ -156,26 +171,26 @@ class _Importer:
         if version > last:
             raise Conflict(f"task {task_id!r}: needed version {last + 1} next, found {version}")
         self.flush()
-        [event] = self.store.read(task_id, after=version - 1, last=version)
-        if (event.fact, event.timestamp, event.writer, event.because) != (
-            foreign.fact,
-            foreign.timestamp,
-            foreign.writer,
-            foreign.because,
-        ):
+        told = (foreign.fact, foreign.timestamp, foreign.writer, foreign.because)
+        stored = self.store.read(task_id, after=version - 1, last=version)
+        if told not in [(e.fact, e.timestamp, e.writer, e.because) for e in stored]:
             raise Conflict(
                 f"task {task_id!r}: another event stands at version {version}; to keep both, give"
                 f" the new ones another --task"
             )
         return True
 
-    def _causes(self, task_id: str, because: tuple[str | int, ...], before: int) -> tuple[int, ...]:
-        """The versions of the causes that the store holds."""
+    def _causes(
+        self, task_id: str, because: tuple[str | int, ...], before: int, here: dict[str, int]
+    ) -> tuple[int, ...]:
+        """The versions of the causes, those of the same batch among them."""
         found = set()
         for cause in because:
             if isinstance(cause, int):
                 found.add(cause or before)
-            elif (known := self._look_up(task_id, cause)) is not None:
+            elif cause in here:
+                found.add(here[cause])
+            elif "\0" not in cause and (known := self._look_up(task_id, cause)) is not None:
                 found.add(known[1])
         return tuple(sorted(found - {0}))
 

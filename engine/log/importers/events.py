@@ -54,7 +54,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     reader = _Reader(task_id)
     for number, raw in read_lines(path, report):
         try:
-            batch = reader.batch(raw)
+            batch = reader.batch(raw, f"line {number}")
         except InputError as error:
             report.skipped.append(f"line {number}: {error}")
             continue
@@ -72,7 +72,7 @@ class _Reader:
         self.sources: dict[str, str] = {}
         "The last source of each module, which the next one will resemble."
 
-    def batch(self, raw: bytes) -> Batch | None:
+    def batch(self, raw: bytes, name: str) -> Batch | None:
         """The batch of a line; None for a line that holds a body."""
         line = parse(raw)
         if not isinstance(line, dict):
@@ -88,7 +88,7 @@ class _Reader:
         self.bodies = []
         blobs = [Blob(body, self.sources.get(str(data.get("module_name")))) for body in bodies]
         self._remember(fact)
-        return Batch(task_id, [self._foreign(raw, line, fact)], blobs)
+        return Batch(task_id, [self._foreign(raw, line, fact)], blobs, name)
 
     def _foreign(self, raw: bytes, line: dict[str, Any], fact: Fact) -> ForeignFact:
         version = _whole(line, "version")

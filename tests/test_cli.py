@@ -1,0 +1,226 @@
+"""The command line: data on stdout, messages on stderr, exit codes 0, 1 and 2."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from engine.interfaces.cli import PROJECTIONS, main
+from projections import BY_NAME
+
+LOG = Path(__file__).parents[1] / "fixtures/logs/validators.jsonl"
+HERE = Path(__file__).parents[1]
+
+
+class Ran(NamedTuple):
+    """What a command printed, and its exit code."""
+
+    out: str
+    err: str
+    code: int
+
+    @property
+    def objects(self) -> list[dict]:  # type: ignore[type-arg]
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def backcast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Ran]:
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+
+    def run(*arguments: str) -> Ran:
+        try:
+            main(arguments)
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return Ran(out, err, code)
+
+    return run
+
+
+@pytest.fixture
+def imported(backcast: Callable[..., Ran]) -> Callable[..., Ran]:
+    assert backcast("import", "events", str(LOG)).code == 0
+    return backcast
+
+
+def test_an_import_tells_what_it_added_and_a_second_one_adds_nothing(
+    backcast: Callable[..., Ran],
+) -> None:
+    first, second = (backcast("import", "events", str(LOG)) for _ in range(2))
+    assert first.out == "added 14 events (14 to task task-abc123), 0 known already, 0 skipped\n"
+    assert second.out == "added 0 events, 14 known already, 0 skipped\n"
+    assert (first.code, second.code, first.err) == (0, 0, "")
+
+
+def test_an_import_reports_as_json(backcast: Callable[..., Ran]) -> None:
+    [report] = backcast("import", "events", str(LOG), "--json").objects
+    assert (report["added"], report["tasks"]) == (14, {"task-abc123": 14})
+
+
+def test_log_prints_a_line_an_event_up_to_a_moment(imported: Callable[..., Ran]) -> None:
+    lines = imported("log", "--at", "2026-11-20T10:02:20").out.splitlines()
+    assert len(lines) == 6
+    assert lines[-1].split() == [
+        "6", "2026-11-20", "10:02:20", "task-abc123@6", "MODULE_ITERATION", "validators.py", "#1",
+        "score", "0.4",
+    ]  # fmt: skip
+
+
+def test_log_filters_by_type_and_position(imported: Callable[..., Ran]) -> None:
+    ran = imported("log", "--type", "module_iteration", "--position", "9", "--json")
+    assert [event["position"] for event in ran.objects] == [6, 7, 9]
+
+
+def test_known_at_is_the_time_of_recording_not_of_the_event(imported: Callable[..., Ran]) -> None:
+    assert imported("log", "--known-at", "2000-01-01").out == ""
+    assert len(imported("log", "--known-at", "2100-01-01").out.splitlines()) == 14
+
+
+def test_show_progress_prints_the_state_then(imported: Callable[..., Ran]) -> None:
+    moment = ("--task", "task-abc123", "--at", "2026-11-20T10:03:50")
+    [state] = imported("show", "progress", *moment, "--json").objects
+    assert (state["status"], state["modules"]["validators.py"]["iteration"]) == ("generating", 2)
+    assert "validators.py  2" in imported("show", "progress", *moment).out
+
+
+def test_show_versions_prints_who_and_when(imported: Callable[..., Ran]) -> None:
+    ran = imported("show", "versions", "--task", "task-abc123")
+    assert "validators.py  3" in ran.out
+    assert "2026-11-20T10:06:00Z" in ran.out
+
+
+def test_every_projection_has_its_command() -> None:
+    assert set(PROJECTIONS) == set(BY_NAME)
+
+
+def test_tasks_are_listed(imported: Callable[..., Ran]) -> None:
+    assert imported("tasks").out.split() == ["14", "task-abc123"]
+    assert imported("tasks", "--json").objects == [{"task_id": "task-abc123", "events": 14}]
+
+
+def test_an_exported_log_gives_the_same_events_and_blobs_elsewhere(
+    imported: Callable[..., Ran], tmp_path: Path
+) -> None:
+    file, other = str(tmp_path / "out.jsonl"), f"sqlite:///{tmp_path}/other.db"
+    assert imported("export", "--task", "task-abc123", file).code == 0
+    assert imported("import", "events", file, "--store", other).code == 0
+    assert imported("export", "--task", "task-abc123", "-", "--store", other).out == Path(
+        file
+    ).read_text(encoding="utf-8")
+    assert imported("fsck", "--store", other).code == 0
+    again = imported("import", "events", file)
+    assert again.out == "added 0 events, 14 known already, 0 skipped\n"
+
+
+def test_a_blob_is_printed_as_it_is(imported: Callable[..., Ran]) -> None:
+    ref = imported("log", "--type", "MODULE_ITERATION", "--json").objects[0]["data"]["source"]
+    assert imported("cat", ref).out.startswith('"""Validation of what people type."""\n')
+
+
+def test_a_sound_store_is_clean(imported: Callable[..., Ran]) -> None:
+    ran = imported("fsck")
+    assert (ran.out, ran.err, ran.code) == ("", "clean\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["show", "progress", "--task", "nobody"], "no task 'nobody' in this store", 2),
+        (["log", "--task", "nobody"], "no task 'nobody' in this store", 2),
+        (["log", "--at", "soon"], "needed a time such as 2026-11-20T10:31", 2),
+        (["log", "--at", "commit:4fd36e1"], "needed commit:SHA and a --task", 2),
+        (["log", "--position", "1", "--known-at", "2026-01-01"], "found several", 2),
+        (["log", "--follow", "--position", "1"], "it takes no moment", 2),
+        (["log", "--store", "mysql://x"], "needed sqlite:///FILE or postgresql://", 1),
+        (["log", "--store", "sqlite:///nowhere/x.db"], "no such store", 1),
+        (["import", "events", "nowhere.jsonl"], "found nothing", 1),
+        (["import", "git", "nowhere"], "found no such folder", 1),
+        (["cat", "md5:1"], "needed sha256:<64 hexadecimal digits>", 1),
+        (["cat", "sha256:" + "0" * 64], "is not in this store", 1),
+        (["nonsense"], "No such command", 2),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_an_exit_code(
+    imported: Callable[..., Ran], arguments: list[str], message: str, code: int
+) -> None:
+    ran = imported(*arguments)
+    assert (ran.out, ran.code) == ("", code)
+    assert message in ran.err
+    if ran.err.startswith("backcast:"):
+        assert ran.err.count("\n") == 1
+
+
+def test_control_characters_in_a_log_do_not_reach_the_terminal(
+    backcast: Callable[..., Ran], tmp_path: Path
+) -> None:
+    line = {"type": "TASK_STARTED", "task_id": "t", "timestamp": "2026-11-20T10:00:00Z"}
+    file = tmp_path / "odd.jsonl"
+    file.write_text(json.dumps(line | {"data": {"goal": "\x1b[2Jgone\nforged line"}}))
+    backcast("import", "events", str(file))
+    for ran in (backcast("log"), backcast("show", "progress", "--task", "t")):
+        assert "\x1b" not in ran.out
+        assert "\\x1b[2Jgone\\nforged line" in ran.out
+
+
+def test_help_comes_without_the_slow_imports_and_shows_examples() -> None:
+    script = (
+        "import sys\nfrom engine.interfaces.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "slow = {'pydantic', 'eventsourcing', 'rich', 'torch', 'llama_cpp', 'sqlite3'}\n"
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE).stdout
+    assert "backcast import git ." in told
+    assert told.endswith("[]\n")
+
+
+def test_a_log_needs_none_of_the_heavy_packages(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom engine.interfaces.cli import main\n"
+        f"try: main(['import', 'events', {str(LOG)!r}])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'llama_cpp', 'faiss', 'sentence_transformers', 'psycopg', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, check=True, cwd=HERE,
+        env={**os.environ, "BACKCAST_STORE": f"sqlite:///{tmp_path}/s.db"},
+    ).stdout  # fmt: skip
+    assert told.endswith("[]\n")
+
+
+def test_a_reader_that_stops_early_is_left_without_a_complaint(
+    imported: Callable[..., Ran],
+) -> None:
+    command = f"{sys.executable} -c 'from engine.interfaces.cli import main; main()' log | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=HERE, check=True)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_follow_prints_what_another_process_appends(
+    imported: Callable[..., Ran], tmp_path: Path
+) -> None:
+    script = "from engine.interfaces.cli import main; main(['log', '--follow', '--json'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=HERE
+    ) as following:
+        assert following.stdout is not None
+        seen = [json.loads(following.stdout.readline())["position"] for _ in range(14)]
+        late = tmp_path / "late.jsonl"
+        late.write_text(LOG.read_text().replace("task-abc123", "task-late"))
+        imported("import", "events", str(late))
+        seen += [json.loads(following.stdout.readline())["position"] for _ in range(14)]
+        following.terminate()
+    assert seen == list(range(1, 29))
