@@ -160,20 +160,35 @@ def _advance(
 ) -> Map[str, tuple[ModuleVersion, ...]]:
     """The modules after an event made a new version of one: heads that it knew give way to it."""
     fact, writer, heads = event.fact, event.writer, modules.get(name, ())
-    ancestors = heads + modules.get(came_from, ()) if came_from else heads
-    seen = [h for h in ancestors if known is None or known.covers(h.writer, h.version)]
     clock = VectorClock()
-    for head in seen:
-        clock = clock.merge(head.clock)
-    unseen = tuple(h for h in heads if h not in seen) if len(seen) < len(ancestors) else ()
-    for head in unseen:  # what the writer itself did to the module, it knows
-        clock = clock.merge(VectorClock.of({writer: head.clock.steps(writer)}))
-    iteration = heads[-1].iteration if heads else 0
-    source = mode = None
-    deleted = True
+    unseen: tuple[ModuleVersion, ...] = ()
+    if known is None and came_from is None and len(heads) == 1:
+        clock = heads[0].clock
+    elif heads or came_from:
+        clock, unseen = _joined(heads, modules.get(came_from or "", ()), writer, known)
     if isinstance(fact, ModuleIteration) or (isinstance(fact, ModuleRenamed) and came_from):
         iteration, source, mode, deleted = fact.iteration, fact.source, fact.mode, False
+    else:
+        iteration, source, mode, deleted = heads[-1].iteration if heads else 0, None, None, True
     new = ModuleVersion(
         iteration, event.version, writer, event.timestamp, clock.tick(writer), source, mode, deleted
     )
     return modules.set(name, (*unseen, new))
+
+
+def _joined(
+    heads: tuple[ModuleVersion, ...],
+    previous: tuple[ModuleVersion, ...],
+    writer: str,
+    known: Knowledge | None,
+) -> tuple[VectorClock, tuple[ModuleVersion, ...]]:
+    """The clock of all that a writer knew of a module, and the heads that it did not know."""
+    clock, unseen = VectorClock(), []
+    for head in heads + previous:
+        if known is None or known.covers(head.writer, head.version):
+            clock = clock.merge(head.clock)
+        elif head in heads:
+            unseen.append(head)
+            # What the writer itself did to the module, it knows.
+            clock = clock.merge(VectorClock.of({writer: head.clock.steps(writer)}))
+    return clock, tuple(unseen)

@@ -173,7 +173,7 @@ def test_no_json_at_all_makes_an_import_stumble(
         assert report.added + len(report.skipped) >= 1
 
 
-def test_a_million_tiny_lines_are_streamed_not_collected(store: EventStore, tmp_path: Path) -> None:
+def test_many_tiny_lines_of_several_tasks_are_imported(store: EventStore, tmp_path: Path) -> None:
     file = tmp_path / "tiny.jsonl"
     with file.open("w") as out:
         for n in range(20_000):
