@@ -15,7 +15,11 @@ NAMES = ("a.py", "b.py", "pkg/c.py")
 REF = "sha256:" + "0" * 64
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
@@ -54,7 +58,7 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if field.annotation is bool:
         return st.booleans()
     if name == "score":
-        return st.none() | st.floats(allow_nan=False)
+        return st.none() | st.floats(allow_nan=False, allow_infinity=False)
     if name == "arguments":
         return json_values
     if name == "call_id":

@@ -144,6 +144,13 @@ def test_nothing_is_lost_in_writing(fact: Fact) -> None:
     assert codec.encode(again) == (topic, body)
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_what_is_no_json_is_refused_before_it_is_written(number: float) -> None:
+    with pytest.raises(ValueError, match="at line 1"):
+        Codec().encode(iteration("a.py", score=number))
+    Codec().encode(iteration("a.py", note="NaN, Infinity: words"))
+
+
 def test_every_kind_and_version_ever_written_still_decodes() -> None:
     codec = Codec()
     lines = [json.loads(line) for line in KINDS.read_text().splitlines()]

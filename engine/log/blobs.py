@@ -6,6 +6,8 @@ last of them costs. See `man zstd`, --patch-from.
 """
 
 import hashlib
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import zstandard
@@ -19,13 +21,14 @@ _WHOLE = -1
 "The depth of a body that is stored as it is."
 
 
-class Blob(NamedTuple):
+@dataclass(frozen=True)
+class Blob:
     """A body to be stored, and the name of one that it resembles."""
 
     body: bytes
     base: str | None = None
 
-    @property
+    @cached_property
     def ref(self) -> str:
         """The name that facts use."""
         return ref_of(self.body)

@@ -41,12 +41,17 @@ class Codec:
         self._topics = {fact: f"{name}:{fact.schema_version}" for name, fact in facts.items()}
 
     def encode(self, fact: Fact) -> tuple[str, bytes]:
-        """A fact's stored kind and its data as JSON."""
+        """A fact's stored kind and its data as JSON; `ValueError` where it cannot be JSON."""
         topic = self._topics.get(type(fact))
-        if topic is None:
+        if topic is not None:
+            body = fact.__pydantic_serializer__.to_json(fact, exclude_unset=True)
+        else:
             kind = fact.kind if isinstance(fact, UnknownFact) else fact.type
-            return f"{kind}:{schema_of(fact)}", to_json(fact.data, inf_nan_mode="constants")
-        return topic, fact.__pydantic_serializer__.to_json(fact, exclude_unset=True)
+            topic = f"{kind}:{schema_of(fact)}"
+            body = to_json(fact.data, inf_nan_mode="constants")
+        if b"NaN" in body or b"Infinity" in body:  # as a number, or in a text
+            from_json(body, allow_inf_nan=False)
+        return topic, body
 
     def decode(self, topic: str, body: bytes) -> Fact:
         """The fact that was stored; `ValueError` where the body is not what its kind needs."""

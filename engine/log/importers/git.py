@@ -21,7 +21,7 @@ from domain.events import (
     ModuleIteration,
     ModuleRenamed,
 )
-from engine.log.blobs import Blob, ref_of
+from engine.log.blobs import Blob
 from engine.log.importers import BEFORE, EPOCH, Batch, ForeignFact, Report, digest
 from engine.log.store import EventStore
 
@@ -178,7 +178,7 @@ class _Tree:
             if body is None:
                 return None
             blobs.append(Blob(body, base))
-            self.refs[change.oid] = ref_of(body)
+            self.refs[change.oid] = blobs[-1].ref
         return self.refs[change.oid]
 
 
