@@ -224,3 +224,20 @@ def test_follow_prints_what_another_process_appends(
         seen += [json.loads(following.stdout.readline())["position"] for _ in range(14)]
         following.terminate()
     assert seen == list(range(1, 29))
+
+
+def test_a_bad_line_fails_an_import_of_our_own_lines_but_not_of_a_foreign_log(
+    backcast: Callable[..., Ran], tmp_path: Path
+) -> None:
+    ours = tmp_path / "ours.jsonl"
+    ours.write_text(LOG.read_text() + "{cut off")
+    session = tmp_path / "session.jsonl"
+    session.write_text((HERE / "fixtures/foreign/claude-code.jsonl").read_text() + "{cut off")
+    own, foreign = (
+        backcast("import", "events", str(ours)),
+        backcast("import", "claude-code", str(session)),
+    )
+    assert (own.code, foreign.code) == (1, 0)
+    for ran in (own, foreign):
+        assert "backcast: skipped line" in ran.err
+        assert "not JSON" in ran.err

@@ -100,6 +100,9 @@ def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
 def import_group() -> None:
     """Take over a foreign log. Importing again adds only what is new.
 
+    What cannot be taken is told on stderr, line by line, and the rest is imported. The exit code is
+    1 where that happens in Backcast's own lines (events), or where nothing could be taken.
+
     \b
     backcast import git ~/src/httpx --task httpx
     backcast import swe-agent run.traj --store sqlite:///runs.db
@@ -118,7 +121,9 @@ def _importer(name: str, help: str) -> None:
         with opened(url, create=True) as store:
             report = run(store, name, path, task)
         _tell(report, as_json)
-        sys.exit(1 if report.skipped else 0)
+        # A foreign log is what it is; one of our own should not hold what cannot be taken.
+        taken = report.added or report.known
+        sys.exit(1 if report.skipped and (name == "events" or not taken) else 0)
 
 
 for _name, _help in {

@@ -158,8 +158,8 @@ class _Importer:
         known = self._look_up(batch.task_id, first.id or "")
         if known is not None and known[0] != first.digest[:8]:
             raise Conflict(
-                f"{first.id}: imported before with other content; to keep both, give the new one"
-                f" another --task"
+                f"{first.id}: came before with other content, which is kept; another --task"
+                f" keeps both"
             )
         return known is not None
 

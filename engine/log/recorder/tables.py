@@ -150,7 +150,7 @@ class Recorder(ABC):
             cursor.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)", values)
             if sources:
                 cursor.executemany(
-                    "INSERT INTO sources VALUES (?,?,?,?)",
+                    "INSERT INTO sources VALUES (?,?,?,?) ON CONFLICT (source, id) DO NOTHING",
                     [
                         (s, id, digest, last_position + 1 + index)
                         for s, id, digest, index in sources

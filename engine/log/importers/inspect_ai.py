@@ -1,0 +1,150 @@
+"""Evaluation logs of Inspect: the typed events of each sample, and what was made of them.
+
+A log is one JSON file; each of its samples is a task. Texts that stand in a sample's attachments
+are told in full where they are a fact's text; elsewhere they stay as they are named.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_json
+
+from domain.errors import InputError
+from domain.events import ModelFailed
+from engine.log.importers import Batch, Report
+from engine.log.importers.content import (
+    hashed,
+    id_of,
+    mapping,
+    name_of,
+    parted,
+    replaced,
+    sequence,
+    string,
+    task_of,
+    without,
+)
+from engine.log.importers.lines import named, read_json
+from engine.log.importers.records import ForeignLog, Record
+
+FORMAT = "inspect"
+PREFIX = "INSPECT"
+NEEDED = "an Inspect eval log (JSON object with 'eval' and 'samples' or 'status')"
+ATTACHMENT = "attachment://"
+
+
+def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
+    """Yield a batch an event, one for the rest of each sample, one for the rest of the log."""
+    document = mapping(read_json(path, NEEDED))
+    if not isinstance(document.get("eval"), dict) or not {"samples", "status"} & document.keys():
+        raise InputError(f"{path}: needed {NEEDED}, found {named(document)}")
+    about = document["eval"]
+    eval_id = task_of(about.get("eval_id"), path)
+    for number, sample in enumerate(sequence(document.get("samples")), 1):
+        fields = mapping(sample)
+        name = name_of(fields.get("uuid")) or f"{eval_id}:{number}"
+        yield from _sample(ForeignLog(PREFIX, task_id or name, report), name, sample)
+    rest = without(document, "samples" if isinstance(document.get("samples"), list) else "")
+    record = ForeignLog(PREFIX, task_id or eval_id, report).record(
+        hashed("log", to_json(rest)), to_json(rest), about.get("created")
+    )
+    record.unknown("LOG", rest)
+    yield record.batch
+
+
+def _sample(log: ForeignLog, name: str, sample: Any) -> Iterator[Batch]:
+    fields = mapping(sample)
+    attached, asked, started = mapping(fields.get("attachments")), None, False
+    for number, event in enumerate(sequence(fields.get("events")), 1):
+        id = f"{name}:{id_of(mapping(event).get('uuid'), str(number))}"
+        time = mapping(event).get("completed", mapping(event).get("timestamp"))
+        if not started and (goal := _goal(fields, attached)):
+            started = True
+            yield log.start(name, goal, time=mapping(event).get("timestamp"))
+        record = log.record(id, to_json(event), time)
+        asked = _tell(record, event, attached, asked)
+        yield record.batch
+    rest = without(fields, "events") if isinstance(fields.get("events"), list) else sample
+    raw = to_json(rest)
+    record = log.record(hashed(f"{name}:sample", raw), raw)
+    record.unknown("SAMPLE", rest)
+    yield record.batch
+
+
+def _goal(sample: dict[str, Any], attached: dict[str, Any]) -> str | None:
+    asked = sample.get("input")
+    users = [m for m in map(mapping, sequence(asked)) if m.get("role") == "user"]
+    return string(_full(asked if isinstance(asked, str) else _content(users), attached)[0])
+
+
+def _content(messages: list[dict[str, Any]]) -> object:
+    return messages[0].get("content") if messages else None
+
+
+def _full(content: object, attached: dict[str, Any]) -> tuple[str | None, object]:
+    """The text of a content, from the attachments where it stands there, and what is left."""
+    text, left = parted(content)
+    whole = attached.get((text or "").removeprefix(ATTACHMENT))
+    named = text is not None and text.startswith(ATTACHMENT) and isinstance(whole, str)
+    return (whole, content) if named else (text, left)
+
+
+def _tell(record: Record, event: Any, attached: dict[str, Any], asked: str | None) -> str | None:
+    """Tell an event; return the name of the blob with what the model was last asked."""
+    fields = mapping(event)
+    match fields.get("event"):
+        case "sample_init":
+            _init(record, fields, attached)
+        case "model":
+            return _model(record, fields, attached, asked)
+        case "tool" if string(fields.get("function")):
+            output, left = _full(fields.get("result"), attached)
+            rest = replaced(without(fields, "function", "id"), "result", left)
+            failed = fields.get("error") is not None
+            record.answer(fields.get("id"), output, failed, rest, (), fields["function"])
+        case kind:
+            record.unknown(kind, event)
+    return asked
+
+
+def _init(record: Record, fields: dict[str, Any], attached: dict[str, Any]) -> None:
+    """Tell what the sample gives to the model at first."""
+    asked = mapping(fields.get("sample")).get("input")
+    messages = sequence(asked) or [{"role": "user", "content": asked}]
+    for message in map(mapping, messages):
+        role = string(message.get("role")) or "user"
+        text, _ = _full(message.get("content"), attached)
+        record.message(role, text, {} if record.facts else fields, ())
+
+
+def _model(
+    record: Record, fields: dict[str, Any], attached: dict[str, Any], asked: str | None
+) -> str | None:
+    rest = dict(fields)
+    for name in ("input", "call", "tools"):
+        if isinstance(rest.get(name), dict | list):
+            # Each request repeats those before it, so they are kept as differences.
+            rest[name] = {"json": record.keep(to_json(rest[name]), asked)}
+            asked = rest["input"]["json"] if name == "input" else asked
+    output = mapping(fields.get("output"))
+    choice, *others = sequence(output.get("choices")) or [None]
+    message = mapping(mapping(choice).get("message"))
+    if not message:
+        reason = string(fields.get("error"))
+        if reason is None:
+            record.unknown("model", fields)
+        else:
+            record.tell(ModelFailed, {"reason": reason}, rest, writer="agent")
+        return asked
+    text, left = _full(message.get("content"), attached)
+    calls = sequence(message.get("tool_calls"))
+    told = [call for call in map(mapping, calls) if string(call.get("function"))]
+    kept = without(message, "tool_calls") if told and len(told) == len(calls) else message
+    choices = [{**choice, "message": replaced(kept, "content", left)}, *others]
+    rest["output"] = {**output, "choices": choices}
+    id = record.reply(text, output.get("model"), rest, ())
+    for call in told:
+        about = without(call, "function", "id", "arguments")
+        record.call(call["function"], call.get("id"), call.get("arguments"), about, (id,))
+    return asked

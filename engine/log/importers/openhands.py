@@ -1,0 +1,326 @@
+"""Conversations of OpenHands: events, the state of a conversation, and its requests to a model.
+
+The path is a file of events, one JSON a line; a JSON file with an event, a list of them, a base
+state or a logged request; or a folder of such files, as the SDK keeps a conversation. The task is
+the conversation's id where a base state tells it, else the name of the file or folder.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_json
+
+from domain.errors import InputError
+from domain.events import Fact, TaskComplete, TaskFailed
+from engine.log.importers import Batch, Report
+from engine.log.importers.content import (
+    hashed,
+    id_of,
+    mapping,
+    parted,
+    replaced,
+    sequence,
+    string,
+    task_of,
+    without,
+)
+from engine.log.importers.lines import first_object, named, read_json, read_objects
+from engine.log.importers.records import ForeignLog, Record, all_calls
+
+FORMAT = "openhands"
+PREFIX = "OPENHANDS"
+NEEDED = "OpenHands events (objects with 'kind' and 'source'), a base state or a logged request"
+SAID = (
+    "thought", "reasoning_content", "thinking_blocks", "responses_reasoning_item",
+    "llm_response_id",
+)  # fmt: skip
+"What an action event tells of the reply that it is part of."
+ENDS: Mapping[str, type[Fact]] = {
+    "finished": TaskComplete,
+    "error": TaskFailed,
+    "stuck": TaskFailed,
+}
+"What an execution status says of the task."
+
+
+def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
+    """Yield a batch an event, in the order of lines, or of the files' names."""
+    if path.is_dir():
+        yield from _folder(path, task_id, report)
+    elif path.suffix == ".json":
+        document = read_json(path, NEEDED)
+        if not _is_ours(document):
+            raise InputError(f"{path}: needed {NEEDED}, found {named(document)}")
+        id = mapping(document).get("id") if _is_base_state(document) else None
+        task = task_id or task_of(id, path)
+        yield from _Conversation(ForeignLog(PREFIX, task, report)).document(path, document)
+    else:
+        first_object(path, _is_event, NEEDED)
+        log = ForeignLog(PREFIX, task_id or task_of(None, path), report)
+        yield from _Conversation(log).lines(path)
+
+
+def _folder(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
+    """The files of a folder, events first, since what has no time takes that of the one before."""
+    files = sorted((file for file in path.rglob("*.json*") if file.is_file()), key=_place)
+    log = ForeignLog(PREFIX, task_id or _task(path, files), report)
+    conversation = _Conversation(log)
+    found = False
+    for file in files:
+        try:
+            if file.suffix == ".jsonl":
+                first_object(file, _is_event, NEEDED)
+                batches = conversation.lines(file)
+            elif _is_ours(document := read_json(file, NEEDED)):
+                batches = conversation.document(file, document)
+            else:
+                raise InputError(f"{file}: needed {NEEDED}, found {named(document)}")
+        except InputError as error:
+            report.skipped.append(str(error))
+            continue
+        found = True
+        yield from batches
+    if not found:
+        raise InputError(f"{path}: needed {NEEDED}, found a folder without them")
+
+
+def _place(file: Path) -> tuple[bool, str, list[tuple[int, str]]]:
+    """Where a file stands in the order: the numbers in names count as numbers."""
+    parts = re.findall(r"(\d{1,18})|(\D+)", file.name)
+    order = [(int(number or -1), text) for number, text in parts]
+    return not file.name.startswith("event"), file.parent.as_posix(), order
+
+
+def _task(path: Path, files: list[Path]) -> str:
+    """The id in a base state in the folder or beside its events, else the folder's name."""
+    home = path.resolve().parent if path.resolve().name == "events" else path.resolve()
+    for file in (*files, home / "base_state.json"):
+        if file.name == "base_state.json" and file.is_file():
+            with suppress(InputError):
+                return task_of(mapping(read_json(file, NEEDED)).get("id"), home)
+    return task_of(None, home)
+
+
+def _is_ours(value: object) -> bool:
+    return any(map(_is_event, sequence(value))) or (
+        _is_event(value) or _is_request(value) or _is_base_state(value)
+    )
+
+
+def _is_event(value: object) -> bool:
+    event = mapping(value)
+    return _kind(event) is not None and ("id" in event or "source" in event)
+
+
+def _is_request(value: object) -> bool:
+    fields = mapping(value)
+    return isinstance(fields.get("messages"), list) and isinstance(fields.get("response"), dict)
+
+
+def _is_base_state(value: object) -> bool:
+    fields = mapping(value)
+    return isinstance(fields.get("agent"), dict) and "id" in fields
+
+
+def _kind(event: Mapping[str, Any]) -> str | None:
+    """The SDK's kind of an event, or the action or observation of the versions before it."""
+    names = (string(event.get(name)) for name in ("kind", "action", "observation"))
+    return next(filter(None, names), None)
+
+
+class _Conversation:
+    """Events and requests in order."""
+
+    def __init__(self, log: ForeignLog) -> None:
+        self.log = log
+        self.started = False
+        self.replies = 0
+        "How many of the model's replies, as later requests repeat them, were told."
+        self.asked: str | None = None
+        "The blob of the messages of the request before."
+
+    def lines(self, path: Path) -> Iterator[Batch]:
+        """The batches of a file with an event a line."""
+        for number, _, event in read_objects(path, self.log.report):
+            yield from self._event(event, f"{path.stem}:{number}")
+
+    def document(self, path: Path, document: Any) -> Iterator[Batch]:
+        """The batches of a JSON file."""
+        if isinstance(document, list):
+            for number, event in enumerate(document, 1):
+                yield from self._event(event, f"{path.stem}:{number}")
+        elif _is_request(document):
+            yield from self._request(document, path.stem)
+        elif _is_event(document):
+            yield from self._event(document, path.stem)
+        else:
+            raw = to_json(document)
+            record = self.log.record(hashed("base_state", raw), raw)
+            record.unknown("base_state", document)
+            yield record.batch
+
+    def _start(self, id: str, goal: str | None, time: object) -> Iterator[Batch]:
+        if goal and not self.started:
+            self.started = True
+            yield self.log.start(id, goal, time=time)
+
+    def _event(self, value: object, default: str) -> Iterator[Batch]:
+        event = mapping(value)
+        id, kind, time = id_of(event.get("id"), default), _kind(event), event.get("timestamp")
+        if kind == "MessageEvent" and event.get("source") == "user":
+            goal = parted(mapping(event.get("llm_message")).get("content"))[0]
+            yield from self._start(id, goal, time)
+        record = self.log.record(id, to_json(value), time)
+        tell = TELL.get(kind or "")
+        if tell is None or not tell(record, event):
+            causes = [id_of(event.get(name), "") for name in ("action_id", "cause")]
+            record.unknown(kind, value, causes, string(event.get("source")) or "")
+        yield record.batch
+
+    def _request(self, request: dict[str, Any], default: str) -> Iterator[Batch]:
+        """What was new among the messages of a request, and what the model replied."""
+        messages = [mapping(message) for message in request["messages"]]
+        asked = time = request.get("timestamp")
+        with suppress(TypeError, OverflowError):
+            asked = time - request.get("latency_sec")  # type: ignore[operator]
+        goals = (parted(m.get("content"))[0] for m in messages if m.get("role") == "user")
+        yield from self._start("request", next(goals, None), asked)
+        replies = 0
+        count: Counter[str] = Counter()
+        for message in messages:
+            # Marks such as cache_control come and go on a message from request to request.
+            text, calls = parted(message.get("content"))[0], message.get("tool_calls")
+            raw = to_json([message.get("role"), text, calls, message.get("tool_call_id")])
+            count[id := hashed("message", raw)] += 1
+            if message.get("role") == "assistant":
+                replies += 1
+                if replies <= self.replies:
+                    continue  # the reply to a request before
+            record = self.log.record(f"{id}:{count[id]}", raw, asked)
+            _message(record, message)
+            yield record.batch
+        self.replies = max(self.replies, replies) + 1
+        record = self.log.record(
+            id_of(request["response"].get("id"), default), to_json(request), time
+        )
+        self.asked = _response(record, request, self.asked)
+        yield record.batch
+
+
+def _message(record: Record, message: dict[str, Any]) -> None:
+    text, left = parted(message.get("content"))
+    role, rest = string(message.get("role")), replaced(message, "content", left)
+    if role == "tool":
+        call_id, tool = message.get("tool_call_id"), message.get("name")
+        rest = without(rest, "tool_call_id", "name")
+        record.answer(call_id, text, None, rest, (), tool)
+    elif role == "assistant":
+        kept = without(rest, "tool_calls") if all_calls(message) else rest
+        record.openai_calls(message, (record.reply(text, None, kept, ()),))
+    elif role is not None:
+        record.message(role, text, without(rest, "role"), ())
+    else:
+        record.unknown("MESSAGE", message)
+
+
+def _response(record: Record, request: dict[str, Any], base: str | None) -> str:
+    """Tell a reply and its calls; return the name of the blob with the request's messages."""
+    asked = record.keep(to_json(request["messages"]), base)
+    rest = {**request, "messages": {"json": asked}}
+    for name in ("tools", "kwargs", "raw_messages", "raw_response"):
+        if isinstance(rest.get(name), dict | list):
+            rest[name] = {"json": record.keep(to_json(rest[name]))}
+    response = request["response"]
+    choice, *others = sequence(response.get("choices")) or [None]
+    message = mapping(mapping(choice).get("message"))
+    text, left = parted(message.get("content"))
+    if message:
+        kept = without(message, "tool_calls") if all_calls(message) else message
+        choices = [{**choice, "message": replaced(kept, "content", left)}, *others]
+        rest["response"] = {**response, "choices": choices}
+    id = record.reply(text, response.get("model"), rest, ())
+    record.openai_calls(message, (id,))
+    return asked
+
+
+def _say(record: Record, event: dict[str, Any]) -> bool:
+    """Tell a message of the user or the model, or the system prompt."""
+    if "llm_message" not in event:
+        prompt = mapping(event.get("system_prompt"))
+        rest = {**event, "system_prompt": without(prompt, "text")}
+        if text := string(prompt.get("text")):
+            record.message("system", text, rest, ())
+        return text is not None
+    message = mapping(event["llm_message"])
+    text, left = parted(message.get("content"))
+    rest = {**event, "llm_message": replaced(message, "content", left)}
+    if text is not None and event.get("source") == "agent":
+        record.reply(text, None, rest, ())
+    elif text is not None:
+        record.message(string(message.get("role")) or "user", text, rest, ())
+    return text is not None
+
+
+def _act(record: Record, event: dict[str, Any]) -> bool:
+    """Tell what the model thought, if it said so, and what it called."""
+    tool = string(event.get("tool_name"))
+    if tool is None:
+        return False
+    said = {name: event[name] for name in SAID if name in event}
+    text, said["thought"] = parted(event.get("thought"))
+    call = mapping(event.get("tool_call"))
+    used = call if "arguments" in call else event
+    rest = without(event, "tool_name", "tool_call_id", *SAID)
+    if used is call:
+        rest["tool_call"] = without(call, "arguments")
+    else:
+        rest.pop("action", None)
+    arguments = used.get("arguments") if used is call else event.get("action")
+    id = record.reply(text, None, said, ()) if text else None
+    rest = rest if text else {**rest, **said}
+    record.call(tool, event.get("tool_call_id"), arguments, rest, (id,))
+    return True
+
+
+def _observe(record: Record, event: dict[str, Any]) -> bool:
+    """Tell what a tool returned, or why it did not."""
+    seen = mapping(event.get("observation"))
+    rest = without(event, "tool_name", "tool_call_id")
+    output, failed = None, None
+    if seen:
+        output, left = parted(seen.get("content"))
+        rest["observation"] = replaced(seen, "content", left)
+        code = seen.get("exit_code")
+        failed = bool(seen.get("is_error")) or (isinstance(code, int) and code > 0)
+    for name in ("error", "rejection_reason"):
+        if output is None and isinstance(event.get(name), str):
+            output, failed = rest.pop(name), True
+    causes = (id_of(event.get("action_id"), ""),)
+    record.answer(event.get("tool_call_id"), output, failed, rest, causes, event.get("tool_name"))
+    return True
+
+
+def _end(record: Record, event: dict[str, Any]) -> bool:
+    """Tell that the conversation came to an end, where a change of state says so."""
+    status = event.get("value")
+    if event.get("key") != "execution_status" or not isinstance(status, str) or status not in ENDS:
+        return False
+    named = {"reason": status} if ENDS[status] is TaskFailed else {}
+    record.tell(ENDS[status], named, event, writer=string(event.get("source")) or "")
+    return True
+
+
+TELL: Mapping[str, Callable[[Record, dict[str, Any]], bool]] = {
+    "MessageEvent": _say,
+    "SystemPromptEvent": _say,
+    "ActionEvent": _act,
+    "ObservationEvent": _observe,
+    "AgentErrorEvent": _observe,
+    "UserRejectObservation": _observe,
+    "ConversationStateUpdateEvent": _end,
+}
+"How the kinds of event are told that have a match; each says whether this one has."

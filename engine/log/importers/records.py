@@ -1,0 +1,253 @@
+"""Records of a foreign log as batches: ids, times, bodies, and the fields that no fact names.
+
+Nothing of a record is lost: what a fact does not name stays on it under its own name. A string
+over `INLINE` characters is replaced by the name of its blob; a list or an object that is still
+over `INLINE_JSON` bytes by `{"json": name}`. What would hide a field of the fact stands under
+`foreign`.
+"""
+
+import math
+import re
+from collections.abc import Container, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_json
+
+from domain.events import (
+    Fact,
+    MessageReceived,
+    ModelReplied,
+    TaskStarted,
+    ToolCalled,
+    ToolReturned,
+    UnknownFact,
+)
+from engine.log.blobs import Blob
+from engine.log.importers import Batch, ForeignFact, Report, digest, synthetic_time
+from engine.log.importers.content import (
+    arguments_of,
+    mapping,
+    sequence,
+    string,
+    time_of,
+    without,
+)
+
+INLINE = 1024
+"Characters of the longest string that stays in a fact."
+INLINE_JSON = 64 * 2**10
+"Bytes of the largest list or object that stays in a fact."
+MAX_GOAL = 64 * 2**10
+"Characters of a goal; a longer one is cut, and its whole text is a blob."
+RESERVED = frozenset(("foreign", "synthetic_time"))
+
+_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class ForeignLog:
+    """A foreign log while it is read: its task, the time, and the calls that await an answer."""
+
+    def __init__(self, prefix: str, task_id: str, report: Report) -> None:
+        self.prefix, self.task_id, self.report = prefix, task_id, report
+        self.calls: dict[str, tuple[str, str]] = {}
+        "The foreign id of the fact, and the tool, by the log's id of the call."
+        self.last: str | None = None
+        "The foreign id of the last fact."
+        self._time: datetime | None = None
+        self._step = 0
+
+    def record(self, id: str, raw: bytes, time: object = None) -> "Record":
+        """Begin a record. One that tells no time has that of the record before it."""
+        self._step += 1
+        told = self._told(time)
+        self._time = told or self._time
+        when = self._time or synthetic_time(self._step)
+        return Record(self, id, raw, when, synthetic=told is None)
+
+    def start(self, id: str, goal: str | None, rest: object = None, time: object = None) -> Batch:
+        """The start of the task, as the record of that id states it."""
+        start = self.record(f"start:{id}", to_json([goal, rest]), time)
+        named = {"goal": None if goal is None else goal[:MAX_GOAL]}
+        if goal is not None and len(goal) > MAX_GOAL:
+            named["text"] = start.keep(goal)
+        start.tell(TaskStarted, named, rest, writer="user")
+        return start.batch
+
+    def _told(self, value: object) -> datetime | None:
+        time = time_of(value)
+        if time is None or time.tzinfo is not None:
+            return time
+        note = "times without a zone were read as UTC"
+        self.report.notes.extend([note] if note not in self.report.notes else [])
+        return time.replace(tzinfo=UTC)
+
+
+class Record:
+    """One record of a foreign log on its way to becoming a batch."""
+
+    def __init__(
+        self, log: ForeignLog, id: str, raw: bytes, when: datetime, *, synthetic: bool
+    ) -> None:
+        self.log, self.id, self.when, self.synthetic = log, id, when, synthetic
+        self.digest = digest(raw)
+        self.facts: list[ForeignFact] = []
+        self.blobs: list[Blob] = []
+
+    @property
+    def batch(self) -> Batch:
+        """What was told so far."""
+        return Batch(self.log.task_id, self.facts, self.blobs)
+
+    def keep(self, body: str | bytes, base: str | None = None) -> str:
+        """Put a body into a blob and return its name."""
+        body = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
+        self.blobs.append(Blob(body, base))
+        return self.blobs[-1].ref
+
+    def tell(
+        self,
+        kind: type[Fact],
+        named: Mapping[str, Any],
+        rest: object = None,
+        *,
+        writer: str,
+        because: Iterable[object] = (),
+    ) -> str:
+        """Add a fact, and return its foreign id: the record's own for the first of them."""
+        fits = {name: value for name, value in named.items() if _fits(name, value)}
+        fields = rest if isinstance(rest, dict) else {} if rest is None else {"value": rest}
+        fields = fields | {
+            name: value for name, value in named.items() if name not in fits and value is not None
+        }
+        if kind is UnknownFact:
+            fact: Fact = kind.model_validate({"payload": self._shelved(fields, ())} | fits)
+        else:
+            shelved = self._shelved(fields, {*kind.model_fields, *named})
+            fact = kind.model_validate(shelved | fits)
+        causes = tuple(id for id in because if isinstance(id, str) and id)
+        id = f"{self.id}#{len(self.facts)}" if self.facts else self.id
+        writer = writer.replace("\0", "")[:200]
+        self.facts.append(ForeignFact(fact, self.when, writer, id, causes, self.digest))
+        self.log.last = id
+        return id
+
+    def message(self, role: str, text: str | None, rest: object, because: Iterable[object]) -> str:
+        """Tell that somebody who is not the model said something."""
+        named = {"role": role} | self._body("text", text)
+        return self.tell(MessageReceived, named, rest, writer=role, because=because)
+
+    def reply(
+        self, text: str | None, model: object, rest: object, because: Iterable[object]
+    ) -> str:
+        """Tell that the model said something."""
+        named = {"model": model} | self._body("text", text)
+        writer = string(model) or "agent"
+        return self.tell(ModelReplied, named, rest, writer=writer, because=because)
+
+    def call(
+        self,
+        tool: str,
+        call_id: object,
+        arguments: object,
+        rest: Mapping[str, Any],
+        because: Iterable[object],
+        writer: str = "agent",
+    ) -> str:
+        """Tell that the model called a tool; arguments in a string of JSON are parsed."""
+        parsed = arguments_of(arguments)
+        if parsed is not arguments and to_json(parsed) != str(arguments).encode():
+            rest = {**rest, "arguments_text": arguments}
+        named = {"tool": tool, "call_id": call_id, "arguments": self.shelf(parsed)}
+        id = self.tell(ToolCalled, named, rest, writer=writer, because=because)
+        if isinstance(call_id, str):
+            self.log.calls[call_id] = (id, tool)
+        return id
+
+    def openai_calls(self, message: Mapping[str, Any], because: Iterable[object]) -> None:
+        """Tell the calls of a message as the OpenAI interface has them."""
+        because = tuple(because)
+        for call in sequence(message.get("tool_calls")):
+            if tool := tool_of(call):
+                function = without(call["function"], "name", "arguments")
+                rest = {**without(call, "id"), "function": function}
+                self.call(tool, call.get("id"), call["function"].get("arguments"), rest, because)
+
+    def answer(
+        self,
+        call_id: object,
+        output: str | None,
+        failed: object,
+        rest: object,
+        because: Iterable[object] = (),
+        tool: object = None,
+    ) -> str:
+        """Tell what a tool returned, because of the call that it answers."""
+        call, called = self.log.calls.get(string(call_id) or "", (None, None))
+        tool = called if tool is None else tool
+        named = {"tool": tool, "call_id": call_id, "failed": failed} | self._body("output", output)
+        writer = f"tool:{tool}" if string(tool) else "environment"
+        causes = (call,) if call else because
+        return self.tell(ToolReturned, named, rest, writer=writer, because=causes)
+
+    def unknown(
+        self, name: object, rest: object, because: Iterable[object] = (), writer: str = ""
+    ) -> str:
+        """Tell what has no match among the facts, as it is."""
+        kind = _NAME.sub("_", name)[:80] if isinstance(name, str) and name else "UNKNOWN"
+        named = {"kind": f"{self.log.prefix}_{kind}"}
+        return self.tell(UnknownFact, named, rest, writer=writer, because=because)
+
+    def _body(self, name: str, text: str | None) -> dict[str, Any]:
+        return {} if text is None else {name: self.keep(text)}
+
+    def _shelved(self, fields: dict[str, Any], hidden: Container[str]) -> dict[str, Any]:
+        """Fields as they stand on a fact, with the large ones in blobs."""
+        blobs = len(self.blobs)
+        kept = {name: self.shelf(value) for name, value in fields.items()}
+        clash = {name: kept[name] for name in kept if name in hidden or name in RESERVED}
+        kept = {name: value for name, value in kept.items() if name not in clash}
+        kept |= {"foreign": clash} if clash else {}
+        if len(to_json(kept)) > 16 * INLINE_JSON:
+            del self.blobs[blobs:]
+            kept = {"foreign": {"json": self.keep(to_json(fields))}}
+        return kept | ({"synthetic_time": True} if self.synthetic else {})
+
+    def shelf(self, value: object) -> object:
+        """A value as it stands in a fact: the name of a blob in place of a large one."""
+        blobs = len(self.blobs)
+        small = self._strings(value)
+        if isinstance(small, dict | list) and len(to_json(small)) > INLINE_JSON:
+            del self.blobs[blobs:]
+            return {"json": self.keep(to_json(value))}
+        return small
+
+    def _strings(self, value: object) -> object:
+        match value:
+            case str():
+                return self.keep(value) if len(value) > INLINE else value
+            case dict():
+                return {name: self._strings(item) for name, item in value.items()}
+            case list():
+                return [self._strings(item) for item in value]
+            case float() if not math.isfinite(value):
+                return repr(value)
+        return value
+
+
+def tool_of(call: object) -> str | None:
+    """The tool of a call as the OpenAI interface has it."""
+    return string(mapping(mapping(call).get("function")).get("name"))
+
+
+def all_calls(message: Mapping[str, Any]) -> bool:
+    """Whether all calls of a message can be told, so that they need not stay on the message."""
+    calls = message.get("tool_calls")
+    return isinstance(calls, list) and all(tool_of(call) for call in calls)
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a foreign value is of the type that the field of a fact needs."""
+    if name == "failed":
+        return isinstance(value, bool)
+    return isinstance(value, str) or name not in ("call_id", "model", "tool")

@@ -1,0 +1,218 @@
+"""Trajectories of SWE-agent and mini-swe-agent: thought, action and observation, step by step.
+
+A `.traj` tells its run twice: as steps, which become replies, calls and results, and as the
+history of messages, whose beginning (the prompts) is told by no step. The rest of the history is
+kept as unknown facts. Demonstrations hold a history only, mini-swe-agent's files a chat. Neither
+has times, but for the newest of mini-swe-agent. The task is named after the file: several runs
+work on one instance.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_json
+
+from domain.errors import InputError
+from domain.events import TaskComplete, TaskFailed
+from engine.log.importers import Batch, Report
+from engine.log.importers.content import (
+    arguments_of,
+    hashed,
+    mapping,
+    parted,
+    replaced,
+    sequence,
+    string,
+    task_of,
+    without,
+)
+from engine.log.importers.lines import named, read_json
+from engine.log.importers.records import ForeignLog, Record, all_calls
+
+FORMAT = "swe-agent"
+PREFIX = "SWE_AGENT"
+NEEDED = "a SWE-agent trajectory (JSON object with 'trajectory', 'history' or 'messages')"
+
+LISTS = ("trajectory", "history", "messages")
+CONSTANT = ("environment", "replay_config")
+"What stands fast from the beginning of a run."
+TOLD = ("response", "action", "observation")
+"What becomes facts of its own in a step."
+
+_COMMAND = re.compile(r"```(?:bash|mswea_bash_command)\s*\n(.*?)\n```", re.DOTALL)
+_RESULT = re.compile(r"<returncode>(-?\d{1,9})</returncode>")
+
+
+def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
+    """Yield the batches of a trajectory: a step or a message each, and what the run ended in."""
+    document = read_json(path, NEEDED)
+    log = ForeignLog(PREFIX, task_id or task_of(None, path), report)
+    run = mapping(document) or {"messages": document}
+    steps, history = sequence(run.get("trajectory")), sequence(run.get("history"))
+    if steps or ("trajectory" in run and _is_chat(history)):
+        yield from _steps(log, run, steps, history)
+    elif _is_chat(history):
+        yield from _chat("history", log, run, history)
+    elif _is_chat(run.get("messages")):
+        yield from _chat("message", log, run, run["messages"])
+    else:
+        raise InputError(f"{path}: needed {NEEDED}, found {named(document)}")
+    yield from _end(log, run)
+
+
+def _is_chat(value: Any) -> bool:
+    return any(isinstance(mapping(message).get("role"), str) for message in sequence(value))
+
+
+def _chat(name: str, log: ForeignLog, run: dict[str, Any], messages: list[Any]) -> Iterator[Batch]:
+    """Messages where there are no steps: what the model said and called, what came back."""
+    yield from _start(name, log, run, messages[: _first_reply(messages)])
+    chat = _Chat(log)
+    for number, message in enumerate(messages, 1):
+        yield chat.batch(f"{name}:{number}", message)
+
+
+def _steps(
+    log: ForeignLog, run: dict[str, Any], steps: list[Any], history: list[Any]
+) -> Iterator[Batch]:
+    prompts = history[: _first_reply(history)]
+    yield from _start("history", log, run, prompts)
+    for number, message in enumerate(prompts, 1):
+        yield _Chat(log).batch(f"history:{number}", message)
+    base: str | None = None
+    model = mapping(mapping(_config(run).get("agent")).get("model")).get("name")
+    for number, step in enumerate(steps, 1):
+        record = log.record(f"step:{number}", to_json(step))
+        base = _step(record, step, model, base)
+        yield record.batch
+    last = log.last
+    for number, message in enumerate(history[len(prompts) :], len(prompts) + 1):
+        record = log.record(f"history:{number}", to_json(message))
+        record.unknown("HISTORY", message)
+        yield record.batch
+    log.last = last
+
+
+def _first_reply(messages: list[Any]) -> int:
+    """How many messages stand before the model's first that is not part of a demonstration."""
+    for place, message in enumerate(messages):
+        if mapping(message).get("role") == "assistant" and not message.get("is_demo"):
+            return place
+    return len(messages)
+
+
+def _config(run: dict[str, Any]) -> dict[str, Any]:
+    return mapping(arguments_of(run.get("replay_config")))
+
+
+def _start(name: str, log: ForeignLog, run: dict[str, Any], prompts: list[Any]) -> Iterator[Batch]:
+    """The goal: the problem that the configuration states, else the last prompt."""
+    goal = string(mapping(_config(run).get("problem_statement")).get("text"))
+    for prompt in reversed(prompts):
+        if goal is None and mapping(prompt).get("role") == "user":
+            goal = string(parted(prompt.get("content"))[0])
+    rest = {key: run[key] for key in CONSTANT if key in run}
+    if goal is not None or rest:
+        yield log.start(name, goal, rest)
+
+
+def _step(record: Record, step: object, model: object, base: str | None) -> str | None:
+    """Tell a step as reply, call and result; return the name of its messages' blob."""
+    fields, last = mapping(step), (record.log.last,)
+    told = {name: fields[name] for name in TOLD if isinstance(fields.get(name), str)}
+    if not told:
+        record.unknown("STEP", step, last)
+        return base
+    rest = without(fields, *told)
+    for asked in ("messages", "query"):
+        # Each step repeats the messages of all before it, so they are kept as differences.
+        if isinstance(rest.get(asked), list):
+            base = record.keep(to_json(rest[asked]), base)
+            rest[asked] = {"json": base}
+    id, tool = record.reply(told.get("response"), model, rest, last), None
+    if "action" in told:
+        tool = next(iter(told["action"].split()), "shell")[:80]
+        id = record.call(tool, None, {"command": told["action"]}, {}, (id,))
+    if "observation" in told:
+        record.answer(None, told["observation"], None, {}, (id,), tool)
+    return base
+
+
+def _end(log: ForeignLog, run: dict[str, Any]) -> Iterator[Batch]:
+    """How the run ended, by the exit status; what a growing file says of itself, until then."""
+    told = [name for name in LISTS if isinstance(run.get(name), list)]
+    rest = without(run, *told, *CONSTANT)
+    if not rest:
+        return
+    raw = to_json(rest)
+    record = log.record(hashed("end", raw), raw)
+    status = string(mapping(rest.get("info")).get("exit_status"))
+    if status is None:
+        record.unknown("INFO", rest, (log.last,))
+    elif status.lower().startswith("submitted"):
+        record.tell(TaskComplete, {}, rest, writer="agent", because=(log.last,))
+    else:
+        record.tell(TaskFailed, {"reason": status}, rest, writer="agent", because=(log.last,))
+    yield record.batch
+
+
+class _Chat:
+    """Messages in order, and the call without an id that the next one may answer."""
+
+    def __init__(self, log: ForeignLog) -> None:
+        self.log = log
+        self.open: tuple[str, str] | None = None
+        "The foreign id of the call, and its tool."
+
+    def batch(self, id: str, message: object) -> Batch:
+        """The batch of one message."""
+        fields = mapping(message)
+        extra = mapping(fields.get("extra"))
+        record = self.log.record(id, to_json(message), extra.get("timestamp"))
+        role = string(fields.get("role"))
+        text, left = parted(fields.get("content"))
+        rest = replaced(fields, "content", left)
+        if role == "assistant" and not fields.get("is_demo"):
+            self._reply(record, text, rest)
+        elif role == "tool" or (self.open and role == "user" and _is_result(text, fields)):
+            self._answer(record, text, rest)
+        elif role in ("system", "developer", "user", "assistant"):
+            record.message(str(role), text, without(rest, "role"), (self.log.last,))
+        else:
+            record.unknown(role or "MESSAGE", message, (self.log.last,))
+        return record.batch
+
+    def _reply(self, record: Record, text: str | None, rest: dict[str, Any]) -> None:
+        model = mapping(mapping(rest.get("extra")).get("response")).get("model")
+        kept = without(rest, "tool_calls") if all_calls(rest) else rest
+        id = record.reply(text, model, kept, (self.log.last,))
+        record.openai_calls(rest, (id,))
+        self.open = None
+        if self.log.last == id and (command := _command(text, rest)):
+            tool = "bash" if "action" not in rest else next(iter(command.split()), "shell")[:80]
+            self.open = (record.call(tool, None, {"command": command}, {}, (id,)), tool)
+
+    def _answer(self, record: Record, text: str | None, rest: dict[str, Any]) -> None:
+        ids = sequence(rest.get("tool_call_ids"))
+        call_id = rest.get("tool_call_id", ids[0] if len(ids) == 1 else None)
+        because, tool = ((self.open[0],), self.open[1]) if self.open else ((self.log.last,), None)
+        code = mapping(rest.get("extra")).get("returncode")
+        if code is None and (found := _RESULT.match(text or "")):
+            code = int(found[1])
+        failed = code != 0 if isinstance(code, int) else None
+        record.answer(call_id, text, failed, rest, because, tool)
+        self.open = None
+
+
+def _command(text: str | None, rest: dict[str, Any]) -> str | None:
+    """The one command of a reply: its action, or its only block of shell code."""
+    if "action" in rest:
+        return string(rest["action"])
+    found = _COMMAND.findall(text or "")
+    return found[0] if len(found) == 1 else None
+
+
+def _is_result(text: str | None, fields: dict[str, Any]) -> bool:
+    return fields.get("message_type") == "observation" or bool(_RESULT.match(text or ""))
