@@ -5,14 +5,17 @@ import os
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.errors import InputError
 from domain.events import FACTS, Claim, Fact, UnknownFact, WorkflowEvent
 from domain.moment import Moment, upto
 from engine.log import EventStore
@@ -201,3 +204,36 @@ def test_a_wild_timestamp_does_not_spoil_the_kept_states_after_it(kept_after_eac
     kept = store.recorder.kept("versions", versions.VERSION, "task", 100, at)
     assert kept is not None
     assert kept.version == 80
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many events of a kind are there? (a projection with a parameter)"""
+
+    kind: str
+    VERSION: int
+    NAME: str = "counted"
+    SCOPE: Literal["task", "store"] = "task"
+    State: type = int
+    initial: int = 0
+
+    def evolve(self, state: int, event: WorkflowEvent) -> int:
+        return state + (event.type == self.kind)
+
+
+def test_a_projection_may_have_parameters_and_a_new_version_ignores_states_kept_by_an_old_one() -> (
+    None
+):
+    store = EventStore.open("sqlite://")
+    store.append("task", [iteration("a.py", n) for n in range(1, 21)], after=0)
+    old, new = Counted("MODULE_ITERATION", 1), Counted("TASK_STARTED", 2)
+    assert keep_states(store, old, "task", 5) == 4
+    assert state_at(store, old, "task") == 20
+    assert state_at(store, new, "task") == 0
+
+
+def test_a_clock_without_a_zone_is_refused_in_words() -> None:
+    store = EventStore.open("sqlite://", clock=lambda: datetime(2026, 11, 20))  # noqa: DTZ001
+    with pytest.raises(InputError, match="clock: needed a time with a zone"):
+        store.append("task", [iteration("a.py")], after=0)
+    assert store.tasks() == []

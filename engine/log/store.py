@@ -167,7 +167,10 @@ class EventStore:
         return task_id, version, topic, time_us, writer, because, body
 
     def _now_us(self) -> int:
-        return to_microseconds(self.clock())
+        try:
+            return to_microseconds(self.clock())
+        except ValueError as error:
+            raise InputError(f"the store's clock: {error}") from None
 
     # Reading
 
