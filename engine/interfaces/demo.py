@@ -22,7 +22,7 @@ from engine.interfaces.oracle import git_says, log_says
 from engine.interfaces.views import one_line
 from engine.log.importers.git import task_of
 from engine.log.store import EventStore
-from engine.replay.states import state_at
+from engine.replay.states import SPACING, keep_states, state_at
 from projections import fold, versions
 
 STORE = ".demo/demo.db"
@@ -61,6 +61,8 @@ def demonstrate(store: EventStore, repository: Path, out: Console) -> bool:
     )
     for line in [*report.notes, *report.skipped[:3]]:
         out.print(f"note: {one_line(line, 100)}", markup=False)
+    # A short history would keep no state at the usual spacing, and prove nothing.
+    keep_states(store, versions, task_id, min(SPACING, max(1, store.version(task_id) // 8)))
     chosen = sorted({len(commits) // 4, len(commits) // 2, len(commits) - 1})
     proofs = [_moment(store, repository, task_id, commits, index, out) for index in chosen]
     _print_proofs(proofs, out)
@@ -87,6 +89,8 @@ def _moment(
         lambda: fold(versions, store.read(task_id, moment=moment)), repeat=3
     )
     from_kept, state = _timed(lambda: state_at(store, versions, task_id, moment), repeat=3)
+    last = store.version_at(task_id, moment)
+    kept = store.recorder.kept(versions.NAME, versions.VERSION, task_id, last, None)
     assert isinstance(commit.fact, Committed)
     sha = commit.fact.sha
     modules = versions.latest(state)
@@ -99,7 +103,8 @@ def _moment(
         str(len(modules)),
         f"{from_nothing * 1000:.1f} ms",
         f"{from_kept * 1000:.1f} ms",
-        "yes" if whole == state else "NO",
+        f"{last - kept.version} of {last}" if kept else "none",
+        "yes" if kept and whole == state else "NO",
         "yes" if same and whole == state else "NO",
     )
 
@@ -127,6 +132,7 @@ def _print_proofs(proofs: Sequence[Sequence[str]], out: Console) -> None:
         "modules",
         "from nothing",
         "from a kept state",
+        "events after it",
         "equal",
         "as git says",
     ):
