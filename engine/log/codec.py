@@ -54,9 +54,15 @@ class Codec:
         return topic, body
 
     def decode(self, topic: str, body: bytes) -> Fact:
-        """The fact that was stored; `ValueError` where the body is not what its kind needs."""
+        """The fact that was stored.
+
+        Raises `ValueError` or `InputError` where the body is not what its kind needs.
+        """
         decoder = self._decoders.get(topic)
-        return decoder(body) if decoder else self._decode_other(topic, body)
+        try:
+            return decoder(body) if decoder else self._decode_other(topic, body)
+        except ValidationError as error:
+            raise InputError(f"{topic}: {first_problem(error)}") from None
 
     def fact(self, kind: str, schema: int, data: dict[str, Any]) -> Fact:
         """The fact that data of a kind and schema version states.
@@ -76,7 +82,12 @@ class Codec:
 
     def _upcast(self, kind: str, schema: int, data: dict[str, Any]) -> dict[str, Any]:
         for version in range(schema, self._facts[kind].schema_version):
-            data = self._upcasters[kind, version](data)
+            try:
+                data = self._upcasters[kind, version](data)
+            except Exception as error:  # one bad event never bricks a log
+                raise InputError(
+                    f"{kind}: cannot be read as schema version {version + 1}: {error!r}"
+                ) from error
         return data
 
 

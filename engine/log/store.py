@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
@@ -111,31 +111,41 @@ class EventStore:
         self, claims: Sequence[tuple[str, int, Claim]], blobs: Sequence[Blob] = ()
     ) -> list[WorkflowEvent]:
         """Append claims at (task, version) to several tasks at once, all or none."""
-        first, recorded_at = self.write_rows([self.row(*claim) for claim in claims], blobs)
-        return [
-            WorkflowEvent(
-                position,
-                task_id,
-                version,
-                claim.fact,
-                claim.timestamp or recorded_at,
-                recorded_at,
-                claim.writer or "",
-                claim.because or (),
+        stored = self.write_rows([self.row(*claim) for claim in claims], blobs)
+        recorded_us, recorded_at = 0, from_microseconds(0)
+        events = []
+        for row, (task_id, version, claim) in zip(stored, claims, strict=True):
+            if row[5] != recorded_us:
+                recorded_us, recorded_at = row[5], from_microseconds(row[5])
+            timestamp = claim.timestamp or (
+                recorded_at if row[4] == recorded_us else from_microseconds(row[4])
             )
-            for position, (task_id, version, claim) in enumerate(claims, first)
-        ]
+            events.append(
+                WorkflowEvent(
+                    row[0],
+                    task_id,
+                    version,
+                    claim.fact,
+                    timestamp,
+                    recorded_at,
+                    claim.writer or "",
+                    claim.because or (),
+                )
+            )
+        return events
 
     def write_rows(
         self,
         rows: Sequence[NewRow],
         blobs: Sequence[Blob] = (),
         sources: Sequence[NewSource] = (),
-    ) -> tuple[int, datetime]:
-        """Append rows, all or none; gives the position of the first and the time of recording."""
-        packed = self._packed(blobs) if blobs else ()
-        first, recorded_us = self.recorder.append(rows, self._now_us, blobs=packed, sources=sources)
-        return first, from_microseconds(recorded_us)
+    ) -> list[Row]:
+        """Append rows, all or none, and give them back as they stand."""
+        packed = self._packed(blobs) if blobs else {}
+        bodies = [held for held, _ in packed.values()]
+        stored = self.recorder.append(rows, self._now_us, blobs=bodies, sources=sources)
+        self._remember(packed)
+        return stored
 
     def row(self, task_id: str, version: int, claim: Claim) -> NewRow:
         """A claim as it is stored. `InputError` where it cannot be."""
@@ -195,7 +205,9 @@ class EventStore:
         patterns = [like(kind) + ":%" for kind in types]
         key = 0 if task_id is None else 2
         while rows := self.recorder.rows(task_id, after, last, at_us=at_us, like=patterns):
-            yield from self._events(rows)
+            events = self._events(rows)
+            # A kind that goes on after a colon matches the pattern too.
+            yield from (event for event in events if event.type in types) if types else events
             after = rows[-1][key]  # type: ignore[assignment]
 
     def _events(self, rows: Sequence[Row]) -> Iterator[WorkflowEvent]:
@@ -237,12 +249,18 @@ class EventStore:
         """
         while True:
             ending = until()
-            for event in self.read(task_id, after=after, types=types):
-                after = event.position if task_id is None else event.version
-                yield event
+            # Up to a place, so that what is of other types, or damaged, is passed by once only.
+            last = self._last_position() if task_id is None else self.version(task_id)
+            if last > after:
+                yield from self.read(task_id, after=after, last=last, types=types)
+                after = last
             if ending:
                 return
             time.sleep(interval)
+
+    def _last_position(self) -> int:
+        row = self.recorder.one("SELECT max(position) FROM events")
+        return row[0] or 0
 
     def version(self, task_id: str) -> int:
         """The last version of a task; 0 where the store does not hold it."""
@@ -292,7 +310,9 @@ class EventStore:
         `base` names a body that it resembles; the difference to it is stored where that pays.
         """
         blob = Blob(body, base)
-        self.recorder.put(self._packed([blob]))
+        packed = self._packed([blob])
+        self.recorder.put([held for held, _ in packed.values()])
+        self._remember(packed)
         return blob.ref
 
     def get(self, ref: str) -> bytes:
@@ -303,16 +323,23 @@ class EventStore:
         """Whether the store has a body of this name."""
         return self.recorder.one("SELECT 1 FROM blobs WHERE hash=?", digest_of(ref)) is not None
 
-    def _packed(self, blobs: Sequence[Blob]) -> list[Packed]:
-        new: dict[str, Packed] = {}
+    def _packed(self, blobs: Sequence[Blob]) -> dict[str, tuple[Packed, bytes]]:
+        """Those of the bodies that the store does not hold yet, by name, as they will be stored."""
+        new: dict[str, tuple[Packed, bytes]] = {}
         for blob in blobs:
             ref = blob.ref
             if ref in new or self.holds(ref):
                 continue
-            base = self._load(blob.base) if blob.base else None
-            new[ref] = pack(blob.body, digest_of(ref), base)
-            self._remember(ref, new[ref], blob.body)
-        return list(new.values())
+            base = new.get(blob.base) or self._base(blob.base) if blob.base else None
+            new[ref] = (pack(blob.body, digest_of(ref), base), blob.body)
+        return new
+
+    def _base(self, ref: str) -> tuple[Packed, bytes] | None:
+        """A body to store the difference to; one that is missing or damaged is none."""
+        try:
+            return self._load(ref)
+        except DamagedError:
+            return None
 
     def _load(self, ref: str) -> tuple[Packed, bytes]:
         if ref in self._recent:
@@ -322,15 +349,19 @@ class EventStore:
             raise DamagedError(f"blob {ref[:19]}… is not in this store")
         if chain[0].base is not None:
             raise DamagedError(f"blob {ref[:19]}…: what it is the difference to is missing")
-        return self._remember(ref, chain[-1], unpack(chain))
+        loaded = chain[-1], unpack(chain)
+        self._remember({ref: loaded})
+        return loaded
 
-    def _remember(self, ref: str, packed: Packed, body: bytes) -> tuple[Packed, bytes]:
-        self._recent[ref] = (packed._replace(packed=b""), body)
-        self._recent_bytes += len(body)
+    def _remember(self, bodies: Mapping[str, tuple[Packed, bytes]]) -> None:
+        """Keep bodies that the store holds at hand, the latest of them."""
+        for ref, (packed, body) in bodies.items():
+            if ref not in self._recent:
+                self._recent[ref] = (packed._replace(packed=b""), body)
+                self._recent_bytes += len(body)
         while self._recent_bytes > RECENT_BYTES:
             oldest = next(iter(self._recent))
             self._recent_bytes -= len(self._recent.pop(oldest)[1])
-        return packed, body
 
 
 def refs_in(body: bytes) -> list[str]:

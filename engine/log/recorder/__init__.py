@@ -5,8 +5,6 @@ transactions and errors, and its contract, with a table definition of our own. R
 tuples; what they mean is the business of `engine.log.store`.
 """
 
-from urllib.parse import urlsplit
-
 from domain.errors import InputError
 from engine.log.recorder.tables import (
     LAST_US,
@@ -43,7 +41,7 @@ def open_recorder(url: str, *, fsync: str = "full", create: bool = True) -> Reco
     """
     if fsync not in ("full", "normal"):
         raise InputError(f"fsync: needed 'full' or 'normal', found {fsync!r}")
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0]
     if scheme == "sqlite":
         from engine.log.recorder.sqlite import SQLiteRecorder
 

@@ -8,10 +8,19 @@ from collections.abc import Sequence
 from time import time_ns
 from typing import Any
 
-from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
+from eventsourcing.persistence import (
+    IntegrityError,
+    ListenNotifySubscription,
+    Notification,
+    StoredEvent,
+    Subscription,
+)
 
 from domain.errors import ConflictError
 from engine.log.recorder.tables import NewRow, Recorder, like
+
+POLLING = 0.05
+"Seconds between two looks of a subscription."
 
 
 class LibraryContract(Recorder):
@@ -28,10 +37,10 @@ class LibraryContract(Recorder):
         if not rows:
             return []
         try:
-            first, _ = self.append(rows, lambda: time_ns() // 1000, strict=False)
+            stored = self.append(rows, lambda: time_ns() // 1000, strict=False)
         except ConflictError as error:
             raise IntegrityError(error) from error
-        return list(range(first, first + len(rows)))
+        return [row[0] for row in stored]
 
     def select_events(
         self,
@@ -61,8 +70,25 @@ class LibraryContract(Recorder):
         rows = self.rows(None, after, stop, like=[like(topic) for topic in topics], limit=limit)
         return [Notification(row[1], row[2], row[3], row[9], row[0]) for row in rows]
 
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:
+        """The events of the store by position, as they are appended by any process."""
+        return _Polling(self, gt, topics)
+
     def max_notification_id(self) -> int | None:
         """The last position, or None in an empty store."""
         row = self.one("SELECT max(position) FROM events")
         position: int | None = row[0]
         return position
+
+
+class _Polling(ListenNotifySubscription[Any]):
+    """A subscription that looks for itself: SQLite notifies nobody."""
+
+    def _loop_on_pull(self) -> None:
+        try:
+            while not self._has_been_stopped:
+                self._pull()
+                self._has_been_notified.wait(POLLING)
+        except BaseException as error:
+            self._thread_error = self._thread_error or error
+            self.stop()

