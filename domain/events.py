@@ -52,10 +52,13 @@ class EventType(StrEnum):
 
 
 class Fact(BaseModel):
-    """Something that happened. Keys that a kind does not name are kept as they came."""
+    """Something that happened. Keys that a kind does not name are kept as they came.
+
+    Numbers that JSON does not have are written as texts: "Infinity", "NaN".
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="allow", ser_json_inf_nan="constants", protected_namespaces=()
+        frozen=True, extra="allow", ser_json_inf_nan="strings", protected_namespaces=()
     )
 
     type: ClassVar[str]

@@ -511,9 +511,9 @@ def test_what_a_foreign_id_was_imported_as_is_found(store: EventStore) -> None:
 
 
 def test_the_latest_kept_state_that_a_moment_can_begin_from_is_found(store: EventStore) -> None:
-    early = Kept(10, 100, LAST_US, b"[1]")
-    partial = Kept(20, 100, 900, b"[2]")  # leaves out an event of 900
-    whole = Kept(20, 900, LAST_US, b"[3]")
+    early = Kept(10, 100, LAST_US, 0, b"[1]")
+    partial = Kept(20, 100, 900, 0, b"[2]")  # leaves out an event of 900
+    whole = Kept(20, 900, LAST_US, 0, b"[3]")
     store.recorder.keep("progress", 1, "task", [early, partial, whole])
     store.recorder.keep("progress", 1, "task", [early._replace(state=b"kept before")])
 

@@ -17,6 +17,8 @@ from domain.events import BLOB_PREFIX
 
 MAX_DEPTH = 50
 LEVEL = 6
+CHUNK = 32 * 2**20
+"Bytes that are asked for at once, whatever size a damaged row tells."
 _WHOLE = -1
 "The depth of a body that is stored as it is."
 
@@ -80,7 +82,7 @@ def unpack(chain: list[Packed]) -> bytes:
     for packed in chain:
         try:
             body = _unpacked(packed, body)
-        except zstandard.ZstdError as error:
+        except (zstandard.ZstdError, TypeError, ValueError) as error:
             raise DamagedError(
                 f"blob {packed.digest.hex()[:12]}… cannot be read: {error}"
             ) from None
@@ -97,7 +99,12 @@ def _unpacked(packed: Packed, base: bytes) -> bytes:
     decompressor = zstandard.ZstdDecompressor(dict_data=against, max_window_size=2**31)
     # The size is ours, never the frame's: a hostile frame could name any.
     reader = decompressor.stream_reader(packed.packed)
-    return reader.read(packed.size + 1)
+    parts, left = [], packed.size + 1
+    while left > 0:
+        wanted = min(left, CHUNK)
+        parts.append(reader.read(wanted))
+        left = left - wanted if len(parts[-1]) == wanted else 0
+    return b"".join(parts)
 
 
 def _compressor(body: bytes, base: bytes | None = None) -> zstandard.ZstdCompressor:

@@ -17,9 +17,15 @@ def size(store: EventStore) -> int:
 
 def check(store: EventStore, progress: Callable[[int], None] = lambda done: None) -> Iterator[str]:
     """Name what is damaged, a line each."""
-    yield from store.recorder.problems()
-    yield from _check_events(store, progress)
-    yield from _check_blobs(store, progress)
+    for lines in (
+        store.recorder.problems(),
+        _check_events(store, progress),
+        _check_blobs(store, progress),
+    ):
+        try:
+            yield from lines
+        except DamagedError as error:  # the file itself is broken here
+            yield str(error)
 
 
 def _check_events(store: EventStore, progress: Callable[[int], None]) -> Iterator[str]:
@@ -33,20 +39,23 @@ def _check_events(store: EventStore, progress: Callable[[int], None]) -> Iterato
             for reason in _problems(store, row, held):
                 yield f"{name}: {reason}"
             if position != after + 1:
-                yield f"event {after + 1}: missing"
+                last = position - 1
+                which = f"event {last}" if last == after + 1 else f"events {after + 1} to {last}"
+                yield f"{which}: missing"
+            after = position
+            if not isinstance(version, int) or not isinstance(row[5], int):
+                continue  # a broken file can give anything
             if version != versions.get(task_id, 0) + 1:
                 yield f"{name}: has version {version} after {versions.get(task_id, 0)}"
             if row[5] < recorded:
                 yield f"{name}: was recorded before the one in front of it"
-            versions[task_id], recorded, after = version, row[5], position
+            versions[task_id], recorded = version, row[5]
         progress(len(rows))
 
 
 def _problems(store: EventStore, row: Row, held: set[bytes]) -> Iterator[str]:
-    _, _, version, topic, time_us, recorded_us, writer, because, checksum, body = row
-    if checksum != checksum_of(
-        (row[1], version, topic, time_us, recorded_us, writer, because, body)
-    ):
+    topic, checksum, body = row[3], row[8], row[9]
+    if checksum != checksum_of(row):
         yield "its bytes are not those that were written"
         return
     try:
@@ -62,6 +71,9 @@ def _check_blobs(store: EventStore, progress: Callable[[int], None]) -> Iterator
     bodies: dict[bytes, bytes] = {}
     "The last bodies that were good, since the next is often the difference to one of them."
     for packed in store.recorder.blobs():
+        if not isinstance(packed.digest, bytes):  # a broken file can give anything
+            yield "a blob has no name"
+            continue
         try:
             bodies[packed.digest] = _body(store, packed, bodies)
         except DamagedError as error:

@@ -101,35 +101,33 @@ class EventStore:
         finds the events that stand there. `writer` and `because` hold for the facts that are not
         claims of their own.
         """
+        causes = tuple(because)
         claims = [
-            fact if isinstance(fact, Claim) else Claim(fact, None, writer, tuple(because))
-            for fact in facts
+            fact if isinstance(fact, Claim) else Claim(fact, None, writer, causes) for fact in facts
         ]
-        return self.write([(task_id, after + n, claim) for n, claim in enumerate(claims, 1)], blobs)
+        rows = [self.row(task_id, n, claim) for n, claim in enumerate(claims, after + 1)]
+        return self._as_events(self.write_rows(rows, blobs), claims)
 
     def write(
         self, claims: Sequence[tuple[str, int, Claim]], blobs: Sequence[Blob] = ()
     ) -> list[WorkflowEvent]:
         """Append claims at (task, version) to several tasks at once, all or none."""
         stored = self.write_rows([self.row(*claim) for claim in claims], blobs)
-        recorded_us, recorded_at = 0, from_microseconds(0)
+        return self._as_events(stored, [claim for _, _, claim in claims])
+
+    def _as_events(self, stored: Sequence[Row], claims: Sequence[Claim]) -> list[WorkflowEvent]:
+        """Rows as events, with the facts that they were made of."""
+        last_us, recorded_at = 0, from_microseconds(0)
         events = []
-        for row, (task_id, version, claim) in zip(stored, claims, strict=True):
-            if row[5] != recorded_us:
-                recorded_us, recorded_at = row[5], from_microseconds(row[5])
-            timestamp = claim.timestamp or (
-                recorded_at if row[4] == recorded_us else from_microseconds(row[4])
-            )
+        for row, (fact, timestamp, _, causes) in zip(stored, claims, strict=True):
+            position, task_id, version, _, time_us, recorded_us, writer, _, _, _ = row
+            if recorded_us != last_us:
+                last_us, recorded_at = recorded_us, from_microseconds(recorded_us)
+            if timestamp is None:
+                timestamp = recorded_at if time_us == last_us else from_microseconds(time_us)
             events.append(
                 WorkflowEvent(
-                    row[0],
-                    task_id,
-                    version,
-                    claim.fact,
-                    timestamp,
-                    recorded_at,
-                    claim.writer or "",
-                    claim.because or (),
+                    position, task_id, version, fact, timestamp, recorded_at, writer, causes or ()
                 )
             )
         return events
@@ -217,8 +215,12 @@ class EventStore:
             position, task_id, version, topic, time_us, recorded_us, writer, causes, check, body = (
                 row
             )
-            head = f"{task_id}\0{version}\0{topic}\0{time_us}\0{recorded_us}\0{writer}\0{causes}\0"
-            if xxh3_64_intdigest(head.encode() + body) >> 1 != check:  # checksum_of, in line
+            head = (
+                f"{position}\0{task_id}\0{version}\0{topic}\0{time_us}\0{recorded_us}\0"
+                f"{writer}\0{causes}\0"
+            )
+            # checksum_of, in line
+            if type(body) is not bytes or xxh3_64_intdigest(head.encode() + body) >> 1 != check:
                 self.report(Damage(position, task_id, "its bytes are not those that were written"))
                 continue
             try:

@@ -59,6 +59,7 @@ TABLES = (
         version bigint NOT NULL,
         from_us bigint NOT NULL,
         until_us bigint NOT NULL,
+        least_us bigint NOT NULL,
         state bytea NOT NULL,
         PRIMARY KEY (projection, projection_version, task_id, version, until_us)
     )""",

@@ -19,7 +19,7 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
-from domain.errors import UnavailableError
+from domain.errors import DamagedError, UnavailableError
 from engine.log.recorder.contract import LibraryContract
 from engine.log.recorder.tables import SCHEMA_VERSION, Cursor, not_text
 
@@ -78,6 +78,7 @@ TABLES = (
         version INTEGER NOT NULL,
         from_us INTEGER NOT NULL,
         until_us INTEGER NOT NULL,
+        least_us INTEGER NOT NULL,
         state BLOB NOT NULL,
         PRIMARY KEY (projection, projection_version, task_id, version, until_us)
     ) STRICT, WITHOUT ROWID""",
@@ -210,8 +211,10 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
             raise persistence.IntegrityError(error) from error
         except UnicodeEncodeError as error:
             raise not_text(error) from None
-        except (sqlite3.Error, EventSourcingError) as error:
+        except (sqlite3.Error, EventSourcingError, UnicodeDecodeError) as error:
             shown = self.path or "store in memory"
+            if "malformed" in str(error) or isinstance(error, UnicodeDecodeError):
+                raise DamagedError(f"{shown}: the file itself is broken: {error}") from error
             raise UnavailableError(f"{shown}: {self._hint(error)}") from error
 
     def all(self, sql: str, *parameters: Any) -> list[Any]:
@@ -234,7 +237,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         """What SQLite finds wrong with the file."""
         for (line,) in self.all("PRAGMA integrity_check"):
             if line != "ok":
-                yield f"{self.path}: {line}"
+                yield f"{self.path}: {' '.join(line.split())}"
 
     def close(self) -> None:
         """Let go of the file."""
@@ -250,7 +253,6 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
             "full": "the disk is full: nothing of this was written; make room and try again",
             "not a database": "not a database: needed a Backcast store",
             "unable to open": "cannot be opened: is there such a folder, and may it be read?",
-            "malformed": "damaged: 'backcast fsck' names the rows",
         }.items():
             if sign in text:
                 return hint

@@ -28,6 +28,10 @@ NewSource = tuple[str, str, bytes, int]
 "What a foreign log calls an event: source, id, digest of the content, index of the row."
 
 
+LAST_US = 2**63 - 1
+"Later than any timestamp: the `until_us` of a state that leaves nothing out."
+
+
 class Found(NamedTuple):
     """What a foreign log's own id was imported as."""
 
@@ -44,6 +48,8 @@ class Kept(NamedTuple):
     "The latest timestamp among the events in the state."
     until_us: int
     "The earliest timestamp among the events up to `version` that are not in it."
+    least_us: int
+    "The earliest timestamp among the events since the state that was kept before it."
     state: bytes
 
 
@@ -63,11 +69,12 @@ class Cursor(Protocol):
         """The rows that are left."""
 
 
-def checksum_of(row: Sequence[Any]) -> int:
-    """A row's checksum, from task_id to because and the body: 63 bits, for accidents only."""
-    task_id, version, topic, timestamp, recorded, writer, because, body = row
-    head = f"{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0{writer}\0{because}\0"
-    return xxh3_64_intdigest(head.encode() + body) >> 1
+def checksum_of(row: Row) -> int:
+    """What a row's checksum should be: 63 bits over all the rest, for accidents only."""
+    *head, _, body = row
+    if not isinstance(body, bytes):
+        return -1  # a broken file can give anything
+    return xxh3_64_intdigest("".join(f"{value}\0" for value in head).encode() + body) >> 1
 
 
 class Recorder(ABC):
@@ -146,7 +153,10 @@ class Recorder(ABC):
             tails[task_id] = version
             position += 1
             timestamp = recorded if timestamp is None else timestamp
-            head = f"{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0{writer}\0{because}\0"
+            head = (
+                f"{position}\0{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0"
+                f"{writer}\0{because}\0"
+            )
             checksum = xxh3_64_intdigest(head.encode() + body) >> 1  # checksum_of, in line
             values.append(
                 (
@@ -341,10 +351,10 @@ class Recorder(ABC):
         """Keep states of a projection; they are only a cache."""
         with self.transact(write=True) as cursor:
             cursor.executemany(
-                "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
                 [
-                    (projection, version, task_id, *state[:3], _seal(state) + state.state)
-                    for state in states
+                    (projection, version, task_id, *kept[:4], _seal(kept) + kept.state)
+                    for kept in states
                 ],
             )
 
@@ -354,7 +364,7 @@ class Recorder(ABC):
         """The latest kept state that a moment can begin from."""
         while True:
             row = self.one(
-                "SELECT version, from_us, until_us, state FROM snapshots"
+                "SELECT version, from_us, until_us, least_us, state FROM snapshots"
                 " WHERE projection=? AND projection_version=? AND task_id=? AND version<=?"
                 " AND from_us<=? AND until_us>? ORDER BY version DESC LIMIT 1",
                 projection,
@@ -371,6 +381,31 @@ class Recorder(ABC):
             if stored.state[:_SEAL] == _seal(kept):
                 return kept
             last = kept.version - 1  # damaged: an earlier one serves as well
+
+    def stretches(
+        self, projection: str, version: int, task_id: str, after: int, last: int, at_us: int
+    ) -> list[tuple[int, int]]:
+        """Where events that happened by a time can stand: (after, last) pairs of versions.
+
+        Told by the states that were kept; all that came after the last of them may hold some.
+        """
+        rows = self.all(
+            "SELECT version, least_us FROM snapshots WHERE projection=? AND projection_version=?"
+            " AND task_id=? AND version>? AND version<? AND until_us=? ORDER BY version",
+            projection,
+            version,
+            task_id,
+            after,
+            last,
+            LAST_US,
+        )
+        found: list[tuple[int, int]] = []
+        for end, least_us in [*rows, (last, -LAST_US)]:
+            if least_us <= at_us:
+                joined = bool(found) and found[-1][1] == after
+                found[-1:] = [(found[-1][0], end)] if joined else [*found[-1:], (after, end)]
+            after = end
+        return found
 
     def kept_from(self, projection: str, version: int, task_id: str, before: int) -> int:
         """The least `from_us` of the last states kept before a version of a task."""
@@ -390,8 +425,6 @@ _FOUND = (
     " JOIN events e ON e.position=s.position WHERE s.source=?"
 )
 _SEAL = 8
-LAST_US = 2**63 - 1
-"Later than any timestamp: the `until_us` of a state that leaves nothing out."
 
 
 def _same(row: NewRow, stored: Row) -> bool:
@@ -404,7 +437,7 @@ def _same(row: NewRow, stored: Row) -> bool:
 
 def _seal(kept: Kept) -> bytes:
     """A checksum in front of a kept state, since a damaged one would be believed."""
-    return xxh3_64_digest(b"%d,%d,%d," % kept[:3] + kept.state)
+    return xxh3_64_digest(b"%d,%d,%d,%d," % kept[:4] + kept.state)
 
 
 def not_text(error: UnicodeEncodeError) -> InputError:
