@@ -134,12 +134,10 @@ class Recorder(ABC):
         cursor.execute("SELECT position, recorded_us FROM events ORDER BY position DESC LIMIT 1")
         last_position, last_recorded = cursor.fetchone() or (0, 0)
         tails: dict[str, int] = {}
-        for row in rows:
-            if row[0] not in tails:
-                tail = self._tail(cursor, row[0])
-                if tail is None:
-                    tail = 0 if strict else row[1] - 1
-                tails[row[0]] = tail
+        for task_id, version, *_ in rows:
+            if task_id not in tails:
+                tail = self._tail(cursor, task_id)
+                tails[task_id] = tail if tail is not None else 0 if strict else version - 1
         self._put(cursor, blobs)
         if strict and rows and rows[0][1] <= tails[rows[0][0]]:
             return self._stored_already(cursor, rows, tails)
