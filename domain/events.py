@@ -14,9 +14,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
-BLOB_PREFIX = "sha256:"
-BlobRef = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-"The name of a large body that the store keeps once: `sha256:` and 64 hexadecimal digits."
+BLOB_PREFIX = "blob:"
+BlobRef = Annotated[str, StringConstraints(pattern=r"^blob:[0-9a-f]{64}$")]
+"The name of a large body that the store keeps once: `blob:` and the SHA-256 of its bytes, in hex."
 
 
 class EventType(StrEnum):

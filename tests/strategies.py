@@ -12,7 +12,7 @@ from engine.log import EventStore
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WRITERS = ("ann", "bob", "cy")
 NAMES = ("a.py", "b.py", "pkg/c.py")
-REF = "sha256:" + "0" * 64
+REF = "blob:" + "0" * 64
 
 json_values = st.recursive(
     st.none()

@@ -145,8 +145,8 @@ def test_a_sound_store_is_clean(imported: Callable[..., Ran]) -> None:
         (["log", "--store", "sqlite:///nowhere/x.db"], "no such store", 1),
         (["import", "events", "nowhere.jsonl"], "found nothing", 1),
         (["import", "git", "nowhere"], "found no such folder", 1),
-        (["cat", "md5:1"], "needed sha256:<64 hexadecimal digits>", 1),
-        (["cat", "sha256:" + "0" * 64], "is not in this store", 1),
+        (["cat", "md5:1"], "needed blob:<64 hexadecimal digits>", 1),
+        (["cat", "blob:" + "0" * 64], "is not in this store", 1),
         (["nonsense"], "No such command", 2),
     ],
 )

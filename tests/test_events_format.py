@@ -67,8 +67,8 @@ def test_the_four_fields_of_the_seeds_are_enough(store: EventStore, tmp_path: Pa
         (LINE | {"version": 0}, "version: needed a whole number from 1"),
         (LINE | {"version": 2}, "needed version 1 next, found 2"),
         (LINE | {"task_id": "a\0b"}, "without NUL"),
-        ({"blob": "sha256:" + "0" * 64, "text": "x"}, "blob: the body is sha256:2d71"),
-        ({"blob": "sha256:" + "0" * 64}, "blob: needed 'text' or 'base64'"),
+        ({"blob": "blob:" + "0" * 64, "text": "x"}, "blob: the body is blob:2d71"),
+        ({"blob": "blob:" + "0" * 64}, "blob: needed 'text' or 'base64'"),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_told_in_one_line_and_the_rest_is_imported(

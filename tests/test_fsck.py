@@ -99,7 +99,7 @@ def found(store: EventStore) -> list[str]:
 
 
 def digest(number: int) -> bytes:
-    return bytes.fromhex(ref_of(source(number))[7:])
+    return bytes.fromhex(ref_of(source(number))[5:])
 
 
 @pytest.mark.parametrize("column", COLUMNS[1:])
@@ -277,7 +277,7 @@ def test_a_body_that_lost_what_it_is_the_difference_to_is_named(
         reader.get(ref_of(source(7)))
     assert reader.get(ref_of(source(2))) == source(2)
     lines = found(store)
-    assert lines[0].startswith("event 4 (task 'task'): points at blob sha256:")
+    assert lines[0].startswith("event 4 (task 'task'): points at blob:")
     for number in range(4, 9):
         assert any(digest(number).hex()[:12] in line for line in lines)
 
@@ -319,8 +319,8 @@ def test_wherever_the_file_is_damaged_nothing_wrong_is_given_out(tmp_path: Path)
             base = blob.ref
         written = list(store.read())
     whole = path.read_bytes()
-    randomly = random.Random(int(__import__("os").environ.get("S", "2026")))
-    for _ in range(int(__import__("os").environ.get("N", "100"))):
+    randomly = random.Random(2026)
+    for _ in range(60):
         place, bit = randomly.randrange(len(whole)), 1 << randomly.randrange(8)
         path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
         with (

@@ -87,7 +87,7 @@ def test_an_answer_without_an_id_answers_its_cause_or_else_the_oldest_call() -> 
 
 
 def test_the_latest_version_of_a_module_names_its_writer_time_and_source() -> None:
-    source = "sha256:" + "1" * 64
+    source = "blob:" + "1" * 64
     state = fold(versions, log(iteration("a.py", 1), ("bob", iteration("a.py", 2, source=source))))
     head = versions.latest(state)["a.py"]
     assert (head.iteration, head.writer, head.source) == (2, "bob", source)

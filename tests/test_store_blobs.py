@@ -40,7 +40,7 @@ def lines(*changed: int) -> bytes:
 
 
 def packed(store: EventStore, ref: str) -> Packed:
-    return store.recorder.chain(bytes.fromhex(ref[7:]))[-1]
+    return store.recorder.chain(bytes.fromhex(ref[5:]))[-1]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def packed(store: EventStore, ref: str) -> Packed:
         b"\0" * 1_000_000,
         noise(100),
         noise(3_000_000),
-        b"sha256:" + b"0" * 64,
+        b"blob:" + b"0" * 64,
     ],
     ids=len,
 )
@@ -70,7 +70,7 @@ def test_a_body_is_kept_once(store: EventStore) -> None:
     store.append("a", [TaskStarted()], after=0, blobs=[Blob(body), Blob(body)])
     store.append("b", [TaskStarted()], after=0, blobs=[Blob(body, ref_of(b"other"))])
     reopened(store).put(body)
-    assert [held.digest.hex() for held in store.recorder.blobs()] == [ref_of(body)[7:]]
+    assert [held.digest.hex() for held in store.recorder.blobs()] == [ref_of(body)[5:]]
 
 
 def test_a_body_that_is_not_held_says_so(store: EventStore) -> None:
@@ -81,7 +81,7 @@ def test_a_body_that_is_not_held_says_so(store: EventStore) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["", "sha256:", "sha256:" + "g" * 64, "md5:" + "0" * 64])
+@pytest.mark.parametrize("name", ["", "blob:", "blob:" + "g" * 64, "md5:" + "0" * 64])
 def test_a_name_that_is_none_says_so(store: EventStore, name: str) -> None:
     with pytest.raises(ValueError, match=r"sha256|hexadecimal"):
         store.get(name)

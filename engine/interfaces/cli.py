@@ -272,7 +272,7 @@ def export(url: str, task: str, file: Path) -> None:
 
 @cli.command()
 @store_option
-@click.argument("ref", metavar="sha256:HASH")
+@click.argument("ref", metavar="blob:HASH")
 def cat(url: str, ref: str) -> None:
     """Write the body of a blob to stdout."""
     with opened(url) as store:

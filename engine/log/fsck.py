@@ -63,8 +63,8 @@ def _problems(store: EventStore, row: Row, held: set[bytes]) -> Iterator[str]:
     except (ValueError, InputError) as error:
         yield str(error).splitlines()[0]
     for ref in refs_in(body):
-        if bytes.fromhex(ref[7:]) not in held:
-            yield f"points at blob {ref[:19]}…, which is missing"
+        if bytes.fromhex(ref[5:]) not in held:
+            yield f"points at {ref[:17]}…, which is missing"
 
 
 def _check_blobs(store: EventStore, progress: Callable[[int], None]) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _body(store: EventStore, packed: Packed, bodies: dict[bytes, bytes]) -> byte
     elif packed.base in bodies:
         body = unpack([Packed(packed.base, None, -1, 0, bodies[packed.base]), packed])
     else:
-        body = store.get(f"sha256:{packed.digest.hex()}")
+        body = store.get(f"blob:{packed.digest.hex()}")
     if len(body) != packed.size:
         raise DamagedError(f"{name} has {len(body)} bytes, {packed.size} were written")
     return body

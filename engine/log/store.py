@@ -29,7 +29,7 @@ log = logging.getLogger("backcast")
 MAX_BODY = 16 * 2**20
 "Bytes of one fact's JSON; larger bodies belong in blobs."
 RECENT_BYTES = 64 * 2**20
-_REF = re.compile(rb'"sha256:([0-9a-f]{64})"')
+_REF = re.compile(rb'"blob:([0-9a-f]{64})"')
 
 
 class Damage(NamedTuple):
@@ -210,7 +210,8 @@ class EventStore:
 
     def _events(self, rows: Sequence[Row]) -> Iterator[WorkflowEvent]:
         decode = self.codec.decode
-        last_us, recorded_at = 0, from_microseconds(0)
+        last_us = last_time_us = 0
+        recorded_at = timestamp = from_microseconds(0)
         for row in rows:
             position, task_id, version, topic, time_us, recorded_us, writer, causes, check, body = (
                 row
@@ -230,8 +231,11 @@ class EventStore:
                 continue
             if recorded_us != last_us:
                 last_us, recorded_at = recorded_us, from_microseconds(recorded_us)
-            because = tuple(map(int, causes.split(","))) if causes else ()
-            timestamp = from_microseconds(time_us)
+            if time_us != last_time_us:
+                last_time_us, timestamp = time_us, from_microseconds(time_us)
+            because: tuple[int, ...] = ()
+            if causes:
+                because = tuple(map(int, causes.split(","))) if "," in causes else (int(causes),)
             yield WorkflowEvent(
                 position, task_id, version, fact, timestamp, recorded_at, writer, because
             )
@@ -348,9 +352,9 @@ class EventStore:
             return self._recent[ref]
         chain = self.recorder.chain(digest_of(ref))
         if not chain:
-            raise DamagedError(f"blob {ref[:19]}… is not in this store")
+            raise DamagedError(f"{ref[:17]}… is not in this store")
         if chain[0].base is not None:
-            raise DamagedError(f"blob {ref[:19]}…: what it is the difference to is missing")
+            raise DamagedError(f"{ref[:17]}…: what it is the difference to is missing")
         loaded = chain[-1], unpack(chain)
         self._remember({ref: loaded})
         return loaded
@@ -368,4 +372,4 @@ class EventStore:
 
 def refs_in(body: bytes) -> list[str]:
     """The names of blobs in a stored fact, of whatever kind, in order and once each."""
-    return [f"sha256:{match.decode()}" for match in dict.fromkeys(_REF.findall(body))]
+    return [f"blob:{match.decode()}" for match in dict.fromkeys(_REF.findall(body))]

@@ -3,7 +3,7 @@
 `type`, `task_id`, `timestamp` and `data` are enough. A line that states its `version`, as exported
 ones do, is the event of that version: it adds nothing where the same event stands, and is refused
 where another one does. Bodies travel in lines of their own, before the event that points at them:
-`{"blob": "sha256:…", "text": "…"}`, or `"base64"` where they are not UTF-8.
+`{"blob": "blob:…", "text": "…"}`, or `"base64"` where they are not UTF-8.
 """
 
 import json
@@ -130,7 +130,7 @@ def _bodies_moved_out(kind: str, data: dict[str, Any]) -> list[bytes]:
 
 
 def _is_ref(text: str) -> bool:
-    return len(text) == 71 and bool(refs_in(f'"{text}"'.encode()))
+    return len(text) == 69 and bool(refs_in(f'"{text}"'.encode()))
 
 
 def _body(line: dict[str, Any]) -> bytes:
@@ -142,7 +142,7 @@ def _body(line: dict[str, Any]) -> bytes:
     except (KeyError, ValueError, TypeError, AttributeError):
         raise InputError("blob: needed 'text' or 'base64'") from None
     if Blob(body).ref != line["blob"]:
-        raise InputError(f"blob: the body is {Blob(body).ref[:19]}…, named {line['blob']!r:.40}")
+        raise InputError(f"blob: the body is {Blob(body).ref[:17]}…, named {line['blob']!r:.40}")
     return body
 
 

@@ -102,9 +102,13 @@ class _Pool(SQLiteConnectionPool):
             isolation_level=None,
             check_same_thread=False,
         )
-        raw.execute(f"PRAGMA synchronous={self.synchronous}")
-        raw.execute("PRAGMA trusted_schema=OFF")
-        raw.execute("PRAGMA case_sensitive_like=ON")  # as PostgreSQL has it
+        try:
+            raw.execute(f"PRAGMA synchronous={self.synchronous}")
+            raw.execute("PRAGMA trusted_schema=OFF")
+            raw.execute("PRAGMA case_sensitive_like=ON")  # as PostgreSQL has it
+        except BaseException:
+            raw.close()
+            raise
         return SQLiteConnection(raw, self.max_age)
 
 
