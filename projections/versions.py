@@ -7,7 +7,8 @@ until somebody who knows both goes on.
 What a writer knew is derived from the log. An event without `because` follows all that stood
 before it. An event that names its causes knows them, what they knew, and all that its own writer
 wrote. While every event knows the one before it, the log is one line and nothing is kept for
-this; bookkeeping begins at the first event that does not.
+this; bookkeeping begins at the first event that does not. It goes back `HORIZON` versions, so that
+the state stays small: a cause further back counts as one that knew all before it.
 """
 
 from datetime import datetime
@@ -26,6 +27,7 @@ from domain.events import (
 NAME = "versions"
 VERSION = 1
 SCOPE: Literal["task", "store"] = "task"
+HORIZON = 256
 
 
 class ModuleVersion(NamedTuple):
@@ -75,7 +77,7 @@ class State(NamedTuple):
     writers: Map[str, Knowledge] = Map()
     "What each writer knew after the last event of theirs outside such a stretch."
     events: Map[int, Knowledge] = Map()
-    "What each event outside such a stretch knew."
+    "What each event outside such a stretch knew, of the last `HORIZON` versions."
 
 
 initial = State()
@@ -140,6 +142,8 @@ def _noted(
         line = version
     else:
         writers, events = writers.set(writer, known), events.set(version, known)
+    if version - HORIZON in events:
+        events = events.delete(version - HORIZON)
     return State(modules, line, version, writer, spoke, writers, events)
 
 

@@ -319,7 +319,7 @@ def test_wherever_the_file_is_damaged_nothing_wrong_is_given_out(tmp_path: Path)
             base = blob.ref
         written = list(store.read())
     whole = path.read_bytes()
-    randomly = random.Random(2026)
+    randomly, opened = random.Random(2026), 0
     for _ in range(60):
         place, bit = randomly.randrange(len(whole)), 1 << randomly.randrange(8)
         path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
@@ -327,6 +327,7 @@ def test_wherever_the_file_is_damaged_nothing_wrong_is_given_out(tmp_path: Path)
             suppress(UnavailableError, DamagedError),
             EventStore.open(f"sqlite:///{path}") as store,
         ):
+            opened += 1
             lines = found(store)
             read: list[WorkflowEvent] = []
             with suppress(DamagedError):
@@ -334,10 +335,11 @@ def test_wherever_the_file_is_damaged_nothing_wrong_is_given_out(tmp_path: Path)
             # Without a word from fsck the damage lies where nothing is kept.
             assert lines or read == written
             for event in read:
-                assert event in written or any(f"event {event.position}" in line for line in lines)
+                assert event in written
                 with suppress(DamagedError):
                     body = store.get(event.fact.data["source"])
                     assert ref_of(body) == event.fact.data["source"]
+    assert opened > 40
 
 
 def test_the_command_names_the_damage_and_the_log_goes_on(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The eventsourcing library's own contract, run by its own test cases against our tables."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from types import ModuleType
@@ -52,7 +53,11 @@ def test_it_is_an_application_recorder_of_the_library(name: str, opened: Opened)
         def new_originator_id(self) -> str:
             return str(uuid4())
 
+    before = set(threading.enumerate())
     Case(f"test_{name}").debug()
+    for thread in set(threading.enumerate()) - before:
+        if "read_continuously" in thread.name:  # it is told to end, and not waited for
+            thread.join()
 
 
 class WithoutPlaces:

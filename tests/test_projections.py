@@ -155,6 +155,12 @@ def test_heads_are_those_that_no_later_writer_knew_by_brute_force(
         assert heads(log, name) == versions_left
 
 
+def test_the_state_stays_small_however_often_writers_did_not_know_of_each_other() -> None:
+    told = [("ann" if n % 2 else "bob", ModelReplied(), (n // 3 + 1,)) for n in range(1, 2000)]
+    state = fold(versions, log(*told))
+    assert 0 < len(state.events) <= versions.HORIZON
+
+
 @given(log=logs(kinds=(ModuleIteration, ModuleDeleted)))
 def test_concurrent_heads_have_concurrent_clocks(log: list[WorkflowEvent]) -> None:
     for concurrent in versions.conflicts(fold(versions, log)).values():

@@ -91,6 +91,11 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         except psycopg.Error as error:
             raise InputError(f"store: needed postgresql://USER@HOST/NAME: {_line(error)}") from None
         host, port, name = (said.pop(key, "") for key in ("host", "port", "dbname"))
+        shown = f"postgresql://{host}/{name}"
+        try:  # the pool would wait, and not say why
+            psycopg.connect(url, connect_timeout=5).close()
+        except psycopg.Error as error:
+            raise UnavailableError(f"{shown}: {_line(error)}") from error
         datastore = PostgresDatastore(
             dbname=str(name),
             host=str(host),
@@ -105,7 +110,7 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         assert isinstance(datastore.pool.kwargs, dict)
         datastore.pool.kwargs.update(said)
         recorder = cls(datastore, events_table_name="events")
-        recorder.shown = f"postgresql://{host}/{name}"
+        recorder.shown = shown
         recorder.synchronous_commit = "on" if fsync == "full" else "off"
         try:
             recorder.prepare(create=create)
@@ -167,6 +172,8 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         except (psycopg.DataError, persistence.DataError) as error:
             raise InputError(_line(error)) from error
         except (psycopg.Error, EventSourcingError) as error:
+            if isinstance(error.__context__, psycopg.OperationalError):
+                self.datastore.pool.check()  # others may be lost too, and are made anew
             raise UnavailableError(f"{self.shown}: {self._hint(error)}") from error
 
     def _hint(self, error: Exception) -> str:

@@ -111,6 +111,18 @@ class _Pool(SQLiteConnectionPool):
             raise
         return SQLiteConnection(raw, self.max_age)
 
+    def put_connection(self, conn: SQLiteConnection) -> None:
+        if self.closed:
+            conn.close()
+        super().put_connection(conn)
+
+    def close(self) -> None:
+        """Close what is idle. What another thread uses is closed when it comes back: SQLite would
+        end the process."""
+        with self._put_condition:
+            self._in_use.clear()
+        super().close()
+
 
 class _Datastore(SQLiteDatastore):
     def __init__(self, uri: str, fsync: str, seconds: float) -> None:
@@ -198,6 +210,8 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         if not self._turn.acquire(timeout=self.lock_timeout):
             raise sqlite3.OperationalError("database is locked")
         try:
+            if self.datastore.pool.closed:
+                raise sqlite3.ProgrammingError("the store is closed")
             if self._writer is None:
                 self._writer = self.datastore.pool._create_connection()
             yield self._writer
@@ -227,6 +241,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
                 yield cursor
                 raw.commit() if write else raw.rollback()
             except BaseException:
+                cursor.close()  # else who keeps the error keeps the file open
                 raw.rollback()
                 raise
 
@@ -268,10 +283,11 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._writer is not None:
-            self._writer._close()
-            self._writer = None
-        self.datastore.close()
+        with self._turn:
+            if self._writer is not None:
+                self._writer._close()
+                self._writer = None
+            self.datastore.close()
 
     def _hint(self, error: Exception) -> str:
         """What a refusal of SQLite means, and what to do next."""
@@ -281,6 +297,8 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
             "locked": f"locked by another process for {self.lock_timeout:g} s: end that one, or"
             " try again",
             "full": "the disk is full: nothing of this was written; make room and try again",
+            "I/O error": "the disk cannot be written or read: nothing of this was written; is it"
+            " full, or failing?",
             "not a database": "not a database: needed a Backcast store",
             "unable to open": "cannot be opened: is there such a folder, and may it be read?",
         }.items():

@@ -1,0 +1,115 @@
+"""Other systems, each a process of its own Python (.venv-peers), asked a question a line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Self
+
+from scripts.benches.figures import Bench
+
+HERE = Path(__file__).parent
+VENV = HERE.parents[1] / ".venv-peers"
+PYTHON = VENV / "bin" / "python"
+CONSTRAINTS = HERE / "constraints-peers.txt"
+NEEDS = {
+    "openhands_log": ("openhands-sdk", (3, 12)),
+    "langgraph_turns": ("langgraph langgraph-checkpoint-sqlite", (3, 10)),
+}
+"What each script in `peers/` needs: packages, and the oldest Python that they run on."
+QUIET = {"OPENHANDS_SUPPRESS_BANNER": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+
+class PeerMissing(Exception):
+    """Another system cannot be run here; says why."""
+
+
+class Peer(NamedTuple):
+    """A running script of `peers/`."""
+
+    process: subprocess.Popen[str]
+    asking: IO[str]
+    answers: IO[str]
+
+    @classmethod
+    def start(cls, bench: Bench, script: str) -> Self:
+        """Start a script, after its packages were installed. `PeerMissing` where that fails."""
+        _install(bench, *NEEDS[script])
+        process = subprocess.Popen(
+            [str(PYTHON), str(HERE / "peers" / f"{script}.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **QUIET},
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        return cls(process, process.stdin, process.stdout)
+
+    def ask(self, question: str, **arguments: Any) -> dict[str, Any]:
+        """The answer to a question. `PeerMissing` where the script has ended instead."""
+        self.asking.write(json.dumps({"ask": question, **arguments}) + "\n")
+        self.asking.flush()
+        line = self.answers.readline()
+        if not line:
+            raise PeerMissing(
+                f"it ended with exit code {self.process.wait()} when asked to {question}"
+            )
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise PeerMissing(answer["error"])
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.asking.close()
+        self.answers.close()
+        self.process.wait()
+
+
+def _install(bench: Bench, packages: str, oldest: tuple[int, int]) -> None:
+    if not PYTHON.exists():
+        _run("venv", _newest_python(), "-m", "venv", "--without-pip", str(VENV))
+    found = json.loads(
+        _run("python", str(PYTHON), "-c", "import sys; print(list(sys.version_info[:2]))")
+    )
+    if tuple(found) < oldest:
+        raise PeerMissing(
+            f"{packages} needs Python {oldest[0]}.{oldest[1]}, {VENV.name} has"
+            f" {found[0]}.{found[1]}: remove it, set PEERS_PYTHON, and run again"
+        )
+    stamp = VENV / f".installed-{packages.split()[0]}"
+    if stamp.exists() and stamp.read_text() == CONSTRAINTS.read_text():
+        return
+    bench.say(f"installing {packages} into {VENV.name}")
+    pip = (sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq")
+    _run("pip", *pip, "--disable-pip-version-check", "-c", str(CONSTRAINTS), *packages.split())
+    stamp.write_text(CONSTRAINTS.read_text())
+
+
+def _newest_python() -> str:
+    """PEERS_PYTHON, or the newest on the path up to what the pins know."""
+    if told := os.environ.get("PEERS_PYTHON"):
+        return told
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for name in ("3.13", "3.12"):
+        for python in [shutil.which(f"python{name}"), *sorted(pyenv.glob(f"{name}.*/bin/python"))]:
+            if python and not subprocess.run([python, "-V"], capture_output=True).returncode:
+                return str(python)
+    return sys.executable
+
+
+def _run(what: str, *command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise PeerMissing(f"{what}: {error}") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "WARNING" not in line]
+        raise PeerMissing(f"{what}: {lines[-1].strip() if lines else 'failed'}")
+    return done.stdout
