@@ -14,7 +14,7 @@ from domain.errors import ConflictError
 from domain.events import TaskStarted
 from engine.log import EventStore
 from engine.log.fsck import check
-from engine.log.recorder.tables import Cursor
+from engine.log.recorder.database import Cursor
 
 HERE = Path(__file__).parents[1]
 WRITER = """

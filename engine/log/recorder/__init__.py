@@ -6,17 +6,9 @@ tuples; what they mean is the business of `engine.log.store`.
 """
 
 from domain.errors import InputError
-from engine.log.recorder.tables import (
-    LAST_US,
-    Found,
-    Kept,
-    NewRow,
-    NewSource,
-    Recorder,
-    Row,
-    checksum_of,
-    like,
-)
+from engine.log.recorder.database import like
+from engine.log.recorder.kept_states import LAST_US, Kept
+from engine.log.recorder.tables import Found, NewRow, NewSource, Recorder, Row, checksum_of
 
 __all__ = [
     "LAST_US",

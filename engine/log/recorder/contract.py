@@ -17,7 +17,8 @@ from eventsourcing.persistence import (
 )
 
 from domain.errors import ConflictError
-from engine.log.recorder.tables import NewRow, Recorder, like
+from engine.log.recorder.database import like
+from engine.log.recorder.tables import NewRow, Recorder
 
 POLLING = 0.05
 "Seconds between two looks of a subscription."

@@ -14,7 +14,8 @@ from psycopg.sql import SQL
 
 from domain.errors import InputError, UnavailableError
 from engine.log.recorder.contract import LibraryContract
-from engine.log.recorder.tables import SCHEMA_VERSION, Cursor, not_text
+from engine.log.recorder.database import Cursor, not_text
+from engine.log.recorder.tables import SCHEMA_VERSION
 
 TABLES = (
     "CREATE TABLE backcast (schema_version integer NOT NULL)",

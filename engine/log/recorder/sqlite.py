@@ -22,7 +22,8 @@ from eventsourcing.sqlite import (
 
 from domain.errors import DamagedError, UnavailableError
 from engine.log.recorder.contract import LibraryContract
-from engine.log.recorder.tables import SCHEMA_VERSION, Cursor, not_text
+from engine.log.recorder.database import Cursor, not_text
+from engine.log.recorder.tables import SCHEMA_VERSION
 
 APPLICATION_ID = 0x42434154
 "Tells a store from other SQLite files (PRAGMA application_id)."

@@ -1,15 +1,16 @@
 """The statements that both databases share, and the rules that hold whoever appends."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from eventsourcing.persistence import IntegrityError
-from xxhash import xxh3_64_digest, xxh3_64_intdigest
+from xxhash import xxh3_64_intdigest
 
-from domain.errors import ConflictError, InputError
+from domain.errors import ConflictError
 from engine.log.blobs import Packed
+from engine.log.recorder.bodies import Bodies
+from engine.log.recorder.database import Cursor, like
+from engine.log.recorder.kept_states import LAST_US, KeptStates
 
 SCHEMA_VERSION = 1
 "Of the tables; a store of a newer one is refused."
@@ -28,45 +29,12 @@ NewSource = tuple[str, str, bytes, int]
 "What a foreign log calls an event: source, id, digest of the content, index of the row."
 
 
-LAST_US = 2**63 - 1
-"Later than any timestamp: the `until_us` of a state that leaves nothing out."
-
-
 class Found(NamedTuple):
     """What a foreign log's own id was imported as."""
 
     digest: bytes
     position: int
     version: int
-
-
-class Kept(NamedTuple):
-    """A kept state: that of the events up to `version` that happened before `until_us`."""
-
-    version: int
-    from_us: int
-    "The latest timestamp among the events in the state."
-    until_us: int
-    "The earliest timestamp among the events up to `version` that are not in it."
-    least_us: int
-    "The earliest timestamp among the events since the state that was kept before it."
-    state: bytes
-
-
-class Cursor(Protocol):
-    """What is used of a database cursor, with `?` for parameters in both databases."""
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
-        """Run a statement."""
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
-        """Run a statement for each row."""
-
-    def fetchone(self) -> Any:
-        """The next row, or None."""
-
-    def fetchall(self) -> Any:
-        """The rows that are left."""
 
 
 def checksum_of(row: Row) -> int:
@@ -77,23 +45,8 @@ def checksum_of(row: Row) -> int:
     return xxh3_64_intdigest("".join(f"{value}\0" for value in head).encode() + body) >> 1
 
 
-class Recorder(ABC):
+class Recorder(Bodies, KeptStates):
     """The tables of one store."""
-
-    @abstractmethod
-    def transact(self, *, write: bool) -> AbstractContextManager[Cursor]:
-        """One transaction; with `write`, alone until it ends, and durable when it has ended.
-
-        Raises `UnavailableError` where the database refuses.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of the database."""
-
-    @abstractmethod
-    def problems(self) -> Iterator[str]:
-        """What the database itself finds wrong with its files, a line each."""
 
     # Appending
 
@@ -233,19 +186,6 @@ class Recorder(ABC):
             limit,
         )
 
-    def one(self, sql: str, *parameters: Any) -> Any:
-        """The first row that a question gives, or None."""
-        with self.transact(write=False) as cursor:
-            cursor.execute(sql, parameters)
-            return cursor.fetchone()
-
-    def all(self, sql: str, *parameters: Any) -> list[Any]:
-        """All rows that a question gives."""
-        with self.transact(write=False) as cursor:
-            cursor.execute(sql, parameters)
-            rows: list[Any] = cursor.fetchall()
-            return rows
-
     def version_at(self, task_id: str, position: int) -> int:
         """The last version of a task among the positions up to one; 0 where there is none.
 
@@ -292,45 +232,6 @@ class Recorder(ABC):
                 low, high = (middle, high) if cursor.fetchone()[0] <= time_us else (low, middle - 1)
             return low
 
-    # Bodies
-
-    def put(self, blobs: Sequence[Packed]) -> None:
-        """Keep bodies that the store does not hold yet."""
-        with self.transact(write=True) as cursor:
-            self._put(cursor, blobs)
-
-    def _put(self, cursor: Cursor, blobs: Sequence[Packed]) -> None:
-        if blobs:
-            cursor.executemany(
-                "INSERT INTO blobs (hash, base, depth, size, packed) VALUES (?,?,?,?,?)"
-                " ON CONFLICT (hash) DO NOTHING",
-                blobs,
-            )
-
-    def chain(self, digest: bytes) -> list[Packed]:
-        """A body as it is stored, after those that it is the difference to; empty if not held."""
-        # By level, not by depth: two writers that stored the same body at once may each believe
-        # another depth of it. The limit ends a circle, which only damage can make.
-        rows = self.all(
-            "WITH RECURSIVE chain(hash, base, depth, size, packed, level) AS ("
-            " SELECT hash, base, depth, size, packed, 0 FROM blobs WHERE hash=?"
-            " UNION ALL SELECT b.hash, b.base, b.depth, b.size, b.packed, level+1"
-            " FROM blobs b, chain c WHERE b.hash=c.base AND level<1000)"
-            " SELECT hash, base, depth, size, packed FROM chain ORDER BY level DESC",
-            digest,
-        )
-        return [Packed(*row) for row in rows]
-
-    def blobs(self) -> Iterator[Packed]:
-        """Every body as it is stored, each after the one that it is the difference to."""
-        last = 0
-        while rows := self.all(
-            "SELECT hash, base, depth, size, packed, id FROM blobs WHERE id>? ORDER BY id LIMIT 64",
-            last,
-        ):
-            yield from (Packed(*row[:5]) for row in rows)
-            last = rows[-1][5]
-
     # Foreign logs
 
     def found(self, source: str, id: str) -> Found | None:
@@ -343,86 +244,11 @@ class Recorder(ABC):
         rows = self.all(f"{_FOUND} AND s.id LIKE ? ESCAPE '!' LIMIT 2", source, like(prefix) + "%")
         return [Found(*row) for row in rows]
 
-    # Kept states
-
-    def keep(self, projection: str, version: int, task_id: str, states: Sequence[Kept]) -> None:
-        """Keep states of a projection; they are only a cache."""
-        with self.transact(write=True) as cursor:
-            cursor.executemany(
-                "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-                [
-                    (projection, version, task_id, *kept[:4], _seal(kept) + kept.state)
-                    for kept in states
-                ],
-            )
-
-    def kept(
-        self, projection: str, version: int, task_id: str, last: int, at_us: int | None
-    ) -> Kept | None:
-        """The latest kept state that a moment can begin from."""
-        while True:
-            row = self.one(
-                "SELECT version, from_us, until_us, least_us, state FROM snapshots"
-                " WHERE projection=? AND projection_version=? AND task_id=? AND version<=?"
-                " AND from_us<=? AND until_us>? ORDER BY version DESC LIMIT 1",
-                projection,
-                version,
-                task_id,
-                last,
-                LAST_US if at_us is None else at_us,
-                LAST_US - 1 if at_us is None else at_us,
-            )
-            if row is None:
-                return None
-            stored = Kept(*row)
-            kept = stored._replace(state=stored.state[_SEAL:])
-            if stored.state[:_SEAL] == _seal(kept):
-                return kept
-            last = kept.version - 1  # damaged: an earlier one serves as well
-
-    def stretches(
-        self, projection: str, version: int, task_id: str, after: int, last: int, at_us: int
-    ) -> list[tuple[int, int]]:
-        """Where events that happened by a time can stand: (after, last) pairs of versions.
-
-        Told by the states that were kept; all that came after the last of them may hold some.
-        """
-        rows = self.all(
-            "SELECT version, least_us FROM snapshots WHERE projection=? AND projection_version=?"
-            " AND task_id=? AND version>? AND version<? AND until_us=? ORDER BY version",
-            projection,
-            version,
-            task_id,
-            after,
-            last,
-            LAST_US,
-        )
-        found: list[tuple[int, int]] = []
-        for end, least_us in [*rows, (last, -LAST_US)]:
-            if least_us <= at_us:
-                joined = bool(found) and found[-1][1] == after
-                found[-1:] = [(found[-1][0], end)] if joined else [*found[-1:], (after, end)]
-            after = end
-        return found
-
-    def kept_from(self, projection: str, version: int, task_id: str, before: int) -> int:
-        """The least `from_us` of the last states kept before a version of a task."""
-        row = self.one(
-            "SELECT from_us FROM snapshots WHERE projection=? AND projection_version=?"
-            " AND task_id=? AND version<? ORDER BY version DESC, from_us LIMIT 1",
-            projection,
-            version,
-            task_id,
-            before,
-        )
-        return row[0] if row else -LAST_US
-
 
 _FOUND = (
     "SELECT s.digest, s.position, e.version FROM sources s"
     " JOIN events e ON e.position=s.position WHERE s.source=?"
 )
-_SEAL = 8
 
 
 def _same(row: NewRow, stored: Row) -> bool:
@@ -433,21 +259,6 @@ def _same(row: NewRow, stored: Row) -> bool:
     )
 
 
-def _seal(kept: Kept) -> bytes:
-    """A checksum in front of a kept state, since a damaged one would be believed."""
-    return xxh3_64_digest(b"%d,%d,%d,%d," % kept[:4] + kept.state)
-
-
-def not_text(error: UnicodeEncodeError) -> InputError:
-    """What is said where a text holds half a character, as undecodable file names do."""
-    return InputError(f"needed text that can be written as UTF-8, found {error.object[:40]!r}")
-
-
 def _in_range(number: int) -> int:
     """The nearest number that a column can hold."""
     return max(-LAST_US, min(number, LAST_US))
-
-
-def like(text: str) -> str:
-    """A pattern that matches just this text."""
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

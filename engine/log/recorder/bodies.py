@@ -1,0 +1,47 @@
+"""The table of large bodies, each under its hash, some as the difference to another."""
+
+from collections.abc import Iterator, Sequence
+
+from engine.log.blobs import Packed
+from engine.log.recorder.database import Cursor, Database
+
+
+class Bodies(Database):
+    """The bodies of one store."""
+
+    def put(self, blobs: Sequence[Packed]) -> None:
+        """Keep bodies that the store does not hold yet."""
+        with self.transact(write=True) as cursor:
+            self._put(cursor, blobs)
+
+    def _put(self, cursor: Cursor, blobs: Sequence[Packed]) -> None:
+        if blobs:
+            cursor.executemany(
+                "INSERT INTO blobs (hash, base, depth, size, packed) VALUES (?,?,?,?,?)"
+                " ON CONFLICT (hash) DO NOTHING",
+                blobs,
+            )
+
+    def chain(self, digest: bytes) -> list[Packed]:
+        """A body as it is stored, after those that it is the difference to; empty if not held."""
+        # By level, not by depth: two writers that stored the same body at once may each believe
+        # another depth of it. The limit ends a circle, which only damage can make.
+        rows = self.all(
+            "WITH RECURSIVE chain(hash, base, depth, size, packed, level) AS ("
+            " SELECT hash, base, depth, size, packed, 0 FROM blobs WHERE hash=?"
+            " UNION ALL SELECT b.hash, b.base, b.depth, b.size, b.packed, level+1"
+            " FROM blobs b, chain c WHERE b.hash=c.base AND level<1000)"
+            " SELECT hash, base, depth, size, packed FROM chain ORDER BY level DESC",
+            digest,
+        )
+        return [Packed(*row) for row in rows]
+
+    def blobs(self) -> Iterator[Packed]:
+        """Every body as it is stored, each after the one that it is the difference to."""
+        last = 0
+        while rows := self.all(
+            "SELECT hash, base, depth, size, packed, id FROM blobs WHERE id>? ORDER BY id LIMIT 64",
+            last,
+        ):
+            yield from (Packed(*row[:5]) for row in rows)
+            last = rows[-1][5]

@@ -1,0 +1,108 @@
+"""The table of kept states. They are only a cache: any of them may be missing."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from xxhash import xxh3_64_digest
+
+from engine.log.recorder.database import Database
+
+LAST_US = 2**63 - 1
+"Later than any timestamp: the `until_us` of a state that leaves nothing out."
+
+
+class Kept(NamedTuple):
+    """A kept state: that of the events up to `version` that happened before `until_us`."""
+
+    version: int
+    from_us: int
+    "The latest timestamp among the events in the state."
+    until_us: int
+    "The earliest timestamp among the events up to `version` that are not in it."
+    least_us: int
+    "The earliest timestamp among the events since the state that was kept before it."
+    state: bytes
+
+
+class KeptStates(Database):
+    """The kept states of one store."""
+
+    def keep(self, projection: str, version: int, task_id: str, states: Sequence[Kept]) -> None:
+        """Keep states of a projection; they are only a cache."""
+        with self.transact(write=True) as cursor:
+            cursor.executemany(
+                "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                [
+                    (projection, version, task_id, *kept[:4], _seal(kept) + kept.state)
+                    for kept in states
+                ],
+            )
+
+    def kept(
+        self, projection: str, version: int, task_id: str, last: int, at_us: int | None
+    ) -> Kept | None:
+        """The latest kept state that a moment can begin from."""
+        while True:
+            row = self.one(
+                "SELECT version, from_us, until_us, least_us, state FROM snapshots"
+                " WHERE projection=? AND projection_version=? AND task_id=? AND version<=?"
+                " AND from_us<=? AND until_us>? ORDER BY version DESC LIMIT 1",
+                projection,
+                version,
+                task_id,
+                last,
+                LAST_US if at_us is None else at_us,
+                LAST_US - 1 if at_us is None else at_us,
+            )
+            if row is None:
+                return None
+            stored = Kept(*row)
+            kept = stored._replace(state=stored.state[_SEAL:])
+            if stored.state[:_SEAL] == _seal(kept):
+                return kept
+            last = kept.version - 1  # damaged: an earlier one serves as well
+
+    def stretches(
+        self, projection: str, version: int, task_id: str, after: int, last: int, at_us: int
+    ) -> list[tuple[int, int]]:
+        """Where events that happened by a time can stand: (after, last) pairs of versions.
+
+        Told by the states that were kept; all that came after the last of them may hold some.
+        """
+        rows = self.all(
+            "SELECT version, least_us FROM snapshots WHERE projection=? AND projection_version=?"
+            " AND task_id=? AND version>? AND version<? AND until_us=? ORDER BY version",
+            projection,
+            version,
+            task_id,
+            after,
+            last,
+            LAST_US,
+        )
+        found: list[tuple[int, int]] = []
+        for end, least_us in [*rows, (last, -LAST_US)]:
+            if least_us <= at_us:
+                joined = bool(found) and found[-1][1] == after
+                found[-1:] = [(found[-1][0], end)] if joined else [*found[-1:], (after, end)]
+            after = end
+        return found
+
+    def kept_from(self, projection: str, version: int, task_id: str, before: int) -> int:
+        """The least `from_us` of the last states kept before a version of a task."""
+        row = self.one(
+            "SELECT from_us FROM snapshots WHERE projection=? AND projection_version=?"
+            " AND task_id=? AND version<? ORDER BY version DESC, from_us LIMIT 1",
+            projection,
+            version,
+            task_id,
+            before,
+        )
+        return row[0] if row else -LAST_US
+
+
+_SEAL = 8
+
+
+def _seal(kept: Kept) -> bytes:
+    """A checksum in front of a kept state, since a damaged one would be believed."""
+    return xxh3_64_digest(b"%d,%d,%d,%d," % kept[:4] + kept.state)
