@@ -99,6 +99,18 @@ def test_show_versions_prints_who_and_when(imported: Callable[..., Ran]) -> None
     assert "2026-11-20T10:06:00Z" in ran.out
 
 
+def test_a_table_in_a_pipe_is_not_cut(backcast: Callable[..., Ran], tmp_path: Path) -> None:
+    line = {"type": "MODULE_ITERATION", "task_id": "t", "timestamp": "2026-11-20T10:00:00Z"}
+    name = "package/with/a/long/path/" + "x" * 30 + ".py"
+    data = {"module_name": name, "iteration": 1}
+    file = tmp_path / "long.jsonl"
+    file.write_text(json.dumps(line | {"writer": "somebody with a long name", "data": data}))
+    backcast("import", "events", str(file))
+    [_, row] = backcast("show", "versions", "--task", "t").out.splitlines()
+    assert row.split("  ")[0] == name
+    assert "somebody with a long name" in row
+
+
 def test_every_projection_has_its_command() -> None:
     assert set(PROJECTIONS) == set(BY_NAME)
 

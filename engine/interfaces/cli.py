@@ -221,11 +221,9 @@ def _projection(name: str, help: str) -> None:
         if as_json:
             click.echo(json.dumps(plain(state), ensure_ascii=False))
             return
-        from rich.console import Console
+        from engine.interfaces.views import console, show
 
-        from engine.interfaces.views import show
-
-        show(name, state, Console(soft_wrap=True))
+        show(name, state, console())
 
 
 for _name, _help in PROJECTIONS.items():

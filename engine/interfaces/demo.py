@@ -19,7 +19,7 @@ from domain.events import Committed, WorkflowEvent
 from domain.moment import Moment
 from engine.interfaces.importing import run
 from engine.interfaces.oracle import git_says, log_says
-from engine.interfaces.views import one_line
+from engine.interfaces.views import console, one_line
 from engine.log.importers.git import task_of
 from engine.log.store import EventStore
 from engine.replay.states import SPACING, keep_states, state_at
@@ -39,15 +39,10 @@ def main() -> None:
         old.unlink()
     try:
         with EventStore.open(f"sqlite:///{path}") as store:
-            proven = demonstrate(store, repository, _console())
+            proven = demonstrate(store, repository, console())
     except BackcastError as error:
         sys.exit(f"scripts/demo: {error}")
     sys.exit(0 if proven else 1)
-
-
-def _console() -> Console:
-    """Wide enough for the tables where nobody's window says otherwise."""
-    return Console() if sys.stdout.isatty() else Console(width=110)
 
 
 def demonstrate(store: EventStore, repository: Path, out: Console) -> bool:

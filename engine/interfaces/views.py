@@ -1,6 +1,7 @@
 """What a person sees: events as lines, states as tables."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,11 @@ from engine.replay.state_json import plain
 from projections import progress, versions
 
 _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "step")
+
+
+def console() -> Console:
+    """A terminal as wide as it is; a pipe or a file as wide as the text needs."""
+    return Console() if sys.stdout.isatty() else Console(width=250)
 
 
 def event_json(event: WorkflowEvent) -> str:
