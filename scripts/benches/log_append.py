@@ -2,8 +2,8 @@
 
 The control knows every value beforehand, positions and checksums included. It has the same
 columns, a unique index on (task_id, version), WAL, and fsync at every commit. It makes no events,
-encodes nothing, checks no version, and has no triggers. What each one
-writes is made just before its clock starts, as a caller makes it; they take turns at every append.
+encodes nothing, checks no version, and has no triggers. What each one writes is made just before
+its clock starts, as a caller makes it; they take turns at every append.
 """
 
 import gc

@@ -41,8 +41,11 @@ LATE_SHARE, LATE_EVENTS = 0.05, 1000
 MODULES = [f"package/part_{n // 10}/module_{n:02}.py" for n in range(50)]
 AROUND = 260
 "Bytes of an event's JSON that are not its text, about."
-PER_WRITE = 500
-"Events stored in one transaction while a store is being built."
+BURST = 20
+"Events of one task between those of others, at the most."
+PER_WRITE = 97
+"""Events stored in one transaction while a store is being built; they share a time of recording.
+A prime, so that the moments by that time do not fall on kept states."""
 
 _WORDS = Random(1)
 _LEXICON = [
@@ -122,25 +125,34 @@ class _Task:
         return TEXT[start : start + length]
 
 
-def fill(
-    store: EventStore, sizes: Mapping[str, int], *, size: int = 1000, seed: int = 0, turns: int = 20
-) -> None:
-    """Write tasks of so many events each, which take turns, one event a second."""
+def fill(store: EventStore, sizes: Mapping[str, int], *, size: int = 1000, seed: int = 0) -> None:
+    """Write tasks of so many events each, which take turns in bursts, one event a second."""
     clock = BEGIN
     store.clock = lambda: clock
     tasks = {name: _Task(seed + number, size) for number, name in enumerate(sorted(sizes))}
     waiting: list[tuple[str, int, Claim]] = []
-    for turn in range(turns):
-        for name, task in tasks.items():
-            for _ in range(sizes[name] * (turn + 1) // turns - sizes[name] * turn // turns):
-                clock += TICK
-                claim = task.claim(clock)
-                waiting.append((name, task.version, claim))
-                if len(waiting) == PER_WRITE:
-                    store.write(waiting)
-                    waiting = []
+    for name in _turns(sizes, Random(seed)):
+        clock += TICK
+        claim = tasks[name].claim(clock)
+        waiting.append((name, tasks[name].version, claim))
+        if len(waiting) == PER_WRITE:
+            store.write(waiting)
+            waiting = []
     if waiting:
         store.write(waiting)
+
+
+def _turns(sizes: Mapping[str, int], random: Random) -> Iterator[str]:
+    """Whose event comes next: bursts of 1 to 20 events of a task, in random order."""
+    bursts = []
+    for name in sorted(sizes):
+        left = sizes[name]
+        while left:
+            burst = min(left, random.randint(1, BURST))
+            bursts.append((name, burst))
+            left -= burst
+    random.shuffle(bursts)
+    return (name for name, burst in bursts for _ in range(burst))
 
 
 def some_time(random: Random, events: int) -> datetime:
