@@ -65,6 +65,8 @@ def _figures(what: str, times: list[list[float]], events: int, aim: float) -> li
             ratios(raw, facts),
             ours=rate(events, facts),
             control=control,
+            must=Bound(">=", 0.7),
+            aim=Bound(">=", aim),
         ),
     ]
 
