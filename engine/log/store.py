@@ -206,7 +206,7 @@ class EventStore:
             events = self._events(rows)
             # A kind that goes on after a colon matches the pattern too.
             yield from (event for event in events if event.type in types) if types else events
-            after = rows[-1][key]  # type: ignore[assignment]
+            after = rows[-1][key]  # type: ignore[assignment]  # both keys are whole numbers
 
     def _events(self, rows: Sequence[Row]) -> Iterator[WorkflowEvent]:
         decode = self.codec.decode

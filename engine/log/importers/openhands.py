@@ -185,7 +185,7 @@ class _Conversation:
         """What was new among the messages of a request, and what the model replied."""
         messages = [mapping(message) for message in request["messages"]]
         asked = time = request.get("timestamp")
-        with suppress(TypeError, OverflowError):
+        with suppress(TypeError, OverflowError):  # either may be anything
             asked = time - request.get("latency_sec")  # type: ignore[operator]
         goals = (parted(m.get("content"))[0] for m in messages if m.get("role") == "user")
         yield from self._start("request", next(goals, None), asked)
