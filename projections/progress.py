@@ -1,13 +1,12 @@
 """How far has the task come, and what is it waiting for?"""
 
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from immutables import Map
 
 from domain.events import (
     ContextBuilt,
-    Fact,
     GenerationComplete,
     MessageReceived,
     ModelFailed,
@@ -76,69 +75,45 @@ initial = State()
 
 def evolve(state: State, event: WorkflowEvent) -> State:
     """The state after one more event."""
-    return state._replace(
-        events=state.events + 1,
-        started_at=state.started_at or event.timestamp,
-        last_at=event.timestamp,
-        **_changes(state, event),
-    )
-
-
-def _changes(state: State, event: WorkflowEvent) -> dict[str, Any]:
-    """What an event changes, beside being counted."""
-    match event.fact:
-        case ModuleIteration(module_name=name, iteration=iteration, score=score):
-            module = ModuleProgress(iteration, score)
-            return {"status": "generating", "modules": state.modules.set(name, module)}
-        case ModuleStarted(module_name=name):
-            modules = state.modules.set(name, ModuleProgress())
-            return {"status": "generating", "modules": modules}
-        case ModuleComplete(module_name=name):
-            return {"modules": _marked(state.modules, name, "complete")}
-        case ModuleDeleted(module_name=name):
-            return {"modules": _marked(state.modules, name, "deleted")}
-        case ModuleRenamed(module_name=name, previous_name=previous, iteration=iteration):
-            modules = _marked(state.modules, previous, "deleted")
-            return {"modules": modules.set(name, ModuleProgress(iteration))}
-        case _:
-            return _turns(state, event) or _stages(event.fact)
-
-
-def _turns(state: State, event: WorkflowEvent) -> dict[str, Any]:
-    """What an event changes of who is to speak next."""
+    status, goal, reason, events, started_at, _, modules, calls, asked, replies = state
     match event.fact:
         case ToolCalled(tool=tool, call_id=call_id):
             key = call_id or str(event.version)
-            return {"calls": state.calls.set(key, Call(tool, event.version)), "asked": 0}
+            calls, asked = calls.set(key, Call(tool, event.version)), 0
         case ToolReturned(call_id=call_id):
-            return {"calls": _answered(state.calls, call_id, event.because)}
+            calls = _answered(calls, call_id, event.because)
         case ModelReplied():
-            return {"replies": state.replies + 1, "asked": 0}
+            replies, asked = replies + 1, 0
+        case ModuleIteration(module_name=name, iteration=iteration, score=score):
+            status, modules = "generating", modules.set(name, ModuleProgress(iteration, score))
         case StepStarted() | ContextBuilt() | MessageReceived():
-            return {"asked": event.version}
+            asked = event.version
         case ModelFailed():
-            return {"asked": 0}
-        case _:
-            return {}
-
-
-def _stages(fact: Fact) -> dict[str, Any]:
-    """What a fact says of the task as a whole."""
-    match fact:
+            asked = 0
+        case ModuleStarted(module_name=name):
+            status, modules = "generating", modules.set(name, ModuleProgress())
+        case ModuleComplete(module_name=name):
+            modules = _marked(modules, name, "complete")
+        case ModuleDeleted(module_name=name):
+            modules = _marked(modules, name, "deleted")
+        case ModuleRenamed(module_name=name, previous_name=previous, iteration=iteration):
+            modules = _marked(modules, previous, "deleted").set(name, ModuleProgress(iteration))
         case TaskStarted(goal=goal):
-            return {"status": "started", "goal": goal}
+            status = "started"
         case RequirementsComplete() | PlanningStarted():
-            return {"status": "planning"}
+            status = "planning"
         case PlanningComplete():
-            return {"status": "generating"}
+            status = "generating"
         case GenerationComplete():
-            return {"status": "generated"}
+            status = "generated"
         case TaskComplete():
-            return {"status": "complete"}
+            status = "complete"
         case TaskFailed(reason=reason):
-            return {"status": "failed", "reason": reason}
-        case _:
-            return {}
+            status = "failed"
+    time = event.timestamp
+    return State(
+        status, goal, reason, events + 1, started_at or time, time, modules, calls, asked, replies
+    )
 
 
 def waiting_for(state: State) -> str:

@@ -18,7 +18,7 @@ from domain.events import SourceRead, TaskStarted, WorkflowEvent
 from engine.log import EventStore
 from engine.log.blobs import Blob, Packed, ref_of
 from engine.log.fsck import check
-from engine.log.store import Damage
+from engine.log.rows import Damage
 from engine.replay.states import keep_states, state_at
 from projections import progress
 

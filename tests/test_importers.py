@@ -23,7 +23,8 @@ from engine.log.importers import (
     swe_agent,
 )
 from engine.log.importers.lines import MAX_LINE, parse, read_lines, read_objects
-from engine.log.store import Damage, EventStore, refs_in
+from engine.log.rows import Damage
+from engine.log.store import EventStore, refs_in
 
 FOREIGN = Path(__file__).parent.parent / "fixtures" / "foreign"
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "logs"

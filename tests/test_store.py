@@ -25,7 +25,7 @@ from domain.moment import Moment
 from engine.log import EventStore
 from engine.log.codec import Codec
 from engine.log.recorder import LAST_US, Kept
-from engine.log.store import MAX_BODY
+from engine.log.rows import MAX_BODY
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -119,7 +119,7 @@ def test_sqlite_refuses_a_batch_whole_when_its_last_row_is_no_append(
     raw.execute("BEGIN")
     with pytest.raises(sqlite3.IntegrityError, match="leaves one out"):
         raw.executemany(statement, values)
-    raw.execute("ROLLBACK")
+    assert not raw.in_transaction, "SQLite has rolled it back"
     assert rows(f"sqlite:///{path}") == before
 
 

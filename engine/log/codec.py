@@ -38,13 +38,16 @@ class Codec:
             f"{name}:{fact.schema_version}": fact.__pydantic_validator__.validate_json
             for name, fact in facts.items()
         }
-        self._topics = {fact: f"{name}:{fact.schema_version}" for name, fact in facts.items()}
+        self._encoders = {
+            fact: (f"{name}:{fact.schema_version}", fact.__pydantic_serializer__.to_json)
+            for name, fact in facts.items()
+        }
 
     def encode(self, fact: Fact) -> tuple[str, bytes]:
         """A fact's stored kind and its data as JSON; `ValueError` where it cannot be JSON."""
-        topic = self._topics.get(type(fact))
-        if topic is not None:
-            return topic, fact.__pydantic_serializer__.to_json(fact, exclude_unset=True)
+        if type(fact) in self._encoders:
+            topic, dump = self._encoders[type(fact)]
+            return topic, dump(fact, exclude_unset=True)
         kind = fact.kind if isinstance(fact, UnknownFact) else fact.type
         return f"{kind}:{schema_of(fact)}", to_json(fact.data, inf_nan_mode="strings")
 

@@ -5,15 +5,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple, Self
-
-from xxhash import xxh3_64_intdigest
+from typing import Self
 
 from domain.errors import DamagedError, InputError, UnknownTaskError
 from domain.events import Claim, Fact, WorkflowEvent
 from domain.moment import NOW, Moment
 from engine.log.blobs import Blob, Packed, digest_of, pack, unpack
-from engine.log.codec import Codec, from_microseconds, to_microseconds
+from engine.log.codec import Codec, to_microseconds
 from engine.log.recorder import (
     Found,
     NewRow,
@@ -23,24 +21,12 @@ from engine.log.recorder import (
     like,
     open_recorder,
 )
+from engine.log.rows import Damage, events_of, made_of, row_of
 
 log = logging.getLogger("backcast")
 
-MAX_BODY = 16 * 2**20
-"Bytes of one fact's JSON; larger bodies belong in blobs."
 RECENT_BYTES = 64 * 2**20
 _REF = re.compile(rb'"blob:([0-9a-f]{64})"')
-
-
-class Damage(NamedTuple):
-    """A row that cannot be read as it was written."""
-
-    position: int
-    task_id: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"event {self.position} (task {self.task_id!r}): {self.reason}"
 
 
 class EventStore:
@@ -106,30 +92,22 @@ class EventStore:
             fact if isinstance(fact, Claim) else Claim(fact, None, writer, causes) for fact in facts
         ]
         rows = [self.row(task_id, n, claim) for n, claim in enumerate(claims, after + 1)]
-        return self._as_events(self.write_rows(rows, blobs), claims)
+        return self._write(rows, claims, blobs)
 
     def write(
         self, claims: Sequence[tuple[str, int, Claim]], blobs: Sequence[Blob] = ()
     ) -> list[WorkflowEvent]:
         """Append claims at (task, version) to several tasks at once, all or none."""
-        stored = self.write_rows([self.row(*claim) for claim in claims], blobs)
-        return self._as_events(stored, [claim for _, _, claim in claims])
+        rows = [self.row(*claim) for claim in claims]
+        return self._write(rows, [claim for _, _, claim in claims], blobs)
 
-    def _as_events(self, stored: Sequence[Row], claims: Sequence[Claim]) -> list[WorkflowEvent]:
-        """Rows as events, with the facts that they were made of."""
-        last_us, recorded_at = 0, from_microseconds(0)
-        events = []
-        for row, (fact, timestamp, _, causes) in zip(stored, claims, strict=True):
-            position, task_id, version, _, time_us, recorded_us, writer, _, _, _ = row
-            if recorded_us != last_us:
-                last_us, recorded_at = recorded_us, from_microseconds(recorded_us)
-            if timestamp is None:
-                timestamp = recorded_at if time_us == last_us else from_microseconds(time_us)
-            events.append(
-                WorkflowEvent(
-                    position, task_id, version, fact, timestamp, recorded_at, writer, causes or ()
-                )
-            )
+    def _write(
+        self, rows: Sequence[NewRow], claims: Sequence[Claim], blobs: Sequence[Blob]
+    ) -> list[WorkflowEvent]:
+        """Write rows, and give them back as events with the facts that they were made of."""
+        events: list[WorkflowEvent] = []
+        # Made before the disk is waited for: after it the facts have left the processor's cache.
+        self.write_rows(rows, blobs, placed=lambda rows: events.extend(made_of(rows, claims)))
         return events
 
     def write_rows(
@@ -137,42 +115,21 @@ class EventStore:
         rows: Sequence[NewRow],
         blobs: Sequence[Blob] = (),
         sources: Sequence[NewSource] = (),
+        placed: Callable[[Sequence[Row]], None] = lambda rows: None,
     ) -> list[Row]:
-        """Append rows, all or none, and give them back as they stand."""
+        """Append rows, all or none, and give them back as they stand; `placed` is told of them
+        before they are written."""
         packed = self._packed(blobs) if blobs else {}
         bodies = [held for held, _ in packed.values()]
-        stored = self.recorder.append(rows, self._now_us, blobs=bodies, sources=sources)
+        stored = self.recorder.append(
+            rows, self._now_us, blobs=bodies, sources=sources, placed=placed
+        )
         self._remember(packed)
         return stored
 
     def row(self, task_id: str, version: int, claim: Claim) -> NewRow:
         """A claim as it is stored. `InputError` where it cannot be."""
-        fact, timestamp, writer, causes = claim
-        try:
-            topic, body = self.codec.encode(fact)
-            time_us = to_microseconds(timestamp) if timestamp else None
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"task {task_id!r}: cannot be written: {reason}") from None
-        writer, because = writer or "", ""
-        if causes:
-            because = ",".join(map(str, causes))
-            if min(causes) < 1 or max(causes) >= version:
-                raise InputError(
-                    f"task {task_id!r}: because: needed versions from 1 to {version - 1},"
-                    f" found {because}"
-                )
-        if not task_id or "\0" in task_id or "\0" in writer or "\0" in topic:
-            raise InputError(
-                f"needed a task that is not empty, and task, writer and type without NUL,"
-                f" found {task_id!r}, {writer!r}, {topic!r}"
-            )
-        if len(body) > MAX_BODY:
-            raise InputError(
-                f"task {task_id!r}: needed a {topic} of at most {MAX_BODY:,} bytes,"
-                f" found {len(body):,}: large bodies belong in blobs"
-            )
-        return task_id, version, topic, time_us, writer, because, body
+        return row_of(self.codec, task_id, version, claim)
 
     def _now_us(self) -> int:
         try:
@@ -203,42 +160,10 @@ class EventStore:
         patterns = [like(kind) + ":%" for kind in types]
         key = 0 if task_id is None else 2
         while rows := self.recorder.rows(task_id, after, last, at_us=at_us, like=patterns):
-            events = self._events(rows)
+            events = events_of(rows, self.codec, self.report)
             # A kind that goes on after a colon matches the pattern too.
             yield from (event for event in events if event.type in types) if types else events
             after = rows[-1][key]  # type: ignore[assignment]  # both keys are whole numbers
-
-    def _events(self, rows: Sequence[Row]) -> Iterator[WorkflowEvent]:
-        decode = self.codec.decode
-        last_us = last_time_us = 0
-        recorded_at = timestamp = from_microseconds(0)
-        for row in rows:
-            position, task_id, version, topic, time_us, recorded_us, writer, causes, check, body = (
-                row
-            )
-            head = (
-                f"{position}\0{task_id}\0{version}\0{topic}\0{time_us}\0{recorded_us}\0"
-                f"{writer}\0{causes}\0"
-            )
-            # checksum_of, in line
-            if type(body) is not bytes or xxh3_64_intdigest(head.encode() + body) >> 1 != check:
-                self.report(Damage(position, task_id, "its bytes are not those that were written"))
-                continue
-            try:
-                fact = decode(topic, body)
-            except (ValueError, InputError) as error:
-                self.report(Damage(position, task_id, str(error).splitlines()[0]))
-                continue
-            if recorded_us != last_us:
-                last_us, recorded_at = recorded_us, from_microseconds(recorded_us)
-            if time_us != last_time_us:
-                last_time_us, timestamp = time_us, from_microseconds(time_us)
-            because: tuple[int, ...] = ()
-            if causes:
-                because = tuple(map(int, causes.split(","))) if "," in causes else (int(causes),)
-            yield WorkflowEvent(
-                position, task_id, version, fact, timestamp, recorded_at, writer, because
-            )
 
     def follow(
         self,
@@ -332,9 +257,10 @@ class EventStore:
     def _packed(self, blobs: Sequence[Blob]) -> dict[str, tuple[Packed, bytes]]:
         """Those of the bodies that the store does not hold yet, by name, as they will be stored."""
         new: dict[str, tuple[Packed, bytes]] = {}
-        for blob in blobs:
-            ref = blob.ref
-            if ref in new or self.holds(ref):
+        refs = [blob.ref for blob in blobs]
+        held = self.recorder.held([digest_of(ref) for ref in dict.fromkeys(refs)])
+        for ref, blob in zip(refs, blobs, strict=True):
+            if ref in new or digest_of(ref) in held:
                 continue
             base = new.get(blob.base) or self._base(blob.base) if blob.base else None
             new[ref] = (pack(blob.body, digest_of(ref), base), blob.body)

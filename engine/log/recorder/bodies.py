@@ -22,6 +22,16 @@ class Bodies(Database):
                 blobs,
             )
 
+    def held(self, digests: Sequence[bytes]) -> set[bytes]:
+        """Those of the digests whose bodies the store holds."""
+        found: set[bytes] = set()
+        for start in range(0, len(digests), 500):
+            some = digests[start : start + 500]
+            marks = ",".join("?" * len(some))
+            rows = self.all(f"SELECT hash FROM blobs WHERE hash IN ({marks})", *some)
+            found.update(bytes(row[0]) for row in rows)
+        return found
+
     def chain(self, digest: bytes) -> list[Packed]:
         """A body as it is stored, after those that it is the difference to; empty if not held."""
         # By level, not by depth: two writers that stored the same body at once may each believe

@@ -32,25 +32,25 @@ PATIENCE = 0.02
 
 TABLES = (
     """CREATE TABLE events (
-        position INTEGER PRIMARY KEY,
-        task_id TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        topic TEXT NOT NULL,
-        timestamp_us INTEGER NOT NULL,
-        recorded_us INTEGER NOT NULL,
-        writer TEXT NOT NULL,
-        because TEXT NOT NULL,
-        checksum INTEGER NOT NULL,
-        body BLOB NOT NULL
+        position INTEGER PRIMARY KEY ON CONFLICT ROLLBACK,
+        task_id TEXT NOT NULL ON CONFLICT ROLLBACK,
+        version INTEGER NOT NULL ON CONFLICT ROLLBACK,
+        topic TEXT NOT NULL ON CONFLICT ROLLBACK,
+        timestamp_us INTEGER NOT NULL ON CONFLICT ROLLBACK,
+        recorded_us INTEGER NOT NULL ON CONFLICT ROLLBACK,
+        writer TEXT NOT NULL ON CONFLICT ROLLBACK,
+        because TEXT NOT NULL ON CONFLICT ROLLBACK,
+        checksum INTEGER NOT NULL ON CONFLICT ROLLBACK,
+        body BLOB NOT NULL ON CONFLICT ROLLBACK
     ) STRICT""",
     # It holds the timestamp so that a moment within a task is found without reading the rows.
     "CREATE INDEX events_by_task ON events (task_id, version, timestamp_us)",
     # BEFORE, so that INSERT OR REPLACE, which deletes without a trigger, comes too late.
     """CREATE TRIGGER events_only_grow BEFORE INSERT ON events BEGIN
-        SELECT RAISE(ABORT, 'this version of the task is taken, or leaves one out')
+        SELECT RAISE(ROLLBACK, 'this version of the task is taken, or leaves one out')
             WHERE NOT coalesce((SELECT NEW.version=version+1 FROM events
                 WHERE task_id=NEW.task_id ORDER BY version DESC LIMIT 1), NEW.version IN (0, 1));
-        SELECT RAISE(ABORT, 'positions and recorded times must rise')
+        SELECT RAISE(ROLLBACK, 'positions and recorded times must rise')
             WHERE NOT coalesce((SELECT NEW.position=position+1 AND NEW.recorded_us>=recorded_us
                 FROM events ORDER BY position DESC LIMIT 1), NEW.position=1);
     END""",
@@ -198,6 +198,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
                 if attempt:
                     time.sleep(PATIENCE)
                 try:
+                    connection._sqlite_conn.execute("PRAGMA page_size=8192")
                     connection._sqlite_conn.execute("PRAGMA journal_mode=WAL")
                     return
                 except sqlite3.OperationalError as error:

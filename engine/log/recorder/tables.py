@@ -58,9 +58,10 @@ class Recorder(Bodies, KeptStates):
         blobs: Sequence[Packed] = (),
         sources: Sequence[NewSource] = (),
         strict: bool = True,
+        placed: Callable[[Sequence[Row]], None] = lambda rows: None,
     ) -> list[Row]:
         """Store rows in one transaction, with the bodies that they point at, and give them back
-        as they stand.
+        as they stand; `placed` is told of them as soon as their places are known.
 
         Rows that stand there already, byte for byte, are found again rather than written twice;
         `ConflictError` where other rows stand there, or where a version would be left out.
@@ -68,7 +69,7 @@ class Recorder(Bodies, KeptStates):
         """
         try:
             with self.transact(write=True) as cursor:
-                return self._append(cursor, rows, now_us, blobs, sources, strict)
+                return self._append(cursor, rows, now_us, blobs, sources, strict, placed)
         except IntegrityError as error:
             task_id, version = rows[0][:2]
             raise ConflictError(
@@ -83,6 +84,7 @@ class Recorder(Bodies, KeptStates):
         blobs: Sequence[Packed],
         sources: Sequence[NewSource],
         strict: bool,
+        placed: Callable[[Sequence[Row]], None],
     ) -> list[Row]:
         cursor.execute("SELECT position, recorded_us FROM events ORDER BY position DESC LIMIT 1")
         last_position, last_recorded = cursor.fetchone() or (0, 0)
@@ -93,36 +95,28 @@ class Recorder(Bodies, KeptStates):
                 tails[task_id] = tail if tail is not None else 0 if strict else version - 1
         self._put(cursor, blobs)
         if strict and rows and rows[0][1] <= tails[rows[0][0]]:
-            return self._stored_already(cursor, rows, tails)
+            values = self._stored_already(cursor, rows, tails)
+            placed(values)
+            return values
         # The clock is read inside the write lock, so recorded times rise with positions.
         recorded = max(now_us(), last_recorded)
-        values: list[Row] = []
-        position = last_position
-        for task_id, version, topic, timestamp, writer, because, body in rows:
+        values = []
+        for position, row in enumerate(rows, last_position + 1):
+            task_id, version, topic, timestamp, writer, because, body = row
             if version != tails[task_id] + 1:
                 raise ConflictError(task_id, version - 1, tails[task_id])
             tails[task_id] = version
-            position += 1
-            timestamp = recorded if timestamp is None else timestamp
+            if timestamp is None:
+                timestamp = recorded
+            # checksum_of, in line
             head = (
                 f"{position}\0{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0"
                 f"{writer}\0{because}\0"
             )
-            checksum = xxh3_64_intdigest(head.encode() + body) >> 1  # checksum_of, in line
-            values.append(
-                (
-                    position,
-                    task_id,
-                    version,
-                    topic,
-                    timestamp,
-                    recorded,
-                    writer,
-                    because,
-                    checksum,
-                    body,
-                )
-            )
+            check = xxh3_64_intdigest(head.encode() + body) >> 1
+            place = position, task_id, version, topic, timestamp, recorded
+            values.append((*place, writer, because, check, body))
+        placed(values)
         cursor.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)", values)
         if sources:
             cursor.executemany(

@@ -1,0 +1,107 @@
+"""Facts as rows, and rows as events."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from xxhash import xxh3_64_intdigest
+
+from domain.errors import InputError
+from domain.events import Claim, WorkflowEvent
+from engine.log.codec import Codec, from_microseconds, to_microseconds
+from engine.log.recorder import NewRow, Row
+
+MAX_BODY = 16 * 2**20
+"Bytes of one fact's JSON; larger bodies belong in blobs."
+
+_new = tuple.__new__  # makes an event in a third of the time of its own constructor
+
+
+class Damage(NamedTuple):
+    """A row that cannot be read as it was written."""
+
+    position: int
+    task_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"event {self.position} (task {self.task_id!r}): {self.reason}"
+
+
+def row_of(codec: Codec, task_id: str, version: int, claim: Claim) -> NewRow:
+    """A claim as it is stored. `InputError` where it cannot be."""
+    fact, timestamp, writer, causes = claim
+    try:
+        topic, body = codec.encode(fact)
+        time_us = to_microseconds(timestamp) if timestamp else None
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"task {task_id!r}: cannot be written: {reason}") from None
+    writer, because = writer or "", ""
+    if causes:
+        because = ",".join(map(str, causes)) if len(causes) > 1 else str(causes[0])
+        if min(causes) < 1 or max(causes) >= version:
+            raise InputError(
+                f"task {task_id!r}: because: needed versions from 1 to {version - 1},"
+                f" found {because}"
+            )
+    if not task_id or "\0" in task_id or "\0" in writer or "\0" in topic:
+        raise InputError(
+            f"needed a task that is not empty, and task, writer and type without NUL,"
+            f" found {task_id!r}, {writer!r}, {topic!r}"
+        )
+    if len(body) > MAX_BODY:
+        raise InputError(
+            f"task {task_id!r}: needed a {topic} of at most {MAX_BODY:,} bytes,"
+            f" found {len(body):,}: large bodies belong in blobs"
+        )
+    return task_id, version, topic, time_us, writer, because, body
+
+
+def made_of(rows: Sequence[Row], claims: Sequence[Claim]) -> list[WorkflowEvent]:
+    """Rows as events, with the facts that they were made of."""
+    times: dict[int, datetime] = {}
+    events = []
+    for row, (fact, timestamp, _, causes) in zip(rows, claims, strict=True):
+        position, task_id, version, _, time_us, recorded_us, writer, _, _, _ = row
+        recorded_at = times.get(recorded_us)
+        if recorded_at is None:
+            recorded_at = times[recorded_us] = from_microseconds(recorded_us)
+        if timestamp is None:
+            timestamp = recorded_at if time_us == recorded_us else from_microseconds(time_us)
+        fields = position, task_id, version, fact, timestamp, recorded_at, writer, causes or ()
+        events.append(_new(WorkflowEvent, fields))
+    return events
+
+
+def events_of(
+    rows: Sequence[Row], codec: Codec, report: Callable[[Damage], None]
+) -> Iterator[WorkflowEvent]:
+    """Rows as events, with the facts that their bodies tell; damaged ones are only reported."""
+    decode = codec.decode
+    last_us = last_time_us = 0
+    recorded_at = timestamp = from_microseconds(0)
+    for row in rows:
+        position, task_id, version, topic, time_us, recorded_us, writer, causes, check, body = row
+        head = (
+            f"{position}\0{task_id}\0{version}\0{topic}\0{time_us}\0{recorded_us}\0"
+            f"{writer}\0{causes}\0"
+        )
+        # checksum_of, in line
+        if type(body) is not bytes or xxh3_64_intdigest(head.encode() + body) >> 1 != check:
+            report(Damage(position, task_id, "its bytes are not those that were written"))
+            continue
+        try:
+            fact = decode(topic, body)
+        except (ValueError, InputError) as error:
+            report(Damage(position, task_id, str(error).splitlines()[0]))
+            continue
+        if recorded_us != last_us:
+            last_us, recorded_at = recorded_us, from_microseconds(recorded_us)
+        if time_us != last_time_us:
+            last_time_us, timestamp = time_us, from_microseconds(time_us)
+        because: tuple[int, ...] = ()
+        if causes:
+            because = tuple(map(int, causes.split(","))) if "," in causes else (int(causes),)
+        fields = position, task_id, version, fact, timestamp, recorded_at, writer, because
+        yield _new(WorkflowEvent, fields)
