@@ -157,8 +157,21 @@ class SourceRead(Fact):
 
 
 class ModuleOutlined(Fact):
+    """What is in one version of a module, as the difference to another version's outline."""
+
     type = EventType.MODULE_OUTLINED
     module_name: str
+    source: BlobRef | None = None
+    "The version that is outlined."
+    outliner: str | None = None
+    "Whose outline it is: a name and a version, `python 1`."
+    base: BlobRef | None = None
+    "The version that `set` and `gone` are the difference to; None where the outline is whole."
+    set: dict[str, tuple[str, ...]] = {}
+    "Facets (see `domain/outline.py`) that are new or changed."
+    gone: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
+    "First and last line of each qualified name, in the order of the sorted names; always whole."
 
 
 class MessageReceived(Fact):
@@ -177,8 +190,25 @@ class StepStarted(Fact):
     type = EventType.STEP_STARTED
 
 
+class ContextItem(BaseModel):
+    """One thing that a model was shown."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    node: str
+    "What it is about: `function:pkg/validators.py::validate_email`."
+    section: str = ""
+    level: str = ""
+    "name, signature, summary or full."
+    found: str = ""
+    "Where it was found: online, offline, or made for this."
+    text: BlobRef | None = None
+    tokens: int = 0
+
+
 class ContextBuilt(Fact):
     type = EventType.CONTEXT_BUILT
+    items: tuple[ContextItem, ...] = ()
 
 
 class ModelReplied(Fact):
@@ -215,7 +245,26 @@ class ChecksRan(Fact):
 
 
 class SummaryWritten(Fact):
+    """Somebody summed up a node: a model, or a person."""
+
     type = EventType.SUMMARY_WRITTEN
+    node: str | None = None
+    "`task:ID`, `module:PATH`, or `function:PATH::NAME`."
+    text: str | None = None
+    fields: dict[str, str | tuple[str, ...]] = {}
+    "The parts that the text was asked for in: purpose, inputs, outputs, ..."
+    tokens: int | None = None
+    "Of the text, in the tokens of the model that wrote it; None where that was not counted."
+    summariser: str | None = None
+    "Who wrote it: a name and a version, `qwen3-8b 1`."
+    answer: BlobRef | None = None
+    "What the model answered, as it came."
+    clock: dict[str, int] = {}
+    "The iteration of each module that it was built from, by path."
+    built_from: dict[str, dict[str, str]] = {}
+    "Per path, the digests of the facets that were read; see `domain/outline.py`."
+    lives: float | None = None
+    "Seconds after its timestamp for which it holds, whatever happens; None for ever."
 
 
 class MapEdited(Fact):

@@ -6,13 +6,52 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from domain.events import FACTS, BlobRef, Claim, Fact, ModuleIteration, UnknownFact, WorkflowEvent
+from domain.events import (
+    FACTS,
+    Claim,
+    ContextItem,
+    Fact,
+    ModuleIteration,
+    UnknownFact,
+    WorkflowEvent,
+)
 from engine.log import EventStore
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WRITERS = ("ann", "bob", "cy")
 NAMES = ("a.py", "b.py", "pkg/c.py")
 REF = "blob:" + "0" * 64
+REFS = (REF, "blob:" + "1" * 64, "blob:" + "2" * 64)
+NODES = ("task:task", "module:a.py", "function:a.py::f", "function:pkg/c.py::f", "module:gone.py")
+FACETS = {
+    "sig:f": ("function", "(x)"),
+    "sig:C": ("class", ""),
+    "sig:C.m": ("method", "(self)"),
+    "sig:test_f": ("test", "()"),
+    "name:f": ("def",),
+    "name:C": ("def",),
+    "name:b": ("import", "b"),
+    "name:g": ("from", "b", "f"),
+    "name:h": ("from", ".c", "h"),
+    "name:k": ("alias", "b.f"),
+    "stars": ("b", ".c"),
+    "imports": ("b", "pkg.c", "os"),
+    "standard": ("os",),
+    "calls:f": ("b.f", "g", "self.x", "?.y", "h"),
+    "calls:C.m": ("self.m", "self.n", "super.m"),
+    "calls:test_f": ("f", "C.m"),
+    "bases:C": ("C", "b.C", "h"),
+    "attributes:C": ("n=C", "o"),
+    "doc:f": ("Read RFC 5322 and `C`.",),
+    "body:f": ("00", "1"),
+    "heading": ("Usage",),
+}
+json_texts = st.text(max_size=5)
+facets = st.dictionaries(st.sampled_from(sorted(FACETS)), st.just(None), max_size=8).flatmap(
+    lambda keys: st.fixed_dictionaries(
+        {key: st.just(FACETS[key]) | st.lists(json_texts, max_size=3).map(tuple) for key in keys}
+    )
+)
 
 json_values = st.recursive(
     st.none()
@@ -51,8 +90,12 @@ def facts(draw: st.DrawFn, kinds: tuple[type[Fact], ...] = tuple(FACTS.values())
 def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if name in ("module_name", "previous_name"):
         return st.sampled_from(NAMES)
-    if name in ("source", "text", "output"):
+    if name in ("source", "base"):
+        return st.sampled_from(REFS)
+    if field.metadata or name in ("output", "answer") or "blob:" in str(field.annotation):
         return st.just(REF)
+    if name in _SHAPED:
+        return _SHAPED[name]
     if field.annotation is int:
         return st.integers(0, 2**40)
     if field.annotation is bool:
@@ -64,6 +107,31 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if name == "call_id":
         return st.none() | st.sampled_from(["call-1", "call-2"])
     return st.text()
+
+
+_SHAPED: dict[str, st.SearchStrategy[Any]] = {
+    "set": facets | st.dictionaries(json_texts, st.lists(json_texts, max_size=2).map(tuple)),
+    "gone": st.lists(st.sampled_from(sorted(FACETS)) | json_texts, max_size=3).map(tuple),
+    "lines": st.lists(st.integers(-1, 9), max_size=7).map(tuple),
+    "items": st.lists(
+        st.builds(
+            ContextItem,
+            node=st.sampled_from(NODES),
+            found=st.sampled_from(["", "online", "offline", "made"]),
+        ),
+        max_size=3,
+    ).map(tuple),
+    "node": st.none() | st.sampled_from(NODES) | json_texts,
+    "fields": st.dictionaries(json_texts, json_texts | st.lists(json_texts).map(tuple)),
+    "clock": st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9), max_size=2),
+    "built_from": st.dictionaries(
+        st.sampled_from(NAMES),
+        st.dictionaries(st.sampled_from(sorted(FACETS)), json_texts, max_size=2),
+        max_size=2,
+    ),
+    "tokens": st.none() | st.integers(0, 400),
+    "lives": st.none() | st.floats(0, 1e6),
+}
 
 
 @st.composite
@@ -111,4 +179,4 @@ def iteration(name: str, number: int = 1, **more: Any) -> ModuleIteration:
     return ModuleIteration(module_name=name, iteration=number, **more)
 
 
-__all__ = ["BlobRef", "claims", "facts", "iteration", "logs", "stored", "times"]
+__all__ = ["claims", "facts", "iteration", "logs", "stored", "times"]

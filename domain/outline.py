@@ -1,0 +1,71 @@
+"""What is in a module, told in facets: small named pieces, each compared with its past alone.
+
+A facet is a tuple of texts under a key. What somebody made of a module is then out of date when
+one of the facets that were read has changed, and not when anything at all has. Keys, where
+`Q` is a qualified name within the module (`Cart.total`) and `N` a name in its namespace:
+
+| key | texts |
+|---|---|
+| `doc` | the first paragraph of the module's docstring |
+| `error` | the line and message of what does not parse; all else is then of the last good version |
+| `imports` | every module imported anywhere in it, as written: `os.path`, `.models`, `..` |
+| `standard` | those of the imported top-level names that belong to the language's own library |
+| `stars` | the modules that all names are imported from, as written |
+| `name:N` | what a name of the namespace is bound to, see below |
+| `heading` | the headings of a document, in order |
+| `sig:Q` | kind (function, method, class or test), then the signature as written |
+| `doc:Q` | the first paragraph of the docstring |
+| `decorators:Q`, `bases:Q` | expressions as written |
+| `attributes:Q` | of a class: `name=dotted.type` where a type can be read off, else `name` |
+| `calls:Q` | what is called, as dotted names: `self.total`, `utils.clean`; sorted, once each |
+| `locals:Q` | names bound by imports inside a function: `name=import a.b`, `name=from .x y` |
+| `raises:Q`, `effects:Q` | exceptions; kinds of side effect: files, globals, network, subprocess |
+| `uses:Q` | dotted names that are read and not called: `self.items`, `LIMIT`, `utils.LIMIT` |
+| `config:Q` | names of settings that are read from the environment |
+| `body:Q` | a digest of the source text; how many versions of the module have changed it so far |
+
+A name is bound to `("def",)`, what is defined under it here; `("import", "pkg.mod")`, a module;
+`("from", "..pkg.mod", "thing")`, a name of another module, as written; `("alias", "dotted.name")`,
+something assigned to it; or `("value", text)`, any other value, with its text where it is a
+literal of at most 80 characters. A facet that would be empty is not there.
+Pure: nothing here parses anything.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from immutables import Map
+
+Facet = tuple[str, ...]
+Facets = Map[str, Facet]
+Lines = Mapping[str, tuple[int, int]]
+"Per qualified name, its first and last line, counted from 1."
+
+ABSENT = ""
+"The digest of a facet that is not there."
+
+
+class Outline(NamedTuple):
+    """The inside of one version of a module."""
+
+    facets: Mapping[str, Facet]
+    lines: Lines
+
+
+def digest_of(facet: Facet | None) -> str:
+    """Sixteen hex digits that tell a facet from every other; empty where there is none."""
+    if facet is None:
+        return ABSENT
+    return sha256("\0".join((str(len(facet)), *facet)).encode(errors="replace")).hexdigest()[:16]
+
+
+def changed(before: Mapping[str, Facet], after: Mapping[str, Facet]) -> list[str]:
+    """The keys, sorted, under which two outlines differ."""
+    keys = set(before) | set(after)
+    return sorted(key for key in keys if before.get(key) != after.get(key))
+
+
+def names_in(facets: Mapping[str, Facet]) -> list[str]:
+    """The qualified names of the functions, methods, classes and tests, sorted."""
+    return sorted(key.removeprefix("sig:") for key in facets if key.startswith("sig:"))
