@@ -242,6 +242,8 @@ class ChecksRan(Fact):
     type = EventType.CHECKS_RAN
     passed: int
     failed: int
+    module_name: str | None = None
+    "The module that was checked; None where it was the task as a whole."
 
 
 class SummaryWritten(Fact):
@@ -259,6 +261,8 @@ class SummaryWritten(Fact):
     "Who wrote it: a name and a version, `qwen3-8b 1`."
     answer: BlobRef | None = None
     "What the model answered, as it came."
+    built_at: int | None = None
+    "The version of the latest event that it was built from."
     clock: dict[str, int] = {}
     "The iteration of each module that it was built from, by path."
     built_from: dict[str, dict[str, str]] = {}

@@ -31,11 +31,13 @@ literal of at most 80 characters. A facet that would be empty is not there.
 Pure: nothing here parses anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 from immutables import Map
+
+from domain.events import ModuleOutlined
 
 Facet = tuple[str, ...]
 Facets = Map[str, Facet]
@@ -44,6 +46,11 @@ Lines = Mapping[str, tuple[int, int]]
 
 ABSENT = ""
 "The digest of a facet that is not there."
+EXISTS = ""
+"The key under which it is told that there is such a module at all."
+PRESENT: Facet = ("present",)
+SOURCE = "source"
+"The key of the name of the text that was outlined; projections add it, not outliners."
 
 
 class Outline(NamedTuple):
@@ -51,6 +58,31 @@ class Outline(NamedTuple):
 
     facets: Mapping[str, Facet]
     lines: Lines
+
+
+def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
+    """A facet of a module that is there, or a part of one; None where there is none.
+
+    Parts let a reader depend on less than a whole facet: `kind:Q` on the first text of `sig:Q`,
+    `attribute:C.x` on what the class C says of x, `follows:Q` on the calls that may be followed,
+    `names` on which functions and classes there are, `EXISTS` on the module's being there.
+    """
+    head, _, name = key.partition(":")
+    match head:
+        case "kind":
+            sig = facets.get(f"sig:{name}")
+            return None if sig is None else sig[:1]
+        case "attribute":
+            owner, _, attribute = name.rpartition(".")
+            told = (one.partition("=") for one in facets.get(f"attributes:{owner}", ()))
+            return next(((of,) for plain, _, of in told if plain == attribute), None)
+        case "follows":
+            return tuple(one for one in facets.get(f"calls:{name}", ()) if one[:1] != "?")
+        case "names":
+            return tuple(names_in(facets))
+        case "":
+            return PRESENT
+    return facets.get(key)
 
 
 def digest_of(facet: Facet | None) -> str:
@@ -66,6 +98,36 @@ def changed(before: Mapping[str, Facet], after: Mapping[str, Facet]) -> list[str
     return sorted(key for key in keys if before.get(key) != after.get(key))
 
 
+def applied(before: Outline | None, told: ModuleOutlined) -> Outline:
+    """The outline that a fact tells, which may be the difference to the one before."""
+    facets = {} if told.base is None or before is None else dict(before.facets)
+    for key in told.gone:
+        facets.pop(key, None)
+    facets.update(told.set)
+    return Outline(facets, lines_by_name(facets, told.lines))
+
+
+def lines_by_name(facets: Mapping[str, Facet], lines: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """First and last line of each qualified name; empty where names and lines do not agree."""
+    names = names_in(facets)
+    if len(lines) != 2 * len(names):
+        return {}
+    return dict(zip(names, zip(lines[::2], lines[1::2], strict=True), strict=True))
+
+
 def names_in(facets: Mapping[str, Facet]) -> list[str]:
     """The qualified names of the functions, methods, classes and tests, sorted."""
     return sorted(key.removeprefix("sig:") for key in facets if key.startswith("sig:"))
+
+
+def shows(key: str) -> bool:
+    """Whether names in other modules are resolved through a facet."""
+    return key == "stars" or key.startswith(("name:", "sig:", "bases:", "attributes:"))
+
+
+def surface_of(facets: Facets) -> str:
+    """A digest of all that names in other modules are resolved through; empty for nothing."""
+    keys = sorted(filter(shows, facets))
+    # Of a signature only that it is there, and whether it is that of a class.
+    told = ((key, *(facets[key][:1] if key.startswith("sig:") else facets[key])) for key in keys)
+    return digest_of(tuple("\x01".join(one) for one in told)) if keys else ""

@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Any, Literal, Protocol
 
 from domain.events import WorkflowEvent
-from projections import progress, versions
+from projections import dependency_graph, progress, summaries, versions
 
 
 class Projection(Protocol):
@@ -28,7 +28,7 @@ class Projection(Protocol):
         """The state after one more event."""
 
 
-ALL: Sequence[Projection] = (progress, versions)
+ALL: Sequence[Projection] = (progress, versions, dependency_graph, summaries)
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 
 

@@ -129,6 +129,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         st.dictionaries(st.sampled_from(sorted(FACETS)), json_texts, max_size=2),
         max_size=2,
     ),
+    "built_at": st.none() | st.integers(0, 9),
     "tokens": st.none() | st.integers(0, 400),
     "lives": st.none() | st.floats(0, 1e6),
 }

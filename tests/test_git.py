@@ -268,7 +268,7 @@ def test_a_shallow_clone_is_imported_and_told(
         repository.commit()
     repository.git("clone", "--quiet", "--depth=1", f"file://{repository.path}", "../shallow")
     report = run(store, "git", tmp_path / "shallow")
-    assert report.added == 2
+    assert report.added == 3  # the commit, its module, what is in it
     assert "shallow" in report.notes[0]
 
 

@@ -5,20 +5,26 @@ Everything that is slow to import is imported by the command that needs it.
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from domain.errors import BackcastError, InputError, MomentError, UnknownTaskError
+from engine.interfaces import knowing
+from engine.interfaces.options import (
+    json_option,
+    moment_options,
+    opened,
+    store_option,
+    task_option,
+)
 
 if TYPE_CHECKING:
     from engine.log.importers import Report
     from engine.log.store import EventStore
 
-DEFAULT_STORE = "sqlite:///backcast.db"
 PROJECTIONS = {
     "progress": "How far the task has come, and what it is waiting for.",
     "versions": "Which version of each module is the latest, and who wrote it.",
@@ -40,40 +46,6 @@ def _fail(error: Exception, code: int) -> None:
     sys.exit(code)
 
 
-def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--store."""
-    return click.option(
-        "--store",
-        "url",
-        envvar="BACKCAST_STORE",
-        default=DEFAULT_STORE,
-        show_default=True,
-        metavar="URL",
-        help="sqlite:///FILE, or postgresql://USER@HOST/NAME where several machines write."
-        " Also BACKCAST_STORE.",
-    )(command)
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--json."""
-    return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
-
-
-def moment_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--at, --before, --known-at, --position."""
-    for option in (
-        click.option("--position", type=int, help="As known at this position of the log."),
-        click.option("--known-at", metavar="TIME", help="As known at this time of recording."),
-        click.option("--before", metavar="commit:SHA", help="Before this commit."),
-        click.option("--at", metavar="TIME", help="What had happened by then, or commit:SHA."),
-    ):
-        command = option(command)
-    return command
-
-
-task_option = click.option("--task", required=True, metavar="TASK", help="See 'backcast tasks'.")
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="backcast")
 def cli() -> None:
@@ -84,16 +56,6 @@ def cli() -> None:
     backcast log --task backcast --type MODULE_DELETED      # what was deleted, when, by whom
     backcast show versions --task backcast --at 2026-11-20  # the modules as they were then
     """
-
-
-@contextmanager
-def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
-    """The store at a URL; damaged rows are told on stderr."""
-    from engine.log.store import EventStore
-
-    with EventStore.open(url, create=create) as store:
-        store.report = lambda damage: click.echo(f"backcast: skipped {damage}", err=True)
-        yield store
 
 
 @cli.group(name="import")
@@ -228,6 +190,10 @@ def _projection(name: str, help: str) -> None:
 
 for _name, _help in PROJECTIONS.items():
     _projection(_name, _help)
+for _command in knowing.SHOWN:
+    show_group.add_command(_command)
+for _command in knowing.COMMANDS:
+    cli.add_command(_command)
 
 
 @cli.command()
@@ -270,15 +236,35 @@ def export(url: str, task: str, file: Path) -> None:
 
 @cli.command()
 @store_option
-@click.argument("ref", metavar="blob:HASH")
-def cat(url: str, ref: str) -> None:
-    """Write the body of a blob to stdout."""
+@click.argument("ref", metavar="REF")
+@moment_options
+def cat(url: str, ref: str, **moment: Any) -> None:
+    """Write the body of a blob to stdout, or the text of a module or a part of it as it was then.
+
+    \b
+    backcast cat blob:6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090
+    backcast cat storage://task-abc123/validators.py#L4-L9 --at 2026-11-20T10:03
+    backcast cat storage://task-abc123/validators.py#validate_email
+    """
+    from domain.node import parse_reference
+    from engine.interfaces.moments import moment_of
+    from engine.replay.texts import text_of
+
     with opened(url) as store:
-        try:
-            body = store.get(ref)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        if ref.startswith("storage:"):
+            reference = parse_reference(ref)
+            at = moment_of(store, reference.task_id, **moment)
+            body = text_of(store, reference, at)
+        else:
+            body = _blob(store, ref)
         sys.stdout.buffer.write(body)
+
+
+def _blob(store: "EventStore", ref: str) -> bytes:
+    try:
+        return store.get(ref)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 @cli.command()

@@ -8,6 +8,7 @@ from domain.errors import InputError
 from engine.interfaces.progress_bar import progress_bar
 from engine.log.importers import Batch, Report, git, import_batches
 from engine.log.store import EventStore
+from engine.memory.outlined_batches import outlined
 from engine.replay.states import keep_states
 from projections import ALL
 
@@ -21,12 +22,24 @@ MODULES = {
 }
 
 
-def run(store: EventStore, format: str, path: Path, task_id: str | None = None) -> Report:
-    """Import a log, and keep the states that later questions begin from."""
+def run(
+    store: EventStore,
+    format: str,
+    path: Path,
+    task_id: str | None = None,
+    *,
+    outlines: bool = True,
+) -> Report:
+    """Import a log, and keep the states that later questions begin from.
+
+    With `outlines`, what a git history brings is outlined at once, commit by commit.
+    """
     report = Report()
     total = git.count(path) if format == "git" else None
     with progress_bar(f"importing {path.name}", total) as advance:
         batches = _batches(store, format, path, task_id, report)
+        if format == "git" and outlines:
+            batches = outlined(store, task_id or git.task_of(path), batches)
         import_batches(store, format, batches, report, advance)
     keep_all_states(store, report)
     return report

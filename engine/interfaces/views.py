@@ -65,16 +65,16 @@ def _show_progress(state: progress.State, console: Console) -> None:
         "to": plain(state.last_at),
         "model replies": state.replies or None,
     }
-    table = Table(box=None, show_header=False)
+    stated = Table(box=None, show_header=False)
     for name, value in facts.items():
         if value not in (None, ""):
-            table.add_row(name, Text(one_line(str(value), 200)))
-    console.print(table)
+            stated.add_row(name, Text(one_line(str(value), 200)))
+    console.print(stated)
     rows = [
         (name, module.iteration, "" if module.score is None else f"{module.score:g}", module.status)
         for name, module in sorted(state.modules.items())
     ]
-    _table(console, ("module", "iteration", "score", "status"), rows)
+    table(console, ("module", "iteration", "score", "status"), rows)
 
 
 def _show_versions(state: versions.State, console: Console) -> None:
@@ -90,7 +90,7 @@ def _show_versions(state: versions.State, console: Console) -> None:
         )
         for name, head in versions.latest(state).items()
     ]
-    _table(console, ("module", "version", "writer", "when", "clock", "conflict"), rows)
+    table(console, ("module", "version", "writer", "when", "clock", "conflict"), rows)
 
 
 _VIEWS: dict[str, Callable[[Any, Console], None]] = {
@@ -99,14 +99,14 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
 }
 
 
-def _table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table without the columns that are empty in every row."""
     kept = [i for i, _ in enumerate(columns) if any(row[i] not in ("", None) for row in rows)]
     if not kept:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
     for i in kept:
-        table.add_column(columns[i])
+        shown.add_column(columns[i])
     for row in rows:
-        table.add_row(*(Text(one_line(str(row[i]), 60)) for i in kept))
-    console.print(table)
+        shown.add_row(*(Text(one_line(str(row[i]), 60)) for i in kept))
+    console.print(shown)

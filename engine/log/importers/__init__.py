@@ -18,8 +18,8 @@ from engine.log.store import EventStore
 
 FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
 "How much is stored in one transaction at the most, beyond a batch."
-BEFORE = 0
-"As a cause: the event in front of it, whatever that is."
+BEFORE = -1
+"As a cause: the event in front of it, whatever that is; -2 is the one in front of that."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,8 +32,8 @@ class ForeignFact(NamedTuple):
     id: str | None = None
     "What the foreign log calls it; the first of a batch must have one, or a version."
     because: tuple[str | int, ...] = ()
-    """What it calls the causes, or their versions, or `BEFORE`; ids that the store does not hold
-    are passed over."""
+    """What it calls the causes, or their versions, or how far back they are, as `BEFORE`; ids that
+    the store does not hold are passed over."""
     digest: bytes = b""
     "A hash of the whole foreign record, where the same id could come with other content."
     version: int | None = None
@@ -187,12 +187,12 @@ class _Importer:
         found = set()
         for cause in because:
             if isinstance(cause, int):
-                found.add(cause or before)
+                found.add(cause if cause > 0 else before + 1 + cause)
             elif cause in here:
                 found.add(here[cause])
             elif "\0" not in cause and (known := self._look_up(task_id, cause)) is not None:
                 found.add(known[1])
-        return tuple(sorted(found - {0}))
+        return tuple(sorted(cause for cause in found if cause > 0))
 
     def _look_up(self, task_id: str, id: str) -> tuple[bytes, int] | None:
         if (waiting := self.ids.get((task_id, id))) is not None:

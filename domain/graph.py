@@ -1,0 +1,197 @@
+"""What needs what? The graph over all modules of one moment, and questions asked of it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from domain.links import Links, headed, links_of
+from domain.node import Edge, kind_of, node_id
+from domain.outline import Facets
+
+if TYPE_CHECKING:
+    import networkx
+
+NEEDS = ("imports", "calls", "inherits", "uses_attribute", "reads_config", "references")
+"The kinds of edge along which a change matters to what the edge begins at."
+
+
+class Known(NamedTuple):
+    """What a graph is made of: one module's facets, and the digests that tell when they changed."""
+
+    facets: Facets
+    outlined: str | None
+    surface: str
+
+
+class Graph:
+    """Nodes and typed edges of one task. A value: `moved_on` makes another."""
+
+    def __init__(self, task_id: str, links: Mapping[str, Links], modules: Mapping[str, Facets]):
+        self.task_id, self.links, self._modules = task_id, links, modules
+
+    @classmethod
+    def of(cls, task_id: str, known: Mapping[str, Known], before: "Graph | None" = None) -> "Graph":
+        """The graph of some modules, made of an earlier one where its parts still stand."""
+        facets = {path: module.facets for path, module in known.items()}
+        old = before.links if before else {}
+        links: dict[str, Links] = {}
+        for path in sorted(known):
+            kept = old.get(path)
+            links[path] = (
+                kept if kept and _stands(kept, path, known) else _made(facets, path, known)
+            )
+        return cls(task_id, links, facets)
+
+    @cached_property
+    def edges(self) -> Sequence[Edge]:
+        """All edges, sorted, once each."""
+        edges = {edge: None for links in self.links.values() for edge in links.edges}
+        edges.update(dict.fromkeys(headed(self._modules)))
+        task = node_id("task", self.task_id)
+        edges.update((Edge(task, "contains", node_id("module", path)), None) for path in self.links)
+        edges.update(
+            (Edge(edge.target, "tested_by", edge.source), None)
+            for edge in list(edges)
+            if edge.kind == "tests"
+        )
+        return sorted(edges)
+
+    @cached_property
+    def nodes(self) -> Sequence[str]:
+        """All nodes, sorted."""
+        ends = {end for edge in self.edges for end in (edge.source, edge.target)}
+        return sorted(ends | {node_id("task", self.task_id)})
+
+    @cached_property
+    def out(self) -> Mapping[str, Sequence[Edge]]:
+        """The edges that begin at each node."""
+        return _by(self.edges, 0)
+
+    @cached_property
+    def into(self) -> Mapping[str, Sequence[Edge]]:
+        """The edges that end at each node."""
+        return _by(self.edges, 2)
+
+    @property
+    def unresolved(self) -> Sequence[tuple[str, str]]:
+        """Nodes, and names that could not be followed from them; sorted."""
+        return sorted(pair for links in self.links.values() for pair in links.unresolved)
+
+    @property
+    def libraries(self) -> Mapping[str, str]:
+        """Where each library comes from: standard or third-party."""
+        pairs = sorted(pair for links in self.links.values() for pair in links.libraries)
+        return dict(reversed(pairs))  # standard, where two modules do not agree
+
+    def neighbours(self, node: str, hops: int = 1) -> dict[str, int]:
+        """The nodes within some hops, either way along the edges, and how far each is."""
+        return dict(_walk([node], hops, lambda at: self._either_way(at)))
+
+    def _either_way(self, node: str) -> Iterator[str]:
+        yield from (edge.target for edge in self.out.get(node, ()))
+        yield from (edge.source for edge in self.into.get(node, ()))
+
+    def dependents(self, node: str) -> list[str]:
+        """The nodes that need a node, directly or through others; sorted."""
+        return sorted(self._closure(node, into=True))
+
+    def dependencies(self, node: str) -> list[str]:
+        """The nodes that a node needs, directly or through others; sorted."""
+        return sorted(self._closure(node, into=False))
+
+    def _closure(self, node: str, *, into: bool) -> set[str]:
+        def step(at: str) -> Iterator[str]:
+            for edge in (self.into if into else self.out).get(at, ()):
+                # A concept joins all that speak of it, which is not to need each other.
+                if edge.kind in NEEDS and kind_of(edge.source) != "concept":
+                    yield edge.source if into else edge.target
+
+        return {found for found, _ in _walk([node], -1, step)} - {node}
+
+    def order(self) -> list[str]:
+        """The task's modules, each after those that it imports; those in a circle by path."""
+        import networkx as nx
+
+        circles = nx.condensation(self._imports())
+        members = nx.get_node_attributes(circles, "members")
+        smallest = {number: min(members[number]) for number in circles}
+        order = nx.lexicographical_topological_sort(circles.reverse(), key=smallest.__getitem__)
+        return [path for number in order for path in sorted(members[number])]
+
+    def cycles(self) -> list[list[str]]:
+        """The groups of modules that import each other in a circle, each sorted."""
+        import networkx as nx
+
+        groups = nx.strongly_connected_components(self._imports())
+        return sorted(sorted(group) for group in groups if len(group) > 1)
+
+    def path(self, start: str, end: str) -> list[str]:
+        """The shortest way from a module to one that it imports, by path; of several the first by
+        name; empty where there is none."""
+        came: dict[str, str] = {start: ""}
+        queue = [start]
+        for at in queue:
+            for path in self._imported(at):
+                if path not in came:
+                    came[path] = at
+                    queue.append(path)
+        if end not in came:
+            return []
+        way = [end]
+        while came[way[-1]]:
+            way.append(came[way[-1]])
+        return way[::-1]
+
+    def _imported(self, path: str) -> list[str]:
+        links = self.links.get(path)
+        edges = links.edges if links else ()
+        targets = (edge.target for edge in edges if edge.kind == "imports")
+        return [target[7:] for target in targets if target.startswith("module:")]
+
+    def _imports(self) -> "networkx.DiGraph[str]":
+        import networkx as nx
+
+        graph: networkx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(self.links)
+        for path in self.links:
+            graph.add_edges_from((path, other) for other in self._imported(path))
+        return graph
+
+
+def _stands(links: Links, path: str, known: Mapping[str, Known]) -> bool:
+    """Whether all that some links were made of is as it was."""
+    return links.outlined == known[path].outlined and all(
+        surface == (known[other].surface if other in known else None)
+        for other, surface in links.surfaces
+    )
+
+
+def _made(facets: Mapping[str, Facets], path: str, known: Mapping[str, Known]) -> Links:
+    links, looked_at = links_of(facets, path)
+    surfaces = tuple(
+        (other, known[other].surface if other in known else None) for other in looked_at
+    )
+    return links._replace(outlined=known[path].outlined, surfaces=surfaces)
+
+
+def _by(edges: Iterable[Edge], end: int) -> dict[str, list[Edge]]:
+    found: dict[str, list[Edge]] = {}
+    for edge in edges:
+        found.setdefault(edge[end], []).append(edge)
+    return found
+
+
+def _walk(
+    starts: Iterable[str], hops: int, step: Callable[[str], Iterable[str]]
+) -> Iterator[tuple[str, int]]:
+    """The nodes reached, nearest first and by id, with their distances; hops -1 for no end."""
+    seen = dict.fromkeys(starts, 0)
+    front, distance = sorted(seen), 0
+    while front:
+        yield from ((node, distance) for node in front)
+        if distance == hops:
+            return
+        distance += 1
+        new = {node for at in front for node in step(at) if node not in seen}
+        front = sorted(new)
+        seen.update(dict.fromkeys(front, distance))

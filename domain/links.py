@@ -1,0 +1,193 @@
+"""The edges that begin in one module, with its names resolved, and what that took.
+
+They stand for as long as the module's own outline does, and the surfaces of the modules that
+were looked at: that is how a graph after one more iteration is made of the one before.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from posixpath import basename
+from typing import NamedTuple
+
+from domain.names import Reader, Target, module_path, resolve
+from domain.node import Edge, node_id
+from domain.outline import Facet, Facets, names_in
+
+_STANDARDS = re.compile(r"\b(RFC|PEP|ISO|IEEE|ECMA)[ -]?(\d{1,6})\b")
+_QUOTED = re.compile(r"`+([A-Za-z_][\w.]{0,100})(?:\(\))?`+")
+_SLUG = re.compile(r"[^a-z0-9]+")
+
+
+class Links(NamedTuple):
+    """What begins in one module."""
+
+    outlined: str | None
+    "The text whose outline this was made of."
+    edges: tuple[Edge, ...]
+    "Sorted, once each."
+    unresolved: tuple[tuple[str, str], ...]
+    "Node and the dotted name that could not be followed from it; sorted."
+    libraries: tuple[tuple[str, str], ...]
+    "Library and where it comes from: standard or third-party."
+    surfaces: tuple[tuple[str, str | None], ...]
+    "The other modules that were looked at, and their surfaces; None where there was none."
+
+
+def links_of(modules: Mapping[str, Facets], path: str) -> tuple[Links, list[str]]:
+    """The links of a module, their surfaces yet to be filled in, and the modules looked at."""
+    links = _Links(Reader(modules), path)
+    links.collect(modules[path])
+    looked_at = sorted({other for other, _ in links.reader.seen if other != path})
+    made = Links(
+        None,
+        tuple(sorted(links.edges)),
+        tuple(sorted(links.unresolved)),
+        tuple(sorted(links.libraries.items())),
+        (),
+    )
+    return made, looked_at
+
+
+def concepts_in(text: str) -> list[str]:
+    """The concepts that a text names by number: RFC 5322, PEP 8; sorted, once each."""
+    return sorted({f"concept:{a.lower()}-{b}" for a, b in _STANDARDS.findall(text)})
+
+
+def concept_of(heading: str) -> str:
+    """The concept that a heading stands for."""
+    return f"concept:{_SLUG.sub('-', heading.lower()).strip('-')}"
+
+
+class _Links:
+    """Collects what begins in one module."""
+
+    def __init__(self, reader: Reader, path: str) -> None:
+        self.reader, self.path = reader, path
+        self.module = node_id("module", path)
+        self.edges: dict[Edge, None] = {}
+        self.unresolved: dict[tuple[str, str], None] = {}
+        self.libraries: dict[str, str] = {}
+
+    def collect(self, facets: Facets) -> None:
+        """All edges of the module."""
+        standard = facets.get("standard", ())
+        for written in facets.get("imports", ()):
+            self._imports(written, standard)
+        for key in sorted(facets):
+            if key.startswith("name:"):
+                self._names_module(facets[key], standard)
+        for heading in facets.get("heading", ()):
+            self._both_ways(self.module, concept_of(heading))
+        self._says(self.module, facets.get("doc", ()), "")
+        for name in names_in(facets):
+            self._symbol(facets, name, standard)
+
+    def _add(self, source: str, kind: str, target: str) -> None:
+        self.edges[Edge(source, kind, target)] = None
+
+    def _both_ways(self, node: str, concept: str) -> None:
+        if concept != "concept:":
+            self._add(node, "references", concept)
+            self._add(concept, "references", node)
+
+    def _imports(self, written: str, standard: Facet) -> None:
+        module = module_path(self.reader, self.path, written)
+        if module:
+            self._add(self.module, "imports", node_id("module", module))
+        elif written.startswith("."):
+            if written.strip("."):
+                self.unresolved[self.module, written] = None
+        else:
+            self._add(self.module, "imports", self._library(written, standard))
+
+    def _names_module(self, binding: Facet, standard: Facet) -> None:
+        """`from . import x` imports the module x."""
+        match binding:
+            case ("from", written, original):
+                inner = f"{written}{original}" if written[-1:] == "." else f"{written}.{original}"
+                if module := module_path(self.reader, self.path, inner):
+                    self._add(self.module, "imports", node_id("module", module))
+
+    def _library(self, dotted: str, standard: Facet) -> str:
+        top = dotted.partition(".")[0]
+        self.libraries[f"library:{top}"] = "standard" if top in standard else "third-party"
+        return f"library:{top}"
+
+    def _symbol(self, facets: Facets, name: str, standard: Facet) -> None:
+        """The edges of a function, method, class or test."""
+        kind = (facets[f"sig:{name}"] or ("function",))[0]
+        node = node_id(kind, self.path, name)
+        outer = name.rpartition(".")[0]
+        self._add(self._outer(facets, outer), "contains", node)
+        for dotted in facets.get(f"bases:{name}", ()):
+            self._to(node, "inherits", dotted.partition("[")[0], "", standard)
+        for dotted in facets.get(f"calls:{name}", ()):
+            target = self._to(node, "calls", dotted, name, standard)
+            if kind == "test" and target and not target.startswith(("test:", "library:")):
+                self._add(node, "tests", target)
+        for dotted in facets.get(f"uses:{name}", ()):
+            self._to(node, "uses_attribute", dotted, name, standard)
+        for setting in facets.get(f"config:{name}", ()):
+            self._add(node, "reads_config", f"setting:{setting}")
+        self._says(node, facets.get(f"doc:{name}", ()), name)
+
+    def _outer(self, facets: Facets, outer: str) -> str:
+        return node_id("class", self.path, outer) if f"sig:{outer}" in facets else self.module
+
+    def _to(self, node: str, kind: str, dotted: str, scope: str, standard: Facet) -> str | None:
+        """The edge to what a name stands for; the name is noted where that cannot be told."""
+        target = resolve(self.reader, self.path, dotted, scope)
+        if target is None:
+            # A name that is read and not known is a local matter: a type variable, a builtin.
+            if kind != "uses_attribute":
+                self.unresolved[node, dotted] = None
+            return None
+        found = self._node(target, standard)
+        if found == node and kind != "calls":
+            return None
+        if kind == "uses_attribute" and target.kind != "attribute":
+            kind = "references"
+        if not (kind == "references" and Edge(node, "calls", found) in self.edges):
+            self._add(node, kind, found)
+        return found
+
+    def _node(self, target: Target, standard: Facet) -> str:
+        match target.kind:
+            case "library":
+                return self._library(target.path, standard)
+            case "symbol":
+                sig = self.reader.facet(target.path, f"sig:{target.name}")
+                return node_id(sig[0] if sig else "function", target.path, target.name)
+            case "attribute":
+                return node_id("attribute", target.path, target.name)
+        return node_id("module", target.path)
+
+    def _says(self, node: str, doc: Facet, scope: str) -> None:
+        """What a docstring names: standards, and own things in backquotes."""
+        text = " ".join(doc)
+        for concept in concepts_in(text):
+            self._both_ways(node, concept)
+        for dotted in _QUOTED.findall(text):
+            target = resolve(self.reader, self.path, dotted, scope)
+            if target and target.kind in ("module", "symbol", "attribute"):
+                found = self._node(target, ())
+                if found != node:
+                    self._add(node, "references", found)
+
+
+def headed(modules: Mapping[str, Facets]) -> Iterator[Edge]:
+    """Links between headings of documents and the classes, functions and modules they name."""
+    names: dict[str, list[str]] = {}
+    for path in sorted(modules):
+        stem = basename(path).rpartition(".")[0]
+        names.setdefault(concept_of(stem), []).append(node_id("module", path))
+        for name in names_in(modules[path]):
+            kind = (modules[path][f"sig:{name}"] or ("function",))[0]
+            if kind != "test" and "." not in name:
+                names.setdefault(concept_of(name), []).append(node_id(kind, path, name))
+    for path in sorted(modules):
+        for heading in modules[path].get("heading", ()):
+            concept = concept_of(heading)
+            for node in names.get(concept, ()):
+                yield Edge(concept, "references", node)
+                yield Edge(node, "references", concept)

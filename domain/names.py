@@ -1,0 +1,217 @@
+"""What does a name in a module stand for? Resolved through imports, aliases and classes.
+
+A name is followed as the language would: through imports, relative ones too, aliases, re-exports
+and star imports, `self` and `super`, attributes of classes whose type can be read off, and base
+classes. What cannot be followed is unresolved; nothing is guessed. Every facet that is looked at
+on the way is remembered, those that are not there too: the answer stands as long as they do.
+"""
+
+from collections.abc import Iterator, Mapping
+from posixpath import dirname, join
+from typing import NamedTuple
+
+from domain.outline import EXISTS, Facet, part_of
+
+MAX_STEPS = 64
+"Bindings that are followed for one name; a longer chain is a circle, or not worth it."
+
+
+class Target(NamedTuple):
+    """What a name stands for."""
+
+    kind: str
+    "module, symbol, attribute or library."
+    path: str
+    "The module's path; of a library its dotted name."
+    name: str = ""
+    "The qualified name within the module."
+
+
+class Reader:
+    """Facets of the modules of one moment, and which of them were read."""
+
+    def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
+        self.modules = modules
+        self.seen: dict[tuple[str, str], None] = {}
+
+    def facet(self, path: str, key: str) -> Facet | None:
+        """A facet of a module, or a part of one; None where there is none."""
+        self.seen[path, key] = None
+        module = self.modules.get(path)
+        return None if module is None else part_of(module, key)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a module."""
+        return self.facet(path, EXISTS) is not None
+
+
+def resolve(reader: Reader, path: str, dotted: str, scope: str = "") -> Target | None:
+    """What a dotted name stands for in a module, or inside a function or class of it.
+
+    `scope` is the qualified name of that function or class; None where it cannot be told.
+    """
+    return _Names(reader).dotted(path, dotted, scope)
+
+
+def module_path(reader: Reader, importer: str, written: str) -> str | None:
+    """The path of the task's own module that an import names; None where it has none.
+
+    `written` is as in the source: `pkg.mod`, `.mod`, `..`. Absolute names are looked for beside
+    the importer's outermost package, at the top, and in `src`.
+    """
+    name = written.lstrip(".")
+    level = len(written) - len(name)
+    parts = [part for part in name.split(".") if part]
+    if level:
+        folder = dirname(importer)
+        for _ in range(level - 1):
+            if not folder:
+                return None
+            folder = dirname(folder)
+        return _there(reader, folder, parts)
+    for root in _roots(reader, importer):
+        if found := _there(reader, root, parts):
+            return found
+    return None
+
+
+def _roots(reader: Reader, importer: str) -> Iterator[str]:
+    folder = dirname(importer)
+    while folder and reader.exists(join(folder, "__init__.py")):
+        folder = dirname(folder)
+    yield folder
+    for root in ("", "src"):
+        if root != folder:
+            yield root
+
+
+def _there(reader: Reader, folder: str, parts: list[str]) -> str | None:
+    place = join(folder, *parts) if parts else folder
+    package = join(place, "__init__.py")
+    if parts and reader.exists(f"{place}.py"):
+        return f"{place}.py"
+    return package if reader.exists(package) else None
+
+
+class _Names:
+    """One question, with a bound on how many bindings are followed for it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader, self.steps = reader, 0
+
+    def dotted(self, path: str, dotted: str, scope: str) -> Target | None:
+        root, *rest = dotted.split(".")
+        if not root or root.startswith("?"):
+            return None
+        if root in ("self", "super") and scope:
+            return self._of_self(path, scope, root, rest)
+        return self._rest(self._in_scope(path, root, scope), rest)
+
+    def _of_self(self, path: str, scope: str, root: str, rest: list[str]) -> Target | None:
+        """What `self.x.y` or `super.x` stands for in a method."""
+        owner = self._owner(path, scope)
+        if not owner or not rest:
+            return None
+        first = self._member(path, owner, rest[0], own=root == "self")
+        return self._rest(first, rest[1:])
+
+    def _owner(self, path: str, scope: str) -> str:
+        """The class that a method is in, or that the scope itself is."""
+        is_class = self.reader.facet(path, f"kind:{scope}") == ("class",)
+        return scope if is_class else scope.rpartition(".")[0]
+
+    def _in_scope(self, path: str, name: str, scope: str) -> Target | None:
+        for bound in (self.reader.facet(path, f"locals:{scope}") or ()) if scope else ():
+            local, _, binding = bound.partition("=")
+            if local == name:
+                return self._bound(path, name, tuple(binding.split(" ")))
+        return self._name(path, name)
+
+    def _name(self, path: str, name: str) -> Target | None:
+        """What a name of a module's namespace stands for."""
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            return None
+        if binding := self.reader.facet(path, f"name:{name}"):
+            return self._bound(path, name, binding)
+        for written in self.reader.facet(path, "stars") or ():
+            module = module_path(self.reader, path, written)
+            if module and module != path and (found := self._name(module, name)):
+                return found
+        return None
+
+    def _bound(self, path: str, name: str, binding: Facet) -> Target | None:
+        match binding:
+            case ("def",):
+                return Target("symbol", path, name)
+            case ("import", written):
+                # A folder without `__init__.py` that holds own modules looks like a library here.
+                module = module_path(self.reader, path, written)
+                return Target("module", module) if module else Target("library", written)
+            case ("from", written, original):
+                return self._imported(path, written, original)
+            case ("alias", dotted):
+                self.steps += 1
+                return self.dotted(path, dotted, "") if self.steps <= MAX_STEPS else None
+            case ("value", *_):
+                return Target("attribute", path, name)
+        return None
+
+    def _imported(self, path: str, written: str, original: str) -> Target | None:
+        """What `from written import original` brings."""
+        inner = f"{written}{original}" if written.endswith(".") else f"{written}.{original}"
+        module = module_path(self.reader, path, written)
+        # A package may import from itself while it is being made: then only a submodule helps.
+        if module and module != path and (found := self._name(module, original)):
+            return found
+        if submodule := module_path(self.reader, path, inner):
+            return Target("module", submodule)
+        if module or written.startswith("."):
+            return None
+        return Target("library", inner)
+
+    def _rest(self, target: Target | None, rest: list[str]) -> Target | None:
+        """What a target's attribute stands for, and so on to the end of the name."""
+        for part in rest:
+            target = self._typed(target) if target and target.kind == "attribute" else target
+            if target is None:
+                return None
+            match target.kind:
+                case "module":
+                    target = self._name(target.path, part) or self._submodule(target.path, part)
+                case "library":
+                    own = module_path(self.reader, "", f"{target.path}.{part}")
+                    dotted = f"{target.path}.{part}"
+                    target = Target("module", own) if own else Target("library", dotted)
+                case _:
+                    target = self._member(target.path, target.name, part)
+        return target
+
+    def _typed(self, attribute: Target) -> Target | None:
+        """What is in an attribute, where its type can be read off."""
+        typed = self.reader.facet(attribute.path, f"attribute:{attribute.name}")
+        return self.dotted(attribute.path, typed[0], "") if typed and typed[0] else None
+
+    def _submodule(self, package: str, name: str) -> Target | None:
+        if not package.endswith("__init__.py"):
+            return None
+        found = _there(self.reader, dirname(package), [name])
+        return Target("module", found) if found else None
+
+    def _member(self, path: str, owner: str, name: str, *, own: bool = True) -> Target | None:
+        """A method or attribute of a class or of the classes that it is made from."""
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            return None
+        if own:
+            if self.reader.facet(path, f"kind:{owner}.{name}"):
+                return Target("symbol", path, f"{owner}.{name}")
+            if self.reader.facet(path, f"attribute:{owner}.{name}"):
+                return Target("attribute", path, f"{owner}.{name}")
+        for written in self.reader.facet(path, f"bases:{owner}") or ():
+            parent = self.dotted(path, written.partition("[")[0], "")
+            if parent is None or parent.kind != "symbol" or parent[1:] == (path, owner):
+                continue
+            if found := self._member(parent.path, parent.name, name):
+                return found
+        return None

@@ -1,0 +1,92 @@
+"""What things are called: nodes of the graph, and references to stored text.
+
+>>> node_id("function", "pkg/validators.py", "validate_email")
+'function:pkg/validators.py::validate_email'
+>>> kind_of("function:a.py::f"), path_of("function:a.py::f"), name_of("function:a.py::f")
+('function', 'a.py', 'f')
+>>> parse_reference("storage://task-1/pkg/validators.py#L45-L67")
+Reference(task_id='task-1', path='pkg/validators.py', lines=(45, 67), name=None)
+"""
+
+import re
+from typing import NamedTuple
+
+from domain.errors import InputError
+
+SYMBOLS = ("function", "method", "class", "test")
+"The kinds of node that a module contains."
+KINDS = ("task", "module", *SYMBOLS, "attribute", "library", "setting", "concept")
+LIBRARIES = ("standard", "third-party")
+"Where a library comes from; what is neither is one of the task's own modules."
+
+_LINES = re.compile(r"L([1-9]\d{0,8})(?:-L([1-9]\d{0,8}))?")
+
+
+class Edge(NamedTuple):
+    """One node needs, holds or names another."""
+
+    source: str
+    kind: str
+    "contains, imports, calls, inherits, uses_attribute, reads_config, tests or references."
+    target: str
+
+
+class Reference(NamedTuple):
+    """Where the full text of a node stands: a module of a task, or a part of one."""
+
+    task_id: str
+    path: str
+    lines: tuple[int, int] | None = None
+    "First and last line, counted from 1."
+    name: str | None = None
+    "A qualified name instead of lines, which edits above it do not move."
+
+    def __str__(self) -> str:
+        part = ""
+        if self.lines:
+            first, last = self.lines
+            part = f"#L{first}" if first == last else f"#L{first}-L{last}"
+        elif self.name:
+            part = f"#{self.name}"
+        return f"storage://{self.task_id}/{self.path}{part}"
+
+
+def node_id(kind: str, path: str, name: str = "") -> str:
+    """The id of a node, qualified by its path where it has one."""
+    return f"{kind}:{path}::{name}" if name else f"{kind}:{path}"
+
+
+def kind_of(node: str) -> str:
+    """The kind of a node."""
+    return node.partition(":")[0]
+
+
+def path_of(node: str) -> str:
+    """The path of the module that a node is or is in; else what follows its kind."""
+    return node.partition(":")[2].partition("::")[0]
+
+
+def name_of(node: str) -> str:
+    """The qualified name of a node in its module; empty for a module."""
+    return node.partition(":")[2].partition("::")[2]
+
+
+def parse_reference(text: str) -> Reference:
+    """The reference that a text such as `storage://task/validators.py#L45-L67` states.
+
+    Task ids may hold slashes no more than paths may begin with one; `InputError` otherwise.
+    """
+    scheme, _, rest = text.partition("://")
+    task_id, _, place = rest.partition("/")
+    path, _, part = place.partition("#")
+    if scheme != "storage" or not task_id or not path:
+        raise InputError(f"needed storage://TASK/PATH or .../PATH#L1-L9, found {text!r}")
+    if not part:
+        return Reference(task_id, path)
+    found = _LINES.fullmatch(part)
+    if not found:
+        return Reference(task_id, path, name=part)
+    first, last = int(found[1]), int(found[2] or found[1])
+    if last < first:
+        raise InputError(f"needed lines that rise, found #{part}")
+    return Reference(task_id, path, (first, last))

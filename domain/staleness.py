@@ -1,0 +1,84 @@
+"""Does what was made of the modules still hold, and if not, why not?
+
+An entry holds as long as every facet that it was made of is as it was, those that were looked
+for and not there included. That is sound: what is made of equal facets is equal.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from domain.outline import Facet, digest_of, part_of
+from domain.summary import BuiltFrom
+
+
+class Proof(NamedTuple):
+    """Why an entry no longer holds."""
+
+    since: int
+    "The version, in the task, of the event that broke it first; 0 where that is not known."
+    clock: tuple[tuple[str, int], ...]
+    "The iteration of each module that moved on, as of that event."
+    way: tuple[str, ...]
+    "How the entry's module needs the one that moved on."
+    facets: tuple[str, ...]
+    "What of it changed: `sig:clean`."
+
+    def __str__(self) -> str:
+        if not self.since:
+            return "stale, by what the log does not tell any more (see 'backcast fsck')"
+        moved = ", ".join(f"{path}={iteration}" for path, iteration in self.clock)
+        return f"stale since event {self.since}: {moved}, path {' -> '.join(self.way)}"
+
+
+class Modules:
+    """The facets of one moment, whose digests are made once."""
+
+    def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
+        self.modules = modules
+        self._digests: dict[tuple[str, str], str] = {}
+
+    def digest(self, path: str, key: str) -> str:
+        """The digest of a facet as it is now."""
+        found = self._digests.get((path, key))
+        if found is None:
+            module = self.modules.get(path)
+            found = digest_of(None if module is None else part_of(module, key))
+            self._digests[path, key] = found
+        return found
+
+    def changed(self, built_from: BuiltFrom) -> list[tuple[str, str]]:
+        """The facets, by path and key, that are not as they were; sorted."""
+        return [
+            (path, key)
+            for path, keys in sorted(built_from.items())
+            for key, digest in sorted(keys.items())
+            if self.digest(path, key) != digest
+        ]
+
+    def holds(self, built_from: BuiltFrom) -> bool:
+        """Whether every facet is as it was."""
+        return all(
+            self.digest(path, key) == digest
+            for path, keys in built_from.items()
+            for key, digest in keys.items()
+        )
+
+
+def readers(entries: Mapping[str, BuiltFrom]) -> dict[str, list[str]]:
+    """The entries made of each module, there or not: all that a change of it can touch."""
+    found: dict[str, list[str]] = {}
+    for entry in sorted(entries):
+        for path in entries[entry]:
+            found.setdefault(path, []).append(entry)
+    return found
+
+
+def touched(
+    entries: Mapping[str, BuiltFrom],
+    by_module: Mapping[str, Iterable[str]],
+    modules: Modules,
+    paths: Iterable[str],
+) -> list[str]:
+    """Of the entries made of some modules, those that no longer hold; sorted."""
+    asked = sorted({entry for path in paths for entry in by_module.get(path, ())})
+    return [entry for entry in asked if not modules.holds(entries[entry])]

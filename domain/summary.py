@@ -1,0 +1,160 @@
+"""What a function, a module or a task is, in a few lines, made of outlines alone.
+
+A summary says what a reader needs before the code: purpose, inputs, outputs, what is raised and
+touched, and what it uses, with the interface of that. It holds no count, time or line number, so
+that it stays the same, to the byte, until something that it tells of has changed; what does
+change with every iteration (tests passed, refinements, where the code stands) is told beside it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from domain.names import Reader, module_path, resolve
+from domain.node import kind_of, name_of, node_id, path_of
+from domain.outline import Facet, digest_of
+
+EXTRACTIVE = "extractive 1"
+"The name and version of the summaries made here."
+LIMITS = {"task": 100, "module": 300, "class": 150, "function": 150, "method": 150, "test": 150}
+"Tokens of a summary where no profile says otherwise."
+BuiltFrom = Mapping[str, Mapping[str, str]]
+"Per path of a module, the digests of the facets that were read, by key."
+
+Tokens = Callable[[str], int]
+"How many tokens a text is, or an upper bound of it."
+
+
+class Summary(NamedTuple):
+    """What a node is, in parts of falling importance, and what that was made of."""
+
+    node: str
+    parts: tuple[tuple[str, str], ...]
+    "Label and text; the first is the heading."
+    built_from: BuiltFrom
+
+    @property
+    def text(self) -> str:
+        """All of it, a line for each part."""
+        return "\n".join(f"{label}: {text}" for label, text in self.parts)
+
+    def fitted(self, limit: int, tokens: Tokens) -> str:
+        """As many whole lines as fit into a number of tokens, the most important first."""
+        lines: list[str] = []
+        for label, text in self.parts:
+            more = "\n".join([*lines, f"{label}: {text}"])
+            if tokens(more) <= limit:
+                lines.append(f"{label}: {text}")
+        return "\n".join(lines)
+
+
+def summary_of(modules: Mapping[str, Mapping[str, Facet]], node: str) -> Summary | None:
+    """The summary of a function, method, class, test or module; None where there is none."""
+    reader = Reader(modules)
+    path, name = path_of(node), name_of(node)
+    if kind_of(node) == "module":
+        parts = tuple(_module(reader, path))
+    elif reader.facet(path, f"kind:{name}") == (kind_of(node),):
+        parts = tuple(_symbol(reader, path, name))
+    else:
+        return None
+    return Summary(node, parts, built_from(reader)) if parts else None
+
+
+def task_summary(
+    task_id: str,
+    goal: str | None,
+    status: str,
+    modules: Sequence[str],
+    checks: tuple[int, int] | None = None,
+) -> Summary:
+    """The summary of a task: its goal, how it stands, its modules, and what passed at last."""
+    parts = [("Task", task_id)]
+    parts += _line("Goal", (goal,) if goal else ())
+    parts.append(("Status", status))
+    parts += _line("Success rate", (rate_of(*checks),) if checks else ())
+    parts += _line("Modules", tuple(f"[{path}]" for path in modules))
+    return Summary(node_id("task", task_id), tuple(parts), {})
+
+
+def rate_of(passed: int, failed: int) -> str:
+    """How much of what was checked passed: `100% (12/12 tests passed)`."""
+    whole = passed + failed
+    percent = f"{100 * passed // whole}% " if whole > 0 else ""
+    return f"{percent}({passed}/{whole} tests passed)"
+
+
+def built_from(reader: Reader) -> dict[str, dict[str, str]]:
+    """The digests of all that a reader has read."""
+    found: dict[str, dict[str, str]] = {}
+    for path, key in sorted(reader.seen):
+        found.setdefault(path, {})[key] = digest_of(reader.facet(path, key))
+    return found
+
+
+def _symbol(reader: Reader, path: str, name: str) -> Iterator[tuple[str, str]]:
+    kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
+    yield kind.capitalize() or "Function", f"{name} [in {path}]"
+    yield from _line("Purpose", reader.facet(path, f"doc:{name}"), " ")
+    inputs, _, outputs = (
+        signature.rpartition(" -> ") if " -> " in signature else (signature, "", "")
+    )
+    yield from _line("Inputs", (inputs,) if inputs not in ("", "()") else ())
+    yield from _line("Outputs", (outputs,) if outputs else ())
+    yield from _line("Inherits", tuple(_shown(reader, path, f"bases:{name}", name)))
+    yield from _line("Raises", reader.facet(path, f"raises:{name}"))
+    yield from _line("Side effects", reader.facet(path, f"effects:{name}"))
+    yield from _line("Uses", tuple(_shown(reader, path, f"follows:{name}", name)), "; ")
+    yield from _line("Settings", reader.facet(path, f"config:{name}"))
+    yield from _line("Decorators", reader.facet(path, f"decorators:{name}"))
+
+
+def _module(reader: Reader, path: str) -> Iterator[tuple[str, str]]:
+    if not reader.exists(path):
+        return
+    yield "Module", path
+    yield from _line("Purpose", reader.facet(path, "doc"), " ")
+    if error := reader.facet(path, "error"):
+        yield "Does not parse", ", line ".join(reversed(error[:2]))
+    names = reader.facet(path, "names") or ()
+    told = tuple(_told(reader, path, name) for name in names if "." not in name)
+    yield from _line("Holds", told, "; ")
+    yield from _line("Headings", reader.facet(path, "heading"), "; ")
+    needs = (_needed(reader, path, written) for written in reader.facet(path, "imports") or ())
+    yield from _line("Needs", tuple(dict.fromkeys(needs)))
+    shown = (one for name in names for one in _shown(reader, path, f"follows:{name}", name))
+    # What it takes from other modules of the task, as `[path::name(interface)]`.
+    yield from _line("Uses", tuple(dict.fromkeys(one for one in shown if "::" in one)), "; ")
+
+
+def _told(reader: Reader, path: str, name: str) -> str:
+    """A function or class of a module: its interface, and the first sentence on it."""
+    kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
+    doc = " ".join(reader.facet(path, f"doc:{name}") or ()).partition(". ")[0].rstrip(".")
+    shown = f"class {name}" if kind == "class" else f"{name}{signature}"
+    return f"{shown}: {doc}" if doc else shown
+
+
+def _needed(reader: Reader, path: str, written: str) -> str:
+    module = module_path(reader, path, written)
+    return f"[{module}]" if module else written.partition(".")[0] or written
+
+
+def _shown(reader: Reader, path: str, key: str, scope: str) -> Iterator[str]:
+    """What the names of a facet stand for: own things with their interface, libraries by name."""
+    for dotted in reader.facet(path, key) or ():
+        target = resolve(reader, path, dotted.partition("[")[0], scope)
+        if target is None:
+            continue
+        if target.kind == "symbol":
+            sig = reader.facet(target.path, f"sig:{target.name}") or ("", "")
+            place = "" if target.path == path else f"{target.path}::"
+            yield f"[{place}{target.name}{sig[-1] if len(sig) > 1 else ''}]"
+        elif target.kind == "library":
+            yield target.path
+        else:
+            yield f"[{node_id(target.kind, target.path, target.name)}]"
+
+
+def _line(label: str, texts: Facet | None, joint: str = ", ") -> Iterator[tuple[str, str]]:
+    if texts and (text := joint.join(" ".join(text.split()) for text in texts)):
+        yield label, text

@@ -1,0 +1,1 @@
+"""What a model is shown: found, chosen, counted and rendered."""

@@ -1,0 +1,67 @@
+"""The dependency graph as people and programs read it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from domain.graph import Graph
+from domain.node import kind_of
+from engine.interfaces.views import table
+
+
+def graph_json(graph: Graph, around: Mapping[str, int] | None) -> dict[str, Any]:
+    """Nodes, edges and what could not be resolved; only around a node where that is asked."""
+    nodes = [node for node in graph.nodes if around is None or node in around]
+    inside = set(nodes)
+    return {
+        "nodes": [
+            {"id": node, "kind": kind_of(node)}
+            | ({"from": graph.libraries[node]} if node in graph.libraries else {})
+            | ({"hops": around[node]} if around is not None else {})
+            for node in nodes
+        ],
+        "edges": [list(e) for e in graph.edges if e.source in inside and e.target in inside],
+        "unresolved": [list(pair) for pair in graph.unresolved if pair[0] in inside],
+        "cycles": graph.cycles() if around is None else [],
+    }
+
+
+def show_graph(graph: Graph, behind: Sequence[str], console: Console) -> None:
+    """The modules in the order in which they need each other, and what else there is."""
+    rows = []
+    for path in graph.order():
+        node = f"module:{path}"
+        out = [edge for edge in graph.out.get(node, ()) if edge.kind == "imports"]
+        own = [edge.target[7:] for edge in out if edge.target.startswith("module:")]
+        libraries = [edge.target[8:] for edge in out if edge.target.startswith("library:")]
+        held = [edge for edge in graph.links[path].edges if edge.kind == "contains"]
+        users = len({edge.source for edge in graph.into.get(node, ()) if edge.kind == "imports"})
+        rows.append((path, len(held), _some(own), _some(libraries), users))
+    table(console, ("module", "holds", "imports", "libraries", "imported by"), rows)
+    counts: dict[str, int] = {}
+    for one in graph.nodes:
+        counts[kind_of(one)] = counts.get(kind_of(one), 0) + 1
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    console.print(f"\n{told}; {len(graph.edges)} edges, {len(graph.unresolved)} names unresolved")
+    for circle in graph.cycles():
+        console.print(f"in a circle: {', '.join(circle)}", markup=False)
+    if behind:
+        console.print(f"not outlined yet: {', '.join(behind)}", markup=False)
+
+
+def show_node(graph: Graph, node: str, hops: int, console: Console) -> None:
+    """The edges of a node, and how far its neighbours are."""
+    rows = [("", edge.kind, edge.target) for edge in graph.out.get(node, ())]
+    rows += [(edge.source, edge.kind, "") for edge in graph.into.get(node, ())]
+    rows += [("", "unresolved", name) for at, name in graph.unresolved if at == node]
+    table(console, ("from", "edge", "to"), rows)
+    if hops > 1:
+        around = graph.neighbours(node, hops)
+        console.print()
+        table(console, ("hops", "node"), [(far, one) for one, far in around.items() if far])
+
+
+def _some(names: Sequence[str], count: int = 4) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

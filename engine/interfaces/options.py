@@ -1,0 +1,56 @@
+"""Options that commands share, and the store that they open."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from engine.log.store import EventStore
+
+DEFAULT_STORE = "sqlite:///backcast.db"
+
+
+def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--store."""
+    return click.option(
+        "--store",
+        "url",
+        envvar="BACKCAST_STORE",
+        default=DEFAULT_STORE,
+        show_default=True,
+        metavar="URL",
+        help="sqlite:///FILE, or postgresql://USER@HOST/NAME where several machines write."
+        " Also BACKCAST_STORE.",
+    )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
+
+
+def moment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--at, --before, --known-at, --position."""
+    for option in (
+        click.option("--position", type=int, help="As known at this position of the log."),
+        click.option("--known-at", metavar="TIME", help="As known at this time of recording."),
+        click.option("--before", metavar="commit:SHA", help="Before this commit."),
+        click.option("--at", metavar="TIME", help="What had happened by then, or commit:SHA."),
+    ):
+        command = option(command)
+    return command
+
+
+task_option = click.option("--task", required=True, metavar="TASK", help="See 'backcast tasks'.")
+
+
+@contextmanager
+def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
+    """The store at a URL; damaged rows are told on stderr."""
+    from engine.log.store import EventStore
+
+    with EventStore.open(url, create=create) as store:
+        store.report = lambda damage: click.echo(f"backcast: skipped {damage}", err=True)
+        yield store

@@ -1,0 +1,108 @@
+"""Summaries as people and programs read them: derived or written, and what is told beside them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from domain.graph import Graph
+from domain.moment import Moment
+from domain.node import Reference, kind_of, name_of, node_id, path_of
+from domain.outline import Facet, names_in
+from domain.staleness import Modules
+from domain.summary import EXTRACTIVE, LIMITS, rate_of, summary_of, task_summary
+from engine.context.tokenizers import UpperBound
+from engine.log.store import EventStore
+from engine.replay.states import state_at
+from projections import dependency_graph, progress, summaries
+
+
+class Told(NamedTuple):
+    """What is known of a node at a moment."""
+
+    node: str
+    text: str
+    "The summary, cut to whole lines that fit the level's limit."
+    summariser: str
+    holds: bool
+    "Whether it still holds; derived ones always do."
+    beside: Sequence[tuple[str, str]]
+    "What changes with every iteration: tests, refinements, references up and down."
+
+    def __str__(self) -> str:
+        mark = "" if self.holds else ", STALE: see 'backcast stale'"
+        head = f"{self.node}  (by {self.summariser}{mark})"
+        lines = [*self.text.splitlines(), *(f"{label}: {text}" for label, text in self.beside)]
+        return "\n".join([head, *(f"  {line}" for line in lines)])
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return self._asdict() | {"beside": dict(self.beside)}
+
+
+def told(store: EventStore, task_id: str, moment: Moment, node: str | None) -> Iterator[Told]:
+    """The summaries of a task at a moment, of one node or of all: task, modules, functions."""
+    graph_state = state_at(store, dependency_graph, task_id, moment)
+    written = state_at(store, summaries, task_id, moment)
+    view = _View(task_id, graph_state, written)
+    if node is None or node == node_id("task", task_id):
+        yield view.task(state_at(store, progress, task_id, moment))
+    for one in view.nodes() if node is None else [node]:
+        yield from view.told(one, moment)
+
+
+class _View:
+    """One moment of one task."""
+
+    def __init__(
+        self, task_id: str, state: dependency_graph.State, written: summaries.State
+    ) -> None:
+        self.task_id, self.state, self.written = task_id, state, written
+        self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(state)
+        self.modules = Modules(self.facets)
+        self.graph: Graph = dependency_graph.graph_of(state)
+        self.tokens = UpperBound().count
+
+    def nodes(self) -> Iterator[str]:
+        for path in self.facets:
+            yield node_id("module", path)
+            for name in names_in(self.facets[path]):
+                sig = self.facets[path][f"sig:{name}"]
+                yield node_id(sig[0] if sig else "function", path, name)
+
+    def task(self, state: progress.State) -> Told:
+        checks = self.written.checks.get("")
+        rate = (checks[0], checks[1]) if checks else None
+        whole = task_summary(self.task_id, state.goal, state.status, list(self.facets), rate)
+        text = whole.fitted(LIMITS["task"], self.tokens)
+        return Told(whole.node, text, EXTRACTIVE, True, ())
+
+    def told(self, node: str, moment: Moment) -> Iterator[Told]:
+        beside = tuple(self._beside(node))
+        for one in self.written.nodes.get(node, ()):
+            late = summaries.outlived(one, moment.at or self.written.last_at)
+            moved_on = late or summaries.superseded(self.written, one)
+            holds = not moved_on and self.modules.holds(one.made_of)
+            yield Told(node, one.text, one.summariser, holds, beside)
+        if summary := summary_of(self.facets, node):
+            limit = LIMITS.get(kind_of(node), LIMITS["function"])
+            yield Told(node, summary.fitted(limit, self.tokens), EXTRACTIVE, True, beside)
+
+    def _beside(self, node: str) -> Iterator[tuple[str, str]]:
+        path, name = path_of(node), name_of(node)
+        module = self.state.modules.get(path)
+        if module is None or module.deleted:
+            return
+        if checks := self.written.checks.get(path):
+            yield "Tests", rate_of(checks[0], checks[1])
+        body = module.facets.get(f"body:{name}", ())
+        if name and len(body) > 1:
+            yield "Refined", f"in {body[1]} versions" if body[1] != "1" else "in 1 version"
+        elif not name and module.iteration:
+            yield "Iteration", str(module.iteration)
+        into = self.graph.into.get(node, ())
+        for label, kinds in (("Tested by", ("tests",)), ("Needed by", ("imports", "calls"))):
+            users = [edge.source for edge in into if edge.kind in kinds]
+            if users := sorted(dict.fromkeys(users)):
+                more = f" and {len(users) - 6} more" if len(users) > 6 else ""
+                yield label, ", ".join(users[:6]) + more
+        lines = dependency_graph.lines_of(self.state, path).get(name) if name else None
+        yield "Full code", str(Reference(self.task_id, path, lines))

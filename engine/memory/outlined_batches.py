@@ -1,0 +1,109 @@
+"""Batches of an import together with the outlines of the texts that they bring.
+
+So the outlines of a commit stand right behind it, and every moment that sees the one sees the
+other. Texts are outlined some batches at a time, on all cores.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from itertools import islice
+
+from domain.events import ModuleIteration, ModuleRenamed
+from engine.log.importers import BEFORE, Batch, ForeignFact
+from engine.log.store import EventStore
+from engine.memory.outliner import outliner_of
+from engine.memory.outlines import (
+    WRITER,
+    Known,
+    Outlining,
+    Text,
+    before_of,
+    fact_of,
+    outliner_name,
+    outlines_of,
+    processes,
+    worth_it,
+)
+
+TOGETHER = 200
+"Batches whose texts are outlined at once."
+
+
+def outlined(store: EventStore, task_id: str, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """New batches of a task, each with the outlines of its texts at its end."""
+    work = _Work(store, task_id)
+    waiting = iter(batches)
+    with ExitStack() as stack:
+        pool: Executor | None = None
+        while some := list(islice(waiting, TOGETHER)):
+            texts = [work.texts(batch) for batch in some]
+            if pool is None and worth_it([text for found in texts for _, text in found]):
+                pool = stack.enter_context(processes())
+            yield from work.told(some, texts, pool)
+
+
+class _Work:
+    """What is known of the modules so far."""
+
+    def __init__(self, store: EventStore, task_id: str) -> None:
+        self.store = store
+        outlining = Outlining(store, task_id)
+        outlining.waiting_for()
+        self.known = outlining.known
+        self.number = outlining.version
+        "Stands for a version: only its order matters here."
+        self.bodies: dict[str, bytes] = {}
+        "Texts that the batches at hand bring, by name."
+
+    def texts(self, batch: Batch) -> list[tuple[int, Text]]:
+        """The texts of a batch that can be outlined, each with its place in it."""
+        self.bodies.update((blob.ref, blob.body) for blob in batch.blobs)
+        found = []
+        for place, foreign in enumerate(batch.facts):
+            self.number += 1
+            match foreign.fact:
+                case (
+                    ModuleIteration(module_name=path, source=str(source))
+                    | ModuleRenamed(module_name=path, source=str(source))
+                ) if outliner_of(path):
+                    text = Text(path, source, self.number, foreign.timestamp)
+                    found.append((place, text))
+        return found
+
+    def told(
+        self,
+        batches: Sequence[Batch],
+        texts: Sequence[Sequence[tuple[int, Text]]],
+        pool: Executor | None,
+    ) -> Iterator[Batch]:
+        by_path: dict[str, list[Text]] = {}
+        for _, text in (one for found in texts for one in found):
+            by_path.setdefault(text.path, []).append(text)
+        work = [
+            (path, before_of(self.known, path), [self._body(text) for text in of])
+            for path, of in by_path.items()
+        ]
+        made = pool.map(outlines_of, work, chunksize=2) if pool else map(outlines_of, work)
+        waiting = {path: iter(found) for path, found in zip(by_path, made, strict=True)}
+        self.bodies.clear()
+        for batch, found in zip(batches, texts, strict=True):
+            facts = list(batch.facts)
+            for place, text in found:
+                outline = next(waiting[text.path])
+                if outline is None:
+                    continue
+                fact = fact_of(text, outline, self.known.get(text.path))
+                name = outliner_name(text.path)
+                self.known[text.path] = Known(
+                    text.version, text.source, name, text.timestamp, outline
+                )
+                # The event that brought the text, and the one in front.
+                because = (place - len(facts), BEFORE)
+                facts.append(ForeignFact(fact, text.timestamp, WRITER, None, because))
+            yield batch._replace(facts=facts)
+
+    def _body(self, text: Text) -> bytes | None:
+        if text.source in self.bodies:
+            return self.bodies[text.source]
+        return self.store.get(text.source) if self.store.holds(text.source) else None

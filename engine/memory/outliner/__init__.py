@@ -1,0 +1,38 @@
+"""Outlines of source: what is in one version of a module, in facets (see `domain/outline.py`).
+
+One file a language, and one entry in `ALL`. An outliner is a module, or any object, with these
+names; its `outline` gives an outline for any bytes and never raises.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from domain.outline import Outline
+from engine.memory.outliner import markdown, python
+
+__all__ = ["ALL", "Outliner", "markdown", "outliner_of", "python"]
+
+
+class Outliner(Protocol):
+    """The reader of one language."""
+
+    NAME: str
+    VERSION: int
+    "Grows when outlines of the same source would change."
+    SUFFIXES: tuple[str, ...]
+    "Ends of the paths that it reads, in lower case: `.py`."
+
+    def outline(self, path: str, source: bytes, before: Outline | None = None, /) -> Outline:
+        """The outline of one version of a module.
+
+        `before` is what the same version of the same outliner gave for the module's last version.
+        """
+
+
+ALL: Sequence[Outliner] = (python, markdown)
+
+
+def outliner_of(path: str) -> Outliner | None:
+    """The outliner for a path, by its suffix in any case; None where nobody reads it."""
+    lowered = path.lower()
+    return next((outliner for outliner in ALL if lowered.endswith(outliner.SUFFIXES)), None)

@@ -1,0 +1,96 @@
+"""The outline of a Markdown document: its headings, and its first paragraph of prose.
+
+Read line by line: fences of code, front matter, headings with `#` or underlined, and paragraphs.
+Lists, quotes, tables and HTML are no prose; links are told by their text.
+"""
+
+import re
+from collections.abc import Iterator
+
+from domain.outline import Facet, Outline
+from engine.memory.outliner.texts import LONGEST, broken, first_paragraph, oversized
+
+NAME = "markdown"
+VERSION = 1
+SUFFIXES: tuple[str, ...] = (".md", ".markdown")
+MOST_HEADINGS = 200
+LONGEST_LINE = 1000
+"Characters of a line that are looked at."
+LONGEST_PROSE = 8 * LONGEST
+
+FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]+|$)")
+CLOSING = re.compile(r"(?:^|[ \t]+)#+$")
+UNDERLINE = re.compile(r" {0,3}(?:=+|-+)[ \t]*$")
+RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
+NO_PROSE = re.compile(r" {0,3}(?:[-+*>|<]|\d{1,9}[.)])(?:[ \t]|$|(?<=[>|<]))|(?: {4}|\t)|!?\[!?\[")
+LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
+MARKS = re.compile(r"[*`]+|~~|(?<!\w)_+|_+(?!\w)")
+ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
+
+
+def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
+    """The outline of a document; bytes that are not UTF-8 are passed over."""
+    if too_large := oversized(source):
+        return broken(before, None, too_large)
+    headings: list[str] = []
+    prose: list[str] = []
+    for kind, text in _parts(_lines(source.decode("utf-8-sig", errors="replace"))):
+        if kind == "heading" and len(headings) < MOST_HEADINGS and (plain := _plain(text)):
+            headings.append(plain)
+        elif kind == "prose" and not prose and (plain := _plain(text)):
+            prose.append(plain)
+    told = {"heading": tuple(headings), "doc": tuple(prose)}
+    facets: dict[str, Facet] = {key: facet for key, facet in told.items() if facet}
+    return Outline(facets, {})
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines outside of code fences and front matter, shortened; blank ones stand for those."""
+    lines = [line[:LONGEST_LINE] for line in re.split(r"\r\n|\r|\n", text)]
+    fence, start = "", _after_front_matter(lines)
+    for line in lines[start:]:
+        mark = FENCE.match(line)
+        if not fence:
+            fence = mark[1] if mark else ""
+            yield "" if mark else line
+        elif mark and mark[1].startswith(fence) and line.strip() == mark[1]:
+            fence = ""
+
+
+def _after_front_matter(lines: list[str]) -> int:
+    """Where the document begins: after a block of settings between lines of `---`."""
+    if lines[0].rstrip() != "---":
+        return 0
+    ends = (n for n, line in enumerate(lines) if n and line.rstrip() in ("---", "..."))
+    return next(ends, -1) + 1
+
+
+def _parts(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """The headings and the paragraphs of prose, in order."""
+    paragraph: list[str] = []
+    for line in lines:
+        if paragraph and UNDERLINE.match(line):
+            yield "heading", " ".join(paragraph)
+            paragraph = []
+        elif HEADING.match(line):
+            yield from _ended(paragraph)
+            paragraph = []
+            yield "heading", CLOSING.sub("", HEADING.sub("", line, count=1).rstrip())
+        elif not line.strip() or RULE.match(line):
+            yield from _ended(paragraph)
+            paragraph = []
+        else:
+            paragraph.append(line)
+    yield from _ended(paragraph)
+
+
+def _ended(paragraph: list[str]) -> Iterator[tuple[str, str]]:
+    if paragraph and not NO_PROSE.match(paragraph[0]):
+        yield "prose", "\n".join(paragraph)
+
+
+def _plain(text: str) -> str:
+    """A text without the marks of links, emphasis and code."""
+    text = MARKS.sub("", LINK.sub(r"\1", LINK.sub(r"\1", text[:LONGEST_PROSE])))
+    return first_paragraph(ESCAPE.sub(r"\1", text))

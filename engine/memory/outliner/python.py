@@ -1,0 +1,200 @@
+"""The outline of a Python module, with the language's own parser.
+
+What a function or class is made of depends on its text, on whether it stands in a class and among
+tests, and on the few names that mean something else in its module; `body:Q` is a digest of all
+this. So whatever has the same body as in the version before keeps its facets and is not walked.
+Its imports are not among those facets; what imports something is walked again.
+
+Expressions of thousands of levels cannot be parsed; what is deeper still than where Python gives
+up is told in `error`, as every text is that does not parse.
+"""
+
+import ast
+import io
+import sys
+import tokenize
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from domain.outline import Facet, Outline, digest_of
+from engine.memory.outliner.python_attributes import attributes_of
+from engine.memory.outliner.python_effects import ROOTS
+from engine.memory.outliner.python_names import Namespace, imports_below
+from engine.memory.outliner.python_scopes import context_of
+from engine.memory.outliner.python_symbols import Symbol, first_line, symbols_in
+from engine.memory.outliner.python_texts import doc_of, signature_of, text_of
+from engine.memory.outliner.python_walk import Walk
+from engine.memory.outliner.texts import LONGEST, MOST, broken, listed, oversized
+
+NAME = "python"
+VERSION = 1
+SUFFIXES: tuple[str, ...] = (".py", ".pyi")
+TEST_FOLDERS = ("test", "tests")
+OF_SYMBOL = (
+    "sig", "doc", "decorators", "bases", "attributes", "calls", "locals", "raises", "effects",
+    "uses", "config",
+)  # fmt: skip
+"The facets of a function or class that its body decides."
+PRINTABLE = bytes(range(32, 127))
+
+
+def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
+    """The outline of a module; of one that does not parse, that of the last good version."""
+    if too_large := oversized(source):
+        return broken(before, None, too_large)
+    try:
+        text, tree = _parsed(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    except SyntaxError as error:
+        return broken(before, error.lineno, error.msg)
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        return broken(before, line, f"bytes that are not {error.encoding}: {error.reason}")
+    except (RecursionError, MemoryError):
+        return broken(before, None, "needed a module that can be parsed, found too deep nesting")
+    except (ValueError, LookupError) as error:
+        return broken(before, None, str(error))
+    return _Outlining(path, text, tree, before.facets if before else {}).outline()
+
+
+def is_test_file(path: str) -> bool:
+    """Whether functions in a file whose names begin with `test` are tests.
+
+    >>> is_test_file("tests/shop.py"), is_test_file("shop/test_cart.py"), is_test_file("test.py")
+    (True, True, False)
+    """
+    *folders, name = path.split("/")
+    stem = name.rpartition(".")[0]
+    if any(folder in TEST_FOLDERS for folder in folders):
+        return True
+    return stem.startswith("test_") or stem.endswith("_test")
+
+
+def _parsed(source: bytes) -> tuple[str, ast.Module]:
+    """The text of a module, by its coding cookie and byte order mark, and its tree."""
+    encoding = tokenize.detect_encoding(io.BytesIO(source).readline)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if PRINTABLE.decode(encoding) != PRINTABLE.decode():
+            raise LookupError(f"needed an encoding that has ASCII in it, found {encoding}")
+        text = source.decode(encoding)
+        return text, ast.parse(text)
+
+
+class _Outlining:
+    """One module on its way to an outline."""
+
+    def __init__(self, path: str, text: str, tree: ast.Module, before: Mapping[str, Facet]) -> None:
+        self.tree, self.before = tree, before
+        self.texts = text.split("\n")
+        "The text of each line."
+        self.is_test = is_test_file(path)
+        self.namespace = Namespace(tree.body, walrus=":=" in text)
+        self.context = context_of(self.namespace.bound, ROOTS)
+        self.imports = self.namespace.imports
+        self.facets: dict[str, Facet] = {}
+        self.lines: dict[str, tuple[int, int]] = {}
+
+    def outline(self) -> Outline:
+        """The outline."""
+        bodies: list[tuple[str, Sequence[Any]]] = [("", self.tree.body)]
+        while bodies:
+            prefix, body = bodies.pop()
+            symbols, overridden = symbols_in(body)
+            for symbol in symbols:
+                name = prefix + symbol.name
+                if len(name) <= LONGEST:
+                    self._take(name, symbol, in_class=bool(prefix))
+                    if symbol.kept.__class__ is ast.ClassDef:
+                        bodies.append((f"{name}.", symbol.kept.body))
+            self._import_from(overridden)
+        self._of_module()
+        return Outline(self.facets, self.lines)
+
+    def _take(self, name: str, symbol: Symbol, in_class: bool) -> None:
+        """Tell of one function or class."""
+        self.lines[name] = symbol.lines
+        kind = self._kind(symbol, in_class)
+        segments = [self._segment(node) for node in symbol.nodes]
+        place = "in a class" if in_class else "in a module"
+        digest = digest_of((*segments, kind, place, *self._context(segments)))
+        last, count = self._body_before(name)
+        self.facets[f"body:{name}"] = (digest, str(max(count, 1) if digest == last else count + 1))
+        if digest == last and not any("import" in segment for segment in segments):
+            found = self._facets_before(name)
+        else:
+            found = self._facets(symbol, kind, in_class)
+        self.facets.update((f"{key}:{name}", facet) for key, facet in found)
+
+    def _facets(self, symbol: Symbol, kind: str, in_class: bool) -> Iterator[tuple[str, Facet]]:
+        """The facets of a symbol, by the first part of the key."""
+        node, is_class = symbol.kept, kind == "class"
+        yield "sig", (kind, "" if is_class else signature_of(node))
+        if doc := doc_of(node):
+            yield "doc", (doc,)
+        if node.decorator_list:
+            yield "decorators", tuple(map(text_of, node.decorator_list[:MOST]))
+        if is_class:
+            if bases := tuple(map(_base, [*node.bases, *node.keywords][:MOST])):
+                yield "bases", bases
+            if attributes := attributes_of(node):
+                yield "attributes", attributes
+        walk = Walk(symbol.nodes, self.context, in_class)
+        self.imports |= walk.imports
+        yield from walk.facets().items()
+
+    def _facets_before(self, name: str) -> Iterator[tuple[str, Facet]]:
+        for key in OF_SYMBOL:
+            facet = self.before.get(f"{key}:{name}")
+            if facet is not None:
+                yield key, facet
+
+    def _body_before(self, name: str) -> tuple[str, int]:
+        """The digest of a body in the version before, and how many versions had changed it."""
+        match self.before.get(f"body:{name}"):
+            case (digest, count) if count.isascii() and count.isdigit() and len(count) < 10:
+                return digest, int(count)
+        return "", 0
+
+    def _kind(self, symbol: Symbol, in_class: bool) -> str:
+        if symbol.kept.__class__ is ast.ClassDef:
+            return "class"
+        if self.is_test and symbol.name.startswith("test"):
+            return "test"
+        return "method" if in_class else "function"
+
+    def _segment(self, node: Any) -> str:
+        return "\n".join(self.texts[first_line(node) - 1 : node.end_lineno])
+
+    def _context(self, segments: list[str]) -> list[str]:
+        """What the module says of names that stand in a text."""
+        return [
+            f"{name}={self.context[name]}"
+            for name in sorted(self.context)
+            if any(name in segment for segment in segments)
+        ]
+
+    def _import_from(self, overridden: list[Any]) -> None:
+        """Take the imports of definitions that are no symbols, since others override them."""
+        for node in overridden:
+            if "import" in self._segment(node):
+                self.imports |= imports_below(node)
+
+    def _of_module(self) -> None:
+        """Tell of the module itself."""
+        for name, binding in self.namespace.bound.items():
+            self.facets[f"name:{name}"] = binding
+        tops = {module.partition(".")[0] for module in self.imports}
+        told = {
+            "doc": (doc,) if (doc := doc_of(self.tree)) else (),
+            "imports": listed(self.imports),
+            "standard": listed(tops & sys.stdlib_module_names),
+            "stars": listed(self.namespace.stars),
+        }
+        self.facets.update((key, facet) for key, facet in told.items() if facet)
+
+
+def _base(node: Any) -> str:
+    if node.__class__ is not ast.keyword:
+        return text_of(node)
+    return f"{node.arg}={text_of(node.value)}" if node.arg else f"**{text_of(node.value)}"

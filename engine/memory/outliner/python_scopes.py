@@ -1,0 +1,124 @@
+"""The scopes of a Python function or class, and what a name that is met in one stands for."""
+
+import builtins
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from domain.outline import Facet
+from engine.memory.outliner.python_effects import SETTINGS, effect_of
+from engine.memory.outliner.texts import fit
+
+# An interactive session adds `_`, and `site` a few more, to what the language has.
+BUILTINS = frozenset(dir(builtins)) - {"_"} | {
+    *("__file__", "__path__", "__class__"),
+    *("copyright", "credits", "exit", "help", "license", "quit"),
+}
+
+
+class Scope:
+    """A function, lambda, comprehension or class, and the names that were met in it."""
+
+    __slots__ = (
+        "bound", "called", "declared", "imports", "is_class", "loaded", "members", "own", "parent",
+        "raised", "settings", "stack", "upward",
+    )  # fmt: skip
+
+    def __init__(self, parent: "Scope | None", nodes: Sequence[Any], own: str = "") -> None:
+        self.parent = parent
+        self.stack = list(nodes)
+        "What is still to be walked."
+        self.own = own
+        "The parameter that is the object of a method."
+        self.is_class = False
+        self.members = False
+        "Whether functions and classes in it are symbols of their own."
+        self.upward = False
+        "Whether `:=` binds in the scope around it."
+        self.bound: set[str] = set()
+        self.called: set[str] = set()
+        self.loaded: set[str] = set()
+        self.raised: list[str] = []
+        self.settings: list[tuple[str, str]] = []
+        "Calls with a literal text as first argument, and that text."
+        self.imports: dict[str, str] = {}
+        "Names bound by imports, and where they lead."
+        self.declared: dict[str, bool] = {}
+        "Names declared to be bound elsewhere, and whether that is in the module: `global`."
+
+    def settle(self) -> None:
+        """Tell names that are local from the others, once all scopes are walked."""
+        self.bound.difference_update(self.declared, self.imports)
+
+    def root(self, name: str, context: Mapping[str, str]) -> tuple[str, str]:
+        """How the first part of a dotted name is written, and where it leads.
+
+        The language's own names are written as nothing; what is local leads nowhere.
+        """
+        place: Scope | None = self
+        while place is not None:
+            if name in place.imports:
+                return name, place.imports[name]
+            if place.declared.get(name):
+                break
+            if name in place.bound and (place is self or not place.is_class):
+                return place.written(name), ""
+            place = place.parent
+        if name in context:
+            return name, context[name]
+        return "" if name in BUILTINS else name, name
+
+    def written(self, name: str) -> str:
+        """A name that is bound here, as it is written."""
+        if self.members:
+            return f"self.{name}"
+        return "self" if name == self.own else f"?{name}"
+
+
+def context_of(bound: Mapping[str, Facet], roots: frozenset[str]) -> dict[str, str]:
+    """The names of a module that mean something else than they say, and where they lead.
+
+    Those are the language's own names that it binds, and those by which known modules go under
+    another name. All else in a function is told by its own text.
+    """
+    context = {}
+    for name, binding in bound.items():
+        lead = lead_of(binding)
+        known = name in roots or lead.partition(".")[0] in roots
+        if name in BUILTINS or (known and lead != name):
+            context[name] = lead
+    return context
+
+
+def lead_of(binding: Facet) -> str:
+    """The absolute dotted name that an import binds; empty for every other binding."""
+    match binding:
+        case ("import", module):
+            return module
+        case ("from", module, name) if not module.startswith("."):
+            return f"{module}.{name}"
+    return ""
+
+
+def tell(scope: Scope, context: Mapping[str, str], told: dict[str, set[str]]) -> None:
+    """Add what was met in a scope to what is told of its function or class."""
+    for dotted in scope.called:
+        name, dot, rest = dotted.partition(".")
+        written, lead = scope.root(name, context)
+        if effect := effect_of(lead + dot + rest):
+            told["effects"].add(effect)
+        if written or (name == "super" and rest):
+            told["calls"].add((written or name) + dot + rest)
+    for dotted in scope.loaded if scope.members else scope.loaded - scope.bound:
+        name, dot, rest = dotted.partition(".")
+        written, _ = scope.root(name, context)
+        if written and written[0] != "?" and (rest or written != "self"):
+            told["uses"].add(written + dot + rest)
+    for dotted in scope.raised:
+        name, dot, rest = dotted.partition(".")
+        written = scope.root(name, context)[0] or name
+        if written[0] != "?" and (rest or written != "self"):
+            told["raises"].add(written + dot + rest)
+    for dotted, literal in scope.settings:
+        name, dot, rest = dotted.partition(".")
+        if scope.root(name, context)[1] + dot + rest in SETTINGS:
+            told["config"].add(fit(literal))

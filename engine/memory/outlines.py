@@ -1,0 +1,224 @@
+"""Records what is in the modules of a task: an outline for every text that the log brought.
+
+Outlines are derived facts. They are made when somebody asks for what they tell, on all cores, and
+stand in the log from then on. Each is the difference to the outline of the module's text before.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
+from datetime import datetime
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from domain.errors import DamagedError
+from domain.events import (
+    Claim,
+    EventType,
+    ModuleIteration,
+    ModuleOutlined,
+    ModuleRenamed,
+    SourceRead,
+    WorkflowEvent,
+)
+from domain.outline import Outline, applied, changed, names_in
+from engine.log.store import EventStore
+from engine.memory.outliner import outliner_of
+
+WRITER = "outliner"
+KINDS = (
+    EventType.MODULE_ITERATION,
+    EventType.MODULE_RENAMED,
+    EventType.SOURCE_READ,
+    EventType.MODULE_OUTLINED,
+)
+TOGETHER = 400
+"Texts that are outlined before what was found is appended."
+ALONE = 64
+"Up to so many texts one process is quicker than several."
+
+
+class Text(NamedTuple):
+    """One version of a module."""
+
+    path: str
+    source: str
+    version: int
+    "The task version of the event that brought it."
+    timestamp: datetime
+
+
+class Known(NamedTuple):
+    """The outline of the latest version of a module that has one."""
+
+    version: int
+    source: str
+    outliner: str
+    timestamp: datetime
+    outline: Outline
+
+
+class Outlining:
+    """The outlines of one task, as far as its log has been read."""
+
+    def __init__(self, store: EventStore, task_id: str) -> None:
+        self.store, self.task_id = store, task_id
+        self.version = 0
+        self.heads: dict[str, Text] = {}
+        self.waiting: dict[int, Text] = {}
+        "By version of the event that brought it."
+        self.known: dict[str, Known] = {}
+
+    def waiting_for(self) -> int:
+        """Read on in the log, and return how many texts of it are not outlined."""
+        last = self.store.version(self.task_id)
+        for event in self.store.read(self.task_id, after=self.version, last=last, types=KINDS):
+            self._take(event)
+        self.version = last
+        for path, known in self.known.items():
+            if known.outliner != outliner_name(path) and path in self.heads:
+                self.waiting[self.heads[path].version] = self.heads[path]
+        return len(self.waiting)
+
+    def catch_up(self, progress: Callable[[int], None] = lambda done: None) -> int:
+        """Outline what the log has brought since, and return how many texts that were.
+
+        `progress` is told of each stretch how many texts are done.
+        """
+        self.waiting_for()
+        texts = [self.waiting[version] for version in sorted(self.waiting)]
+        with ExitStack() as stack:
+            pool = stack.enter_context(processes()) if worth_it(texts) else None
+            for start in range(0, len(texts), TOGETHER):
+                some = texts[start : start + TOGETHER]
+                self._append(some, pool)
+                progress(len(some))
+        return len(texts)
+
+    def _take(self, event: WorkflowEvent) -> None:
+        match event.fact:
+            case (
+                ModuleIteration(module_name=path, source=str(source))
+                | ModuleRenamed(module_name=path, source=str(source))
+                | SourceRead(path=path, source=source)
+            ) if outliner_of(path):
+                text = Text(path, source, event.version, event.timestamp)
+                self.heads[path] = self.waiting[event.version] = text
+            case ModuleOutlined(module_name=path, outliner=str(outliner), source=str(source)):
+                version = source_version(event)
+                self.waiting.pop(version, None)
+                known = self.known.get(path)
+                if known is None or known.version <= version:
+                    outline = applied(known.outline if known else None, event.fact)
+                    self.known[path] = Known(version, source, outliner, event.timestamp, outline)
+
+    def _append(self, texts: Sequence[Text], pool: Executor | None) -> None:
+        """Outline some texts, each module's one after the other, and append what was found."""
+        by_path: dict[str, list[Text]] = {}
+        for text in texts:
+            by_path.setdefault(text.path, []).append(text)
+        work = [(path, self._before(path), self._bodies(of)) for path, of in by_path.items()]
+        found = pool.map(outlines_of, work, chunksize=4) if pool else map(outlines_of, work)
+        claims: list[tuple[int, Claim]] = []
+        for (path, of), outlines in zip(by_path.items(), found, strict=True):
+            claims += self._claims(path, of, outlines)
+        claims.sort(key=lambda claim: claim[0])
+        self._write([claim for _, claim in claims])
+        for text in texts:
+            self.waiting.pop(text.version, None)
+
+    def _before(self, path: str) -> Outline | None:
+        return before_of(self.known, path)
+
+    def _bodies(self, texts: Sequence[Text]) -> list[bytes | None]:
+        bodies: list[bytes | None] = []
+        for text in texts:
+            try:
+                bodies.append(self.store.get(text.source))
+            except DamagedError:
+                bodies.append(None)  # fsck tells
+        return bodies
+
+    def _claims(
+        self, path: str, texts: Sequence[Text], outlines: Sequence[Outline | None]
+    ) -> Iterator[tuple[int, Claim]]:
+        for text, outline in zip(texts, outlines, strict=True):
+            if outline is None:
+                continue
+            known = self.known.get(path)
+            yield (
+                text.version,
+                Claim(fact_of(text, outline, known), text.timestamp, WRITER, (text.version,)),
+            )
+            if known is None or known.version <= text.version:
+                name = outliner_name(path)
+                self.known[path] = Known(text.version, text.source, name, text.timestamp, outline)
+
+    def _write(self, claims: Sequence[Claim]) -> None:
+        """Append the outlines, each because of its text and of all that stood before it."""
+        made = [
+            claim._replace(because=tuple(sorted({*(claim.because or ()), before})))
+            for before, claim in enumerate(claims, self.version)
+        ]
+        self.store.append(self.task_id, made, after=self.version)
+        self.version += len(made)
+
+
+def outliner_name(path: str) -> str:
+    """The name and version of the outliner for a path; empty where there is none."""
+    outliner = outliner_of(path)
+    return f"{outliner.NAME} {outliner.VERSION}" if outliner else ""
+
+
+def source_version(event: WorkflowEvent) -> int:
+    """The version of the event whose text an outline tells."""
+    return event.because[0] if event.because else event.version
+
+
+def before_of(known: Mapping[str, Known], path: str) -> Outline | None:
+    """The outline of a module to go on from; none by another version of the outliner."""
+    found = known.get(path)
+    return found.outline if found and found.outliner == outliner_name(path) else None
+
+
+def worth_it(texts: Sequence[Text]) -> bool:
+    return len(texts) > ALONE and (os.cpu_count() or 1) > 1
+
+
+def processes() -> ProcessPoolExecutor:
+    # A fork would copy the threads and the database handles of whoever calls.
+    return ProcessPoolExecutor(mp_context=get_context("forkserver"))
+
+
+def outlines_of(work: tuple[str, Outline | None, list[bytes | None]]) -> list[Outline | None]:
+    """The outlines of a module's texts, one after the other; None where a text is missing."""
+    path, before, bodies = work
+    outliner = outliner_of(path)
+    found: list[Outline | None] = []
+    last: bytes | None = None
+    for body in bodies:
+        if body is not None and outliner is not None and body != last:
+            before, last = outliner.outline(path, body, before), body
+        found.append(None if body is None else before)
+    return found
+
+
+def fact_of(text: Text, outline: Outline, before: Known | None) -> ModuleOutlined:
+    """An outline as the difference to the one before, where whoever sees this one sees that."""
+    facets, name = outline.facets, outliner_name(text.path)
+    lines = tuple(n for one in names_in(facets) for n in outline.lines.get(one, (0, 0)))
+    later = before is not None and (
+        before.version > text.version or before.timestamp > text.timestamp
+    )
+    if before is None or before.outliner != name or later:
+        return ModuleOutlined(
+            module_name=text.path, source=text.source, outliner=name,
+            set=dict(sorted(facets.items())), lines=lines,
+        )  # fmt: skip
+    keys = changed(before.outline.facets, facets)
+    return ModuleOutlined(
+        module_name=text.path, source=text.source, outliner=name, base=before.source,
+        set={key: facets[key] for key in keys if key in facets},
+        gone=tuple(key for key in keys if key not in facets), lines=lines,
+    )  # fmt: skip

@@ -1,0 +1,206 @@
+"""Which summaries no longer hold at a moment, and the proof: by which event, along which path."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from domain.events import (
+    EventType,
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleOutlined,
+    ModuleRenamed,
+    WorkflowEvent,
+)
+from domain.graph import Graph
+from domain.moment import Moment
+from domain.node import kind_of, name_of, node_id, path_of
+from domain.outline import EXISTS, SOURCE, Facet, Outline, applied, digest_of, names_in, part_of
+from domain.staleness import Modules, Proof
+from domain.summary import EXTRACTIVE, BuiltFrom, summary_of
+from engine.log.store import EventStore
+from engine.replay.states import state_at
+from projections import dependency_graph, summaries
+
+KINDS = (
+    EventType.MODULE_ITERATION,
+    EventType.MODULE_RENAMED,
+    EventType.MODULE_DELETED,
+    EventType.MODULE_OUTLINED,
+)
+
+
+class Entry(NamedTuple):
+    """Something that was made of the modules, and may have been left behind by them."""
+
+    node: str
+    summariser: str
+    clock: Sequence[tuple[str, int]]
+    "The iterations of the modules that it was built from."
+    built_at: int
+    built_from: BuiltFrom
+
+
+class Stale(NamedTuple):
+    """An entry that no longer holds, and why."""
+
+    node: str
+    summariser: str
+    clock: Sequence[tuple[str, int]]
+    proof: Proof | None
+    reason: str = ""
+    "Where it is not the modules that moved on."
+
+    def __str__(self) -> str:
+        built = ", ".join(f"{path}={iteration}" for path, iteration in self.clock)
+        return f"{self.node} summary (built at {built}) {self.proof or self.reason}"
+
+
+def stale(
+    store: EventStore, task_id: str, moment: Moment, since: Moment | None = None
+) -> list[Stale]:
+    """The summaries that do not hold at a moment, by node.
+
+    With `since`, the extractive summaries as they were at that moment are asked instead of those
+    that were written.
+    """
+    graph_state = state_at(store, dependency_graph, task_id, moment)
+    written = state_at(store, summaries, task_id, moment)
+    if since is not None:
+        entries = list(extracted(state_at(store, dependency_graph, task_id, since)))
+        outdated: list[Stale] = []
+    else:
+        entries = [entry for entry, _ in _written(written)]
+        outdated = list(_outdated(written, moment))
+    modules = Modules(dependency_graph.present(graph_state))
+    known = {found.node for found in outdated}
+    asked = [entry for entry in entries if entry.node not in known]
+    broken = [entry for entry in asked if not modules.holds(entry.built_from)]
+    graph = dependency_graph.graph_of(graph_state)
+    proven = proofs(store.read(task_id, moment=moment, types=KINDS), broken, graph)
+    outdated += [
+        Stale(entry.node, entry.summariser, entry.clock, proof)
+        for entry, proof in zip(broken, proven, strict=True)
+    ]
+    return sorted(outdated, key=lambda one: (one.node, one.summariser))
+
+
+def extracted(
+    state: dependency_graph.State, kinds: Iterable[str] = ("module", "function", "method")
+) -> Iterator[Entry]:
+    """The extractive summaries of a state, as entries, in the order of their paths and names."""
+    wanted = tuple(kinds)
+    built = dependency_graph.built_at(state)
+    modules = dependency_graph.present(state)
+    for path, facets in modules.items():
+        nodes = [node_id("module", path)]
+        for name in names_in(facets):
+            nodes.append(node_id((facets[f"sig:{name}"] or ("function",))[0], path, name))
+        for node in nodes:
+            if kind_of(node) in wanted and (summary := summary_of(modules, node)):
+                clock = clock_of(state, summary.node, summary.built_from)
+                yield Entry(node, EXTRACTIVE, clock, built, summary.built_from)
+
+
+def clock_of(
+    state: dependency_graph.State, node: str, built_from: BuiltFrom
+) -> list[tuple[str, int]]:
+    """The iterations of the modules that a node was built from, its own first.
+
+    One of which it was only asked whether it is there, is not among them.
+    """
+    own = path_of(node)
+    told = (path for path, keys in built_from.items() if any(key != EXISTS for key in keys))
+    paths = [own, *sorted(path for path in told if path != own)]
+    return list(dependency_graph.clock_of(state, paths).items())
+
+
+def _written(state: summaries.State) -> Iterator[tuple[Entry, summaries.Written]]:
+    for node in sorted(state.nodes):
+        for one in state.nodes[node]:
+            clock = sorted(one.clock, key=lambda pair: (pair[0] != path_of(node), pair))
+            yield Entry(node, one.summariser, clock, one.built_at, one.made_of), one
+
+
+def _outdated(state: summaries.State, moment: Moment) -> Iterator[Stale]:
+    """The summaries that time or their own summariser has left behind."""
+    at = moment.at or state.last_at
+    for entry, one in _written(state):
+        reason = ""
+        if summaries.outlived(one, at):
+            reason = f"outlived: it held for {one.lives:g} s from {one.timestamp.isoformat()}"
+        elif summaries.superseded(state, one):
+            name, number = summaries.named(one.summariser)
+            latest = state.summarisers[name]
+            reason = f"superseded: its summariser {name} moved on from {number} to {latest}"
+        if reason:
+            yield Stale(entry.node, entry.summariser, entry.clock, None, reason)
+
+
+def proofs(events: Iterable[WorkflowEvent], entries: Sequence[Entry], graph: Graph) -> list[Proof]:
+    """Why each of some entries no longer holds: the first change to what it was made of."""
+    readers: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries):
+        for path in entry.built_from:
+            readers.setdefault(path, []).append(number)
+    found: dict[int, Proof] = {}
+    for version, path, iteration, facets in _changes(events, readers):
+        for number in readers[path]:
+            entry = entries[number]
+            if version <= entry.built_at or number in found:
+                continue
+            keys = _broken(facets, entry.built_from[path])
+            if keys:
+                way = _way(graph, path_of(entry.node), path)
+                clock = ((path, iteration),)
+                found[number] = Proof(version, clock, way, tuple(_named(key) for key in keys))
+    return [found.get(number) or _unproven(entry) for number, entry in enumerate(entries)]
+
+
+def _changes(
+    events: Iterable[WorkflowEvent], paths: Mapping[str, object]
+) -> Iterator[tuple[int, str, int, Mapping[str, Facet] | None]]:
+    """Version, path, iteration and facets (None once deleted) after each change, by version."""
+    outlines: dict[str, Outline] = {}
+    iterations: dict[int, int] = {}
+    found: list[tuple[int, str, int, Mapping[str, Facet] | None]] = []
+    for event in events:
+        match event.fact:
+            case ModuleIteration(iteration=iteration):
+                iterations[event.version] = iteration
+            case ModuleRenamed(previous_name=previous, iteration=iteration):
+                iterations[event.version] = iteration
+                if previous in paths:
+                    found.append((event.version, previous, iteration, None))
+            case ModuleDeleted(module_name=path) if path in paths:
+                found.append((event.version, path, 0, None))
+            case ModuleOutlined(module_name=path) if path in paths:
+                version = event.because[0] if event.because else event.version
+                outlines[path] = outline = applied(outlines.get(path), event.fact)
+                facets = {**outline.facets, SOURCE: (event.fact.source or "",)}
+                found.append((version, path, iterations.get(version, 0), facets))
+    return iter(sorted(found, key=lambda change: change[0]))
+
+
+def _broken(facets: Mapping[str, Facet] | None, keys: Mapping[str, str]) -> list[str]:
+    """The keys of one module under which it is not as it was."""
+    return [
+        key
+        for key, digest in sorted(keys.items())
+        if digest_of(None if facets is None else part_of(facets, key)) != digest
+    ]
+
+
+def _way(graph: Graph, own: str, moved: str) -> tuple[str, ...]:
+    """How the entry's module needs the one that moved on: through its imports where it does."""
+    if own == moved:
+        return (own,)
+    return tuple(graph.path(own, moved)) or (own, moved)
+
+
+def _named(key: str) -> str:
+    return key or "its being there"
+
+
+def _unproven(entry: Entry) -> Proof:
+    """Where the log does not tell any more what changed, as when an outline is damaged."""
+    return Proof(0, (), (path_of(entry.node), name_of(entry.node)), ())

@@ -1,0 +1,171 @@
+"""Which modules, functions, tests and libraries are there, and what needs what?
+
+The state keeps what every module says of itself: the outline of its latest version. Who needs
+whom is not stored but asked of it (`domain/graph.py`), so that a renamed or deleted module takes
+its links along, and one that comes back finds them again.
+
+An outline may be recorded long after the version that it describes. It counts once it is there;
+until then a module shows the last good one, and `behind` names it.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from immutables import Map
+
+from domain.events import (
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleOutlined,
+    ModuleRenamed,
+    SourceRead,
+    WorkflowEvent,
+)
+from domain.graph import Graph, Known
+from domain.outline import SOURCE, Facets, Lines, lines_by_name, shows, surface_of
+
+NAME = "dependency_graph"
+VERSION = 1
+SCOPE: Literal["task", "store"] = "task"
+
+
+class Module(NamedTuple):
+    """The latest version of a module, and what is in it."""
+
+    source: str | None = None
+    "The blob of its text; None where there is no such module now, or where its text is unknown."
+    deleted: bool = False
+    iteration: int = 0
+    version: int = 0
+    "The task version of the event that made it."
+    outlined: str | None = None
+    "The text that the facets describe."
+    facets: Facets = Map()
+    lines: tuple[int, ...] = ()
+    "First and last line of each qualified name, in the order of the sorted names."
+    told: int = 0
+    "The version of the event that brought that text."
+    surface: str = ""
+    "A digest of what names in other modules are resolved through."
+
+
+class State(NamedTuple):
+    """Every module ever seen."""
+
+    task_id: str = ""
+    modules: Map[str, Module] = Map()
+
+
+initial = State()
+
+
+def evolve(state: State, event: WorkflowEvent) -> State:
+    """The state after one more event."""
+    modules, fact, version = state.modules, event.fact, event.version
+    match fact:
+        case ModuleOutlined(module_name=name):
+            modules = _outlined(modules, name, fact, event.because[0] if event.because else version)
+        case ModuleIteration(module_name=name, iteration=iteration, source=source):
+            modules = _moved_on(modules, name, source, iteration, version)
+        case SourceRead(path=name, source=source):
+            before = modules.get(name, Module())
+            if before.source != source or before.deleted:
+                modules = _moved_on(modules, name, source, before.iteration, version)
+        case ModuleDeleted(module_name=name):
+            modules = _deleted(modules, name, version)
+        case ModuleRenamed(module_name=name, previous_name=previous):
+            modules = _deleted(modules, previous, version)
+            modules = _moved_on(modules, name, fact.source, fact.iteration, version)
+        case _:
+            return state if state.task_id else State(event.task_id, modules)
+    return State(event.task_id, modules)
+
+
+def graph_of(state: State, before: Graph | None = None) -> Graph:
+    """The graph of a state; made of an earlier state's graph where that still stands."""
+    modules = ((path, state.modules[path]) for path in sorted(state.modules))
+    known = {
+        path: Known(module.facets, module.outlined, module.surface)
+        for path, module in modules
+        if not module.deleted
+    }
+    return Graph.of(state.task_id, known, before)
+
+
+def present(state: State) -> dict[str, Facets]:
+    """The facets of the modules there are, by path, in the order of the paths.
+
+    Beside what the outline tells there is `source`, the name of the text that was outlined.
+    """
+    modules = ((path, state.modules[path]) for path in sorted(state.modules))
+    return {
+        path: module.facets.set(SOURCE, (module.outlined or "",))
+        for path, module in modules
+        if not module.deleted
+    }
+
+
+def behind(state: State) -> list[str]:
+    """The modules whose latest text is not outlined yet, sorted."""
+    return [
+        path
+        for path in sorted(state.modules)
+        if not (module := state.modules[path]).deleted and module.source != module.outlined
+    ]
+
+
+def lines_of(state: State, path: str) -> Lines:
+    """Where each function and class of a module begins and ends; empty where that is unknown."""
+    module = state.modules.get(path, Module())
+    return {} if module.deleted else lines_by_name(module.facets, module.lines)
+
+
+def clock_of(state: State, paths: Iterable[str]) -> dict[str, int]:
+    """The iteration of each of some modules that are there, by path, in the order given."""
+    modules = {path: state.modules[path] for path in paths if path in state.modules}
+    return {path: module.iteration for path, module in modules.items() if not module.deleted}
+
+
+def built_at(state: State) -> int:
+    """The task version of the latest event that changed a module; 0 where none did."""
+    return max((module.version for module in state.modules.values()), default=0)
+
+
+def _moved_on(
+    modules: Map[str, Module], name: str, source: str | None, iteration: int, version: int
+) -> Map[str, Module]:
+    """The modules after one got a new text."""
+    module = modules.get(name, Module())
+    return modules.set(
+        name,
+        module._replace(source=source, deleted=False, iteration=iteration, version=version),
+    )
+
+
+def _deleted(modules: Map[str, Module], name: str, version: int) -> Map[str, Module]:
+    module = modules.get(name, Module())
+    return modules.set(name, module._replace(source=None, deleted=True, version=version))
+
+
+def _outlined(
+    modules: Map[str, Module], name: str, fact: ModuleOutlined, told: int
+) -> Map[str, Module]:
+    """The modules with the outline of one of them, unless that of a later text is there.
+
+    A difference to an outline that is not there is none.
+    """
+    module = modules.get(name)
+    if module is None or told < module.told:
+        return modules
+    if fact.base is not None and fact.base != module.outlined:
+        return modules
+    facets: Facets = Map() if fact.base is None else module.facets
+    with facets.mutate() as changing:
+        for key in fact.gone:
+            changing.pop(key, None)
+        changing.update(fact.set)
+        facets = changing.finish()
+    touched = fact.base is None or any(map(shows, fact.gone)) or any(map(shows, fact.set))
+    surface = surface_of(facets) if touched else module.surface
+    module = module._replace(outlined=fact.source, facets=facets, lines=fact.lines, surface=surface)
+    return modules.set(name, module)

@@ -1,0 +1,130 @@
+"""What was written about each node, at each level, and from which versions?
+
+Only what somebody wrote is here; the extractive summaries are derived (`domain/summary.py`). Of
+each summariser the latest text on a node is kept. Whether it still holds is asked of it together
+with the outlines of the moment (`domain/staleness.py`).
+"""
+
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from immutables import Map
+
+from domain.events import ChecksRan, SummaryWritten, WorkflowEvent
+from domain.summary import BuiltFrom
+
+NAME = "summaries"
+VERSION = 1
+SCOPE: Literal["task", "store"] = "task"
+
+
+class Written(NamedTuple):
+    """One summary, as it was written."""
+
+    text: str
+    summariser: str
+    "Name and version: `qwen3-8b 1`."
+    version: int
+    "The task version of the event that brought it."
+    timestamp: datetime
+    tokens: int | None
+    built_at: int
+    "The version of the latest event that it was built from."
+    clock: tuple[tuple[str, int], ...]
+    "The iteration of each module that it was built from, by path."
+    built_from: tuple[tuple[str, str, str], ...]
+    "Path, key and digest of each facet that was read."
+    lives: float | None
+    "Seconds after its timestamp for which it holds; None for ever."
+
+    @property
+    def made_of(self) -> BuiltFrom:
+        """The digests of what was read, by path and key."""
+        found: dict[str, dict[str, str]] = {}
+        for path, key, digest in self.built_from:
+            found.setdefault(path, {})[key] = digest
+        return found
+
+
+class State(NamedTuple):
+    """The latest summaries, and the latest version of each summariser."""
+
+    nodes: Map[str, tuple[Written, ...]] = Map()
+    "By node, the latest of each summariser, the latest written last."
+    summarisers: Map[str, int] = Map()
+    "The highest version that has written anything, by name."
+    last_at: datetime | None = None
+    "The timestamp of the last event."
+    checks: Map[str, tuple[int, ...]] = Map()
+    "Passed and failed at the last checks of each module; of the whole task under ''."
+
+
+initial = State()
+
+
+def evolve(state: State, event: WorkflowEvent) -> State:
+    """The state after one more event."""
+    match event.fact:
+        case SummaryWritten(node=str(node), text=str()) as fact:
+            name, number = named(fact.summariser or "")
+            written = _written(fact, event)
+            others = (w for w in state.nodes.get(node, ()) if named(w.summariser)[0] != name)
+            highest = max(number, state.summarisers.get(name, 0))
+            return State(
+                state.nodes.set(node, (*others, written)),
+                state.summarisers.set(name, highest),
+                event.timestamp,
+                state.checks,
+            )
+        case ChecksRan(passed=passed, failed=failed, module_name=module):
+            checks = state.checks.set(module or "", (passed, failed))
+            return state._replace(last_at=event.timestamp, checks=checks)
+        case _:
+            return state._replace(last_at=event.timestamp)
+
+
+def latest(state: State) -> dict[str, Written]:
+    """The summary of each node that was written last, by node."""
+    return {node: state.nodes[node][-1] for node in sorted(state.nodes)}
+
+
+def outlived(written: Written, at: datetime | None) -> bool:
+    """Whether a summary has passed its time to live at a time."""
+    if written.lives is None or at is None:
+        return False
+    try:
+        return at - written.timestamp > timedelta(seconds=written.lives)
+    except OverflowError:
+        return False
+
+
+def superseded(state: State, written: Written) -> bool:
+    """Whether its summariser has moved on to another version since."""
+    name, number = named(written.summariser)
+    return number < state.summarisers.get(name, 0)
+
+
+def named(summariser: str) -> tuple[str, int]:
+    """Name and version of a summariser; version 0 where it states none."""
+    name, _, number = summariser.rpartition(" ")
+    if name and number.isascii() and number.isdigit():
+        return name, int(number[:9])
+    return summariser, 0
+
+
+def _written(fact: SummaryWritten, event: WorkflowEvent) -> Written:
+    return Written(
+        text=fact.text or "",
+        summariser=fact.summariser or "",
+        version=event.version,
+        timestamp=event.timestamp,
+        tokens=fact.tokens,
+        built_at=event.version if fact.built_at is None else fact.built_at,
+        clock=tuple(sorted(fact.clock.items())),
+        built_from=tuple(
+            (path, key, digest)
+            for path, keys in sorted(fact.built_from.items())
+            for key, digest in sorted(keys.items())
+        ),
+        lives=fact.lives,
+    )

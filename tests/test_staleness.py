@@ -1,0 +1,262 @@
+"""What is served unflagged is what would be made anew; what is flagged has its proof."""
+
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.events import SummaryWritten
+from domain.moment import NOW, Moment
+from domain.node import kind_of, path_of
+from domain.outline import Facets
+from domain.staleness import Modules, readers, touched
+from domain.summary import Summary, summary_of
+from engine.interfaces.importing import run
+from engine.log import EventStore
+from engine.replay.staleness import extracted, stale
+from engine.replay.states import state_at
+from projections import dependency_graph
+from tests.sources import SHOP, Task, graph_of, modules_of
+from tests.strategies import NOON
+
+LOG = Path(__file__).parents[1] / "fixtures/logs/shop.jsonl"
+
+
+def nodes(modules: dict[str, Facets]) -> list[str]:
+    found = graph_of_modules(modules)
+    return [node for node in found if kind_of(node) in ("module", "function", "method", "class")]
+
+
+def graph_of_modules(modules: dict[str, Facets]) -> list[str]:
+    named = [f"module:{path}" for path in modules]
+    for path, facets in modules.items():
+        for key in sorted(facets):
+            if key.startswith("sig:"):
+                named.append(f"{facets[key][0]}:{path}::{key[4:]}")
+    return named
+
+
+def summaries(modules: dict[str, Facets]) -> dict[str, Summary]:
+    made = {node: summary_of(modules, node) for node in nodes(modules)}
+    return {node: summary for node, summary in made.items() if summary}
+
+
+def test_the_seeds_example_is_stale_with_its_proof() -> None:
+    with EventStore.open("sqlite://") as store:
+        run(store, "events", LOG)
+        found = [str(one) for one in stale(store, "task-abc123", NOW)]
+        before = stale(store, "task-abc123", Moment(position=33))
+    assert found == [
+        "function:utils.py::normalise summary (built at utils.py=7)"
+        " stale since event 34: utils.py=8, path utils.py",
+        "function:validators.py::validate_email summary (built at validators.py=3, utils.py=7)"
+        " stale since event 34: utils.py=8, path validators.py -> utils.py",
+        "module:validators.py summary (built at validators.py=3, utils.py=7)"
+        " stale since event 34: utils.py=8, path validators.py -> utils.py",
+    ]
+    assert before == []
+
+
+WORDS = st.sampled_from(["f", "g", "C", "D"])
+PATHS = ("a.py", "b.py", "p/__init__.py", "p/c.py")
+IMPORTS = (
+    "import a", "import b", "import p", "import p.c", "from a import f", "from b import g as f",
+    "from p import f", "from p import c", "from p.c import *", "from a import *",
+    "from .c import g", "from . import c", "import b as p", "from b import C",
+)  # fmt: skip
+CALLS = (
+    "f()", "g()", "a.f()", "b.g()", "p.c.f()", "c.g()", "C().m()", "self.m()", "self.x.m()",
+    "super().m()", "p.f()", "D.m(1)", "raise_()",
+)  # fmt: skip
+
+
+@st.composite
+def sources(draw: st.DrawFn) -> str:
+    """A small module: imports, functions and classes that may know each other, or not."""
+    lines = draw(st.lists(st.sampled_from(IMPORTS), max_size=3))
+    for name in draw(st.lists(st.sampled_from(["f", "g", "h"]), max_size=2, unique=True)):
+        argument = draw(st.sampled_from(["", "x", "x: int = 1"]))
+        doc = draw(st.sampled_from(["", '"""Read `g`."""; ', '"""Do it."""; ']))
+        body = "; ".join(draw(st.lists(st.sampled_from(CALLS), min_size=1, max_size=3)))
+        lines.append(f"def {name}({argument}): {doc}{body}")
+    for name in draw(st.lists(st.sampled_from(["C", "D"]), max_size=2, unique=True)):
+        parent = draw(st.sampled_from(["", "(C)", "(b.C)", "(p.C)"]))
+        lines.append(f"class {name}{parent}:")
+        typed = draw(st.sampled_from(["x: int = 1", "x: C", "x: b.C", "y = 2"]))
+        lines.append(f"    {typed}")
+        method = draw(st.sampled_from(["m", "n"]))
+        lines.append(f"    def {method}(self): {draw(st.sampled_from(CALLS))}")
+    alias = draw(st.sampled_from(["", "g = f", "f = a.f", "D = C"]))
+    return "\n".join([*lines, alias])
+
+
+programs = st.dictionaries(st.sampled_from(PATHS), sources(), min_size=1)
+
+
+@settings(max_examples=300)
+@given(before=programs, change=programs, gone=st.sets(st.sampled_from(PATHS), max_size=1))
+def test_whatever_is_served_unflagged_equals_what_would_be_made_anew(
+    before: dict[str, str], change: dict[str, str], gone: set[str]
+) -> None:
+    old = modules_of(before)
+    new = modules_of({p: s for p, s in {**before, **change}.items() if p not in gone})
+    now = Modules(new)
+    for node, entry in summaries(old).items():
+        if now.holds(entry.built_from):
+            again = summary_of(new, node)
+            assert again is not None
+            assert again.text == entry.text
+
+
+@settings(max_examples=100)
+@given(before=programs, change=programs)
+def test_only_what_was_made_of_a_changed_module_can_be_touched(
+    before: dict[str, str], change: dict[str, str]
+) -> None:
+    old, new = modules_of(before), modules_of({**before, **change})
+    entries = {node: summary.built_from for node, summary in summaries(old).items()}
+    moved = [path for path in new if new.get(path) != old.get(path)]
+    now = Modules(new)
+    broken = [node for node in sorted(entries) if not now.holds(entries[node])]
+    assert touched(entries, readers(entries), now, moved) == broken
+
+
+def test_a_body_alone_does_not_make_its_users_stale() -> None:
+    entry = summary_of(modules_of(SHOP), "function:validators.py::validate_email")
+    assert entry is not None
+    body = {**SHOP, "utils.py": SHOP["utils.py"].replace("lower()", "upper()")}
+    assert Modules(modules_of(body)).holds(entry.built_from)
+    signature = {**SHOP, "utils.py": SHOP["utils.py"].replace("text: str", "words: str")}
+    assert not Modules(modules_of(signature)).holds(entry.built_from)
+
+
+def test_a_module_that_would_hide_another_makes_its_users_stale() -> None:
+    sources = {"app/a.py": "from utils import f\ndef g(): f()", "utils.py": "def f(): pass"}
+    entry = summary_of(modules_of(sources), "function:app/a.py::g")
+    assert entry is not None
+    hidden = {**sources, "app/utils.py": "def f(x): pass"}
+    now = Modules(modules_of(hidden))
+    assert now.changed(entry.built_from) == [("app/utils.py", "")]
+
+
+def shop() -> Task:
+    task = Task()
+    for path, source in SHOP.items():
+        task.wrote(path, source)
+    task.outlined()
+    return task
+
+
+def wrote_summary(task: Task, node: str, **more: object) -> int:
+    state = state_at(task.store, dependency_graph, task.id)
+    [entry] = [entry for entry in extracted(state) if entry.node == node]
+    fact = SummaryWritten(
+        node=node, text="said", summariser=more.pop("summariser", "by-hand 1"),
+        built_at=entry.built_at, clock=dict(entry.clock),
+        built_from={path: dict(keys) for path, keys in entry.built_from.items()}, **more,
+    )  # fmt: skip
+    return task.happened(fact)
+
+
+def test_the_proof_names_the_first_event_that_broke_it() -> None:
+    task = shop()
+    wrote_summary(task, "function:validators.py::validate_email")
+    task.wrote("constants.py", "LIMIT = 3")
+    first = task.wrote("utils.py", "def normalise(text): pass")
+    task.wrote("utils.py", "def normalise(text, other): pass")
+    task.outlined()
+    [one] = stale(task.store, task.id, NOW)
+    assert one.proof is not None
+    assert one.proof.since == first
+    assert one.proof.clock == (("utils.py", 2),)
+    assert one.proof.way == ("validators.py", "utils.py")
+    assert one.proof.facets == ("sig:normalise",)
+
+
+def test_outlines_recorded_late_prove_the_same_as_those_recorded_at_once() -> None:
+    proofs = []
+    for at_once in (True, False):
+        task = Task()
+        for path, source in [*SHOP.items(), ("utils.py", "def normalise(text): pass")]:
+            task.wrote(path, source)
+            if at_once:
+                task.outlined()
+        task.outlined()
+        begin = Moment(at=NOON + timedelta(minutes=len(SHOP)))
+        proofs.append([(one.node, one.clock) for one in stale(task.store, task.id, NOW, begin)])
+    assert proofs[0] == proofs[1]
+    assert ("function:validators.py::validate_email" in {node for node, _ in proofs[0]}) is True
+
+
+def test_a_deletion_makes_stale_and_coming_back_makes_fresh() -> None:
+    task = shop()
+    node = "function:validators.py::validate_email"
+    wrote_summary(task, node)
+    gone = task.deleted("utils.py")
+    [one] = stale(task.store, task.id, NOW)
+    assert one.proof is not None
+    assert (one.proof.since, one.proof.way) == (gone, ("validators.py", "utils.py"))
+    task.wrote("utils.py", SHOP["utils.py"])
+    task.outlined()
+    assert stale(task.store, task.id, NOW) == []
+
+
+def test_a_summary_of_an_older_summariser_is_superseded() -> None:
+    task = shop()
+    wrote_summary(task, "module:utils.py", summariser="small-model 1")
+    assert stale(task.store, task.id, NOW) == []
+    wrote_summary(task, "module:constants.py", summariser="small-model 2")
+    [one] = stale(task.store, task.id, NOW)
+    assert one.node == "module:utils.py"
+    assert "its summariser small-model moved on from 1 to 2" in str(one)
+
+
+@pytest.mark.parametrize(("minutes", "count"), [(9, 0), (10, 0), (11, 1)])
+def test_a_time_to_live_is_judged_at_the_moment_asked_for(minutes: int, count: int) -> None:
+    task = shop()
+    wrote_summary(task, "module:utils.py", lives=300)
+    task.minutes = 30
+    task.wrote("other.py", "")
+    task.outlined()
+    at = Moment(at=NOON + timedelta(minutes=minutes))
+    assert len(stale(task.store, task.id, at)) == count
+
+
+def test_served_falsely_fresh_are_none_along_a_history_of_edits() -> None:
+    task = shop()
+    states = [state_at(task.store, dependency_graph, task.id)]
+    edits = [
+        ("utils.py", SHOP["utils.py"].replace("text: str", "words: str")),
+        ("utils.py", "from constants import LIMIT as normalise"),
+        ("constants.py", "def LIMIT(): pass"),
+        ("validators.py", SHOP["validators.py"].replace("InvalidError", "WrongError")),
+        ("utils.py", "def ("),
+        ("utils.py", SHOP["utils.py"]),
+    ]
+    for path, source in edits:
+        task.wrote(path, source)
+        task.outlined()
+        states.append(state_at(task.store, dependency_graph, task.id))
+    flagged = 0
+    for before, after in pairwise(states):
+        modules = dependency_graph.present(after)
+        now = Modules(modules)
+        for entry in extracted(before):
+            old = summary_of(dependency_graph.present(before), entry.node)
+            new = summary_of(modules, entry.node)
+            same = old is not None and new is not None and old.text == new.text
+            assert same or not now.holds(entry.built_from), entry.node
+            flagged += not now.holds(entry.built_from)
+    assert flagged > len(edits)
+
+
+def test_the_graph_gives_the_way_from_an_entry_to_what_moved() -> None:
+    graph = graph_of(SHOP)
+    assert graph.path(path_of("module:test_validators.py"), "constants.py") == [
+        "test_validators.py",
+        "validators.py",
+        "constants.py",
+    ]
