@@ -167,5 +167,7 @@ def _outlined(
         facets = changing.finish()
     touched = fact.base is None or any(map(shows, fact.gone)) or any(map(shows, fact.set))
     surface = surface_of(facets) if touched else module.surface
-    module = module._replace(outlined=fact.source, facets=facets, lines=fact.lines, surface=surface)
+    module = module._replace(
+        outlined=fact.source, facets=facets, lines=fact.lines, told=told, surface=surface
+    )
     return modules.set(name, module)

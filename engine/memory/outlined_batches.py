@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from itertools import islice
 
 from domain.events import ModuleIteration, ModuleRenamed
-from engine.log.importers import BEFORE, Batch, ForeignFact
+from engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
 from engine.log.store import EventStore
 from engine.memory.outliner import outliner_of
 from engine.memory.outlines import (
@@ -54,7 +54,7 @@ class _Work:
         self.number = outlining.version
         "Stands for a version: only its order matters here."
         self.bodies: dict[str, bytes] = {}
-        "Texts that the batches at hand bring, by name."
+        "Texts that batches brought last, by name: they may not be stored yet."
 
     def texts(self, batch: Batch) -> list[tuple[int, Text]]:
         """The texts of a batch that can be outlined, each with its place in it."""
@@ -86,7 +86,8 @@ class _Work:
         ]
         made = pool.map(outlines_of, work, chunksize=2) if pool else map(outlines_of, work)
         waiting = {path: iter(found) for path, found in zip(by_path, made, strict=True)}
-        self.bodies.clear()
+        while sum(map(len, self.bodies.values())) > 2 * FLUSH_BYTES:
+            del self.bodies[next(iter(self.bodies))]
         for batch, found in zip(batches, texts, strict=True):
             facts = list(batch.facts)
             for place, text in found:

@@ -21,7 +21,7 @@ CHOICES = (ast.If, ast.Try, ast.TryStar)
 STATEMENTS = ("body", "cases", "handlers", "orelse", "finalbody")
 BLOCKS = frozenset((*CHOICES, *LOOPS, ast.While, *WITHS, ast.Match))
 PARTS = {
-    kind: [part for part in kind._fields if part in STATEMENTS]
+    kind: [part for part in getattr(kind, "_fields") if part in STATEMENTS]
     for kind in (*BLOCKS, ast.ExceptHandler, ast.match_case)
 }
 ASSIGNING = frozenset((ast.Assign, ast.AnnAssign, ast.AugAssign, *LOOPS, *WITHS))

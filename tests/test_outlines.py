@@ -1,0 +1,179 @@
+"""Outlines as facts: small, in order, the same however late they are recorded."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from domain.events import ModuleOutlined, WorkflowEvent
+from engine.interfaces.importing import run
+from engine.log import EventStore
+from engine.memory import outlines
+from engine.memory.outliner import python
+from engine.memory.outlines import Outlining
+from engine.replay.states import state_at
+from projections import dependency_graph, fold
+from tests.sources import SHOP, Task
+
+
+def told(task: Task) -> list[ModuleOutlined]:
+    events = task.store.read(task.id, types=["MODULE_OUTLINED"])
+    return [event.fact for event in events if isinstance(event.fact, ModuleOutlined)]
+
+
+def facets(task: Task) -> dict[str, dict[str, tuple[str, ...]]]:
+    present = dependency_graph.present(state_at(task.store, dependency_graph, task.id))
+    return {path: dict(one) for path, one in present.items()}
+
+
+def test_an_outline_is_the_difference_to_the_one_before() -> None:
+    task = Task()
+    task.wrote("a.py", "def f(): pass\ndef g(): pass")
+    task.wrote("a.py", "def f(): pass\ndef g(x): pass")
+    task.outlined()
+    first, second = told(task)
+    assert (first.base, second.base) == (None, first.source)
+    assert sorted(second.set) == ["body:g", "sig:g"]
+    assert (second.gone, second.lines) == ((), (1, 1, 2, 2))
+
+
+def test_an_outline_stands_at_the_time_of_its_text_and_because_of_it() -> None:
+    task = Task()
+    version = task.wrote("a.py", "def f(): pass")
+    task.outlined()
+    text, outline = task.store.read(task.id)
+    assert outline.timestamp == text.timestamp
+    assert outline.because == (version,)
+
+
+def test_nothing_is_outlined_twice() -> None:
+    task = Task()
+    task.wrote("a.py", "def f(): pass")
+    assert [task.outlined(), task.outlined()] == [1, 0]
+    assert Outlining(task.store, task.id).catch_up() == 0
+    task.wrote("b.py", "")
+    assert Outlining(task.store, task.id).catch_up() == 1
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_outlines_made_at_once_or_later_tell_the_same(every: int) -> None:
+    task = Task()
+    texts = [*SHOP.items(), ("utils.py", "def other(): pass"), ("utils.py", "def ("), ("n.js", "")]
+    for number, (path, source) in enumerate(texts, 1):
+        task.wrote(path, source)
+        if number % every == 0:
+            task.outlined()
+    task.outlined()
+    whole = Task()
+    for path, source in texts:
+        whole.wrote(path, source)
+    whole.outlined()
+    assert facets(task) == facets(whole)
+
+
+def test_an_old_text_that_is_outlined_last_does_not_hide_the_latest() -> None:
+    task = Task()
+    old = task.wrote("a.py", "def f(): pass")
+    task.outlining.waiting_for()
+    del task.outlining.waiting[old]
+    task.wrote("a.py", "def g(): pass")
+    task.outlined()
+    assert Outlining(task.store, task.id).catch_up() == 1
+    assert "sig:g" in facets(task)["a.py"]
+    task.outlining = Outlining(task.store, task.id)
+    task.wrote("a.py", "def g(): pass\ndef h(): pass")
+    task.outlined()
+    assert "sig:h" in facets(task)["a.py"]
+
+
+def test_a_text_that_claims_an_earlier_time_is_outlined_whole() -> None:
+    task = Task()
+    task.wrote("a.py", "def f(): pass")
+    task.minutes = -10
+    task.wrote("a.py", "def f(): pass\ndef g(): pass")
+    task.outlined()
+    assert [fact.base for fact in told(task)] == [None, None]
+
+
+def test_a_newer_outliner_outlines_the_latest_texts_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = Task()
+    for source in ("def f(): pass", "def g(): pass"):
+        task.wrote("a.py", source)
+    task.outlined()
+    monkeypatch.setattr(python, "VERSION", python.VERSION + 1)
+    assert Outlining(task.store, task.id).catch_up() == 1
+    assert told(task)[-1].outliner == f"python {python.VERSION}"
+    assert "sig:g" in facets(task)["a.py"]
+    assert Outlining(task.store, task.id).catch_up() == 0
+
+
+def test_many_texts_are_outlined_by_several_processes_as_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tasks = Task("task"), Task("task")
+    for task in tasks:
+        for number in range(12):
+            task.wrote(f"m{number % 5}.py", f"def f{number}(): pass")
+    monkeypatch.setattr(outlines, "ALONE", 100)
+    tasks[0].outlined()
+    monkeypatch.setattr(outlines, "ALONE", 1)
+    monkeypatch.setattr(outlines, "TOGETHER", 7)
+    tasks[1].outlined()
+    assert told(tasks[0]) == told(tasks[1])
+
+
+def test_a_missing_text_is_passed_over() -> None:
+    task = Task()
+    task.wrote("a.py", "def f(): pass")
+    with task.store.recorder.transact(write=True) as cursor:
+        cursor.execute("DELETE FROM blobs")
+    task.store._recent.clear()
+    task.outlined()
+    assert told(task) == []
+    assert dependency_graph.behind(state_at(task.store, dependency_graph, task.id)) == ["a.py"]
+
+
+def git(path: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
+    subprocess.run(["git", "-C", str(path), *who, *arguments], check=True, capture_output=True)
+
+
+def commit(path: Path, **sources: str) -> None:
+    for name, source in sources.items():
+        (path / f"{name}.py").write_text(source)
+    git(path, "add", "-A")
+    git(path, "commit", "-q", "-m", "more")
+
+
+def test_the_outlines_of_a_commit_stand_right_behind_it(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    commit(tmp_path, a="def f(): pass", b="import a")
+    commit(tmp_path, a="def g(): pass")
+    git(tmp_path, "mv", "b.py", "c.py")
+    git(tmp_path, "commit", "-q", "-m", "moved")
+    with EventStore.open("sqlite://") as store:
+        run(store, "git", tmp_path, "t")
+        events = list(store.read("t"))
+        assert Outlining(store, "t").catch_up() == 0
+        commit(tmp_path, a="def h(): pass")
+        run(store, "git", tmp_path, "t")
+        assert Outlining(store, "t").catch_up() == 0
+        state = state_at(store, dependency_graph, "t")
+        assert state == fold(dependency_graph, store.read("t"))
+    assert [event.type for event in events] == [
+        "COMMITTED", "MODULE_ITERATION", "MODULE_ITERATION", "MODULE_OUTLINED", "MODULE_OUTLINED",
+        "COMMITTED", "MODULE_ITERATION", "MODULE_OUTLINED",
+        "COMMITTED", "MODULE_RENAMED", "MODULE_OUTLINED",
+    ]  # fmt: skip
+    assert [_brought(event, events) for event in events if event.type == "MODULE_OUTLINED"] == [
+        "a.py", "b.py", "a.py", "c.py",
+    ]  # fmt: skip
+    assert dependency_graph.behind(state) == []
+    assert "sig:h" in state.modules["a.py"].facets
+
+
+def _brought(outline: WorkflowEvent, events: list[WorkflowEvent]) -> str:
+    """The module of the event that an outline names as its cause."""
+    return str(events[outline.because[0] - 1].fact.data["module_name"])
