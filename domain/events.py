@@ -202,6 +202,8 @@ class ContextItem(BaseModel):
     "name, signature, summary or full."
     found: str = ""
     "Where it was found: online, offline, or made for this."
+    task: str | None = None
+    "The finished task that left it, where it was found offline."
     text: BlobRef | None = None
     tokens: int = 0
 
@@ -236,6 +238,18 @@ class ToolReturned(Fact):
     call_id: str | None = None
     output: BlobRef | None = None
     failed: bool = False
+    message: str | None = None
+    "What failed, in a few lines."
+
+
+class CheckFailure(BaseModel):
+    """A check that failed."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = ""
+    message: str = ""
+    "The first lines of what it said."
 
 
 class ChecksRan(Fact):
@@ -244,6 +258,7 @@ class ChecksRan(Fact):
     failed: int
     module_name: str | None = None
     "The module that was checked; None where it was the task as a whole."
+    failures: tuple[CheckFailure, ...] = ()
 
 
 class SummaryWritten(Fact):
@@ -277,6 +292,8 @@ class MapEdited(Fact):
 
 class PlanLearned(Fact):
     type = EventType.PLAN_LEARNED
+    name: str | None = None
+    text: str | None = None
 
 
 class UnknownFact(Fact):

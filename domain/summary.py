@@ -37,14 +37,18 @@ class Summary(NamedTuple):
         """All of it, a line for each part."""
         return "\n".join(f"{label}: {text}" for label, text in self.parts)
 
-    def fitted(self, limit: int, tokens: Tokens) -> str:
-        """As many whole lines as fit into a number of tokens, the most important first."""
+    def fitted(self, limit: int, tokens: Tokens) -> tuple[str, tuple[str, ...]]:
+        """As many whole lines as fit into a number of tokens, the most important first, and the
+        labels of those that did not."""
         lines: list[str] = []
+        left_out: list[str] = []
         for label, text in self.parts:
-            more = "\n".join([*lines, f"{label}: {text}"])
-            if tokens(more) <= limit:
-                lines.append(f"{label}: {text}")
-        return "\n".join(lines)
+            line = f"{label}: {text}"
+            if tokens("\n".join([*lines, line])) <= limit:
+                lines.append(line)
+            else:
+                left_out.append(label)
+        return "\n".join(lines), tuple(left_out)
 
 
 def summary_of(modules: Mapping[str, Mapping[str, Facet]], node: str) -> Summary | None:

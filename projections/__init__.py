@@ -10,7 +10,14 @@ from functools import reduce
 from typing import Any, Literal, Protocol
 
 from domain.events import WorkflowEvent
-from projections import dependency_graph, progress, summaries, versions
+from projections import (
+    dependency_graph,
+    offline_cache,
+    online_cache,
+    progress,
+    summaries,
+    versions,
+)
 
 
 class Projection(Protocol):
@@ -28,7 +35,14 @@ class Projection(Protocol):
         """The state after one more event."""
 
 
-ALL: Sequence[Projection] = (progress, versions, dependency_graph, summaries)
+ALL: Sequence[Projection] = (
+    progress,
+    versions,
+    dependency_graph,
+    summaries,
+    online_cache,
+    offline_cache,
+)
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 
 

@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from domain.events import (
     FACTS,
+    CheckFailure,
     Claim,
     ContextItem,
     Fact,
@@ -120,6 +121,9 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
             found=st.sampled_from(["", "online", "offline", "made"]),
         ),
         max_size=3,
+    ).map(tuple),
+    "failures": st.lists(
+        st.builds(CheckFailure, name=json_texts, message=json_texts), max_size=2
     ).map(tuple),
     "node": st.none() | st.sampled_from(NODES) | json_texts,
     "fields": st.dictionaries(json_texts, json_texts | st.lists(json_texts).map(tuple)),

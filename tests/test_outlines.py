@@ -116,8 +116,8 @@ def test_many_texts_are_outlined_by_several_processes_as_by_one(
     for task in tasks:
         for number in range(12):
             task.wrote(f"m{number % 5}.py", f"def f{number}(): pass")
-    monkeypatch.setattr(outlines, "ALONE", 100)
     tasks[0].outlined()
+    tasks[1].outlining.processes = 2
     monkeypatch.setattr(outlines, "ALONE", 1)
     monkeypatch.setattr(outlines, "TOGETHER", 7)
     tasks[1].outlined()

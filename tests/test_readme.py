@@ -25,7 +25,7 @@ def test_its_commands_print_what_it_shows(
 ) -> None:
     monkeypatch.chdir(HERE)
     monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
-    shown = "\n".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
+    shown = "".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
     commands = re.findall(r"^\$ backcast (.*)\n((?:(?!\$ ).*\n)*)", shown, re.MULTILINE)
     assert len(commands) == shown.count("$ ") >= 4
     for command, expected in commands:

@@ -47,8 +47,8 @@ def summaries(modules: dict[str, Facets]) -> dict[str, Summary]:
 def test_the_seeds_example_is_stale_with_its_proof() -> None:
     with EventStore.open("sqlite://") as store:
         run(store, "events", LOG)
-        found = [str(one) for one in stale(store, "task-abc123", NOW)]
-        before = stale(store, "task-abc123", Moment(position=33))
+        found = [str(one) for one in stale(store, "task-def456", NOW)]
+        before = stale(store, "task-def456", Moment(position=33))
     assert found == [
         "function:utils.py::normalise summary (built at utils.py=7)"
         " stale since event 34: utils.py=8, path utils.py",

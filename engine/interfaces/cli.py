@@ -4,8 +4,9 @@ Everything that is slow to import is imported by the command that needs it.
 """
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
     from engine.log.store import EventStore
 
 PROJECTIONS = {
-    "progress": "How far the task has come, and what it is waiting for.",
-    "versions": "Which version of each module is the latest, and who wrote it.",
+    "progress": ("progress", "How far the task has come, and what it is waiting for."),
+    "versions": ("versions", "Which version of each module is the latest, and who wrote it."),
+    "online": ("online_cache", "What is in hand for the task: its working set, in order."),
+    "offline": (
+        "offline_cache",
+        "What finished tasks have left for later ones, in the whole store.",
+    ),
 }
+"What `show` can show, the projection that it folds, and what that answers."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,16 +79,29 @@ def import_group() -> None:
 
 
 def _importer(name: str, help: str) -> None:
+    def outlines(command: Callable[..., Any]) -> Callable[..., Any]:
+        return (
+            command
+            if name != "git"
+            else click.option(
+                "--outlines/--no-outlines",
+                default=True,
+                show_default=True,
+                help="Outline the sources at once; else when a command first asks for it.",
+            )(command)
+        )
+
     @import_group.command(name=name, help=help)
     @click.argument("path", type=click.Path(path_type=Path))
     @store_option
     @click.option("--task", metavar="TASK", help="The task to import as; else named by the log.")
     @json_option
-    def command(path: Path, url: str, task: str | None, as_json: bool) -> None:
+    @outlines
+    def command(path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
         from engine.interfaces.importing import run
 
         with opened(url, create=True) as store:
-            report = run(store, name, path, task)
+            report = run(store, name, path, task, processes=os.cpu_count() or 1, **more)
         _tell(report, as_json)
         # A foreign log is what it is; one of our own should not hold what cannot be taken.
         taken = report.added or report.known
@@ -165,21 +185,27 @@ def show_group() -> None:
     """
 
 
-def _projection(name: str, help: str) -> None:
+def _projection(name: str, projection: str, help: str) -> None:
+    whole = click.option(
+        "--task", metavar="TASK", help="The store is asked as a whole.", hidden=True
+    )
+
     @show_group.command(name=name, help=help)
     @store_option
-    @task_option
+    @(whole if name == "offline" else task_option)
     @moment_options
     @json_option
-    def command(url: str, task: str, as_json: bool, **moment: Any) -> None:
+    def command(url: str, task: str | None, as_json: bool, **moment: Any) -> None:
         from engine.interfaces.moments import moment_of
         from engine.replay.state_json import plain
         from engine.replay.states import state_at
         from projections import BY_NAME
 
         with opened(url) as store:
-            store.require(task)
-            state = state_at(store, BY_NAME[name], task, moment_of(store, task, **moment))
+            if task is not None:
+                store.require(task)
+            at = moment_of(store, task, **moment)
+            state = state_at(store, BY_NAME[projection], task, at)
         if as_json:
             click.echo(json.dumps(plain(state), ensure_ascii=False))
             return
@@ -188,8 +214,8 @@ def _projection(name: str, help: str) -> None:
         show(name, state, console())
 
 
-for _name, _help in PROJECTIONS.items():
-    _projection(_name, _help)
+for _name, (_folded, _help) in PROJECTIONS.items():
+    _projection(_name, _folded, _help)
 for _command in knowing.SHOWN:
     show_group.add_command(_command)
 for _command in knowing.COMMANDS:

@@ -4,6 +4,7 @@ At each moment the state is built twice, from nothing and from the nearest kept 
 modules in it are compared with what git says: names, modes and contents.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ def main() -> None:
 def demonstrate(store: EventStore, repository: Path, out: Console) -> bool:
     """Import, travel, compare; tells whether every comparison held."""
     task_id = task_of(repository)
-    seconds, report = _timed(lambda: run(store, "git", repository))
+    seconds, report = _timed(lambda: run(store, "git", repository, processes=os.cpu_count() or 1))
     commits = [e for e in store.read(task_id) if isinstance(e.fact, Committed)]
     out.print(
         f"imported [bold]{task_id}[/]: {len(commits)} commits as {report.added} events"

@@ -29,17 +29,19 @@ def run(
     task_id: str | None = None,
     *,
     outlines: bool = True,
+    processes: int = 1,
 ) -> Report:
     """Import a log, and keep the states that later questions begin from.
 
-    With `outlines`, what a git history brings is outlined at once, commit by commit.
+    With `outlines`, what a git history brings is outlined at once, commit by commit, by as many
+    processes as are named; see `Outlining`.
     """
     report = Report()
     total = git.count(path) if format == "git" else None
     with progress_bar(f"importing {path.name}", total) as advance:
         batches = _batches(store, format, path, task_id, report)
         if format == "git" and outlines:
-            batches = outlined(store, task_id or git.task_of(path), batches)
+            batches = outlined(store, task_id or git.task_of(path), batches, processes)
         import_batches(store, format, batches, report, advance)
     keep_all_states(store, report)
     return report
@@ -49,7 +51,8 @@ def keep_all_states(store: EventStore, report: Report) -> None:
     """Keep states of every projection for the tasks that an import added to."""
     for task_id in sorted(report.tasks):
         for projection in ALL:
-            keep_states(store, projection, task_id)
+            if projection.SCOPE == "task":
+                keep_states(store, projection, task_id)
 
 
 def _batches(

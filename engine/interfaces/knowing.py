@@ -1,6 +1,7 @@
 """Commands that ask what is known at a moment: the graph, summaries, and what no longer holds."""
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +35,7 @@ def outline_all(store: "EventStore", task: str) -> int:
     from engine.interfaces.progress_bar import progress_bar
     from engine.memory.outlines import Outlining
 
-    outlining = Outlining(store, task)
+    outlining = Outlining(store, task, os.cpu_count() or 1)
     waiting = outlining.waiting_for()
     if waiting:
         with progress_bar("outlining", waiting) as advance:
@@ -82,10 +83,28 @@ def stale(url: str, task: str, since: str | None, as_json: bool, **moment: Any) 
         at = known(store, task, moment)
         begin = moment_of(store, task, at=since) if since else None
         found = stale_at(store, task, at, begin)
+        if begin is not None:
+            _tell_behind(store, task, begin)
     for one in found:
         click.echo(json.dumps(plain(one), ensure_ascii=False) if as_json else str(one))
     if not as_json:
         click.echo(f"{len(found)} stale", err=True)
+
+
+def _tell_behind(store: "EventStore", task: str, moment: "Moment") -> None:
+    """Say where a moment by position or commit stands before the outlines of its texts."""
+    from engine.memory.outliner import outliner_of
+    from engine.replay.states import state_at
+    from projections import dependency_graph
+
+    state = state_at(store, dependency_graph, task, moment)
+    behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
+    if behind:
+        click.echo(
+            f"backcast: note: {len(behind)} modules were outlined after that moment was recorded;"
+            f" name it by a time (--since 2026-11-20T10:31) to see them",
+            err=True,
+        )
 
 
 @click.command()
@@ -103,19 +122,21 @@ def graph(url: str, task: str, node: str | None, hops: int, as_json: bool, **mom
     """
     from engine.interfaces.graphs import graph_json, show_graph, show_node
     from engine.interfaces.views import console
+    from engine.memory.outliner import outliner_of
     from engine.replay.states import state_at
     from projections import dependency_graph
 
     with opened(url) as store:
         state = state_at(store, dependency_graph, task, known(store, task, moment))
     found = dependency_graph.graph_of(state)
+    behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
     if node is not None and node not in found.nodes:
         raise InputError(f"needed a node of task {task!r} such as module:PATH, found {node!r}")
     if as_json:
         around = None if node is None else found.neighbours(node, hops)
         click.echo(json.dumps(graph_json(found, around), ensure_ascii=False))
     elif node is None:
-        show_graph(found, dependency_graph.behind(state), console())
+        show_graph(found, behind, console())
     else:
         show_node(found, node, hops, console())
 
@@ -125,8 +146,11 @@ def graph(url: str, task: str, node: str | None, hops: int, as_json: bool, **mom
 @task_option
 @moment_options
 @click.option("--node", metavar="NODE", help="Only this one: function:PATH::NAME.")
+@click.option("--whole", is_flag=True, help="Derived ones without a limit of tokens.")
 @json_option
-def summaries(url: str, task: str, node: str | None, as_json: bool, **moment: Any) -> None:
+def summaries(
+    url: str, task: str, node: str | None, whole: bool, as_json: bool, **moment: Any
+) -> None:
     """What each node is, in a few lines: derived, and as somebody wrote it.
 
     \b
@@ -137,12 +161,92 @@ def summaries(url: str, task: str, node: str | None, as_json: bool, **moment: An
     with opened(url) as store:
         at = known(store, task, moment)
         count = 0
-        for one in told(store, task, at, node):
-            click.echo(json.dumps(one.plain(), ensure_ascii=False) if as_json else f"{one}\n")
+        for one in told(store, task, at, node, whole):
+            shown = json.dumps(one.plain(), ensure_ascii=False) if as_json else str(one)
+            click.echo(shown if as_json or not count else f"\n{shown}")
             count += 1
     if node is not None and not count:
         raise InputError(f"needed a node of task {task!r} such as module:PATH, found {node!r}")
 
 
+@click.command()
+@store_option
+@task_option
+@moment_options
+@click.option(
+    "--summariser",
+    required=True,
+    metavar="recording:FILE",
+    help="Who is asked: the recorded answers of a model.",
+)
+@click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only these; repeatable.")
+@json_option
+def resummarise(
+    url: str, task: str, summariser: str, nodes: tuple[str, ...], as_json: bool, **moment: Any
+) -> None:
+    """Ask a model for the summaries that are missing or stale, and record what it writes.
+
+    Older moments keep the summaries that they had. What still holds is not asked again; nodes that
+    the model fails on keep what they had, and are told on stderr (exit code 1).
+
+    \b
+    backcast resummarise --task backcast --summariser recording:answers.jsonl \\
+        --node module:domain/clock.py
+    """
+    from engine.interfaces.progress_bar import progress_bar
+    from engine.interfaces.summaries import nodes_of, summariser_of
+    from engine.memory.resummarise import resummarise as ask
+
+    asked = summariser_of(summariser)
+    with opened(url) as store:
+        at = known(store, task, moment)
+        wanted = list(nodes) or list(nodes_of(store, task, at))
+        with progress_bar("summing up", len(wanted)) as advance:
+            done = ask(store, task, asked, wanted, at, advance)
+    for node, problem in done.failed:
+        click.echo(f"backcast: {node}: {problem}", err=True)
+    if as_json:
+        click.echo(json.dumps(done._asdict(), ensure_ascii=False))
+    else:
+        click.echo(f"wrote {done.written}, {done.kept} still hold, {len(done.failed)} failed")
+    raise SystemExit(1 if done.failed else 0)
+
+
+@click.command()
+@click.argument("query")
+@store_option
+@task_option
+@moment_options
+@click.option("-k", "count", default=10, show_default=True, help="How many to find.")
+@click.option(
+    "--embedder", metavar="NAME", help="A sentence-transformers model, by name or folder."
+)
+@json_option
+def search(
+    query: str, url: str, task: str, count: int, embedder: str | None, as_json: bool, **moment: Any
+) -> None:
+    """Find modules and functions by what they do, as they were then: by meaning and by words.
+
+    \b
+    backcast search "is this an e-mail address?" --task task-abc123 --at 2026-11-20T12:30
+    """
+    from engine.context.search import search as find
+    from engine.context.search import sentence_embedder
+    from engine.interfaces.progress_bar import progress_bar
+    from engine.interfaces.summaries import documents
+
+    with opened(url) as store:
+        at = known(store, task, moment)
+        current = documents(store, task, at)
+        with progress_bar("embedding", len(current)) as advance:
+            hits = find(store, sentence_embedder(embedder), current, query, count, advance)
+    texts = {document.id: document.text for document in current}
+    for hit in hits:
+        if as_json:
+            click.echo(json.dumps(hit._asdict() | {"text": texts[hit.id]}, ensure_ascii=False))
+        else:
+            click.echo(f"{hit.score:.4f}  {hit.id}")
+
+
 SHOWN = (graph, summaries)
-COMMANDS = (outline, stale)
+COMMANDS = (outline, stale, resummarise, search)

@@ -1,16 +1,21 @@
 """Summaries as people and programs read them: derived or written, and what is told beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from domain.errors import InputError
 from domain.graph import Graph
 from domain.moment import Moment
 from domain.node import Reference, kind_of, name_of, node_id, path_of
 from domain.outline import Facet, names_in
 from domain.staleness import Modules
-from domain.summary import EXTRACTIVE, LIMITS, rate_of, summary_of, task_summary
+from domain.summary import EXTRACTIVE, LIMITS, Summary, rate_of, summary_of, task_summary
+from engine.context.search import Document
 from engine.context.tokenizers import UpperBound
 from engine.log.store import EventStore
+from engine.memory.summariser import ModelSummariser
+from engine.models.recording import Recording
 from engine.replay.states import state_at
 from projections import dependency_graph, progress, summaries
 
@@ -24,13 +29,18 @@ class Told(NamedTuple):
     summariser: str
     holds: bool
     "Whether it still holds; derived ones always do."
+    left_out: Sequence[str]
+    "Lines that the level's limit has no room for."
     beside: Sequence[tuple[str, str]]
     "What changes with every iteration: tests, refinements, references up and down."
 
     def __str__(self) -> str:
         mark = "" if self.holds else ", STALE: see 'backcast stale'"
         head = f"{self.node}  (by {self.summariser}{mark})"
-        lines = [*self.text.splitlines(), *(f"{label}: {text}" for label, text in self.beside)]
+        lines = self.text.splitlines()
+        if self.left_out:
+            lines.append(f"(no room for: {', '.join(self.left_out)}; see --whole)")
+        lines += (f"{label}: {text}" for label, text in self.beside)
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
     def plain(self) -> dict[str, Any]:
@@ -38,28 +48,68 @@ class Told(NamedTuple):
         return self._asdict() | {"beside": dict(self.beside)}
 
 
-def told(store: EventStore, task_id: str, moment: Moment, node: str | None) -> Iterator[Told]:
-    """The summaries of a task at a moment, of one node or of all: task, modules, functions."""
+def told(
+    store: EventStore, task_id: str, moment: Moment, node: str | None, whole: bool = False
+) -> Iterator[Told]:
+    """The summaries of a task at a moment, of one node or of all: task, modules, functions.
+
+    Derived ones are cut to whole lines within the limit of their level, unless `whole` is asked
+    for; tokens are counted by an upper bound.
+    """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
-    view = _View(task_id, graph_state, written)
+    view = _View(task_id, graph_state, written, whole)
     if node is None or node == node_id("task", task_id):
         yield view.task(state_at(store, progress, task_id, moment))
     for one in view.nodes() if node is None else [node]:
         yield from view.told(one, moment)
 
 
+def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:
+    """The text of each node at a moment: the latest that was written if it holds, else derived."""
+    graph_state = state_at(store, dependency_graph, task_id, moment)
+    view = _View(task_id, graph_state, state_at(store, summaries, task_id, moment))
+    found = []
+    for node in view.nodes():
+        *written, derived = [one.text for one in view.told(node, moment) if one.holds]
+        found.append(Document(node, written[-1] if written else derived))
+    return found
+
+
+def nodes_of(store: EventStore, task_id: str, moment: Moment) -> Iterator[str]:
+    """The task, its modules, and their functions and classes."""
+    graph_state = state_at(store, dependency_graph, task_id, moment)
+    yield node_id("task", task_id)
+    yield from _View(task_id, graph_state, summaries.initial).nodes()
+
+
+def summariser_of(text: str) -> ModelSummariser:
+    """The summariser that an option names."""
+    kind, _, name = text.partition(":")
+    if kind == "extractive":
+        raise InputError(
+            "extractive summaries are derived when they are asked for: there is nothing to write"
+        )
+    if kind != "recording" or not name:
+        raise InputError(f"needed --summariser recording:FILE, found {text!r}")
+    return ModelSummariser(Recording(Path(name)), UpperBound())
+
+
 class _View:
     """One moment of one task."""
 
     def __init__(
-        self, task_id: str, state: dependency_graph.State, written: summaries.State
+        self,
+        task_id: str,
+        state: dependency_graph.State,
+        written: summaries.State,
+        whole: bool = True,
     ) -> None:
         self.task_id, self.state, self.written = task_id, state, written
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(state)
         self.modules = Modules(self.facets)
         self.graph: Graph = dependency_graph.graph_of(state)
-        self.tokens = UpperBound().count
+        self.whole = whole
 
     def nodes(self) -> Iterator[str]:
         for path in self.facets:
@@ -71,9 +121,15 @@ class _View:
     def task(self, state: progress.State) -> Told:
         checks = self.written.checks.get("")
         rate = (checks[0], checks[1]) if checks else None
-        whole = task_summary(self.task_id, state.goal, state.status, list(self.facets), rate)
-        text = whole.fitted(LIMITS["task"], self.tokens)
-        return Told(whole.node, text, EXTRACTIVE, True, ())
+        return self._derived(
+            task_summary(self.task_id, state.goal, state.status, list(self.facets), rate), ()
+        )
+
+    def _derived(self, summary: Summary, beside: Sequence[tuple[str, str]]) -> Told:
+        limit = LIMITS.get(kind_of(summary.node), LIMITS["function"])
+        fitted = summary.fitted(limit, UpperBound().count)
+        text, left_out = (summary.text, ()) if self.whole else fitted
+        return Told(summary.node, text, EXTRACTIVE, True, left_out, beside)
 
     def told(self, node: str, moment: Moment) -> Iterator[Told]:
         beside = tuple(self._beside(node))
@@ -81,10 +137,9 @@ class _View:
             late = summaries.outlived(one, moment.at or self.written.last_at)
             moved_on = late or summaries.superseded(self.written, one)
             holds = not moved_on and self.modules.holds(one.made_of)
-            yield Told(node, one.text, one.summariser, holds, beside)
+            yield Told(node, one.text, one.summariser, holds, (), beside)
         if summary := summary_of(self.facets, node):
-            limit = LIMITS.get(kind_of(node), LIMITS["function"])
-            yield Told(node, summary.fitted(limit, self.tokens), EXTRACTIVE, True, beside)
+            yield self._derived(summary, beside)
 
     def _beside(self, node: str) -> Iterator[tuple[str, str]]:
         path, name = path_of(node), name_of(node)
@@ -101,6 +156,8 @@ class _View:
         into = self.graph.into.get(node, ())
         for label, kinds in (("Tested by", ("tests",)), ("Needed by", ("imports", "calls"))):
             users = [edge.source for edge in into if edge.kind in kinds]
+            if label == "Needed by":
+                users = [user for user in users if kind_of(user) != "test"]
             if users := sorted(dict.fromkeys(users)):
                 more = f" and {len(users) - 6} more" if len(users) > 6 else ""
                 yield label, ", ".join(users[:6]) + more

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from domain.events import WorkflowEvent, line_of
 from engine.replay.state_json import plain
-from projections import progress, versions
+from projections import offline_cache, online_cache, progress, versions
 
 _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "step")
 
@@ -93,9 +93,57 @@ def _show_versions(state: versions.State, console: Console) -> None:
     table(console, ("module", "version", "writer", "when", "clock", "conflict"), rows)
 
 
+def _show_online(state: online_cache.State, console: Console) -> None:
+    rows = [
+        (entry.priority, entry.id, entry.level, entry.text)
+        for entry in online_cache.working_set(state)
+    ]
+    table(console, ("priority", "what", "level", "text"), rows)
+    told = ", ".join(f"{count} {name}" for name, count in state.counters._asdict().items())
+    console.print(f"shown so far: {told}")
+
+
+def _show_offline(state: offline_cache.State, console: Console) -> None:
+    ended = [
+        (
+            one.task,
+            one.outcome,
+            one.goal or "",
+            len(one.modules),
+            f"{one.passed}/{one.passed + one.failed}",
+        )
+        for one in offline_cache.finished(state)
+    ]
+    table(console, ("task", "outcome", "goal", "modules", "passed"), ended)
+    sections: dict[str, tuple[Sequence[str], list[tuple[Any, ...]]]] = {
+        "error -> fix": (
+            ("message", "module", "fixed by", "task"),
+            [(f.message, f.module, f"#{f.iteration}", f.task) for f in offline_cache.fixes(state)],
+        ),
+        "libraries": (
+            ("library", "used by", "known of it"),
+            [
+                (one.name, len(one.users), one.text)
+                for one in offline_cache.library_knowledge(state)
+            ],
+        ),
+        "plans": (
+            ("plan", "text", "task"),
+            [(plan.name, plan.text, plan.task) for plan in offline_cache.plans(state)],
+        ),
+    }
+    for title, (columns, rows) in sections.items():
+        if rows:
+            console.print(f"\n{title}")
+            table(console, columns, rows)
+    console.print(f"\n{len(offline_cache.nodes_left(state))} nodes left")
+
+
 _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "progress": _show_progress,
     "versions": _show_versions,
+    "online": _show_online,
+    "offline": _show_offline,
 }
 
 

@@ -1,7 +1,7 @@
 """Batches of an import together with the outlines of the texts that they bring.
 
 So the outlines of a commit stand right behind it, and every moment that sees the one sees the
-other. Texts are outlined some batches at a time, on all cores.
+other. Texts are outlined some batches at a time, by several processes where that is asked for.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +14,7 @@ from engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
 from engine.log.store import EventStore
 from engine.memory.outliner import outliner_of
 from engine.memory.outlines import (
+    ALONE,
     WRITER,
     Known,
     Outlining,
@@ -22,15 +23,16 @@ from engine.memory.outlines import (
     fact_of,
     outliner_name,
     outlines_of,
-    processes,
-    worth_it,
+    pool_of,
 )
 
 TOGETHER = 200
 "Batches whose texts are outlined at once."
 
 
-def outlined(store: EventStore, task_id: str, batches: Iterable[Batch]) -> Iterator[Batch]:
+def outlined(
+    store: EventStore, task_id: str, batches: Iterable[Batch], processes: int = 1
+) -> Iterator[Batch]:
     """New batches of a task, each with the outlines of its texts at its end."""
     work = _Work(store, task_id)
     waiting = iter(batches)
@@ -38,8 +40,8 @@ def outlined(store: EventStore, task_id: str, batches: Iterable[Batch]) -> Itera
         pool: Executor | None = None
         while some := list(islice(waiting, TOGETHER)):
             texts = [work.texts(batch) for batch in some]
-            if pool is None and worth_it([text for found in texts for _, text in found]):
-                pool = stack.enter_context(processes())
+            if pool is None and processes > 1 and sum(map(len, texts)) > ALONE:
+                pool = stack.enter_context(pool_of(processes))
             yield from work.told(some, texts, pool)
 
 

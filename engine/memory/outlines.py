@@ -4,7 +4,6 @@ Outlines are derived facts. They are made when somebody asks for what they tell,
 stand in the log from then on. Each is the difference to the outline of the module's text before.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
@@ -60,10 +59,14 @@ class Known(NamedTuple):
 
 
 class Outlining:
-    """The outlines of one task, as far as its log has been read."""
+    """The outlines of one task, as far as its log has been read.
 
-    def __init__(self, store: EventStore, task_id: str) -> None:
-        self.store, self.task_id = store, task_id
+    With several `processes` many texts at once are outlined in parallel; a script that asks for
+    them needs `if __name__ == "__main__":`, as multiprocessing does.
+    """
+
+    def __init__(self, store: EventStore, task_id: str, processes: int = 1) -> None:
+        self.store, self.task_id, self.processes = store, task_id, processes
         self.version = 0
         self.heads: dict[str, Text] = {}
         self.waiting: dict[int, Text] = {}
@@ -89,7 +92,8 @@ class Outlining:
         self.waiting_for()
         texts = [self.waiting[version] for version in sorted(self.waiting)]
         with ExitStack() as stack:
-            pool = stack.enter_context(processes()) if worth_it(texts) else None
+            many = self.processes > 1 and len(texts) > ALONE
+            pool = stack.enter_context(pool_of(self.processes)) if many else None
             for start in range(0, len(texts), TOGETHER):
                 some = texts[start : start + TOGETHER]
                 self._append(some, pool)
@@ -182,13 +186,10 @@ def before_of(known: Mapping[str, Known], path: str) -> Outline | None:
     return found.outline if found and found.outliner == outliner_name(path) else None
 
 
-def worth_it(texts: Sequence[Text]) -> bool:
-    return len(texts) > ALONE and (os.cpu_count() or 1) > 1
-
-
-def processes() -> ProcessPoolExecutor:
+def pool_of(processes: int) -> ProcessPoolExecutor:
+    """Processes that outline."""
     # A fork would copy the threads and the database handles of whoever calls.
-    return ProcessPoolExecutor(mp_context=get_context("forkserver"))
+    return ProcessPoolExecutor(processes, mp_context=get_context("forkserver"))
 
 
 def outlines_of(work: tuple[str, Outline | None, list[bytes | None]]) -> list[Outline | None]:

@@ -19,11 +19,9 @@ LOOPS = (ast.For, ast.AsyncFor)
 WITHS = (ast.With, ast.AsyncWith)
 CHOICES = (ast.If, ast.Try, ast.TryStar)
 STATEMENTS = ("body", "cases", "handlers", "orelse", "finalbody")
-BLOCKS = frozenset((*CHOICES, *LOOPS, ast.While, *WITHS, ast.Match))
-PARTS = {
-    kind: [part for part in getattr(kind, "_fields") if part in STATEMENTS]
-    for kind in (*BLOCKS, ast.ExceptHandler, ast.match_case)
-}
+BLOCKS: frozenset[type[ast.AST]] = frozenset((*CHOICES, *LOOPS, ast.While, *WITHS, ast.Match))
+BRANCHES: frozenset[type[ast.AST]] = frozenset((ast.ExceptHandler, ast.match_case))
+PARTS = {kind: [part for part in kind._fields if part in STATEMENTS] for kind in BLOCKS | BRANCHES}
 ASSIGNING = frozenset((ast.Assign, ast.AnnAssign, ast.AugAssign, *LOOPS, *WITHS))
 SEQUENCES = (ast.Tuple, ast.List)
 ACCESSORS = ("getter", "setter", "deleter")

@@ -137,8 +137,8 @@ def _quickly(node: Any, room: int = DEEPEST) -> str | None:
     if room == 0:
         return None
     if kind is Subscript:
-        value, inner = _quickly(node.value, room - 1), _inside(node.slice, room - 1)
-        return None if value is None or inner is None else f"{value}[{inner}]"
+        value, inner = dotted_of(node.value), _inside(node.slice, room - 1)
+        return f"{value}[{inner}]" if value and inner is not None else None
     if kind is BinOp and node.op.__class__ is ast.BitOr and node.right.__class__ is not BinOp:
         if node.left.__class__ is BinOp and node.left.op.__class__ is not ast.BitOr:
             return None

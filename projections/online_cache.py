@@ -1,0 +1,335 @@
+"""What is in hand for the task that is running?
+
+The goal, the module that is worked on, what failed last, and the nodes that the model was shown.
+When the task is complete the cache is emptied; only the goal and the counters stay.
+What is in hand is put in order here, and cut to a number of tokens by whoever shows it
+(`domain/cache.py`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from immutables import Map
+
+from domain.cache import FOUND, Failure, Held, failures_of, module_of, shortened, youngest
+from domain.events import (
+    ChecksRan,
+    ContextBuilt,
+    ContextItem,
+    ModelFailed,
+    ModelReplied,
+    ModuleComplete,
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+    ModuleStarted,
+    TaskComplete,
+    TaskFailed,
+    TaskStarted,
+    ToolReturned,
+    WorkflowEvent,
+)
+from domain.node import SYMBOLS, kind_of, node_id, path_of
+
+NAME = "online_cache"
+VERSION = 1
+SCOPE: Literal["task", "store"] = "task"
+
+FAILURES = 5
+ITERATIONS = 3
+MODULES = 32
+"Modules that are remembered, the latest touched ones."
+SHOWN = 64
+"Nodes that are remembered, the latest shown ones."
+
+
+class Iteration(NamedTuple):
+    """One iteration of a module."""
+
+    iteration: int
+    score: float | None
+    source: str | None
+    version: int
+
+
+class Module(NamedTuple):
+    """A module that the task touched lately."""
+
+    started: bool = False
+    "Whether it was started and is not complete."
+    failed: int = 0
+    "How many checks failed when it was last checked."
+    iterations: tuple[Iteration, ...] = ()
+    "The last ones, newest first."
+    version: int = 0
+
+
+class Checks(NamedTuple):
+    """The outcome of a run of checks."""
+
+    module: str
+    "Empty where the run was about all modules, or was not said to be about one."
+    passed: int
+    failed: int
+    version: int
+
+
+class Shown(NamedTuple):
+    """How a node was shown last."""
+
+    level: str
+    found: str
+    "online, offline or made; empty where that was not told."
+    tokens: int
+    text: str | None
+    "The blob of the text that was shown."
+    version: int
+
+
+class Counters(NamedTuple):
+    """How often what was shown was there already; a node counts once a context."""
+
+    online: int = 0
+    "Hits in this cache."
+    offline: int = 0
+    "Hits in the offline cache."
+    promotions: int = 0
+    "Offline hits of nodes that this cache did not hold: it holds them from then on."
+    misses: int = 0
+    "What had to be made."
+    evictions: int = 0
+    "What was dropped because too many nodes were shown after it."
+
+
+class State(NamedTuple):
+    """What is in hand."""
+
+    task: str = ""
+    goal: str | None = None
+    module: str = ""
+    "The module that is worked on; empty between two."
+    iteration: int = 0
+    modules: Map[str, Module] = Map()
+    failures: tuple[Failure, ...] = ()
+    "Newest first."
+    checks: Checks | None = None
+    shown: Map[str, Shown] = Map()
+    counters: Counters = Counters()
+
+
+initial = State()
+
+
+class Entry(NamedTuple):
+    """One thing in hand."""
+
+    id: str
+    "The node's id; of what is no node its kind and its place in the task."
+    kind: str
+    "task, module, failure, checks, refinement, iteration or node."
+    priority: str
+    "CRITICAL, HIGH, MEDIUM or LOW."
+    version: int = 0
+    "The version of the last event about it; 0 for the goal."
+    text: str = ""
+    blob: str | None = None
+    "The blob of its text, where the log has one."
+    level: str = ""
+    tokens: int = 0
+    "Of what was shown, as it was recorded then; 0 where that is not known."
+
+
+def evolve(state: State, event: WorkflowEvent) -> State:
+    """The state after one more event."""
+    match event.fact:
+        case (
+            ModuleStarted(module_name=name)
+            | ModuleIteration(module_name=name)
+            | ModuleComplete(module_name=name)
+        ):
+            state = _worked(state, event, name)
+        case ModuleDeleted(module_name=name):
+            state = _without(state, name)
+        case ModuleRenamed() as fact:
+            state = _renamed(state, event, fact)
+        case ChecksRan() as fact if fact.passed > 0 or fact.failed > 0:
+            state = _checked(state, event, fact)
+        case ToolReturned(tool=tool):
+            state = _failing(state, event, "tool", shortened(tool))
+        case ModelFailed() | ModelReplied():
+            state = _failing(state, event, "model")
+        case TaskFailed():
+            state = _failing(state, event, "task")
+        case ContextBuilt(items=items):
+            state = _shown(state, items, event.version)
+        case TaskStarted(goal=goal):
+            state = state._replace(goal=state.goal if goal is None else goal)
+        case TaskComplete():
+            state = State(state.task, state.goal, counters=state.counters)
+    return state if state.task else state._replace(task=event.task_id)
+
+
+def working_set(state: State) -> list[Entry]:
+    """What is in hand, most needed first; each id once."""
+    latest = [failure for failure in state.failures if not failure.over][:1]
+    entries: list[Entry] = []
+    if state.goal is not None:
+        entries.append(Entry(node_id("task", state.task), "task", "CRITICAL", text=state.goal))
+    if state.module:
+        entries.append(_module_entry(state, state.module, "module", "CRITICAL"))
+    entries += [_failure_entry(failure, "CRITICAL") for failure in latest]
+    if checks := state.checks:
+        text = f"{checks.passed} of {checks.passed + checks.failed} checks passed"
+        text = f"{checks.module}: {text}" if checks.module else text
+        entries.append(Entry(f"checks@{checks.version}", "checks", "HIGH", checks.version, text))
+    entries += [_module_entry(state, path, "refinement", "HIGH") for path in pending(state)]
+    for one in iterations(state):
+        text = f"{state.module} #{one.iteration}"
+        text += "" if one.score is None else f" score {one.score:g}"
+        id = f"iteration@{one.version}"
+        entries.append(Entry(id, "iteration", "HIGH", one.version, text, one.source))
+    for node in sorted(state.shown, key=lambda node: (-state.shown[node].version, node)):
+        level, _, tokens, blob, version = state.shown[node]
+        entries.append(Entry(node, "node", "MEDIUM", version, "", blob, level, tokens))
+    entries += [_failure_entry(failure, "LOW") for failure in state.failures]
+    by_id: dict[str, Entry] = {}
+    for entry in entries:
+        by_id.setdefault(entry.id, entry)
+    return list(by_id.values())
+
+
+def pending(state: State) -> list[str]:
+    """The modules that are not done: not complete, or not passing; the latest touched first."""
+    undone = [
+        p for p in sorted(state.modules) if state.modules[p].started or state.modules[p].failed
+    ]
+    return sorted(undone, key=lambda path: -state.modules[path].version)
+
+
+def iterations(state: State) -> tuple[Iteration, ...]:
+    """The last iterations of the module that is worked on, newest first."""
+    return state.modules.get(state.module, Module()).iterations
+
+
+def held(state: State) -> list[Held]:
+    """The nodes in hand, as a look-up reads them, most needed first."""
+    nodes = [e for e in working_set(state) if e.kind in ("task", "module", "refinement", "node")]
+    return [Held(e.id, names=(e.text,) if e.kind == "task" else ()) for e in nodes]
+
+
+def _module_entry(state: State, path: str, kind: str, priority: str) -> Entry:
+    module = state.modules.get(path, Module())
+    source = module.iterations[0].source if module.iterations else None
+    return Entry(node_id("module", path), kind, priority, module.version, path, source)
+
+
+def _failure_entry(failure: Failure, priority: str) -> Entry:
+    text = ": ".join(filter(None, (failure.at, failure.name, failure.message)))
+    id = f"failure@{failure.version}.{failure.number}"
+    text = text or f"{failure.kind} failed"
+    return Entry(id, "failure", priority, failure.version, text, failure.text)
+
+
+def _worked(state: State, event: WorkflowEvent, name: str) -> State:
+    """The state after a module was started, made anew, or completed."""
+    module, version = state.modules.get(name, Module()), event.version
+    match event.fact:
+        case ModuleIteration(iteration=number, score=score, source=source):
+            made = (Iteration(number, score, source, version), *module.iterations)
+            module = module._replace(iterations=made[:ITERATIONS])
+        case ModuleStarted():
+            module = module._replace(started=True)
+        case ModuleComplete():
+            state = _touched(state, name, version, module._replace(started=False))
+            return state._replace(module="", iteration=0) if name == state.module else state
+    state = _touched(state, name, version, module)
+    number = module.iterations[0].iteration if module.iterations else 0
+    return state._replace(module=name, iteration=number)
+
+
+def _touched(state: State, name: str, version: int, module: Module) -> State:
+    modules = state.modules.set(name, module._replace(version=version))
+    return state._replace(modules=youngest(modules, MODULES, lambda module: module.version))
+
+
+def _without(state: State, name: str) -> State:
+    """The state without a module and what is in it."""
+    shown, modules = state.shown, state.modules
+    for node in sorted(shown):
+        if path_of(node) == name and kind_of(node) in ("module", *SYMBOLS):
+            shown = shown.delete(node)
+    modules = modules.delete(name) if name in modules else modules
+    state = state._replace(modules=modules, shown=shown)
+    return state._replace(module="", iteration=0) if name == state.module else state
+
+
+def _renamed(state: State, event: WorkflowEvent, fact: ModuleRenamed) -> State:
+    before = state.modules.get(fact.previous_name, Module())
+    made = Iteration(fact.iteration, None, fact.source, event.version)
+    module = before._replace(iterations=(made, *before.iterations)[:ITERATIONS])
+    followed = state.module == fact.previous_name
+    failures = tuple(
+        failure._replace(at=fact.module_name) if failure.at == fact.previous_name else failure
+        for failure in state.failures
+    )
+    state = _without(state._replace(failures=failures), fact.previous_name)
+    state = _touched(state, fact.module_name, event.version, module)
+    if followed:
+        return state._replace(module=fact.module_name, iteration=fact.iteration)
+    return state
+
+
+def _checked(state: State, event: WorkflowEvent, fact: ChecksRan) -> State:
+    """The state after a run of checks; one that names no module is of the one that is worked on.
+
+    Where it all passed, it is of all modules.
+    """
+    at, passed, failed = module_of(fact), fact.passed, fact.failed
+    state = _failing(state, event, "checks", at)
+    state = state._replace(checks=Checks(at, passed, failed, event.version))
+    if failed <= 0 and not at:
+        modules = state.modules
+        for path in [path for path in sorted(modules) if modules[path].failed]:
+            modules = modules.set(path, modules[path]._replace(failed=0))
+        return state._replace(modules=modules)
+    if name := at or state.module:
+        module = state.modules.get(name, Module())
+        return _touched(state, name, event.version, module._replace(failed=max(0, failed)))
+    return state
+
+
+def _failing(state: State, event: WorkflowEvent, kind: str, at: str = "") -> State:
+    """The state after something was tried: what had failed there is over, or has failed anew."""
+    whole = kind == "checks" and not at
+    before = tuple(
+        failure._replace(over=True)
+        if failure.kind == kind and (whole or failure.at == at)
+        else failure
+        for failure in state.failures
+    )
+    return state._replace(failures=(failures_of(event) + before)[:FAILURES])
+
+
+def _shown(state: State, items: Iterable[ContextItem], version: int) -> State:
+    """The state after a context was shown: what was in it is in hand."""
+    counted, once = Counter[str](), dict[str, ContextItem]()
+    for item in items:
+        once.setdefault(item.node, item)
+    with state.shown.mutate() as changing:
+        for node, item in once.items():
+            found = item.found if item.found in FOUND else ""
+            counted[found] += 1
+            counted["promoted"] += found == "offline" and node not in changing
+            changing[node] = Shown(item.level, found, item.tokens, item.text, version)
+        shown = changing.finish()
+    kept = youngest(shown, SHOWN, lambda node: node.version)
+    before = state.counters
+    counters = Counters(
+        before.online + counted["online"],
+        before.offline + counted["offline"],
+        before.promotions + counted["promoted"],
+        before.misses + counted["made"],
+        before.evictions + len(shown) - len(kept),
+    )
+    return state._replace(shown=kept, counters=counters)

@@ -1,0 +1,173 @@
+"""Staleness on real histories: what is truly stale, what is thrown away, what is served falsely.
+
+An entry is a function. After each commit it is truly stale when its extractive text, rendered from
+scratch, differs from the text at its last writing. Three other rules are judged beside ours: the
+clock of the entry's own module; that of all modules which it imports, directly or not; and the
+seeds' `is_stale` as written, by which a module that is missing from the entry's clock counts as
+version 0. What a rule throws away is written anew; so is what was truly stale.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from domain.events import Committed
+from domain.graph import Graph
+from domain.node import node_id, path_of
+from domain.outline import names_in
+from domain.staleness import Modules
+from domain.summary import Summary, summary_of
+from engine.interfaces.importing import run
+from engine.log.importers.git import task_of
+from projections import dependency_graph
+from scripts.benches.figures import Bench, Bound, Figure
+from scripts.benches.workload import open_store
+
+LEAST = 400
+"Commits that are judged of each repository: its latest."
+RULES = ("ours", "own module", "imported modules", "seeds' is_stale")
+
+
+class Tally(NamedTuple):
+    """Sums over all commits, in entries."""
+
+    entries: int = 0
+    stale: int = 0
+    thrown: tuple[int, ...] = (0,) * len(RULES)
+    false_fresh: tuple[int, ...] = (0,) * len(RULES)
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """The rows of the table, for each repository."""
+    return [figure for repository in bench.repositories for figure in _figures(bench, repository)]
+
+
+def _figures(bench: Bench, repository: Path) -> Iterator[Figure]:
+    bench.say(f"staleness in {repository}")
+    name = "/".join(repository.resolve().parts[-2:])
+    commits, tally = _judge(bench, repository)
+    group = f"staleness in {name}, {commits} commits, {tally.entries:,} entries in all"
+    if not tally.stale:
+        yield Figure(group, "truly stale", why="no commit changed the text of any function")
+        return
+    share = 100 * tally.stale / tally.entries
+    yield Figure(group, "truly stale, of all entries a commit", [share], "%")
+    for number, rule in enumerate(RULES):
+        ours = number == 0
+        thrown, fresh = tally.thrown[number], tally.false_fresh[number]
+        yield Figure(
+            group,
+            f"{rule}: thrown away, to truly stale",
+            [thrown / tally.stale],
+            ours=f"{100 * thrown / tally.entries:.2f} % of all entries",
+            aim=Bound("<=", 2) if ours else None,
+        )
+        yield Figure(
+            group,
+            f"{rule}: served though stale, of truly stale",
+            [100 * fresh / tally.stale],
+            "%",
+            ours=f"{fresh} of {tally.stale}",
+            must=Bound("<=", 0) if ours else None,
+        )
+
+
+def _judge(bench: Bench, repository: Path) -> tuple[int, Tally]:
+    """Go through the latest commits of a repository, and judge every rule after each."""
+    tally, entries, graph, count = Tally(), dict[str, Summary](), None, 0
+    steps = list(_steps(bench, repository))
+    for before, state in pairwise(steps):
+        if not entries:
+            entries = _texts(before)
+            graph = dependency_graph.graph_of(before)
+        now = _texts(state)
+        moved = _moved(before, state)
+        assert graph is not None
+        tally = _judged(tally, entries, now, state, moved, graph)
+        graph = dependency_graph.graph_of(state, graph)
+        entries, count = now, count + 1
+    return count, tally
+
+
+def _judged(
+    tally: Tally,
+    entries: Mapping[str, Summary],
+    now: Mapping[str, Summary],
+    state: dependency_graph.State,
+    moved: set[str],
+    graph: Graph,
+) -> Tally:
+    """The tally after one more commit; `graph` is that of the commit before."""
+    modules = Modules(dependency_graph.present(state))
+    needing = _importers(graph, moved)
+    stale, thrown, fresh = 0, [0] * len(RULES), [0] * len(RULES)
+    for node, entry in entries.items():
+        truly = node not in now or now[node].text != entry.text
+        stale += truly
+        says = (
+            not modules.holds(entry.built_from),
+            path_of(node) in moved,
+            path_of(node) in needing,
+            bool(moved),
+        )
+        for number, said in enumerate(says):
+            thrown[number] += said
+            fresh[number] += truly and not said
+    return Tally(
+        tally.entries + len(entries),
+        tally.stale + stale,
+        tuple(a + b for a, b in zip(tally.thrown, thrown, strict=True)),
+        tuple(a + b for a, b in zip(tally.false_fresh, fresh, strict=True)),
+    )
+
+
+def _steps(bench: Bench, repository: Path) -> Iterator[dependency_graph.State]:
+    """The state before each of the latest commits, and that at the end."""
+    task_id = task_of(repository)
+    path = bench.folder / f"stale-{task_id.replace('/', '-')}.db"
+    with open_store(path, "normal") as store:
+        run(store, "git", repository, processes=os.cpu_count() or 1)
+        commits = [event.version for event in store.read(task_id, types=["COMMITTED"])]
+        first = commits[-LEAST] if len(commits) >= LEAST else commits[1]
+        state = dependency_graph.initial
+        for event in store.read(task_id):
+            if event.version >= first and isinstance(event.fact, Committed):
+                yield state
+            state = dependency_graph.evolve(state, event)
+    yield state
+
+
+def _texts(state: dependency_graph.State) -> dict[str, Summary]:
+    """The extractive summary of every function and method of a state, by node."""
+    modules = dependency_graph.present(state)
+    found: dict[str, Summary] = {}
+    for path, facets in modules.items():
+        for name in names_in(facets):
+            kind = facets[f"sig:{name}"][0]
+            if kind in ("function", "method", "test"):
+                node = node_id(kind, path, name)
+                if summary := summary_of(modules, node):
+                    found[node] = summary
+    return found
+
+
+def _moved(before: dependency_graph.State, after: dependency_graph.State) -> set[str]:
+    """The modules of which a commit made a new version, or took away."""
+    paths = {*before.modules, *after.modules}
+    old, new = before.modules, after.modules
+    return {path for path in paths if path not in old or new[path].version != old[path].version}
+
+
+def _importers(graph: Graph, moved: set[str]) -> set[str]:
+    """Some modules, and all that import them, directly or through others."""
+    found = set(moved)
+    front = list(moved)
+    while front:
+        for edge in graph.into.get(node_id("module", front.pop()), ()):
+            path = path_of(edge.source)
+            if edge.kind == "imports" and path not in found:
+                found.add(path)
+                front.append(path)
+    return found
