@@ -26,12 +26,28 @@ class Known(NamedTuple):
 class Graph:
     """Nodes and typed edges of one task. A value: `moved_on` makes another."""
 
-    def __init__(self, task_id: str, links: Mapping[str, Links], modules: Mapping[str, Facets]):
-        self.task_id, self.links, self._modules = task_id, links, modules
+    def __init__(
+        self,
+        task_id: str,
+        links: Mapping[str, Links],
+        modules: Mapping[str, Facets],
+        concepts: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.task_id, self.links = task_id, links
+        self._modules, self._concepts = modules, concepts
 
     @classmethod
-    def of(cls, task_id: str, known: Mapping[str, Known], before: "Graph | None" = None) -> "Graph":
-        """The graph of some modules, made of an earlier one where its parts still stand."""
+    def of(
+        cls,
+        task_id: str,
+        known: Mapping[str, Known],
+        concepts: Mapping[str, Sequence[str]] = {},  # nobody changes it
+        before: "Graph | None" = None,
+    ) -> "Graph":
+        """The graph of some modules, made of an earlier one where its parts still stand.
+
+        `concepts` are those that summaries speak of, by the node that they sum up.
+        """
         facets = {path: module.facets for path, module in known.items()}
         old = before.links if before else {}
         links: dict[str, Links] = {}
@@ -40,13 +56,14 @@ class Graph:
             links[path] = (
                 kept if kept and _stands(kept, path, known) else _made(facets, path, known)
             )
-        return cls(task_id, links, facets)
+        return cls(task_id, links, facets, concepts)
 
     @cached_property
     def edges(self) -> Sequence[Edge]:
         """All edges, sorted, once each."""
         edges = {edge: None for links in self.links.values() for edge in links.edges}
         edges.update(dict.fromkeys(headed(self._modules)))
+        edges.update(dict.fromkeys(self._spoken_of(edges)))
         task = node_id("task", self.task_id)
         edges.update((Edge(task, "contains", node_id("module", path)), None) for path in self.links)
         edges.update(
@@ -55,6 +72,15 @@ class Graph:
             if edge.kind == "tests"
         )
         return sorted(edges)
+
+    def _spoken_of(self, edges: Iterable[Edge]) -> Iterator[Edge]:
+        """Links between nodes that are there and the concepts that their summaries speak of."""
+        there = {edge.target for edge in edges if edge.kind == "contains"}
+        there.update(node_id("module", path) for path in self.links)
+        for node in sorted(there & set(self._concepts)):
+            for concept in self._concepts[node]:
+                yield Edge(node, "references", concept)
+                yield Edge(concept, "references", node)
 
     @cached_property
     def nodes(self) -> Sequence[str]:

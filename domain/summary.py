@@ -15,8 +15,14 @@ from domain.outline import Facet, digest_of
 
 EXTRACTIVE = "extractive 1"
 "The name and version of the summaries made here."
-LIMITS = {"task": 100, "module": 300, "class": 150, "function": 150, "method": 150, "test": 150}
+_FUNCTIONS = ("class", "function", "method", "test")
+LIMITS = {"task": 100, "module": 300} | dict.fromkeys(_FUNCTIONS, 150)
 "Tokens of a summary where no profile says otherwise."
+LIMITS_BY_WINDOW = {
+    "8k": {"task": 100, "module": 200} | dict.fromkeys(_FUNCTIONS, 50),
+    "32k": {"task": 100, "module": 500} | dict.fromkeys(_FUNCTIONS, 150),
+}
+"The same for the windows of Mistral 7B and of Qwen3 8B."
 BuiltFrom = Mapping[str, Mapping[str, str]]
 "Per path of a module, the digests of the facets that were read, by key."
 

@@ -19,9 +19,11 @@ from domain.events import (
     ModuleOutlined,
     ModuleRenamed,
     SourceRead,
+    SummaryWritten,
     WorkflowEvent,
 )
 from domain.graph import Graph, Known
+from domain.links import concepts_in
 from domain.outline import SOURCE, Facets, Lines, lines_by_name, shows, surface_of
 
 NAME = "dependency_graph"
@@ -54,6 +56,8 @@ class State(NamedTuple):
 
     task_id: str = ""
     modules: Map[str, Module] = Map()
+    concepts: Map[str, tuple[str, ...]] = Map()
+    "What the latest summary of a node speaks of, by node."
 
 
 initial = State()
@@ -76,9 +80,12 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case ModuleRenamed(module_name=name, previous_name=previous):
             modules = _deleted(modules, previous, version)
             modules = _moved_on(modules, name, fact.source, fact.iteration, version)
+        case SummaryWritten(node=str(node), text=str(text)):
+            concepts = state.concepts.set(node, tuple(concepts_in(text)))
+            return State(event.task_id, modules, concepts)
         case _:
-            return state if state.task_id else State(event.task_id, modules)
-    return State(event.task_id, modules)
+            return state if state.task_id else State(event.task_id)
+    return State(event.task_id, modules, state.concepts)
 
 
 def graph_of(state: State, before: Graph | None = None) -> Graph:
@@ -89,7 +96,8 @@ def graph_of(state: State, before: Graph | None = None) -> Graph:
         for path, module in modules
         if not module.deleted
     }
-    return Graph.of(state.task_id, known, before)
+    concepts = {node: state.concepts[node] for node in sorted(state.concepts)}
+    return Graph.of(state.task_id, known, concepts, before)
 
 
 def present(state: State) -> dict[str, Facets]:

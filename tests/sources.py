@@ -69,7 +69,7 @@ def graph_of(sources: Mapping[str, str], before: Graph | None = None) -> Graph:
         path: Known(facets, sources[path], surface_of(facets))
         for path, facets in modules_of(sources).items()
     }
-    return Graph.of("shop", known, before)
+    return Graph.of("shop", known, {}, before)
 
 
 class Task:

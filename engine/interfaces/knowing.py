@@ -146,22 +146,31 @@ def graph(url: str, task: str, node: str | None, hops: int, as_json: bool, **mom
 @task_option
 @moment_options
 @click.option("--node", metavar="NODE", help="Only this one: function:PATH::NAME.")
+@click.option("--window", type=click.Choice(["8k", "32k"]), help="Cut to what fits such models.")
 @click.option("--whole", is_flag=True, help="Derived ones without a limit of tokens.")
 @json_option
 def summaries(
-    url: str, task: str, node: str | None, whole: bool, as_json: bool, **moment: Any
+    url: str,
+    task: str,
+    node: str | None,
+    window: str | None,
+    whole: bool,
+    as_json: bool,
+    **moment: Any,
 ) -> None:
     """What each node is, in a few lines: derived, and as somebody wrote it.
 
     \b
     backcast show summaries --task backcast --node module:domain/clock.py
     """
+    from domain.summary import LIMITS, LIMITS_BY_WINDOW
     from engine.interfaces.summaries import told
 
+    limits = None if whole else LIMITS_BY_WINDOW[window] if window else LIMITS
     with opened(url) as store:
         at = known(store, task, moment)
         count = 0
-        for one in told(store, task, at, node, whole):
+        for one in told(store, task, at, node, limits):
             shown = json.dumps(one.plain(), ensure_ascii=False) if as_json else str(one)
             click.echo(shown if as_json or not count else f"\n{shown}")
             count += 1

@@ -49,16 +49,20 @@ class Told(NamedTuple):
 
 
 def told(
-    store: EventStore, task_id: str, moment: Moment, node: str | None, whole: bool = False
+    store: EventStore,
+    task_id: str,
+    moment: Moment,
+    node: str | None,
+    limits: Mapping[str, int] | None = LIMITS,
 ) -> Iterator[Told]:
     """The summaries of a task at a moment, of one node or of all: task, modules, functions.
 
-    Derived ones are cut to whole lines within the limit of their level, unless `whole` is asked
-    for; tokens are counted by an upper bound.
+    Derived ones are cut to whole lines within the limit of their level, where there are limits;
+    tokens are counted by an upper bound.
     """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
-    view = _View(task_id, graph_state, written, whole)
+    view = _View(task_id, graph_state, written, limits)
     if node is None or node == node_id("task", task_id):
         yield view.task(state_at(store, progress, task_id, moment))
     for one in view.nodes() if node is None else [node]:
@@ -103,13 +107,13 @@ class _View:
         task_id: str,
         state: dependency_graph.State,
         written: summaries.State,
-        whole: bool = True,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         self.task_id, self.state, self.written = task_id, state, written
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(state)
         self.modules = Modules(self.facets)
         self.graph: Graph = dependency_graph.graph_of(state)
-        self.whole = whole
+        self.limits = limits
 
     def nodes(self) -> Iterator[str]:
         for path in self.facets:
@@ -126,9 +130,10 @@ class _View:
         )
 
     def _derived(self, summary: Summary, beside: Sequence[tuple[str, str]]) -> Told:
-        limit = LIMITS.get(kind_of(summary.node), LIMITS["function"])
-        fitted = summary.fitted(limit, UpperBound().count)
-        text, left_out = (summary.text, ()) if self.whole else fitted
+        text, left_out = summary.text, tuple[str, ...]()
+        if self.limits is not None:
+            limit = self.limits[kind_of(summary.node)]
+            text, left_out = summary.fitted(limit, UpperBound().count)
         return Told(summary.node, text, EXTRACTIVE, True, left_out, beside)
 
     def told(self, node: str, moment: Moment) -> Iterator[Told]:

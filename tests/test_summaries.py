@@ -1,0 +1,278 @@
+"""Summaries: derived ones are functions of the moment, written ones are facts by a model."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import InputError, UnavailableError
+from domain.events import ChecksRan, SummaryWritten, TaskStarted
+from domain.moment import NOW, Moment
+from domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
+from engine.context.tokenizers import UpperBound
+from engine.interfaces.cli import main
+from engine.interfaces.summaries import told
+from engine.memory.resummarise import Done, resummarise
+from engine.memory.summariser import ModelSummariser, Options
+from engine.models import Completion, Message
+from engine.models.recording import Recorder, Recording
+from engine.replay.staleness import stale
+from engine.replay.states import state_at
+from projections import summaries
+from tests.sources import SHOP, Task, modules_of
+
+EMAIL = "function:validators.py::validate_email"
+NODES = ("module:utils.py", EMAIL)
+
+
+class Clerk:
+    """A model that fills in the form with the first line that it is told; no language model."""
+
+    id = "clerk"
+
+    def __init__(self, *answers: str) -> None:
+        self.answers, self.asked = list(answers), list[Sequence[Message]]()
+
+    def complete(
+        self, messages: Sequence[Message], *, max_tokens: int, schema: Mapping[str, Any] | None
+    ) -> Completion:
+        self.asked.append(messages)
+        if self.answers:
+            return Completion(self.answers.pop(0))
+        assert schema is not None
+        line = messages[1].content.splitlines()[0]
+        texts = {"type": "string"}
+        form = {
+            name: line if kind == texts else [line] for name, kind in schema["properties"].items()
+        }
+        return Completion(json.dumps(form))
+
+
+def shop() -> Task:
+    task = Task()
+    task.happened(TaskStarted(goal="validate what people type"))
+    for path, source in SHOP.items():
+        task.wrote(path, source)
+    task.happened(ChecksRan(passed=3, failed=1, module_name="validators.py"))
+    task.outlined()
+    return task
+
+
+def ask(task: Task, model: Clerk | Recorder | Recording, *nodes: str, at: Moment = NOW) -> Done:
+    return resummarise(
+        task.store, task.id, ModelSummariser(model, UpperBound()), nodes or NODES, at
+    )
+
+
+def test_a_function_is_told_by_its_interface_and_by_what_it_uses() -> None:
+    summary = summary_of(modules_of(SHOP), EMAIL)
+    assert summary is not None
+    assert summary.text.splitlines() == [
+        "Function: validate_email [in validators.py]",
+        "Purpose: Whether a text is an address as RFC 5322 has it.",
+        "Inputs: (text: str)",
+        "Outputs: bool",
+        "Raises: InvalidError",
+        "Uses: [InvalidError]; [utils.py::normalise(text: str) -> str]",
+    ]
+
+
+def test_a_module_is_told_by_what_it_holds_and_needs() -> None:
+    summary = summary_of(modules_of(SHOP), "module:validators.py")
+    assert summary is not None
+    assert summary.text.splitlines() == [
+        "Module: validators.py",
+        "Purpose: Validation of what people type.",
+        "Holds: class InvalidError: It is not valid;"
+        " validate_email(text: str) -> bool: Whether a text is an address as RFC 5322 has it",
+        "Needs: [constants.py], [utils.py]",
+        "Uses: [utils.py::normalise(text: str) -> str]",
+    ]
+
+
+def test_what_is_not_there_has_no_summary() -> None:
+    modules = modules_of(SHOP)
+    for node in ("module:none.py", "function:utils.py::none", "class:utils.py::normalise", "odd"):
+        assert summary_of(modules, node) is None
+
+
+@given(limit=st.integers(0, 400), node=st.sampled_from([EMAIL, "module:validators.py"]))
+def test_a_summary_never_exceeds_its_limit_and_holds_whole_lines(limit: int, node: str) -> None:
+    summary = summary_of(modules_of(SHOP), node)
+    assert summary is not None
+    tokens = UpperBound().count
+    text, left_out = summary.fitted(limit, tokens)
+    assert tokens(text) <= limit
+    assert set(text.splitlines()) <= set(summary.text.splitlines())
+    assert len(text.splitlines()) + len(left_out) == len(summary.parts)
+
+
+def test_limits_depend_on_the_window() -> None:
+    task = shop()
+    sizes = {
+        window: len(next(told(task.store, task.id, NOW, EMAIL, limits)).text)
+        for window, limits in {**LIMITS_BY_WINDOW, "": LIMITS}.items()
+    }
+    assert sizes["8k"] <= 50 < sizes["32k"] == sizes[""] <= 150
+
+
+def test_levels_refer_to_each_other_and_to_the_full_text() -> None:
+    task = shop()
+    whole, *_ = told(task.store, task.id, NOW, f"task:{task.id}", None)
+    [one] = told(task.store, task.id, NOW, EMAIL, None)
+    assert "[validators.py]" in whole.text
+    assert "Status: generating" in whole.text
+    assert "in validators.py" in one.text
+    assert dict(one.beside) == {
+        "Tests": "75% (3/4 tests passed)",
+        "Refined": "in 1 version",
+        "Tested by": "test:test_validators.py::test_an_address_is_valid",
+        "Full code": f"storage://{task.id}/validators.py#L9-L13",
+    }
+
+
+def test_a_model_writes_what_it_answers_with_all_that_it_was_built_from() -> None:
+    task = shop()
+    assert ask(task, Clerk()) == Done(2, 0, [])
+    *_, event = task.store.read(task.id, types=["SUMMARY_WRITTEN"])
+    fact = event.fact
+    assert isinstance(fact, SummaryWritten)
+    assert fact.node == EMAIL
+    assert fact.text == "Function: validate_email [in validators.py]"
+    assert fact.summariser == "clerk 1"
+    assert fact.clock == {"validators.py": 1, "constants.py": 1, "utils.py": 1} or fact.clock == {
+        "validators.py": 1,
+        "utils.py": 1,
+    }
+    assert "body:validate_email" in fact.built_from["validators.py"]
+    assert "sig:normalise" in fact.built_from["utils.py"]
+    assert fact.tokens is None, "an upper bound is not a count"
+
+
+def test_what_still_holds_is_not_asked_again() -> None:
+    task = shop()
+    ask(task, Clerk())
+    assert ask(task, Clerk()) == Done(0, 2, [])
+    task.wrote("validators.py", SHOP["validators.py"].replace("in normalise", "not in normalise"))
+    task.outlined()
+    assert [one.node for one in stale(task.store, task.id, NOW)] == [EMAIL]
+    assert ask(task, Clerk()) == Done(1, 1, [])
+    assert stale(task.store, task.id, NOW) == []
+
+
+def test_older_moments_keep_the_summaries_that_they_had() -> None:
+    task = shop()
+    ask(task, Clerk(), EMAIL)
+    then = Moment(position=task.store.version(task.id))
+    task.wrote("validators.py", "def validate_email(): pass")
+    task.outlined()
+    ask(task, Clerk(), EMAIL)
+    [old] = state_at(task.store, summaries, task.id, then).nodes[EMAIL]
+    [new] = state_at(task.store, summaries, task.id, NOW).nodes[EMAIL]
+    assert (old.clock[-1], new.clock) == (("validators.py", 1), (("validators.py", 2),))
+
+
+def test_a_recording_answers_as_the_model_did_and_nothing_else(tmp_path: Path) -> None:
+    recording = tmp_path / "clerk.jsonl"
+    ask(shop(), Recorder(Clerk(), recording))
+    task = shop()
+    assert ask(task, Recording(recording)) == Done(2, 0, [])
+    task.wrote("utils.py", "def normalise(other): pass")
+    task.outlined()
+    with pytest.raises(UnavailableError, match="holds no answer to this prompt"):
+        ask(task, Recording(recording))
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("no JSON", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        ("{}", "purpose: field required"),
+        ('{"purpose": 3}', "purpose: input should be a valid string"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_asked_for_once_more(answer: str, problem: str) -> None:
+    task, clerk = shop(), Clerk(answer)
+    assert ask(task, clerk, EMAIL) == Done(1, 0, [])
+    assert problem in clerk.asked[1][-1].content
+    twice = Clerk(answer, answer)
+    failed = ask(shop(), twice, EMAIL).failed
+    assert [(node, problem in said) for node, said in failed] == [(EMAIL, True)]
+
+
+def test_a_summary_beyond_its_limit_is_not_taken() -> None:
+    form = dict.fromkeys(("purpose", "inputs", "outputs", "workflow", "side_effects"), "x")
+    long = json.dumps(form | {"summary": "word " * 200})
+    [(_, problem)] = ask(shop(), Clerk(long, long), EMAIL).failed
+    assert "has 1001 tokens, by an upper bound, at most 150 are needed" in problem
+
+
+def test_an_example_and_a_field_to_think_in_are_options() -> None:
+    task = shop()
+    summary = summary_of(modules_of(SHOP), "module:utils.py")
+    assert summary is not None
+    for options in (Options(), Options(example=True, reasoning=True)):
+        clerk = Clerk()
+        ModelSummariser(clerk, UpperBound(), options=options).summarise(summary, "def f(): pass")
+        assert ("An example" in clerk.asked[0][0].content) is options.example
+    assert task.store.version(task.id)
+
+
+def test_the_command_writes_from_a_recording_and_tells_what_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = Path(__file__).parents[1] / "fixtures/logs/shop.jsonl"
+    store = ("--store", f"sqlite:///{tmp_path}/store.db")
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    for arguments, code in (
+        (("import", "events", str(log), *store), 0),
+        (("resummarise", "--task", "task-def456", "--summariser", "extractive", *store), 1),
+        (("resummarise", "--task", "task-def456", "--summariser", f"recording:{empty}", *store), 1),
+        (("resummarise", "--task", "task-def456", "--summariser", "oracle", *store), 1),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == code
+    told_of = capsys.readouterr().err
+    assert "extractive summaries are derived" in told_of
+    assert "holds no answer to this prompt" in told_of
+    assert "needed --summariser recording:FILE, found 'oracle'" in told_of
+
+
+@pytest.mark.parametrize("line", ["no", "[]", '{"prompt": "x"}', '{"text": 1}'])
+def test_a_recording_that_is_none_is_told_in_one_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text(line)
+    with pytest.raises(InputError, match="line 1: needed an object with prompt and text"):
+        Recording(path)
+
+
+@given(text=st.text(max_size=60))
+def test_the_upper_bound_is_never_below_a_real_tokenizer(text: str) -> None:
+    bound = UpperBound().count(text)
+    for count in counts(text):
+        assert count <= bound
+
+
+def counts(text: str) -> list[int]:
+    """The tokens of a text by the tokenizers of Mistral that are at hand."""
+    return [len(tokenizer.encode(text, bos=False, eos=False)) for tokenizer in tokenizers()]
+
+
+_TOKENIZERS: list[Any] = []
+
+
+def tokenizers() -> list[Any]:
+    if not _TOKENIZERS:
+        mistral = pytest.importorskip(
+            "mistral_common.tokens.tokenizers.mistral", reason="mistral-common is not installed"
+        )
+        for make in (mistral.MistralTokenizer.v1, mistral.MistralTokenizer.v3):
+            _TOKENIZERS.append(make().instruct_tokenizer.tokenizer)
+    return _TOKENIZERS
