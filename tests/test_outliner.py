@@ -583,6 +583,7 @@ GOOD = python.outline("a.py", b"import os\ndef f(): a()\n")
         (b"# coding: undefined\n", "", "undefined"),
         (b"#" * 10_000_000, "", "found 10,000,000"),
         (b"x = " + b"(" * 5000, "1", "parentheses"),
+        ("".join(f"{' ' * n}if x:\n" for n in range(900)).encode(), "101", "indentation"),
         (b"x = " + b"-" * 3000 + b"1", "", "too deep nesting"),
     ],
 )

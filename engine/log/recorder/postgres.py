@@ -65,6 +65,12 @@ TABLES = (
         PRIMARY KEY (projection, projection_version, task_id, version, until_us)
     )""",
 )
+VECTORS = """CREATE TABLE IF NOT EXISTS vectors (
+    embedder text NOT NULL,
+    text_hash bytea NOT NULL,
+    vector bytea NOT NULL,
+    PRIMARY KEY (embedder, text_hash)
+)"""
 
 
 class _Cursor:
@@ -121,6 +127,11 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         return recorder
 
     shown = ""
+    make_vectors = VECTORS
+    has_vectors = (
+        "SELECT 1 FROM pg_class"
+        " WHERE relname='vectors' AND relnamespace=current_schema()::regnamespace"
+    )
     synchronous_commit = "on"
     lock_timeout: float = 60
     "Seconds that a writer waits for another one."

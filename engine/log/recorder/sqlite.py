@@ -85,6 +85,13 @@ TABLES = (
         PRIMARY KEY (projection, projection_version, task_id, version, until_us)
     ) STRICT, WITHOUT ROWID""",
 )
+# With rows as large as these, a table WITHOUT ROWID would be the slower one.
+VECTORS = """CREATE TABLE IF NOT EXISTS vectors (
+    embedder TEXT NOT NULL,
+    text_hash BLOB NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (embedder, text_hash)
+) STRICT"""
 
 
 class _Pool(SQLiteConnectionPool):
@@ -136,6 +143,8 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
     """A store in one SQLite file, or in memory."""
 
     path = ""
+    make_vectors = VECTORS
+    has_vectors = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='vectors'"
     lock_timeout: float = 60
     "Seconds that a writer waits for another one."
 

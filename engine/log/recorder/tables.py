@@ -11,6 +11,7 @@ from engine.log.blobs import Packed
 from engine.log.recorder.bodies import Bodies
 from engine.log.recorder.database import Cursor, like
 from engine.log.recorder.kept_states import LAST_US, KeptStates
+from engine.log.recorder.vectors import VectorTable
 
 SCHEMA_VERSION = 1
 "Of the tables; a store of a newer one is refused."
@@ -45,7 +46,7 @@ def checksum_of(row: Row) -> int:
     return xxh3_64_intdigest("".join(f"{value}\0" for value in head).encode() + body) >> 1
 
 
-class Recorder(Bodies, KeptStates):
+class Recorder(Bodies, KeptStates, VectorTable):
     """The tables of one store."""
 
     # Appending

@@ -6,7 +6,7 @@ language's own.
 """
 
 import ast
-from ast import Attribute, Call, Constant, Expr, Load, Name
+from ast import Assign, Attribute, Call, Constant, Expr, If, Load, Name
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain
@@ -76,6 +76,13 @@ def _walk(scope: Scope, walk: Walk) -> None:
             _call(node, scope)
         elif kind is Expr:
             stack.append(node.value)
+        elif kind is Assign:
+            stack += node.targets
+            stack.append(node.value)
+        elif kind is If:
+            stack.append(node.test)
+            stack += node.body
+            stack += node.orelse
         elif kind is not Constant:
             _STEPS.get(kind, _children)(node, walk)
 

@@ -1,0 +1,61 @@
+"""Search over the texts of nodes as of a moment, by meaning and by words.
+
+Equal inputs give equal hits, scores included, and no text counts that was not current: neither as
+a hit, nor in what a word weighs. The modules that do the work need the extra 'semantic', and are
+imported when first used.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from engine.context.search.embedders import Embedder, needs_extra, sentence_embedder
+from engine.log.store import EventStore
+
+__all__ = ["Document", "Embedder", "Hit", "search", "sentence_embedder"]
+
+
+class Document(NamedTuple):
+    """A node, and the text by which it is found."""
+
+    id: str
+    text: str
+
+
+class Hit(NamedTuple):
+    """A document that was found."""
+
+    id: str
+    score: float
+    "By reciprocal rank fusion: 1/(60 + rank), added up over the rankings that hold it."
+    by_meaning_rank: int | None
+    "From 1; None where it is not among the nearest by meaning."
+    by_words_rank: int | None
+    "From 1; None where it holds no word of the query."
+
+
+def search(
+    store: EventStore,
+    embedder: Embedder,
+    documents: Sequence[Document],
+    query: str,
+    k: int = 10,
+    progress: Callable[[int], None] = lambda step: None,
+) -> list[Hit]:
+    """Find the `k` documents that answer a query best, the best first.
+
+    `documents` are those of one moment. Vectors are kept in the store, where it can be written;
+    `progress` is told how many more texts have theirs.
+    """
+    needs_extra("numpy", "faiss")
+    from engine.context.search.index import Index, check_request
+    from engine.context.search.vectors import vectors
+
+    check_request(query, k)
+    if not documents:
+        return []
+    texts = [document.text for document in documents]
+    index = Index(embedder.dimensions)
+    index.add(texts, vectors(store, embedder, texts, progress))
+    # On its own: in a batch with others it would embed to other bits.
+    [asked] = vectors(store, embedder, [query])
+    return index.search(query, asked, documents, k)

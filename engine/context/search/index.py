@@ -1,0 +1,191 @@
+"""An index of texts of all moments, and searches that see those of one moment only.
+
+Two rankings are fused: by meaning (the cosine of two vectors) and by words (BM25). Scores are
+whole numbers of hundred-thousandths before they are compared, and ties go to the lesser id.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.errors import InputError
+from engine.context.search import Document, Hit
+from engine.context.search.vectors import Vectors, checked, hash_of
+from engine.context.search.words import CurrentWords, Floats, Numbers, WordCounts
+
+NEAREST = 100
+"Documents that get a rank by meaning, at the least."
+FUSION = 60
+"Added to each rank, so that the first places do not decide alone."
+UNITS = 100_000
+SPARE = 28
+"Texts asked for beyond those needed, so that one search mostly tells who ties with the last."
+BLOCK = 4096
+_OTHER = -(2**62)
+"The score of a text that is no candidate."
+
+
+class Current(NamedTuple):
+    """The documents of one moment, as an index sees them; it stays true when the index grows."""
+
+    ids: Sequence[str]
+    "Sorted. A document's place here is its number."
+    rows: Numbers
+    "The rows of their texts in the index, once each, rising. A text's place here is its number."
+    texts: Numbers
+    "Per document, the number of its text."
+    words: CurrentWords
+
+
+class Index:
+    """Texts with their vectors and words, each once however many documents have it."""
+
+    def __init__(self, dimensions: int) -> None:
+        import faiss
+
+        self.dimensions = dimensions
+        self._rows: dict[bytes, int] = {}
+        self._flat = faiss.IndexFlatIP(dimensions)
+        self._words = WordCounts()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, texts: Sequence[str], vectors: NDArray[np.generic]) -> None:
+        """Take texts with their vectors, a row each; a text that is held already stays as it is."""
+        rows, new = checked(np.asarray(vectors), len(texts), self.dimensions), []
+        for place, text in enumerate(texts):
+            digest = hash_of(text)
+            if digest not in self._rows:
+                self._rows[digest] = len(self._rows)
+                self._words.add(text)
+                new.append(place)
+        if new:
+            self._flat.add(rows[new])
+
+    def current(self, documents: Sequence[Document]) -> Current:
+        """What a search needs to know of the documents of a moment; made once for many."""
+        ordered = sorted(documents)
+        ids = [document.id for document in ordered]
+        for one, other in pairwise(ids):
+            if one == other:
+                raise InputError(f"documents: needed each id once, found {one!r} twice")
+        held = np.array([self._row(document) for document in ordered], np.int64)
+        rows, texts = np.unique(held, return_inverse=True)
+        weights = np.bincount(texts, minlength=len(rows))
+        return Current(ids, rows, texts, self._words.current(rows, weights))
+
+    def _row(self, document: Document) -> int:
+        row = self._rows.get(hash_of(document.text))
+        if row is None:
+            raise InputError(f"{document.id!r}: needed a text that the index holds")
+        return row
+
+    def search(
+        self,
+        query: str,
+        vector: NDArray[np.generic],
+        current: Sequence[Document] | Current,
+        k: int = 10,
+    ) -> list[Hit]:
+        """The `k` best of the current documents, the best first; fewer where there are fewer."""
+        check_request(query, k)
+        [asked] = checked(np.asarray(vector).reshape(1, -1), 1, self.dimensions)
+        if not isinstance(current, Current):
+            current = self.current(current)
+        if not current.ids:
+            return []
+        near = self.by_meaning(asked, current, max(k, NEAREST))
+        return _fused(current.ids, near, by_words(query, current), k)
+
+    def by_meaning(self, asked: Vectors, current: Current, count: int) -> Numbers:
+        """The documents nearest to a vector, by number, the best first."""
+        rows, units = self._candidates(asked, current.rows, count)
+        scores = np.full(len(current.rows), _OTHER)
+        scores[np.searchsorted(current.rows, rows)] = units
+        return _ranked(scores[current.texts], _OTHER + 1)[:count]
+
+    def _candidates(self, asked: Vectors, rows: Numbers, count: int) -> tuple[Numbers, Numbers]:
+        """Rows with their scores, among them the `count` best and all that tie with the last."""
+        # No sum of this many float32 products of two vectors of length 1 is further off.
+        slip = self.dimensions * 2.0**-23
+        asking = count + SPARE
+        while True:
+            found, least = self.nearest(asked, rows, min(asking, len(rows)))
+            units = self._scored(asked, found)
+            if asking >= len(rows):
+                return found, units
+            if _units(np.float64(least + slip)) < np.partition(units, -count)[-count]:
+                return found, units
+            asking *= 8
+
+    def nearest(self, asked: Vectors, rows: Numbers, count: int) -> tuple[Numbers, float]:
+        """The rows among some that faiss finds nearest, and the score of the last of them."""
+        import faiss
+
+        # By their numbers, and not by a bit a row, so that all the others cost nothing.
+        chosen = faiss.SearchParameters(sel=faiss.IDSelectorArray(rows))  # type: ignore[call-arg]
+        scores, found = self._flat.search(asked[None], count, params=chosen)
+        return found[0], float(scores[0, -1])
+
+    def _scored(self, asked: Vectors, rows: Numbers) -> Numbers:
+        """The cosines of rows with a vector, the same on every machine.
+
+        Those of faiss are not: it sums in float32, in an order that depends on the processor.
+        """
+        exact = asked.astype(np.float64)
+        units = np.empty(len(rows), np.int64)
+        for start in range(0, len(rows), BLOCK):
+            some = self._flat.reconstruct_batch(rows[start : start + BLOCK])
+            units[start : start + BLOCK] = _units((some * exact).sum(axis=1))
+        return units
+
+
+def by_words(query: str, current: Current) -> Numbers:
+    """The documents that hold a word of a query, by number, the best first."""
+    return _ranked(_units(current.words.scores(query))[current.texts], 1)
+
+
+def check_request(query: str, k: int) -> None:
+    """Raise `InputError` where nothing is asked for."""
+    if not query.strip():
+        raise InputError(f"query: needed words to search for, found {query!r}")
+    if k < 1:
+        raise InputError(f"k: needed 1 or more, found {k}")
+
+
+def _units(scores: Floats | np.float64) -> Numbers:
+    units: Numbers = np.rint(scores * UNITS).astype(np.int64)
+    return units
+
+
+def _ranked(units: Numbers, least: int) -> Numbers:
+    """The places of the scores that reach a least one, the best first, ties by place."""
+    places = np.flatnonzero(units >= least)
+    if not len(places):
+        return places
+    # Score and place in one number: a plain sort of these is far faster than a stable one.
+    scores = units[places]
+    keys: Numbers = (scores.max() - scores) * len(units) + places
+    keys.sort()
+    keys %= len(units)
+    return keys
+
+
+def _fused(ids: Sequence[str], near: Numbers, worded: Numbers, k: int) -> list[Hit]:
+    """The best by both rankings.
+
+    What is not near, and has `k` documents before it by words, has them before it in the end too.
+    """
+    ranks = np.zeros((2, len(ids)), np.int64)
+    for row, ranking in zip(ranks, (near, worded), strict=True):
+        row[ranking] = np.arange(1, len(ranking) + 1)
+    hits = []
+    places = np.union1d(near, worded[:k])
+    for place, *both in zip(places.tolist(), *ranks[:, places].tolist(), strict=True):
+        score = sum(1 / (FUSION + rank) for rank in both if rank)
+        hits.append(Hit(ids[place], score, both[0] or None, both[1] or None))
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]

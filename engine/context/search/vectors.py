@@ -1,0 +1,86 @@
+"""The vectors of texts, each made once and kept in the store.
+
+The same text embeds to slightly other numbers in another batch. So what stands in the store is
+what counts; where it cannot be written, vectors are made anew for each search.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.errors import InputError, UnavailableError
+from engine.context.search.embedders import Embedder
+from engine.log.store import EventStore
+
+Vectors = NDArray[np.float32]
+"One a row."
+
+BLOCK = 256
+"Texts embedded before they are kept: what a stopped run has made is not lost."
+TOLERANCE = 1e-3
+"By how much the length of a vector may differ from 1."
+
+
+def hash_of(text: str) -> bytes:
+    """What a text is known by."""
+    return sha256(text.encode(errors="replace")).digest()
+
+
+def vectors(
+    store: EventStore,
+    embedder: Embedder,
+    texts: Sequence[str],
+    progress: Callable[[int], None] = lambda step: None,
+) -> Vectors:
+    """A row for each text: from the store, or made and kept there.
+
+    `progress` is told how many texts were embedded; those found in the store come first.
+    """
+    hashes = [hash_of(text) for text in texts]
+    by_hash = dict(zip(hashes, texts, strict=True))
+    known = store.recorder.vectors(embedder.id, list(by_hash), 4 * embedder.dimensions)
+    missing = [digest for digest in by_hash if digest not in known]
+    progress(len(texts) - len(missing))
+    keeps = True
+    for start in range(0, len(missing), BLOCK):
+        some = missing[start : start + BLOCK]
+        rows = embedded(embedder, [by_hash[digest] for digest in some]).astype("<f4")
+        made = {digest: row.tobytes() for digest, row in zip(some, rows, strict=True)}
+        keeps = keeps and _keep(store, embedder, made)
+        known.update(made)
+        progress(len(some))
+    joined = b"".join(known[digest] for digest in hashes)
+    return np.frombuffer(joined, "<f4").reshape(len(texts), embedder.dimensions)
+
+
+def embedded(embedder: Embedder, texts: Sequence[str]) -> Vectors:
+    """What an embedder makes of texts. `InputError` where that is not what it has to be."""
+    try:
+        return checked(np.asarray(embedder.embed(texts)), len(texts), embedder.dimensions)
+    except (InputError, ValueError, TypeError) as error:
+        raise InputError(f"embedder {embedder.id!r}: {error}") from None
+
+
+def checked(rows: NDArray[np.generic], count: int, dimensions: int) -> Vectors:
+    """Vectors that can be compared. `InputError` where they cannot."""
+    if rows.shape != (count, dimensions):
+        raise InputError(f"needed {count} x {dimensions} numbers, found {rows.shape}")
+    numbers = np.ascontiguousarray(rows, np.float32)
+    if not np.isfinite(numbers).all():
+        raise InputError("needed numbers, found NaN or infinity")
+    lengths = np.sqrt(np.square(numbers).sum(axis=1))
+    wrong = lengths[np.abs(lengths - 1) > TOLERANCE]
+    if len(wrong):
+        raise InputError(f"needed vectors of length 1, found one of length {wrong[0]:.4g}")
+    return numbers
+
+
+def _keep(store: EventStore, embedder: Embedder, made: dict[bytes, bytes]) -> bool:
+    """Keep vectors and take over those that stand; gives whether the store could be written."""
+    try:
+        made.update(store.recorder.keep_vectors(embedder.id, made, 4 * embedder.dimensions))
+    except UnavailableError:
+        return False
+    return True

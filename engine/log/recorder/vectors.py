@@ -1,0 +1,73 @@
+"""The table of vectors that texts were embedded to. They are only a cache.
+
+A store gets the table when the first vector is kept: one made before there was any opens as it
+is, and one that cannot be written is searched without.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from xxhash import xxh3_64_digest
+
+from engine.log.recorder.database import Cursor, Database
+
+
+class VectorTable(Database):
+    """The vectors of one store, each under its embedder and the hash of its text."""
+
+    make_vectors: str
+    "The statement that makes the table where there is none."
+    has_vectors: str
+    "The question that gives a row where there is the table."
+
+    def vectors(self, embedder: str, hashes: Sequence[bytes], size: int) -> dict[bytes, bytes]:
+        """The vectors of `size` bytes that are kept, by hash; what is damaged is left out."""
+        with self.transact(write=False) as cursor:
+            cursor.execute(self.has_vectors)
+            if cursor.fetchone() is None:
+                return {}
+            return _intact(cursor, embedder, hashes, size)
+
+    def keep_vectors(
+        self, embedder: str, made: Mapping[bytes, bytes], size: int
+    ) -> dict[bytes, bytes]:
+        """Keep vectors of `size` bytes, and give those that stand: where another process came
+        first, its own, since the same text embeds to other bits in another batch."""
+        with self.transact(write=True) as cursor:
+            cursor.execute(self.make_vectors)
+            standing = _intact(cursor, embedder, list(made), size)
+            cursor.executemany(
+                "INSERT INTO vectors VALUES (?,?,?)"
+                " ON CONFLICT (embedder, text_hash) DO UPDATE SET vector=excluded.vector",
+                [
+                    (embedder, digest, _seal(embedder, digest, vector) + vector)
+                    for digest, vector in made.items()
+                    if digest not in standing
+                ],
+            )
+        return {**made, **standing}
+
+
+_SEAL = 8
+
+
+def _intact(
+    cursor: Cursor, embedder: str, hashes: Sequence[bytes], size: int
+) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for start in range(0, len(hashes), 500):
+        some = hashes[start : start + 500]
+        marks = ",".join("?" * len(some))
+        cursor.execute(
+            f"SELECT text_hash, vector FROM vectors WHERE embedder=? AND text_hash IN ({marks})",
+            (embedder, *some),
+        )
+        for digest, stored in cursor.fetchall():
+            seal, vector = stored[:_SEAL], stored[_SEAL:]
+            if len(vector) == size and seal == _seal(embedder, digest, vector):
+                found[digest] = vector
+    return found
+
+
+def _seal(embedder: str, digest: bytes, vector: bytes) -> bytes:
+    """A checksum in front of a vector, since a damaged one would be believed."""
+    return xxh3_64_digest(embedder.encode() + b"\0" + digest + vector)
