@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 from domain.links import Links, headed, links_of
 from domain.node import Edge, kind_of, node_id
@@ -15,22 +15,30 @@ NEEDS = ("imports", "calls", "inherits", "uses_attribute", "reads_config", "refe
 "The kinds of edge along which a change matters to what the edge begins at."
 
 
-class Known(NamedTuple):
-    """What a graph is made of: one module's facets, and the digests that tell when they changed."""
+class Outlined(Protocol):
+    """A module as a graph is made of it."""
 
-    facets: Facets
-    outlined: str | None
-    surface: str
+    @property
+    def facets(self) -> Facets:
+        """What is in it."""
+
+    @property
+    def outlined(self) -> str | None:
+        """The name of the text that the facets tell."""
+
+    @property
+    def surface(self) -> str:
+        """A digest of what names in other modules are resolved through."""
 
 
 class Graph:
-    """Nodes and typed edges of one task. A value: `moved_on` makes another."""
+    """Nodes and typed edges of one task at one moment."""
 
     def __init__(
         self,
         task_id: str,
         links: Mapping[str, Links],
-        modules: Mapping[str, Facets],
+        modules: Mapping[str, Outlined],
         concepts: Mapping[str, Sequence[str]],
     ) -> None:
         self.task_id, self.links = task_id, links
@@ -40,29 +48,29 @@ class Graph:
     def of(
         cls,
         task_id: str,
-        known: Mapping[str, Known],
-        concepts: Mapping[str, Sequence[str]] = {},  # nobody changes it
+        modules: Mapping[str, Outlined],
+        concepts: Mapping[str, Sequence[str]],
         before: "Graph | None" = None,
     ) -> "Graph":
         """The graph of some modules, made of an earlier one where its parts still stand.
 
         `concepts` are those that summaries speak of, by the node that they sum up.
         """
-        facets = {path: module.facets for path, module in known.items()}
-        old = before.links if before else {}
-        links: dict[str, Links] = {}
-        for path in sorted(known):
-            kept = old.get(path)
-            links[path] = (
-                kept if kept and _stands(kept, path, known) else _made(facets, path, known)
-            )
-        return cls(task_id, links, facets, concepts)
+        kept: Mapping[str, Links] = before.links if before else {}
+        again = modules if before is None else _asked_again(before._modules, modules, kept)
+        anew = [path for path in again if path not in kept or not _stands(kept, path, modules)]
+        facets = {path: module.facets for path, module in modules.items()} if anew else {}
+        made = {path: _made(facets, path, modules) for path in anew}
+        links = {path: made.get(path) or kept[path] for path in sorted(modules)}
+        return cls(task_id, links, modules, concepts)
 
     @cached_property
     def edges(self) -> Sequence[Edge]:
         """All edges, sorted, once each."""
         edges = {edge: None for links in self.links.values() for edge in links.edges}
-        edges.update(dict.fromkeys(headed(self._modules)))
+        edges.update(
+            dict.fromkeys(headed({path: module.facets for path, module in self._modules.items()}))
+        )
         edges.update(dict.fromkeys(self._spoken_of(edges)))
         task = node_id("task", self.task_id)
         edges.update((Edge(task, "contains", node_id("module", path)), None) for path in self.links)
@@ -184,20 +192,41 @@ class Graph:
         return graph
 
 
-def _stands(links: Links, path: str, known: Mapping[str, Known]) -> bool:
+def _asked_again(
+    before: Mapping[str, Outlined], modules: Mapping[str, Outlined], kept: Mapping[str, Links]
+) -> set[str]:
+    """The modules whose links may not stand any more: those that changed, and those that looked
+    at what names are resolved through in them."""
+    changed = {path for path, module in modules.items() if before.get(path) is not module}
+    shown = {
+        path
+        for path in changed.union(path for path in before if path not in modules)
+        if _surface(before, path) != _surface(modules, path)
+    }
+    if not shown:
+        return changed
+    return changed | {
+        path
+        for path, links in kept.items()
+        if path in modules and any(other in shown for other, _ in links.surfaces)
+    }
+
+
+def _surface(modules: Mapping[str, Outlined], path: str) -> str | None:
+    return modules[path].surface if path in modules else None
+
+
+def _stands(kept: Mapping[str, Links], path: str, modules: Mapping[str, Outlined]) -> bool:
     """Whether all that some links were made of is as it was."""
-    return links.outlined == known[path].outlined and all(
-        surface == (known[other].surface if other in known else None)
-        for other, surface in links.surfaces
+    return kept[path].outlined == modules[path].outlined and all(
+        surface == _surface(modules, other) for other, surface in kept[path].surfaces
     )
 
 
-def _made(facets: Mapping[str, Facets], path: str, known: Mapping[str, Known]) -> Links:
+def _made(facets: Mapping[str, Facets], path: str, modules: Mapping[str, Outlined]) -> Links:
     links, looked_at = links_of(facets, path)
-    surfaces = tuple(
-        (other, known[other].surface if other in known else None) for other in looked_at
-    )
-    return links._replace(outlined=known[path].outlined, surfaces=surfaces)
+    surfaces = tuple((other, _surface(modules, other)) for other in looked_at)
+    return links._replace(outlined=modules[path].outlined, surfaces=surfaces)
 
 
 def _by(edges: Iterable[Edge], end: int) -> dict[str, list[Edge]]:

@@ -8,7 +8,7 @@ An outline may be recorded long after the version that it describes. It counts o
 until then a module shows the last good one, and `behind` names it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from immutables import Map
@@ -22,7 +22,7 @@ from domain.events import (
     SummaryWritten,
     WorkflowEvent,
 )
-from domain.graph import Graph, Known
+from domain.graph import Graph
 from domain.links import concepts_in
 from domain.outline import SOURCE, Facets, Lines, lines_by_name, shows, surface_of
 
@@ -90,27 +90,44 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 def graph_of(state: State, before: Graph | None = None) -> Graph:
     """The graph of a state; made of an earlier state's graph where that still stands."""
-    modules = ((path, state.modules[path]) for path in sorted(state.modules))
-    known = {
-        path: Known(module.facets, module.outlined, module.surface)
-        for path, module in modules
-        if not module.deleted
-    }
+    modules = {path: state.modules[path] for path in sorted(state.modules)}
+    there = {path: module for path, module in modules.items() if not module.deleted}
     concepts = {node: state.concepts[node] for node in sorted(state.concepts)}
-    return Graph.of(state.task_id, known, concepts, before)
+    return Graph.of(state.task_id, there, concepts, before)
 
 
-def present(state: State) -> dict[str, Facets]:
+class Present(Mapping[str, Facets]):
     """The facets of the modules there are, by path, in the order of the paths.
 
     Beside what the outline tells there is `source`, the name of the text that was outlined.
     """
-    modules = ((path, state.modules[path]) for path in sorted(state.modules))
-    return {
-        path: module.facets.set(SOURCE, (module.outlined or "",))
-        for path, module in modules
-        if not module.deleted
-    }
+
+    def __init__(self, state: State) -> None:
+        self._modules = state.modules
+        self._made: dict[str, Facets] = {}
+
+    def __getitem__(self, path: str) -> Facets:
+        made = self._made.get(path)
+        if made is None:
+            module = self._modules[path]
+            if module.deleted:
+                raise KeyError(path)
+            made = self._made[path] = module.facets.set(SOURCE, (module.outlined or "",))
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return (path for path in sorted(self._modules) if not self._modules[path].deleted)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and path in self._modules and not self._modules[path].deleted
+
+
+def present(state: State) -> Mapping[str, Facets]:
+    """The facets of the modules there are."""
+    return Present(state)
 
 
 def behind(state: State) -> list[str]:

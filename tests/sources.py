@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from textwrap import dedent
+from typing import NamedTuple
 
 from immutables import Map
 
 from domain.events import Claim, Fact, ModuleDeleted, ModuleIteration, ModuleRenamed
-from domain.graph import Graph, Known
+from domain.graph import Graph
 from domain.outline import Facets, surface_of
 from engine.log import EventStore
 from engine.log.blobs import Blob
@@ -61,6 +62,14 @@ def facets_of(path: str, source: str) -> Facets:
 def modules_of(sources: Mapping[str, str]) -> dict[str, Facets]:
     """The facets of several modules, by path."""
     return {path: facets_of(path, source) for path, source in sources.items()}
+
+
+class Known(NamedTuple):
+    """A module as a graph is made of it."""
+
+    facets: Facets
+    outlined: str
+    surface: str
 
 
 def graph_of(sources: Mapping[str, str], before: Graph | None = None) -> Graph:

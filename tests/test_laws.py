@@ -21,7 +21,7 @@ from domain.moment import Moment, upto
 from engine.log import EventStore
 from engine.log.codec import Codec, to_microseconds
 from engine.replay.state_json import dump, load
-from engine.replay.states import keep_states, state_at
+from engine.replay.states import Recent, keep_states, state_at
 from projections import ALL, Projection, fold, versions
 from tests.strategies import NOON, facts, iteration, logs, stored, times
 
@@ -98,6 +98,20 @@ def test_a_state_from_a_kept_one_is_the_state_from_nothing(
         keep_states(store, projection, "task", spacing)
         from_nothing = fold(projection, upto(moment, log))
         assert state_at(store, projection, "task", moment) == from_nothing
+
+
+@every_projection
+@settings(max_examples=60)
+@given(log=logs(), asked=st.lists(moments, max_size=8), size=st.integers(1, 4))
+def test_a_state_from_one_asked_for_lately_is_the_state_from_nothing(
+    projection: Projection, log: list[WorkflowEvent], asked: list[Moment], size: int
+) -> None:
+    recent = Recent(size)
+    with stored(log) as store:
+        for moment in asked:
+            from_nothing = fold(projection, upto(moment, log))
+            assert state_at(store, projection, "task", moment, recent) == from_nothing
+    assert len(recent.states) <= size
 
 
 @every_projection

@@ -7,6 +7,7 @@ that the moment holds, and holds nothing that the moment leaves out.
 """
 
 from bisect import bisect_right, insort
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
 from statistics import median_low
@@ -27,15 +28,62 @@ SPACING = 250
 and doubles the bytes."""
 
 
+class Recent:
+    """States that were asked for lately, of the store that asks: the next is often near one.
+
+    They are values and share their parts, so that many take little. Only whole prefixes are held.
+    """
+
+    def __init__(self, size: int = 64) -> None:
+        self.size = size
+        self.states: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+        "By projection, task and version; those asked for last stand last."
+        self.versions: dict[tuple[str, str], list[int]] = {}
+
+    def before(self, name: str, task_id: str, last: int) -> tuple[int, Any] | None:
+        """The latest state that is held up to a version."""
+        versions = self.versions.get((name, task_id), [])
+        place = bisect_right(versions, last)
+        if not place:
+            return None
+        key = name, task_id, versions[place - 1]
+        self.states.move_to_end(key)
+        return versions[place - 1], self.states[key]
+
+    def hold(self, name: str, task_id: str, version: int, state: Any) -> None:
+        """Hold a state, and let go of that which nobody has asked for longest."""
+        if (name, task_id, version) not in self.states:
+            insort(self.versions.setdefault((name, task_id), []), version)
+        self.states[name, task_id, version] = state
+        while len(self.states) > self.size:
+            (name, task_id, version), _ = self.states.popitem(last=False)
+            self.versions[name, task_id].remove(version)
+
+
 def state_at(
-    store: EventStore, projection: Projection, task_id: str | None = None, moment: Moment = NOW
+    store: EventStore,
+    projection: Projection,
+    task_id: str | None = None,
+    moment: Moment = NOW,
+    recent: Recent | None = None,
 ) -> Any:
-    """The state at a moment, of a task, or of the whole store for a projection of that scope."""
+    """The state at a moment, of a task, or of the whole store for a projection of that scope.
+
+    With `recent`, states are held in memory for the next question.
+    """
     if task_id is None or projection.SCOPE == "store":
         return fold(projection, store.read(moment=moment))
     last = store.version_at(task_id, moment)
     at_us = to_microseconds(moment.at) if moment.at else None
-    return _state(store, projection, task_id, last, at_us)
+    if recent is None or at_us is not None:
+        return _state(store, projection, task_id, last, at_us)
+    near = recent.before(projection.NAME, task_id, last)
+    if near is None or last - near[0] > SPACING:
+        state = _state(store, projection, task_id, last, None)
+    else:
+        state = fold(projection, store.read(task_id, after=near[0], last=last), near[1])
+    recent.hold(projection.NAME, task_id, last, state)
+    return state
 
 
 def keep_states(
