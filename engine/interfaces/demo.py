@@ -21,10 +21,11 @@ from domain.moment import Moment
 from engine.interfaces.importing import run
 from engine.interfaces.oracle import git_says, log_says
 from engine.interfaces.views import console, one_line
-from engine.log.importers.git import task_of
+from engine.log.importers.git import count, task_of
 from engine.log.store import EventStore
-from engine.replay.states import SPACING, keep_states, state_at
-from projections import fold, versions
+from engine.replay.staleness import extracted, stale
+from engine.replay.states import SPACING, state_at
+from projections import dependency_graph, fold, versions
 
 STORE = ".demo/demo.db"
 SHOWN = 6
@@ -49,7 +50,12 @@ def main() -> None:
 def demonstrate(store: EventStore, repository: Path, out: Console) -> bool:
     """Import, travel, compare; tells whether every comparison held."""
     task_id = task_of(repository)
-    seconds, report = _timed(lambda: run(store, "git", repository, processes=os.cpu_count() or 1))
+    # A short history would keep no state at the usual spacing, and prove nothing.
+    spacing = max(1, min(SPACING, count(repository) // 4))
+    processes = os.cpu_count() or 1
+    seconds, report = _timed(
+        lambda: run(store, "git", repository, processes=processes, spacing=spacing)
+    )
     commits = [e for e in store.read(task_id) if isinstance(e.fact, Committed)]
     out.print(
         f"imported [bold]{task_id}[/]: {len(commits)} commits as {report.added} events"
@@ -57,11 +63,10 @@ def demonstrate(store: EventStore, repository: Path, out: Console) -> bool:
     )
     for line in [*report.notes, *report.skipped[:3]]:
         out.print(f"note: {one_line(line, 100)}", markup=False)
-    # A short history would keep no state at the usual spacing, and prove nothing.
-    keep_states(store, versions, task_id, min(SPACING, max(1, store.version(task_id) // 8)))
     chosen = sorted({len(commits) // 4, len(commits) // 2, len(commits) - 1})
     proofs = [_moment(store, repository, task_id, commits, index, out) for index in chosen]
     _print_proofs(proofs, out)
+    _print_stale(store, task_id, commits, chosen[-2:], out)
     out.print(
         f"\nnow by hand: .venv/bin/backcast log --task {task_id} --type COMMITTED"
         f" --store sqlite:///{STORE}"
@@ -79,8 +84,7 @@ def _moment(
 ) -> tuple[str, ...]:
     """Print the state at a commit; gives the row that proves it."""
     commit = commits[index]
-    following = commits[index + 1].position - 1 if index + 1 < len(commits) else None
-    moment = Moment(following)
+    moment = Moment(_end(commits, index))
     from_nothing, whole = _timed(
         lambda: fold(versions, store.read(task_id, moment=moment)), repeat=3
     )
@@ -103,6 +107,32 @@ def _moment(
         "yes" if kept and whole == state else "NO",
         "yes" if same and whole == state else "NO",
     )
+
+
+def _print_stale(
+    store: EventStore,
+    task_id: str,
+    commits: Sequence[WorkflowEvent],
+    chosen: Sequence[int],
+    out: Console,
+) -> None:
+    """Print which summaries of one commit no longer hold at another, and why."""
+    first, last = (Moment(_end(commits, index)) for index in (chosen[0], chosen[-1]))
+    entries = list(extracted(state_at(store, dependency_graph, task_id, first)))
+    seconds, found = _timed(lambda: stale(store, task_id, last, first))
+    out.print(
+        f"\nof {len(entries)} summaries made at the one before, {len(found)} no longer hold at the"
+        f" last ({seconds:.2f} s); for instance"
+    )
+    # Those that somebody else's change broke say most.
+    far = sorted(found, key=lambda one: -len(one.proof.way if one.proof else ()))
+    for one in far[: SHOWN // 2]:
+        out.print(f"  {one}", markup=False, highlight=False)
+
+
+def _end(commits: Sequence[WorkflowEvent], index: int) -> int | None:
+    """The position of the last event of a commit; None for the last one of all."""
+    return commits[index + 1].position - 1 if index + 1 < len(commits) else None
 
 
 def _print_modules(modules: dict[str, versions.ModuleVersion], out: Console) -> None:

@@ -9,7 +9,7 @@ from engine.interfaces.progress_bar import progress_bar
 from engine.log.importers import Batch, Report, git, import_batches
 from engine.log.store import EventStore
 from engine.memory.outlined_batches import outlined
-from engine.replay.states import keep_states
+from engine.replay.states import SPACING, keep_states
 from projections import ALL
 
 MODULES = {
@@ -30,6 +30,7 @@ def run(
     *,
     outlines: bool = True,
     processes: int = 1,
+    spacing: int = SPACING,
 ) -> Report:
     """Import a log, and keep the states that later questions begin from.
 
@@ -43,16 +44,16 @@ def run(
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         import_batches(store, format, batches, report, advance)
-    keep_all_states(store, report)
+    keep_all_states(store, report, spacing)
     return report
 
 
-def keep_all_states(store: EventStore, report: Report) -> None:
+def keep_all_states(store: EventStore, report: Report, spacing: int = SPACING) -> None:
     """Keep states of every projection for the tasks that an import added to."""
     for task_id in sorted(report.tasks):
         for projection in ALL:
             if projection.SCOPE == "task":
-                keep_states(store, projection, task_id)
+                keep_states(store, projection, task_id, spacing)
 
 
 def _batches(
