@@ -1,0 +1,125 @@
+"""How many tokens may each part of a prompt take? A model's window, divided without a rest.
+
+>>> MISTRAL_7B_8K.context, MISTRAL_7B_8K.generation, sum(MISTRAL_7B_8K.rows.values())
+(4000, 2500, 8192)
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from domain.errors import InputError
+
+CONTEXT = (
+    "current module", "related functions", "related modules", "dependencies", "recent errors",
+    "test results", "historical patterns",
+)  # fmt: skip
+"The rows that hold what is known of the code; the others are fixed parts of a prompt."
+ROWS = ("system prompt", "task description", *CONTEXT, "generation", "context map", "buffer")
+LEAST_GENERATION = 0.2
+"Of the window, for profiles made by hand."
+
+
+class ModelProfile(NamedTuple):
+    """A model's window and how it is divided, its chat template and its tokenizer."""
+
+    name: str
+    window: int
+    "Tokens of prompt and answer together."
+    rows: Mapping[str, int]
+    "Tokens of each part; they add up to the window."
+    template: str
+    "The chat template: mistral or chatml."
+    tokenizer: str
+    "What counts its tokens: see `engine/context/tokenizers.py`."
+    yarn: int = 1
+    "The factor by which the model's own window is stretched when it is loaded."
+
+    @property
+    def generation(self) -> int:
+        """Tokens kept free for the answer."""
+        return self.rows["generation"]
+
+    @property
+    def context(self) -> int:
+        """Tokens of what is known of the code."""
+        return sum(self.rows.get(row, 0) for row in CONTEXT)
+
+    @property
+    def prompt(self) -> int:
+        """Tokens that a rendered prompt may have: all but the answer's."""
+        return self.window - self.generation
+
+    def with_context(self, tokens: int) -> "ModelProfile":
+        """The profile whose context has so many tokens, its rows in the same proportion, and whose
+        window is larger or smaller by the difference."""
+        if tokens < 1:
+            raise InputError(f"needed a context of 1 token or more, found {tokens}")
+        shares = {row: self.rows[row] for row in CONTEXT if row in self.rows}
+        rows = {**self.rows, **allocated(tokens, shares)}
+        window = self.window - self.context + tokens
+        return checked(self._replace(name=f"{self.name}-{tokens}", window=window, rows=rows))
+
+
+def allocated(tokens: int, shares: Mapping[str, int]) -> dict[str, int]:
+    """Whole tokens by shares: all of them, never one more; rests go to the largest fractions,
+    ties by order."""
+    whole = sum(shares.values())
+    if whole <= 0:
+        raise InputError("needed shares that add up to more than 0")
+    rows = {row: tokens * share // whole for row, share in shares.items()}
+    rest = tokens - sum(rows.values())
+    order = sorted(shares, key=lambda row: -(tokens * shares[row] % whole))
+    for row in order[:rest]:
+        rows[row] += 1
+    return rows
+
+
+def checked(profile: ModelProfile) -> ModelProfile:
+    """The profile, if its budget adds up; else `InputError` with both numbers."""
+    odd = [row for row in profile.rows if row not in ROWS or profile.rows[row] < 0]
+    if odd:
+        raise InputError(f"profile {profile.name}: needed rows such as {ROWS[0]}, found {odd[0]!r}")
+    whole = sum(profile.rows.values())
+    if whole != profile.window:
+        raise InputError(
+            f"profile {profile.name}: its rows add up to {whole:,} tokens, its window has"
+            f" {profile.window:,}"
+        )
+    return profile
+
+
+def _profile(
+    name: str, window: int, tokenizer: str, template: str, rows: tuple[int, ...], yarn: int = 1
+) -> ModelProfile:
+    return checked(
+        ModelProfile(name, window, dict(zip(ROWS, rows, strict=True)), template, tokenizer, yarn)
+    )
+
+
+#        system task | module functions modules needs errors tests patterns | answer map buffer
+_SMALL = (500, 300, 300, 1200, 0, 800, 400, 1300, 0, 2500, 512, 380)
+_LARGE = (500, 500, 500, 0, 3000, 2500, 1500, 2500, 2000, 15000, 1024, 3744)
+MISTRAL_7B_8K = _profile("mistral-7b-8k", 8_192, "mistral-v3", "mistral", _SMALL)
+MISTRAL_7B_32K = _profile("mistral-7b-32k", 32_768, "mistral-v3", "mistral", _LARGE)
+QWEN3_8B_32K = _profile("qwen3-8b-32k", 32_768, "qwen3", "chatml", _LARGE)
+QWEN3_8B_65K = _profile(
+    "qwen3-8b-65k", 65_536, "qwen3", "chatml",
+    (500, 500, 1000, 0, 8000, 7000, 3000, 6000, 5500, 28000, 1024, 5012), 2,
+)  # fmt: skip
+QWEN3_8B_131K = _profile(
+    "qwen3-8b-131k", 131_072, "qwen3", "chatml",
+    (500, 500, 2000, 0, 22000, 20000, 6000, 15000, 14000, 40000, 1024, 10048), 4,
+)  # fmt: skip
+PROFILES = {
+    profile.name: profile
+    for profile in (MISTRAL_7B_8K, MISTRAL_7B_32K, QWEN3_8B_32K, QWEN3_8B_65K, QWEN3_8B_131K)
+}
+
+
+def of_window(name: str, window: int, tokenizer: str, template: str) -> ModelProfile:
+    """The profile of a server's own window: the rows of the nearer table, in proportion."""
+    if window < 512:
+        raise InputError(f"needed a window of 512 tokens or more, found {window}")
+    nearer = MISTRAL_7B_8K if window < 20_000 else QWEN3_8B_32K
+    rows = allocated(window, nearer.rows)
+    return checked(ModelProfile(name, window, rows, template, tokenizer))

@@ -1,0 +1,238 @@
+"""What one task has to leave for later ones, gathered in bounded room while it runs."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+from immutables import Map
+
+from domain.cache import Failure, failures_of, module_of, shortened, youngest
+from domain.events import (
+    ChecksRan,
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleOutlined,
+    ModuleRenamed,
+    PlanLearned,
+    SummaryWritten,
+    TaskStarted,
+    WorkflowEvent,
+)
+from domain.node import SYMBOLS, kind_of, path_of
+
+MODULES, SYMBOLS_KEPT, IMPORTS, SUMMARIES = 512, 256, 64, 1_024
+"""What is gathered of a task at most; symbols and imports are those of a module. An eighth more
+may gather before the oldest are dropped together."""
+OPEN, FIXES, PLANS = 16, 64, 16
+LONGEST_TEXT = 4_000
+"Characters of a summary or plan that are kept."
+IN_MODULES = ("module", *SYMBOLS)
+"The kinds of node that go when their module goes."
+
+T = TypeVar("T")
+
+
+class Module(NamedTuple):
+    """The latest iteration of a module, and what its outline says is in it."""
+
+    iteration: int = 0
+    source: str | None = None
+    version: int = 0
+    position: int = 0
+    outlined: str | None = None
+    "The source that was outlined."
+    symbols: Map[str, str] = Map()
+    "The kind of each function, method, class and test, by qualified name."
+    imports: tuple[str, ...] = ()
+    standard: tuple[str, ...] = ()
+
+
+class Summary(NamedTuple):
+    """What was written about a node last."""
+
+    text: str
+    tokens: int | None
+    version: int
+    position: int
+
+
+class Plan(NamedTuple):
+    """What a PLAN_LEARNED says."""
+
+    name: str
+    text: str
+    task: str
+    position: int
+
+
+class Fix(NamedTuple):
+    """A failing check, and the iteration after which it passed."""
+
+    message: str
+    check: str
+    "Its name; empty where that was not told."
+    module: str
+    iteration: int
+    source: str | None
+    task: str
+    position: int
+    "That of the iteration."
+
+
+class Gathered(NamedTuple):
+    """What one task has to leave."""
+
+    goal: str | None = None
+    modules: Map[str, Module] = Map()
+    last: str = ""
+    "The module that was iterated last."
+    summaries: Map[str, Summary] = Map()
+    "By node."
+    plans: tuple[Plan, ...] = ()
+    open: tuple[Failure, ...] = ()
+    "Checks that failed and have not passed since, oldest first."
+    fixes: tuple[Fix, ...] = ()
+    passed: int = 0
+    failed: int = 0
+    "Checks of the last run."
+    reason: str | None = None
+    "Why the task failed."
+    version: int = 0
+    "Of the last event that was gathered from; of a task that ended, of the event that ended it."
+    position: int = 0
+
+
+def gathered(task: Gathered, event: WorkflowEvent) -> Gathered:
+    """What a task has to leave, after one more event."""
+    match event.fact:
+        case TaskStarted(goal=goal) if goal is not None:
+            return task._replace(goal=goal)
+        case ModuleIteration(module_name=name, iteration=iteration, source=source):
+            return _iterated(task, event, name, iteration, source)
+        case ModuleDeleted(module_name=name):
+            return _without(task, name)
+        case ModuleRenamed(module_name=name, previous_name=previous) as fact:
+            return _iterated(_moved(task, previous, name), event, name, fact.iteration, fact.source)
+        case ModuleOutlined() as fact:
+            return _outlined(task, fact)
+        case SummaryWritten(node=str(node), text=str(text), tokens=tokens):
+            text = shortened(text, LONGEST_TEXT)
+            summary = Summary(text, tokens, event.version, event.position)
+            summaries = task.summaries.set(node, summary)
+            return task._replace(summaries=bounded(summaries, SUMMARIES, lambda one: one.version))
+        case PlanLearned() as fact if fact.data:
+            return task._replace(plans=(*task.plans, _plan(fact, event))[-PLANS:])
+        case ChecksRan(passed=passed, failed=failed) as fact if passed > 0 or failed > 0:
+            return _checked(task, event, fact)
+    return task
+
+
+def _plan(fact: PlanLearned, event: WorkflowEvent) -> Plan:
+    """What a fact says of a plan: its text, or where it has none, all that it states."""
+    name, text = fact.data.get("name"), fact.data.get("text")
+    text = text if isinstance(text, str) else json.dumps(fact.data, sort_keys=True)
+    return Plan(shortened(name), shortened(text, LONGEST_TEXT), event.task_id, event.position)
+
+
+def _iterated(
+    task: Gathered, event: WorkflowEvent, name: str, iteration: int, source: str | None
+) -> Gathered:
+    module = task.modules.get(name, Module())._replace(
+        iteration=iteration, source=source, version=event.version, position=event.position
+    )
+    modules = bounded(task.modules.set(name, module), MODULES, lambda one: one.version)
+    return task._replace(modules=modules, last=name)
+
+
+def _without(task: Gathered, name: str) -> Gathered:
+    """What was gathered, without a module, what is in it and what failed in it."""
+    summaries = task.summaries
+    for node in sorted(summaries):
+        if kind_of(node) in IN_MODULES and path_of(node) == name:
+            summaries = summaries.delete(node)
+    modules = task.modules.delete(name) if name in task.modules else task.modules
+    left = tuple(failure for failure in task.open if failure.at != name)
+    return task._replace(modules=modules, summaries=summaries, open=left)
+
+
+def _moved(task: Gathered, previous: str, name: str) -> Gathered:
+    """What was gathered, with a module under another name; its summaries spoke of the old one."""
+    module = task.modules.get(previous, Module())
+    left = tuple(
+        failure._replace(at=name) if failure.at == previous else failure for failure in task.open
+    )
+    task = _without(task._replace(open=left), previous)
+    return task._replace(modules=task.modules.set(name, module))
+
+
+def _outlined(task: Gathered, fact: ModuleOutlined) -> Gathered:
+    """What was gathered, with an outline; a difference to an unknown one is no outline."""
+    module = task.modules.get(fact.module_name)
+    if module is None or (fact.base is not None and fact.base != module.outlined):
+        return task
+    if fact.base is None:
+        module = module._replace(symbols=Map(), imports=(), standard=())
+    symbols = module.symbols
+    for key in sorted({*fact.gone, *fact.set}):
+        kind, name = fact.set.get(key, ())[:1], key.removeprefix("sig:")
+        if name != key and kind and kind[0] in SYMBOLS:
+            symbols = symbols.set(name, kind[0])
+        elif name in symbols and name != key:
+            symbols = symbols.delete(name)
+    if len(symbols) > SYMBOLS_KEPT:
+        symbols = Map((name, symbols[name]) for name in sorted(symbols)[:SYMBOLS_KEPT])
+    module = module._replace(
+        outlined=fact.source,
+        symbols=symbols,
+        imports=_told(fact, "imports", module.imports),
+        standard=_told(fact, "standard", module.standard),
+    )
+    return task._replace(modules=task.modules.set(fact.module_name, module))
+
+
+def _told(fact: ModuleOutlined, key: str, before: tuple[str, ...]) -> tuple[str, ...]:
+    return fact.set.get(key, () if key in fact.gone else before)[:IMPORTS]
+
+
+def _checked(task: Gathered, event: WorkflowEvent, fact: ChecksRan) -> Gathered:
+    """What was gathered, with a run of checks: what failed before and does not now is mended.
+
+    Where a run does not tell all that failed, nothing is known to be mended.
+    """
+    at, failing = module_of(fact), [one for one in failures_of(event) if one.name or one.message]
+    again = {_check(failure) for failure in failing}
+    mends = fact.passed > 0 and fact.failed <= len(failing)
+    mended = [
+        failure
+        for failure in task.open
+        if mends and (not at or failure.at == at) and _check(failure) not in again
+    ]
+    left = [one for one in task.open if one not in mended and _check(one) not in again]
+    new = [fix for failure in mended for fix in _fixed(task, event.task_id, failure, at)]
+    return task._replace(
+        open=(*left, *failing)[-OPEN:],
+        fixes=(*task.fixes, *new)[-FIXES:],
+        passed=fact.passed,
+        failed=fact.failed,
+    )
+
+
+def _check(failure: Failure) -> tuple[str, str]:
+    return failure.at, failure.name or failure.message
+
+
+def _fixed(task: Gathered, task_id: str, failure: Failure, at: str) -> Iterator[Fix]:
+    """The pair of a message and the last iteration since, of the checked module if it has one."""
+    for path in (at, task.last):
+        module = task.modules.get(path)
+        if failure.message and module is not None and module.version > failure.version:
+            yield Fix(
+                failure.message, failure.name, path, module.iteration, module.source, task_id,
+                module.position,
+            )  # fmt: skip
+            return
+
+
+def bounded(entries: Map[str, T], limit: int, age: Callable[[T], int]) -> Map[str, T]:
+    """The youngest entries; an eighth more may gather before the oldest are dropped together."""
+    return youngest(entries, limit, age, slack=limit // 8)
