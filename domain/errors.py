@@ -2,6 +2,7 @@
 
 BackcastError
 ├── InputError            what was handed in is not what was needed
+│   ├── BudgetExceededError  what must be shown does not fit, even at its lowest level
 │   ├── MomentError       a time, position or commit that names no moment of the log
 │   └── UnknownTaskError  a task that the store does not hold
 └── StoreError            the store cannot do what was asked
@@ -17,6 +18,18 @@ class BackcastError(Exception):
 
 class InputError(BackcastError):
     """What was handed in is not what was needed."""
+
+
+class BudgetExceededError(InputError):
+    """What must be shown does not fit, even at its lowest level of detail."""
+
+    def __init__(self, needed: int, available: int, items: tuple[str, ...]) -> None:
+        self.needed, self.available, self.items = needed, available, items
+        shown = ", ".join(items[:5]) + (" ..." if len(items) > 5 else "")
+        super().__init__(
+            f"needed {needed:,} tokens for what must be shown, found {available:,}: {shown};"
+            f" choose a profile with a larger context"
+        )
 
 
 class MomentError(InputError):

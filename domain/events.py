@@ -208,9 +208,36 @@ class ContextItem(BaseModel):
     tokens: int = 0
 
 
+class ContextOmission(BaseModel):
+    """One thing that a model was not shown."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    node: str
+    section: str = ""
+    reason: str = ""
+
+
 class ContextBuilt(Fact):
+    """A prompt was built. Its bytes follow from the items' texts, their order and the template."""
+
     type = EventType.CONTEXT_BUILT
     items: tuple[ContextItem, ...] = ()
+    omissions: tuple[ContextOmission, ...] = ()
+    target: str | None = None
+    "What it was asked for."
+    stood_at: int | None = None
+    "The version of the task that the builder had read up to."
+    profile: BlobRef | None = None
+    template: str | None = None
+    tokenizer: str | None = None
+    "The id of what counted."
+    code: dict[str, str] = {}
+    "The versions of the code that chose and rendered."
+    tokens: int | None = None
+    "Of the whole rendered prompt."
+    digest: str | None = None
+    "SHA-256 of the rendered prompt."
 
 
 class ModelReplied(Fact):

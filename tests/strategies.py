@@ -11,6 +11,7 @@ from domain.events import (
     CheckFailure,
     Claim,
     ContextItem,
+    ContextOmission,
     Fact,
     ModuleIteration,
     UnknownFact,
@@ -122,6 +123,11 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         ),
         max_size=3,
     ).map(tuple),
+    "omissions": st.lists(
+        st.builds(ContextOmission, node=st.sampled_from(NODES), reason=json_texts), max_size=2
+    ).map(tuple),
+    "stood_at": st.none() | st.integers(0, 9),
+    "code": st.dictionaries(json_texts, json_texts, max_size=2),
     "failures": st.lists(
         st.builds(CheckFailure, name=json_texts, message=json_texts), max_size=2
     ).map(tuple),

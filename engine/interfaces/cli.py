@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import BackcastError, InputError, MomentError, UnknownTaskError
-from engine.interfaces import knowing
+from engine.interfaces import contexts, knowing
 from engine.interfaces.options import (
     json_option,
     moment_options,
@@ -218,7 +218,7 @@ for _name, (_folded, _help) in PROJECTIONS.items():
     _projection(_name, _folded, _help)
 for _command in knowing.SHOWN:
     show_group.add_command(_command)
-for _command in knowing.COMMANDS:
+for _command in (*knowing.COMMANDS, *contexts.COMMANDS):
     cli.add_command(_command)
 
 

@@ -1,0 +1,167 @@
+"""Commands about what a model is shown: the prompt at a moment, and whether it can be rebuilt."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from domain.errors import InputError
+from engine.interfaces.knowing import known
+from engine.interfaces.options import (
+    json_option,
+    moment_options,
+    opened,
+    store_option,
+    task_option,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from domain.context import Context
+
+
+@click.command()
+@store_option
+@task_option
+@click.option(
+    "--for", "target", required=True, metavar="NODE", help="module:PATH or function:PATH::NAME."
+)
+@click.option("--profile", "name", default="mistral-7b-8k", show_default=True, metavar="NAME")
+@click.option("--tokenizer", metavar="NAME", help="Another than the profile's: gguf:FILE, ...")
+@click.option("--context-tokens", type=int, help="A context part of so many tokens.")
+@moment_options
+@click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
+@click.option("--text", "text_only", is_flag=True, help="The context part alone.")
+@click.option("--record", is_flag=True, help="Append it as a CONTEXT_BUILT, for 'verify'.")
+@json_option
+def context(
+    url: str,
+    task: str,
+    target: str,
+    name: str,
+    tokenizer: str | None,
+    context_tokens: int | None,
+    explain: bool,
+    text_only: bool,
+    record: bool,
+    as_json: bool,
+    **moment: Any,
+) -> None:
+    """Print the messages that a model would see at a moment, within its window.
+
+    \b
+    backcast context --task task-abc123 --for module:validators.py --at 2026-11-20T10:31
+    backcast context --task httpx --for function:httpx/_models.py::Headers.copy --explain
+    """
+    from domain.budget import PROFILES
+    from engine.context.recorded import context_at, fact_of
+    from engine.context.tokenizers import tokenizer_of
+    from engine.interfaces.views import console
+
+    if name not in PROFILES:
+        raise InputError(f"needed a profile of {', '.join(PROFILES)}, found {name!r}")
+    profile = PROFILES[name]
+    if context_tokens is not None:
+        profile = profile.with_context(context_tokens)
+    if tokenizer is not None:
+        profile = profile._replace(tokenizer=tokenizer)
+    kind, _, place = target.partition(":")
+    if kind not in ("module", "function", "method", "class", "test") or not place:
+        raise InputError(f"needed module:PATH or function:PATH::NAME, found {target!r}")
+    counter = tokenizer_of(profile.tokenizer)
+    with opened(url) as store:
+        at = known(store, task, moment)
+        if record and at.at is not None:
+            raise InputError("--record needs a moment by position or commit, or none: not a time")
+        found = context_at(store, task, at, target, profile)
+        if record:
+            version = store.version(task)
+            fact, blobs = fact_of(found, target, profile, counter, store.version_at(task, at))
+            store.append(task, [fact], after=version, writer="builder", blobs=blobs)
+    if not counter.exact:
+        click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
+    if as_json:
+        click.echo(json.dumps(plain(found), ensure_ascii=False))
+    elif explain:
+        show(found, console())
+    elif text_only:
+        click.echo(found.messages[-1][1])
+    else:
+        for role, text in found.messages:
+            click.echo(f"[{role}]\n{text}\n")
+
+
+def plain(context: "Context") -> dict[str, Any]:
+    """A context as JSON."""
+    return context._asdict() | {
+        "messages": [{"role": role, "content": text} for role, text in context.messages],
+        "items": [item._asdict() for item in context.items],
+        "omissions": [omission._asdict() for omission in context.omissions],
+        "sections": [
+            {"section": section, "budget": budget, "tokens": tokens}
+            for section, budget, tokens in context.sections
+        ],
+    }
+
+
+def show(context: "Context", out: "Console") -> None:
+    """Print what is in a context and why, and what is out and why."""
+    from engine.interfaces.views import table
+
+    bars = [
+        (section, budget, tokens, "#" * min(40, round(40 * tokens / budget)) if budget else "")
+        for section, budget, tokens in context.sections
+        if budget or tokens
+    ]
+    table(out, ("section", "budget", "tokens", "used"), bars)
+    out.print()
+    items = [
+        (item.priority, item.node, item.level, item.tokens, f"{item.score:g}",
+         ", ".join(map(str, item.because)))
+        for item in context.items
+    ]  # fmt: skip
+    table(out, ("priority", "in", "level", "tokens", "score", "events"), items)
+    if context.omissions:
+        out.print()
+        table(out, ("out", "reason"), [(one.node, one.reason) for one in context.omissions])
+    room = context.window - context.reserve
+    out.print(
+        f"\n{context.tokens} tokens of {room}, {context.reserve} kept for the answer;"
+        f" digest {context.digest[:16]}"
+    )
+
+
+@click.command()
+@store_option
+@click.option("--task", metavar="TASK", help="Only this task; else the whole store.")
+@json_option
+def verify(url: str, task: str | None, as_json: bool) -> None:
+    """Rebuild every recorded context from the log, and re-derive it; 1 where one fails.
+
+    \b
+    backcast verify --task task-abc123
+    """
+    from engine.context.recorded import verified
+
+    failed = count = 0
+    with opened(url) as store:
+        if task is not None:
+            store.require(task)
+        for one in [task] if task is not None else store.tasks():
+            for verdict in verified(store, one):
+                count += 1
+                failed += not verdict.holds
+                if as_json:
+                    click.echo(json.dumps(verdict._asdict(), ensure_ascii=False))
+                else:
+                    same = "same digest" if verdict.rebuilt else "NOT the same digest"
+                    click.echo(
+                        f"{verdict.task_id}@{verdict.version}  rebuilt: {same};"
+                        f" re-derived: {verdict.derived}"
+                    )
+    click.echo(f"{count} contexts, {failed} failed", err=True)
+    raise SystemExit(1 if failed else 0)
+
+
+COMMANDS = (context, verify)

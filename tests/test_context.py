@@ -1,0 +1,329 @@
+"""What a model is shown: it fits, always; it is the same, always; and it says why."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.budget import PROFILES, ModelProfile, checked, of_window
+from domain.budget import allocated as shared
+from domain.context import PRIORITIES, Candidate, Level, allocated
+from domain.errors import BudgetExceededError, InputError
+from domain.events import ChecksRan, ContextBuilt, TaskStarted
+from domain.moment import NOW, Moment
+from engine.context.builder import Request, build
+from engine.context.candidates import Sources
+from engine.context.recorded import context_at, fact_of, states_at, verified
+from engine.context.rendering import SYSTEM, pieces
+from engine.context.tokenizers import Server, UpperBound, tokenizer_of
+from engine.interfaces.cli import main
+from engine.interfaces.importing import run
+from engine.log import EventStore
+from engine.replay.states import state_at
+from projections import dependency_graph
+from tests.sources import Task
+
+HERE = Path(__file__).parents[1]
+LOG = HERE / "fixtures/logs/shop.jsonl"
+PROMPTS = HERE / "fixtures/prompts"
+EMAIL = "function:validators.py::validate_email"
+BOUND = {name: profile._replace(tokenizer="upper-bound") for name, profile in PROFILES.items()}
+
+
+@pytest.fixture
+def store() -> Iterator[EventStore]:
+    with EventStore.open("sqlite://") as store:
+        run(store, "events", LOG)
+        yield store
+
+
+# Budgets
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_every_row_of_a_profile_adds_up_to_its_window(profile: ModelProfile) -> None:
+    assert sum(profile.rows.values()) == profile.window
+    assert profile.generation >= 0.2 * profile.window
+
+
+def test_a_budget_that_does_not_add_up_is_refused_with_both_numbers() -> None:
+    profile = PROFILES["mistral-7b-8k"]
+    with pytest.raises(InputError, match=r"add up to 8,193 tokens, its window has 8,192"):
+        checked(profile._replace(rows={**profile.rows, "buffer": 381}))
+    with pytest.raises(InputError, match="found 'lunch'"):
+        checked(profile._replace(rows={**profile.rows, "lunch": 0}))
+
+
+@given(
+    tokens=st.integers(0, 10**6),
+    shares=st.dictionaries(st.text(max_size=3), st.integers(0, 99), min_size=1),
+)
+def test_tokens_are_divided_whole_all_of_them_never_one_more(
+    tokens: int, shares: dict[str, int]
+) -> None:
+    if not sum(shares.values()):
+        with pytest.raises(InputError):
+            shared(tokens, shares)
+        return
+    rows = shared(tokens, shares)
+    assert sum(rows.values()) == tokens
+    whole = sum(shares.values())
+    assert all(abs(rows[row] - tokens * shares[row] / whole) < 1 for row in shares)
+
+
+@given(window=st.integers(512, 300_000), tokens=st.integers(1, 100_000))
+def test_profiles_of_any_window_and_context_add_up(window: int, tokens: int) -> None:
+    profile = of_window("server", window, "upper-bound", "chatml")
+    assert profile.with_context(tokens).context == tokens
+
+
+# Allocation
+
+
+@st.composite
+def candidates(draw: st.DrawFn) -> list[Candidate]:
+    """Candidates with levels of falling size."""
+    found = []
+    for number in range(draw(st.integers(0, 8))):
+        sizes = draw(st.sets(st.integers(1, 60), min_size=1, max_size=4))
+        levels = tuple(Level("full", "x", size) for size in sorted(sizes, reverse=True))
+        section, priority = draw(st.sampled_from("ab")), draw(st.sampled_from(PRIORITIES))
+        score = draw(st.integers(0, 3))
+        found.append(Candidate(f"n{number}", section, priority, levels, float(score)))
+    return found
+
+
+@given(offered=candidates(), a=st.integers(0, 90), b=st.integers(0, 90), whole=st.integers(0, 150))
+def test_what_is_chosen_never_exceeds_what_is_available(
+    offered: list[Candidate], a: int, b: int, whole: int
+) -> None:
+    must = [one for one in offered if one.priority == "CRITICAL"]
+    least = sum(one.levels[-1].tokens for one in must)
+    if least > whole:
+        with pytest.raises(BudgetExceededError) as error:
+            allocated(offered, {"a": a, "b": b}, whole)
+        assert (error.value.needed, error.value.available) == (least, whole)
+        return
+    items, omissions = allocated(offered, {"a": a, "b": b}, whole)
+    assert sum(item.tokens for item in items) <= whole
+    assert sorted(one.node for one in [*items, *omissions]) == sorted(one.node for one in offered)
+    assert {one.node for one in must} <= {item.node for item in items}
+
+
+@given(offered=candidates(), whole=st.integers(0, 150))
+def test_no_omitted_item_would_have_fitted_beside_what_is_in(
+    offered: list[Candidate], whole: int
+) -> None:
+    rest = [one._replace(priority="LOW") for one in offered]
+    items, omissions = allocated(rest, {"a": whole, "b": whole}, whole)
+    left = whole - sum(item.tokens for item in items)
+    by_node = {one.node: one for one in rest}
+    assert all(by_node[one.node].levels[-1].tokens > left for one in omissions)
+
+
+# Rendering
+
+
+def test_mistral_takes_the_system_text_into_the_first_user_turn() -> None:
+    told = pieces("mistral", [("system", "S"), ("user", "U"), ("assistant", "A"), ("user", "V")])
+    assert "".join(piece.text for piece in told) == "<s>[INST]S\n\nU[/INST]A</s>[INST]V[/INST]"
+    assert [piece.text for piece in told if piece.control] == [
+        "<s>", "[INST]", "[/INST]", "</s>", "[INST]", "[/INST]",
+    ]  # fmt: skip
+
+
+def test_chatml_opens_the_answer() -> None:
+    told = pieces("chatml", [("system", "S"), ("user", "U")])
+    assert "".join(piece.text for piece in told) == (
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_the_count_of_a_mistral_prompt_is_that_of_its_own_template() -> None:
+    request = pytest.importorskip("mistral_common.protocol.instruct.request")
+    messages = pytest.importorskip("mistral_common.protocol.instruct.messages")
+    whole = pytest.importorskip("mistral_common.tokens.tokenizers.mistral")
+    text = "Grüße, 世界 🌍\n\ndef f(): pass"
+    asked = request.ChatCompletionRequest(
+        messages=[messages.SystemMessage(content=SYSTEM), messages.UserMessage(content=text)]
+    )
+    theirs = len(whole.MistralTokenizer.v3().encode_chat_completion(asked).tokens)
+    counter = tokenizer_of("mistral-v3")
+    told = pieces("mistral", [("system", SYSTEM), ("user", text)])
+    assert sum(1 if one.control else counter.count(one.text) for one in told) == theirs
+
+
+@pytest.mark.parametrize("name", ["mistral-7b-8k", "qwen3-8b-32k"])
+def test_the_golden_prompts_stand(store: EventStore, name: str) -> None:
+    found = context_at(store, "task-def456", NOW, "module:validators.py", PROFILES[name])
+    text = "".join(piece.text for piece in pieces(PROFILES[name].template, found.messages))
+    golden = PROMPTS / f"shop-{name}.txt"
+    assert text == golden.read_text(encoding="utf-8"), "a prompt changed: look at the difference"
+
+
+# Contexts
+
+texts = st.text(max_size=40) | st.sampled_from(["🌍" * 300, "字" * 500, "x" * 5000, "\0", "a\nb"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    doc=texts, goal=texts, message=texts, many=st.integers(1, 30), tokens=st.integers(1, 3000),
+    name=st.sampled_from(["mistral-7b-8k", "qwen3-8b-32k"]),
+)  # fmt: skip
+def test_the_context_fits_whatever_it_is_made_of(
+    doc: str, goal: str, message: str, many: int, tokens: int, name: str
+) -> None:
+    task = Task()
+    task.happened(TaskStarted(goal=goal))
+    body = "\n".join(f"def f{n}(x):\n    {doc!r}\n    return g(x)\n" for n in range(many))
+    task.wrote("a.py", f"from b import g\n{body}")
+    task.wrote("b.py", f"def g(x):\n    {message!r}\n")
+    failures = ({"name": "test_f", "message": message},)
+    task.happened(ChecksRan(passed=0, failed=1, module_name="a.py", failures=failures))
+    task.outlined()
+    profile = BOUND[name].with_context(tokens)
+    try:
+        found = context_at(task.store, task.id, NOW, "module:a.py", profile)
+    except BudgetExceededError:
+        return
+    assert found.tokens + found.reserve <= found.window
+    told = pieces(profile.template, found.messages)
+    count = UpperBound().count
+    assert found.tokens == sum(1 if one.control else count(one.text) for one in told)
+
+
+def test_what_was_written_and_is_stale_is_never_shown(store: EventStore) -> None:
+    profile = PROFILES["qwen3-8b-32k"]
+    before = context_at(store, "task-def456", Moment(position=33), "module:validators.py", profile)
+    after = context_at(store, "task-def456", NOW, "module:validators.py", profile)
+    said = "Validates what people type. validate_email trims"
+    assert said in before.messages[-1][1]
+    assert said not in after.messages[-1][1]
+
+
+def test_a_signature_is_the_sources_own_line() -> None:
+    task = Task()
+    task.wrote("a.py", "@wraps\nasync def f(\n    x: int = (1),\n) -> int:\n    return x\n")
+    task.outlined()
+    sources = Sources(state_at(task.store, dependency_graph, task.id), task.store.get)
+    assert sources.signature("a.py", "f") == "async def f(\n    x: int = (1),\n) -> int:"
+    assert sources.text("a.py", "f").startswith("@wraps\nasync def f(")
+
+
+def test_a_function_that_does_not_exist_yet_has_a_context(store: EventStore) -> None:
+    target = "function:validators.py::validate_phone"
+    found = context_at(store, "task-def456", NOW, target, PROFILES["mistral-7b-8k"])
+    assert "Work on validators.py, validate_phone." in found.messages[-1][1]
+    assert EMAIL in {item.node for item in found.items}
+    nowhere = context_at(store, "task-def456", NOW, "module:new.py", PROFILES["mistral-7b-8k"])
+    assert [item.node for item in nowhere.items] == ["task:task-def456"]
+
+
+def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None:
+    profile = PROFILES["mistral-7b-8k"]
+    rows = dict.fromkeys(profile.rows, 0) | {"generation": 2500, "buffer": 20}
+    tiny = checked(profile._replace(window=2520, rows=rows))
+    with pytest.raises(BudgetExceededError, match="tokens for what must be shown, found"):
+        context_at(store, "task-def456", NOW, EMAIL, tiny)
+
+
+def test_equal_states_give_equal_contexts(store: EventStore) -> None:
+    states, graph = states_at(store, "task-def456", NOW)
+    profile = PROFILES["qwen3-8b-32k"]
+    made = [
+        build(states, graph, Request(EMAIL), profile, UpperBound(), store.get) for _ in range(2)
+    ]
+    assert made[0] == made[1]
+
+
+# Recorded contexts
+
+
+def record(store: EventStore, profile: ModelProfile) -> int:
+    version = store.version("task-def456")
+    found = context_at(store, "task-def456", NOW, EMAIL, profile)
+    fact, blobs = fact_of(found, EMAIL, profile, tokenizer_of(profile.tokenizer), version)
+    [event] = store.append("task-def456", [fact], after=version, blobs=blobs)
+    return event.version
+
+
+def test_a_recorded_context_is_rebuilt_and_derived_again(store: EventStore) -> None:
+    versions = [record(store, PROFILES["qwen3-8b-32k"]), record(store, BOUND["mistral-7b-8k"])]
+    verdicts = list(verified(store, "task-def456"))
+    assert [verdict.version for verdict in verdicts] == versions
+    assert all(verdict.holds for verdict in verdicts)
+
+
+def test_a_context_that_does_not_prove_itself_is_told(store: EventStore) -> None:
+    record(store, PROFILES["qwen3-8b-32k"])
+    *_, event = store.read("task-def456", types=["CONTEXT_BUILT"])
+    assert isinstance(event.fact, ContextBuilt)
+    forged = event.fact.model_copy(update={"digest": "0" * 64})
+    older = event.fact.model_copy(update={"digest": "1" * 64, "code": {"builder": "0"}})
+    empty = ContextBuilt(digest="2" * 64)
+    store.append("task-def456", [forged, older, empty], after=event.version)
+    _, first, second, third = verified(store, "task-def456")
+    assert (first.rebuilt, first.derived) == (False, "different, by the same code")
+    assert second.derived.startswith("different, builder 0 -> ")
+    assert third.derived.startswith("cannot be re-derived")
+
+
+def test_a_fresh_process_derives_the_same_under_eight_hash_seeds(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    with EventStore.open(url) as store:
+        run(store, "events", LOG)
+        record(store, PROFILES["mistral-7b-8k"])
+        record(store, PROFILES["qwen3-8b-32k"])
+    command = [sys.executable, "-m", "engine.interfaces.cli", "verify", "--json", "--store", url]
+    script = [sys.executable, "-c", "from engine.interfaces.cli import main; main()", *command[3:]]
+    told = {
+        subprocess.run(
+            script, cwd=HERE, env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True, check=True,
+        ).stdout
+        for seed in range(8)
+    }  # fmt: skip
+    [lines] = told
+    verdicts = [json.loads(line) for line in lines.splitlines()]
+    assert [(one["rebuilt"], one["derived"]) for one in verdicts] == [(True, "same")] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--for", "nonsense"), "needed module:PATH or function:PATH::NAME, found 'nonsense'"),
+        (("--for", EMAIL, "--profile", "gpt"), "needed a profile of mistral-7b-8k,"),
+        (("--for", EMAIL, "--tokenizer", "words"), "needed mistral-v3, mistral-v1, gguf:FILE"),
+        (("--for", EMAIL, "--tokenizer", "gguf:/none.gguf"), "needed a GGUF file"),
+        (("--for", EMAIL, "--context-tokens", "0"), "needed a context of 1 token or more"),
+        (("--for", EMAIL, "--record", "--at", "2026-11-20"), "--record needs a moment by position"),
+    ],
+)
+def test_a_wrong_request_is_one_line(
+    options: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = ("--store", f"sqlite:///{tmp_path}/store.db")
+    for arguments in (
+        ("import", "events", str(LOG), *url),
+        ("context", "--task", "task-def456", *options, *url),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+    assert end.value.code == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with pytest.raises(Exception, match="no answer"):
+        Server("http://127.0.0.1:9").count("x")
+    with pytest.raises(InputError, match="needed http://HOST:PORT"):
+        Server("file:///etc/passwd").count("x")
