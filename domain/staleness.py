@@ -17,7 +17,7 @@ class Proof(NamedTuple):
     since: int
     "The version, in the task, of the event that broke it first; 0 where that is not known."
     clock: tuple[tuple[str, int], ...]
-    "The iteration of each module that moved on, as of that event."
+    "The iteration of each module that moved on, as of that event; 0 where it went away."
     way: tuple[str, ...]
     "How the entry's module needs the one that moved on."
     facets: tuple[str, ...]
@@ -26,7 +26,10 @@ class Proof(NamedTuple):
     def __str__(self) -> str:
         if not self.since:
             return "stale, by what the log does not tell any more (see 'backcast fsck')"
-        moved = ", ".join(f"{path}={iteration}" for path, iteration in self.clock)
+        moved = ", ".join(
+            f"{path}={iteration}" if iteration else f"{path} is gone"
+            for path, iteration in self.clock
+        )
         return f"stale since event {self.since}: {moved}, path {' -> '.join(self.way)}"
 
 

@@ -104,6 +104,8 @@ def built_from(reader: Reader) -> dict[str, dict[str, str]]:
 def _symbol(reader: Reader, path: str, name: str) -> Iterator[tuple[str, str]]:
     kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
     yield kind.capitalize() or "Function", f"{name} [in {path}]"
+    if reader.facet(path, "error"):
+        yield "As of", "the last version of the module that could be parsed"
     yield from _line("Purpose", reader.facet(path, f"doc:{name}"), " ")
     inputs, _, outputs = (
         signature.rpartition(" -> ") if " -> " in signature else (signature, "", "")
@@ -124,7 +126,8 @@ def _module(reader: Reader, path: str) -> Iterator[tuple[str, str]]:
     yield "Module", path
     yield from _line("Purpose", reader.facet(path, "doc"), " ")
     if error := reader.facet(path, "error"):
-        yield "Does not parse", ", line ".join(reversed(error[:2]))
+        line, message = (*error, "", "")[:2]
+        yield "Cannot be parsed", f"{message}, line {line}" if line else message
     names = reader.facet(path, "names") or ()
     told = tuple(_told(reader, path, name) for name in names if "." not in name)
     yield from _line("Holds", told, "; ")

@@ -140,9 +140,14 @@ def behind(state: State) -> list[str]:
 
 
 def lines_of(state: State, path: str) -> Lines:
-    """Where each function and class of a module begins and ends; empty where that is unknown."""
+    """Where each function and class of a module begins and ends in its text.
+
+    Empty where that is unknown: the text does not parse, or is not outlined yet.
+    """
     module = state.modules.get(path, Module())
-    return {} if module.deleted else lines_by_name(module.facets, module.lines)
+    if module.deleted or module.source != module.outlined or "error" in module.facets:
+        return {}
+    return lines_by_name(module.facets, module.lines)
 
 
 def clock_of(state: State, paths: Iterable[str]) -> dict[str, int]:

@@ -98,7 +98,7 @@ def test_a_moment_before_the_outlines_is_told(backcast: Command) -> None:
         (("stale", "--task", "none"), 2, "no task 'none'"),
         (("stale", *SHOP, "--since", "yesterday"), 2, "needed a time such as"),
         (("cat", "storage://task-def456/utils.py#L1-L99"), 1, "the module has 11 lines"),
-        (("cat", "storage://task-def456/utils.py#none"), 1, "needed #L1-L9, or the name"),
+        (("cat", "storage://task-def456/utils.py#none"), 1, "needed #L1-L9, or a function"),
         (("cat", "storage://task-def456/none.py"), 1, "there is no such module"),
         (("cat", "storage://none/utils.py"), 2, "no task 'none'"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from domain.events import ModuleOutlined, WorkflowEvent
+from engine.interfaces.cli import main
 from engine.interfaces.importing import run
 from engine.log import EventStore
 from engine.memory import outlines
@@ -172,6 +173,28 @@ def test_the_outlines_of_a_commit_stand_right_behind_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert dependency_graph.behind(state) == []
     assert "sig:h" in state.modules["a.py"].facets
+
+
+def test_commits_without_outlines_are_not_asked_as_if_they_had_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    git(repository, "init", "-q")
+    commit(repository, a="def f(): pass")
+    sha = subprocess.check_output(["git", "-C", str(repository), "rev-parse", "HEAD"], text=True)
+    commit(repository, a="def g(): pass")
+    store = ("--store", f"sqlite:///{tmp_path}/store.db")
+    for arguments, code in (
+        (("import", "git", str(repository), "--no-outlines", *store), 0),
+        (("stale", "--task", "repository", "--since", f"commit:{sha.strip()}", *store), 2),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == code
+    told = capsys.readouterr()
+    assert "were outlined after that moment was recorded" in told.err
+    assert "stale" not in told.out
 
 
 def _brought(outline: WorkflowEvent, events: list[WorkflowEvent]) -> str:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.errors import InputError, MomentError
 from domain.events import SummaryWritten
 from domain.moment import NOW, Moment
-from domain.node import kind_of, path_of
+from domain.node import Reference, kind_of, path_of
 from domain.outline import Facets
 from domain.staleness import Modules, readers, touched
 from domain.summary import Summary, summary_of
@@ -18,6 +19,7 @@ from engine.interfaces.importing import run
 from engine.log import EventStore
 from engine.replay.staleness import extracted, stale
 from engine.replay.states import state_at
+from engine.replay.texts import text_of
 from projections import dependency_graph
 from tests.sources import SHOP, Task, graph_of, modules_of
 from tests.strategies import NOON
@@ -251,6 +253,51 @@ def test_served_falsely_fresh_are_none_along_a_history_of_edits() -> None:
             assert same or not now.holds(entry.built_from), entry.node
             flagged += not now.holds(entry.built_from)
     assert flagged > len(edits)
+
+
+def test_tests_and_classes_are_asked_too() -> None:
+    task = shop()
+    begin = Moment(position=task.store.version(task.id))
+    changed = SHOP["validators.py"].replace("It is not valid", "It is wrong")
+    task.wrote("validators.py", changed.replace("validate_email", "validated"))
+    task.outlined()
+    found = {one.node for one in stale(task.store, task.id, NOW, begin)}
+    assert {
+        "class:validators.py::InvalidError",
+        "test:test_validators.py::test_an_address_is_valid",
+    } <= found
+
+
+def test_what_can_no_longer_be_parsed_is_told_as_of_the_last_good_version() -> None:
+    task = shop()
+    wrote_summary(task, "function:utils.py::normalise")
+    broken = task.wrote("utils.py", "x = 1\n\n" + SHOP["utils.py"] + "\ndef (")
+    task.outlined()
+    [one] = stale(task.store, task.id, NOW)
+    assert one.proof is not None
+    assert (one.proof.since, one.proof.facets) == (broken, ("error",))
+    state = state_at(task.store, dependency_graph, task.id)
+    summary = summary_of(dependency_graph.present(state), "function:utils.py::normalise")
+    assert summary is not None
+    assert "As of: the last version of the module that could be parsed" in summary.text
+    assert dependency_graph.lines_of(state, "utils.py") == {}
+    reference = Reference(task.id, "utils.py", name="normalise")
+    with pytest.raises(InputError, match="this text of it cannot be parsed"):
+        text_of(task.store, reference, NOW)
+
+
+def test_what_went_away_is_told_to_be_gone() -> None:
+    task = shop()
+    wrote_summary(task, "function:validators.py::validate_email")
+    task.deleted("utils.py")
+    [one] = stale(task.store, task.id, NOW)
+    assert str(one).endswith(": utils.py is gone, path validators.py -> utils.py")
+
+
+def test_the_moment_asked_about_must_be_the_earlier_one() -> None:
+    task = shop()
+    with pytest.raises(MomentError, match="before the one asked at"):
+        stale(task.store, task.id, Moment(position=2), NOW)
 
 
 def test_the_graph_gives_the_way_from_an_entry_to_what_moved() -> None:

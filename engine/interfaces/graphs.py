@@ -47,7 +47,7 @@ def show_graph(graph: Graph, behind: Sequence[str], console: Console) -> None:
     for circle in graph.cycles():
         console.print(f"in a circle: {', '.join(circle)}", markup=False)
     if behind:
-        console.print(f"not outlined yet: {', '.join(behind)}", markup=False)
+        console.print(f"not outlined yet: {_some(behind)}", markup=False)
 
 
 def show_node(graph: Graph, node: str, hops: int, console: Console) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import InputError
+from domain.errors import InputError, MomentError, UnavailableError
 from engine.interfaces.options import (
     json_option,
     moment_options,
@@ -38,8 +38,14 @@ def outline_all(store: "EventStore", task: str) -> int:
     outlining = Outlining(store, task, os.cpu_count() or 1)
     waiting = outlining.waiting_for()
     if waiting:
-        with progress_bar("outlining", waiting) as advance:
-            outlining.catch_up(advance)
+        try:
+            with progress_bar("outlining", waiting) as advance:
+                outlining.catch_up(advance)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{waiting} texts of task {task!r} are not outlined yet ('backcast outline'), and"
+                f" outlines are kept: {error}"
+            ) from error
         click.echo(f"backcast: outlined {waiting} texts of task {task}, once for all", err=True)
     return waiting
 
@@ -82,17 +88,18 @@ def stale(url: str, task: str, since: str | None, as_json: bool, **moment: Any) 
     with opened(url) as store:
         at = known(store, task, moment)
         begin = moment_of(store, task, at=since) if since else None
-        found = stale_at(store, task, at, begin)
         if begin is not None:
-            _tell_behind(store, task, begin)
+            _need_outlines(store, task, begin)
+            _need_outlines(store, task, at)
+        found = stale_at(store, task, at, begin)
     for one in found:
         click.echo(json.dumps(plain(one), ensure_ascii=False) if as_json else str(one))
     if not as_json:
         click.echo(f"{len(found)} stale", err=True)
 
 
-def _tell_behind(store: "EventStore", task: str, moment: "Moment") -> None:
-    """Say where a moment by position or commit stands before the outlines of its texts."""
+def _need_outlines(store: "EventStore", task: str, moment: "Moment") -> None:
+    """Refuse a moment by position or commit that stands before the outlines of its texts."""
     from engine.memory.outliner import outliner_of
     from engine.replay.states import state_at
     from projections import dependency_graph
@@ -100,10 +107,9 @@ def _tell_behind(store: "EventStore", task: str, moment: "Moment") -> None:
     state = state_at(store, dependency_graph, task, moment)
     behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
     if behind:
-        click.echo(
-            f"backcast: note: {len(behind)} modules were outlined after that moment was recorded;"
-            f" name it by a time (--since 2026-11-20T10:31) to see them",
-            err=True,
+        raise MomentError(
+            f"{len(behind)} modules were outlined after that moment was recorded, {behind[0]!r}"
+            f" among them: name it by a time, such as --since 2026-11-20T10:31"
         )
 
 
@@ -112,7 +118,9 @@ def _tell_behind(store: "EventStore", task: str, moment: "Moment") -> None:
 @task_option
 @moment_options
 @click.option("--node", metavar="NODE", help="Only what is around this one.")
-@click.option("--hops", default=1, show_default=True, help="How far around it.")
+@click.option(
+    "--hops", type=click.IntRange(min=1), default=1, show_default=True, help="How far around it."
+)
 @json_option
 def graph(url: str, task: str, node: str | None, hops: int, as_json: bool, **moment: Any) -> None:
     """What needs what: modules, functions, classes, tests, libraries, concepts.

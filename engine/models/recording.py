@@ -30,8 +30,10 @@ class Recording:
         self.answers: dict[str, Completion] = {}
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: needed a recording, found {error}") from None
+        except OSError as error:
+            raise InputError(f"{path}: needed a recording: {error.strerror}") from None
+        except ValueError:
+            raise InputError(f"{path}: needed a recording in UTF-8") from None
         for number, line in enumerate(filter(str.strip, lines), 1):
             self._take(number, line)
 

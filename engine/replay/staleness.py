@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from domain.errors import MomentError
 from domain.events import (
     EventType,
     ModuleDeleted,
@@ -13,7 +14,7 @@ from domain.events import (
 )
 from domain.graph import Graph
 from domain.moment import Moment
-from domain.node import kind_of, name_of, node_id, path_of
+from domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
 from domain.outline import EXISTS, SOURCE, Facet, Outline, applied, digest_of, names_in, part_of
 from domain.staleness import Modules, Proof
 from domain.summary import EXTRACTIVE, BuiltFrom, summary_of
@@ -66,7 +67,10 @@ def stale(
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
     if since is not None:
-        entries = list(extracted(state_at(store, dependency_graph, task_id, since)))
+        before = state_at(store, dependency_graph, task_id, since)
+        if dependency_graph.built_at(before) > dependency_graph.built_at(graph_state):
+            raise MomentError("needed a moment to ask about before the one asked at, found later")
+        entries = list(extracted(before))
         outdated: list[Stale] = []
     else:
         entries = [entry for entry, _ in _written(written)]
@@ -85,7 +89,7 @@ def stale(
 
 
 def extracted(
-    state: dependency_graph.State, kinds: Iterable[str] = ("module", "function", "method")
+    state: dependency_graph.State, kinds: Iterable[str] = ("module", *SYMBOLS)
 ) -> Iterator[Entry]:
     """The extractive summaries of a state, as entries, in the order of their paths and names."""
     wanted = tuple(kinds)
@@ -170,7 +174,7 @@ def _changes(
             case ModuleRenamed(previous_name=previous, iteration=iteration):
                 iterations[event.version] = iteration
                 if previous in paths:
-                    found.append((event.version, previous, iteration, None))
+                    found.append((event.version, previous, 0, None))
             case ModuleDeleted(module_name=path) if path in paths:
                 found.append((event.version, path, 0, None))
             case ModuleOutlined(module_name=path) if path in paths:

@@ -22,12 +22,19 @@ def text_of(store: EventStore, reference: Reference, moment: Moment) -> bytes:
     lines = reference.lines
     if reference.name:
         lines = dependency_graph.lines_of(state, reference.path).get(reference.name)
-        if lines is None or module.source != module.outlined:
+        if lines is None:
             raise InputError(
-                f"{reference}: needed #L1-L9, or the name of a function or class in an outlined"
-                f" module ('backcast outline'), found #{reference.name}"
+                f"{reference}: needed #L1-L9, or a function or class of it, found"
+                f" #{reference.name}{_why(module)}"
             )
     return body if lines is None else _cut(body, lines, reference)
+
+
+def _why(module: dependency_graph.Module) -> str:
+    """Why no name of a module can be found, where that is so."""
+    if module.source != module.outlined:
+        return ", and this text of it is not outlined (see 'backcast outline')"
+    return ", and this text of it cannot be parsed" if "error" in module.facets else ""
 
 
 def _cut(body: bytes, lines: tuple[int, int], reference: Reference) -> bytes:
