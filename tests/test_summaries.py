@@ -164,6 +164,17 @@ def test_what_still_holds_is_not_asked_again() -> None:
     assert stale(task.store, task.id, NOW) == []
 
 
+def test_a_task_is_asked_again_once_a_module_of_it_has_moved_on() -> None:
+    task = shop()
+    node = f"task:{task.id}"
+    assert ask(task, Clerk(), node) == Done(1, 0, [])
+    assert ask(task, Clerk(), node) == Done(0, 1, [])
+    task.wrote("utils.py", "def normalise(text): return text")
+    task.outlined()
+    assert [one.node for one in stale(task.store, task.id, NOW)] == [node]
+    assert ask(task, Clerk(), node) == Done(1, 0, [])
+
+
 def test_older_moments_keep_the_summaries_that_they_had() -> None:
     task = shop()
     ask(task, Clerk(), EMAIL)

@@ -1,14 +1,23 @@
 """Writes summaries of a task as of a moment: new facts, beside those that stand there."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from domain.errors import DamagedError
 from domain.events import Claim, SummaryWritten
 from domain.moment import Moment
+from domain.names import Reader
 from domain.node import Reference, kind_of, name_of, path_of
+from domain.outline import SOURCE, Facet
 from domain.staleness import Modules
-from domain.summary import Summary, rate_of, summary_of, task_summary
+from domain.summary import (
+    BuiltFrom,
+    Summary,
+    built_from,
+    rate_of,
+    summary_of,
+    task_summary,
+)
 from engine.log.store import EventStore
 from engine.memory.summariser import ModelSummariser, read_whole
 from engine.replay.staleness import clock_of
@@ -82,7 +91,8 @@ def _told(
         stands = state_at(store, progress, task_id, moment)
         checks = known.checks.get("")
         rate = (checks[0], checks[1]) if checks else None
-        return task_summary(task_id, stands.goal, stands.status, list(facets), rate), "", ""
+        whole = task_summary(task_id, stands.goal, stands.status, list(facets), rate)
+        return whole._replace(built_from=_texts(facets)), "", ""
     summary = summary_of(facets, node)
     if summary is None:
         return None
@@ -96,6 +106,14 @@ def _told(
     if checks := known.checks.get(path):
         history += f", {rate_of(checks[0], checks[1])}"
     return read_whole(facets, summary), source, history
+
+
+def _texts(facets: Mapping[str, Mapping[str, Facet]]) -> BuiltFrom:
+    """What a task is built from: the text of each of its modules."""
+    reader = Reader(facets)
+    for path in facets:
+        reader.facet(path, SOURCE)
+    return built_from(reader)
 
 
 def _append(store: EventStore, task_id: str, fact: SummaryWritten, built: int) -> None:
