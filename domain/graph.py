@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from domain.links import Links, headed, links_of
 from domain.node import Edge, kind_of, node_id
-from domain.outline import Facets
+from domain.outline import Facets, part_of
 
 if TYPE_CHECKING:
     import networkx
@@ -21,10 +21,6 @@ class Outlined(Protocol):
     @property
     def facets(self) -> Facets:
         """What is in it."""
-
-    @property
-    def outlined(self) -> str | None:
-        """The name of the text that the facets tell."""
 
     @property
     def surface(self) -> str:
@@ -57,10 +53,9 @@ class Graph:
         `concepts` are those that summaries speak of, by the node that they sum up.
         """
         kept: Mapping[str, Links] = before.links if before else {}
-        again = modules if before is None else _asked_again(before._modules, modules, kept)
-        anew = [path for path in again if path not in kept or not _stands(kept, path, modules)]
+        anew = modules if before is None else _moved_on(before._modules, modules, kept)
         facets = {path: module.facets for path, module in modules.items()} if anew else {}
-        made = {path: _made(facets, path, modules) for path in anew}
+        made = {path: links_of(facets, path) for path in anew}
         links = {path: made.get(path) or kept[path] for path in sorted(modules)}
         return cls(task_id, links, modules, concepts)
 
@@ -192,41 +187,37 @@ class Graph:
         return graph
 
 
-def _asked_again(
+def _moved_on(
     before: Mapping[str, Outlined], modules: Mapping[str, Outlined], kept: Mapping[str, Links]
 ) -> set[str]:
-    """The modules whose links may not stand any more: those that changed, and those that looked
-    at what names are resolved through in them."""
+    """The modules whose links do not stand any more: what they were made of has changed."""
     changed = {path for path, module in modules.items() if before.get(path) is not module}
+    anew = {
+        path for path in changed if path not in kept or before[path].facets != modules[path].facets
+    }
     shown = {
         path
         for path in changed.union(path for path in before if path not in modules)
         if _surface(before, path) != _surface(modules, path)
     }
-    if not shown:
-        return changed
-    return changed | {
-        path
-        for path, links in kept.items()
-        if path in modules and any(other in shown for other, _ in links.surfaces)
-    }
+    if shown:
+        for path, links in kept.items():
+            if path in modules and path not in anew:
+                asked = ((other, links.reads[other]) for other in shown if other in links.reads)
+                if any(_differ(before.get(o), modules.get(o), keys) for o, keys in asked):
+                    anew.add(path)
+    return anew
 
 
 def _surface(modules: Mapping[str, Outlined], path: str) -> str | None:
     return modules[path].surface if path in modules else None
 
 
-def _stands(kept: Mapping[str, Links], path: str, modules: Mapping[str, Outlined]) -> bool:
-    """Whether all that some links were made of is as it was."""
-    return kept[path].outlined == modules[path].outlined and all(
-        surface == _surface(modules, other) for other, surface in kept[path].surfaces
-    )
-
-
-def _made(facets: Mapping[str, Facets], path: str, modules: Mapping[str, Outlined]) -> Links:
-    links, looked_at = links_of(facets, path)
-    surfaces = tuple((other, _surface(modules, other)) for other in looked_at)
-    return links._replace(outlined=modules[path].outlined, surfaces=surfaces)
+def _differ(before: Outlined | None, after: Outlined | None, keys: Iterable[str]) -> bool:
+    """Whether one of some facets of a module is not as it was; a module may not be there."""
+    if before is None or after is None:
+        return True
+    return any(part_of(before.facets, key) != part_of(after.facets, key) for key in keys)
 
 
 def _by(edges: Iterable[Edge], end: int) -> dict[str, list[Edge]]:

@@ -1,7 +1,7 @@
 """The edges that begin in one module, with its names resolved, and what that took.
 
-They stand for as long as the module's own outline does, and the surfaces of the modules that
-were looked at: that is how a graph after one more iteration is made of the one before.
+They stand for as long as the module's own facets do, and those that were looked at in others:
+that is how a graph after one more iteration is made of the one before.
 """
 
 import re
@@ -21,31 +21,30 @@ _SLUG = re.compile(r"[^a-z0-9]+")
 class Links(NamedTuple):
     """What begins in one module."""
 
-    outlined: str | None
-    "The text whose outline this was made of."
     edges: tuple[Edge, ...]
     "Sorted, once each."
     unresolved: tuple[tuple[str, str], ...]
     "Node and the dotted name that could not be followed from it; sorted."
     libraries: tuple[tuple[str, str], ...]
     "Library and where it comes from: standard or third-party."
-    surfaces: tuple[tuple[str, str | None], ...]
-    "The other modules that were looked at, and their surfaces; None where there was none."
+    reads: Mapping[str, tuple[str, ...]]
+    "The keys of the facets that were looked at in other modules, there or not, by path."
 
 
-def links_of(modules: Mapping[str, Facets], path: str) -> tuple[Links, list[str]]:
-    """The links of a module, their surfaces yet to be filled in, and the modules looked at."""
+def links_of(modules: Mapping[str, Facets], path: str) -> Links:
+    """The links of a module."""
     links = _Links(Reader(modules), path)
     links.collect(modules[path])
-    looked_at = sorted({other for other, _ in links.reader.seen if other != path})
-    made = Links(
-        None,
+    reads: dict[str, list[str]] = {}
+    for other, key in links.reader.seen:
+        if other != path:
+            reads.setdefault(other, []).append(key)
+    return Links(
         tuple(sorted(links.edges)),
         tuple(sorted(links.unresolved)),
         tuple(sorted(links.libraries.items())),
-        (),
+        {other: tuple(keys) for other, keys in reads.items()},
     )
-    return made, looked_at
 
 
 def concepts_in(text: str) -> list[str]:

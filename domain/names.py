@@ -33,6 +33,10 @@ class Reader:
     def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
         self.modules = modules
         self.seen: dict[tuple[str, str], None] = {}
+        self.paths: dict[tuple[str, str], str | None] = {}
+        "What `module_path` has found, by importer and name as written."
+        self.names: dict[tuple[str, str], Target | None] = {}
+        "What names of namespaces stand for, by module and name."
 
     def facet(self, path: str, key: str) -> Facet | None:
         """A facet of a module, or a part of one; None where there is none."""
@@ -59,6 +63,13 @@ def module_path(reader: Reader, importer: str, written: str) -> str | None:
     `written` is as in the source: `pkg.mod`, `.mod`, `..`. Absolute names are looked for beside
     the importer's outermost package, at the top, and in `src`.
     """
+    key = importer, written
+    if key not in reader.paths:
+        reader.paths[key] = _module_path(reader, importer, written)
+    return reader.paths[key]
+
+
+def _module_path(reader: Reader, importer: str, written: str) -> str | None:
     name = written.lstrip(".")
     level = len(written) - len(name)
     parts = [part for part in name.split(".") if part]
@@ -86,8 +97,8 @@ def _roots(reader: Reader, importer: str) -> Iterator[str]:
 
 
 def _there(reader: Reader, folder: str, parts: list[str]) -> str | None:
-    place = join(folder, *parts) if parts else folder
-    package = join(place, "__init__.py")
+    place = "/".join([folder, *parts] if folder else parts)
+    package = f"{place}/__init__.py" if place else "__init__.py"
     if parts and reader.exists(f"{place}.py"):
         return f"{place}.py"
     return package if reader.exists(package) else None
@@ -105,7 +116,17 @@ class _Names:
             return None
         if root in ("self", "super") and scope:
             return self._of_self(path, scope, root, rest)
-        return self._rest(self._in_scope(path, root, scope), rest)
+        return self._rest(self._root(path, root, scope), rest)
+
+    def _root(self, path: str, name: str, scope: str) -> Target | None:
+        """What the first part of a name stands for; asked once where nothing led here."""
+        if self.steps or (scope and self.reader.facet(path, f"locals:{scope}")):
+            return self._in_scope(path, name, scope)
+        key = path, name
+        if key not in self.reader.names:
+            self.reader.names[key] = self._name(path, name)
+            self.steps = 0
+        return self.reader.names[key]
 
     def _of_self(self, path: str, scope: str, root: str, rest: list[str]) -> Target | None:
         """What `self.x.y` or `super.x` stands for in a method."""

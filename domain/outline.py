@@ -67,7 +67,12 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
     `attribute:C.x` on what the class C says of x, `follows:Q` on the calls that may be followed,
     `names` on which functions and classes there are, `EXISTS` on the module's being there.
     """
+    found = facets.get(key)
+    if found is not None:
+        return found
     head, _, name = key.partition(":")
+    if head not in _PARTS:
+        return None
     match head:
         case "kind":
             sig = facets.get(f"sig:{name}")
@@ -80,9 +85,10 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
             return tuple(one for one in facets.get(f"calls:{name}", ()) if one[:1] != "?")
         case "names":
             return tuple(names_in(facets))
-        case "":
-            return PRESENT
-    return facets.get(key)
+    return PRESENT
+
+
+_PARTS = frozenset(("kind", "attribute", "follows", "names", EXISTS))
 
 
 def digest_of(facet: Facet | None) -> str:

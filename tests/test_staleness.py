@@ -126,6 +126,18 @@ def test_only_what_was_made_of_a_changed_module_can_be_touched(
     assert touched(entries, readers(entries), now, moved) == broken
 
 
+@settings(max_examples=150)
+@given(before=programs, change=programs, gone=st.sets(st.sampled_from(PATHS), max_size=1))
+def test_any_graph_made_of_an_earlier_one_is_the_graph_from_nothing(
+    before: dict[str, str], change: dict[str, str], gone: set[str]
+) -> None:
+    after = {p: s for p, s in {**before, **change}.items() if p not in gone}
+    made, anew = graph_of(after, graph_of(before)), graph_of(after)
+    assert made.edges == anew.edges
+    assert made.unresolved == anew.unresolved
+    assert made.libraries == anew.libraries
+
+
 def test_a_body_alone_does_not_make_its_users_stale() -> None:
     entry = summary_of(modules_of(SHOP), "function:validators.py::validate_email")
     assert entry is not None
