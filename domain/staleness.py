@@ -82,6 +82,11 @@ def touched(
     modules: Modules,
     paths: Iterable[str],
 ) -> list[str]:
-    """Of the entries made of some modules, those that no longer hold; sorted."""
-    asked = sorted({entry for path in paths for entry in by_module.get(path, ())})
-    return [entry for entry in asked if not modules.holds(entries[entry])]
+    """Of the entries that held until some modules moved on, those that no longer hold; sorted."""
+    moved = list(paths)
+    asked = sorted({entry for path in moved for entry in by_module.get(path, ())})
+    return [
+        entry
+        for entry in asked
+        if not modules.holds({p: entries[entry][p] for p in moved if p in entries[entry]})
+    ]

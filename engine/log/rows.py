@@ -39,8 +39,12 @@ def row_of(codec: Codec, task_id: str, version: int, claim: Claim) -> NewRow:
         raise InputError(f"task {task_id!r}: cannot be written: {reason}") from None
     writer, because = writer or "", ""
     if causes:
-        because = ",".join(map(str, causes)) if len(causes) > 1 else str(causes[0])
-        if min(causes) < 1 or max(causes) >= version:
+        because = str(causes[0])
+        first = last = causes[0]
+        if len(causes) > 1:
+            because = ",".join(map(str, causes))
+            first, last = min(causes), max(causes)
+        if first < 1 or last >= version:
             raise InputError(
                 f"task {task_id!r}: because: needed versions from 1 to {version - 1},"
                 f" found {because}"

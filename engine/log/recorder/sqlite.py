@@ -47,12 +47,12 @@ TABLES = (
     "CREATE INDEX events_by_task ON events (task_id, version, timestamp_us)",
     # BEFORE, so that INSERT OR REPLACE, which deletes without a trigger, comes too late.
     """CREATE TRIGGER events_only_grow BEFORE INSERT ON events BEGIN
-        SELECT RAISE(ROLLBACK, 'this version of the task is taken, or leaves one out')
-            WHERE NOT coalesce((SELECT NEW.version=version+1 FROM events
-                WHERE task_id=NEW.task_id ORDER BY version DESC LIMIT 1), NEW.version IN (0, 1));
-        SELECT RAISE(ROLLBACK, 'positions and recorded times must rise')
-            WHERE NOT coalesce((SELECT NEW.position=position+1 AND NEW.recorded_us>=recorded_us
-                FROM events ORDER BY position DESC LIMIT 1), NEW.position=1);
+        SELECT RAISE(ROLLBACK, 'the version is taken, or leaves one out, or a time falls')
+            WHERE NOT (coalesce((SELECT NEW.position=position+1 AND NEW.recorded_us>=recorded_us
+                    FROM events ORDER BY position DESC LIMIT 1), NEW.position=1)
+                AND coalesce((SELECT NEW.version=version+1 FROM events
+                    WHERE task_id=NEW.task_id ORDER BY version DESC LIMIT 1),
+                    NEW.version IN (0, 1)));
     END""",
     """CREATE TRIGGER events_are_not_rewritten BEFORE UPDATE ON events BEGIN
         SELECT RAISE(ABORT, 'the log is append-only'); END""",
