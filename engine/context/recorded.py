@@ -78,8 +78,8 @@ def fact_of(
     texts = [Blob(item.text.encode(errors="surrogatepass")) for item in context.items]
     items = tuple(
         ContextItem(
-            node=item.node, section=item.section, level=item.level, found="made",
-            text=text.ref, tokens=item.tokens,
+            node=item.node, section=item.section, level=item.level, text=text.ref,
+            tokens=item.tokens,
         )
         for item, text in zip(context.items, texts, strict=True)
     )  # fmt: skip
