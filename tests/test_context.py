@@ -19,14 +19,14 @@ from domain.events import ChecksRan, ContextBuilt, TaskStarted
 from domain.moment import NOW, Moment
 from engine.context.builder import Request, build
 from engine.context.candidates import Sources
-from engine.context.recorded import context_at, fact_of, states_at, verified
+from engine.context.recorded import context_at, fact_of, in_hand, states_at, verified
 from engine.context.rendering import SYSTEM, pieces
 from engine.context.tokenizers import Server, UpperBound, tokenizer_of
 from engine.interfaces.cli import main
 from engine.interfaces.importing import run
 from engine.log import EventStore
 from engine.replay.states import state_at
-from projections import dependency_graph
+from projections import dependency_graph, online_cache
 from tests.sources import Task
 
 HERE = Path(__file__).parents[1]
@@ -249,7 +249,9 @@ def test_equal_states_give_equal_contexts(store: EventStore) -> None:
 def record(store: EventStore, profile: ModelProfile) -> int:
     version = store.version("task-def456")
     found = context_at(store, "task-def456", NOW, EMAIL, profile)
-    fact, blobs = fact_of(found, EMAIL, profile, tokenizer_of(profile.tokenizer), version)
+    held = in_hand(store, "task-def456", NOW, found)
+    counter = tokenizer_of(profile.tokenizer)
+    fact, blobs = fact_of(found, EMAIL, profile, counter, version, held)
     [event] = store.append("task-def456", [fact], after=version, blobs=blobs)
     return event.version
 
@@ -259,6 +261,20 @@ def test_a_recorded_context_is_rebuilt_and_derived_again(store: EventStore) -> N
     verdicts = list(verified(store, "task-def456"))
     assert [verdict.version for verdict in verdicts] == versions
     assert all(verdict.holds for verdict in verdicts)
+
+
+def test_what_is_shown_again_was_in_hand_and_what_is_new_was_made(store: EventStore) -> None:
+    profile = PROFILES["mistral-7b-8k"]
+    for _ in range(2):
+        record(store, profile)
+    first, second = store.read("task-def456", types=["CONTEXT_BUILT"])
+    assert isinstance(first.fact, ContextBuilt)
+    assert isinstance(second.fact, ContextBuilt)
+    assert "made" in {item.found for item in first.fact.items}
+    assert {item.found for item in second.fact.items} == {"online"}
+    counters = state_at(store, online_cache, "task-def456").counters
+    assert counters.online >= len(second.fact.items)
+    assert counters.misses == sum(item.found == "made" for item in first.fact.items)
 
 
 def test_a_context_that_does_not_prove_itself_is_told(store: EventStore) -> None:

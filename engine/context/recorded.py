@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from domain.budget import ModelProfile, checked
+from domain.cache import Found, LookUpPolicy, look_up
 from domain.context import Context
 from domain.errors import BackcastError, DamagedError, InputError
 from domain.events import ContextBuilt, ContextItem, ContextOmission, WorkflowEvent
@@ -70,16 +71,31 @@ def context_at(
     return builder.build(states, graph, Request(target), profile, tokenizer, store.get)
 
 
+def in_hand(store: EventStore, task_id: str, moment: Moment, context: Context) -> Found:
+    """Which items of a context the task's working set held already; the others were made for it.
+
+    What finished tasks left is not asked: the builder takes nothing from there.
+    """
+    online = online_cache.held(state_at(store, online_cache, task_id, moment))
+    return look_up([item.node for item in context.items], online, (), LookUpPolicy())
+
+
 def fact_of(
-    context: Context, target: str, profile: ModelProfile, tokenizer: Tokenizer, stood_at: int
+    context: Context,
+    target: str,
+    profile: ModelProfile,
+    tokenizer: Tokenizer,
+    stood_at: int,
+    found: Found,
 ) -> tuple[ContextBuilt, list[Blob]]:
     """A context as a fact, and the texts that it points at."""
+    places = dict.fromkeys(found.misses, "made") | {hit.node: hit.found for hit in found.hits}
     body = Blob(json.dumps(profile._asdict(), sort_keys=True).encode())
     texts = [Blob(item.text.encode(errors="surrogatepass")) for item in context.items]
     items = tuple(
         ContextItem(
-            node=item.node, section=item.section, level=item.level, text=text.ref,
-            tokens=item.tokens,
+            node=item.node, section=item.section, level=item.level,
+            found=places.get(item.node, ""), text=text.ref, tokens=item.tokens,
         )
         for item, text in zip(context.items, texts, strict=True)
     )  # fmt: skip

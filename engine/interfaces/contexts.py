@@ -55,7 +55,7 @@ def context(
     backcast context --task httpx --for function:httpx/_models.py::Headers.copy --explain
     """
     from domain.budget import PROFILES
-    from engine.context.recorded import context_at, fact_of
+    from engine.context.recorded import context_at, fact_of, in_hand
     from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.views import console
 
@@ -77,7 +77,9 @@ def context(
         found = context_at(store, task, at, target, profile)
         if record:
             version = store.version(task)
-            fact, blobs = fact_of(found, target, profile, counter, store.version_at(task, at))
+            held = in_hand(store, task, at, found)
+            stood_at = store.version_at(task, at)
+            fact, blobs = fact_of(found, target, profile, counter, stood_at, held)
             store.append(task, [fact], after=version, writer="builder", blobs=blobs)
     if not counter.exact:
         click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
