@@ -17,6 +17,7 @@ CONSTRAINTS = HERE / "constraints-peers.txt"
 NEEDS = {
     "openhands_log": ("openhands-sdk", (3, 12)),
     "langgraph_turns": ("langgraph langgraph-checkpoint-sqlite", (3, 10)),
+    "aider_map": ("diskcache grep-ast networkx", (3, 10)),
 }
 "What each script in `peers/` needs: packages, and the oldest Python that they run on."
 QUIET = {"OPENHANDS_SUPPRESS_BANNER": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}

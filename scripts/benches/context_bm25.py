@@ -1,0 +1,54 @@
+"""BM25 over pieces of source, as the library bm25s scores by default (Lucene's, k1 1.5, b 0.75)."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from math import log
+
+from scripts.benches.context_pack import Piece
+
+WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+K1, B = 1.5, 0.75
+
+
+def words(text: str) -> list[str]:
+    """The identifiers of a text and, where they have several, their parts; in small letters.
+
+    >>> words("def buildRequest(self, base_url):")
+    ['def', 'buildrequest', 'build', 'request', 'self', 'base_url', 'base', 'url']
+    """
+    found = []
+    for word in WORD.findall(text):
+        found.append(word.lower())
+        parts = PART.findall(word)
+        if len(parts) > 1:
+            found += [part.lower() for part in parts]
+    return found
+
+
+@lru_cache(120_000)
+def counted(path: str, text: str) -> tuple[Counter[str], int]:
+    """How often each word is in a piece, its path's words included; and how many there are."""
+    counts = Counter(words(path) + words(text))
+    return counts, counts.total()
+
+
+def ranked(pieces: Sequence[Piece], query: str) -> list[Piece]:
+    """Pieces by their score, the highest first; ties by path and name."""
+    asked = Counter(words(query))
+    documents = [counted(piece.path, piece.text) for piece in pieces]
+    average = sum(length for _, length in documents) / max(1, len(documents))
+    found = [[(word, n) for word in asked if (n := counts.get(word))] for counts, _ in documents]
+    spread = Counter(word for document in found for word, _ in document)
+    rare = {
+        word: log(1 + (len(pieces) - n + 0.5) / (n + 0.5)) * asked[word]
+        for word, n in spread.items()
+    }
+    scores = []
+    for piece, hits, (_, length) in zip(pieces, found, documents, strict=True):
+        norm = K1 * (1 - B + B * length / average)
+        score = sum(rare[word] * n / (n + norm) for word, n in hits)
+        scores.append((-round(score, 9), piece.path, piece.name, piece))
+    return [piece for *_, piece in sorted(scores)]

@@ -1,0 +1,128 @@
+"""Backcast's own contexts for tasks of a repository, built from its log before each commit.
+
+Everything that knows the builder's interface is here.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
+from domain.context import Context
+from domain.moment import Moment
+from engine.context.builder import Request, build
+from engine.context.candidates import States
+from engine.context.rendering import Shown, body_of
+from engine.context.tokenizers import Tokenizer, tokenizer_of
+from engine.interfaces.importing import run
+from engine.interfaces.moments import moment_of
+from engine.log.store import EventStore
+from engine.replay.states import Recent, state_at
+from projections import dependency_graph
+from scripts.benches.context_tasks import Task
+from scripts.benches.context_trees import Repository
+from scripts.benches.figures import Bench
+from scripts.benches.workload import open_store
+
+TOKENIZER = "mistral-v3"
+EARLIER = 400
+"Commits of history before the oldest task, where a repository is big."
+WHOLE = 4_000
+"Commits up to which all of the history is imported."
+
+
+NAMES = {"graph": "dependency_graph", "online": "online_cache"}
+"Fields of `States` that are not called as their projections are."
+
+
+class Built(NamedTuple):
+    """A context, and how it came about."""
+
+    text: str
+    "The context part alone."
+    seconds: float
+    "Of building it, states and graph at hand."
+    over: bool
+    "Whether the whole prompt has more tokens than the window leaves it."
+    context: Context
+
+
+def profile_of(tokens: int) -> ModelProfile:
+    """The profile whose context part has so many tokens, counted as Mistral 7B does."""
+    near = MISTRAL_7B_8K if tokens <= 8_000 else QWEN3_8B_32K
+    return near.with_context(tokens)._replace(tokenizer=TOKENIZER, template="mistral")
+
+
+def request_of(task: Task) -> Request:
+    """What the builder is asked."""
+    told: dict[str, Any] = {"query": task.request} if "query" in Request._fields else {}
+    return Request(f"function:{task.path}::{task.name}", **told)
+
+
+def opened(bench: Bench, repository: Repository, tasks: Sequence[Task]) -> EventStore:
+    """The repository's log, imported once and kept in a file."""
+    path = bench.folder / f"log-{repository.name}-{repository.head()[:12]}.db"
+    store = open_store(path)
+    if not store.tasks():
+        bench.say(f"{repository.name}: importing its history")
+        folder = _shallow(repository, tasks, bench.folder)
+        run(store, "git", folder, repository.name, processes=os.cpu_count() or 1)
+    return store
+
+
+def ours(
+    store: EventStore, name: str, tasks: Sequence[Task], budgets: Sequence[int]
+) -> Iterator[tuple[Task, dict[int, Built]]]:
+    """The contexts of tasks, in the order of the log."""
+    tokenizer, recent, graph = tokenizer_of(TOKENIZER), Recent(), None
+    moments = [(moment_of(store, name, before=f"commit:{task.sha}"), task) for task in tasks]
+    # Such a moment is a position; one log order serves them all.
+    for moment, task in sorted(moments, key=lambda one: (one[0].position or 0, one[1].id)):
+        states = states_of(store, name, moment, recent)
+        graph = dependency_graph.graph_of(states.graph, graph)
+        built = {}
+        for budget in budgets:
+            built[budget] = _built(store, states, graph, task, budget, tokenizer)
+        yield task, built
+
+
+def states_of(store: EventStore, name: str, moment: Moment, recent: Recent) -> States:
+    """What was known at a moment; each field of `States` is the state of a projection."""
+    modules = (import_module(f"projections.{NAMES.get(one, one)}") for one in States._fields)
+    return States(*(state_at(store, module, name, moment, recent) for module in modules))
+
+
+def _built(
+    store: EventStore, states: Any, graph: Any, task: Task, budget: int, tokenizer: Tokenizer
+) -> Built:
+    profile = profile_of(budget)
+    begin = time.perf_counter()
+    context = build(states, graph, request_of(task), profile, tokenizer, store.get)
+    taken = time.perf_counter() - begin
+    shown = [
+        Shown(item.node, item.section, item.text)
+        for item in context.items
+        if item.section not in ("task description", "recent errors")
+    ]
+    return Built(body_of(shown), taken, context.tokens > profile.prompt, context)
+
+
+def _shallow(repository: Repository, tasks: Sequence[Task], work: Path) -> Path:
+    """The repository; a big one as a repository that borrows its objects and begins later."""
+    chain = repository.git("rev-list", "--first-parent", "HEAD").split()
+    last = max((chain.index(task.sha) for task in tasks), default=0) + EARLIER
+    if len(chain) <= WHOLE or last >= len(chain):
+        return repository.folder
+    folder = work / f"late-{repository.name}"
+    if not folder.exists():
+        (folder / "objects" / "info").mkdir(parents=True)
+        (folder / "refs").mkdir()
+        objects = Path(repository.git("rev-parse", "--git-path", "objects").strip())
+        there = (repository.folder / objects).resolve()
+        (folder / "objects" / "info" / "alternates").write_text(f"{there}\n")
+        (folder / "HEAD").write_text(f"{chain[0]}\n")
+        (folder / "shallow").write_text(f"{chain[last]}\n")
+    return folder

@@ -1,0 +1,130 @@
+"""The methods that Backcast is measured beside, each given the same tokens and the same request.
+
+They see the source modules of the parent's tree, without tests; so does aider. Functions and
+methods are shown whole, a class by what stands above its first method.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from scripts.benches.context_bm25 import ranked
+from scripts.benches.context_pack import Counting, Pack, Piece
+from scripts.benches.context_source import Source, imported
+from scripts.benches.context_tasks import Sources, Task
+from scripts.benches.context_trees import Repository
+
+VERSION = 1
+"Grows when a peer would give another context."
+
+
+class View(NamedTuple):
+    """What a file shows of itself."""
+
+    bodies: tuple[Piece, ...]
+    signatures: tuple[Piece, ...]
+    outside: tuple[Piece, ...]
+    "What stands outside of functions and classes, then these, in their order."
+
+
+class Parent:
+    """The tree before a commit, as the peers see it."""
+
+    def __init__(self, repository: Repository, sources: Sources, task: Task) -> None:
+        self.repository, self.task = repository, task
+        self.tree = repository.tree(task.parent)
+        self.source = {path: sources.of(oid) for path, oid in self.tree.items()}
+        self.view = {path: view_of(path, source) for path, source in self.source.items()}
+
+    def pieces(self, kind: str, paths: Iterable[str]) -> Iterator[Piece]:
+        """The pieces of some files, file by file."""
+        for path in paths:
+            if path in self.view:
+                yield from getattr(self.view[path], kind)
+
+    @cached_property
+    def bodies(self) -> list[Piece]:
+        """All whole functions by BM25."""
+        return ranked(list(self.pieces("bodies", self.tree)), self.task.request)
+
+    @cached_property
+    def signatures(self) -> list[Piece]:
+        """All signatures by BM25."""
+        return ranked(list(self.pieces("signatures", self.tree)), self.task.request)
+
+    @cached_property
+    def recent(self) -> list[Piece]:
+        """The functions of the files that were committed last."""
+        return list(self.pieces("bodies", self.repository.lately(self.task.parent)))
+
+    @cached_property
+    def skeleton(self) -> list[Piece]:
+        """Signatures: of the own file, what it imports, what that imports, and so on."""
+        order = [self.task.path]
+        for path in order:
+            if path in self.source:
+                near = imported(path, self.source[path], self.tree)
+                order += [one for one in sorted(near) if one not in order]
+        order += [path for path in self.tree if path not in order]
+        return list(self.pieces("signatures", order))
+
+    @property
+    def own(self) -> Iterator[Piece]:
+        """The current file from its top on."""
+        return self.pieces("outside", [self.task.path])
+
+
+_views: dict[int, View] = {}
+_held: list[Source] = []
+
+
+def view_of(path: str, source: Source) -> View:
+    """What a file shows of itself; each parsed source is looked at once."""
+    if id(source) not in _views:
+        _views[id(source)] = _view(path, source)
+        _held.append(source)  # so that no other takes its place in memory
+    return _views[id(source)]
+
+
+def _view(path: str, source: Source) -> View:
+    bodies, signatures, covered = [], [], set()
+    for one in source.symbols.values():
+        if one.kind == "variable":
+            continue
+        end = one.head if one.kind == "class" else one.last
+        bodies.append(Piece(path, one.name, source.between(one.above, end).rstrip()))
+        signatures.append(Piece(path, one.name, source.signature(one)))
+        covered.update(range(one.above, end + 1))
+    loose, block = [], list[str]()
+    for number, line in enumerate([*source.lines, ""], 1):
+        if number not in covered and line.strip() and number <= len(source.lines):
+            block.append(line)
+        elif block:
+            loose.append(Piece(path, f"line {number}", "\n".join(block)))
+            block = []
+    return View(tuple(bodies), tuple(signatures), (*loose, *bodies))
+
+
+def _half(after: Callable[[Parent], Sequence[Piece]]) -> Callable[[Parent, Pack], None]:
+    def fill(parent: Parent, pack: Pack) -> None:
+        pack.fill(parent.own, pack.tokens // 2)
+        pack.fill(after(parent))
+
+    return fill
+
+
+METHODS: dict[str, Callable[[Parent, Pack], None]] = {
+    "current file": lambda parent, pack: pack.fill(parent.own),
+    "recency window": lambda parent, pack: pack.fill(parent.recent),
+    "BM25, bodies": lambda parent, pack: pack.fill(parent.bodies),
+    "BM25, signatures": lambda parent, pack: pack.fill(parent.signatures),
+    "half file + BM25 bodies": _half(lambda parent: parent.bodies),
+    "half file + imports": _half(lambda parent: parent.skeleton),
+}
+
+
+def context(method: str, parent: Parent, counting: Counting, tokens: int) -> str:
+    """The context that a method gives."""
+    pack = Pack(counting, tokens)
+    METHODS[method](parent, pack)
+    return pack.text()

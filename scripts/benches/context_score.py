@@ -1,0 +1,58 @@
+"""Is a definition in a context? Checked as plain text, alike for every method.
+
+A context groups what it shows under lines with files' paths (`## a/b.py`, or `a/b.py:` as aider
+writes). A signature is in it if its own `def` or `class` line stands under its file's line; a full
+body is in it if all its lines from `def` on do, one after the other, blank lines and outer spaces
+aside.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from scripts.benches.context_gold import Gold
+
+HEADING = re.compile(r"(?:#+ )?([^\s:]+\.py):?$")
+CUT = 100
+"Characters at which aider cuts lines."
+
+
+class Seen(NamedTuple):
+    """What of a gold symbol is in a context."""
+
+    signature: bool
+    body: bool
+
+
+def seen(text: str, gold: Iterable[Gold]) -> list[Seen]:
+    """What a context shows of each gold symbol."""
+    files = by_file(text)
+    return [_seen(files.get(one.path, []), one) for one in gold]
+
+
+def by_file(text: str) -> dict[str, list[str]]:
+    """The lines under each file's path, blank ones and outer spaces left out."""
+    files: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for raw in text.split("\n"):
+        if found := HEADING.match(raw):
+            lines = files.setdefault(found[1], [])
+            lines.append("")
+            continue
+        line = raw.removeprefix("│").strip()
+        if line:
+            # What was cut matches by its beginning.
+            lines.append(line + "\0" if len(raw) >= CUT and raw.startswith("│") else line)
+    return files
+
+
+def _seen(lines: list[str], gold: Gold) -> Seen:
+    starts = [n for n, line in enumerate(lines) if _same(line, gold.lines[0])]
+    body = any(tuple(lines[n : n + len(gold.lines)]) == gold.lines for n in starts)
+    return Seen(bool(starts), body)
+
+
+def _same(line: str, own: str) -> bool:
+    if line.endswith("\0"):
+        return own.startswith(line[:-1])
+    return line == own

@@ -1,0 +1,135 @@
+"""Git trees and bodies, read from a repository that need not have a work tree or all objects."""
+
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+TEST = re.compile(r"(^|/)tests?/|(^|/)(test_[^/]*|[^/]*_test|tests|conftest)\.py$")
+FLAGS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off")
+MOST_MODULES = 10
+"Changed modules of a commit, above which it is passed over."
+
+
+class Commit(NamedTuple):
+    """A commit along first parents that is no merge."""
+
+    sha: str
+    parent: str
+    message: str
+
+
+class Change(NamedTuple):
+    """A source module that a commit added or changed."""
+
+    path: str
+    before: str | None
+    "The object that it was; None where the commit added it."
+    after: str
+
+
+class Repository:
+    """A git repository and the bodies that were read of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        command = self._command("cat-file", "--batch")
+        self._cat = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    @property
+    def name(self) -> str:
+        """What it is called: the last parts of its path, without what all mirrors share."""
+        parts = [part for part in self.folder.resolve().parts if part not in ("repo", ".git")]
+        return parts[-1].partition("+")[2] or parts[-1]
+
+    def git(self, *arguments: str) -> str:
+        """What git says."""
+        done = subprocess.run(self._command(*arguments), capture_output=True, check=True)
+        return done.stdout.decode(errors="replace")
+
+    def head(self) -> str:
+        """The newest commit."""
+        return self.git("rev-parse", "HEAD").strip()
+
+    def body(self, oid: str) -> bytes | None:
+        """The bytes of an object; None where the repository lacks it."""
+        assert self._cat.stdin is not None
+        assert self._cat.stdout is not None
+        self._cat.stdin.write(f"{oid}\n".encode())
+        self._cat.stdin.flush()
+        head = self._cat.stdout.readline().split()
+        if len(head) != 3:
+            return None
+        body = self._cat.stdout.read(int(head[2]))
+        self._cat.stdout.read(1)
+        return body
+
+    def tree(self, sha: str) -> dict[str, str]:
+        """Objects of the Python files that are no tests, by path, sorted."""
+        found = {}
+        for line in self.git("ls-tree", "-r", "-z", sha).split("\0"):
+            head, _, path = line.partition("\t")
+            if path.endswith(".py") and not TEST.search(path) and head.startswith("100"):
+                found[path] = head.split()[2]
+        return dict(sorted(found.items()))
+
+    def commits(self) -> Iterator[Commit]:
+        """The commits along first parents that are no merges, the newest first."""
+        lines = self.git("log", "--first-parent", "-z", "--format=%H%n%P%n%B", "HEAD").split("\0")
+        for line in lines:
+            sha, parents, message = [*line.split("\n", 2), "", ""][:3]
+            if len(parents.split()) == 1:
+                yield Commit(sha, parents, message.strip())
+
+    def changes(self, commit: Commit) -> list[Change]:
+        """The source modules that a commit touched; none where it is passed over: too many, or
+        one that went and one that came, which may be the same."""
+        raw = self.git("diff-tree", "-r", "-z", "--no-renames", commit.parent, commit.sha)
+        tokens = raw.split("\0")
+        found, gone = [], False
+        for head, path in zip(tokens[::2], tokens[1::2], strict=False):
+            if not path.endswith(".py") or TEST.search(path):
+                continue
+            _, mode, before, after, status = head.split()
+            gone = gone or status == "D"
+            if status in "AM" and mode.startswith("100"):
+                found.append(Change(path, before if status == "M" else None, after))
+        came = any(change.before is None for change in found)
+        return [] if len(found) > MOST_MODULES or (gone and came) else found
+
+    def lately(self, sha: str, most: int = 200) -> list[str]:
+        """The source modules that the latest commits touched, the latest first."""
+        log = ("log", "--first-parent", "-m", "--no-renames", "--name-only", "-z", "--format=")
+        paths = re.split(r"[\0\n]", self.git(*log, f"--max-count={most}", sha))
+        source = (path for path in paths if path.endswith(".py") and not TEST.search(path))
+        return list(dict.fromkeys(source))
+
+    def _command(self, *arguments: str) -> list[str]:
+        return ["git", "--no-replace-objects", "-C", str(self.folder), *FLAGS, *arguments]
+
+
+class Checkout:
+    """A folder with the source modules of one tree after another; only what differs is written."""
+
+    def __init__(self, repository: Repository, folder: Path) -> None:
+        self.repository, self.folder = repository, folder
+        self.there: dict[str, str] = {}
+
+    def show(self, tree: Mapping[str, str]) -> Path:
+        """Let the folder hold a tree."""
+        for path in self._gone(tree):
+            (self.folder / path).unlink()
+        for path, oid in tree.items():
+            if self.there.get(path) != oid and (body := self.repository.body(oid)) is not None:
+                file = self.folder / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(body)
+                self.there[path] = oid
+        return self.folder
+
+    def _gone(self, tree: Mapping[str, str]) -> Iterable[str]:
+        gone = [path for path in self.there if path not in tree]
+        for path in gone:
+            del self.there[path]
+        return gone
