@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.benches import context_quality, context_table
+from scripts.benches import context_explain, context_quality, context_table
 from scripts.benches.context_quality import Asked
 from scripts.benches.figures import Bench, machine
 from scripts.benches.log import FOLDER, ROOT
@@ -30,6 +30,10 @@ def main() -> None:
         Asked(bench, one, asked.commits, tuple(asked.tokens or BUDGETS), not asked.ours_only)
         for one in asked.repositories
     ]
+    if asked.explain:
+        tokens = tuple(asked.tokens or BUDGETS)
+        context_explain.run(bench, asked.repositories, asked.commits, tokens, asked.explain, out)
+        return
     told: dict[str, object] = {"machine": machine()}
     results = context_quality.measure(each)
     context_table.show(results, out)
@@ -45,6 +49,9 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--commits", type=int, default=40, help="tasks of each repository")
     parser.add_argument("--tokens", type=int, action="append", help="may be repeated")
     parser.add_argument("--ours-only", action="store_true", help="peers only as they are kept")
+    parser.add_argument(
+        "--explain", metavar="TASK", help="what became of the gold of tasks whose id begins so; all"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values to a file")
     return parser.parse_args()
 

