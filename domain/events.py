@@ -225,10 +225,13 @@ class ContextBuilt(Fact):
     items: tuple[ContextItem, ...] = ()
     omissions: tuple[ContextOmission, ...] = ()
     target: str | None = None
-    "What it was asked for."
+    "The node that it was asked for."
+    query: str | None = None
+    "What was to be done, in words."
     stood_at: int | None = None
     "The version of the task that the builder had read up to."
     profile: BlobRef | None = None
+    policy: BlobRef | None = None
     template: str | None = None
     tokenizer: str | None = None
     "The id of what counted."
@@ -236,6 +239,8 @@ class ContextBuilt(Fact):
     "The versions of the code that chose and rendered."
     tokens: int | None = None
     "Of the whole rendered prompt."
+    sections: dict[str, int] = {}
+    "The tokens of each section's items."
     digest: str | None = None
     "SHA-256 of the rendered prompt."
 

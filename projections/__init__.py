@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from domain.events import WorkflowEvent
 from projections import (
+    changes,
     dependency_graph,
     offline_cache,
     online_cache,
@@ -42,6 +43,7 @@ ALL: Sequence[Projection] = (
     summaries,
     online_cache,
     offline_cache,
+    changes,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.allocation import allocated
 from domain.budget import PROFILES, ModelProfile, checked, of_window
 from domain.budget import allocated as shared
-from domain.context import PRIORITIES, Candidate, Level, allocated
+from domain.context import PRIORITIES, Candidate, Level
 from domain.errors import BudgetExceededError, InputError
 from domain.events import ChecksRan, ContextBuilt, TaskStarted
 from domain.moment import NOW, Moment
-from engine.context.builder import Request, build
-from engine.context.candidates import Sources
-from engine.context.recorded import context_at, fact_of, in_hand, states_at, verified
-from engine.context.rendering import SYSTEM, pieces
+from domain.policy import SYSTEM
+from engine.context.builder import ContextBuilder, Request
+from engine.context.recorded import context_at, record_context, states_at, verified
+from engine.context.rendering import pieces
+from engine.context.sources import Lines, Sources
 from engine.context.tokenizers import Server, UpperBound, tokenizer_of
 from engine.interfaces.cli import main
 from engine.interfaces.importing import run
@@ -92,10 +94,13 @@ def candidates(draw: st.DrawFn) -> list[Candidate]:
     found = []
     for number in range(draw(st.integers(0, 8))):
         sizes = draw(st.sets(st.integers(1, 60), min_size=1, max_size=4))
-        levels = tuple(Level("full", "x", size) for size in sorted(sizes, reverse=True))
+        gain = draw(st.integers(0, 3))
+        levels = tuple(
+            Level("signature", "x", size, float(gain * number))
+            for number, size in reversed(list(enumerate(sorted(sizes), 1)))
+        )
         section, priority = draw(st.sampled_from("ab")), draw(st.sampled_from(PRIORITIES))
-        score = draw(st.integers(0, 3))
-        found.append(Candidate(f"n{number}", section, priority, levels, float(score)))
+        found.append(Candidate(f"n{number}", section, priority, levels, float(gain)))
     return found
 
 
@@ -161,7 +166,7 @@ def test_the_count_of_a_mistral_prompt_is_that_of_its_own_template() -> None:
 
 @pytest.mark.parametrize("name", ["mistral-7b-8k", "qwen3-8b-32k"])
 def test_the_golden_prompts_stand(store: EventStore, name: str) -> None:
-    found = context_at(store, "task-def456", NOW, "module:validators.py", PROFILES[name])
+    found = context_at(store, "task-def456", NOW, Request("module:validators.py"), PROFILES[name])
     text = "".join(piece.text for piece in pieces(PROFILES[name].template, found.messages))
     golden = PROMPTS / f"shop-{name}.txt"
     assert text == golden.read_text(encoding="utf-8"), "a prompt changed: look at the difference"
@@ -190,7 +195,7 @@ def test_the_context_fits_whatever_it_is_made_of(
     task.outlined()
     profile = BOUND[name].with_context(tokens)
     try:
-        found = context_at(task.store, task.id, NOW, "module:a.py", profile)
+        found = context_at(task.store, task.id, NOW, Request("module:a.py"), profile)
     except BudgetExceededError:
         return
     assert found.tokens + found.reserve <= found.window
@@ -201,8 +206,10 @@ def test_the_context_fits_whatever_it_is_made_of(
 
 def test_what_was_written_and_is_stale_is_never_shown(store: EventStore) -> None:
     profile = PROFILES["qwen3-8b-32k"]
-    before = context_at(store, "task-def456", Moment(position=33), "module:validators.py", profile)
-    after = context_at(store, "task-def456", NOW, "module:validators.py", profile)
+    before = context_at(
+        store, "task-def456", Moment(position=33), Request("module:validators.py"), profile
+    )
+    after = context_at(store, "task-def456", NOW, Request("module:validators.py"), profile)
     said = "Validates what people type. validate_email trims"
     assert said in before.messages[-1][1]
     assert said not in after.messages[-1][1]
@@ -212,18 +219,22 @@ def test_a_signature_is_the_sources_own_line() -> None:
     task = Task()
     task.wrote("a.py", "@wraps\nasync def f(\n    x: int = (1),\n) -> int:\n    return x\n")
     task.outlined()
-    sources = Sources(state_at(task.store, dependency_graph, task.id), task.store.get)
-    assert sources.signature("a.py", "f") == "async def f(\n    x: int = (1),\n) -> int:"
-    assert sources.text("a.py", "f").startswith("@wraps\nasync def f(")
+    state = state_at(task.store, dependency_graph, task.id)
+    piece = Sources(state, Lines(task.store.get)).piece("a.py", "f")
+    assert piece.signature == "async def f(\n    x: int = (1),\n) -> int:"
+    assert piece.text.startswith("@wraps\nasync def f(")
+    assert piece.place == 1
 
 
 def test_a_function_that_does_not_exist_yet_has_a_context(store: EventStore) -> None:
     target = "function:validators.py::validate_phone"
-    found = context_at(store, "task-def456", NOW, target, PROFILES["mistral-7b-8k"])
+    found = context_at(store, "task-def456", NOW, Request(target), PROFILES["mistral-7b-8k"])
     assert "Work on validators.py, validate_phone." in found.messages[-1][1]
     assert EMAIL in {item.node for item in found.items}
-    nowhere = context_at(store, "task-def456", NOW, "module:new.py", PROFILES["mistral-7b-8k"])
-    assert [item.node for item in nowhere.items] == ["task:task-def456"]
+    nowhere = context_at(
+        store, "task-def456", NOW, Request("module:new.py"), PROFILES["mistral-7b-8k"]
+    )
+    assert {item.section for item in nowhere.items} == {"related modules", "task description"}
 
 
 def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None:
@@ -231,29 +242,24 @@ def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None
     rows = dict.fromkeys(profile.rows, 0) | {"generation": 2500, "buffer": 20}
     tiny = checked(profile._replace(window=2520, rows=rows))
     with pytest.raises(BudgetExceededError, match="tokens for what must be shown, found"):
-        context_at(store, "task-def456", NOW, EMAIL, tiny)
+        context_at(store, "task-def456", NOW, Request(EMAIL), tiny)
 
 
 def test_equal_states_give_equal_contexts(store: EventStore) -> None:
-    states, graph = states_at(store, "task-def456", NOW)
-    profile = PROFILES["qwen3-8b-32k"]
-    made = [
-        build(states, graph, Request(EMAIL), profile, UpperBound(), store.get) for _ in range(2)
-    ]
-    assert made[0] == made[1]
+    states = states_at(store, "task-def456", NOW)
+    graph = dependency_graph.graph_of(states.graph)
+    builder = ContextBuilder(PROFILES["qwen3-8b-32k"], UpperBound(), store.get)
+    first = builder.build(states, graph, Request(EMAIL))
+    builder.build(states, graph, Request("module:utils.py"))
+    assert builder.build(states, graph, Request(EMAIL)) == first
 
 
 # Recorded contexts
 
 
 def record(store: EventStore, profile: ModelProfile) -> int:
-    version = store.version("task-def456")
-    found = context_at(store, "task-def456", NOW, EMAIL, profile)
-    held = in_hand(store, "task-def456", NOW, found)
-    counter = tokenizer_of(profile.tokenizer)
-    fact, blobs = fact_of(found, EMAIL, profile, counter, version, held)
-    [event] = store.append("task-def456", [fact], after=version, blobs=blobs)
-    return event.version
+    record_context(store, "task-def456", NOW, Request(EMAIL), profile)
+    return store.version("task-def456")
 
 
 def test_a_recorded_context_is_rebuilt_and_derived_again(store: EventStore) -> None:
@@ -263,18 +269,34 @@ def test_a_recorded_context_is_rebuilt_and_derived_again(store: EventStore) -> N
     assert all(verdict.holds for verdict in verdicts)
 
 
-def test_what_is_shown_again_was_in_hand_and_what_is_new_was_made(store: EventStore) -> None:
-    profile = PROFILES["mistral-7b-8k"]
+def test_what_is_shown_again_was_in_hand_and_what_is_new_was_made() -> None:
+    task = Task()
+    task.wrote("a.py", "from b import g\ndef f(): return g()\n")
+    task.wrote("b.py", "def g(): pass\n")
+    task.outlined()
     for _ in range(2):
-        record(store, profile)
-    first, second = store.read("task-def456", types=["CONTEXT_BUILT"])
-    assert isinstance(first.fact, ContextBuilt)
-    assert isinstance(second.fact, ContextBuilt)
-    assert "made" in {item.found for item in first.fact.items}
-    assert {item.found for item in second.fact.items} == {"online"}
-    counters = state_at(store, online_cache, "task-def456").counters
-    assert counters.online >= len(second.fact.items)
-    assert counters.misses == sum(item.found == "made" for item in first.fact.items)
+        record_context(task.store, task.id, NOW, Request("module:a.py"), BOUND["mistral-7b-8k"])
+    first, second = (e.fact for e in task.store.read(task.id, types=["CONTEXT_BUILT"]))
+    assert isinstance(first, ContextBuilt)
+    assert isinstance(second, ContextBuilt)
+    assert "made" in {item.found for item in first.items}
+    assert {item.found for item in second.items} == {"online"}
+    counters = state_at(task.store, online_cache, task.id).counters
+    assert counters.online >= len(second.items)
+    assert counters.misses == sum(item.found == "made" for item in first.items)
+
+
+def test_what_finished_tasks_left_is_found_offline_and_promoted(store: EventStore) -> None:
+    for _ in range(2):
+        record(store, PROFILES["mistral-7b-8k"])
+    first, second = (e.fact for e in store.read("task-def456", types=["CONTEXT_BUILT"]))
+    assert isinstance(first, ContextBuilt)
+    assert isinstance(second, ContextBuilt)
+    left = [item for item in first.items if item.found == "offline"]
+    assert left
+    assert {item.task for item in left} == {"task-def456"}
+    assert {item.found for item in second.items} == {"online"}
+    assert state_at(store, online_cache, "task-def456").counters.promotions == len(left)
 
 
 def test_a_context_that_does_not_prove_itself_is_told(store: EventStore) -> None:

@@ -1,94 +1,157 @@
-"""The ContextBuilder: what was known, a profile and a request to what the model sees.
+"""The ContextBuilder: what was known, a request and a policy to what the model sees.
 
-Pure: equal states, request, profile and texts give equal bytes. No prompt is ever longer than the
-window leaves room for: it is counted once more after rendering, whatever the items added up to.
+Equal states, request, policy, profile and texts give equal bytes, whatever was built before: what
+is kept from one context to the next only saves time. No prompt is ever longer than the window
+leaves room for: it is counted once more after rendering, whatever the items added up to.
 """
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
 
-from domain.budget import ModelProfile
-from domain.context import Candidate, Context, Item, Omission, allocated
+from domain.allocation import allocated
+from domain.budget import CONTEXT, ModelProfile
+from domain.budget import allocated as shared
+from domain.context import Candidate, Context, Item, Omission
 from domain.errors import BudgetExceededError
 from domain.graph import Graph
-from engine.context.candidates import Read, States, candidates
-from engine.context.rendering import ORDER, Piece, Shown, digest_of, messages_of, pieces
+from domain.policy import DEFAULT, Policy
+from engine.context.briefs import Briefs
+from engine.context.candidates import Candidates, Means, Request, States
+from engine.context.counting import Counting
+from engine.context.rendering import (
+    Piece,
+    Shown,
+    body_of,
+    digest_of,
+    file_of,
+    heading,
+    messages_of,
+    pieces,
+)
+from engine.context.sources import Lines, Read
+from engine.context.symbols import Symbols
 from engine.context.tokenizers import Tokenizer
 
-VERSION = 1
+VERSION = 2
 "Grows when the same states would give another prompt."
+TASK = "task description"
 
 
-class Request(NamedTuple):
-    """What a context is asked for."""
+class ContextBuilder:
+    """Builds contexts for one model under one policy."""
 
-    target: str
-    "`module:PATH` or `function:PATH::NAME`; it need not exist yet."
+    def __init__(
+        self, profile: ModelProfile, tokenizer: Tokenizer, read: Read, policy: Policy = DEFAULT
+    ) -> None:
+        self.profile, self.policy, self.counting = profile, policy, Counting(tokenizer)
+        self.means = Means(policy, profile, Lines(read), self.counting, Briefs())
+        self.symbols: Symbols | None = None
+        self.budgets = budgets(profile, policy)
+
+    def build(self, states: States, graph: Graph, request: Request) -> Context:
+        """The context of a request. `BudgetExceededError` where what must be shown does not fit."""
+        if self.symbols is None or self.symbols.graph is not graph:
+            self.symbols = Symbols.of(states.graph, graph, self.symbols)
+        offering = Candidates(states, self.symbols, request, self.means)
+        offered = offering.all()
+        items, omissions = self._filled(offered)
+        return self._context(items, [*offering.left_out(), *self._named(omissions)])
+
+    def _filled(self, offered: Sequence[Candidate]) -> tuple[list[Item], list[Omission]]:
+        """What is shown, and what is not, so that the context part is within its tokens."""
+        limit = self.profile.context
+        # Headings take about so much; what they leave is given back once.
+        room, again = limit - limit // 25, True
+        while True:
+            items, omissions = self._chosen(offered, room)
+            over = self._estimate(items) - limit
+            if again and over < -limit // 100 and omissions:
+                room, again = room - over, False
+                continue
+            if over <= 0:
+                # Two texts may be more tokens together than apart.
+                over = self.counting.tokenizer.count(text_of(items, self.policy)) - limit
+            if over <= 0:
+                return items, omissions
+            room, again = room - over, False
+
+    def _chosen(self, offered: Sequence[Candidate], room: int) -> tuple[list[Item], list[Omission]]:
+        """What of the candidates is shown: the request itself, then what is known of the code."""
+        tasks = [one for one in offered if one.section == TASK]
+        left = self.profile.prompt - self.profile.context - self.frame
+        task, _ = allocated(tasks, {TASK: left}, left)
+        known = [one for one in offered if one.section != TASK]
+        items, omissions = allocated(known, self.budgets, max(0, room))
+        order = self.policy.order
+        items = sorted(
+            [*task, *items],
+            key=lambda one: (order.index(one.section), file_of(one.node), one.place, one.node),
+        )
+        return items, omissions
+
+    def _estimate(self, items: Sequence[Item]) -> int:
+        """The tokens of the context part, item by item and heading by heading."""
+        known = [one for one in items if one.section != TASK]
+        heads = dict.fromkeys((one.section, file_of(one.node)) for one in known)
+        told = [f"# {section}\n\n" for section in dict.fromkeys(one.section for one in known)]
+        told += [heading(path) for _, path in heads if path]
+        return sum(one.tokens for one in known) + sum(map(self.counting.count, told))
+
+    def _named(self, omissions: Sequence[Omission]) -> list[Omission]:
+        """The first of what is left out, and how many more there are for each reason."""
+        named = list(omissions[: self.policy.omissions])
+        more = Counter(one.reason for one in omissions[self.policy.omissions :])
+        return [*named, *(Omission(f"{more[why]} more", "", why) for why in sorted(more))]
+
+    def _context(self, items: Sequence[Item], omissions: Sequence[Omission]) -> Context:
+        shown = [Shown(one.node, one.section, one.text, one.level) for one in items]
+        messages = messages_of(shown, self.policy.system, self.policy.order)
+        prompt = pieces(self.profile.template, messages)
+        used = dict.fromkeys(self.policy.order, 0)
+        for item in items:
+            used[item.section] += item.tokens
+        tokens = count(prompt, self.counting.tokenizer)
+        if tokens > self.profile.prompt:
+            must = tuple(one.node for one in items if one.priority == "CRITICAL")
+            raise BudgetExceededError(tokens, self.profile.prompt, must)
+        rows = self.budgets | {TASK: self.profile.rows.get(TASK, 0)}
+        return Context(
+            messages=messages,
+            text=text_of(items, self.policy),
+            items=tuple(items),
+            omissions=tuple(omissions),
+            tokens=tokens,
+            window=self.profile.window,
+            reserve=self.profile.generation,
+            sections=tuple((one, rows.get(one, 0), used[one]) for one in self.policy.order),
+            digest=digest_of(prompt),
+        )
+
+    @cached_property
+    def frame(self) -> int:
+        """The tokens of a prompt in which nothing is shown."""
+        messages = messages_of((), self.policy.system, self.policy.order)
+        return count(pieces(self.profile.template, messages), self.counting.tokenizer)
 
 
-def build(
-    states: States,
-    graph: Graph,
-    request: Request,
-    profile: ModelProfile,
-    tokenizer: Tokenizer,
-    read: Read,
-) -> Context:
-    """The context of a request. `BudgetExceededError` where what must be shown does not fit."""
-    offered = candidates(states, graph, request.target, read, tokenizer.count)
-    budgets = _budgets(profile)
-    frame = _tokens(profile, tokenizer, ())
-    available = min(profile.context + profile.rows["task description"], profile.prompt - frame)
-    while True:
-        items, omissions = allocated(offered, budgets, available)
-        context = _context(items, omissions, budgets, profile, tokenizer)
-        if context.tokens <= profile.prompt:
-            return context
-        # Headings and the joints between texts take tokens too.
-        over = context.tokens - profile.prompt
-        available -= max(over, 1)
-        if available <= 0:
-            must = tuple(one.node for one in offered if one.priority == "CRITICAL")
-            raise BudgetExceededError(context.tokens, profile.prompt, must)
-
-
-def _budgets(profile: ModelProfile) -> dict[str, int]:
-    """Tokens of each section; one that the profile has no row for has none of its own."""
-    return {section: profile.rows.get(section, 0) for section in ORDER}
-
-
-def _context(
-    items: list[Item],
-    omissions: list[Omission],
-    budgets: dict[str, int],
-    profile: ModelProfile,
-    tokenizer: Tokenizer,
-) -> Context:
-    ordered = sorted(items, key=lambda item: (ORDER.index(item.section), item.node))
-    shown = [Shown(item.node, item.section, item.text) for item in ordered]
-    messages = messages_of(shown)
-    prompt = pieces(profile.template, messages)
-    used = dict.fromkeys(budgets, 0)
-    for item in ordered:
-        used[item.section] += item.tokens
-    return Context(
-        messages=messages,
-        items=tuple(ordered),
-        omissions=tuple(omissions),
-        tokens=count(prompt, tokenizer),
-        window=profile.window,
-        reserve=profile.generation,
-        sections=tuple((section, budgets[section], used[section]) for section in ORDER),
-        digest=digest_of(prompt),
+def text_of(items: Sequence[Item], policy: Policy) -> str:
+    """The context part alone: what is known of the code, without the request."""
+    known = [one for one in items if one.section != TASK]
+    return body_of(
+        [Shown(one.node, one.section, one.text, one.level) for one in known], policy.order
     )
 
 
-def count(prompt: list[Piece], tokenizer: Tokenizer) -> int:
+def budgets(profile: ModelProfile, policy: Policy) -> dict[str, int]:
+    """Tokens of each section of the context; one that has no share has none of its own."""
+    shares = policy.shares or {row: profile.rows.get(row, 0) for row in CONTEXT}
+    return shared(profile.context, shares) if sum(shares.values()) else dict.fromkeys(shares, 0)
+
+
+def count(prompt: Sequence[Piece], tokenizer: Tokenizer) -> int:
     """The tokens of a rendered prompt, control tokens included."""
     return sum(1 if piece.control else tokenizer.count(piece.text) for piece in prompt)
 
 
-def _tokens(profile: ModelProfile, tokenizer: Tokenizer, shown: tuple[Shown, ...]) -> int:
-    return count(pieces(profile.template, messages_of(shown)), tokenizer)
-
-
-__all__ = ["Candidate", "Request", "States", "build", "count"]
+__all__ = ["Candidate", "ContextBuilder", "Request", "States", "count"]

@@ -1,199 +1,262 @@
 """What could be shown for a request, each thing at up to four levels of detail."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from domain.context import Candidate, Level
-from domain.graph import NEEDS, Graph
-from domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
+from domain.allocation import LOWER
+from domain.budget import ModelProfile
+from domain.context import Candidate, Level, Omission
+from domain.node import kind_of, name_of, node_id, path_of
 from domain.outline import Facet, names_in
+from domain.policy import Policy
 from domain.staleness import Modules
-from domain.summary import summary_of
-from projections import dependency_graph, online_cache, progress, summaries
-
-Count = Callable[[str], int]
-Read = Callable[[str], bytes]
+from engine.context.briefs import Briefs
+from engine.context.counting import Counting
+from engine.context.evidence import DECIMALS, Asked, chances
+from engine.context.patterns import patterns
+from engine.context.sources import Lines, Piece, Sources
+from engine.context.symbols import NONE, Floats, Symbols, last_name
+from engine.context.work import failures, iterations, left_out
+from projections import (
+    changes,
+    dependency_graph,
+    offline_cache,
+    online_cache,
+    progress,
+    summaries,
+)
 
 
 class States(NamedTuple):
-    """What was known of a task at a moment."""
+    """What was known of a task at a moment, and what finished tasks had left by then."""
 
     progress: progress.State
     graph: dependency_graph.State
     summaries: summaries.State
     online: online_cache.State
+    changes: changes.State
+    offline: offline_cache.State
 
 
-class Sources:
-    """The source lines of the modules of a moment."""
+class Request(NamedTuple):
+    """What a context is asked for."""
 
-    def __init__(self, state: dependency_graph.State, read: Read) -> None:
-        self._state, self._read = state, read
-        self._lines: dict[str, list[str]] = {}
-
-    def text(self, path: str, name: str = "") -> str:
-        """The text of a module, or of a function or class; empty where it is not known."""
-        module = self._state.modules.get(path)
-        if module is None or module.deleted or module.source != module.outlined:
-            return ""
-        if path not in self._lines:
-            text = self._read(module.source or "").decode(errors="replace")
-            self._lines[path] = text.replace("\r\n", "\n").split("\n")
-        lines = self._lines[path]
-        if not name:
-            return "\n".join(lines).strip("\n")
-        first, last = dependency_graph.lines_of(self._state, path).get(name, (1, 0))
-        return "\n".join(lines[first - 1 : last])
-
-    def signature(self, path: str, name: str) -> str:
-        """The source's own `def` or `class` line, all of it where it goes over several."""
-        lines = self.text(path, name).split("\n")
-        begin = next((n for n, line in enumerate(lines) if _opens(line)), None)
-        if begin is None:
-            return ""
-        taken, depth = [], 0
-        for line in lines[begin:]:
-            taken.append(line)
-            depth += sum(line.count(c) for c in "([{") - sum(line.count(c) for c in ")]}")
-            if depth <= 0:
-                break
-        return "\n".join(taken)
+    target: str = ""
+    "`module:PATH` or `function:PATH::NAME`, which need not exist yet; empty where only a query is."
+    query: str = ""
+    "What is to be done, in words: a commit message, a signature, a docstring."
 
 
-def candidates(
-    states: States, graph: Graph, target: str, read: Read, count: Count
-) -> list[Candidate]:
-    """What could be shown when a module or function is worked on, in no order of its own."""
-    found = _Found(states, graph, target, read, count)
-    return [one for one in found.all() if one.levels]
+class Means(NamedTuple):
+    """What candidates are made with, kept from moment to moment."""
+
+    policy: Policy
+    profile: ModelProfile
+    lines: Lines
+    counting: Counting
+    briefs: Briefs
 
 
-def _opens(line: str) -> bool:
-    return line.lstrip().startswith(("def ", "async def ", "class "))
+class Candidates:
+    """All that could be shown for one request."""
 
-
-class _Found:
-    """The candidates of one request."""
-
-    def __init__(self, states: States, graph: Graph, target: str, read: Read, count: Count) -> None:
-        self.states, self.graph, self.target, self.count = states, graph, target, count
-        self.path, self.name = path_of(target), name_of(target)
-        self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(states.graph)
+    def __init__(self, states: States, symbols: Symbols, request: Request, means: Means) -> None:
+        self.states, self.symbols, self.request = states, symbols, request
+        self.policy, self.profile = means.policy, means.profile
+        self.counting, self.briefs, self.lines = means.counting, means.briefs, means.lines
+        self.sources = Sources(states.graph, means.lines)
+        self.details = self.policy.details(self.profile.window)
+        self.path, self.name = path_of(request.target), name_of(request.target)
+        self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets
         self.modules = Modules(self.facets)
-        self.sources = Sources(states.graph, read)
+        self.target = self._target()
+        self.stale: dict[str, int] = {}
+        "Nodes of which something was written that no longer holds, and the version that wrote it."
+        self.passed_over = 0
+        "Functions and classes that are not even offered, since so many are likelier."
 
-    def all(self) -> Iterator[Candidate]:
-        yield self._task()
-        yield from self._failure()
+    def all(self) -> list[Candidate]:
+        """Every candidate that has something to show, in no order of its own."""
+        policy, details, online = self.policy, self.details, self.states.online
+        found = [self._task(), *failures(online, policy, details, self._levels)]
         if self.path in self.facets:
-            yield self._module(self.path, "current module", "CRITICAL")
-        near = self._needed()
-        for node in near:
-            yield self._symbol(node, "dependencies", "CRITICAL", 1.0)
-        inside = [node for node in self._inside(self.path) if node not in near]
-        for node in inside:
-            own = node == self.target
-            priority = "CRITICAL" if own else "HIGH"
-            score = 2.0 if own else self._closeness(node)
-            yield self._symbol(node, "related functions", priority, score)
-        for node in self._tests():
-            yield self._symbol(node, "test results", "MEDIUM", self._closeness(node))
+            found.append(self._module())
+            found += iterations(online, self.path, policy, details, self.lines, self._levels)
+        found += self._symbols()
+        found += self._tests()
+        asked = f"{self.states.progress.goal or ''} {self.request.query} {self.path} {self.name}"
+        found += patterns(
+            self.states.graph.task_id, online, self.states.offline, asked, policy, details,
+            self._levels,
+        )  # fmt: skip
+        return [one for one in found if one.levels]
+
+    def left_out(self) -> list[Omission]:
+        """What is not even offered, and why; to be asked after `all`."""
+        found = [Omission(node, "recent errors", why)
+                 for node, why in left_out(self.states.online, self.policy)]  # fmt: skip
+        found += [
+            Omission(node, "summaries", f"stale: its summary, written by event {self.stale[node]}")
+            for node in sorted(self.stale)
+        ]
+        if self.passed_over:
+            many = f"{self.passed_over} functions and classes"
+            found.append(Omission(many, "related modules", LOWER))
+        return found
+
+    def _target(self) -> str:
+        """The request's node, in the kind that it has where it is there."""
+        sig = self.facets.get(self.path, {}).get(f"sig:{self.name}") if self.name else None
+        return node_id(sig[0], self.path, self.name) if sig else self.request.target
 
     def _task(self) -> Candidate:
         state = self.states.progress
-        goal = " ".join((state.goal or "").split())
-        task = state_id = self.states.graph.task_id
-        node = node_id("task", state_id)
+        task, query = self.states.graph.task_id, self.request.query.strip()
+        goal = " ".join((state.goal or "").split()) or task
         work = f"Work on {self.path}" + (f", {self.name}" if self.name else "")
-        told = [f"{work}.\nTask: {goal or task}\nStatus: {state.status}", f"{work}. {goal}".strip()]
-        levels = self._levels([("summary", told[0]), ("name", told[1]), ("name", f"{work}.")])
-        return Candidate(node, "task description", "CRITICAL", levels, 9.0)
+        head = f"{work}." if self.path else ""
+        told = [
+            ("full", (head, query, f"Task: {goal}\nStatus: {state.status}")),
+            ("summary", (head, query)),
+            ("signature", (head, f"Task: {goal}")),
+            ("name", (head or f"Task: {task}",)),
+        ]
+        lines = [(level, "\n".join(filter(None, parts))) for level, parts in told]
+        node = node_id("task", task)
+        return Candidate(node, "task description", "CRITICAL", self._levels(lines, 1.0), 1.0)
 
-    def _failure(self) -> Iterator[Candidate]:
-        failures = [one for one in self.states.online.failures if not one.over]
-        for number, failure in enumerate(failures):
-            head = ": ".join(part for part in (failure.at, failure.name) if part)
-            first = failure.message.split("\n")[0]
-            whole = ": ".join(part for part in (head, failure.message) if part)
-            short = ": ".join(part for part in (head, first) if part)
-            levels = self._levels(
-                [("full", whole), ("signature", short), ("name", head or failure.kind)]
-            )
-            node = f"failure:{failure.version}.{failure.number}"
-            priority = "CRITICAL" if number == 0 else "LOW"
-            yield Candidate(
-                node, "recent errors", priority, levels, -float(number), (failure.version,)
-            )
-
-    def _module(self, path: str, section: str, priority: str) -> Candidate:
-        node = node_id("module", path)
-        defined = [
-            self.sources.signature(path, name) for name in names_in(self.facets[path])
+    def _module(self) -> Candidate:
+        node = node_id("module", self.path)
+        pieces = (
+            self.sources.piece(self.path, name).signature
+            for name in names_in(self.facets[self.path])
             if "." not in name
-        ]  # fmt: skip
-        lines = "\n".join(line for line in defined if line)
-        levels = self._levels(
-            [("summary", self._summary(node)), ("signature", lines), ("name", path)]
         )
-        version = self.states.graph.modules[path].version
-        return Candidate(node, section, priority, levels, 1.0, (version,))
+        lines = "\n".join(filter(None, pieces))
+        text = self._summary(node, self.details.module_tokens)
+        levels = self._levels([("summary", text), ("signature", lines), ("name", self.path)], 1.0)
+        version = self.states.graph.modules[self.path].version
+        return Candidate(node, "current module", "CRITICAL", levels, 1.0, (version,))
 
-    def _symbol(self, node: str, section: str, priority: str, score: float) -> Candidate:
+    def _symbols(self) -> Iterator[Candidate]:
+        """Functions and classes, the likeliest until they would fill the context several times."""
+        text = self.request.query
+        if self.target in self.symbols.places or kind_of(self.target) == "test":
+            text += "\n" + self.sources.piece(self.path, self.name).text
+        asked = Asked(self.target, text)
+        scores = chances(self.symbols, self.states.changes, asked, self.policy.weights)
+        must = set(self._must())
+        classes = self._classes(scores)
+        room = self.policy.offered * self.profile.context
+        order = sorted(range(len(scores)), key=lambda row: (-scores[row], self.symbols.nodes[row]))
+        for row in order:
+            node = self.symbols.nodes[row]
+            if room <= 0 and node not in must:
+                self.passed_over += 1
+                continue
+            one = self._symbol(node, max(float(scores[row]), classes.get(node, 0.0)), must)
+            if one.levels:
+                room -= one.levels[-2].tokens if len(one.levels) > 1 else one.levels[0].tokens
+                yield one
+
+    def _classes(self, scores: Floats) -> dict[str, float]:
+        """What a class is worth as the line above its methods: nearly as much as the best."""
+        found: dict[str, float] = {}
+        for row, node in enumerate(self.symbols.nodes):
+            if node.startswith("method:"):
+                outer = _outer(node)
+                found[outer] = max(found.get(outer, 0.0), round(0.9 * float(scores[row]), DECIMALS))
+        return found
+
+    def _must(self) -> list[str]:
+        """The target, and what it needs at once."""
+        if not self.path:
+            return []
+        if self.name:
+            return [self.target, *self.symbols.needs(self.target)]
+        own = self.symbols.nodes[self.symbols.rows.get(self.path, NONE)]
+        needed = [other for node in own for other in self.symbols.needs(node)]
+        return [*(node for node in needed if path_of(node) != self.path)]
+
+    def _symbol(self, node: str, score: float, must: set[str]) -> Candidate:
         path, name = path_of(node), name_of(node)
-        levels = self._levels(
-            [
-                ("full", self.sources.text(path, name)),
-                ("summary", self._summary(node)),
-                ("signature", self.sources.signature(path, name)),
-                ("name", name),
-            ]
-        )
+        section = "related functions" if path == self.path else "related modules"
+        if node in must and path != self.path:
+            section = "dependencies"
+        piece = self.sources.piece(path, name)
+        full = piece.text
+        if node.startswith("class:") and node not in must:
+            inside = f"{name}."
+            if any(path_of(one) == path and name_of(one).startswith(inside) for one in must):
+                full = ""  # Its methods that must be shown are items of their own.
+        summed = node in must or score >= self.policy.summarised
+        told = [("full", full), ("summary", self._brief(node, piece) if summed else ""),
+                ("signature", piece.signature), ("name", name)]  # fmt: skip
+        priority = "CRITICAL" if node in must else self.policy.priority(section)
         version = self.states.graph.modules[path].version
-        return Candidate(node, section, priority, levels, score, (version,))
+        return Candidate(
+            node, section, priority, self._levels(told, score), score, (version,), piece.place,
+            _outer(node) if node.startswith("method:") else "",
+        )  # fmt: skip
 
-    def _summary(self, node: str) -> str:
+    def _brief(self, node: str, piece: Piece) -> str:
+        """A signature with its summary below, as comments; empty where there is no summary."""
+        if not piece.signature:
+            return ""
+        lines = self._summary(node, self.details.function_tokens).split("\n")
+        told = [line for line in lines if not line.startswith(_HEADS)]
+        if not any(told):
+            return ""
+        first = piece.signature.split("\n")[0]
+        margin = first[: len(first) - len(first.lstrip())] + "    "
+        return "\n".join([piece.signature, *(f"{margin}# {line}" for line in told)])
+
+    def _summary(self, node: str, limit: int) -> str:
         """What was written if it still holds, else what is derived; never what is stale."""
-        for one in reversed(self.states.summaries.nodes.get(node, ())):
-            known = self.states.summaries
+        known = self.states.summaries
+        for one in reversed(known.nodes.get(node, ())):
             late = summaries.outlived(one, known.last_at) or summaries.superseded(known, one)
             if not late and self.modules.holds(one.made_of):
                 return one.text
-        summary = summary_of(self.facets, node)
-        return summary.text if summary else ""
+            self.stale[node] = one.version
+        return self.briefs.of(self.facets, node, limit, self.counting.count)
 
-    def _levels(self, told: Sequence[tuple[str, str]]) -> tuple[Level, ...]:
+    def _tests(self) -> Iterator[Candidate]:
+        """The tests of the target, or of what is in its module."""
+        own = (
+            [self.target]
+            if self.name
+            else self.symbols.nodes[self.symbols.rows.get(self.path, NONE)]
+        )
+        edges = (edge for node in own for edge in self.symbols.graph.into.get(node, ()))
+        tests = sorted({edge.source for edge in edges if edge.kind == "tests"} - set(own))
+        for number, node in enumerate(tests):
+            path, name = path_of(node), name_of(node)
+            piece = self.sources.piece(path, name)
+            told = {"full": piece.text, "signature": piece.signature, "name": last_name(node)}
+            if self.details.tests == "signature":
+                del told["full"]
+            if self.details.tests == "name":
+                told = {"name": told["name"]}
+            score = round(0.5 / (1 + number), DECIMALS)
+            priority = self.policy.priority("test results")
+            version = self.states.graph.modules[path].version
+            levels = self._levels(list(told.items()), score)
+            yield Candidate(node, "test results", priority, levels, score, (version,), piece.place)
+
+    def _levels(self, told: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
         """The levels that say something, each shorter than the one before."""
         levels: list[Level] = []
         for name, text in told:
-            # What stands between two items belongs to the first.
-            tokens = self.count(f"{text}\n\n") if text else 0
+            tokens = self.counting.item(name, text) if text else 0
             if text and (not levels or tokens < levels[-1].tokens):
-                levels.append(Level(name, text, tokens))
+                levels.append(Level(name, text, tokens, score * self.policy.worth.get(name, 0.0)))
         return tuple(levels)
 
-    def _inside(self, path: str) -> list[str]:
-        facets = self.facets.get(path, {})
-        kinds = {name: (facets[f"sig:{name}"] or ("function",))[0] for name in names_in(facets)}
-        return [node_id(kind, path, name) for name, kind in kinds.items() if kind != "class"]
 
-    def _needed(self) -> list[str]:
-        """The functions and classes elsewhere that the target needs at once."""
-        starts = [self.target] if self.name else self._inside(self.path)
-        found = {
-            edge.target
-            for start in starts
-            for edge in self.graph.out.get(start, ())
-            if edge.kind in NEEDS and kind_of(edge.target) in SYMBOLS
-        }
-        return sorted(node for node in found if path_of(node) != self.path)
+_HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
+"Of a summary's lines those that a signature tells."
 
-    def _tests(self) -> list[str]:
-        inside = set(self._inside(self.path))
-        edges = (edge for node in sorted(inside) for edge in self.graph.into.get(node, ()))
-        found = {edge.source for edge in edges if edge.kind == "tests"}
-        return sorted(found - inside)
 
-    def _closeness(self, node: str) -> float:
-        """1 for what the target needs or is needed by, else 0."""
-        around = (*self.graph.out.get(node, ()), *self.graph.into.get(node, ()))
-        return float(any(self.target in (edge.source, edge.target) for edge in around))
+def _outer(node: str) -> str:
+    return node_id("class", path_of(node), name_of(node).rpartition(".")[0])

@@ -7,6 +7,7 @@ prompt it says whether its own versions differ.
 
 import json
 from collections.abc import Callable, Iterator
+from heapq import merge
 from typing import NamedTuple
 
 from domain.budget import ModelProfile, checked
@@ -14,23 +15,42 @@ from domain.cache import Found, LookUpPolicy, look_up
 from domain.context import Context
 from domain.errors import BackcastError, DamagedError, InputError
 from domain.events import ContextBuilt, ContextItem, ContextOmission, WorkflowEvent
-from domain.graph import Graph
 from domain.moment import Moment
+from domain.policy import DEFAULT, Policy
 from domain.summary import EXTRACTIVE
-from engine.context import builder
-from engine.context.builder import Request
+from engine.context import builder, rendering
+from engine.context.builder import ContextBuilder, Request
 from engine.context.candidates import States
-from engine.context.rendering import Shown, digest_of, messages_of, pieces
+from engine.context.policies import policy_of
+from engine.context.rendering import (
+    FIRST_ORDER,
+    FIRST_SYSTEM,
+    Shown,
+    digest_of,
+    messages_of,
+    pieces,
+)
 from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
-from engine.replay.states import state_at
-from projections import dependency_graph, online_cache, progress, summaries
+from engine.replay.states import Recent, state_at
+from projections import (
+    Projection,
+    changes,
+    dependency_graph,
+    fold,
+    offline_cache,
+    online_cache,
+    progress,
+    summaries,
+)
 
-CODE = {"builder": str(builder.VERSION), "summaries": EXTRACTIVE} | {
-    projection.NAME: str(projection.VERSION)
-    for projection in (progress, dependency_graph, summaries, online_cache)
-}
+PROJECTIONS: tuple[Projection, ...] = (
+    progress, dependency_graph, summaries, online_cache, changes, offline_cache,
+)  # fmt: skip
+CODE = {
+    "builder": str(builder.VERSION), "rendering": str(rendering.VERSION), "summaries": EXTRACTIVE,
+} | {projection.NAME: str(projection.VERSION) for projection in PROJECTIONS}  # fmt: skip
 "The versions of the code that chooses and renders."
 
 
@@ -50,72 +70,123 @@ class Verdict(NamedTuple):
         return self.rebuilt and self.derived == "same"
 
 
-def states_at(store: EventStore, task_id: str, moment: Moment) -> tuple[States, Graph]:
-    """What was known of a task at a moment, and its graph."""
-    graph = state_at(store, dependency_graph, task_id, moment)
-    states = States(
-        state_at(store, progress, task_id, moment),
-        graph,
-        state_at(store, summaries, task_id, moment),
-        state_at(store, online_cache, task_id, moment),
+def states_at(
+    store: EventStore, task_id: str, moment: Moment, recent: Recent | None = None
+) -> States:
+    """What was known of a task at a moment, and what finished tasks had left by then."""
+    return States(
+        progress=state_at(store, progress, task_id, moment, recent),
+        graph=state_at(store, dependency_graph, task_id, moment, recent),
+        summaries=state_at(store, summaries, task_id, moment, recent),
+        online=state_at(store, online_cache, task_id, moment, recent),
+        changes=state_at(store, changes, task_id, moment, recent),
+        offline=_left(store, moment),
     )
-    return states, dependency_graph.graph_of(graph)
+
+
+def _left(store: EventStore, moment: Moment) -> offline_cache.State:
+    """What finished tasks had left: tasks that have not ended leave nothing, and are not read."""
+    ends = ("TASK_COMPLETE", "TASK_FAILED")
+    ended = sorted({event.task_id for event in store.read(moment=moment, types=ends)})
+    logs = (store.read(task, moment=moment) for task in ended)
+    events = merge(*logs, key=lambda event: event.position)
+    state: offline_cache.State = fold(offline_cache, events)
+    return state
 
 
 def context_at(
-    store: EventStore, task_id: str, moment: Moment, target: str, profile: ModelProfile
+    store: EventStore,
+    task_id: str,
+    moment: Moment,
+    request: Request,
+    profile: ModelProfile,
+    policy: Policy = DEFAULT,
 ) -> Context:
     """The context that a model would be shown at a moment."""
-    states, graph = states_at(store, task_id, moment)
+    states = states_at(store, task_id, moment)
     tokenizer = tokenizer_of(profile.tokenizer)
-    return builder.build(states, graph, Request(target), profile, tokenizer, store.get)
+    graph = dependency_graph.graph_of(states.graph)
+    return ContextBuilder(profile, tokenizer, store.get, policy).build(states, graph, request)
 
 
-def in_hand(store: EventStore, task_id: str, moment: Moment, context: Context) -> Found:
-    """Which items of a context the task's working set held already; the others were made for it.
+def record_context(
+    store: EventStore,
+    task_id: str,
+    moment: Moment,
+    request: Request,
+    profile: ModelProfile,
+    policy: Policy = DEFAULT,
+) -> Context:
+    """Append the context of a moment as a CONTEXT_BUILT, and return it."""
+    version, stood_at = store.version(task_id), store.version_at(task_id, moment)
+    states = states_at(store, task_id, moment)
+    tokenizer = tokenizer_of(profile.tokenizer)
+    graph = dependency_graph.graph_of(states.graph)
+    context = ContextBuilder(profile, tokenizer, store.get, policy).build(states, graph, request)
+    found = in_hand(states, context)
+    fact, blobs = fact_of(context, request, profile, policy, tokenizer, stood_at, found)
+    store.append(task_id, [fact], after=version, writer="builder", blobs=blobs)
+    return context
 
-    What finished tasks left is not asked: the builder takes nothing from there.
-    """
-    online = online_cache.held(state_at(store, online_cache, task_id, moment))
-    return look_up([item.node for item in context.items], online, (), LookUpPolicy())
+
+def in_hand(states: States, context: Context) -> Found:
+    """Which items of a context the working set held, which what finished tasks left, and which were
+    made for it."""
+    online, offline = online_cache.held(states.online), offline_cache.held(states.offline)
+    return look_up([item.node for item in context.items], online, offline, LookUpPolicy(enough=0))
 
 
 def fact_of(
     context: Context,
-    target: str,
+    request: Request,
     profile: ModelProfile,
+    policy: Policy,
     tokenizer: Tokenizer,
     stood_at: int,
     found: Found,
 ) -> tuple[ContextBuilt, list[Blob]]:
     """A context as a fact, and the texts that it points at."""
-    places = dict.fromkeys(found.misses, "made") | {hit.node: hit.found for hit in found.hits}
-    body = Blob(json.dumps(profile._asdict(), sort_keys=True).encode())
+    places: dict[str, tuple[str, str | None]] = dict.fromkeys(found.misses, ("made", None))
+    places |= {hit.node: (hit.found, hit.task or None) for hit in reversed(found.hits)}
+    profiled = Blob(json.dumps(profile._asdict(), sort_keys=True).encode())
+    settings = Blob(policy.body)
     texts = [Blob(item.text.encode(errors="surrogatepass")) for item in context.items]
     items = tuple(
         ContextItem(
             node=item.node, section=item.section, level=item.level,
-            found=places.get(item.node, ""), text=text.ref, tokens=item.tokens,
+            found=places.get(item.node, ("", None))[0], task=places.get(item.node, ("", None))[1],
+            text=text.ref, tokens=item.tokens,
         )
         for item, text in zip(context.items, texts, strict=True)
     )  # fmt: skip
     omissions = tuple(ContextOmission(**one._asdict()) for one in context.omissions)
     fact = ContextBuilt(
-        items=items, omissions=omissions, target=target, stood_at=stood_at, profile=body.ref,
-        template=profile.template, tokenizer=tokenizer.id, code=CODE, tokens=context.tokens,
+        items=items, omissions=omissions, target=request.target, query=request.query,
+        stood_at=stood_at, profile=profiled.ref, policy=settings.ref, template=profile.template,
+        tokenizer=tokenizer.id, code=CODE, tokens=context.tokens,
+        sections={one: tokens for one, _, tokens in context.sections if tokens},
         digest=context.digest,
     )  # fmt: skip
-    return fact, [body, *texts]
+    return fact, [profiled, settings, *texts]
 
 
 def rebuilt(fact: ContextBuilt, read: Callable[[str], bytes]) -> str:
     """The digest of the prompt that the recorded texts give."""
+    return digest_of(pieces(fact.template or "", messages(fact, read)))
+
+
+def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[str, str], ...]:
+    """The messages of a recorded context, from the recorded texts alone."""
     shown = [
-        Shown(item.node, item.section, read(item.text).decode(errors="surrogatepass"))
+        Shown(item.node, item.section, read(item.text).decode(errors="surrogatepass"), item.level)
         for item in fact.items
         if item.text is not None
     ]
-    return digest_of(pieces(fact.template or "", messages_of(shown)))
+    if fact.policy is None:
+        return messages_of(shown, FIRST_SYSTEM, FIRST_ORDER, 1)
+    policy = policy_of(read(fact.policy))
+    version = int(fact.code.get("rendering", "1"))
+    return messages_of(shown, policy.system, policy.order, version)
 
 
 def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
@@ -144,9 +215,11 @@ def _derived(store: EventStore, event: WorkflowEvent, fact: ContextBuilt) -> str
         if CODE.get(name) != version
     ]
     profile = profile_of(store.get(fact.profile or ""))
+    policy = policy_of(store.get(fact.policy)) if fact.policy else DEFAULT
+    request = Request(fact.target or "", fact.query or "")
     [last] = store.read(event.task_id, after=(fact.stood_at or 0) - 1, last=fact.stood_at)
     moment = Moment(position=last.position)
-    context = context_at(store, event.task_id, moment, fact.target or "", profile)
+    context = context_at(store, event.task_id, moment, request, profile, policy)
     if context.digest == fact.digest:
         return "same"
     return f"different, {', '.join(moved)}" if moved else "different, by the same code"

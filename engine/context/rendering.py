@@ -11,16 +11,9 @@ from typing import NamedTuple
 from domain.errors import InputError
 from domain.node import path_of
 
-SYSTEM = (
-    "You write Python for the project that is shown below. Use what it already has: its functions,"
-    " classes and names. Answer with code only."
-)
-ORDER = (
-    "dependencies", "related modules", "historical patterns", "current module",
-    "related functions", "test results", "recent errors", "task description",
-)  # fmt: skip
-"The sections, from stable to volatile."
 TEMPLATES = ("mistral", "chatml")
+VERSION = 2
+"Grows when equal items would give another prompt; what earlier versions wrote can still be read."
 
 
 class Shown(NamedTuple):
@@ -29,6 +22,18 @@ class Shown(NamedTuple):
     node: str
     section: str
     text: str
+    level: str = "full"
+
+
+FIRST_SYSTEM = (
+    "You write Python for the project that is shown below. Use what it already has: its functions,"
+    " classes and names. Answer with code only."
+)
+FIRST_ORDER = (
+    "dependencies", "related modules", "historical patterns", "current module",
+    "related functions", "test results", "recent errors", "task description",
+)  # fmt: skip
+"What version 1 wrote, which knew no policy."
 
 
 class Piece(NamedTuple):
@@ -39,31 +44,55 @@ class Piece(NamedTuple):
     "Whether it is one control token of the template."
 
 
-def messages_of(items: Sequence[Shown]) -> tuple[tuple[str, str], ...]:
+def joint(level: str, version: int = VERSION) -> str:
+    """What divides an item from the one after it; a line's end after what has no body."""
+    return "\n" if version > 1 and level in ("signature", "name") else "\n\n"
+
+
+def messages_of(
+    items: Sequence[Shown],
+    system: str,
+    order: Sequence[str],
+    version: int = VERSION,
+) -> tuple[tuple[str, str], ...]:
     """Role and text of each message."""
-    return (("system", SYSTEM), ("user", body_of(items)))
+    return (("system", system), ("user", body_of(items, order, version)))
 
 
-def body_of(items: Sequence[Shown]) -> str:
+def body_of(items: Sequence[Shown], order: Sequence[str], version: int = VERSION) -> str:
     """The items, grouped under their sections and the paths of their files."""
     parts = []
-    for section in ORDER:
+    for section in order:
         shown = [item for item in items if item.section == section]
         if shown:
-            parts.append(f"# {section.capitalize()}\n\n" + _by_file(shown))
+            parts.append(f"# {section.capitalize()}\n\n" + _by_file(shown, version))
     return "\n\n".join(parts)
 
 
-def _by_file(items: Sequence[Shown]) -> str:
-    blocks: list[str] = []
+def heading(path: str, version: int = VERSION) -> str:
+    """The line above the items of a file, and what divides it from them."""
+    return f"## {path}" + ("\n" if version > 1 else "\n\n")
+
+
+def file_of(node: str) -> str:
+    """The path of the file that a node is or is in; empty for what is in none."""
+    return path_of(node) if node.startswith(_IN_FILES) else ""
+
+
+_IN_FILES = ("module:", "function:", "method:", "class:", "test:", "attribute:")
+
+
+def _by_file(items: Sequence[Shown], version: int) -> str:
+    parts: list[str] = []
     path = ""
-    for item in items:
-        file = path_of(item.node) if item.node.partition(":")[0] not in ("task", "failure") else ""
+    for number, item in enumerate(items):
+        file = file_of(item.node)
         if file and file != path:
-            blocks.append(f"## {file}")
+            parts.append(heading(file, version))
         path = file
-        blocks.append(item.text)
-    return "\n\n".join(blocks)
+        last = number + 1 == len(items)
+        parts.append(item.text if last else item.text + joint(item.level, version))
+    return "".join(parts)
 
 
 def pieces(template: str, messages: Sequence[tuple[str, str]]) -> list[Piece]:

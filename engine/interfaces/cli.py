@@ -34,6 +34,7 @@ PROJECTIONS = {
         "offline_cache",
         "What finished tasks have left for later ones, in the whole store.",
     ),
+    "changes": ("changes", "Which modules change together, and which have changed of late."),
 }
 "What `show` can show, the projection that it folds, and what that answers."
 

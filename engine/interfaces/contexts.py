@@ -1,6 +1,7 @@
 """Commands about what a model is shown: the prompt at a moment, and whether it can be rebuilt."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,15 +19,17 @@ from engine.interfaces.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from domain.budget import ModelProfile
     from domain.context import Context
+    from domain.policy import Policy
 
 
 @click.command()
 @store_option
 @task_option
-@click.option(
-    "--for", "target", required=True, metavar="NODE", help="module:PATH or function:PATH::NAME."
-)
+@click.option("--for", "target", metavar="NODE", help="module:PATH or function:PATH::NAME.")
+@click.option("--query", default="", metavar="TEXT", help="What is to be done, in words.")
+@click.option("--policy", "policy_file", type=Path, metavar="FILE", help="Settings, as TOML.")
 @click.option("--profile", "name", default="mistral-7b-8k", show_default=True, metavar="NAME")
 @click.option("--tokenizer", metavar="NAME", help="Another than the profile's: gguf:FILE, ...")
 @click.option("--context-tokens", type=int, help="A context part of so many tokens.")
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 def context(
     url: str,
     task: str,
-    target: str,
+    target: str | None,
+    query: str,
+    policy_file: Path | None,
     name: str,
     tokenizer: str | None,
     context_tokens: int | None,
@@ -53,34 +58,28 @@ def context(
     \b
     backcast context --task task-abc123 --for module:validators.py --at 2026-11-20T10:31
     backcast context --task httpx --for function:httpx/_models.py::Headers.copy --explain
+    backcast context --task httpx --before commit:SHA --query "retry when a server is too busy"
+
+    A function that is asked for need not exist yet. A policy file sets what differs from the
+    default; 'backcast policy' prints all settings.
     """
-    from domain.budget import PROFILES
-    from engine.context.recorded import context_at, fact_of, in_hand
+    from engine.context.builder import Request
+    from engine.context.recorded import context_at, record_context
     from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.views import console
 
-    if name not in PROFILES:
-        raise InputError(f"needed a profile of {', '.join(PROFILES)}, found {name!r}")
-    profile = PROFILES[name]
-    if context_tokens is not None:
-        profile = profile.with_context(context_tokens)
-    if tokenizer is not None:
-        profile = profile._replace(tokenizer=tokenizer)
-    kind, _, place = target.partition(":")
-    if kind not in ("module", "function", "method", "class", "test") or not place:
-        raise InputError(f"needed module:PATH or function:PATH::NAME, found {target!r}")
+    request = Request(asked_for(target, query), query)
+    profile = profile_by(name, tokenizer, context_tokens)
+    policy = policy_by(policy_file)
     counter = tokenizer_of(profile.tokenizer)
     with opened(url) as store:
         at = known(store, task, moment)
         if record and at.at is not None:
             raise InputError("--record needs a moment by position or commit, or none: not a time")
-        found = context_at(store, task, at, target, profile)
         if record:
-            version = store.version(task)
-            held = in_hand(store, task, at, found)
-            stood_at = store.version_at(task, at)
-            fact, blobs = fact_of(found, target, profile, counter, stood_at, held)
-            store.append(task, [fact], after=version, writer="builder", blobs=blobs)
+            found = record_context(store, task, at, request, profile, policy)
+        else:
+            found = context_at(store, task, at, request, profile, policy)
     if not counter.exact:
         click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
     if as_json:
@@ -88,10 +87,42 @@ def context(
     elif explain:
         show(found, console())
     elif text_only:
-        click.echo(found.messages[-1][1])
+        click.echo(found.text)
     else:
         for role, text in found.messages:
             click.echo(f"[{role}]\n{text}\n")
+
+
+def asked_for(target: str | None, query: str) -> str:
+    """The node of a request, as it was given; empty where only words were."""
+    if not target:
+        if not query.strip():
+            raise InputError("needed --for NODE or --query TEXT, or both")
+        return ""
+    kind, _, place = target.partition(":")
+    if kind not in ("module", "function", "method", "class", "test") or not place:
+        raise InputError(f"needed module:PATH or function:PATH::NAME, found {target!r}")
+    return target
+
+
+def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> "ModelProfile":
+    """A profile by its name, with another tokenizer or context part where they are given."""
+    from domain.budget import PROFILES
+
+    if name not in PROFILES:
+        raise InputError(f"needed a profile of {', '.join(PROFILES)}, found {name!r}")
+    profile = PROFILES[name]
+    if context_tokens is not None:
+        profile = profile.with_context(context_tokens)
+    return profile if tokenizer is None else profile._replace(tokenizer=tokenizer)
+
+
+def policy_by(path: Path | None) -> "Policy":
+    """The policy of a file, else the default."""
+    from domain.policy import DEFAULT
+    from engine.context.policies import policy_at
+
+    return DEFAULT if path is None else policy_at(path)
 
 
 def plain(context: "Context") -> dict[str, Any]:
@@ -135,6 +166,38 @@ def show(context: "Context", out: "Console") -> None:
 
 
 @click.command()
+@click.option("--policy", "policy_file", type=Path, metavar="FILE", help="Settings, as TOML.")
+@json_option
+def policy(policy_file: Path | None, as_json: bool) -> None:
+    """Print every setting by which a context is chosen, and their digest.
+
+    \b
+    backcast policy
+    backcast policy --policy mine.toml --json
+    """
+    found = policy_by(policy_file)
+    if as_json:
+        click.echo(json.dumps({"digest": found.digest, "settings": found.model_dump(mode="json")}))
+        return
+    click.echo(f"# digest {found.digest}")
+    for line in toml_lines(found.model_dump(mode="json")):
+        click.echo(line)
+
+
+def toml_lines(settings: dict[str, Any], table: str = "") -> list[str]:
+    """Settings as TOML, plain ones first."""
+    lines = [f"[{table}]"] if table else []
+    tables = {name: value for name, value in settings.items() if isinstance(value, dict)}
+    for name, value in settings.items():
+        if name not in tables:
+            key = name if name.isidentifier() else json.dumps(name)
+            lines.append(f"{key} = {json.dumps(value)}")
+    for name, value in tables.items():
+        lines += ["", *toml_lines(value, name)]
+    return lines
+
+
+@click.command()
 @store_option
 @click.option("--task", metavar="TASK", help="Only this task; else the whole store.")
 @json_option
@@ -166,4 +229,4 @@ def verify(url: str, task: str | None, as_json: bool) -> None:
     raise SystemExit(1 if failed else 0)
 
 
-COMMANDS = (context, verify)
+COMMANDS = (context, policy, verify)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from domain.events import WorkflowEvent, line_of
 from engine.replay.state_json import plain
-from projections import offline_cache, online_cache, progress, versions
+from projections import changes, offline_cache, online_cache, progress, versions
 
 _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "step")
 
@@ -139,11 +139,23 @@ def _show_offline(state: offline_cache.State, console: Console) -> None:
     console.print(f"\n{len(offline_cache.nodes_left(state))} nodes left")
 
 
+def _show_changes(state: changes.State, console: Console) -> None:
+    lately = changes.lately(state)
+    rows = []
+    for path in sorted(lately, key=lambda path: (-lately[path], path)):
+        near = changes.together(state, path)
+        best = sorted(near, key=lambda other: (-near[other], other))[:3]
+        told = ", ".join(f"{other} {near[other]:.1f}" for other in best)
+        rows.append((path, lately[path], len(state.modules[path]), told))
+    table(console, ("module", "last change", "changes kept", "most often together with"), rows)
+
+
 _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "progress": _show_progress,
     "versions": _show_versions,
     "online": _show_online,
     "offline": _show_offline,
+    "changes": _show_changes,
 }
 
 

@@ -9,6 +9,7 @@ that the moment holds, and holds nothing that the moment leaves out.
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from statistics import median_low
 from typing import Any
@@ -138,9 +139,11 @@ def _nearest(
 
 def _opened(projection: Projection, kept: Kept | None) -> tuple[int, Any]:
     """The version after which to go on, and the state there."""
-    if kept is None:
-        return 0, projection.initial
-    return kept.version, load(projection.State, zstandard.decompress(kept.state))
+    if kept is not None:
+        # A kept state only saves time: one that cannot be read is as if it were not there.
+        with suppress(ValueError, TypeError, LookupError, AttributeError, zstandard.ZstdError):
+            return kept.version, load(projection.State, zstandard.decompress(kept.state))
+    return 0, projection.initial
 
 
 def _keep(

@@ -6,21 +6,18 @@ Everything that knows the builder's interface is here.
 import os
 import time
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
 from domain.context import Context
-from domain.moment import Moment
-from engine.context.builder import Request, build
-from engine.context.candidates import States
-from engine.context.rendering import Shown, body_of
-from engine.context.tokenizers import Tokenizer, tokenizer_of
+from engine.context.builder import ContextBuilder, Request
+from engine.context.recorded import states_at
+from engine.context.tokenizers import tokenizer_of
 from engine.interfaces.importing import run
 from engine.interfaces.moments import moment_of
 from engine.log.store import EventStore
-from engine.replay.states import Recent, state_at
+from engine.replay.states import Recent
 from projections import dependency_graph
 from scripts.benches.context_tasks import Task
 from scripts.benches.context_trees import Repository
@@ -34,10 +31,6 @@ WHOLE = 4_000
 "Commits up to which all of the history is imported."
 
 
-NAMES = {"graph": "dependency_graph", "online": "online_cache"}
-"Fields of `States` that are not called as their projections are."
-
-
 class Built(NamedTuple):
     """A context, and how it came about."""
 
@@ -46,7 +39,7 @@ class Built(NamedTuple):
     seconds: float
     "Of building it, states and graph at hand."
     over: bool
-    "Whether the whole prompt has more tokens than the window leaves it."
+    "Whether the context part has more tokens than its budget."
     context: Context
 
 
@@ -58,8 +51,7 @@ def profile_of(tokens: int) -> ModelProfile:
 
 def request_of(task: Task) -> Request:
     """What the builder is asked."""
-    told: dict[str, Any] = {"query": task.request} if "query" in Request._fields else {}
-    return Request(f"function:{task.path}::{task.name}", **told)
+    return Request(f"function:{task.path}::{task.name}", task.request)
 
 
 def opened(bench: Bench, repository: Repository, tasks: Sequence[Task]) -> EventStore:
@@ -78,36 +70,22 @@ def ours(
 ) -> Iterator[tuple[Task, dict[int, Built]]]:
     """The contexts of tasks, in the order of the log."""
     tokenizer, recent, graph = tokenizer_of(TOKENIZER), Recent(), None
+    builders = {
+        budget: ContextBuilder(profile_of(budget), tokenizer, store.get) for budget in budgets
+    }
     moments = [(moment_of(store, name, before=f"commit:{task.sha}"), task) for task in tasks]
     # Such a moment is a position; one log order serves them all.
     for moment, task in sorted(moments, key=lambda one: (one[0].position or 0, one[1].id)):
-        states = states_of(store, name, moment, recent)
+        states = states_at(store, name, moment, recent)
         graph = dependency_graph.graph_of(states.graph, graph)
         built = {}
-        for budget in budgets:
-            built[budget] = _built(store, states, graph, task, budget, tokenizer)
+        for budget, builder in builders.items():
+            begin = time.perf_counter()
+            context = builder.build(states, graph, request_of(task))
+            taken = time.perf_counter() - begin
+            over = tokenizer.count(context.text) > budget
+            built[budget] = Built(context.text, taken, over, context)
         yield task, built
-
-
-def states_of(store: EventStore, name: str, moment: Moment, recent: Recent) -> States:
-    """What was known at a moment; each field of `States` is the state of a projection."""
-    modules = (import_module(f"projections.{NAMES.get(one, one)}") for one in States._fields)
-    return States(*(state_at(store, module, name, moment, recent) for module in modules))
-
-
-def _built(
-    store: EventStore, states: Any, graph: Any, task: Task, budget: int, tokenizer: Tokenizer
-) -> Built:
-    profile = profile_of(budget)
-    begin = time.perf_counter()
-    context = build(states, graph, request_of(task), profile, tokenizer, store.get)
-    taken = time.perf_counter() - begin
-    shown = [
-        Shown(item.node, item.section, item.text)
-        for item in context.items
-        if item.section not in ("task description", "recent errors")
-    ]
-    return Built(body_of(shown), taken, context.tokens > profile.prompt, context)
 
 
 def _shallow(repository: Repository, tasks: Sequence[Task], work: Path) -> Path:

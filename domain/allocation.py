@@ -1,0 +1,213 @@
+"""What is shown within a budget, and at which level of detail? Whole items, never one token more.
+
+What is CRITICAL comes first, at the best levels at which all of it fits. The rest is a knapsack
+with several sizes of each thing, of which one may be taken. It is filled by what each step up
+gains per token: first the sections within their own budgets, by priority, then all together in
+what is left, so that what a section does not use flows on. A step that does not fit stops no
+smaller one.
+
+Along the steps that lie on a candidate's convex hull this greedy choice is at most one step worse
+than the best possible one (Sinha and Zoltners, 1979, on the linear relaxation).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from domain.context import PRIORITIES, Candidate, Item, Omission
+from domain.errors import BudgetExceededError
+
+OVER, LOWER, DUPLICATE = "over budget", "lower score than the last one in", "duplicate"
+OUT = -1
+"The level of what is not shown."
+
+
+class Step(NamedTuple):
+    """From one level of a candidate to a more detailed one."""
+
+    ratio: float
+    "What it gains per token."
+    candidate: int
+    start: int
+    end: int
+    tokens: int
+    "Of the level that it leads to."
+
+
+def allocated(
+    candidates: Sequence[Candidate], budgets: Mapping[str, int], available: int
+) -> tuple[list[Item], list[Omission]]:
+    """The candidates that are shown within some tokens, each at its level, and those that are not.
+
+    `budgets` holds the tokens of each section. Raises `BudgetExceededError` where what is CRITICAL
+    does not fit at its lowest levels.
+    """
+    ranked = sorted(
+        candidates, key=lambda one: (PRIORITIES.index(one.priority), -one.score, one.node)
+    )
+    filling = _Filling(ranked, dict(budgets), available)
+    must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
+    for number, level in zip(must, _lowered(ranked, must, budgets, available), strict=True):
+        filling.show(number, level)
+    for priority in PRIORITIES[1:]:
+        filling.fill([n for n, one in enumerate(ranked) if one.priority == priority], own=True)
+    filling.fill(range(len(ranked)), own=False)
+    filling.top_up()
+    return filling.items(), filling.omissions()
+
+
+class _Filling:
+    """Levels of candidates, and the room that is left."""
+
+    def __init__(
+        self, candidates: Sequence[Candidate], budgets: dict[str, int], available: int
+    ) -> None:
+        self.candidates, self.free, self.left = candidates, available, budgets
+        self.levels = [OUT] * len(candidates)
+        self.lowest = float("inf")
+        "The least gain per token that came in."
+        self.within: dict[str, list[int]] = {}
+        "The candidates whose text another's full text holds, by that one's node."
+        for number, one in enumerate(candidates):
+            if one.within:
+                self.within.setdefault(one.within, []).append(number)
+        self.places = {one.node: number for number, one in enumerate(candidates)}
+        self.first = [steps(one, number) for number, one in enumerate(candidates)]
+
+    def steps(self, number: int) -> list[Step]:
+        """The steps up from the level at which a candidate is shown."""
+        level = self.levels[number]
+        return self.first[number] if level == OUT else steps(self.candidates[number], number, level)
+
+    def tokens(self, number: int) -> int:
+        """What a candidate takes as it is shown now."""
+        level = self.levels[number]
+        return 0 if level == OUT else self.candidates[number].levels[level].tokens
+
+    def show(self, number: int, level: int) -> None:
+        """Show a candidate at a level, whatever room there is."""
+        one, before = self.candidates[number], self.tokens(number)
+        self.levels[number] = level
+        more = self.tokens(number) - before
+        self.free -= more
+        self.left[one.section] = self.left.get(one.section, 0) - more
+        if level == 0 and one.levels[0].name == "full":
+            for inner in self.within.get(one.node, ()):
+                self.levels[inner], freed = OUT, self.tokens(inner)
+                self.free += freed
+                self.left[self.candidates[inner].section] += freed
+
+    def cost(self, number: int, level: int) -> int:
+        """How many more tokens a candidate takes at a level, less what it makes needless."""
+        one = self.candidates[number]
+        more = one.levels[level].tokens - self.tokens(number)
+        if level == 0 and one.levels[0].name == "full":
+            more -= sum(self.tokens(inner) for inner in self.within.get(one.node, ()))
+        return more
+
+    def fill(self, numbers: Sequence[int], *, own: bool) -> None:
+        """Take the steps of some candidates that fit, those that gain most per token first.
+
+        `own` for steps within the own budget of each one's section.
+        """
+        some = [step for number in numbers for step in self.steps(number)]
+        for step in sorted(some, key=lambda step: (-step.ratio, step.candidate, step.start)):
+            number = step.candidate
+            if self.levels[number] != step.start or self.held(number):
+                continue
+            room = self.free
+            if own:
+                room = min(room, self.left.get(self.candidates[number].section, 0))
+            if self.cost(number, step.end) <= room:
+                self.show(number, step.end)
+                self.lowest = min(self.lowest, step.ratio)
+
+    def held(self, number: int) -> bool:
+        """Whether another's full text, which is shown, holds that of a candidate."""
+        outer = self.places.get(self.candidates[number].within)
+        if outer is None or self.levels[outer] != 0:
+            return False
+        return self.candidates[outer].levels[0].name == "full"
+
+    def top_up(self) -> None:
+        """Use what room is left for any level that fits, the best candidates first."""
+        for number, one in enumerate(self.candidates):
+            if self.held(number):
+                continue
+            better = range(len(one.levels) if self.levels[number] == OUT else self.levels[number])
+            level = next((n for n in better if self.cost(number, n) <= self.free), OUT)
+            if level != OUT:
+                self.show(number, level)
+
+    def items(self) -> list[Item]:
+        """What is shown, in the order of the candidates."""
+        return [
+            Item(one.node, one.section, one.priority, *one.levels[level][:3], one.score,
+                 one.because, one.place)
+            for one, level in zip(self.candidates, self.levels, strict=True)
+            if level != OUT
+        ]  # fmt: skip
+
+    def omissions(self) -> list[Omission]:
+        """What is not shown, and why, in the order of the candidates."""
+        return [
+            Omission(one.node, one.section, self.reason(number))
+            for number, one in enumerate(self.candidates)
+            if self.levels[number] == OUT
+        ]
+
+    def reason(self, number: int) -> str:
+        """Why a candidate is not shown."""
+        if self.held(number):
+            return DUPLICATE
+        ratio = max((step.ratio for step in self.first[number]), default=0.0)
+        return LOWER if ratio < self.lowest < float("inf") else OVER
+
+
+def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[Step]:
+    """The steps up from a level along the convex hull of a candidate's levels, the steepest first.
+
+    Levels that lie below the hull, where a bigger step gains more per token, are passed over.
+    """
+    level, tokens, gain = start, 0, 0.0
+    if start != OUT:
+        _, _, tokens, gain = one.levels[start]
+    hull = [Step(float("inf"), number, OUT, level, tokens)]
+    gains = [gain]
+    for level in range((len(one.levels) if start == OUT else start) - 1, -1, -1):
+        _, _, tokens, gain = one.levels[level]
+        if gain <= gains[-1]:
+            continue
+        ratio = (gain - gains[-1]) / max(1, tokens - hull[-1].tokens)
+        while ratio >= hull[-1].ratio:
+            hull.pop()
+            gains.pop()
+            ratio = (gain - gains[-1]) / max(1, tokens - hull[-1].tokens)
+        hull.append(Step(ratio, number, hull[-1].end, level, tokens))
+        gains.append(gain)
+    return hull[1:]
+
+
+def _lowered(
+    ranked: Sequence[Candidate], must: Sequence[int], budgets: Mapping[str, int], available: int
+) -> list[int]:
+    """The best levels at which all of some candidates fit, the last ranked lowered first."""
+    those = [ranked[number] for number in must]
+    levels = [0] * len(those)
+    for section in dict.fromkeys(one.section for one in those):
+        among = [n for n, one in enumerate(those) if one.section == section]
+        _lower(those, levels, among, budgets.get(section, 0))
+    if _lower(those, levels, list(range(len(those))), available):
+        return levels
+    needed = sum(one.levels[level].tokens for one, level in zip(those, levels, strict=True))
+    raise BudgetExceededError(needed, available, tuple(one.node for one in those))
+
+
+def _lower(those: Sequence[Candidate], levels: list[int], among: list[int], limit: int) -> bool:
+    """Lower levels until some candidates fit, and tell whether they do."""
+    taken = sum(those[n].levels[levels[n]].tokens for n in among)
+    for number in reversed(among):
+        while taken > limit and levels[number] + 1 < len(those[number].levels):
+            taken -= those[number].levels[levels[number]].tokens
+            levels[number] += 1
+            taken += those[number].levels[levels[number]].tokens
+    return taken <= limit

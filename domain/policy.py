@@ -1,0 +1,140 @@
+"""By which settings is a context chosen? A versioned value with a digest; code versions are not
+in it.
+
+>>> Policy().digest == Policy().digest, Policy(errors=1).digest == Policy().digest
+(True, False)
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from domain.budget import CONTEXT
+from domain.context import PRIORITIES
+
+SYSTEM = (
+    "You write Python for the project that is shown below. Use what it already has: its functions,"
+    " classes and names. Answer with code only."
+)
+SECTIONS = (
+    "related modules", "dependencies", "historical patterns", "current module",
+    "related functions", "test results", "recent errors", "task description",
+)  # fmt: skip
+"From what changes least from prompt to prompt to what changes most."
+PRIORITY: Mapping[str, str] = {
+    "task description": "CRITICAL", "current module": "CRITICAL", "dependencies": "HIGH",
+    "related functions": "HIGH", "related modules": "MEDIUM", "test results": "MEDIUM",
+    "recent errors": "LOW", "historical patterns": "LOW",
+}  # fmt: skip
+"What a section's items are worth beside others'; the target itself, what it needs at once and the \
+latest failure are always CRITICAL."
+WEIGHTS: Mapping[str, float] = {
+    "needed": 7.0, "own file": 1.6, "own class": 1.0, "named": 1.4, "namespace": 1.7,
+    "imported file": 0.9, "siblings": 0.3, "signature words": 1.6, "body words": 1.2,
+    "alike": 1.7, "typed": 0.9, "used": 0.35, "together": 0.1, "lately": 0.1, "rank": 0.0,
+    "meaning": 0.0, "method": -0.8, "special": -0.25, "test file": -1.0, "always": -5.6,
+}  # fmt: skip
+"What each evidence that a function or class will be needed counts: the terms of a logistic sum."
+WORTH: Mapping[str, float] = {"name": 0.05, "signature": 1.0, "summary": 1.15, "full": 1.8}
+"What showing a thing at each level is worth, if it is needed."
+
+Count = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class Details(BaseModel):
+    """How much detail there is at most."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    module_tokens: Count = 200
+    "Of a module's summary."
+    function_tokens: Count = 50
+    "Of a function's or class's."
+    iterations: Count = 1
+    "The latest ones of the module that is worked on."
+    tests: Literal["name", "signature", "full"] = "signature"
+    errors: Literal["name", "signature", "full"] = "signature"
+    "Of a failure: where, its first line, or all that was told."
+    patterns: Count = 1
+    "Similar finished tasks, and as many fixes."
+
+
+LARGE = Details(
+    module_tokens=500, function_tokens=150, iterations=3, tests="full", errors="full", patterns=3
+)
+
+
+class Policy(BaseModel):
+    """The settings by which a context is chosen and ordered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "default"
+    version: Count = 1
+    system: str = SYSTEM
+    "The first message."
+    order: tuple[str, ...] = SECTIONS
+    "The sections, from stable to volatile."
+    shares: dict[str, Annotated[int, Field(ge=0)]] = {}
+    "Of the context's tokens for each section; empty for the profile's own rows."
+    priorities: dict[str, str] = dict(PRIORITY)
+    weights: dict[str, float] = dict(WEIGHTS)
+    worth: dict[str, Annotated[float, Field(ge=0)]] = dict(WORTH)
+    errors: Count = 5
+    "Failures that are offered, the latest first; earlier ones are masked."
+    offered: Annotated[float, Field(gt=0)] = 2.5
+    "Functions and classes are offered until their signatures would fill the context so often."
+    summarised: Annotated[float, Field(ge=0)] = 0.02
+    "The chance to be needed from which on a function or class is offered with its summary too."
+    omissions: Count = 50
+    "Things left out that are named one by one; the rest are counted."
+    wide: Annotated[int, Field(ge=0)] = 20_000
+    "Windows of at least so many tokens get the details of `large`, smaller ones those of `small`."
+    small: Details = Details()
+    large: Details = LARGE
+
+    @model_validator(mode="after")
+    def _known(self) -> "Policy":
+        _same("order", self.order, SECTIONS)
+        _of("priorities", self.priorities, SECTIONS)
+        _of("shares", self.shares, CONTEXT)
+        _of("weights", self.weights, WEIGHTS)
+        _of("worth", self.worth, WORTH)
+        _of("priorities", self.priorities.values(), PRIORITIES)
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every setting, in hex."""
+        return sha256(self.body).hexdigest()
+
+    @property
+    def body(self) -> bytes:
+        """Every setting as JSON, equal bytes for equal policies."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()
+
+    def details(self, window: int) -> Details:
+        """How much detail there is at most in a window of so many tokens."""
+        return self.large if window >= self.wide else self.small
+
+    def priority(self, section: str) -> str:
+        """What a section's items are worth beside others'."""
+        return self.priorities.get(section, PRIORITY[section])
+
+
+def _of(what: str, found: Iterable[str], known: Iterable[str]) -> None:
+    names = list(known)
+    odd = [one for one in found if one not in names]
+    if odd:
+        raise ValueError(f"{what}: needed one of {', '.join(names)}, found {odd[0]!r}")
+
+
+def _same(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if sorted(found) != sorted(known):
+        raise ValueError(f"{what}: needed each of {', '.join(known)} once, found {list(found)}")
+
+
+DEFAULT = Policy()

@@ -1,0 +1,181 @@
+"""How likely is it that a function or class will be needed? Evidence, and what it comes to.
+
+The evidence is what the log held before the moment and what the request says; the weights are the
+policy's. The sum is logistic, so what comes out can be read as a chance, and compared with what an
+item costs. Scores are rounded before they are compared: sums of floats differ in their last bits.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from domain.names import Reader, resolve
+from domain.node import name_of, path_of
+from engine.context.symbols import NONE, Floats, Symbols, last_name
+from projections import changes
+
+ALIKE = 12
+"Functions like the one asked for whose needs count as evidence."
+DECIMALS = 6
+FAR = 10**6
+IDENTIFIER = re.compile(r"[^\W\d]\w*")
+
+
+class Asked(NamedTuple):
+    """A request, as the evidence is gathered for it."""
+
+    target: str
+    "The node, in the kind that it has where it is there; empty for none."
+    text: str
+    "All that is said about it: words to look for, its old text where there is one."
+
+
+def chances(
+    symbols: Symbols,
+    history: changes.State,
+    asked: Asked,
+    weights: Mapping[str, float],
+    meaning: Mapping[str, float] = {},
+) -> Floats:
+    """The chance, of (symbols), that each is needed; between 0 and 1, rounded.
+
+    `meaning` is how near each symbol is to the request by an embedder, where one was asked.
+    """
+    if not symbols.nodes:
+        return np.zeros(0)
+    found = _Evidence(symbols, asked)
+    found.by_graph()
+    found.by_name()
+    found.by_words()
+    found.by_kind()
+    found.by_history(history)
+    if weights.get("rank"):
+        found.by_rank()
+    for node in sorted(meaning):
+        if node in symbols.places:
+            found["meaning"][symbols.places[node]] = meaning[node]
+    total = np.full(len(symbols.nodes), float(weights.get("always", 0.0)))
+    for name in sorted(found):
+        total += weights.get(name, 0.0) * found[name]
+    chance: Floats = np.round(1 / (1 + np.exp(-total)), DECIMALS)
+    return chance
+
+
+class _Evidence(dict[str, Floats]):
+    """Evidence by name, each of (symbols); none is 0."""
+
+    def __init__(self, symbols: Symbols, asked: Asked) -> None:
+        super().__init__()
+        self.symbols, self.asked = symbols, asked
+        self.path, self.name = path_of(asked.target), name_of(asked.target)
+        self.own = symbols.rows.get(self.path, NONE)
+        owner = self.name.rpartition(".")[0]
+        self.owner = f"{owner}." if owner else ""
+        words = IDENTIFIER.findall(asked.text)
+        self.words = dict.fromkeys(word for word in words if word != last_name(asked.target))
+
+    def __missing__(self, name: str) -> Floats:
+        self[name] = np.zeros(len(self.symbols.nodes))
+        return self[name]
+
+    def mark(self, name: str, nodes: Iterable[str], value: float = 1.0) -> None:
+        """Note some evidence for each of some nodes that are symbols."""
+        for node in nodes:
+            row = self.symbols.places.get(node)
+            if row is not None:
+                self[name][row] += value
+
+    def by_graph(self) -> None:
+        """What the target needs, what stands beside it needs, and what is imported there."""
+        symbols = self.symbols
+        self.mark("needed", symbols.needs(self.asked.target))
+        self["own file"][self.own] = 1
+        for node in symbols.nodes[self.own]:
+            if self.owner and name_of(node).startswith(self.owner):
+                self.mark("own class", (node,))
+            if node != self.asked.target:
+                self.mark("siblings", symbols.needs(node))
+        self["siblings"] = np.log1p(self["siblings"])
+        part = symbols.parts.get(self.path)
+        for other in sorted(part.imports) if part else ():
+            self["imported file"][symbols.rows.get(other, NONE)] = 1
+        self["used"] = np.log1p(symbols.used)
+
+    def by_name(self) -> None:
+        """What the request and the module's namespace name, and the methods of such classes."""
+        symbols, part = self.symbols, self.symbols.parts.get(self.path)
+        for word in self.words:
+            if rows := symbols.named.get(word):
+                self["named"][rows] = 1 / len(rows)
+        reader = Reader(symbols.facets)
+        for key in sorted(part.facets) if part else ():
+            if not key.startswith("name:"):
+                continue
+            bound = key.removeprefix("name:")
+            target = resolve(reader, self.path, bound)
+            if target is None or target.kind != "symbol":
+                continue
+            nodes = symbols.nodes[symbols.rows.get(target.path, NONE)]
+            those = [node for node in nodes if name_of(node) == target.name]
+            if target.path != self.path:
+                self.mark("namespace", those)
+            if bound in self.words:
+                self.mark("named", those)
+                inside = f"{target.name}."
+                self.mark("typed", (node for node in nodes if name_of(node).startswith(inside)))
+
+    def by_words(self) -> None:
+        """BM25 over interfaces and over bodies, and what those functions need that are alike."""
+        symbols = self.symbols
+        query = f"{self.path} {self.name} {self.asked.text}"
+        self["signature words"] = symbols.by_words(query, bodies=False)
+        self["body words"] = symbols.by_words(query, bodies=True)
+        likeness = np.round(self["body words"], DECIMALS)
+        likeness[[symbols.places[n] for n in (self.asked.target,) if n in symbols.places]] = 0
+        for row in np.argsort(-likeness, kind="stable")[:ALIKE]:
+            self.mark("alike", symbols.needs(symbols.nodes[row]), float(likeness[row]))
+        self["alike"] = np.log1p(self["alike"])
+
+    def by_kind(self) -> None:
+        """What a symbol is by itself."""
+        for path, rows in self.symbols.rows.items():
+            self["test file"][rows] = is_test(path)
+        for row, node in enumerate(self.symbols.nodes):
+            if node.startswith("method:"):
+                self["method"][row] = 1
+            if last_name(node).startswith("__"):
+                self["special"][row] = 1
+
+    def by_history(self, history: changes.State) -> None:
+        """How often modules changed together with the target's, and how lately they changed."""
+        lately = changes.lately(history)
+        ordered = sorted(lately, key=lambda path: (-lately[path], path))
+        together = changes.together(history, self.path)
+        place = {path: number for number, path in enumerate(ordered)}
+        for path, rows in self.symbols.rows.items():
+            self["lately"][rows] = 1 / (1 + place.get(path, FAR) / 5)
+            self["together"][rows] = np.log1p(together.get(path, 0.0))
+
+    def by_rank(self) -> None:
+        """Personalised PageRank from the target, its module and what the request names."""
+        ranking, symbols = self.symbols.ranking, self.symbols
+        seeds = {self.asked.target: 4.0, f"module:{self.path}": 2.0}
+        seeds |= {symbols.nodes[row]: 1.0 for row in np.nonzero(self["named"] >= 0.5)[0]}
+        seeds = {node: weight for node, weight in seeds.items() if node in ranking.places}
+        for place, (node, score) in enumerate(ranking.around(seeds) if seeds else ()):
+            if score > 0:
+                self.mark("rank", (node,), 1 / (1 + place / 20))
+
+
+def is_test(path: str) -> bool:
+    """Whether a module is there for the tests.
+
+    >>> is_test("tests/sources.py"), is_test("shop/test_cart.py"), is_test("shop/contest.py")
+    (True, True, False)
+    """
+    *folders, file = path.split("/")
+    if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
+        return True
+    return any(folder in ("test", "tests", "testing") for folder in folders)

@@ -1,0 +1,94 @@
+"""The source text of functions and classes as of a moment, whole or their own opening lines."""
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from projections import dependency_graph
+
+Read = Callable[[str], bytes]
+_ASIDE = re.compile(r"""'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*"|#.*""")
+"Brackets in strings and comments close nothing."
+KEPT = 4_096
+"Modules whose lines are kept."
+
+
+class Lines:
+    """The lines of source texts by blob, kept from moment to moment."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._kept: OrderedDict[str, list[str]] = OrderedDict()
+
+    def of(self, blob: str) -> list[str]:
+        """The lines of a text; line endings of any kind end one."""
+        lines = self._kept.get(blob)
+        if lines is None:
+            text = self._read(blob).decode(errors="replace")
+            lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            self._kept[blob] = lines
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(blob)
+        return lines
+
+
+class Piece(NamedTuple):
+    """A function or class in its module's text."""
+
+    text: str
+    "From its decorators to its end."
+    signature: str
+    "Its `def` or `class` line, all of it where it goes over several."
+    place: int
+    "Its first line, counted from 1."
+
+
+NOTHING = Piece("", "", 0)
+
+
+class Sources:
+    """The sources of the modules of a moment."""
+
+    def __init__(self, state: dependency_graph.State, lines: Lines) -> None:
+        self._state, self._lines = state, lines
+        self._places: dict[str, Mapping[str, tuple[int, int]]] = {}
+
+    def text(self, path: str) -> str:
+        """The text of a module; empty where it is not known."""
+        return "\n".join(self._of(path)).strip("\n")
+
+    def piece(self, path: str, name: str) -> Piece:
+        """A function or class of a module; empty where its text is not known."""
+        lines = self._of(path)
+        if not lines:
+            return NOTHING
+        if path not in self._places:
+            self._places[path] = dependency_graph.lines_of(self._state, path)
+        first, last = self._places[path].get(name, (1, 0))
+        own = lines[first - 1 : last]
+        return Piece("\n".join(own), _signature(own), first) if own else NOTHING
+
+    def _of(self, path: str) -> list[str]:
+        module = self._state.modules.get(path)
+        if module is None or module.deleted or module.source != module.outlined:
+            return []
+        return self._lines.of(module.source) if module.source else []
+
+
+def _signature(lines: list[str]) -> str:
+    begin = next((n for n, line in enumerate(lines) if _opens(line)), None)
+    if begin is None:
+        return ""
+    depth = 0
+    for end in range(begin, len(lines)):
+        line = _ASIDE.sub("", lines[end])
+        depth += sum(line.count(c) for c in "([{") - sum(line.count(c) for c in ")]}")
+        if depth <= 0:
+            return "\n".join(lines[begin : end + 1])
+    return "\n".join(lines[begin:])
+
+
+def _opens(line: str) -> bool:
+    return line.lstrip().startswith(("def ", "async def ", "class "))

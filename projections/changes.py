@@ -1,0 +1,78 @@
+"""Which modules change together, and which have changed of late?
+
+What one cause brought counts as one change: the files of a commit, or what one event led to. Of
+each module the last `CHANGES` are kept, so that the state stays as large as the modules are many.
+"""
+
+from collections import Counter
+from typing import Literal, NamedTuple
+
+from immutables import Map
+
+from domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, WorkflowEvent
+
+NAME = "changes"
+VERSION = 1
+SCOPE: Literal["task", "store"] = "task"
+CHANGES = 24
+"Changes that are kept of each module."
+
+
+class State(NamedTuple):
+    """The last changes of each module that is there."""
+
+    modules: Map[str, tuple[int, ...]] = Map()
+    "Per path the versions of the events that caused them, newest first."
+
+
+initial = State()
+
+
+def evolve(state: State, event: WorkflowEvent) -> State:
+    """The state after one more event."""
+    modules, fact = state.modules, event.fact
+    change = event.because[0] if event.because else event.version
+    match fact:
+        case ModuleIteration(module_name=name):
+            return State(_changed(modules, name, modules.get(name, ()), change))
+        case ModuleRenamed(module_name=name, previous_name=previous):
+            before = modules.get(previous, ())
+            modules = modules.delete(previous) if previous in modules else modules
+            return State(_changed(modules, name, before, change))
+        case ModuleDeleted(module_name=name) if name in modules:
+            return State(modules.delete(name))
+    return state
+
+
+def together(state: State, path: str) -> dict[str, float]:
+    """How often other modules changed with one, by path.
+
+    A change of n modules counts 1/(n - 1) for each pair, so that a sweep over all of them counts
+    for little; what counts adds up to the number of changes that were shared, at most `CHANGES`.
+    """
+    own = set(state.modules.get(path, ()))
+    if not own:
+        return {}
+    shared = {
+        other: [change for change in state.modules[other] if change in own]
+        for other in sorted(state.modules)
+    }
+    sizes = Counter(change for changes in shared.values() for change in changes)
+    return {
+        other: sum(1 / (sizes[change] - 1) for change in changes)
+        for other, changes in shared.items()
+        if changes and other != path
+    }
+
+
+def lately(state: State) -> dict[str, int]:
+    """The version of each module's latest change, by path."""
+    return {path: state.modules[path][0] for path in sorted(state.modules)}
+
+
+def _changed(
+    modules: Map[str, tuple[int, ...]], name: str, before: tuple[int, ...], change: int
+) -> Map[str, tuple[int, ...]]:
+    if before[:1] == (change,):
+        return modules.set(name, before)
+    return modules.set(name, (change, *before)[:CHANGES])
