@@ -41,6 +41,11 @@ WEIGHTS: Mapping[str, float] = {
 WORTH: Mapping[str, float] = {"name": 0.05, "signature": 1.0, "summary": 1.15, "full": 1.8}
 "What showing a thing at each level is worth, if it is needed."
 
+CONSTANTS: Mapping[str, float] = {
+    "needed": 0.95, "named": 0.6, "own file": 0.08, "imported": 0.15,
+}  # fmt: skip
+"The chance that a constant of the module, or one that it imports, will be needed."
+
 Count = Annotated[int, Field(ge=0, le=100_000)]
 
 
@@ -83,6 +88,7 @@ class Policy(BaseModel):
     priorities: dict[str, str] = dict(PRIORITY)
     weights: dict[str, float] = dict(WEIGHTS)
     worth: dict[str, Annotated[float, Field(ge=0)]] = dict(WORTH)
+    constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "Failures that are offered, the latest first; earlier ones are masked."
     offered: Annotated[float, Field(gt=0)] = 2.5
@@ -103,6 +109,7 @@ class Policy(BaseModel):
         _of("shares", self.shares, CONTEXT)
         _of("weights", self.weights, WEIGHTS)
         _of("worth", self.worth, WORTH)
+        _of("constants", self.constants, CONSTANTS)
         _of("priorities", self.priorities.values(), PRIORITIES)
         return self
 

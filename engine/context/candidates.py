@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from domain.allocation import LOWER
 from domain.budget import ModelProfile
 from domain.context import Candidate, Level, Omission
@@ -11,8 +13,9 @@ from domain.outline import Facet, names_in
 from domain.policy import Policy
 from domain.staleness import Modules
 from engine.context.briefs import Briefs
+from engine.context.constants import constants
 from engine.context.counting import Counting
-from engine.context.evidence import DECIMALS, Asked, chances
+from engine.context.evidence import DECIMALS, IDENTIFIER, Asked, chances
 from engine.context.patterns import patterns
 from engine.context.sources import Lines, Piece, Sources
 from engine.context.symbols import NONE, Floats, Symbols, last_name
@@ -83,6 +86,7 @@ class Candidates:
             found.append(self._module())
             found += iterations(online, self.path, policy, details, self.lines, self._levels)
         found += self._symbols()
+        found += self._constants()
         found += self._tests()
         asked = f"{self.states.progress.goal or ''} {self.request.query} {self.path} {self.name}"
         found += patterns(
@@ -140,33 +144,33 @@ class Candidates:
 
     def _symbols(self) -> Iterator[Candidate]:
         """Functions and classes, the likeliest until they would fill the context several times."""
+        symbols, scores = self.symbols, self._scores()
+        must = {node for node in self._must() if node in symbols.places}
+        left = dict.fromkeys(sorted(must))
+        room = self.policy.offered * self.profile.context
+        # The rows stand by path and name, and the sort is stable, so ties do too.
+        for number, row in enumerate(np.argsort(-scores, kind="stable").tolist()):
+            if room <= 0:
+                self.passed_over = len(scores) - number - len(left)
+                break
+            one = self._symbol(symbols.nodes[row], float(scores[row]), must)
+            left.pop(one.node, None)
+            if one.levels:
+                room -= one.levels[-2 if len(one.levels) > 1 else -1].tokens
+                yield one
+        for node in left:
+            yield self._symbol(node, float(scores[symbols.places[node]]), must)
+
+    def _scores(self) -> Floats:
+        """The chance of each symbol to be needed."""
         text = self.request.query
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
         asked = Asked(self.target, text)
         scores = chances(self.symbols, self.states.changes, asked, self.policy.weights)
-        must = set(self._must())
-        classes = self._classes(scores)
-        room = self.policy.offered * self.profile.context
-        order = sorted(range(len(scores)), key=lambda row: (-scores[row], self.symbols.nodes[row]))
-        for row in order:
-            node = self.symbols.nodes[row]
-            if room <= 0 and node not in must:
-                self.passed_over += 1
-                continue
-            one = self._symbol(node, max(float(scores[row]), classes.get(node, 0.0)), must)
-            if one.levels:
-                room -= one.levels[-2].tokens if len(one.levels) > 1 else one.levels[0].tokens
-                yield one
-
-    def _classes(self, scores: Floats) -> dict[str, float]:
-        """What a class is worth as the line above its methods: nearly as much as the best."""
-        found: dict[str, float] = {}
-        for row, node in enumerate(self.symbols.nodes):
-            if node.startswith("method:"):
-                outer = _outer(node)
-                found[outer] = max(found.get(outer, 0.0), round(0.9 * float(scores[row]), DECIMALS))
-        return found
+        # A class is the line above its methods: it is worth nearly as much as the best of them.
+        whole: Floats = np.round(self.symbols.with_classes(scores, 0.9), DECIMALS)
+        return whole
 
     def _must(self) -> list[str]:
         """The target, and what it needs at once."""
@@ -221,6 +225,23 @@ class Candidates:
             self.stale[node] = one.version
         return self.briefs.of(self.facets, node, limit, self.counting.count)
 
+    def _constants(self) -> Iterator[Candidate]:
+        """The constants of the module, and those that it imports, as their own lines."""
+        words = set(IDENTIFIER.findall(self.request.query))
+        needed = set(self.symbols.reads(self.target))
+        for node in constants(self.symbols, self.path):
+            path, name = path_of(node), name_of(node)
+            piece = self.sources.constant(path, name)
+            own = path == self.path
+            why = "needed" if node in needed else "named" if name in words else \
+                "own file" if own else "imported"  # fmt: skip
+            score = self.policy.constants.get(why, 0.0)
+            section = "related functions" if own else "related modules"
+            levels = self._levels([("signature", piece.signature), ("name", name)], score)
+            priority = self.policy.priority(section)
+            version = self.states.graph.modules[path].version
+            yield Candidate(node, section, priority, levels, score, (version,), piece.place)
+
     def _tests(self) -> Iterator[Candidate]:
         """The tests of the target, or of what is in its module."""
         own = (
@@ -228,8 +249,7 @@ class Candidates:
             if self.name
             else self.symbols.nodes[self.symbols.rows.get(self.path, NONE)]
         )
-        edges = (edge for node in own for edge in self.symbols.graph.into.get(node, ()))
-        tests = sorted({edge.source for edge in edges if edge.kind == "tests"} - set(own))
+        tests = sorted({test for node in own for test in self.symbols.tests.get(node, ())})
         for number, node in enumerate(tests):
             path, name = path_of(node), name_of(node)
             piece = self.sources.piece(path, name)

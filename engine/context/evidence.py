@@ -106,9 +106,12 @@ class _Evidence(dict[str, Floats]):
     def by_name(self) -> None:
         """What the request and the module's namespace name, and the methods of such classes."""
         symbols, part = self.symbols, self.symbols.parts.get(self.path)
-        for word in self.words:
-            if rows := symbols.named.get(word):
-                self["named"][rows] = 1 / len(rows)
+        numbers = symbols.numbers["name"]
+        shares = np.zeros(len(symbols.alike_named))
+        there = symbols.known.names(self.words)
+        there = there[there < len(shares)]
+        shares[there] = 1 / np.maximum(1, symbols.alike_named[there])
+        self["named"] = shares[numbers]
         reader = Reader(symbols.facets)
         for key in sorted(part.facets) if part else ():
             if not key.startswith("name:"):
@@ -140,13 +143,8 @@ class _Evidence(dict[str, Floats]):
 
     def by_kind(self) -> None:
         """What a symbol is by itself."""
-        for path, rows in self.symbols.rows.items():
-            self["test file"][rows] = is_test(path)
-        for row, node in enumerate(self.symbols.nodes):
-            if node.startswith("method:"):
-                self["method"][row] = 1
-            if last_name(node).startswith("__"):
-                self["special"][row] = 1
+        for name in ("method", "special", "test file"):
+            self[name] = self.symbols.numbers[name].astype(float)
 
     def by_history(self, history: changes.State) -> None:
         """How often modules changed together with the target's, and how lately they changed."""
@@ -167,15 +165,3 @@ class _Evidence(dict[str, Floats]):
         for place, (node, score) in enumerate(ranking.around(seeds) if seeds else ()):
             if score > 0:
                 self.mark("rank", (node,), 1 / (1 + place / 20))
-
-
-def is_test(path: str) -> bool:
-    """Whether a module is there for the tests.
-
-    >>> is_test("tests/sources.py"), is_test("shop/test_cart.py"), is_test("shop/contest.py")
-    (True, True, False)
-    """
-    *folders, file = path.split("/")
-    if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
-        return True
-    return any(folder in ("test", "tests", "testing") for folder in folders)

@@ -14,6 +14,10 @@ KEPT = 4_096
 "Modules whose lines are kept."
 
 
+MOST_LINES = 12
+"Of a constant that is shown with its value."
+
+
 class Lines:
     """The lines of source texts by blob, kept from moment to moment."""
 
@@ -70,6 +74,16 @@ class Sources:
         own = lines[first - 1 : last]
         return Piece("\n".join(own), _signature(own), first) if own else NOTHING
 
+    def constant(self, path: str, name: str) -> Piece:
+        """The lines that bind a name of a module; empty where they are too many."""
+        lines = self._of(path)
+        begins = re.compile(rf"{re.escape(name)}\s*(:[^=]*)?=(?!=)").match
+        begin = next((n for n, line in enumerate(lines) if begins(line)), None)
+        if begin is None:
+            return NOTHING
+        text = _closed(lines, begin, MOST_LINES)
+        return Piece(text, text, begin + 1)
+
     def _of(self, path: str) -> list[str]:
         module = self._state.modules.get(path)
         if module is None or module.deleted or module.source != module.outlined:
@@ -79,15 +93,19 @@ class Sources:
 
 def _signature(lines: list[str]) -> str:
     begin = next((n for n, line in enumerate(lines) if _opens(line)), None)
-    if begin is None:
-        return ""
+    return "" if begin is None else _closed(lines, begin, len(lines))
+
+
+def _closed(lines: list[str], begin: int, most: int) -> str:
+    """The lines from one on until every bracket is closed; empty where that takes more than
+    some."""
     depth = 0
-    for end in range(begin, len(lines)):
+    for end in range(begin, min(len(lines), begin + most)):
         line = _ASIDE.sub("", lines[end])
         depth += sum(line.count(c) for c in "([{") - sum(line.count(c) for c in ")]}")
-        if depth <= 0:
+        if depth <= 0 and '"""' not in lines[end] and not lines[end].endswith("\\"):
             return "\n".join(lines[begin : end + 1])
-    return "\n".join(lines[begin:])
+    return ""
 
 
 def _opens(line: str) -> bool:

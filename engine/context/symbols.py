@@ -4,8 +4,7 @@ What one module brings is made once and kept until the module, or what its names
 changed. So the next moment costs what has changed, and a few arrays over all symbols.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,13 +13,17 @@ from numpy.typing import NDArray
 
 from domain.graph import NEEDS, Graph
 from domain.links import Links
-from domain.node import node_id, path_of
+from domain.node import name_of, node_id, path_of
 from domain.outline import Facets, names_in
 from engine.context.ranking import Ranking
 from engine.context.search.words import CurrentWords, WordCounts
 from projections import dependency_graph
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+COLUMNS = ("node", "outer", "name", "interface", "body", "method", "special", "test file")
+"""Of each symbol the numbers of its node, of the class around it (its own where there is none), of
+its last name and of the two texts by which it is found; then 1 for what it is, else 0."""
 NONE = slice(0, 0)
 KINDS = ("function", "method", "class")
 KEPT = 200_000
@@ -36,20 +39,38 @@ class Part(NamedTuple):
     "Its functions, methods and classes, tests apart; sorted."
     needs: Mapping[str, tuple[str, ...]]
     "The functions and classes that each of its nodes needs."
+    reads: Mapping[str, tuple[str, ...]]
+    "The constants of modules that each of its nodes needs."
+    tests: tuple[tuple[str, str], ...]
+    "Its tests, and what each of them tests."
     imports: frozenset[str]
     "The paths of the modules that it needs."
-    signatures: tuple[int, ...]
-    "Of each symbol, the number of the text of its interface."
-    bodies: tuple[int, ...]
-    "Of each symbol, the number of that text with all that it names."
+    numbers: Numbers
+    "Of (symbols, `COLUMNS`): each symbol in numbers."
+    used: Numbers
+    "The numbers of the nodes that its functions need, tests apart, each as often as it is needed."
 
 
-class Texts:
-    """Texts by number, and the words in them, for all moments."""
+class Known:
+    """Texts, nodes and names by number, and the words in the texts, for all moments."""
 
     def __init__(self) -> None:
         self.words = WordCounts()
         self._numbers: dict[str, int] = {}
+        self._nodes: dict[str, int] = {}
+        self._names: dict[str, int] = {}
+
+    def node(self, node: str) -> int:
+        """The number of a node."""
+        return self._nodes.setdefault(node, len(self._nodes))
+
+    def name(self, name: str) -> int:
+        """The number of the last part of a name."""
+        return self._names.setdefault(name, len(self._names))
+
+    def names(self, words: Iterable[str]) -> Numbers:
+        """The numbers of those of some words that are names."""
+        return np.array([self._names[word] for word in words if word in self._names], np.int64)
 
     def number(self, text: str) -> int:
         """The number of a text."""
@@ -68,8 +89,8 @@ class Texts:
 class Symbols:
     """All symbols of one moment. Rows of every array are `nodes`."""
 
-    def __init__(self, graph: Graph, parts: Mapping[str, Part], texts: Texts) -> None:
-        self.graph, self.parts, self.texts = graph, parts, texts
+    def __init__(self, graph: Graph, parts: Mapping[str, Part], known: Known) -> None:
+        self.graph, self.parts, self.known = graph, parts, known
         self.nodes = [node for path in parts for node in parts[path].symbols]
         self.places = {node: number for number, node in enumerate(self.nodes)}
 
@@ -78,14 +99,14 @@ class Symbols:
         cls, state: dependency_graph.State, graph: Graph, before: "Symbols | None" = None
     ) -> "Symbols":
         """The symbols of a moment, made of those of another where they still stand."""
-        texts = Texts() if before is None or before.texts.full else before.texts
-        kept = before.parts if before and before.texts is texts else {}
+        known = Known() if before is None or before.known.full else before.known
+        kept = before.parts if before and before.known is known else {}
         parts: dict[str, Part] = {}
         for path, links in graph.links.items():
             facets, part = state.modules[path].facets, kept.get(path)
             same = part is not None and part.links is links and part.facets is facets
-            parts[path] = part if same and part else _part(path, links, facets, texts)
-        return cls(graph, parts, texts)
+            parts[path] = part if same and part else _part(path, links, facets, known)
+        return cls(graph, parts, known)
 
     @cached_property
     def facets(self) -> Mapping[str, Facets]:
@@ -97,6 +118,20 @@ class Symbols:
         part = self.parts.get(path_of(node))
         return part.needs.get(node, ()) if part else ()
 
+    def reads(self, node: str) -> Sequence[str]:
+        """The constants of modules that a node needs."""
+        part = self.parts.get(path_of(node))
+        return part.reads.get(node, ()) if part else ()
+
+    @cached_property
+    def tests(self) -> Mapping[str, list[str]]:
+        """The tests of each node that has any, in the order of their modules."""
+        found: dict[str, list[str]] = {}
+        for part in self.parts.values():
+            for test, target in part.tests:
+                found.setdefault(target, []).append(test)
+        return found
+
     @cached_property
     def rows(self) -> Mapping[str, slice]:
         """The rows of each module's symbols, by path."""
@@ -107,31 +142,32 @@ class Symbols:
         return found
 
     @cached_property
-    def named(self) -> Mapping[str, list[int]]:
-        """The rows of the symbols of each last name."""
-        found: dict[str, list[int]] = {}
-        for row, node in enumerate(self.nodes):
-            found.setdefault(last_name(node), []).append(row)
-        return found
+    def numbers(self) -> Mapping[str, Numbers]:
+        """Each of `COLUMNS`, of (symbols)."""
+        all = [part.numbers for part in self.parts.values()]
+        table = np.concatenate(all) if all else np.zeros((0, len(COLUMNS)), np.int64)
+        return dict(zip(COLUMNS, table.T, strict=True))
+
+    @cached_property
+    def alike_named(self) -> Numbers:
+        """How many symbols have each number for a last name."""
+        return np.bincount(self.numbers["name"])
 
     @cached_property
     def used(self) -> Floats:
         """In how many functions, tests apart, each symbol is used."""
-        count: Counter[str] = Counter()
-        for part in self.parts.values():
-            for source, targets in part.needs.items():
-                if not source.startswith("test:"):
-                    count.update(targets)
-        return np.array([count[node] for node in self.nodes], float)
+        all = [part.used for part in self.parts.values()]
+        nodes = self.numbers["node"]
+        least = int(nodes.max(initial=-1)) + 1
+        counts = np.bincount(np.concatenate([*all, np.zeros(0, np.int64)]), minlength=least)
+        return counts[nodes].astype(float)
 
-    @cached_property
-    def users(self) -> Mapping[str, list[str]]:
-        """The modules that need each module, by path."""
-        found: dict[str, list[str]] = {}
-        for path, part in self.parts.items():
-            for other in sorted(part.imports):
-                found.setdefault(other, []).append(path)
-        return found
+    def with_classes(self, scores: Floats, share: float) -> Floats:
+        """Scores, where a class has at least a share of the best of its methods'."""
+        outer, node = self.numbers["outer"], self.numbers["node"]
+        best = np.zeros(int(max(outer.max(initial=-1), node.max(initial=-1))) + 1)
+        np.maximum.at(best, outer[outer != node], scores[outer != node])
+        return np.maximum(scores, share * best[node])
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -145,18 +181,16 @@ class Symbols:
         return scores / (scores.max(initial=0.0) or 1.0)
 
     @cached_property
-    def _signatures(self) -> tuple[CurrentWords, NDArray[np.int64]]:
-        return self._current([row for part in self.parts.values() for row in part.signatures])
+    def _signatures(self) -> tuple[CurrentWords, Numbers]:
+        return self._current(self.numbers["interface"])
 
     @cached_property
-    def _bodies(self) -> tuple[CurrentWords, NDArray[np.int64]]:
-        return self._current([row for part in self.parts.values() for row in part.bodies])
+    def _bodies(self) -> tuple[CurrentWords, Numbers]:
+        return self._current(self.numbers["body"])
 
-    def _current(self, numbers: Sequence[int]) -> tuple[CurrentWords, NDArray[np.int64]]:
-        rows, inverse, many = np.unique(
-            np.array(numbers, np.int64), return_inverse=True, return_counts=True
-        )
-        return self.texts.words.current(rows, many), inverse
+    def _current(self, numbers: Numbers) -> tuple[CurrentWords, Numbers]:
+        rows, inverse, many = np.unique(numbers, return_inverse=True, return_counts=True)
+        return self.known.words.current(rows, many), inverse
 
 
 def last_name(node: str) -> str:
@@ -164,35 +198,74 @@ def last_name(node: str) -> str:
     return node.rpartition("::")[2].rpartition(".")[2]
 
 
-def _part(path: str, links: Links, facets: Facets, texts: Texts) -> Part:
+def is_test(path: str) -> bool:
+    """Whether a module is there for the tests.
+
+    >>> is_test("tests/sources.py"), is_test("shop/test_cart.py"), is_test("shop/contest.py")
+    (True, True, False)
+    """
+    *folders, file = path.split("/")
+    if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
+        return True
+    return any(folder in ("test", "tests", "testing") for folder in folders)
+
+
+def _part(path: str, links: Links, facets: Facets, known: Known) -> Part:
     needs: dict[str, list[str]] = {}
+    reads: dict[str, list[str]] = {}
+    tests: list[tuple[str, str]] = []
     imports: dict[str, None] = {}
     for source, kind, target in links.edges:
+        if kind == "tests":
+            tests.append((source, target))
         if kind not in NEEDS:
             continue
         if target.startswith(("function:", "method:", "class:")):
             needs.setdefault(source, []).append(target)
+        elif target.startswith("attribute:") and "." not in name_of(target):
+            reads.setdefault(source, []).append(target)
         if target.startswith(("module:", "function:", "method:", "class:", "attribute:")):
             imports[path_of(target)] = None
     imports.pop(path, None)
-    symbols, names = [], []
-    for name in names_in(facets):
-        kind = (facets[f"sig:{name}"] or ("function",))[0]
-        outer = facets.get(f"sig:{name.rpartition('.')[0]}")
-        # What is defined inside a function is a part of it, and nothing that others could use.
-        if kind in KINDS and ("." not in name or (outer and outer[0] == "class")):
-            symbols.append(node_id(kind, path, name))
-            names.append(name)
-    told = [_texts(path, name, facets) for name in names]
+    names = [name for name in names_in(facets) if _shown(facets, name)]
+    used = (known.node(n) for s, all in needs.items() if not s.startswith("test:") for n in all)
     return Part(
         links,
         facets,
-        tuple(symbols),
+        tuple(_node(path, name, facets) for name in names),
         {source: tuple(targets) for source, targets in needs.items()},
+        {source: tuple(targets) for source, targets in reads.items()},
+        tuple(tests),
         frozenset(imports),
-        tuple(texts.number(interface) for interface, _ in told),
-        tuple(texts.number(whole) for _, whole in told),
+        _numbers(path, names, facets, known),
+        np.fromiter(used, np.int64),
     )
+
+
+def _shown(facets: Facets, name: str) -> bool:
+    """Whether a name is one that others could use; what is inside a function is a part of it."""
+    outer = facets.get(f"sig:{name.rpartition('.')[0]}")
+    kind = (facets[f"sig:{name}"] or ("function",))[0]
+    return kind in KINDS and ("." not in name or bool(outer and outer[0] == "class"))
+
+
+def _node(path: str, name: str, facets: Facets) -> str:
+    return node_id((facets[f"sig:{name}"] or ("function",))[0], path, name)
+
+
+def _numbers(path: str, names: Sequence[str], facets: Facets, known: Known) -> Numbers:
+    """The symbols of a module in numbers."""
+    rows = []
+    for name in names:
+        node, outer = _node(path, name, facets), name.rpartition(".")[0]
+        around = known.node(node_id("class", path, outer)) if outer else known.node(node)
+        interface, whole = _texts(path, name, facets)
+        last = last_name(node)
+        rows.append(
+            (known.node(node), around, known.name(last), known.number(interface),
+             known.number(whole), node.startswith("method:"), last.startswith("__"), is_test(path))
+        )  # fmt: skip
+    return np.array(rows, np.int64).reshape(-1, len(COLUMNS))
 
 
 def _texts(path: str, name: str, facets: Facets) -> tuple[str, str]:

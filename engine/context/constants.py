@@ -1,0 +1,25 @@
+"""The constants of a module, its own and those that it imports by name."""
+
+from domain.names import Reader, resolve
+from domain.node import node_id
+from engine.context.symbols import Symbols
+
+
+def constants(symbols: Symbols, path: str) -> list[str]:
+    """Their nodes, sorted: what a name of the module's namespace is bound to that is a value.
+
+    Names with two underscores in front are the language's own matter.
+    """
+    part = symbols.parts.get(path)
+    if part is None:
+        return []
+    reader = Reader(symbols.facets)
+    found: dict[str, None] = {}
+    for key in sorted(part.facets):
+        if key.startswith("name:") and not key.startswith("name:__"):
+            target = resolve(reader, path, key.removeprefix("name:"))
+            if target and target.kind == "attribute" and "." not in target.name:
+                found[node_id("attribute", target.path, target.name)] = None
+    for nodes in part.reads.values():
+        found |= dict.fromkeys(nodes)
+    return sorted(found)
