@@ -16,8 +16,9 @@ from domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
 from engine.context.tokenizers import UpperBound
 from engine.interfaces.cli import main
 from engine.interfaces.summaries import told
+from engine.memory.model_summariser import ModelSummariser, Options
 from engine.memory.resummarise import Done, resummarise
-from engine.memory.summariser import ModelSummariser, Options
+from engine.memory.summariser import Asked, Extractive, Made, Summariser
 from engine.models import Completion, Message
 from engine.models.recording import Recorder, Recording
 from engine.replay.staleness import stale
@@ -64,7 +65,7 @@ def shop() -> Task:
 
 def ask(task: Task, model: Clerk | Recorder | Recording, *nodes: str, at: Moment = NOW) -> Done:
     return resummarise(
-        task.store, task.id, ModelSummariser(model, UpperBound()), nodes or NODES, at
+        task.store, task.id, ModelSummariser(model), nodes or NODES, at, UpperBound()
     )
 
 
@@ -223,13 +224,37 @@ def test_a_summary_beyond_its_limit_is_not_taken() -> None:
     assert "has 1001 tokens, by an upper bound, at most 150 are needed" in problem
 
 
+@pytest.mark.parametrize("summariser", [Extractive(), ModelSummariser(Clerk())])
+def test_every_summariser_tells_a_node_within_its_limit_and_what_it_was_made_of(
+    summariser: Summariser,
+) -> None:
+    told = summary_of(modules_of(SHOP), EMAIL)
+    assert told is not None
+    made = summariser.summarise(Asked(told, "def f(): ..."), LIMITS_BY_WINDOW["8k"], UpperBound())
+    assert isinstance(made, Made)
+    assert made.text.startswith("Function: validate_email")
+    assert UpperBound().count(made.text) <= LIMITS_BY_WINDOW["8k"]["function"]
+    assert set(told.built_from) <= set(made.built_from)
+    assert summaries.named(summariser.id)[1] == 1
+
+
+def test_what_is_derived_holds_and_is_not_recorded() -> None:
+    task = shop()
+    before = task.store.version(task.id)
+    nodes = (f"task:{task.id}", *NODES, "module:none.py")
+    done = resummarise(task.store, task.id, Extractive(), nodes, NOW, UpperBound())
+    assert done == Done(0, 3, [("module:none.py", "there is no such node at this moment")])
+    assert task.store.version(task.id) == before
+
+
 def test_an_example_and_a_field_to_think_in_are_options() -> None:
     task = shop()
     summary = summary_of(modules_of(SHOP), "module:utils.py")
     assert summary is not None
     for options in (Options(), Options(example=True, reasoning=True)):
         clerk = Clerk()
-        ModelSummariser(clerk, UpperBound(), options=options).summarise(summary, "def f(): pass")
+        asked = Asked(summary, "def f(): pass")
+        ModelSummariser(clerk, options).summarise(asked, LIMITS, UpperBound())
         assert ("An example" in clerk.asked[0][0].content) is options.example
     assert task.store.version(task.id)
 
@@ -243,17 +268,18 @@ def test_the_command_writes_from_a_recording_and_tells_what_failed(
     empty.write_text("")
     for arguments, code in (
         (("import", "events", str(log), *store), 0),
-        (("resummarise", "--task", "task-def456", "--summariser", "extractive", *store), 1),
+        (("resummarise", "--task", "task-def456", "--summariser", "extractive", *store), 0),
         (("resummarise", "--task", "task-def456", "--summariser", f"recording:{empty}", *store), 1),
         (("resummarise", "--task", "task-def456", "--summariser", "oracle", *store), 1),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert end.value.code == code
-    told_of = capsys.readouterr().err
-    assert "extractive summaries are derived" in told_of
+    out, told_of = capsys.readouterr()
+    assert "wrote 0, 9 still hold, 0 failed" in out
+    assert "extractive summaries are derived, and not recorded" in told_of
     assert "holds no answer to this prompt" in told_of
-    assert "needed --summariser recording:FILE, found 'oracle'" in told_of
+    assert "needed --summariser recording:FILE or extractive, found 'oracle'" in told_of
 
 
 @pytest.mark.parametrize("line", ["no", "[]", '{"prompt": "x"}', '{"text": 1}'])

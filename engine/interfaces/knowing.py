@@ -194,7 +194,7 @@ def summaries(
     "--summariser",
     required=True,
     metavar="recording:FILE",
-    help="Who is asked: the recorded answers of a model.",
+    help="Who is asked: the recorded answers of a model; or extractive.",
 )
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only these; repeatable.")
 @json_option
@@ -204,12 +204,14 @@ def resummarise(
     """Ask a model for the summaries that are missing or stale, and record what it writes.
 
     Older moments keep the summaries that they had. What still holds is not asked again; nodes that
-    the model fails on keep what they had, and are told on stderr (exit code 1).
+    the model fails on keep what they had, and are told on stderr (exit code 1). The extractive
+    summaries are derived when they are asked for, hence never missing or stale, and not recorded.
 
     \b
     backcast resummarise --task backcast --summariser recording:answers.jsonl \\
         --node module:domain/clock.py
     """
+    from engine.context.tokenizers import UpperBound
     from engine.interfaces.progress_bar import progress_bar
     from engine.interfaces.summaries import nodes_of, summariser_of
     from engine.memory.resummarise import resummarise as ask
@@ -219,7 +221,10 @@ def resummarise(
         at = known(store, task, moment)
         wanted = list(nodes) or list(nodes_of(store, task, at))
         with progress_bar("summing up", len(wanted)) as advance:
-            done = ask(store, task, asked, wanted, at, advance)
+            done = ask(store, task, asked, wanted, at, UpperBound(), progress_of=advance)
+    if asked.derived:
+        note = "extractive summaries are derived, and not recorded: 'backcast show summaries'"
+        click.echo(f"backcast: note: {note}", err=True)
     for node, problem in done.failed:
         click.echo(f"backcast: {node}: {problem}", err=True)
     if as_json:

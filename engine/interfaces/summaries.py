@@ -14,7 +14,8 @@ from domain.summary import EXTRACTIVE, LIMITS, Summary, rate_of, summary_of, tas
 from engine.context.search import Document
 from engine.context.tokenizers import UpperBound
 from engine.log.store import EventStore
-from engine.memory.summariser import ModelSummariser
+from engine.memory.model_summariser import ModelSummariser
+from engine.memory.summariser import Asked, Extractive, Summariser
 from engine.models.recording import Recording
 from engine.replay.states import state_at
 from projections import dependency_graph, progress, summaries
@@ -87,16 +88,14 @@ def nodes_of(store: EventStore, task_id: str, moment: Moment) -> Iterator[str]:
     yield from _View(task_id, graph_state, summaries.initial).nodes()
 
 
-def summariser_of(text: str) -> ModelSummariser:
+def summariser_of(text: str) -> Summariser:
     """The summariser that an option names."""
     kind, _, name = text.partition(":")
-    if kind == "extractive":
-        raise InputError(
-            "extractive summaries are derived when they are asked for: there is nothing to write"
-        )
+    if text == "extractive":
+        return Extractive()
     if kind != "recording" or not name:
-        raise InputError(f"needed --summariser recording:FILE, found {text!r}")
-    return ModelSummariser(Recording(Path(name)), UpperBound())
+        raise InputError(f"needed --summariser recording:FILE or extractive, found {text!r}")
+    return ModelSummariser(Recording(Path(name)))
 
 
 class _View:
@@ -130,11 +129,10 @@ class _View:
         )
 
     def _derived(self, summary: Summary, beside: Sequence[tuple[str, str]]) -> Told:
-        text, left_out = summary.text, tuple[str, ...]()
-        if self.limits is not None:
-            limit = self.limits[kind_of(summary.node)]
-            text, left_out = summary.fitted(limit, UpperBound().count)
-        return Told(summary.node, text, EXTRACTIVE, True, left_out, beside)
+        if self.limits is None:
+            return Told(summary.node, summary.text, EXTRACTIVE, True, (), beside)
+        made = Extractive().summarise(Asked(summary), self.limits, UpperBound())
+        return Told(summary.node, made.text, Extractive.id, True, made.left_out, beside)
 
     def told(self, node: str, moment: Moment) -> Iterator[Told]:
         beside = tuple(self._beside(node))

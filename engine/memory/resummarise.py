@@ -10,20 +10,16 @@ from domain.names import Reader
 from domain.node import Reference, kind_of, name_of, path_of
 from domain.outline import SOURCE, Facet
 from domain.staleness import Modules
-from domain.summary import (
-    BuiltFrom,
-    Summary,
-    built_from,
-    rate_of,
-    summary_of,
-    task_summary,
-)
+from domain.summary import LIMITS, BuiltFrom, built_from, rate_of, summary_of, task_summary
+from engine.context.tokenizers import Tokenizer
 from engine.log.store import EventStore
-from engine.memory.summariser import ModelSummariser, read_whole
+from engine.memory.summariser import Asked, Made, Summariser
 from engine.replay.staleness import clock_of
 from engine.replay.states import state_at
 from engine.replay.texts import text_of
 from projections import dependency_graph, progress, summaries
+
+ABSENT = "there is no such node at this moment"
 
 
 class Done(NamedTuple):
@@ -31,81 +27,113 @@ class Done(NamedTuple):
 
     written: int
     kept: int
-    "Nodes whose summary by this summariser still holds: they were not asked again."
+    "Nodes whose summary by this summariser holds already: nothing was to be written."
     failed: Sequence[tuple[str, str]]
-    "Node and what was wrong with the answer."
+    "Node and why it has no new summary."
 
 
 def resummarise(
     store: EventStore,
     task_id: str,
-    summariser: ModelSummariser,
+    summariser: Summariser,
     nodes: Iterable[str],
     moment: Moment,
+    tokenizer: Tokenizer,
+    limits: Mapping[str, int] = LIMITS,
     progress_of: Callable[[int], None] = lambda done: None,
 ) -> Done:
     """Ask for the summary of each node that has none which still holds, and record the answers.
 
     A fact takes the time of the latest event that it was made of, so that the past can see it.
+    What is derived holds at any moment, and is recorded at none.
     """
-    state = state_at(store, dependency_graph, task_id, moment)
-    facets = dependency_graph.present(state)
-    modules = Modules(facets)
-    known = state_at(store, summaries, task_id, moment)
-    built = dependency_graph.built_at(state)
+    then = _Then(store, task_id, moment)
     written, kept, failed = 0, 0, []
     for node in nodes:
         progress_of(1)
-        if any(
-            one.summariser == summariser.id and modules.holds(one.made_of)
-            for one in known.nodes.get(node, ())
-        ):
+        if then.holds(node, summariser.id):
             kept += 1
             continue
-        found = _told(store, task_id, state, known, node, moment)
-        if found is None:
-            failed.append((node, "there is no such node at this moment"))
-            continue
-        answer = summariser.summarise(*found)
-        if isinstance(answer, str):
-            failed.append((node, answer))
-            continue
-        clock = dict(clock_of(state, node, found[0].built_from))
-        fact = answer.model_copy(update={"built_at": built, "clock": clock})
-        _append(store, task_id, fact, built)
-        written += 1
+        asked = then.asked(node)
+        made = summariser.summarise(asked, limits, tokenizer) if asked else ABSENT
+        if isinstance(made, str):
+            failed.append((node, made))
+        elif summariser.derived:
+            kept += 1
+        else:
+            then.record(node, made, summariser.id)
+            written += 1
     return Done(written, kept, failed)
 
 
-def _told(
-    store: EventStore,
-    task_id: str,
-    state: dependency_graph.State,
-    known: summaries.State,
-    node: str,
-    moment: Moment,
-) -> tuple[Summary, str, str] | None:
-    """What a summariser is told of a node: the extractive summary, its source, its history."""
-    facets = dependency_graph.present(state)
-    if kind_of(node) == "task":
-        stands = state_at(store, progress, task_id, moment)
-        checks = known.checks.get("")
+class _Then:
+    """One moment of a task, and the summaries that were written by then."""
+
+    def __init__(self, store: EventStore, task_id: str, moment: Moment) -> None:
+        self.store, self.task_id, self.moment = store, task_id, moment
+        self.state = state_at(store, dependency_graph, task_id, moment)
+        self.facets = dependency_graph.present(self.state)
+        self.modules = Modules(self.facets)
+        self.known = state_at(store, summaries, task_id, moment)
+        self.built = dependency_graph.built_at(self.state)
+
+    def holds(self, node: str, summariser: str) -> bool:
+        """Whether a node has a summary by a summariser that still holds."""
+        return any(
+            one.summariser == summariser and self.modules.holds(one.made_of)
+            for one in self.known.nodes.get(node, ())
+        )
+
+    def asked(self, node: str) -> Asked | None:
+        """What a summariser is given of a node; None where there is no such node."""
+        if kind_of(node) == "task":
+            return self._task()
+        told = summary_of(self.facets, node)
+        if told is None:
+            return None
+        path, name = path_of(node), name_of(node)
+        history = f"iteration {self.state.modules[path].iteration}"
+        if checks := self.known.checks.get(path):
+            history += f", {rate_of(checks[0], checks[1])}"
+        reader = Reader(self.facets)
+        reader.facet(path, f"body:{name}" if name else SOURCE)
+        return Asked(told, self._source(path, name), history, built_from(reader))
+
+    def _task(self) -> Asked:
+        stands = state_at(self.store, progress, self.task_id, self.moment)
+        checks = self.known.checks.get("")
         rate = (checks[0], checks[1]) if checks else None
-        whole = task_summary(task_id, stands.goal, stands.status, list(facets), rate)
-        return whole._replace(built_from=_texts(facets)), "", ""
-    summary = summary_of(facets, node)
-    if summary is None:
-        return None
-    path = path_of(node)
-    try:
-        reference = Reference(task_id, path, name=name_of(node) or None)
-        source = text_of(store, reference, moment).decode(errors="replace")
-    except DamagedError:
-        source = ""
-    history = f"iteration {state.modules[path].iteration}"
-    if checks := known.checks.get(path):
-        history += f", {rate_of(checks[0], checks[1])}"
-    return read_whole(facets, summary), source, history
+        paths = list(self.facets)
+        told = task_summary(self.task_id, stands.goal, stands.status, paths, rate)
+        return Asked(told, read=_texts(self.facets))
+
+    def _source(self, path: str, name: str) -> str:
+        reference = Reference(self.task_id, path, name=name or None)
+        try:
+            return text_of(self.store, reference, self.moment).decode(errors="replace")
+        except DamagedError:
+            return ""
+
+    def record(self, node: str, made: Made, summariser: str) -> None:
+        """Append a summary, because of what it was built from."""
+        fact = SummaryWritten(
+            node=node,
+            text=made.text,
+            fields=dict(made.fields),
+            tokens=made.tokens,
+            summariser=summariser,
+            built_from={path: dict(keys) for path, keys in made.built_from.items()},
+            built_at=self.built,
+            clock=dict(clock_of(self.state, node, made.built_from)),
+        )
+        version = self.store.version(self.task_id)
+        first = self.built - 1
+        [source] = (
+            self.store.read(self.task_id, after=first, last=self.built) if self.built else [None]
+        )
+        because = tuple(sorted({self.built, version} - {0}))
+        claim = Claim(fact, source.timestamp if source else None, summariser, because)
+        self.store.append(self.task_id, [claim], after=version)
 
 
 def _texts(facets: Mapping[str, Mapping[str, Facet]]) -> BuiltFrom:
@@ -114,12 +142,3 @@ def _texts(facets: Mapping[str, Mapping[str, Facet]]) -> BuiltFrom:
     for path in facets:
         reader.facet(path, SOURCE)
     return built_from(reader)
-
-
-def _append(store: EventStore, task_id: str, fact: SummaryWritten, built: int) -> None:
-    version = store.version(task_id)
-    [source] = store.read(task_id, after=built - 1, last=built) if built else [None]
-    because = tuple(sorted({built, version} - {0}))
-    timestamp = source.timestamp if source else None
-    claim = Claim(fact, timestamp, fact.summariser or "", because)
-    store.append(task_id, [claim], after=version)

@@ -1,0 +1,203 @@
+"""Summaries that a model is asked for, with all that they were built from.
+
+A model gets what the extractive summary tells and the source text, and answers a small closed
+form. It may answer badly: then it is asked once more, with the reason; after that the node keeps
+what it had.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from domain.node import kind_of
+from domain.summary import BuiltFrom
+from engine.context.tokenizers import Tokenizer
+from engine.log.codec import first_problem
+from engine.memory.summariser import Asked, Made, exactly, limit_of
+from engine.models import Completion, Message, Model
+
+VERSION = 1
+"Grows when a prompt or a form changes: what older versions wrote is then out of date."
+MAX_TEXT = 24_000
+"Characters of source text that a model is given of one node, at the most."
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class FunctionSummarizer(_Form):
+    """What a model says of a function, method, class or test."""
+
+    purpose: str
+    inputs: str
+    outputs: str
+    workflow: str
+    side_effects: str
+    summary: str
+
+
+class ModuleSummarizer(_Form):
+    """What a model says of a module."""
+
+    purpose: str
+    dependencies: tuple[str, ...]
+    functions: tuple[str, ...]
+    workflow: str
+    key_decisions: str
+    side_effects: str
+    summary: str
+
+
+class TaskSummarizer(_Form):
+    """What a model says of a task."""
+
+    goal: str
+    status: str
+    modules: tuple[str, ...]
+    success_rate: str
+    summary: str
+
+
+FORMS: Mapping[str, type[_Form]] = {"task": TaskSummarizer, "module": ModuleSummarizer}
+"By kind of node; all others have a `FunctionSummarizer`."
+
+
+class Options(NamedTuple):
+    """What a prompt may hold beside what is needed."""
+
+    example: bool = False
+    "A worked example."
+    reasoning: bool = False
+    "A field to think in, before the others."
+
+
+class ModelSummariser:
+    """Summaries by a model."""
+
+    derived = False
+
+    def __init__(self, model: Model, options: Options = Options()) -> None:  # noqa: B008  # a value
+        self.model, self.options = model, options
+
+    @property
+    def id(self) -> str:
+        """Name and version, as facts state them."""
+        return f"{self.model.id} {VERSION}"
+
+    def summarise(
+        self, asked: Asked, limits: Mapping[str, int], tokenizer: Tokenizer
+    ) -> Made | str:
+        """What the model wrote of a node; or, in words, why it gave nothing that can be used."""
+        form = FORMS.get(kind_of(asked.told.node), FunctionSummarizer)
+        limit = limit_of(limits, asked.told.node)
+        messages = self._messages(asked, limit)
+        schema = self._schema(form)
+        problem = ""
+        for _ in range(2):
+            answer = self.model.complete(messages, max_tokens=4 * limit, schema=schema)
+            filled, problem = _filled(form, answer, limit, tokenizer)
+            if filled is not None:
+                return _made(asked, filled, answer, tokenizer)
+            repair = f"That cannot be used: {problem}. Answer again, in the same form."
+            messages = [*messages, Message("assistant", answer.text), Message("user", repair)]
+        return problem
+
+    def _messages(self, asked: Asked, limit: int) -> list[Message]:
+        ask = (
+            "You sum up code for a programmer who will not see it. Say only what the text shows."
+            f" Answer in JSON. The field summary has at most {limit // 2} words."
+        )
+        if self.options.example:
+            example = _EXAMPLES.get(kind_of(asked.told.node), _EXAMPLE)
+            ask += f"\n\nAn example of the form:\n{example}"
+        parts = [asked.told.text]
+        if asked.history:
+            parts.append(f"History:\n{asked.history}")
+        if asked.source:
+            parts.append(f"Source:\n{asked.source[:MAX_TEXT]}")
+        return [Message("system", ask), Message("user", "\n\n".join(parts))]
+
+    def _schema(self, form: type[_Form]) -> dict[str, Any]:
+        """A closed JSON schema for a form."""
+        properties: dict[str, Any] = {"reasoning": {"type": "string"}}
+        for name, field in form.model_fields.items():
+            texts = field.annotation is not str
+            one = {"type": "string"}
+            properties[name] = {"type": "array", "items": one, "maxItems": 40} if texts else one
+        if not self.options.reasoning:
+            del properties["reasoning"]
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+
+def _filled(
+    form: type[_Form], answer: Completion, limit: int, tokenizer: Tokenizer
+) -> tuple[_Form | None, str]:
+    """The form as it was filled in, or what is wrong with it."""
+    try:
+        filled = form.model_validate(json.loads(answer.text))
+    except ValidationError as error:
+        return None, first_problem(error)
+    except (ValueError, RecursionError) as error:
+        return None, f"it is not JSON: {error}"
+    text = str(getattr(filled, "summary", ""))
+    if not text.strip():
+        return None, "the field summary is empty"
+    if (tokens := tokenizer.count(text)) > limit:
+        bound = "" if tokenizer.exact else ", by an upper bound"
+        return None, f"the field summary has {tokens} tokens{bound}, at most {limit} are needed"
+    return filled, ""
+
+
+def _made(asked: Asked, filled: _Form, answer: Completion, tokenizer: Tokenizer) -> Made:
+    fields = filled.model_dump()
+    text = " ".join(str(fields.pop("summary")).split())
+    tokens = exactly(tokenizer, text)
+    return Made(text, tokens, _joined(asked.told.built_from, asked.read), fields, answer.text)
+
+
+def _joined(one: BuiltFrom, other: BuiltFrom) -> BuiltFrom:
+    """What two things together were made of."""
+    paths = [*one, *(path for path in other if path not in one)]
+    return {path: {**one.get(path, {}), **other.get(path, {})} for path in paths}
+
+
+_EXAMPLE = json.dumps(
+    {
+        "purpose": "Adds the prices of the things in a cart.",
+        "inputs": "items: a list of things with a price",
+        "outputs": "the sum, a Decimal",
+        "workflow": "sums the prices, then takes off what the voucher allows",
+        "side_effects": "none",
+        "summary": "Adds the prices of the things in a cart and takes off the voucher.",
+    }
+)
+_EXAMPLES = {
+    "module": json.dumps(
+        {
+            "purpose": "The cart of a shop.",
+            "dependencies": ["decimal", "vouchers.py"],
+            "functions": ["total", "add"],
+            "workflow": "things are added, then the total is asked for",
+            "key_decisions": "prices are Decimal, never float",
+            "side_effects": "none",
+            "summary": "The cart of a shop: things are added, and totalled with vouchers.",
+        }
+    ),
+    "task": json.dumps(
+        {
+            "goal": "A cart for the shop.",
+            "status": "complete",
+            "modules": ["cart.py"],
+            "success_rate": "100% (4/4 tests passed)",
+            "summary": "The shop has a cart with vouchers; all tests pass.",
+        }
+    ),
+}
