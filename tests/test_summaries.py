@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from domain.moment import NOW, Moment
 from domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
 from engine.context.tokenizers import UpperBound
 from engine.interfaces.cli import main
+from engine.interfaces.importing import run
 from engine.interfaces.summaries import told
+from engine.log import EventStore
 from engine.memory.model_summariser import ModelSummariser, Options
+from engine.memory.outlines import Outlining
 from engine.memory.resummarise import Done, resummarise
 from engine.memory.summariser import Asked, Extractive, Made, Summariser
 from engine.models import Completion, Message
-from engine.models.recording import Recorder, Recording
+from engine.models.recording import Recorder, Recording, digest_of
 from engine.replay.staleness import stale
 from engine.replay.states import state_at
 from projections import summaries
@@ -152,6 +156,34 @@ def test_a_model_writes_what_it_answers_with_all_that_it_was_built_from() -> Non
     assert "body:validate_email" in fact.built_from["validators.py"]
     assert "sig:normalise" in fact.built_from["utils.py"]
     assert fact.tokens is None, "an upper bound is not a count"
+    assert fact.answer is not None
+    assert json.loads(task.store.get(fact.answer))["summary"] == fact.text
+
+
+class Letters:
+    """A tokenizer that knows what it counts."""
+
+    id, exact = "letters", True
+
+    def count(self, text: str) -> int:
+        return len(text)
+
+
+def test_a_count_by_the_models_own_tokenizer_is_recorded() -> None:
+    task = shop()
+    resummarise(task.store, task.id, ModelSummariser(Clerk()), [EMAIL], NOW, Letters())
+    [written] = state_at(task.store, summaries, task.id).nodes[EMAIL]
+    assert written.tokens == len(written.text)
+
+
+def test_an_answer_is_kept_as_it_came_whatever_is_in_it() -> None:
+    task = shop()
+    form = dict.fromkeys(("purpose", "inputs", "outputs", "workflow", "side_effects"), "x")
+    raw = json.dumps(form | {"summary": "Short.", "more": "\ud800 é"}, ensure_ascii=False, indent=2)
+    ask(task, Clerk(raw), EMAIL)
+    [event] = task.store.read(task.id, types=["SUMMARY_WRITTEN"])
+    answer = task.store.get(event.fact.data["answer"])
+    assert answer.decode(errors="surrogatepass") == raw
 
 
 def test_what_still_holds_is_not_asked_again() -> None:
@@ -280,6 +312,53 @@ def test_the_command_writes_from_a_recording_and_tells_what_failed(
     assert "extractive summaries are derived, and not recorded" in told_of
     assert "holds no answer to this prompt" in told_of
     assert "needed --summariser recording:FILE or extractive, found 'oracle'" in told_of
+
+
+def test_the_command_counts_by_the_tokenizer_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mistral_common", reason="mistral-common is not installed")
+    log = Path(__file__).parents[1] / "fixtures/logs/shop.jsonl"
+    url = f"sqlite:///{tmp_path}/store.db"
+    recording, node = tmp_path / "clerk.jsonl", "function:utils.py::normalise"
+    with EventStore.open(url) as store:
+        run(store, "events", log)
+        Outlining(store, "task-def456").catch_up()
+        summariser = ModelSummariser(Recorder(Clerk(), recording))
+        nodes = [f"module:{path}" for path in ("utils.py", "validators.py")]
+        resummarise(store, "task-def456", summariser, [node, *nodes], NOW, UpperBound())
+        version = store.version("task-def456")
+    base = ("resummarise", "--task", "task-def456", "--summariser", f"recording:{recording}")
+    moment = ("--position", str(version - 3), "--store", url)
+    counted = []
+    for more in ((), ("--tokenizer", "mistral-v3")):
+        with pytest.raises(SystemExit) as end:
+            main([*base, "--node", node, *more, *moment])
+        assert end.value.code == 0
+        told_of = capsys.readouterr().err
+        assert ("tokens are counted by an upper bound" in told_of) is not more
+        with EventStore.open(url) as store:
+            *_, event = store.read("task-def456", types=["SUMMARY_WRITTEN"])
+        counted.append((event.fact.data["tokens"], counts(event.fact.data["text"])))
+    assert counted[0][0] is None
+    assert counted[1][0] == counted[1][1][1] > 0
+
+
+def test_its_help_tells_what_a_recording_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["resummarise", "--help"])
+    [line] = [one for one in capsys.readouterr().out.splitlines() if one.strip()[:1] == "{"]
+    recording = tmp_path / "told.jsonl"
+    recording.write_text(line.strip())
+    assert Recording(recording).id == "qwen3-8b"
+
+
+def test_a_prompt_is_known_by_the_digest_that_the_help_tells() -> None:
+    messages, schema = [Message("system", "é"), Message("user", "b")], {"b": 1, "a": [2]}
+    plain = '[[["system","é"],["user","b"]],600,{"a":[2],"b":1}]'
+    assert digest_of(messages, 600, schema) == sha256(plain.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("line", ["no", "[]", '{"prompt": "x"}', '{"text": 1}'])

@@ -196,10 +196,23 @@ def summaries(
     metavar="recording:FILE",
     help="Who is asked: the recorded answers of a model; or extractive.",
 )
+@click.option(
+    "--tokenizer",
+    default="upper-bound",
+    show_default=True,
+    metavar="NAME",
+    help="Whose tokens are counted: mistral-v3, gguf:FILE, server:URL, ...",
+)
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only these; repeatable.")
 @json_option
 def resummarise(
-    url: str, task: str, summariser: str, nodes: tuple[str, ...], as_json: bool, **moment: Any
+    url: str,
+    task: str,
+    summariser: str,
+    tokenizer: str,
+    nodes: tuple[str, ...],
+    as_json: bool,
+    **moment: Any,
 ) -> None:
     """Ask a model for the summaries that are missing or stale, and record what it writes.
 
@@ -209,22 +222,34 @@ def resummarise(
 
     \b
     backcast resummarise --task backcast --summariser recording:answers.jsonl \\
-        --node module:domain/clock.py
+        --node module:domain/clock.py --tokenizer mistral-v3
+
+    A recording is JSON lines, one for each answer:
+
+    \b
+    {"prompt": "9f86d081884c7d65...", "model": "qwen3-8b", "text": "{\\"purpose\\": ...}"}
+
+    text is the answer as it came, and model names who gave it. prompt is the SHA-256, in hex, of
+    [[[ROLE, CONTENT], ...], MAX_TOKENS, SCHEMA] as UTF-8 JSON with sorted keys and no blanks; where
+    an answer is missing, the error names its prompt. engine.models.recording.Recorder writes such
+    lines while it asks another model.
     """
-    from engine.context.tokenizers import UpperBound
+    from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.progress_bar import progress_bar
     from engine.interfaces.summaries import nodes_of, summariser_of
     from engine.memory.resummarise import resummarise as ask
 
-    asked = summariser_of(summariser)
+    asked, counter = summariser_of(summariser), tokenizer_of(tokenizer)
     with opened(url) as store:
         at = known(store, task, moment)
         wanted = list(nodes) or list(nodes_of(store, task, at))
         with progress_bar("summing up", len(wanted)) as advance:
-            done = ask(store, task, asked, wanted, at, UpperBound(), progress_of=advance)
+            done = ask(store, task, asked, wanted, at, counter, progress_of=advance)
     if asked.derived:
         note = "extractive summaries are derived, and not recorded: 'backcast show summaries'"
         click.echo(f"backcast: note: {note}", err=True)
+    elif not counter.exact:
+        click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
     for node, problem in done.failed:
         click.echo(f"backcast: {node}: {problem}", err=True)
     if as_json:

@@ -1,6 +1,7 @@
 """Writes summaries of a task as of a moment: new facts, beside those that stand there."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from domain.errors import DamagedError
@@ -12,6 +13,7 @@ from domain.outline import SOURCE, Facet
 from domain.staleness import Modules
 from domain.summary import LIMITS, BuiltFrom, built_from, rate_of, summary_of, task_summary
 from engine.context.tokenizers import Tokenizer
+from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.summariser import Asked, Made, Summariser
 from engine.replay.staleness import clock_of
@@ -115,25 +117,31 @@ class _Then:
             return ""
 
     def record(self, node: str, made: Made, summariser: str) -> None:
-        """Append a summary, because of what it was built from."""
+        """Append a summary, because of what it was built from; the model's answer is its blob."""
+        # An answer may hold halves of surrogate pairs, which JSON can write and UTF-8 cannot.
+        answers = [made.answer.encode(errors="surrogatepass")] if made.answer is not None else []
+        blobs = [Blob(answer) for answer in answers]
         fact = SummaryWritten(
             node=node,
             text=made.text,
             fields=dict(made.fields),
             tokens=made.tokens,
             summariser=summariser,
+            answer=blobs[0].ref if blobs else None,
             built_from={path: dict(keys) for path, keys in made.built_from.items()},
             built_at=self.built,
             clock=dict(clock_of(self.state, node, made.built_from)),
         )
         version = self.store.version(self.task_id)
-        first = self.built - 1
-        [source] = (
-            self.store.read(self.task_id, after=first, last=self.built) if self.built else [None]
-        )
         because = tuple(sorted({self.built, version} - {0}))
-        claim = Claim(fact, source.timestamp if source else None, summariser, because)
-        self.store.append(self.task_id, [claim], after=version)
+        claim = Claim(fact, self._built_time(), summariser, because)
+        self.store.append(self.task_id, [claim], after=version, blobs=blobs)
+
+    def _built_time(self) -> datetime | None:
+        if not self.built:
+            return None
+        [source] = self.store.read(self.task_id, after=self.built - 1, last=self.built)
+        return source.timestamp
 
 
 def _texts(facets: Mapping[str, Mapping[str, Facet]]) -> BuiltFrom:

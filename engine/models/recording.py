@@ -55,7 +55,7 @@ class Recording:
         digest = digest_of(messages, max_tokens, schema)
         if digest not in self.answers:
             raise UnavailableError(
-                f"{self.path}: holds no answer to this prompt ({digest[:12]}): record it again"
+                f"{self.path}: holds no answer to this prompt, {digest}: record it again"
             )
         return self.answers[digest]
 
