@@ -12,7 +12,8 @@ from itertools import islice
 from domain.events import ModuleIteration, ModuleRenamed
 from engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
 from engine.log.store import EventStore
-from engine.memory.outliner import outliner_of
+from engine.memory.contents import Contents, Versions
+from engine.memory.outliner import outliner_name, outliner_of
 from engine.memory.outlines import (
     ALONE,
     WRITER,
@@ -21,8 +22,6 @@ from engine.memory.outlines import (
     Text,
     before_of,
     fact_of,
-    outliner_name,
-    outlines_of,
     pool_of,
 )
 
@@ -53,6 +52,7 @@ class _Work:
         outlining = Outlining(store, task_id)
         outlining.waiting_for()
         self.known = outlining.known
+        self.contents = Contents()
         self.number = outlining.version
         "Stands for a version: only its order matters here."
         self.bodies: dict[str, bytes] = {}
@@ -82,11 +82,11 @@ class _Work:
         by_path: dict[str, list[Text]] = {}
         for _, text in (one for found in texts for one in found):
             by_path.setdefault(text.path, []).append(text)
-        work = [
-            (path, before_of(self.known, path), [self._body(text) for text in of])
+        modules = [
+            Versions(path, before_of(self.known, path), [(t.source, self._body(t)) for t in of])
             for path, of in by_path.items()
         ]
-        made = pool.map(outlines_of, work, chunksize=2) if pool else map(outlines_of, work)
+        made = self.contents.outlines(modules, pool)
         waiting = {path: iter(found) for path, found in zip(by_path, made, strict=True)}
         while sum(map(len, self.bodies.values())) > 2 * FLUSH_BYTES:
             del self.bodies[next(iter(self.bodies))]

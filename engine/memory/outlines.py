@@ -23,7 +23,8 @@ from domain.events import (
 )
 from domain.outline import Outline, applied, changed, names_in
 from engine.log.store import EventStore
-from engine.memory.outliner import outliner_of
+from engine.memory.contents import Contents, Versions
+from engine.memory.outliner import outliner_name, outliner_of
 
 WRITER = "outliner"
 KINDS = (
@@ -72,6 +73,7 @@ class Outlining:
         self.waiting: dict[int, Text] = {}
         "By version of the event that brought it."
         self.known: dict[str, Known] = {}
+        self.contents = Contents()
 
     def waiting_for(self) -> int:
         """Read on in the log, and return how many texts of it are not outlined."""
@@ -122,8 +124,11 @@ class Outlining:
         by_path: dict[str, list[Text]] = {}
         for text in texts:
             by_path.setdefault(text.path, []).append(text)
-        work = [(path, self._before(path), self._bodies(of)) for path, of in by_path.items()]
-        found = pool.map(outlines_of, work, chunksize=4) if pool else map(outlines_of, work)
+        modules = [
+            Versions(path, before_of(self.known, path), [(t.source, self._body(t)) for t in of])
+            for path, of in by_path.items()
+        ]
+        found = self.contents.outlines(modules, pool)
         claims: list[tuple[int, Claim]] = []
         for (path, of), outlines in zip(by_path.items(), found, strict=True):
             claims += self._claims(path, of, outlines)
@@ -132,17 +137,11 @@ class Outlining:
         for text in texts:
             self.waiting.pop(text.version, None)
 
-    def _before(self, path: str) -> Outline | None:
-        return before_of(self.known, path)
-
-    def _bodies(self, texts: Sequence[Text]) -> list[bytes | None]:
-        bodies: list[bytes | None] = []
-        for text in texts:
-            try:
-                bodies.append(self.store.get(text.source))
-            except DamagedError:
-                bodies.append(None)  # fsck tells
-        return bodies
+    def _body(self, text: Text) -> bytes | None:
+        try:
+            return self.store.get(text.source)
+        except DamagedError:
+            return None  # fsck tells
 
     def _claims(
         self, path: str, texts: Sequence[Text], outlines: Sequence[Outline | None]
@@ -169,12 +168,6 @@ class Outlining:
         self.version += len(made)
 
 
-def outliner_name(path: str) -> str:
-    """The name and version of the outliner for a path; empty where there is none."""
-    outliner = outliner_of(path)
-    return f"{outliner.NAME} {outliner.VERSION}" if outliner else ""
-
-
 def source_version(event: WorkflowEvent) -> int:
     """The version of the event whose text an outline tells."""
     return event.because[0] if event.because else event.version
@@ -190,19 +183,6 @@ def pool_of(processes: int) -> ProcessPoolExecutor:
     """Processes that outline."""
     # A fork would copy the threads and the database handles of whoever calls.
     return ProcessPoolExecutor(processes, mp_context=get_context("forkserver"))
-
-
-def outlines_of(work: tuple[str, Outline | None, list[bytes | None]]) -> list[Outline | None]:
-    """The outlines of a module's texts, one after the other; None where a text is missing."""
-    path, before, bodies = work
-    outliner = outliner_of(path)
-    found: list[Outline | None] = []
-    last: bytes | None = None
-    for body in bodies:
-        if body is not None and outliner is not None and body != last:
-            before, last = outliner.outline(path, body, before), body
-        found.append(None if body is None else before)
-    return found
 
 
 def fact_of(text: Text, outline: Outline, before: Known | None) -> ModuleOutlined:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from domain.outline import Facet, Outline
-from engine.memory.outliner.texts import LONGEST, broken, first_paragraph, oversized
+from engine.memory.outliner.texts import LONGEST, broken, first_paragraph, oversized, stood_in
 
 NAME = "markdown"
 VERSION = 1
@@ -43,6 +43,17 @@ def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
     told = {"heading": tuple(headings), "doc": tuple(prose)}
     facets: dict[str, Facet] = {key: facet for key, facet in told.items() if facet}
     return Outline(facets, {})
+
+
+def place_of(path: str) -> str:
+    """All of a path that outlines depend on: nothing."""
+    return ""
+
+
+def after(outline: Outline, before: Outline | None) -> Outline:
+    """The outline that the same document has after another version."""
+    error = outline.facets.get("error")
+    return stood_in(before, error) if error else outline
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -25,7 +25,7 @@ from engine.memory.outliner.python_scopes import context_of
 from engine.memory.outliner.python_symbols import Symbol, first_line, symbols_in
 from engine.memory.outliner.python_texts import doc_of, signature_of, text_of
 from engine.memory.outliner.python_walk import Walk
-from engine.memory.outliner.texts import LONGEST, MOST, broken, listed, oversized
+from engine.memory.outliner.texts import LONGEST, MOST, broken, listed, oversized, stood_in
 
 NAME = "python"
 VERSION = 1
@@ -55,6 +55,24 @@ def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
     except (ValueError, LookupError) as error:
         return broken(before, None, str(error))
     return _Outlining(path, text, tree, before.facets if before else {}).outline()
+
+
+def place_of(path: str) -> str:
+    """All of a path that outlines depend on: whether it is that of tests."""
+    return "tests" if is_test_file(path) else ""
+
+
+def after(outline: Outline, before: Outline | None) -> Outline:
+    """The outline that the same text has after another version: its bodies are counted anew."""
+    if error := outline.facets.get("error"):
+        return stood_in(before, error)
+    facets = before.facets if before else {}
+    counted = {
+        key: _counted(facet[0], facets.get(key, ()))
+        for key, facet in outline.facets.items()
+        if key.startswith("body:")
+    }
+    return Outline({**outline.facets, **counted}, outline.lines)
 
 
 def is_test_file(path: str) -> bool:
@@ -118,9 +136,9 @@ class _Outlining:
         segments = [self._segment(node) for node in symbol.nodes]
         place = "in a class" if in_class else "in a module"
         digest = digest_of((*segments, kind, place, *self._context(segments)))
-        last, count = self._body_before(name)
-        self.facets[f"body:{name}"] = (digest, str(max(count, 1) if digest == last else count + 1))
-        if digest == last and not any("import" in segment for segment in segments):
+        last = self.before.get(f"body:{name}", ())
+        self.facets[f"body:{name}"] = _counted(digest, last)
+        if digest in last[:1] and not any("import" in segment for segment in segments):
             found = self._facets_before(name)
         else:
             found = self._facets(symbol, kind, in_class)
@@ -148,13 +166,6 @@ class _Outlining:
             facet = self.before.get(f"{key}:{name}")
             if facet is not None:
                 yield key, facet
-
-    def _body_before(self, name: str) -> tuple[str, int]:
-        """The digest of a body in the version before, and how many versions had changed it."""
-        match self.before.get(f"body:{name}"):
-            case (digest, count) if count.isascii() and count.isdigit() and len(count) < 10:
-                return digest, int(count)
-        return "", 0
 
     def _kind(self, symbol: Symbol, in_class: bool) -> str:
         if symbol.kept.__class__ is ast.ClassDef:
@@ -192,6 +203,18 @@ class _Outlining:
             "stars": listed(self.namespace.stars),
         }
         self.facets.update((key, facet) for key, facet in told.items() if facet)
+
+
+def _counted(digest: str, before: Facet) -> Facet:
+    """The facet of a body, with how many versions have changed it; `before` is that facet before.
+
+    >>> _counted("a1", ()), _counted("a1", ("a1", "3")), _counted("b2", ("a1", "3"))
+    (('a1', '1'), ('a1', '3'), ('b2', '4'))
+    """
+    match before:
+        case (last, count) if count.isascii() and count.isdigit() and len(count) < 10:
+            return digest, str(max(int(count), 1) if digest == last else int(count) + 1)
+    return digest, "1"
 
 
 def _base(node: Any) -> str:

@@ -38,9 +38,13 @@ def first_paragraph(text: str) -> str:
 
 def broken(before: Outline | None, line: int | None, message: str) -> Outline:
     """The outline of what cannot be read: that of the last good version, and why."""
+    return stood_in(before, (str(line) if line else "", fit(" ".join(message.split()))))
+
+
+def stood_in(before: Outline | None, error: Facet) -> Outline:
+    """The outline of the last good version with the error of one that cannot be read."""
     facets: Mapping[str, Facet] = before.facets if before else {}
     kept = {key: facets[key] for key in sorted(facets)}
-    error = (str(line) if line else "", fit(" ".join(message.split())))
     return Outline(kept | {"error": error}, dict(before.lines) if before else {})
 
 
