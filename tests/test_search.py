@@ -19,7 +19,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from domain.errors import InputError
-from engine.context.search import Document, Embedder, Hit, search, sentence_embedder
+from engine.context.search import (
+    Document,
+    Embedder,
+    Hit,
+    search,
+    search_words,
+    sentence_embedder,
+)
 from engine.context.search.index import Index
 from engine.context.search.vectors import embedded, hash_of, vectors
 from engine.context.search.words import words
@@ -106,6 +113,18 @@ def test_texts_of_other_moments_cannot_change_a_search(
     growing.add(after, Drawn().embed(after))
     assert growing.search(query, Drawn().embed([query])[0], prepared, k) == alone
     assert len(alone) == min(k, len(now))
+
+
+@given(st.lists(some_texts, max_size=12), queries, st.integers(1, 12))
+def test_a_search_by_words_alone_ranks_as_the_whole_search_does(
+    current: list[str], query: str, k: int
+) -> None:
+    now = documents(*current)
+    hits = asked(index_of(current), now, query, len(now) + 1)
+    ranked = sorted((hit.by_words_rank, hit.id) for hit in hits if hit.by_words_rank)
+    found = search_words(now[::-1], query, k)
+    assert [(hit.by_words_rank, hit.id) for hit in found] == ranked[:k]
+    assert all(hit.by_meaning_rank is None for hit in found)
 
 
 @given(

@@ -18,6 +18,8 @@ from rich.text import Text
 from domain.errors import BackcastError
 from domain.events import Committed, WorkflowEvent
 from domain.moment import Moment
+from engine.context.search import Embedder
+from engine.interfaces.demo_search import installed_embedder, print_search
 from engine.interfaces.importing import run
 from engine.interfaces.oracle import git_says, log_says
 from engine.interfaces.views import console, one_line
@@ -41,14 +43,16 @@ def main() -> None:
         old.unlink()
     try:
         with EventStore.open(f"sqlite:///{path}") as store:
-            proven = demonstrate(store, repository, console())
+            proven = demonstrate(store, repository, console(), installed_embedder())
     except BackcastError as error:
         sys.exit(f"scripts/demo: {error}")
     sys.exit(0 if proven else 1)
 
 
-def demonstrate(store: EventStore, repository: Path, out: Console) -> bool:
-    """Import, travel, compare; tells whether every comparison held."""
+def demonstrate(
+    store: EventStore, repository: Path, out: Console, embedder: Embedder | None = None
+) -> bool:
+    """Import, travel, compare, search; tells whether every comparison held."""
     task_id = task_of(repository)
     # A short history would keep no state at the usual spacing, and prove nothing.
     spacing = max(1, min(SPACING, count(repository) // 4))
@@ -67,6 +71,9 @@ def demonstrate(store: EventStore, repository: Path, out: Console) -> bool:
     proofs = [_moment(store, repository, task_id, commits, index, out) for index in chosen]
     _print_proofs(proofs, out)
     _print_stale(store, task_id, commits, chosen[-2:], out)
+    index = chosen[len(chosen) // 2]
+    moment = Moment(_end(commits, index))
+    print_search(store, task_id, commits[index], moment, embedder, out)
     out.print(
         f"\nnow by hand: .venv/bin/backcast log --task {task_id} --type COMMITTED"
         f" --store sqlite:///{STORE}"

@@ -1,8 +1,8 @@
 """Search over the texts of nodes as of a moment, by meaning and by words.
 
 Equal inputs give equal hits, scores included, and no text counts that was not current: neither as
-a hit, nor in what a word weighs. The modules that do the work need the extra 'semantic', and are
-imported when first used.
+a hit, nor in what a word weighs. The modules that do the work are imported when first used; only
+the search by words alone does without the extra 'semantic'.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from engine.context.search.embedders import Embedder, needs_extra, sentence_embedder
 from engine.log.store import EventStore
 
-__all__ = ["Document", "Embedder", "Hit", "search", "sentence_embedder"]
+__all__ = ["Document", "Embedder", "Hit", "search", "search_words", "sentence_embedder"]
 
 
 class Document(NamedTuple):
@@ -59,3 +59,10 @@ def search(
     # On its own: in a batch with others it would embed to other bits.
     [asked] = vectors(store, embedder, [query])
     return index.search(query, asked, documents, k)
+
+
+def search_words(documents: Sequence[Document], query: str, k: int = 10) -> list[Hit]:
+    """Find the `k` documents that answer a query best by their words alone, the best first."""
+    from engine.context.search.index import by_words_alone
+
+    return by_words_alone(documents, query, k)

@@ -149,6 +149,18 @@ def by_words(query: str, current: Current) -> Numbers:
     return _ranked(_units(current.words.scores(query))[current.texts], 1)
 
 
+def by_words_alone(documents: Sequence[Document], query: str, k: int) -> list[Hit]:
+    """The `k` best of some documents that hold a word of a query, the best first."""
+    check_request(query, k)
+    ordered, counts = sorted(documents), WordCounts()
+    for document in ordered:
+        counts.add(document.text)
+    every = np.arange(len(ordered))
+    words = counts.current(every, np.ones_like(every))
+    current = Current([document.id for document in ordered], every, every, words)
+    return _fused(current.ids, every[:0], by_words(query, current), k)
+
+
 def check_request(query: str, k: int) -> None:
     """Raise `InputError` where nothing is asked for."""
     if not query.strip():
