@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from domain.links import Links, headed, links_of
+from domain.links import NEVER, Links, headed, links_of
 from domain.node import Edge, kind_of, node_id
 from domain.outline import Facets, part_of
 
@@ -26,6 +26,10 @@ class Outlined(Protocol):
     def surface(self) -> str:
         """A digest of what names in other modules are resolved through."""
 
+    @property
+    def since(self) -> Mapping[str, int]:
+        """Per import, as written, the version of the event since which it has stood in it."""
+
 
 class Graph:
     """Nodes and typed edges of one task at one moment."""
@@ -36,9 +40,10 @@ class Graph:
         links: Mapping[str, Links],
         modules: Mapping[str, Outlined],
         concepts: Mapping[str, Sequence[str]],
+        gone: Mapping[str, int],
     ) -> None:
         self.task_id, self.links = task_id, links
-        self._modules, self._concepts = modules, concepts
+        self._modules, self._concepts, self._gone = modules, concepts, gone
 
     @classmethod
     def of(
@@ -47,17 +52,22 @@ class Graph:
         modules: Mapping[str, Outlined],
         concepts: Mapping[str, Sequence[str]],
         before: "Graph | None" = None,
+        gone: Mapping[str, int] = NEVER,
     ) -> "Graph":
         """The graph of some modules, made of an earlier one where its parts still stand.
 
-        `concepts` are those that summaries speak of, by the node that they sum up.
+        `concepts` are those that summaries speak of, by the node that they sum up; `gone` are the
+        modules that were there once, each with the version of the event that took it away.
         """
         kept: Mapping[str, Links] = before.links if before else {}
-        anew = modules if before is None else _moved_on(before._modules, modules, kept)
+        anew = set(modules)
+        if before is not None:
+            anew = _moved_on(before._modules, modules, kept)
+            anew |= _left_alone(before, modules, gone)
         facets = {path: module.facets for path, module in modules.items()} if anew else {}
-        made = {path: links_of(facets, path) for path in anew}
+        made = {path: links_of(facets, path, modules[path].since, gone) for path in anew}
         links = {path: made.get(path) or kept[path] for path in sorted(modules)}
-        return cls(task_id, links, modules, concepts)
+        return cls(task_id, links, modules, concepts, gone)
 
     @cached_property
     def edges(self) -> Sequence[Edge]:
@@ -207,6 +217,21 @@ def _moved_on(
                 if any(_differ(before.get(o), modules.get(o), keys) for o, keys in asked):
                     anew.add(path)
     return anew
+
+
+def _left_alone(
+    before: Graph, modules: Mapping[str, Outlined], gone: Mapping[str, int]
+) -> set[str]:
+    """The modules for which another module is gone now, or is not any more, that they name."""
+    paths = gone.keys() | before._gone.keys()
+    moved = {path for path in paths if gone.get(path) != before._gone.get(path)}
+    found = set()
+    for path, links in before.links.items():
+        if path in modules:
+            asked = moved if modules[path].since == before._modules[path].since else paths
+            if asked and not asked.isdisjoint(links.reads):
+                found.add(path)
+    return found
 
 
 def _surface(modules: Mapping[str, Outlined], path: str) -> str | None:

@@ -7,15 +7,17 @@ that is how a graph after one more iteration is made of the one before.
 import re
 from collections.abc import Iterator, Mapping
 from posixpath import basename
+from types import MappingProxyType
 from typing import NamedTuple
 
-from domain.names import Reader, Target, module_path, resolve
+from domain.names import PastReader, Reader, Target, module_path, resolve
 from domain.node import Edge, node_id
 from domain.outline import Facet, Facets, names_in
 
 _STANDARDS = re.compile(r"\b(RFC|PEP|ISO|IEEE|ECMA)[ -]?(\d{1,6})\b")
 _QUOTED = re.compile(r"`+([A-Za-z_][\w.]{0,100})(?:\(\))?`+")
 _SLUG = re.compile(r"[^a-z0-9]+")
+NEVER: Mapping[str, int] = MappingProxyType({})
 
 
 class Links(NamedTuple):
@@ -31,9 +33,20 @@ class Links(NamedTuple):
     "The keys of the facets that were looked at in other modules, there or not, by path."
 
 
-def links_of(modules: Mapping[str, Facets], path: str) -> Links:
-    """The links of a module."""
-    links = _Links(Reader(modules), path)
+def links_of(
+    modules: Mapping[str, Facets],
+    path: str,
+    since: Mapping[str, int] = NEVER,
+    gone: Mapping[str, int] = NEVER,
+) -> Links:
+    """The links of a module.
+
+    An import that has stood in it `since` before a module of that name was `gone` meant that
+    module, and no library: it is unresolved. Both tell versions of events, of imports as written
+    and of modules by path.
+    """
+    reader = Reader(modules)
+    links = _Links(reader, PastReader(reader, gone), since, path)
     links.collect(modules[path])
     reads: dict[str, list[str]] = {}
     for other, key in links.reader.seen:
@@ -60,8 +73,10 @@ def concept_of(heading: str) -> str:
 class _Links:
     """Collects what begins in one module."""
 
-    def __init__(self, reader: Reader, path: str) -> None:
-        self.reader, self.path = reader, path
+    def __init__(
+        self, reader: Reader, past: PastReader, since: Mapping[str, int], path: str
+    ) -> None:
+        self.reader, self.past, self.since, self.path = reader, past, since, path
         self.module = node_id("module", path)
         self.edges: dict[Edge, None] = {}
         self.unresolved: dict[tuple[str, str], None] = {}
@@ -93,7 +108,7 @@ class _Links:
         module = module_path(self.reader, self.path, written)
         if module:
             self._add(self.module, "imports", node_id("module", module))
-        elif written.startswith("."):
+        elif written.startswith(".") or self._meant_own(written, standard):
             if written.strip("."):
                 self.unresolved[self.module, written] = None
         else:
@@ -106,6 +121,16 @@ class _Links:
                 inner = f"{written}{original}" if written[-1:] == "." else f"{written}.{original}"
                 if module := module_path(self.reader, self.path, inner):
                     self._add(self.module, "imports", node_id("module", module))
+
+    def _meant_own(self, dotted: str, standard: Facet) -> bool:
+        """Whether what looks like a library was one of the task's own modules, which is gone."""
+        names = dotted.split(".")
+        if names[0] in standard or not self.past.gone:
+            return False
+        written = [".".join(names[:end]) for end in range(len(names), 0, -1)]
+        own = next(filter(None, (module_path(self.past, self.path, one) for one in written)), None)
+        stood = next((self.since[one] for one in written if one in self.since), None)
+        return own is not None and stood is not None and stood < self.past.gone.get(own, 0)
 
     def _library(self, dotted: str, standard: Facet) -> str:
         top = dotted.partition(".")[0]
@@ -136,6 +161,8 @@ class _Links:
     def _to(self, node: str, kind: str, dotted: str, scope: str, standard: Facet) -> str | None:
         """The edge to what a name stands for; the name is noted where that cannot be told."""
         target = resolve(self.reader, self.path, dotted, scope)
+        if target and target.kind == "library" and self._meant_own(target.path, standard):
+            target = None
         if target is None:
             # A name that is read and not known is a local matter: a type variable, a builtin.
             if kind != "uses_attribute":

@@ -49,6 +49,21 @@ class Reader:
         return self.facet(path, EXISTS) is not None
 
 
+class PastReader(Reader):
+    """A reader that finds modules too which are gone by now.
+
+    What it looks at is told by the reader that it stands beside.
+    """
+
+    def __init__(self, reader: Reader, gone: Mapping[str, int]) -> None:
+        super().__init__(reader.modules)
+        self.seen, self.gone = reader.seen, gone
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a module, or was one."""
+        return super().exists(path) or path in self.gone
+
+
 def resolve(reader: Reader, path: str, dotted: str, scope: str = "") -> Target | None:
     """What a dotted name stands for in a module, or inside a function or class of it.
 

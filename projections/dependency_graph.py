@@ -24,10 +24,10 @@ from domain.events import (
 )
 from domain.graph import Graph
 from domain.links import concepts_in
-from domain.outline import SOURCE, Facets, Lines, lines_by_name, shows, surface_of
+from domain.outline import SOURCE, Facet, Facets, Lines, lines_by_name, shows, surface_of
 
 NAME = "dependency_graph"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -49,6 +49,8 @@ class Module(NamedTuple):
     "The version of the event that brought that text."
     surface: str = ""
     "A digest of what names in other modules are resolved through."
+    since: Map[str, int] = Map()
+    "Per import, as written, the version of the event since which it has stood in the module."
 
 
 class State(NamedTuple):
@@ -78,8 +80,10 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case ModuleDeleted(module_name=name):
             modules = _deleted(modules, name, version)
         case ModuleRenamed(module_name=name, previous_name=previous):
+            since = modules.get(previous, Module()).since
             modules = _deleted(modules, previous, version)
             modules = _moved_on(modules, name, fact.source, fact.iteration, version)
+            modules = modules.set(name, modules[name]._replace(since=since))
         case SummaryWritten(node=str(node), text=str(text)):
             concepts = state.concepts.set(node, tuple(concepts_in(text)))
             return State(event.task_id, modules, concepts)
@@ -92,8 +96,9 @@ def graph_of(state: State, before: Graph | None = None) -> Graph:
     """The graph of a state; made of an earlier state's graph where that still stands."""
     modules = {path: state.modules[path] for path in sorted(state.modules)}
     there = {path: module for path, module in modules.items() if not module.deleted}
+    gone = {path: module.version for path, module in modules.items() if module.deleted}
     concepts = {node: state.concepts[node] for node in sorted(state.concepts)}
-    return Graph.of(state.task_id, there, concepts, before)
+    return Graph.of(state.task_id, there, concepts, before, gone)
 
 
 class Present(Mapping[str, Facets]):
@@ -198,6 +203,14 @@ def _outlined(
     touched = fact.base is None or any(map(shows, fact.gone)) or any(map(shows, fact.set))
     surface = surface_of(facets) if touched else module.surface
     module = module._replace(
-        outlined=fact.source, facets=facets, lines=fact.lines, told=told, surface=surface
-    )
+        outlined=fact.source, facets=facets, lines=fact.lines, told=told, surface=surface,
+        since=_since(module.since, facets.get("imports", ()), told),
+    )  # fmt: skip
     return modules.set(name, module)
+
+
+def _since(before: Map[str, int], imports: Facet, version: int) -> Map[str, int]:
+    """Since when imports have stood in a module, of which some may be new."""
+    if len(before) == len(imports) and all(written in before for written in imports):
+        return before
+    return Map({written: before.get(written, version) for written in imports})

@@ -70,6 +70,7 @@ class Known(NamedTuple):
     facets: Facets
     outlined: str
     surface: str
+    since: Mapping[str, int] = {}
 
 
 def graph_of(sources: Mapping[str, str], before: Graph | None = None) -> Graph:

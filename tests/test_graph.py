@@ -1,6 +1,8 @@
 """What needs what: names resolved through imports, classes and re-exports; questions asked."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.graph import Graph
 from domain.node import Edge
@@ -229,18 +231,97 @@ def test_renames_and_deletions_take_their_links_along_and_bring_them_back() -> N
     task.deleted("utils.py")
     gone = dependency_graph.graph_of(state_at(task.store, dependency_graph, task.id))
     assert "module:utils.py" not in gone.nodes
-    assert ("module:validators.py", "library:utils") in edges(gone, "imports")
+    assert ("module:validators.py", "utils") in gone.unresolved
+    assert "library:utils" not in gone.libraries
     task.renamed("helpers.py", "validators.py", SHOP["validators.py"])
     task.outlined()
     moved = dependency_graph.graph_of(state_at(task.store, dependency_graph, task.id))
     assert "class:helpers.py::InvalidError" in moved.nodes
-    assert ("module:test_validators.py", "library:validators") in edges(moved, "imports")
+    assert ("module:test_validators.py", "validators") in moved.unresolved
+    assert ("module:helpers.py", "utils") in moved.unresolved
     task.deleted("helpers.py")
     for path in ("utils.py", "validators.py"):
         task.wrote(path, SHOP[path])
     task.outlined()
     back = dependency_graph.graph_of(state_at(task.store, dependency_graph, task.id)).edges
     assert back == whole
+
+
+def test_a_module_that_was_renamed_away_is_no_library() -> None:
+    task = Task()
+    task.wrote("utils.py", "def clean(): pass")
+    task.wrote("queue.py", "")
+    task.wrote("pkg/__init__.py", "")
+    task.wrote("pkg/mod.py", "class C: pass")
+    source = "import re, queue, numpy, pkg.mod\nfrom utils import clean\ndef f(): clean()"
+    task.wrote("shop.py", f"{source}\nclass D(pkg.mod.C): pass")
+    seen = [now(task)]
+    for path in ("utils.py", "queue.py", "pkg/mod.py"):
+        task.renamed(f"new_{path}", path, "def clean(): pass")
+        seen.append(now(task, seen[-1]))
+    task.wrote("shop.py", f"{source}; clean(1)\nclass D(pkg.mod.C): pass")
+    task.renamed("cart.py", "shop.py", f"{source}\nclass D(pkg.mod.C): pass")
+    for graph in (now(task, seen[-1]), now(task)):
+        assert sorted(graph.libraries) == ["library:numpy", "library:queue", "library:re"]
+        assert graph.unresolved == [
+            ("class:cart.py::D", "pkg.mod.C"),
+            ("function:cart.py::f", "clean"),
+            ("module:cart.py", "pkg.mod"),
+            ("module:cart.py", "utils"),
+        ]
+    task.wrote("utils.py", "def clean(): pass")
+    for graph in (now(task, seen[-1]), now(task, seen[0]), now(task)):
+        assert ("module:cart.py", "module:utils.py") in edges(graph, "imports")
+
+
+def test_what_is_imported_only_after_a_module_of_its_name_went_away_is_a_library() -> None:
+    task = Task()
+    task.wrote("httpcore/__init__.py", "class Pool: pass")
+    task.wrote("client.py", "import httpcore")
+    task.deleted("httpcore/__init__.py")
+    gone = now(task)
+    task.wrote("client.py", "import http")
+    between = now(task, gone)
+    task.wrote("client.py", "import httpcore")
+    task.wrote("pool.py", "from httpcore import Pool")
+    for graph in (now(task, gone), now(task, between), now(task)):
+        assert graph.libraries == {"library:httpcore": "third-party"}
+        assert graph.unresolved == []
+    assert gone.unresolved == [("module:client.py", "httpcore")]
+
+
+STEPS = st.tuples(
+    st.sampled_from(["wrote", "deleted", "renamed"]),
+    st.sampled_from(["a.py", "b.py", "p/__init__.py", "p/b.py"]),
+    st.sampled_from(["", "import a, p.b", "from b import f\ndef g(): f()", "def f(): pass"]),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(STEPS, min_size=2, max_size=9), st.integers(0, 8))
+def test_a_graph_made_of_any_earlier_state_is_the_graph_from_nothing(
+    steps: list[tuple[str, str, str]], kept: int
+) -> None:
+    task, before = Task(), None
+    for number, (kind, path, source) in enumerate(steps):
+        if kind == "wrote":
+            task.wrote(path, source)
+        elif kind == "deleted":
+            task.deleted(path)
+        else:
+            task.renamed("moved.py", path, source)
+        if number == kept:
+            before = now(task)
+    made, anew = now(task, before), now(task)
+    assert made.edges == anew.edges
+    assert made.unresolved == anew.unresolved
+    assert made.libraries == anew.libraries
+
+
+def now(task: Task, before: Graph | None = None) -> Graph:
+    task.outlined()
+    state = state_at(task.store, dependency_graph, task.id)
+    return dependency_graph.graph_of(state, before)
 
 
 def test_the_edges_are_sorted_and_there_once_each() -> None:
