@@ -6,6 +6,8 @@
 ('function', 'a.py', 'f')
 >>> parse_reference("storage://task-1/pkg/validators.py#L45-L67")
 Reference(task_id='task-1', path='pkg/validators.py', lines=(45, 67), name=None)
+>>> str(Reference("task-1", "C#/100%.py", (4, 4)))
+'storage://task-1/C%23/100%25.py#L4'
 """
 
 import re
@@ -48,7 +50,8 @@ class Reference(NamedTuple):
             part = f"#L{first}" if first == last else f"#L{first}-L{last}"
         elif self.name:
             part = f"#{self.name}"
-        return f"storage://{self.task_id}/{self.path}{part}"
+        path = self.path.replace("%", "%25").replace("#", "%23")
+        return f"storage://{self.task_id}/{path}{part}"
 
 
 def node_id(kind: str, path: str, name: str = "") -> str:
@@ -74,11 +77,13 @@ def name_of(node: str) -> str:
 def parse_reference(text: str) -> Reference:
     """The reference that a text such as `storage://task/validators.py#L45-L67` states.
 
-    Task ids may hold slashes no more than paths may begin with one; `InputError` otherwise.
+    Task ids may hold slashes no more than paths may begin with one; `InputError` otherwise. In a
+    path `%23` stands for `#` and `%25` for `%`; all else stands for itself.
     """
     scheme, _, rest = text.partition("://")
     task_id, _, place = rest.partition("/")
     path, _, part = place.partition("#")
+    path = path.replace("%23", "#").replace("%25", "%")
     if scheme != "storage" or not task_id or not path:
         raise InputError(f"needed storage://TASK/PATH or .../PATH#L1-L9, found {text!r}")
     if not part:

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from domain.events import ModuleIteration
+from domain.node import Reference, parse_reference
 from engine.interfaces.cli import main, show_group
+from engine.log import EventStore
+from engine.log.blobs import Blob
 from projections import BY_NAME
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/validators.jsonl"
@@ -254,3 +260,28 @@ def test_a_bad_line_fails_an_import_of_our_own_lines_but_not_of_a_foreign_log(
     for ran in (own, foreign):
         assert "backcast: skipped line" in ran.err
         assert "not JSON" in ran.err
+
+
+def test_a_path_with_a_hash_in_it_can_be_named(
+    backcast: Callable[..., Ran], tmp_path: Path
+) -> None:
+    with EventStore.open(os.environ["BACKCAST_STORE"]) as store:
+        blob = Blob(b"def f(): pass\n\ndef g(): pass\n")
+        fact = ModuleIteration(module_name="C#/100%23.py", iteration=1, source=blob.ref)
+        store.append("t", [fact], after=0, blobs=[blob])
+    [told] = backcast(
+        "show", "summaries", "--task", "t", "--node", "function:C#/100%23.py::g", "--json"
+    ).objects
+    assert told["beside"]["Full code"] == "storage://t/C%23/100%2523.py#L3"
+    ran = subprocess.run(
+        [sys.executable, "-c", "from engine.interfaces.cli import main; main()", "cat",
+         told["beside"]["Full code"]],
+        capture_output=True, cwd=HERE, check=True,
+    )  # fmt: skip
+    assert ran.stdout == b"def g(): pass\n"
+
+
+@given(st.text("%#25/ab3 ", min_size=1), st.sampled_from([None, "f", "C.f#"]))
+def test_every_reference_can_be_written_and_read(path: str, name: str | None) -> None:
+    reference = Reference("t", path, name=name)
+    assert parse_reference(str(reference)) == reference

@@ -268,6 +268,8 @@ def export(url: str, task: str, file: Path) -> None:
 def cat(url: str, ref: str, **moment: Any) -> None:
     """Write the body of a blob to stdout, or the text of a module or a part of it as it was then.
 
+    In a path, %23 stands for # and %25 for %.
+
     \b
     backcast cat blob:6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090
     backcast cat storage://task-abc123/validators.py#L4-L9 --at 2026-11-20T10:03
