@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.events import ModuleIteration
+from domain.events import ModuleIteration, ToolCalled
 from domain.node import Reference, parse_reference
+from engine.interfaces import importing
 from engine.interfaces.cli import main, show_group
 from engine.log import EventStore
 from engine.log.blobs import Blob
@@ -260,6 +262,28 @@ def test_a_bad_line_fails_an_import_of_our_own_lines_but_not_of_a_foreign_log(
     for ran in (own, foreign):
         assert "backcast: skipped line" in ran.err
         assert "not JSON" in ran.err
+
+
+def test_an_import_that_another_writer_comes_before_says_what_to_do(
+    backcast: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def meanwhile(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        def another(done: int) -> None:
+            with EventStore.open(os.environ["BACKCAST_STORE"]) as store:
+                version = store.version("task-abc123")
+                store.append("task-abc123", [ToolCalled(tool="other")], after=version)
+
+        yield another
+
+    monkeypatch.setattr(importing, "progress_bar", meanwhile)
+    ran = backcast("import", "events", str(LOG))
+    assert ran.err == (
+        "backcast: task 'task-abc123': another process wrote to it at the same time, so this"
+        " command stopped; run it again when the other has ended (what stands already is not"
+        " written twice)\n"
+    )
+    assert ran.code == 1
 
 
 def test_a_path_with_a_hash_in_it_can_be_named(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import BackcastError, InputError, MomentError, UnknownTaskError
+from domain.errors import BackcastError, ConflictError, InputError, MomentError, UnknownTaskError
 from engine.interfaces import contexts, knowing
 from engine.interfaces.options import (
     json_option,
@@ -45,11 +45,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cli(arguments, prog_name="backcast")
     except (MomentError, UnknownTaskError) as error:
         _fail(error, 2)
+    except ConflictError as error:
+        # One that expected what it found was refused for another reason, which it tells.
+        _fail(_MEANWHILE.format(error.task_id) if error.expected != error.found else error, 1)
     except BackcastError as error:
         _fail(error, 1)
 
 
-def _fail(error: Exception, code: int) -> None:
+_MEANWHILE = (
+    "task {!r}: another process wrote to it at the same time, so this command stopped; run it again"
+    " when the other has ended (what stands already is not written twice)"
+)
+
+
+def _fail(error: Exception | str, code: int) -> None:
     click.echo(f"backcast: {' '.join(str(error).split())}", err=True)
     sys.exit(code)
 
