@@ -264,6 +264,33 @@ def test_a_bad_line_fails_an_import_of_our_own_lines_but_not_of_a_foreign_log(
         assert "not JSON" in ran.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("log",),
+        ("log", "--json"),
+        ("show", "progress", "--task", "task-abc123"),
+        ("export", "--task", "task-abc123", "-"),
+        ("tasks",),
+    ],
+)
+def test_a_command_ends_quietly_where_nobody_reads_on(
+    imported: Callable[..., Ran], command: tuple[str, ...]
+) -> None:
+    ran = subprocess.Popen(
+        [sys.executable, "-c", "from engine.interfaces.cli import main; main()", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=HERE,
+    )
+    assert ran.stdout is not None
+    assert ran.stderr is not None
+    ran.stdout.close()
+    assert ran.stderr.read() == b""
+    ran.stderr.close()
+    assert ran.wait() == 141
+
+
 def test_an_import_that_another_writer_comes_before_says_what_to_do(
     backcast: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,5 @@
-"""The command line. Data goes to stdout, messages to stderr; exit codes are 0, 1 and 2.
+"""The command line. Data goes to stdout, messages to stderr; exit codes are 0, 1 and 2, and 141,
+as of any tool that a signal ends, where whoever read the output has left.
 
 Everything that is slow to import is imported by the command that needs it.
 """
@@ -37,6 +38,8 @@ PROJECTIONS = {
     "changes": ("changes", "Which modules change together, and which have changed of late."),
 }
 "What `show` can show, the projection that it folds, and what that answers."
+UNREAD = 128 + 13
+"The exit code of what SIGPIPE ends, as shells tell it."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,7 +66,28 @@ def _fail(error: Exception | str, code: int) -> None:
     sys.exit(code)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """Commands that end quietly where nobody reads on, as `head` does not after ten lines."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            pass
+        except SystemExit as end:
+            # rich ends with 1 by itself.
+            if not isinstance(end.__context__, BrokenPipeError):
+                raise
+        # What is still in the buffer would be written, and told of, at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="backcast")
 def cli() -> None:
     """An append-only log of what code-generation workflows do, and its state at any moment.
@@ -296,6 +320,7 @@ def cat(url: str, ref: str, **moment: Any) -> None:
         else:
             body = _blob(store, ref)
         sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
 
 
 def _blob(store: "EventStore", ref: str) -> bytes:
