@@ -75,6 +75,10 @@ OUT_OF_ORDER = [
     "INSERT " + row(5, "a", 3),  # the version is taken
     "INSERT " + row(5, "a", 5),  # leaves a version out
     "INSERT " + row(5, "a", 0),
+    "INSERT " + row(5, "b", 1),  # the same of a task that is not the last event's
+    "INSERT " + row(5, "b", 3),
+    "INSERT " + row(5, "b", 0),
+    "INSERT " + row(5, "b", 2, 1_000_000),
     "INSERT " + row(5, "c", 2),
     "INSERT " + row(5, "c", -1),
     "INSERT " + row(5, "a", 4, 1_000_000),  # recorded before the last one
@@ -99,7 +103,9 @@ def test_sqlite_takes_what_is_an_append(path: Path, raw: sqlite3.Connection) -> 
     before = fill(f"sqlite:///{path}")
     raw.execute("INSERT " + row(5, "a", 4))
     raw.execute("INSERT " + row(6, "c", 1))
-    assert [row[:3] for row in rows(f"sqlite:///{path}")[4:]] == [(5, "a", 4), (6, "c", 1)]
+    raw.execute("INSERT " + row(7, "b", 2))
+    appended = [row[:3] for row in rows(f"sqlite:///{path}")[4:]]
+    assert appended == [(5, "a", 4), (6, "c", 1), (7, "b", 2)]
     assert rows(f"sqlite:///{path}")[:4] == before
 
 

@@ -45,14 +45,17 @@ TABLES = (
     ) STRICT""",
     # It holds the timestamp so that a moment within a task is found without reading the rows.
     "CREATE INDEX events_by_task ON events (task_id, version, timestamp_us)",
-    # BEFORE, so that INSERT OR REPLACE, which deletes without a trigger, comes too late.
+    # BEFORE, so that INSERT OR REPLACE, which deletes without a trigger, comes too late. Most
+    # events follow one of their own task, whose version is then the task's last.
     """CREATE TRIGGER events_only_grow BEFORE INSERT ON events BEGIN
         SELECT RAISE(ROLLBACK, 'the version is taken, or leaves one out, or a time falls')
-            WHERE NOT (coalesce((SELECT NEW.position=position+1 AND NEW.recorded_us>=recorded_us
-                    FROM events ORDER BY position DESC LIMIT 1), NEW.position=1)
-                AND coalesce((SELECT NEW.version=version+1 FROM events
-                    WHERE task_id=NEW.task_id ORDER BY version DESC LIMIT 1),
-                    NEW.version IN (0, 1)));
+            WHERE NOT coalesce((SELECT NEW.position=position+1 AND NEW.recorded_us>=recorded_us
+                AND CASE task_id WHEN NEW.task_id THEN NEW.version=version+1
+                    ELSE coalesce((SELECT NEW.version=version+1 FROM events
+                        WHERE task_id=NEW.task_id ORDER BY version DESC LIMIT 1),
+                        NEW.version IN (0, 1)) END
+                FROM events ORDER BY position DESC LIMIT 1),
+                NEW.position=1 AND NEW.version IN (0, 1));
     END""",
     """CREATE TRIGGER events_are_not_rewritten BEFORE UPDATE ON events BEGIN
         SELECT RAISE(ABORT, 'the log is append-only'); END""",
