@@ -1,7 +1,6 @@
 """Facts as rows, and rows as events."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
@@ -30,47 +29,56 @@ class Damage(NamedTuple):
 
 def row_of(codec: Codec, task_id: str, version: int, claim: Claim) -> NewRow:
     """A claim as it is stored. `InputError` where it cannot be."""
-    fact, timestamp, writer, causes = claim
-    try:
-        topic, body = codec.encode(fact)
-        time_us = to_microseconds(timestamp) if timestamp else None
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"task {task_id!r}: cannot be written: {reason}") from None
-    writer, because = writer or "", ""
-    if causes:
-        because = str(causes[0])
-        first = last = causes[0]
-        if len(causes) > 1:
-            because = ",".join(map(str, causes))
-            first, last = min(causes), max(causes)
-        if first < 1 or last >= version:
+    return rows_of(codec, task_id, version - 1, [claim])[0]
+
+
+def rows_of(codec: Codec, task_id: str, after: int, claims: Sequence[Claim]) -> list[NewRow]:
+    """Claims to a task as they are stored. `InputError` where one cannot be."""
+    rows = []
+    for version, (fact, timestamp, writer, causes) in enumerate(claims, after + 1):
+        try:
+            topic, body = codec.encode(fact)
+            time_us = to_microseconds(timestamp) if timestamp else None
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"task {task_id!r}: cannot be written: {reason}") from None
+        writer, because = writer or "", _joined(task_id, version, causes) if causes else ""
+        if not task_id or "\0" in task_id or "\0" in writer or "\0" in topic:
             raise InputError(
-                f"task {task_id!r}: because: needed versions from 1 to {version - 1},"
-                f" found {because}"
+                f"needed a task that is not empty, and task, writer and type without NUL,"
+                f" found {task_id!r}, {writer!r}, {topic!r}"
             )
-    if not task_id or "\0" in task_id or "\0" in writer or "\0" in topic:
+        if len(body) > MAX_BODY:
+            raise InputError(
+                f"task {task_id!r}: needed a {topic} of at most {MAX_BODY:,} bytes,"
+                f" found {len(body):,}: large bodies belong in blobs"
+            )
+        rows.append((task_id, version, topic, time_us, writer, because, body))
+    return rows
+
+
+def _joined(task_id: str, version: int, causes: tuple[int, ...]) -> str:
+    """Causes as they are stored. `InputError` where one of them is no earlier version."""
+    because = str(causes[0])
+    first = last = causes[0]
+    if len(causes) > 1:
+        because = ",".join(map(str, causes))
+        first, last = min(causes), max(causes)
+    if first < 1 or last >= version:
         raise InputError(
-            f"needed a task that is not empty, and task, writer and type without NUL,"
-            f" found {task_id!r}, {writer!r}, {topic!r}"
+            f"task {task_id!r}: because: needed versions from 1 to {version - 1}, found {because}"
         )
-    if len(body) > MAX_BODY:
-        raise InputError(
-            f"task {task_id!r}: needed a {topic} of at most {MAX_BODY:,} bytes,"
-            f" found {len(body):,}: large bodies belong in blobs"
-        )
-    return task_id, version, topic, time_us, writer, because, body
+    return because
 
 
 def made_of(rows: Sequence[Row], claims: Sequence[Claim]) -> list[WorkflowEvent]:
     """Rows as events, with the facts that they were made of."""
-    times: dict[int, datetime] = {}
+    last_us, recorded_at = 0, from_microseconds(0)
     events = []
     for row, (fact, timestamp, _, causes) in zip(rows, claims, strict=True):
         position, task_id, version, _, time_us, recorded_us, writer, _, _, _ = row
-        recorded_at = times.get(recorded_us)
-        if recorded_at is None:
-            recorded_at = times[recorded_us] = from_microseconds(recorded_us)
+        if recorded_us != last_us:
+            last_us, recorded_at = recorded_us, from_microseconds(recorded_us)
         if timestamp is None:
             timestamp = recorded_at if time_us == recorded_us else from_microseconds(time_us)
         fields = position, task_id, version, fact, timestamp, recorded_at, writer, causes or ()

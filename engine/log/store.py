@@ -21,7 +21,7 @@ from engine.log.recorder import (
     like,
     open_recorder,
 )
-from engine.log.rows import Damage, events_of, made_of, row_of
+from engine.log.rows import Damage, events_of, made_of, row_of, rows_of
 
 log = logging.getLogger("backcast")
 
@@ -91,8 +91,7 @@ class EventStore:
         claims = [
             fact if isinstance(fact, Claim) else Claim(fact, None, writer, causes) for fact in facts
         ]
-        rows = [self.row(task_id, n, claim) for n, claim in enumerate(claims, after + 1)]
-        return self._write(rows, claims, blobs)
+        return self._write(rows_of(self.codec, task_id, after, claims), claims, blobs)
 
     def write(
         self, claims: Sequence[tuple[str, int, Claim]], blobs: Sequence[Blob] = ()

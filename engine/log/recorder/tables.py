@@ -87,13 +87,13 @@ class Recorder(Bodies, KeptStates, VectorTable):
         strict: bool,
         placed: Callable[[Sequence[Row]], None],
     ) -> list[Row]:
-        cursor.execute("SELECT position, recorded_us FROM events ORDER BY position DESC LIMIT 1")
-        last_position, last_recorded = cursor.fetchone() or (0, 0)
+        first = rows[0][0] if rows else ""
+        cursor.execute(_LAST, (first,))
+        last_position, last_recorded, tail = cursor.fetchone() or (0, 0, None)
         tails: dict[str, int] = {}
-        for task_id, version, *_ in rows:
-            if task_id not in tails:
-                tail = self._tail(cursor, task_id)
-                tails[task_id] = tail if tail is not None else 0 if strict else version - 1
+        for task_id, version in {row[0]: row[1] for row in reversed(rows)}.items():
+            known = tail if task_id == first else self._tail(cursor, task_id)
+            tails[task_id] = known if known is not None else 0 if strict else version - 1
         self._put(cursor, blobs)
         if strict and rows and rows[0][1] <= tails[rows[0][0]]:
             values = self._stored_already(cursor, rows, tails)
@@ -101,22 +101,7 @@ class Recorder(Bodies, KeptStates, VectorTable):
             return values
         # The clock is read inside the write lock, so recorded times rise with positions.
         recorded = max(now_us(), last_recorded)
-        values = []
-        for position, row in enumerate(rows, last_position + 1):
-            task_id, version, topic, timestamp, writer, because, body = row
-            if version != tails[task_id] + 1:
-                raise ConflictError(task_id, version - 1, tails[task_id])
-            tails[task_id] = version
-            if timestamp is None:
-                timestamp = recorded
-            # checksum_of, in line
-            head = (
-                f"{position}\0{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0"
-                f"{writer}\0{because}\0"
-            )
-            check = xxh3_64_intdigest(head.encode() + body) >> 1
-            place = position, task_id, version, topic, timestamp, recorded
-            values.append((*place, writer, because, check, body))
+        values = _placed(rows, tails, last_position, recorded)
         placed(values)
         cursor.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)", values)
         if sources:
@@ -240,10 +225,38 @@ class Recorder(Bodies, KeptStates, VectorTable):
         return [Found(*row) for row in rows]
 
 
+_LAST = (
+    "SELECT position, recorded_us, (SELECT max(version) FROM events WHERE task_id=?)"
+    " FROM events ORDER BY position DESC LIMIT 1"
+)
+"The last event's place and time, and the last version of a task."
+
 _FOUND = (
     "SELECT s.digest, s.position, e.version FROM sources s"
     " JOIN events e ON e.position=s.position WHERE s.source=?"
 )
+
+
+def _placed(rows: Sequence[NewRow], tails: dict[str, int], after: int, recorded: int) -> list[Row]:
+    """New rows after a position, with their checksums; `tails` are the tasks' last versions."""
+    values: list[Row] = []
+    for position, row in enumerate(rows, after + 1):
+        task_id, version, topic, timestamp, writer, because, body = row
+        if version != tails[task_id] + 1:
+            raise ConflictError(task_id, version - 1, tails[task_id])
+        tails[task_id] = version
+        if timestamp is None:
+            timestamp = recorded
+        # checksum_of, in line
+        head = (
+            f"{position}\0{task_id}\0{version}\0{topic}\0{timestamp}\0{recorded}\0"
+            f"{writer}\0{because}\0"
+        )
+        check = xxh3_64_intdigest(head.encode() + body) >> 1
+        values.append(
+            (position, task_id, version, topic, timestamp, recorded, writer, because, check, body)
+        )
+    return values
 
 
 def _same(row: NewRow, stored: Row) -> bool:
