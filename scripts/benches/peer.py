@@ -14,13 +14,33 @@ HERE = Path(__file__).parent
 VENV = HERE.parents[1] / ".venv-peers"
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = HERE / "constraints-peers.txt"
+
+
+class Needs(NamedTuple):
+    """What a script in `peers/` needs."""
+
+    packages: str
+    oldest: tuple[int, int]
+    "The oldest Python that they run on."
+    alone: str = ""
+    "A package of which only some modules are used: without what it asks for."
+
+
 NEEDS = {
-    "openhands_log": ("openhands-sdk", (3, 12)),
-    "langgraph_turns": ("langgraph langgraph-checkpoint-sqlite", (3, 10)),
-    "aider_map": ("diskcache grep-ast networkx", (3, 10)),
+    "openhands_log": Needs("openhands-sdk", (3, 12)),
+    "langgraph_turns": Needs("langgraph langgraph-checkpoint-sqlite", (3, 10)),
+    "aider_map": Needs(
+        "diskcache grep-ast mistral-common[sentencepiece] networkx numpy packaging pathspec"
+        " pygments rich scipy tqdm tree-sitter-language-pack",
+        (3, 10),
+        "aider-chat",
+    ),
 }
-"What each script in `peers/` needs: packages, and the oldest Python that they run on."
-QUIET = {"OPENHANDS_SUPPRESS_BANNER": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+QUIET = {
+    "OPENHANDS_SUPPRESS_BANNER": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "PYTHONHASHSEED": "0",  # aider's maps follow it
+}
 
 
 class PeerMissing(Exception):
@@ -37,7 +57,7 @@ class Peer(NamedTuple):
     @classmethod
     def start(cls, bench: Bench, script: str) -> Self:
         """Start a script, after its packages were installed. `PeerMissing` where that fails."""
-        _install(bench, *NEEDS[script])
+        _install(bench, NEEDS[script])
         process = subprocess.Popen(
             [str(PYTHON), str(HERE / "peers" / f"{script}.py")],
             stdin=subprocess.PIPE,
@@ -73,23 +93,28 @@ class Peer(NamedTuple):
         self.process.wait()
 
 
-def _install(bench: Bench, packages: str, oldest: tuple[int, int]) -> None:
+def _install(bench: Bench, needs: Needs) -> None:
     if not PYTHON.exists():
         _run("venv", _newest_python(), "-m", "venv", "--without-pip", str(VENV))
     found = json.loads(
         _run("python", str(PYTHON), "-c", "import sys; print(list(sys.version_info[:2]))")
     )
-    if tuple(found) < oldest:
+    name = needs.alone or needs.packages.split()[0]
+    if tuple(found) < needs.oldest:
         raise PeerMissing(
-            f"{packages} needs Python {oldest[0]}.{oldest[1]}, {VENV.name} has"
+            f"{name} needs Python {needs.oldest[0]}.{needs.oldest[1]}, {VENV.name} has"
             f" {found[0]}.{found[1]}: remove it, set PEERS_PYTHON, and run again"
         )
-    stamp = VENV / f".installed-{packages.split()[0]}"
+    stamp = VENV / f".installed-{name}"
     if stamp.exists() and stamp.read_text() == CONSTRAINTS.read_text():
         return
-    bench.say(f"installing {packages} into {VENV.name}")
+    bench.say(f"installing {name} into {VENV.name}")
     pip = (sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq")
-    _run("pip", *pip, "--disable-pip-version-check", "-c", str(CONSTRAINTS), *packages.split())
+    pins = ("--disable-pip-version-check", "-c", str(CONSTRAINTS))
+    _run("pip", *pip, *pins, *needs.packages.split())
+    if needs.alone:
+        # Its own pins fit neither the others' nor every Python.
+        _run("pip", *pip, *pins, "--no-deps", "--ignore-requires-python", needs.alone)
     stamp.write_text(CONSTRAINTS.read_text())
 
 
