@@ -14,6 +14,7 @@ from scripts.benches.context_gold import Gold
 from scripts.benches.context_quality import Result, Shown
 from scripts.benches.context_tasks import Task
 
+Values = NDArray[np.float64]
 DRAWS = 2_000
 MIXED = np.linspace(0, 1, 21)
 "Shares of the first of two peers that are mixed."
@@ -54,11 +55,13 @@ class Share(NamedTuple):
 
 
 class Front(NamedTuple):
-    """Whether ours lie beyond a mixture of peers, and by how much."""
+    """How ours stand beside a peer, or beside two of them mixed."""
 
     against: str
     margin: float
-    "The lower bound of the difference, in percent points, on the better axis."
+    "The lower bound of the difference on the axis on which ours gain more, in percent points."
+    behind: float
+    "By how much ours are below on the other axis; 0 where they are not."
 
     @property
     def beyond(self) -> bool:
@@ -89,27 +92,39 @@ def share(pairs: Pairs, stratum: Stratum) -> Share:
 
 
 def front(ours: Pairs, peers: Mapping[str, Pairs]) -> Iterator[Front]:
-    """Ours against each peer, and against each two of them mixed, at the worst ratio."""
+    """Ours against each peer, and against each two of them mixed at the worst ratio for us.
+
+    Ours lie beyond the front when no mixture is left that they do not surpass on an axis, with the
+    whole interval. Among them are those whose other value equals ours.
+    """
     drawn = {name: _drawn(pairs) for name, pairs in peers.items()}
     own, names = _drawn(ours), sorted(drawn)
     for number, name in enumerate(names):
-        yield Front(name, _margin(own - drawn[name]))
+        yield _front(name, own - drawn[name])
         for other in names[number + 1 :]:
             mixed = [
-                (_margin(own - part * drawn[name] - (1 - part) * drawn[other]), part)
-                for part in MIXED[1:-1]
-            ]
-            margin, part = min(mixed)
-            yield Front(f"{part:.0%} {name}, {1 - part:.0%} {other}", margin)
+                _front(f"{part:.0%} {name}, {1 - part:.0%} {other}",
+                       own - part * drawn[name] - (1 - part) * drawn[other])
+                for part in _parts(own[0], drawn[name][0], drawn[other][0])
+            ]  # fmt: skip
+            yield min(mixed, key=lambda one: one.margin)
 
 
-def _margin(difference: NDArray[np.float64]) -> float:
-    """The lower bound on the better axis on which the other one's value is no worse; else the
-    worse value, below 0. Row 0 holds the values themselves, the others the draws."""
+def _front(against: str, difference: NDArray[np.float64]) -> Front:
+    """Row 0 holds the differences themselves, the others those of the draws."""
     low = np.percentile(difference[1:], 2.5, axis=0)
-    value = difference[0]
-    bounds = [low[axis] for axis in (0, 1) if value[1 - axis] >= 0]
-    return float(max(bounds) if bounds else min(0.0, *value))
+    best = int(np.argmax(low))
+    return Front(against, float(low[best]), float(max(0.0, -difference[0][1 - best])))
+
+
+def _parts(own: Values, one: Values, other: Values) -> list[float]:
+    """Shares of the first peer, among them those at which the mixture equals ours on an axis."""
+    parts = [float(part) for part in MIXED[1:-1]]
+    for axis in (0, 1):
+        apart = one[axis] - other[axis]
+        if apart and 0 < (part := float((own[axis] - other[axis]) / apart)) < 1:
+            parts.append(part)
+    return parts
 
 
 def _drawn(pairs: Pairs) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scripts.benches.context_front import STRATA, Front, Pairs, front, pairs_of, share
+from scripts.benches.context_front import STRATA, Pairs, front, pairs_of, share
 from scripts.benches.context_quality import BIG, OURS, Result
 from scripts.benches.figures import percentile
 
@@ -48,13 +48,11 @@ def verdicts(results: Sequence[Result]) -> Iterator[dict[str, Any]]:
             peers = {one: pairs_of(members, budget, one) for one in methods if one != OURS}
             whole = {one: pairs for one, pairs in peers.items() if len(pairs) == len(ours)}
             if whole:
-                worst = min(front(ours, whole), key=lambda one: (one.margin, one.against))
-                yield {
-                    "set": name,
-                    "tokens": int(budget),
-                    **worst._asdict(),
-                    "beyond": worst.beyond,
-                }
+                found = list(front(ours, whole))
+                worst = min(found, key=lambda one: (one.margin, one.against))
+                above = [one.against for one in found if one.behind and one.against in whole]
+                told = {"set": name, "tokens": int(budget), "beyond": worst.beyond, "above": above}
+                yield told | worst._asdict()
 
 
 def show(results: Sequence[Result], out: Console) -> None:
@@ -99,12 +97,10 @@ def _cell(told: dict[str, Any], interval: bool) -> str:
 
 
 def _verdict(one: dict[str, Any]) -> Text:
-    worst = Front(one["against"], one["margin"])
-    if worst.beyond:
-        return Text(f"beyond the peers' front by {worst.margin:.1f} points or more; nearest:"
-                    f" {worst.against}")  # fmt: skip
-    return Text(f"NOT beyond the peers' front: {worst.margin:.1f} points against {worst.against}",
-                style="red")  # fmt: skip
+    worst = f"{one['margin']:.1f} points against {one['against']}"
+    above = ", ".join(one["above"]) or "none"
+    told = f"beyond the peers' front: at least {worst}; peers above ours on an axis: {above}"
+    return Text(told) if one["beyond"] else Text(f"NOT {told}", style="red")
 
 
 def _costs(pairs: Pairs) -> dict[str, float]:
