@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.benches import context_explain, context_quality, context_table
+from scripts.benches import context_explain, context_quality, context_speed, context_table
 from scripts.benches.context_quality import Asked
-from scripts.benches.figures import Bench, machine
+from scripts.benches.figures import Bench, machine, show
 from scripts.benches.log import FOLDER, ROOT
 
 BUDGETS = (4_000, 8_000, 12_000, 32_000)
@@ -35,10 +35,15 @@ def main() -> None:
         context_explain.run(bench, asked.repositories, asked.commits, tokens, asked.explain, out)
         return
     told: dict[str, object] = {"machine": machine()}
-    results = context_quality.measure(each)
-    context_table.show(results, out)
-    told["quality"] = list(context_table.rows_of(results))
-    told["verdicts"] = list(context_table.verdicts(results))
+    if asked.only != "speed":
+        results = context_quality.measure(each)
+        context_table.show(results, out)
+        told["quality"] = list(context_table.rows_of(results))
+        told["verdicts"] = list(context_table.verdicts(results))
+    if asked.only != "quality":
+        figures = context_speed.measure(bench)
+        show(figures, out)
+        told["speed"] = [one._asdict() | {"verdict": one.verdict} for one in figures]
     if asked.json:
         asked.json.write_text(json.dumps(told, indent=1) + "\n")
 
@@ -46,6 +51,7 @@ def main() -> None:
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench context", description=__doc__)
     parser.add_argument("repositories", nargs="*", type=Path, default=[ROOT], metavar="REPO")
+    parser.add_argument("--only", choices=("quality", "speed"))
     parser.add_argument("--commits", type=int, default=40, help="tasks of each repository")
     parser.add_argument("--tokens", type=int, action="append", help="may be repeated")
     parser.add_argument("--ours-only", action="store_true", help="peers only as they are kept")
