@@ -26,9 +26,9 @@ class Counting:
         self._alone = tokenizer.count("\n")
 
     def part(self, text: str) -> int:
-        """The tokens that a text and the blank line after it add to a longer one."""
+        """The tokens that a text and the end of its last line add to a longer one."""
         if text not in self.known:
-            self.known[text] = self.tokenizer.count(f"\n{text}\n\n") - self._alone
+            self.known[text] = self.tokenizer.count(f"\n{text}\n") - self._alone
         return self.known[text]
 
     def whole(self, text: str) -> int:
@@ -66,10 +66,10 @@ class Pack:
         """The context; what another method made may follow it."""
         while True:
             blocks = [
-                "\n\n".join([f"## {path}", *(piece.text for piece in pieces)])
+                "\n".join([f"## {path}", *(piece.text for piece in pieces)])
                 for path, pieces in self.files.items()
             ]
-            text = "\n\n".join([*blocks, after] if after else blocks)
+            text = "\n".join([*blocks, after] if after else blocks)
             if not self.files or self.counting.whole(text) <= self.tokens:
                 return text
             path = next(reversed(self.files))

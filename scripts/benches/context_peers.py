@@ -15,7 +15,7 @@ from scripts.benches.context_source import Source, imported
 from scripts.benches.context_tasks import Sources, Task
 from scripts.benches.context_trees import Repository
 
-VERSION = 2
+VERSION = 3
 "Grows when a peer would give another context."
 
 

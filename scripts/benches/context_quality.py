@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine.context.tokenizers import tokenizer_of
-from scripts.benches import context_gold, context_peers, context_tasks
+from scripts.benches import context_gold, context_peers, context_score, context_tasks
 from scripts.benches.context_ours import TOKENIZER, opened, ours
 from scripts.benches.context_pack import Counting, Pack
 from scripts.benches.context_peers import METHODS, Parent
@@ -102,7 +102,8 @@ def _add_ours(result: Result, asked: Asked, repository: Repository) -> None:
 
 
 def _add_peers(result: Result, asked: Asked, repository: Repository, work: Path) -> None:
-    versions = f"{context_tasks.VERSION}.{context_gold.VERSION}.{context_peers.VERSION}"
+    parts = (context_tasks, context_gold, context_peers, context_score)
+    versions = ".".join(str(part.VERSION) for part in parts)
     kept = asked.bench.folder / f"peers-{result.name}-{result.head[:12]}-{asked.count}.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
     if known.get("versions") != versions:

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from scripts.benches.context_gold import Gold
 
-HEADING = re.compile(r"(?:#+ )?([^\s:]+\.py):?$")
+VERSION = 2
+"Grows when the same text would be judged otherwise."
+HEADING = re.compile(r"## (?P<path>\S+\.py)$|(?P<aiders>[^\s:]+\.py):$")
 CUT = 100
 "Characters at which aider cuts lines."
 
@@ -36,7 +38,7 @@ def by_file(text: str) -> dict[str, list[str]]:
     lines: list[str] = []
     for raw in text.split("\n"):
         if found := HEADING.match(raw):
-            lines = files.setdefault(found[1], [])
+            lines = files.setdefault(found["path"] or found["aiders"], [])
             lines.append("")
             continue
         line = raw.removeprefix("│").strip()

@@ -33,6 +33,8 @@ WARM, TIMED = 10, 50
 MANY = 1_000
 "Functions of a repository for which the times are bound."
 SIZES = (1, 4, 16)
+MOST = 2_000
+"Source modules up to which a repository is multiplied."
 
 
 class Counted:
@@ -80,7 +82,8 @@ def _figures(bench: Bench, folder: Path) -> Iterator[Figure]:
     work.mkdir(parents=True, exist_ok=True)
     firsts: list[float] = []
     large = False
-    for times in SIZES:
+    modules = len(repository.tree("HEAD"))
+    for times in (times for times in SIZES if times * modules <= MOST):
         bench.say(f"{repository.name}: {times} times its newest tree")
         place = _place(*copied(repository, times, work), repository.name)
         counted = Counted(tokenizer_of(TOKENIZER))
