@@ -34,6 +34,9 @@ class Tokenizer(Protocol):
     def count(self, text: str) -> int:
         """The tokens of a text between two control tokens."""
 
+    def encode(self, text: str) -> list[int]:
+        """The tokens themselves, by number; as many as are counted."""
+
 
 class UpperBound:
     """A bound for every tokenizer whose tokens each stand for at least one byte of UTF-8.
@@ -48,6 +51,10 @@ class UpperBound:
     def count(self, text: str) -> int:
         """The bytes of the text in UTF-8, and one for a space in front."""
         return len(text.encode(errors="replace")) + 1 if text else 0
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of the text in UTF-8 after one space: no model's tokens, but as many."""
+        return list(f" {text}".encode(errors="replace")) if text else []
 
 
 class Mistral:
@@ -71,8 +78,12 @@ class Mistral:
 
     def count(self, text: str) -> int:
         """The tokens of a text between two control tokens."""
+        return len(self.encode(text))
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens themselves, by number."""
         clean = text.encode(errors="replace").decode()
-        return len(self._pieces.encode(clean, bos=False, eos=False)) if clean else 0
+        return list(self._pieces.encode(clean, bos=False, eos=False)) if clean else []
 
 
 class Vocabulary:
@@ -95,8 +106,12 @@ class Vocabulary:
 
     def count(self, text: str) -> int:
         """The tokens of a text between two control tokens."""
+        return len(self.encode(text))
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens themselves, by number."""
         body = text.encode(errors="replace")
-        return len(self._model.tokenize(body, add_bos=False, special=False)) if body else 0
+        return list(self._model.tokenize(body, add_bos=False, special=False)) if body else []
 
 
 class Server:
@@ -110,12 +125,16 @@ class Server:
 
     def count(self, text: str) -> int:
         """The tokens of a text between two control tokens."""
+        return len(self.encode(text))
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens themselves, by number."""
         asked = {"content": text.encode(errors="replace").decode(), "parse_special": False}
         answer = self._ask("/tokenize", asked)
         tokens = answer.get("tokens")
         if not isinstance(tokens, list):
             raise UnavailableError(f"{self.url}/tokenize: needed tokens, found {str(answer)[:80]}")
-        return len(tokens)
+        return tokens
 
     def _ask(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
         if not self.url.startswith(("http://", "https://")):

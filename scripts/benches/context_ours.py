@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
 from domain.context import Context
+from domain.graph import Graph
 from engine.context.builder import ContextBuilder, Request
+from engine.context.candidates import States
 from engine.context.recorded import states_at
-from engine.context.tokenizers import tokenizer_of
+from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.interfaces.importing import run
 from engine.interfaces.moments import moment_of
 from engine.log.store import EventStore
@@ -69,23 +71,31 @@ def ours(
     store: EventStore, name: str, tasks: Sequence[Task], budgets: Sequence[int]
 ) -> Iterator[tuple[Task, dict[int, Built]]]:
     """The contexts of tasks, in the order of the log."""
-    tokenizer, recent, graph = tokenizer_of(TOKENIZER), Recent(), None
-    builders = {
-        budget: ContextBuilder(profile_of(budget), tokenizer, store.get) for budget in budgets
-    }
+    builders = {budget: Ours(budget, tokenizer_of(TOKENIZER), store) for budget in budgets}
+    recent, graph = Recent(), None
     moments = [(moment_of(store, name, before=f"commit:{task.sha}"), task) for task in tasks]
-    # Such a moment is a position; one log order serves them all.
+    # Such a moment is a position, so that one walk through the log serves them all.
     for moment, task in sorted(moments, key=lambda one: (one[0].position or 0, one[1].id)):
         states = states_at(store, name, moment, recent)
         graph = dependency_graph.graph_of(states.graph, graph)
-        built = {}
-        for budget, builder in builders.items():
-            begin = time.perf_counter()
-            context = builder.build(states, graph, request_of(task))
-            taken = time.perf_counter() - begin
-            over = tokenizer.count(context.text) > budget
-            built[budget] = Built(context.text, taken, over, context)
-        yield task, built
+        asked = request_of(task)
+        yield task, {n: one.build(states, graph, asked) for n, one in builders.items()}
+
+
+class Ours:
+    """A builder of contexts with so many tokens, and a clock."""
+
+    def __init__(self, budget: int, tokenizer: Tokenizer, store: EventStore) -> None:
+        self.budget, self.tokenizer = budget, tokenizer
+        self.builder = ContextBuilder(profile_of(budget), tokenizer, store.get)
+
+    def build(self, states: States, graph: Graph, asked: Request) -> Built:
+        """A context, and the seconds that it took."""
+        begin = time.perf_counter()
+        context = self.builder.build(states, graph, asked)
+        taken = time.perf_counter() - begin
+        over = self.tokenizer.count(context.text) > self.budget
+        return Built(context.text, taken, over, context)
 
 
 def _shallow(repository: Repository, tasks: Sequence[Task], work: Path) -> Path:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 from domain.graph import Graph
 from domain.moment import NOW
+from engine.context.recorded import states_at
 from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.log.store import EventStore
 from engine.replay.states import Recent
 from projections import dependency_graph
 from scripts.benches.context_copies import copied
-from scripts.benches.context_ours import TOKENIZER, Ours, request_of, states_of
+from scripts.benches.context_ours import TOKENIZER, Ours, request_of
 from scripts.benches.context_source import Source
 from scripts.benches.context_tasks import Task
 from scripts.benches.context_trees import Checkout, Repository
@@ -104,7 +105,7 @@ def _figures(bench: Bench, folder: Path) -> Iterator[Figure]:
 
 
 def _place(repository: Repository, store: EventStore, name: str) -> Place:
-    states = states_of(store, name, NOW, Recent())
+    states = states_at(store, name, NOW, Recent())
     graph = dependency_graph.graph_of(states.graph)
     tree = repository.tree("HEAD")
     functions = [

@@ -1,7 +1,7 @@
 """How much of a prompt is that of the one before, when the same module is worked on again?
 
 After each prompt the module's text changes within the function and a check fails, as a loop would
-record them. Nothing is written: the facts go to the projections alone.
+record them, in a copy of the store.
 """
 
 import shutil
@@ -12,14 +12,16 @@ from typing import Any
 
 from domain.events import CheckFailure, ChecksRan, Fact, ModuleIteration
 from domain.moment import NOW
+from engine.context.prefix import encoded, shared
+from engine.context.recorded import states_at
 from engine.context.rendering import pieces
-from engine.context.tokenizers import Tokenizer, tokenizer_of
+from engine.context.tokenizers import tokenizer_of
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
 from engine.replay.states import Recent
 from projections import dependency_graph
-from scripts.benches.context_ours import TOKENIZER, Ours, request_of, states_of
+from scripts.benches.context_ours import TOKENIZER, Ours, request_of
 from scripts.benches.context_source import Source, node_of
 from scripts.benches.context_tasks import Task
 from scripts.benches.figures import Bound, Figure
@@ -55,29 +57,13 @@ def _shares(store: EventStore, name: str, task: Task) -> Iterator[float]:
     ours = Ours(TOKENS, tokenizer, store)
     prompts = []
     for number in range(PROMPTS):
-        states = states_of(store, name, NOW, Recent())
+        states = states_at(store, name, NOW, Recent())
         graph = dependency_graph.graph_of(states.graph)
-        context = ours.context(states, graph, request_of(task))
-        prompts.append(_tokens(pieces(ours.profile.template, context.messages), tokenizer))
+        context = ours.build(states, graph, request_of(task)).context
+        prompts.append(encoded(pieces(ours.builder.profile.template, context.messages), tokenizer))
         task = _iterated(store, name, task, states, number)
     for before, after in pairwise(prompts):
-        pairs = zip(before, after, strict=False)
-        same = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(before), len(after)))
-        yield same / len(after)
-
-
-def _tokens(prompt: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
-    """The tokens of a prompt, each control token by its text."""
-    found: list[Any] = []
-    for piece in prompt:
-        found += [piece.text] if piece.control else _encoded(tokenizer, piece.text)
-    return found
-
-
-def _encoded(tokenizer: Any, text: str) -> list[int]:
-    if hasattr(tokenizer, "encode"):
-        return list(tokenizer.encode(text))
-    return list(tokenizer._pieces.encode(text, bos=False, eos=False))
+        yield shared(before, after) / len(after)
 
 
 def _iterated(store: EventStore, name: str, task: Task, states: Any, number: int) -> Task:

@@ -1,0 +1,83 @@
+"""How much of a prompt is that of the one before? As much of it llama.cpp need not read again.
+
+What differs first ends it: a model's cache holds tokens only as a prefix.
+"""
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import NamedTuple
+
+from engine.context.rendering import Piece
+from engine.context.tokenizers import Tokenizer
+
+Token = int | str
+"The number of a token; of a control token of the chat template its text."
+HIT = 0.5
+"The share of a prompt that must be the one before's for the cache to have been worth it."
+
+
+class Prefix(NamedTuple):
+    """What two consecutive prompts share from their beginning."""
+
+    tokens: int
+    of: int
+    "Tokens of the later prompt."
+    section: str
+    "That in which they differ first; empty where they do not, or before any section."
+
+
+class Prefixes:
+    """A registry of consecutive prompts: how often the one before was worth keeping."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.hits = self.misses = 0
+        self._tokenizer = tokenizer
+        self._last: list[Piece] | None = None
+
+    def add(self, prompt: Sequence[Piece]) -> Prefix | None:
+        """What a prompt shares with the one added before; None for the first."""
+        before, self._last = self._last, list(prompt)
+        if before is None:
+            return None
+        found = compared(before, prompt, self._tokenizer)
+        if found.tokens >= HIT * found.of:
+            self.hits += 1
+        else:
+            self.misses += 1
+        return found
+
+
+def compared(before: Sequence[Piece], after: Sequence[Piece], tokenizer: Tokenizer) -> Prefix:
+    """What two prompts share from their beginning."""
+    old, new = encoded(before, tokenizer), encoded(after, tokenizer)
+    return Prefix(shared(old, new), len(new), _section(_text(before), _text(after)))
+
+
+def shared(before: Sequence[Token], after: Sequence[Token]) -> int:
+    """How many leading tokens two prompts share."""
+    pairs = zip(before, after, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def encoded(prompt: Sequence[Piece], tokenizer: Tokenizer) -> list[Token]:
+    """The tokens of a prompt."""
+    found: list[Token] = []
+    for piece in prompt:
+        found += [piece.text] if piece.control else tokenizer.encode(piece.text)
+    return found
+
+
+def _text(prompt: Sequence[Piece]) -> str:
+    return "".join(piece.text for piece in prompt)
+
+
+def _section(before: str, after: str) -> str:
+    """The heading above the first difference."""
+    same = shared(before, after)
+    if same == len(before) == len(after):
+        return ""
+    # The line in which they differ may be the heading itself.
+    line_end = after.find("\n", same)
+    lines = after[: line_end if line_end >= 0 else len(after)].split("\n")
+    heads = (line[2:] for line in reversed(lines) if line.startswith("# "))
+    return next(heads, "").lower()
