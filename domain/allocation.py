@@ -34,20 +34,26 @@ class Step(NamedTuple):
 
 
 def allocated(
-    candidates: Sequence[Candidate], budgets: Mapping[str, int], available: int
+    candidates: Sequence[Candidate],
+    budgets: Mapping[str, int],
+    available: int,
+    kept: Mapping[str, int] = {},
 ) -> tuple[list[Item], list[Omission]]:
     """The candidates that are shown within some tokens, each at its level, and those that are not.
 
-    `budgets` holds the tokens of each section. Raises `BudgetExceededError` where what is CRITICAL
-    does not fit at its lowest levels.
+    `budgets` holds the tokens of each section. `kept` are nodes that are shown at a level as long
+    as there is room, the first ones longest, before anything is chosen anew. Raises
+    `BudgetExceededError` where what is CRITICAL does not fit at its lowest levels.
     """
     ranked = sorted(
         candidates, key=lambda one: (PRIORITIES.index(one.priority), -one.score, one.node)
     )
     filling = _Filling(ranked, dict(budgets), available)
     must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
-    for number, level in zip(must, _lowered(ranked, must, budgets, available), strict=True):
+    levels = _lowered(ranked, must, budgets, available, kept)
+    for number, level in zip(must, levels, strict=True):
         filling.show(number, level)
+    filling.keep(kept)
     for priority in PRIORITIES[1:]:
         filling.fill([n for n, one in enumerate(ranked) if one.priority == priority], own=True)
     filling.fill(range(len(ranked)), own=False)
@@ -70,6 +76,8 @@ class _Filling:
         for number, one in enumerate(candidates):
             if one.within:
                 self.within.setdefault(one.within, []).append(number)
+        self.fixed: set[int] = set()
+        "Candidates that stay as they are."
         self.places = {one.node: number for number, one in enumerate(candidates)}
         self.first = [steps(one, number) for number, one in enumerate(candidates)]
 
@@ -112,7 +120,7 @@ class _Filling:
         some = [step for number in numbers for step in self.steps(number)]
         for step in sorted(some, key=lambda step: (-step.ratio, step.candidate, step.start)):
             number = step.candidate
-            if self.levels[number] != step.start or self.held(number):
+            if self.levels[number] != step.start or number in self.fixed or self.held(number):
                 continue
             room = self.free
             if own:
@@ -120,6 +128,17 @@ class _Filling:
             if self.cost(number, step.end) <= room:
                 self.show(number, step.end)
                 self.lowest = min(self.lowest, step.ratio)
+
+    def keep(self, kept: Mapping[str, int]) -> None:
+        """Show what was shown before, as it was, and let it stay so."""
+        for node, level in kept.items():
+            number = self.places.get(node, OUT)
+            if number == OUT:
+                continue
+            if self.levels[number] == OUT and self.cost(number, level) <= self.free:
+                self.show(number, level)
+            if self.levels[number] == level:
+                self.fixed.add(number)
 
     def held(self, number: int) -> bool:
         """Whether another's full text, which is shown, holds that of a candidate."""
@@ -131,7 +150,7 @@ class _Filling:
     def top_up(self) -> None:
         """Use what room is left for any level that fits, the best candidates first."""
         for number, one in enumerate(self.candidates):
-            if self.held(number):
+            if number in self.fixed or self.held(number):
                 continue
             better = range(len(one.levels) if self.levels[number] == OUT else self.levels[number])
             level = next((n for n in better if self.cost(number, n) <= self.free), OUT)
@@ -188,11 +207,15 @@ def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[Step]:
 
 
 def _lowered(
-    ranked: Sequence[Candidate], must: Sequence[int], budgets: Mapping[str, int], available: int
+    ranked: Sequence[Candidate],
+    must: Sequence[int],
+    budgets: Mapping[str, int],
+    available: int,
+    kept: Mapping[str, int],
 ) -> list[int]:
     """The best levels at which all of some candidates fit, the last ranked lowered first."""
     those = [ranked[number] for number in must]
-    levels = [0] * len(those)
+    levels = [kept.get(one.node, 0) for one in those]
     for section in dict.fromkeys(one.section for one in those):
         among = [n for n, one in enumerate(those) if one.section == section]
         _lower(those, levels, among, budgets.get(section, 0))

@@ -241,6 +241,10 @@ class ContextBuilt(Fact):
     "Of the whole rendered prompt."
     sections: dict[str, int] = {}
     "The tokens of each section's items."
+    shared_prefix: int | None = None
+    "Leading tokens that the prompt shares with the one before it in the task."
+    parted_in: str | None = None
+    "The section in which they differ first; empty where they do not."
     digest: str | None = None
     "SHA-256 of the rendered prompt."
 

@@ -19,15 +19,23 @@ SYSTEM = (
     "You write Python for the project that is shown below. Use what it already has: its functions,"
     " classes and names. Answer with code only."
 )
+STABLE = ("related modules", "dependencies", "historical patterns", "related functions")
+"The sections that stay as they were from one prompt to the next about the same target."
+ADDED = "added"
+"The section of what one of those would have got since."
 SECTIONS = (
-    "related modules", "dependencies", "historical patterns", "current module",
-    "related functions", "test results", "recent errors", "task description",
-)  # fmt: skip
+    *STABLE,
+    ADDED,
+    "current module",
+    "test results",
+    "recent errors",
+    "task description",
+)
 "From what changes least from prompt to prompt to what changes most."
 PRIORITY: Mapping[str, str] = {
     "task description": "CRITICAL", "current module": "CRITICAL", "dependencies": "HIGH",
     "related functions": "HIGH", "related modules": "MEDIUM", "test results": "MEDIUM",
-    "recent errors": "LOW", "historical patterns": "LOW",
+    "recent errors": "LOW", "historical patterns": "LOW", "added": "MEDIUM",
 }  # fmt: skip
 "What a section's items are worth beside others'; the target itself, what it needs at once and the \
 latest failure are always CRITICAL."
@@ -93,6 +101,8 @@ class Policy(BaseModel):
     "Failures that are offered, the latest first; earlier ones are masked."
     offered: Annotated[float, Field(gt=0)] = 2.5
     "Functions and classes are offered until their signatures would fill the context so often."
+    keep: bool = True
+    "Whether a prompt begins as the last recorded one about the same target did, where it can."
     summarised: Annotated[float, Field(ge=0)] = 0.02
     "The chance to be needed from which on a function or class is offered with its summary too."
     omissions: Count = 50

@@ -16,6 +16,7 @@ from projections import (
     offline_cache,
     online_cache,
     progress,
+    prompts,
     summaries,
     versions,
 )
@@ -44,6 +45,7 @@ ALL: Sequence[Projection] = (
     online_cache,
     offline_cache,
     changes,
+    prompts,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

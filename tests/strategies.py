@@ -128,6 +128,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         st.builds(ContextOmission, node=st.sampled_from(NODES), reason=json_texts), max_size=2
     ).map(tuple),
     "stood_at": st.none() | st.integers(0, 9),
+    "shared_prefix": st.none() | st.integers(0, 9),
     "code": st.dictionaries(json_texts, json_texts, max_size=2),
     "failures": st.lists(
         st.builds(CheckFailure, name=json_texts, message=json_texts), max_size=2

@@ -6,8 +6,9 @@ leaves room for: it is counted once more after rendering, whatever the items add
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from domain.allocation import allocated
 from domain.budget import CONTEXT, ModelProfile
@@ -15,7 +16,7 @@ from domain.budget import allocated as shared
 from domain.context import Candidate, Context, Item, Omission
 from domain.errors import BudgetExceededError
 from domain.graph import Graph
-from domain.policy import DEFAULT, Policy
+from domain.policy import ADDED, DEFAULT, STABLE, Policy
 from engine.context.briefs import Briefs
 from engine.context.candidates import Candidates, Means, Request, States
 from engine.context.counting import Counting
@@ -32,10 +33,20 @@ from engine.context.rendering import (
 from engine.context.sources import Lines, Read
 from engine.context.symbols import Symbols
 from engine.context.tokenizers import Tokenizer
+from engine.log.blobs import ref_of
+from projections import prompts
 
 VERSION = 2
 "Grows when the same states would give another prompt."
 TASK = "task description"
+
+
+class Stay(NamedTuple):
+    """How something was shown before, and is shown again."""
+
+    place: int
+    section: str
+    level: int
 
 
 class ContextBuilder:
@@ -55,16 +66,38 @@ class ContextBuilder:
             self.symbols = Symbols.of(states.graph, graph, self.symbols)
         offering = Candidates(states, self.symbols, request, self.means)
         offered = offering.all()
-        items, omissions = self._filled(offered)
+        kept = self._kept(states.prompts, request, offered)
+        items, omissions = self._filled(offered, kept)
         return self._context(items, [*offering.left_out(), *self._named(omissions)])
 
-    def _filled(self, offered: Sequence[Candidate]) -> tuple[list[Item], list[Omission]]:
+    def _kept(
+        self, before: prompts.State, request: Request, offered: Sequence[Candidate]
+    ) -> dict[str, Stay]:
+        """What the last prompt about the same target showed that would be shown so again.
+
+        Only of what stands before anything that changes; nothing where less than half is left.
+        """
+        if not (self.policy.keep and before.version and before.target == request.target):
+            return {}
+        stable, by_node = (*STABLE, ADDED), {one.node: one for one in offered}
+        parts = [part for part in before.parts if part.section in stable]
+        kept = {}
+        for place, part in enumerate(parts):
+            one = by_node.get(part.node)
+            for number, level in enumerate(one.levels if one else ()):
+                if level.name == part.level and _ref(level.text) == part.text:
+                    kept[part.node] = Stay(place, part.section, number)
+        return kept if 2 * len(kept) >= len(parts) else {}
+
+    def _filled(
+        self, offered: Sequence[Candidate], kept: Mapping[str, Stay]
+    ) -> tuple[list[Item], list[Omission]]:
         """What is shown, and what is not, so that the context part is within its tokens."""
         limit = self.profile.context
         # Headings take about so much; what they leave is given back once.
         room, again = limit - limit // 25, True
         while True:
-            items, omissions = self._chosen(offered, room)
+            items, omissions = self._chosen(offered, room, kept)
             over = self._estimate(items) - limit
             if again and over < -limit // 100 and omissions:
                 room, again = room - over, False
@@ -76,19 +109,29 @@ class ContextBuilder:
                 return items, omissions
             room, again = room - over, False
 
-    def _chosen(self, offered: Sequence[Candidate], room: int) -> tuple[list[Item], list[Omission]]:
+    def _chosen(
+        self, offered: Sequence[Candidate], room: int, kept: Mapping[str, Stay]
+    ) -> tuple[list[Item], list[Omission]]:
         """What of the candidates is shown: the request itself, then what is known of the code."""
         tasks = [one for one in offered if one.section == TASK]
         left = self.profile.prompt - self.profile.context - self.frame
         task, _ = allocated(tasks, {TASK: left}, left)
         known = [one for one in offered if one.section != TASK]
-        items, omissions = allocated(known, self.budgets, max(0, room))
-        order = self.policy.order
-        items = sorted(
-            [*task, *items],
-            key=lambda one: (order.index(one.section), file_of(one.node), one.place, one.node),
-        )
-        return items, omissions
+        levels = {node: stay.level for node, stay in kept.items()}
+        items, omissions = allocated(known, self.budgets, max(0, room), levels)
+        placed = (_placed(one, kept) for one in [*task, *items])
+        return sorted(placed, key=self._order(kept)), omissions
+
+    def _order(self, kept: Mapping[str, Stay]) -> Callable[[Item], tuple[object, ...]]:
+        """Sections from stable to volatile; in them what stays as it was, then by file and line."""
+        sections = {section: number for number, section in enumerate(self.policy.order)}
+
+        def order(one: Item) -> tuple[object, ...]:
+            stay = kept.get(one.node)
+            place = (0, stay.place) if stay else (1, 0)
+            return sections[one.section], place, file_of(one.node), one.place, one.node
+
+        return order
 
     def _estimate(self, items: Sequence[Item]) -> int:
         """The tokens of the context part, item by item and heading by heading."""
@@ -133,6 +176,17 @@ class ContextBuilder:
         """The tokens of a prompt in which nothing is shown."""
         messages = messages_of((), self.policy.system, self.policy.order)
         return count(pieces(self.profile.template, messages), self.counting.tokenizer)
+
+
+def _placed(one: Item, kept: Mapping[str, Stay]) -> Item:
+    """An item in the section where it stood; what is new among what stays is added behind it."""
+    if one.node in kept:
+        return one._replace(section=kept[one.node].section)
+    return one._replace(section=ADDED) if kept and one.section in STABLE else one
+
+
+def _ref(text: str) -> str:
+    return ref_of(text.encode(errors="surrogatepass"))
 
 
 def text_of(items: Sequence[Item], policy: Policy) -> str:

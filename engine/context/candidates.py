@@ -26,6 +26,7 @@ from projections import (
     offline_cache,
     online_cache,
     progress,
+    prompts,
     summaries,
 )
 
@@ -37,6 +38,7 @@ class States(NamedTuple):
     graph: dependency_graph.State
     summaries: summaries.State
     online: online_cache.State
+    prompts: prompts.State
     changes: changes.State
     offline: offline_cache.State
 
@@ -184,9 +186,7 @@ class Candidates:
 
     def _symbol(self, node: str, score: float, must: set[str]) -> Candidate:
         path, name = path_of(node), name_of(node)
-        section = "related functions" if path == self.path else "related modules"
-        if node in must and path != self.path:
-            section = "dependencies"
+        section = self._section(node, node in must)
         piece = self.sources.piece(path, name)
         full = piece.text
         if node.startswith("class:") and node not in must:
@@ -202,6 +202,13 @@ class Candidates:
             node, section, priority, self._levels(told, score), score, (version,), piece.place,
             _outer(node) if node.startswith("method:") else "",
         )  # fmt: skip
+
+    def _section(self, node: str, must: bool) -> str:
+        if node == self.target:
+            return "current module"
+        if path_of(node) == self.path:
+            return "related functions"
+        return "dependencies" if must else "related modules"
 
     def _brief(self, node: str, piece: Piece) -> str:
         """A signature with its summary below, as comments; empty where there is no summary."""

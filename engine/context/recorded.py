@@ -7,6 +7,7 @@ prompt it says whether its own versions differ.
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from heapq import merge
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from engine.context import builder, rendering
 from engine.context.builder import ContextBuilder, Request
 from engine.context.candidates import States
 from engine.context.policies import policy_of
+from engine.context.prefix import Prefix, compared
 from engine.context.rendering import (
     FIRST_ORDER,
     FIRST_SYSTEM,
@@ -42,11 +44,13 @@ from projections import (
     offline_cache,
     online_cache,
     progress,
+    prompts,
     summaries,
 )
 
 PROJECTIONS: tuple[Projection, ...] = (
-    progress, dependency_graph, summaries, online_cache, changes, offline_cache,
+    progress, dependency_graph, summaries, online_cache, prompts, changes,
+    offline_cache,
 )  # fmt: skip
 CODE = {
     "builder": str(builder.VERSION), "rendering": str(rendering.VERSION), "summaries": EXTRACTIVE,
@@ -79,6 +83,7 @@ def states_at(
         graph=state_at(store, dependency_graph, task_id, moment, recent),
         summaries=state_at(store, summaries, task_id, moment, recent),
         online=state_at(store, online_cache, task_id, moment, recent),
+        prompts=state_at(store, prompts, task_id, moment, recent),
         changes=state_at(store, changes, task_id, moment, recent),
         offline=_left(store, moment),
     )
@@ -123,10 +128,30 @@ def record_context(
     tokenizer = tokenizer_of(profile.tokenizer)
     graph = dependency_graph.graph_of(states.graph)
     context = ContextBuilder(profile, tokenizer, store.get, policy).build(states, graph, request)
-    found = in_hand(states, context)
-    fact, blobs = fact_of(context, request, profile, policy, tokenizer, stood_at, found)
+    fact, blobs = fact_of(
+        context, request, profile, policy, tokenizer, stood_at, in_hand(states, context),
+        prefix_of(store, task_id, states.prompts.version, context, profile, tokenizer),
+    )  # fmt: skip
     store.append(task_id, [fact], after=version, writer="builder", blobs=blobs)
     return context
+
+
+def prefix_of(
+    store: EventStore,
+    task_id: str,
+    version: int,
+    context: Context,
+    profile: ModelProfile,
+    tokenizer: Tokenizer,
+) -> Prefix | None:
+    """What a prompt shares with a recorded one; None where that cannot be read any more."""
+    for event in store.read(task_id, after=version - 1, last=version) if version else ():
+        if isinstance(event.fact, ContextBuilt):
+            with suppress(DamagedError, InputError, ValueError):
+                before = pieces(event.fact.template or "", messages(event.fact, store.get))
+                after = pieces(profile.template, context.messages)
+                return compared(before, after, tokenizer)
+    return None
 
 
 def in_hand(states: States, context: Context) -> Found:
@@ -144,6 +169,7 @@ def fact_of(
     tokenizer: Tokenizer,
     stood_at: int,
     found: Found,
+    prefix: Prefix | None = None,
 ) -> tuple[ContextBuilt, list[Blob]]:
     """A context as a fact, and the texts that it points at."""
     places: dict[str, tuple[str, str | None]] = dict.fromkeys(found.misses, ("made", None))
@@ -165,6 +191,8 @@ def fact_of(
         stood_at=stood_at, profile=profiled.ref, policy=settings.ref, template=profile.template,
         tokenizer=tokenizer.id, code=CODE, tokens=context.tokens,
         sections={one: tokens for one, _, tokens in context.sections if tokens},
+        shared_prefix=prefix.tokens if prefix else None,
+        parted_in=prefix.section if prefix else None,
         digest=context.digest,
     )  # fmt: skip
     return fact, [profiled, settings, *texts]

@@ -35,6 +35,7 @@ PROJECTIONS = {
         "offline_cache",
         "What finished tasks have left for later ones, in the whole store.",
     ),
+    "prompts": ("prompts", "What the model was shown last."),
     "changes": ("changes", "Which modules change together, and which have changed of late."),
 }
 "What `show` can show, the projection that it folds, and what that answers."

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from domain.events import WorkflowEvent, line_of
 from engine.replay.state_json import plain
-from projections import changes, offline_cache, online_cache, progress, versions
+from projections import changes, offline_cache, online_cache, progress, prompts, versions
 
 _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "step")
 
@@ -139,6 +139,15 @@ def _show_offline(state: offline_cache.State, console: Console) -> None:
     console.print(f"\n{len(offline_cache.nodes_left(state))} nodes left")
 
 
+def _show_prompts(state: prompts.State, console: Console) -> None:
+    if not state.version:
+        console.print("no context was built yet")
+        return
+    rows = [(part.section, part.node, part.level, part.text) for part in state.parts]
+    table(console, ("section", "node", "level", "text"), rows)
+    console.print(f"\nfor {state.target or 'a query'}: {state.tokens} tokens, {state.digest[:16]}")
+
+
 def _show_changes(state: changes.State, console: Console) -> None:
     lately = changes.lately(state)
     rows = []
@@ -156,6 +165,7 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "online": _show_online,
     "offline": _show_offline,
     "changes": _show_changes,
+    "prompts": _show_prompts,
 }
 
 

@@ -5,23 +5,17 @@ record them, in a copy of the store.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from domain.events import CheckFailure, ChecksRan, Fact, ModuleIteration
+from domain.events import CheckFailure, ChecksRan, ContextBuilt, Fact, ModuleIteration
 from domain.moment import NOW
-from engine.context.prefix import encoded, shared
-from engine.context.recorded import states_at
-from engine.context.rendering import pieces
-from engine.context.tokenizers import tokenizer_of
+from engine.context.recorded import record_context, states_at
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
-from engine.replay.states import Recent
-from projections import dependency_graph
-from scripts.benches.context_ours import TOKENIZER, Ours, request_of
+from scripts.benches.context_ours import profile_of, request_of
 from scripts.benches.context_source import Source, node_of
 from scripts.benches.context_tasks import Task
 from scripts.benches.figures import Bound, Figure
@@ -52,18 +46,17 @@ def turns(group: str, path: Path, name: str, asked: Sequence[Task]) -> Figure:
     )
 
 
-def _shares(store: EventStore, name: str, task: Task) -> Iterator[float]:
-    tokenizer = tokenizer_of(TOKENIZER)
-    ours = Ours(TOKENS, tokenizer, store)
-    prompts = []
+def _shares(store: EventStore, name: str, task: Task) -> list[float]:
+    target, found = request_of(task).target, []
     for number in range(PROMPTS):
-        states = states_at(store, name, NOW, Recent())
-        graph = dependency_graph.graph_of(states.graph)
-        context = ours.build(states, graph, request_of(task)).context
-        prompts.append(encoded(pieces(ours.builder.profile.template, context.messages), tokenizer))
-        task = _iterated(store, name, task, states, number)
-    for before, after in pairwise(prompts):
-        yield shared(before, after) / len(after)
+        record_context(store, name, NOW, request_of(task), profile_of(TOKENS))
+        task = _iterated(store, name, task, states_at(store, name, NOW), number)
+    for event in store.read(name, types=["CONTEXT_BUILT"]):
+        fact = event.fact
+        if isinstance(fact, ContextBuilt) and fact.target == target:
+            found.append((fact.shared_prefix or 0) / (fact.tokens or 1))
+    # The first one follows a prompt about another function.
+    return found[1:]
 
 
 def _iterated(store: EventStore, name: str, task: Task, states: Any, number: int) -> Task:

@@ -1,0 +1,48 @@
+"""What was the model shown last?
+
+The items of the latest context, in their order: a prompt that begins as the one before it did is
+read again by the model only from where it differs.
+"""
+
+from typing import Literal, NamedTuple
+
+from domain.events import ContextBuilt, WorkflowEvent
+
+NAME = "prompts"
+VERSION = 1
+SCOPE: Literal["task", "store"] = "task"
+
+
+class Part(NamedTuple):
+    """One thing that was shown."""
+
+    node: str
+    section: str
+    level: str
+    text: str | None
+    "The blob of what was shown."
+
+
+class State(NamedTuple):
+    """The latest context that was built."""
+
+    target: str = ""
+    version: int = 0
+    "The version of the event that tells of it; 0 where there was none."
+    digest: str = ""
+    tokens: int = 0
+    parts: tuple[Part, ...] = ()
+
+
+initial = State()
+
+
+def evolve(state: State, event: WorkflowEvent) -> State:
+    """The state after one more event."""
+    match event.fact:
+        case ContextBuilt(items=items) as fact:
+            parts = tuple(Part(one.node, one.section, one.level, one.text) for one in items)
+            return State(
+                fact.target or "", event.version, fact.digest or "", fact.tokens or 0, parts
+            )
+    return state
