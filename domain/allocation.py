@@ -161,7 +161,7 @@ class _Filling:
         """What is shown, in the order of the candidates."""
         return [
             Item(one.node, one.section, one.priority, *one.levels[level][:3], one.score,
-                 one.because, one.place)
+                 one.because, one.place, one.task)
             for one, level in zip(self.candidates, self.levels, strict=True)
             if level != OUT
         ]  # fmt: skip

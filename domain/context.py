@@ -32,6 +32,8 @@ class Candidate(NamedTuple):
     "Where it stands in its file, which orders what is shown."
     within: str = ""
     "The node whose full text holds that of this one."
+    task: str = ""
+    "The finished task that left it; empty where none did."
 
 
 class Item(NamedTuple):
@@ -46,6 +48,7 @@ class Item(NamedTuple):
     score: float
     because: tuple[int, ...]
     place: int = 0
+    task: str = ""
 
 
 class Omission(NamedTuple):

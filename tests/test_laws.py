@@ -203,8 +203,8 @@ def test_the_same_log_gives_the_same_bytes_under_any_hash_seed() -> None:
         for seed in range(4)
     }
     assert len(told) == 1
-    # All projections name the module but the summaries: nobody wrote one.
-    assert told.pop().count(b"validators.py") >= len(ALL) - 1
+    # All projections name the module but two: nobody wrote a summary or built a context.
+    assert told.pop().count(b"validators.py") >= len(ALL) - 2
 
 
 @pytest.mark.parametrize("kept_after_each", [False, True])

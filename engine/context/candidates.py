@@ -92,7 +92,7 @@ class Candidates:
         found += self._tests()
         asked = f"{self.states.progress.goal or ''} {self.request.query} {self.path} {self.name}"
         found += patterns(
-            self.states.graph.task_id, online, self.states.offline, asked, policy, details,
+            self.symbols.graph, online, self.states.offline, self.target, asked, policy, details,
             self._levels,
         )  # fmt: skip
         return [one for one in found if one.levels]

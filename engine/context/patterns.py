@@ -1,50 +1,100 @@
-"""What finished tasks left that bears on a request: past solutions, and fixes of what fails now.
+"""What finished tasks left that bears on a request: what they knew of it, and fixes of what fails.
 
-A fix is offered where the very message, or the very check, failed before: likeness cannot tell
-"enable" from "disable". Past solutions are offered by the words that their goals share with the
-request, and say where they come from.
+A look-up asks what is in hand first, then what was left: by name, along the graph, and by the words
+that a finished task's goal shares with the request. A fix is offered where the very message, or the
+very check, failed before: likeness cannot tell "enable" from "disable".
 """
 
 from collections.abc import Iterator
 
+from domain.cache import Hit, LookUpPolicy, look_up
 from domain.context import Candidate
 from domain.gathered import Fix
-from domain.node import node_id
+from domain.graph import Graph
+from domain.node import Reference, kind_of, name_of, node_id, path_of
 from domain.policy import Details, Policy
 from engine.context.search.words import words
 from engine.context.work import Levels
 from projections import offline_cache, online_cache
 
 SECTION = "historical patterns"
+SCORES = {"name": 0.5, "graph": 0.2, "meaning": 0.1}
+"How likely what was left is needed, by how it was found; a goal's shared words add their share."
 
 
 def patterns(
-    task_id: str,
+    graph: Graph,
     online: online_cache.State,
     offline: offline_cache.State,
+    target: str,
     asked: str,
     policy: Policy,
     details: Details,
     levels: Levels,
 ) -> Iterator[Candidate]:
-    """The fixes and the past solutions that are offered, as many of each as the policy says."""
-    priority = policy.priority(SECTION)
+    """The fixes and what else was left that is offered, as many of each as the policy says."""
+    if not offline.complete:
+        return
+    task_id, priority = graph.task_id, policy.priority(SECTION)
     for number, fix in enumerate(_fixes(task_id, online, offline)[: details.patterns]):
         head = f"Seen before: {fix.check or fix.message}"
         mended = f"mended by iteration {fix.iteration} of {fix.module}, task {fix.task}"
         told = [("full", f"{head}: {fix.message}\n{mended}"), ("signature", f"{head}: {mended}")]
         score = round(0.5 / (1 + number), 6)
         node = f"fix:{fix.task}@{fix.position}"
-        yield Candidate(node, SECTION, priority, levels(told, score), score, (), number)
-    for number, (score, one) in enumerate(_solutions(task_id, offline, asked)[: details.patterns]):
-        where = ", ".join(one.references)
-        head = f"Earlier task {one.task}: {one.problem}"
-        told = [("full", f"{head}\n{one.summary}\nCode: {where}"), ("signature", head)]
-        shown = levels(
-            told if one.summary else [("full", f"{head}\nCode: {where}"), told[1]], score
-        )
-        node = node_id("task", one.task)
-        yield Candidate(node, SECTION, priority, shown, score, (), details.patterns + number)
+        yield Candidate(node, SECTION, priority, levels(told, score), score, (), number, task=fix.task)
+    alike = _alike(task_id, offline, asked)
+    hits = _hits(graph, online, offline, target, list(alike))
+    solutions = {one.task: one for one in offline_cache.historical_solutions(offline)}
+    for number, hit in enumerate(hits[: details.patterns]):
+        told = _told(hit, solutions[hit.task])
+        score = round(SCORES[hit.by] + alike.get(hit.node, 0.0) / 2, 6)
+        # Its own name, since a node of the running task may have the same id.
+        node = hit.node if kind_of(hit.node) == "task" else f"left:{hit.task}/{hit.node}"
+        place = details.patterns + number
+        yield Candidate(node, SECTION, priority, levels(told, score), score, (), place, task=hit.task)
+
+
+def _hits(
+    graph: Graph,
+    online: online_cache.State,
+    offline: offline_cache.State,
+    target: str,
+    similar: list[str],
+) -> list[Hit]:
+    """What other tasks left that answers to the target, stands near it, or is similar."""
+    left = [one for one in offline_cache.held(offline) if one.task != graph.task_id]
+    names = [target, node_id("module", path_of(target))] if target else []
+    near = LookUpPolicy(enough=len(names) + 1)
+    found = look_up(
+        names, online_cache.held(online), left, near,
+        lambda node: [one for one in graph.neighbours(node) if one != node], similar,
+    )  # fmt: skip
+    return [hit for hit in found.hits if hit.found == "offline"]
+
+
+def _told(hit: Hit, of: offline_cache.Solution) -> list[tuple[str, str]]:
+    """What was left, at two levels: with what is known of it, and by name."""
+    if kind_of(hit.node) == "task":
+        head = f"Earlier task {of.task}: {of.problem}"
+        rest = [of.summary, f"Code: {', '.join(of.references)}"]
+    else:
+        name = name_of(hit.node)
+        where = Reference(hit.task, path_of(hit.node), name=name or None)
+        head = f"{name or path_of(hit.node)} in earlier task {of.task}: {where}"
+        rest = [of.problem]
+    return [("full", "\n".join(filter(None, [head, *rest]))), ("signature", head)]
+
+
+def _alike(task_id: str, offline: offline_cache.State, asked: str) -> dict[str, float]:
+    """Other finished tasks, and the share of words that their goals have in common with a request;
+    the most first, none without any."""
+    own, found = frozenset(words(asked)), {}
+    for one in offline_cache.historical_solutions(offline):
+        theirs = frozenset(words(one.problem))
+        if one.task != task_id and (both := own & theirs):
+            found[node_id("task", one.task)] = round(len(both) / len(own | theirs), 6)
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _fixes(task_id: str, online: online_cache.State, offline: offline_cache.State) -> list[Fix]:
@@ -57,16 +107,3 @@ def _fixes(task_id: str, online: online_cache.State, offline: offline_cache.Stat
         if fix.task != task_id and (fix.message in messages or fix.check in checks):
             found.setdefault(fix.message, fix)
     return list(found.values())
-
-
-def _solutions(
-    task_id: str, offline: offline_cache.State, asked: str
-) -> list[tuple[float, offline_cache.Solution]]:
-    """The solutions of other tasks and how much of their problem's words the request shares."""
-    own = frozenset(words(asked))
-    found = []
-    for one in offline_cache.historical_solutions(offline):
-        theirs = frozenset(words(one.problem))
-        if one.task != task_id and (shared := len(own & theirs)):
-            found.append((round(shared / len(own | theirs), 6), one))
-    return sorted(found, key=lambda pair: (-pair[0], pair[1].task))

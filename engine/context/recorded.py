@@ -174,6 +174,7 @@ def fact_of(
     """A context as a fact, and the texts that it points at."""
     places: dict[str, tuple[str, str | None]] = dict.fromkeys(found.misses, ("made", None))
     places |= {hit.node: (hit.found, hit.task or None) for hit in reversed(found.hits)}
+    places |= {one.node: ("offline", one.task) for one in context.items if one.task}
     profiled = Blob(json.dumps(profile._asdict(), sort_keys=True).encode())
     settings = Blob(policy.body)
     texts = [Blob(item.text.encode(errors="surrogatepass")) for item in context.items]
