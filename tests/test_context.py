@@ -338,7 +338,7 @@ def test_a_fresh_process_derives_the_same_under_eight_hash_seeds(tmp_path: Path)
     [
         (("--for", "nonsense"), "needed module:PATH or function:PATH::NAME, found 'nonsense'"),
         (("--for", EMAIL, "--profile", "gpt"), "needed a profile of mistral-7b-8k,"),
-        (("--for", EMAIL, "--tokenizer", "words"), "needed mistral-v3, mistral-v1, gguf:FILE"),
+        (("--for", EMAIL, "--tokenizer", "words"), "needed mistral-v3, mistral-v1, qwen3,"),
         (("--for", EMAIL, "--tokenizer", "gguf:/none.gguf"), "needed a GGUF file"),
         (("--for", EMAIL, "--context-tokens", "0"), "needed a context of 1 token or more"),
         (("--for", EMAIL, "--record", "--at", "2026-11-20"), "--record needs a moment by position"),

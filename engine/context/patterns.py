@@ -42,7 +42,9 @@ def patterns(
         told = [("full", f"{head}: {fix.message}\n{mended}"), ("signature", f"{head}: {mended}")]
         score = round(0.5 / (1 + number), 6)
         node = f"fix:{fix.task}@{fix.position}"
-        yield Candidate(node, SECTION, priority, levels(told, score), score, (), number, task=fix.task)
+        yield Candidate(
+            node, SECTION, priority, levels(told, score), score, (), number, task=fix.task
+        )
     alike = _alike(task_id, offline, asked)
     hits = _hits(graph, online, offline, target, list(alike))
     solutions = {one.task: one for one in offline_cache.historical_solutions(offline)}
@@ -52,7 +54,9 @@ def patterns(
         # Its own name, since a node of the running task may have the same id.
         node = hit.node if kind_of(hit.node) == "task" else f"left:{hit.task}/{hit.node}"
         place = details.patterns + number
-        yield Candidate(node, SECTION, priority, levels(told, score), score, (), place, task=hit.task)
+        yield Candidate(
+            node, SECTION, priority, levels(told, score), score, (), place, task=hit.task
+        )
 
 
 def _hits(

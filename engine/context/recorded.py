@@ -248,6 +248,9 @@ def _derived(store: EventStore, event: WorkflowEvent, fact: ContextBuilt) -> str
     request = Request(fact.target or "", fact.query or "")
     [last] = store.read(event.task_id, after=(fact.stood_at or 0) - 1, last=fact.stood_at)
     moment = Moment(position=last.position)
+    counter = tokenizer_of(profile.tokenizer)
+    if counter.id != fact.tokenizer:
+        return f"cannot be re-derived: counted by {fact.tokenizer}, here is {counter.id}"
     context = context_at(store, event.task_id, moment, request, profile, policy)
     if context.digest == fact.digest:
         return "same"

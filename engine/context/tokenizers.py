@@ -4,20 +4,31 @@
   `mistral-common`.
 - `gguf:FILE`: llama.cpp with the vocabulary of a model file and nothing else of it; needs
   `llama-cpp-python`.
+- `qwen3:FILE`: the same for a vocabulary of Qwen2, with the tokens that Qwen3 adds; `qwen3` takes
+  the one that `scripts/install all` fetched, and where there is none the bound.
 - `server:URL`: llama-server's `/tokenize`.
-- `upper-bound`, and for now `qwen3`: a bound that no such tokenizer exceeds.
+- `upper-bound`: a bound that no such tokenizer exceeds.
 
 Control tokens, as chat templates hold them, are one token each and are never made of text.
 """
 
-import json
+import atexit
+import os
+import re
+import sys
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
-from domain.errors import InputError, UnavailableError
+from domain.errors import InputError
+from engine.context.server import Server
+
+QWEN_VOCABULARY = Path(sys.prefix) / "share" / "backcast" / "ggml-vocab-qwen2.gguf"
+"Where `scripts/install all` puts the vocabulary of Qwen2."
 
 
 class Tokenizer(Protocol):
@@ -99,9 +110,12 @@ class Vocabulary:
                 "counting by a model file needs 'pip install backcast[llama]'"
             ) from None
         try:
-            self._model = Llama(model_path=path, vocab_only=True, verbose=False)
+            with _quiet():
+                self._model = Llama(model_path=path, vocab_only=True, verbose=False)
         except (ValueError, OSError, RuntimeError, AssertionError) as error:
             raise InputError(f"{path}: needed a GGUF file with a vocabulary: {error}") from None
+        # At the very end it could not be closed any more, and would say so.
+        atexit.register(self._model.close)
         self.id = f"vocabulary of {path.rpartition('/')[2]}, {self._model.n_vocab()} tokens"
 
     def count(self, text: str) -> int:
@@ -114,39 +128,40 @@ class Vocabulary:
         return list(self._model.tokenize(body, add_bos=False, special=False)) if body else []
 
 
-class Server:
-    """llama-server's own count."""
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nothing through to stderr: llama.cpp warns there of what a vocabulary need not have."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
-    exact = True
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        self.id = f"llama-server at {self.url}"
+class Qwen3(Vocabulary):
+    """The vocabulary of Qwen2 with the tokens that Qwen3 adds to it, which plain text makes too."""
 
-    def count(self, text: str) -> int:
-        """The tokens of a text between two control tokens."""
-        return len(self.encode(text))
+    ADDED: Mapping[str, int] = {
+        "<tool_call>": 151657, "</tool_call>": 151658, "<tool_response>": 151665,
+        "</tool_response>": 151666, "<think>": 151667, "</think>": 151668,
+    }  # fmt: skip
+    _SPLIT = re.compile("(" + "|".join(ADDED) + ")")
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.id = f"qwen3 by {self.id}"
 
     def encode(self, text: str) -> list[int]:
         """The tokens themselves, by number."""
-        asked = {"content": text.encode(errors="replace").decode(), "parse_special": False}
-        answer = self._ask("/tokenize", asked)
-        tokens = answer.get("tokens")
-        if not isinstance(tokens, list):
-            raise UnavailableError(f"{self.url}/tokenize: needed tokens, found {str(answer)[:80]}")
-        return tokens
-
-    def _ask(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
-        if not self.url.startswith(("http://", "https://")):
-            raise InputError(f"needed http://HOST:PORT, found {self.url!r}")
-        body = json.dumps(asked).encode()
-        request = Request(self.url + path, body, {"Content-Type": "application/json"})
-        try:
-            with urlopen(request, timeout=60) as answer:
-                found = json.load(answer)
-        except (URLError, OSError, ValueError) as error:
-            raise UnavailableError(f"{self.url}{path}: no answer: {error}") from None
-        return found if isinstance(found, dict) else {}
+        found: list[int] = []
+        for part in self._SPLIT.split(text):
+            added = self.ADDED.get(part)
+            found += super().encode(part) if added is None else [added]
+        return found
 
 
 @lru_cache(maxsize=8)
@@ -155,6 +170,8 @@ def tokenizer_of(name: str) -> Tokenizer:
     kind, _, place = name.partition(":")
     if kind == "gguf" and place:
         return Vocabulary(place)
+    if kind == "qwen3":
+        return Qwen3(place) if place else _qwen3()
     if kind == "server" and place:
         return Server(place)
     match name:
@@ -162,8 +179,16 @@ def tokenizer_of(name: str) -> Tokenizer:
             return Mistral(3)
         case "mistral-v1":
             return Mistral(1)
-        case "upper-bound" | "qwen3":
+        case "upper-bound":
             return UpperBound()
     raise InputError(
-        f"needed mistral-v3, mistral-v1, gguf:FILE, server:URL or upper-bound, found {name!r}"
+        "needed mistral-v3, mistral-v1, qwen3, qwen3:FILE, gguf:FILE, server:URL or upper-bound,"
+        f" found {name!r}"
     )
+
+
+def _qwen3() -> Tokenizer:
+    """Qwen3's own count where its vocabulary was installed, else the bound."""
+    if QWEN_VOCABULARY.exists() and find_spec("llama_cpp") is not None:
+        return Qwen3(str(QWEN_VOCABULARY))
+    return UpperBound()

@@ -82,6 +82,13 @@ def context(
             found = context_at(store, task, at, request, profile, policy)
     if not counter.exact:
         click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
+    if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
+        click.echo(
+            f"backcast: warning: {found.tokens:,} tokens fit the model's own window of"
+            f" {profile.window // profile.yarn:,}; loaded with YaRN x{profile.yarn} it answers"
+            " short prompts worse",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps(plain(found), ensure_ascii=False))
     elif explain:
@@ -109,9 +116,15 @@ def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> 
     """A profile by its name, with another tokenizer or context part where they are given."""
     from domain.budget import PROFILES
 
-    if name not in PROFILES:
-        raise InputError(f"needed a profile of {', '.join(PROFILES)}, found {name!r}")
-    profile = PROFILES[name]
+    if name.startswith("server:"):
+        from engine.context.server import Server
+
+        profile = Server(name.removeprefix("server:")).profile()
+    elif name in PROFILES:
+        profile = PROFILES[name]
+    else:
+        known = ", ".join(PROFILES)
+        raise InputError(f"needed a profile of {known} or server:URL, found {name!r}")
     if context_tokens is not None:
         profile = profile.with_context(context_tokens)
     return profile if tokenizer is None else profile._replace(tokenizer=tokenizer)
