@@ -235,6 +235,10 @@ class ContextBuilt(Fact):
     template: str | None = None
     tokenizer: str | None = None
     "The id of what counted."
+    embedder: str | None = None
+    "The id of what compared meanings, where the policy weighs them."
+    query_vector: BlobRef | None = None
+    "The vector of the request, as 32-bit floats, little-endian."
     code: dict[str, str] = {}
     "The versions of the code that chose and rendered."
     tokens: int | None = None

@@ -101,6 +101,8 @@ class Policy(BaseModel):
     "Failures that are offered, the latest first; earlier ones are masked."
     offered: Annotated[float, Field(gt=0)] = 2.5
     "Functions and classes are offered until their signatures would fill the context so often."
+    embedder: str = ""
+    "The model by which meaning is weighed, by name or path; empty for the one that is at hand."
     keep: bool = True
     "Whether a prompt begins as the last recorded one about the same target did, where it can."
     summarised: Annotated[float, Field(ge=0)] = 0.02

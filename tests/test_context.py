@@ -18,7 +18,7 @@ from domain.context import PRIORITIES, Candidate, Level
 from domain.errors import BudgetExceededError, InputError
 from domain.events import ChecksRan, ContextBuilt, TaskStarted
 from domain.moment import NOW, Moment
-from domain.policy import SYSTEM
+from domain.policy import SYSTEM, Policy
 from engine.context.builder import ContextBuilder, Request
 from engine.context.recorded import context_at, record_context, states_at, verified
 from engine.context.rendering import pieces
@@ -297,6 +297,24 @@ def test_what_finished_tasks_left_is_found_offline_and_promoted(store: EventStor
     assert {item.task for item in left} == {"task-def456"}
     assert {item.found for item in second.items} == {"online"}
     assert state_at(store, online_cache, "task-def456").counters.promotions == len(left)
+
+
+def test_a_policy_may_weigh_meaning_and_what_it_chose_is_derived_again_without_the_model(
+    store: EventStore,
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="needs the extra 'semantic'")
+    policy = Policy(weights={"always": -3.0, "meaning": 6.0})
+    request = Request(query="is this text an e-mail address?")
+    profile = BOUND["mistral-7b-8k"]
+    found = record_context(store, "task-def456", NOW, request, profile, policy)
+    scores = {item.node: item.score for item in found.items}
+    assert scores[EMAIL] > scores["function:utils.py::normalise"]
+    *_, event = store.read("task-def456", types=["CONTEXT_BUILT"])
+    assert isinstance(event.fact, ContextBuilt)
+    assert len(store.get(event.fact.query_vector or "")) == 4 * 384
+    assert [verdict.holds for verdict in verified(store, "task-def456")] == [True]
+    with pytest.raises(InputError, match="weighs meaning, which needs an embedder"):
+        ContextBuilder(profile, UpperBound(), store.get, policy)
 
 
 def test_a_context_that_does_not_prove_itself_is_told(store: EventStore) -> None:

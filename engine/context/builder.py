@@ -14,12 +14,13 @@ from domain.allocation import allocated
 from domain.budget import CONTEXT, ModelProfile
 from domain.budget import allocated as shared
 from domain.context import Candidate, Context, Item, Omission
-from domain.errors import BudgetExceededError
+from domain.errors import BudgetExceededError, InputError
 from domain.graph import Graph
 from domain.policy import ADDED, DEFAULT, STABLE, Policy
 from engine.context.briefs import Briefs
 from engine.context.candidates import Candidates, Means, Request, States
 from engine.context.counting import Counting
+from engine.context.nearness import Nearness
 from engine.context.rendering import (
     Piece,
     Shown,
@@ -53,10 +54,18 @@ class ContextBuilder:
     """Builds contexts for one model under one policy."""
 
     def __init__(
-        self, profile: ModelProfile, tokenizer: Tokenizer, read: Read, policy: Policy = DEFAULT
+        self,
+        profile: ModelProfile,
+        tokenizer: Tokenizer,
+        read: Read,
+        policy: Policy = DEFAULT,
+        nearness: Nearness | None = None,
     ) -> None:
+        """`nearness` is asked where the policy weighs meaning; `InputError` where there is none."""
+        if policy.weights.get("meaning") and nearness is None:
+            raise InputError(f"policy {policy.name!r} weighs meaning, which needs an embedder")
         self.profile, self.policy, self.counting = profile, policy, Counting(tokenizer)
-        self.means = Means(policy, profile, Lines(read), self.counting, Briefs())
+        self.means = Means(policy, profile, Lines(read), self.counting, Briefs(), nearness)
         self.symbols: Symbols | None = None
         self.budgets = budgets(profile, policy)
 

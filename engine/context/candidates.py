@@ -16,6 +16,7 @@ from engine.context.briefs import Briefs
 from engine.context.constants import constants
 from engine.context.counting import Counting
 from engine.context.evidence import DECIMALS, IDENTIFIER, Asked, chances
+from engine.context.nearness import Nearness
 from engine.context.patterns import patterns
 from engine.context.sources import Lines, Piece, Sources
 from engine.context.symbols import NONE, Floats, Symbols, last_name
@@ -60,6 +61,7 @@ class Means(NamedTuple):
     lines: Lines
     counting: Counting
     briefs: Briefs
+    nearness: Nearness | None = None
 
 
 class Candidates:
@@ -69,6 +71,7 @@ class Candidates:
         self.states, self.symbols, self.request = states, symbols, request
         self.policy, self.profile = means.policy, means.profile
         self.counting, self.briefs, self.lines = means.counting, means.briefs, means.lines
+        self.nearness = means.nearness
         self.sources = Sources(states.graph, means.lines)
         self.details = self.policy.details(self.profile.window)
         self.path, self.name = path_of(request.target), name_of(request.target)
@@ -169,7 +172,10 @@ class Candidates:
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
         asked = Asked(self.target, text)
-        scores = chances(self.symbols, self.states.changes, asked, self.policy.weights)
+        meaning = None
+        if self.nearness and self.policy.weights.get("meaning") and self.symbols.nodes:
+            meaning = self.nearness.of(self.symbols.interfaces, text or self.path or "?")
+        scores = chances(self.symbols, self.states.changes, asked, self.policy.weights, meaning)
         # A class is the line above its methods: it is worth nearly as much as the best of them.
         whole: Floats = np.round(self.symbols.with_classes(scores, 0.9), DECIMALS)
         return whole

@@ -37,11 +37,11 @@ def chances(
     history: changes.State,
     asked: Asked,
     weights: Mapping[str, float],
-    meaning: Mapping[str, float] = {},
+    meaning: Floats | None = None,
 ) -> Floats:
     """The chance, of (symbols), that each is needed; between 0 and 1, rounded.
 
-    `meaning` is how near each symbol is to the request by an embedder, where one was asked.
+    `meaning` is how near each symbol is to the request, of (symbols), where an embedder was asked.
     """
     if not symbols.nodes:
         return np.zeros(0)
@@ -53,9 +53,8 @@ def chances(
     found.by_history(history)
     if weights.get("rank"):
         found.by_rank()
-    for node in sorted(meaning):
-        if node in symbols.places:
-            found["meaning"][symbols.places[node]] = meaning[node]
+    if meaning is not None:
+        found["meaning"] = meaning
     total = np.full(len(symbols.nodes), float(weights.get("always", 0.0)))
     for name in sorted(found):
         total += weights.get(name, 0.0) * found[name]

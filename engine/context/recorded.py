@@ -22,6 +22,7 @@ from domain.summary import EXTRACTIVE
 from engine.context import builder, rendering
 from engine.context.builder import ContextBuilder, Request
 from engine.context.candidates import States
+from engine.context.nearness import Nearness
 from engine.context.policies import policy_of
 from engine.context.prefix import Prefix, compared
 from engine.context.rendering import (
@@ -32,6 +33,7 @@ from engine.context.rendering import (
     messages_of,
     pieces,
 )
+from engine.context.search import sentence_embedder
 from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
@@ -108,10 +110,30 @@ def context_at(
     policy: Policy = DEFAULT,
 ) -> Context:
     """The context that a model would be shown at a moment."""
+    return _built(store, task_id, moment, request, profile, policy, nearness_of(store, policy))[1]
+
+
+def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
+    """What compares meanings, where a policy weighs them."""
+    if not policy.weights.get("meaning"):
+        return None
+    return Nearness(store, sentence_embedder(policy.embedder or None))
+
+
+def _built(
+    store: EventStore,
+    task_id: str,
+    moment: Moment,
+    request: Request,
+    profile: ModelProfile,
+    policy: Policy,
+    nearness: Nearness | None,
+) -> tuple[States, Context]:
     states = states_at(store, task_id, moment)
-    tokenizer = tokenizer_of(profile.tokenizer)
     graph = dependency_graph.graph_of(states.graph)
-    return ContextBuilder(profile, tokenizer, store.get, policy).build(states, graph, request)
+    counter = tokenizer_of(profile.tokenizer)
+    builder = ContextBuilder(profile, counter, store.get, policy, nearness)
+    return states, builder.build(states, graph, request)
 
 
 def record_context(
@@ -124,14 +146,15 @@ def record_context(
 ) -> Context:
     """Append the context of a moment as a CONTEXT_BUILT, and return it."""
     version, stood_at = store.version(task_id), store.version_at(task_id, moment)
-    states = states_at(store, task_id, moment)
-    tokenizer = tokenizer_of(profile.tokenizer)
-    graph = dependency_graph.graph_of(states.graph)
-    context = ContextBuilder(profile, tokenizer, store.get, policy).build(states, graph, request)
+    tokenizer, nearness = tokenizer_of(profile.tokenizer), nearness_of(store, policy)
+    states, context = _built(store, task_id, moment, request, profile, policy, nearness)
     fact, blobs = fact_of(
         context, request, profile, policy, tokenizer, stood_at, in_hand(states, context),
         prefix_of(store, task_id, states.prompts.version, context, profile, tokenizer),
     )  # fmt: skip
+    if nearness and nearness.blob:
+        told = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
+        fact, blobs = fact.model_copy(update=told), [*blobs, nearness.blob]
     store.append(task_id, [fact], after=version, writer="builder", blobs=blobs)
     return context
 
@@ -251,7 +274,10 @@ def _derived(store: EventStore, event: WorkflowEvent, fact: ContextBuilt) -> str
     counter = tokenizer_of(profile.tokenizer)
     if counter.id != fact.tokenizer:
         return f"cannot be re-derived: counted by {fact.tokenizer}, here is {counter.id}"
-    context = context_at(store, event.task_id, moment, request, profile, policy)
+    nearness = None
+    if fact.embedder and fact.query_vector:
+        nearness = Nearness.recorded(store, fact.embedder, store.get(fact.query_vector))
+    _, context = _built(store, event.task_id, moment, request, profile, policy, nearness)
     if context.digest == fact.digest:
         return "same"
     return f"different, {', '.join(moved)}" if moved else "different, by the same code"

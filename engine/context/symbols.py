@@ -56,6 +56,7 @@ class Known:
 
     def __init__(self) -> None:
         self.words = WordCounts()
+        self.texts: list[str] = []
         self._numbers: dict[str, int] = {}
         self._nodes: dict[str, int] = {}
         self._names: dict[str, int] = {}
@@ -77,6 +78,7 @@ class Known:
         found = self._numbers.get(text)
         if found is None:
             found = self._numbers[text] = len(self._numbers)
+            self.texts.append(text)
             self.words.add(text)
         return found
 
@@ -187,6 +189,11 @@ class Symbols:
     @cached_property
     def _bodies(self) -> tuple[CurrentWords, Numbers]:
         return self._current(self.numbers["body"])
+
+    @property
+    def interfaces(self) -> list[str]:
+        """The text of each symbol's interface."""
+        return [self.known.texts[number] for number in self.numbers["interface"]]
 
     def _current(self, numbers: Numbers) -> tuple[CurrentWords, Numbers]:
         rows, inverse, many = np.unique(numbers, return_inverse=True, return_counts=True)
