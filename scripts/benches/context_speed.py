@@ -101,7 +101,7 @@ def _figures(bench: Bench, folder: Path) -> Iterator[Figure]:
             yield from _counts(group, counted)
             bench.say(f"{repository.name}: consecutive prompts")
             path = work / f"{place.repository.folder.name}.db"
-            yield turns(group, path, repository.name, place.asked)
+            yield from turns(group, path, repository.name, place.asked)
 
 
 def _place(repository: Repository, store: EventStore, name: str) -> Place:

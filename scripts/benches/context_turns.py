@@ -5,9 +5,11 @@ record them, in a copy of the store.
 """
 
 import shutil
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.events import CheckFailure, ChecksRan, ContextBuilt, Fact, ModuleIteration
 from domain.moment import NOW
@@ -25,38 +27,59 @@ TOKENS = 8_000
 MODULES, PROMPTS = 6, 5
 
 
-def turns(group: str, path: Path, name: str, asked: Sequence[Task]) -> Figure:
-    """The share of leading tokens that a prompt has of the one before; `path` is a store's."""
+class Turn(NamedTuple):
+    """A prompt that was recorded after another one about the same function."""
+
+    shared: float
+    "The share of its tokens with which the one before began too."
+    stored: float
+    "Bytes that its record takes, new texts included, for each byte of the prompt."
+
+
+def turns(group: str, path: Path, name: str, asked: Sequence[Task]) -> Iterator[Figure]:
+    """What a prompt shares with the one before, and what its record takes; `path` is a store's."""
     copy = path.with_name(f"{path.stem}-turns.db")
     copy.unlink(missing_ok=True)
     checkpoint(path)
     shutil.copy(path, copy)
     tasks = list({task.path: task for task in asked}.values())[:MODULES]
     with open_store(copy) as store:
-        shares = [one for task in tasks for one in _shares(store, name, task)]
+        found = [_turns(store, copy, name, task) for task in tasks]
     for left in copy.parent.glob(f"{copy.name}*"):
         left.unlink()
-    return Figure(
-        group,
-        "leading tokens that a consecutive prompt shares",
-        [100 * one for one in shares],
-        "%",
-        ours=f"{len(tasks)} modules, {PROMPTS} prompts of {TOKENS:,} tokens each",
-        must=Bound(">=", 80),
-    )
+    told = f"{len(tasks)} modules, {PROMPTS} prompts of {TOKENS:,} tokens each"
+    shares = [100 * one.shared for _, *later in found for one in later]
+    what = "leading tokens that a consecutive prompt shares"
+    yield Figure(group, what, shares, "%", told, must=Bound(">=", 80))
+    first = [one.stored for one, *_ in found]
+    later = [one.stored for _, *rest in found for one in rest]
+    what = "bytes of a CONTEXT_BUILT and its new texts, to those of the prompt"
+    yield Figure(group, f"{what}: the first", first, "x")
+    yield Figure(group, f"{what}: a consecutive one", later, "x")
 
 
-def _shares(store: EventStore, name: str, task: Task) -> list[float]:
-    target, found = request_of(task).target, []
+def _turns(store: EventStore, path: Path, name: str, task: Task) -> list[Turn]:
+    found = []
     for number in range(PROMPTS):
-        record_context(store, name, NOW, request_of(task), profile_of(TOKENS))
+        before = _stored(path)
+        context = record_context(store, name, NOW, request_of(task), profile_of(TOKENS))
+        size = sum(len(text.encode()) for _, text in context.messages)
+        *_, event = store.read(name, after=store.version(name) - 1)
+        assert isinstance(event.fact, ContextBuilt)
+        share = (event.fact.shared_prefix or 0) / context.tokens
+        found.append(Turn(share, (_stored(path) - before) / size))
         task = _iterated(store, name, task, states_at(store, name, NOW), number)
-    for event in store.read(name, types=["CONTEXT_BUILT"]):
-        fact = event.fact
-        if isinstance(fact, ContextBuilt) and fact.target == target:
-            found.append((fact.shared_prefix or 0) / (fact.tokens or 1))
-    # The first one follows a prompt about another function.
-    return found[1:]
+    return found
+
+
+def _stored(path: Path) -> int:
+    """The bytes of all facts and texts of a store, as they are stored."""
+    with closing(sqlite3.connect(path)) as connection:
+        asked = (
+            "SELECT (SELECT total(length(body)) FROM events)"
+            " + (SELECT total(length(packed)) FROM blobs)"
+        )
+        return int(connection.execute(asked).fetchone()[0])
 
 
 def _iterated(store: EventStore, name: str, task: Task, states: Any, number: int) -> Task:
