@@ -17,11 +17,15 @@ from engine.interfaces.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from domain.budget import ModelProfile
     from domain.context import Context
     from domain.policy import Policy
+    from engine.context.recorded import Verdict
+    from engine.log.store import EventStore
 
 
 @click.command()
@@ -211,35 +215,47 @@ def toml_lines(settings: dict[str, Any], table: str = "") -> list[str]:
 
 
 @click.command()
+@click.argument("logs", nargs=-1, type=Path, metavar="[LOG]...")
 @store_option
 @click.option("--task", metavar="TASK", help="Only this task; else the whole store.")
 @json_option
-def verify(url: str, task: str | None, as_json: bool) -> None:
+def verify(logs: tuple[Path, ...], url: str, task: str | None, as_json: bool) -> None:
     """Rebuild every recorded context from the log, and re-derive it; 1 where one fails.
 
     \b
     backcast verify --task task-abc123
+    backcast verify fixtures/logs/contexts.jsonl
+
+    LOG is a file that 'backcast export' wrote; without one the store is verified.
     """
+    from engine.interfaces.importing import run
+
+    verdicts: list[Verdict] = []
+    for log in logs:
+        with opened("sqlite://") as store:
+            run(store, "events", log)
+            verdicts += _verified(store, task, as_json)
+    if not logs:
+        with opened(url) as store:
+            verdicts += _verified(store, task, as_json)
+    failed = sum(not verdict.holds for verdict in verdicts)
+    click.echo(f"{len(verdicts)} contexts, {failed} failed", err=True)
+    raise SystemExit(1 if failed else 0)
+
+
+def _verified(store: "EventStore", task: str | None, as_json: bool) -> "Iterator[Verdict]":
+    """Say what became of each recorded context, and pass it on."""
     from engine.context.recorded import verified
 
-    failed = count = 0
-    with opened(url) as store:
-        if task is not None:
-            store.require(task)
-        for one in [task] if task is not None else store.tasks():
-            for verdict in verified(store, one):
-                count += 1
-                failed += not verdict.holds
-                if as_json:
-                    click.echo(json.dumps(verdict._asdict(), ensure_ascii=False))
-                else:
-                    same = "same digest" if verdict.rebuilt else "NOT the same digest"
-                    click.echo(
-                        f"{verdict.task_id}@{verdict.version}  rebuilt: {same};"
-                        f" re-derived: {verdict.derived}"
-                    )
-    click.echo(f"{count} contexts, {failed} failed", err=True)
-    raise SystemExit(1 if failed else 0)
+    if task is not None:
+        store.require(task)
+    for one in [task] if task is not None else store.tasks():
+        for verdict in verified(store, one):
+            same = "same digest" if verdict.rebuilt else "NOT the same digest"
+            told = f"{verdict.task_id}@{verdict.version}  rebuilt: {same}; re-derived:"
+            plainly = f"{told} {verdict.derived}"
+            click.echo(json.dumps(verdict._asdict(), ensure_ascii=False) if as_json else plainly)
+            yield verdict
 
 
 COMMANDS = (context, policy, verify)
