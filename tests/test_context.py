@@ -245,6 +245,15 @@ def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None
         context_at(store, "task-def456", NOW, Request(EMAIL), tiny)
 
 
+def test_words_of_a_request_that_do_not_fit_are_said_to_be_left_out(store: EventStore) -> None:
+    long = Request(EMAIL, "please " * 4000)
+    found = context_at(store, "task-def456", NOW, long, PROFILES["mistral-7b-8k"])
+    assert found.omissions[0] == ("the words of the request", "task description", "over budget")
+    short = context_at(store, "task-def456", NOW, Request(EMAIL, "please"), BOUND["mistral-7b-8k"])
+    assert "please" in short.messages[-1][1]
+    assert "task description" not in {one.section for one in short.omissions}
+
+
 def test_equal_states_give_equal_contexts(store: EventStore) -> None:
     states = states_at(store, "task-def456", NOW)
     graph = dependency_graph.graph_of(states.graph)

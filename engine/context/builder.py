@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from domain.allocation import allocated
+from domain.allocation import OVER, allocated
 from domain.budget import CONTEXT, ModelProfile
 from domain.budget import allocated as shared
 from domain.context import Candidate, Context, Item, Omission
@@ -77,7 +77,11 @@ class ContextBuilder:
         offered = offering.all()
         kept = self._kept(states.prompts, request, offered)
         items, omissions = self._filled(offered, kept)
-        return self._context(items, [*offering.left_out(), *self._named(omissions)])
+        left_out = [*offering.left_out(), *self._named(omissions)]
+        levels = {one.section: one.level for one in items}
+        if request.query.strip() and levels[TASK] not in ("full", "summary"):
+            left_out.insert(0, Omission("the words of the request", TASK, OVER))
+        return self._context(items, left_out)
 
     def _kept(
         self, before: prompts.State, request: Request, offered: Sequence[Candidate]
