@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from threading import Thread
 
 import pytest
+import zstandard
 from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from domain.events import (
 from domain.moment import Moment
 from engine.log import EventStore
 from engine.log.codec import Codec
+from engine.log.packing import LARGEST, packed, plain
 from engine.log.recorder import LAST_US, Kept
 from engine.log.rows import MAX_BODY
 
@@ -156,6 +158,31 @@ def test_a_cause_that_does_not_stand_before_is_refused(
     store.append("task", [TaskStarted()], after=0)
     with pytest.raises(InputError, match="because: needed versions from 1 to 1, found"):
         store.append("task", [TaskComplete()], after=1, because=because)
+
+
+def test_a_large_fact_is_stored_compressed_and_found_again_however_it_was_packed(
+    store: EventStore,
+) -> None:
+    large, small = TaskStarted(goal="why " * 5000), TaskStarted(goal="why")
+    events = store.append("t", [large, small], after=0)
+    assert list(store.read("t")) == events
+    bodies = [row[9] for row in store.recorder.rows("t", 0, None)]
+    assert len(bodies[0]) < 200
+    assert bodies[1] == b'{"goal":"why"}'
+    assert store.append("t", [large, small], after=0) == events
+    with pytest.raises(ConflictError):
+        store.append("t", [TaskStarted(goal="who " * 5000), small], after=0)
+    other = zstandard.compress(plain(bodies[0]), 19)
+    assert packed(plain(bodies[0])) != other
+    assert plain(other) == plain(bodies[0])
+
+
+def test_what_claims_to_be_compressed_and_is_not_is_damage() -> None:
+    bomb = zstandard.ZstdCompressor().compress(b"0" * (LARGEST + 1))
+    with pytest.raises(ValueError, match="needed a body of at most"):
+        plain(bomb)
+    with pytest.raises(ValueError, match="needed a zstd frame"):
+        plain(packed(b"{" + b"x" * 9000)[:12])
 
 
 def test_a_fact_larger_than_the_limit_is_refused_in_one_line(store: EventStore) -> None:

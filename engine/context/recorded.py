@@ -204,8 +204,8 @@ def fact_of(
     items = tuple(
         ContextItem(
             node=item.node, section=item.section, level=item.level,
-            found=places.get(item.node, ("", None))[0], task=places.get(item.node, ("", None))[1],
-            text=text.ref, tokens=item.tokens,
+            found=places.get(item.node, ("", None))[0], text=text.ref, tokens=item.tokens,
+            **({"task": places[item.node][1]} if places.get(item.node, ("", None))[1] else {}),
         )
         for item, text in zip(context.items, texts, strict=True)
     )  # fmt: skip

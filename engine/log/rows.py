@@ -8,6 +8,7 @@ from xxhash import xxh3_64_intdigest
 from domain.errors import InputError
 from domain.events import Claim, WorkflowEvent
 from engine.log.codec import Codec, from_microseconds, to_microseconds
+from engine.log.packing import PACKED_FROM, packed, plain
 from engine.log.recorder import NewRow, Row
 
 MAX_BODY = 16 * 2**20
@@ -53,6 +54,8 @@ def rows_of(codec: Codec, task_id: str, after: int, claims: Sequence[Claim]) -> 
                 f"task {task_id!r}: needed a {topic} of at most {MAX_BODY:,} bytes,"
                 f" found {len(body):,}: large bodies belong in blobs"
             )
+        if len(body) >= PACKED_FROM:
+            body = packed(body)
         rows.append((task_id, version, topic, time_us, writer, because, body))
     return rows
 
@@ -104,7 +107,8 @@ def events_of(
             report(Damage(position, task_id, "its bytes are not those that were written"))
             continue
         try:
-            fact = decode(topic, body)
+            # JSON of a fact begins with a brace.
+            fact = decode(topic, body if body[:1] == b"{" else plain(body))
         except (ValueError, InputError) as error:
             report(Damage(position, task_id, str(error).splitlines()[0]))
             continue
