@@ -6,8 +6,9 @@ gains per token: first the sections within their own budgets, by priority, then 
 what is left, so that what a section does not use flows on. A step that does not fit stops no
 smaller one.
 
-Along the steps that lie on a candidate's convex hull this greedy choice is at most one step worse
-than the best possible one (Sinha and Zoltners, 1979, on the linear relaxation).
+Steps lie on a candidate's convex hull. So where one budget holds, the sum of gains is at most what
+the largest single step gains below the best possible one (Sinha and Zoltners, 1979, on the linear
+relaxation); budgets of sections and priorities go before the sum.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,8 @@ def allocated(
     must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
     levels = _lowered(ranked, must, budgets, available, kept)
     for number, level in zip(must, levels, strict=True):
-        filling.show(number, level)
+        if not filling.held(number):
+            filling.show(number, level)
     filling.keep(kept)
     for priority in PRIORITIES[1:]:
         filling.fill([n for n, one in enumerate(ranked) if one.priority == priority], own=True)
@@ -98,19 +100,35 @@ class _Filling:
         more = self.tokens(number) - before
         self.free -= more
         self.left[one.section] = self.left.get(one.section, 0) - more
-        if level == 0 and one.levels[0].name == "full":
-            for inner in self.within.get(one.node, ()):
-                self.levels[inner], freed = OUT, self.tokens(inner)
-                self.free += freed
-                self.left[self.candidates[inner].section] += freed
+        for inner in self.inside(number, level):
+            freed, section = self.tokens(inner), self.candidates[inner].section
+            self.levels[inner] = OUT
+            self.free += freed
+            self.left[section] = self.left.get(section, 0) + freed
 
-    def cost(self, number: int, level: int) -> int:
-        """How many more tokens a candidate takes at a level, less what it makes needless."""
+    def take(self, number: int, level: int) -> None:
+        """Show a candidate at a level for what it gains per token."""
+        levels, before = self.candidates[number].levels, self.levels[number]
+        gain = levels[level].gain - (0.0 if before == OUT else levels[before].gain)
+        more = levels[level].tokens - self.tokens(number)
+        self.lowest = min(self.lowest, gain / max(1, more))
+        self.show(number, level)
+
+    def inside(self, number: int, level: int) -> Sequence[int]:
+        """The candidates whose text a candidate's holds at a level."""
         one = self.candidates[number]
-        more = one.levels[level].tokens - self.tokens(number)
-        if level == 0 and one.levels[0].name == "full":
-            more -= sum(self.tokens(inner) for inner in self.within.get(one.node, ()))
-        return more
+        whole = level == 0 and one.levels[0].name == "full"
+        return self.within.get(one.node, ()) if whole else ()
+
+    def fits(self, number: int, level: int, room: int) -> bool:
+        """Whether a candidate can be shown at a level, in place of what it makes needless.
+
+        Nothing that stays as it is can be made needless.
+        """
+        inside = self.inside(number, level)
+        more = self.candidates[number].levels[level].tokens - self.tokens(number)
+        more -= sum(self.tokens(inner) for inner in inside)
+        return more <= room and self.fixed.isdisjoint(inside)
 
     def fill(self, numbers: Sequence[int], *, own: bool) -> None:
         """Take the steps of some candidates that fit, those that gain most per token first.
@@ -125,17 +143,16 @@ class _Filling:
             room = self.free
             if own:
                 room = min(room, self.left.get(self.candidates[number].section, 0))
-            if self.cost(number, step.end) <= room:
-                self.show(number, step.end)
-                self.lowest = min(self.lowest, step.ratio)
+            if self.fits(number, step.end, room):
+                self.take(number, step.end)
 
     def keep(self, kept: Mapping[str, int]) -> None:
         """Show what was shown before, as it was, and let it stay so."""
         for node, level in kept.items():
             number = self.places.get(node, OUT)
-            if number == OUT:
+            if number == OUT or self.held(number):
                 continue
-            if self.levels[number] == OUT and self.cost(number, level) <= self.free:
+            if self.levels[number] == OUT and self.fits(number, level, self.free):
                 self.show(number, level)
             if self.levels[number] == level:
                 self.fixed.add(number)
@@ -149,13 +166,19 @@ class _Filling:
 
     def top_up(self) -> None:
         """Use what room is left for any level that fits, the best candidates first."""
-        for number, one in enumerate(self.candidates):
+        for number in range(len(self.candidates)):
             if number in self.fixed or self.held(number):
                 continue
-            better = range(len(one.levels) if self.levels[number] == OUT else self.levels[number])
-            level = next((n for n in better if self.cost(number, n) <= self.free), OUT)
+            level = next((n for n in self.better(number) if self.fits(number, n, self.free)), OUT)
             if level != OUT:
-                self.show(number, level)
+                self.take(number, level)
+
+    def better(self, number: int) -> Sequence[int]:
+        """The more detailed levels of a candidate by which nothing is lost."""
+        levels, level = self.candidates[number].levels, self.levels[number]
+        if level == OUT:
+            return range(len(levels))
+        return [n for n in range(level) if levels[n].gain >= levels[level].gain]
 
     def items(self) -> list[Item]:
         """What is shown, in the order of the candidates."""

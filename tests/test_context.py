@@ -11,10 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.allocation import allocated
-from domain.budget import PROFILES, ModelProfile, checked, of_window
-from domain.budget import allocated as shared
-from domain.context import PRIORITIES, Candidate, Level
+from domain.budget import PROFILES, ModelProfile, allocated, checked, of_window
 from domain.errors import BudgetExceededError, InputError
 from domain.events import ChecksRan, ContextBuilt, TaskStarted
 from domain.moment import NOW, Moment
@@ -71,9 +68,9 @@ def test_tokens_are_divided_whole_all_of_them_never_one_more(
 ) -> None:
     if not sum(shares.values()):
         with pytest.raises(InputError):
-            shared(tokens, shares)
+            allocated(tokens, shares)
         return
-    rows = shared(tokens, shares)
+    rows = allocated(tokens, shares)
     assert sum(rows.values()) == tokens
     whole = sum(shares.values())
     assert all(abs(rows[row] - tokens * shares[row] / whole) < 1 for row in shares)
@@ -83,53 +80,6 @@ def test_tokens_are_divided_whole_all_of_them_never_one_more(
 def test_profiles_of_any_window_and_context_add_up(window: int, tokens: int) -> None:
     profile = of_window("server", window, "upper-bound", "chatml")
     assert profile.with_context(tokens).context == tokens
-
-
-# Allocation
-
-
-@st.composite
-def candidates(draw: st.DrawFn) -> list[Candidate]:
-    """Candidates with levels of falling size."""
-    found = []
-    for number in range(draw(st.integers(0, 8))):
-        sizes = draw(st.sets(st.integers(1, 60), min_size=1, max_size=4))
-        gain = draw(st.integers(0, 3))
-        levels = tuple(
-            Level("signature", "x", size, float(gain * number))
-            for number, size in reversed(list(enumerate(sorted(sizes), 1)))
-        )
-        section, priority = draw(st.sampled_from("ab")), draw(st.sampled_from(PRIORITIES))
-        found.append(Candidate(f"n{number}", section, priority, levels, float(gain)))
-    return found
-
-
-@given(offered=candidates(), a=st.integers(0, 90), b=st.integers(0, 90), whole=st.integers(0, 150))
-def test_what_is_chosen_never_exceeds_what_is_available(
-    offered: list[Candidate], a: int, b: int, whole: int
-) -> None:
-    must = [one for one in offered if one.priority == "CRITICAL"]
-    least = sum(one.levels[-1].tokens for one in must)
-    if least > whole:
-        with pytest.raises(BudgetExceededError) as error:
-            allocated(offered, {"a": a, "b": b}, whole)
-        assert (error.value.needed, error.value.available) == (least, whole)
-        return
-    items, omissions = allocated(offered, {"a": a, "b": b}, whole)
-    assert sum(item.tokens for item in items) <= whole
-    assert sorted(one.node for one in [*items, *omissions]) == sorted(one.node for one in offered)
-    assert {one.node for one in must} <= {item.node for item in items}
-
-
-@given(offered=candidates(), whole=st.integers(0, 150))
-def test_no_omitted_item_would_have_fitted_beside_what_is_in(
-    offered: list[Candidate], whole: int
-) -> None:
-    rest = [one._replace(priority="LOW") for one in offered]
-    items, omissions = allocated(rest, {"a": whole, "b": whole}, whole)
-    left = whole - sum(item.tokens for item in items)
-    by_node = {one.node: one for one in rest}
-    assert all(by_node[one.node].levels[-1].tokens > left for one in omissions)
 
 
 # Rendering
