@@ -83,7 +83,7 @@ LARGE = Details(
 class Policy(BaseModel):
     """The settings by which a context is chosen and ordered."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = "default"
     version: Count = 1

@@ -1,12 +1,14 @@
 """Policies as files: TOML by which people set them, JSON as a log keeps them."""
 
+import json
+import reprlib
 import tomllib
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from domain.errors import InputError
-from domain.policy import DEFAULT, Policy
+from domain.policy import DEFAULT, Details, Policy
 
 
 def policy_at(path: Path) -> Policy:
@@ -43,13 +45,22 @@ def _over(before: dict[str, object], told: dict[str, object]) -> dict[str, objec
 
 def _checked(where: str, told: dict[str, object]) -> Policy:
     try:
-        return Policy.model_validate(told)
+        # As JSON, in which a list may be a tuple and yet no text a number.
+        return Policy.model_validate_json(json.dumps(told, default=str), strict=True)
     except ValidationError as error:
         raise InputError(f"{where}: {_first(error)}") from None
 
 
 def _first(error: ValidationError) -> str:
+    """The setting that is wrong first, what was needed there, and what was found."""
     one = error.errors()[0]
-    place = ".".join(map(str, one["loc"]))
-    message = one["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    *outer, name = map(str, one["loc"] or ("",))
+    place, found = ".".join([*outer, name]), reprlib.repr(one["input"])
+    if one["type"] == "extra_forbidden":
+        known, place = (Details if outer else Policy).model_fields, ".".join(outer)
+        needed, found = f"one of {', '.join(known)}", repr(name)
+    elif one["type"] == "value_error":
+        return one["msg"].removeprefix("Value error, ")
+    else:
+        needed = one["msg"].removeprefix("Input should be ").replace("an object", "a table")
+    return f"{place}: needed {needed}, found {found}" if place else f"needed {needed}, found {found}"

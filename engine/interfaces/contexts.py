@@ -207,11 +207,20 @@ def toml_lines(settings: dict[str, Any], table: str = "") -> list[str]:
     tables = {name: value for name, value in settings.items() if isinstance(value, dict)}
     for name, value in settings.items():
         if name not in tables:
-            key = name if name.isidentifier() else json.dumps(name)
-            lines.append(f"{key} = {json.dumps(value)}")
+            lines.append(f"{_toml_key(name)} = {_toml(value)}")
     for name, value in tables.items():
-        lines += ["", *toml_lines(value, name)]
+        place = f"{table}.{_toml_key(name)}" if table else _toml_key(name)
+        lines += ["", *toml_lines(value, place)]
     return lines
+
+
+def _toml_key(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    # TOML has no pairs of surrogates, and escapes one character more than JSON.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @click.command()

@@ -1,0 +1,192 @@
+"""By which settings a context is chosen: read from a file, checked, printed, recorded."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import InputError
+from domain.policy import DEFAULT, WEIGHTS, Policy
+from engine.context.policies import policy_at, policy_of
+from engine.interfaces.contexts import toml_lines
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[str], Policy]:
+    """The policy of a file with some text."""
+
+    def policy(text: str) -> Policy:
+        path = tmp_path / "mine.toml"
+        path.write_text(text, encoding="utf-8")
+        return policy_at(path)
+
+    return policy
+
+
+def told(settings: Mapping[str, Any]) -> str:
+    return "\n".join(toml_lines(dict(settings)))
+
+
+# Read
+
+
+def test_a_file_is_laid_over_the_default_table_by_table(read: Callable[[str], Policy]) -> None:
+    found = read('errors = 2\n[weights]\n"own file" = 3\n[large]\ntests = "name"\n')
+    assert found == DEFAULT.model_copy(
+        update={
+            "errors": 2,
+            "weights": {**WEIGHTS, "own file": 3.0},
+            "large": DEFAULT.large.model_copy(update={"tests": "name"}),
+        }
+    )
+
+
+def test_a_file_that_sets_nothing_is_the_default(read: Callable[[str], Policy]) -> None:
+    assert read("# nothing\n[weights]\n").digest == DEFAULT.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour = 1", "needed one of name, version, system, .*, found 'colour'"),
+        ("[lunch]\na = 1", "needed one of name, .*, found 'lunch'"),
+        ("[weights]\nlunch = 1", "weights: needed one of needed, own file, .*, found 'lunch'"),
+        ("[small]\nlunch = 1", "small: needed one of module_tokens, .*, found 'lunch'"),
+        ("[shares]\nlunch = 1", "shares: needed one of current module, .*, found 'lunch'"),
+        ("[priorities]\nadded = 'TOP'", "priorities: needed one of CRITICAL, .*, found 'TOP'"),
+        ("order = ['added']", r"order: needed each of related modules, .* once, found \['added'\]"),
+        ("errors = -1", "errors: needed greater than or equal to 0, found -1"),
+        ("[shares]\ndependencies = -1", "shares.dependencies: needed greater .* 0, found -1"),
+        ("[worth]\nfull = -0.5", "worth.full: needed greater than or equal to 0, found -0.5"),
+        ("[constants]\nnamed = 2", "constants.named: needed less than or equal to 1, found 2"),
+        ("offered = 0", "offered: needed greater than 0, found 0"),
+        ("errors = 'many'", "errors: needed a valid integer, found 'many'"),
+        ("errors = '5'", "errors: needed a valid integer, found '5'"),
+        ("errors = true", "errors: needed a valid integer, found True"),
+        ("errors = 1.5", "errors: needed a valid integer, found 1.5"),
+        ("errors = 2026-11-20", "errors: needed a valid integer, found '2026-11-20'"),
+        ("keep = 'yes'", "keep: needed a valid boolean, found 'yes'"),
+        ("weights = 3", "weights: needed a table, found 3"),
+        ("small = 3", "small: needed a table, found 3"),
+        ("[weights]\nneeded = nan", "weights.needed: needed a finite number, found nan"),
+        ("[weights]\nneeded = inf", "weights.needed: needed a finite number, found inf"),
+        ("[small]\ntests = 'bold'", "small.tests: needed 'name', 'signature' or 'full', found 'b"),
+        ("system = 3", "system: needed a valid string, found 3"),
+        ("errors = = 1", "needed TOML: Invalid value"),
+    ],
+)
+def test_a_bad_setting_is_named_with_what_was_needed_and_found(
+    read: Callable[[str], Policy], text: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=rf"^\S+mine.toml: {message}") as error:
+        read(text)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_or_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needed a policy file: No such file"):
+        policy_at(tmp_path / "none.toml")
+    with pytest.raises(InputError, match="needed a policy file: Is a directory"):
+        policy_at(tmp_path)
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="needed TOML: 'utf-8' codec can't decode"):
+        policy_at(tmp_path / "bytes.toml")
+
+
+# Its digest
+
+
+def others(value: Any) -> Iterator[Any]:
+    """Values of a setting's shape, each of which differs from it in one setting."""
+    match value:
+        case dict():
+            for name in value:
+                yield from ({**value, name: other} for other in others(value[name]))
+        case bool():
+            yield not value
+        case int() | float():
+            yield value / 2 if isinstance(value, float) and value else value + 1
+        case "CRITICAL" | "HIGH" | "MEDIUM" | "LOW":
+            yield "LOW" if value != "LOW" else "HIGH"
+        case "signature" | "full":
+            yield "name"
+        case str():
+            yield f"{value}!"
+        case list():
+            yield value[::-1]
+
+
+def test_the_digest_changes_with_every_setting() -> None:
+    settings = {**DEFAULT.model_dump(mode="json"), "shares": {"dependencies": 1}}
+    policies = [settings, *others(settings)]
+    assert len({Policy.model_validate(one).digest for one in policies}) == len(policies) == 61
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_digest_does_not_change_with_the_order_of_settings(random: Any) -> None:
+    settings = DEFAULT.model_dump(mode="json")
+    names = random.sample(sorted(settings), len(settings))
+    shuffled = {
+        name: dict(random.sample(sorted(one.items()), len(one))) if isinstance(one, dict) else one
+        for name, one in ((name, settings[name]) for name in names)
+    }
+    assert Policy.model_validate(shuffled).digest == DEFAULT.digest
+
+
+def test_the_digest_does_not_change_with_how_a_number_is_written(
+    read: Callable[[str], Policy],
+) -> None:
+    assert read("offered = 3").digest == read("offered = 3.0 # three").digest
+
+
+# Recorded and printed
+
+settings = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.text(max_size=9),
+        "system": st.text(max_size=9) | st.sampled_from(['🌍 \\ """ \'', "\x7f\0\r\n\t\x85"]),
+        "errors": st.integers(0, 100),
+        "offered": st.floats(1e-300, 1e300),
+        "keep": st.booleans(),
+        "weights": st.fixed_dictionaries(
+            {name: st.floats(allow_nan=False, allow_infinity=False) for name in WEIGHTS}
+        ),
+        "shares": st.dictionaries(
+            st.sampled_from(["dependencies", "related modules"]), st.integers(0, 10**20)
+        ),
+    },
+)
+
+
+@given(settings)
+def test_a_recorded_policy_is_read_back(told: dict[str, Any]) -> None:
+    policy = Policy.model_validate(told)
+    assert policy_of(policy.body) == policy
+    assert policy_of(policy.body).body == policy.body
+
+
+def test_what_is_no_recorded_policy_is_told() -> None:
+    for body, message in ((b"nonsense", "Invalid JSON"), (b'{"lunch": 1}', "found 'lunch'")):
+        with pytest.raises(InputError, match=f"needed a recorded policy, .*{message}"):
+            policy_of(body)
+
+
+@given(told=settings)
+def test_settings_are_printed_as_toml_that_gives_the_same_digest(
+    tmp_path_factory: pytest.TempPathFactory, told: dict[str, Any]
+) -> None:
+    policy = Policy.model_validate(told)
+    path = tmp_path_factory.mktemp("policy") / "mine.toml"
+    lines = toml_lines(policy.model_dump(mode="json"))
+    path.write_bytes("\n".join(lines).encode())
+    assert policy_at(path).digest == policy.digest
+
+
+def test_tables_in_tables_are_printed_by_their_whole_name() -> None:
+    assert told({"a b": {"c": {"é": 1}}}).split("\n") == [
+        "", '["a b"]', "", '["a b".c]', '"é" = 1',
+    ]  # fmt: skip

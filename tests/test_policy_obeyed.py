@@ -1,0 +1,135 @@
+"""What is shown follows the settings, from Python and on the command line."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from domain.budget import PROFILES
+from domain.context import Context
+from domain.moment import NOW
+from domain.policy import DEFAULT, WEIGHTS, Policy
+from engine.context.builder import Request
+from engine.context.policies import policy_at
+from engine.context.recorded import context_at, record_context
+from engine.interfaces.cli import main
+from tests.candidates import shown
+from tests.sources import SHOP, Task
+
+LOG = Path(__file__).parents[1] / "fixtures/logs/shop.jsonl"
+BOUND = PROFILES["mistral-7b-8k"]._replace(tokenizer="upper-bound")
+
+
+# Obeyed
+
+
+def built(task: Task, policy: Policy, request: Request, tokens: int = 4000) -> Context:
+    return context_at(task.store, task.id, NOW, request, BOUND.with_context(tokens), policy)
+
+
+def test_a_weight_changes_what_is_chosen() -> None:
+    task = Task()
+    task.wrote("a.py", "def pack_boxes(boxes):\n    return sorted(boxes)\n")
+    task.wrote("b.py", "def ship_orders(orders):\n    return list(orders)\n")
+    task.outlined()
+    blind = Policy(weights={**WEIGHTS, "body words": -9.0, "signature words": -9.0, "named": -9.0})
+    request = Request(query="how are the boxes packed by pack_boxes")
+    chosen = [built(task, policy, request, 120).items for policy in (DEFAULT, blind)]
+    assert [shown(items)["function:a.py::pack_boxes"] for items in chosen] == ["full", "signature"]
+    assert [shown(items)["function:b.py::ship_orders"] for items in chosen] == ["signature", "full"]
+
+
+def test_without_keep_a_prompt_owes_nothing_to_the_one_before() -> None:
+    task, request = Task(), Request("module:a.py")
+    task.wrote("a.py", "from b import f\ndef g(): return f()\n")
+    task.wrote("b.py", "def f(): pass\n")
+    task.outlined()
+    free = DEFAULT.model_copy(update={"keep": False})
+    record_context(task.store, task.id, NOW, request, BOUND)
+    task.wrote("b.py", "def f(): pass\ndef h(): pass\n")
+    task.outlined()
+    kept, anew = (built(task, policy, request) for policy in (DEFAULT, free))
+    assert "# Added" in kept.text
+    assert "# Added" not in anew.text
+    assert shown(kept.items) == shown(anew.items)
+
+
+def test_shares_of_a_policy_are_the_budgets_of_its_sections() -> None:
+    task = Task()
+    task.wrote("a.py", SHOP["utils.py"])
+    task.outlined()
+    found = built(task, Policy(shares={"dependencies": 1}), Request("module:a.py"), 900)
+    assert {section: budget for section, budget, _ in found.sections if budget} == {
+        "dependencies": 900, "task description": 300,
+    }  # fmt: skip
+    assert "function:a.py::normalise" in shown(found.items)
+
+
+# On the command line
+
+
+@pytest.fixture
+def backcast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[str, str]]:
+    """What a command prints, in a store that holds the shop."""
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+    (tmp_path / "mine.toml").write_text("[small]\nmodule_tokens = 0\n")
+    (tmp_path / "bad.toml").write_text("lunch = 1")
+
+    def run(*arguments: str) -> tuple[str, str]:
+        with suppress(SystemExit):
+            main([one.replace("DIR", str(tmp_path)) for one in arguments])
+        return tuple(capsys.readouterr())
+
+    run("import", "events", str(LOG))
+    return run
+
+
+def test_policy_prints_toml_and_its_digest(
+    backcast: Callable[..., tuple[str, str]], tmp_path: Path
+) -> None:
+    out, _ = backcast("policy", "--policy", "DIR/mine.toml")
+    mine = policy_at(tmp_path / "mine.toml")
+    assert out.startswith(f"# digest {mine.digest}\n")
+    (tmp_path / "printed.toml").write_text(out)
+    assert policy_at(tmp_path / "printed.toml") == mine
+    found = json.loads(backcast("policy", "--json")[0])
+    assert (found["digest"], found["settings"]["errors"]) == (DEFAULT.digest, 5)
+
+
+def test_a_context_is_built_by_the_policy_of_a_file(
+    backcast: Callable[..., tuple[str, str]],
+) -> None:
+    asked = ("context", "--task", "task-def456", "--for", "module:validators.py")
+    default, _ = backcast(*asked)
+    mine, _ = backcast(*asked, "--policy", "DIR/mine.toml")
+    assert "Validation of what people type" in default
+    assert "Validation of what people type" not in mine
+
+
+def test_a_query_alone_is_a_request(backcast: Callable[..., tuple[str, str]]) -> None:
+    out, err = backcast("context", "--task", "task-def456", "--query", "lower  normalise\n")
+    assert "def normalise(" in out
+    assert "lower  normalise" in out.split("# Task description")[1]
+    assert "# Current module" not in out
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "needed --for NODE or --query TEXT, or both"),
+        (("--query", " "), "needed --for NODE or --query TEXT, or both"),
+        (("--query", "x", "--policy", "DIR/bad.toml"), "bad.toml: needed one of name, "),
+        (("--query", "x", "--policy", "DIR/none.toml"), "none.toml: needed a policy file: No such"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_one_line(
+    backcast: Callable[..., tuple[str, str]], options: tuple[str, ...], message: str
+) -> None:
+    out, err = backcast("context", "--task", "task-def456", *options)
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert message in err
