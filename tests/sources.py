@@ -85,8 +85,9 @@ def graph_of(sources: Mapping[str, str], before: Graph | None = None) -> Graph:
 class Task:
     """A task in a store in memory; each thing that happens is a minute after the one before."""
 
-    def __init__(self, task_id: str = "task") -> None:
-        self.store, self.id = EventStore.open("sqlite://", clock=lambda: NOON), task_id
+    def __init__(self, task_id: str = "task", store: EventStore | None = None) -> None:
+        self.store = store or EventStore.open("sqlite://", clock=lambda: NOON)
+        self.id = task_id
         self.outlining = Outlining(self.store, task_id)
         self.minutes = 0
         self.iterations: dict[str, int] = {}

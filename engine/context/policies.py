@@ -63,4 +63,6 @@ def _first(error: ValidationError) -> str:
         return one["msg"].removeprefix("Value error, ")
     else:
         needed = one["msg"].removeprefix("Input should be ").replace("an object", "a table")
-    return f"{place}: needed {needed}, found {found}" if place else f"needed {needed}, found {found}"
+    return (
+        f"{place}: needed {needed}, found {found}" if place else f"needed {needed}, found {found}"
+    )

@@ -8,12 +8,15 @@ from typing import NamedTuple
 from projections import dependency_graph
 
 Read = Callable[[str], bytes]
-_ASIDE = re.compile(r"""'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*"|#.*""")
-"Brackets in strings and comments close nothing."
+_TOKEN = re.compile(
+    r"""(\"{3}|'{3})(?:(?:[^\\]|\\.)*?\1)?"""
+    r"""|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|\#[^\n]*|\\\n|[()\[\]{}\n]""",
+    re.DOTALL,
+)
+"Strings, comments, joined lines, brackets and line ends: what is in the first three ends nothing."
+_DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 KEPT = 4_096
 "Modules whose lines are kept."
-
-
 MOST_LINES = 12
 "Of a constant that is shown with its value."
 
@@ -92,19 +95,26 @@ class Sources:
 
 
 def _signature(lines: list[str]) -> str:
-    begin = next((n for n, line in enumerate(lines) if _opens(line)), None)
-    return "" if begin is None else _closed(lines, begin, len(lines))
+    begin = 0
+    while begin < len(lines):
+        line = _closed(lines, begin, len(lines))
+        if _opens(lines[begin]):
+            return line
+        begin += 1 + line.count("\n")
+    return ""
 
 
 def _closed(lines: list[str], begin: int, most: int) -> str:
-    """The lines from one on until every bracket is closed; empty where that takes more than
-    some."""
-    depth = 0
-    for end in range(begin, min(len(lines), begin + most)):
-        line = _ASIDE.sub("", lines[end])
-        depth += sum(line.count(c) for c in "([{") - sum(line.count(c) for c in ")]}")
-        if depth <= 0 and '"""' not in lines[end] and not lines[end].endswith("\\"):
-            return "\n".join(lines[begin : end + 1])
+    """The lines from one on until every bracket and string is closed; empty where that takes more
+    than some."""
+    text, depth = "\n".join([*lines[begin : begin + most], ""]), 0
+    for found in _TOKEN.finditer(text):
+        token = found[0]
+        depth += _DEPTH.get(token, 0)
+        if token == found[1]:
+            return ""
+        if token == "\n" and depth <= 0:
+            return text[: found.start()]
     return ""
 
 
