@@ -73,6 +73,5 @@ def lately(state: State) -> dict[str, int]:
 def _changed(
     modules: Map[str, tuple[int, ...]], name: str, before: tuple[int, ...], change: int
 ) -> Map[str, tuple[int, ...]]:
-    if before[:1] == (change,):
-        return modules.set(name, before)
-    return modules.set(name, (change, *before)[:CHANGES])
+    earlier = (one for one in before if one != change)
+    return modules.set(name, (change, *earlier)[:CHANGES])

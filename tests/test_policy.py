@@ -122,7 +122,7 @@ def others(value: Any) -> Iterator[Any]:
 def test_the_digest_changes_with_every_setting() -> None:
     settings = {**DEFAULT.model_dump(mode="json"), "shares": {"dependencies": 1}}
     policies = [settings, *others(settings)]
-    assert len({Policy.model_validate(one).digest for one in policies}) == len(policies) == 61
+    assert len({Policy.model_validate(one).digest for one in policies}) == len(policies) > 50
 
 
 @given(st.randoms(use_true_random=False))
