@@ -166,12 +166,17 @@ class _Filling:
 
     def top_up(self) -> None:
         """Use what room is left for any level that fits, the best candidates first."""
-        for number in range(len(self.candidates)):
-            if number in self.fixed or self.held(number):
-                continue
-            level = next((n for n in self.better(number) if self.fits(number, n, self.free)), OUT)
-            if level != OUT:
-                self.take(number, level)
+        freed = True
+        while freed:
+            freed = False
+            for number in range(len(self.candidates)):
+                if number in self.fixed or self.held(number):
+                    continue
+                before, better = self.free, self.better(number)
+                level = next((n for n in better if self.fits(number, n, before)), OUT)
+                if level != OUT:
+                    self.take(number, level)
+                    freed = freed or self.free > before
 
     def better(self, number: int) -> Sequence[int]:
         """The more detailed levels of a candidate by which nothing is lost."""

@@ -119,6 +119,8 @@ def test_a_text_that_came_after_its_outline_is_not_read_by_it() -> None:
         ("X = 1 + \\\n    2\nY = 2\n", "X = 1 + \\\n    2"),
         ("X = 'a\\\nb'\nY = 2\n", "X = 'a\\\nb'"),
         ("X = r'\\d[(' # it's\nY = 2\n", "X = r'\\d[(' # it's"),
+        ('"""Told:\n\nX = 1\n"""\nX = 2\n', "X = 2"),
+        ('# It\'s """ and no more\nX = 1\n', "X = 1"),
         ("if Y:\n    X = 1\n", ""),
         ("X, Y = 1, 2\n", ""),
         ("X = [\n" + "    1,\n" * 20 + "]\n", ""),

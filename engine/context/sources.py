@@ -81,7 +81,8 @@ class Sources:
         """The lines that bind a name of a module; empty where they are too many."""
         lines = self._of(path)
         begins = re.compile(rf"{re.escape(name)}\s*(:[^=]*)?=(?!=)").match
-        begin = next((n for n, line in enumerate(lines) if begins(line)), None)
+        found = (n for n, line in enumerate(lines) if begins(line))
+        begin = next((n for n in found if not _quoted(lines[:n])), None)
         if begin is None:
             return NOTHING
         text = _closed(lines, begin, MOST_LINES)
@@ -116,6 +117,14 @@ def _closed(lines: list[str], begin: int, most: int) -> str:
         if token == "\n" and depth <= 0:
             return text[: found.start()]
     return ""
+
+
+def _quoted(before: list[str]) -> bool:
+    """Whether a string that goes over several lines is open after some lines."""
+    text = "\n".join(before)
+    if text.count('"""') % 2 == text.count("'''") % 2 == 0:
+        return False
+    return any(found[0] == found[1] for found in _TOKEN.finditer(text))
 
 
 def _opens(line: str) -> bool:
