@@ -25,6 +25,7 @@ from domain.events import (
 from domain.moment import Moment
 from engine.log import EventStore
 from engine.log.codec import Codec
+from engine.log.fsck import check
 from engine.log.packing import LARGEST, packed, plain
 from engine.log.recorder import LAST_US, Kept
 from engine.log.rows import MAX_BODY
@@ -166,6 +167,7 @@ def test_a_large_fact_is_stored_compressed_and_found_again_however_it_was_packed
     large, small = TaskStarted(goal="why " * 5000), TaskStarted(goal="why")
     events = store.append("t", [large, small], after=0)
     assert list(store.read("t")) == events
+    assert list(check(store)) == []
     bodies = [row[9] for row in store.recorder.rows("t", 0, None)]
     assert len(bodies[0]) < 200
     assert bodies[1] == b'{"goal":"why"}'

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from domain.errors import InputError
 from domain.events import FACTS, Fact, UnknownFact, schema_of
+from engine.log.packing import plain
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
@@ -52,11 +53,13 @@ class Codec:
         return f"{kind}:{schema_of(fact)}", to_json(fact.data, inf_nan_mode="strings")
 
     def decode(self, topic: str, body: bytes) -> Fact:
-        """The fact that was stored.
+        """The fact that was stored, compressed or not.
 
         Raises `ValueError` or `InputError` where the body is not what its kind needs.
         """
         decoder = self._decoders.get(topic)
+        if body[:1] != b"{":  # with which JSON of a fact begins
+            body = plain(body)
         try:
             return decoder(body) if decoder else self._decode_other(topic, body)
         except ValidationError as error:

@@ -8,7 +8,7 @@ from xxhash import xxh3_64_intdigest
 from domain.errors import InputError
 from domain.events import Claim, WorkflowEvent
 from engine.log.codec import Codec, from_microseconds, to_microseconds
-from engine.log.packing import PACKED_FROM, packed, plain
+from engine.log.packing import PACKED_FROM, packed
 from engine.log.recorder import NewRow, Row
 
 MAX_BODY = 16 * 2**20
@@ -107,8 +107,7 @@ def events_of(
             report(Damage(position, task_id, "its bytes are not those that were written"))
             continue
         try:
-            # JSON of a fact begins with a brace.
-            fact = decode(topic, body if body[:1] == b"{" else plain(body))
+            fact = decode(topic, body)
         except (ValueError, InputError) as error:
             report(Damage(position, task_id, str(error).splitlines()[0]))
             continue
