@@ -21,26 +21,6 @@ MOST_LINES = 12
 "Of a constant that is shown with its value."
 
 
-class Lines:
-    """The lines of source texts by blob, kept from moment to moment."""
-
-    def __init__(self, read: Read) -> None:
-        self._read = read
-        self._kept: OrderedDict[str, list[str]] = OrderedDict()
-
-    def of(self, blob: str) -> list[str]:
-        """The lines of a text; line endings of any kind end one."""
-        lines = self._kept.get(blob)
-        if lines is None:
-            text = self._read(blob).decode(errors="replace")
-            lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-            self._kept[blob] = lines
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(blob)
-        return lines
-
-
 class Piece(NamedTuple):
     """A function or class in its module's text."""
 
@@ -53,6 +33,35 @@ class Piece(NamedTuple):
 
 
 NOTHING = Piece("", "", 0)
+
+
+class Lines:
+    """The lines of source texts by blob, and the pieces cut out of them, from moment to moment."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._kept: OrderedDict[str, list[str]] = OrderedDict()
+        self._pieces: dict[str, tuple[tuple[int, ...], dict[str, Piece]]] = {}
+        "By blob: where an outline says that its names stand, and what was cut by that."
+
+    def of(self, blob: str) -> list[str]:
+        """The lines of a text; line endings of any kind end one."""
+        lines = self._kept.get(blob)
+        if lines is None:
+            text = self._read(blob).decode(errors="replace")
+            lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            self._kept[blob] = lines
+            if len(self._kept) > KEPT:
+                self._pieces.pop(self._kept.popitem(last=False)[0], None)
+        self._kept.move_to_end(blob)
+        return lines
+
+    def pieces(self, blob: str, places: tuple[int, ...]) -> dict[str, Piece]:
+        """What was cut out of a text already, by name; to be added to."""
+        kept = self._pieces.get(blob)
+        if kept is None or kept[0] != places:
+            kept = self._pieces[blob] = places, {}
+        return kept[1]
 
 
 class Sources:
@@ -71,11 +80,15 @@ class Sources:
         lines = self._of(path)
         if not lines:
             return NOTHING
-        if path not in self._places:
-            self._places[path] = dependency_graph.lines_of(self._state, path)
-        first, last = self._places[path].get(name, (1, 0))
-        own = lines[first - 1 : last]
-        return Piece("\n".join(own), _signature(own), first) if own else NOTHING
+        module = self._state.modules[path]
+        known = self._lines.pieces(module.source or "", module.lines)
+        if name not in known:
+            if path not in self._places:
+                self._places[path] = dependency_graph.lines_of(self._state, path)
+            first, last = self._places[path].get(name, (1, 0))
+            own = lines[first - 1 : last]
+            known[name] = Piece("\n".join(own), _signature(own), first) if own else NOTHING
+        return known[name]
 
     def constant(self, path: str, name: str) -> Piece:
         """The lines that bind a name of a module; empty where they are too many."""
