@@ -196,9 +196,14 @@ def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None
 
 
 def test_words_of_a_request_that_do_not_fit_are_said_to_be_left_out(store: EventStore) -> None:
-    long = Request(EMAIL, "please " * 4000)
+    long = Request(EMAIL, "please " * 9000)
     found = context_at(store, "task-def456", NOW, long, PROFILES["mistral-7b-8k"])
     assert found.omissions[0] == ("the words of the request", "task description", "over budget")
+    some = context_at(
+        store, "task-def456", NOW, Request(EMAIL, "ask " * 2000), PROFILES["mistral-7b-8k"]
+    )
+    assert "ask ask" in some.messages[-1][1]
+    assert some.tokens + some.reserve <= some.window
     short = context_at(store, "task-def456", NOW, Request(EMAIL, "please"), BOUND["mistral-7b-8k"])
     assert "please" in short.messages[-1][1]
     assert "task description" not in {one.section for one in short.omissions}
@@ -306,6 +311,36 @@ def test_a_fresh_process_derives_every_fixture_context_again_under_eight_hash_se
     [lines] = told
     verdicts = [json.loads(line) for line in lines.splitlines()]
     assert [(one["rebuilt"], one["derived"]) for one in verdicts] == [(True, "same")] * 5
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        (("--for", "module:nope.py"), "there is no nope.py at this moment"),
+        (("--query", "x", "--position", "-1"), "nothing of the code is known at this moment"),
+        (("--for", EMAIL, "--query", "x " * 9000), "the words of the request do not fit"),
+    ],
+)
+def test_what_makes_a_context_doubtful_is_said(
+    options: tuple[str, ...], note: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = ("--store", f"sqlite:///{tmp_path}/store.db")
+    for arguments in (
+        ("import", "events", str(LOG), *url),
+        ("context", "--task", "task-def456", *options, *url),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+    assert f"backcast: note: {note}" in capsys.readouterr().err
+
+
+def test_what_is_no_log_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "some.toml").write_text("name = 1\n")
+    with pytest.raises(SystemExit) as end:
+        main(["verify", str(tmp_path / "some.toml")])
+    assert end.value.code == 1
+    assert "needed a log that 'backcast export' wrote, found 0 events" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

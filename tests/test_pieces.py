@@ -75,7 +75,8 @@ def test_a_method_is_shown_from_its_decorators_with_its_margin() -> None:
     piece = sources("class C:\n    @property\n    def f(self):\n        pass\n").piece(
         "a.py", "C.f"
     )
-    assert piece == ("    @property\n    def f(self):\n        pass", "    def f(self):", 2)
+    signature = "    @property\n    def f(self):"
+    assert piece == (f"{signature}\n        pass", signature, 2)
 
 
 @pytest.mark.parametrize("text", ["def f(:\n", "def f():\n  pass\n def g(): pass\n", b"\xff\xfe"])
@@ -157,3 +158,12 @@ def test_a_constant_that_a_query_names_is_likelier() -> None:
     found = context_at(task.store, task.id, NOW, request, BOUND)
     scores = {item.node: item.score for item in found.items}
     assert scores["attribute:a.py::OWN"] > scores["attribute:a.py::OTHER"]
+
+
+def test_a_signature_keeps_the_decorators_that_change_what_it_means() -> None:
+    task = Task()
+    body = "class C:\n    @property\n    @wraps\n    def f(self):\n        return 1\n"
+    task.wrote("a.py", body)
+    task.outlined()
+    sources = Sources(state_at(task.store, dependency_graph, task.id), Lines(task.store.get))
+    assert sources.piece("a.py", "C.f").signature == "    @property\n    def f(self):"

@@ -106,7 +106,7 @@ class ContextBuilder:
         self, offered: Sequence[Candidate], kept: Mapping[str, Stay]
     ) -> tuple[list[Item], list[Omission]]:
         """What is shown, and what is not, so that the context part is within its tokens."""
-        limit = self.profile.context
+        limit = min(self.profile.context, self.profile.prompt - self.frame - self._asked(offered))
         # Headings take about so much; what they leave is given back once.
         room, again = limit - limit // 25, True
         while True:
@@ -117,7 +117,8 @@ class ContextBuilder:
                 continue
             if over <= 0:
                 # Two texts may be more tokens together than apart.
-                over = self.counting.tokenizer.count(text_of(items, self.policy)) - limit
+                # So may the line end with which it is printed.
+                over = self.counting.tokenizer.count(text_of(items, self.policy) + "\n") - limit
             if over <= 0:
                 return items, omissions
             room, again = room - over, False
@@ -127,7 +128,7 @@ class ContextBuilder:
     ) -> tuple[list[Item], list[Omission]]:
         """What of the candidates is shown: the request itself, then what is known of the code."""
         tasks = [one for one in offered if one.section == TASK]
-        left = self.profile.prompt - self.profile.context - self.frame
+        left = self.profile.prompt - self.frame - min(self.profile.context, max(0, room))
         task, _ = allocated(tasks, {TASK: left}, left)
         known = [one for one in offered if one.section != TASK]
         levels = {node: stay.level for node, stay in kept.items()}
@@ -145,6 +146,17 @@ class ContextBuilder:
             return sections[one.section], place, file_of(one.node), one.place, one.node
 
         return order
+
+    def _asked(self, offered: Sequence[Candidate]) -> int:
+        """The tokens of the request's own words, as far as they leave the code half its part."""
+        most = self.profile.prompt - self.frame - self.profile.context // 2
+        sizes = [
+            level.tokens
+            for one in offered
+            for level in one.levels
+            if one.section == TASK and level.name in ("full", "summary")
+        ]
+        return next((size for size in sizes if size <= most), 0)
 
     def _estimate(self, items: Sequence[Item]) -> int:
         """The tokens of the context part, item by item and heading by heading."""

@@ -15,6 +15,10 @@ _TOKEN = re.compile(
 )
 "Strings, comments, joined lines, brackets and line ends: what is in the first three ends nothing."
 _DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_MARK = re.compile(
+    r"\s*@(property|classmethod|staticmethod|[\w.]*cached_property|[\w.]+\.setter)\s*"
+)
+"Decorators without which a signature would be read as something else."
 KEPT = 4_096
 "Modules whose lines are kept."
 MOST_LINES = 12
@@ -113,7 +117,8 @@ def _signature(lines: list[str]) -> str:
     while begin < len(lines):
         line = _closed(lines, begin, len(lines))
         if _opens(lines[begin]):
-            return line
+            marks = [one for one in lines[:begin] if _MARK.fullmatch(one)]
+            return "\n".join([*marks, line]) if line else ""
         begin += 1 + line.count("\n")
     return ""
 

@@ -86,6 +86,8 @@ def context(
             found = context_at(store, task, at, request, profile, policy)
     if not counter.exact:
         click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
+    for note in notes(found, target):
+        click.echo(f"backcast: note: {note}", err=True)
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         click.echo(
             f"backcast: warning: {found.tokens:,} tokens fit the model's own window of"
@@ -102,6 +104,19 @@ def context(
     else:
         for role, text in found.messages:
             click.echo(f"[{role}]\n{text}\n")
+
+
+def notes(context: "Context", target: str | None) -> list[str]:
+    """What one should know of a context before one trusts it."""
+    told = []
+    path = (target or "").partition(":")[2].partition("::")[0]
+    if not any(item.section != "task description" for item in context.items):
+        told.append("nothing of the code is known at this moment")
+    elif path and not any(item.node == f"module:{path}" for item in context.items):
+        told.append(f"there is no {path} at this moment; what else is known is shown")
+    if any(one.section == "task description" for one in context.omissions):
+        told.append("the words of the request do not fit, and are left out: shorten them")
+    return told
 
 
 def asked_for(target: str | None, query: str) -> str:
@@ -175,6 +190,7 @@ def show(context: "Context", out: "Console") -> None:
     if context.omissions:
         out.print()
         table(out, ("out", "reason"), [(one.node, one.reason) for one in context.omissions])
+    out.print("\nA section fills its own budget first; what others leave flows on to it.")
     room = context.window - context.reserve
     out.print(
         f"\n{context.tokens} tokens of {room}, {context.reserve} kept for the answer;"
@@ -242,7 +258,10 @@ def verify(logs: tuple[Path, ...], url: str, task: str | None, as_json: bool) ->
     verdicts: list[Verdict] = []
     for log in logs:
         with opened("sqlite://") as store:
-            run(store, "events", log)
+            report = run(store, "events", log)
+            if not report.added or report.skipped:
+                found = f"{report.added} events and {len(report.skipped)} lines that are none"
+                raise InputError(f"{log}: needed a log that 'backcast export' wrote, found {found}")
             verdicts += _verified(store, task, as_json)
     if not logs:
         with opened(url) as store:
