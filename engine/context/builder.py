@@ -107,33 +107,35 @@ class ContextBuilder:
     ) -> tuple[list[Item], list[Omission]]:
         """What is shown, and what is not, so that the context part is within its tokens."""
         limit = min(self.profile.context, self.profile.prompt - self.frame - self._asked(offered))
+        left = self.profile.prompt - self.frame - limit
+        tasks = [one for one in offered if one.section == TASK]
+        task, _ = allocated(tasks, {TASK: left}, left)
         # Headings take about so much; what they leave is given back once.
         room, again = limit - limit // 25, True
         while True:
-            items, omissions = self._chosen(offered, room, kept)
-            over = self._estimate(items) - limit
+            known, omissions = self._chosen(offered, room, kept)
+            over = self._estimate(known) - limit
             if again and over < -limit // 100 and omissions:
                 room, again = room - over, False
                 continue
             if over <= 0:
                 # Two texts may be more tokens together than apart.
                 # So may the line end with which it is printed.
-                over = self.counting.tokenizer.count(text_of(items, self.policy) + "\n") - limit
+                over = self.counting.tokenizer.count(text_of(known, self.policy) + "\n") - limit
             if over <= 0:
-                return items, omissions
+                over = self._tokens([*known, *task]) - self.profile.prompt
+            if over <= 0 or room <= 0:
+                return [*known, *task], omissions
             room, again = room - over, False
 
     def _chosen(
         self, offered: Sequence[Candidate], room: int, kept: Mapping[str, Stay]
     ) -> tuple[list[Item], list[Omission]]:
-        """What of the candidates is shown: the request itself, then what is known of the code."""
-        tasks = [one for one in offered if one.section == TASK]
-        left = self.profile.prompt - self.frame - min(self.profile.context, max(0, room))
-        task, _ = allocated(tasks, {TASK: left}, left)
+        """What is shown of the code, in order, and what is not, within some tokens."""
         known = [one for one in offered if one.section != TASK]
         levels = {node: stay.level for node, stay in kept.items()}
         items, omissions = allocated(known, self.budgets, max(0, room), levels)
-        placed = (_placed(one, kept) for one in [*task, *items])
+        placed = (_placed(one, kept) for one in items)
         return sorted(placed, key=self._order(kept)), omissions
 
     def _order(self, kept: Mapping[str, Stay]) -> Callable[[Item], tuple[object, ...]]:
@@ -146,6 +148,12 @@ class ContextBuilder:
             return sections[one.section], place, file_of(one.node), one.place, one.node
 
         return order
+
+    def _tokens(self, items: Sequence[Item]) -> int:
+        """The tokens of the whole prompt."""
+        shown = [Shown(one.node, one.section, one.text, one.level) for one in items]
+        messages = messages_of(shown, self.policy.system, self.policy.order)
+        return count(pieces(self.profile.template, messages), self.counting.tokenizer)
 
     def _asked(self, offered: Sequence[Candidate]) -> int:
         """The tokens of the request's own words, as far as they leave the code half its part."""
