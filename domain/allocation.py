@@ -189,7 +189,7 @@ class _Filling:
         """What is shown, in the order of the candidates."""
         return [
             Item(one.node, one.section, one.priority, *one.levels[level][:3], one.score,
-                 one.because, one.place, one.task)
+                 one.because, one.place, one.task, one.version)
             for one, level in zip(self.candidates, self.levels, strict=True)
             if level != OUT
         ]  # fmt: skip

@@ -34,6 +34,8 @@ class Candidate(NamedTuple):
     "The node whose full text holds that of this one."
     task: str = ""
     "The finished task that left it; empty where none did."
+    version: int = 0
+    "The iteration of the module that it is or is in; 0 for what is in none."
 
 
 class Item(NamedTuple):
@@ -49,6 +51,7 @@ class Item(NamedTuple):
     because: tuple[int, ...]
     place: int = 0
     task: str = ""
+    version: int = 0
 
 
 class Omission(NamedTuple):

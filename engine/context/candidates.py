@@ -1,7 +1,7 @@
 """What could be shown for a request, each thing at up to four levels of detail."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -51,6 +51,11 @@ class Request(NamedTuple):
     "`module:PATH` or `function:PATH::NAME`, which need not exist yet; empty where only a query is."
     query: str = ""
     "What is to be done, in words: a commit message, a signature, a docstring."
+
+
+class _Told(TypedDict):
+    because: tuple[int, ...]
+    version: int
 
 
 class Means(NamedTuple):
@@ -144,8 +149,8 @@ class Candidates:
         lines = "\n".join(filter(None, pieces))
         text = self._summary(node, self.details.module_tokens)
         levels = self._levels([("summary", text), ("signature", lines), ("name", self.path)], 1.0)
-        version = self.states.graph.modules[self.path].version
-        return Candidate(node, "current module", "CRITICAL", levels, 1.0, (version,))
+        told = self._told(self.path)
+        return Candidate(node, "current module", "CRITICAL", levels, 1.0, **told)
 
     def _symbols(self) -> Iterator[Candidate]:
         """Functions and classes, the likeliest until they would fill the context several times."""
@@ -203,11 +208,15 @@ class Candidates:
         told = [("full", full), ("summary", self._brief(node, piece) if summed else ""),
                 ("signature", piece.signature), ("name", name)]  # fmt: skip
         priority = "CRITICAL" if node in must else self.policy.priority(section)
-        version = self.states.graph.modules[path].version
         return Candidate(
-            node, section, priority, self._levels(told, score), score, (version,), piece.place,
-            _outer(node) if node.startswith("method:") else "",
+            node, section, priority, self._levels(told, score), score, place=piece.place,
+            within=_outer(node) if node.startswith("method:") else "", **self._told(path),
         )  # fmt: skip
+
+    def _told(self, path: str) -> "_Told":
+        """By which event, and as which iteration, a module came to be as it is."""
+        module = self.states.graph.modules[path]
+        return {"because": (module.version,), "version": module.iteration}
 
     def _section(self, node: str, must: bool) -> str:
         if node == self.target:
@@ -252,8 +261,8 @@ class Candidates:
             section = "related functions" if own else "related modules"
             levels = self._levels([("signature", piece.signature), ("name", name)], score)
             priority = self.policy.priority(section)
-            version = self.states.graph.modules[path].version
-            yield Candidate(node, section, priority, levels, score, (version,), piece.place)
+            told = self._told(path)
+            yield Candidate(node, section, priority, levels, score, place=piece.place, **told)
 
     def _tests(self) -> Iterator[Candidate]:
         """The tests of the target, or of what is in its module."""
@@ -273,9 +282,11 @@ class Candidates:
                 told = {"name": told["name"]}
             score = round(0.5 / (1 + number), DECIMALS)
             priority = self.policy.priority("test results")
-            version = self.states.graph.modules[path].version
             levels = self._levels(list(told.items()), score)
-            yield Candidate(node, "test results", priority, levels, score, (version,), piece.place)
+            yield Candidate(
+                node, "test results", priority, levels, score, place=piece.place,
+                **self._told(path),
+            )  # fmt: skip
 
     def _levels(self, told: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
         """The levels that say something, each shorter than the one before."""

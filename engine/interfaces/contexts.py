@@ -182,11 +182,11 @@ def show(context: "Context", out: "Console") -> None:
     table(out, ("section", "budget", "tokens", "used"), bars)
     out.print()
     items = [
-        (item.priority, item.node, item.level, item.tokens, f"{item.score:g}",
-         ", ".join(map(str, item.because)))
+        (item.priority, item.node, item.version or "", item.level, item.tokens,
+         f"{item.score:g}", ", ".join(map(str, item.because)))
         for item in context.items
     ]  # fmt: skip
-    table(out, ("priority", "in", "level", "tokens", "score", "events"), items)
+    table(out, ("priority", "in", "version", "level", "tokens", "score", "events"), items)
     if context.omissions:
         out.print()
         table(out, ("out", "reason"), [(one.node, one.reason) for one in context.omissions])
