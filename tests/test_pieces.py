@@ -87,7 +87,6 @@ def test_of_what_does_not_parse_no_function_is_shown(text: str | bytes) -> None:
 def test_nothing_is_shown_of_a_text_that_is_not_outlined() -> None:
     early = sources("X = 1\ndef f(): pass\n", outlined=False)
     assert early.piece("a.py", "f") == early.constant("a.py", "X") == NOTHING
-    assert early.text("a.py") == ""
     assert sources("X = 1\n").piece("gone.py", "f") == NOTHING
     assert sources("X = 1\n").piece("a.py", "f") == NOTHING
 

@@ -75,10 +75,6 @@ class Sources:
         self._state, self._lines = state, lines
         self._places: dict[str, Mapping[str, tuple[int, int]]] = {}
 
-    def text(self, path: str) -> str:
-        """The text of a module; empty where it is not known."""
-        return "\n".join(self._of(path)).strip("\n")
-
     def piece(self, path: str, name: str) -> Piece:
         """A function or class of a module; empty where its text is not known."""
         lines = self._of(path)

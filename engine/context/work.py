@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from difflib import unified_diff
 
 from domain.context import Candidate, Level
-from domain.node import node_id
 from domain.policy import Details, Policy
 from engine.context.sources import Lines
 from projections import online_cache
@@ -67,8 +66,3 @@ def iterations(
         yield Candidate(
             node, "current module", priority, shown, score, (one.version,), one.iteration
         )
-
-
-def module_of(node: str) -> str:
-    """The node of the module that an iteration is of."""
-    return node_id("module", node.removeprefix("iteration:").rpartition("@")[0])
