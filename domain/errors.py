@@ -5,6 +5,7 @@ BackcastError
 │   ├── BudgetExceededError  what must be shown does not fit, even at its lowest level
 │   ├── MomentError       a time, position or commit that names no moment of the log
 │   └── UnknownTaskError  a task that the store does not hold
+├── ModelError            a model gave no answer
 └── StoreError            the store cannot do what was asked
     ├── ConflictError     the task has moved on, or holds other facts at that version
     ├── UnavailableError  read-only, locked, full, unreachable, or not a store at all
@@ -42,6 +43,16 @@ class UnknownTaskError(InputError):
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
         super().__init__(f"no task {task_id!r} in this store: 'backcast tasks' lists what it holds")
+
+
+class ModelError(BackcastError):
+    """A model gave no answer. What was asked stands in the log, and can be asked again."""
+
+    def __init__(self, message: str, kind: str = "unavailable") -> None:
+        self.kind = kind
+        """unavailable (not there, or it failed), timeout, overflow (the prompt is too long for
+        it), refused (it does not take such a request), or garbled (an answer that is none)."""
+        super().__init__(message)
 
 
 class StoreError(BackcastError):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import InputError, UnavailableError
+from domain.errors import InputError, ModelError
 from domain.events import ChecksRan, SummaryWritten, TaskStarted
 from domain.moment import NOW, Moment
 from domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
@@ -23,7 +23,7 @@ from engine.memory.model_summariser import ModelSummariser, Options
 from engine.memory.outlines import Outlining
 from engine.memory.resummarise import Done, resummarise
 from engine.memory.summariser import Asked, Extractive, Made, Summariser
-from engine.models import Completion, Message
+from engine.models import NOTHING, Call, Completion, Limits, Message
 from engine.models.recording import Recorder, Recording, digest_of
 from engine.replay.staleness import stale
 from engine.replay.states import state_at
@@ -43,7 +43,13 @@ class Clerk:
         self.answers, self.asked = list(answers), list[Sequence[Message]]()
 
     def complete(
-        self, messages: Sequence[Message], *, max_tokens: int, schema: Mapping[str, Any] | None
+        self,
+        messages: Sequence[Message],
+        limits: Limits,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        call: Call = NOTHING,
     ) -> Completion:
         self.asked.append(messages)
         if self.answers:
@@ -227,7 +233,7 @@ def test_a_recording_answers_as_the_model_did_and_nothing_else(tmp_path: Path) -
     assert ask(task, Recording(recording)) == Done(2, 0, [])
     task.wrote("utils.py", "def normalise(other): pass")
     task.outlined()
-    with pytest.raises(UnavailableError, match="holds no answer to this prompt"):
+    with pytest.raises(ModelError, match="holds no answer to this prompt"):
         ask(task, Recording(recording))
 
 
@@ -358,7 +364,7 @@ def test_its_help_tells_what_a_recording_is(
 def test_a_prompt_is_known_by_the_digest_that_the_help_tells() -> None:
     messages, schema = [Message("system", "é"), Message("user", "b")], {"b": 1, "a": [2]}
     plain = '[[["system","é"],["user","b"]],600,{"a":[2],"b":1}]'
-    assert digest_of(messages, 600, schema) == sha256(plain.encode()).hexdigest()
+    assert digest_of(messages, Limits(600), schema) == sha256(plain.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("line", ["no", "[]", '{"prompt": "x"}', '{"text": 1}'])

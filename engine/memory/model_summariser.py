@@ -16,7 +16,7 @@ from domain.summary import BuiltFrom
 from engine.context.tokenizers import Tokenizer
 from engine.log.codec import first_problem
 from engine.memory.summariser import Asked, Made, exactly, limit_of
-from engine.models import Completion, Message, Model
+from engine.models import Completion, Limits, Message, Model
 
 VERSION = 1
 "Grows when a prompt or a form changes: what older versions wrote is then out of date."
@@ -97,7 +97,7 @@ class ModelSummariser:
         schema = self._schema(form)
         problem = ""
         for _ in range(2):
-            answer = self.model.complete(messages, max_tokens=4 * limit, schema=schema)
+            answer = self.model.complete(messages, Limits(4 * limit), schema=schema)
             filled, problem = _filled(form, answer, limit, tokenizer)
             if filled is not None:
                 return _made(asked, filled, answer, tokenizer)

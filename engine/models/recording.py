@@ -10,13 +10,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from domain.errors import InputError, UnavailableError
-from engine.models import Completion, Message, Model
+from domain.errors import InputError, ModelError
+from engine.models import NOTHING, Call, Completion, Limits, Message, Model
 
 
-def digest_of(messages: Sequence[Message], max_tokens: int, schema: object) -> str:
+def digest_of(messages: Sequence[Message], limits: Limits, schema: object) -> str:
     """What a prompt is known by: SHA-256 over all that a model is asked."""
-    asked = [[list(message) for message in messages], max_tokens, schema]
+    asked = [[list(message) for message in messages], limits.max_tokens, schema]
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
@@ -49,12 +49,18 @@ class Recording:
             ) from None
 
     def complete(
-        self, messages: Sequence[Message], *, max_tokens: int, schema: Mapping[str, Any] | None
+        self,
+        messages: Sequence[Message],
+        limits: Limits,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        call: Call = NOTHING,
     ) -> Completion:
-        """The recorded answer; `UnavailableError` for a prompt that was not recorded."""
-        digest = digest_of(messages, max_tokens, schema)
+        """The recorded answer; `ModelError` for a prompt that was not recorded."""
+        digest = digest_of(messages, limits, schema)
         if digest not in self.answers:
-            raise UnavailableError(
+            raise ModelError(
                 f"{self.path}: holds no answer to this prompt, {digest}: record it again"
             )
         return self.answers[digest]
@@ -67,11 +73,17 @@ class Recorder:
         self.model, self.path, self.id = model, path, model.id
 
     def complete(
-        self, messages: Sequence[Message], *, max_tokens: int, schema: Mapping[str, Any] | None
+        self,
+        messages: Sequence[Message],
+        limits: Limits,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        call: Call = NOTHING,
     ) -> Completion:
         """The model's answer, which is a line of the recording from now on."""
-        answer = self.model.complete(messages, max_tokens=max_tokens, schema=schema)
-        line = {"prompt": digest_of(messages, max_tokens, schema), "model": self.id}
+        answer = self.model.complete(messages, limits, schema=schema, stop=stop, call=call)
+        line = {"prompt": digest_of(messages, limits, schema), "model": self.id}
         with self.path.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line | answer._asdict(), ensure_ascii=False) + "\n")
         return answer
