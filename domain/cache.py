@@ -22,7 +22,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from immutables import Map
 
-from domain.events import ChecksRan, Fact, ModelFailed, TaskFailed, ToolReturned, WorkflowEvent
+from domain.events import (
+    AnswerRefused,
+    ChecksRan,
+    Fact,
+    ModelFailed,
+    TaskFailed,
+    ToolReturned,
+    WorkflowEvent,
+)
 from domain.node import name_of, path_of
 
 LONGEST = 1_000
@@ -183,7 +191,7 @@ def failures_of(event: WorkflowEvent) -> tuple[Failure, ...]:
         case ToolReturned(failed=True, tool=tool, output=output):
             message = shortened(getattr(fact, "message", None))
             return (Failure("tool", shortened(tool), "", message, output, version),)
-        case ModelFailed(reason=reason):
+        case ModelFailed(reason=reason) | AnswerRefused(reason=reason):
             return (Failure("model", "", "", shortened(reason), None, version),)
         case TaskFailed(reason=reason):
             return (Failure("task", "", "", shortened(reason), None, version),)

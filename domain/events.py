@@ -43,6 +43,7 @@ class EventType(StrEnum):
     CONTEXT_BUILT = "CONTEXT_BUILT"
     MODEL_REPLIED = "MODEL_REPLIED"
     MODEL_FAILED = "MODEL_FAILED"
+    ANSWER_REFUSED = "ANSWER_REFUSED"
     TOOL_CALLED = "TOOL_CALLED"
     TOOL_RETURNED = "TOOL_RETURNED"
     CHECKS_RAN = "CHECKS_RAN"
@@ -74,6 +75,8 @@ class Fact(BaseModel):
 class TaskStarted(Fact):
     type = EventType.TASK_STARTED
     goal: str | None = None
+    spec: BlobRef | None = None
+    "The whole specification, as JSON, where the task is one of Backcast's own runs."
 
 
 class RequirementsComplete(Fact):
@@ -84,8 +87,24 @@ class PlanningStarted(Fact):
     type = EventType.PLANNING_STARTED
 
 
+class PlannedModule(BaseModel):
+    """A module that is to be written."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    path: str
+    "Relative and POSIX."
+    purpose: str = ""
+    dependencies: tuple[str, ...] = ()
+    "The paths of planned modules that it needs, which are written first."
+    tests: tuple[str, ...] = ()
+    "The paths of the test files that check it."
+
+
 class PlanningComplete(Fact):
     type = EventType.PLANNING_COMPLETE
+    planned: tuple[PlannedModule, ...] = ()
+    "In the order in which they are written."
 
 
 class ModuleStarted(Fact):
@@ -183,11 +202,32 @@ class MessageReceived(Fact):
 
 
 class PolicyUsed(Fact):
+    """From here on the task is worked on with this model, under this policy."""
+
     type = EventType.POLICY_USED
+    policy: BlobRef | None = None
+    profile: BlobRef | None = None
+    model: str | None = None
+    "As it was named by whoever started the run: `llama:/models/qwen3.gguf`, a URL, ..."
+    out: str | None = None
+    "The folder that the code is left in, as it was named."
 
 
 class StepStarted(Fact):
+    """A model is about to be asked. Of two processes that do so at one version, one gets there."""
+
     type = EventType.STEP_STARTED
+    kind: str | None = None
+    "What is asked for: plan, code or summary."
+    module_name: str | None = None
+    "The module, or the node that is summed up."
+    iteration: int | None = None
+    attempt: int | None = None
+    "Counts, within an iteration, what was asked before it gave something that could be used."
+    runner: str | None = None
+    "The process that asks, by a name of its own."
+    again: int | None = None
+    "The version of the CONTEXT_BUILT that is asked again, since whoever asked it was cut off."
 
 
 class ContextItem(BaseModel):
@@ -228,6 +268,8 @@ class ContextBuilt(Fact):
     "The node that it was asked for."
     query: str | None = None
     "What was to be done, in words."
+    wanted: tuple[str, ...] = ()
+    "Nodes that were to be shown in full."
     stood_at: int | None = None
     "The version of the task that the builder had read up to."
     profile: BlobRef | None = None
@@ -257,10 +299,32 @@ class ModelReplied(Fact):
     type = EventType.MODEL_REPLIED
     text: BlobRef | None = None
     model: str | None = None
+    thinking: BlobRef | None = None
+    "What it thought before it answered."
+    finish: str | None = None
+    "stop, or length where the answer was cut."
+    prompt_tokens: int | None = None
+    "As the model counted them."
+    predicted_tokens: int | None = None
+    "As they were counted here before it was asked."
+    tokens: int | None = None
+    "Of the answer, thinking included."
+    cached_tokens: int | None = None
+    "Of the prompt, those that the model had not to read again."
+    seconds: float | None = None
 
 
 class ModelFailed(Fact):
     type = EventType.MODEL_FAILED
+    reason: str | None = None
+    kind: str | None = None
+    "unavailable, timeout, overflow, refused, garbled; or answer: none of those could be used."
+
+
+class AnswerRefused(Fact):
+    """What a model replied could not be used."""
+
+    type = EventType.ANSWER_REFUSED
     reason: str | None = None
 
 
@@ -280,6 +344,8 @@ class ToolReturned(Fact):
     failed: bool = False
     message: str | None = None
     "What failed, in a few lines."
+    nodes: tuple[str, ...] = ()
+    "Nodes that the model asked to see, and that the next prompt shows in full."
 
 
 class CheckFailure(BaseModel):
@@ -290,6 +356,10 @@ class CheckFailure(BaseModel):
     name: str = ""
     message: str = ""
     "The first lines of what it said."
+    at: str = ""
+    "Where it was raised, path:line."
+    kind: str = "failure"
+    "failure, or error where the check could not be run."
 
 
 class ChecksRan(Fact):
@@ -299,6 +369,19 @@ class ChecksRan(Fact):
     module_name: str | None = None
     "The module that was checked; None where it was the task as a whole."
     failures: tuple[CheckFailure, ...] = ()
+    errors: int = 0
+    "Checks that could not be run."
+    output: BlobRef | None = None
+    "What they printed, where that is long: its last part stands in the preview."
+    preview: str | None = None
+    "The end of what they printed."
+    contained: tuple[str, ...] = ()
+    "What the sandbox has stopped."
+    isolation: dict[str, str] = {}
+    "By what the sandbox held network, files, processes and user."
+    seconds: float | None = None
+    coverage: dict[str, float] = {}
+    "Of each path, the share of its lines that were run, where that was asked for."
 
 
 class SummaryWritten(Fact):

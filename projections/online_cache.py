@@ -14,6 +14,7 @@ from immutables import Map
 
 from domain.cache import FOUND, Failure, Held, failures_of, module_of, shortened, youngest
 from domain.events import (
+    AnswerRefused,
     ChecksRan,
     ContextBuilt,
     ContextItem,
@@ -33,7 +34,7 @@ from domain.events import (
 from domain.node import SYMBOLS, kind_of, node_id, path_of
 
 NAME = "online_cache"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 FAILURES = 5
@@ -157,7 +158,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             state = _checked(state, event, fact)
         case ToolReturned(tool=tool):
             state = _failing(state, event, "tool", shortened(tool))
-        case ModelFailed() | ModelReplied():
+        case ModelFailed() | ModelReplied() | AnswerRefused():
             state = _failing(state, event, "model")
         case TaskFailed():
             state = _failing(state, event, "task")

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 from immutables import Map
 
 from domain.events import (
+    AnswerRefused,
+    ChecksRan,
     ContextBuilt,
     GenerationComplete,
     MessageReceived,
@@ -20,6 +22,7 @@ from domain.events import (
     PlanningStarted,
     RequirementsComplete,
     StepStarted,
+    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -29,8 +32,11 @@ from domain.events import (
 )
 
 NAME = "progress"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
+
+SHOW = "show"
+"The tool by which a model asks to see nodes in full."
 
 
 class ModuleProgress(NamedTuple):
@@ -40,6 +46,41 @@ class ModuleProgress(NamedTuple):
     score: float | None = None
     status: str = "started"
     "started, complete or deleted."
+    failed: int | None = None
+    "Checks that failed or could not be run; None where it was not checked since its iteration."
+
+
+class Planned(NamedTuple):
+    """A module that is to be written."""
+
+    path: str
+    purpose: str = ""
+    dependencies: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    "The paths of the test files that check it."
+
+
+class Step(NamedTuple):
+    """What a model is asked for, of which nothing has come yet that could be used."""
+
+    kind: str
+    "plan, code or summary."
+    module: str = ""
+    iteration: int = 0
+    attempt: int = 1
+    context: int = 0
+    "The version of the CONTEXT_BUILT that it was asked with; 0 where none was built yet."
+    reply: int = 0
+    "The version of the MODEL_REPLIED; 0 while there is none."
+
+
+class Whole(NamedTuple):
+    """The checks of the whole task, run since the last iteration of any module."""
+
+    passed: int
+    failed: int
+    at: str = ""
+    "The path in which the first failure was raised; empty where that was not told."
 
 
 class Call(NamedTuple):
@@ -68,6 +109,17 @@ class State(NamedTuple):
     asked: int = 0
     "The version of a step or context that no model has answered yet; 0 when there is none."
     replies: int = 0
+    planned: tuple[Planned, ...] = ()
+    step: Step | None = None
+    refused: int = 0
+    "Answers in a row that could not be used."
+    looks: int = 0
+    "How often the model has asked to see something since the last iteration of a module."
+    wanted: tuple[str, ...] = ()
+    "Nodes that the next prompt shows in full, since the model asked to see them."
+    tries: Map[str, int] = Map()
+    "How often it was tried to get something, by its kind and module."
+    whole: Whole | None = None
 
 
 initial = State()
@@ -75,45 +127,114 @@ initial = State()
 
 def evolve(state: State, event: WorkflowEvent) -> State:
     """The state after one more event."""
-    status, goal, reason, events, started_at, _, modules, calls, asked, replies = state
+    state = _asked(_told(state, event), event)
+    time, begun = event.timestamp, state.started_at or event.timestamp
+    return state._replace(events=state.events + 1, started_at=begun, last_at=time)
+
+
+def _told(state: State, event: WorkflowEvent) -> State:
+    """How far the task has come."""
+    modules = state.modules
     match event.fact:
+        case ModuleIteration(module_name=name, iteration=number, score=score):
+            modules = modules.set(name, ModuleProgress(number, score))
+            return state._replace(status="generating", modules=modules, whole=None)
+        case ModuleStarted(module_name=name):
+            return state._replace(
+                status="generating", modules=modules.set(name, ModuleProgress()), whole=None
+            )
+        case ModuleComplete(module_name=name):
+            return state._replace(modules=_marked(modules, name, "complete"))
+        case ModuleDeleted(module_name=name):
+            return state._replace(modules=_marked(modules, name, "deleted"), whole=None)
+        case ModuleRenamed(module_name=name, previous_name=previous, iteration=number):
+            modules = _marked(modules, previous, "deleted").set(name, ModuleProgress(number))
+            return state._replace(modules=modules, whole=None)
+        case ChecksRan() as fact:
+            return _checked(state, fact)
+        case TaskStarted(goal=goal):
+            return state._replace(status="started", goal=goal)
+        case RequirementsComplete() | PlanningStarted():
+            return state._replace(status="planning")
+        case PlanningComplete(planned=planned):
+            plan = tuple(
+                Planned(one.path, one.purpose, one.dependencies, one.tests) for one in planned
+            )
+            return state._replace(status="generating", planned=plan)
+        case GenerationComplete():
+            return state._replace(status="generated")
+        case TaskComplete():
+            return state._replace(status="complete")
+        case TaskFailed(reason=reason):
+            return state._replace(status="failed", reason=reason)
+    return state
+
+
+def _asked(state: State, event: WorkflowEvent) -> State:
+    """What a model or a tool was asked for, and what came of it."""
+    match event.fact:
+        case StepStarted() as fact:
+            return state._replace(asked=event.version, step=_step(state.step, fact))
+        case ContextBuilt() | MessageReceived():
+            step = state.step
+            if step and not step.context and isinstance(event.fact, ContextBuilt):
+                step = step._replace(context=event.version)
+            return state._replace(asked=event.version, step=step)
+        case ModelReplied():
+            step = state.step._replace(reply=event.version) if state.step else None
+            return state._replace(replies=state.replies + 1, asked=0, step=step)
+        case AnswerRefused():
+            return state._replace(refused=state.refused + 1, step=None)
+        case ModelFailed(kind=kind):
+            if kind == "answer":
+                state = _tried(state)
+            return state._replace(asked=0, step=None)
+        case PlanningComplete() | ModuleIteration() | SummaryWritten() if state.step:
+            return _tried(state)
         case ToolCalled(tool=tool, call_id=call_id):
             key = call_id or str(event.version)
-            calls, asked = calls.set(key, Call(tool, event.version)), 0
-        case ToolReturned(call_id=call_id):
-            calls = _answered(calls, call_id, event.because)
-        case ModelReplied():
-            replies, asked = replies + 1, 0
-        case ModuleIteration(module_name=name, iteration=iteration, score=score):
-            status, modules = "generating", modules.set(name, ModuleProgress(iteration, score))
-        case StepStarted() | ContextBuilt() | MessageReceived():
-            asked = event.version
-        case ModelFailed():
-            asked = 0
-        case ModuleStarted(module_name=name):
-            status, modules = "generating", modules.set(name, ModuleProgress())
-        case ModuleComplete(module_name=name):
-            modules = _marked(modules, name, "complete")
-        case ModuleDeleted(module_name=name):
-            modules = _marked(modules, name, "deleted")
-        case ModuleRenamed(module_name=name, previous_name=previous, iteration=iteration):
-            modules = _marked(modules, previous, "deleted").set(name, ModuleProgress(iteration))
-        case TaskStarted(goal=goal):
-            status = "started"
-        case RequirementsComplete() | PlanningStarted():
-            status = "planning"
-        case PlanningComplete():
-            status = "generating"
-        case GenerationComplete():
-            status = "generated"
-        case TaskComplete():
-            status = "complete"
-        case TaskFailed(reason=reason):
-            status = "failed"
-    time = event.timestamp
-    return State(
-        status, goal, reason, events + 1, started_at or time, time, modules, calls, asked, replies
-    )
+            calls = state.calls.set(key, Call(tool, event.version))
+            return state._replace(calls=calls, asked=0)
+        case ToolReturned(call_id=call_id, nodes=nodes) as fact:
+            calls = _answered(state.calls, call_id, event.because)
+            if state.step and fact.tool == SHOW:
+                looks = state.looks + 1
+                state = state._replace(step=None, refused=0, looks=looks, wanted=nodes)
+            return state._replace(calls=calls)
+    return state
+
+
+def _step(before: Step | None, fact: StepStarted) -> Step | None:
+    """What is asked for; foreign logs do not say it."""
+    if fact.kind is None:
+        return None
+    context = before.context if before and fact.again == before.context else 0
+    return Step(fact.kind, fact.module_name or "", fact.iteration or 0, fact.attempt or 1, context)
+
+
+def _tried(state: State) -> State:
+    """The state after what was asked for has come, or will not come."""
+    tries = state.tries
+    if state.step:
+        key = tried(state.step.kind, state.step.module)
+        tries = tries.set(key, tries.get(key, 0) + 1)
+    return state._replace(step=None, refused=0, looks=0, wanted=(), tries=tries)
+
+
+def tried(kind: str, module: str) -> str:
+    """The key under which tries are counted."""
+    return f"{kind}:{module}"
+
+
+def _checked(state: State, fact: ChecksRan) -> State:
+    failed = fact.failed + fact.errors
+    if fact.module_name is None:
+        at = fact.failures[0].at.partition(":")[0] if fact.failures else ""
+        return state._replace(whole=Whole(fact.passed, failed, at))
+    if fact.module_name not in state.modules:
+        return state
+    module = state.modules[fact.module_name]._replace(failed=failed)
+    return state._replace(modules=state.modules.set(fact.module_name, module))
 
 
 def waiting_for(state: State) -> str:

@@ -14,6 +14,7 @@ from domain.events import (
     ContextOmission,
     Fact,
     ModuleIteration,
+    PlannedModule,
     UnknownFact,
     WorkflowEvent,
 )
@@ -98,6 +99,10 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
         return st.just(REF)
     if name in _SHAPED:
         return _SHAPED[name]
+    if name == "iteration":
+        return st.integers(0, 2**40)
+    if name == "kind":
+        return st.text() | st.sampled_from(["plan", "code", "answer"])
     if field.annotation is int:
         return st.integers(0, 2**40)
     if field.annotation is bool:
@@ -143,6 +148,24 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     ),
     "built_at": st.none() | st.integers(0, 9),
     "tokens": st.none() | st.integers(0, 400),
+    "planned": st.lists(
+        st.builds(
+            PlannedModule,
+            path=st.sampled_from(NAMES),
+            dependencies=st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+    "wanted": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
+    "nodes": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
+    "contained": st.lists(json_texts, max_size=2).map(tuple),
+    "isolation": st.dictionaries(json_texts, json_texts, max_size=2),
+    "coverage": st.dictionaries(json_texts, st.floats(0, 1), max_size=2),
+    "seconds": st.none() | st.floats(0, 1e6),
+    **dict.fromkeys(
+        ("attempt", "again", "prompt_tokens", "predicted_tokens", "cached_tokens"),
+        st.none() | st.integers(0, 9),
+    ),
     "lives": st.none() | st.floats(0, 1e6),
 }
 
