@@ -245,7 +245,7 @@ def _lowered(
     those = [ranked[number] for number in must]
     levels = [kept.get(one.node, 0) for one in those]
     for section in dict.fromkeys(one.section for one in those):
-        among = [n for n, one in enumerate(those) if one.section == section]
+        among = [n for n, one in enumerate(those) if one.section == section and not one.wanted]
         _lower(those, levels, among, budgets.get(section, 0))
     if _lower(those, levels, list(range(len(those))), available):
         return levels

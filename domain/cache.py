@@ -215,9 +215,18 @@ def shortened(text: object, longest: int = LONGEST) -> str:
 def _checks_told(told: object) -> Iterator[tuple[str, str]]:
     """Name and message of each failing check that is told of: objects, mappings or plain names."""
     for one in told[:LISTED] if isinstance(told, list | tuple) else ():
-        name, message = (one, None) if isinstance(one, str) else map(_of(one), ("name", "message"))
+        keys = ("name", "message", "at")
+        name, message, at = (one, None, None) if isinstance(one, str) else map(_of(one), keys)
         if isinstance(name, str) or isinstance(message, str):
-            yield shortened(name), shortened(message)
+            yield shortened(name), shortened(_placed(message, at))
+
+
+def _placed(message: object, at: object) -> object:
+    """A message whose first line ends with where it was raised."""
+    if not (isinstance(message, str) and isinstance(at, str) and at):
+        return message
+    first, end, rest = message.partition("\n")
+    return f"{first} ({at}){end}{rest}".strip()
 
 
 def _of(one: object) -> Callable[[str], Any]:

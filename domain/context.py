@@ -36,6 +36,8 @@ class Candidate(NamedTuple):
     "The finished task that left it; empty where none did."
     version: int = 0
     "The iteration of the module that it is or is in; 0 for what is in none."
+    wanted: bool = False
+    "Whether the budget of its section does not lower it, only that of the whole."
 
 
 class Item(NamedTuple):

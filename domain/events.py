@@ -270,6 +270,8 @@ class ContextBuilt(Fact):
     "What was to be done, in words."
     wanted: tuple[str, ...] = ()
     "Nodes that were to be shown in full."
+    needs: tuple[str, ...] = ()
+    "Paths of modules that the target was known to need."
     stood_at: int | None = None
     "The version of the task that the builder had read up to."
     profile: BlobRef | None = None

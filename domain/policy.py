@@ -17,7 +17,7 @@ from domain.context import PRIORITIES
 
 SYSTEM = (
     "You write Python for the project that is shown below. Use what it already has: its functions,"
-    " classes and names. Answer with code only."
+    " classes and names. Answer in the form that is asked for at the end."
 )
 STABLE = ("related modules", "dependencies", "historical patterns", "related functions")
 "The sections that stay as they were from one prompt to the next about the same target."
@@ -25,9 +25,9 @@ ADDED = "added"
 "The section of what one of those would have got since."
 SECTIONS = (
     *STABLE,
+    "test results",
     ADDED,
     "current module",
-    "test results",
     "recent errors",
     "task description",
 )
@@ -80,6 +80,21 @@ LARGE = Details(
 )
 
 
+class Thinking(BaseModel):
+    """When a model that can thinks before it answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kinds: tuple[Literal["plan", "code", "summary"], ...] = ("plan",)
+    "What is always thought about."
+    failures: Count = 2
+    "Code is, from so many failed iterations of a module on."
+    dependencies: Count = 4
+    "And of modules that need so many others."
+    share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+    "Of the tokens kept for the answer, the most that may be thought; 0 for never."
+
+
 class Policy(BaseModel):
     """The settings by which a context is chosen and ordered."""
 
@@ -113,6 +128,7 @@ class Policy(BaseModel):
     "Windows of at least so many tokens get the details of `large`, smaller ones those of `small`."
     small: Details = Details()
     large: Details = LARGE
+    thinking: Thinking = Thinking()
 
     @model_validator(mode="after")
     def _known(self) -> "Policy":

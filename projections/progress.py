@@ -112,7 +112,7 @@ class State(NamedTuple):
     planned: tuple[Planned, ...] = ()
     step: Step | None = None
     refused: int = 0
-    "Answers in a row that could not be used."
+    "Answers to it that could not be used."
     looks: int = 0
     "How often the model has asked to see something since the last iteration of a module."
     wanted: tuple[str, ...] = ()
@@ -184,13 +184,11 @@ def _asked(state: State, event: WorkflowEvent) -> State:
             step = state.step._replace(reply=event.version) if state.step else None
             return state._replace(replies=state.replies + 1, asked=0, step=step)
         case AnswerRefused():
-            return state._replace(refused=state.refused + 1, step=None)
+            return state._replace(refused=state.refused + 1, step=_anew(state.step))
         case ModelFailed(kind=kind):
-            if kind == "answer":
-                state = _tried(state)
-            return state._replace(asked=0, step=None)
+            return (_tried(state) if kind == "answer" else state)._replace(asked=0)
         case PlanningComplete() | ModuleIteration() | SummaryWritten() if state.step:
-            return _tried(state)
+            return _tried(state) if state.step.reply else state
         case ToolCalled(tool=tool, call_id=call_id):
             key = call_id or str(event.version)
             calls = state.calls.set(key, Call(tool, event.version))
@@ -199,7 +197,7 @@ def _asked(state: State, event: WorkflowEvent) -> State:
             calls = _answered(state.calls, call_id, event.because)
             if state.step and fact.tool == SHOW:
                 looks = state.looks + 1
-                state = state._replace(step=None, refused=0, looks=looks, wanted=nodes)
+                state = state._replace(step=_anew(state.step), looks=looks, wanted=nodes)
             return state._replace(calls=calls)
     return state
 
@@ -210,6 +208,11 @@ def _step(before: Step | None, fact: StepStarted) -> Step | None:
         return None
     context = before.context if before and fact.again == before.context else 0
     return Step(fact.kind, fact.module_name or "", fact.iteration or 0, fact.attempt or 1, context)
+
+
+def _anew(step: Step | None) -> Step | None:
+    """What is asked for, with nothing that was asked or answered yet."""
+    return step._replace(context=0, reply=0) if step else None
 
 
 def _tried(state: State) -> State:

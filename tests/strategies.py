@@ -157,6 +157,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         max_size=3,
     ).map(tuple),
     "wanted": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
+    "needs": st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
     "nodes": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
     "contained": st.lists(json_texts, max_size=2).map(tuple),
     "isolation": st.dictionaries(json_texts, json_texts, max_size=2),

@@ -182,7 +182,7 @@ def test_a_run_in_which_nothing_ran_says_nothing() -> None:
 
 def test_the_last_iterations_of_a_module_outlast_work_on_another_one() -> None:
     with EventStore.open("sqlite://") as opened:
-        run(opened, "events", LOGS / "validators.jsonl")
+        run(opened, "events", LOGS / "addresses.jsonl")
         state = state_at(opened, online_cache, "task-abc123", Moment(position=11))
     assert state.module == "validators.py"
     assert [one.iteration for one in online_cache.iterations(state)] == [3, 2, 1]

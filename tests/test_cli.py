@@ -21,7 +21,7 @@ from engine.log import EventStore
 from engine.log.blobs import Blob
 from projections import BY_NAME
 
-LOG = Path(__file__).parents[1] / "fixtures/logs/validators.jsonl"
+LOG = Path(__file__).parents[1] / "fixtures/logs/addresses.jsonl"
 HERE = Path(__file__).parents[1]
 
 

@@ -80,7 +80,7 @@ def test_stale_tells_programs_the_proof(backcast: Command) -> None:
 
 
 def test_a_moment_before_the_outlines_is_told(backcast: Command) -> None:
-    backcast("import", "events", str(LOGS / "validators.jsonl"))
+    backcast("import", "events", str(LOGS / "addresses.jsonl"))
     _, out, _ = backcast("log", "--task", "task-abc123", "--json")
     last = str(json.loads(out.splitlines()[-1])["position"])
     backcast("outline", "--task", "task-abc123")

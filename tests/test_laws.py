@@ -189,7 +189,7 @@ def test_the_same_log_gives_the_same_bytes_under_any_hash_seed() -> None:
         "from engine.interfaces.importing import run; from pathlib import Path;"
         "from projections import ALL, fold;"
         "from engine.replay.state_json import dump; store = EventStore.open('sqlite://');"
-        "run(store, 'events', Path('fixtures/logs/validators.jsonl'));"
+        "run(store, 'events', Path('fixtures/logs/addresses.jsonl'));"
         "[sys.stdout.buffer.write(dump(fold(p, store.read('task-abc123')))) for p in ALL]"
     )
     told = {

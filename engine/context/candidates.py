@@ -51,6 +51,10 @@ class Request(NamedTuple):
     "`module:PATH` or `function:PATH::NAME`, which need not exist yet; empty where only a query is."
     query: str = ""
     "What is to be done, in words: a commit message, a signature, a docstring."
+    wanted: tuple[str, ...] = ()
+    "Nodes that are shown in full if any room is left for it: modules, functions, classes, tests."
+    needs: tuple[str, ...] = ()
+    "Paths of modules that it needs, whether its text says so yet or not."
 
 
 class _Told(TypedDict):
@@ -83,6 +87,9 @@ class Candidates:
         self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets
         self.modules = Modules(self.facets)
         self.target = self._target()
+        self.wanted = {node for node in request.wanted if path_of(node) in self.facets}
+        own = {self.path, *map(path_of, self.wanted)}
+        self.needed = [one for one in request.needs if one in self.facets and one not in own]
         self.stale: dict[str, int] = {}
         "Nodes of which something was written that no longer holds, and the version that wrote it."
         self.passed_over = 0
@@ -95,6 +102,7 @@ class Candidates:
         if self.path in self.facets:
             found.append(self._module())
             found += iterations(online, self.path, policy, details, self.lines, self._levels)
+        found += map(self._file, sorted((*map(path_of, self._files()), *self.needed)))
         found += self._symbols()
         found += self._constants()
         found += self._tests()
@@ -141,16 +149,40 @@ class Candidates:
 
     def _module(self) -> Candidate:
         node = node_id("module", self.path)
-        pieces = (
-            self.sources.piece(self.path, name).signature
-            for name in names_in(self.facets[self.path])
-            if "." not in name
-        )
-        lines = "\n".join(filter(None, pieces))
         text = self._summary(node, self.details.module_tokens)
-        levels = self._levels([("summary", text), ("signature", lines), ("name", self.path)], 1.0)
-        told = self._told(self.path)
-        return Candidate(node, "current module", "CRITICAL", levels, 1.0, **told)
+        told = [("summary", text), ("signature", self._lines(self.path)), ("name", self.path)]
+        if node in self.wanted:
+            told.insert(0, ("full", self.sources.text(self.path)))
+        return Candidate(
+            node, "current module", "CRITICAL", self._levels(told, 1.0), 1.0,
+            wanted=node in self.wanted, **self._told(self.path),
+        )  # fmt: skip
+
+    def _files(self) -> list[str]:
+        """The modules that are wanted, beside the target's own."""
+        own = node_id("module", self.path)
+        return [one for one in self.wanted if kind_of(one) == "module" and one != own]
+
+    def _file(self, path: str) -> Candidate:
+        """A whole module that is wanted, or needed."""
+        node, names = node_id("module", path), names_in(self.facets[path])
+        tests = any(self.facets[path][f"sig:{name}"][:1] == ("test",) for name in names)
+        section = "test results" if tests else "current module"
+        text = self._summary(node, self.details.module_tokens) if path in self.needed else ""
+        told = [("full", self.sources.text(path)), ("signature", self._lines(path)),
+                ("summary", text), ("name", path)]  # fmt: skip
+        return Candidate(
+            node, "dependencies" if path in self.needed else section, "CRITICAL",
+            self._levels(told, 1.0), 1.0, wanted=path not in self.needed, **self._told(path),
+        )  # fmt: skip
+
+    def _lines(self, path: str) -> str:
+        """The constants of a module, and the signatures of what stands in it."""
+        names = (name for name in names_in(self.facets[path]) if "." not in name)
+        own = (name_of(one) for one in constants(self.symbols, path) if path_of(one) == path)
+        lines = [self.sources.constant(path, name).signature for name in own]
+        lines += [self.sources.piece(path, name).signature for name in names]
+        return "\n".join(filter(None, lines))
 
     def _symbols(self) -> Iterator[Candidate]:
         """Functions and classes, the likeliest until they would fill the context several times."""
@@ -187,13 +219,14 @@ class Candidates:
 
     def _must(self) -> list[str]:
         """The target, and what it needs at once."""
+        wanted = sorted(self.wanted)
         if not self.path:
-            return []
+            return wanted
         if self.name:
-            return [self.target, *self.symbols.needs(self.target)]
+            return [self.target, *self.symbols.needs(self.target), *wanted]
         own = self.symbols.nodes[self.symbols.rows.get(self.path, NONE)]
         needed = [other for node in own for other in self.symbols.needs(node)]
-        return [*(node for node in needed if path_of(node) != self.path)]
+        return [*(node for node in needed if path_of(node) != self.path), *wanted]
 
     def _symbol(self, node: str, score: float, must: set[str]) -> Candidate:
         path, name = path_of(node), name_of(node)
@@ -210,8 +243,15 @@ class Candidates:
         priority = "CRITICAL" if node in must else self.policy.priority(section)
         return Candidate(
             node, section, priority, self._levels(told, score), score, place=piece.place,
-            within=_outer(node) if node.startswith("method:") else "", **self._told(path),
+            within=self._within(node), wanted=node in self.wanted, **self._told(path),
         )  # fmt: skip
+
+    def _within(self, node: str) -> str:
+        """The node whose full text holds that of another one."""
+        module = node_id("module", path_of(node))
+        if module in self.wanted or path_of(node) in self.needed:
+            return module
+        return _outer(node) if node.startswith("method:") else ""
 
     def _told(self, path: str) -> "_Told":
         """By which event, and as which iteration, a module came to be as it is."""
@@ -219,7 +259,7 @@ class Candidates:
         return {"because": (module.version,), "version": module.iteration}
 
     def _section(self, node: str, must: bool) -> str:
-        if node == self.target:
+        if node == self.target or node in self.wanted:
             return "current module"
         if path_of(node) == self.path:
             return "related functions"
@@ -261,8 +301,10 @@ class Candidates:
             section = "related functions" if own else "related modules"
             levels = self._levels([("signature", piece.signature), ("name", name)], score)
             priority = self.policy.priority(section)
-            told = self._told(path)
-            yield Candidate(node, section, priority, levels, score, place=piece.place, **told)
+            yield Candidate(
+                node, section, priority, levels, score, place=piece.place,
+                within=self._within(node), **self._told(path),
+            )  # fmt: skip
 
     def _tests(self) -> Iterator[Candidate]:
         """The tests of the target, or of what is in its module."""
@@ -271,22 +313,24 @@ class Candidates:
             if self.name
             else self.symbols.nodes[self.symbols.rows.get(self.path, NONE)]
         )
-        tests = sorted({test for node in own for test in self.symbols.tests.get(node, ())})
-        for number, node in enumerate(tests):
-            path, name = path_of(node), name_of(node)
-            piece = self.sources.piece(path, name)
-            told = {"full": piece.text, "signature": piece.signature, "name": last_name(node)}
-            if self.details.tests == "signature":
-                del told["full"]
-            if self.details.tests == "name":
-                told = {"name": told["name"]}
-            score = round(0.5 / (1 + number), DECIMALS)
-            priority = self.policy.priority("test results")
-            levels = self._levels(list(told.items()), score)
-            yield Candidate(
-                node, "test results", priority, levels, score, place=piece.place,
-                **self._told(path),
-            )  # fmt: skip
+        tests = {test for node in own for test in self.symbols.tests.get(node, ())}
+        tests |= {one for one in self.wanted if kind_of(one) == "test"}
+        for number, node in enumerate(sorted(tests)):
+            yield self._test(node, round(0.5 / (1 + number), DECIMALS))
+
+    def _test(self, node: str, score: float) -> Candidate:
+        path, wanted = path_of(node), node in self.wanted
+        piece = self.sources.piece(path, name_of(node))
+        told = {"full": piece.text, "signature": piece.signature, "name": last_name(node)}
+        if self.details.tests == "signature" and not wanted:
+            del told["full"]
+        if self.details.tests == "name" and not wanted:
+            told = {"name": told["name"]}
+        priority = "CRITICAL" if wanted else self.policy.priority("test results")
+        return Candidate(
+            node, "test results", priority, self._levels(list(told.items()), score), score,
+            place=piece.place, within=self._within(node), wanted=wanted, **self._told(path),
+        )  # fmt: skip
 
     def _levels(self, told: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
         """The levels that say something, each shorter than the one before."""

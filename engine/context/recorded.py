@@ -87,11 +87,11 @@ def states_at(
         online=state_at(store, online_cache, task_id, moment, recent),
         prompts=state_at(store, prompts, task_id, moment, recent),
         changes=state_at(store, changes, task_id, moment, recent),
-        offline=_left(store, moment),
+        offline=left(store, moment),
     )
 
 
-def _left(store: EventStore, moment: Moment) -> offline_cache.State:
+def left(store: EventStore, moment: Moment) -> offline_cache.State:
     """What finished tasks had left: tasks that have not ended leave nothing, and are not read."""
     ends = ("TASK_COMPLETE", "TASK_FAILED")
     ended = sorted({event.task_id for event in store.read(moment=moment, types=ends)})
@@ -212,6 +212,7 @@ def fact_of(
     omissions = tuple(ContextOmission(**one._asdict()) for one in context.omissions)
     fact = ContextBuilt(
         items=items, omissions=omissions, target=request.target, query=request.query,
+        **{name: told for name in ("wanted", "needs") if (told := getattr(request, name))},
         stood_at=stood_at, profile=profiled.ref, policy=settings.ref, template=profile.template,
         tokenizer=tokenizer.id, code=CODE, tokens=context.tokens,
         sections={one: tokens for one, _, tokens in context.sections if tokens},
@@ -268,7 +269,7 @@ def _derived(store: EventStore, event: WorkflowEvent, fact: ContextBuilt) -> str
     ]
     profile = profile_of(store.get(fact.profile or ""))
     policy = policy_of(store.get(fact.policy)) if fact.policy else DEFAULT
-    request = Request(fact.target or "", fact.query or "")
+    request = Request(fact.target or "", fact.query or "", fact.wanted, fact.needs)
     [last] = store.read(event.task_id, after=(fact.stood_at or 0) - 1, last=fact.stood_at)
     moment = Moment(position=last.position)
     counter = tokenizer_of(profile.tokenizer)

@@ -90,6 +90,13 @@ class Sources:
             known[name] = Piece("\n".join(own), _signature(own), first) if own else NOTHING
         return known[name]
 
+    def text(self, path: str) -> str:
+        """The whole latest text of a module, whether it can be outlined or not."""
+        module = self._state.modules.get(path)
+        if module is None or module.deleted or not module.source:
+            return ""
+        return "\n".join(self._lines.of(module.source)).strip("\n")
+
     def constant(self, path: str, name: str) -> Piece:
         """The lines that bind a name of a module; empty where they are too many."""
         lines = self._of(path)

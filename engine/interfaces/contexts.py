@@ -133,17 +133,9 @@ def asked_for(target: str | None, query: str) -> str:
 
 def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> "ModelProfile":
     """A profile by its name, with another tokenizer or context part where they are given."""
-    from domain.budget import PROFILES
+    from engine.workflow.served import profile_named
 
-    if name.startswith("server:"):
-        from engine.context.server import Server
-
-        profile = Server(name.removeprefix("server:")).profile()
-    elif name in PROFILES:
-        profile = PROFILES[name]
-    else:
-        known = ", ".join(PROFILES)
-        raise InputError(f"needed a profile of {known} or server:URL, found {name!r}")
+    profile = profile_named(name)
     if context_tokens is not None:
         profile = profile.with_context(context_tokens)
     return profile if tokenizer is None else profile._replace(tokenizer=tokenizer)

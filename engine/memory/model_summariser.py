@@ -91,16 +91,16 @@ class ModelSummariser:
         self, asked: Asked, limits: Mapping[str, int], tokenizer: Tokenizer
     ) -> Made | str:
         """What the model wrote of a node; or, in words, why it gave nothing that can be used."""
-        form = FORMS.get(kind_of(asked.told.node), FunctionSummarizer)
+        form = form_of(asked.told.node)
         limit = limit_of(limits, asked.told.node)
         messages = self._messages(asked, limit)
-        schema = self._schema(form)
+        schema = schema_of(form, reasoning=self.options.reasoning)
         problem = ""
         for _ in range(2):
             answer = self.model.complete(messages, Limits(4 * limit), schema=schema)
-            filled, problem = _filled(form, answer, limit, tokenizer)
-            if filled is not None:
-                return _made(asked, filled, answer, tokenizer)
+            told, problem = filled(form, answer, limit, tokenizer)
+            if told is not None:
+                return made_of(asked, told, answer, tokenizer)
             repair = f"That cannot be used: {problem}. Answer again, in the same form."
             messages = [*messages, Message("assistant", answer.text), Message("user", repair)]
         return problem
@@ -120,44 +120,51 @@ class ModelSummariser:
             parts.append(f"Source:\n{asked.source[:MAX_TEXT]}")
         return [Message("system", ask), Message("user", "\n\n".join(parts))]
 
-    def _schema(self, form: type[_Form]) -> dict[str, Any]:
-        """A closed JSON schema for a form."""
-        properties: dict[str, Any] = {"reasoning": {"type": "string"}}
-        for name, field in form.model_fields.items():
-            texts = field.annotation is not str
-            one = {"type": "string"}
-            properties[name] = {"type": "array", "items": one, "maxItems": 40} if texts else one
-        if not self.options.reasoning:
-            del properties["reasoning"]
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
+
+def form_of(node: str) -> type[_Form]:
+    """The form in which a model says what a node is."""
+    return FORMS.get(kind_of(node), FunctionSummarizer)
 
 
-def _filled(
+def schema_of(
+    form: type[_Form], *, reasoning: bool = False, longest: int | None = None
+) -> dict[str, Any]:
+    """A closed JSON schema for a form; `longest` bounds each text, in characters."""
+    properties: dict[str, Any] = {"reasoning": {"type": "string"}} if reasoning else {}
+    one: dict[str, Any] = {"type": "string"} | ({"maxLength": longest} if longest else {})
+    for name, field in form.model_fields.items():
+        texts = field.annotation is not str
+        properties[name] = {"type": "array", "items": one, "maxItems": 40} if texts else one
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def filled(
     form: type[_Form], answer: Completion, limit: int, tokenizer: Tokenizer
 ) -> tuple[_Form | None, str]:
     """The form as it was filled in, or what is wrong with it."""
     try:
-        filled = form.model_validate(json.loads(answer.text))
+        told = form.model_validate(json.loads(answer.text))
     except ValidationError as error:
         return None, first_problem(error)
     except (ValueError, RecursionError) as error:
         return None, f"it is not JSON: {error}"
-    text = str(getattr(filled, "summary", ""))
+    text = str(getattr(told, "summary", ""))
     if not text.strip():
         return None, "the field summary is empty"
     if (tokens := tokenizer.count(text)) > limit:
         bound = "" if tokenizer.exact else ", by an upper bound"
         return None, f"the field summary has {tokens} tokens{bound}, at most {limit} are needed"
-    return filled, ""
+    return told, ""
 
 
-def _made(asked: Asked, filled: _Form, answer: Completion, tokenizer: Tokenizer) -> Made:
-    fields = filled.model_dump()
+def made_of(asked: Asked, form: _Form, answer: Completion, tokenizer: Tokenizer) -> Made:
+    """A summary out of a form that was filled in."""
+    fields = form.model_dump()
     text = " ".join(str(fields.pop("summary")).split())
     tokens = exactly(tokenizer, text)
     return Made(text, tokens, _joined(asked.told.built_from, asked.read), fields, answer.text)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from domain.errors import DamagedError
 from domain.events import Claim, SummaryWritten
-from domain.moment import Moment
+from domain.moment import NOW, Moment
 from domain.names import Reader
 from domain.node import Reference, kind_of, name_of, path_of
 from domain.outline import SOURCE, Facet
@@ -18,7 +18,7 @@ from engine.log.store import EventStore
 from engine.memory.summariser import Asked, Made, Summariser
 from engine.replay.staleness import clock_of
 from engine.replay.states import state_at
-from engine.replay.texts import text_of
+from engine.replay.texts import text_in
 from projections import dependency_graph, progress, summaries
 
 ABSENT = "there is no such node at this moment"
@@ -49,7 +49,7 @@ def resummarise(
     A fact takes the time of the latest event that it was made of, so that the past can see it.
     What is derived holds at any moment, and is recorded at none.
     """
-    then = _Then(store, task_id, moment)
+    then = Then(store, task_id, moment)
     written, kept, failed = 0, 0, []
     for node in nodes:
         progress_of(1)
@@ -68,15 +68,28 @@ def resummarise(
     return Done(written, kept, failed)
 
 
-class _Then:
-    """One moment of a task, and the summaries that were written by then."""
+class Then:
+    """One moment of a task, and the summaries that were written by then.
 
-    def __init__(self, store: EventStore, task_id: str, moment: Moment) -> None:
+    Whoever has the states of that moment at hand gives them.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        task_id: str,
+        moment: Moment = NOW,
+        *,
+        graph: dependency_graph.State | None = None,
+        known: summaries.State | None = None,
+        stands: progress.State | None = None,
+    ) -> None:
         self.store, self.task_id, self.moment = store, task_id, moment
-        self.state = state_at(store, dependency_graph, task_id, moment)
+        self.state = graph or state_at(store, dependency_graph, task_id, moment)
         self.facets = dependency_graph.present(self.state)
         self.modules = Modules(self.facets)
-        self.known = state_at(store, summaries, task_id, moment)
+        self.known = known or state_at(store, summaries, task_id, moment)
+        self.stands = stands
         self.built = dependency_graph.built_at(self.state)
 
     def holds(self, node: str, summariser: str) -> bool:
@@ -102,7 +115,7 @@ class _Then:
         return Asked(told, self._source(path, name), history, built_from(reader))
 
     def _task(self) -> Asked:
-        stands = state_at(self.store, progress, self.task_id, self.moment)
+        stands = self.stands or state_at(self.store, progress, self.task_id, self.moment)
         checks = self.known.checks.get("")
         rate = (checks[0], checks[1]) if checks else None
         paths = list(self.facets)
@@ -112,12 +125,20 @@ class _Then:
     def _source(self, path: str, name: str) -> str:
         reference = Reference(self.task_id, path, name=name or None)
         try:
-            return text_of(self.store, reference, self.moment).decode(errors="replace")
+            return text_in(self.store, self.state, reference).decode(errors="replace")
         except DamagedError:
             return ""
 
     def record(self, node: str, made: Made, summariser: str) -> None:
         """Append a summary, because of what it was built from; the model's answer is its blob."""
+        version = self.store.version(self.task_id)
+        claim, blobs = self.claim(node, made, summariser, version)
+        self.store.append(self.task_id, [claim], after=version, blobs=blobs)
+
+    def claim(
+        self, node: str, made: Made, summariser: str, version: int
+    ) -> tuple[Claim, list[Blob]]:
+        """A summary as it is appended after a version, and the model's answer."""
         # An answer may hold halves of surrogate pairs, which JSON can write and UTF-8 cannot.
         answers = [made.answer.encode(errors="surrogatepass")] if made.answer is not None else []
         blobs = [Blob(answer) for answer in answers]
@@ -132,10 +153,8 @@ class _Then:
             built_at=self.built,
             clock=dict(clock_of(self.state, node, made.built_from)),
         )
-        version = self.store.version(self.task_id)
         because = tuple(sorted({self.built, version} - {0}))
-        claim = Claim(fact, self._built_time(), summariser, because)
-        self.store.append(self.task_id, [claim], after=version, blobs=blobs)
+        return Claim(fact, self._built_time(), summariser, because), blobs
 
     def _built_time(self) -> datetime | None:
         if not self.built:

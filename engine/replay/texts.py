@@ -14,7 +14,11 @@ def text_of(store: EventStore, reference: Reference, moment: Moment) -> bytes:
     `InputError` where there was no such module, text, line or name at the moment.
     """
     store.require(reference.task_id)
-    state = state_at(store, dependency_graph, reference.task_id, moment)
+    return text_in(store, state_at(store, dependency_graph, reference.task_id, moment), reference)
+
+
+def text_in(store: EventStore, state: dependency_graph.State, reference: Reference) -> bytes:
+    """The text behind a reference in a state; `InputError` as above."""
     module = state.modules.get(reference.path)
     if module is None or module.deleted or module.source is None:
         raise InputError(f"{reference}: there is no such module, or no text of it, at this moment")

@@ -3,7 +3,8 @@
 `type`, `task_id`, `timestamp` and `data` are enough. A line that states its `version`, as exported
 ones do, is the event of that version: it adds nothing where the same event stands, and is refused
 where another one does. Bodies travel in lines of their own, before the event that points at them:
-`{"blob": "blob:…", "text": "…"}`, or `"base64"` where they are not UTF-8.
+`{"blob": "blob:…", "text": "…"}`, or `"base64"` where they are not UTF-8. A line `{"note": "…"}`
+is for people, and is passed over.
 """
 
 import json
@@ -73,12 +74,14 @@ class _Reader:
         "The last source of each module, which the next one will resemble."
 
     def batch(self, raw: bytes, name: str) -> Batch | None:
-        """The batch of a line; None for a line that holds a body."""
+        """The batch of a line; None for one that holds a body or a note."""
         line = parse(raw)
         if not isinstance(line, dict):
             raise InputError(f"needed a JSON object, found {type(line).__name__}")
         if "blob" in line:
             self.bodies.append(_body(line))
+            return None
+        if line.keys() == {"note"}:
             return None
         task_id = self.task_id or _text(line, "task_id")
         data = _data(line)

@@ -1,0 +1,90 @@
+"""A run as one watches it: what is being done on a terminal, and a line for all that was done."""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+
+from domain.events import (
+    AnswerRefused,
+    ChecksRan,
+    ContextBuilt,
+    ModelFailed,
+    ModelReplied,
+    PlanningComplete,
+    StepStarted,
+    TaskComplete,
+    TaskFailed,
+    ToolReturned,
+    WorkflowEvent,
+)
+from engine.interfaces.views import one_line
+
+
+class RunProgress:
+    """Lines on stderr; on a terminal also what is being done now."""
+
+    def __init__(self) -> None:
+        self.out = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.status = self.out.status("reading the log") if sys.stderr.isatty() else None
+        self.asked, self.prompt = "", ""
+
+    def __enter__(self) -> Self:
+        if self.status:
+            self.status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        if self.status:
+            self.status.stop()
+
+    def take(self, events: Sequence[WorkflowEvent]) -> None:
+        """Show what was appended."""
+        for event in events:
+            if line := self._line(event):
+                self.out.print(one_line(line, 300), markup=False)
+        if self.status:
+            self.status.update(one_line(f"{self.asked}  {self.prompt}", 160))
+
+    def _line(self, event: WorkflowEvent) -> str:
+        """What is told of an event; empty where it is not."""
+        match event.fact:
+            case StepStarted() as fact:
+                number = f" #{fact.iteration}" if fact.iteration else ""
+                self.asked = f"{fact.module_name or fact.kind}{number}"
+            case ContextBuilt() as fact:
+                same = f", {fact.shared_prefix:,} as before" if fact.shared_prefix else ""
+                self.prompt = f"prompt of {fact.tokens or 0:,} tokens{same}"
+            case ModelReplied() as fact if fact.tokens:
+                self.prompt += f", answer of {fact.tokens:,}"
+            case PlanningComplete() as fact:
+                return self._told(", ".join(one.path for one in fact.planned))
+            case ChecksRan() as fact:
+                return self._told(_checks(fact), fact.module_name)
+            case ToolReturned() as fact if fact.nodes:
+                return self._told(f"asks to see {', '.join(fact.nodes)}")
+            case AnswerRefused(reason=reason) | ModelFailed(reason=reason):
+                return self._told(reason or "it failed")
+            case TaskComplete():
+                return "complete"
+            case TaskFailed(reason=reason):
+                return f"failed: {reason}"
+        return ""
+
+    def _told(self, what: str, module: str | None = "") -> str:
+        asked = "all tests" if module is None else self.asked
+        prompt = f"  ({self.prompt})" if self.prompt and module is not None else ""
+        return f"{asked:<20} {what}{prompt}"
+
+
+def _checks(fact: ChecksRan) -> str:
+    ran = fact.passed + fact.failed + fact.errors
+    told = f"{fact.passed} of {ran} passed"
+    if fact.failures:
+        first = fact.failures[0]
+        told += f"; {' '.join(filter(None, (first.at, first.name)))}"
+    return told + "".join(f"; stopped: {one}" for one in fact.contained)

@@ -1,0 +1,140 @@
+"""Commands that run a task, and go on with one that was cut off."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from domain.errors import InputError, ModelError
+from engine.interfaces.contexts import policy_by
+from engine.interfaces.options import json_option, opened, store_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.log.store import EventStore
+    from engine.workflow.served import Served
+
+
+def _options(command: "Callable[..., Any]") -> "Callable[..., Any]":
+    for option in (
+        json_option,
+        click.option("--strict", is_flag=True, help="A recorded answer only to the same prompt."),
+        click.option("--out", type=Path, metavar="FOLDER", help="For the code; else out/TASK."),
+        click.option("--policy", "policy_file", type=Path, metavar="FILE", help="As TOML."),
+        click.option("--profile", metavar="NAME", help="The window and its rows; see context."),
+        store_option,
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("spec", type=Path)
+@click.option("--model", required=True, metavar="MODEL", help="recorded:FILE, llama:FILE or a URL.")
+@_options
+def run(spec: Path, url: str, **told: Any) -> None:
+    """Run a task: plan it, write its modules, test them, mend them, until all tests pass.
+
+    \b
+    backcast run fixtures/specs/validators.toml --model recorded:fixtures/logs/validators.jsonl
+    backcast run task.toml --model llama:/models/Qwen3-8B-Q4_K_M.gguf --profile qwen3-8b-32k
+    backcast run task.toml --model http://127.0.0.1:8080/v1
+
+    SPEC is a TOML file with task, goal, [[tests]] and, if wanted, requirements, [[modules]],
+    [limits] and [checks]. All that is done is in the store: a run that was cut off, however,
+    goes on with 'backcast resume TASK'.
+    """
+    from engine.workflow.loop import start
+    from engine.workflow.spec import spec_at
+
+    task = spec_at(spec)
+    with opened(url, create=True) as store:
+        served = _served(told, store, task.task)
+        start(store, task)
+        _go_on(store, task.task, served, told)
+
+
+@click.command()
+@click.argument("task")
+@click.option("--model", metavar="MODEL", help="Another than before.")
+@_options
+def resume(task: str, url: str, **told: Any) -> None:
+    """Go on with a task that was cut off, from where its log ends.
+
+    \b
+    backcast resume validators
+    backcast resume validators --model http://127.0.0.1:8080/v1
+
+    Nothing that a model has answered is asked again. Model, profile, policy and folder are those
+    that it was run with last, unless others are given.
+    """
+    with opened(url) as store:
+        store.require(task)
+        _go_on(store, task, _served(told, store, task), told)
+
+
+def _served(told: dict[str, Any], store: "EventStore", task: str) -> "Served":
+    """What the run goes on with: as was told now, else as the log says."""
+    from engine.workflow.served import served, used_before
+
+    before = used_before(store, task)
+    name = told["model"] or before.model
+    if not name:
+        raise InputError(f"task {task!r} tells no model: needed --model")
+    policy = policy_by(told["policy_file"]) if told["policy_file"] else before.policy
+    same = told["model"] in (None, before.model)
+    profile = told["profile"] or (before.profile if same else None)
+    out = told["out"] or Path(before.out or f"out/{task}")
+    return served(name, task, profile, policy, out=str(out), strict=told["strict"])
+
+
+def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any]) -> None:
+    """Work until the task ends, leave the code, and say what came of it."""
+    from engine.interfaces.run_progress import RunProgress
+    from engine.workflow.code import write_code
+    from engine.workflow.loop import work
+
+    stopped = ""
+    with RunProgress() as shown:
+        try:
+            work(store, task, served, watch=shown.take)
+        except ModelError as error:
+            stopped = str(error)
+    write_code(store, task, Path(served.out))
+    _tell(store, task, served.out, stopped, told["as_json"])
+
+
+def _tell(store: "EventStore", task: str, out: str, stopped: str, as_json: bool) -> None:
+    """Say what came of a run; exits with 1 where the task is not complete."""
+    from engine.interfaces.views import console, one_line, table
+    from engine.replay.states import state_at
+    from projections import progress
+
+    state: progress.State = state_at(store, progress, task)
+    modules = {path: state.modules[path] for path in sorted(state.modules)}
+    if as_json:
+        told = {
+            "task_id": task, "status": state.status, "reason": stopped or state.reason,
+            "events": state.events, "replies": state.replies, "out": out,
+            "modules": {path: one._asdict() for path, one in modules.items()},
+        }  # fmt: skip
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        rows = [
+            (path, one.iteration, "" if one.score is None else f"{one.score:.0%}", one.status)
+            for path, one in modules.items()
+        ]
+        table(console(), ("module", "iterations", "tests passed", "status"), rows)
+        click.echo(f"{state.status} after {state.replies} answers; the code is in {out}")
+    if stopped:
+        click.echo(f"backcast: stopped: {one_line(stopped, 400)}", err=True)
+        click.echo(f"backcast: 'backcast resume {task}' goes on from here", err=True)
+    elif state.status == "failed":
+        click.echo(f"backcast: failed: {state.reason}", err=True)
+    sys.exit(0 if state.status == "complete" else 1)
+
+
+COMMANDS = (run, resume)

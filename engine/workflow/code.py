@@ -1,0 +1,34 @@
+"""The code that a task has come to, as files in a folder."""
+
+from pathlib import Path
+
+from domain.errors import InputError
+from engine.log.store import EventStore
+from engine.replay.states import state_at
+from engine.workflow.sandbox import safe_path
+from projections import dependency_graph
+
+
+def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:
+    """Write the latest text of every module and test; gives the files.
+
+    Nothing is written outside the folder: names come from models.
+    """
+    state = state_at(store, dependency_graph, task_id)
+    written = []
+    for path in sorted(state.modules):
+        source = state.modules[path].source
+        if not source:
+            continue
+        file = folder / safe_path(path)
+        if not file.parent.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{file}: needed a place inside {folder}, found a link out of it")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_symlink():
+                file.unlink()
+            file.write_bytes(store.get(source))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be written: {error.strerror}") from None
+        written.append(file)
+    return written

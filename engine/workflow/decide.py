@@ -1,0 +1,152 @@
+"""What is to be done next? A pure function of how far the task has come and of what was asked for.
+
+>>> from engine.workflow.spec import Spec, Test
+>>> spec = Spec(task="t", goal="g", tests=[Test(path="test_a.py", source="import a")])
+>>> decide(progress.State(status="planning"), spec)
+AskModel(kind='plan', module='', iteration=0, attempt=1)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from domain.events import (
+    Fact,
+    GenerationComplete,
+    ModelFailed,
+    ModuleComplete,
+    ModuleStarted,
+    PlannedModule,
+    PlanningComplete,
+    TaskFailed,
+)
+from engine.workflow.contracts import RefusedError, checked
+from engine.workflow.spec import Spec
+from projections import progress
+
+
+class AskModel(NamedTuple):
+    """Ask for a plan, for code, or for a summary."""
+
+    kind: str
+    module: str = ""
+    iteration: int = 0
+    attempt: int = 1
+
+
+class TakeAnswer(NamedTuple):
+    """Use what the model has answered, or find that it cannot be used."""
+
+    step: progress.Step
+
+
+class CheckAll(NamedTuple):
+    """Run all tests together."""
+
+
+class Complete(NamedTuple):
+    """Sum the task up, and end it."""
+
+
+class Record(NamedTuple):
+    """Append what follows from what is known."""
+
+    facts: tuple[Fact, ...]
+
+
+Action = AskModel | TakeAnswer | CheckAll | Complete | Record
+
+
+def decide(
+    state: progress.State, spec: Spec, unsummed: Callable[[str], Sequence[str]] = lambda path: ()
+) -> Action | None:
+    """The next action; None when the task has ended.
+
+    `unsummed` gives the nodes of a module that the model has still to sum up.
+    """
+    if state.status in ("complete", "failed"):
+        return None
+    if state.step is not None:
+        return _asked(state, spec, state.step)
+    if not state.planned:
+        return _plan(state, spec)
+    for one in state.planned:
+        if action := _module(state, spec, one, unsummed):
+            return action
+    return _whole(state, spec)
+
+
+def _asked(state: progress.State, spec: Spec, step: progress.Step) -> Action:
+    """What follows when something was asked for that has not come."""
+    if step.reply:
+        return TakeAnswer(step)
+    if state.refused > spec.limits.repairs:
+        reason = f"of {state.refused} answers none could be used"
+        return Record((ModelFailed(reason=reason, kind="answer"),))
+    return AskModel(step.kind, step.module, step.iteration, 1 + state.refused + state.looks)
+
+
+def _plan(state: progress.State, spec: Spec) -> Action:
+    """A plan: from the specification where it is one, else from the model."""
+    if not spec.planned:
+        return _ask(state, spec, "plan", "", 0)
+    told = [PlannedModule(**one.model_dump()) for one in spec.modules]
+    try:
+        return Record((PlanningComplete(planned=checked(told, spec)),))
+    except RefusedError as error:
+        return Record((TaskFailed(reason=f"the modules are no plan: {error}"),))
+
+
+def _module(
+    state: progress.State,
+    spec: Spec,
+    planned: progress.Planned,
+    unsummed: Callable[[str], Sequence[str]],
+) -> Action | None:
+    """What a module needs; None where it is complete."""
+    module = state.modules.get(planned.path)
+    if module is None:
+        return Record((ModuleStarted(module_name=planned.path),))
+    if module.status == "complete":
+        return None
+    if module.failed != 0:
+        return _ask(state, spec, "code", planned.path, module.iteration + 1)
+    for node in unsummed(planned.path):
+        if not state.tries.get(progress.tried("summary", node)):
+            return _ask(state, spec, "summary", node, module.iteration)
+    return Record((ModuleComplete(module_name=planned.path),))
+
+
+def _whole(state: progress.State, spec: Spec) -> Action:
+    """What is left when each module is complete."""
+    if state.whole is None:
+        return CheckAll()
+    if state.whole.failed == 0 and state.whole.passed:
+        return Record((GenerationComplete(),)) if state.status != "generated" else Complete()
+    path = blamed(state)
+    return _ask(state, spec, "code", path, state.modules[path].iteration + 1)
+
+
+def blamed(state: progress.State) -> str:
+    """The module that is to be mended, since the tests of the whole failed.
+
+    The one in which the first failure was raised, else the one that the test file checks, else the
+    last one that was written.
+    """
+    at = state.whole.at if state.whole else ""
+    for planned in state.planned:
+        if planned.path == at:
+            return at
+    for planned in reversed(state.planned):
+        if at in planned.tests:
+            return planned.path
+    return state.planned[-1].path
+
+
+def _ask(state: progress.State, spec: Spec, kind: str, module: str, iteration: int) -> Action:
+    """Ask for something, unless that was tried often enough."""
+    tries = state.tries.get(progress.tried(kind, module), 0)
+    most = 2 if kind == "plan" else spec.limits.iterations
+    if tries >= most:
+        what = f"{module} does not pass its tests" if module else "there is no plan"
+        return Record((TaskFailed(reason=f"{what} after {tries} tries"),))
+    return AskModel(kind, module, iteration)

@@ -1,0 +1,87 @@
+"""What the engine does: read, fold, decide, perform, append.
+
+All that it knows it has from the log. So a run that was cut off anywhere goes on from there, and of
+two that go on with one task, one gets to append and the other finds a `ConflictError`.
+"""
+
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+from domain.errors import InputError
+from domain.events import (
+    Fact,
+    PlanningStarted,
+    RequirementsComplete,
+    SourceRead,
+    TaskStarted,
+    WorkflowEvent,
+)
+from engine.log.blobs import Blob
+from engine.log.store import EventStore
+from engine.workflow.decide import decide
+from engine.workflow.performing import Performer
+from engine.workflow.running import Running
+from engine.workflow.served import Served
+from engine.workflow.spec import Spec, spec_of
+from projections import progress
+
+Watch = Callable[[Sequence[WorkflowEvent]], None]
+
+
+def start(store: EventStore, spec: Spec) -> None:
+    """Begin a task: its goal, its requirements, and the tests that were given with it."""
+    if store.version(spec.task):
+        raise InputError(
+            f"task {spec.task!r} is in this store already: 'backcast resume {spec.task}' goes on"
+            " with it; to begin anew, name another task or another store"
+        )
+    body = Blob(spec.model_dump_json().encode())
+    tests = [Blob(one.source.encode()) for one in spec.tests]
+    facts: list[Fact] = [
+        TaskStarted(goal=spec.goal, spec=body.ref),
+        *(SourceRead(path=one.path, source=blob.ref)
+          for one, blob in zip(spec.tests, tests, strict=True)),
+        RequirementsComplete(requirements=list(spec.requirements)),
+        PlanningStarted(),
+    ]  # fmt: skip
+    store.append(spec.task, facts, after=0, writer="loop", blobs=[body, *tests])
+
+
+def work(
+    store: EventStore,
+    task_id: str,
+    served: Served,
+    watch: Watch = lambda events: None,
+    *,
+    runner: str = "",
+) -> progress.State:
+    """Go on with a task until it ends; gives how far it has come.
+
+    `runner` tells this process from all others; a random name, where none is given.
+
+    `ConflictError` where another process works on it too, `ModelError` where the model gives no
+    answer: then all that was done stands in the log, and `work` goes on from there.
+    """
+    running = Running(store, task_id)
+    running.read_on()
+    spec = spec_in(store, task_id)
+    performer = Performer(running, served, spec, runner=runner or uuid4().hex, watch=watch)
+    performer.use()
+    while True:
+        running.outlined()
+        action = decide(running.stands, spec, performer.unsummed)
+        if action is None:
+            return running.stands
+        done = performer.perform(action)
+        performer.append(done)
+        if done.error:
+            raise done.error
+
+
+def spec_in(store: EventStore, task_id: str) -> Spec:
+    """The specification with which a task was started."""
+    store.require(task_id)
+    [event] = store.read(task_id, last=1)
+    if not isinstance(event.fact, TaskStarted) or event.fact.spec is None:
+        raise InputError(f"task {task_id!r} was not started by 'backcast run'")
+    return spec_of(store.get(event.fact.spec))

@@ -1,0 +1,127 @@
+"""What is known of a task that runs: the states of every projection, read on as the log grows.
+
+Each event is read once, however long the run. The same states come out as for one who reads the
+whole log at that moment (`engine/context/recorded.py`), so that what was built can be derived
+again.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from domain.budget import ModelProfile
+from domain.context import Context
+from domain.events import ContextBuilt, PolicyUsed
+from domain.graph import Graph
+from domain.moment import Moment
+from domain.policy import Policy
+from engine.context.builder import ContextBuilder, Request
+from engine.context.candidates import States
+from engine.context.recorded import (
+    PROJECTIONS,
+    fact_of,
+    in_hand,
+    left,
+    nearness_of,
+    prefix_of,
+)
+from engine.context.tokenizers import Tokenizer, tokenizer_of
+from engine.log.blobs import Blob
+from engine.log.store import EventStore
+from engine.memory.outlines import Outlining
+from projections import dependency_graph, offline_cache, progress
+
+ENDS = ("TASK_COMPLETE", "TASK_FAILED")
+
+
+class Running:
+    """A task that runs, as far as its log has been read."""
+
+    def __init__(self, store: EventStore, task_id: str) -> None:
+        self.store, self.task_id = store, task_id
+        self.version, self.position = 0, 0
+        self.outlining = Outlining(store, task_id)
+        self.states = States._make(one.initial for one in PROJECTIONS)
+        self.used: PolicyUsed | None = None
+        "With what the run was gone on with last."
+        self._graph: tuple[dependency_graph.State, Graph] | None = None
+        self._ended = 0
+        "The position of the last event by which a task ended."
+
+    @property
+    def stands(self) -> progress.State:
+        """How far the task has come."""
+        return self.states.progress
+
+    def read_on(self) -> progress.State:
+        """Take in what the log has brought since; gives how far the task has come."""
+        own = [one for one in PROJECTIONS if one is not offline_cache]
+        states: list[Any] = list(self.states[: len(own)])
+        for event in self.store.read(self.task_id, after=self.version):
+            states = [one.evolve(state, event) for one, state in zip(own, states, strict=True)]
+            self.version, self.position = event.version, event.position
+            if isinstance(event.fact, PolicyUsed):
+                self.used = event.fact
+        self.states = States._make((*states, self._left()))
+        return self.stands
+
+    def _left(self) -> offline_cache.State:
+        """What finished tasks have left by the last event that was read."""
+        new = self.store.read(after=self._ended, last=self.position, types=ENDS)
+        ends = [event.position for event in new]
+        if not ends:
+            return self.states.offline
+        self._ended = ends[-1]
+        return left(self.store, Moment(position=self.position))
+
+    def outlined(self) -> None:
+        """Outline what was written, and read that on."""
+        if self.outlining.catch_up():
+            self.read_on()
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the modules, made of the one before where that still stands."""
+        state, before = self.states.graph, self._graph
+        if before is None or before[0] is not state:
+            graph = dependency_graph.graph_of(state, before[1] if before else None)
+            self._graph = state, graph
+            return graph
+        return before[1]
+
+
+class Prompts:
+    """Builds the prompts of one run: for one profile, under one policy."""
+
+    def __init__(self, running: Running, profile: ModelProfile, policy: Policy) -> None:
+        self.running, self.profile, self.policy = running, profile, policy
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What counts."""
+        return tokenizer_of(self.profile.tokenizer)
+
+    @cached_property
+    def builder(self) -> ContextBuilder:
+        """What builds, and keeps what saves time."""
+        store = self.running.store
+        nearness = nearness_of(store, self.policy)
+        return ContextBuilder(self.profile, self.tokenizer, store.get, self.policy, nearness)
+
+    def built(self, request: Request) -> tuple[Context, ContextBuilt, Sequence[Blob]]:
+        """The context of a request now, and as the fact and the bodies that tell of it."""
+        running, store = self.running, self.running.store
+        states = running.states
+        context = self.builder.build(states, running.graph, request)
+        prefix = prefix_of(
+            store, running.task_id, states.prompts.version, context, self.profile, self.tokenizer
+        )
+        fact, blobs = fact_of(
+            context, request, self.profile, self.policy, self.tokenizer, running.version,
+            in_hand(states, context), prefix,
+        )  # fmt: skip
+        nearness = self.builder.means.nearness
+        if nearness and nearness.blob:
+            told = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
+            return context, fact.model_copy(update=told), [*blobs, nearness.blob]
+        return context, fact, blobs

@@ -1,0 +1,39 @@
+"""Writes a recorded run anew: the answers stay, prompts and checks are those of today's code.
+
+The clock stands at noon and goes on by a second an append, so that only what changed differs.
+"""
+
+import itertools
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from engine.log import EventStore
+from engine.log.importers.events import export_lines
+from engine.workflow.loop import start, work
+from engine.workflow.served import served
+from engine.workflow.spec import spec_at
+
+NOTE = (
+    '{"note": "The answers in this log were written by hand, as a model might have given them.'
+    " The checks are the real results of running that code, and the prompts are those that were"
+    ' built. scripts/record writes it anew."}'
+)
+
+
+def main(spec_file: Path, log: Path, answers: Path) -> None:
+    """Run the task of a specification, and write its log."""
+    noon, ticks = datetime(2026, 11, 20, 12, tzinfo=UTC), itertools.count()
+    spec = spec_at(spec_file)
+    model = served(f"recorded:{answers}", spec.task)
+    with EventStore.open("sqlite://", clock=lambda: noon + timedelta(seconds=next(ticks))) as store:
+        start(store, spec)
+        named = f"recorded:{log}"
+        state = work(store, spec.task, model._replace(name=named, out=f"out/{spec.task}"), runner="one")
+        lines = list(export_lines(store, spec.task))
+    log.write_text("\n".join([NOTE, *lines]) + "\n", encoding="utf-8")
+    print(f"{log}: {state.status} after {state.replies} answers, {state.events} events")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))

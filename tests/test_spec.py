@@ -1,0 +1,85 @@
+"""A specification says what is wrong with it before anything is run."""
+
+from pathlib import Path
+
+import pytest
+
+from domain.errors import InputError
+from engine.workflow.spec import spec_at, spec_of
+
+SPECS = Path(__file__).parents[1] / "fixtures/specs"
+TESTED = '\n[[tests]]\npath = "test_a.py"\nsource = "def test(): pass"\n'
+HEAD = 'task = "t"\ngoal = "g"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "task.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_fixtures_can_be_read_and_come_back_from_a_log() -> None:
+    paths = sorted(SPECS.glob("*.toml"))
+    assert paths
+    for path in paths:
+        spec = spec_at(path)
+        assert spec.tests[0].source
+        assert spec_of(spec.model_dump_json().encode()) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (HEAD, "tests: field required"),
+        (HEAD + "tests = []", "needed at least one test"),
+        (HEAD + 'colour = "red"' + TESTED, "colour: extra inputs are not permitted"),
+        ("task = 't'" + TESTED, "goal: field required"),
+        ('task = "../t"\ngoal = "g"' + TESTED, "task: string should match pattern"),
+        (HEAD + "[limits]\niterations = 0" + TESTED, "limits.iterations: input should be greater"),
+        (HEAD + "[checks]\nsecond = 1" + TESTED, "checks.second: extra inputs are not permitted"),
+        (HEAD + 'goal = "again"' + TESTED, "needed TOML"),
+        (HEAD + TESTED + TESTED, "found 'test_a.py' twice"),
+        (HEAD + TESTED.replace("test_a.py", "../test_a.py"), "../test_a.py"),
+        (HEAD + TESTED.replace("test_a.py", "/etc/test_a.py"), "/etc/test_a.py"),
+        (HEAD + TESTED.replace('source = "def test(): pass"', 'file = "none.py"'), "none.py"),
+        (HEAD + TESTED + 'file = "task.toml"', "needed source or file, found both"),
+        (HEAD + "tests = 3", "needed [[tests]]"),
+        (HEAD + 'tests = ["a"]', "input should be a valid dictionary"),
+        (HEAD + 'summaries = "none"' + TESTED, "summaries: string should match"),
+        (HEAD + TESTED + '[[modules]]\npath = "a.py"\ndependencies = ["b.py"]', "found 'b.py'"),
+        (
+            HEAD + TESTED + '[[modules]]\npath = "a.py"\ndependencies = ["b.py"]\n'
+            '[[modules]]\npath = "b.py"\ndependencies = ["a.py"]',
+            "without a cycle, found a.py -> b.py -> a.py",
+        ),
+        ("\0", "needed TOML"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_in_one_line_with_the_file(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        spec_at(path)
+    told = str(caught.value)
+    assert complaint in told
+    assert str(tmp_path) in told
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "task.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="needed TOML"):
+        spec_at(path)
+    with pytest.raises(InputError, match="needed a specification: No such file"):
+        spec_at(tmp_path / "none.toml")
+    path.write_bytes(b"#" * 1_000_001)
+    with pytest.raises(InputError, match="at most 1,000,000 bytes"):
+        spec_at(path)
+
+
+def test_a_specification_whose_modules_all_have_a_purpose_is_the_plan(tmp_path: Path) -> None:
+    module = '[[modules]]\npath = "a.py"\n'
+    assert not spec_at(written(tmp_path, HEAD + TESTED)).planned
+    assert not spec_at(written(tmp_path, HEAD + TESTED + module)).planned
+    assert spec_at(written(tmp_path, HEAD + TESTED + module + 'purpose = "p"')).planned
