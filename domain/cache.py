@@ -175,18 +175,20 @@ class Failure(NamedTuple):
     "Its place in what the event told, counted from 1."
     over: bool = False
     "Whether the same has been tried again since."
+    place: str = ""
+    "Where it was raised, path:line; empty where that was not told."
 
 
 def failures_of(event: WorkflowEvent) -> tuple[Failure, ...]:
     """What an event says to have failed, in the order told; empty where nothing did."""
     fact, version = event.fact, event.version
     match fact:
-        case ChecksRan(failed=failed) if failed > 0:
+        case ChecksRan(unmet=unmet) if unmet > 0:
             at = module_of(fact)
-            told = tuple(_checks_told(getattr(fact, "failures", None))) or (("", ""),)
+            told = tuple(_checks_told(getattr(fact, "failures", None))) or (("", "", ""),)
             return tuple(
-                Failure("checks", at, name, message, None, version, number)
-                for number, (name, message) in enumerate(told, 1)
+                Failure("checks", at, name, message, None, version, number, place=place)
+                for number, (name, message, place) in enumerate(told, 1)
             )
         case ToolReturned(failed=True, tool=tool, output=output):
             message = shortened(getattr(fact, "message", None))
@@ -212,21 +214,13 @@ def shortened(text: object, longest: int = LONGEST) -> str:
     return whole or f"{text[: longest - 1]}…"
 
 
-def _checks_told(told: object) -> Iterator[tuple[str, str]]:
-    """Name and message of each failing check that is told of: objects, mappings or plain names."""
+def _checks_told(told: object) -> Iterator[tuple[str, str, str]]:
+    """Name, message and place of each failing check: objects, mappings or plain names."""
     for one in told[:LISTED] if isinstance(told, list | tuple) else ():
-        keys = ("name", "message", "at")
-        name, message, at = (one, None, None) if isinstance(one, str) else map(_of(one), keys)
+        plain = isinstance(one, str)
+        name, message, at = (one, None, None) if plain else map(_of(one), ("name", "message", "at"))
         if isinstance(name, str) or isinstance(message, str):
-            yield shortened(name), shortened(_placed(message, at))
-
-
-def _placed(message: object, at: object) -> object:
-    """A message whose first line ends with where it was raised."""
-    if not (isinstance(message, str) and isinstance(at, str) and at):
-        return message
-    first, end, rest = message.partition("\n")
-    return f"{first} ({at}){end}{rest}".strip()
+            yield shortened(name), shortened(message), shortened(at)
 
 
 def _of(one: object) -> Callable[[str], Any]:

@@ -359,31 +359,37 @@ class CheckFailure(BaseModel):
     message: str = ""
     "The first lines of what it said."
     at: str = ""
-    "Where it was raised, path:line."
-    kind: str = "failure"
-    "failure, or error where the check could not be run."
+    "Where it was raised: `path:line`, the path relative to the task; empty where not known."
+    kind: str = ""
+    "failure (the check ran, and was not fulfilled) or error (it could not run); else empty."
 
 
 class ChecksRan(Fact):
     type = EventType.CHECKS_RAN
     passed: int
     failed: int
+    errors: int = 0
+    "Checks that could not run to their end, or whose modules could not be imported."
     module_name: str | None = None
     "The module that was checked; None where it was the task as a whole."
     failures: tuple[CheckFailure, ...] = ()
-    errors: int = 0
-    "Checks that could not be run."
     output: BlobRef | None = None
-    "What they printed, where that is long: its last part stands in the preview."
+    "What the checks printed, where that is long."
     preview: str | None = None
     "The end of what they printed."
     contained: tuple[str, ...] = ()
-    "What the sandbox has stopped."
+    "What was tried or used up and was stopped, in short words: `time limit`, `memory`."
     isolation: dict[str, str] = {}
-    "By what the sandbox held network, files, processes and user."
+    "How the checks were kept apart: network, files, processes and user, each by what."
     seconds: float | None = None
+    "By the clock on the wall."
     coverage: dict[str, float] = {}
-    "Of each path, the share of its lines that were run, where that was asked for."
+    "The share of the lines that were run, from 0 to 1, by path."
+
+    @property
+    def unmet(self) -> int:
+        """How many checks were not fulfilled, be it that they could not run."""
+        return self.failed + self.errors
 
 
 class SummaryWritten(Fact):

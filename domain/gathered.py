@@ -122,7 +122,7 @@ def gathered(task: Gathered, event: WorkflowEvent) -> Gathered:
             return task._replace(summaries=bounded(summaries, SUMMARIES, lambda one: one.version))
         case PlanLearned() as fact if fact.data:
             return task._replace(plans=(*task.plans, _plan(fact, event))[-PLANS:])
-        case ChecksRan(passed=passed, failed=failed) as fact if passed > 0 or failed > 0:
+        case ChecksRan(passed=passed, unmet=unmet) as fact if passed > 0 or unmet > 0:
             return _checked(task, event, fact)
     return task
 
@@ -201,7 +201,7 @@ def _checked(task: Gathered, event: WorkflowEvent, fact: ChecksRan) -> Gathered:
     """
     at, failing = module_of(fact), [one for one in failures_of(event) if one.name or one.message]
     again = {_check(failure) for failure in failing}
-    mends = fact.passed > 0 and fact.failed <= len(failing)
+    mends = fact.passed > 0 and fact.unmet <= len(failing)
     mended = [
         failure
         for failure in task.open
@@ -213,7 +213,7 @@ def _checked(task: Gathered, event: WorkflowEvent, fact: ChecksRan) -> Gathered:
         open=(*left, *failing)[-OPEN:],
         fixes=(*task.fixes, *new)[-FIXES:],
         passed=fact.passed,
-        failed=fact.failed,
+        failed=fact.unmet,
     )
 
 

@@ -154,7 +154,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             state = _without(state, name)
         case ModuleRenamed() as fact:
             state = _renamed(state, event, fact)
-        case ChecksRan() as fact if fact.passed > 0 or fact.failed > 0:
+        case ChecksRan() as fact if fact.passed > 0 or fact.unmet > 0:
             state = _checked(state, event, fact)
         case ToolReturned(tool=tool):
             state = _failing(state, event, "tool", shortened(tool))
@@ -286,7 +286,7 @@ def _checked(state: State, event: WorkflowEvent, fact: ChecksRan) -> State:
 
     Where it all passed, it is of all modules.
     """
-    at, passed, failed = module_of(fact), fact.passed, fact.failed
+    at, passed, failed = module_of(fact), fact.passed, fact.unmet
     state = _failing(state, event, "checks", at)
     state = state._replace(checks=Checks(at, passed, failed, event.version))
     if failed <= 0 and not at:

@@ -230,7 +230,7 @@ def tried(kind: str, module: str) -> str:
 
 
 def _checked(state: State, fact: ChecksRan) -> State:
-    failed = fact.failed + fact.errors
+    failed = fact.unmet
     if fact.module_name is None:
         at = fact.failures[0].at.partition(":")[0] if fact.failures else ""
         return state._replace(whole=Whole(fact.passed, failed, at))

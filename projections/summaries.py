@@ -76,7 +76,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
                 event.timestamp,
                 state.checks,
             )
-        case ChecksRan(passed=passed, failed=failed, module_name=module):
+        case ChecksRan(passed=passed, unmet=failed, module_name=module):
             checks = state.checks.set(module or "", (passed, failed))
             return state._replace(last_at=event.timestamp, checks=checks)
         case _:

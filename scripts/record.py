@@ -29,7 +29,9 @@ def main(spec_file: Path, log: Path, answers: Path) -> None:
     with EventStore.open("sqlite://", clock=lambda: noon + timedelta(seconds=next(ticks))) as store:
         start(store, spec)
         named = f"recorded:{log}"
-        state = work(store, spec.task, model._replace(name=named, out=f"out/{spec.task}"), runner="one")
+        state = work(
+            store, spec.task, model._replace(name=named, out=f"out/{spec.task}"), runner="one"
+        )
         lines = list(export_lines(store, spec.task))
     log.write_text("\n".join([NOTE, *lines]) + "\n", encoding="utf-8")
     print(f"{log}: {state.status} after {state.replies} answers, {state.events} events")

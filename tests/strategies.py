@@ -136,7 +136,14 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     "shared_prefix": st.none() | st.integers(0, 9),
     "code": st.dictionaries(json_texts, json_texts, max_size=2),
     "failures": st.lists(
-        st.builds(CheckFailure, name=json_texts, message=json_texts), max_size=2
+        st.builds(
+            CheckFailure,
+            name=json_texts,
+            message=json_texts,
+            at=st.sampled_from(["", "a.py:7"]),
+            kind=st.sampled_from(["", "failure", "error"]),
+        ),
+        max_size=2,
     ).map(tuple),
     "node": st.none() | st.sampled_from(NODES) | json_texts,
     "fields": st.dictionaries(json_texts, json_texts | st.lists(json_texts).map(tuple)),
@@ -159,15 +166,15 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     "wanted": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
     "needs": st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
     "nodes": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
-    "contained": st.lists(json_texts, max_size=2).map(tuple),
-    "isolation": st.dictionaries(json_texts, json_texts, max_size=2),
-    "coverage": st.dictionaries(json_texts, st.floats(0, 1), max_size=2),
-    "seconds": st.none() | st.floats(0, 1e6),
     **dict.fromkeys(
         ("attempt", "again", "prompt_tokens", "predicted_tokens", "cached_tokens"),
         st.none() | st.integers(0, 9),
     ),
     "lives": st.none() | st.floats(0, 1e6),
+    "contained": st.lists(json_texts, max_size=2).map(tuple),
+    "isolation": st.dictionaries(json_texts, json_texts, max_size=2),
+    "seconds": st.none() | st.floats(0, 1e6),
+    "coverage": st.dictionaries(st.sampled_from(NAMES), st.floats(0, 1), max_size=2),
 }
 
 

@@ -18,7 +18,9 @@ def failures(
     """What has failed and was not tried again since, the latest first."""
     there = [one for one in state.failures if not one.over]
     for number, failure in enumerate(there[: policy.errors]):
+        place = f"({failure.place})" if failure.place else ""
         head = ": ".join(part for part in (failure.at, failure.name) if part)
+        head = " ".join(part for part in (head, place) if part)
         first = failure.message.split("\n")[0]
         told = {
             "full": ": ".join(part for part in (head, failure.message) if part),

@@ -1,0 +1,1 @@
+"""The loop: a model is asked, its code is checked, and what came of it is a fact."""

@@ -1,0 +1,141 @@
+"""The directory of one run: what is put in, what of the machine may be read, what is taken out.
+
+Whatever is found in it afterwards was made by code that is not trusted: links are not followed,
+only plain files are read, and no more than asked for.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from domain.errors import InputError
+
+LONGEST_PATH, LONGEST_PART = 500, 150
+"Bytes in UTF-8, so that they fit below any directory."
+SYSTEM = (
+    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store", "/gnu/store",
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
+    "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/localtime", "/etc/timezone",
+    "/etc/mime.types", "/etc/os-release", "/etc/ssl/certs",
+)  # fmt: skip
+"What programs need to run, and nothing that is someone's own."
+
+
+def safe_path(path: str) -> str:
+    """The path, which is relative, POSIX, and stays below where it starts; else `InputError`.
+
+    >>> safe_path("pkg/validators.py")
+    'pkg/validators.py'
+    """
+    if not isinstance(path, str):
+        raise InputError(f"needed a path as text, found {type(path).__name__}")
+    shown = ascii(path[:80])
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise InputError(f"needed a relative path without '.', '..' or empty parts, found {shown}")
+    if any(not c.isprintable() or c in '\\:<>"|?*' for c in path):
+        raise InputError(f"needed a path of plain printable characters, found {shown}")
+    if any(part != part.strip() or part.endswith(".") for part in parts):
+        raise InputError(f"needed a path whose parts end in no space or dot, found {shown}")
+    if any(part.lower() == ".git" for part in parts):
+        raise InputError(f"needed a path outside Git's own directory, found {shown}")
+    if len(path.encode()) > LONGEST_PATH or any(len(p.encode()) > LONGEST_PART for p in parts):
+        raise InputError(f"needed a path of up to {LONGEST_PATH} bytes, found {shown}...")
+    return path
+
+
+def check_paths(files: Mapping[str, bytes]) -> None:
+    """Raise `InputError` for a path that is not safe, or is a file and a directory."""
+    for path in files:
+        folder = safe_path(path)
+        while folder := folder.rpartition("/")[0]:
+            if folder in files:
+                raise InputError(f"{folder!r} cannot be a file and hold {path!r}")
+
+
+class Box:
+    """A run's directory: `files` is where it works, `home` and `tmp` are its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.files = path, path / "files"
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Write the files, whose paths have been checked."""
+        for path, body in files.items():
+            target = self.files / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(body)
+
+    def read(self, name: str, longest: int) -> bytes | None:
+        """A file that the run left; None where it is none, or longer."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, flags, dir_fd=self.descriptor)
+        except OSError:
+            return None
+        with open(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                return None
+            body = file.read(longest + 1)
+        return body if len(body) <= longest else None
+
+    def holds_file_of(self, size: int) -> bool:
+        """Whether a file has grown to a size."""
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(OSError):
+                    if os.lstat(os.path.join(folder, name)).st_size >= size:
+                        return True
+        return False
+
+
+@contextmanager
+def new_box() -> Iterator[Box]:
+    """A new, empty directory, which is gone afterwards with all in it."""
+    path = Path(tempfile.mkdtemp(prefix="backcast-")).resolve()
+    for name in ("files", "home", "tmp", "root"):
+        (path / name).mkdir()
+    box = Box(path)
+    try:
+        yield box
+    finally:
+        os.close(box.descriptor)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    for folder, _, _ in os.walk(path):  # what was locked must open before its parts are seen
+        with suppress(OSError):
+            os.chmod(folder, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # nested deeper than Python descends, or locked above what was locked
+        command = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'
+        subprocess.run(["/bin/sh", "-c", command, "sh", path], stderr=subprocess.DEVNULL)
+
+
+@cache
+def readable() -> tuple[str, ...]:
+    """What a run may read beside its box: this Python with its packages, and the system's."""
+    paths = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    paths |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    for name in ("pytest", "coverage"):
+        if (spec := find_spec(name)) and spec.origin:
+            paths.add(str(Path(spec.origin).parent.parent))
+    hop = sys.executable
+    while os.path.islink(hop):  # each of the links must be there to be followed
+        paths.add(os.path.dirname(hop))
+        hop = os.path.join(os.path.dirname(hop), os.readlink(hop))
+    paths.add(os.path.dirname(hop))
+    found = {os.path.abspath(path) for path in paths}
+    return (*SYSTEM, *sorted(found | {os.path.realpath(path) for path in found}))

@@ -1,0 +1,303 @@
+"""What stands between a run of foreign code and everything else; a process of its own.
+
+    sandbox.py -> keeper -> first process of a new pid namespace -> the interpreter with the tests
+
+The keeper outlives the run and ends all of it: when the sandbox closes its standard input, when
+the tests end, or when the sandbox itself is gone. Every layer is used where the machine allows it;
+what was used is told in one line before any foreign code runs. The layers:
+
+- namespaces (network, pids, mounts, IPC): no network, nothing of others to signal, and a root
+  directory in which only Python, the system's libraries and the run's own directory exist;
+- another user than root, or a user namespace, so that the limit on processes holds;
+- Landlock: the same view of the files by other means, for where mounts are not allowed;
+- seccomp, where there is no network namespace: no sockets at all;
+- resource limits, no new privileges, no capabilities.
+"""
+
+import json
+import os
+import re
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any, NamedTuple, NoReturn
+
+from engine.workflow import kernel
+
+SPARE_USERS = 2_000_000_000
+"Users that nobody is lie just below this number, or below the last that the machine knows."
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full")
+LINGERING = 5.0
+"Seconds in which processes that have been killed must be gone."
+
+
+class Orders(NamedTuple):
+    """What the keeper is told, as JSON."""
+
+    box: str
+    "The run's directory; all below it may be written."
+    command: list[str]
+    "It is given how it is held, as JSON, and the descriptor to report on as last arguments."
+    readable: list[str]
+    "Paths of files and directories, beside the box, that may be read."
+    limits: dict[str, int]
+    "cpu_seconds, memory, processes, file_bytes; see `SandboxLimits`."
+    skip: list[str]
+    "Layers not to try: namespaces, root, user, landlock."
+    report: int
+    "The descriptor to tell on how the run is held."
+
+
+def main() -> NoReturn:
+    """Run a command apart from everything, and end with its exit status."""
+    orders = Orders(**json.loads(sys.argv[1]))
+    wakes, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    for option in (kernel.DIE_WITH_PARENT, kernel.SUBREAPER):
+        _attempt(kernel.prctl, option, signal.SIGKILL)
+    held = _part(orders)
+    keeper, first = os.getpid(), os.fork()
+    if first == 0:
+        _enter(orders, held, keeper)
+    os.close(orders.report)
+    _release_output()
+    status = _kept(first, wakes)
+    _end_descendants(time.monotonic() + LINGERING)
+    os._exit(status)
+
+
+def _part(orders: Orders) -> dict[str, str]:
+    """Leave the namespaces of the others. How the run is held so far."""
+    user = os.geteuid()
+    held = {"network": "guard", "files": "", "processes": "subreaper"}
+    held["user"] = "own" if user else "root"
+    flags = kernel.NEW_MOUNTS | kernel.NEW_IPC | kernel.NEW_PIDS | kernel.NEW_NETWORK
+    if "namespaces" in orders.skip:
+        return held
+    if user == 0 and _attempt(kernel.call, "unshare", flags):
+        return held | {"network": "namespace", "processes": "namespace"}
+    group = os.getegid()
+    if _attempt(kernel.call, "unshare", flags | kernel.NEW_USER):
+        # Root is another user inside, so that starting a program leaves no capabilities.
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{user or 1000} {user} 1")
+        _write("/proc/self/gid_map", f"{group or 1000} {group} 1")
+        return held | {"network": "namespace", "processes": "namespace", "user": "namespace"}
+    return held
+
+
+def _enter(orders: Orders, held: dict[str, str], keeper: int) -> NoReturn:
+    """Put the remaining layers on, and become the command."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.set_wakeup_fd(-1)
+    files, outside = [], _tasks_counted(held)
+    spare = None
+    if held["user"] == "root" and "user" not in orders.skip:
+        spare = _owned_by(_spare_user(keeper), orders.box)
+    changed = held["processes"] == "namespace" and "root" not in orders.skip
+    if changed := changed and _attempt(_change_root, orders):
+        files.append("namespace")
+    if spare and _attempt(_become, spare):
+        held["user"], outside = "spare", 0
+        files.append("user")
+    _attempt(kernel.prctl, kernel.DIE_WITH_PARENT, signal.SIGKILL)
+    if held["processes"] == "namespace":
+        _stay_as_first_process()
+    os.setsid()
+    os.chdir(f"{orders.box}/files")
+    _limit(orders.limits, outside)
+    _attempt(kernel.drop_capabilities)
+    if _attempt(kernel.prctl, kernel.NO_NEW_PRIVILEGES):
+        if "landlock" not in orders.skip and _attempt(_landlock, orders, changed):
+            files.append("landlock")
+        if held["network"] == "guard" and _attempt(kernel.refuse_sockets):
+            held["network"] = "seccomp"
+    told = json.dumps(held | {"files": ", ".join(sorted(files)) or "guard"})
+    os.write(orders.report, told.encode() + b"\n")
+    command = [*orders.command, told, str(orders.report)]
+    os.execve(command[0], command, dict(os.environ))
+
+
+def _owned_by(user: int | None, box: str) -> int | None:
+    """The user, who now owns the box; None where that could not be."""
+    for folder, _, names in os.walk(box) if user else ():
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
+            if user is None or not _attempt(os.chown, path, user, user):
+                return None
+    return user
+
+
+def _change_root(orders: Orders) -> None:
+    """Make a root directory in which nothing else exists, and leave the old one for good."""
+    root = f"{orders.box}/root"
+    os.chdir("/")
+    kernel.mount("none", "/", None, kernel.PRIVATE | kernel.ALL_BELOW)
+    kernel.mount("tmpfs", root, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, "mode=755,size=1m")
+    for path in (*orders.readable, *DEVICES, orders.box):
+        if path.rstrip("/") and os.path.exists(path):
+            _bind(path, root, writable=path == orders.box or path in DEVICES)
+    os.makedirs(f"{root}/proc", exist_ok=True)
+    _attempt(kernel.mount, "proc", f"{root}/proc", "proc", kernel.NO_SUID | kernel.NO_DEVICES)
+    os.makedirs(f"{root}/dev/shm", exist_ok=True)
+    kernel.mount(f"{orders.box}/tmp", f"{root}/dev/shm", None, kernel.BIND)
+    os.makedirs(f"{root}/tmp", exist_ok=True)
+    kernel.mount("none", root, None, kernel.REMOUNT | kernel.READ_ONLY | kernel.BIND)
+    os.chdir(root)
+    kernel.call("pivot_root", b".", b".")
+    kernel.call("umount2", b".", kernel.DETACH)
+
+
+def _bind(path: str, root: str, writable: bool) -> None:
+    target = root + path
+    if not writable and os.path.exists(target) and os.path.samefile(path, target):
+        return  # another path has brought it
+    if os.path.isdir(path):
+        os.makedirs(target, exist_ok=True)
+    elif not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY))
+    # Without what is mounted below: only the uppermost mount would become read-only.
+    kernel.mount(path, target, None, kernel.BIND)
+    if not writable:
+        flags = _mounted_with(target) | kernel.READ_ONLY | kernel.NO_SUID
+        kernel.mount("none", target, None, kernel.REMOUNT | kernel.BIND | flags)
+
+
+def _mounted_with(path: str) -> int:
+    """The flags that a user namespace may not take off a mount: their numbers are statvfs's."""
+    return os.statvfs(path).f_flag & (1 | 2 | 4 | 8)
+
+
+def _landlock(orders: Orders, changed: bool) -> None:
+    # A root of its own shows nothing more than may be seen, and its /dev/shm lies in the box.
+    if changed:
+        kernel.landlock(["/"], [orders.box, *DEVICES, "/dev/shm"])
+    else:
+        kernel.landlock(orders.readable, [orders.box, *DEVICES])
+
+
+def _spare_user(keeper: int) -> int | None:
+    """A user that nobody else is, and no other run; None where the machine knows none."""
+    with open("/proc/self/uid_map", "rb") as lines:
+        end = max(int(line.split()[0]) + int(line.split()[2]) for line in lines)
+    return min(end, SPARE_USERS) - 10_000 + keeper % 8_000 if end > 20_000 else None
+
+
+def _become(user: int) -> None:
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def _tasks_counted(held: dict[str, str]) -> int:
+    """How many tasks the limit counts beside the run's: all of a user, but for new kernels'
+    user namespaces, which count for themselves."""
+    own, count = os.geteuid(), 0
+    release = [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
+    if (held["user"] == "namespace" and release >= [5, 14]) or not os.path.isdir("/proc"):
+        return 0
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{name}").st_uid == own:
+                count += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:
+            continue
+    return count
+
+
+def _limit(limits: dict[str, int], outside: int) -> None:
+    # Beside the run's own, the first process and, in a user namespace, the keeper count.
+    for name, soft, hard in (
+        ("RLIMIT_CPU", limits["cpu_seconds"], limits["cpu_seconds"] + 1),
+        ("RLIMIT_AS", limits["memory"], limits["memory"]),
+        ("RLIMIT_FSIZE", limits["file_bytes"], limits["file_bytes"]),
+        ("RLIMIT_NPROC", limits["processes"] + outside + 2, limits["processes"] + outside + 2),
+        ("RLIMIT_NOFILE", 256, 256),
+        ("RLIMIT_CORE", 0, 0),
+        ("RLIMIT_MEMLOCK", 0, 0),
+    ):
+        number = getattr(resource, name, None)
+        if number is not None:
+            _attempt(resource.setrlimit, number, (soft, hard))
+
+
+def _stay_as_first_process() -> None:
+    """Fork; stay to bury orphans, and end with the child. All else in the namespace then ends."""
+    child = os.fork()
+    if child == 0:
+        return
+    _release_output()
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            os._exit(_code(status))
+
+
+def _kept(first: int, wakes: int) -> int:
+    """The exit status of a child, which is killed when standard input is closed."""
+    while True:
+        ready = select.select([0, wakes], [], [])[0]
+        if 0 in ready:
+            os.kill(first, signal.SIGKILL)
+            return _code(os.waitpid(first, 0)[1])
+        os.read(wakes, 64)
+        pid, status = os.waitpid(first, os.WNOHANG)
+        if pid:
+            return _code(status)
+
+
+def _end_descendants(deadline: float) -> None:
+    """Kill what is left, which has become the keeper's children, until there is nothing."""
+    while time.monotonic() < deadline:
+        for pid in _descendants(os.getpid()):
+            _attempt(os.kill, pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.002)
+
+
+def _descendants(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as stat:
+                parent = int(stat.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+        children.setdefault(parent, []).append(int(name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, ())
+    return found[1:]
+
+
+def _release_output() -> None:
+    """Let the pipes go, so that they end when the run does."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+
+
+def _code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as out:
+        out.write(text)
+
+
+def _attempt(function: Any, *arguments: Any) -> bool:
+    """Whether the system knows and allows it."""
+    try:
+        function(*arguments)
+    except (OSError, ValueError):
+        return False
+    return True
