@@ -1,6 +1,6 @@
-"""What `scripts/demo` shows: a git history as a log, three moments of it, and the proof of each.
+"""What `scripts/demo` shows: a run, and a git history as a log, moments of both, and their proof.
 
-At each moment the state is built twice, from nothing and from the nearest kept state, and the
+At each moment of the history the state is built twice, from nothing and from the nearest kept state, and the
 modules in it are compared with what git says: names, modes and contents.
 """
 
@@ -19,6 +19,7 @@ from domain.errors import BackcastError
 from domain.events import Committed, WorkflowEvent
 from domain.moment import Moment
 from engine.context.search import Embedder
+from engine.interfaces.demo_run import demonstrate_run
 from engine.interfaces.demo_search import installed_embedder, print_search
 from engine.interfaces.importing import run
 from engine.interfaces.oracle import git_says, log_says
@@ -30,20 +31,24 @@ from engine.replay.states import SPACING, state_at
 from projections import dependency_graph, fold, versions
 
 STORE = ".demo/demo.db"
+SPEC, RECORDING = "fixtures/specs/validators.toml", "fixtures/logs/validators.jsonl"
 SHOWN = 6
 "Modules listed at each moment: those that were touched last."
 
 
 def main() -> None:
     """Run the demo on a repository; exits with 1 where a proof fails."""
-    repository = Path(sys.argv[1])
-    path = Path(__file__).parents[2] / STORE
+    repository, here = Path(sys.argv[1]), Path(__file__).parents[2]
+    path = here / STORE
     path.parent.mkdir(exist_ok=True)
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()
     try:
         with EventStore.open(f"sqlite:///{path}") as store:
-            proven = demonstrate(store, repository, console(), installed_embedder())
+            out = console()
+            proven = demonstrate_run(store, here / SPEC, here / RECORDING, path.parent / "out", out)
+            out.print()
+            proven &= demonstrate(store, repository, out, installed_embedder())
     except BackcastError as error:
         sys.exit(f"scripts/demo: {error}")
     sys.exit(0 if proven else 1)

@@ -1,6 +1,5 @@
 """A run as one watches it: what is being done on a terminal, and a line for all that was done."""
 
-import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -24,11 +23,11 @@ from engine.interfaces.views import one_line
 
 
 class RunProgress:
-    """Lines on stderr; on a terminal also what is being done now."""
+    """Lines on stderr, or where it is told; on a terminal also what is being done now."""
 
-    def __init__(self) -> None:
-        self.out = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.status = self.out.status("reading the log") if sys.stderr.isatty() else None
+    def __init__(self, out: Console | None = None) -> None:
+        self.out = out or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.status = self.out.status("reading the log") if self.out.is_terminal else None
         self.asked, self.prompt = "", ""
 
     def __enter__(self) -> Self:
@@ -46,7 +45,7 @@ class RunProgress:
         """Show what was appended."""
         for event in events:
             if line := self._line(event):
-                self.out.print(one_line(line, 300), markup=False)
+                self.out.print(one_line(line, 300), markup=False, highlight=False, soft_wrap=True)
         if self.status:
             self.status.update(one_line(f"{self.asked}  {self.prompt}", 160))
 

@@ -1,0 +1,92 @@
+"""The run that `scripts/demo` makes: a task from its specification to tested code, and back.
+
+The model's answers come from a recording; prompts, code and tests are made anew. Then the prompts
+of three moments are rebuilt from the log alone.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from domain.events import ContextBuilt, StepStarted, WorkflowEvent
+from domain.moment import Moment
+from engine.context.recorded import messages, verified
+from engine.interfaces.run_progress import RunProgress
+from engine.interfaces.views import one_line
+from engine.log.store import EventStore
+from engine.replay.states import state_at
+from engine.workflow.code import write_code
+from engine.workflow.loop import start, work
+from engine.workflow.served import served
+from engine.workflow.spec import spec_at
+from projections import progress
+
+SHOWN = 4
+"Lines of a section that are printed."
+
+
+def demonstrate_run(
+    store: EventStore, spec_file: Path, recording: Path, folder: Path, out: Console
+) -> bool:
+    """Run, travel back, rebuild; tells whether the task is complete and every prompt was rebuilt."""
+    spec = spec_at(spec_file)
+    model = served(f"recorded:{recording}", spec.task, out=str(folder))
+    start(store, spec)
+    with RunProgress(out) as shown:
+        state = work(store, spec.task, model, watch=shown.take)
+    files = write_code(store, spec.task, folder)
+    out.print(f"{state.events} events, {len(files)} files in {folder}", highlight=False)
+    verdicts = {one.version: one for one in verified(store, spec.task)}
+    asked = list(_asked(store, spec.task))
+    for step, event in _three(asked):
+        _print_prompt(store, step, event, verdicts[event.version].rebuilt, out)
+    held = sum(one.holds for one in verdicts.values())
+    out.print(
+        f"\nof {len(verdicts)} prompts {held} were rebuilt from the log to the same bytes and"
+        " derived again"
+    )
+    return state.status == "complete" and held == len(verdicts)
+
+
+def _asked(store: EventStore, task: str) -> list[tuple[StepStarted, WorkflowEvent]]:
+    """What a model was asked, and the prompt of each."""
+    found, step = [], StepStarted()
+    for event in store.read(task, types=["STEP_STARTED", "CONTEXT_BUILT"]):
+        if isinstance(event.fact, StepStarted):
+            step = event.fact
+        else:
+            found.append((step, event))
+    return found
+
+
+def _three(
+    asked: Sequence[tuple[StepStarted, WorkflowEvent]],
+) -> Sequence[tuple[StepStarted, WorkflowEvent]]:
+    """The first prompt, one in the middle, and the last."""
+    return [asked[index] for index in sorted({0, len(asked) // 2, len(asked) - 1})]
+
+
+def _print_prompt(
+    store: EventStore, step: StepStarted, event: WorkflowEvent, rebuilt: bool, out: Console
+) -> None:
+    """Print the prompt of a moment, the first lines of each section of it."""
+    assert isinstance(event.fact, ContextBuilt)
+    moment = Moment(position=event.position)
+    state: progress.State = state_at(store, progress, event.task_id, moment)
+    what = f"{step.kind} {step.module_name}".strip()
+    out.print(
+        f"\n[bold]event {event.version}[/], {state.status}: the prompt for {what}, iteration"
+        f" {step.iteration}; {event.fact.tokens} tokens; rebuilt:"
+        f" {'the same bytes' if rebuilt else 'OTHER BYTES'}",
+        highlight=False,
+    )
+    lines = [line for _, text in messages(event.fact, store.get) for line in text.split("\n")]
+    shown = 0
+    for line in lines:
+        heading = line.startswith("# ")
+        shown = 0 if heading else shown + bool(line.strip())
+        if heading or (line.strip() and shown <= SHOWN):
+            out.print(f"  {one_line(line, 110)}", markup=False, highlight=False)
+        elif shown == SHOWN + 1 and line.strip():
+            out.print("    ...", markup=False)
