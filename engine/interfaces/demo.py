@@ -1,7 +1,7 @@
 """What `scripts/demo` shows: a run, and a git history as a log, moments of both, and their proof.
 
-At each moment of the history the state is built twice, from nothing and from the nearest kept state, and the
-modules in it are compared with what git says: names, modes and contents.
+At each moment of the history the state is built twice, from nothing and from the nearest kept
+state, and the modules in it are compared with what git says: names, modes and contents.
 """
 
 import os

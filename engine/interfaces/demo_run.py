@@ -29,7 +29,7 @@ SHOWN = 4
 def demonstrate_run(
     store: EventStore, spec_file: Path, recording: Path, folder: Path, out: Console
 ) -> bool:
-    """Run, travel back, rebuild; tells whether the task is complete and every prompt was rebuilt."""
+    """Run, travel back, rebuild; tells whether all of that held."""
     spec = spec_at(spec_file)
     model = served(f"recorded:{recording}", spec.task, out=str(folder))
     start(store, spec)

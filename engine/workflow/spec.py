@@ -2,7 +2,7 @@
 
 >>> spec = Spec(task="t", goal="g", tests=[Test(path="test_a.py", source="def test(): pass")])
 >>> spec.limits.iterations, spec.checks.seconds
-(5, 60.0)
+(5, 60)
 """
 
 import tomllib
