@@ -49,7 +49,8 @@ class Server:
         prompt = self.ask("/apply-template", asked).get("prompt")
         for template in TEMPLATES:
             ours = "".join(piece.text for piece in pieces(template, PROBE))
-            # Some templates leave the first control token to the tokenizer, or differ in blanks.
+            # Some templates leave the first control token to the tokenizer, differ in blanks, or
+            # end by the empty thought of a model that shall not think.
             if isinstance(prompt, str) and _bare(prompt) == _bare(ours):
                 return template
         raise InputError(
@@ -74,4 +75,4 @@ class Server:
 
 
 def _bare(prompt: str) -> str:
-    return "".join(prompt.removeprefix("<s>").split())
+    return "".join(prompt.removeprefix("<s>").split()).removesuffix("<think></think>")

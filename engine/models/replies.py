@@ -1,0 +1,149 @@
+"""What a server sends back, read strictly: a completion, or the error that says why there is none.
+
+The form is that of OpenAI's chat completions, with what llama-server adds to it. What a field is
+not told is left out; what is told in another form than it must have makes the whole garbled.
+"""
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from domain.errors import ModelError
+from engine.models import Completion
+from engine.models.thinking import split_thinking
+
+FINISHES = ("stop", "length")
+SHOWN = 200
+"Characters of what a server says that an error repeats."
+TOO_LONG = re.compile(
+    r"exceed_context_size_error|context_length_exceeded|exceeds? the available context size"
+    r"|maximum context length|larger than the max context size",
+)
+
+NO_SYSTEM = re.compile(r"[Oo]nly user and assistant roles|[Ss]ystem role|roles must alternate")
+"How chat templates say that they take no system role."
+
+
+class Said(BaseModel):
+    """What the model says, its thoughts apart where the server keeps them so."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    "The same, as vLLM has called it since."
+
+
+class Choice(BaseModel):
+    """One answer, and why it ends."""
+
+    message: Said
+    finish_reason: str
+
+
+class Details(BaseModel):
+    """What is told of a prompt."""
+
+    cached_tokens: int | None = None
+
+
+class Usage(BaseModel):
+    """Tokens, as the server counts them."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: Details | None = None
+
+
+class Timings(BaseModel):
+    """What llama-server tells beyond."""
+
+    cache_n: int | None = None
+    "Tokens of the prompt that were in the slot's cache."
+
+
+class Reply(BaseModel):
+    """A chat completion."""
+
+    choices: list[Choice] = Field(min_length=1)
+    usage: Usage | None = None
+    timings: Timings | None = None
+    model: str = ""
+
+
+def completion_of(body: bytes, where: str, seconds: float) -> Completion:
+    """The completion that a body holds; `ModelError` where it holds none."""
+    try:
+        reply = Reply.model_validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, found["loc"])) or "the body"
+        told = f"{found['msg']} ({place}) in {_start(body)}"
+        raise garbled(where, told) from None
+    choice = reply.choices[0]
+    if choice.finish_reason not in FINISHES:
+        filtered = choice.finish_reason == "content_filter"
+        raise ModelError(
+            f"{where}: needed an answer that ends by stop or length, found"
+            f" {choice.finish_reason[:40]!r}",
+            "refused" if filtered else "garbled",
+        )
+    thinking, text = _split(choice.message)
+    usage = reply.usage or Usage()
+    if text is None and choice.finish_reason == "stop":
+        raise garbled(where, "an answer without content")
+    return Completion(
+        text or "", usage.prompt_tokens, usage.completion_tokens,
+        choice.finish_reason, _cached(reply), thinking, seconds, reply.model,
+    )  # fmt: skip
+
+
+def _split(said: Said) -> tuple[str, str | None]:
+    """What was thought, and what was answered."""
+    apart = said.reasoning_content or said.reasoning or ""
+    if said.content is None or apart:
+        return apart.strip(), said.content
+    return split_thinking(said.content)
+
+
+def _cached(reply: Reply) -> int | None:
+    if reply.timings is not None and reply.timings.cache_n is not None:
+        return reply.timings.cache_n
+    details = reply.usage.prompt_tokens_details if reply.usage else None
+    return details.cached_tokens if details else None
+
+
+def garbled(where: str, found: str) -> ModelError:
+    """The error for an answer that is none."""
+    return ModelError(f"{where}: needed a chat completion in JSON, found {found}", "garbled")
+
+
+def refusal(status: int, body: bytes, where: str, key: str) -> ModelError:
+    """The error that a status of 300 and above is."""
+    if status in (401, 403):  # such a server likes to repeat the key
+        return ModelError(f"{where}: answered {status}: it needs another API key", "refused")
+    told = told_by(body).replace(key, "...") if key else told_by(body)
+    if status == 400 and TOO_LONG.search(_text(body)):
+        return ModelError(f"{where}: the prompt is too long for it: {told}", "overflow")
+    passing = (status in (408, 429) or status >= 500) and status != 501
+    kind = "unavailable" if passing and not NO_SYSTEM.search(told) else "refused"
+    return ModelError(f"{where}: answered {status}: {told}", kind)
+
+
+def told_by(body: bytes) -> str:
+    """The message of an error's body in one line, or the body's beginning."""
+    try:
+        error: Any = json.loads(body)["error"]
+        message = error if isinstance(error, str) else error["message"]
+        return " ".join(str(message).split())[:SHOWN]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return _start(body)
+
+
+def _start(body: bytes) -> str:
+    return repr(_text(body)[:60])
+
+
+def _text(body: bytes) -> str:
+    return body[:100_000].decode(errors="replace")

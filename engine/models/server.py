@@ -1,0 +1,236 @@
+"""A model behind a server that speaks as OpenAI's does: llama-server, vLLM and many others.
+
+llama-server tells more than they, and is told more: which it is, `/props` says. Needs the extra
+'server'.
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from domain.errors import InputError, ModelError
+from engine.models import NOTHING, Call, Completion, Limits, Message
+from engine.models.replies import NO_SYSTEM, completion_of
+
+if TYPE_CHECKING:
+    from engine.models.asking import Line
+
+log = logging.getLogger("backcast")
+
+GREEDY: dict[str, Any] = {"temperature": 0, "seed": 1}
+KEYS = ("BACKCAST_API_KEY", "OPENAI_API_KEY")
+SWITCHED = ("vllm", "sglang")
+"Servers beside llama.cpp that hand `chat_template_kwargs` to the template, by their own name."
+PROBE = tuple(
+    Message(role, f"{role}-{number}")
+    for number, role in enumerate(("system", "user", "assistant", "user"))
+)
+
+
+class ServerModel:
+    """The model at `http://HOST:PORT/v1`, which is asked at once who it is."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str = "",
+        *,
+        key: str = "",
+        deterministic: bool = False,
+        sampling: Mapping[str, Any] = MappingProxyType({}),
+        slot: int | None = None,
+        seconds: float = 60.0,
+        backoff: float = 0.5,
+    ) -> None:
+        """`ModelError` where nobody answers within `seconds`; a model that loads is waited for.
+
+        `deterministic` has llama-server read each prompt anew: what it remembers changes the last
+        bits. Else it looks itself for the slot that remembers most of a prompt; `slot` names one,
+        for a server that others ask too. `backoff`: the seconds before a second try.
+        """
+        self.url = _address(url)
+        self.deterministic, self.slot = deterministic, slot
+        self.sampling = GREEDY | dict(sampling)
+        self.native = False
+        "Whether it is llama.cpp's: then counts are exact, and what it remembered is told."
+        self.window: int | None = None
+        "Tokens of prompt and answer together, where it tells."
+        self.merges = False
+        "Whether the system's text goes into the first user turn, as the template takes no other."
+        self._line = _line(self.url, key, backoff)
+        self._meet(name, seconds)
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        limits: Limits,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        call: Call = NOTHING,
+    ) -> Completion:
+        """What the model answers; `ModelError` where it does not."""
+        started = monotonic()
+        options = self._options(limits, schema, stop)
+
+        def ask(merges: bool) -> bytes:
+            left = limits.seconds - (monotonic() - started)
+            return self._line.chat({**options, "messages": _sent(messages, merges)}, left)
+
+        try:
+            body = ask(self.merges)
+        except ModelError as error:
+            if self.merges or not NO_SYSTEM.search(str(error)):
+                raise
+            body = ask(merges=True)
+            self.merges = True
+        answer = completion_of(body, self.url, monotonic() - started)
+        return answer._replace(model="" if answer.model == self._name else answer.model)
+
+    def count(self, messages: Sequence[Message], limits: Limits) -> int | None:
+        """The tokens of a prompt, as `complete` would send it; None where the server cannot say."""
+        if not self.native:
+            return None
+        asked = {
+            "messages": _sent(messages, self.merges),
+            "model": self._name,
+            **self._switch(limits),
+        }
+        prompt = self._line.post(f"{self._root}/apply-template", asked, limits.seconds)
+        asked = {"content": prompt.get("prompt"), "add_special": True, "parse_special": True}
+        found = self._line.post(f"{self._root}/tokenize", asked, limits.seconds).get("tokens")
+        return len(found) if isinstance(found, list) else None
+
+    @property
+    def _root(self) -> str:
+        return self.url.removesuffix("/v1")
+
+    def _options(
+        self, limits: Limits, schema: Mapping[str, Any] | None, stop: Sequence[str]
+    ) -> dict[str, Any]:
+        extra = self._switch(limits)
+        if self.native:
+            extra |= {"cache_prompt": True, "reasoning_budget_tokens": limits.thinking}
+            if self.slot is not None:
+                extra["id_slot"] = self.slot
+        extra |= self.sampling
+        if self.deterministic:
+            extra |= {"temperature": 0} | ({"cache_prompt": False} if self.native else {})
+        found: dict[str, Any] = {"model": self._name, "max_tokens": limits.max_tokens}
+        if stop:
+            found["stop"] = list(stop)
+        if schema is not None:
+            form = {"name": "answer", "schema": dict(schema), "strict": True}
+            found["response_format"] = {"type": "json_schema", "json_schema": form}
+        return found | {"extra_body": extra}
+
+    def _switch(self, limits: Limits) -> dict[str, Any]:
+        """What tells a template whether the model may think."""
+        if not self._switched:
+            return {}
+        return {"chat_template_kwargs": {"enable_thinking": limits.thinking > 0}}
+
+    def _meet(self, name: str, seconds: float) -> None:
+        """Ask who answers."""
+        owner = ""
+        try:
+            listed = self._line.get(f"{self.url}/models", seconds).get("data")
+            first = listed[0] if isinstance(listed, list) and listed else {}
+            name, owner = name or str(first["id"]), str(first.get("owned_by", ""))
+        except (ModelError, LookupError, AttributeError, TypeError) as error:
+            down = isinstance(error, ModelError) and error.kind in ("unavailable", "timeout")
+            if down or not name:
+                raise _unnamed(self.url, error) from None
+        self._name, self.id = name, _short(name)
+        self._look(seconds)
+        self._switched = self.native or owner in SWITCHED
+
+    def _look(self, seconds: float) -> None:
+        """Ask what only llama-server tells."""
+        try:
+            props = self._line.get(f"{self._root}/props", seconds)
+        except ModelError:
+            props = {}
+        self.native = "build_info" in props and "chat_template" in props
+        if not self.native:
+            log.warning(
+                "%s is not llama.cpp's server: token counts are a bound, and what it remembers of"
+                " a prompt may not be seen", self.url,
+            )  # fmt: skip
+            return
+        settings = props.get("default_generation_settings")
+        window = settings.get("n_ctx") if isinstance(settings, dict) else None
+        self.window = window if isinstance(window, int) else None
+        self.merges = not self._takes_system(props, seconds)
+
+    def _takes_system(self, props: Mapping[str, Any], seconds: float) -> bool:
+        """Whether the template shows the system's text before the first user's."""
+        caps = props.get("chat_template_caps")
+        if isinstance(caps, dict) and caps.get("supports_system_role") is False:
+            return False  # llama-server would join the two by one line end, we by two
+        asked = {"messages": [message._asdict() for message in PROBE], "model": self._name}
+        try:
+            prompt = str(self._line.post(f"{self._root}/apply-template", asked, seconds)["prompt"])
+        except (ModelError, KeyError):
+            return False
+        places = [prompt.find(message.content) for message in PROBE]
+        return min(places) >= 0 and places == sorted(places)
+
+
+def merged(messages: Sequence[Message]) -> list[Message]:
+    r"""The same without a system: its text begins the first user turn.
+
+    >>> merged([Message("system", "Be brief."), Message("user", "Why?")])
+    [Message(role='user', content='Be brief.\n\nWhy?')]
+    """
+    system = "".join(f"{text}\n\n" for role, text in messages if role == "system")
+    found = [Message(role, text) for role, text in messages if role != "system"]
+    for place, (role, text) in enumerate(found):
+        if role == "user":
+            found[place] = Message(role, system + text)
+            return found
+    return [Message("user", system.rstrip()), *found]
+
+
+def _sent(messages: Sequence[Message], merges: bool) -> list[dict[str, str]]:
+    sent = merged(messages) if merges else messages
+    # A file name can hold half a character, which JSON cannot.
+    return [
+        {"role": role, "content": text.encode(errors="replace").decode()} for role, text in sent
+    ]
+
+
+def _address(url: str) -> str:
+    """The URL under which `/chat/completions` lies; `InputError` where it can be none."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise InputError("needed http://HOST:PORT/v1 without a user, found another address")
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/v1') else path + '/v1'}"
+
+
+def _line(url: str, key: str, backoff: float) -> "Line":
+    """The way to the server, where the extra is installed."""
+    try:
+        from engine.models.asking import Line
+    except ImportError:
+        raise InputError("asking a model server needs 'pip install backcast[server]'") from None
+    key = (key or next(filter(None, map(os.environ.get, KEYS)), "") or "no-key").strip()
+    if not key.isascii() or not key.isprintable():
+        raise InputError("needed an API key of printable ASCII, found another")
+    return Line(url, key, backoff)
+
+
+def _short(name: str) -> str:
+    """A name that tells a model, not the folder that it lies in."""
+    return name.rpartition("/")[2] if name.endswith(".gguf") else name
+
+
+def _unnamed(url: str, error: Exception) -> ModelError:
+    if isinstance(error, ModelError):
+        return error
+    return ModelError(f"{url}/models: needed the name of a model, found none", "garbled")
