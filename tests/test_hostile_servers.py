@@ -1,0 +1,276 @@
+"""Whatever a model server does, asking it ends in time, in one line, and by the right kind."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
+
+import pytest
+
+from domain.errors import InputError, ModelError
+from engine.models import Completion, Limits, Message
+from engine.models.server import ServerModel
+from tests.servers import FINE, Handler, hostile
+
+SECRET = "a-secret-key"
+ASKED = [Message("system", "Be brief."), Message("user", "Why?")]
+LIMITS = Limits(9, seconds=5)
+Answer = Callable[[Handler], None]
+
+
+def ask(answer: Answer, limits: Limits = LIMITS) -> Completion:
+    """What a server that answers so is understood to have said."""
+    with hostile(answer) as server:
+        model = ServerModel(server.url, key=SECRET, backoff=0.01)
+        return model.complete(ASKED, limits)
+
+
+def saying(body: object, status: int = 200, **options: str) -> Answer:
+    return lambda handler: handler.say(body, status, **options)
+
+
+def ending(finish: object, **message: object) -> Answer:
+    return saying({"choices": [{"message": message, "finish_reason": finish}]})
+
+
+def forever(*parts: bytes) -> Iterator[bytes]:
+    yield from parts
+    while True:
+        yield b" "
+
+
+def trickle(*parts: bytes) -> Answer:
+    """Sends the parts, and then a byte now and then for as long as anyone listens."""
+
+    def answer(handler: Handler) -> None:
+        for part in forever(*parts):
+            if handler.server.over.wait(0.02):
+                return
+            handler.wfile.write(part)
+
+    return answer
+
+
+def hang(handler: Handler) -> None:
+    handler.server.over.wait(60)
+
+
+def break_off(handler: Handler) -> None:
+    handler.say('{"choices": [{"mess', length="4000")
+    handler.close_connection = True
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+TOO_LONG = {"error": {"message": "This model's maximum context length is 4096 tokens, not 5000"}}
+EXCEEDED = {"error": {"message": "5000 of 4096", "type": "exceed_context_size_error"}}
+DEEP = '{"choices": ' + "[" * 100_000
+FAILURES: dict[str, tuple[Answer, str]] = {
+    "an error always": (saying({"error": {"message": "out of\nmemory"}}, 500), "unavailable"),
+    "an error in HTML": (saying("<html>Bad gateway</html>", 502, kind="text/html"), "unavailable"),
+    "too many requests": (saying({"error": "slow down"}, 429), "unavailable"),
+    "breaking off": (break_off, "unavailable"),
+    "nothing at all": (lambda handler: None, "unavailable"),
+    "an error that is no HTTP": (lambda handler: handler.wfile.write(b"?\n\n"), "unavailable"),
+    "text": (saying("Yes."), "garbled"),
+    "HTML": (saying("<html>Welcome</html>", kind="text/html"), "garbled"),
+    "an empty body": (saying(""), "garbled"),
+    "half a body": (saying('{"choices": [{'), "garbled"),
+    "a list": (saying([1, 2]), "garbled"),
+    "a deep list": (saying(DEEP), "garbled"),
+    "invalid UTF-8": (saying(b'{"choices": "\xff\xfe"}'), "garbled"),
+    "half a character": (saying(r'{"choices": [{"message": {"content": "\ud800"}}]}'), "garbled"),
+    "no choices": (saying({"model": "double"}), "garbled"),
+    "an empty choice": (saying({"choices": []}), "garbled"),
+    "an empty object": (saying({"choices": [{}]}), "garbled"),
+    "null content": (ending("stop", content=None), "garbled"),
+    "content that is no text": (ending("stop", content=["Yes."]), "garbled"),
+    "no reason to end": (ending(None, content="Yes."), "garbled"),
+    "a call of tools": (ending("tool_calls", content=""), "garbled"),
+    "a filter": (ending("content_filter", content="Y"), "refused"),
+    "packed content": (saying(b"?", Content_Encoding="gzip"), "garbled"),
+    "too long a prompt": (saying(TOO_LONG, 400), "overflow"),
+    "llama.cpp's word for it": (saying(EXCEEDED, 400), "overflow"),
+    "a bad request": (saying({"error": {"message": "no such field"}}, 400), "refused"),
+    "a page not found": (saying("", 404), "refused"),
+    "a feature not there": (saying({"error": {"message": "not supported"}}, 501), "refused"),
+    "another key": (saying({"error": {"message": f"{SECRET} is wrong"}}, 401), "refused"),
+    "the key in an error": (saying({"error": {"message": f"{SECRET} is bad"}}, 400), "refused"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_what_is_no_answer_is_told_by_its_kind_in_one_line(name: str) -> None:
+    answer, kind = FAILURES[name]
+    with pytest.raises(ModelError) as error:
+        ask(answer)
+    assert error.value.kind == kind
+    assert "\n" not in str(error.value)
+    assert SECRET not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [hang, trickle(HEAD + b"\r\n"), trickle(HEAD + b"X: "), trickle(b"HTTP/1.1 ")],
+    ids=["hang", "body", "header", "status"],
+)
+def test_an_answer_that_does_not_end_is_waited_for_no_longer_than_allowed(answer: Answer) -> None:
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=r"within 0\.4 seconds") as error:
+        ask(answer, Limits(9, seconds=0.4))
+    assert error.value.kind == "timeout"
+    assert time.monotonic() - started < 1.5
+
+
+def test_of_an_answer_without_bounds_only_so_much_is_read() -> None:
+    sent = count()
+
+    def pour(handler: Handler) -> None:
+        handler.wfile.write(HEAD + b"\r\n")
+        with suppress(OSError):
+            while next(sent) < 100:
+                handler.wfile.write(b"x" * 1_000_000)
+
+    with pytest.raises(ModelError, match="more than 16,000,000 bytes") as error:
+        ask(pour)
+    assert error.value.kind == "garbled"
+    assert next(sent) < 60
+
+
+def test_a_server_that_is_down_is_unavailable() -> None:
+    with hostile(saying(FINE)) as server:
+        model = ServerModel(server.url, backoff=0.01)
+    with pytest.raises(ModelError, match="Connection refused") as error:
+        model.complete(ASKED, LIMITS)
+    assert error.value.kind == "unavailable"
+    with pytest.raises(ModelError, match="Connection refused") as error:
+        ServerModel(server.url, backoff=0.01)
+    assert error.value.kind == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("times", "status", "message"),
+    [(1, 500, "once"), (3, 502, "thrice"), (6, 503, "Loading model")],
+)
+def test_what_passes_is_asked_again(times: int, status: int, message: str) -> None:
+    asked = count()
+
+    def answer(handler: Handler) -> None:
+        if next(asked) < times:
+            handler.say({"error": {"message": message}}, status)
+        else:
+            handler.say(FINE)
+
+    found = ask(answer)
+    assert (found.text, found.prompt_tokens, found.tokens, found.finish) == ("Yes.", 9, 2, "stop")
+    assert found.cached_tokens is None
+    assert next(asked) == times + 1
+
+
+def test_what_would_fail_again_is_not_asked_again() -> None:
+    with hostile(saying("no", 400)) as server:
+        model = ServerModel(server.url, backoff=0.01)
+        with pytest.raises(ModelError):
+            model.complete(ASKED, LIMITS)
+        assert len(server.bodies) == 1
+
+
+def test_a_redirect_takes_neither_the_prompt_nor_the_key_elsewhere() -> None:
+    with hostile(saying(FINE)) as other:
+        there = f"{other.url}/v1/chat/completions"
+        with pytest.raises(ModelError, match="answered 307") as error:
+            ask(saying("", 307, Location=there))
+        assert error.value.kind == "refused"
+        assert other.bodies == []
+
+
+def test_another_type_of_content_is_no_reason_to_refuse_an_answer() -> None:
+    assert ask(saying(FINE, kind="text/plain")).text == "Yes."
+
+
+def test_a_thought_is_kept_apart_however_it_is_told() -> None:
+    for message in (
+        {"content": "Yes.", "reasoning_content": "Hm."},
+        {"content": "Yes.", "reasoning": "Hm."},
+        {"content": "<think>\nHm.\n</think>\n\nYes."},
+    ):
+        answer = ask(ending("stop", **message))
+        assert (answer.thinking, answer.text) == ("Hm.", "Yes.")
+    cut = ask(ending("length", content=None, reasoning_content="Hm, or"))
+    assert (cut.thinking, cut.text, cut.finish) == ("Hm, or", "", "length")
+
+
+def test_a_server_of_another_kind_is_asked_by_the_standard_and_said_aloud(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with hostile(saying(FINE)) as server, caplog.at_level(logging.WARNING, "backcast"):
+        model = ServerModel(f"{server.url}/v1/", key=SECRET)
+        for _ in range(2):
+            model.complete(ASKED, Limits(9), schema={"type": "object"}, stop=["\n"])
+        asked, told = server.bodies[-1], server.told[-1]
+    assert [record.message.split()[1:5] for record in caplog.records] == [
+        ["is", "not", "llama.cpp's", "server:"]
+    ]
+    assert set(asked) == {
+        "messages", "model", "max_tokens", "temperature", "seed", "stop", "response_format",
+    }  # fmt: skip
+    assert asked["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert told == f"Bearer {SECRET}"
+    assert (model.native, model.id, model.count(ASKED, LIMITS)) == (False, "double", None)
+    assert SECRET not in model.id + str(vars(model))
+
+
+def test_vllm_is_told_not_to_think() -> None:
+    with hostile(saying(FINE), owner="vllm") as server:
+        ServerModel(server.url).complete(ASKED, LIMITS)
+        assert server.bodies[-1]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_a_template_that_takes_no_system_is_remembered() -> None:
+    def answer(handler: Handler) -> None:
+        if len(handler.server.bodies[-1]["messages"]) > 1:
+            handler.say({"error": {"message": "Only user and assistant roles are supported!"}}, 500)
+        else:
+            handler.say(FINE)
+
+    with hostile(answer) as server:
+        model = ServerModel(server.url, backoff=0.01)
+        for _ in range(2):
+            assert model.complete(ASKED, LIMITS).text == "Yes."
+        assert [len(body["messages"]) for body in server.bodies] == [2, 1, 1]
+        assert server.bodies[-1]["messages"][0]["content"] == "Be brief.\n\nWhy?"
+
+
+def test_cached_tokens_are_taken_where_the_standard_has_them() -> None:
+    usage = {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 7}}
+    assert ask(saying(FINE | {"usage": usage})).cached_tokens == 7
+    assert ask(saying(FINE | {"usage": None})).prompt_tokens is None
+
+
+def test_a_proxy_is_not_used_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert ask(saying(FINE)).text == "Yes."
+
+
+def test_half_a_character_is_sent_as_a_question_mark() -> None:
+    with hostile(saying(FINE)) as server:
+        ServerModel(server.url).complete([Message("user", "caf\udce9.py")], LIMITS)
+        assert server.bodies[-1]["messages"][0]["content"] == "caf?.py"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8080", "ftp://host/v1", "http://", "http://me:pass@host/v1"]
+)
+def test_an_address_that_cannot_be_asked_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(InputError, match="needed http://HOST:PORT/v1") as error:
+        ServerModel(url)
+    assert "pass" not in str(error.value)
+
+
+def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "engine.models.asking", None)
+    with pytest.raises(InputError, match=r"pip install backcast\[server\]"):
+        ServerModel("http://127.0.0.1:9/v1")
