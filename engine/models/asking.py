@@ -14,7 +14,7 @@ import tenacity
 
 from domain.errors import ModelError
 from engine.models.bounded import NoAnswerError, client_of
-from engine.models.replies import garbled, refusal
+from engine.models.wire import garbled, refusal
 
 TRIES = 4
 LOADING = "Loading model"

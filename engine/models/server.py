@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from domain.errors import InputError, ModelError
 from engine.models import NOTHING, Call, Completion, Limits, Message
-from engine.models.replies import NO_SYSTEM, completion_of
+from engine.models.wire import NO_SYSTEM, completion_of
 
 if TYPE_CHECKING:
     from engine.models.asking import Line
@@ -100,13 +100,14 @@ class ServerModel:
             "model": self._name,
             **self._switch(limits),
         }
-        prompt = self._line.post(f"{self._root}/apply-template", asked, limits.seconds)
+        prompt = self._line.post(f"{self.root}/apply-template", asked, limits.seconds)
         asked = {"content": prompt.get("prompt"), "add_special": True, "parse_special": True}
-        found = self._line.post(f"{self._root}/tokenize", asked, limits.seconds).get("tokens")
+        found = self._line.post(f"{self.root}/tokenize", asked, limits.seconds).get("tokens")
         return len(found) if isinstance(found, list) else None
 
     @property
-    def _root(self) -> str:
+    def root(self) -> str:
+        """Where llama-server has what is its own, and `engine.context.server` asks."""
         return self.url.removesuffix("/v1")
 
     def _options(
@@ -152,7 +153,7 @@ class ServerModel:
     def _look(self, seconds: float) -> None:
         """Ask what only llama-server tells."""
         try:
-            props = self._line.get(f"{self._root}/props", seconds)
+            props = self._line.get(f"{self.root}/props", seconds)
         except ModelError:
             props = {}
         self.native = "build_info" in props and "chat_template" in props
@@ -174,7 +175,7 @@ class ServerModel:
             return False  # llama-server would join the two by one line end, we by two
         asked = {"messages": [message._asdict() for message in PROBE], "model": self._name}
         try:
-            prompt = str(self._line.post(f"{self._root}/apply-template", asked, seconds)["prompt"])
+            prompt = str(self._line.post(f"{self.root}/apply-template", asked, seconds)["prompt"])
         except (ModelError, KeyError):
             return False
         places = [prompt.find(message.content) for message in PROBE]
