@@ -13,12 +13,10 @@ Control tokens, as chat templates hold them, are one token each and are never ma
 """
 
 import atexit
-import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any, Protocol
 
 from domain.errors import InputError
 from engine.context.server import Server
+from engine.models.quiet import quiet
 
 QWEN_VOCABULARY = Path(sys.prefix) / "share" / "backcast" / "ggml-vocab-qwen2.gguf"
 "Where `scripts/install all` puts the vocabulary of Qwen2."
@@ -110,7 +109,7 @@ class Vocabulary:
                 "counting by a model file needs 'pip install backcast[llama]'"
             ) from None
         try:
-            with _quiet():
+            with quiet():
                 self._model = Llama(model_path=path, vocab_only=True, verbose=False)
         except (ValueError, OSError, RuntimeError, AssertionError) as error:
             raise InputError(f"{path}: needed a GGUF file with a vocabulary: {error}") from None
@@ -126,20 +125,6 @@ class Vocabulary:
         """The tokens themselves, by number."""
         body = text.encode(errors="replace")
         return list(self._model.tokenize(body, add_bos=False, special=False)) if body else []
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let nothing through to stderr: llama.cpp warns there of what a vocabulary need not have."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 class Qwen3(Vocabulary):

@@ -1,0 +1,79 @@
+"""Messages as a chat template in Jinja renders them, control tokens apart from text."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from domain.errors import InputError, ModelError
+from engine.models import Message
+
+PROBE = (Message("system", "You are S."), Message("user", "U"))
+
+
+class Run(NamedTuple):
+    """A part of a rendered prompt."""
+
+    text: str
+    control: bool = False
+    "Whether it is one control token of the template."
+
+
+class Chat:
+    """A chat template. What messages hold never becomes a control token."""
+
+    def __init__(self, template: str, bos: str, eos: str, controls: Iterable[str]) -> None:
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+        try:
+            self._render: Any = Jinja2ChatFormatter(template, eos_token=eos, bos_token=bos)
+        except Exception as error:  # Jinja's own, or of what a template calls
+            raise InputError(f"needed a chat template in Jinja: {error}") from None
+        longest = sorted(filter(None, controls), key=lambda text: (-len(text), text))
+        self._controls = "|".join(map(re.escape, longest)) or r"(?!)"
+        self._system = self._takes_system()
+
+    def runs(self, messages: Sequence[Message], thinking: bool = False) -> list[Run]:
+        """The prompt up to where the answer begins; `ModelError` for what it does not take."""
+        told = list(messages) if self._system else _merged(messages)
+        mark = _unused("".join(message.content for message in told))
+        guarded = [
+            Message(one.role, re.sub(f"(?s)(?={self._controls})(.)", rf"\1{mark}", one.content))
+            for one in told
+        ]
+        try:
+            prompt = self._prompt(guarded, thinking)
+        except Exception as error:
+            raise ModelError(
+                f"its chat template takes no such messages: {error}", "refused"
+            ) from None
+        parts = re.split(f"({self._controls})", prompt)
+        runs = [Run(text.replace(mark, ""), bool(n % 2)) for n, text in enumerate(parts)]
+        return [run for run in runs if run.text]
+
+    def _prompt(self, messages: Sequence[Message], thinking: bool) -> str:
+        told = [{"role": message.role, "content": message.content} for message in messages]
+        prompt: str = self._render(messages=told, enable_thinking=thinking).prompt
+        return prompt
+
+    def _takes_system(self) -> bool:
+        try:
+            return PROBE[0].content in self._prompt(PROBE, False)
+        except Exception:  # Mistral's raises one
+            return False
+
+
+def _merged(messages: Sequence[Message]) -> list[Message]:
+    """The messages without a system role: that text goes into the first user turn."""
+    system = "".join(f"{text}\n\n" for role, text in messages if role == "system")
+    told = []
+    for role, text in messages:
+        if role == "user":
+            text, system = system + text, ""
+        if role != "system":
+            told.append(Message(role, text))
+    return told
+
+
+def _unused(text: str) -> str:
+    """A character of none of the messages, that no template means anything by."""
+    return next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text)

@@ -1,0 +1,188 @@
+"""A model file in this process, by llama.cpp: the model `llama:/path/model.gguf`."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from domain.errors import InputError, ModelError
+from engine.models import NOTHING, Call, Completion, Limits, Message
+from engine.models.chat import PROBE, Chat, Run
+from engine.models.drawing import drawing
+from engine.models.grammar import gbnf
+from engine.models.loaded import Loaded
+from engine.models.reply import CLOSE, OPEN, Reply
+from engine.models.templates import TEMPLATES
+
+log = logging.getLogger("backcast")
+ADD_BOS = "tokenizer.ggml.add_bos_token"
+_ENDS = 1 << 20
+
+
+class LlamaModel:
+    """llama.cpp with a GGUF file."""
+
+    def __init__(
+        self,
+        path: Path,
+        window: int,
+        *,
+        template: str = "",
+        yarn: int = 1,
+        seed: int = 0,
+        temperature: float = 0.0,
+        threads: int | None = None,
+    ) -> None:
+        """Load a file, for prompt and answer of `window` tokens together.
+
+        `template` names the one by which prompts were counted, or is one in Jinja: it is used,
+        and `differs` tells where the file has another. Without it the file's own is used. `yarn`
+        is the factor by which the window is stretched, where the model was trained for less.
+        """
+        self.loaded = loaded = Loaded(path, window, yarn, threads)
+        self.window, self.seed, self._temperature = window, seed, temperature
+        known = loaded.llm.metadata
+        # SentencePiece writes a space in front of a text, which is none of it.
+        self._spaced = (
+            known.get("tokenizer.ggml.model") == "llama"
+            and known.get("tokenizer.ggml.add_space_prefix") != "false"
+        )
+        self._closing = loaded.encode(f"\n{CLOSE}\n\n", control=True)
+        self._marks = [loaded.encode(text, control=True) for text in (OPEN, CLOSE)]
+        own = known.get("tokenizer.chat_template", "")
+        if template and template not in TEMPLATES and "{" not in template:
+            raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template}")
+        if not (own or template):
+            raise InputError(f"{path}: it has no chat template: name one")
+        used = TEMPLATES.get(template, template) or own
+        self._chat = self._chat_of(used)
+        self.differs = self._difference(own) if template else ""
+        "What the file's own chat template would make of two messages, where it is not the same."
+        if self.differs:
+            log.warning("%s: %s", path, self.differs)
+        stretch = f", YaRN x{yarn}" if loaded.stretched else ""
+        self.id = (
+            f"llama:{path.name} {_fingerprint(path)}, template {_digest(used.encode())}{stretch},"
+            f" seed {seed}, temperature {temperature:g}"
+        )
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        limits: Limits,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        call: Call = NOTHING,
+    ) -> Completion:
+        """The answer; `ModelError` where the prompt is too long, or the time too short.
+
+        The time is looked at between tokens, and while the prompt is read after every 512.
+        """
+        began = monotonic()
+        runs = self._runs(messages, limits.thinking > 0 and schema is None)
+        prompt = self._numbers(runs)
+        if len(prompt) + limits.max_tokens > self.window:
+            raise ModelError(
+                f"needed {len(prompt):,} tokens of prompt and {limits.max_tokens:,} of answer,"
+                f" found a window of {self.window:,}",
+                "overflow",
+            )
+        grammar = gbnf(schema) if schema is not None else ""
+        ending = "".join(run.text for run in runs[-2:]).rstrip()
+        reply = Reply(stop, opened=ending.endswith(OPEN))
+        try:
+            cached = self.loaded.read(prompt, began + limits.seconds)
+            whole = self._answer(reply, limits, grammar, began + limits.seconds)
+        except ModelError as error:
+            if error.kind != "timeout":
+                raise
+            raise ModelError(
+                f"needed an answer in {limits.seconds:g} seconds, found {error}", "timeout"
+            ) from None
+        return Completion(
+            text=reply.answer.removeprefix(" ") if self._spaced else reply.answer,
+            prompt_tokens=len(prompt),
+            tokens=reply.tokens,
+            finish="stop" if whole else "length",
+            cached_tokens=cached,
+            thinking=reply.thought.strip(),
+            seconds=monotonic() - began,
+        )
+
+    def count(self, text: str) -> int:
+        """The tokens of a text between two control tokens."""
+        return len(self.loaded.encode(text))
+
+    def tokens(self, messages: Sequence[Message], thinking: bool = False) -> list[int]:
+        """A prompt as the model reads it, token by token; with `thinking`, for one that thinks."""
+        return self._numbers(self._runs(messages, thinking))
+
+    def _runs(self, messages: Sequence[Message], thinking: bool) -> list[Run]:
+        return self._chat.runs(messages, thinking)
+
+    def _numbers(self, runs: Sequence[Run]) -> list[int]:
+        loaded = self.loaded
+        found = []
+        for text, control in runs:
+            found += [loaded.controls[text]] if control else loaded.encode(text)
+        first = loaded.llm.token_bos()
+        begun = found[:1] == [first] or loaded.llm.metadata.get(ADD_BOS) != "true"
+        return found if begun else [first, *found]
+
+    def _answer(self, reply: Reply, limits: Limits, grammar: str, until: float) -> bool:
+        """Have the model answer; whether it came to its end."""
+        loaded = self.loaded
+        room = 0 if grammar else limits.thinking
+        with drawing(loaded, grammar, self.seed, self._temperature) as draw:
+            while reply.tokens < limits.max_tokens:
+                if monotonic() > until:
+                    raise ModelError(f"{reply.tokens:,} tokens of it", "timeout")
+                bound = reply.thinking and reply.thought_tokens >= room
+                token = None if bound else draw()
+                if reply.thinking and (token is None or loaded.ends(token)):
+                    if reply.tokens + len(self._closing) >= limits.max_tokens:
+                        return False
+                    reply.close(len(self._closing))
+                    loaded.add(self._closing)
+                elif token is None or loaded.ends(token) or self._take(reply, token):
+                    return True
+                elif reply.tokens < limits.max_tokens:
+                    loaded.add([token])
+        return False
+
+    def _take(self, reply: Reply, token: int) -> bool:
+        return reply.take(self.loaded.piece(token, [token] in self._marks))
+
+    def _chat_of(self, template: str) -> Chat:
+        loaded = self.loaded
+        bos, eos = loaded.name(loaded.llm.token_bos()), loaded.name(loaded.llm.token_eos())
+        return Chat(template, bos, eos, loaded.controls)
+
+    def _difference(self, own: str) -> str:
+        if not own:
+            return ""
+        try:
+            theirs = self._chat_of(own).runs(PROBE, thinking=True)
+        except (InputError, ModelError) as error:
+            return str(error)
+        ours = self._chat.runs(PROBE, thinking=True)
+        if self._numbers(theirs) == self._numbers(ours):
+            return ""
+        own, used = ("".join(run.text for run in runs) for runs in (theirs, ours))
+        return f"its own chat template makes {own[:200]!r} where {used!r} is used"
+
+
+def _fingerprint(path: Path) -> str:
+    """What tells a file from others of its name: by its size, beginning and end."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        first = file.read(_ENDS)
+        file.seek(max(0, size - _ENDS))
+        return _digest(b"%d " % size + first + file.read())
+
+
+def _digest(body: bytes) -> str:
+    return sha256(body).hexdigest()[:8]

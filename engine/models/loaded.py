@@ -1,0 +1,144 @@
+"""A model file, loaded by llama.cpp: its tokens, what it has read, and what it says next.
+
+What it read stays in its cache: of the next prompt only what follows the common prefix is read.
+"""
+
+import os
+import weakref
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from domain.errors import InputError, ModelError
+from engine.models.quiet import complaint, quiet
+
+ONE_LINE = "needs 'pip install backcast[llama]'"
+
+
+class Loaded:
+    """A model with a window of so many tokens."""
+
+    def __init__(self, path: Path, window: int, yarn: int = 1, threads: int | None = None) -> None:
+        try:
+            import llama_cpp
+        except ImportError:
+            raise InputError(f"{path}: running a model file {ONE_LINE}") from None
+        self.path, self.window, self._c = path, window, llama_cpp
+        self.stretched = stretched(_open(path, vocab_only=True), window, yarn, path)
+        self.llm: Any = _open(
+            path, n_ctx=window, n_threads=threads, n_gpu_layers=-1, **self.stretched
+        )
+        # At the very end it could not be closed any more, and would say so.
+        weakref.finalize(self, self.llm.close)
+        self.vocabulary = llama_cpp.llama_model_get_vocab(self.llm.model)
+        self.size = self.llm.n_vocab()
+
+    def encode(self, text: str, control: bool = False) -> list[int]:
+        """The tokens of a text between two control tokens, or with such tokens in it."""
+        body = text.encode(errors="replace")
+        return list(self.llm.tokenize(body, add_bos=False, special=control)) if body else []
+
+    def piece(self, token: int, control: bool = False) -> bytes:
+        """The bytes of a token; none of a control token, unless asked for."""
+        return bytes(self.llm.detokenize([token], special=control))
+
+    def name(self, token: int) -> str:
+        """How the vocabulary writes a token; empty where there is no such token."""
+        found = self._c.llama_vocab_get_text(self.vocabulary, token) if token >= 0 else b""
+        return bytes(found).decode(errors="replace")
+
+    @cached_property
+    def controls(self) -> dict[str, int]:
+        """The control tokens, by how the vocabulary writes them."""
+        told = (self._c.llama_vocab_get_attr(self.vocabulary, n) for n in range(self.size))
+        control = int(self._c.LLAMA_TOKEN_ATTR_CONTROL)
+        return {self.name(number): number for number, kind in enumerate(told) if kind & control}
+
+    @cached_property
+    def broken(self) -> frozenset[int]:
+        """The tokens that are no whole characters."""
+        return frozenset(n for n in range(self.size) if not _whole(self.piece(n)))
+
+    def ends(self, token: int) -> bool:
+        """Whether a token ends what a model says."""
+        return bool(self._c.llama_vocab_is_eog(self.vocabulary, token))
+
+    def read(self, tokens: Sequence[int], until: float) -> int:
+        """Have all of a prompt in the cache; how many of its tokens were there already."""
+        before = self.llm.input_ids[: self.llm.n_tokens].tolist()
+        kept = 0
+        # The last one is read again: what follows it is said right after it was read.
+        while kept < min(len(before), len(tokens) - 1) and before[kept] == tokens[kept]:
+            kept += 1
+        memory = self._c.llama_get_memory(self.llm.ctx)
+        if not self._c.llama_memory_seq_rm(memory, 0, kept, -1):
+            kept = 0  # some architectures cannot forget a part
+            self._c.llama_memory_clear(memory, True)
+        self.llm.n_tokens = kept
+        for start in range(kept, len(tokens), self.llm.n_batch):
+            if monotonic() > until:
+                raise ModelError(f"{start:,} of {len(tokens):,} tokens of prompt read", "timeout")
+            self.add(tokens[start : start + self.llm.n_batch])
+        return kept
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Read some more tokens."""
+        try:
+            self.llm.eval(tokens)
+        except RuntimeError as error:
+            raise ModelError(f"{self.path}: llama.cpp could not go on: {error}") from None
+
+
+def _open(path: Path, **options: Any) -> Any:
+    from llama_cpp import Llama
+
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise InputError(f"{path}: needed a GGUF file, found another")
+        with quiet():
+            return Llama(model_path=os.fspath(path), verbose=False, **options)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: needed a GGUF file: {error.strerror}") from None
+    except Exception as error:  # of the chat template in it, it raises what Jinja does
+        told = complaint() or str(error)
+        raise InputError(f"{path}: needed a model that llama.cpp can run: {told}") from None
+
+
+def stretched(header: Any, window: int, yarn: int, path: Path) -> dict[str, Any]:
+    """What llama.cpp is told of YaRN: nothing where the window is within what was trained."""
+    import llama_cpp
+
+    with_header = header.metadata
+    kind = with_header.get("general.architecture", "")
+    trained = int(with_header.get(f"{kind}.context_length", 0))
+    # Qwen3 says 40,960, and means 32,768 and room for an answer.
+    original = int(
+        with_header.get(f"{kind}.rope.scaling.original_context_length", 0)
+        or 1 << max(trained.bit_length() - 1, 0)
+    )
+    header.close()
+    if not trained or window <= trained:
+        return {}
+    if original * yarn < window:
+        raise InputError(
+            f"{path}: needed a window of {trained:,} tokens or fewer, or YaRN, found {window:,}"
+            f" and YaRN x{yarn}"
+        )
+    return {
+        "rope_scaling_type": llama_cpp.LLAMA_ROPE_SCALING_TYPE_YARN,
+        "rope_freq_scale": 1 / yarn,
+        "yarn_orig_ctx": original,
+    }
+
+
+def _whole(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

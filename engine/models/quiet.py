@@ -1,0 +1,49 @@
+"""llama.cpp says much on stderr: here it is kept off it, and its complaints are kept."""
+
+import ctypes
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+ERROR = 3
+COMPLAINTS: deque[str] = deque(maxlen=20)
+"The last lines that llama.cpp logged as errors."
+
+
+@cache
+def listen() -> object:
+    """Have llama.cpp log to `COMPLAINTS` from now on; what is returned must stay alive."""
+    import llama_cpp
+
+    def take(level: int, text: bytes, _: object) -> None:
+        if level == ERROR and (line := text.decode(errors="replace").strip()):
+            COMPLAINTS.append(line)
+
+    kept: object = llama_cpp.llama_log_callback(take)
+    llama_cpp.llama_log_set(kept, ctypes.c_void_p(0))
+    return kept
+
+
+def complaint() -> str:
+    """The first complaint, without the function of llama.cpp that has it; empty without any."""
+    lines = [line for line in COMPLAINTS if "failed to load model" not in line] or [""]
+    return lines[0].partition(": ")[2] or lines[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let nothing through to stderr: some of it is not logged but printed."""
+    listen()
+    COMPLAINTS.clear()
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
