@@ -29,25 +29,24 @@ class Chat:
         except Exception as error:  # Jinja's own, or of what a template calls
             raise InputError(f"needed a chat template in Jinja: {error}") from None
         longest = sorted(filter(None, controls), key=lambda text: (-len(text), text))
-        self._controls = "|".join(map(re.escape, longest)) or r"(?!)"
+        controls = "|".join(map(re.escape, longest)) or r"(?!)"
+        self._split = re.compile(f"({controls})").split
+        self._guard = re.compile(f"(?s)(?={controls})(.)").sub
         self._system = self._takes_system()
 
     def runs(self, messages: Sequence[Message], thinking: bool = False) -> list[Run]:
         """The prompt up to where the answer begins; `ModelError` for what it does not take."""
         told = list(messages) if self._system else _merged(messages)
         mark = _unused("".join(message.content for message in told))
-        guarded = [
-            Message(one.role, re.sub(f"(?s)(?={self._controls})(.)", rf"\1{mark}", one.content))
-            for one in told
-        ]
+        guarded = [Message(one.role, self._guard(rf"\1{mark}", one.content)) for one in told]
         try:
             prompt = self._prompt(guarded, thinking)
         except Exception as error:
             raise ModelError(
                 f"its chat template takes no such messages: {error}", "refused"
             ) from None
-        parts = re.split(f"({self._controls})", prompt)
-        runs = [Run(text.replace(mark, ""), bool(n % 2)) for n, text in enumerate(parts)]
+        parts = enumerate(self._split(prompt))
+        runs = [Run(text.replace(mark, ""), bool(number % 2)) for number, text in parts]
         return [run for run in runs if run.text]
 
     def _prompt(self, messages: Sequence[Message], thinking: bool) -> str:

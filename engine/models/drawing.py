@@ -55,7 +55,7 @@ class Draw:
         logits = c.llama_get_logits_ith(self._loaded.llm.ctx, -1)
         tokens["logit"] = np.ctypeslib.as_array(logits, (size,))
         # The grammar would take any byte for the rest of a character, a quote too.
-        tokens["logit"][list(self._loaded.broken)] = -np.inf
+        tokens["logit"][np.fromiter(self._loaded.broken, np.intc)] = -np.inf
         pointer = tokens.ctypes.data_as(c.llama_token_data_p)
         array = c.llama_token_data_array(pointer, size, -1, False)
         c.llama_sampler_apply(self._held, ctypes.byref(array))

@@ -42,7 +42,7 @@ class LlamaModel:
         is the factor by which the window is stretched, where the model was trained for less.
         """
         self.loaded = loaded = Loaded(path, window, yarn, threads)
-        self.window, self.seed, self._temperature = window, seed, temperature
+        self.window, self._seed, self._temperature = window, seed, temperature
         known = loaded.llm.metadata
         # SentencePiece writes a space in front of a text, which is none of it.
         self._spaced = (
@@ -136,7 +136,7 @@ class LlamaModel:
         """Have the model answer; whether it came to its end."""
         loaded = self.loaded
         room = 0 if grammar else limits.thinking
-        with drawing(loaded, grammar, self.seed, self._temperature) as draw:
+        with drawing(loaded, grammar, self._seed, self._temperature) as draw:
             while reply.tokens < limits.max_tokens:
                 if monotonic() > until:
                     raise ModelError(f"{reply.tokens:,} tokens of it", "timeout")
