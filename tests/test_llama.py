@@ -97,6 +97,13 @@ def test_a_profile_with_another_template_is_used_and_warned_of(
         LlamaModel(tiny("mistral"), WINDOW, template="alpaca")
 
 
+def test_a_template_with_a_blank_more_is_told_of_too() -> None:
+    template = "{{ bos_token }}{% for m in messages %}[INST] {{ m.content }}[/INST]{% endfor %}"
+    model = LlamaModel(tiny("mistral"), WINDOW, template=template)
+    assert "'<s>[INST] You are S." in model.differs, "SentencePiece puts another in front"
+    assert len(model.tokens(ASKED[1:])) == len(ours("mistral", ASKED[1:])) + 1
+
+
 def test_a_template_without_a_system_role_has_it_in_the_first_user_turn() -> None:
     refuses = (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('only users') }}"
@@ -143,12 +150,12 @@ def obj(**properties: object) -> dict[str, object]:
 
 
 LINE = {"type": "string", "maxLength": 60}
-PATHS = {"enum": ["shop/cart.py", "tests/ä_🌍.py", "win\\dows.py", 'a"b']}
+PATHS = {"enum": ["shop/cart.py", "tests/ä_🌍.py", "win\\dows.py", 'a"b', "\udcff\n"]}
 SCHEMAS: dict[str, dict[str, Any]] = {
     "plan": obj(
         goal=LINE,
         steps={
-            "type": "array", "minItems": 1, "maxItems": 3,
+            "type": "array", "minItems": 1, "maxItems": 2,
             "items": obj(path=PATHS, what=LINE, lines={"type": "integer"}),
         },
     ),
@@ -174,8 +181,8 @@ def fits(value: Any, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> boo
     if "enum" in schema or "const" in schema:
         return value in schema.get("enum", [schema.get("const")])
     if isinstance(value, str):
-        value.encode()  # no half of a pair
-        return schema["type"] == "string" and len(value) <= schema["maxLength"]
+        whole_pairs = not any("\ud800" <= char <= "\udfff" for char in value)
+        return schema["type"] == "string" and len(value) <= schema["maxLength"] and whole_pairs
     if isinstance(value, list):
         short = schema.get("minItems", 0) <= len(value) <= schema["maxItems"]
         return short and all(fits(one, schema["items"], whole) for one in value)
@@ -220,6 +227,12 @@ def test_a_schema_that_cannot_be_held_to_is_refused(
     with pytest.raises(ModelError, match=told) as refused:
         load("mistral").complete(ASKED, Limits(10), schema=schema)
     assert refused.value.kind == "refused"
+
+
+def test_a_model_is_asked_something() -> None:
+    model = LlamaModel(tiny("qwen3"), WINDOW, template="{% if messages %}a{% endif %}")
+    with pytest.raises(ModelError, match="needed messages, found none"):
+        model.complete([], Limits(10))
 
 
 def test_an_answer_ends_before_a_text_that_stops_it(load: Load, name: str) -> None:

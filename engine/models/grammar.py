@@ -13,6 +13,7 @@ letter beyond ASCII in an `enum` ends the process, and what it does not know it 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,20 +146,21 @@ def _list(each: str, low: int, high: int | None) -> str:
 
 def _literal(value: object) -> str:
     """A value as JSON has it; a letter beyond ASCII as itself or escaped."""
-    parts = [
-        _quoted(char) if char.isascii() else f'" ({_quoted(char, 1)} | {_escaped(char)}) "'
-        for char in json.dumps(value, ensure_ascii=False)
-    ]
-    return ('"' + "".join(parts) + '"').replace(' ""', "").removeprefix('"" ')
+    written = json.dumps(value, ensure_ascii=False)
+    return " ".join(
+        _quoted(run) if run.isascii() else _either(run)
+        for run in re.findall(r"[\0-\x7f]+|[^\0-\x7f]", written)
+    )
 
 
-def _quoted(text: str, marks: int = 0) -> str:
-    mark = '"' * marks
-    return mark + text.replace("\\", "\\\\").replace('"', '\\"') + mark
+def _either(char: str) -> str:
+    escaped = _quoted(json.dumps(char)[1:-1])
+    alone = "\ud800" <= char <= "\udfff"  # half of a pair, as in a path that is not UTF-8
+    return escaped if alone else f"({_quoted(char)} | {escaped})"
 
 
-def _escaped(char: str) -> str:
-    return _quoted(json.dumps(char)[1:-1], 1)
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _refused(needed: str) -> ModelError:

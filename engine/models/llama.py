@@ -22,7 +22,7 @@ _ENDS = 1 << 20
 
 
 class LlamaModel:
-    """llama.cpp with a GGUF file."""
+    """llama.cpp with a GGUF file. It answers one call at a time."""
 
     def __init__(
         self,
@@ -90,6 +90,8 @@ class LlamaModel:
                 f" found a window of {self.window:,}",
                 "overflow",
             )
+        if not prompt:
+            raise ModelError("needed messages, found none", "refused")
         grammar = gbnf(schema) if schema is not None else ""
         ending = "".join(run.text for run in runs[-2:]).rstrip()
         reply = Reply(stop, opened=ending.endswith(OPEN))

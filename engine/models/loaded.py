@@ -1,11 +1,11 @@
-"""A model file, loaded by llama.cpp: its tokens, what it has read, and what it says next.
+"""A model file, loaded by llama.cpp: its tokens, and what it has read.
 
 What it read stays in its cache: of the next prompt only what follows the common prefix is read.
 """
 
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -14,22 +14,26 @@ from typing import Any
 from domain.errors import InputError, ModelError
 from engine.models.quiet import complaint, quiet
 
-ONE_LINE = "needs 'pip install backcast[llama]'"
-
 
 class Loaded:
-    """A model with a window of so many tokens."""
+    """A model with a window of so many tokens. It does one thing at a time."""
 
     def __init__(self, path: Path, window: int, yarn: int = 1, threads: int | None = None) -> None:
         try:
             import llama_cpp
         except ImportError:
-            raise InputError(f"{path}: running a model file {ONE_LINE}") from None
+            raise InputError(f"{path}: to run it needs 'pip install backcast[llama]'") from None
         self.path, self.window, self._c = path, window, llama_cpp
-        self.stretched = stretched(_open(path, vocab_only=True), window, yarn, path)
+        self.stretched: dict[str, Any] = {}
+        if yarn > 1:
+            header = _open(path, vocab_only=True)
+            self.stretched = stretched(path, header.metadata, window, yarn)
+            header.close()
         self.llm: Any = _open(
             path, n_ctx=window, n_threads=threads, n_gpu_layers=-1, **self.stretched
         )
+        if yarn == 1:
+            stretched(path, self.llm.metadata, window, yarn)
         # At the very end it could not be closed any more, and would say so.
         weakref.finalize(self, self.llm.close)
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.llm.model)
@@ -66,7 +70,10 @@ class Loaded:
         return bool(self._c.llama_vocab_is_eog(self.vocabulary, token))
 
     def read(self, tokens: Sequence[int], until: float) -> int:
-        """Have all of a prompt in the cache; how many of its tokens were there already."""
+        """Have all of a prompt in the cache; how many of its tokens were there already.
+
+        `until` is a moment of `time.monotonic`; after it, `ModelError`.
+        """
         before = self.llm.input_ids[: self.llm.n_tokens].tolist()
         kept = 0
         # The last one is read again: what follows it is said right after it was read.
@@ -109,19 +116,17 @@ def _open(path: Path, **options: Any) -> Any:
         raise InputError(f"{path}: needed a model that llama.cpp can run: {told}") from None
 
 
-def stretched(header: Any, window: int, yarn: int, path: Path) -> dict[str, Any]:
+def stretched(path: Path, known: Mapping[str, str], window: int, yarn: int) -> dict[str, Any]:
     """What llama.cpp is told of YaRN: nothing where the window is within what was trained."""
     import llama_cpp
 
-    with_header = header.metadata
-    kind = with_header.get("general.architecture", "")
-    trained = int(with_header.get(f"{kind}.context_length", 0))
+    kind = known.get("general.architecture", "")
+    trained = int(known.get(f"{kind}.context_length", 0))
     # Qwen3 says 40,960, and means 32,768 and room for an answer.
     original = int(
-        with_header.get(f"{kind}.rope.scaling.original_context_length", 0)
+        known.get(f"{kind}.rope.scaling.original_context_length", 0)
         or 1 << max(trained.bit_length() - 1, 0)
     )
-    header.close()
     if not trained or window <= trained:
         return {}
     if original * yarn < window:
