@@ -331,6 +331,7 @@ def test_a_file_that_was_cut_is_told_in_a_line(
         LlamaModel(path, WINDOW)
     assert str(told.value).startswith(f"{path}: needed a ")
     assert "\n" not in str(told.value)
+    assert ("not within the file bounds" in str(told.value)) == (cut > 1_000_000 or cut < 0)
     assert capfd.readouterr() == ("", "")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-ERROR = 3
+ERROR = 4
 COMPLAINTS: deque[str] = deque(maxlen=20)
 "The last lines that llama.cpp logged as errors."
 
