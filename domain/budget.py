@@ -28,7 +28,7 @@ class ModelProfile(NamedTuple):
     rows: Mapping[str, int]
     "Tokens of each part; they add up to the window."
     template: str
-    "The chat template: mistral or chatml."
+    "The chat template: mistral, chatml, or qwen3, which is chatml for a model that can think."
     tokenizer: str
     "What counts its tokens: see `engine/context/tokenizers.py`."
     yarn: int = 1
@@ -101,13 +101,13 @@ _SMALL = (500, 300, 300, 1200, 0, 800, 400, 1300, 0, 2500, 512, 380)
 _LARGE = (500, 500, 500, 0, 3000, 2500, 1500, 2500, 2000, 15000, 1024, 3744)
 MISTRAL_7B_8K = _profile("mistral-7b-8k", 8_192, "mistral-v3", "mistral", _SMALL)
 MISTRAL_7B_32K = _profile("mistral-7b-32k", 32_768, "mistral-v3", "mistral", _LARGE)
-QWEN3_8B_32K = _profile("qwen3-8b-32k", 32_768, "qwen3", "chatml", _LARGE)
+QWEN3_8B_32K = _profile("qwen3-8b-32k", 32_768, "qwen3", "qwen3", _LARGE)
 QWEN3_8B_65K = _profile(
-    "qwen3-8b-65k", 65_536, "qwen3", "chatml",
+    "qwen3-8b-65k", 65_536, "qwen3", "qwen3",
     (500, 500, 1000, 0, 8000, 7000, 3000, 6000, 5500, 28000, 1024, 5012), 2,
 )  # fmt: skip
 QWEN3_8B_131K = _profile(
-    "qwen3-8b-131k", 131_072, "qwen3", "chatml",
+    "qwen3-8b-131k", 131_072, "qwen3", "qwen3",
     (500, 500, 2000, 0, 22000, 20000, 6000, 15000, 14000, 40000, 1024, 10048), 4,
 )  # fmt: skip
 PROFILES = {

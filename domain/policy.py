@@ -81,16 +81,15 @@ LARGE = Details(
 
 
 class Thinking(BaseModel):
-    """When a model that can thinks before it answers."""
+    """When a model that can thinks before it writes code; plans and summaries it just fills in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    kinds: tuple[Literal["plan", "code", "summary"], ...] = ("plan",)
-    "What is always thought about."
+    always: bool = False
     failures: Count = 2
-    "Code is, from so many failed iterations of a module on."
+    "From so many failed iterations of a module on."
     dependencies: Count = 4
-    "And of modules that need so many others."
+    "And for modules that need so many others."
     share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
     "Of the tokens kept for the answer, the most that may be thought; 0 for never."
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from domain.errors import InputError, ModelError
+from engine.context.builder import count
 from engine.context.rendering import pieces
 from engine.context.tokenizers import tokenizer_of
 from engine.models import Limits, Message
@@ -81,6 +82,9 @@ def test_a_model_that_shall_not_think_is_told_so_by_4_more_tokens(load: Load) ->
     asked = load("qwen3").tokens(ASKED)
     assert asked[:-4] == ours("qwen3", ASKED)
     assert asked[-4:] == [151667, 271, 151668, 271]
+    told = [(one.role, one.content) for one in ASKED]
+    counter = tokenizer_of(TOKENIZER["qwen3"])
+    assert count(pieces("qwen3", told), counter) == len(asked)
 
 
 def test_a_profile_with_another_template_is_used_and_warned_of(
@@ -93,7 +97,7 @@ def test_a_profile_with_another_template_is_used_and_warned_of(
     assert [record.getMessage() for record in caplog.records] == [
         f"{tiny('mistral')}: {other.differs}"
     ]
-    with pytest.raises(InputError, match="needed a chat template of mistral, chatml, found alpaca"):
+    with pytest.raises(InputError, match="needed a chat template of mistral, chatml, qwen3, found"):
         LlamaModel(tiny("mistral"), WINDOW, template="alpaca")
 
 

@@ -23,9 +23,7 @@ SCHEMA = {
     "type": "object", "properties": {"sure": {"type": "boolean"}}, "required": ["sure"],
     "additionalProperties": False,
 }  # fmt: skip
-THOUGHT = 4
-"Tokens of the empty thought that ends a prompt where Qwen3 shall not think."
-KINDS = {"mistral": "mistral", "qwen3": "chatml"}
+KINDS = {"mistral": "mistral", "qwen3": "qwen3"}
 Serve = Callable[..., str]
 
 
@@ -104,8 +102,6 @@ def test_the_server_counts_as_we_count_without_it(serve: Serve, text: str) -> No
 def test_a_prompt_has_as_many_tokens_as_predicted(url: str, kind: str) -> None:
     rendered = prompt("counts")
     predicted = len(encoded(pieces(KINDS[kind], rendered), tokenizer_of(f"server:{url}")))
-    if kind == "qwen3":
-        predicted += THOUGHT
     model = ServerModel(url)
     answer = model.complete(told(rendered), Limits(4))
     assert answer.prompt_tokens == predicted == model.count(told(rendered), Limits(4))
@@ -228,9 +224,9 @@ def test_a_thought_has_its_own_bound_and_an_answer_of_its_form_after_it(serve: S
     assert isinstance(json.loads(answer.text)["sure"], bool)
     unclosed = model.complete(told(prompt("thought", shown=0)), Limits(9, thinking=100))
     assert (unclosed.text, unclosed.finish) == ("", "length")
-    assert model.count(told(prompt("thought", shown=0)), Limits(9)) == THOUGHT + (
+    assert model.count(told(prompt("thought", shown=0)), Limits(9)) == 4 + (
         unclosed.prompt_tokens or 0
-    )
+    )  # the empty thought by which it is told not to think
 
 
 def test_a_template_without_a_system_gets_it_in_the_first_user_turn(

@@ -103,7 +103,9 @@ def test_a_profile_is_made_from_the_window_and_template_of_a_server(url: str) ->
 
 def test_a_server_that_says_something_else_is_told_in_a_line(url: str) -> None:
     Answers.said["/apply-template"] = {"prompt": "SYSTEM: S USER: U"}
-    with pytest.raises(InputError, match="needed a chat template like mistral or chatml, found"):
+    with pytest.raises(
+        InputError, match="needed a chat template like mistral or chatml or qwen3, found"
+    ):
         Server(url).profile()
     Answers.said["/props"] = {"default_generation_settings": {}}
     with pytest.raises(UnavailableError, match="/props: needed n_ctx, found"):

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from domain.errors import InputError
 from domain.node import path_of
 
-TEMPLATES = ("mistral", "chatml")
+TEMPLATES = ("mistral", "chatml", "qwen3")
+"qwen3 is chatml that ends by the empty thought of a model that shall not think."
 VERSION = 2
 "Grows when equal items would give another prompt; what earlier versions wrote can still be read."
 
@@ -95,14 +96,21 @@ def _by_file(items: Sequence[Shown], version: int) -> str:
     return "".join(parts)
 
 
+UNTHOUGHT = (
+    Piece("<think>", True), Piece("\n\n"), Piece("</think>", True), Piece("\n\n"),
+)  # fmt: skip
+"An empty thought, after which a model that thinks does not."
+
+
 def pieces(template: str, messages: Sequence[tuple[str, str]]) -> list[Piece]:
     """The prompt as a chat template renders it, up to where the answer begins."""
-    if template == "chatml":
+    if template in ("chatml", "qwen3"):
         found = []
         for role, text in messages:
             found += [Piece("<|im_start|>", True), Piece(f"{role}\n{text}")]
             found += [Piece("<|im_end|>", True), Piece("\n")]
-        return [*found, Piece("<|im_start|>", True), Piece("assistant\n")]
+        found += [Piece("<|im_start|>", True), Piece("assistant\n")]
+        return found if template == "chatml" else [*found, *UNTHOUGHT]
     if template == "mistral":
         # It takes no system role: that text goes into the first user turn.
         system = "".join(f"{text}\n\n" for role, text in messages if role == "system")

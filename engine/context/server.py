@@ -1,6 +1,7 @@
 """llama-server: its tokens, its window and its chat template."""
 
 import json
+import os
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -45,12 +46,12 @@ class Server:
 
     def template(self) -> str:
         """The chat template, told by what the server makes of two short messages."""
-        asked = {"messages": [{"role": role, "content": text} for role, text in PROBE]}
+        told = [{"role": role, "content": text} for role, text in PROBE]
+        asked = {"messages": told, "chat_template_kwargs": {"enable_thinking": False}}
         prompt = self.ask("/apply-template", asked).get("prompt")
         for template in TEMPLATES:
             ours = "".join(piece.text for piece in pieces(template, PROBE))
-            # Some templates leave the first control token to the tokenizer, differ in blanks, or
-            # end by the empty thought of a model that shall not think.
+            # Some templates leave the first control token to the tokenizer, or differ in blanks.
             if isinstance(prompt, str) and _bare(prompt) == _bare(ours):
                 return template
         raise InputError(
@@ -63,7 +64,10 @@ class Server:
         if not self.url.startswith(("http://", "https://")):
             raise InputError(f"needed http://HOST:PORT, found {self.url!r}")
         body = None if asked is None else json.dumps(asked).encode()
-        request = Request(self.url + path, body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get("BACKCAST_API_KEY"):
+            headers["Authorization"] = f"Bearer {key}"
+        request = Request(self.url + path, body, headers)
         try:
             with urlopen(request, timeout=SECONDS) as answer:
                 found = json.load(answer)
@@ -75,4 +79,4 @@ class Server:
 
 
 def _bare(prompt: str) -> str:
-    return "".join(prompt.removeprefix("<s>").split()).removesuffix("<think></think>")
+    return "".join(prompt.removeprefix("<s>").split())

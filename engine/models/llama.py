@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -113,6 +114,18 @@ class LlamaModel:
             thinking=reply.thought.strip(),
             seconds=monotonic() - began,
         )
+
+    @property
+    def template(self) -> str:
+        """The name of the template that makes the same of two messages; empty where none does."""
+        runs = self._numbers(self._chat.runs(PROBE)), self._numbers(self._chat.runs(PROBE, True))
+        for name, jinja in sorted(TEMPLATES.items(), reverse=True):
+            with suppress(InputError, ModelError):
+                chat = self._chat_of(jinja)
+                same = self._numbers(chat.runs(PROBE)), self._numbers(chat.runs(PROBE, True))
+                if same == runs:
+                    return name
+        return ""
 
     def count(self, text: str) -> int:
         """The tokens of a text between two control tokens."""

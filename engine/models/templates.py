@@ -30,5 +30,5 @@ CHATML = """\
 """
 "With the empty thought by which Qwen3 is told not to think."
 
-TEMPLATES = {"mistral": MISTRAL, "chatml": CHATML}
-"""By the names that profiles have for them."""
+TEMPLATES = {"mistral": MISTRAL, "chatml": CHATML, "qwen3": CHATML}
+"By the names that profiles have for them; whether a model thinks is asked anew each time."

@@ -33,7 +33,7 @@ from engine.memory.model_summariser import VERSION as SUMMARISER
 from engine.memory.model_summariser import filled, form_of, made_of
 from engine.memory.resummarise import Then
 from engine.memory.summariser import Extractive, limit_of
-from engine.models import Call, Completion, Message
+from engine.models import Call, Completion, Limits, Message
 from engine.workflow.contracts import SHOW, Code, RefusedError, code_of, plan_of
 from engine.workflow.decide import Action, AskModel, CheckAll, Complete, Record, TakeAnswer
 from engine.workflow.requests import limits_for, request_of, schema_for
@@ -95,8 +95,7 @@ class Performer:
     def _asked(self, action: AskModel) -> Done:
         built = self._begun(action)
         asked = [Message(role, text) for role, text in messages(built, self.store.get)]
-        state, profile = self.running.stands, self.prompts.profile
-        limits = limits_for(action, state, self.spec, self.prompts.policy, profile.generation)
+        limits = self._limits(action)
         call = Call(self.task_id, *action, digest=built.digest or "")
         try:
             answer = self.model.complete(
@@ -105,6 +104,12 @@ class Performer:
         except ModelError as error:
             return Done([ModelFailed(reason=str(error), kind=error.kind)], error=error)
         return _replied(answer, self.model.id, built.tokens)
+
+    def _limits(self, action: AskModel) -> Limits:
+        used = self.served
+        return limits_for(
+            action, self.running.stands, self.spec, used.policy, used.profile.generation
+        )
 
     def _begun(self, action: AskModel) -> ContextBuilt:
         """The prompt, after the log has taken it that it will be asked now.
@@ -121,7 +126,8 @@ class Performer:
             if isinstance(built, ContextBuilt):
                 self.append(Done([told.model_copy(update={"again": step.context})]))
                 return built
-        _, fact, blobs = self.prompts.built(request_of(action, self.running.stands, self.spec))
+        request = request_of(action, self.running.stands, self.spec)
+        fact, blobs = self.prompts.built(request, thinking=self._limits(action).thinking > 0)
         self.append(Done([told, fact], blobs))
         return fact
 

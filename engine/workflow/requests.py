@@ -66,13 +66,12 @@ def limits_for(
 
 def _thinks(action: AskModel, state: progress.State, policy: Policy) -> bool:
     settings = policy.thinking
-    if action.kind in settings.kinds:
-        return True
     if action.kind != "code":
         return False
     planned = next((one for one in state.planned if one.path == action.module), None)
     needs = len(planned.dependencies) if planned else 0
-    return action.iteration > settings.failures or needs >= settings.dependencies
+    hard = action.iteration > settings.failures or needs >= settings.dependencies
+    return settings.always or hard
 
 
 def _plan(spec: Spec) -> str:

@@ -6,11 +6,9 @@ again.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 from domain.budget import ModelProfile
-from domain.context import Context
 from domain.events import ContextBuilt, PolicyUsed
 from domain.graph import Graph
 from domain.moment import Moment
@@ -25,7 +23,7 @@ from engine.context.recorded import (
     nearness_of,
     prefix_of,
 )
-from engine.context.tokenizers import Tokenizer, tokenizer_of
+from engine.context.tokenizers import tokenizer_of
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
@@ -94,34 +92,33 @@ class Prompts:
     """Builds the prompts of one run: for one profile, under one policy."""
 
     def __init__(self, running: Running, profile: ModelProfile, policy: Policy) -> None:
-        self.running, self.profile, self.policy = running, profile, policy
+        self.running, self.policy, self.profile = running, policy, profile
+        self.tokenizer = tokenizer_of(profile.tokenizer)
+        nearness, read = nearness_of(running.store, policy), running.store.get
+        self.builder = ContextBuilder(profile, self.tokenizer, read, policy, nearness)
+        self.thinker = self.builder
+        "Builds for calls in which the model thinks, where its template differs then."
+        if profile.template == "qwen3":
+            open_ended = profile._replace(template="chatml")
+            self.thinker = ContextBuilder(open_ended, self.tokenizer, read, policy, nearness)
 
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """What counts."""
-        return tokenizer_of(self.profile.tokenizer)
-
-    @cached_property
-    def builder(self) -> ContextBuilder:
-        """What builds, and keeps what saves time."""
-        store = self.running.store
-        nearness = nearness_of(store, self.policy)
-        return ContextBuilder(self.profile, self.tokenizer, store.get, self.policy, nearness)
-
-    def built(self, request: Request) -> tuple[Context, ContextBuilt, Sequence[Blob]]:
-        """The context of a request now, and as the fact and the bodies that tell of it."""
+    def built(
+        self, request: Request, *, thinking: bool = False
+    ) -> tuple[ContextBuilt, Sequence[Blob]]:
+        """The context of a request now, as a fact, and the bodies that it points at."""
         running, store = self.running, self.running.store
-        states = running.states
-        context = self.builder.build(states, running.graph, request)
+        builder = self.thinker if thinking else self.builder
+        states, profile = running.states, builder.profile
+        context = builder.build(states, running.graph, request)
         prefix = prefix_of(
-            store, running.task_id, states.prompts.version, context, self.profile, self.tokenizer
+            store, running.task_id, states.prompts.version, context, profile, self.tokenizer
         )
         fact, blobs = fact_of(
-            context, request, self.profile, self.policy, self.tokenizer, running.version,
+            context, request, profile, self.policy, self.tokenizer, running.version,
             in_hand(states, context), prefix,
         )  # fmt: skip
-        nearness = self.builder.means.nearness
+        nearness = builder.means.nearness
         if nearness and nearness.blob:
             told = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
-            return context, fact.model_copy(update=told), [*blobs, nearness.blob]
-        return context, fact, blobs
+            return fact.model_copy(update=told), [*blobs, nearness.blob]
+        return fact, blobs

@@ -1,16 +1,31 @@
 """With what does a run go on: the model that a name means, its profile, and the policy."""
 
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from domain.budget import MISTRAL_7B_8K, PROFILES, ModelProfile
+from domain.budget import MISTRAL_7B_8K, PROFILES, QWEN3_8B_32K, ModelProfile
 from domain.errors import DamagedError, InputError
 from domain.events import PolicyUsed
 from domain.policy import DEFAULT, Policy
 from engine.context.policies import policy_of
 from engine.context.recorded import profile_of
+from engine.context.tokenizers import tokenizer_of
 from engine.log.store import EventStore
 from engine.models import Model
+
+if TYPE_CHECKING:
+    from engine.context.server import Server
+
+
+SMALLEST = 512
+"Tokens of a window that is opened only to look at the file."
+OF_TEMPLATE = {"mistral": MISTRAL_7B_8K, "qwen3": QWEN3_8B_32K, "chatml": QWEN3_8B_32K}
+"The profile of a model file for which none was named."
+PROBE = (
+    'def f(x: int) -> str:\n    """Größe, 字, 🌍."""\n\treturn f\'{x:>08.3f}\' * 2 ** -1  # a_b\n'
+)
+"By whose tokens two tokenizers are told apart."
 
 
 class Served(NamedTuple):
@@ -63,17 +78,74 @@ def served(
     `recorded:FILE`, `llama:FILE` or the URL of a server. `InputError` for any other name.
     """
     kind, _, rest = name.partition(":")
-    if isinstance(profile, str):
-        profile = profile_named(profile)
+    profile = profile_named(profile) if isinstance(profile, str) else profile
     if kind == "recorded" and rest:
-        from engine.workflow.recorded_run import RecordedRun
+        model, profile = _recorded(Path(rest), task_id, profile, strict=strict)
+    elif kind == "llama" and rest:
+        model, profile = _in_process(Path(rest), profile)
+    elif kind in ("http", "https"):
+        model, profile = _behind(name, profile)
+    else:
+        raise InputError(
+            f"needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1, found {name!r}"
+        )
+    return Served(model, name, profile, policy, out)
 
-        recorded = RecordedRun(Path(rest), strict=strict, task=task_id)
-        before = used_before(recorded.store, recorded.task).profile
-        return Served(recorded, name, profile or before or MISTRAL_7B_8K, policy, out)
-    raise InputError(
-        f"needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1, found {name!r}"
-    )
+
+def _recorded(
+    path: Path, task_id: str, profile: ModelProfile | None, *, strict: bool
+) -> tuple[Model, ModelProfile]:
+    """The answers of a recorded run, with the profile that it had."""
+    from engine.workflow.recorded_run import RecordedRun
+
+    model = RecordedRun(path, strict=strict, task=task_id)
+    before = used_before(model.store, model.task).profile
+    return model, profile or before or MISTRAL_7B_8K
+
+
+def _in_process(path: Path, profile: ModelProfile | None) -> tuple[Model, ModelProfile]:
+    """llama.cpp with a model file, whose own vocabulary counts."""
+    from engine.models.llama import LlamaModel
+
+    if profile is None:
+        template = LlamaModel(path, SMALLEST).template
+        if template not in OF_TEMPLATE:
+            raise InputError(f"{path}: needed --profile, since its chat template is none of ours")
+        profile = OF_TEMPLATE[template]
+    model = LlamaModel(path, profile.window, template=profile.template, yarn=profile.yarn)
+    return model, profile._replace(tokenizer=f"gguf:{path}")
+
+
+def _behind(url: str, profile: ModelProfile | None) -> tuple[Model, ModelProfile]:
+    """The model of a server, with the window that it tells."""
+    from engine.context.server import Server
+    from engine.models.server import ServerModel
+
+    model = ServerModel(url, key=os.environ.get("BACKCAST_API_KEY", ""))
+    if profile is None and not model.native:
+        raise InputError(f"{url}: needed --profile, since only llama-server tells its own")
+    if profile is None:
+        server = Server(model.root)
+        profile = server.profile()
+        profile = profile._replace(tokenizer=_agreeing(server) or profile.tokenizer)
+    if model.window is not None and profile.window > model.window:
+        raise InputError(
+            f"{url}: needed a window of {profile.window:,} tokens for profile {profile.name},"
+            f" found {model.window:,}"
+        )
+    return model, profile
+
+
+def _agreeing(server: "Server") -> str:
+    """The tokenizer at hand that tells the same tokens as a server; empty where none does.
+
+    By it prompts can be counted, and derived again, without the server.
+    """
+    for name in ("mistral-v3", "qwen3"):
+        counter = tokenizer_of(name)
+        if counter.exact and counter.encode(PROBE) == server.encode(PROBE):
+            return name
+    return ""
 
 
 def profile_named(name: str) -> ModelProfile:
