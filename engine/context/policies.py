@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from domain.errors import InputError
-from domain.policy import DEFAULT, Details, Policy
+from domain.policy import DEFAULT, Details, Policy, Thinking
 
 
 def policy_at(path: Path) -> Policy:
@@ -57,7 +57,9 @@ def _first(error: ValidationError) -> str:
     *outer, name = map(str, one["loc"] or ("",))
     place, found = ".".join([*outer, name]), reprlib.repr(one["input"])
     if one["type"] == "extra_forbidden":
-        known, place = (Details if outer else Policy).model_fields, ".".join(outer)
+        place = ".".join(outer)
+        inner = {"thinking": Thinking, "small": Details, "large": Details}
+        known = inner.get(place, Policy).model_fields
         needed, found = f"one of {', '.join(known)}", repr(name)
     elif one["type"] == "value_error":
         return one["msg"].removeprefix("Value error, ")

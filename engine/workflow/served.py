@@ -1,6 +1,7 @@
 """With what does a run go on: the model that a name means, its profile, and the policy."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -99,7 +100,9 @@ def _recorded(
     from engine.workflow.recorded_run import RecordedRun
 
     model = RecordedRun(path, strict=strict, task=task_id)
-    before = used_before(model.store, model.task).profile
+    before = None
+    with suppress(InputError):  # it may be of a version whose policies cannot be read any more
+        before = used_before(model.store, model.task).profile
     return model, profile or before or MISTRAL_7B_8K
 
 

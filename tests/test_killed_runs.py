@@ -1,0 +1,194 @@
+"""A run that is killed at any instant goes on from its log, and ends as one that was not."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.errors import ConflictError
+from domain.events import ContextBuilt, ModelReplied, StepStarted, WorkflowEvent
+from engine.context.recorded import verified
+from engine.log import EventStore
+from engine.log.fsck import check
+from engine.replay.states import state_at
+from engine.workflow.decide import AskModel, decide
+from engine.workflow.loop import spec_in, start, work
+from engine.workflow.served import Served, served
+from engine.workflow.spec import spec_at
+from projections import dependency_graph, progress, summaries
+
+HERE = Path(__file__).parents[1]
+SPEC, LOG = HERE / "fixtures/specs/validators.toml", HERE / "fixtures/logs/validators.jsonl"
+TASK = "validators"
+# One process that has imported everything forks the runs, so that each takes little time.
+NURSERY = """
+import os, sys
+from tests.test_killed_runs import go_on
+
+print("ready", flush=True)
+for line in sys.stdin:
+    url, appends = line.split()
+    child = os.fork()
+    if not child:
+        os._exit(go_on(url, int(appends)))
+    print("born", child, flush=True)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def recorded() -> Served:
+    return served(f"recorded:{LOG}", TASK)
+
+
+def go_on(url: str, appends: int) -> int:
+    """Go on with the run, and die after so many appends, if that is not 0."""
+    left = [appends]
+
+    def watch(events: Sequence[WorkflowEvent]) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        with EventStore.open(url) as store:
+            work(store, TASK, recorded(), watch)
+    except ConflictError:
+        return 3
+    return 0
+
+
+@contextmanager
+def nursery() -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [sys.executable, "-c", NURSERY],
+        cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert hear(process) == "ready"
+        yield process
+
+
+def hear(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def leg(
+    process: "subprocess.Popen[str]", url: str, *, appends: int = 0, seconds: float = 0
+) -> bool:
+    """One process that goes on with the run until it is killed; whether it got to the end."""
+    assert process.stdin is not None
+    process.stdin.write(f"{url} {appends}\n")
+    process.stdin.flush()
+    child = int(hear(process).removeprefix("born "))
+    if seconds:
+        time.sleep(seconds)
+        with suppress(ProcessLookupError):  # it was quicker
+            os.kill(child, signal.SIGKILL)
+    ended = hear(process)
+    assert ended in ("ended 0", f"ended {-signal.SIGKILL}")
+    return ended == "ended 0"
+
+
+def begun(url: str) -> str:
+    with EventStore.open(url) as store:
+        start(store, spec_at(SPEC))
+    return url
+
+
+def pending(url: str) -> str:
+    """What the run has to do next, as its log says."""
+    with EventStore.open(url) as store:
+        action = decide(state_at(store, progress, TASK), spec_in(store, TASK))
+    return f"ask {action.kind}" if isinstance(action, AskModel) else type(action).__name__
+
+
+def outcome(store: EventStore) -> dict[str, Any]:
+    """How a run ended: all that does not tell when it was, nor how often it was gone on with."""
+    stands = state_at(store, progress, TASK)._replace(
+        events=0, started_at=None, last_at=None, asked=0
+    )
+    modules = state_at(store, dependency_graph, TASK).modules
+    built = [e.fact for e in store.read(TASK) if isinstance(e.fact, ContextBuilt)]
+    written = summaries.latest(state_at(store, summaries, TASK))
+    return {
+        "progress": stands,
+        "code": {path: (modules[path].source, modules[path].iteration) for path in modules},
+        "prompts": [one.digest for one in built],
+        "answers": [e.fact.text for e in store.read(TASK) if isinstance(e.fact, ModelReplied)],
+        "summaries": {node: written[node].text for node in written},
+    }
+
+
+@pytest.fixture(scope="module")
+def unbroken() -> dict[str, Any]:
+    with EventStore.open("sqlite://") as store:
+        start(store, spec_at(SPEC))
+        assert work(store, TASK, recorded()).status == "complete"
+        return outcome(store)
+
+
+def assert_as_unbroken(url: str, unbroken: dict[str, Any]) -> None:
+    with EventStore.open(url) as store:
+        assert outcome(store) == unbroken
+        assert all(verdict.holds for verdict in verified(store, TASK))
+        assert list(check(store)) == []
+        answered: set[tuple[object, ...]] = set()
+        call: tuple[object, ...] = ()
+        for event in store.read(TASK):
+            if isinstance(event.fact, StepStarted):
+                call = tuple(event.fact.data.get(key) for key in ("kind", "module_name",
+                                                                  "iteration", "attempt"))  # fmt: skip
+                assert call not in answered, "what was answered was asked again"
+            elif isinstance(event.fact, ModelReplied):
+                answered.add(call)
+
+
+def test_a_run_that_is_killed_at_any_instant_ends_as_an_unbroken_one(
+    tmp_path: Path, unbroken: dict[str, Any]
+) -> None:
+    randomly = random.Random(2026)
+    kills: list[str] = []
+    with nursery() as process:
+        for number in range(6):
+            url = begun(f"sqlite:///{tmp_path}/{number}.db")
+            after_appends = number % 2 == 0
+            while True:
+                kills.append(pending(url))
+                if after_appends:
+                    ended = leg(process, url, appends=randomly.randint(1, 4))
+                else:
+                    ended = leg(process, url, seconds=randomly.uniform(0.01, 0.8))
+                if ended:
+                    break
+            assert_as_unbroken(url, unbroken)
+    assert len(kills) >= 30
+    kinds = {"ask plan", "ask code", "TakeAnswer", "CheckAll", "Complete", "Record"}
+    assert kinds <= set(kills), "what was to be done next when it was killed"
+
+
+def test_of_two_processes_that_go_on_with_a_task_one_ends_it_and_the_other_stops(
+    tmp_path: Path, unbroken: dict[str, Any]
+) -> None:
+    url = begun(f"sqlite:///{tmp_path}/two.db")
+    command = [sys.executable, "-c", "from engine.interfaces.cli import main; main()",
+               "resume", TASK, "--model", f"recorded:{LOG}", "--store", url,
+               "--out", str(tmp_path / "out")]  # fmt: skip
+    both = [
+        subprocess.Popen(
+            command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=120)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    [lost] = [text for process, text in zip(both, told, strict=True) if process.returncode]
+    assert "another process wrote to it at the same time, so this command stopped" in lost
+    assert_as_unbroken(url, unbroken)
