@@ -21,6 +21,8 @@ PATHS = {"os.remove": 1, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.chm
 "Events that change the files that their first arguments name."
 SOCKETS = {"socket.connect": "connect", "socket.bind": "bind", "socket.sendto": "send to",
            "socket.sendmsg": "send to"}  # fmt: skip
+INTERNET = (2, 10)
+"Address families, as Linux counts."
 LOOK_UPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn")
 HARMLESS = ("/dev/null", "/dev/tty", "/dev/stdout", "/dev/stderr")
@@ -29,8 +31,11 @@ HARMLESS = ("/dev/null", "/dev/tty", "/dev/stdout", "/dev/stderr")
 class Guard:
     """An audit hook, and a descriptor to tell on what it refused."""
 
-    def __init__(self, box: str, report: int, alone: bool) -> None:
-        self.box, self.report, self.alone = os.path.realpath(box), report, alone
+    def __init__(self, box: str, report: int, held: dict[str, str]) -> None:
+        self.box, self.report = os.path.realpath(box), report
+        self.alone = "guard" in held.values()
+        "Whether other programs, which are not watched, would not be held."
+        self.socketless = held["network"] == "seccomp"
         self.told: set[str] = set()
 
     def tell(self, what: str) -> None:
@@ -53,6 +58,8 @@ class Guard:
             self.refuse(f"network: {SOCKETS[event]} {_address(arguments[1])}")
         elif event in LOOK_UPS and not _is_number(arguments[0]):
             self.refuse(f"network: look up {_address(arguments[:1])}")
+        elif event == "socket.__new__" and self.socketless and arguments[1] in INTERNET:
+            self.tell("network: socket")
         elif self.alone and event in PROGRAMS:
             self.refuse(f"program: {arguments[0]}")
 
@@ -117,11 +124,22 @@ def _naming(guard: Guard, module: Any, name: str) -> None:
     setattr(module, name, started)
 
 
-def _forked() -> None:
-    """Keep a copy of this process from telling results that are the first one's to tell."""
-    from _pytest.junitxml import LogXML
+class Progress:
+    """A plugin of pytest that counts the tests which have not come to their end."""
 
-    LogXML.pytest_sessionfinish = lambda self: None  # type: ignore[method-assign]
+    def __init__(self) -> None:
+        self.own, self.unfinished = os.getpid(), 0
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        self.unfinished = len(session.items)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.unfinished -= report.when == "teardown"
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """End a copy that a test has made of this process: the results are not its to write."""
+        if os.getpid() != self.own:
+            os._exit(exitstatus)
 
 
 def _measured(box: str, run: Callable[[], int]) -> int:
@@ -156,9 +174,10 @@ def main(
     import pytest
 
     os.set_inheritable(report, False)
-    own, guard = os.getpid(), Guard(box, report, alone="guard" in held.values())
+    progress, guard = Progress(), Guard(box, report, held)
     os.write(report, b'{"started": true}\n')
-    os.register_at_fork(after_in_child=_forked)
+    # It comes before the plugin that writes the results, which is what "tryfirst" asks for.
+    pytest.hookimpl(tryfirst=True)(Progress.pytest_sessionfinish)
     for module, name in ((os, "fork"), (_posixsubprocess, "fork_exec"), (subprocess, "_fork_exec"),
                          (_thread, "start_new_thread"), (threading, "_start_new_thread"),
                          (threading, "_start_joinable_thread")):  # fmt: skip
@@ -167,13 +186,14 @@ def main(
     sys.addaudithook(guard)
 
     def run() -> int:
-        return int(pytest.main(arguments))
+        return int(pytest.main(arguments, plugins=[progress]))
 
     code = _measured(box, run) if coverage else run()
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.getpid() == own:
-        os.write(report, json.dumps({"ended": code}).encode() + b"\n")
+    if os.getpid() == progress.own:
+        told = {"ended": code, "unfinished": progress.unfinished}
+        os.write(report, json.dumps(told).encode() + b"\n")
     os._exit(code)
 
 

@@ -14,6 +14,7 @@ what was used is told in one line before any foreign code runs. The layers:
 - resource limits, no new privileges, no capabilities.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -45,7 +46,7 @@ class Orders(NamedTuple):
     limits: dict[str, int]
     "cpu_seconds, memory, processes, file_bytes; see `SandboxLimits`."
     skip: list[str]
-    "Layers not to try: namespaces, root, user, landlock."
+    "Layers not to try: namespaces, root (of its own), user, landlock, seccomp."
     report: int
     "The descriptor to tell on how the run is held."
 
@@ -62,9 +63,8 @@ def main() -> NoReturn:
     keeper, first = os.getpid(), os.fork()
     if first == 0:
         _enter(orders, held, keeper)
-    os.close(orders.report)
     _release_output()
-    status = _kept(first, wakes)
+    status = _kept(first, wakes, orders)
     _end_descendants(time.monotonic() + LINGERING)
     os._exit(status)
 
@@ -94,12 +94,13 @@ def _enter(orders: Orders, held: dict[str, str], keeper: int) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.set_wakeup_fd(-1)
     files, outside = [], _tasks_counted(held)
-    spare = None
-    if held["user"] == "root" and "user" not in orders.skip:
-        spare = _owned_by(_spare_user(keeper), orders.box)
+    spare = _spare_user(keeper) if held["user"] == "root" and "user" not in orders.skip else None
+    if held["user"] == "root":  # who is without capabilities, and cannot write what others own
+        spare = _owned_by(spare or 0, orders.box)
     changed = held["processes"] == "namespace" and "root" not in orders.skip
     if changed := changed and _attempt(_change_root, orders):
         files.append("namespace")
+    _attempt(kernel.drop_capabilities)
     if spare and _attempt(_become, spare):
         held["user"], outside = "spare", 0
         files.append("user")
@@ -109,23 +110,23 @@ def _enter(orders: Orders, held: dict[str, str], keeper: int) -> NoReturn:
     os.setsid()
     os.chdir(f"{orders.box}/files")
     _limit(orders.limits, outside)
-    _attempt(kernel.drop_capabilities)
     if _attempt(kernel.prctl, kernel.NO_NEW_PRIVILEGES):
         if "landlock" not in orders.skip and _attempt(_landlock, orders, changed):
             files.append("landlock")
-        if held["network"] == "guard" and _attempt(kernel.refuse_sockets):
-            held["network"] = "seccomp"
+        # Where others' files are in sight, so are sockets among them that lead out.
+        if not changed and "seccomp" not in orders.skip and _attempt(kernel.refuse_sockets):
+            held["network"] = "seccomp" if held["network"] == "guard" else held["network"]
     told = json.dumps(held | {"files": ", ".join(sorted(files)) or "guard"})
     os.write(orders.report, told.encode() + b"\n")
     command = [*orders.command, told, str(orders.report)]
     os.execve(command[0], command, dict(os.environ))
 
 
-def _owned_by(user: int | None, box: str) -> int | None:
+def _owned_by(user: int, box: str) -> int | None:
     """The user, who now owns the box; None where that could not be."""
-    for folder, _, names in os.walk(box) if user else ():
+    for folder, _, names in os.walk(box):
         for path in (folder, *(os.path.join(folder, name) for name in names)):
-            if user is None or not _attempt(os.chown, path, user, user):
+            if not _attempt(os.chown, path, user, user):
                 return None
     return user
 
@@ -236,14 +237,24 @@ def _stay_as_first_process() -> None:
             os._exit(_code(status))
 
 
-def _kept(first: int, wakes: int) -> int:
-    """The exit status of a child, which is killed when standard input is closed."""
+def _kept(first: int, wakes: int, orders: Orders) -> int:
+    """The exit status of a child, which is killed when standard input is closed.
+
+    Root's processes are counted too, for where it stays root nothing else limits them.
+    """
+    wait = 0.05 if os.geteuid() == 0 else None
     while True:
-        ready = select.select([0, wakes], [], [])[0]
-        if 0 in ready:
+        ready = select.select([0, wakes], [], [], wait)[0]
+        many = (
+            wait and not ready and len(_descendants(os.getpid())) > orders.limits["processes"] + 2
+        )
+        if many:
+            os.write(orders.report, b'"processes"\n')
+        if many or 0 in ready:
             os.kill(first, signal.SIGKILL)
             return _code(os.waitpid(first, 0)[1])
-        os.read(wakes, 64)
+        with contextlib.suppress(BlockingIOError):
+            os.read(wakes, 64)
         pid, status = os.waitpid(first, os.WNOHANG)
         if pid:
             return _code(status)

@@ -50,7 +50,7 @@ def read_results(body: bytes, paths: Container[str], folder: str, imports: str =
             if len(failures) < LISTED:
                 text = (child.text or "").replace(f"{folder}/", "")
                 said = _message(text) or child.get("message", "").replace(f"{folder}/", "")
-                name = name.partition("[")[2][:-1] if path == imports else f"{path}::{name}"
+                name = f"{path}::{name}" if path != imports else _parameter(case.get("name", ""))
                 failures.append(
                     CheckFailure(
                         name=_printable(name.removesuffix("::"))[:500],
@@ -80,6 +80,11 @@ def _name(case: ElementTree.Element) -> tuple[str, str]:
         return path or name, ""
     inner = group.removeprefix(module).strip(".").replace(".", "::")
     return path, f"{inner}::{name}" if inner else name
+
+
+def _parameter(name: str) -> str:
+    """The parameter of a test: what is in the brackets of its name."""
+    return name.partition("[")[2][:-1]
 
 
 def _message(text: str) -> str:

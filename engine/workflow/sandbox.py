@@ -9,7 +9,7 @@ the number of processes and the time on the wall bound the rest. Disk is limited
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -87,12 +87,16 @@ USUAL = SandboxLimits()
 
 
 def run_checks(
-    files: Mapping[str, bytes], tests: Sequence[str], limits: SandboxLimits = USUAL
+    files: Mapping[str, bytes],
+    tests: Sequence[str],
+    limits: SandboxLimits = USUAL,
+    without: Collection[str] = (),
 ) -> Outcome:
     """Run the pytest files among some files, or import all modules where `tests` is empty.
 
     `files` are bodies by relative POSIX path. `InputError` for a path that is not safe; whatever
-    the code itself does is an outcome.
+    the code itself does is an outcome. `without` names layers (see `isolation.Orders`) that are
+    not to be used, so that one can see what the others hold.
     """
     check_paths(files)
     if missing := [path for path in tests if path not in files]:
@@ -102,7 +106,8 @@ def run_checks(
         box.put(files)
         (box.path / "pytest.ini").write_text(SETTINGS)
         (box.path / IMPORTS).write_text(_imports(files))
-        run = _run(box, tests, limits, before + limits.seconds)
+        orders = _orders(box, tests, limits)
+        run = _run(orders, without, limits, before + limits.seconds)
         results = _results(box, run, files)
         named = run.named | _signs(run, results)
         if box.holds_file_of(limits.file_bytes):
@@ -113,16 +118,20 @@ def run_checks(
     return Outcome(*results, output, seconds, tuple(sorted(named)), run.held, shares)
 
 
-def _run(box: Box, tests: Sequence[str], limits: SandboxLimits, deadline: float) -> Run:
+def _run(orders: Orders, without: Collection[str], limits: SandboxLimits, deadline: float) -> Run:
     """Run with every layer that leaves the interpreter able to start."""
     for skip in WEAKER:
-        told = limits.model_dump(include={"cpu_seconds", "memory", "processes", "file_bytes"})
-        command = _command(box, tests, limits)
-        orders = Orders(str(box.path), command, list(readable()), told, list(skip), report=-1)
-        run = Run(limits.output_bytes, deadline).watch(orders)
+        fewer = orders._replace(skip=sorted({*skip, *without}))
+        run = Run(limits.output_bytes, deadline).watch(fewer)
         if run.started or run.named:
             break
     return run
+
+
+def _orders(box: Box, tests: Sequence[str], limits: SandboxLimits) -> Orders:
+    told = limits.model_dump(include={"cpu_seconds", "memory", "processes", "file_bytes"})
+    command = _command(box, tests, limits)
+    return Orders(str(box.path), command, list(readable()), told, skip=[], report=-1)
 
 
 def _command(box: Box, tests: Sequence[str], limits: SandboxLimits) -> list[str]:
@@ -172,8 +181,9 @@ def _results(box: Box, run: Run, files: Mapping[str, bytes]) -> Results:
         return Results().with_error(f"left no results that can be read: {error}")
     if run.ended == 5:
         return results.with_error("there are no tests")
-    if run.ended and not results.failures:
-        return results.with_error(f"ended before its tests did: pytest ended with {run.ended}")
+    if (run.ended and not results.failures) or (run.unfinished != 0 and run.ended != 2):
+        found = f"pytest ended with {run.ended}, {run.unfinished} tests were not finished"
+        return results._replace(passed=0).with_error(f"ended before its tests did: {found}")
     return results
 
 

@@ -41,6 +41,8 @@ class Run:
     "Whether it came as far as to run tests."
     ended: int | None = None
     "What pytest ended with; None where it did not come to its end."
+    unfinished: int | None = None
+    "Of the tests that it found."
 
     def watch(self, orders: Orders) -> "Run":
         """Start a run, and return when all of it is over."""
@@ -100,7 +102,7 @@ class Run:
             elif number == 1:
                 self.started = told == {"started": True}
             elif isinstance(told, dict) and isinstance(told.get("ended"), int):
-                self.ended = told["ended"]
+                self.ended, self.unfinished = told["ended"], told.get("unfinished")
             elif isinstance(told, str) and len(self.named) < LISTED:
                 self.named.add(ascii(told[:200])[1:-1])
 
