@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -36,20 +36,15 @@ def checks(code: str, limits: SandboxLimits = QUICK, **files: str) -> Outcome:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing of a run is left: no directory and no process."""
-    boxes = Path(tempfile.gettempdir())
-    before = set(boxes.glob("backcast-*"))
+    boxes = Path(tempfile.mkdtemp(prefix="sandboxes-"))
+    boxes.chmod(0o755)  # another user must be able to pass
+    monkeypatch.setattr(tempfile, "tempdir", str(boxes))
     yield
-    assert set(boxes.glob("backcast-*")) <= before
-    assert not [child for child in psutil.Process().children(recursive=True) if _inside(child)]
-
-
-def _inside(process: psutil.Process) -> bool:
-    try:
-        return "backcast-" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
+    assert list(boxes.iterdir()) == []
+    assert not _running(str(boxes))
+    boxes.rmdir()
 
 
 def _running(mark: str) -> bool:
@@ -229,7 +224,7 @@ def test_it():
 
 
 def test_nothing_is_written_outside_and_each_try_is_named() -> None:
-    home, folder = Path.home(), Path(tempfile.mkdtemp())
+    home, folder = Path.home(), Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o777)
     paths = [folder / "a", home / "leak-a", PROJECT / "leak-a", Path("/etc/leak-a")]
     code = "import os, pathlib, subprocess\nimport pytest\n"
@@ -348,9 +343,9 @@ def test_program():
     ],
     ids="+".join,
 )
-def test_each_layer_holds_without_the_others(without: tuple[str, ...], tmp_path: Path) -> None:
+def test_each_layer_holds_without_the_others(without: tuple[str, ...]) -> None:
     mark = f"{os.getpid()}{time.monotonic_ns()}"
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o777)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
@@ -431,3 +426,23 @@ def test_it():
     os.chmod(os.environ["HOME"], 0)
 """
     assert checks(code).passed == 1
+
+
+def test_a_run_ends_with_who_asked_for_it(tmp_path: Path) -> None:
+    code = b"import time\n\ndef test_it():\n    open('begun', 'w').close(); time.sleep(60)\n"
+    parent = (
+        "from engine.workflow.sandbox import run_checks;"
+        f" run_checks({{'test_it.py': {code!r}}}, ['test_it.py'])"
+    )
+    environment = {"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", parent], env=environment) as asking:
+        _until(lambda: [*tmp_path.glob("backcast-*/files/begun")] != [])
+        asking.kill()
+    _until(lambda: not _running(f"{tmp_path}/backcast-"))
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -14,24 +14,19 @@ what was used is told in one line before any foreign code runs. The layers:
 - resource limits, no new privileges, no capabilities.
 """
 
-import contextlib
 import json
 import os
 import re
 import resource
-import select
 import signal
 import sys
-import time
 from typing import Any, NamedTuple, NoReturn
 
-from engine.workflow import kernel
+from engine.workflow import kernel, processes
 
 SPARE_USERS = 2_000_000_000
 "Users that nobody is lie just below this number, or below the last that the machine knows."
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full")
-LINGERING = 5.0
-"Seconds in which processes that have been killed must be gone."
 
 
 class Orders(NamedTuple):
@@ -54,18 +49,20 @@ class Orders(NamedTuple):
 def main() -> NoReturn:
     """Run a command apart from everything, and end with its exit status."""
     orders = Orders(**json.loads(sys.argv[1]))
-    wakes, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    woken = processes.wakes()
     for option in (kernel.DIE_WITH_PARENT, kernel.SUBREAPER):
         _attempt(kernel.prctl, option, signal.SIGKILL)
     held = _part(orders)
     keeper, first = os.getpid(), os.fork()
     if first == 0:
         _enter(orders, held, keeper)
-    _release_output()
-    status = _kept(first, wakes, orders)
-    _end_descendants(time.monotonic() + LINGERING)
+    processes.release_output()
+    # What stays root is limited by nothing else; the keeper and the first process count too.
+    crowd = None if os.geteuid() else orders.limits["processes"] + 2
+    status, crowded = processes.kept(first, woken, crowd)
+    processes.end_descendants(first)
+    if crowded:
+        os.write(orders.report, b'"processes"\n')
     os._exit(status)
 
 
@@ -106,7 +103,7 @@ def _enter(orders: Orders, held: dict[str, str], keeper: int) -> NoReturn:
         files.append("user")
     _attempt(kernel.prctl, kernel.DIE_WITH_PARENT, signal.SIGKILL)
     if held["processes"] == "namespace":
-        _stay_as_first_process()
+        processes.stay_as_first_process()
     os.setsid()
     os.chdir(f"{orders.box}/files")
     _limit(orders.limits, outside)
@@ -223,81 +220,6 @@ def _limit(limits: dict[str, int], outside: int) -> None:
         number = getattr(resource, name, None)
         if number is not None:
             _attempt(resource.setrlimit, number, (soft, hard))
-
-
-def _stay_as_first_process() -> None:
-    """Fork; stay to bury orphans, and end with the child. All else in the namespace then ends."""
-    child = os.fork()
-    if child == 0:
-        return
-    _release_output()
-    while True:
-        pid, status = os.wait()
-        if pid == child:
-            os._exit(_code(status))
-
-
-def _kept(first: int, wakes: int, orders: Orders) -> int:
-    """The exit status of a child, which is killed when standard input is closed.
-
-    Root's processes are counted too, for where it stays root nothing else limits them.
-    """
-    wait = 0.05 if os.geteuid() == 0 else None
-    while True:
-        ready = select.select([0, wakes], [], [], wait)[0]
-        many = (
-            wait and not ready and len(_descendants(os.getpid())) > orders.limits["processes"] + 2
-        )
-        if many:
-            os.write(orders.report, b'"processes"\n')
-        if many or 0 in ready:
-            os.kill(first, signal.SIGKILL)
-            return _code(os.waitpid(first, 0)[1])
-        with contextlib.suppress(BlockingIOError):
-            os.read(wakes, 64)
-        pid, status = os.waitpid(first, os.WNOHANG)
-        if pid:
-            return _code(status)
-
-
-def _end_descendants(deadline: float) -> None:
-    """Kill what is left, which has become the keeper's children, until there is nothing."""
-    while time.monotonic() < deadline:
-        for pid in _descendants(os.getpid()):
-            _attempt(os.kill, pid, signal.SIGKILL)
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
-        time.sleep(0.002)
-
-
-def _descendants(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat", "rb") as stat:
-                parent = int(stat.read().rpartition(b")")[2].split()[1])
-        except (OSError, ValueError):
-            continue
-        children.setdefault(parent, []).append(int(name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, ())
-    return found[1:]
-
-
-def _release_output() -> None:
-    """Let the pipes go, so that they end when the run does."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-
-
-def _code(status: int) -> int:
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
 
 
 def _write(path: str, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from typing import NamedTuple
 
 from domain.events import CheckFailure
@@ -12,8 +12,6 @@ LONGEST_FILE = 8 * 2**20
 LISTED = 100
 "Failures that are told of; the others are only counted."
 LONGEST_MESSAGE = 4_000
-FAILED = {"failure": "failure", "error": "error"}
-CAME_TO_GRIEF = "ended before its tests did"
 _RAISED = re.compile(r"^([^\s:][^:\n]*):(\d+): ", re.MULTILINE)
 _SYNTAX = re.compile(r'^E +File "([^"\n]+)", line (\d+)', re.MULTILINE)
 _ERROR_LINES = re.compile(r"(?:^E(?:   .*)?\n?)+", re.MULTILINE)
@@ -41,11 +39,11 @@ def read_results(body: bytes, paths: Container[str], folder: str, imports: str =
     """
     passed, counts, failures = 0, {"failure": 0, "error": 0}, list[CheckFailure]()
     for case in _parsed(body).iter("testcase"):
-        told = [child for child in case if child.tag in FAILED]
+        told = [child for child in case if child.tag in counts]
         passed += not told and case.find("skipped") is None
         for child in told:
             path, name = _name(case)
-            kind = "error" if path == imports else FAILED[child.tag]
+            kind = "error" if path == imports else child.tag
             counts[kind] += 1
             if len(failures) < LISTED:
                 text = (child.text or "").replace(f"{folder}/", "")
@@ -99,15 +97,11 @@ def _place(text: str, paths: Container[str]) -> str:
     return next(
         (
             f"{path}:{number}"
-            for path, number in (*reversed(_SYNTAX.findall(text)), *_lines_reversed(text))
+            for path, number in (*_SYNTAX.findall(text), *reversed(_RAISED.findall(text)))
             if path in paths
         ),
         "",
     )
-
-
-def _lines_reversed(text: str) -> Iterator[tuple[str, str]]:
-    yield from reversed(_RAISED.findall(text))
 
 
 def _printable(text: str) -> str:

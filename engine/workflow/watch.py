@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.workflow.isolation import LINGERING, Orders
+from engine.workflow.isolation import Orders
+from engine.workflow.processes import LINGERING
 
 LONGEST_REPORT = 64 * 2**10
 "Bytes that are read of what the inside tells."
