@@ -137,6 +137,15 @@ def test_a_failure_is_critical_until_the_same_has_been_tried_again() -> None:
     assert in_hand(failing("no"), passing()).failures[0].over
 
 
+def test_a_check_that_could_not_run_is_a_failure_told_with_its_place() -> None:
+    told = {"name": "test_a", "message": "no such name", "at": "a.py:7", "kind": "error"}
+    ran = ChecksRan.model_validate({"passed": 1, "failed": 0, "errors": 1, "failures": [told]})
+    state = in_hand(ran)
+    assert [(f.name, f.message) for f in state.failures] == [("test_a", "a.py:7: no such name")]
+    assert state.checks is not None
+    assert (state.checks.passed, state.checks.failed) == (1, 1)
+
+
 def test_failures_of_checks_tools_models_and_the_task_are_kept_newest_first() -> None:
     state = in_hand(
         ChecksRan(passed=1, failed=2),

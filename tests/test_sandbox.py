@@ -36,8 +36,11 @@ def checks(code: str, limits: SandboxLimits = QUICK, **files: str) -> Outcome:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Nothing of a run is left: no directory and no process."""
+    tmp_path_factory.getbasetemp()  # is made where temporary files were before
     boxes = Path(tempfile.mkdtemp(prefix="sandboxes-"))
     boxes.chmod(0o755)  # another user must be able to pass
     monkeypatch.setattr(tempfile, "tempdir", str(boxes))

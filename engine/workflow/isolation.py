@@ -12,6 +12,12 @@ what was used is told in one line before any foreign code runs. The layers:
 - Landlock: the same view of the files by other means, for where mounts are not allowed;
 - seccomp, where there is no network namespace: no sockets at all;
 - resource limits, no new privileges, no capabilities.
+
+Where only some can be had, less holds: Landlock does not know of modes, owners and times, so that
+without a root directory of its own a run of the same user can change these; another user alone
+reads what all may read; and without a namespace for pids and Landlock's sixth version a run of the
+same user can kill that user's processes, the keeper among them. Where files or the network are
+left to `guard.py` alone, the run is refused to start other programs, which it would not watch.
 """
 
 import json
