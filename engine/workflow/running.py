@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from domain.budget import ModelProfile
+from domain.errors import BudgetExceededError
 from domain.events import ContextBuilt, PolicyUsed
 from domain.graph import Graph
 from domain.moment import Moment
 from domain.policy import Policy
-from engine.context.builder import ContextBuilder, Request
+from engine.context.builder import TASK, ContextBuilder, Request
 from engine.context.candidates import States
 from engine.context.recorded import (
     PROJECTIONS,
@@ -110,6 +111,10 @@ class Prompts:
         builder = self.thinker if thinking else self.builder
         states, profile = running.states, builder.profile
         context = builder.build(states, running.graph, request)
+        if any(one.section == TASK for one in context.omissions):
+            # Without these words nobody would know what is asked for.
+            needed, other = self.tokenizer.count(request.query), context.tokens
+            raise BudgetExceededError(needed, profile.prompt - other, ("the words of the task",))
         prefix = prefix_of(
             store, running.task_id, states.prompts.version, context, profile, self.tokenizer
         )
