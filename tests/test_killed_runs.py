@@ -144,8 +144,8 @@ def assert_as_unbroken(url: str, unbroken: dict[str, Any]) -> None:
         call: tuple[object, ...] = ()
         for event in store.read(TASK):
             if isinstance(event.fact, StepStarted):
-                call = tuple(event.fact.data.get(key) for key in ("kind", "module_name",
-                                                                  "iteration", "attempt"))  # fmt: skip
+                told = event.fact
+                call = told.kind, told.module_name, told.iteration, told.attempt
                 assert call not in answered, "what was answered was asked again"
             elif isinstance(event.fact, ModelReplied):
                 answered.add(call)

@@ -5,7 +5,7 @@ import reprlib
 import tomllib
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from domain.errors import InputError
 from domain.policy import DEFAULT, Details, Policy, Thinking
@@ -58,8 +58,13 @@ def _first(error: ValidationError) -> str:
     place, found = ".".join([*outer, name]), reprlib.repr(one["input"])
     if one["type"] == "extra_forbidden":
         place = ".".join(outer)
-        inner = {"thinking": Thinking, "small": Details, "large": Details}
-        known = inner.get(place, Policy).model_fields
+        inner: dict[str, type[BaseModel]] = {
+            "thinking": Thinking,
+            "small": Details,
+            "large": Details,
+            "": Policy,
+        }
+        known = inner[place].model_fields
         needed, found = f"one of {', '.join(known)}", repr(name)
     elif one["type"] == "value_error":
         return one["msg"].removeprefix("Value error, ")

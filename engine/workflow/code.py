@@ -5,7 +5,7 @@ from pathlib import Path
 from domain.errors import InputError
 from engine.log.store import EventStore
 from engine.replay.states import state_at
-from engine.workflow.sandbox import safe_path
+from engine.workflow.sandbox.run import safe_path
 from projections import dependency_graph
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from domain.errors import InputError
 from domain.events import PlannedModule
 from engine.log.codec import first_problem
-from engine.workflow.sandbox import safe_path
+from engine.workflow.sandbox.run import safe_path
 from engine.workflow.spec import Spec, ordered
 
 LONGEST = 2_000_000

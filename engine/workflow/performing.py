@@ -38,7 +38,7 @@ from engine.workflow.contracts import SHOW, Code, RefusedError, code_of, plan_of
 from engine.workflow.decide import Action, AskModel, CheckAll, Complete, Record, TakeAnswer
 from engine.workflow.requests import limits_for, request_of, schema_for
 from engine.workflow.running import Prompts, Running
-from engine.workflow.sandbox import Outcome, run_checks
+from engine.workflow.sandbox.run import Outcome, run_checks
 from engine.workflow.served import Served
 from engine.workflow.spec import Spec
 from projections import dependency_graph, progress

@@ -14,7 +14,7 @@ from pydantic import model_validator as validator
 
 from domain.errors import InputError
 from engine.log.codec import first_problem
-from engine.workflow.sandbox import SandboxLimits, safe_path
+from engine.workflow.sandbox.run import SandboxLimits, safe_path
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100)]

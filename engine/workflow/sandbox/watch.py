@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.workflow.isolation import Orders
-from engine.workflow.processes import LINGERING
+from engine.workflow.sandbox.isolation import Orders
+from engine.workflow.sandbox.processes import LINGERING
 
 LONGEST_REPORT = 64 * 2**10
 "Bytes that are read of what the inside tells."
 LISTED = 64
 "Different things that are named."
-PROJECT = str(Path(__file__).parents[2])
+PROJECT = str(Path(__file__).parents[3])
 START = (
     "import sys; sys.path.append(sys.argv.pop(1));"
-    " from engine.workflow import isolation; isolation.main()"
+    " from engine.workflow.sandbox import isolation; isolation.main()"
 )
 
 

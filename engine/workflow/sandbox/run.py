@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import InputError
 from domain.events import CheckFailure
-from engine.workflow import guard, outcome
-from engine.workflow.box import Box, check_paths, new_box, readable, safe_path
-from engine.workflow.isolation import Orders
-from engine.workflow.outcome import Results, read_results
-from engine.workflow.watch import Run
+from engine.workflow.sandbox import guard, outcome
+from engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
+from engine.workflow.sandbox.isolation import Orders
+from engine.workflow.sandbox.outcome import Results, read_results
+from engine.workflow.sandbox.watch import Run
 
 IMPORTS = "check_imports.py"
 "The file of tests, beside the code, that imports the modules where there are no tests."
