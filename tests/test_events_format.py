@@ -183,3 +183,20 @@ def test_many_tiny_lines_of_several_tasks_are_imported(store: EventStore, tmp_pa
             out.write(json.dumps(line | {"data": {"n": n}}) + "\n")
     assert run(store, "events", file).added == 20_000
     assert [store.version(task) for task in store.tasks()] == [6667, 6667, 6666]
+
+
+def test_a_foreign_key_that_a_kind_has_been_given_since_is_put_aside(
+    store: EventStore, tmp_path: Path
+) -> None:
+    usage = {"prompt": 900, "answer": 50}
+    line = LINE | {"type": "MODEL_REPLIED", "data": {"model": "m", "tokens": usage, "seconds": 2}}
+    assert imported(store, tmp_path, line).skipped == []
+    [event] = store.read()
+    assert event.fact.data == {"model": "m", "seconds": 2, "foreign": {"tokens": usage}}
+    body = b'{"model":"m","tokens":{"prompt":900}}'
+    assert store.codec.decode("MODEL_REPLIED:1", body).data["foreign"] == {
+        "tokens": {"prompt": 900}
+    }
+    odd = LINE | {"type": "MODEL_REPLIED", "data": {"model": 3, "tokens": usage}}
+    [skipped] = imported(store, tmp_path, odd).skipped
+    assert "model: input should be a valid string" in skipped

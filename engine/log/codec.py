@@ -6,6 +6,7 @@ newer schema version than this code knows, and both are written again as they ca
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,26 @@ from engine.log.packing import plain
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 "How data stored as (type, n) becomes data of schema version n + 1."
+
+LATER: Mapping[str, frozenset[str]] = {
+    "TASK_STARTED": frozenset({"spec"}),
+    "PLANNING_COMPLETE": frozenset({"planned"}),
+    "POLICY_USED": frozenset({"policy", "profile", "model", "out"}),
+    "STEP_STARTED": frozenset({"kind", "module_name", "iteration", "attempt", "runner", "again"}),
+    "CONTEXT_BUILT": frozenset({"wanted", "needs"}),
+    "MODEL_REPLIED": frozenset({
+        "thinking", "finish", "prompt_tokens", "predicted_tokens", "tokens", "cached_tokens",
+        "seconds",
+    }),
+    "MODEL_FAILED": frozenset({"kind"}),
+    "TOOL_RETURNED": frozenset({"nodes"}),
+    "CHECKS_RAN": frozenset({
+        "errors", "output", "preview", "contained", "isolation", "seconds", "coverage",
+    }),
+}  # fmt: skip
+"""The fields that kinds were given after their first release. Before that any log could hold a key
+of such a name with a meaning of its own: where it does not fit, it is put aside as foreign."""
+FOREIGN = "foreign"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -60,10 +81,10 @@ class Codec:
         decoder = self._decoders.get(topic)
         if body[:1] != b"{":  # with which JSON of a fact begins
             body = plain(body)
-        try:
-            return decoder(body) if decoder else self._decode_other(topic, body)
-        except ValidationError as error:
-            raise InputError(f"{topic}: {first_problem(error)}") from None
+        if decoder:
+            with suppress(ValidationError):
+                return decoder(body)
+        return self._decode_other(topic, body)
 
     def fact(self, kind: str, schema: int, data: dict[str, Any]) -> Fact:
         """The fact that data of a kind and schema version states.
@@ -72,9 +93,15 @@ class Codec:
         """
         if kind not in self._facts or schema > self._facts[kind].schema_version:
             return UnknownFact(kind=kind, kind_version=schema, payload=data)
+        data = self._upcast(kind, schema, data)
         try:
-            return self._facts[kind].model_validate(self._upcast(kind, schema, data))
+            return self._facts[kind].model_validate(data)
         except ValidationError as error:
+            odd = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+            if odd and odd <= LATER.get(kind, frozenset()) and FOREIGN not in data:
+                kept = {key: value for key, value in data.items() if key not in odd}
+                aside = {key: data[key] for key in data if key in odd}
+                return self._facts[kind].model_validate({**kept, FOREIGN: aside})
             raise InputError(f"{kind}: {first_problem(error)}") from None
 
     def _decode_other(self, topic: str, body: bytes) -> Fact:

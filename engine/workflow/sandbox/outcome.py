@@ -14,6 +14,7 @@ LISTED = 100
 LONGEST_MESSAGE = 4_000
 _RAISED = re.compile(r"^([^\s:][^:\n]*):(\d+): ", re.MULTILINE)
 _SYNTAX = re.compile(r'^E +File "([^"\n]+)", line (\d+)', re.MULTILINE)
+_BARE = re.compile(r"\A(AssertionError: assert [^\n]*)\n \+  where ")
 _ERROR_LINES = re.compile(r"(?:^E(?:   .*)?\n?)+", re.MULTILINE)
 
 
@@ -89,7 +90,9 @@ def _message(text: str) -> str:
     """What was raised last, in pytest's lines that begin with E."""
     blocks = _ERROR_LINES.findall(text)
     lines = blocks[-1].splitlines() if blocks else ()
-    return "\n".join(line[4:] for line in lines).strip()
+    text = "\n".join(line[4:] for line in lines).strip()
+    # Where a prompt has room for one line, that of a bare assertion should say of what it is.
+    return _BARE.sub(r"\1, where ", text)
 
 
 def _place(text: str, paths: Container[str]) -> str:
