@@ -30,9 +30,10 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
+from domain.node import path_of
 
 NAME = "progress"
-VERSION = 2
+VERSION = 3
 SCOPE: Literal["task", "store"] = "task"
 
 SHOW = "show"
@@ -118,7 +119,8 @@ class State(NamedTuple):
     wanted: tuple[str, ...] = ()
     "Nodes that the next prompt shows in full, since the model asked to see them."
     tries: Map[str, int] = Map()
-    "How often it was tried to get something, by its kind and module."
+    "How often it was tried to get something, by its kind and module; a summary, since the last \
+iteration of its module."
     whole: Whole | None = None
 
 
@@ -138,6 +140,7 @@ def _told(state: State, event: WorkflowEvent) -> State:
     match event.fact:
         case ModuleIteration(module_name=name, iteration=number, score=score):
             modules = modules.set(name, ModuleProgress(number, score))
+            state = state._replace(tries=_summable(state.tries, name))
             return state._replace(status="generating", modules=modules, whole=None)
         case ModuleStarted(module_name=name):
             return state._replace(
@@ -222,6 +225,15 @@ def _tried(state: State) -> State:
         key = tried(state.step.kind, state.step.module)
         tries = tries.set(key, tries.get(key, 0) + 1)
     return state._replace(step=None, refused=0, looks=0, wanted=(), tries=tries)
+
+
+def _summable(tries: Map[str, int], path: str) -> Map[str, int]:
+    """The tries but for summaries of a module and what it holds: it is another one now."""
+    for key in sorted(tries):
+        kind, _, node = key.partition(":")
+        if kind == "summary" and path_of(node) == path:
+            tries = tries.delete(key)
+    return tries
 
 
 def tried(kind: str, module: str) -> str:

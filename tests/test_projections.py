@@ -17,6 +17,8 @@ from domain.events import (
     ModuleRenamed,
     ModuleStarted,
     PlanningComplete,
+    StepStarted,
+    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -68,6 +70,16 @@ def test_a_task_that_ended_waits_for_nothing() -> None:
     failed = fold(progress, log(TaskStarted(), TaskFailed(reason="no tests passed")))
     assert (complete.status, progress.waiting_for(complete)) == ("complete", "")
     assert (failed.status, failed.reason) == ("failed", "no tests passed")
+
+
+def test_what_a_module_holds_can_be_summed_up_again_after_its_next_iteration() -> None:
+    events: list[Fact] = [iteration("a.py", 1)]
+    for node in ("module:a.py", "function:a.py::f", "module:ab.py"):
+        events.append(StepStarted(kind="summary", module_name=node))
+        events += [ModelReplied(), SummaryWritten(node=node)]
+    assert len(fold(progress, log(*events)).tries) == 3
+    after = fold(progress, log(*events, iteration("a.py", 2)))
+    assert dict(after.tries) == {"summary:module:ab.py": 1}
 
 
 def test_a_tool_call_is_open_until_its_answer_comes() -> None:
