@@ -51,17 +51,17 @@ class Before(NamedTuple):
 
 
 def used_before(store: EventStore, task_id: str) -> Before:
-    """How a task was run last; nothing for one that was not."""
+    """How a task was run last, as far as that can still be read; nothing for one that was not."""
     last = None
     for event in store.read(task_id, types=["POLICY_USED"]):
         last = event.fact if isinstance(event.fact, PolicyUsed) else last
     if last is None:
         return Before()
-    try:
+    profile, policy = None, DEFAULT
+    with suppress(DamagedError, InputError):  # one of another version may not be known any more
         profile = profile_of(store.get(last.profile)) if last.profile else None
+    with suppress(DamagedError, InputError):
         policy = policy_of(store.get(last.policy)) if last.policy else DEFAULT
-    except DamagedError:
-        profile, policy = None, DEFAULT
     return Before(last.model, profile, policy, last.out)
 
 
@@ -100,9 +100,7 @@ def _recorded(
     from engine.workflow.recorded_run import RecordedRun
 
     model = RecordedRun(path, strict=strict, task=task_id)
-    before = None
-    with suppress(InputError):  # it may be of a version whose policies cannot be read any more
-        before = used_before(model.store, model.task).profile
+    before = used_before(model.store, model.task).profile
     return model, profile or before or MISTRAL_7B_8K
 
 
