@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from domain.events import ContextBuilt, WorkflowEvent
 
 NAME = "prompts"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -32,6 +32,7 @@ class State(NamedTuple):
     digest: str = ""
     tokens: int = 0
     parts: tuple[Part, ...] = ()
+    "What was shown, but for what was asked for by name."
 
 
 initial = State()
@@ -40,8 +41,10 @@ initial = State()
 def evolve(state: State, event: WorkflowEvent) -> State:
     """The state after one more event."""
     match event.fact:
-        case ContextBuilt(items=items) as fact:
-            parts = tuple(Part(one.node, one.section, one.level, one.text) for one in items)
+        case ContextBuilt(items=items, wanted=wanted) as fact:
+            # What was wanted was wanted for that prompt alone: it is no reason to show it again.
+            told = (one for one in items if one.node not in wanted)
+            parts = tuple(Part(one.node, one.section, one.level, one.text) for one in told)
             return State(
                 fact.target or "", event.version, fact.digest or "", fact.tokens or 0, parts
             )

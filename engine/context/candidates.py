@@ -10,7 +10,7 @@ from domain.budget import ModelProfile
 from domain.context import Candidate, Level, Omission
 from domain.node import kind_of, name_of, node_id, path_of
 from domain.outline import Facet, names_in
-from domain.policy import Policy
+from domain.policy import ADDED, Policy
 from domain.staleness import Modules
 from engine.context.briefs import Briefs
 from engine.context.constants import constants
@@ -167,7 +167,7 @@ class Candidates:
         """A whole module that is wanted, or needed."""
         node, names = node_id("module", path), names_in(self.facets[path])
         tests = any(self.facets[path][f"sig:{name}"][:1] == ("test",) for name in names)
-        section = "test results" if tests else "current module"
+        section = "test results" if tests else ADDED
         text = self._summary(node, self.details.module_tokens) if path in self.needed else ""
         told = [("full", self.sources.text(path)), ("signature", self._lines(path)),
                 ("summary", text), ("name", path)]  # fmt: skip
@@ -259,8 +259,10 @@ class Candidates:
         return {"because": (module.version,), "version": module.iteration}
 
     def _section(self, node: str, must: bool) -> str:
-        if node == self.target or node in self.wanted:
+        if node == self.target:
             return "current module"
+        if node in self.wanted:
+            return ADDED
         if path_of(node) == self.path:
             return "related functions"
         return "dependencies" if must else "related modules"

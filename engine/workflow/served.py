@@ -1,7 +1,7 @@
 """With what does a run go on: the model that a name means, its profile, and the policy."""
 
+import logging
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +27,9 @@ PROBE = (
     'def f(x: int) -> str:\n    """Größe, 字, 🌍."""\n\treturn f\'{x:>08.3f}\' * 2 ** -1  # a_b\n'
 )
 "By whose tokens two tokenizers are told apart."
+
+
+log = logging.getLogger("backcast")
 
 
 class Served(NamedTuple):
@@ -58,10 +61,14 @@ def used_before(store: EventStore, task_id: str) -> Before:
     if last is None:
         return Before()
     profile, policy = None, DEFAULT
-    with suppress(DamagedError, InputError):  # one of another version may not be known any more
+    try:
         profile = profile_of(store.get(last.profile)) if last.profile else None
-    with suppress(DamagedError, InputError):
+    except (DamagedError, InputError) as error:
+        log.warning("task %s: the profile of its last run is not used: %s", task_id, error)
+    try:
         policy = policy_of(store.get(last.policy)) if last.policy else DEFAULT
+    except (DamagedError, InputError) as error:  # it may be of another version
+        log.warning("task %s: the policy of its last run is not used: %s", task_id, error)
     return Before(last.model, profile, policy, last.out)
 
 
