@@ -22,7 +22,7 @@ from engine.workflow.served import served
 from engine.workflow.spec import spec_at
 from projections import progress
 
-SHOWN = 4
+SHOWN = 5
 "Lines of a section that are printed."
 
 
@@ -36,11 +36,15 @@ def demonstrate_run(
     with RunProgress(out) as shown:
         state = work(store, spec.task, model, watch=shown.take)
     files = write_code(store, spec.task, folder)
-    out.print(f"{state.events} events, {len(files)} files in {folder}", highlight=False)
+    out.print(
+        f"{state.events} events, {len(files)} files in {folder.parent.name}/{folder.name}",
+        highlight=False,
+    )
     verdicts = {one.version: one for one in verified(store, spec.task)}
     asked = list(_asked(store, spec.task))
+    before = set[str]()
     for step, event in _three(asked):
-        _print_prompt(store, step, event, verdicts[event.version].rebuilt, out)
+        _print_prompt(store, step, event, verdicts[event.version].rebuilt, before, out)
     held = sum(one.holds for one in verdicts.values())
     out.print(
         f"\nof {len(verdicts)} prompts {held} were rebuilt from the log to the same bytes and"
@@ -68,9 +72,10 @@ def _three(
 
 
 def _print_prompt(
-    store: EventStore, step: StepStarted, event: WorkflowEvent, rebuilt: bool, out: Console
-) -> None:
-    """Print the prompt of a moment, the first lines of each section of it."""
+    store: EventStore, step: StepStarted, event: WorkflowEvent, rebuilt: bool, before: set[str],
+    out: Console,
+) -> None:  # fmt: skip
+    """Print the prompt of a moment: the first lines of each section that is not `before`."""
     assert isinstance(event.fact, ContextBuilt)
     moment = Moment(position=event.position)
     state: progress.State = state_at(store, progress, event.task_id, moment)
@@ -81,12 +86,12 @@ def _print_prompt(
         f" {'the same bytes' if rebuilt else 'OTHER BYTES'}",
         highlight=False,
     )
-    lines = [line for _, text in messages(event.fact, store.get) for line in text.split("\n")]
-    shown = 0
-    for line in lines:
-        heading = line.startswith("# ")
-        shown = 0 if heading else shown + bool(line.strip())
-        if heading or (line.strip() and shown <= SHOWN):
-            out.print(f"  {one_line(line, 110)}", markup=False, highlight=False)
-        elif shown == SHOWN + 1 and line.strip():
-            out.print("    ...", markup=False)
+    whole = "\n".join(text for _, text in messages(event.fact, store.get))
+    for section in whole.replace("\n# ", "\0# ").split("\0"):
+        heading, *lines = [line for line in section.split("\n") if line.strip()]
+        again = section in before
+        before.add(section)
+        shown = [] if again else lines[:SHOWN]
+        more = "    (as above)" if again and lines else "    ..." if len(lines) > len(shown) else ""
+        for line in filter(None, (heading, *shown, more)):
+            out.print(f"  {one_line(line, 96)}", markup=False, highlight=False)

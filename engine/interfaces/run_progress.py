@@ -63,7 +63,7 @@ class RunProgress:
             case PlanningComplete() as fact:
                 return self._told(", ".join(one.path for one in fact.planned))
             case ChecksRan() as fact:
-                return self._told(_checks(fact), fact.module_name)
+                return self._told(_count(fact), fact.module_name) + _rest(fact)
             case ToolReturned() as fact if fact.nodes:
                 return self._told(f"asks to see {', '.join(fact.nodes)}")
             case AnswerRefused(reason=reason) | ModelFailed(reason=reason):
@@ -80,10 +80,15 @@ class RunProgress:
         return f"{asked:<20} {what}{prompt}"
 
 
-def _checks(fact: ChecksRan) -> str:
-    ran = fact.passed + fact.failed + fact.errors
-    told = f"{fact.passed} of {ran} passed"
+def _count(fact: ChecksRan) -> str:
+    return f"{fact.passed} of {fact.passed + fact.unmet} passed"
+
+
+def _rest(fact: ChecksRan) -> str:
+    """What failed first, and what the sandbox stopped."""
+    told = [f"stopped: {one}" for one in fact.contained]
     if fact.failures:
         first = fact.failures[0]
-        told += f"; {' '.join(filter(None, (first.at, first.name)))}"
-    return told + "".join(f"; stopped: {one}" for one in fact.contained)
+        name = first.name.partition("::")[2] or first.name
+        told.insert(0, " ".join(filter(None, (first.at, name))))
+    return "".join(f"; {one}" for one in told)
