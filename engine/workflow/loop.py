@@ -19,8 +19,9 @@ from domain.events import (
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.workflow.decide import decide
-from engine.workflow.performing import Performer
+from engine.workflow.performing import Checks, Performer
 from engine.workflow.running import Running
+from engine.workflow.sandbox import run_checks
 from engine.workflow.served import Served
 from engine.workflow.spec import Spec, spec_of
 from projections import progress
@@ -54,10 +55,12 @@ def work(
     watch: Watch = lambda events: None,
     *,
     runner: str = "",
+    checks: Checks = run_checks,
 ) -> progress.State:
     """Go on with a task until it ends; gives how far it has come.
 
     `runner` tells this process from all others; a random name, where none is given.
+    `checks` runs the tests; it is another one only where the tests are not what matters.
 
     `ConflictError` where another process works on it too, `ModelError` where the model gives no
     answer: then all that was done stands in the log, and `work` goes on from there.
@@ -65,7 +68,8 @@ def work(
     running = Running(store, task_id)
     running.read_on()
     spec = spec_in(store, task_id)
-    performer = Performer(running, served, spec, runner=runner or uuid4().hex, watch=watch)
+    name = runner or uuid4().hex
+    performer = Performer(running, served, spec, runner=name, watch=watch, checks=checks)
     performer.use()
     while True:
         running.outlined()

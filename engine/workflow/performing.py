@@ -1,7 +1,7 @@
 """What each action does in the world, and the facts that tell of it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from domain.cache import names_of
@@ -38,11 +38,13 @@ from engine.workflow.contracts import SHOW, Code, RefusedError, code_of, plan_of
 from engine.workflow.decide import Action, AskModel, CheckAll, Complete, Record, TakeAnswer
 from engine.workflow.requests import limits_for, request_of, schema_for
 from engine.workflow.running import Prompts, Running
-from engine.workflow.sandbox.run import Outcome, run_checks
+from engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks
 from engine.workflow.served import Served
 from engine.workflow.spec import Spec
 from projections import dependency_graph, progress
 
+Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
+"Runs tests among some files."
 PREVIEW = 2_000
 "Characters of a test run's output that stand in the fact itself."
 
@@ -68,11 +70,12 @@ class Performer:
         *,
         runner: str,
         watch: Callable[[Sequence[WorkflowEvent]], None] = lambda events: None,
+        checks: Checks = run_checks,
     ) -> None:
         """`runner` tells this process from all others; `watch` is told of what is appended."""
         self.running, self.served, self.model = running, served, served.model
         self.prompts = Prompts(running, served.profile, served.policy)
-        self.spec, self.runner, self.watch = spec, runner, watch
+        self.spec, self.runner, self.watch, self.checks = spec, runner, watch, checks
         self.store, self.task_id = running.store, running.task_id
 
     def perform(self, action: Action) -> Done:
@@ -83,7 +86,7 @@ class Performer:
             case TakeAnswer(step=step):
                 return self._taken(step)
             case CheckAll():
-                outcome = run_checks(self._files(), self._given(), self.spec.checks)
+                outcome = self.checks(self._files(), self._given(), self.spec.checks)
                 return _checked(outcome, None)
             case Complete():
                 return self._completed()
@@ -182,7 +185,7 @@ class Performer:
         files = self._files() | {step.module: text}
         if not planned.tests:
             files = {path: body for path, body in files.items() if path not in self._given()}
-        outcome = run_checks(files, planned.tests, self.spec.checks)
+        outcome = self.checks(files, planned.tests, self.spec.checks)
         told = _checked(outcome, step.module)
         ran = outcome.passed + outcome.failed + outcome.errors
         before = self.running.states.graph.modules.get(step.module)
