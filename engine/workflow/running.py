@@ -44,8 +44,8 @@ class Running:
         self.used: PolicyUsed | None = None
         "With what the run was gone on with last."
         self._graph: tuple[dependency_graph.State, Graph] | None = None
-        self._ended = 0
-        "The position of the last event by which a task ended."
+        self._looked = 0
+        "The position up to which it was looked for events by which a task ended."
 
     @property
     def stands(self) -> progress.State:
@@ -66,12 +66,10 @@ class Running:
 
     def _left(self) -> offline_cache.State:
         """What finished tasks have left by the last event that was read."""
-        new = self.store.read(after=self._ended, last=self.position, types=ENDS)
-        ends = [event.position for event in new]
-        if not ends:
-            return self.states.offline
-        self._ended = ends[-1]
-        return left(self.store, Moment(position=self.position))
+        new = self.store.read(after=self._looked, last=self.position, types=ENDS)
+        ended = next(new, None) is not None
+        self._looked = self.position
+        return left(self.store, Moment(position=self.position)) if ended else self.states.offline
 
     def outlined(self) -> None:
         """Outline what was written, and read that on."""

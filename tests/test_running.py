@@ -1,0 +1,49 @@
+"""What is known of a task that runs is read on from where the log was read last."""
+
+from typing import Any
+
+from domain.events import MessageReceived, SummaryWritten, TaskComplete, TaskStarted
+from domain.moment import Moment
+from engine.context.recorded import left, states_at
+from engine.log import EventStore
+from engine.workflow.running import Running
+
+
+def happened(store: EventStore, task: str, *facts: Any) -> None:
+    store.append(task, facts, after=store.version(task))
+
+
+def test_what_a_task_leaves_is_known_from_the_next_event_on_after_its_end() -> None:
+    with EventStore.open("sqlite://") as store:
+        happened(store, "own", TaskStarted(goal="one"))
+        running = Running(store, "own")
+        running.read_on()
+        for number in range(3):
+            other = f"other {number}"
+            summary = SummaryWritten(node=f"task:{other}", text="it was done")
+            happened(store, other, TaskStarted(goal="other"), summary, TaskComplete())
+            happened(store, "own", MessageReceived(role="user", words="go on"))
+            running.read_on()
+            now = Moment(position=running.position)
+            assert running.states == states_at(store, "own", now)
+            assert running.states.offline == left(store, now)
+        assert sorted(running.states.offline.complete) == ["other 0", "other 1", "other 2"]
+
+
+def test_each_event_is_looked_at_once_for_the_end_of_a_task() -> None:
+    with EventStore.open("sqlite://") as store:
+        looked: list[tuple[int, int]] = []
+        rows = store.recorder.rows
+
+        def watched(task: str | None, after: int, last: int | None = None, **named: Any) -> Any:
+            if task is None:
+                looked.append((after, last or 0))
+            return rows(task, after, last, **named)
+
+        store.recorder.rows = watched  # type: ignore[method-assign]
+        happened(store, "own", TaskStarted(goal="one"))
+        running = Running(store, "own")
+        for _ in range(3):
+            happened(store, "own", MessageReceived(role="user", words="go on"))
+            running.read_on()
+        assert looked == [(0, 2), (2, 3), (3, 4)]
