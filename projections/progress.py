@@ -20,6 +20,7 @@ from domain.events import (
     ModuleStarted,
     PlanningComplete,
     PlanningStarted,
+    PolicyUsed,
     RequirementsComplete,
     StepStarted,
     SummaryWritten,
@@ -186,6 +187,9 @@ def _asked(state: State, event: WorkflowEvent) -> State:
         case ModelReplied():
             step = state.step._replace(reply=event.version) if state.step else None
             return state._replace(replies=state.replies + 1, asked=0, step=step)
+        case PolicyUsed() if state.step and not state.step.reply:
+            # What was built for another window, or by another policy, is not asked again.
+            return state._replace(step=_anew(state.step))
         case AnswerRefused():
             return state._replace(refused=state.refused + 1, step=_anew(state.step))
         case ModelFailed(kind=kind):

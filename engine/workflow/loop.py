@@ -18,10 +18,11 @@ from domain.events import (
 )
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
+from engine.workflow.answers import Checks
 from engine.workflow.decide import decide
-from engine.workflow.performing import Checks, Performer
+from engine.workflow.performing import Performer
 from engine.workflow.running import Running
-from engine.workflow.sandbox import run_checks
+from engine.workflow.sandbox.run import run_checks
 from engine.workflow.served import Served
 from engine.workflow.spec import Spec, spec_of
 from projections import progress

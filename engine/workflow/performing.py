@@ -1,26 +1,15 @@
 """What each action does in the world, and the facts that tell of it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
-from domain.cache import names_of
 from domain.errors import ModelError
 from domain.events import (
-    AnswerRefused,
-    ChecksRan,
-    Claim,
     ContextBuilt,
-    Fact,
     ModelFailed,
-    ModelReplied,
-    ModuleIteration,
-    PlanningComplete,
     PolicyUsed,
     StepStarted,
     TaskComplete,
-    ToolCalled,
-    ToolReturned,
     WorkflowEvent,
 )
 from domain.node import node_id
@@ -29,34 +18,17 @@ from domain.summary import LIMITS
 from engine.context.recorded import messages
 from engine.context.tokenizers import UpperBound
 from engine.log.blobs import Blob
-from engine.memory.model_summariser import VERSION as SUMMARISER
-from engine.memory.model_summariser import filled, form_of, made_of
-from engine.memory.resummarise import Then
-from engine.memory.summariser import Extractive, limit_of
-from engine.models import Call, Completion, Limits, Message
-from engine.workflow.contracts import SHOW, Code, RefusedError, code_of, plan_of
+from engine.memory.summariser import Extractive
+from engine.models import Call, Limits, Message
+from engine.workflow.answers import Answers, Checks, given
 from engine.workflow.decide import Action, AskModel, CheckAll, Complete, Record, TakeAnswer
+from engine.workflow.done import Done, checked, replied
 from engine.workflow.requests import limits_for, request_of, schema_for
 from engine.workflow.running import Prompts, Running
-from engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks
+from engine.workflow.sandbox.run import run_checks
 from engine.workflow.served import Served
 from engine.workflow.spec import Spec
-from projections import dependency_graph, progress
-
-Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
-"Runs tests among some files."
-PREVIEW = 2_000
-"Characters of a test run's output that stand in the fact itself."
-
-
-class Done(NamedTuple):
-    """What is to be appended."""
-
-    facts: Sequence[Fact | Claim]
-    blobs: Sequence[Blob] = ()
-    writer: str = "loop"
-    error: ModelError | None = None
-    "Why the run stops here for now."
+from projections import dependency_graph
 
 
 class Performer:
@@ -76,6 +48,10 @@ class Performer:
         self.running, self.served, self.model = running, served, served.model
         self.prompts = Prompts(running, served.profile, served.policy)
         self.spec, self.runner, self.watch, self.checks = spec, runner, watch, checks
+        self.answers = Answers(
+            running, spec, checks, self.prompts.tokenizer, self.model.id,
+            served.profile.generation,
+        )  # fmt: skip
         self.store, self.task_id = running.store, running.task_id
 
     def perform(self, action: Action) -> Done:
@@ -84,10 +60,10 @@ class Performer:
             case AskModel():
                 return self._asked(action)
             case TakeAnswer(step=step):
-                return self._taken(step)
+                return self.answers.taken(step)
             case CheckAll():
-                outcome = self.checks(self._files(), self._given(), self.spec.checks)
-                return _checked(outcome, None)
+                outcome = self.checks(self.running.files(), given(self.spec), self.spec.checks)
+                return checked(outcome, None)
             case Complete():
                 return self._completed()
             case Record(facts=facts):
@@ -106,7 +82,7 @@ class Performer:
             )
         except ModelError as error:
             return Done([ModelFailed(reason=str(error), kind=error.kind)], error=error)
-        return _replied(answer, self.model.id, built.tokens)
+        return replied(answer, self.model.id, built.tokens)
 
     def _limits(self, action: AskModel) -> Limits:
         used = self.served
@@ -125,7 +101,7 @@ class Performer:
             attempt=action.attempt, runner=self.runner,
         )  # fmt: skip
         if step and step.context:
-            built = self._event(step.context).fact
+            built = self.running.event(step.context).fact
             if isinstance(built, ContextBuilt):
                 self.append(Done([told.model_copy(update={"again": step.context})]))
                 return built
@@ -152,99 +128,11 @@ class Performer:
         if self.running.used != fact:
             self.append(Done([fact], [profile, policy]))
 
-    # Taking what was answered
-
-    def _taken(self, step: progress.Step) -> Done:
-        reply = self._event(step.reply)
-        assert isinstance(reply.fact, ModelReplied)
-        text = self._text(reply.fact)
-        try:
-            if reply.fact.finish == "length":
-                raise RefusedError(self._cut(reply.fact))
-            match step.kind:
-                case "plan":
-                    planned = plan_of(text, self.spec)
-                    return Done([PlanningComplete(planned=planned)], writer=reply.writer)
-                case "summary":
-                    return self._summed_up(step.module, text, reply.fact)
-            code = code_of(text, step.module, self.spec.limits.nodes)
-            if code.show:
-                return self._shown(code)
-            return self._tried(step, code, reply.writer)
-        except RefusedError as error:
-            return Done([AnswerRefused(reason=f"Your last answer was not used: {error}")])
-
-    def _cut(self, reply: ModelReplied) -> str:
-        tokens = reply.tokens or self.prompts.profile.generation
-        return f"it was cut off after {tokens} tokens. Answer in at most {tokens // 2} tokens"
-
-    def _tried(self, step: progress.Step, code: Code, writer: str) -> Done:
-        """A module's new text, and what its tests say of it."""
-        text = code.files[step.module].encode(errors="surrogatepass")
-        planned = next(one for one in self.running.stands.planned if one.path == step.module)
-        files = self._files() | {step.module: text}
-        if not planned.tests:
-            files = {path: body for path, body in files.items() if path not in self._given()}
-        outcome = self.checks(files, planned.tests, self.spec.checks)
-        told = _checked(outcome, step.module)
-        ran = outcome.passed + outcome.failed + outcome.errors
-        before = self.running.states.graph.modules.get(step.module)
-        source = Blob(text, before.source if before else None)
-        made = ModuleIteration(
-            module_name=step.module, iteration=step.iteration, source=source.ref,
-            score=round(outcome.passed / ran, 4) if ran else 0.0,
-        )  # fmt: skip
-        facts = [Claim(made, None, writer, ()), *told.facts]
-        return Done(facts, [source, *told.blobs], "sandbox")
-
-    def _shown(self, code: Code) -> Done:
-        """What the model asks to see, as far as it is there."""
-        state = self.running.stands
-        if state.looks >= self.spec.limits.looks:
-            raise RefusedError(f"you have looked {state.looks} times: answer with the code now")
-        nodes = [(name, self._found(name)) for name in code.show]
-        there = tuple(dict.fromkeys(node for _, node in nodes if node))
-        missing = [name for name, node in nodes if not node]
-        message = f"there is no {', '.join(missing)}" if missing else None
-        called = ToolCalled(tool=SHOW, arguments={"nodes": list(code.show)})
-        returned = ToolReturned(tool=SHOW, nodes=there, failed=bool(missing), message=message)
-        return Done([called, returned])
-
-    def _found(self, name: str) -> str:
-        """The node that a name means; empty where none does, or several do."""
-        facets = dependency_graph.present(self.running.states.graph)
-        nodes = [node_id("module", path) for path in facets]
-        for path in facets:
-            kinds = ((one, facets[path].get(f"sig:{one}", ())) for one in names_in(facets[path]))
-            nodes += [node_id(sig[0], path, one) for one, sig in kinds if sig]
-        if name in nodes:
-            return name
-        same = [node for node in nodes if name in (*names_of(node), node.partition(":")[2])]
-        return same[0] if len(same) == 1 else ""
-
-    def _summed_up(self, node: str, text: str, reply: ModelReplied) -> Done:
-        """A summary that a model wrote, with all that it was made of."""
-        then = self.then()
-        asked = then.asked(node)
-        limit = limit_of(LIMITS, node)
-        answer = Completion(text)
-        form, problem = filled(form_of(node), answer, limit, self.prompts.tokenizer)
-        if form is None or asked is None:
-            raise RefusedError(problem or f"there is no {node}")
-        made = made_of(asked, form, answer, self.prompts.tokenizer)
-        name = self.summariser(reply.model or self.model.id)
-        claim, blobs = then.claim(node, made, name, self.running.version)
-        return Done([claim], blobs)
-
-    def summariser(self, model: str) -> str:
-        """Who a summary is by, as facts state it."""
-        return f"{model} {SUMMARISER}"
-
     def unsummed(self, path: str) -> list[str]:
         """The nodes of a module that the model has still to sum up."""
         if self.spec.summaries != "model":
             return []
-        then, known = self.then(), self.running.states.summaries
+        then, known = self.running.then(), self.running.states.summaries
         modules = dependency_graph.present(self.running.states.graph)
         if path not in modules:
             return []
@@ -256,66 +144,12 @@ class Performer:
             if not any(then.modules.holds(one.made_of) for one in known.nodes.get(node, ()))
         ]
 
-    def then(self) -> Then:
-        """What summaries are made of, now."""
-        states = self.running.states
-        return Then(
-            self.store, self.task_id, graph=states.graph, known=states.summaries,
-            stands=states.progress,
-        )  # fmt: skip
-
     def _completed(self) -> Done:
         """The task's summary, and its end: what it leaves is there for later tasks from now on."""
-        then, node = self.then(), node_id("task", self.task_id)
+        then, node = self.running.then(), node_id("task", self.task_id)
         asked = then.asked(node)
         if asked is None:
             return Done([TaskComplete()])
         made = Extractive().summarise(asked, LIMITS, UpperBound())
         claim, _ = then.claim(node, made, Extractive.id, self.running.version)
         return Done([claim, TaskComplete()])
-
-    # What stands in the log
-
-    def _files(self) -> dict[str, bytes]:
-        """The latest text of every module and test."""
-        modules = self.running.states.graph.modules
-        there = {path: modules[path].source for path in sorted(modules)}
-        return {path: self.store.get(source) for path, source in there.items() if source}
-
-    def _given(self) -> list[str]:
-        return [one.path for one in self.spec.tests]
-
-    def _event(self, version: int) -> WorkflowEvent:
-        [event] = self.store.read(self.task_id, after=version - 1, last=version)
-        return event
-
-    def _text(self, reply: ModelReplied) -> str:
-        body = self.store.get(reply.text) if reply.text else b""
-        return body.decode(errors="surrogatepass")
-
-
-def _replied(answer: Completion, id: str, predicted: int | None) -> Done:
-    """What a model answered, as a fact."""
-    text = Blob(answer.text.encode(errors="surrogatepass"))
-    thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
-    model = answer.model or id
-    fact = ModelReplied(
-        text=text.ref, model=model, finish=answer.finish, prompt_tokens=answer.prompt_tokens,
-        predicted_tokens=predicted, tokens=answer.tokens, cached_tokens=answer.cached_tokens,
-        seconds=answer.seconds, thinking=thinking[0].ref if thinking else None,
-    )  # fmt: skip
-    return Done([fact], [text, *thinking], model)
-
-
-def _checked(outcome: Outcome, path: str | None) -> Done:
-    """What a run of tests came to, as a fact."""
-    output = outcome.output.decode(errors="replace")
-    long = [Blob(outcome.output)] if len(output) > PREVIEW else []
-    fact = ChecksRan(
-        passed=outcome.passed, failed=outcome.failed, errors=outcome.errors, module_name=path,
-        failures=outcome.failures, preview=output[-PREVIEW:],
-        output=long[0].ref if long else None, contained=outcome.contained,
-        isolation=dict(outcome.isolation), seconds=round(outcome.seconds, 3),
-        coverage=dict(outcome.coverage),
-    )  # fmt: skip
-    return Done([fact], long, "sandbox")

@@ -10,7 +10,7 @@ from typing import Any
 
 from domain.budget import ModelProfile
 from domain.errors import BudgetExceededError
-from domain.events import ContextBuilt, PolicyUsed
+from domain.events import ContextBuilt, PolicyUsed, WorkflowEvent
 from domain.graph import Graph
 from domain.moment import Moment
 from domain.policy import Policy
@@ -28,6 +28,7 @@ from engine.context.tokenizers import tokenizer_of
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
+from engine.memory.resummarise import Then
 from projections import dependency_graph, offline_cache, progress
 
 ENDS = ("TASK_COMPLETE", "TASK_FAILED")
@@ -85,6 +86,25 @@ class Running:
             self._graph = state, graph
             return graph
         return before[1]
+
+    def event(self, version: int) -> WorkflowEvent:
+        """The event at a version of the task."""
+        [event] = self.store.read(self.task_id, after=version - 1, last=version)
+        return event
+
+    def files(self) -> dict[str, bytes]:
+        """The latest text of every module and test, by path."""
+        modules = self.states.graph.modules
+        there = {path: modules[path].source for path in sorted(modules)}
+        return {path: self.store.get(source) for path, source in there.items() if source}
+
+    def then(self) -> Then:
+        """What summaries are made of, now."""
+        states = self.states
+        return Then(
+            self.store, self.task_id, graph=states.graph, known=states.summaries,
+            stands=states.progress,
+        )  # fmt: skip
 
 
 class Prompts:
