@@ -62,8 +62,8 @@ def test_a_recorded_run_leaves_its_code_and_tells_each_step(backcast: Backcast) 
         ["complete", "after", "5", "answers;", "the", "code", "is", "in", "out/validators"],
     ]
     told = err.splitlines()
-    assert told[0].startswith("plan                 constants.py, validators.py  (prompt of ")
-    assert "16 of 19 passed  (prompt of " in told[2]
+    assert told[0].startswith("plan                 constants.py, validators.py  (prompt ")
+    assert "16 of 19 passed  (prompt " in told[2]
     assert "; test_validators.py:12 test_an_address_is_valid[ann.lee@example.org]" in told[2]
     assert told[-2:] == ["all tests            19 of 19 passed", "complete"]
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "out/validators"]

@@ -33,7 +33,7 @@ def demonstrate_run(
     spec = spec_at(spec_file)
     model = served(f"recorded:{recording}", spec.task, out=str(folder))
     start(store, spec)
-    with RunProgress(out) as shown:
+    with RunProgress(model.profile.prompt, out) as shown:
         state = work(store, spec.task, model, watch=shown.take)
     files = write_code(store, spec.task, folder)
     out.print(

@@ -25,7 +25,9 @@ from engine.interfaces.views import one_line
 class RunProgress:
     """Lines on stderr, or where it is told; on a terminal also what is being done now."""
 
-    def __init__(self, out: Console | None = None) -> None:
+    def __init__(self, room: int, out: Console | None = None) -> None:
+        """`room`: the tokens that a prompt may have."""
+        self.room = room
         self.out = out or Console(stderr=True, highlight=False, soft_wrap=True)
         self.status = self.out.status("reading the log") if self.out.is_terminal else None
         self.asked, self.prompt = "", ""
@@ -57,7 +59,7 @@ class RunProgress:
                 self.asked = f"{fact.module_name or fact.kind}{number}"
             case ContextBuilt() as fact:
                 same = f", {fact.shared_prefix:,} as before" if fact.shared_prefix else ""
-                self.prompt = f"prompt of {fact.tokens or 0:,} tokens{same}"
+                self.prompt = f"prompt {fact.tokens or 0:,} of {self.room:,} tokens{same}"
             case ModelReplied() as fact if fact.tokens:
                 self.prompt += f", answer of {fact.tokens:,}"
             case PlanningComplete() as fact:

@@ -22,6 +22,11 @@ def _options(command: "Callable[..., Any]") -> "Callable[..., Any]":
     for option in (
         json_option,
         click.option("--strict", is_flag=True, help="A recorded answer only to the same prompt."),
+        click.option(
+            "--deterministic",
+            is_flag=True,
+            help="A llama-server reads each prompt anew, since what it remembers changes answers.",
+        ),
         click.option("--out", type=Path, metavar="FOLDER", help="For the code; else out/TASK."),
         click.option("--policy", "policy_file", type=Path, metavar="FILE", help="As TOML."),
         click.option("--profile", metavar="NAME", help="The window and its rows; see context."),
@@ -88,7 +93,10 @@ def _served(told: dict[str, Any], store: "EventStore", task: str) -> "Served":
     same = told["model"] in (None, before.model)
     profile = told["profile"] or (before.profile if same else None)
     out = told["out"] or Path(before.out or f"out/{task}")
-    return served(name, task, profile, policy, out=str(out), strict=told["strict"])
+    return served(
+        name, task, profile, policy, out=str(out), strict=told["strict"],
+        deterministic=told["deterministic"],
+    )  # fmt: skip
 
 
 def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any]) -> None:
@@ -98,7 +106,7 @@ def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any
     from engine.workflow.loop import work
 
     stopped = ""
-    with RunProgress() as shown:
+    with RunProgress(served.profile.prompt) as shown:
         try:
             work(store, task, served, watch=shown.take)
         except ModelError as error:

@@ -18,6 +18,7 @@ from engine.memory.model_summariser import ModelSummariser
 from engine.memory.summariser import Asked, Extractive, Summariser
 from engine.models.recording import Recording
 from engine.replay.states import state_at
+from engine.workflow.served import served
 from projections import dependency_graph, progress, summaries
 
 
@@ -93,8 +94,13 @@ def summariser_of(text: str) -> Summariser:
     kind, _, name = text.partition(":")
     if text == "extractive":
         return Extractive()
+    if kind in ("llama", "http", "https") and name:
+        return ModelSummariser(served(text).model)
     if kind != "recording" or not name:
-        raise InputError(f"needed --summariser recording:FILE or extractive, found {text!r}")
+        raise InputError(
+            "needed --summariser recording:FILE, llama:FILE, http://HOST:PORT/v1 or extractive,"
+            f" found {text!r}"
+        )
     return ModelSummariser(Recording(Path(name)))
 
 

@@ -146,7 +146,7 @@ class ServerModel:
             down = isinstance(error, ModelError) and error.kind in ("unavailable", "timeout")
             if down or not name:
                 raise _unnamed(self.url, error) from None
-        self._name, self.id = name, _short(name)
+        self._name, self.id = name, _short(name) + (", deterministic" if self.deterministic else "")
         self._look(seconds)
         self._switched = self.native or owner in SWITCHED
 

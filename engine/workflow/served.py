@@ -80,6 +80,7 @@ def served(
     *,
     out: str = "",
     strict: bool = False,
+    deterministic: bool = False,
 ) -> Served:
     """The model that a name means, with its profile.
 
@@ -92,7 +93,7 @@ def served(
     elif kind == "llama" and rest:
         model, profile = _in_process(Path(rest), profile)
     elif kind in ("http", "https"):
-        model, profile = _behind(name, profile)
+        model, profile = _behind(name, profile, deterministic=deterministic)
     else:
         raise InputError(
             f"needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1, found {name!r}"
@@ -124,12 +125,16 @@ def _in_process(path: Path, profile: ModelProfile | None) -> tuple[Model, ModelP
     return model, profile._replace(tokenizer=f"gguf:{path}")
 
 
-def _behind(url: str, profile: ModelProfile | None) -> tuple[Model, ModelProfile]:
+def _behind(
+    url: str, profile: ModelProfile | None, *, deterministic: bool
+) -> tuple[Model, ModelProfile]:
     """The model of a server, with the window that it tells."""
     from engine.context.server import Server
     from engine.models.server import ServerModel
 
-    model = ServerModel(url, key=os.environ.get("BACKCAST_API_KEY", ""))
+    model = ServerModel(
+        url, key=os.environ.get("BACKCAST_API_KEY", ""), deterministic=deterministic
+    )
     if profile is None and not model.native:
         raise InputError(f"{url}: needed --profile, since only llama-server tells its own")
     if profile is None:
