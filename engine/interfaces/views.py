@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from domain.events import WorkflowEvent, line_of
+from domain.events import ChecksRan, WorkflowEvent, line_of
 from engine.replay.state_json import plain
 from projections import changes, offline_cache, online_cache, progress, prompts, versions
 
-_TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "step")
+_TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "target", "kind",
+           "model", "step")  # fmt: skip
 
 
 def console() -> Console:
@@ -31,11 +32,15 @@ def event_line(event: WorkflowEvent) -> str:
     """An event as one line of text."""
     when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S")
     data = event.fact.data
-    title = next((str(data[key]) for key in _TITLES if data.get(key) is not None), "")
-    if "iteration" in data:
+    title = next((str(data[key]) for key in _TITLES if data.get(key) not in (None, "")), "")
+    if data.get("iteration"):
         title += f" #{data['iteration']}"
     if data.get("score") is not None:
         title += f" score {data['score']}"
+    if isinstance(event.fact, ChecksRan):
+        title += f" {event.fact.passed} of {event.fact.passed + event.fact.unmet} passed"
+    if isinstance(data.get("tokens"), int):
+        title += f" {data['tokens']} tokens"
     line = (
         f"{event.position:>7}  {when}  {event.task_id}@{event.version}"
         f"  {event.type:<16} {one_line(title)}  {one_line(event.writer, 30)}"
