@@ -1,0 +1,58 @@
+"""Where the time of a step goes: the parts of the engine, each without the parts inside it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import engine.workflow.running as running
+from engine.context.builder import ContextBuilder
+from engine.log.store import EventStore
+from engine.memory.outlines import Outlining
+from engine.workflow.performing import Performer
+
+PLACES: tuple[tuple[str, Any, str], ...] = (
+    ("reading and folding", running.Running, "read_on"),
+    ("outlining", Outlining, "catch_up"),
+    ("building the context", ContextBuilder, "build"),
+    ("comparing it with the one before", running, "prefix_of"),
+    ("making a fact of it", running, "fact_of"),
+    ("the graph of the modules", running.dependency_graph, "graph_of"),
+    ("appending", EventStore, "append"),
+    ("the files for the checks", Performer, "_files"),
+)
+PARTS = tuple(name for name, _, _ in PLACES)
+
+
+class Parts:
+    """The seconds spent in each part so far."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._inner: list[float] = []
+        "What the parts inside of those that are running have taken."
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Measure, for as long as the block lasts."""
+        with ExitStack() as stack:
+            for name, owner, attribute in PLACES:
+                timed = self._timed(name, getattr(owner, attribute))
+                stack.enter_context(patch.object(owner, attribute, timed))
+            yield
+
+    def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            self._inner.append(0.0)
+            begin = time.perf_counter()
+            try:
+                return work(*arguments, **named)
+            finally:
+                took = time.perf_counter() - begin
+                self.seconds[name] += took - self._inner.pop()
+                if self._inner:
+                    self._inner[-1] += took
+
+        return timed
