@@ -1,7 +1,6 @@
 """Where the time of a step goes: the parts of the engine, each without the parts inside it."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from engine.context.builder import ContextBuilder
 from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
 from engine.workflow.performing import Performer
+from projections import dependency_graph
 
 PLACES: tuple[tuple[str, Any, str], ...] = (
     ("reading and folding", running.Running, "read_on"),
@@ -19,7 +19,7 @@ PLACES: tuple[tuple[str, Any, str], ...] = (
     ("building the context", ContextBuilder, "build"),
     ("comparing it with the one before", running, "prefix_of"),
     ("making a fact of it", running, "fact_of"),
-    ("the graph of the modules", running.dependency_graph, "graph_of"),
+    ("the graph of the modules", dependency_graph, "graph_of"),
     ("appending", EventStore, "append"),
     ("the files for the checks", Performer, "_files"),
 )
@@ -30,7 +30,7 @@ class Parts:
     """The seconds spent in each part so far."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds = dict.fromkeys(PARTS, 0.0)
         self._inner: list[float] = []
         "What the parts inside of those that are running have taken."
 

@@ -7,9 +7,8 @@ from typing import NamedTuple
 from domain.budget import MISTRAL_7B_8K, ModelProfile
 from domain.events import ContextBuilt
 from domain.policy import DEFAULT, Policy
-from engine.context.builder import Shown
 from engine.context.recorded import messages
-from engine.context.rendering import messages_of
+from engine.context.rendering import Shown, messages_of
 from engine.log.importers import Report, import_batches
 from engine.log.importers.events import read
 from engine.log.store import EventStore

@@ -75,7 +75,7 @@ class Outside:
     ) -> Completion:
         """The next text of a module, after what the engine took until now was taken down."""
         seconds = self._took + time.perf_counter() - self._back
-        now = {name: self._parts.seconds[name] for name in PARTS}
+        now = dict(self._parts.seconds)
         spent = {name: now[name] - self._before[name] for name in PARTS}
         version = self._store.version(call.task)
         self.steps.append(Step(seconds, self._rows, version, spent))
