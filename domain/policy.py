@@ -26,8 +26,8 @@ ADDED = "added"
 SECTIONS = (
     *STABLE,
     "test results",
-    ADDED,
     "current module",
+    ADDED,
     "recent errors",
     "task description",
 )

@@ -141,7 +141,8 @@ def test_a_check_that_could_not_run_is_a_failure_told_with_its_place() -> None:
     told = {"name": "test_a", "message": "no such name", "at": "a.py:7", "kind": "error"}
     ran = ChecksRan.model_validate({"passed": 1, "failed": 0, "errors": 1, "failures": [told]})
     state = in_hand(ran)
-    assert [(f.name, f.message) for f in state.failures] == [("test_a", "a.py:7: no such name")]
+    [failure] = state.failures
+    assert (failure.name, failure.message, failure.place) == ("test_a", "no such name", "a.py:7")
     assert state.checks is not None
     assert (state.checks.passed, state.checks.failed) == (1, 1)
 

@@ -313,6 +313,17 @@ def test_a_fresh_process_derives_every_fixture_context_again_under_eight_hash_se
     assert [(one["rebuilt"], one["derived"]) for one in verdicts] == [(True, "same")] * 5
 
 
+def test_what_an_older_builder_recorded_is_rebuilt_and_told_to_be_older() -> None:
+    pytest.importorskip("mistral_common", reason="needs the extra 'mistral'")
+    with EventStore.open("sqlite://") as store:
+        run(store, "events", HERE / "fixtures/logs/contexts-builder-2.jsonl")
+        verdicts = list(verified(store, "task-def456"))
+    assert [verdict.rebuilt for verdict in verdicts] == [True] * 5
+    changed = [verdict.derived for verdict in verdicts if verdict.derived != "same"]
+    assert len(changed) == 2
+    assert all(told.startswith("different, builder 2 -> 3, ") for told in changed)
+
+
 @pytest.mark.parametrize(
     ("options", "note"),
     [

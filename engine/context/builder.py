@@ -37,7 +37,7 @@ from engine.context.tokenizers import Tokenizer
 from engine.log.blobs import ref_of
 from projections import prompts
 
-VERSION = 2
+VERSION = 3
 "Grows when the same states would give another prompt."
 TASK = "task description"
 
@@ -145,7 +145,9 @@ class ContextBuilder:
         def order(one: Item) -> tuple[object, ...]:
             stay = kept.get(one.node)
             place = (0, stay.place) if stay else (1, 0)
-            return sections[one.section], place, file_of(one.node), one.place, one.node
+            # What was changed last stands behind the text that it changed, most of which stays.
+            late = one.node.startswith("iteration:")
+            return sections[one.section], place, late, file_of(one.node), one.place, one.node
 
         return order
 

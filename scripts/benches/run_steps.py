@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from domain.budget import MISTRAL_7B_8K
 from engine.log.store import EventStore
 from engine.models import NOTHING, Call, Completion, Limits, Message
+from engine.workflow.answers import Checks
 from engine.workflow.loop import start, work
-from engine.workflow.performing import Checks
-from engine.workflow.sandbox import Outcome, SandboxLimits, run_checks
+from engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks
 from engine.workflow.served import Served
 from scripts.benches.figures import Bench, Bound, Figure, percentile
 from scripts.benches.run_parts import PARTS, Parts

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from domain.events import CheckFailure
-from engine.workflow.sandbox import Outcome, SandboxLimits
+from engine.workflow.sandbox.run import Outcome, SandboxLimits
 from engine.workflow.spec import Module, RunLimits, Spec, Test
 
 FUNCTIONS = 6
