@@ -3,11 +3,14 @@
 import doctest
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from engine.interfaces.cli import main
+from engine.workflow.sandbox.run import SandboxLimits
+from engine.workflow.spec import RunLimits, spec_at
 
 HERE = Path(__file__).parents[1]
 README = (HERE / "README.md").read_text(encoding="utf-8")
@@ -41,3 +44,13 @@ def test_every_file_of_its_layout_is_there() -> None:
     paths = re.findall(r"^(\S+)  ", layout, re.MULTILINE)
     assert len(paths) > 10
     assert [path for path in paths if not (HERE / path).exists()] == []
+
+
+def test_its_specification_is_one_and_shows_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "task.toml").write_text(README.split("```toml\n")[1].split("```")[0])
+    (tmp_path / "test_validators.py").write_text("def test(): pass")
+    spec = spec_at(tmp_path / "task.toml")
+    assert (spec.limits, spec.checks, spec.summaries) == (RunLimits(), SandboxLimits(), "derived")
+    shown = tomllib.loads((tmp_path / "task.toml").read_text())
+    assert list(shown["limits"]) == list(RunLimits.model_fields)
+    assert list(shown["checks"]) == list(SandboxLimits.model_fields)
