@@ -193,6 +193,8 @@ def failures_of(event: WorkflowEvent) -> tuple[Failure, ...]:
         case ToolReturned(failed=True, tool=tool, output=output):
             message = shortened(getattr(fact, "message", None))
             return (Failure("tool", shortened(tool), "", message, output, version),)
+        case ModelFailed(kind=kind) if kind not in (None, "answer"):
+            return ()  # what a server said of itself is nothing for a prompt
         case ModelFailed(reason=reason) | AnswerRefused(reason=reason):
             return (Failure("model", "", "", shortened(reason), None, version),)
         case TaskFailed(reason=reason):

@@ -56,7 +56,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
     running, complete, failed = state
     before = running.get(task) or failed.get(task) or complete.get(task) or Gathered()
     after = gathered(before, event)
-    if isinstance(fact, _DERIVED) and task not in running:
+    if isinstance(fact, DERIVED) and task not in running:
         if task in failed:
             return State(running, complete, failed.set(task, after))
         if task in complete:
@@ -73,10 +73,10 @@ def evolve(state: State, event: WorkflowEvent) -> State:
     return State(running, complete.set(task, after._replace(reason=None)), failed)
 
 
-_DERIVED = (ModuleOutlined, SummaryWritten, PlanLearned)
+DERIVED = (ModuleOutlined, SummaryWritten, PlanLearned)
 "What may be told of a task after its end, and adds to what it left."
 _GATHERED = (
-    *_DERIVED, TaskStarted, ModuleIteration, ModuleRenamed, ModuleDeleted, ChecksRan,
+    *DERIVED, TaskStarted, ModuleIteration, ModuleRenamed, ModuleDeleted, ChecksRan,
     TaskComplete, TaskFailed,
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
+from domain.cache import shortened
 from domain.events import (
     AnswerRefused,
     ChecksRan,
@@ -34,7 +35,7 @@ from domain.events import (
 from domain.node import path_of
 
 NAME = "progress"
-VERSION = 3
+VERSION = 4
 SCOPE: Literal["task", "store"] = "task"
 
 SHOW = "show"
@@ -115,6 +116,10 @@ class State(NamedTuple):
     step: Step | None = None
     refused: int = 0
     "Answers to it that could not be used."
+    refusal: str = ""
+    "Why the last of them could not."
+    spent: int = 0
+    "Calls of tries that came to nothing, since something last came of one."
     looks: int = 0
     "How often the model has asked to see something since the last iteration of a module."
     wanted: tuple[str, ...] = ()
@@ -190,12 +195,16 @@ def _asked(state: State, event: WorkflowEvent) -> State:
         case PolicyUsed() if state.step and not state.step.reply:
             # What was built for another window, or by another policy, is not asked again.
             return state._replace(step=_anew(state.step))
-        case AnswerRefused():
-            return state._replace(refused=state.refused + 1, step=_anew(state.step))
-        case ModelFailed(kind=kind):
-            return (_tried(state) if kind == "answer" else state)._replace(asked=0)
-        case PlanningComplete() | ModuleIteration() | SummaryWritten() if state.step:
-            return _tried(state) if state.step.reply else state
+        case AnswerRefused(reason=reason):
+            told = shortened(reason)
+            return state._replace(refused=state.refused + 1, refusal=told, step=_anew(state.step))
+        case ModelFailed(kind="answer"):
+            spent = attempt(state) - 1
+            return _tried(state)._replace(asked=0, spent=spent)
+        case ModelFailed():
+            return state._replace(asked=0)
+        case PlanningComplete() | ModuleIteration() | SummaryWritten() as fact:
+            return _tried(state) if state.step and _comes(state.step, fact) else state
         case ToolCalled(tool=tool, call_id=call_id):
             key = call_id or str(event.version)
             calls = state.calls.set(key, Call(tool, event.version))
@@ -222,13 +231,32 @@ def _anew(step: Step | None) -> Step | None:
     return step._replace(context=0, reply=0) if step else None
 
 
+def _comes(step: Step, fact: PlanningComplete | ModuleIteration | SummaryWritten) -> bool:
+    """Whether a fact is what was asked for, made of the answer."""
+    match fact:
+        case PlanningComplete():
+            asked = step.kind == "plan"
+        case ModuleIteration(module_name=name):
+            asked = step.kind == "code" and name == step.module
+        case SummaryWritten(node=node):
+            asked = step.kind == "summary" and node == step.module
+    return asked and step.reply > 0
+
+
+def attempt(state: State) -> int:
+    """Which call it is, counted from 1, since something last came of one."""
+    return 1 + state.spent + state.refused + state.looks
+
+
 def _tried(state: State) -> State:
     """The state after what was asked for has come, or will not come."""
     tries = state.tries
     if state.step:
         key = tried(state.step.kind, state.step.module)
         tries = tries.set(key, tries.get(key, 0) + 1)
-    return state._replace(step=None, refused=0, looks=0, wanted=(), tries=tries)
+    return state._replace(
+        step=None, refused=0, refusal="", spent=0, looks=0, wanted=(), tries=tries
+    )
 
 
 def _summable(tries: Map[str, int], path: str) -> Map[str, int]:

@@ -21,6 +21,7 @@ from domain.events import (
     PlanningComplete,
     PolicyUsed,
     StepStarted,
+    SummaryWritten,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -112,11 +113,13 @@ def test_the_next_action_follows_from_the_log(facts: list[Fact], action: Action 
 
 
 def test_an_answer_refused_too_often_is_a_failure_and_too_many_of_those_fail_the_task() -> None:
-    twice = [*asked(), AnswerRefused(), *asked(attempt=2), AnswerRefused()]
-    failed = Record((ModelFailed(reason="of 2 answers none could be used", kind="answer"),))
+    refused = AnswerRefused(reason="Not so.")
+    twice = [*asked(), AnswerRefused(), *asked(attempt=2), refused]
+    reason = "of 2 answers none could be used. Not so."
+    failed = Record((ModelFailed(reason=reason, kind="answer"),))
     assert decide(stands(TaskStarted(), *twice), SPEC) == failed
     again = [TaskStarted(), *twice, *failed.facts]
-    assert decide(stands(*again), SPEC) == AskModel("plan")
+    assert decide(stands(*again), SPEC) == AskModel("plan", attempt=3), "each call has its own name"
     ended = decide(stands(*again, *twice, *failed.facts), SPEC)
     assert ended == Record((TaskFailed(reason="there is no plan after 2 tries"),))
 
@@ -202,3 +205,41 @@ def _done(action: Action, turn: str) -> list[Fact]:
         ModuleIteration(module_name=path, iteration=number),
         ChecksRan(passed=0, failed=failed, module_name=path),
     ]
+
+
+def test_where_nobody_knows_which_module_is_wrong_each_is_mended_in_turn() -> None:
+    whole = ChecksRan(passed=1, failed=1, failures=(CheckFailure(name="t", at="test_all.py:1"),))
+    once = [*ALL, whole]
+    assert blamed(stands(*once)) == "b.py"
+    twice = [*once, *written("b.py", 2), ModuleComplete(module_name="b.py"), whole]
+    assert blamed(stands(*twice)) == "a.py"
+
+
+def test_only_what_was_asked_for_closes_what_was_asked() -> None:
+    open_step = [TaskStarted(), *asked()]
+    other = SummaryWritten(node="module:a.py", text="by somebody else")
+    assert decide(stands(*open_step, other), SPEC) == TakeAnswer(progress.Step("plan", reply=3))
+    stray = ModuleIteration(module_name="b.py", iteration=9)
+    step = progress.Step("code", "a.py", 1, reply=5)
+    assert decide(stands(*BEGUN, *asked("code", "a.py", 1), stray), SPEC) == TakeAnswer(step)
+
+
+def test_what_was_asked_for_by_another_plan_is_let_go() -> None:
+    other = PlanningComplete(planned=(PlannedModule(path="c.py"),))
+    facts = [*BEGUN, *asked("code", "a.py", 1), other]
+    assert decide(stands(*facts), SPEC) == Record((ModuleStarted(module_name="c.py"),))
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ([*BEGUN, *[*asked("code", "a.py", 1), AnswerRefused(reason="No."), AnswerRefused(),
+          ModelFailed(kind="answer")] * 5], "no answer for a.py could be used after 5 tries"),
+        ([*ALL, *[ChecksRan(passed=1, failed=1), *written("b.py", 2),
+          ModuleComplete(module_name="b.py")] * 4,
+          ChecksRan(passed=1, failed=1, failures=(CheckFailure(name="t", at="b.py:1"),))],
+         "the tests of the whole do not pass, though b.py was mended, after 5 tries"),
+    ],
+)  # fmt: skip
+def test_a_task_that_fails_says_what_there_is_not(facts: list[Fact], reason: str) -> None:
+    assert decide(stands(*facts), SPEC) == Record((TaskFailed(reason=reason),))

@@ -47,3 +47,16 @@ def test_each_event_is_looked_at_once_for_the_end_of_a_task() -> None:
             happened(store, "own", MessageReceived(role="user", words="go on"))
             running.read_on()
         assert looked == [(0, 2), (2, 3), (3, 4)]
+
+
+def test_what_is_told_of_a_task_after_its_end_is_known_too() -> None:
+    with EventStore.open("sqlite://") as store:
+        happened(store, "other", TaskStarted(goal="other"), TaskComplete())
+        happened(store, "own", TaskStarted(goal="one"))
+        running = Running(store, "own")
+        running.read_on()
+        happened(store, "other", SummaryWritten(node="task:other", text="it was done"))
+        happened(store, "own", MessageReceived(role="user", words="go on"))
+        running.read_on()
+        assert running.states.offline == left(store, Moment(position=running.position))
+        assert "task:other" in running.states.offline.complete["other"].summaries

@@ -95,6 +95,48 @@ def test_a_task_is_started_once_and_gone_on_with_from_its_end(backcast: Backcast
     assert len(events()) == before
 
 
+def test_a_file_that_no_run_has_made_is_not_written_over(backcast: Backcast) -> None:
+    Path("code").mkdir()
+    Path("code/validators.py").write_text("# mine\n")
+    code, _, err = backcast("run", SPEC, "--model", RECORDED, "--out", "code")
+    assert (code, Path("code/validators.py").read_text()) == (1, "# mine\n")
+    assert "code/validators.py: needed a free place, found a file that no run has made" in err
+    code, out, _ = backcast("resume", "validators", "--out", "other")
+    assert (code, "the code is in other" in out) == (0, True)
+    for _ in range(2):  # what a run has made may be written again
+        assert backcast("resume", "validators", "--out", "other")[0] == 0
+    Path("file").write_text("")
+    code, _, err = backcast("run", SPEC, "--model", RECORDED, "--out", "file")
+    assert (code, err) == (1, "backcast: file: needed a folder for the code, found a file\n")
+
+
+def test_a_recorded_prompt_is_printed_as_it_was(backcast: Backcast) -> None:
+    backcast("run", SPEC, "--model", RECORDED)
+    [*_, last] = events("CONTEXT_BUILT")
+    at = ("context", "--task", "validators", "--event")
+    code, out, _ = backcast(*at, last.version)
+    assert (code, out.startswith("[system]\nYou write Python")) == (0, True)
+    assert "Mend the module validators.py" in out
+    code, out, _ = backcast(*at, last.version, "--json")
+    assert json.loads(out)["digest"] == last.fact.data["digest"]
+    code, _, err = backcast(*at, 1)
+    assert (code, "validators@1: needed a CONTEXT_BUILT" in err) == (1, True)
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    backcast: Backcast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecordedRun, "complete", interrupted)
+        code, out, err = backcast("run", SPEC, "--model", RECORDED)
+    assert (code, out.splitlines()[-1]) == (130, "planning after 0 answers")
+    assert err.splitlines()[-1] == "backcast: 'backcast resume validators' goes on from here"
+    assert backcast("resume", "validators")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [

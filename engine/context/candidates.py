@@ -138,7 +138,7 @@ class Candidates:
         work = f"Work on {self.path}" + (f", {self.name}" if self.name else "")
         head = f"{work}." if self.path else ""
         told = [
-            ("full", (head, query, f"Task: {goal}\nStatus: {state.status}")),
+            ("full", (f"Task: {goal}", head, query)),
             ("summary", (head, query)),
             ("signature", (head, f"Task: {goal}")),
             ("name", (head or f"Task: {task}",)),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @moment_options
 @click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
 @click.option("--text", "text_only", is_flag=True, help="The context part alone.")
+@click.option("--event", type=int, metavar="N", help="The prompt that was recorded as TASK@N.")
 @click.option("--record", is_flag=True, help="Append it as a CONTEXT_BUILT, for 'verify'.")
 @json_option
 def context(
@@ -53,6 +54,7 @@ def context(
     context_tokens: int | None,
     explain: bool,
     text_only: bool,
+    event: int | None,
     record: bool,
     as_json: bool,
     **moment: Any,
@@ -63,6 +65,7 @@ def context(
     backcast context --task task-abc123 --for module:validators.py --at 2026-11-20T10:31
     backcast context --task httpx --for function:httpx/_models.py::Headers.copy --explain
     backcast context --task httpx --before commit:SHA --query "retry when a server is too busy"
+    backcast context --task validators --event 21      # as 'backcast log' numbers CONTEXT_BUILT
 
     A function that is asked for need not exist yet. A policy file sets what differs from the
     default; 'backcast policy' prints all settings.
@@ -72,6 +75,9 @@ def context(
     from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.views import console
 
+    if event is not None:
+        _print_recorded(url, task, event, as_json)
+        return
     request = Request(asked_for(target, query), query)
     profile = profile_by(name, tokenizer, context_tokens)
     policy = policy_by(policy_file)
@@ -104,6 +110,25 @@ def context(
     else:
         for role, text in found.messages:
             click.echo(f"[{role}]\n{text}\n")
+
+
+def _print_recorded(url: str, task: str, version: int, as_json: bool) -> None:
+    """Print a prompt as it was recorded: rebuilt from the log, to the byte."""
+    from domain.events import ContextBuilt
+    from engine.context.recorded import messages
+
+    with opened(url) as store:
+        store.require(task)
+        found = [one.fact for one in store.read(task, after=version - 1, last=version)]
+        if not found or not isinstance(found[0], ContextBuilt):
+            raise InputError(f"{task}@{version}: needed a CONTEXT_BUILT: 'backcast log' shows them")
+        told = messages(found[0], store.get)
+    if as_json:
+        shown = [{"role": role, "content": text} for role, text in told]
+        click.echo(json.dumps({"messages": shown, "digest": found[0].digest}, ensure_ascii=False))
+        return
+    for role, text in told:
+        click.echo(f"[{role}]\n{text}\n")
 
 
 def notes(context: "Context", target: str | None) -> list[str]:

@@ -61,13 +61,16 @@ class RunProgress:
                 same = f", {fact.shared_prefix:,} as before" if fact.shared_prefix else ""
                 self.prompt = f"prompt {fact.tokens or 0:,} of {self.room:,} tokens{same}"
             case ModelReplied() as fact if fact.tokens:
-                self.prompt += f", answer of {fact.tokens:,}"
+                self.prompt += f"{', ' if self.prompt else ''}answer of {fact.tokens:,}"
             case PlanningComplete() as fact:
+                self.asked = "plan"
                 return self._told(", ".join(one.path for one in fact.planned))
             case ChecksRan() as fact:
+                self.asked = self.asked or fact.module_name or ""
                 return self._told(_count(fact), fact.module_name) + _rest(fact)
-            case ToolReturned() as fact if fact.nodes:
-                return self._told(f"asks to see {', '.join(fact.nodes)}")
+            case ToolReturned() as fact if fact.nodes or fact.message:
+                told = f"asks to see {', '.join(fact.nodes)}" if fact.nodes else "asks to see"
+                return self._told("; ".join(filter(None, (told, fact.message))))
             case AnswerRefused(reason=reason) | ModelFailed(reason=reason):
                 return self._told(reason or "it failed")
             case TaskComplete():
@@ -92,5 +95,6 @@ def _rest(fact: ChecksRan) -> str:
     if fact.failures:
         first = fact.failures[0]
         name = first.name.partition("::")[2] or first.name
-        told.insert(0, " ".join(filter(None, (first.at, name))))
+        said = first.message.partition("\n")[0]
+        told.insert(0, ": ".join(filter(None, (" ".join(filter(None, (first.at, name))), said))))
     return "".join(f"; {one}" for one in told)

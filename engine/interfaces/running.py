@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from engine.workflow.served import Served
 
 
+INTERRUPTED = 128 + 2
+"The exit code of what Ctrl-C ends, as shells tell it."
+
+
 def _options(command: "Callable[..., Any]") -> "Callable[..., Any]":
     for option in (
         json_option,
@@ -56,6 +60,8 @@ def run(spec: Path, url: str, **told: Any) -> None:
     from engine.workflow.spec import spec_at
 
     task = spec_at(spec)
+    if told["out"] and told["out"].exists() and not told["out"].is_dir():
+        raise InputError(f"{told['out']}: needed a folder for the code, found a file")
     with opened(url, create=True) as store:
         served = _served(told, store, task.task)
         start(store, task)
@@ -111,6 +117,8 @@ def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any
             work(store, task, served, watch=shown.take)
         except ModelError as error:
             stopped = str(error)
+        except KeyboardInterrupt:
+            stopped = "interrupted"
     write_code(store, task, Path(served.out))
     _tell(store, task, served.out, stopped, told["as_json"])
 
@@ -136,13 +144,15 @@ def _tell(store: "EventStore", task: str, out: str, stopped: str, as_json: bool)
             for path, one in modules.items()
         ]
         table(console(), ("module", "iterations", "tests passed", "status"), rows)
-        click.echo(f"{state.status} after {state.replies} answers; the code is in {out}")
+        answers = "1 answer" if state.replies == 1 else f"{state.replies} answers"
+        where = f"; the code is in {out}" if modules else ""
+        click.echo(f"{state.status} after {answers}{where}")
     if stopped:
         click.echo(f"backcast: stopped: {one_line(stopped, 400)}", err=True)
         click.echo(f"backcast: 'backcast resume {task}' goes on from here", err=True)
     elif state.status == "failed":
         click.echo(f"backcast: failed: {state.reason}", err=True)
-    sys.exit(0 if state.status == "complete" else 1)
+    sys.exit(INTERRUPTED if stopped == "interrupted" else state.status != "complete")
 
 
 COMMANDS = (run, resume)

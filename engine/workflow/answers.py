@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from domain.cache import names_of
+from domain.errors import InputError
 from domain.events import (
     AnswerRefused,
     Claim,
@@ -65,7 +66,10 @@ class Answers:
 
     def _cut(self, reply: ModelReplied) -> str:
         tokens = reply.tokens or self.generation
-        return f"it was cut off after {tokens} tokens. Answer in at most {tokens // 2} tokens"
+        return (
+            f"it was cut off after {tokens} tokens. Answer without any explanation, in at most"
+            f" {tokens // 2} tokens, about {max(1, tokens // 20)} lines"
+        )
 
     def _tried(self, step: progress.Step, code: Code, writer: str) -> Done:
         """A module's new text, and what its tests say of it."""
@@ -74,7 +78,10 @@ class Answers:
         files = self.running.files() | {step.module: text}
         if not planned.tests:
             files = {path: body for path, body in files.items() if path not in given(self.spec)}
-        outcome = self.checks(files, planned.tests, self.spec.checks)
+        try:
+            outcome = self.checks(files, planned.tests, self.spec.checks)
+        except InputError as error:
+            raise RefusedError(str(error)) from None
         told = checked(outcome, step.module)
         ran = outcome.passed + outcome.failed + outcome.errors
         before = self.running.states.graph.modules.get(step.module)

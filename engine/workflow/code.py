@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from domain.errors import InputError
+from engine.log.blobs import ref_of
 from engine.log.store import EventStore
 from engine.replay.states import state_at
 from engine.workflow.sandbox.run import safe_path
@@ -12,7 +13,8 @@ from projections import dependency_graph
 def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:
     """Write the latest text of every module and test; gives the files.
 
-    Nothing is written outside the folder: names come from models.
+    Nothing is written outside the folder: names come from models. A file that is none of the
+    store's texts is somebody's own, and is not written over.
     """
     state = state_at(store, dependency_graph, task_id)
     written = []
@@ -27,6 +29,11 @@ def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:
             file.parent.mkdir(parents=True, exist_ok=True)
             if file.is_symlink():
                 file.unlink()
+            elif file.exists() and not store.holds(ref_of(file.read_bytes())):
+                raise InputError(
+                    f"{file}: needed a free place, found a file that no run has made; name another"
+                    f" folder: 'backcast resume {task_id} --out FOLDER'"
+                )
             file.write_bytes(store.get(source))
         except OSError as error:
             raise InputError(f"{file}: cannot be written: {error.strerror}") from None

@@ -7,33 +7,51 @@ line, that the model can be told, and nothing of the answer is used.
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from domain.errors import InputError
 from domain.events import PlannedModule
 from engine.log.codec import first_problem
 from engine.workflow.sandbox.run import safe_path
-from engine.workflow.spec import Spec, ordered
+from engine.workflow.spec import Spec, ordered, own, together
 
 LONGEST = 2_000_000
 "Characters of an answer that are looked at."
 SHOW = "show"
 "The word on the fence of a block by which a model asks to see nodes."
-FENCE = re.compile(r"^(`{3,}|~{3,})[ \t]*([^\n`]*)$")
+PYTHON: tuple[list[str], ...] = ([], ["python"], ["py"], ["python3"], ["Python"])
+"What a block of Python may be called."
+FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)$")
 
 
 class RefusedError(Exception):
     """An answer that cannot be used. Its text is for the model."""
 
 
-class PlanForm(BaseModel):
-    """A plan, as a model answers it."""
+PATH, PURPOSE, NEEDS, TESTS = 80, 200, 8, 4
+"Characters of a path and a purpose, and how many a module needs and is checked by, at most."
+Short = Annotated[str, StringConstraints(max_length=PATH)]
 
+
+class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    modules: tuple[PlannedModule, ...]
+
+class ModuleForm(_Form):
+    """A module of a plan, as a model answers it."""
+
+    path: Short
+    purpose: Annotated[str, StringConstraints(max_length=PURPOSE)]
+    dependencies: Annotated[tuple[Short, ...], Field(max_length=NEEDS)]
+    tests: Annotated[tuple[str, ...], Field(max_length=TESTS)]
+
+
+class PlanForm(_Form):
+    """A plan, as a model answers it."""
+
+    modules: tuple[ModuleForm, ...]
 
 
 class Code(NamedTuple):
@@ -48,13 +66,13 @@ class Code(NamedTuple):
 def plan_schema(spec: Spec) -> dict[str, Any]:
     """The JSON schema of a plan for a task: small, closed, and bounded everywhere."""
     named = [one.path for one in spec.modules]
-    path: dict[str, Any] = {"enum": named} if named else {"type": "string", "maxLength": 80}
+    path: dict[str, Any] = {"enum": named} if named else {"type": "string", "maxLength": PATH}
     tests = {"enum": [one.path for one in spec.tests]}
     fields = {
         "path": path,
-        "purpose": {"type": "string", "maxLength": 200},
-        "dependencies": {"type": "array", "items": path, "maxItems": 8},
-        "tests": {"type": "array", "items": tests, "maxItems": 4},
+        "purpose": {"type": "string", "maxLength": PURPOSE},
+        "dependencies": {"type": "array", "items": path, "maxItems": NEEDS},
+        "tests": {"type": "array", "items": tests, "maxItems": TESTS},
     }
     module = {
         "type": "object",
@@ -80,7 +98,7 @@ def plan_of(text: str, spec: Spec) -> tuple[PlannedModule, ...]:
         raise RefusedError(first_problem(error)) from None
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"needed JSON: {error}") from None
-    return checked(form.modules, spec)
+    return checked([PlannedModule(**one.model_dump()) for one in form.modules], spec)
 
 
 def checked(modules: Sequence[PlannedModule], spec: Spec) -> tuple[PlannedModule, ...]:
@@ -91,6 +109,7 @@ def checked(modules: Sequence[PlannedModule], spec: Spec) -> tuple[PlannedModule
     given = {one.path for one in spec.tests}
     if len(by_path) < len(modules):
         raise RefusedError("needed each path once")
+    _written("".join(f"{one.path}{one.purpose}" for one in modules))
     for one in modules:
         _path(one.path)
         if not one.path.endswith(".py"):
@@ -105,6 +124,8 @@ def checked(modules: Sequence[PlannedModule], spec: Spec) -> tuple[PlannedModule
         odd = sorted(set(by_path) - {one.path for one in spec.modules})
         raise RefusedError(f"needed only the modules that were named, found {odd[0]!r}")
     try:
+        together([*given, *by_path])
+        own([*by_path])
         order = ordered([(one.path, one.dependencies) for one in modules])
     except ValueError as error:
         raise RefusedError(str(error)) from None
@@ -114,11 +135,12 @@ def checked(modules: Sequence[PlannedModule], spec: Spec) -> tuple[PlannedModule
 def code_of(text: str, path: str, most: int) -> Code:
     """The files of an answer, or what it asks to see.
 
-    One fenced block per file, its path on the fence after the language. Where there is one block
-    and no path on it, it is the module that was asked for. Nothing else may be written.
+    One fenced block with its path on the fence, after the language; or one block of Python and no
+    path on any. Nothing but the module that was asked for may be written.
     """
     if "\0" in text or len(text) > LONGEST:
         raise RefusedError("needed text with one fenced block, found binary or far too much")
+    _written(text)
     blocks = _blocks(text)
     asked = [body for label, body in blocks if label.split()[:1] == [SHOW]]
     if asked:
@@ -127,26 +149,44 @@ def code_of(text: str, path: str, most: int) -> Code:
         if not nodes:
             raise RefusedError("needed a name on each line of the show block, found none")
         return Code({}, tuple(one[:300] for one in nodes[:most]))
-    files: dict[str, str] = {}
-    for label, body in blocks:
-        name = _path(_named(label) or (path if len(blocks) == 1 else ""))
-        if name in files:
-            raise RefusedError(f"needed one block for each file, found two for {name}")
+    return Code({path: _file(blocks, path)})
+
+
+def _file(blocks: Sequence[tuple[str, str]], path: str) -> str:
+    """The text of a module among the blocks of an answer."""
+    named = [(_named(label), body) for label, body in blocks]
+    whole = [(_path(name), body) for name, body in named if name]
+    for name, _ in whole:
         if name != path:
             raise RefusedError(f"needed the file {path} only, found one for {name!r}")
-        files[name] = body
-    if not files:
-        raise RefusedError(f"needed one fenced block with the whole of {path}, found none")
-    if not files[path].strip():
+    # Blocks that name no file may show how it is used, or what is to be installed.
+    bodies = [body for _, body in whole] or [
+        body for label, body in blocks if label.split()[:1] in PYTHON
+    ]
+    if len(bodies) != 1:
+        found = f"{len(bodies)}" if bodies else "none"
+        raise RefusedError(
+            f"needed exactly one fenced block with the whole of {path}, found {found}"
+        )
+    if not bodies[0].strip():
         raise RefusedError(f"needed the whole of {path}, found an empty block")
-    return Code(files)
+    return bodies[0]
 
 
 def _named(label: str) -> str:
     """The path on a fence: `python validators.py`, `python path=validators.py`, `validators.py`."""
     words = [word.rpartition("=")[2].strip("\"'") for word in label.split()]
-    named = [word for word in words if "." in word or "/" in word]
+    words = [word.removeprefix("python:").removeprefix("./") for word in words]
+    named = [word for word in words if word.endswith(".py") or set(word) & set("/\\")]
     return named[-1] if named else ""
+
+
+def _written(text: str) -> None:
+    """Refuse what cannot be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RefusedError("needed whole characters, found halves of some") from None
 
 
 def _path(path: str) -> str:
@@ -160,7 +200,7 @@ def _blocks(text: str) -> list[tuple[str, str]]:
     """Label and body of each fenced block; line by line, so that no text takes long."""
     found: list[tuple[str, str]] = []
     fence, label, body = "", "", list[str]()
-    for line in text.replace("\r\n", "\n").split("\n"):
+    for line in text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n"):
         match = FENCE.match(line)
         if not fence and match:
             fence, label, body = match[1], match[2].strip(), []

@@ -65,7 +65,7 @@ def decide(
     """
     if state.status in ("complete", "failed"):
         return None
-    if state.step is not None:
+    if state.step is not None and _stands(state, state.step):
         return _asked(state, spec, state.step)
     if not state.planned:
         return _plan(state, spec)
@@ -80,9 +80,14 @@ def _asked(state: progress.State, spec: Spec, step: progress.Step) -> Action:
     if step.reply:
         return TakeAnswer(step)
     if state.refused > spec.limits.repairs:
-        reason = f"of {state.refused} answers none could be used"
+        reason = f"of {state.refused} answers none could be used. {state.refusal}".rstrip()
         return Record((ModelFailed(reason=reason, kind="answer"),))
-    return AskModel(step.kind, step.module, step.iteration, 1 + state.refused + state.looks)
+    return AskModel(step.kind, step.module, step.iteration, progress.attempt(state))
+
+
+def _stands(state: progress.State, step: progress.Step) -> bool:
+    """Whether what was asked for is still wanted: a plan may have been replaced since."""
+    return step.kind != "code" or any(one.path == step.module for one in state.planned)
 
 
 def _plan(state: progress.State, spec: Spec) -> Action:
@@ -116,6 +121,17 @@ def _module(
     return Record((ModuleComplete(module_name=planned.path),))
 
 
+def _left(state: progress.State, module: str) -> str:
+    """What there is not, though it was tried as often as may be."""
+    if not module:
+        return "there is no plan"
+    if state.whole is not None:
+        return f"the tests of the whole do not pass, though {module} was mended,"
+    if not state.modules[module].iteration:
+        return f"no answer for {module} could be used"
+    return f"{module} does not pass its tests"
+
+
 def _whole(state: progress.State, spec: Spec) -> Action:
     """What is left when each module is complete."""
     if state.whole is None:
@@ -130,7 +146,7 @@ def blamed(state: progress.State) -> str:
     """The module that is to be mended, since the tests of the whole failed.
 
     The one in which the first failure was raised, else the one that the test file checks, else the
-    last one that was written.
+    one that was tried least, the last of those.
     """
     at = state.whole.at if state.whole else ""
     for planned in state.planned:
@@ -139,7 +155,8 @@ def blamed(state: progress.State) -> str:
     for planned in reversed(state.planned):
         if at in planned.tests:
             return planned.path
-    return state.planned[-1].path
+    paths = [planned.path for planned in reversed(state.planned)]
+    return min(paths, key=lambda path: state.tries.get(progress.tried("code", path), 0))
 
 
 def _ask(state: progress.State, spec: Spec, kind: str, module: str, iteration: int) -> Action:
@@ -147,6 +164,5 @@ def _ask(state: progress.State, spec: Spec, kind: str, module: str, iteration: i
     tries = state.tries.get(progress.tried(kind, module), 0)
     most = 2 if kind == "plan" else spec.limits.iterations
     if tries >= most:
-        what = f"{module} does not pass its tests" if module else "there is no plan"
-        return Record((TaskFailed(reason=f"{what} after {tries} tries"),))
-    return AskModel(kind, module, iteration)
+        return Record((TaskFailed(reason=f"{_left(state, module)} after {tries} tries"),))
+    return AskModel(kind, module, iteration, progress.attempt(state))

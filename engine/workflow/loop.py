@@ -10,6 +10,7 @@ from uuid import uuid4
 from domain.errors import InputError
 from domain.events import (
     Fact,
+    PlannedModule,
     PlanningStarted,
     RequirementsComplete,
     SourceRead,
@@ -19,6 +20,7 @@ from domain.events import (
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.workflow.answers import Checks
+from engine.workflow.contracts import RefusedError, checked
 from engine.workflow.decide import decide
 from engine.workflow.performing import Performer
 from engine.workflow.running import Running
@@ -37,6 +39,11 @@ def start(store: EventStore, spec: Spec) -> None:
             f"task {spec.task!r} is in this store already: 'backcast resume {spec.task}' goes on"
             " with it; to begin anew, name another task or another store"
         )
+    if spec.planned:
+        try:
+            checked([PlannedModule(**one.model_dump()) for one in spec.modules], spec)
+        except RefusedError as error:
+            raise InputError(f"task {spec.task!r}: {error}") from None
     body = Blob(spec.model_dump_json().encode())
     tests = [Blob(one.source.encode()) for one in spec.tests]
     facts: list[Fact] = [

@@ -66,10 +66,11 @@ class RecordedRun:
         call: Call = NOTHING,
     ) -> Completion:
         """What was answered to this call; `ModelError` where nothing was."""
-        what = f"{call.kind} {call.module} iteration {call.iteration} attempt {call.attempt}"
+        what = " ".join(filter(None, (call.kind, call.module)))
+        what += f", iteration {call.iteration}, attempt {call.attempt}"
         found = self.answers.get((call.kind, call.module, call.iteration, call.attempt))
         if found is None:
-            raise ModelError(f"{self.path}: holds no answer to {' '.join(what.split())}", "refused")
+            raise ModelError(f"{self.path}: holds no answer to {what}", "refused")
         if found.context and found.context.digest and found.context.digest != call.digest:
             self._differs(what, found.context, messages)
         if isinstance(found.fact, ModelFailed):

@@ -7,7 +7,7 @@ equal words.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.node import kind_of, node_id
+from domain.node import kind_of, name_of, node_id, path_of
 from domain.policy import Policy
 from domain.summary import LIMITS
 from engine.context.builder import Request
@@ -19,6 +19,10 @@ from engine.workflow.decide import AskModel
 from engine.workflow.spec import Spec
 from projections import progress
 
+FORM = (
+    '{"modules": [{"path": "a.py", "purpose": "...", "dependencies": ["b.py"],'
+    ' "tests": ["test_a.py"]}]}'
+)
 LONGEST = 600
 "Characters of each text of a summary's form."
 
@@ -32,8 +36,8 @@ def request_of(action: AskModel, state: progress.State, spec: Spec) -> Request:
         case "summary":
             return Request(action.module, _summary(action.module), (action.module,))
     planned = next(one for one in state.planned if one.path == action.module)
-    files = [planned.path, *planned.tests]
-    if state.whole is not None:
+    files = [planned.path, *_tests(planned, state)]
+    if state.whole is not None or len(files) == 1:
         files += [one.path for one in spec.tests]
     wanted = tuple(dict.fromkeys(node_id("module", path) for path in files))
     return Request(
@@ -74,23 +78,33 @@ def _thinks(action: AskModel, state: progress.State, policy: Policy) -> bool:
     return settings.always or hard
 
 
+def _tests(planned: progress.Planned, state: progress.State) -> list[str]:
+    """The tests that check a module; where none does, those of the modules that need it."""
+    needing = [one for one in state.planned if planned.path in one.dependencies]
+    found = planned.tests or [test for one in needing for test in one.tests]
+    return list(dict.fromkeys(found))
+
+
 def _plan(spec: Spec) -> str:
     told = [
-        f"Plan the modules of: {spec.goal}",
+        "Plan the modules of this task.",
         *_requirements(spec),
         "Each module has a path, a purpose in one sentence, the paths of the other modules that it"
         " needs, and the given test files that check it. The given tests are"
         f" {', '.join(one.path for one in spec.tests)}; do not plan them again.",
     ]
     if spec.modules:
-        told.append(f"The modules are {', '.join(one.path for one in spec.modules)}.")
-    return "\n".join([*told, "Answer in JSON."])
+        named = (f"- {one.path}{f': {one.purpose}' if one.purpose else ''}" for one in spec.modules)
+        told += ["The modules are these, and no others:", *named]
+    return "\n".join([*told, "All paths of modules end in .py.", f"Answer in JSON, such as {FORM}"])
 
 
 def _code(action: AskModel, planned: progress.Planned, state: progress.State, spec: Spec) -> str:
     first = action.iteration == 1
     what = "Write" if first else "Mend"
     told = [f"{what} the module {planned.path}: {planned.purpose.rstrip('.') or 'see the goal'}."]
+    if len(state.planned) > 1:
+        told += ["All modules of the task:", *map(_line, state.planned)]
     if planned.dependencies:
         told.append(f"It may import {_modules(planned.dependencies)}.")
     if planned.tests:
@@ -98,6 +112,8 @@ def _code(action: AskModel, planned: progress.Planned, state: progress.State, sp
     told += _requirements(spec)
     if not first:
         told.append("What failed stands under Recent errors.")
+    if (number := progress.attempt(state)) > 1:
+        told.append(f"This is attempt {number}: earlier answers could not be used.")
     told.append(
         f"Answer with one fenced block that begins with ```python {planned.path} and holds the"
         " whole file."
@@ -111,10 +127,13 @@ def _code(action: AskModel, planned: progress.Planned, state: progress.State, sp
 
 
 def _summary(node: str) -> str:
-    what = node.partition(":")[2].replace("::", ", ")
+    path, name = path_of(node), name_of(node)
+    what = f"{name} of {path}" if name else path
+    fields = ", ".join(form_of(node).model_fields)
     return (
         f"Sum up the {kind_of(node)} {what} for a programmer who will not see it."
-        " Say only what the text shows. Answer in JSON."
+        f" Say only what the text shows. Answer in JSON, with the fields {fields}; summary has at"
+        f" most {limit_of(LIMITS, node) // 2} words, the others a sentence each."
     )
 
 
@@ -124,5 +143,11 @@ def _requirements(spec: Spec) -> list[str]:
     return ["Requirements:", *(f"- {one}" for one in spec.requirements)]
 
 
+def _line(one: progress.Planned) -> str:
+    needs = f" (needs {', '.join(one.dependencies)})" if one.dependencies else ""
+    return f"- {one.path}: {one.purpose}{needs}"
+
+
 def _modules(paths: Sequence[str]) -> str:
-    return ", ".join(path.removesuffix(".py").replace("/", ".") for path in paths)
+    names = (path.removesuffix(".py").removesuffix("/__init__") for path in paths)
+    return ", ".join(name.replace("/", ".") for name in names)

@@ -32,6 +32,8 @@ from engine.memory.resummarise import Then
 from projections import dependency_graph, offline_cache, progress
 
 ENDS = ("TASK_COMPLETE", "TASK_FAILED")
+LEAVING = (*ENDS, *(str(fact.type) for fact in offline_cache.DERIVED))
+"By what tasks that have ended leave something, or add to what they left."
 
 
 class Running:
@@ -40,6 +42,9 @@ class Running:
     def __init__(self, store: EventStore, task_id: str) -> None:
         self.store, self.task_id = store, task_id
         self.version, self.position = 0, 0
+        "Up to where its log was read; a row at its end that is damaged is passed over."
+        self.stood_at = 0
+        "The version of the last event that could be read."
         self.outlining = Outlining(store, task_id)
         self.states = States._make(one.initial for one in PROJECTIONS)
         self.used: PolicyUsed | None = None
@@ -57,20 +62,26 @@ class Running:
         """Take in what the log has brought since; gives how far the task has come."""
         own = [one for one in PROJECTIONS if one is not offline_cache]
         states: list[Any] = list(self.states[: len(own)])
-        for event in self.store.read(self.task_id, after=self.version):
+        last = self.store.version(self.task_id)
+        for event in self.store.read(self.task_id, after=self.version, last=last):
             states = [one.evolve(state, event) for one, state in zip(own, states, strict=True)]
-            self.version, self.position = event.version, event.position
+            self.stood_at, self.position = event.version, event.position
             if isinstance(event.fact, PolicyUsed):
                 self.used = event.fact
+        self.version = last
         self.states = States._make((*states, self._left()))
         return self.stands
 
     def _left(self) -> offline_cache.State:
         """What finished tasks have left by the last event that was read."""
-        new = self.store.read(after=self._looked, last=self.position, types=ENDS)
-        ended = next(new, None) is not None
+        new = self.store.read(after=self._looked, last=self.position, types=LEAVING)
+        before = self.states.offline
+        more = any(
+            event.type in ENDS or event.task_id in before.complete or event.task_id in before.failed
+            for event in new
+        )
         self._looked = self.position
-        return left(self.store, Moment(position=self.position)) if ended else self.states.offline
+        return left(self.store, Moment(position=self.position)) if more else before
 
     def outlined(self) -> None:
         """Outline what was written, and read that on."""
@@ -129,15 +140,15 @@ class Prompts:
         builder = self.thinker if thinking else self.builder
         states, profile = running.states, builder.profile
         context = builder.build(states, running.graph, request)
-        if any(one.section == TASK for one in context.omissions):
-            # Without these words nobody would know what is asked for.
+        if any(one.section == TASK and one.level != "full" for one in context.items):
+            # Without all of these words nobody would know what is asked for.
             needed, other = self.tokenizer.count(request.query), context.tokens
             raise BudgetExceededError(needed, profile.prompt - other, ("the words of the task",))
         prefix = prefix_of(
             store, running.task_id, states.prompts.version, context, profile, self.tokenizer
         )
         fact, blobs = fact_of(
-            context, request, profile, self.policy, self.tokenizer, running.version,
+            context, request, profile, self.policy, self.tokenizer, running.stood_at,
             in_hand(states, context), prefix,
         )  # fmt: skip
         nearness = builder.means.nearness

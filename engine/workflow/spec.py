@@ -5,6 +5,7 @@
 (5, 60)
 """
 
+import ast
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +15,11 @@ from pydantic import model_validator as validator
 
 from domain.errors import InputError
 from engine.log.codec import first_problem
-from engine.workflow.sandbox.run import SandboxLimits, safe_path
+from engine.workflow.sandbox.box import check_paths, safe_path
+from engine.workflow.sandbox.run import SandboxLimits
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
-Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100)]
+Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$", max_length=100)]
 MOST = 1_000_000
 "Bytes of a specification."
 
@@ -88,8 +90,16 @@ class Spec(_Part):
                 safe_path(path)
             except InputError as error:
                 raise ValueError(str(error)) from None
-        if twice := sorted({path for path in paths if paths.count(path) > 1}):
-            raise ValueError(f"needed each path once, found {twice[0]!r} twice")
+        together(paths)
+        own([one.path for one in self.modules])
+        for test in self.tests:
+            _parsed(test)
+        given = {one.path for one in self.tests}
+        for one in self.modules:
+            if not one.path.endswith(".py"):
+                raise ValueError(f"needed Python modules (.py), found {one.path!r}")
+            if odd := [test for test in one.tests if test not in given]:
+                raise ValueError(f"{one.path}: needed tests among [[tests]], found {odd[0]!r}")
         ordered([(one.path, one.dependencies) for one in self.modules])
         return self
 
@@ -97,6 +107,43 @@ class Spec(_Part):
     def planned(self) -> bool:
         """Whether the specification is the plan."""
         return bool(self.modules) and all(one.purpose for one in self.modules)
+
+
+RESERVED = ("conftest", "pytest", "_pytest", "sitecustomize", "usercustomize")
+"Names by which code would decide how it is tested."
+
+
+def _parsed(test: Test) -> None:
+    """Raise `ValueError` for a test file without a text, or that is no Python."""
+    if not test.source.strip():
+        raise ValueError(f"{test.path}: needed source or file, found neither")
+    try:
+        ast.parse(test.source)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{test.path}: needed Python, found {error}") from None
+
+
+def together(paths: list[str]) -> None:
+    """Raise `ValueError` for paths that cannot all be files of one folder, on any machine."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        if other := seen.get(path.casefold()):
+            twice = f"{path!r} twice" if path == other else f"{other!r} and {path!r}"
+            raise ValueError(f"needed each path once, found {twice}")
+        seen[path.casefold()] = path
+    try:
+        check_paths(dict.fromkeys(paths, b""))
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def own(paths: list[str]) -> None:
+    """Raise `ValueError` for a module that would decide how the tests are run."""
+    for path in paths:
+        first, last = path.partition("/")[0], path.rpartition("/")[2]
+        names = {first.partition(".")[0].lower(), last.partition(".")[0].lower()}
+        if found := sorted(names & set(RESERVED)):
+            raise ValueError(f"needed modules of the task's own, found {path!r}: {found[0]} is not")
 
 
 def ordered(modules: list[tuple[str, tuple[str, ...]]]) -> list[str]:

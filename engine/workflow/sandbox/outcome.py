@@ -90,7 +90,10 @@ def _message(text: str) -> str:
     """What was raised last, in pytest's lines that begin with E."""
     blocks = _ERROR_LINES.findall(text)
     lines = blocks[-1].splitlines() if blocks else ()
-    text = "\n".join(line[4:] for line in lines).strip()
+    told = [line[4:] for line in lines]
+    if told and told[0].lstrip().startswith('File "'):  # that it is no Python says the last line
+        told = [told[-1], *told[:-1]]
+    text = "\n".join(told).strip()
     # Where a prompt has room for one line, that of a bare assertion should say of what it is.
     return _BARE.sub(r"\1, where ", text)
 
