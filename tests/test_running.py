@@ -1,5 +1,8 @@
 """What is known of a task that runs is read on from where the log was read last."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from domain.events import MessageReceived, SummaryWritten, TaskComplete, TaskStarted
@@ -60,3 +63,19 @@ def test_what_is_told_of_a_task_after_its_end_is_known_too() -> None:
         running.read_on()
         assert running.states.offline == left(store, Moment(position=running.position))
         assert "task:other" in running.states.offline.complete["other"].summaries
+
+
+def test_a_damaged_event_at_the_end_of_a_log_does_not_stop_a_run(tmp_path: Path) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+        store.report = lambda damage: None
+        happened(store, "own", TaskStarted(goal="one"), MessageReceived(role="user"))
+        with closing(sqlite3.connect(tmp_path / "store.db")) as raw:
+            raw.execute("DROP TRIGGER events_are_not_rewritten")
+            raw.execute("UPDATE events SET body=x'00' WHERE version=2")
+            raw.commit()
+        running = Running(store, "own")
+        running.read_on()
+        assert (running.version, running.stood_at) == (2, 1)
+        store.append("own", [MessageReceived(role="user")], after=running.version)
+        running.read_on()
+        assert (running.version, running.stood_at) == (3, 3)
