@@ -222,6 +222,22 @@ def test_a_server_of_another_kind_is_asked_by_the_standard_and_said_aloud(
     assert SECRET not in model.id + str(vars(model))
 
 
+@pytest.mark.parametrize("name", ["x\0y", "x\ny", "x\x1by", "x\u202ey", "x\ud800y"])
+def test_the_name_that_a_model_is_told_by_can_be_stored(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "do_GET", lambda handler: handler.say({"data": [{"id": name}]}))
+    sent = FINE | {"model": name.encode(errors="replace").decode()}
+    with hostile(saying(sent)) as server:
+        model = ServerModel(server.url)
+        assert (model.id, model.complete(ASKED, LIMITS).model) == ("x?y", "")
+        assert ServerModel(server.url, "other").complete(ASKED, LIMITS).model == "x?y"
+
+
+def test_of_a_name_without_end_only_so_much_is_kept() -> None:
+    assert ask(saying(FINE | {"model": "x" * 10_000})).model == "x" * 200
+
+
 def test_vllm_is_told_not_to_think() -> None:
     with hostile(saying(FINE), owner="vllm") as server:
         ServerModel(server.url).complete(ASKED, LIMITS)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from domain.errors import InputError, ModelError
 from engine.models import NOTHING, Call, Completion, Limits, Message
-from engine.models.wire import NO_SYSTEM, completion_of
+from engine.models.wire import NO_SYSTEM, completion_of, name_of
 
 if TYPE_CHECKING:
     from engine.models.asking import Line
@@ -89,7 +89,7 @@ class ServerModel:
             body = ask(merges=True)
             self.merges = True
         answer = completion_of(body, self.url, monotonic() - started)
-        return answer._replace(model="" if answer.model == self._name else answer.model)
+        return answer._replace(model="" if answer.model == name_of(self._name) else answer.model)
 
     def count(self, messages: Sequence[Message], limits: Limits) -> int | None:
         """The tokens of a prompt, as `complete` would send it; None where the server cannot say."""
@@ -146,7 +146,8 @@ class ServerModel:
             down = isinstance(error, ModelError) and error.kind in ("unavailable", "timeout")
             if down or not name:
                 raise _unnamed(self.url, error) from None
-        self._name, self.id = name, _short(name) + (", deterministic" if self.deterministic else "")
+        self._name = name.encode(errors="replace").decode()
+        self.id = name_of(_short(self._name)) + (", deterministic" if self.deterministic else "")
         self._look(seconds)
         self._switched = self.native or owner in SWITCHED
 

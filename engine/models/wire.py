@@ -15,6 +15,8 @@ from engine.models import Completion
 from engine.models.thinking import split_thinking
 
 FINISHES = ("stop", "length")
+NAMED = 200
+"Characters of a model's name that are kept."
 SHOWN = 200
 "Characters of what a server says that an error repeats."
 TOO_LONG = re.compile(
@@ -95,8 +97,17 @@ def completion_of(body: bytes, where: str, seconds: float) -> Completion:
         raise garbled(where, "an answer without content")
     return Completion(
         text or "", usage.prompt_tokens, usage.completion_tokens,
-        choice.finish_reason, _cached(reply), thinking, seconds, reply.model,
+        choice.finish_reason, _cached(reply), thinking, seconds, name_of(reply.model),
     )  # fmt: skip
+
+
+def name_of(told: str) -> str:
+    r"""A model's name as it can be stored and shown, whatever a server says.
+
+    >>> name_of("x\0y")
+    'x?y'
+    """
+    return "".join(one if one.isprintable() else "?" for one in told[:NAMED])
 
 
 def _split(said: Said) -> tuple[str, str | None]:
