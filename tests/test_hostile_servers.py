@@ -234,6 +234,11 @@ def test_the_name_that_a_model_is_told_by_can_be_stored(
         assert ServerModel(server.url, "other").complete(ASKED, LIMITS).model == "x?y"
 
 
+def test_what_a_servers_error_says_can_be_stored_and_shown() -> None:
+    with pytest.raises(ModelError, match=r"answered 400: a\?b\?c\?d$"):
+        ask(saying(r'{"error": {"message": "a\u0000b\ud800c\u001bd"}}', 400))
+
+
 def test_of_a_name_without_end_only_so_much_is_kept() -> None:
     assert ask(saying(FINE | {"model": "x" * 10_000})).model == "x" * 200
 

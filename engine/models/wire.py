@@ -107,7 +107,11 @@ def name_of(told: str) -> str:
     >>> name_of("x\0y")
     'x?y'
     """
-    return "".join(one if one.isprintable() else "?" for one in told[:NAMED])
+    return _printable(told[:NAMED])
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _split(said: Said) -> tuple[str, str | None]:
@@ -147,7 +151,7 @@ def told_by(body: bytes) -> str:
     try:
         error: Any = json.loads(body)["error"]
         message = error if isinstance(error, str) else error["message"]
-        return " ".join(str(message).split())[:SHOWN]
+        return _printable(" ".join(str(message).split())[:SHOWN])
     except (ValueError, KeyError, TypeError, RecursionError):
         return _start(body)
 
