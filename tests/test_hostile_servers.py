@@ -12,6 +12,7 @@ import pytest
 from domain.errors import InputError, ModelError
 from engine.models import Completion, Limits, Message
 from engine.models.server import ServerModel
+from engine.workflow.served import profile_named, served
 from tests.servers import FINE, Handler, hostile
 
 SECRET = "a-secret-key"
@@ -283,12 +284,44 @@ def test_half_a_character_is_sent_as_a_question_mark() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8080", "ftp://host/v1", "http://", "http://me:pass@host/v1"]
-)
+    "url",
+    ["", "localhost:8080", "ftp://host/v1", "http://", "http://me:pass@host/v1",
+     "http://me:pass/word@host/v1", "http://me:1/pass@host/v1", "http://[pass/v1",
+     "http://host:pass/v1", "http://host/v1?api_key=pass", "http://host/v1#pass",
+     "http://host/pa\0ss/v1"],
+)  # fmt: skip
 def test_an_address_that_cannot_be_asked_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(InputError, match="needed http://HOST:PORT/v1") as error:
         ServerModel(url)
     assert "pass" not in str(error.value)
+    with pytest.raises(InputError, match="needed http://HOST:PORT") as error:
+        profile_named(f"server:{url}")
+    assert "pass" not in str(error.value)
+
+
+@pytest.mark.parametrize("end", ["?api_key=pass", "#pass", "?"])
+def test_a_key_in_an_address_is_told_where_it_goes(end: str) -> None:
+    with pytest.raises(InputError, match=r"without a query .* a key goes into BACKCAST_API_KEY"):
+        served(f"http://host/v1{end}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HTTP://me:pass@host", "Https://me:pass@host/v1", "htp://me:pass@host/v1",
+     "server:http://me:pass@host", "htp://me:p@ss@host", "htp://host?key=pass"],
+)  # fmt: skip
+def test_no_error_repeats_what_may_be_a_password(name: str) -> None:
+    for named in (served, profile_named):
+        with pytest.raises(InputError) as error:
+            named(name)
+        assert "ss" not in str(error.value).replace("address", "")
+
+
+def test_the_scheme_of_an_address_is_read_in_any_case() -> None:
+    with hostile(saying(FINE)) as server:
+        model = ServerModel(server.url.replace("http", "HTTP"))
+        assert model.url == f"{server.url}/v1"
+        assert model.complete(ASKED, LIMITS).text == "Yes."
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,18 +10,19 @@ from urllib.request import Request, urlopen
 from domain.budget import ModelProfile, of_window
 from domain.errors import InputError, UnavailableError
 from engine.context.rendering import TEMPLATES, pieces
+from engine.models.address import address_of
 
 SECONDS = 60
 PROBE = (("system", "S"), ("user", "U"))
 
 
 class Server:
-    """llama-server at a URL."""
+    """llama-server at a URL; `InputError` where that can be none."""
 
     exact = True
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        self.url = address_of(url)
         self.id = f"llama-server at {self.url}"
 
     def count(self, text: str) -> int:
@@ -61,8 +62,6 @@ class Server:
 
     def ask(self, path: str, asked: dict[str, Any] | None = None) -> dict[str, Any]:
         """What the server answers; `UnavailableError` where it does not, or not in JSON."""
-        if not self.url.startswith(("http://", "https://")):
-            raise InputError(f"needed http://HOST:PORT, found {self.url!r}")
         body = None if asked is None else json.dumps(asked).encode()
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get("BACKCAST_API_KEY"):

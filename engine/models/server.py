@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from domain.errors import InputError, ModelError
 from engine.models import NOTHING, Call, Completion, Limits, Message
+from engine.models.address import address_of
 from engine.models.wire import NO_SYSTEM, completion_of, name_of
 
 if TYPE_CHECKING:
@@ -208,11 +208,7 @@ def _sent(messages: Sequence[Message], merges: bool) -> list[dict[str, str]]:
 
 def _address(url: str) -> str:
     """The URL under which `/chat/completions` lies; `InputError` where it can be none."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise InputError("needed http://HOST:PORT/v1 without a user, found another address")
-    path = parts.path.rstrip("/")
-    return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/v1') else path + '/v1'}"
+    return address_of(url, "/v1").removesuffix("/v1") + "/v1"
 
 
 def _line(url: str, key: str, backoff: float) -> "Line":

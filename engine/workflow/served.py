@@ -14,6 +14,7 @@ from engine.context.recorded import profile_of
 from engine.context.tokenizers import tokenizer_of
 from engine.log.store import EventStore
 from engine.models import Model
+from engine.models.address import shown
 
 if TYPE_CHECKING:
     from engine.context.server import Server
@@ -92,11 +93,12 @@ def served(
         model, profile = _recorded(Path(rest), task_id, profile, strict=strict)
     elif kind == "llama" and rest:
         model, profile = _in_process(Path(rest), profile)
-    elif kind in ("http", "https"):
+    elif kind.lower() in ("http", "https"):
         model, profile = _behind(name, profile, deterministic=deterministic)
     else:
         raise InputError(
-            f"needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1, found {name!r}"
+            "needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1,"
+            f" found {shown(name)!r}"
         )
     return Served(model, name, profile, policy, out)
 
@@ -169,5 +171,5 @@ def profile_named(name: str) -> ModelProfile:
         return Server(name.removeprefix("server:")).profile()
     if name not in PROFILES:
         known = ", ".join(PROFILES)
-        raise InputError(f"needed a profile of {known} or server:URL, found {name!r}")
+        raise InputError(f"needed a profile of {known} or server:URL, found {shown(name)!r}")
     return PROFILES[name]
