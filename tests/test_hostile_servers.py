@@ -11,6 +11,7 @@ import pytest
 
 from domain.errors import InputError, ModelError
 from engine.models import Completion, Limits, Message
+from engine.models.address import key_for
 from engine.models.server import ServerModel
 from engine.workflow.served import profile_named, served
 from tests.servers import FINE, Handler, hostile
@@ -21,10 +22,10 @@ LIMITS = Limits(9, seconds=5)
 Answer = Callable[[Handler], None]
 
 
-def ask(answer: Answer, limits: Limits = LIMITS) -> Completion:
+def ask(answer: Answer, limits: Limits = LIMITS, key: str = SECRET) -> Completion:
     """What a server that answers so is understood to have said."""
     with hostile(answer) as server:
-        model = ServerModel(server.url, key=SECRET, backoff=0.01)
+        model = ServerModel(server.url, key=key, backoff=0.01)
         return model.complete(ASKED, limits)
 
 
@@ -281,6 +282,53 @@ def test_half_a_character_is_sent_as_a_question_mark() -> None:
     with hostile(saying(FINE)) as server:
         ServerModel(server.url).complete([Message("user", "caf\udce9.py")], LIMITS)
         assert server.bodies[-1]["messages"][0]["content"] == "caf?.py"
+
+
+ELSEWHERE = {
+    "OPENAI_API_KEY": SECRET, "OPENAI_ADMIN_KEY": SECRET, "OPENAI_ORG_ID": SECRET,
+    "OPENAI_PROJECT_ID": SECRET,
+    "OPENAI_CUSTOM_HEADERS": f"Authorization: {SECRET}\nX-Key: {SECRET}",
+}  # fmt: skip
+
+
+def test_what_is_meant_for_openai_goes_to_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BACKCAST_API_KEY", raising=False)
+    for name, value in ELSEWHERE.items():
+        monkeypatch.setenv(name, value)
+    sent: list[str] = []
+
+    def answer(handler: Handler) -> None:
+        sent.append(str(handler.headers))
+        handler.say(FINE)
+
+    assert ask(answer, key="").text == "Yes."
+    monkeypatch.setenv("BACKCAST_API_KEY", "ours")
+    assert ask(answer, key="").text == "Yes."
+    assert SECRET not in "".join(sent)
+    assert "Authorization: Bearer no-key" in sent[0]
+    assert "Authorization: Bearer ours" in sent[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [("https://api.openai.com/v1", SECRET), ("https://API.openai.com:443/v1", SECRET),
+     ("http://api.openai.com/v1", ""), ("https://api.openai.com:8443/v1", ""),
+     ("https://api.openai.com.example.org/v1", ""), ("https://example.org/api.openai.com", "")],
+)  # fmt: skip
+def test_openais_key_is_for_openai_alone(
+    url: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BACKCAST_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    assert key_for(url) == key
+    monkeypatch.setenv("BACKCAST_API_KEY", " ours\n")
+    assert (key_for(url), key_for(url, "given")) == ("ours", "given")
+
+
+def test_a_key_that_no_header_can_hold_is_refused_without_repeating_it() -> None:
+    with pytest.raises(InputError, match="needed an API key of printable ASCII") as error:
+        key_for("http://host", "a\nb")
+    assert "b" not in str(error.value).removeprefix("needed an API key of printable")
 
 
 @pytest.mark.parametrize(

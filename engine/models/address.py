@@ -1,5 +1,7 @@
-"""Addresses of model servers: what one must be, and what an error may repeat of it."""
+"""Addresses of model servers: what one must be, who gets which key, what an error may repeat."""
 
+import ipaddress
+import os
 import re
 from urllib.parse import urlsplit
 
@@ -29,6 +31,40 @@ def address_of(url: str, path: str = "") -> str:
     if not sound or "@" in url or not url.isprintable() or " " in url:
         raise InputError(f"{needed} without a user, found another address")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def key_for(url: str, key: str = "") -> str:
+    """The key for a server: the one given, else BACKCAST_API_KEY; empty where there is none.
+
+    OPENAI_API_KEY is for OpenAI's own server only. `InputError` where a header cannot hold it.
+    """
+    key = (key or os.environ.get("BACKCAST_API_KEY", "")).strip()
+    if not key and is_openai(url):
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise InputError("needed an API key of printable ASCII, found another")
+    return key
+
+
+def is_openai(url: str) -> bool:
+    """Whether an address is that of OpenAI's own server.
+
+    >>> is_openai("https://api.openai.com/v1"), is_openai("https://api.openai.com.example.org")
+    (True, False)
+    """
+    parts = urlsplit(url)
+    return (parts.scheme, parts.hostname, parts.port or 443) == ("https", "api.openai.com", 443)
+
+
+def is_here(url: str) -> bool:
+    """Whether an address is that of this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def shown(name: str) -> str:

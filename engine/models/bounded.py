@@ -4,10 +4,9 @@ httpx bounds the time between two bytes, not that of a whole answer; here every 
 whole is to end. Needs the extra 'server'.
 """
 
-import ipaddress
 import ssl
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from time import monotonic
@@ -18,10 +17,17 @@ import httpcore2
 import httpx2
 import openai
 
+from engine.models.address import is_here, is_openai
+
 BYTES = 16_000_000
 "The longest answer that is read: no model says more within its window."
 CONNECT = 5.0
 "Seconds until a server that does not take a connection counts as not there."
+SENT = (
+    "host", "connection", "accept", "accept-encoding", "content-type", "content-length",
+    "transfer-encoding", "user-agent",
+)  # fmt: skip
+"The headers that any server gets, beside the key."
 
 
 class NoAnswerError(Exception):
@@ -90,16 +96,30 @@ def client_of(url: str, key: str, end: float) -> Iterator[openai.OpenAI]:
     transport = httpx2.HTTPTransport(verify=verify, trust_env=False, proxy=proxy)
     # httpx takes no backend for the network; that ours is used is what the tests see.
     transport._pool._network_backend = Backend(transport._pool._network_backend, end)
+    asking = [] if is_openai(url) else [_bare(key)]
     # A redirect would send the prompt, and the key, to who knows whom.
     http = httpx2.Client(
         transport=transport, timeout=None, follow_redirects=False,
-        event_hooks={"response": [_refuse_packed]},
+        event_hooks={"request": asking, "response": [_refuse_packed]},
     )  # fmt: skip
     with openai.OpenAI(
         base_url=url, api_key=key, max_retries=0, timeout=None, http_client=http,
         default_headers={"Accept-Encoding": "identity"},
     ) as client:  # fmt: skip
         yield client
+
+
+def _bare(key: str) -> Callable[[httpx2.Request], None]:
+    """Strips a question of what OpenAI's client takes from OPENAI_ORG_ID and its like."""
+
+    def strip(request: httpx2.Request) -> None:
+        for name in list(request.headers):
+            # By those of its own the client tells later how it is to read the answer.
+            if name.lower() not in SENT and not name.lower().startswith("x-stainless-"):
+                del request.headers[name]
+        request.headers["Authorization"] = f"Bearer {key}"
+
+    return strip
 
 
 def _refuse_packed(response: httpx2.Response) -> None:
@@ -116,17 +136,7 @@ def _certificates() -> ssl.SSLContext:
 def _proxy(url: str) -> str | None:
     """The proxy that the environment names for a server; none for one on this machine."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    if _is_here(host) or urllib.request.proxy_bypass(host):
+    if is_here(url) or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     named = urllib.request.getproxies()
     return named.get(parts.scheme) or named.get("all")
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -5,7 +5,6 @@ llama-server tells more than they, and is told more: which it is, `/props` says.
 """
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain.errors import InputError, ModelError
 from engine.models import NOTHING, Call, Completion, Limits, Message
-from engine.models.address import address_of
+from engine.models.address import address_of, key_for
 from engine.models.wire import NO_SYSTEM, completion_of, name_of
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("backcast")
 
 GREEDY: dict[str, Any] = {"temperature": 0, "seed": 1}
-KEYS = ("BACKCAST_API_KEY", "OPENAI_API_KEY")
 SWITCHED = ("vllm", "sglang")
 "Servers beside llama.cpp that hand `chat_template_kwargs` to the template, by their own name."
 PROBE = tuple(
@@ -50,7 +48,8 @@ class ServerModel:
 
         `deterministic` has llama-server read each prompt anew: what it remembers changes the last
         bits. Else it looks itself for the slot that remembers most of a prompt; `slot` names one,
-        for a server that others ask too. `backoff`: the seconds before a second try.
+        for a server that others ask too. `backoff`: the seconds before a second try. Without a
+        `key` it is BACKCAST_API_KEY, and OPENAI_API_KEY for https://api.openai.com alone.
         """
         self.url = _address(url)
         self.deterministic, self.slot = deterministic, slot
@@ -217,10 +216,7 @@ def _line(url: str, key: str, backoff: float) -> "Line":
         from engine.models.asking import Line
     except ImportError:
         raise InputError("asking a model server needs 'pip install backcast[server]'") from None
-    key = (key or next(filter(None, map(os.environ.get, KEYS)), "") or "no-key").strip()
-    if not key.isascii() or not key.isprintable():
-        raise InputError("needed an API key of printable ASCII, found another")
-    return Line(url, key, backoff)
+    return Line(url, key_for(url, key) or "no-key", backoff)
 
 
 def _short(name: str) -> str:

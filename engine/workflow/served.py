@@ -1,7 +1,6 @@
 """With what does a run go on: the model that a name means, its profile, and the policy."""
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -134,9 +133,7 @@ def _behind(
     from engine.context.server import Server
     from engine.models.server import ServerModel
 
-    model = ServerModel(
-        url, key=os.environ.get("BACKCAST_API_KEY", ""), deterministic=deterministic
-    )
+    model = ServerModel(url, deterministic=deterministic)
     if profile is None and not model.native:
         raise InputError(f"{url}: needed --profile, since only llama-server tells its own")
     if profile is None:
