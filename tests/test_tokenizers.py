@@ -2,7 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +16,7 @@ from domain.errors import InputError, UnavailableError
 from engine.context.server import Server
 from engine.context.tokenizers import QWEN_VOCABULARY, Qwen3, UpperBound, tokenizer_of
 from engine.interfaces.cli import main
+from tests.servers import Handler, hostile
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/shop.jsonl"
 CHATML = "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"
@@ -116,6 +119,95 @@ def test_a_server_that_says_something_else_is_told_in_a_line(url: str) -> None:
     Answers.said["/tokenize"] = {"tokens": "many"}
     with pytest.raises(UnavailableError, match="/tokenize: needed tokens, found many"):
         Server(url).count("x")
+
+
+SECRET = "a-secret-key"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_takes_neither_the_key_nor_a_question_elsewhere(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKCAST_API_KEY", SECRET)
+    seen: list[str] = []
+    monkeypatch.setattr(Handler, "do_GET", lambda handler: seen.append(handler.path))
+    with hostile(lambda handler: seen.append(handler.path)) as other:
+
+        def answer(handler: Handler) -> None:
+            assert handler.server.told == [f"Bearer {SECRET}"]
+            handler.say("", status, Location=f"{other.url}/tokenize")
+
+        with hostile(answer) as server:
+            with pytest.raises(UnavailableError, match=f"/tokenize: answered {status}$"):
+                Server(server.url).count("x")
+            assert server.told == [f"Bearer {SECRET}"]
+    assert seen == []
+
+
+def test_only_the_key_of_our_own_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BACKCAST_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with hostile(lambda handler: handler.say({"tokens": [1]})) as server:
+        assert Server(server.url).count("x") == 1
+        assert server.told == [None]
+        monkeypatch.setenv("BACKCAST_API_KEY", f"{SECRET}\nX: y")
+        with pytest.raises(InputError, match="needed an API key of printable ASCII") as error:
+            Server(server.url).count("x")
+    assert SECRET not in str(error.value)
+
+
+def test_a_server_on_this_machine_is_asked_without_a_proxy(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert Server(url).count("abc") == 3
+
+
+def test_of_an_answer_without_end_only_so_much_is_read() -> None:
+    def pour(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(OSError):
+            for _ in range(100):
+                handler.wfile.write(b" " * 1_000_000)
+
+    with (
+        hostile(pour) as server,
+        pytest.raises(UnavailableError, match="/tokenize: answered more than 16,000,000 bytes"),
+    ):
+        Server(server.url).count("x")
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: ", b"H"])
+def test_an_answer_that_trickles_ends_where_its_time_does(
+    begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trickle(handler: Handler) -> None:
+        handler.wfile.write(begin)
+        with suppress(OSError):
+            for _ in range(600):
+                if handler.server.over.wait(0.1):
+                    return
+                handler.wfile.write(b" ")
+
+    monkeypatch.setattr("engine.context.server.SECONDS", 0.5)
+    started = time.monotonic()
+    with (
+        hostile(trickle) as server,
+        pytest.raises(UnavailableError, match="/tokenize: no answer: timed out"),
+    ):
+        Server(server.url).count("x")
+    assert time.monotonic() - started < 30
+
+
+def test_an_answer_too_deep_to_be_read_is_told_in_a_line() -> None:
+    with (
+        hostile(lambda handler: handler.say("[" * 100_000)) as server,
+        pytest.raises(UnavailableError, match="/tokenize: no answer: maximum recursion"),
+    ):
+        Server(server.url).count("x")
 
 
 def test_a_context_is_made_for_a_server_that_is_running(

@@ -18,9 +18,8 @@ import httpx2
 import openai
 
 from engine.models.address import is_here, is_openai
+from engine.models.wire import BYTES
 
-BYTES = 16_000_000
-"The longest answer that is read: no model says more within its window."
 CONNECT = 5.0
 "Seconds until a server that does not take a connection counts as not there."
 SENT = (

@@ -15,6 +15,8 @@ from engine.models import Completion
 from engine.models.thinking import split_thinking
 
 FINISHES = ("stop", "length")
+BYTES = 16_000_000
+"The longest answer that is read: no model says more within its window."
 NAMED = 200
 "Characters of a model's name that are kept."
 SHOWN = 200
