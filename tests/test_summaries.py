@@ -367,12 +367,69 @@ def test_a_prompt_is_known_by_the_digest_that_the_help_tells() -> None:
     assert digest_of(messages, Limits(600), schema) == sha256(plain.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("line", ["no", "[]", '{"prompt": "x"}', '{"text": 1}'])
+def test_what_may_be_thought_is_part_of_the_prompt_where_something_may() -> None:
+    digests = {digest_of([Message("user", "b")], Limits(600, n), None) for n in (0, 1, 2)}
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["no", "[]", '{"prompt": "x"}', '{"text": 1}', '{"prompt": "x", "text": 1}',
+     '{"prompt": "x", "text": "y", "tokens": "many"}', "[" * 100_000],
+    ids=range(7),
+)  # fmt: skip
 def test_a_recording_that_is_none_is_told_in_one_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "odd.jsonl"
-    path.write_text(line)
-    with pytest.raises(InputError, match="line 1: needed an object with prompt and text"):
+    path.write_text(f"\n{line}")
+    with pytest.raises(InputError, match="line 2: needed an object with prompt and text"):
         Recording(path)
+
+
+class Says:
+    """A model that answers as it is told."""
+
+    id = "a model"
+
+    def __init__(self, answer: Completion) -> None:
+        self.answer = answer
+
+    def complete(self, *_: object, **__: object) -> Completion:
+        return self.answer
+
+
+ODD = "one\u2028two\u0085three\x0c\ud800\0\r\n four é"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Completion(ODD, 9, 2, "length", 7, ODD, 1.5, "a model of another name"),
+        Completion("", finish="length", thinking="Hm, or"),
+    ],
+    ids=["all", "little"],
+)
+def test_an_answer_comes_back_from_a_recording_as_it_was(
+    tmp_path: Path, answer: Completion
+) -> None:
+    path, asked = tmp_path / "said.jsonl", [Message("user", ODD)]
+    for limits in (Limits(9), Limits(9, 5)):
+        Recorder(Says(answer), path).complete(asked, limits)
+    recording = Recording(path)
+    assert recording.id == (answer.model or Says.id)
+    for limits in (Limits(9), Limits(9, 5)):
+        assert recording.complete(asked, limits) == answer._replace(model="")
+    with pytest.raises(ModelError):
+        recording.complete(asked, Limits(9, 6))
+
+
+def test_a_recording_of_an_earlier_version_can_still_be_read(tmp_path: Path) -> None:
+    path, digest = tmp_path / "old.jsonl", digest_of([Message("user", "b")], Limits(600), None)
+    told = {"prompt": digest, "model": "", "text": "a\u2028b", "tokens": 2, "note": "unknown"}
+    path.write_text(json.dumps(told, ensure_ascii=False) + "\r\n")
+    recording = Recording(path)
+    assert recording.id == "old"
+    answer = recording.complete([Message("user", "b")], Limits(600))
+    assert answer == Completion("a\u2028b", None, 2)
 
 
 @given(text=st.text(max_size=60))

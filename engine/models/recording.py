@@ -10,13 +10,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from domain.errors import InputError, ModelError
 from engine.models import NOTHING, Call, Completion, Limits, Message, Model
+from engine.models.wire import name_of
+
+_COMPLETION = TypeAdapter(Completion)
 
 
 def digest_of(messages: Sequence[Message], limits: Limits, schema: object) -> str:
-    """What a prompt is known by: SHA-256 over all that a model is asked."""
+    """What a prompt is known by: SHA-256 over all that a model is asked.
+
+    What may be thought counts only where something may: else it is as it was before that counted.
+    """
     asked = [[list(message) for message in messages], limits.max_tokens, schema]
+    asked += [limits.thinking] if limits.thinking else []
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
@@ -29,21 +38,23 @@ class Recording:
         self.id = path.stem
         self.answers: dict[str, Completion] = {}
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").split("\n")
         except OSError as error:
             raise InputError(f"{path}: needed a recording: {error.strerror}") from None
         except ValueError:
             raise InputError(f"{path}: needed a recording in UTF-8") from None
-        for number, line in enumerate(filter(str.strip, lines), 1):
-            self._take(number, line)
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                self._take(number, line)
 
     def _take(self, number: int, line: str) -> None:
         try:
             told = json.loads(line)
-            self.id = str(told.get("model", self.id))
-            answer = Completion(told["text"], told.get("prompt_tokens"), told.get("tokens"))
-            self.answers[told["prompt"]] = answer
-        except (ValueError, KeyError, AttributeError, TypeError):
+            fields = {name: told[name] for name in Completion._fields if name in told}
+            answer = _COMPLETION.validate_python(fields, strict=True)
+            self.id = name_of(answer.model) or self.id
+            self.answers[told["prompt"]] = answer._replace(model=name_of(answer.model))
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise InputError(
                 f"{self.path}, line {number}: needed an object with prompt and text"
             ) from None
@@ -63,7 +74,8 @@ class Recording:
             raise ModelError(
                 f"{self.path}: holds no answer to this prompt, {digest}: record it again"
             )
-        return self.answers[digest]
+        answer = self.answers[digest]
+        return answer._replace(model="" if answer.model == self.id else answer.model)
 
 
 class Recorder:
@@ -83,7 +95,8 @@ class Recorder:
     ) -> Completion:
         """The model's answer, which is a line of the recording from now on."""
         answer = self.model.complete(messages, limits, schema=schema, stop=stop, call=call)
-        line = {"prompt": digest_of(messages, limits, schema), "model": self.id}
+        told = answer._asdict() | {"model": answer.model or self.id}
+        line = {"prompt": digest_of(messages, limits, schema)} | told
         with self.path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line | answer._asdict(), ensure_ascii=False) + "\n")
+            out.write(json.dumps(line) + "\n")
         return answer
