@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import ModelError
+from domain.budget import of_window
+from domain.errors import InputError, ModelError
 from engine.context.prefix import compared, encoded
 from engine.context.rendering import Shown, messages_of, pieces
 from engine.context.server import Server
 from engine.context.tokenizers import tokenizer_of
 from engine.models import Limits, Message
 from engine.models.server import ServerModel
+from engine.workflow.served import served
 from tests.servers import OLD_MISTRAL, QWEN_TEMPLATE, asked, llama_server, stops
 
 HERE = Path(__file__).parents[1]
@@ -133,6 +135,20 @@ def test_of_an_equal_prompt_all_but_the_last_token_is_remembered(url: str) -> No
     # It must read one token to have something to answer from.
     assert second.cached_tokens == (first.prompt_tokens or 0) - 1
     assert second.text == first.text
+
+
+def test_a_run_goes_on_only_by_a_profile_of_the_model_that_is_served(url: str, kind: str) -> None:
+    own = served(url).profile
+    assert served(url, profile=own).profile == own
+    tokens = {"mistral": "mistral-v3", "qwen3": "qwen3"}
+    for other, tokenizer in tokens.items():
+        for template in KINDS.values():
+            profile = of_window("mine", 8192, tokenizer, template)
+            if other == kind and template == KINDS[kind]:
+                assert served(url, profile=profile).profile == profile
+            elif tokenizer_of(tokenizer).exact or template != KINDS[kind]:
+                with pytest.raises(InputError, match=r"profile mine, .* found .*--profile"):
+                    served(url, profile=profile)
 
 
 def test_a_slot_can_be_named(url: str) -> None:

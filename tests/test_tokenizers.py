@@ -1,6 +1,7 @@
 """Each model counts its own tokens; where none can be asked a bound is used, and said aloud."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ from typing import ClassVar
 
 import pytest
 
-from domain.budget import PROFILES
+from domain.budget import PROFILES, ModelProfile, of_window
 from domain.errors import InputError, UnavailableError
 from engine.context.server import Server
 from engine.context.tokenizers import QWEN_VOCABULARY, Qwen3, UpperBound, tokenizer_of
 from engine.interfaces.cli import main
+from engine.workflow.served import served
 from tests.servers import Handler, hostile
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/shop.jsonl"
@@ -119,6 +121,63 @@ def test_a_server_that_says_something_else_is_told_in_a_line(url: str) -> None:
     Answers.said["/tokenize"] = {"tokens": "many"}
     with pytest.raises(UnavailableError, match="/tokenize: needed tokens, found many"):
         Server(url).count("x")
+
+
+QWEN3 = CHATML + "<think>\n\n</think>\n\n"
+
+
+@pytest.fixture
+def native(url: str) -> str:
+    """The URL of a server that says of itself that it is llama.cpp's."""
+    Answers.said["/v1/models"] = {"data": [{"id": "double"}]}
+    Answers.said["/props"] = {
+        "build_info": "b1", "chat_template": "{{ messages }}",
+        "default_generation_settings": {"n_ctx": 16384},
+    }  # fmt: skip
+    return url
+
+
+def profile_of(tokenizer: str, template: str) -> ModelProfile:
+    return of_window("mine", 16384, tokenizer, template)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "template", "found"),
+    [(CHATML, "mistral", "chatml"), (CHATML, "qwen3", "chatml"), (QWEN3, "chatml", "qwen3"),
+     (MISTRAL, "qwen3", "mistral")],
+)  # fmt: skip
+def test_a_server_of_another_template_than_the_profiles_is_refused(
+    native: str, prompt: str, template: str, found: str
+) -> None:
+    Answers.said["/apply-template"] = {"prompt": prompt}
+    message = f"of profile mine, {template}, found template {found}: choose another --profile"
+    with pytest.raises(InputError, match=message):
+        served(native, profile=profile_of("upper-bound", template))
+
+
+def test_a_server_of_other_tokens_than_the_profiles_is_refused(native: str) -> None:
+    pytest.importorskip("mistral_common", reason="needs the extra 'mistral'")
+    with pytest.raises(InputError, match="of profile mine, mistral-v3, found other tokens: choose"):
+        served(native, profile=profile_of("mistral-v3", "chatml"))
+
+
+@pytest.mark.parametrize(
+    "tokenizer", ["upper-bound", "gguf:/not/there.gguf", "server:http://127.0.0.1:9", "server:"]
+)
+def test_a_profile_whose_tokens_agree_or_cannot_be_told_is_taken(
+    native: str, tokenizer: str
+) -> None:
+    tokenizer += native if tokenizer == "server:" else ""
+    profile = profile_of(tokenizer, "chatml")
+    assert served(native, profile=profile).profile == profile
+
+
+def test_a_server_is_served_by_its_own_profile_where_no_other_tokenizer_is_installed(
+    native: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mistral_common.tokens.tokenizers.mistral", None)
+    tokenizer_of.cache_clear()
+    assert served(native).profile.tokenizer == f"server:{native}"
 
 
 SECRET = "a-secret-key"

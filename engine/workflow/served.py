@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.budget import MISTRAL_7B_8K, PROFILES, QWEN3_8B_32K, ModelProfile
-from domain.errors import DamagedError, InputError
+from domain.errors import DamagedError, InputError, UnavailableError
 from domain.events import PolicyUsed
 from domain.policy import DEFAULT, Policy
 from engine.context.policies import policy_of
 from engine.context.recorded import profile_of
-from engine.context.tokenizers import tokenizer_of
+from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.log.store import EventStore
 from engine.models import Model
 from engine.models.address import shown
@@ -140,6 +140,8 @@ def _behind(
         server = Server(model.root)
         profile = server.profile()
         profile = profile._replace(tokenizer=_agreeing(server) or profile.tokenizer)
+    elif model.native:
+        _compare(Server(model.root), profile)
     if model.window is not None and profile.window > model.window:
         raise InputError(
             f"{url}: needed a window of {profile.window:,} tokens for profile {profile.name},"
@@ -148,16 +150,43 @@ def _behind(
     return model, profile
 
 
+def _compare(server: "Server", profile: ModelProfile) -> None:
+    """`InputError` where a server renders or counts prompts otherwise than a profile says."""
+    needed = f"{server.url}: needed a model with the template and tokens of profile {profile.name}"
+    if (found := server.template()) != profile.template:
+        raise InputError(
+            f"{needed}, {profile.template}, found template {found}: choose another --profile"
+        )
+    try:
+        counter = _at_hand(profile.tokenizer)
+        ours = counter.encode(PROBE) if counter else None
+    except UnavailableError:  # another server counts for it
+        return
+    if ours is not None and ours != server.encode(PROBE):
+        raise InputError(
+            f"{needed}, {profile.tokenizer}, found other tokens: choose another --profile"
+        )
+
+
 def _agreeing(server: "Server") -> str:
     """The tokenizer at hand that tells the same tokens as a server; empty where none does.
 
     By it prompts can be counted, and derived again, without the server.
     """
     for name in ("mistral-v3", "qwen3"):
-        counter = tokenizer_of(name)
-        if counter.exact and counter.encode(PROBE) == server.encode(PROBE):
+        counter = _at_hand(name)
+        if counter is not None and counter.encode(PROBE) == server.encode(PROBE):
             return name
     return ""
+
+
+def _at_hand(name: str) -> Tokenizer | None:
+    """The tokenizer of a name, if it can be loaded here and does not only bound."""
+    try:
+        counter = tokenizer_of(name)
+    except InputError:
+        return None
+    return counter if counter.exact else None
 
 
 def profile_named(name: str) -> ModelProfile:
