@@ -25,8 +25,10 @@ def validate_age(age):
         raise ValueError(f"no age: {age}")
     return age < 150
 '''
-QUICK = SandboxLimits(seconds=15)
-SHORT = SandboxLimits(seconds=2)
+HANG = 60.0
+"Seconds: what ends in half of them has not waited for what hangs, on however busy a machine."
+QUICK = SandboxLimits(seconds=HANG)
+SHORT = SandboxLimits(seconds=4)
 
 
 def checks(code: str, limits: SandboxLimits = QUICK, **files: str) -> Outcome:
@@ -82,7 +84,7 @@ class TestOld:
     assert outcome.contained == ()
     assert set(outcome.isolation) == {"network", "files", "processes", "user"}
     assert b"backcast-" not in outcome.output  # the same code prints the same
-    assert 0 < outcome.seconds < 15
+    assert 0 < outcome.seconds < QUICK.seconds
 
 
 def test_a_module_that_cannot_be_read_is_an_error_at_its_line() -> None:
@@ -161,18 +163,18 @@ def test_an_endless_loop_is_stopped_at_the_time_limit() -> None:
     assert (outcome.passed, outcome.errors) == (0, 1)
     assert "time limit" in outcome.failures[0].message
     assert outcome.output.startswith(b"so far")
-    assert outcome.seconds < 6
+    assert outcome.seconds < HANG / 2
 
 
 def test_processor_time_is_limited() -> None:
-    limits = SandboxLimits(seconds=10, cpu_seconds=1)
+    limits = SandboxLimits(seconds=HANG, cpu_seconds=1)
     outcome = checks("def test_it():\n    while True:\n        pass\n", limits)
     assert outcome.contained == ("cpu time",)
     assert outcome.errors == 1
 
 
 def test_endless_output_is_stopped_and_cut() -> None:
-    limits = SandboxLimits(seconds=15, output_bytes=10_000)
+    limits = SandboxLimits(seconds=HANG, output_bytes=10_000)
     outcome = checks("def test_it():\n    while True:\n        print('more' * 100)\n", limits)
     assert outcome.contained == ("output",)
     assert len(outcome.output) == 10_000
@@ -180,7 +182,7 @@ def test_endless_output_is_stopped_and_cut() -> None:
 
 
 def test_memory_is_limited() -> None:
-    limits = SandboxLimits(seconds=15, memory=2**28)
+    limits = SandboxLimits(seconds=HANG, memory=2**28)
     outcome = checks("def test_it():\n    assert bytearray(2**30)\n", limits)
     assert outcome.contained == ("memory",)
     assert outcome.failed == 1
@@ -188,7 +190,7 @@ def test_memory_is_limited() -> None:
 
 @pytest.mark.parametrize("way", ["f.write(bytes(10**6))", "f.truncate(10**9)"])
 def test_the_size_of_files_is_limited(way: str) -> None:
-    limits = SandboxLimits(seconds=15, file_bytes=10**6)
+    limits = SandboxLimits(seconds=HANG, file_bytes=10**6)
     code = f"def test_it():\n    with open('f', 'wb', 0) as f:\n        f.write(b'0'); {way}\n"
     outcome = checks(code + "        f.write(bytes(10**6))\n", limits)
     assert outcome.contained == ("file size",)
@@ -217,13 +219,13 @@ def test_a_process_that_is_left_behind_is_dead_afterwards() -> None:
 INNER = "import os, time, sys; os.fork() and sys.exit(); os.setsid(); os.fork() and sys.exit();"
 
 def test_it():
-    subprocess.run([sys.executable, "-c", INNER + "time.sleep(60) #{mark}"], check=True)
+    subprocess.run([sys.executable, "-c", INNER + "time.sleep(120) #{mark}"], check=True)
 """
     outcome = checks(code)
     if outcome.isolation["files"] != "guard":  # else no programs can be started
         assert outcome.passed == 1
     assert not _running(mark)
-    assert outcome.seconds < 10
+    assert outcome.seconds < HANG / 2
 
 
 def test_nothing_is_written_outside_and_each_try_is_named() -> None:
@@ -386,10 +388,10 @@ def test_a_root_that_stays_root_has_no_more_processes_than_others() -> None:
 
 
 def test_coverage_is_the_share_of_lines_that_were_run() -> None:
-    pytest.importorskip("coverage")
+    pytest.importorskip("coverage", reason="coverage is not installed")
     tests = b"from validators import validate_age\n\ndef test_it():\n    validate_age(3)\n"
     files = {"validators.py": VALIDATORS, "test_it.py": tests, "unused.py": b"x = 1\n"}
-    outcome = run_checks(files, ["test_it.py"], SandboxLimits(seconds=20, coverage=True))
+    outcome = run_checks(files, ["test_it.py"], SandboxLimits(seconds=HANG, coverage=True))
     assert outcome.passed == 1
     assert outcome.coverage == {"test_it.py": 1.0, "validators.py": pytest.approx(3 / 4)}
 
@@ -445,7 +447,7 @@ def test_a_run_ends_with_who_asked_for_it(tmp_path: Path) -> None:
 
 
 def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG / 2
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
