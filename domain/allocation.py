@@ -1,6 +1,7 @@
 """What is shown within a budget, and at which level of detail? Whole items, never one token more.
 
-What is CRITICAL comes first, at the best levels at which all of it fits. The rest is a knapsack
+What is CRITICAL comes first, at the best levels at which all of it fits: what ranks last is lowered
+first, and what that leaves is given back, the first ranked first. The rest is a knapsack
 with several sizes of each thing, of which one may be taken. It is filled by what each step up
 gains per token: first the sections within their own budgets, by priority, then all together in
 what is left, so that what a section does not use flows on. A step that does not fit stops no
@@ -47,14 +48,16 @@ def allocated(
     `BudgetExceededError` where what is CRITICAL does not fit at its lowest levels.
     """
     ranked = sorted(
-        candidates, key=lambda one: (PRIORITIES.index(one.priority), -one.score, one.node)
+        candidates, key=lambda one: (PRIORITIES.index(one.priority), one.rank, -one.score, one.node)
     )
     filling = _Filling(ranked, dict(budgets), available)
     must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
-    levels = _lowered(ranked, must, budgets, available, kept)
-    for number, level in zip(must, levels, strict=True):
+    those = [ranked[number] for number in must]
+    wishes = _wishes(those, budgets, kept)
+    for number, level in zip(must, _lowered(those, wishes, available), strict=True):
         if not filling.held(number):
             filling.show(number, level)
+    filling.give_back(dict(zip(must, wishes, strict=True)))
     filling.keep(kept)
     for priority in PRIORITIES[1:]:
         filling.fill([n for n, one in enumerate(ranked) if one.priority == priority], own=True)
@@ -146,6 +149,18 @@ class _Filling:
             if self.fits(number, step.end, room):
                 self.take(number, step.end)
 
+    def give_back(self, wishes: Mapping[int, int]) -> None:
+        """Show candidates at better levels where there is room, up to those that they should have.
+
+        Each as well as it can be before the next one.
+        """
+        for number, wish in wishes.items():
+            if not self.held(number):
+                better = range(wish, self.levels[number])
+                level = next((n for n in better if self.fits(number, n, self.free)), OUT)
+                if level != OUT:
+                    self.show(number, level)
+
     def keep(self, kept: Mapping[str, int]) -> None:
         """Show what was shown before, as it was, and let it stay so."""
         for node, level in kept.items():
@@ -234,31 +249,46 @@ def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[Step]:
     return hull[1:]
 
 
-def _lowered(
-    ranked: Sequence[Candidate],
-    must: Sequence[int],
-    budgets: Mapping[str, int],
-    available: int,
-    kept: Mapping[str, int],
+def _wishes(
+    those: Sequence[Candidate], budgets: Mapping[str, int], kept: Mapping[str, int]
 ) -> list[int]:
-    """The best levels at which all of some candidates fit, the last ranked lowered first."""
-    those = [ranked[number] for number in must]
-    levels = [kept.get(one.node, 0) for one in those]
+    """The best levels at which candidates fit their sections; what is wanted is not lowered."""
+    levels = [0 if one.wanted else kept.get(one.node, 0) for one in those]
     for section in dict.fromkeys(one.section for one in those):
         among = [n for n, one in enumerate(those) if one.section == section and not one.wanted]
         _lower(those, levels, among, budgets.get(section, 0))
-    if _lower(those, levels, list(range(len(those))), available):
+    return levels
+
+
+def _lowered(those: Sequence[Candidate], wishes: Sequence[int], available: int) -> list[int]:
+    """The best levels at which all of some candidates fit, the last ranked lowered first."""
+    levels = list(wishes)
+    if _lower(those, levels, range(len(those)), available, alone=True):
         return levels
     needed = sum(one.levels[level].tokens for one, level in zip(those, levels, strict=True))
     raise BudgetExceededError(needed, available, tuple(one.node for one in those))
 
 
-def _lower(those: Sequence[Candidate], levels: list[int], among: list[int], limit: int) -> bool:
-    """Lower levels until some candidates fit, and tell whether they do."""
-    taken = sum(those[n].levels[levels[n]].tokens for n in among)
-    for number in reversed(among):
-        while taken > limit and levels[number] + 1 < len(those[number].levels):
-            taken -= those[number].levels[levels[number]].tokens
-            levels[number] += 1
-            taken += those[number].levels[levels[number]].tokens
-    return taken <= limit
+def _lower(
+    those: Sequence[Candidate], levels: list[int], among: Sequence[int], limit: int, *,
+    alone: bool = False,
+) -> bool:  # fmt: skip
+    """Lower levels until some candidates fit, and tell whether they do.
+
+    `alone` for one whose lowering is enough before others of its rank, of which many would be.
+    """
+    taken = [those[n].levels[levels[n]].tokens for n in among]
+    over = sum(taken) - limit
+    spare = {n: tokens - those[n].levels[-1].tokens for n, tokens in zip(among, taken, strict=True)}
+    spare = dict(reversed(spare.items()))
+    while over > 0 and spare:
+        number = next(iter(spare))
+        if alone:
+            enough = (n for n in spare if those[n].rank == those[number].rank and spare[n] >= over)
+            number = next(enough, number)
+        sizes = [level.tokens for level in those[number].levels]
+        least = sizes[levels[number]] - min(over, spare.pop(number))
+        over -= sizes[levels[number]]
+        levels[number] = next(n for n in range(levels[number], len(sizes)) if sizes[n] <= least)
+        over += sizes[levels[number]]
+    return over <= 0

@@ -25,7 +25,7 @@ class Candidate(NamedTuple):
     levels: tuple[Level, ...]
     "The most detailed first; each takes fewer tokens than the one before."
     score: float = 0.0
-    "How likely it is to be needed. Within a priority the highest come first; ties by node."
+    "How likely it is to be needed. Within a rank the highest come first; ties by node."
     because: tuple[int, ...] = ()
     "The versions of the events that it came from."
     place: int = 0
@@ -38,6 +38,8 @@ class Candidate(NamedTuple):
     "The iteration of the module that it is or is in; 0 for what is in none."
     wanted: bool = False
     "Whether the budget of its section does not lower it, only that of the whole."
+    rank: int = 0
+    "Within a priority the lowest come first. Of what is CRITICAL the last are lowered first."
 
 
 class Item(NamedTuple):

@@ -98,7 +98,9 @@ class ContextBuilder:
         for place, part in enumerate(parts):
             one = by_node.get(part.node)
             for number, level in enumerate(one.levels if one else ()):
-                if level.name == part.level and _ref(level.text) == part.text:
+                same = level.name == part.level and _ref(level.text) == part.text
+                # What is wanted is shown in full now, if it was shown by less.
+                if one and same and not (one.wanted and number):
                     kept[part.node] = Stay(place, part.section, number)
         return kept if 2 * len(kept) >= len(parts) else {}
 

@@ -52,7 +52,8 @@ class Request(NamedTuple):
     query: str = ""
     "What is to be done, in words: a commit message, a signature, a docstring."
     wanted: tuple[str, ...] = ()
-    "Nodes that are shown in full if any room is left for it: modules, functions, classes, tests."
+    "Nodes that are shown in full if any room is left for it: modules, functions, classes, tests. \
+Where not all fit, the last ones are lowered first."
     needs: tuple[str, ...] = ()
     "Paths of modules that it needs, whether its text says so yet or not."
 
@@ -87,7 +88,9 @@ class Candidates:
         self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets
         self.modules = Modules(self.facets)
         self.target = self._target()
-        self.wanted = {node for node in request.wanted if path_of(node) in self.facets}
+        places = {node: place for place, node in enumerate(dict.fromkeys(request.wanted), 1)}
+        self.wanted = {node: n for node, n in places.items() if path_of(node) in self.facets}
+        "Their places, counted from 1."
         own = {self.path, *map(path_of, self.wanted)}
         self.needed = [one for one in request.needs if one in self.facets and one not in own]
         self.stale: dict[str, int] = {}
@@ -155,7 +158,7 @@ class Candidates:
             told.insert(0, ("full", self.sources.text(self.path)))
         return Candidate(
             node, "current module", "CRITICAL", self._levels(told, 1.0), 1.0,
-            wanted=node in self.wanted, **self._told(self.path),
+            wanted=node in self.wanted, rank=self.wanted.get(node, 0), **self._told(self.path),
         )  # fmt: skip
 
     def _files(self) -> list[str]:
@@ -173,7 +176,8 @@ class Candidates:
                 ("summary", text), ("name", path)]  # fmt: skip
         return Candidate(
             node, "dependencies" if path in self.needed else section, "CRITICAL",
-            self._levels(told, 1.0), 1.0, wanted=path not in self.needed, **self._told(path),
+            self._levels(told, 1.0), 1.0, wanted=path not in self.needed, rank=self._rank(node),
+            **self._told(path),
         )  # fmt: skip
 
     def _lines(self, path: str) -> str:
@@ -243,8 +247,14 @@ class Candidates:
         priority = "CRITICAL" if node in must else self.policy.priority(section)
         return Candidate(
             node, section, priority, self._levels(told, score), score, place=piece.place,
-            within=self._within(node), wanted=node in self.wanted, **self._told(path),
+            within=self._within(node), wanted=node in self.wanted,
+            rank=self._rank(node) if node in must else 0, **self._told(path),
         )  # fmt: skip
+
+    def _rank(self, node: str) -> int:
+        """Where what must be shown stands: the target, what is wanted, what these need."""
+        needed = 1 + len(self.request.wanted)
+        return self.wanted.get(node, 0 if node == self.target else needed)
 
     def _within(self, node: str) -> str:
         """The node whose full text holds that of another one."""
@@ -331,7 +341,8 @@ class Candidates:
         priority = "CRITICAL" if wanted else self.policy.priority("test results")
         return Candidate(
             node, "test results", priority, self._levels(list(told.items()), score), score,
-            place=piece.place, within=self._within(node), wanted=wanted, **self._told(path),
+            place=piece.place, within=self._within(node), wanted=wanted,
+            rank=self.wanted.get(node, 0), **self._told(path),
         )  # fmt: skip
 
     def _levels(self, told: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
