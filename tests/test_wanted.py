@@ -1,15 +1,16 @@
 """What was asked to be seen is shown in full, or it is said that it is too large."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.allocation import allocated
 from domain.budget import PROFILES
 from domain.context import Candidate, Context
 from domain.errors import BudgetExceededError
+from domain.events import TaskStarted
 from domain.moment import NOW
 from engine.context.builder import Request
-from engine.context.recorded import context_at, record_context
+from engine.context.recorded import context_at, record_context, verified
 from tests.candidates import candidates, one, rooms, shown
 from tests.sources import Task
 
@@ -123,3 +124,68 @@ def test_what_was_shown_by_its_signature_is_shown_in_full_once_it_is_looked_at()
     node = next(node for node, level in shown(before.items).items() if level == "signature")
     [item] = [item for item in built(task, asked(node)).items if item.node == node]
     assert (item.level, item.section) == ("full", "added")
+
+
+# What is said
+
+
+def test_what_is_wanted_but_too_large_is_said_in_the_prompt_and_among_what_is_left_out() -> None:
+    task = task_of(a=LARGE, new=LARGE, test_new=TEST)
+    found = built(task, asked("module:a.py"))
+    reason = "too large to be shown in full"
+    assert sorted(found.omissions[:2]) == [
+        ("module:a.py", "added", reason), ("module:new.py", "current module", reason),
+    ]  # fmt: skip
+    task_item = found.messages[-1][1].partition("# Task description")[2]
+    assert "\nNot shown in full, since too large: module:new.py, module:a.py.\n" in task_item
+
+
+def test_where_all_that_is_wanted_is_shown_in_full_nothing_is_said() -> None:
+    found = built(task_of(a=SMALL, new=SMALL, test_new=TEST), asked("module:a.py", "module:no.py"))
+    assert "Not shown in full" not in found.messages[-1][1]
+    assert not [one for one in found.omissions if "too large" in one.reason]
+
+
+def test_what_is_said_is_given_up_before_the_words_of_the_request() -> None:
+    task, said = task_of(a=LARGE, new=SMALL, test_new=TEST), set()
+    for size in range(1300, 1700, 10):
+        words = "x" * size
+        plain, found = (
+            built(task, request._replace(query=words), 400)
+            for request in (asked(), asked("module:a.py"))
+        )
+        assert (words in plain.messages[-1][1]) == (words in found.messages[-1][1])
+        assert "module:a.py" in {one.node for one in found.omissions if "large" in one.reason}
+        said.add((words in found.messages[-1][1], "Not shown in full" in found.messages[-1][1]))
+    assert {(True, True), (True, False)} <= said
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=4, max_size=4), tokens=st.integers(20, 3000),
+    looked_at=st.lists(st.sampled_from(["module:a.py", "module:b.py", "function:a.py::g0",
+                                        "function:b.py::g3", "test:test_new.py::test_f"])),
+    needs=st.sampled_from([(), ("a.py",), ("a.py", "b.py")]), goal=st.text(max_size=600),
+)  # fmt: skip
+def test_each_prompt_fits_says_what_is_not_in_full_and_is_derived_again(
+    sizes: list[int], tokens: int, looked_at: list[str], needs: tuple[str, ...], goal: str
+) -> None:
+    each = dict(zip(("a", "b", "new", "test_new"), sizes, strict=True))
+    task = Task()
+    task.happened(TaskStarted(goal=goal))
+    for name, size in each.items():
+        task.wrote(f"{name}.py", TEST * (name == "test_new") + "".join(
+            f"def g{n}(x):\n    return x + {n}\n\n\n" for n in range(size)
+        ))  # fmt: skip
+    task.outlined()
+    profile = BOUND.with_context(tokens)
+    for request in (asked(needs=needs), asked(*looked_at, needs=needs)):
+        try:
+            found = record_context(task.store, task.id, NOW, request, profile)
+        except BudgetExceededError:
+            continue
+        assert found.tokens + found.reserve <= found.window
+        levels = shown(found.items)
+        large = {one.node for one in found.omissions if "too large" in one.reason}
+        assert large == {node for node in request.wanted if levels.get(node, "full") != "full"}
+    assert all(verdict.holds for verdict in verified(task.store, task.id))

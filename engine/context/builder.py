@@ -40,6 +40,7 @@ from projections import prompts
 VERSION = 3
 "Grows when the same states would give another prompt."
 TASK = "task description"
+TOO_LARGE = "too large to be shown in full"
 
 
 class Stay(NamedTuple):
@@ -76,8 +77,8 @@ class ContextBuilder:
         offering = Candidates(states, self.symbols, request, self.means)
         offered = offering.all()
         kept = self._kept(states.prompts, request, offered)
-        items, omissions = self._filled(offered, kept)
-        left_out = [*offering.left_out(), *self._named(omissions)]
+        items, large, omissions = self._told(offering, offered, kept)
+        left_out = [*large, *offering.left_out(), *self._named(omissions)]
         levels = {one.section: one.level for one in items}
         if request.query.strip() and levels[TASK] not in ("full", "summary"):
             left_out.insert(0, Omission("the words of the request", TASK, OVER))
@@ -103,6 +104,30 @@ class ContextBuilder:
                 if one and same and not (one.wanted and number):
                     kept[part.node] = Stay(place, part.section, number)
         return kept if 2 * len(kept) >= len(parts) else {}
+
+    def _told(
+        self, offering: Candidates, offered: Sequence[Candidate], kept: Mapping[str, Stay]
+    ) -> tuple[list[Item], list[Omission], list[Omission]]:
+        """What is shown, what of it is wanted in full but too large, and what is left out.
+
+        The task names what is too large, if there is room for that. What this leaves no room for is
+        too large as well.
+        """
+        items, omissions = self._filled(offered, kept)
+        left, large = offered, set[str]()
+        while more := _lowered(left, items):
+            large |= more
+            left = offering.noted(offered, large)
+            stay = {node: one for node, one in kept.items() if node not in large}
+            try:
+                some, others = self._filled(left, stay)
+            except BudgetExceededError:
+                break
+            if self._tokens(some) > self.profile.prompt:
+                break
+            items, omissions = some, others
+        told = [Omission(one.node, one.section, TOO_LARGE) for one in items if one.node in large]
+        return items, told, omissions
 
     def _filled(
         self, offered: Sequence[Candidate], kept: Mapping[str, Stay]
@@ -213,6 +238,12 @@ class ContextBuilder:
         """The tokens of a prompt in which nothing is shown."""
         messages = messages_of((), self.policy.system, self.policy.order)
         return count(pieces(self.profile.template, messages), self.counting.tokenizer)
+
+
+def _lowered(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:
+    """What is wanted and has a full text, but is shown by less."""
+    wanted = {one.node for one in offered if one.wanted and one.levels[0].name == "full"}
+    return {one.node for one in items if one.node in wanted and one.level != "full"}
 
 
 def _placed(one: Item, kept: Mapping[str, Stay]) -> Item:

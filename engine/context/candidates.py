@@ -1,6 +1,6 @@
 """What could be shown for a request, each thing at up to four levels of detail."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -134,15 +134,27 @@ class Candidates:
         sig = self.facets.get(self.path, {}).get(f"sig:{self.name}") if self.name else None
         return node_id(sig[0], self.path, self.name) if sig else self.request.target
 
-    def _task(self) -> Candidate:
+    def noted(self, offered: Sequence[Candidate], large: Set[str]) -> list[Candidate]:
+        """The candidates, of which some have lost their full text, and the task says which."""
+        names = ", ".join(sorted(large, key=lambda node: self.wanted[node]))
+        task = self._task(f"Not shown in full, since too large: {names}.")
+        less = (
+            one._replace(levels=one.levels[1:]) if one.node in large else one
+            for one in offered
+        )  # fmt: skip
+        return [task if one.node == task.node else one for one in less]
+
+    def _task(self, note: str = "") -> Candidate:
         state = self.states.progress
         task, query = self.states.graph.task_id, self.request.query.strip()
         goal = " ".join((state.goal or "").split()) or task
         work = f"Work on {self.path}" + (f", {self.name}" if self.name else "")
         head = f"{work}." if self.path else ""
         told = [
-            ("full", (f"Task: {goal}", head, query)),
+            ("full", (f"Task: {goal}", head, note, query)),
+            ("summary", (head, note, query)),
             ("summary", (head, query)),
+            ("signature", (head, note, f"Task: {goal}")),
             ("signature", (head, f"Task: {goal}")),
             ("name", (head or f"Task: {task}",)),
         ]
