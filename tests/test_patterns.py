@@ -9,6 +9,7 @@ from domain.events import (
     ChecksRan,
     ContextBuilt,
     ContextItem,
+    ModuleComplete,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -162,6 +163,28 @@ def test_what_an_earlier_task_made_by_the_name_asked_for_is_offered() -> None:
 def test_what_is_in_hand_is_not_looked_for_in_earlier_tasks() -> None:
     task = later(earlier().store, path="scales.py")
     assert left(built(task, Request("module:scales.py"))) == {}
+
+
+def test_what_was_offered_once_is_offered_again_in_the_next_prompt() -> None:
+    task = later(earlier().store, "Weigh letters.")
+    checked(task, MESSAGE)
+    for request in (LETTERS, Request("module:scales.py")):
+        before = left(built(task, request))
+        assert "task:earlier" in before
+        recorded(task, request)
+        assert left(built(task, request)) == before
+    assert all(verdict.holds for verdict in verified(task.store, task.id))
+
+
+def test_what_the_task_has_itself_is_in_hand_whether_it_was_shown_or_not() -> None:
+    task = later(earlier().store, path="scales.py")
+    task.wrote("scales.py", "def weigh(): pass\n")
+    task.happened(ModuleComplete(module_name="scales.py"))
+    task.outlined()
+    request = Request("function:scales.py::weigh")
+    assert left(built(task, request)) == {}
+    recorded(task, request)
+    assert left(built(task, request)) == {}
 
 
 # Nothing

@@ -7,7 +7,7 @@ very check, failed before: likeness cannot tell "enable" from "disable".
 
 from collections.abc import Iterator
 
-from domain.cache import Hit, LookUpPolicy, look_up
+from domain.cache import Held, Hit, LookUpPolicy, look_up
 from domain.context import Candidate
 from domain.gathered import Fix
 from domain.graph import Graph
@@ -18,6 +18,8 @@ from engine.context.work import Levels
 from projections import offline_cache, online_cache
 
 SECTION = "historical patterns"
+WORK = ("task", "module", "refinement")
+"Of what is in hand what the task works on, whatever a model was shown."
 SCORES = {"name": 0.5, "graph": 0.2, "meaning": 0.1}
 "How likely what was left is needed, by how it was found; a goal's shared words add their share."
 
@@ -66,12 +68,18 @@ def _hits(
     target: str,
     similar: list[str],
 ) -> list[Hit]:
-    """What other tasks left that answers to the target, stands near it, or is similar."""
+    """What other tasks left that answers to the target, stands near it, or is similar.
+
+    In hand are what the task works on, and the target where its own code has it.
+    """
     left = [one for one in offline_cache.held(offline) if one.task != graph.task_id]
     names = [target, node_id("module", path_of(target))] if target else []
     near = LookUpPolicy(enough=len(names) + 1)
+    # Not what was only shown: the next prompt knows nothing of the one before.
+    work = [one.id for one in online_cache.working_set(online) if one.kind in WORK]
+    hand = [Held(node) for node in (*work, *names) if node in work or node in graph.into]
     found = look_up(
-        names, online_cache.held(online), left, near,
+        names, hand, left, near,
         lambda node: [one for one in graph.neighbours(node) if one != node], similar,
     )  # fmt: skip
     return [hit for hit in found.hits if hit.found == "offline"]
