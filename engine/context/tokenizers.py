@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from domain.errors import InputError
 from engine.context.server import Server
+from engine.models.address import shown
 from engine.models.quiet import quiet
 
 QWEN_VOCABULARY = Path(sys.prefix) / "share" / "backcast" / "ggml-vocab-qwen2.gguf"
@@ -168,7 +169,7 @@ def tokenizer_of(name: str) -> Tokenizer:
             return UpperBound()
     raise InputError(
         "needed mistral-v3, mistral-v1, qwen3, qwen3:FILE, gguf:FILE, server:URL or upper-bound,"
-        f" found {name!r}"
+        f" found {shown(name)!r}"
     )
 
 

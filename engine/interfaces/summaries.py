@@ -16,6 +16,7 @@ from engine.context.tokenizers import UpperBound
 from engine.log.store import EventStore
 from engine.memory.model_summariser import ModelSummariser
 from engine.memory.summariser import Asked, Extractive, Summariser
+from engine.models.address import shown
 from engine.models.recording import Recording
 from engine.replay.states import state_at
 from engine.workflow.served import served
@@ -94,12 +95,12 @@ def summariser_of(text: str) -> Summariser:
     kind, _, name = text.partition(":")
     if text == "extractive":
         return Extractive()
-    if kind in ("llama", "http", "https") and name:
+    if kind.lower() in ("llama", "http", "https") and name:
         return ModelSummariser(served(text).model)
     if kind != "recording" or not name:
         raise InputError(
             "needed --summariser recording:FILE, llama:FILE, http://HOST:PORT/v1 or extractive,"
-            f" found {text!r}"
+            f" found {shown(text)!r}"
         )
     return ModelSummariser(Recording(Path(name)))
 
