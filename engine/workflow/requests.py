@@ -23,6 +23,8 @@ FORM = (
     '{"modules": [{"path": "a.py", "purpose": "...", "dependencies": ["b.py"],'
     ' "tests": ["test_a.py"]}]}'
 )
+AROUND = 8
+"Modules that a module needs, or that need it, of which a request tells."
 LONGEST = 600
 "Characters of each text of a summary's form."
 
@@ -103,8 +105,8 @@ def _code(action: AskModel, planned: progress.Planned, state: progress.State, sp
     first = action.iteration == 1
     what = "Write" if first else "Mend"
     told = [f"{what} the module {planned.path}: {planned.purpose.rstrip('.') or 'see the goal'}."]
-    if len(state.planned) > 1:
-        told += ["All modules of the task:", *map(_line, state.planned)]
+    if around := [one for one in state.planned if _near(planned, one)]:
+        told += ["Beside it there are:", *map(_line, around[:AROUND])]
     if planned.dependencies:
         told.append(f"It may import {_modules(planned.dependencies)}.")
     if planned.tests:
@@ -141,6 +143,11 @@ def _requirements(spec: Spec) -> list[str]:
     if not spec.requirements:
         return []
     return ["Requirements:", *(f"- {one}" for one in spec.requirements)]
+
+
+def _near(planned: progress.Planned, other: progress.Planned) -> bool:
+    """Whether one of two modules needs the other."""
+    return other.path in planned.dependencies or planned.path in other.dependencies
 
 
 def _line(one: progress.Planned) -> str:

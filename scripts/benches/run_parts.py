@@ -10,7 +10,6 @@ import engine.workflow.running as running
 from engine.context.builder import ContextBuilder
 from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
-from engine.workflow.performing import Performer
 from projections import dependency_graph
 
 PLACES: tuple[tuple[str, Any, str], ...] = (
@@ -21,7 +20,7 @@ PLACES: tuple[tuple[str, Any, str], ...] = (
     ("making a fact of it", running, "fact_of"),
     ("the graph of the modules", dependency_graph, "graph_of"),
     ("appending", EventStore, "append"),
-    ("the files for the checks", Performer, "_files"),
+    ("the files for the checks", running.Running, "files"),
 )
 PARTS = tuple(name for name, _, _ in PLACES)
 
