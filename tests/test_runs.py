@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from domain.errors import InputError
 from domain.events import ContextBuilt, ModelFailed, ModelReplied, WorkflowEvent
 from engine.context.recorded import verified
 from engine.interfaces.cli import main
 from engine.log import EventStore
 from engine.workflow.recorded_run import RecordedRun
+from engine.workflow.served import served
 from tests.models import tiny
 from tests.servers import FINE, Handler, hostile, llama_server
 
@@ -121,6 +123,18 @@ def test_a_recorded_prompt_is_printed_as_it_was(backcast: Backcast) -> None:
     assert json.loads(out)["digest"] == last.fact.data["digest"]
     code, _, err = backcast(*at, 1)
     assert (code, "validators@1: needed a CONTEXT_BUILT" in err) == (1, True)
+
+
+def test_where_the_recorded_tokenizer_is_not_installed_a_bound_counts_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(name: str) -> None:
+        raise InputError(f"no {name} here")
+
+    monkeypatch.setattr("engine.workflow.served.tokenizer_of", missing)
+    assert served(RECORDED).profile.tokenizer == "upper-bound"
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told == "tokens are counted by an upper bound: no mistral-v3 here"
 
 
 def test_an_interrupted_run_says_how_to_go_on(

@@ -110,7 +110,17 @@ def _recorded(
 
     model = RecordedRun(path, strict=strict, task=task_id)
     before = used_before(model.store, model.task).profile
-    return model, profile or before or MISTRAL_7B_8K
+    return model, profile or _counted(before or MISTRAL_7B_8K)
+
+
+def _counted(profile: ModelProfile) -> ModelProfile:
+    """The profile, counted by a bound where what counts its tokens is not installed."""
+    try:
+        tokenizer_of(profile.tokenizer)
+    except InputError as error:
+        log.warning("tokens are counted by an upper bound: %s", error)
+        return profile._replace(tokenizer="upper-bound")
+    return profile
 
 
 def _in_process(path: Path, profile: ModelProfile | None) -> tuple[Model, ModelProfile]:
