@@ -39,7 +39,7 @@ VERSION = 4
 SCOPE: Literal["task", "store"] = "task"
 
 SHOW = "show"
-"The tool by which a model asks to see nodes in full."
+"The tool by which a model asks to see nodes in full, and the word by which it does."
 
 
 class ModuleProgress(NamedTuple):

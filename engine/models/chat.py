@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from domain.errors import InputError, ModelError
 from engine.models import Message
+from engine.models.templates import merged
 
 PROBE = (Message("system", "You are S."), Message("user", "U"))
 
@@ -36,7 +37,7 @@ class Chat:
 
     def runs(self, messages: Sequence[Message], thinking: bool = False) -> list[Run]:
         """The prompt up to where the answer begins; `ModelError` for what it does not take."""
-        told = list(messages) if self._system else _merged(messages)
+        told = list(messages) if self._system else merged(messages)
         mark = _unused("".join(message.content for message in told))
         guarded = [Message(one.role, self._guard(rf"\1{mark}", one.content)) for one in told]
         try:
@@ -59,18 +60,6 @@ class Chat:
             return PROBE[0].content in self._prompt(PROBE, False)
         except Exception:  # Mistral's raises one
             return False
-
-
-def _merged(messages: Sequence[Message]) -> list[Message]:
-    """The messages without a system role: that text goes into the first user turn."""
-    system = "".join(f"{text}\n\n" for role, text in messages if role == "system")
-    told = []
-    for role, text in messages:
-        if role == "user":
-            text, system = system + text, ""
-        if role != "system":
-            told.append(Message(role, text))
-    return told
 
 
 def _unused(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import InputError, ModelError
 from engine.models import NOTHING, Call, Completion, Limits, Message
 from engine.models.address import address_of, key_for
+from engine.models.templates import merged
 from engine.models.wire import NO_SYSTEM, completion_of, name_of
 
 if TYPE_CHECKING:
@@ -180,21 +181,6 @@ class ServerModel:
             return False
         places = [prompt.find(message.content) for message in PROBE]
         return min(places) >= 0 and places == sorted(places)
-
-
-def merged(messages: Sequence[Message]) -> list[Message]:
-    r"""The same without a system: its text begins the first user turn.
-
-    >>> merged([Message("system", "Be brief."), Message("user", "Why?")])
-    [Message(role='user', content='Be brief.\n\nWhy?')]
-    """
-    system = "".join(f"{text}\n\n" for role, text in messages if role == "system")
-    found = [Message(role, text) for role, text in messages if role != "system"]
-    for place, (role, text) in enumerate(found):
-        if role == "user":
-            found[place] = Message(role, system + text)
-            return found
-    return [Message("user", system.rstrip()), *found]
 
 
 def _sent(messages: Sequence[Message], merges: bool) -> list[dict[str, str]]:

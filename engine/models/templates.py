@@ -3,6 +3,10 @@
 A model file brings its own; these are for files that bring none, or another than was counted.
 """
 
+from collections.abc import Sequence
+
+from engine.models import Message
+
 MISTRAL = """\
 {{ bos_token }}{% set first = namespace(text='') -%}
 {% for message in messages if message.role == 'system' -%}
@@ -32,3 +36,18 @@ CHATML = """\
 
 TEMPLATES = {"mistral": MISTRAL, "chatml": CHATML, "qwen3": CHATML}
 "By the names that profiles have for them; whether a model thinks is asked anew each time."
+
+
+def merged(messages: Sequence[Message]) -> list[Message]:
+    r"""The same without a system: its text begins the first user turn.
+
+    >>> merged([Message("system", "Be brief."), Message("user", "Why?")])
+    [Message(role='user', content='Be brief.\n\nWhy?')]
+    """
+    system = "".join(f"{text}\n\n" for role, text in messages if role == "system")
+    found = [Message(role, text) for role, text in messages if role != "system"]
+    for place, (role, text) in enumerate(found):
+        if role == "user":
+            found[place] = Message(role, system + text)
+            return found
+    return [Message("user", system.rstrip()), *found]

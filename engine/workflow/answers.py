@@ -22,12 +22,13 @@ from engine.memory.model_summariser import VERSION as SUMMARISER
 from engine.memory.model_summariser import filled, form_of, made_of
 from engine.memory.summariser import limit_of
 from engine.models import Completion
-from engine.workflow.contracts import SHOW, Code, RefusedError, code_of, plan_of
+from engine.workflow.contracts import Code, RefusedError, code_of, plan_of
 from engine.workflow.done import Done, checked
 from engine.workflow.running import Running
 from engine.workflow.sandbox.run import Outcome, SandboxLimits
 from engine.workflow.spec import Spec
 from projections import dependency_graph, progress
+from projections.progress import SHOW
 
 Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
 "Runs tests, by their paths, on files: `run_checks`, or what stands in for it."

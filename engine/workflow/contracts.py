@@ -16,11 +16,10 @@ from domain.events import PlannedModule
 from engine.log.codec import first_problem
 from engine.workflow.sandbox.run import safe_path
 from engine.workflow.spec import Spec, ordered, own, together
+from projections.progress import SHOW
 
 LONGEST = 2_000_000
 "Characters of an answer that are looked at."
-SHOW = "show"
-"The word on the fence of a block by which a model asks to see nodes."
 PYTHON: tuple[list[str], ...] = ([], ["python"], ["py"], ["python3"], ["Python"])
 "What a block of Python may be called."
 FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)$")
@@ -99,6 +98,11 @@ def plan_of(text: str, spec: Spec) -> tuple[PlannedModule, ...]:
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"needed JSON: {error}") from None
     return checked([PlannedModule(**one.model_dump()) for one in form.modules], spec)
+
+
+def plan_in(spec: Spec) -> tuple[PlannedModule, ...]:
+    """The plan that a specification is itself."""
+    return checked([PlannedModule(**one.model_dump()) for one in spec.modules], spec)
 
 
 def checked(modules: Sequence[PlannedModule], spec: Spec) -> tuple[PlannedModule, ...]:

@@ -15,11 +15,10 @@ from domain.events import (
     ModelFailed,
     ModuleComplete,
     ModuleStarted,
-    PlannedModule,
     PlanningComplete,
     TaskFailed,
 )
-from engine.workflow.contracts import RefusedError, checked
+from engine.workflow.contracts import RefusedError, plan_in
 from engine.workflow.spec import Spec
 from projections import progress
 
@@ -94,9 +93,8 @@ def _plan(state: progress.State, spec: Spec) -> Action:
     """A plan: from the specification where it is one, else from the model."""
     if not spec.planned:
         return _ask(state, spec, "plan", "", 0)
-    told = [PlannedModule(**one.model_dump()) for one in spec.modules]
     try:
-        return Record((PlanningComplete(planned=checked(told, spec)),))
+        return Record((PlanningComplete(planned=plan_in(spec)),))
     except RefusedError as error:
         return Record((TaskFailed(reason=f"the modules are no plan: {error}"),))
 

@@ -10,7 +10,6 @@ from uuid import uuid4
 from domain.errors import InputError
 from domain.events import (
     Fact,
-    PlannedModule,
     PlanningStarted,
     RequirementsComplete,
     SourceRead,
@@ -20,7 +19,7 @@ from domain.events import (
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.workflow.answers import Checks
-from engine.workflow.contracts import RefusedError, checked
+from engine.workflow.contracts import RefusedError, plan_in
 from engine.workflow.decide import decide
 from engine.workflow.performing import Performer
 from engine.workflow.running import Running
@@ -41,7 +40,7 @@ def start(store: EventStore, spec: Spec) -> None:
         )
     if spec.planned:
         try:
-            checked([PlannedModule(**one.model_dump()) for one in spec.modules], spec)
+            plan_in(spec)
         except RefusedError as error:
             raise InputError(f"task {spec.task!r}: {error}") from None
     body = Blob(spec.model_dump_json().encode())

@@ -117,8 +117,11 @@ def _counted(profile: ModelProfile) -> ModelProfile:
     """The profile, counted by a bound where what counts its tokens is not installed."""
     try:
         tokenizer_of(profile.tokenizer)
-    except InputError as error:
-        log.warning("tokens are counted by an upper bound: %s", error)
+    except InputError:
+        log.warning(
+            "tokens are counted by an upper bound, since what counts as %s does is not installed",
+            profile.tokenizer,
+        )
         return profile._replace(tokenizer="upper-bound")
     return profile
 
