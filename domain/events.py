@@ -295,6 +295,8 @@ class ContextBuilt(Fact):
     "The section in which they differ first; empty where they do not."
     digest: str | None = None
     "SHA-256 of the rendered prompt."
+    masked: int | None = None
+    "The texts of it that were masked when the log was exported; the digest is of what was shown."
 
 
 class ModelReplied(Fact):

@@ -17,7 +17,8 @@ from domain.events import ChecksRan, ContextBuilt, TaskStarted
 from domain.moment import NOW, Moment
 from domain.policy import SYSTEM, Policy
 from engine.context.builder import ContextBuilder, Request
-from engine.context.recorded import context_at, record_context, states_at, verified
+from engine.context.kept import Kept
+from engine.context.recorded import context_at, record_context, states_at
 from engine.context.rendering import pieces
 from engine.context.sources import Lines, Sources
 from engine.context.tokenizers import Server, UpperBound, tokenizer_of
@@ -25,6 +26,7 @@ from engine.interfaces.cli import main
 from engine.interfaces.importing import run
 from engine.log import EventStore
 from engine.replay.states import state_at
+from engine.replay.verify import verified
 from projections import dependency_graph, online_cache
 from tests.sources import Task
 
@@ -212,7 +214,7 @@ def test_words_of_a_request_that_do_not_fit_are_said_to_be_left_out(store: Event
 def test_equal_states_give_equal_contexts(store: EventStore) -> None:
     states = states_at(store, "task-def456", NOW)
     graph = dependency_graph.graph_of(states.graph)
-    builder = ContextBuilder(PROFILES["qwen3-8b-32k"], UpperBound(), store.get)
+    builder = ContextBuilder(PROFILES["qwen3-8b-32k"], Kept(UpperBound(), store.get))
     first = builder.build(states, graph, Request(EMAIL))
     builder.build(states, graph, Request("module:utils.py"))
     assert builder.build(states, graph, Request(EMAIL)) == first
@@ -278,7 +280,7 @@ def test_a_policy_may_weigh_meaning_and_what_it_chose_is_derived_again_without_t
     assert len(store.get(event.fact.query_vector or "")) == 4 * 384
     assert [verdict.holds for verdict in verified(store, "task-def456")] == [True]
     with pytest.raises(InputError, match="weighs meaning, which needs an embedder"):
-        ContextBuilder(profile, UpperBound(), store.get, policy)
+        ContextBuilder(profile, Kept(UpperBound(), store.get), policy)
 
 
 def test_a_context_that_does_not_prove_itself_is_told(store: EventStore) -> None:
@@ -290,9 +292,10 @@ def test_a_context_that_does_not_prove_itself_is_told(store: EventStore) -> None
     empty = ContextBuilt(digest="2" * 64)
     store.append("task-def456", [forged, older, empty], after=event.version)
     _, first, second, third = verified(store, "task-def456")
-    assert (first.rebuilt, first.derived) == (False, "different, by the same code")
-    assert second.derived.startswith("different, builder 0 -> ")
-    assert third.derived.startswith("cannot be re-derived")
+    assert [one.rebuilt.verdict for one in (first, second)] == ["different"] * 2
+    assert "by the same code" in first.derived.why
+    assert second.derived.why.startswith("builder 0 -> ")
+    assert third.rebuilt.verdict == third.derived.verdict == "cannot be told"
 
 
 def test_a_fresh_process_derives_every_fixture_context_again_under_eight_hash_seeds() -> None:
@@ -310,7 +313,8 @@ def test_a_fresh_process_derives_every_fixture_context_again_under_eight_hash_se
     }  # fmt: skip
     [lines] = told
     verdicts = [json.loads(line) for line in lines.splitlines()]
-    assert [(one["rebuilt"], one["derived"]) for one in verdicts] == [(True, "same")] * 5
+    told = [(one["rebuilt"]["verdict"], one["derived"]["verdict"]) for one in verdicts]
+    assert told == [("same", "same")] * 5
 
 
 def test_what_an_older_builder_recorded_is_rebuilt_and_told_to_be_older() -> None:
@@ -318,9 +322,9 @@ def test_what_an_older_builder_recorded_is_rebuilt_and_told_to_be_older() -> Non
     with EventStore.open("sqlite://") as store:
         run(store, "events", HERE / "fixtures/logs/contexts-builder-2.jsonl")
         verdicts = list(verified(store, "task-def456"))
-    assert [verdict.rebuilt for verdict in verdicts] == [True] * 5
-    told = [verdict.derived for verdict in verdicts]
-    assert [one.split(",")[:2] for one in told] == [["different", " builder 2 -> 3"]] * 5
+    assert [verdict.rebuilt.verdict for verdict in verdicts] == ["same"] * 5
+    assert [verdict.derived.verdict for verdict in verdicts] == ["different"] * 5
+    assert all(one.derived.why.startswith("builder 2 -> 3") for one in verdicts)
 
 
 @pytest.mark.parametrize(
@@ -349,8 +353,9 @@ def test_what_is_no_log_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "some.toml").write_text("name = 1\n")
     with pytest.raises(SystemExit) as end:
         main(["verify", str(tmp_path / "some.toml")])
-    assert end.value.code == 1
-    assert "needed a log that 'backcast export' wrote, found 0 events" in capsys.readouterr().err
+    assert end.value.code == 2
+    told = "needed a log that 'backcast export' wrote, found line 1: not JSON"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ import pytest
 
 from domain.errors import ConflictError
 from domain.events import ContextBuilt, ModelReplied, StepStarted, WorkflowEvent
-from engine.context.recorded import verified
 from engine.log import EventStore
 from engine.log.fsck import check
 from engine.replay.states import state_at
+from engine.replay.verify import verified
 from engine.workflow.decide import AskModel, decide
 from engine.workflow.loop import spec_in, start, work
 from engine.workflow.served import Served, served

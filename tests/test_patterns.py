@@ -17,8 +17,9 @@ from domain.events import (
 from domain.moment import NOW, Moment
 from domain.policy import DEFAULT, Policy
 from engine.context.builder import Request
-from engine.context.recorded import context_at, record_context, verified
+from engine.context.recorded import context_at, record_context
 from engine.log import EventStore
+from engine.replay.verify import verified
 from tests.candidates import shown
 from tests.sources import Task
 

@@ -12,10 +12,11 @@ from domain.moment import NOW
 from domain.policy import DEFAULT
 from engine.context.builder import Request
 from engine.context.prefix import Prefix, Prefixes, compared, encoded, shared
-from engine.context.recorded import context_at, messages, record_context, verified
+from engine.context.recorded import context_at, messages, record_context
 from engine.context.rendering import Piece, pieces
 from engine.context.tokenizers import UpperBound
 from engine.log import EventStore
+from engine.replay.verify import verified
 from tests.sources import Task
 
 BOUND = PROFILES["mistral-7b-8k"]._replace(tokenizer="upper-bound")

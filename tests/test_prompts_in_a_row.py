@@ -15,9 +15,10 @@ from domain.node import name_of, path_of
 from domain.policy import DEFAULT, Policy
 from engine.context.builder import Request
 from engine.context.prefix import encoded, shared
-from engine.context.recorded import messages, record_context, verified
+from engine.context.recorded import messages, record_context
 from engine.context.rendering import pieces
 from engine.context.tokenizers import UpperBound
+from engine.replay.verify import verified
 from tests.sources import Task
 
 PATHS = ("a.py", "b.py", "test_a.py")

@@ -11,10 +11,10 @@ from domain.events import PolicyUsed
 from domain.moment import NOW
 from domain.node import path_of
 from domain.policy import DEFAULT, Policy
-from engine.context.recorded import verified
 from engine.log import EventStore
 from engine.log.blobs import Blob
 from engine.replay.staleness import stale
+from engine.replay.verify import verified
 from engine.workflow.loop import start, work
 from engine.workflow.served import used_before
 from tests.recordings import NAMES, Again, Log, answers, log_of, run_again, spec_of

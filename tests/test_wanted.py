@@ -10,7 +10,8 @@ from domain.errors import BudgetExceededError
 from domain.events import TaskStarted
 from domain.moment import NOW
 from engine.context.builder import Request
-from engine.context.recorded import context_at, record_context, verified
+from engine.context.recorded import context_at, record_context
+from engine.replay.verify import verified
 from tests.candidates import candidates, one, rooms, shown
 from tests.sources import Task
 

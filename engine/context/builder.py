@@ -17,9 +17,8 @@ from domain.context import Candidate, Context, Item, Omission
 from domain.errors import BudgetExceededError, InputError
 from domain.graph import Graph
 from domain.policy import ADDED, DEFAULT, STABLE, Policy
-from engine.context.briefs import Briefs
 from engine.context.candidates import Candidates, Means, Request, States
-from engine.context.counting import Counting
+from engine.context.kept import Kept
 from engine.context.nearness import Nearness
 from engine.context.rendering import (
     Piece,
@@ -31,8 +30,6 @@ from engine.context.rendering import (
     messages_of,
     pieces,
 )
-from engine.context.sources import Lines, Read
-from engine.context.symbols import Symbols
 from engine.context.tokenizers import Tokenizer
 from engine.log.blobs import ref_of
 from projections import prompts
@@ -57,24 +54,22 @@ class ContextBuilder:
     def __init__(
         self,
         profile: ModelProfile,
-        tokenizer: Tokenizer,
-        read: Read,
+        kept: Kept,
         policy: Policy = DEFAULT,
         nearness: Nearness | None = None,
     ) -> None:
-        """`nearness` is asked where the policy weighs meaning; `InputError` where there is none."""
+        """`kept` counts as the profile's model does. `nearness` is asked where the policy weighs
+        meaning; `InputError` where there is none."""
         if policy.weights.get("meaning") and nearness is None:
             raise InputError(f"policy {policy.name!r} weighs meaning, which needs an embedder")
-        self.profile, self.policy, self.counting = profile, policy, Counting(tokenizer)
-        self.means = Means(policy, profile, Lines(read), self.counting, Briefs(), nearness)
-        self.symbols: Symbols | None = None
+        self.profile, self.policy, self.kept, self.counting = profile, policy, kept, kept.counting
+        self.means = Means(policy, profile, kept, nearness)
         self.budgets = budgets(profile, policy)
 
     def build(self, states: States, graph: Graph, request: Request) -> Context:
         """The context of a request. `BudgetExceededError` where what must be shown does not fit."""
-        if self.symbols is None or self.symbols.graph is not graph:
-            self.symbols = Symbols.of(states.graph, graph, self.symbols)
-        offering = Candidates(states, self.symbols, request, self.means)
+        symbols = self.kept.symbols(states.graph, graph)
+        offering = Candidates(states, symbols, request, self.means)
         offered = offering.all()
         kept = self._kept(states.prompts, request, offered)
         items, large, omissions = self._told(offering, offered, kept)

@@ -12,13 +12,12 @@ from domain.node import kind_of, name_of, node_id, path_of
 from domain.outline import Facet, names_in
 from domain.policy import ADDED, Policy
 from domain.staleness import Modules
-from engine.context.briefs import Briefs
 from engine.context.constants import constants
-from engine.context.counting import Counting
 from engine.context.evidence import DECIMALS, IDENTIFIER, Asked, chances
+from engine.context.kept import Kept
 from engine.context.nearness import Nearness
 from engine.context.patterns import patterns
-from engine.context.sources import Lines, Piece, Sources
+from engine.context.sources import Piece, Sources
 from engine.context.symbols import NONE, Floats, Symbols, last_name
 from engine.context.work import failures, iterations, left_out
 from projections import (
@@ -68,9 +67,7 @@ class Means(NamedTuple):
 
     policy: Policy
     profile: ModelProfile
-    lines: Lines
-    counting: Counting
-    briefs: Briefs
+    kept: Kept
     nearness: Nearness | None = None
 
 
@@ -80,9 +77,10 @@ class Candidates:
     def __init__(self, states: States, symbols: Symbols, request: Request, means: Means) -> None:
         self.states, self.symbols, self.request = states, symbols, request
         self.policy, self.profile = means.policy, means.profile
-        self.counting, self.briefs, self.lines = means.counting, means.briefs, means.lines
+        kept = means.kept
+        self.counting, self.briefs, self.lines = kept.counting, kept.briefs, kept.lines
         self.nearness = means.nearness
-        self.sources = Sources(states.graph, means.lines)
+        self.sources = Sources(states.graph, self.lines)
         self.details = self.policy.details(self.profile.window)
         self.path, self.name = path_of(request.target), name_of(request.target)
         self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets

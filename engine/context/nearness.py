@@ -36,7 +36,8 @@ class Nearness:
     def __init__(self, store: EventStore, embedder: Embedder, asked: bytes | None = None) -> None:
         """`asked` is the request's vector, as `asked_body` gave it, where it is known."""
         self.store, self.embedder = store, embedder
-        self.asked_body = asked
+        self.asked_body, self._known = asked, asked is not None
+        self._request = ""
 
     @classmethod
     def recorded(cls, store: EventStore, embedder: str, asked: bytes) -> "Nearness":
@@ -53,9 +54,10 @@ class Nearness:
         needs_extra("numpy")
         from engine.context.search.vectors import vectors
 
-        if self.asked_body is None:
+        if self.asked_body is None or not (self._known or request == self._request):
             # On its own: in a batch with others it would embed to other bits.
             self.asked_body = vectors(self.store, self.embedder, [request])[0].tobytes()
+            self._request = request
         asked = np.frombuffer(self.asked_body, "<f4")
         rows = vectors(self.store, self.embedder, texts)
         near: Floats = np.round(np.clip(rows @ asked, 0, 1).astype(float), DECIMALS)

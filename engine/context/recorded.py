@@ -1,27 +1,26 @@
-"""Contexts as facts, and the two questions about them: rebuilt to the byte, and re-derived.
+"""Contexts as facts: built, recorded, and rebuilt to the byte.
 
-*Rebuilt*: the bytes follow from the recorded texts, their order and the template alone.
-*Re-derived*: today's code chooses and renders from what was known then; where it finds another
-prompt it says whether its own versions differ.
+The bytes of a recorded one follow from the recorded texts, their order and the template alone.
+Whether today's code would choose the same is another question: see `engine/replay/verify.py`.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from heapq import merge
-from typing import NamedTuple
 
 from domain.budget import ModelProfile, checked
 from domain.cache import Found, LookUpPolicy, look_up
 from domain.context import Context
-from domain.errors import BackcastError, DamagedError, InputError
-from domain.events import ContextBuilt, ContextItem, ContextOmission, WorkflowEvent
+from domain.errors import DamagedError, InputError
+from domain.events import ContextBuilt, ContextItem, ContextOmission
 from domain.moment import Moment
 from domain.policy import DEFAULT, Policy
 from domain.summary import EXTRACTIVE
 from engine.context import builder, rendering
 from engine.context.builder import ContextBuilder, Request
 from engine.context.candidates import States
+from engine.context.kept import Kept
 from engine.context.nearness import Nearness
 from engine.context.policies import policy_of
 from engine.context.prefix import Prefix, compared
@@ -58,22 +57,6 @@ CODE = {
     "builder": str(builder.VERSION), "rendering": str(rendering.VERSION), "summaries": EXTRACTIVE,
 } | {projection.NAME: str(projection.VERSION) for projection in PROJECTIONS}  # fmt: skip
 "The versions of the code that chooses and renders."
-
-
-class Verdict(NamedTuple):
-    """What became of one recorded context."""
-
-    task_id: str
-    version: int
-    rebuilt: bool
-    "Whether the recorded texts give the recorded digest."
-    derived: str
-    "same, or what differs."
-
-    @property
-    def holds(self) -> bool:
-        """Whether both questions were answered well."""
-        return self.rebuilt and self.derived == "same"
 
 
 def states_at(
@@ -132,7 +115,7 @@ def _built(
     states = states_at(store, task_id, moment)
     graph = dependency_graph.graph_of(states.graph)
     counter = tokenizer_of(profile.tokenizer)
-    builder = ContextBuilder(profile, counter, store.get, policy, nearness)
+    builder = ContextBuilder(profile, Kept(counter, store.get), policy, nearness)
     return states, builder.build(states, graph, request)
 
 
@@ -240,48 +223,6 @@ def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[st
     policy = policy_of(read(fact.policy))
     version = int(fact.code.get("rendering", "1"))
     return messages_of(shown, policy.system, policy.order, version)
-
-
-def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
-    """Every context that a task recorded with a digest, rebuilt and re-derived."""
-    for event in store.read(task_id, types=["CONTEXT_BUILT"]):
-        if isinstance(event.fact, ContextBuilt) and event.fact.digest:
-            yield _verdict(store, event, event.fact)
-
-
-def _verdict(store: EventStore, event: WorkflowEvent, fact: ContextBuilt) -> Verdict:
-    try:
-        same = rebuilt(fact, store.get) == fact.digest
-    except (DamagedError, InputError, ValueError):
-        same = False
-    try:
-        derived = _derived(store, event, fact)
-    except (BackcastError, ValueError) as error:
-        derived = f"cannot be re-derived: {error}"
-    return Verdict(event.task_id, event.version, same, derived)
-
-
-def _derived(store: EventStore, event: WorkflowEvent, fact: ContextBuilt) -> str:
-    moved = [
-        f"{name} {version} -> {CODE.get(name, 'none')}"
-        for name, version in sorted(fact.code.items())
-        if CODE.get(name) != version
-    ]
-    profile = profile_of(store.get(fact.profile or ""))
-    policy = policy_of(store.get(fact.policy)) if fact.policy else DEFAULT
-    request = Request(fact.target or "", fact.query or "", fact.wanted, fact.needs)
-    [last] = store.read(event.task_id, after=(fact.stood_at or 0) - 1, last=fact.stood_at)
-    moment = Moment(position=last.position)
-    counter = tokenizer_of(profile.tokenizer)
-    if counter.id != fact.tokenizer:
-        return f"cannot be re-derived: counted by {fact.tokenizer}, here is {counter.id}"
-    nearness = None
-    if fact.embedder and fact.query_vector:
-        nearness = Nearness.recorded(store, fact.embedder, store.get(fact.query_vector))
-    _, context = _built(store, event.task_id, moment, request, profile, policy, nearness)
-    if context.digest == fact.digest:
-        return "same"
-    return f"different, {', '.join(moved)}" if moved else "different, by the same code"
 
 
 def profile_of(body: bytes) -> ModelProfile:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import BackcastError, ConflictError, InputError, MomentError, UnknownTaskError
-from engine.interfaces import contexts, knowing, running
+from engine.interfaces import contexts, knowing, replaying, running
 from engine.interfaces.options import (
     json_option,
     moment_options,
@@ -253,7 +253,12 @@ for _name, (_folded, _help) in PROJECTIONS.items():
     _projection(_name, _folded, _help)
 for _command in knowing.SHOWN:
     show_group.add_command(_command)
-for _command in (*running.COMMANDS, *knowing.COMMANDS, *contexts.COMMANDS):
+for _command in (
+    *running.COMMANDS,
+    *knowing.COMMANDS,
+    *contexts.COMMANDS,
+    *replaying.COMMANDS,
+):
     cli.add_command(_command)
 
 

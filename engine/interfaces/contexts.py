@@ -17,15 +17,11 @@ from engine.interfaces.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
     from domain.budget import ModelProfile
     from domain.context import Context
     from domain.policy import Policy
-    from engine.context.recorded import Verdict
-    from engine.log.store import EventStore
 
 
 @click.command()
@@ -256,51 +252,4 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-@click.command()
-@click.argument("logs", nargs=-1, type=Path, metavar="[LOG]...")
-@store_option
-@click.option("--task", metavar="TASK", help="Only this task; else the whole store.")
-@json_option
-def verify(logs: tuple[Path, ...], url: str, task: str | None, as_json: bool) -> None:
-    """Rebuild every recorded context from the log, and re-derive it; 1 where one fails.
-
-    \b
-    backcast verify --task task-abc123
-    backcast verify fixtures/logs/contexts.jsonl
-
-    LOG is a file that 'backcast export' wrote; without one the store is verified.
-    """
-    from engine.interfaces.importing import run
-
-    verdicts: list[Verdict] = []
-    for log in logs:
-        with opened("sqlite://") as store:
-            report = run(store, "events", log)
-            if not report.added or report.skipped:
-                found = f"{report.added} events and {len(report.skipped)} lines that are none"
-                raise InputError(f"{log}: needed a log that 'backcast export' wrote, found {found}")
-            verdicts += _verified(store, task, as_json)
-    if not logs:
-        with opened(url) as store:
-            verdicts += _verified(store, task, as_json)
-    failed = sum(not verdict.holds for verdict in verdicts)
-    click.echo(f"{len(verdicts)} contexts, {failed} failed", err=True)
-    raise SystemExit(1 if failed else 0)
-
-
-def _verified(store: "EventStore", task: str | None, as_json: bool) -> "Iterator[Verdict]":
-    """Say what became of each recorded context, and pass it on."""
-    from engine.context.recorded import verified
-
-    if task is not None:
-        store.require(task)
-    for one in [task] if task is not None else store.tasks():
-        for verdict in verified(store, one):
-            same = "same digest" if verdict.rebuilt else "NOT the same digest"
-            told = f"{verdict.task_id}@{verdict.version}  rebuilt: {same}; re-derived:"
-            plainly = f"{told} {verdict.derived}"
-            click.echo(json.dumps(verdict._asdict(), ensure_ascii=False) if as_json else plainly)
-            yield verdict
-
-
-COMMANDS = (context, policy, verify)
+COMMANDS = (context, policy)

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from domain.events import ContextBuilt, StepStarted, WorkflowEvent
 from domain.moment import Moment
-from engine.context.recorded import messages, verified
+from engine.context.recorded import messages
 from engine.interfaces.run_progress import RunProgress
 from engine.interfaces.views import one_line
 from engine.log.store import EventStore
 from engine.replay.states import state_at
+from engine.replay.verify import verified
 from engine.workflow.code import write_code
 from engine.workflow.loop import start, work
 from engine.workflow.served import served
@@ -44,7 +45,9 @@ def demonstrate_run(
     asked = list(_asked(store, spec.task))
     before = set[str]()
     for step, event in _three(asked):
-        _print_prompt(store, step, event, verdicts[event.version].rebuilt, before, out)
+        _print_prompt(
+            store, step, event, verdicts[event.version].rebuilt.verdict == "same", before, out
+        )
     held = sum(one.holds for one in verdicts.values())
     out.print(
         f"\nof {len(verdicts)} prompts {held} were rebuilt from the log to the same bytes and"

@@ -16,6 +16,7 @@ from domain.moment import Moment
 from domain.policy import Policy
 from engine.context.builder import TASK, ContextBuilder, Request
 from engine.context.candidates import States
+from engine.context.kept import Kept
 from engine.context.recorded import (
     PROJECTIONS,
     fact_of,
@@ -58,11 +59,12 @@ class Running:
         """How far the task has come."""
         return self.states.progress
 
-    def read_on(self) -> progress.State:
-        """Take in what the log has brought since; gives how far the task has come."""
+    def read_on(self, last: int | None = None) -> progress.State:
+        """Take in what the log has brought since, up to a version where one is given; gives how far
+        the task has come."""
         own = [one for one in PROJECTIONS if one is not offline_cache]
         states: list[Any] = list(self.states[: len(own)])
-        last = self.store.version(self.task_id)
+        last = self.store.version(self.task_id) if last is None else last
         for event in self.store.read(self.task_id, after=self.version, last=last):
             states = [one.evolve(state, event) for one, state in zip(own, states, strict=True)]
             self.stood_at, self.position = event.version, event.position
@@ -124,13 +126,14 @@ class Prompts:
     def __init__(self, running: Running, profile: ModelProfile, policy: Policy) -> None:
         self.running, self.policy, self.profile = running, policy, profile
         self.tokenizer = tokenizer_of(profile.tokenizer)
-        nearness, read = nearness_of(running.store, policy), running.store.get
-        self.builder = ContextBuilder(profile, self.tokenizer, read, policy, nearness)
+        kept = Kept(self.tokenizer, running.store.get)
+        nearness = nearness_of(running.store, policy)
+        self.builder = ContextBuilder(profile, kept, policy, nearness)
         self.thinker = self.builder
         "Builds for calls in which the model thinks, where its template differs then."
         if profile.template == "qwen3":
             open_ended = profile._replace(template="chatml")
-            self.thinker = ContextBuilder(open_ended, self.tokenizer, read, policy, nearness)
+            self.thinker = ContextBuilder(open_ended, kept, policy, nearness)
 
     def built(
         self, request: Request, *, thinking: bool = False

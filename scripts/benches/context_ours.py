@@ -14,6 +14,7 @@ from domain.context import Context
 from domain.graph import Graph
 from engine.context.builder import ContextBuilder, Request
 from engine.context.candidates import States
+from engine.context.kept import Kept
 from engine.context.recorded import states_at
 from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.interfaces.importing import run
@@ -87,7 +88,7 @@ class Ours:
 
     def __init__(self, budget: int, tokenizer: Tokenizer, store: EventStore) -> None:
         self.budget, self.tokenizer = budget, tokenizer
-        self.builder = ContextBuilder(profile_of(budget), tokenizer, store.get)
+        self.builder = ContextBuilder(profile_of(budget), Kept(tokenizer, store.get))
 
     def build(self, states: States, graph: Graph, asked: Request) -> Built:
         """A context, and the seconds that it took."""

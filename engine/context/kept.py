@@ -1,0 +1,23 @@
+"""What is made once for all contexts of one log, whatever the policies by which they are chosen."""
+
+from domain.graph import Graph
+from engine.context.briefs import Briefs
+from engine.context.counting import Counting
+from engine.context.sources import Lines, Read
+from engine.context.symbols import Symbols
+from engine.context.tokenizers import Tokenizer
+from projections import dependency_graph
+
+
+class Kept:
+    """Texts, counts, summaries and symbols: values of what was asked, so they may be shared."""
+
+    def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
+        self.lines, self.counting, self.briefs = Lines(read), Counting(tokenizer), Briefs()
+        self._symbols: Symbols | None = None
+
+    def symbols(self, state: dependency_graph.State, graph: Graph) -> Symbols:
+        """The symbols of a moment, made of those of the moment asked for last."""
+        if self._symbols is None or self._symbols.graph is not graph:
+            self._symbols = Symbols.of(state, graph, self._symbols)
+        return self._symbols

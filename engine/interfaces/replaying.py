@@ -1,0 +1,112 @@
+"""Commands that ask recorded prompts: do they hold, and what would another policy have made?"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from domain.errors import BackcastError
+from engine.interfaces.options import DEFAULT_STORE, json_option
+
+if TYPE_CHECKING:
+    from engine.replay.logs import Log
+    from engine.replay.verify import Answer, Verdict
+
+UNREADABLE = 2
+"The exit code where a log cannot be read at all."
+
+
+def logs_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """[LOG]..., --store and --task."""
+    for option in (
+        click.option("--task", metavar="TASK", help="Only this task; else all of each log."),
+        click.option(
+            "--store", "url", envvar="BACKCAST_STORE", default=DEFAULT_STORE, show_default=True,
+            metavar="URL", help="Where no LOG is named. Also BACKCAST_STORE.",
+        ),
+        click.argument("logs", nargs=-1, metavar="[LOG]..."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def each_log(names: Sequence[str], task: str | None) -> "Iterator[Log | None]":
+    """Each log, opened; None for one that cannot be read, of which the reason is told."""
+    from engine.replay.logs import opened
+
+    for name in names:
+        try:
+            with opened(name, task) as log:
+                for problem in log.problems:
+                    click.echo(f"backcast: skipped {problem}", err=True)
+                yield log
+        except BackcastError as error:
+            click.echo(f"backcast: {' '.join(str(error).split())}", err=True)
+            yield None
+
+
+@click.command()
+@logs_argument
+@click.option("--bisect", is_flag=True, help="Name the first event that makes each difference.")
+@click.option(
+    "--only", type=click.Choice(["rebuilt", "derived"]), help="Ask only this of the two questions."
+)
+@json_option
+def verify(
+    logs: tuple[str, ...], url: str, task: str | None, bisect: bool, only: str | None, as_json: bool
+) -> None:
+    """Rebuild every recorded prompt from the log, and build it again as the policy then had it.
+
+    \b
+    backcast verify fixtures/logs/till.jsonl fixtures/logs/validators.jsonl
+    backcast verify --store sqlite:///runs.db --task till --bisect
+
+    LOG is a file that 'backcast export' wrote, or the URL of a store; without one it is --store.
+    The exit code is 0 where every answer is "same" and every log is whole, 2 where a log cannot be
+    read at all, else 1.
+    """
+    told, failed, unreadable, torn = 0, 0, 0, 0
+    for log in each_log(logs or (url,), task):
+        if log is None:
+            unreadable += 1
+            continue
+        torn += bool(log.problems)
+        for verdict in _verdicts(log, bisect):
+            told, failed = told + 1, failed + (not _holds(verdict, only))
+            _tell(verdict, only, as_json)
+    click.echo(f"{told} prompts, {failed} failed", err=True)
+    raise SystemExit(UNREADABLE if unreadable else 1 if failed or torn else 0)
+
+
+def _verdicts(log: "Log", bisect: bool) -> "Iterator[Verdict]":
+    from engine.replay.bisect import with_event
+    from engine.replay.verify import verified
+
+    for task in log.tasks:
+        for verdict in verified(log.store, task):
+            yield with_event(log.store, verdict) if bisect else verdict
+
+
+def _holds(verdict: "Verdict", only: str | None) -> bool:
+    if only is None:
+        return verdict.holds
+    answer: Answer = getattr(verdict, only)
+    return answer.verdict == "same"
+
+
+def _tell(verdict: "Verdict", only: str | None, as_json: bool) -> None:
+    if as_json:
+        from engine.replay.state_json import plain
+
+        click.echo(json.dumps(plain(verdict), ensure_ascii=False))
+        return
+    from engine.interfaces.views import one_line
+
+    asked = [only] if only else ["rebuilt", "derived"]
+    told = "; ".join(f"{name}: {getattr(verdict, name)}" for name in asked)
+    where = f"{verdict.task_id}@{verdict.version}"
+    click.echo(one_line(f"{where:<20} {verdict.name}  {told}", 1_000))
+
+
+COMMANDS = (verify,)

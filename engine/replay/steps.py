@@ -1,0 +1,170 @@
+"""The prompts of a log: each with what was known when it was asked for, and what came of it.
+
+Each event is read once. What is known at several steps shares its parts, so that many steps take
+little. Where a log holds no prompts, each change of it that touches a function is taken as a
+request: see `engine/replay/changes.py`.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from domain.events import (
+    ContextBuilt,
+    ModuleComplete,
+    ModuleIteration,
+    SourceRead,
+    StepStarted,
+    ToolReturned,
+)
+from domain.graph import Graph
+from domain.node import node_id, path_of
+from engine.context.builder import Request
+from engine.context.candidates import States
+from engine.log.store import EventStore
+from engine.workflow.running import Running
+
+READ = (
+    "STEP_STARTED", "CONTEXT_BUILT", "MODULE_ITERATION", "MODULE_COMPLETE", "TOOL_RETURNED",
+    "SOURCE_READ",
+)  # fmt: skip
+
+
+class Known(NamedTuple):
+    """What was known at a moment."""
+
+    states: States
+    graph: Graph
+
+
+class Step(NamedTuple):
+    """A prompt that was asked for."""
+
+    task_id: str
+    version: int
+    "Of the event that tells of the prompt; of the one that made the change, where none does."
+    name: str
+    "What was asked for, in a few words: `code validators.py #3`."
+    request: Request
+    built: ContextBuilt | None
+    "The prompt as it was recorded."
+    known: Known
+    after: Known
+    "What was known when its outcome was accepted; as before where nothing came of it."
+    opened: tuple[str, ...] = ()
+    "Nodes that were asked to be seen, or read, before the next prompt."
+
+
+class Asked(NamedTuple):
+    """A recorded prompt, and where in its task it stands."""
+
+    version: int
+    stood_at: int
+    name: str
+    fact: ContextBuilt
+    accepted: int
+    "The version at which all is known that came of it; where it stood, where nothing did."
+    opened: tuple[str, ...]
+
+    @property
+    def request(self) -> Request:
+        """What it was asked for."""
+        fact = self.fact
+        return Request(fact.target or "", fact.query or "", fact.wanted, fact.needs)
+
+
+def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterator[Step]:
+    """The recorded prompts of a task, in the order in which they were asked for.
+
+    Without `outcomes` what came of them is not looked for.
+    """
+    waiting = deque(asked(store, task_id))
+    if not outcomes:
+        waiting = deque(one._replace(accepted=one.stood_at) for one in waiting)
+    running, known = Running(store, task_id), dict[int, Known]()
+    for stop in sorted({place for one in waiting for place in (one.stood_at, one.accepted)}):
+        running.read_on(stop)
+        known[stop] = Known(running.states, running.graph)
+        while waiting and waiting[0].accepted <= stop:
+            one = waiting.popleft()
+            yield Step(
+                task_id, one.version, one.name, one.request, one.fact, known[one.stood_at],
+                known[one.accepted], one.opened,
+            )  # fmt: skip
+            first = waiting[0].stood_at if waiting else stop
+            known = {place: what for place, what in known.items() if place >= first}
+
+
+def asked(store: EventStore, task_id: str) -> list[Asked]:
+    """The recorded prompts of a task that have a digest, by where they stood."""
+    log = _Log(store, task_id)
+    found = [log.asked(number) for number in range(len(log.built))]
+    return sorted(found, key=lambda one: (one.stood_at, one.version))
+
+
+class _Log:
+    """Where in a task prompts were asked for, and where things came of them."""
+
+    def __init__(self, store: EventStore, task_id: str) -> None:
+        self.last = store.version(task_id)
+        self.built: list[tuple[int, StepStarted, ContextBuilt]] = []
+        self.made: dict[str, list[int]] = {}
+        "The versions at which each module was iterated."
+        self.done: dict[str, list[int]] = {}
+        "Those at which it was complete."
+        self.opened: list[tuple[int, str]] = []
+        "By version, the nodes that were asked to be seen, or read."
+        begun = StepStarted()
+        for event in store.read(task_id, types=READ):
+            match event.fact:
+                case StepStarted() as begun:
+                    pass
+                case ContextBuilt(digest=str()) as fact:
+                    self.built.append((event.version, begun, fact))
+                    begun = StepStarted()
+                case ModuleIteration(module_name=path):
+                    self.made.setdefault(path, []).append(event.version)
+                case ModuleComplete(module_name=path):
+                    self.done.setdefault(path, []).append(event.version)
+                case ToolReturned(nodes=nodes):
+                    self.opened += [(event.version, node) for node in nodes]
+                case SourceRead(path=path):
+                    self.opened.append((event.version, node_id("module", path)))
+        self.places = [version for version, _, _ in self.built]
+
+    def asked(self, number: int) -> Asked:
+        version, begun, fact = self.built[number]
+        following = self.places[number + 1] if number + 1 < len(self.places) else self.last + 1
+        begin, end = (bisect_right(self.opened, (place, "")) for place in (version, following))
+        opened = [node for _, node in self.opened[begin:end]]
+        stood_at = version - 1 if fact.stood_at is None else fact.stood_at
+        accepted = 0 if begun.kind in ("plan", "summary") else self._accepted(version, fact)
+        return Asked(
+            version, stood_at, _name(begun, fact), fact, max(accepted, stood_at),
+            tuple(dict.fromkeys(opened)),
+        )  # fmt: skip
+
+    def _accepted(self, version: int, fact: ContextBuilt) -> int:
+        """Where all is known of the module that was accepted after a prompt; 0 where none was.
+
+        Its outline stands behind it, and before the next prompt.
+        """
+        path = path_of(fact.target or "")
+        end = next((done for done in self.done.get(path, ()) if done > version), self.last)
+        made = [place for place in self.made.get(path, ()) if version < place <= end]
+        if not made:
+            return 0
+        place = bisect_right(self.places, made[-1])
+        return (self.built[place][2].stood_at or 0) if place < len(self.built) else self.last
+
+
+def _name(begun: StepStarted, fact: ContextBuilt) -> str:
+    if begun.kind is None:
+        return fact.target or "query"
+    told = [begun.kind, begun.module_name or ""]
+    if begun.iteration:
+        told.append(f"#{begun.iteration}")
+    if begun.attempt and begun.attempt > 1:
+        told.append(f"attempt {begun.attempt}")
+    return " ".join(filter(None, told))

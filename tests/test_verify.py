@@ -1,0 +1,218 @@
+"""Whether recorded prompts hold: same, different, or what is missing so that it cannot be told."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.context import Context
+from domain.events import ContextBuilt
+from engine.context.builder import ContextBuilder
+from engine.interfaces.cli import main
+from engine.replay.bisect import with_event
+from engine.replay.logs import opened
+from engine.replay.verify import Verdict, verified
+
+LOGS = Path(__file__).parents[1] / "fixtures/logs"
+Line = dict[str, Any]
+
+
+@pytest.fixture
+def lines() -> list[Line]:
+    """The log of a recorded run, line by line."""
+    return [json.loads(line) for line in (LOGS / "validators.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def verdicts(tmp_path: Path) -> Callable[[list[Line]], dict[int, Verdict]]:
+    """What becomes of the prompts of a log, by version."""
+
+    def of(lines: list[Line]) -> dict[int, Verdict]:
+        with opened(written(tmp_path / "log.jsonl", lines)) as log:
+            return {one.version: one for task in log.tasks for one in verified(log.store, task)}
+
+    return of
+
+
+def written(path: Path, lines: list[Line]) -> str:
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return str(path)
+
+
+def prompts(lines: list[Line]) -> Iterator[Line]:
+    return (line for line in lines if line.get("type") == "CONTEXT_BUILT")
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(["verify", *arguments])
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+def test_a_log_as_it_was_recorded_holds(lines: list[Line], verdicts: Any) -> None:
+    found = verdicts(lines)
+    assert len(found) == len(list(prompts(lines)))
+    assert all(one.holds for one in found.values())
+
+
+def test_a_text_that_is_missing_is_named(lines: list[Line], verdicts: Any) -> None:
+    *_, last = prompts(lines)
+    item = last["data"]["items"][0]
+    found = verdicts([line for line in lines if line.get("blob") != item["text"]])
+    answer = found[last["version"]].rebuilt
+    assert answer.verdict == "cannot be told"
+    assert answer.why.startswith(f"the text of {item['node']}: ")
+    assert item["text"][:17] in answer.why
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"code": {"rendering": "99"}}, "it was rendered by version 99, this is 2"),
+        ({"code": {"rendering": "two"}}, "it was rendered by version two, this is 2"),
+        ({"template": "alpaca"}, "needed a chat template of mistral, chatml, qwen3"),
+    ],
+)
+def test_what_a_later_version_wrote_cannot_be_told(
+    lines: list[Line], verdicts: Any, change: Line, why: str
+) -> None:
+    *_, last = prompts(lines)
+    last["data"] |= change
+    answer = verdicts(lines)[last["version"]].rebuilt
+    assert (answer.verdict, answer.why[: len(why)]) == ("cannot be told", why)
+
+
+def test_a_tokenizer_that_counts_otherwise_is_named(lines: list[Line], verdicts: Any) -> None:
+    *_, last = prompts(lines)
+    last["data"]["tokenizer"] = "abacus 1"
+    verdict = verdicts(lines)[last["version"]]
+    assert verdict.rebuilt.verdict == "same"
+    assert verdict.derived.verdict == "cannot be told"
+    assert verdict.derived.why.startswith("it was counted by abacus 1, here is ")
+
+
+def test_texts_that_were_masked_cannot_be_told_and_others_hold(
+    lines: list[Line], verdicts: Any
+) -> None:
+    first, *_, last = prompts(lines)
+    first["data"]["masked"] = 0
+    last["data"] |= {"masked": 2, "digest": "0" * 64}
+    found = verdicts(lines)
+    assert found[first["version"]].holds
+    assert str(found[last["version"]].rebuilt).startswith("cannot be told: 2 of its texts were")
+
+
+def test_texts_that_were_exchanged_are_told_to_be_different(
+    lines: list[Line], verdicts: Any
+) -> None:
+    *_, last = prompts(lines)
+    one, other, *_ = last["data"]["items"]
+    one["text"], other["text"] = other["text"], one["text"]
+    verdict = verdicts(lines)[last["version"]]
+    assert verdict.rebuilt.verdict == "different"
+    assert verdict.derived.verdict == "same"
+
+
+def test_a_source_that_was_altered_is_found_by_section_item_token_and_event(
+    lines: list[Line], tmp_path: Path
+) -> None:
+    *_, last = prompts(lines)
+    made = [line for line in lines if line.get("type") == "MODULE_ITERATION"]
+    altered = next(one for one in made if one["data"]["module_name"] == "constants.py")
+    own = next(one for one in made if one["data"]["module_name"] == "validators.py")
+    altered["data"]["source"] = own["data"]["source"]
+    with opened(written(tmp_path / "log.jsonl", lines)) as log:
+        [task] = log.tasks
+        found = {one.version: one for one in verified(log.store, task)}
+        verdict = with_event(log.store, found[last["version"]])
+    assert verdict.rebuilt.verdict == "same"
+    difference = verdict.derived.difference
+    assert difference is not None
+    assert (difference.section, difference.node) == ("dependencies", "module:constants.py")
+    assert difference.recorded != difference.derived
+    assert difference.token > 0
+    assert (
+        verdict.derived.event == f"since event {altered['version']}, MODULE_ITERATION constants.py"
+    )
+
+
+def test_another_builder_under_the_same_version_is_found(
+    lines: list[Line], verdicts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = ContextBuilder.build
+
+    def fewer(self: ContextBuilder, *told: Any) -> Context:
+        context = build(self, *told)
+        return context._replace(items=context.items[1:], digest="0" * 64)
+
+    monkeypatch.setattr(ContextBuilder, "build", fewer)
+    found = verdicts(lines).values()
+    assert {one.rebuilt.verdict for one in found} == {"same"}
+    assert {one.derived.verdict for one in found} == {"different"}
+    assert all(one.derived.difference.derived == "out" for one in found)
+
+
+def test_two_tasks_in_one_log_are_told_apart(lines: list[Line], verdicts: Any) -> None:
+    def other(line: Line) -> Line:
+        return line | ({"task_id": "twin"} if "task_id" in line else {})
+
+    both = [one for line in lines for one in ((line, other(line)) if "type" in line else (line,))]
+    assert len(both) > len(lines)
+    assert all(one.holds for one in verdicts(both).values())
+
+
+# The command
+
+
+def test_every_fixture_is_rebuilt(capsys: pytest.CaptureFixture[str]) -> None:
+    logs = [str(path) for path in sorted(LOGS.glob("*.jsonl"))]
+    code, out, err = told(capsys, *logs, "--only", "rebuilt")
+    assert code == 0, err
+    assert len(out.splitlines()) > 40
+
+
+def test_a_log_cut_in_mid_line_is_told_up_to_there(
+    lines: list[Line], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(written(tmp_path / "cut.jsonl", lines))
+    path.write_bytes(path.read_bytes()[:-40])
+    code, out, err = told(capsys, str(path))
+    assert code == 1
+    assert f"skipped {path}: line {len(lines)}: not JSON" in err
+    assert len(out.splitlines()) == len(list(prompts(lines)))
+    assert "0 failed" in err
+
+
+def test_logs_that_cannot_be_read_are_named_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "text.jsonl").write_text("no JSON\n")
+    odd = [str(tmp_path / name) for name in ("empty.jsonl", "text.jsonl", "none.jsonl")]
+    code, out, err = told(capsys, *odd, str(LOGS / "validators.jsonl"))
+    assert code == 2
+    assert len(out.splitlines()) == 5
+    assert [line.split(": ")[1] for line in err.splitlines()[:3]] == odd
+    assert err.splitlines()[3] == "5 prompts, 0 failed"
+
+
+def test_a_log_of_unknown_kinds_holds_as_before(
+    lines: list[Line], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, last = lines[-1]["task_id"], lines[-1]
+    later = last | {"type": "HAIR_CUT", "version": last["version"] + 1, "data": {"inches": 2}}
+    code, out, _ = told(capsys, written(tmp_path / "log.jsonl", [*lines, later]), "--json")
+    assert code == 0
+    found = [json.loads(line) for line in out.splitlines()]
+    assert {one["task_id"] for one in found} == {task}
+    assert all(one["rebuilt"]["verdict"] == one["derived"]["verdict"] == "same" for one in found)
+
+
+def test_prompts_without_a_digest_are_not_asked(lines: list[Line], verdicts: Any) -> None:
+    first, *rest = prompts(lines)
+    del first["data"]["digest"]
+    assert len(verdicts(lines)) == len(rest)
+    assert "digest" in ContextBuilt.model_fields
