@@ -9,20 +9,39 @@ from pydantic import BaseModel, ValidationError
 
 from domain.errors import InputError
 from domain.policy import DEFAULT, Details, Policy, Thinking
+from engine.context.strategies import STRATEGIES
+
+RULES = "regress"
+"The table of a policy file that says what counts as a regression."
 
 
 def policy_at(path: Path) -> Policy:
     """The policy of a TOML file: what it does not set is as in the default.
 
-    `InputError` in one line, which names the setting, what was needed and what was found.
+    Rules that stand beside it, under `regress`, are no settings of it. `InputError` in one line,
+    which names the setting, what was needed and what was found.
     """
+    told = {name: value for name, value in toml_at(path).items() if name != RULES}
+    return _checked(str(path), _over(DEFAULT.model_dump(), told))
+
+
+def toml_at(path: Path) -> dict[str, object]:
+    """What a policy file holds; `InputError` where it is none."""
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: needed a policy file: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: needed TOML: {error}") from None
-    return _checked(str(path), _over(DEFAULT.model_dump(), told))
+
+
+def policy_named(name: str) -> Policy:
+    """The policy of a strategy's name, or of a TOML file."""
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    if not Path(name).exists():
+        raise InputError(f"needed a TOML file or one of {', '.join(STRATEGIES)}, found {name!r}")
+    return policy_at(Path(name))
 
 
 def policy_of(body: bytes) -> Policy:

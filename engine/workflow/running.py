@@ -6,7 +6,7 @@ again.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from domain.budget import ModelProfile
 from domain.errors import BudgetExceededError
@@ -30,6 +30,7 @@ from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
 from engine.memory.resummarise import Then
+from engine.replay.states import state_at
 from projections import dependency_graph, offline_cache, progress
 
 ENDS = ("TASK_COMPLETE", "TASK_FAILED")
@@ -53,6 +54,19 @@ class Running:
         self._graph: tuple[dependency_graph.State, Graph] | None = None
         self._looked = 0
         "The position up to which it was looked for events by which a task ended."
+
+    @classmethod
+    def since(cls, store: EventStore, task_id: str, version: int) -> Self:
+        """One that has read a task up to a version, from the states that are kept before it."""
+        running = cls(store, task_id)
+        for event in store.read(task_id, after=version - 1, last=version) if version > 0 else ():
+            moment = Moment(position=event.position)
+            own = (one for one in PROJECTIONS if one is not offline_cache)
+            states = [state_at(store, one, task_id, moment) for one in own]
+            running.states = States._make((*states, left(store, moment)))
+            running.version = running.stood_at = version
+            running.position = running._looked = event.position
+        return running
 
     @property
     def stands(self) -> progress.State:

@@ -1,0 +1,109 @@
+"""Changes taken as requests, for logs that hold no prompts: git histories, other agents' runs.
+
+Each commit that adds or changes a function is a request for one of its functions, in the words of
+its message, as things stood before it; where there are no commits, each iteration of a module is
+one. Of several functions it is the largest new one that uses something of the project's own, else
+the largest changed one that does.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from domain.events import Committed, ModuleIteration, ModuleRenamed, WorkflowEvent
+from domain.node import node_id
+from domain.outline import Facets, names_in
+from engine.context.builder import Request
+from engine.log.store import EventStore
+from engine.replay.steps import Known, Step
+from engine.replay.used import needs_of, there
+from engine.workflow.running import Running
+from projections import dependency_graph
+
+KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
+LOOKED_AT = 3
+"Functions of a change that are looked at until one uses something of the project's own."
+
+
+class Change(NamedTuple):
+    """Where a change stands in its task."""
+
+    first: int
+    last: int
+    "The versions of its first event, and of the last one before the next change."
+    name: str
+    words: str
+    paths: tuple[str, ...]
+
+
+def changed(store: EventStore, task_id: str) -> list[Change]:
+    """The changes of a task that touch Python modules, in order."""
+    groups: list[list[WorkflowEvent]] = []
+    commits = False
+    for event in store.read(task_id, types=KINDS):
+        commit = isinstance(event.fact, Committed)
+        if commit and not commits:
+            commits, groups = True, []
+        if commit or not (commits and groups):
+            groups.append([])
+        groups[-1].append(event)
+    ends = [group[0].version - 1 for group in groups[1:]] + [store.version(task_id)]
+    found = (_change(group, end) for group, end in zip(groups, ends, strict=True))
+    return [one for one in found if one.paths]
+
+
+def _change(group: list[WorkflowEvent], end: int) -> Change:
+    head, paths, name = group[0], [], ""
+    for event in group:
+        if isinstance(event.fact, ModuleIteration | ModuleRenamed):
+            name = name or f"{event.fact.module_name} #{event.fact.iteration}"
+            if event.fact.module_name.endswith(".py"):
+                paths.append(event.fact.module_name)
+    words = ""
+    if isinstance(head.fact, Committed):
+        name, words = f"commit {head.fact.sha[:10]}", head.fact.message
+    return Change(head.version, end, name, words, tuple(sorted(set(paths))))
+
+
+def requests(
+    store: EventStore, task_id: str, some: Iterable[Change] | None = None
+) -> Iterator[Step]:
+    """The steps that changes are taken as: all of a task's, or some that follow each other."""
+    running: Running | None = None
+    for change in changed(store, task_id) if some is None else some:
+        running = running or Running.since(store, task_id, change.first - 1)
+        running.read_on(change.first - 1)
+        known = Known(running.states, running.graph)
+        running.read_on(change.last)
+        after = Known(running.states, running.graph)
+        target = _target(known, after, change.paths)
+        if target:
+            request = Request(target, change.words)
+            yield Step(task_id, change.first, change.name, request, None, known, after)
+
+
+def _target(known: Known, after: Known, paths: Iterable[str]) -> str:
+    """The function that a change is taken to be about; empty where it touches none."""
+    old, new = (dependency_graph.present(one.states.graph) for one in (known, after))
+    found = []
+    for path in paths:
+        if path not in new or "error" in new[path]:
+            continue
+        lines = dependency_graph.lines_of(after.states.graph, path)
+        for name in names_in(new[path]):
+            kind = "".join(new[path][f"sig:{name}"][:1])
+            if kind in ("function", "method") and _differs(old.get(path), new[path], name):
+                first, last = lines.get(name, (0, 0))
+                was_there = path in old and f"sig:{name}" in old[path]
+                found.append((was_there, first - last, path, name, kind))
+    targets = [node_id(kind, path, name) for _, _, path, name, kind in sorted(found)[:LOOKED_AT]]
+    for target in targets:
+        if any(there(old, node) for node in needs_of(after.graph, target)):
+            return target
+    return targets[0] if targets else ""
+
+
+def _differs(old: Facets | None, new: Mapping[str, tuple[str, ...]], name: str) -> bool:
+    if old is None:
+        return True
+    keys = (f"sig:{name}", f"body:{name}")
+    return any(old.get(key) != new.get(key) for key in keys)

@@ -1,0 +1,126 @@
+"""Many runs under several policies: each run is read once, whatever the number of policies."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from domain.budget import ModelProfile
+from domain.policy import Policy
+from engine.log.store import EventStore
+from engine.replay.changes import changed, requests
+from engine.replay.derive import Line, Workshop
+from engine.replay.logs import Log, opened
+from engine.replay.measure import Measured, measured
+from engine.replay.steps import Step, asked, steps
+
+WINDOW = 25
+"Changes of a history that are taken as one run."
+
+
+class Run(NamedTuple):
+    """A task of a log, or a stretch of one that holds no prompts but changes."""
+
+    log: str
+    task: str
+    prompts: int
+    "Recorded prompts; 0 where changes are taken as requests."
+    first: int = 0
+    "Among the changes, the place of the first that belongs to it."
+    many: int = 0
+
+    @property
+    def name(self) -> str:
+        """What it is called in a report."""
+        if self.prompts:
+            return f"{self.log}: {self.task}"
+        return f"{self.log}: {self.task}, changes {self.first + 1} to {self.first + self.many}"
+
+
+class Setting(NamedTuple):
+    """A policy under which prompts are built, and what it is called."""
+
+    name: str
+    policy: Policy | None
+    "None for that by which each prompt was recorded."
+
+
+class Tried(NamedTuple):
+    """A run under every policy."""
+
+    run: Run
+    steps: tuple[Measured, ...]
+
+
+def runs_in(log: Log, window: int = WINDOW) -> Iterator[Run]:
+    """The runs of an open log: its tasks; of one without prompts, its changes by the window."""
+    for task in log.tasks:
+        prompts = sum(one.fact.stood_at is not None for one in asked(log.store, task))
+        if prompts:
+            yield Run(log.name, task, prompts)
+            continue
+        there = len(changed(log.store, task))
+        for first in range(0, there, window):
+            yield Run(log.name, task, 0, first, min(window, there - first))
+
+
+def tried(
+    runs: Sequence[Run],
+    settings: Sequence[Setting],
+    profile: ModelProfile | None = None,
+    processes: int = 1,
+) -> Iterator[Tried]:
+    """The runs under every setting, in their order."""
+    work = partial(_tried, settings=tuple(settings), profile=profile)
+    if processes == 1 or len(runs) == 1:
+        with ExitStack() as stack:
+            hall = _Hall(stack)
+            yield from (_measured(hall, run, settings, profile) for run in runs)
+        return
+    # A fork would copy the threads and the database handles of whoever calls.
+    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
+        yield from pool.map(work, runs)
+
+
+class _Hall:
+    """The logs that are open, and what is kept of each."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._open: tuple[str, Workshop] | None = None
+
+    def workshop(self, run: Run) -> Workshop:
+        """That of a run's log; the log before it is closed."""
+        if self._open is None or self._open[0] != run.log:
+            self._stack.close()
+            log = self._stack.enter_context(opened(run.log))
+            self._open = run.log, Workshop(log.store)
+        return self._open[1]
+
+
+_HALL = _Hall(ExitStack())
+"Of a process that takes one run after another."
+
+
+def _tried(run: Run, settings: tuple[Setting, ...], profile: ModelProfile | None) -> Tried:
+    return _measured(_HALL, run, settings, profile)
+
+
+def _measured(
+    hall: _Hall, run: Run, settings: Sequence[Setting], profile: ModelProfile | None
+) -> Tried:
+    workshop = hall.workshop(run)
+    lines = [Line(workshop, profile, setting.policy) for setting in settings]
+    return Tried(run, tuple(measured(steps_of(workshop.store, run), lines)))
+
+
+def steps_of(store: EventStore, run: Run) -> Iterator[Step]:
+    """The steps of a run, with what came of each."""
+    if run.prompts:
+        found = steps(store, run.task, outcomes=True)
+        return (one for one in found if one.built and one.built.stood_at is not None)
+    end = run.first + run.many
+    return requests(store, run.task, islice(changed(store, run.task), run.first, end))
