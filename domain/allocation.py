@@ -12,7 +12,7 @@ the largest single step gains below the best possible one (Sinha and Zoltners, 1
 relaxation); budgets of sections and priorities go before the sum.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from domain.context import PRIORITIES, Candidate, Item, Omission
@@ -35,56 +35,73 @@ class Step(NamedTuple):
     "Of the level that it leads to."
 
 
+class Offer:
+    """Candidates, ranked once, to be allocated within different numbers of tokens."""
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.candidates = sorted(
+            candidates,
+            key=lambda one: (PRIORITIES.index(one.priority), one.rank, -one.score, one.node),
+        )
+        self.places = {one.node: number for number, one in enumerate(self.candidates)}
+        self.first = [steps(one, number) for number, one in enumerate(self.candidates)]
+        "The steps of each from not being shown."
+        self.within: dict[str, list[int]] = {}
+        "The candidates whose text another's full text holds, by that one's node."
+        for number, one in enumerate(self.candidates):
+            if one.within:
+                self.within.setdefault(one.within, []).append(number)
+        self.full = [bool(one.levels) and one.levels[0].name == "full" for one in self.candidates]
+        "Whether a candidate can be shown in full."
+
+    def allocated(
+        self, budgets: Mapping[str, int], available: int, kept: Mapping[str, int] = {}
+    ) -> tuple[list[Item], list[Omission]]:
+        """The candidates that are shown within some tokens, each at its level, and those that are
+        not.
+
+        `budgets` holds the tokens of each section. `kept` are nodes that are shown at a level as
+        long as there is room, the first ones longest, before anything is chosen anew. Raises
+        `BudgetExceededError` where what is CRITICAL does not fit at its lowest levels.
+        """
+        filling, ranked = _Filling(self, dict(budgets), available), self.candidates
+        must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
+        those = [ranked[number] for number in must]
+        wishes = _wishes(those, budgets, kept)
+        for number, level in zip(must, _lowered(those, wishes, available), strict=True):
+            if not filling.held(number):
+                filling.show(number, level)
+        filling.give_back(dict(zip(must, wishes, strict=True)))
+        filling.keep(kept)
+        for priority in PRIORITIES[1:]:
+            filling.fill([n for n, one in enumerate(ranked) if one.priority == priority], own=True)
+        filling.fill(range(len(ranked)), own=False)
+        filling.top_up()
+        return filling.items(), filling.omissions()
+
+
 def allocated(
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
     budgets: Mapping[str, int],
     available: int,
     kept: Mapping[str, int] = {},
 ) -> tuple[list[Item], list[Omission]]:
-    """The candidates that are shown within some tokens, each at its level, and those that are not.
-
-    `budgets` holds the tokens of each section. `kept` are nodes that are shown at a level as long
-    as there is room, the first ones longest, before anything is chosen anew. Raises
-    `BudgetExceededError` where what is CRITICAL does not fit at its lowest levels.
-    """
-    ranked = sorted(
-        candidates, key=lambda one: (PRIORITIES.index(one.priority), one.rank, -one.score, one.node)
-    )
-    filling = _Filling(ranked, dict(budgets), available)
-    must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
-    those = [ranked[number] for number in must]
-    wishes = _wishes(those, budgets, kept)
-    for number, level in zip(must, _lowered(those, wishes, available), strict=True):
-        if not filling.held(number):
-            filling.show(number, level)
-    filling.give_back(dict(zip(must, wishes, strict=True)))
-    filling.keep(kept)
-    for priority in PRIORITIES[1:]:
-        filling.fill([n for n, one in enumerate(ranked) if one.priority == priority], own=True)
-    filling.fill(range(len(ranked)), own=False)
-    filling.top_up()
-    return filling.items(), filling.omissions()
+    """What is shown of some candidates, once: see `Offer.allocated`."""
+    return Offer(candidates).allocated(budgets, available, kept)
 
 
 class _Filling:
     """Levels of candidates, and the room that is left."""
 
-    def __init__(
-        self, candidates: Sequence[Candidate], budgets: dict[str, int], available: int
-    ) -> None:
-        self.candidates, self.free, self.left = candidates, available, budgets
-        self.levels = [OUT] * len(candidates)
+    def __init__(self, offer: Offer, budgets: dict[str, int], available: int) -> None:
+        self.candidates, self.free, self.left = offer.candidates, available, budgets
+        self.within, self.places, self.first = offer.within, offer.places, offer.first
+        self.full = offer.full
+        self.levels = [OUT] * len(self.candidates)
         self.lowest = float("inf")
         "The least gain per token that came in."
-        self.within: dict[str, list[int]] = {}
-        "The candidates whose text another's full text holds, by that one's node."
-        for number, one in enumerate(candidates):
-            if one.within:
-                self.within.setdefault(one.within, []).append(number)
         self.fixed: set[int] = set()
         "Candidates that stay as they are."
-        self.places = {one.node: number for number, one in enumerate(candidates)}
-        self.first = [steps(one, number) for number, one in enumerate(candidates)]
 
     def steps(self, number: int) -> list[Step]:
         """The steps up from the level at which a candidate is shown."""
@@ -119,9 +136,9 @@ class _Filling:
 
     def inside(self, number: int, level: int) -> Sequence[int]:
         """The candidates whose text a candidate's holds at a level."""
-        one = self.candidates[number]
-        whole = level == 0 and one.levels[0].name == "full"
-        return self.within.get(one.node, ()) if whole else ()
+        if level != 0 or not self.full[number]:
+            return ()
+        return self.within.get(self.candidates[number].node, ())
 
     def fits(self, number: int, level: int, room: int) -> bool:
         """Whether a candidate can be shown at a level, in place of what it makes needless.
@@ -174,10 +191,9 @@ class _Filling:
 
     def held(self, number: int) -> bool:
         """Whether another's full text, which is shown, holds that of a candidate."""
-        outer = self.places.get(self.candidates[number].within)
-        if outer is None or self.levels[outer] != 0:
-            return False
-        return self.candidates[outer].levels[0].name == "full"
+        within = self.candidates[number].within
+        outer = self.places.get(within) if within else None
+        return outer is not None and self.levels[outer] == 0 and self.full[outer]
 
     def top_up(self) -> None:
         """Use what room is left for any level that fits, the best candidates first."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from domain.allocation import OVER, allocated
+from domain.allocation import OVER, Offer, allocated
 from domain.budget import CONTEXT, ModelProfile
 from domain.budget import allocated as shared
 from domain.context import Candidate, Context, Item, Omission
@@ -30,7 +30,7 @@ from engine.context.rendering import (
     messages_of,
     pieces,
 )
-from engine.context.tokenizers import Tokenizer
+from engine.context.tokenizers import Encodes
 from engine.log.blobs import ref_of
 from projections import prompts
 
@@ -132,10 +132,11 @@ class ContextBuilder:
         left = self.profile.prompt - self.frame - limit
         tasks = [one for one in offered if one.section == TASK]
         task, _ = allocated(tasks, {TASK: left}, left)
+        offer = Offer(one for one in offered if one.section != TASK)
         # Headings take about so much; what they leave is given back once.
         room, again = limit - limit // 25, True
         while True:
-            known, omissions = self._chosen(offered, room, kept)
+            known, omissions = self._chosen(offer, room, kept)
             over = self._estimate(known) - limit
             if again and over < -limit // 100 and omissions:
                 room, again = room - over, False
@@ -143,7 +144,7 @@ class ContextBuilder:
             if over <= 0:
                 # Two texts may be more tokens together than apart.
                 # So may the line end with which it is printed.
-                over = self.counting.tokenizer.count(text_of(known, self.policy) + "\n") - limit
+                over = len(self.counting.encode(text_of(known, self.policy) + "\n")) - limit
             if over <= 0:
                 over = self._tokens([*known, *task]) - self.profile.prompt
             if over <= 0 or room <= 0:
@@ -151,12 +152,11 @@ class ContextBuilder:
             room, again = room - over, False
 
     def _chosen(
-        self, offered: Sequence[Candidate], room: int, kept: Mapping[str, Stay]
+        self, offer: Offer, room: int, kept: Mapping[str, Stay]
     ) -> tuple[list[Item], list[Omission]]:
         """What is shown of the code, in order, and what is not, within some tokens."""
-        known = [one for one in offered if one.section != TASK]
         levels = {node: stay.level for node, stay in kept.items()}
-        items, omissions = allocated(known, self.budgets, max(0, room), levels)
+        items, omissions = offer.allocated(self.budgets, max(0, room), levels)
         placed = (_placed(one, kept) for one in items)
         return sorted(placed, key=self._order(kept)), omissions
 
@@ -177,7 +177,7 @@ class ContextBuilder:
         """The tokens of the whole prompt."""
         shown = [Shown(one.node, one.section, one.text, one.level) for one in items]
         messages = messages_of(shown, self.policy.system, self.policy.order)
-        return count(pieces(self.profile.template, messages), self.counting.tokenizer)
+        return count(pieces(self.profile.template, messages), self.counting)
 
     def _asked(self, offered: Sequence[Candidate]) -> int:
         """The tokens of the request's own words, as far as they leave the code half its part."""
@@ -211,7 +211,7 @@ class ContextBuilder:
         used = dict.fromkeys(self.policy.order, 0)
         for item in items:
             used[item.section] += item.tokens
-        tokens = count(prompt, self.counting.tokenizer)
+        tokens = count(prompt, self.counting)
         if tokens > self.profile.prompt:
             must = tuple(one.node for one in items if one.priority == "CRITICAL")
             raise BudgetExceededError(tokens, self.profile.prompt, must)
@@ -232,7 +232,7 @@ class ContextBuilder:
     def frame(self) -> int:
         """The tokens of a prompt in which nothing is shown."""
         messages = messages_of((), self.policy.system, self.policy.order)
-        return count(pieces(self.profile.template, messages), self.counting.tokenizer)
+        return count(pieces(self.profile.template, messages), self.counting)
 
 
 def _lowered(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:
@@ -266,9 +266,9 @@ def budgets(profile: ModelProfile, policy: Policy) -> dict[str, int]:
     return shared(profile.context, shares) if sum(shares.values()) else dict.fromkeys(shares, 0)
 
 
-def count(prompt: Sequence[Piece], tokenizer: Tokenizer) -> int:
+def count(prompt: Sequence[Piece], tokenizer: Encodes) -> int:
     """The tokens of a rendered prompt, control tokens included."""
-    return sum(1 if piece.control else tokenizer.count(piece.text) for piece in prompt)
+    return sum(1 if piece.control else len(tokenizer.encode(piece.text)) for piece in prompt)
 
 
 __all__ = ["Candidate", "ContextBuilder", "Request", "States", "count"]

@@ -357,12 +357,13 @@ class Candidates:
 
     def _levels(self, told: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
         """The levels that say something, each shorter than the one before."""
-        levels: list[Level] = []
-        for name, text in told:
-            tokens = self.counting.item(name, text) if text else 0
-            if text and (not levels or tokens < levels[-1].tokens):
-                levels.append(Level(name, text, tokens, score * self.policy.worth.get(name, 0.0)))
-        return tuple(levels)
+        worth = self.policy.worth
+        return tuple(
+            [
+                Level(name, text, tokens, score * worth.get(name, 0.0))
+                for name, text, tokens in self.counting.fewer(tuple(told))
+            ]
+        )
 
 
 _HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")

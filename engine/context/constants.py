@@ -1,6 +1,6 @@
 """The constants of a module, its own and those that it imports by name."""
 
-from domain.names import Reader, resolve
+from domain.names import resolve
 from domain.node import node_id
 from engine.context.symbols import Symbols
 
@@ -13,7 +13,7 @@ def constants(symbols: Symbols, path: str) -> list[str]:
     part = symbols.parts.get(path)
     if part is None:
         return []
-    reader = Reader(symbols.facets)
+    reader = symbols.reader
     found: dict[str, None] = {}
     for key in sorted(part.facets):
         if key.startswith("name:") and not key.startswith("name:__"):

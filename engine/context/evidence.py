@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from domain.names import Reader, resolve
+from domain.names import resolve
 from domain.node import name_of, path_of
 from engine.context.symbols import NONE, Floats, Symbols, last_name
 from projections import changes
@@ -111,7 +111,7 @@ class _Evidence(dict[str, Floats]):
         there = there[there < len(shares)]
         shares[there] = 1 / np.maximum(1, symbols.alike_named[there])
         self["named"] = shares[numbers]
-        reader = Reader(symbols.facets)
+        reader = symbols.reader
         for key in sorted(part.facets) if part else ():
             if not key.startswith("name:"):
                 continue

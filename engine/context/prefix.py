@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from engine.context.rendering import Piece
-from engine.context.tokenizers import Tokenizer
+from engine.context.tokenizers import Encodes
 
 Token = int | str
 "The number of a token; of a control token of the chat template its text."
@@ -29,7 +29,7 @@ class Prefix(NamedTuple):
 class Prefixes:
     """A registry of consecutive prompts: how often the one before was worth keeping."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Encodes) -> None:
         self.hits = self.misses = 0
         self._tokenizer = tokenizer
         self._last: list[Piece] | None = None
@@ -47,7 +47,7 @@ class Prefixes:
         return found
 
 
-def compared(before: Sequence[Piece], after: Sequence[Piece], tokenizer: Tokenizer) -> Prefix:
+def compared(before: Sequence[Piece], after: Sequence[Piece], tokenizer: Encodes) -> Prefix:
     """What two prompts share from their beginning."""
     old, new = encoded(before, tokenizer), encoded(after, tokenizer)
     return Prefix(shared(old, new), len(new), _section(_text(before), _text(after)))
@@ -59,7 +59,7 @@ def shared(before: Sequence[Token], after: Sequence[Token]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def encoded(prompt: Sequence[Piece], tokenizer: Tokenizer) -> list[Token]:
+def encoded(prompt: Sequence[Piece], tokenizer: Encodes) -> list[Token]:
     """The tokens of a prompt."""
     found: list[Token] = []
     for piece in prompt:

@@ -63,7 +63,8 @@ class Lines:
     def pieces(self, blob: str, places: tuple[int, ...]) -> dict[str, Piece]:
         """What was cut out of a text already, by name; to be added to."""
         kept = self._pieces.get(blob)
-        if kept is None or kept[0] != places:
+        # Equal places are mostly the same ones, and long.
+        if kept is None or (kept[0] is not places and kept[0] != places):
             kept = self._pieces[blob] = places, {}
         return kept[1]
 

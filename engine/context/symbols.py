@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from domain.graph import NEEDS, Graph
 from domain.links import Links
+from domain.names import Reader
 from domain.node import name_of, node_id, path_of
 from domain.outline import Facets, names_in
 from engine.context.ranking import Ranking
@@ -114,6 +115,11 @@ class Symbols:
     def facets(self) -> Mapping[str, Facets]:
         """The facets of each module, by path."""
         return {path: part.facets for path, part in self.parts.items()}
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Resolves names in the modules; what it has found stands as long as they do."""
+        return Reader(self.facets)
 
     def needs(self, node: str) -> Sequence[str]:
         """The functions and classes that a node needs."""

@@ -31,7 +31,14 @@ QWEN_VOCABULARY = Path(sys.prefix) / "share" / "backcast" / "ggml-vocab-qwen2.gg
 "Where `scripts/install all` puts the vocabulary of Qwen2."
 
 
-class Tokenizer(Protocol):
+class Encodes(Protocol):
+    """Makes tokens of a text."""
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text between two control tokens, by number."""
+
+
+class Tokenizer(Encodes, Protocol):
     """Counts the tokens of a text as one model does."""
 
     @property
@@ -43,10 +50,7 @@ class Tokenizer(Protocol):
         """Whether `count` is the number itself, or a bound that it never exceeds."""
 
     def count(self, text: str) -> int:
-        """The tokens of a text between two control tokens."""
-
-    def encode(self, text: str) -> list[int]:
-        """The tokens themselves, by number; as many as are counted."""
+        """The tokens of a text between two control tokens; as many as are encoded."""
 
 
 class UpperBound:

@@ -92,7 +92,7 @@ class Measuring:
         seconds = perf_counter() - begin
         builder = self.line.builder(step)
         prompt = pieces(builder.profile.template, context.messages)
-        tokens = encoded(prompt, builder.counting.tokenizer)
+        tokens = encoded(prompt, builder.counting)
         common, follows = shared(self._last, tokens), len(tokens) if self._last else 0
         self._last = tokens
         sections = {section: taken for section, _, taken in context.sections if taken}
