@@ -292,7 +292,7 @@ class Candidates:
         if not piece.signature:
             return ""
         lines = self._summary(node, self.details.function_tokens).split("\n")
-        told = [line for line in lines if not line.startswith(_HEADS)]
+        told = [line for line in lines if not line.startswith(HEADS)]
         if not any(told):
             return ""
         first = piece.signature.split("\n")[0]
@@ -366,7 +366,7 @@ class Candidates:
         )
 
 
-_HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
+HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
 "Of a summary's lines those that a signature tells."
 
 
