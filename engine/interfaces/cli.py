@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import BackcastError, ConflictError, InputError, MomentError, UnknownTaskError
-from engine.interfaces import contexts, knowing, regressing, replaying, running
+from engine.interfaces import contexts, diffing, knowing, regressing, replaying, running
 from engine.interfaces.options import (
     json_option,
     moment_options,
@@ -258,6 +258,7 @@ for _command in (
     *knowing.COMMANDS,
     *contexts.COMMANDS,
     *replaying.COMMANDS,
+    *diffing.COMMANDS,
     *regressing.COMMANDS,
 ):
     cli.add_command(_command)

@@ -9,7 +9,7 @@ from domain.events import ContextBuilt
 from engine.context.prefix import Prefix, compared
 from engine.context.recorded import messages
 from engine.context.rendering import Piece, pieces
-from engine.context.tokenizers import Tokenizer
+from engine.context.tokenizers import Encodes
 from engine.log.blobs import ref_of
 
 
@@ -101,7 +101,7 @@ def recorded(name: str, fact: ContextBuilt, read: Callable[[str], bytes], room: 
 
 
 def diff(
-    before: Prompt, after: Prompt, tokenizer: Tokenizer, last: Sequence[Piece] | None = None
+    before: Prompt, after: Prompt, tokenizer: Encodes, last: Sequence[Piece] | None = None
 ) -> Diff:
     """What differs; `last` is the prompt that was asked before either."""
     prefix = (None, None) if last is None else (

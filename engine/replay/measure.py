@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
-from domain.context import Context
 from domain.errors import BackcastError, BudgetExceededError
 from domain.node import path_of
 from engine.context.builder import TASK
 from engine.context.prefix import Token, encoded, shared
 from engine.context.rendering import pieces
 from engine.replay.derive import Line
+from engine.replay.stale_items import stale_items
 from engine.replay.steps import Step
 from engine.replay.used import Used, showing, used
 
@@ -97,23 +97,19 @@ class Measuring:
         self._last = tokens
         sections = {section: taken for section, _, taken in context.sections if taken}
         shows = showing(context)
+        stale = tuple(one.node for one in stale_items(context.items, step.known.states))
         return Figures(
             context.digest, context.tokens, context.window - context.reserve,
             sum(taken for section, taken in sections.items() if section != TASK),
             builder.profile.context, sections,
             {one.node: (one.priority, one.level) for one in context.items},
             tuple(one for one in evidence if not shows(one)), _kinds(evidence),
-            stale_in(step, context), common, follows, seconds,
+            stale, common, follows, seconds,
         )  # fmt: skip
 
 
 def _kinds(evidence: Sequence[Used]) -> dict[str, int]:
     return dict(sorted(Counter(one.kind for one in evidence).items()))
-
-
-def stale_in(step: Step, context: Context) -> tuple[str, ...]:
-    """The nodes of which a context shows a summary that no longer held."""
-    return ()
 
 
 def _none(error: BackcastError, evidence: Sequence[Used]) -> Figures:

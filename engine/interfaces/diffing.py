@@ -1,0 +1,213 @@
+"""The command that compares two prompts."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from domain.errors import InputError
+from engine.interfaces.contexts import asked_for
+from engine.interfaces.options import DEFAULT_STORE, json_option
+
+if TYPE_CHECKING:
+    from domain.budget import ModelProfile
+    from engine.log.store import EventStore
+    from engine.replay.diff import Diff
+    from engine.replay.logs import Log
+    from engine.replay.pairs import Side
+    from engine.replay.steps import Step
+
+RECORDED, NOW = "recorded", "as recorded"
+
+
+@click.command()
+@click.argument("logs", nargs=-1, metavar="[LOG [OTHER]]")
+@click.option("--store", "url", envvar="BACKCAST_STORE", default=DEFAULT_STORE, show_default=True,
+              metavar="URL", help="Where no LOG is named. Also BACKCAST_STORE.")  # fmt: skip
+@click.option("--task", "tasks", multiple=True, metavar="TASK",
+              help="Where a log holds several; twice to compare two.")  # fmt: skip
+@click.option("--at", metavar="STEP", help="A prompt: its event's number, first or last.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME",
+              help="TOML, a name, or recorded; one beside the recorded prompt.")  # fmt: skip
+@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="One window, or two.")
+@click.option(
+    "--from", "begin", metavar="T1", help="A moment: an event's number, TIME, commit:SHA."
+)
+@click.option("--to", "end", metavar="T2", help="A later moment.")
+@click.option("--for", "target", metavar="NODE", help="With moments: what is asked for.")
+@click.option("--query", default="", metavar="TEXT", help="With moments: in words.")
+@json_option
+def diff(
+    logs: tuple[str, ...], url: str, tasks: tuple[str, ...], at: str | None,
+    policies: tuple[str, ...], profiles: tuple[str, ...], begin: str | None, end: str | None,
+    target: str | None, query: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Tell what differs between two prompts, section by section: in, out, by more or less, and why.
+
+    \b
+    backcast diff fixtures/logs/till.jsonl --at 164 --policy recorded --policy mine.toml
+    backcast diff fixtures/logs/till.jsonl --at 164 --profile qwen3-8b-32k
+    backcast diff fixtures/logs/till.jsonl --from 79 --to 164     # and by which events
+    backcast diff --store sqlite:///runs.db --task till --task till~1      # a branch
+
+    LOG is a file that 'backcast export' wrote, or the URL of a store. A prompt that is compared
+    under two policies is built twice now; with one, the recorded prompt is the other.
+    """
+    from engine.replay.logs import opened
+
+    if len(logs) > 2 or len(tasks) > 2:
+        raise click.UsageError("needed one log or two, and a task of each")
+    first, *more = logs or (url,)
+    own = tasks[0] if tasks else None
+    with opened(first, own) as log:
+        if more or len(tasks) == 2:
+            with opened(more[0] if more else first, tasks[-1] if tasks else None) as other:
+                return _logs(log, other, at, as_json)
+        task = _only(log)
+        if begin or end:
+            return _moments(log.store, task, (begin, end), (target, query), profiles, as_json)
+        return _settings(log.store, task, at or "last", policies, profiles, as_json)
+
+
+def _only(log: "Log") -> str:
+    """The task of a log that holds one."""
+    if len(log.tasks) == 1:
+        return log.tasks[0]
+    raise InputError(f"{log.name} holds {len(log.tasks)} tasks: needed --task of"
+                     f" {', '.join(log.tasks[:5])}")  # fmt: skip
+
+
+def _settings(
+    store: "EventStore", task: str, at: str, policies: tuple[str, ...], profiles: tuple[str, ...],
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Compare one prompt under two policies or profiles."""
+    from engine.replay.derive import Workshop
+    from engine.replay.find import step_at
+    from engine.replay.pairs import compared
+
+    if not (policies or profiles) or len(policies) > 2 or len(profiles) > 2:
+        raise click.UsageError(
+            "needed --policy once or twice, --profile, --from and --to, or two logs"
+        )
+    step = step_at(store, task, at)
+    before, after = _sides(step, policies, profiles)
+    found = compared(Workshop(store), step, before, after)
+    _tell(found, as_json, f"{task}@{step.version} {step.name}")
+
+
+def _sides(
+    step: "Step", policies: tuple[str, ...], profiles: tuple[str, ...]
+) -> "tuple[Side, Side]":
+    """By what the two prompts are built; what is named once is compared with the recorded one."""
+    from engine.context.policies import policy_named
+    from engine.replay.pairs import Side
+    from engine.workflow.served import profile_named
+
+    named = [None if name == RECORDED else policy_named(name) for name in policies] or [None]
+    windows: list[ModelProfile | None] = [profile_named(name) for name in profiles] or [None]
+    two = len(policies) == 2 or len(profiles) == 2
+    if not two and step.built:
+        first = Side(NOW, now=False)
+    else:
+        first = Side(policies[0] if policies else RECORDED, named[0], windows[0] if two else None)
+    told = [*policies[-1:], *profiles[-1:]]
+    return first, Side(" ".join(told), named[-1], windows[-1])
+
+
+def _moments(
+    store: "EventStore", task: str, moments: tuple[str | None, str | None],
+    asked: tuple[str | None, str], profiles: tuple[str, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Compare the prompts of two moments, and tell the events between that made the difference."""
+    from engine.interfaces.views import event_line
+    from engine.replay.derive import Workshop
+    from engine.replay.pairs import moved
+    from engine.workflow.served import profile_named
+
+    if None in moments:
+        raise click.UsageError("needed both --from and --to")
+    begin, end = (_step(store, task, str(one), asked) for one in moments)
+    profile = profile_named(profiles[0]) if profiles else None
+    found = moved(Workshop(store), begin, end, profile)
+    after, last = _stood(begin), _stood(end)
+    made = {one for change in found.changes for one in change.because if after < one <= last}
+    events = [event for event in store.read(task, after=after, last=last) if event.version in made]
+    lines = [event_line(event) for event in events]
+    _tell(found, as_json, f"{task}, from {begin.name} to {end.name}", lines)
+
+
+def _stood(step: "Step") -> int:
+    return max(1, step.version) - 1
+
+
+def _step(store: "EventStore", task: str, at: str, asked: tuple[str | None, str]) -> "Step":
+    """The prompt at a moment: a recorded one by its event, else one for what is asked."""
+    from engine.context.builder import Request
+    from engine.interfaces.moments import moment_of
+    from engine.replay.find import known_at, request_at, step_at
+    from engine.replay.steps import Step
+
+    store.require(task)
+    wanted = asked[0] or asked[1]
+    if at.isdigit() and not wanted:
+        return step_at(store, task, at)
+    named: dict[str, Any] = {"at": at}
+    if at.isdigit():
+        there = list(store.read(task, after=int(at) - 1, last=int(at)))
+        if not there:
+            raise InputError(f"{task}@{at}: there is no such event")
+        named = {"position": there[0].position}
+    moment = moment_of(store, task, **named)
+    version = store.version_at(task, moment)
+    request = Request(asked_for(*asked), asked[1]) if wanted else request_at(store, task, version)
+    if request is None:
+        raise InputError(f"no prompt was asked for by {at}: needed --for NODE or --query TEXT")
+    known = known_at(store, task, moment)
+    return Step(task, version + 1, at, request, None, known, known)
+
+
+def _logs(log: "Log", other: "Log", at: str | None, as_json: bool) -> None:
+    """Compare the recorded prompts of two logs, and show the first pair that differs."""
+    from engine.replay.pairs import between, pairs
+
+    stores = log.store, other.store
+    found = pairs(stores, (_only(log), _only(other)))
+    named = [n for n, pair in enumerate(found) if pair.before and str(pair.before.version) == at]
+    differing = [n for n, pair in enumerate(found) if not pair.same]
+    if at and not named:
+        raise InputError(
+            f"{_only(log)}@{at}: needed the event of a prompt: 'backcast log' shows them"
+        )
+    if not as_json:
+        click.echo(f"{len(found)} pairs of prompts, {len(differing)} differ")
+        if differing:
+            pair = found[differing[0]]
+            where = [f"{one.version} {one.name}" if one else "none" for one in pair]
+            click.echo(f"the first that differ: {where[0]} and {where[1]}")
+    for number in named or differing[:1]:
+        if told := between(stores, found[number]):
+            _tell(told, as_json, "")
+    if as_json and not (named or differing):
+        click.echo(json.dumps({"pairs": len(found), "differ": 0}))
+
+
+def _tell(found: "Diff", as_json: bool, about: str, events: "list[str] | None" = None) -> None:
+    from engine.interfaces.diff_text import diff_text
+
+    if as_json:
+        from engine.replay.state_json import plain
+
+        told = plain(found) | {"same": found.same}
+        click.echo(json.dumps(told | ({"events": events} if events is not None else {})))
+        return
+    if about:
+        click.echo(about)
+    click.echo(diff_text(found, 200))
+    if events:
+        click.echo("made so by")
+        for line in events:
+            click.echo(line)
+
+
+COMMANDS = (diff,)

@@ -1,0 +1,117 @@
+"""Pairs of prompts worth comparing: two policies, two profiles, two moments, two logs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from domain.budget import ModelProfile
+from domain.context import Context
+from domain.errors import InputError
+from domain.events import ContextBuilt
+from domain.policy import Policy
+from engine.context.builder import ContextBuilder
+from engine.context.recorded import messages
+from engine.context.rendering import Piece, pieces
+from engine.context.tokenizers import UpperBound, tokenizer_of
+from engine.log.store import EventStore
+from engine.replay.derive import Line, Workshop
+from engine.replay.diff import Diff, Prompt, built, diff, recorded
+from engine.replay.steps import Asked, Step, asked
+
+MOST = 100_000
+"Things left out that are named one by one: all of them, since each is to be explained."
+
+
+class Side(NamedTuple):
+    """By what one of two prompts is built."""
+
+    name: str
+    policy: Policy | None = None
+    "None for that by which it was recorded."
+    profile: ModelProfile | None = None
+    now: bool = True
+    "Whether it is built now, or taken as it was recorded."
+
+
+def context_of(builder: ContextBuilder, step: Step) -> Context:
+    """The prompt of a step, after the recorded one before it, with all that is left out."""
+    telling = builder.policy.model_copy(update={"omissions": MOST})
+    other = ContextBuilder(builder.profile, builder.kept, telling, builder.means.nearness)
+    return other.build(step.known.states, step.known.graph, step.request)
+
+
+def prompt_of(workshop: Workshop, step: Step, side: Side) -> Prompt:
+    """A step's prompt as it was recorded, or as it is built now."""
+    if not side.now and step.built:
+        room = workshop.settings(step.built)[0].prompt
+        return recorded(side.name, step.built, workshop.store.get, room)
+    builder = Line(workshop, side.profile, side.policy).builder(step)
+    return built(side.name, context_of(builder, step), builder.profile.template)
+
+
+def compared(workshop: Workshop, step: Step, before: Side, after: Side) -> Diff:
+    """One step's prompt built in two ways, each beside the prompt that was asked before it."""
+    counting = Line(workshop, after.profile, after.policy).builder(step).counting
+    was, now = (prompt_of(workshop, step, side) for side in (before, after))
+    return diff(was, now, counting, asked_before(workshop.store, step))
+
+
+def asked_before(store: EventStore, step: Step) -> Sequence[Piece] | None:
+    """The prompt that was recorded last before a step; None where there was none."""
+    version = step.known.states.prompts.version
+    for event in store.read(step.task_id, after=version - 1, last=version) if version else ():
+        if isinstance(event.fact, ContextBuilt) and event.fact.template:
+            return pieces(event.fact.template, messages(event.fact, store.get))
+    return None
+
+
+def moved(workshop: Workshop, before: Step, after: Step, profile: ModelProfile | None) -> Diff:
+    """The prompts of two moments, under the policy of each."""
+    lines = [Line(workshop, profile).builder(step) for step in (before, after)]
+    both = [
+        built(step.name, context_of(builder, step), builder.profile.template)
+        for step, builder in zip((before, after), lines, strict=True)
+    ]
+    return diff(both[0], both[1], lines[1].counting)
+
+
+class Pair(NamedTuple):
+    """The prompts of two logs that stand at the same place."""
+
+    before: Asked | None
+    after: Asked | None
+
+    @property
+    def same(self) -> bool:
+        """Whether both are the same to the byte."""
+        pair = self.before, self.after
+        return pair[0] is not None and pair[1] is not None and (
+            pair[0].fact.digest == pair[1].fact.digest
+        )  # fmt: skip
+
+
+def pairs(stores: tuple[EventStore, EventStore], tasks: tuple[str, str]) -> list[Pair]:
+    """The prompts of two tasks, side by side in their order."""
+    old, new = (asked(store, task) for store, task in zip(stores, tasks, strict=True))
+    many = max(len(old), len(new))
+    if not many:
+        raise InputError(f"needed prompts in {tasks[0]!r} or {tasks[1]!r}, found none")
+    return [
+        Pair(old[n] if n < len(old) else None, new[n] if n < len(new) else None)
+        for n in range(many)
+    ]  # fmt: skip
+
+
+def between(stores: tuple[EventStore, EventStore], pair: Pair) -> Diff | None:
+    """What differs between the prompts of a pair as they were recorded; None without both."""
+    if pair.before is None or pair.after is None:
+        return None
+    both = []
+    for store, one in zip(stores, (pair.before, pair.after), strict=True):
+        settings = Workshop(store).settings(one.fact)
+        name = f"{one.version} {one.name}"
+        both.append(recorded(name, one.fact, store.get, settings[0].prompt))
+    try:
+        counting = tokenizer_of(settings[0].tokenizer)
+    except InputError:
+        counting = UpperBound()
+    return diff(both[0], both[1], counting)
