@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import BackcastError, ConflictError, InputError, MomentError, UnknownTaskError
-from engine.interfaces import contexts, diffing, knowing, regressing, replaying, running
+from engine.interfaces import blaming, contexts, diffing, knowing, regressing, replaying, running
 from engine.interfaces.options import (
     json_option,
     moment_options,
@@ -259,6 +259,7 @@ for _command in (
     *contexts.COMMANDS,
     *replaying.COMMANDS,
     *diffing.COMMANDS,
+    *blaming.COMMANDS,
     *regressing.COMMANDS,
 ):
     cli.add_command(_command)

@@ -63,13 +63,13 @@ def diff(
         if more or len(tasks) == 2:
             with opened(more[0] if more else first, tasks[-1] if tasks else None) as other:
                 return _logs(log, other, at, as_json)
-        task = _only(log)
+        task = only_task(log)
         if begin or end:
             return _moments(log.store, task, (begin, end), (target, query), profiles, as_json)
         return _settings(log.store, task, at or "last", policies, profiles, as_json)
 
 
-def _only(log: "Log") -> str:
+def only_task(log: "Log") -> str:
     """The task of a log that holds one."""
     if len(log.tasks) == 1:
         return log.tasks[0]
@@ -172,12 +172,12 @@ def _logs(log: "Log", other: "Log", at: str | None, as_json: bool) -> None:
     from engine.replay.pairs import between, pairs
 
     stores = log.store, other.store
-    found = pairs(stores, (_only(log), _only(other)))
+    found = pairs(stores, (only_task(log), only_task(other)))
     named = [n for n, pair in enumerate(found) if pair.before and str(pair.before.version) == at]
     differing = [n for n, pair in enumerate(found) if not pair.same]
     if at and not named:
         raise InputError(
-            f"{_only(log)}@{at}: needed the event of a prompt: 'backcast log' shows them"
+            f"{only_task(log)}@{at}: needed the event of a prompt: 'backcast log' shows them"
         )
     if not as_json:
         click.echo(f"{len(found)} pairs of prompts, {len(differing)} differ")
