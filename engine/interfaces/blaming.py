@@ -63,14 +63,14 @@ def _lines(found: "Blame", events: "dict[int, WorkflowEvent]") -> "Iterator[str]
     else:
         yield f"{node} is {'in' if found.inside else 'out'}"
     yield f"why: {one_line(found.why, 200)}"
-    if not found.level and found.tokens:
+    if not found.inside and found.tokens:
         yield f"it would take {found.tokens} tokens; its chance to be needed was {found.score:g}"
     yield f"shown last by event {found.last}" if found.last else "no prompt before showed it"
     if found.because:
         yield "it came from"
         yield from (event_line(events[one]) for one in found.because if one in events)
     if found.rivals:
-        yield "its tokens went to" if found.last else "right before it rank"
+        yield "its tokens went to" if found.last else "the last ones in instead"
         for rival in found.rivals:
             told = ", ".join(map(str, rival.because))
             yield (

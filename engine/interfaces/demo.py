@@ -19,6 +19,7 @@ from domain.errors import BackcastError
 from domain.events import Committed, WorkflowEvent
 from domain.moment import Moment
 from engine.context.search import Embedder
+from engine.interfaces.demo_policy import demonstrate_policy
 from engine.interfaces.demo_run import demonstrate_run
 from engine.interfaces.demo_search import installed_embedder, print_search
 from engine.interfaces.importing import run
@@ -28,6 +29,7 @@ from engine.log.importers.git import count, task_of
 from engine.log.store import EventStore
 from engine.replay.staleness import extracted, stale
 from engine.replay.states import SPACING, state_at
+from engine.workflow.spec import spec_at
 from projections import dependency_graph, fold, versions
 
 STORE = ".demo/demo.db"
@@ -49,6 +51,7 @@ def main() -> None:
             proven = demonstrate_run(store, here / SPEC, here / RECORDING, path.parent / "out", out)
             out.print()
             proven &= demonstrate(store, repository, out, installed_embedder())
+            proven &= demonstrate_policy(store, spec_at(here / SPEC).task, out)
     except BackcastError as error:
         sys.exit(f"scripts/demo: {error}")
     sys.exit(0 if proven else 1)

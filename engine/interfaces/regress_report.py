@@ -75,7 +75,7 @@ def lines(found: Comparison) -> Iterator[str]:
     """The prompts of a policy that lose most, and the rules that it breaks."""
     for one in worst(found, SHOWN):
         told = [f"lost {node}" for node in one.lost]
-        told += [f"misses {thing.kind} {thing.node}" for thing in one.missed]
+        told += [f"misses {node}" for _, node in one.missed if node not in one.lost]
         yield f"  {one.run}, {one.step}: {', '.join(told)}"
     if len(found.worse) > SHOWN:
         yield f"  and {len(found.worse) - SHOWN} more prompts that show less of what was used"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from domain.allocation import LOWER, OVER
+from domain.allocation import DUPLICATE, LOWER, OVER
 from domain.context import Candidate, Context, Item
 from domain.errors import InputError
-from domain.node import kind_of, path_of
+from domain.node import kind_of
 from engine.context.builder import ContextBuilder
 from engine.context.candidates import Candidates
 from engine.log.store import EventStore
@@ -65,17 +65,18 @@ def blame(workshop: Workshop, step: Step, item: str) -> Blame:
         return _inside(there[node], step, last)
     reasons = {one.node: one.reason for one in context.omissions}
     candidate = offered.get(node)
+    around = showing(context)(Used("symbol", node))
     why = reasons.get(node, "")
-    around = showing(context)(Used("symbol", node)) if path_of(node) != node else False
-    if not why:
-        why = "it stands in the full text of what holds it" if around else _unoffered(offering)
+    if around and why in ("", DUPLICATE):
+        why = "it stands in the text of what holds it, which is shown"
+    why = why or _unoffered(offering)
     if candidate is None:
         return Blame(node, around, "", "", 0, "", 0.0, why, (), last, ())
     rivals: Sequence[Rival] = ()
     if why in (OVER, LOWER):
         rivals = _rivals(workshop, builder, step, context, candidate, last)
     return Blame(
-        node, False, candidate.section, "", candidate.levels[-1].tokens, candidate.priority,
+        node, around, candidate.section, "", candidate.levels[-1].tokens, candidate.priority,
         candidate.score, why, candidate.because, last, tuple(rivals),
     )  # fmt: skip
 
