@@ -34,7 +34,7 @@ def demonstrate_policy(store: EventStore, task_id: str, out: Console) -> bool:
     [beside] = compared([Tried(run, every)], ("recorded", "forgetful"), [Rules()])
     before, after = beside.before, beside.after
     out.print(
-        f"\nof the {before.used} things that the accepted code used, its {before.prompts} prompts had"
+        f"\nof {before.used} things that the accepted code used, its {before.prompts} prompts had"
         f" shown {before.shown}; they would have shown {after.shown}",
         highlight=False,
     )

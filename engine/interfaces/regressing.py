@@ -150,6 +150,8 @@ def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tr
         except InputError as error:
             raise click.UsageError(str(error)) from None
         names = [plan.report.name, *names]
+        if unknown and not any(one.steps for one in found):
+            raise click.UsageError(f"{plan.report}: tells none of the prompts of these logs")
         if unknown:
             click.echo(f"backcast: note: {plan.report} lacks {unknown} prompts", err=True)
     others = compared(found, names, plan.rules)

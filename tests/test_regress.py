@@ -1,0 +1,346 @@
+"""A policy tried on recorded logs: what gets worse is found, told, and decides the exit code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.policy import DEFAULT
+from engine.context import candidates
+from engine.context.policies import policy_named
+from engine.context.strategies import STRATEGIES
+from engine.interfaces.cli import main
+from engine.log.importers.events import export_lines
+from engine.replay.changes import requests
+from engine.replay.corpus import Run, Setting, Tried, runs_in, tried
+from engine.replay.derive import Line, Workshop
+from engine.replay.logs import opened
+from engine.replay.measure import Figures, Measured, measured
+from engine.replay.regress import compared, interval
+from engine.replay.rules import Rules
+from engine.replay.steps import steps
+from engine.replay.used import Used, showing, used
+from tests.sources import Task
+
+LOGS = Path(__file__).parents[1] / "fixtures/logs"
+TILL, VALIDATORS = str(LOGS / "till.jsonl"), str(LOGS / "validators.jsonl")
+
+
+def regressed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(["regress", *arguments, "--processes", "1"])
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> str:
+    path = tmp_path / "forgetful.toml"
+    path.write_text("errors = 0\n")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A project of many small functions, some of which new ones then use."""
+    task = Task("library")
+    for part in range(12):
+        names = "".join(
+            f'\ndef part{part}_{n}(value: int) -> int:\n    """Part {part}, step {n}."""\n'
+            f"    return value * {part} + {n}\n"
+            for n in range(8)
+        )
+        task.wrote(f"lib/part{part}.py", f'"""Part {part}."""\n{names}')
+    body = "".join(f"from lib.part{part} import part{part}_{part % 8}\n" for part in range(12))
+    task.wrote("app.py", body)
+    task.outlined()
+    for part in range(12):
+        body += f"\ndef use_{part}(value: int) -> int:\n    return part{part}_{part % 8}(value)\n"
+        task.wrote("app.py", body)
+        task.outlined()
+    path = tmp_path_factory.mktemp("library") / "library.jsonl"
+    path.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
+    return str(path)
+
+
+# What outcomes used
+
+
+def test_what_the_accepted_code_used_was_there_before_and_is_found() -> None:
+    with opened(TILL) as log:
+        found = {one.version: used(one) for one in steps(log.store, "till", outcomes=True)}
+    assert Used("symbol", "function:money.py::to_cents") in found[73]
+    assert Used("failure", "failure:76.1") in found[79]
+    assert Used("file", "module:orders.py") in found[119]
+    assert found[16] == found[31] == ()
+
+
+def test_what_code_uses_of_its_own_new_module_is_no_evidence() -> None:
+    with opened(TILL) as log:
+        for one in steps(log.store, "till", outcomes=True):
+            own = one.request.target.partition(":")[2]
+            symbols = [thing.node for thing in used(one) if thing.kind == "symbol"]
+            assert not any(node.startswith(f"function:{own}") for node in symbols)
+
+
+def test_a_change_is_a_request_as_things_stood_before_it(library: str) -> None:
+    with opened(library) as log:
+        found = list(requests(log.store, "library"))
+        workshop = Workshop(log.store)
+        assert [one.request.target for one in found[-3:]] == [
+            f"function:app.py::use_{part}" for part in (9, 10, 11)
+        ]
+        last = found[-1]
+        assert used(last) == (Used("symbol", "function:lib/part11.py::part11_3"),)
+        context = Line(workshop).context(last)
+        assert showing(context)(used(last)[0])
+        assert "use_11" not in context.text
+
+
+def test_states_are_folded_once_whatever_the_number_of_policies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    with opened(TILL) as log:
+        take = type(log.store).read
+
+        def counted(self: Any, *told: Any, **more: Any) -> Any:
+            for event in take(self, *told, **more):
+                read.append(event.type)
+                yield event
+
+        monkeypatch.setattr(type(log.store), "read", counted)
+        sums = []
+        for many in (1, 4):
+            read.clear()
+            lines = [Line(Workshop(log.store), None, DEFAULT) for _ in range(many)]
+            list(measured(steps(log.store, "till", outcomes=True), lines))
+            sums.append(len(read))
+    assert sums[0] == sums[1]
+
+
+# Regressions
+
+
+def test_the_recorded_policy_is_no_regression_of_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = regressed(capsys, TILL, VALIDATORS, "--policy", "recorded")
+    assert code == 0
+    assert "no regression under recorded" in out
+
+
+def test_a_policy_that_hides_failures_is_a_regression(
+    forgetful: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "out.md"
+    code, out, _ = regressed(capsys, VALIDATORS, "--policy", forgetful, "--report", str(report))
+    assert code == 1
+    assert "evidence recall fell by 28.6 points, from 100.0 % to 71.4 %; 1 are allowed" in out
+    assert "2 CRITICAL things are not shown any more; 0 are allowed" in out
+    told = report.read_text()
+    assert "| evidence recall | 100.0 % (21 of 21) | 71.4 % (15 of 21) |" in told
+    assert "REGRESSION under forgetful" in told
+    assert "what a model would have answered" in told
+
+
+@pytest.mark.parametrize("where", ["the policy", "the command"])
+def test_what_counts_as_a_regression_is_declared(
+    where: str, forgetful: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = []
+    if where == "the policy":
+        with Path(forgetful).open("a") as file:
+            file.write("[regress]\nrecall = 30\ncritical = 2\n")
+    else:
+        limits = ["--limit", "recall=30", "--limit", "critical=2"]
+    code, out, _ = regressed(capsys, VALIDATORS, "--policy", forgetful, *limits)
+    assert (code, "no regression under forgetful" in out) == (0, True)
+
+
+def test_several_policies_are_told_each_beside_the_baseline(
+    forgetful: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ("--policy", "recorded", "--policy", forgetful, "--json")
+    code, out, _ = regressed(capsys, VALIDATORS, TILL, *told)
+    baseline, same, worse = (json.loads(line) for line in out.splitlines())
+    assert code == 1
+    assert baseline["baseline"]
+    assert (same["broken"], same["same"]) == ([], same["summary"]["prompts"])
+    low, high = worse["interval"]
+    assert low < worse["recall"] < high < 0 or low < worse["interval"][1]
+    assert len(worse["broken"]) == 2
+
+
+def test_a_report_is_the_baseline_of_a_later_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = str(tmp_path / "main.json")
+    assert regressed(capsys, VALIDATORS, "--report", report)[0] == 0
+    told = ("--policy", "recorded", "--baseline", report)
+    code, out, _ = regressed(capsys, VALIDATORS, *told)
+    assert code == 0
+    assert "no regression under recorded" in out
+    code, _, err = regressed(capsys, TILL, *told)
+    assert (code, "tells none of the prompts" in err) == (2, True)
+
+
+def broken_ranking(*told: Any) -> Any:
+    """The chances, turned round: what is least likely comes first."""
+    return np.round(1 - candidates_chances(*told), 6)
+
+
+candidates_chances = candidates.chances
+
+
+def test_a_deliberate_bug_in_the_ranking_is_caught(
+    library: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report, tight = str(tmp_path / "main.json"), ("--context-tokens", "400")
+    assert regressed(capsys, library, "--report", report, *tight)[0] == 0
+    again = (library, "--policy", "recorded", "--baseline", report, *tight)
+    assert regressed(capsys, *again)[0] == 0
+    monkeypatch.setattr(candidates, "chances", broken_ranking)
+    code, out, _ = regressed(capsys, *again)
+    assert code == 1
+    assert "evidence recall fell by " in out
+
+
+def test_two_processes_tell_the_same_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for processes in ("1", "2"):
+        with pytest.raises(SystemExit):
+            main(["regress", TILL, VALIDATORS, "--policy", "no-cache", "--json",
+                  "--processes", processes])  # fmt: skip
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        for line in lines:
+            del line["summary"]["milliseconds"]
+        told.append(lines)
+    assert told[0] == told[1]
+
+
+def test_windows_of_a_history_are_runs_of_their_own(library: str) -> None:
+    with opened(library) as log:
+        runs = list(runs_in(log, 5))
+        whole = list(runs_in(log, 100))
+    assert [run.many for run in runs[:-1]] == [5] * (len(runs) - 1)
+    assert sum(run.many for run in runs) == sum(run.many for run in whole)
+    setting = [Setting("default", DEFAULT)]
+    apart = [step for one in tried(runs, setting) for step in one.steps]
+    [together] = tried(whole, setting)
+    assert [one.version for one in apart] == [one.version for one in together.steps]
+    assert [one.figures[0].kinds for one in apart] == [
+        one.figures[0].kinds for one in together.steps
+    ]
+
+
+# Strategies
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_each_strategy_builds_prompts_that_fit(name: str) -> None:
+    policy = policy_named(name)
+    if policy.weights.get("meaning"):
+        pytest.importorskip("sentence_transformers", reason="needs the extra 'semantic'")
+    with opened(VALIDATORS) as log:
+        line = Line(Workshop(log.store), None, policy)
+        for found in measured(steps(log.store, "validators", outcomes=True), [line]):
+            [one] = found.figures
+            assert one.error == ""
+            assert 0 < one.tokens <= one.room
+
+
+# The bootstrap
+
+
+def run_of(*counts: tuple[int, int, int]) -> Tried:
+    """A run of steps that used so much, of which two policies missed so much."""
+
+    def figures(many: int, missed: int) -> Figures:
+        gone = tuple(Used("symbol", f"function:a.py::f{n}") for n in range(missed))
+        return Figures("d", 1, 9, 1, 9, {}, {}, gone, {"symbol": many}, (), 0, 0, 0.0)
+
+    made = [Measured(1, "s", (figures(n, a), figures(n, b))) for n, a, b in counts]
+    return Tried(Run("log", "task", len(counts)), tuple(made))
+
+
+Counts = st.integers(1, 9).flatmap(
+    lambda many: st.tuples(st.just(many), st.integers(0, many), st.integers(0, many))
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(runs=st.lists(st.lists(Counts, min_size=1, max_size=3), min_size=2, max_size=6))
+def test_the_interval_holds_the_difference_and_is_always_the_same(
+    runs: list[list[tuple[int, int, int]]],
+) -> None:
+    made = [run_of(*counts) for counts in runs]
+    [found] = compared(made, ("a", "b"), [Rules()])
+    every = [count for counts in runs for count in counts]
+    points = 100 * sum(a - b for _, a, b in every) / sum(many for many, _, _ in every)
+    assert found.recall == pytest.approx(points)
+    assert found.interval == interval(made, 1)
+    assert found.interval is not None
+    low, high = found.interval
+    singles = [100 * sum(a - b for _, a, b in c) / sum(n for n, _, _ in c) for c in runs]
+    assert min(singles) - 1e-6 <= low <= high <= max(singles) + 1e-6
+
+
+def test_a_single_run_has_no_interval() -> None:
+    assert interval([run_of((3, 1, 2))], 1) is None
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--policy", "nonsense"), "needed a TOML file or one of default, no-cache,"),
+        (("--policy", "FILE"), "needed one of name, version,"),
+        (("--policy", "RULE"), "needed a rule of recall, critical, stale,"),
+        (("--policy", "recorded", "--limit", "recall=lots"), "recall: Input should be a valid"),
+        (("--policy", "recorded", "--limit", "speed=2"), "needed a rule of recall, critical,"),
+        (("--policy", "recorded", "--baseline", "none.json"), "found no such file"),
+        (("--policy", "recorded", "--baseline", "FILE.json"), "needed a report of 'regress'"),
+        (("--report", "out.pdf"), "needed a name that ends in .md or .json"),
+        (("--policy", "recorded", "--profile", "gpt"), "needed a profile of mistral-7b-8k"),
+    ],
+)
+def test_what_cannot_be_understood_is_a_usage_error(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "FILE").write_text("colour = 'red'\n")
+    (tmp_path / "RULE").write_text("[regress]\ncolour = 'red'\n")
+    (tmp_path / "FILE.json").write_text('{"runs": [{"run": 1}]}')
+    told = [str(tmp_path / one) if one.startswith(("FILE", "RULE")) else one for one in arguments]
+    code, _, err = regressed(capsys, VALIDATORS, *told)
+    assert (code, message in err) == (2, True), err
+
+
+def test_a_log_that_cannot_be_read_is_told_and_the_others_are_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    code, out, err = regressed(
+        capsys, str(tmp_path / "empty.jsonl"), VALIDATORS, "--policy", "recorded"
+    )
+    assert code == 2
+    assert "empty.jsonl: needed a log" in err
+    assert "no regression under recorded" in out
+
+
+def test_a_policy_for_which_nothing_fits_is_told(
+    library: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = regressed(capsys, VALIDATORS, "--policy", "recorded", "--context-tokens", "20")
+    assert code == 0
+    assert "does not fit" in out
+    assert "Traceback" not in out
