@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import BackcastError, ConflictError, InputError, MomentError, UnknownTaskError
-from engine.interfaces import blaming, contexts, diffing, knowing, regressing, replaying, running
+from engine.interfaces import (
+    auditing,
+    blaming,
+    contexts,
+    diffing,
+    knowing,
+    regressing,
+    replaying,
+    running,
+)
 from engine.interfaces.options import (
     json_option,
     moment_options,
@@ -253,16 +262,9 @@ for _name, (_folded, _help) in PROJECTIONS.items():
     _projection(_name, _folded, _help)
 for _command in knowing.SHOWN:
     show_group.add_command(_command)
-for _command in (
-    *running.COMMANDS,
-    *knowing.COMMANDS,
-    *contexts.COMMANDS,
-    *replaying.COMMANDS,
-    *diffing.COMMANDS,
-    *blaming.COMMANDS,
-    *regressing.COMMANDS,
-):
-    cli.add_command(_command)
+for _room in (running, knowing, contexts, replaying, diffing, blaming, regressing, auditing):
+    for _command in _room.COMMANDS:
+        cli.add_command(_command)
 
 
 @cli.command()

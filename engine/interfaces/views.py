@@ -174,8 +174,10 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
 }
 
 
-def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table without the columns that are empty in every row."""
+def table(
+    console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int = 60
+) -> None:
+    """A table without the columns that are empty in every row; no cell is wider than `width`."""
     kept = [i for i, _ in enumerate(columns) if any(row[i] not in ("", None) for row in rows)]
     if not kept:
         return
@@ -183,5 +185,5 @@ def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]
     for i in kept:
         shown.add_column(columns[i])
     for row in rows:
-        shown.add_row(*(Text(one_line(str(row[i]), 60)) for i in kept))
+        shown.add_row(*(Text(one_line(str(row[i]), width)) for i in kept))
     console.print(shown)

@@ -160,6 +160,33 @@ def proofs(events: Iterable[WorkflowEvent], entries: Sequence[Entry], graph: Gra
     return [found.get(number) or _unproven(entry) for number, entry in enumerate(entries)]
 
 
+def turns(
+    events: Iterable[WorkflowEvent], entries: Sequence[Entry], graph: Graph
+) -> list[list[tuple[int, Proof | None]]]:
+    """When each of some entries went stale, with the proof, and held again, with none; by version.
+
+    The first is what `proofs` gives, where the log tells of it.
+    """
+    readers: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries):
+        for path in entry.built_from:
+            readers.setdefault(path, []).append(number)
+    broken: list[set[str]] = [set() for _ in entries]
+    found: list[list[tuple[int, Proof | None]]] = [[] for _ in entries]
+    for version, path, iteration, facets in _changes(events, readers):
+        for number in readers[path]:
+            entry, before = entries[number], bool(broken[number])
+            if version <= entry.built_at:
+                continue
+            keys = _broken(facets, entry.built_from[path])
+            (broken[number].add if keys else broken[number].discard)(path)
+            if before != bool(broken[number]):
+                way = _way(graph, path_of(entry.node), path) if keys else ()
+                clock, told = ((path, iteration),), tuple(_named(key) for key in keys)
+                found[number].append((version, Proof(version, clock, way, told) if keys else None))
+    return found
+
+
 def _changes(
     events: Iterable[WorkflowEvent], paths: Mapping[str, object]
 ) -> Iterator[tuple[int, str, int, Mapping[str, Facet] | None]]:

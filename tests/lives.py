@@ -1,0 +1,36 @@
+"""Lives as tests read them."""
+
+from pathlib import Path
+
+from domain.moment import NOW, Moment
+from engine.interfaces.importing import run
+from engine.log import EventStore
+from engine.replay.audit import life_of
+from engine.replay.audit.occurrences import Life, Occurrence
+
+LOGS = Path(__file__).parents[1] / "fixtures/logs"
+
+
+def imported(name: str) -> EventStore:
+    """A store in memory that holds one of the fixtures."""
+    store = EventStore.open("sqlite://")
+    run(store, "events", LOGS / f"{name}.jsonl")
+    return store
+
+
+def life(store: EventStore, node: str, moment: Moment = NOW) -> Life:
+    """The life of a node of the only task."""
+    [task] = store.tasks()
+    return life_of(store, task, node, moment)
+
+
+def told(store: EventStore, node: str) -> list[tuple[int, str]]:
+    """Event and what happened, prompts apart."""
+    some = life(store, node).occurrences
+    return [(one.event, one.what) for one in some if one.what not in ("shown", "within", "omitted")]
+
+
+def at(life: Life, event: int, what: str) -> Occurrence:
+    """The only occurrence of a kind at an event."""
+    [found] = [one for one in life.occurrences if (one.event, one.what) == (event, what)]
+    return found

@@ -1,0 +1,160 @@
+"""`backcast audit`: what a person and a program read of a node's life."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from domain.events import Claim, ContextBuilt, ContextItem, ModuleIteration
+from engine.interfaces.cli import main
+from engine.log import EventStore
+from engine.log.blobs import Blob
+from tests.strategies import NOON
+
+LOGS = Path(__file__).parents[1] / "fixtures/logs"
+TILL = str(LOGS / "till.jsonl")
+TO_CENTS = "function:money.py::to_cents"
+ODD = "pkg/\x1b[2Jgone\n.py"
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def backcast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    def ran(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main([*arguments, "--store", f"sqlite:///{tmp_path}/store.db"])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return ran
+
+
+def test_a_log_is_asked_as_a_store_is(backcast: Command) -> None:
+    code, from_log, _ = backcast("audit", TO_CENTS, TILL)
+    backcast("import", "events", TILL)
+    assert (code, backcast("audit", TO_CENTS, "--task", "till")[1]) == (0, from_log)
+
+
+def test_alike_prompts_in_a_row_are_one_row_for_people_and_many_for_programs(
+    backcast: Command,
+) -> None:
+    _, out, _ = backcast("audit", TO_CENTS, TILL)
+    [row] = [line for line in out.splitlines() if line.startswith("43 ")]
+    assert row.split("shown ")[1].strip() == ("in 6 prompts (events 43, 49, 55, 59 ... 67) at full")
+    _, out, _ = backcast("audit", TO_CENTS, TILL, "--json")
+    *rows, standing = map(json.loads, out.splitlines())
+    assert [row["event"] for row in rows if row["what"] == "shown"][2:8] == [
+        43, 49, 55, 59, 63, 67,
+    ]  # fmt: skip
+    assert standing == {
+        "node": TO_CENTS, "state": "there", "versions": 2, "summaries": 2, "holding": 1,
+        "shown": 22, "within": 9, "omitted": 0, "not_offered": 3,
+    }  # fmt: skip
+
+
+def test_it_ends_with_what_the_life_came_to(backcast: Command) -> None:
+    assert backcast("audit", TO_CENTS, TILL)[1].splitlines()[-1] == (
+        "function:money.py::to_cents: there; versions: 2; summaries: 2, 1 of them still holding;"
+        " prompts: 34, shown in 22, within another in 9, left out of 0, not offered in 3"
+    )
+
+
+def test_the_prompt_that_a_row_names_can_be_printed(backcast: Command) -> None:
+    backcast("import", "events", TILL)
+    _, out, _ = backcast("audit", TO_CENTS, "--task", "till", "--json")
+    shown = [row for row in map(json.loads, out.splitlines()) if row.get("level") == "full"]
+    _, prompt, _ = backcast("context", "--task", "till", "--event", str(shown[-1]["event"]))
+    assert "def to_cents(text: str) -> int:" in prompt
+
+
+@pytest.mark.parametrize(
+    ("bare", "node"),
+    [
+        ("money.py", "module:money.py"),
+        ("money.py::to_cents", TO_CENTS),
+        ("money.py::CENTS", "attribute:money.py::CENTS"),
+        ("items.py::Item.price", "attribute:items.py::Item.price"),
+        ("test_money.py::test_a_share_is_rounded_half_up",
+         "test:test_money.py::test_a_share_is_rounded_half_up"),
+    ],
+)  # fmt: skip
+def test_a_bare_path_and_name_are_enough(backcast: Command, bare: str, node: str) -> None:
+    code, out, _ = backcast("audit", bare, TILL, "--json")
+    assert (code, json.loads(out.splitlines()[-1])["node"]) == (0, node)
+
+
+def test_a_moment_tells_of_what_had_happened_by_then(backcast: Command) -> None:
+    backcast("import", "events", TILL)
+    _, out, _ = backcast("audit", TO_CENTS, "--task", "till", "--position", "100", "--json")
+    *rows, standing = map(json.loads, out.splitlines())
+    assert max(row["event"] for row in rows) <= 100
+    assert (standing["versions"], standing["holding"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("money.py::to_cent", TILL), 1, "near it: 'function:money.py::to_cents'"),
+        (("class:money.py::to_cents", TILL), 1, "near it: 'function:money.py::to_cents'"),
+        (("mony.py", TILL), 1, "near it: 'module:money.py'"),
+        (("failure:1.1", TILL), 1, "found 'failure:1.1'"),
+        ((TO_CENTS,), 2, "needed --task TASK, or a LOG of one task"),
+        ((TO_CENTS, str(LOGS / "caches.jsonl")), 2, "needed --task TASK, found 3 in"),
+        ((TO_CENTS, TILL, "--task", "tell"), 2, "no task 'tell'"),
+        ((TO_CENTS, "nowhere.jsonl"), 1, "nowhere.jsonl: needed a log to import"),
+        ((TO_CENTS, TILL, "--position", "1"), 1, "found 'function:money.py::to_cents'"),
+        ((TO_CENTS, TILL, "--at", "soon"), 2, "needed a time such as"),
+    ],
+)
+def test_a_wrong_question_is_answered_in_one_line(
+    backcast: Command, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    ended, out, err = backcast("audit", *arguments)
+    assert (ended, out) == (code, "")
+    assert message in err.splitlines()[-1]
+
+
+def test_what_a_bare_name_may_mean_is_listed_where_it_means_several(
+    backcast: Command, tmp_path: Path
+) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+        for number, source in enumerate((b"def f(): pass", b"class f: pass"), 1):
+            blob = Blob(source)
+            fact = ModuleIteration(module_name="a.py", iteration=number, source=blob.ref)
+            store.append("t", [fact], after=number - 1, blobs=[blob])
+    code, out, err = backcast("audit", "a.py::f", "--task", "t")
+    assert (code, out) == (1, "")
+    assert "is 2 of them: 'class:a.py::f', 'function:a.py::f'" in err
+    code, out, _ = backcast("audit", "class:a.py::f", "--task", "t")
+    assert (code, out.splitlines()[1].split()[3]) == (0, "recorded")
+
+
+def test_a_moment_before_the_outlines_is_refused_with_what_helps(backcast: Command) -> None:
+    backcast("import", "events", str(LOGS / "caches.jsonl"))
+    last = backcast("tasks")[1].split()[0]
+    node = "function:validators.py::validate_email"
+    code, _, err = backcast("audit", node, "--task", "task-email", "--position", last)
+    assert (code, "name it by a time" in err) == (2, True)
+    assert backcast("audit", node, "--task", "task-email")[0] == 0
+
+
+def test_what_stands_in_a_log_does_not_reach_the_terminal_as_it_is(
+    backcast: Command, tmp_path: Path
+) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+        item = ContextItem(node=f"module:{ODD}", level="\x1b[31m", section="\x9b", found="\r")
+        facts = [ModuleIteration(module_name=ODD, iteration=1), ContextBuilt(items=(item,))]
+        claims = [Claim(fact, NOON, "\x1b]0;eve\x07") for fact in facts]
+        store.append("t", claims, after=0)
+    code, out, err = backcast("audit", ODD, "--task", "t")
+    assert (code, err) == (0, "")
+    typo = backcast("audit", f"{ODD}x", "--task", "t")[2]
+    for told in (out, typo):
+        assert [c for c in told if not c.isprintable() and c != "\n"] == []
+    assert len(typo.splitlines()) == 1
+    assert out.count("\n") == 5
