@@ -1,13 +1,29 @@
 """Lives as tests read them."""
 
 from pathlib import Path
+from typing import Any
 
+from domain.events import ContextBuilt, ContextItem, ContextOmission
 from domain.moment import NOW, Moment
 from engine.interfaces.importing import run
 from engine.log import EventStore
 from engine.replay.audit import life_of
 from engine.replay.audit.occurrences import Life, Occurrence
+from tests.sources import Task
 
+CART = """
+    LIMIT = 3
+
+    class Cart:
+        size: int = 0
+
+        def total(self):
+            return self.size
+
+    def clean(text):
+        return text.strip()
+    """
+CLEAN = "function:cart.py::clean"
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 
 
@@ -34,3 +50,9 @@ def at(life: Life, event: int, what: str) -> Occurrence:
     """The only occurrence of a kind at an event."""
     [found] = [one for one in life.occurrences if (one.event, one.what) == (event, what)]
     return found
+
+
+def shown(task: Task, *items: ContextItem, left: tuple[str, str] | None = None, **more: Any) -> int:
+    """Record a prompt, and what it left out and why."""
+    out = [ContextOmission(node=left[0], section="related", reason=left[1])] if left else []
+    return task.happened(ContextBuilt(items=items, omissions=tuple(out), **more))

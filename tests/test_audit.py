@@ -1,42 +1,27 @@
 """A node's life is told from the log: what became of it, and by which events."""
 
 from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from domain.events import (
-    Claim,
-    ContextBuilt,
     ContextItem,
-    ContextOmission,
-    ModuleOutlined,
+    StepStarted,
     SummaryWritten,
     ToolReturned,
 )
 from domain.moment import Moment
-from engine.replay.audit import gathered, life_of, told_in_order
-from tests.lives import at, imported, life, told
+from engine.interfaces.importing import run
+from engine.log import EventStore
+from engine.replay.audit import life_of
+from tests.lives import CART, CLEAN, at, imported, life, shown, told
 from tests.sources import Task
 from tests.strategies import NOON
+from tests.test_git import Repository
 
 TO_CENTS = "function:money.py::to_cents"
-CART = """
-    LIMIT = 3
-
-    class Cart:
-        size: int = 0
-
-        def total(self):
-            return self.size
-
-    def clean(text):
-        return text.strip()
-    """
-
-
-def shown(task: Task, *items: ContextItem, left: tuple[str, str] = ("", "")) -> int:
-    omissions = (ContextOmission(node=left[0], section="related", reason=left[1]),) * any(left)
-    return task.happened(ContextBuilt(items=items, omissions=omissions, target="module:cart.py"))
 
 
 def test_a_function_is_written_summed_up_fails_is_changed_and_summed_up_anew() -> None:
@@ -196,12 +181,53 @@ def test_a_method_is_within_its_class_only_where_it_was_there_already() -> None:
     assert found.standing[5:] == (0, 1, 0, 2)
 
 
+def test_a_prompt_that_stood_before_a_node_cannot_have_held_it() -> None:
+    task = Task()
+    stood_at = task.wrote("cart.py", "class Cart:\n    pass\n")
+    task.wrote("cart.py", CART)
+    task.outlined()
+    item = ContextItem(node="module:cart.py", level="full")
+    late = shown(task, item, stood_at=stood_at)
+    held = shown(task, item, stood_at=stood_at + 1)
+    found = life(task.store, CLEAN)
+    assert [one.event for one in found.occurrences if one.what == "within"] == [held]
+    assert found.standing.not_offered == 1 == held - late
+
+
+def test_a_function_beside_a_class_is_not_within_it() -> None:
+    task = Task()
+    task.wrote("cart.py", CART)
+    task.outlined()
+    shown(task, ContextItem(node="class:cart.py::Cart", level="full"))
+    assert life(task.store, CLEAN).standing[5:] == (0, 0, 0, 1)
+
+
+def test_what_a_step_was_for_is_told_of_its_own_prompt_alone() -> None:
+    task = Task()
+    item = ContextItem(node=CLEAN, level="full")
+    task.happened(StepStarted(kind="code", module_name="cart.py"))
+    shown(task, item, target="module:cart.py")
+    shown(task, item)
+    asked = [(one.asked, one.target) for one in life(task.store, CLEAN).occurrences]
+    assert asked == [("code", "module:cart.py"), ("", "")]
+
+
+def test_a_commit_is_named_where_a_version_came_with_one(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "shop")
+    repository.write("cart.py", dedent(CART))
+    sha = repository.commit()
+    with EventStore.open("sqlite://") as store:
+        run(store, "git", repository.path)
+        [first] = life(store, CLEAN).occurrences
+    assert first.told == f"iteration 1, commit:{sha[:10]}"
+
+
 def test_what_is_left_out_has_its_reason_and_what_the_model_asked_to_see_is_told() -> None:
     task = Task()
     task.wrote("cart.py", CART)
     task.outlined()
     node = "function:cart.py::clean"
-    out = shown(task, left=(node, "over budget"))
+    out = shown(task, left=(node, "over budget"), target="module:cart.py")
     wish = task.happened(ToolReturned(tool="show", nodes=(node,)))
     found = life(task.store, node)
     assert (at(found, out, "omitted").told, at(found, out, "omitted").section) == (
@@ -245,43 +271,3 @@ def test_a_summary_that_was_stale_holds_again_where_the_code_comes_back() -> Non
     turns = [one for one in told(task.store, node) if one[1] in ("stale", "holds again")]
     assert turns == [(stale, "stale"), (fresh, "holds again")]
     assert life(task.store, node).standing.holding == 1
-
-
-def test_a_summary_of_what_the_log_never_held_is_stale_from_its_beginning() -> None:
-    task = Task()
-    task.wrote("cart.py", CART)
-    task.outlined()
-    node, built = "module:cart.py", {"gone.py": {"": "the digest of nothing"}}
-    written = task.happened(SummaryWritten(node=node, text="x", built_from=built))
-    found = at(life(task.store, node), written, "stale")
-    assert found.told == "stale, by what the log does not tell any more (see 'backcast fsck')"
-
-
-def test_a_version_whose_outline_is_missing_is_told_as_not_known() -> None:
-    task = Task()
-    for number in range(4):
-        task.wrote("cart.py", f"{CART}\n    X = {number}\n")
-        task.outlined()
-    events = list(task.store.read(task.id))
-    [_, lost, *_] = [e.version for e in events if isinstance(e.fact, ModuleOutlined)]
-    left = [event for event in events if event.version != lost]
-    node = "function:cart.py::clean"
-    found = told_in_order(gathered(left, node), node, Moment(), lambda event: None)
-    # Each later outline is the difference to the one before it.
-    assert [one.what for one in found.occurrences] == ["recorded", "unknown", "unknown", "unknown"]
-    assert found.standing.state == "there"
-
-
-def test_an_outline_by_another_outliner_changes_nothing() -> None:
-    task = Task()
-    task.wrote("cart.py", CART)
-    second = task.wrote("cart.py", CART + "\n    X = 1\n")
-    task.outlined()
-    [*_, told_last] = [e for e in task.store.read(task.id) if isinstance(e.fact, ModuleOutlined)]
-    other = {"sig:clean": ("function", "told by another"), "body:clean": ("other", "1")}
-    assert isinstance(told_last.fact, ModuleOutlined)
-    source = told_last.fact.source
-    fact = ModuleOutlined(module_name="cart.py", source=source, outliner="other 1", set=other)
-    claim = Claim(fact, NOON, "outliner", (second,))
-    task.store.append(task.id, [claim], after=task.store.version(task.id))
-    assert told(task.store, "function:cart.py::clean") == [(1, "recorded")]

@@ -144,16 +144,20 @@ def test_a_function_has_a_row_for_each_time_its_own_text_changed_and_no_other(
 
 
 def summed_up(task: Task, keys: tuple[str, ...]) -> None:
-    """Record a summary that was built from some facets of a module, as they are now."""
+    """Record a summary that was built from some facets of a module, as they are now.
+
+    With "other" it was built from a module that was never there, too.
+    """
     facets = dependency_graph.present(state_at(task.store, dependency_graph, task.id)).get("a.py")
     told = {key: digest_of(None if facets is None else part_of(facets, key)) for key in keys}
-    task.happened(SummaryWritten(node="function:a.py::f", text="x", built_from={"a.py": told}))
+    built = {"a.py": told} | ({"b.py": {"": "never so"}} if "other" in keys else {})
+    task.happened(SummaryWritten(node="function:a.py::f", text="x", built_from=built))
 
 
 steps = st.one_of(
     modules,
     st.just("deleted"),
-    st.sets(st.sampled_from(["", "sig:f", "body:f", "names", "doc:f"])).map(
+    st.sets(st.sampled_from(["", "sig:f", "body:f", "names", "doc:f", "other"])).map(
         lambda keys: tuple(sorted(keys))
     ),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.events import Claim, ContextBuilt, ContextItem, ModuleIteration
+from domain.events import Claim, ContextBuilt, ContextItem, ContextOmission, ModuleIteration
 from engine.interfaces.cli import main
 from engine.log import EventStore
 from engine.log.blobs import Blob
@@ -54,6 +54,26 @@ def test_alike_prompts_in_a_row_are_one_row_for_people_and_many_for_programs(
     assert standing == {
         "node": TO_CENTS, "state": "there", "versions": 2, "summaries": 2, "holding": 1,
         "shown": 22, "within": 9, "omitted": 0, "not_offered": 3,
+    }  # fmt: skip
+
+
+def test_prompts_that_leave_a_node_out_for_other_reasons_are_rows_of_their_own(
+    backcast: Command, tmp_path: Path
+) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+        for number, reason in enumerate(("over budget", "over budget", "masked")):
+            left = ContextOmission(node="library:os", section="libraries", reason=reason)
+            fact = ContextBuilt(omissions=(left,), target="module:a.py")
+            store.append("t", [Claim(fact, NOON)], after=number)
+    _, out, _ = backcast("audit", "library:os", "--task", "t")
+    assert [line.split("omitted  ")[1].strip() for line in out.splitlines()[1:3]] == [
+        "in 2 prompts (events 1, 2); over budget",
+        "in libraries; masked; for module:a.py",
+    ]
+    _, out, _ = backcast("audit", "library:os", "--task", "t", "--json")
+    assert json.loads(out.splitlines()[2]) == {
+        "event": 3, "timestamp": "2026-11-20T12:00:00Z", "what": "omitted", "told": "masked",
+        "target": "module:a.py", "section": "libraries",
     }  # fmt: skip
 
 
@@ -141,6 +161,17 @@ def test_a_moment_before_the_outlines_is_refused_with_what_helps(backcast: Comma
     code, _, err = backcast("audit", node, "--task", "task-email", "--position", last)
     assert (code, "name it by a time" in err) == (2, True)
     assert backcast("audit", node, "--task", "task-email")[0] == 0
+
+
+def test_a_function_whose_text_is_missing_is_not_known_and_no_moment_helps(
+    backcast: Command, tmp_path: Path
+) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+        fact = ModuleIteration(module_name="a.py", iteration=1, source=Blob(b"def f(): 0").ref)
+        store.append("t", [fact], after=0)
+    code, _, err = backcast("audit", "function:a.py::f", "--task", "t")
+    assert (code, "found 'function:a.py::f'" in err) == (1, True)
+    assert backcast("audit", "a.py", "--task", "t")[0] == 0
 
 
 def test_what_stands_in_a_log_does_not_reach_the_terminal_as_it_is(

@@ -25,7 +25,6 @@ from engine.replay.states import state_at
 from projections import dependency_graph
 
 IN_MODULES = ("module", *SYMBOLS, "attribute")
-CHECKED = (*IN_MODULES, "task")
 
 
 class Gathered(NamedTuple):
@@ -88,7 +87,7 @@ def told_in_order(
     told = [
         *occurrences(stages),
         *found.itself.told,
-        *(found.checks.occurrences(stages) if kind_of(node) in CHECKED else ()),
+        *found.checks.occurrences(stages),
         *found.summaries.occurrences(time_of),
         *found.prompts.occurrences(stages),
     ]

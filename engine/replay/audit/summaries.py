@@ -78,7 +78,7 @@ class Summaries:
                 one.turns.append((one.turns[-1][0], None))
             elif not one.stale and not holds(entry):
                 # The log does not tell what changed, as when an outline is damaged.
-                one.turns = one.turns[:-1] or [(one.written.version, Proof(0, (), (), ()))]
+                one.turns = [(one.written.version, Proof(0, (), (), ()))]
 
     def holding(self, at: datetime | None) -> int:
         """How many summaries hold at a time; None for that of the last event."""
