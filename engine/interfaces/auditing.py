@@ -41,8 +41,9 @@ def audit(
     iteration:PATH@N, task:ID, or a bare PATH or PATH::NAME. LOG is a file that 'backcast export'
     wrote; without one the store is asked.
 
-    Each row names its event. What stood around it: 'backcast log --task TASK'. The prompt of a row
-    that tells of one: 'backcast context --task TASK --event N'.
+    Each row names its event: 'backcast log --task TASK' shows what stands around it, and 'backcast
+    context --task TASK --event N' the prompt of a row that tells of one. A prompt that showed the
+    full text of what the node stands in has it "within". The last line, or JSON object, counts.
     """
     from engine.interfaces.lives import show, summed_up
     from engine.interfaces.progress_bar import progress_bar
