@@ -126,7 +126,7 @@ def test_a_moment_tells_of_what_had_happened_by_then(backcast: Command) -> None:
         ((TO_CENTS,), 2, "needed --task TASK, or a LOG of one task"),
         ((TO_CENTS, str(LOGS / "caches.jsonl")), 2, "needed --task TASK, found 3 in"),
         ((TO_CENTS, TILL, "--task", "tell"), 2, "no task 'tell'"),
-        ((TO_CENTS, "nowhere.jsonl"), 1, "nowhere.jsonl: needed a log to import"),
+        ((TO_CENTS, "nowhere.jsonl"), 1, "nowhere.jsonl: needed a log that"),
         ((TO_CENTS, TILL, "--position", "1"), 1, "found 'function:money.py::to_cents'"),
         ((TO_CENTS, TILL, "--at", "soon"), 2, "needed a time such as"),
     ],

@@ -80,15 +80,16 @@ def _opened(log: Path | None, url: str, task: str | None) -> Iterator[tuple["Eve
         with opened(url) as store:
             yield store, task
         return
-    from engine.interfaces.importing import take_over
+    from engine.replay.logs import opened as opened_log
 
-    with opened("sqlite://") as store:
-        take_over(store, log)
-        tasks = store.tasks()
-        if task is None and len(tasks) > 1:
+    with opened_log(str(log), task) as there:
+        for problem in there.problems:
+            click.echo(f"backcast: skipped {problem}", err=True)
+        tasks = there.tasks
+        if len(tasks) > 1:
             shown = ", ".join(map(repr, tasks[:NEAR])) + (", ..." if tasks[NEAR:] else "")
             raise click.UsageError(f"needed --task TASK, found {len(tasks)} in {log}: {shown}")
-        yield store, task or tasks[0]
+        yield there.store, tasks[0]
 
 
 def _need_outline(store: "EventStore", task: str, text: str, at: "Moment") -> None:

@@ -48,14 +48,6 @@ def run(
     return report
 
 
-def take_over(store: EventStore, log: Path) -> None:
-    """Import what `backcast export` wrote; `InputError` where a file is not that, or cut."""
-    report = run(store, "events", log)
-    if not report.added or report.skipped:
-        found = f"{report.added} events and {len(report.skipped)} lines that are none"
-        raise InputError(f"{log}: needed a log that 'backcast export' wrote, found {found}")
-
-
 def keep_all_states(store: EventStore, report: Report, spacing: int = SPACING) -> None:
     """Keep states of every projection for the tasks that an import added to."""
     for task_id in sorted(report.tasks):
