@@ -296,7 +296,8 @@ class ContextBuilt(Fact):
     digest: str | None = None
     "SHA-256 of the rendered prompt."
     masked: int | None = None
-    "The texts of it that were masked when the log was exported; the digest is of what was shown."
+    """How many of its texts are masked in this log, so that they no longer give the digest: items,
+    and the policy's words. None where the prompt is as it was shown."""
 
 
 class ModelReplied(Fact):

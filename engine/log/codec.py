@@ -26,7 +26,7 @@ LATER: Mapping[str, frozenset[str]] = {
     "PLANNING_COMPLETE": frozenset({"planned"}),
     "POLICY_USED": frozenset({"policy", "profile", "model", "out"}),
     "STEP_STARTED": frozenset({"kind", "module_name", "iteration", "attempt", "runner", "again"}),
-    "CONTEXT_BUILT": frozenset({"wanted", "needs"}),
+    "CONTEXT_BUILT": frozenset({"wanted", "needs", "masked"}),
     "MODEL_REPLIED": frozenset({
         "thinking", "finish", "prompt_tokens", "predicted_tokens", "tokens", "cached_tokens",
         "seconds",
