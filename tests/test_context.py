@@ -324,7 +324,7 @@ def test_what_an_older_builder_recorded_is_rebuilt_and_told_to_be_older() -> Non
         verdicts = list(verified(store, "task-def456"))
     assert [verdict.rebuilt.verdict for verdict in verdicts] == ["same"] * 5
     assert [verdict.derived.verdict for verdict in verdicts] == ["different"] * 5
-    assert all(one.derived.why.startswith("builder 2 -> 3") for one in verdicts)
+    assert all(one.derived.why.startswith("builder 2 -> 4") for one in verdicts)
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,19 @@ def test_every_fixture_is_rebuilt(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(out.splitlines()) > 40
 
 
+def test_what_an_older_builder_chose_is_told_by_item_and_version() -> None:
+    with opened(str(LOGS / "till-builder-3.jsonl")) as log:
+        found = list(verified(log.store, "till"))
+    assert {one.rebuilt.verdict for one in found} == {"same"}
+    differing = [one.derived for one in found if one.derived.verdict == "different"]
+    assert {one.why for one in differing} == {"builder 3 -> 4"}
+    # It held every module's written summary for stale.
+    assert {one.difference.node.partition(":")[0] for one in differing if one.difference} == {
+        "module"
+    }
+    assert 0 < len(differing) < len(found)
+
+
 def test_a_log_cut_in_mid_line_is_told_up_to_there(
     lines: list[Line], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,7 @@ from engine.context.tokenizers import Encodes
 from engine.log.blobs import ref_of
 from projections import prompts
 
-VERSION = 3
+VERSION = 4
 "Grows when the same states would give another prompt."
 TASK = "task description"
 TOO_LARGE = "too large to be shown in full"

@@ -84,7 +84,7 @@ class Candidates:
         self.details = self.policy.details(self.profile.window)
         self.path, self.name = path_of(request.target), name_of(request.target)
         self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets
-        self.modules = Modules(self.facets)
+        self.modules = Modules(dependency_graph.present(states.graph))
         self.target = self._target()
         places = {node: place for place, node in enumerate(dict.fromkeys(request.wanted), 1)}
         self.wanted = {node: n for node, n in places.items() if path_of(node) in self.facets}
