@@ -50,6 +50,7 @@ class EventType(StrEnum):
     SUMMARY_WRITTEN = "SUMMARY_WRITTEN"
     MAP_EDITED = "MAP_EDITED"
     PLAN_LEARNED = "PLAN_LEARNED"
+    BRANCHED = "BRANCHED"
 
 
 class Fact(BaseModel):
@@ -428,6 +429,17 @@ class PlanLearned(Fact):
     type = EventType.PLAN_LEARNED
     name: str | None = None
     text: str | None = None
+
+
+class Branched(Fact):
+    """The task is a branch: what stands before this was copied from another one, its origin."""
+
+    type = EventType.BRANCHED
+    origin: str | None = None
+    version: int | None = None
+    "The version of the last event that was copied."
+    root: str | None = None
+    "The first of the line: its origin, or where that is a branch too, the root of that."
 
 
 class UnknownFact(Fact):

@@ -3,8 +3,8 @@
 What a task leaves is gathered while it runs, in bounded room, and left at TASK_COMPLETE; a task
 that goes on leaves it anew when it completes again. At TASK_FAILED what was gathered is kept
 apart, as what did not work. Summaries, plans and outlines that are told of a task after its end
-add to what it left. The questions below are asked of the tasks that completed, the latest first,
-if they do not say otherwise.
+add to what it left. A branch leaves nothing: it only tries what could have been. The questions
+below are asked of the tasks that completed, the latest first, if they do not say otherwise.
 """
 
 from typing import Literal, NamedTuple
@@ -13,6 +13,7 @@ from immutables import Map
 
 from domain.cache import Failure, Held, shortened
 from domain.events import (
+    Branched,
     ChecksRan,
     ModuleDeleted,
     ModuleIteration,
@@ -29,7 +30,7 @@ from domain.gathered import IN_MODULES, Fix, Gathered, Module, Plan, Summary, bo
 from domain.node import Reference, kind_of, name_of, node_id, path_of
 
 NAME = "offline_cache"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "store"
 
 RUNNING = 256
@@ -43,6 +44,8 @@ class State(NamedTuple):
     complete: Map[str, Gathered] = Map()
     failed: Map[str, Gathered] = Map()
     "Tasks that failed and did not complete since."
+    branches: Map[str, str] = Map()
+    "Their origins; empty where that was not told."
 
 
 initial = State()
@@ -51,32 +54,44 @@ initial = State()
 def evolve(state: State, event: WorkflowEvent) -> State:
     """The state after one more event."""
     task, fact = event.task_id, event.fact
-    if not isinstance(fact, _GATHERED):
+    if not isinstance(fact, _GATHERED) or task in state.branches:
         return state
-    running, complete, failed = state
+    if isinstance(fact, Branched):
+        return _branched(state, task, fact.origin or "")
+    running, complete, failed, _ = state
     before = running.get(task) or failed.get(task) or complete.get(task) or Gathered()
     after = gathered(before, event)
     if isinstance(fact, DERIVED) and task not in running:
         if task in failed:
-            return State(running, complete, failed.set(task, after))
+            return state._replace(failed=failed.set(task, after))
         if task in complete:
-            return State(running, complete.set(task, after), failed)
+            return state._replace(complete=complete.set(task, after))
     after = after._replace(version=event.version, position=event.position)
     if not isinstance(fact, TaskComplete | TaskFailed):
         running = bounded(running.set(task, after), RUNNING, lambda task: task.position)
-        return State(running, complete, failed)
-    running = running.delete(task) if task in running else running
+        return state._replace(running=running)
+    running = _without(running, task)
     if isinstance(fact, TaskFailed):
-        reason = shortened(fact.reason) or None
-        return State(running, complete, failed.set(task, after._replace(reason=reason)))
-    failed = failed.delete(task) if task in failed else failed
-    return State(running, complete.set(task, after._replace(reason=None)), failed)
+        after = after._replace(reason=shortened(fact.reason) or None)
+        return state._replace(running=running, failed=failed.set(task, after))
+    complete = complete.set(task, after._replace(reason=None))
+    return state._replace(running=running, complete=complete, failed=_without(failed, task))
+
+
+def _branched(state: State, task: str, origin: str) -> State:
+    """The state without what was gathered from the events that a branch was copied with."""
+    running, complete, failed = (_without(tasks, task) for tasks in state[:3])
+    return State(running, complete, failed, state.branches.set(task, origin))
+
+
+def _without(tasks: Map[str, Gathered], task: str) -> Map[str, Gathered]:
+    return tasks.delete(task) if task in tasks else tasks
 
 
 DERIVED = (ModuleOutlined, SummaryWritten, PlanLearned)
 "What may be told of a task after its end, and adds to what it left."
 _GATHERED = (
-    *DERIVED, TaskStarted, ModuleIteration, ModuleRenamed, ModuleDeleted, ChecksRan,
+    *DERIVED, Branched, TaskStarted, ModuleIteration, ModuleRenamed, ModuleDeleted, ChecksRan,
     TaskComplete, TaskFailed,
 )  # fmt: skip
 

@@ -167,7 +167,15 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     "needs": st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
     "nodes": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
     **dict.fromkeys(
-        ("attempt", "again", "prompt_tokens", "predicted_tokens", "cached_tokens", "masked"),
+        (
+            "attempt",
+            "again",
+            "prompt_tokens",
+            "predicted_tokens",
+            "cached_tokens",
+            "masked",
+            "version",
+        ),
         st.none() | st.integers(0, 9),
     ),
     "lives": st.none() | st.floats(0, 1e6),

@@ -13,7 +13,7 @@ from domain.budget import ModelProfile, checked
 from domain.cache import Found, LookUpPolicy, look_up
 from domain.context import Context
 from domain.errors import DamagedError, InputError
-from domain.events import ContextBuilt, ContextItem, ContextOmission
+from domain.events import Branched, ContextBuilt, ContextItem, ContextOmission
 from domain.moment import Moment
 from domain.policy import DEFAULT, Policy
 from domain.summary import EXTRACTIVE
@@ -36,6 +36,7 @@ from engine.context.search import sentence_embedder
 from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
+from engine.replay.branches import Line, known_by, line_of
 from engine.replay.states import Recent, state_at
 from projections import (
     Projection,
@@ -57,27 +58,45 @@ CODE = {
     "builder": str(builder.VERSION), "rendering": str(rendering.VERSION), "summaries": EXTRACTIVE,
 } | {projection.NAME: str(projection.VERSION) for projection in PROJECTIONS}  # fmt: skip
 "The versions of the code that chooses and renders."
+ENDS = ("TASK_COMPLETE", "TASK_FAILED")
 
 
 def states_at(
     store: EventStore, task_id: str, moment: Moment, recent: Recent | None = None
 ) -> States:
     """What was known of a task at a moment, and what finished tasks had left by then."""
-    return States(
+    line = line_of(store, task_id)
+    states = States(
         progress=state_at(store, progress, task_id, moment, recent),
         graph=state_at(store, dependency_graph, task_id, moment, recent),
         summaries=state_at(store, summaries, task_id, moment, recent),
         online=state_at(store, online_cache, task_id, moment, recent),
         prompts=state_at(store, prompts, task_id, moment, recent),
         changes=state_at(store, changes, task_id, moment, recent),
-        offline=left(store, moment),
+        offline=left(store, known_by(store, line, moment)),
     )
+    return named(states, line)
+
+
+def named(states: States, line: Line) -> States:
+    """The states of a task, under the name of the first of its line, whose prompts speak of it.
+
+    So a branch is asked in the words of its origin, and does not take what that left for another
+    task's work.
+    """
+    if states.graph.task_id not in ("", line.root):
+        states = states._replace(graph=states.graph._replace(task_id=line.root))
+    if states.online.task not in ("", line.root):
+        states = states._replace(online=states.online._replace(task=line.root))
+    return states
 
 
 def left(store: EventStore, moment: Moment) -> offline_cache.State:
-    """What finished tasks had left: tasks that have not ended leave nothing, and are not read."""
-    ends = ("TASK_COMPLETE", "TASK_FAILED")
-    ended = sorted({event.task_id for event in store.read(moment=moment, types=ends)})
+    """What finished tasks had left: tasks that have not ended leave nothing, nor do branches, and
+    are not read."""
+    told = list(store.read(moment=moment, types=(*ENDS, "BRANCHED")))
+    branches = {event.task_id for event in told if isinstance(event.fact, Branched)}
+    ended = sorted({event.task_id for event in told if event.type in ENDS} - branches)
     logs = (store.read(task, moment=moment) for task in ended)
     events = merge(*logs, key=lambda event: event.position)
     state: offline_cache.State = fold(offline_cache, events)

@@ -17,6 +17,7 @@ from domain.errors import BackcastError, ConflictError, InputError, MomentError,
 from engine.interfaces import (
     auditing,
     blaming,
+    branching,
     contexts,
     diffing,
     knowing,
@@ -262,7 +263,17 @@ for _name, (_folded, _help) in PROJECTIONS.items():
     _projection(_name, _folded, _help)
 for _command in knowing.SHOWN:
     show_group.add_command(_command)
-for _room in (running, knowing, contexts, replaying, diffing, blaming, regressing, auditing):
+for _room in (
+    running,
+    knowing,
+    contexts,
+    replaying,
+    diffing,
+    blaming,
+    regressing,
+    auditing,
+    branching,
+):
     for _command in _room.COMMANDS:
         cli.add_command(_command)
 
@@ -271,12 +282,19 @@ for _room in (running, knowing, contexts, replaying, diffing, blaming, regressin
 @store_option
 @json_option
 def tasks(url: str, as_json: bool) -> None:
-    """List the tasks in the store."""
+    """List the tasks in the store; of a branch, what it is one of."""
+    from engine.interfaces.views import one_line
+    from engine.replay.branches import branches
+
     with opened(url) as store:
+        forked = branches(store)
         for task in store.tasks():
-            count = store.version(task)
-            line = json.dumps({"task_id": task, "events": count}, ensure_ascii=False)
-            click.echo(line if as_json else f"{count:>8}  {task}")
+            told: dict[str, Any] = {"task_id": task, "events": store.version(task)}
+            line = f"{told['events']:>8}  {task}"
+            if one := forked.get(task):
+                told |= {"origin": one.origin, "version": one.version}
+                line += f"  (branch of {one_line(one.origin, 200)} up to event {one.version})"
+            click.echo(json.dumps(told, ensure_ascii=False) if as_json else line)
 
 
 @cli.command()

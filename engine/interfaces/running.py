@@ -89,6 +89,7 @@ def resume(task: str, url: str, **told: Any) -> None:
 
 def _served(told: dict[str, Any], store: "EventStore", task: str) -> "Served":
     """What the run goes on with: as was told now, else as the log says."""
+    from engine.replay.branches import line_of
     from engine.workflow.served import served, used_before
 
     before = used_before(store, task)
@@ -100,8 +101,8 @@ def _served(told: dict[str, Any], store: "EventStore", task: str) -> "Served":
     profile = told["profile"] or (before.profile if same else None)
     out = told["out"] or Path(before.out or f"out/{task}")
     return served(
-        name, task, profile, policy, out=str(out), strict=told["strict"],
-        deterministic=told["deterministic"],
+        name, task, profile, policy, root=line_of(store, task).root, out=str(out),
+        strict=told["strict"], deterministic=told["deterministic"],
     )  # fmt: skip
 
 

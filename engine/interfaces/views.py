@@ -14,7 +14,7 @@ from engine.replay.state_json import plain
 from projections import changes, offline_cache, online_cache, progress, prompts, versions
 
 _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "target", "kind",
-           "model", "step")  # fmt: skip
+           "model", "step", "origin")  # fmt: skip
 
 
 def console() -> Console:

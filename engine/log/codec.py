@@ -33,6 +33,7 @@ LATER: Mapping[str, frozenset[str]] = {
     }),
     "MODEL_FAILED": frozenset({"kind"}),
     "TOOL_RETURNED": frozenset({"nodes"}),
+    "BRANCHED": frozenset({"origin", "version", "root"}),
     "CHECKS_RAN": frozenset({
         "errors", "output", "preview", "contained", "isolation", "seconds", "coverage",
     }),

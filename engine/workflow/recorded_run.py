@@ -38,8 +38,8 @@ class Answered(NamedTuple):
 class RecordedRun:
     """The answers of a recorded run."""
 
-    def __init__(self, path: Path, *, strict: bool = False, task: str = "") -> None:
-        """`task` names the one that is meant where the log holds several."""
+    def __init__(self, path: Path, *, strict: bool = False, task: str = "", root: str = "") -> None:
+        """`task` names the one that is meant where the log holds several, or else `root` does."""
         self.path, self.strict, self.diverged = path, strict, False
         self.store = EventStore.open("sqlite://")
         self.id = f"recorded:{path.name}"
@@ -49,9 +49,10 @@ class RecordedRun:
         if report.skipped or not tasks:
             why = report.skipped[0] if report.skipped else "it holds no event"
             raise InputError(f"{path}: needed a log of JSON lines: {why}")
-        if task not in tasks and len(tasks) > 1:
+        meant = [one for one in (task, root) if one in tasks]
+        if not meant and len(tasks) > 1:
             raise InputError(f"{path}: needed a log of task {task!r}, found {', '.join(tasks[:5])}")
-        self.task = task if task in tasks else tasks[0]
+        self.task = (meant or tasks)[0]
         self.answers = answers(self.store.read(self.task))
         if not self.answers:
             raise InputError(f"{path}: needed a recorded run, found no answer of a model in it")

@@ -18,10 +18,12 @@ from engine.context.builder import TASK, ContextBuilder, Request
 from engine.context.candidates import States
 from engine.context.kept import Kept
 from engine.context.recorded import (
+    ENDS,
     PROJECTIONS,
     fact_of,
     in_hand,
     left,
+    named,
     nearness_of,
     prefix_of,
 )
@@ -30,12 +32,12 @@ from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
 from engine.memory.resummarise import Then
+from engine.replay.branches import known_by, line_of
 from engine.replay.states import state_at
 from projections import dependency_graph, offline_cache, progress
 
-ENDS = ("TASK_COMPLETE", "TASK_FAILED")
-LEAVING = (*ENDS, *(str(fact.type) for fact in offline_cache.DERIVED))
-"By what tasks that have ended leave something, or add to what they left."
+LEAVING = (*ENDS, "BRANCHED", *(str(fact.type) for fact in offline_cache.DERIVED))
+"By what tasks that have ended leave something, add to what they left, or leave nothing."
 
 
 class Running:
@@ -43,6 +45,7 @@ class Running:
 
     def __init__(self, store: EventStore, task_id: str) -> None:
         self.store, self.task_id = store, task_id
+        self.line = line_of(store, task_id)
         self.version, self.position = 0, 0
         "Up to where its log was read; a row at its end that is damaged is passed over."
         self.stood_at = 0
@@ -85,19 +88,20 @@ class Running:
             if isinstance(event.fact, PolicyUsed):
                 self.used = event.fact
         self.version = last
-        self.states = States._make((*states, self._left()))
+        self.states = named(States._make((*states, self._left())), self.line)
         return self.stands
 
     def _left(self) -> offline_cache.State:
-        """What finished tasks have left by the last event that was read."""
-        new = self.store.read(after=self._looked, last=self.position, types=LEAVING)
+        """What finished tasks have left by the last event that was read, as the task knows it."""
+        then = known_by(self.store, self.line, Moment(position=self.position))
+        new = self.store.read(after=self._looked, last=then.position, types=LEAVING)
         before = self.states.offline
         more = any(
             event.type in ENDS or event.task_id in before.complete or event.task_id in before.failed
             for event in new
         )
-        self._looked = self.position
-        return left(self.store, Moment(position=self.position)) if more else before
+        self._looked = then.position or 0
+        return left(self.store, then) if more else before
 
     def outlined(self) -> None:
         """Outline what was written, and read that on."""

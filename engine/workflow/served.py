@@ -14,6 +14,7 @@ from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.log.store import EventStore
 from engine.models import Model
 from engine.models.address import shown
+from engine.replay.branches import line_of
 
 if TYPE_CHECKING:
     from engine.context.server import Server
@@ -55,9 +56,13 @@ class Before(NamedTuple):
 
 def used_before(store: EventStore, task_id: str) -> Before:
     """How a task was run last, as far as that can still be read; nothing for one that was not."""
-    last = None
+    last, out = None, None
+    copied = line_of(store, task_id).copied
     for event in store.read(task_id, types=["POLICY_USED"]):
-        last = event.fact if isinstance(event.fact, PolicyUsed) else last
+        if isinstance(event.fact, PolicyUsed):
+            last = event.fact
+            # The folder that a branch's origin left its code in is not its own.
+            out = last.out if event.version > copied else None
     if last is None:
         return Before()
     profile, policy = None, DEFAULT
@@ -69,7 +74,7 @@ def used_before(store: EventStore, task_id: str) -> Before:
         policy = policy_of(store.get(last.policy)) if last.policy else DEFAULT
     except (DamagedError, InputError) as error:  # it may be of another version
         log.warning("task %s: the policy of its last run is not used: %s", task_id, error)
-    return Before(last.model, profile, policy, last.out)
+    return Before(last.model, profile, policy, out)
 
 
 def served(
@@ -78,18 +83,20 @@ def served(
     profile: ModelProfile | str | None = None,
     policy: Policy = DEFAULT,
     *,
+    root: str = "",
     out: str = "",
     strict: bool = False,
     deterministic: bool = False,
 ) -> Served:
     """The model that a name means, with its profile.
 
-    `recorded:FILE`, `llama:FILE` or the URL of a server. `InputError` for any other name.
+    `recorded:FILE`, `llama:FILE` or the URL of a server. `InputError` for any other name. `root`
+    is the task that a branch comes from in the end, whose recorded answers it may have.
     """
     kind, _, rest = name.partition(":")
     profile = profile_named(profile) if isinstance(profile, str) else profile
     if kind == "recorded" and rest:
-        model, profile = _recorded(Path(rest), task_id, profile, strict=strict)
+        model, profile = _recorded(Path(rest), task_id, root, profile, strict=strict)
     elif kind == "llama" and rest:
         model, profile = _in_process(Path(rest), profile)
     elif kind.lower() in ("http", "https"):
@@ -103,12 +110,12 @@ def served(
 
 
 def _recorded(
-    path: Path, task_id: str, profile: ModelProfile | None, *, strict: bool
+    path: Path, task_id: str, root: str, profile: ModelProfile | None, *, strict: bool
 ) -> tuple[Model, ModelProfile]:
     """The answers of a recorded run, with the profile that it had."""
     from engine.workflow.recorded_run import RecordedRun
 
-    model = RecordedRun(path, strict=strict, task=task_id)
+    model = RecordedRun(path, strict=strict, task=task_id, root=root)
     before = used_before(model.store, model.task).profile
     return model, profile or _counted(before or MISTRAL_7B_8K)
 
