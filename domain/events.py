@@ -440,6 +440,8 @@ class Branched(Fact):
     "The version of the last event that was copied."
     root: str | None = None
     "The first of the line: its origin, or where that is a branch too, the root of that."
+    runner: str | None = None
+    "The process that forked it, by a name of its own."
 
 
 class UnknownFact(Fact):

@@ -4,6 +4,7 @@ model?"""
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import click
 
@@ -43,15 +44,14 @@ def fork(
 
     A branch knows of other tasks what its origin knew there, and leaves nothing to them.
     """
-    from engine.replay.branches import cut_at, fork, free_name
+    from engine.replay.branches import cut_at, fork
 
     if file is None and task is None:
         raise click.UsageError("needed FILE or --task TASK, to know what is to be forked")
     at = _number(step)
     with opened(url, create=file is not None) as store:
         origin = _imported(store, file, task) if file else task or ""
-        version = cut_at(store, origin, at)
-        branch = fork(store, origin, version, free_name(store, origin) if name is None else name)
+        branch = fork(store, origin, cut_at(store, origin, at), name, runner=uuid4().hex)
         _tell(store, branch, at, as_json)
 
 

@@ -33,7 +33,7 @@ LATER: Mapping[str, frozenset[str]] = {
     }),
     "MODEL_FAILED": frozenset({"kind"}),
     "TOOL_RETURNED": frozenset({"nodes"}),
-    "BRANCHED": frozenset({"origin", "version", "root"}),
+    "BRANCHED": frozenset({"origin", "version", "root", "runner"}),
     "CHECKS_RAN": frozenset({
         "errors", "output", "preview", "contained", "isolation", "seconds", "coverage",
     }),

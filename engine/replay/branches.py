@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from domain.errors import DamagedError, InputError, MomentError
+from domain.errors import ConflictError, DamagedError, InputError, MomentError
 from domain.events import Branched, Claim, ContextBuilt, StepStarted
 from domain.moment import Moment
 from engine.log.codec import from_microseconds
@@ -46,22 +46,46 @@ class Line(NamedTuple):
     "The version up to which both are the same."
 
 
-def fork(store: EventStore, origin: str, version: int, task_id: str) -> Branch:
-    """Begin a task as the copy of another one's events up to a version.
+def fork(
+    store: EventStore, origin: str, version: int, task_id: str | None = None, *, runner: str = ""
+) -> Branch:
+    """Begin a task as the copy of another one's events up to a version, from 1 on.
 
-    All or nothing, since half a branch would pass for a task. `InputError` where the task is
-    there already, `DamagedError` where an event of the origin is not what was written.
+    Without a name it is the first of ORIGIN~1, ORIGIN~2, ... that is free; `runner` tells whoever
+    forks from all others, so that two who do so at once get a branch each. `InputError` where the
+    named task is there already, `DamagedError` where an event is not what was written.
     """
-    if store.version(task_id):
-        raise InputError(
-            f"task {task_id!r} is in this store already: --as gives the branch another name"
-        )
+    if task_id is not None:
+        if store.version(task_id):
+            raise InputError(
+                f"task {task_id!r} is in this store already: --as gives the branch another name"
+            )
+        return _forked(store, origin, version, task_id, runner)
+    while True:
+        name = _free_name(store, origin)
+        try:
+            return _forked(store, origin, version, name, runner)
+        except ConflictError:
+            if not store.version(name):
+                raise
+
+
+def _forked(store: EventStore, origin: str, version: int, task_id: str, runner: str) -> Branch:
+    """The branch, once it is stored: all or nothing, since half of it would pass for a task."""
     rows = list(_copies(store, origin, version, task_id))
-    fact = Branched(origin=origin, version=version, root=line_of(store, origin).root)
+    root = line_of(store, origin).root
+    fact = Branched(origin=origin, version=version, root=root, runner=runner)
     # What is asked as of a time before today must see that it is one.
     claim = Claim(fact, from_microseconds(rows[-1][3] or 0), WRITER)
     store.write_rows([*rows, store.row(task_id, version + 1, claim)])
-    return Branch(task_id, origin, version, fact.root or origin)
+    return Branch(task_id, origin, version, root)
+
+
+def _free_name(store: EventStore, task_id: str) -> str:
+    number = 1
+    while store.version(f"{task_id}~{number}"):
+        number += 1
+    return f"{task_id}~{number}"
 
 
 def _copies(store: EventStore, origin: str, last: int, task_id: str) -> Iterator[NewRow]:
@@ -108,14 +132,6 @@ def cut_at(store: EventStore, task_id: str, version: int | None) -> int:
     if held < 1:
         raise MomentError(f"task {task_id!r}: needed an event before {at}, found none")
     return held
-
-
-def free_name(store: EventStore, task_id: str) -> str:
-    """The first of TASK~1, TASK~2, ... that the store does not hold."""
-    number = 1
-    while store.version(f"{task_id}~{number}"):
-        number += 1
-    return f"{task_id}~{number}"
 
 
 def branches(store: EventStore, task_id: str | None = None) -> dict[str, Branch]:
