@@ -290,7 +290,7 @@ def tasks(url: str, as_json: bool) -> None:
         forked = branches(store)
         for task in store.tasks():
             told: dict[str, Any] = {"task_id": task, "events": store.version(task)}
-            line = f"{told['events']:>8}  {task}"
+            line = f"{told['events']:>8}  {one_line(task, 200)}"
             if one := forked.get(task):
                 told |= {"origin": one.origin, "version": one.version}
                 line += f"  (branch of {one_line(one.origin, 200)} up to event {one.version})"

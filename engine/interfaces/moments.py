@@ -7,6 +7,7 @@ from domain.events import Committed
 from domain.moment import Moment
 from engine.log.importers.git import FORMAT
 from engine.log.store import EventStore
+from engine.replay.branches import line_of
 
 COMMIT = "commit:"
 
@@ -51,13 +52,16 @@ def _commit_span(store: EventStore, task_id: str | None, text: str) -> tuple[int
     if task_id is None or not text.startswith(COMMIT):
         raise MomentError(f"needed commit:SHA and a --task that is a git history, found {text!r}")
     sha = text.removeprefix(COMMIT).lower()
-    found = store.found_like(f"{FORMAT}:{task_id}", sha)
+    line = line_of(store, task_id)
+    found = store.found_like(f"{FORMAT}:{line.origin or task_id}", sha)
+    if line.origin:  # a branch has the commits that it was copied with, at the same versions
+        found = [one for one in found if one.version <= line.shared]
     if len(found) != 1 or len(sha) < 4:
         shown = "several commits" if len(found) > 1 else "none"
         raise MomentError(f"task {task_id!r}: needed a commit {sha!r}, found {shown}")
-    first = last = found[0].position
-    for event in store.read(task_id, after=found[0].version):
-        if isinstance(event.fact, Committed):
+    places = []
+    for event in store.read(task_id, after=found[0].version - 1):
+        if places and isinstance(event.fact, Committed):
             break
-        last = event.position
-    return first, last
+        places.append(event.position)
+    return places[0], places[-1]
