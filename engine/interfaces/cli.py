@@ -263,17 +263,10 @@ for _name, (_folded, _help) in PROJECTIONS.items():
     _projection(_name, _folded, _help)
 for _command in knowing.SHOWN:
     show_group.add_command(_command)
-for _room in (
-    running,
-    knowing,
-    contexts,
-    replaying,
-    diffing,
-    blaming,
-    regressing,
-    auditing,
-    branching,
-):
+_ROOMS = (
+    running, branching, knowing, contexts, replaying, diffing, blaming, regressing, auditing,
+)  # fmt: skip
+for _room in _ROOMS:
     for _command in _room.COMMANDS:
         cli.add_command(_command)
 

@@ -59,7 +59,7 @@ def _commit_span(store: EventStore, task_id: str | None, text: str) -> tuple[int
     if len(found) != 1 or len(sha) < 4:
         shown = "several commits" if len(found) > 1 else "none"
         raise MomentError(f"task {task_id!r}: needed a commit {sha!r}, found {shown}")
-    places = []
+    places: list[int] = []
     for event in store.read(task_id, after=found[0].version - 1):
         if places and isinstance(event.fact, Committed):
             break

@@ -26,6 +26,7 @@ from engine.context.recorded import (
     named,
     nearness_of,
     prefix_of,
+    states_at,
 )
 from engine.context.tokenizers import tokenizer_of
 from engine.log.blobs import Blob
@@ -33,7 +34,6 @@ from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
 from engine.memory.resummarise import Then
 from engine.replay.branches import known_by, line_of
-from engine.replay.states import state_at
 from projections import dependency_graph, offline_cache, progress
 
 LEAVING = (*ENDS, "BRANCHED", *(str(fact.type) for fact in offline_cache.DERIVED))
@@ -64,11 +64,10 @@ class Running:
         running = cls(store, task_id)
         for event in store.read(task_id, after=version - 1, last=version) if version > 0 else ():
             moment = Moment(position=event.position)
-            own = (one for one in PROJECTIONS if one is not offline_cache)
-            states = [state_at(store, one, task_id, moment) for one in own]
-            running.states = States._make((*states, left(store, moment)))
-            running.version = running.stood_at = version
-            running.position = running._looked = event.position
+            running.states = states_at(store, task_id, moment)
+            running.version, running.stood_at = version, version
+            running.position = event.position
+            running._looked = known_by(store, running.line, moment).position or 0
         return running
 
     @property
