@@ -11,10 +11,11 @@ from domain.budget import MISTRAL_7B_8K
 from domain.events import ContextBuilt, TaskStarted
 from domain.moment import NOW
 from engine.context.builder import Request
-from engine.context.recorded import context_at, verified
+from engine.context.recorded import context_at
 from engine.interfaces.cli import main
 from engine.log import EventStore
 from engine.log.fsck import check
+from engine.replay.verify import verified
 from tests.test_git import Repository
 
 HERE = Path(__file__).parents[1]
