@@ -100,6 +100,16 @@ def test_the_next_prompt_is_the_one_that_its_origin_would_have_been_shown(
             assert built(branch, request).digest == expected.digest
 
 
+def test_the_record_of_a_step_that_is_taken_again_tells_the_same_items_found_in_the_same_places(
+    store: EventStore,
+) -> None:
+    first, _, last = store.read("later", types=["CONTEXT_BUILT"])
+    for event, request in ((first, LETTERS), (last, SCALES)):
+        branch = fork(store, "later", cut_at(store, "later", event.version))
+        again = recorded(of(store, branch.task_id), request)
+        assert [item.model_dump(exclude_unset=True) for item in again] == event.fact.data["items"]
+
+
 def test_a_branch_of_a_branch_is_shown_what_the_first_would_have_been(store: EventStore) -> None:
     version = store.version("later") - 2
     branch = of(store, fork(store, "later", version).task_id)
