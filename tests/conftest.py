@@ -4,6 +4,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,10 @@ from hypothesis import HealthCheck, settings
 from engine.log import EventStore
 
 SCHEMAS = count()
+
+if not entry_points(group="pytest11", name="backcast"):
+    # It was installed when it had no plugin yet.
+    pytest_plugins = ["engine.interfaces.pytest_plugin"]
 
 # The same examples in every run, and no verdict that depends on how busy the machine is.
 settings.register_profile(

@@ -1,0 +1,74 @@
+"""A prompt as a file that people can read and keep: `674 tokens, digest 9f...`, then its messages.
+
+Where two differ, the sections that do are told, and the first lines.
+"""
+
+import os
+from collections.abc import Iterator
+from difflib import unified_diff
+from itertools import islice
+from pathlib import Path
+
+from domain.context import Context
+from domain.policy import SECTIONS
+from engine.interfaces.views import one_line
+
+LINES = 20
+"Differing lines that are told."
+WIDTH = 120
+"Characters of one of them."
+_SECTIONS = tuple(f"# {section.capitalize()}" for section in SECTIONS)
+
+
+def golden_text(context: Context) -> str:
+    """A prompt as its golden file has it."""
+    messages = (f"[{role}]\n{text}\n" for role, text in context.messages)
+    return "\n".join([f"{context.tokens} tokens, digest {context.digest}\n", *messages])
+
+
+def read_golden(path: Path) -> str | None:
+    """What a golden file says; None where there is none."""
+    try:
+        return path.read_bytes().decode(errors="surrogatepass")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def write_golden(path: Path, text: str) -> None:
+    """Write a golden file, whole or not at all, unless it says so already."""
+    if read_golden(path) == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Several processes may run the same test.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(text.encode(errors="surrogatepass"))
+    part.replace(path)
+
+
+def golden_diff(golden: str, now: str) -> str:
+    """Where a golden text and today's differ: its sections, and the first differing lines."""
+    return "\n".join(one_line(line, WIDTH) for line in _lines(golden, now))
+
+
+def _lines(golden: str, now: str) -> Iterator[str]:
+    old, new = _sections(golden), _sections(now)
+    for name in dict.fromkeys([*old, *new]):
+        was, is_now = old.get(name, []), new.get(name, [])
+        if was != is_now:
+            diff = list(unified_diff(was, is_now, n=0, lineterm=""))[2:]
+            more, less = (sum(line.startswith(sign) for line in diff) for sign in "+-")
+            yield f"  {name}: {len(was)} -> {len(is_now)} lines, +{more} -{less}"
+    diff = list(unified_diff(golden.split("\n"), now.split("\n"), "golden", "now", "", "", 1, ""))
+    yield from islice(diff, LINES)
+    if len(diff) > LINES:
+        yield f"... and {len(diff) - LINES} lines more"
+
+
+def _sections(text: str) -> dict[str, list[str]]:
+    """The lines of each section, by its name; those before any under `head`."""
+    found: dict[str, list[str]] = {}
+    name = "head"
+    for line in text.split("\n"):
+        name = line[2:].lower() if line in _SECTIONS else name
+        found.setdefault(name, []).append(line)
+    return found

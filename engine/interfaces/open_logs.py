@@ -1,0 +1,99 @@
+"""Logs that many tests ask for: each file is read once, and its prompts are built once."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from domain.budget import ModelProfile
+from domain.policy import Policy
+from engine.interfaces.replayed import Once, Replayed, replayed
+from engine.log.store import EventStore
+from engine.replay.logs import Log, opened
+
+KEPT = 100
+"Files that stay open; a log of 34 prompts takes 3 MB with all that was built of it."
+
+
+class OpenLog:
+    """One log that is open, and what was built of it."""
+
+    def __init__(self, name: str) -> None:
+        self._open = ExitStack()
+        self.log = self._open.enter_context(opened(name))
+        self.size = size(self.log.store)
+        self._replays: dict[tuple[str, str | None, str], Once[Replayed]] = {}
+
+    def replays(
+        self, task: str, policy: Policy | None, profile: ModelProfile | None
+    ) -> Once[Replayed]:
+        """The prompts of a task under a policy and profile."""
+        key = task, policy.digest if policy else None, repr(profile)
+        if key not in self._replays:
+            store = self.log.store
+            self._replays[key] = Once(lambda: replayed(store, task, policy, profile))
+        return self._replays[key]
+
+    def close(self) -> None:
+        """Let go of the log."""
+        self._open.close()
+
+
+class OpenLogs:
+    """The logs of a run of tests, by file as it stood when it was read."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept, self._open = kept, dict[tuple[str, int, int], OpenLog]()
+
+    def log(self, path: Path, task: str | None = None) -> Log:
+        """The log in a file, or one task of it; errors are those of `opened`."""
+        log = self._opened(path).log
+        if task is None:
+            return log
+        log.store.require(task)
+        return log._replace(tasks=(task,))
+
+    def replays(
+        self, log: Log, policy: Policy | None = None, profile: ModelProfile | None = None
+    ) -> Iterator[Replayed]:
+        """The prompts of a log, task by task; kept where the log is and was not added to."""
+        known = next((one for one in self._open.values() if one.log.store is log.store), None)
+        for task in log.tasks:
+            if known and known.size == size(log.store):
+                yield from known.replays(task, policy, profile)
+            else:
+                yield from replayed(log.store, task, policy, profile)
+
+    def trim(self) -> None:
+        """Close the logs that were added to, and those of which most others were asked since.
+
+        To be called when no test runs.
+        """
+        touched = [key for key, one in self._open.items() if one.size != size(one.log.store)]
+        oldest = list(self._open)[: max(0, len(self._open) - self._kept)]
+        for key in dict.fromkeys((*touched, *oldest)):
+            self._open.pop(key).close()
+
+    def close(self) -> None:
+        """Close all."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _opened(self, path: Path) -> OpenLog:
+        key = _key(path)
+        found = self._open.pop(key, None) or OpenLog(str(path))
+        self._open[key] = found  # what was asked for last stands last
+        return found
+
+
+def _key(path: Path) -> tuple[str, int, int]:
+    """A file as it stands now; one that is not there has no size."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return str(path), 0, -1
+    return str(path.resolve()), stat.st_mtime_ns, stat.st_size
+
+
+def size(store: EventStore) -> int:
+    """How many events a store holds."""
+    return sum(map(store.version, store.tasks()))

@@ -1,0 +1,284 @@
+"""A pytest plugin: what a model was shown at each step of a log, as fixtures.
+
+    def test_the_target_is_shown(context_at):
+        assert_contains(context_at("logs/till.jsonl", 49), "items.py")
+
+What such tests say stands in `engine/interfaces/assertions.py`. Every run of pytest loads this
+module where Backcast is installed, so all else of Backcast is imported where it is first needed.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from domain.budget import ModelProfile
+    from domain.context import Context
+    from domain.policy import Policy
+    from engine.interfaces.open_logs import OpenLogs
+    from engine.interfaces.recorded_places import Place
+    from engine.interfaces.replayed import Replayed
+    from engine.replay.logs import Log
+
+MARKER = "backcast_logs"
+LOG, STEP = "recorded_log", "recorded_step"
+"The fixtures of which a test is run once for each there is."
+
+
+class Run(NamedTuple):
+    """What the assertions know of the run of pytest that they stand in."""
+
+    base: Path = Path()
+    "Where relative paths begin: the folder of the configuration file, else pytest's rootdir."
+    update: bool = False
+    "Whether golden files are written."
+
+
+RUNS = [Run()]
+"The runs that are under way in this process, the innermost last."
+_POLICY = pytest.StashKey["Policy | None"]()
+_OPEN = pytest.StashKey["OpenLogs"]()
+_PLACES = pytest.StashKey["dict[tuple[str, ...], list[Place]]"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Name the options, on the command line and in the configuration file."""
+    group = parser.getgroup("backcast", "Backcast: the prompts of recorded runs, built again")
+    group.addoption(
+        "--backcast-policy", metavar="FILE",
+        help="Build every prompt under the policy of this TOML file instead of its own:"
+        " pytest --backcast-policy mine.toml",
+    )  # fmt: skip
+    group.addoption(
+        "--backcast-update", action="store_true",
+        help="Write the golden files of assert_same_context instead of comparing with them.",
+    )  # fmt: skip
+    parser.addini("backcast_policy", "The policy's file, where --backcast-policy names none.")
+    parser.addini(
+        MARKER, "The folders, files and patterns of logs that tests with recorded_log or"
+        " recorded_step are run over, where no marker names them: logs more/*.jsonl", type="args",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker, and read the policy under test if there is one."""
+    config.addinivalue_line(
+        "markers",
+        f'{MARKER}("logs", "more/*.jsonl"): run this test once for each log of these folders, files'
+        " and patterns (fixture recorded_log), or for each prompt in them (recorded_step).",
+    )
+    config.stash[_POLICY] = _policy_under_test(config)
+    RUNS.append(Run(_base(config), bool(config.getoption("backcast_update", default=False))))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the logs."""
+    if _POLICY in config.stash:  # else it was not configured to its end
+        RUNS.pop()
+    if _OPEN in config.stash:
+        config.stash[_OPEN].close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each recorded log, or once for each recorded prompt."""
+    names = [name for name in (LOG, STEP) if name in metafunc.fixturenames]
+    if not names:
+        return
+    marker = metafunc.definition.get_closest_marker(MARKER)
+    if patterns := tuple(marker.args if marker else metafunc.config.getini(MARKER)):
+        places = _places(metafunc.config, STEP in names, patterns)
+        metafunc.parametrize(
+            names, [[place] * len(names) for place in places], indirect=True,
+            ids=[place.id for place in places],
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def policy(pytestconfig: pytest.Config) -> "Policy | None":
+    """The policy under test: of --backcast-policy FILE, or of the ini option backcast_policy.
+
+    Without either it is None: each prompt's own recorded one. Tests may name another for all that
+    they replay:
+
+        @pytest.fixture
+        def policy():
+            return DEFAULT.model_copy(update={"errors": 1})
+    """
+    return pytestconfig.stash[_POLICY]
+
+
+@pytest.fixture
+def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
+    """Opens a log for the length of a test: a file that 'backcast export' wrote, or a store's URL.
+
+        log = event_log("logs/till.jsonl")
+        log = event_log("logs/caches.jsonl", task="task-web")
+
+    A file is read once for all tests; what one of them appends no other one sees.
+    """
+    from engine.replay.logs import opened
+
+    logs, base = _open_logs(pytestconfig), _base(pytestconfig)
+    with ExitStack() as stores:
+
+        def open_log(path: str | Path, task: str | None = None) -> "Log":
+            __tracebackhide__ = True
+            if "://" in str(path):
+                return stores.enter_context(opened(str(path), task))
+            log = logs.log(base / path, task)
+            for problem in log.problems:
+                warnings.warn(pytest.PytestWarning(f"backcast: skipped {problem}"), stacklevel=2)
+            return log
+
+        yield open_log
+    logs.trim()
+
+
+@pytest.fixture
+def replay(
+    pytestconfig: pytest.Config, event_log: "Callable[..., Log]", policy: "Policy | None"
+) -> "Callable[..., Iterator[Replayed]]":
+    """Builds the recorded prompts of a log again, in the order in which they were asked for.
+
+        for step in replay("logs/till.jsonl"):
+            assert_within_budget(step.context)
+
+    Each has its `step` (what was asked for, and what was known then), its `context` as it is built
+    today, the one it was `recorded` as, and the `previous` one. Under the policy under test if
+    there is one, else under each prompt's own, unless it is told: replay(log, policy, profile).
+    """
+    under_test, logs = policy, _open_logs(pytestconfig)
+
+    def replay(
+        log: "Log | str | Path",
+        policy: "Policy | None" = None,
+        profile: "ModelProfile | None" = None,
+    ) -> "Iterator[Replayed]":
+        __tracebackhide__ = True
+        one = event_log(log) if isinstance(log, str | Path) else log
+        return logs.replays(one, policy or under_test, profile)
+
+    return replay
+
+
+@pytest.fixture
+def context_at(
+    event_log: "Callable[..., Log]", replay: "Callable[..., Iterator[Replayed]]"
+) -> "Callable[..., Context]":
+    """Builds one recorded prompt again: by the number of its event, or the first or last one.
+
+        context = context_at("logs/till.jsonl", 49)
+        context = context_at(event_log("logs/caches.jsonl", task="task-web"), "last")
+
+    'backcast verify LOG' lists the numbers. A policy and a profile can be told as for `replay`.
+    """
+    from engine.interfaces.replayed import place_of
+
+    def context_at(log: "Log | str | Path", step: int | str, *told: Any, **named: Any) -> "Context":
+        __tracebackhide__ = True
+        one = event_log(log) if isinstance(log, str | Path) else log
+        task, version = place_of(one, step)
+        prompts = replay(one._replace(tasks=(task,)), *told, **named)
+        return next(each.context for each in prompts if each.step.version == version)
+
+    return context_at
+
+
+@pytest.fixture
+def recorded_log(request: pytest.FixtureRequest, event_log: "Callable[..., Log]") -> "Log":
+    """Each of some logs in turn: the test is run once for every one of them.
+
+        @pytest.mark.backcast_logs("logs", "more/*.jsonl")
+        def test_all_is_within_budget(recorded_log, replay):
+            for step in replay(recorded_log):
+                assert_within_budget(step.context)
+
+    The ini option backcast_logs names the logs of tests without the marker.
+    """
+    from domain.errors import BackcastError
+
+    try:
+        log: Log = event_log(_place(request, LOG).path)
+        return log
+    except BackcastError as error:
+        problem = str(error)
+    pytest.fail(problem, pytrace=False)
+
+
+@pytest.fixture
+def recorded_step(
+    request: pytest.FixtureRequest,
+    event_log: "Callable[..., Log]",
+    replay: "Callable[..., Iterator[Replayed]]",
+) -> "Replayed":
+    """Each recorded prompt of some logs in turn, built again: the test is run once for each.
+
+        @pytest.mark.backcast_logs("logs/till.jsonl")
+        def test_nothing_stale_is_shown(recorded_step):
+            assert_no_stale(recorded_step)
+
+    The ini option backcast_logs names the logs of tests without the marker.
+    """
+    place = _place(request, STEP)
+    prompts = replay(event_log(place.path, place.task))
+    return next(each for each in prompts if each.step.version == place.version)
+
+
+def _place(request: pytest.FixtureRequest, name: str) -> "Place":
+    """What a test is run with; it ends where that cannot be had."""
+    if not hasattr(request, "param"):
+        pytest.fail(
+            f"{name}: needed @pytest.mark.{MARKER}(FOLDER) or the ini option {MARKER}, found"
+            " neither", pytrace=False,
+        )  # fmt: skip
+    place: Place = request.param
+    if place.problem:
+        pytest.fail(place.problem, pytrace=False)
+    return place
+
+
+def _base(config: pytest.Config) -> Path:
+    return config.inipath.parent if config.inipath else config.rootpath
+
+
+def _policy_under_test(config: pytest.Config) -> "Policy | None":
+    file = config.getoption("backcast_policy", default=None)
+    path = config.invocation_params.dir / file if file else None
+    if path is None and (named := config.getini("backcast_policy")):
+        path = _base(config) / named
+    if path is None:
+        return None
+    from domain.errors import InputError
+    from engine.context.policies import policy_at
+
+    try:
+        return policy_at(path)
+    except InputError as error:
+        raise pytest.UsageError(f"backcast: {error}") from None
+
+
+def _open_logs(config: pytest.Config) -> "OpenLogs":
+    if _OPEN not in config.stash:
+        from engine.interfaces.open_logs import OpenLogs
+
+        config.stash[_OPEN] = OpenLogs()
+    return config.stash[_OPEN]
+
+
+def _places(config: pytest.Config, prompts: bool, patterns: Sequence[str]) -> "list[Place]":
+    """The logs that some patterns name, or the prompts in them; looked for once a run."""
+    from engine.interfaces.recorded_places import log_places, prompt_places
+
+    known = config.stash.setdefault(_PLACES, {})
+    key = "prompts" if prompts else "logs", *patterns
+    if key not in known:
+        base = _base(config)
+        known[key] = (
+            prompt_places(_open_logs(config), base, patterns) if prompts
+            else log_places(base, patterns)
+        )  # fmt: skip
+    return known[key]
