@@ -25,6 +25,7 @@ from engine.interfaces import golden as files
 from engine.interfaces.diff_text import diff_text
 from engine.interfaces.pytest_plugin import RUNS
 from engine.interfaces.replayed import Replayed
+from engine.interfaces.views import one_line
 from engine.replay.diff import Prompt, built, diff
 from engine.replay.stale_items import stale_items
 
@@ -33,6 +34,8 @@ LEVELS = ("name", "signature", "summary", "full")
 NEAREST = 3
 CHANGES = 15
 "Changes that a failure tells one by one."
+WIDTH = 400
+"Characters of one of its lines."
 
 
 def assert_contains(shown: Context | Replayed, node: str, level: str | None = None) -> None:
@@ -48,14 +51,14 @@ def assert_contains(shown: Context | Replayed, node: str, level: str | None = No
     found = [item.level for item in context.items if _is(item, node)]
     wanted = LEVELS[LEVELS.index(level) if level else 0 :]
     if not any(one in wanted for one in found):
-        _fail(shown, _absent(context, node, level, found))
+        _fail(shown, _absent(context, node, level, found), _since_recorded(shown))
 
 
 def assert_within_budget(shown: Context | Replayed) -> None:
     """The prompt leaves the window room for the answer, counted once more where it can be."""
     __tracebackhide__ = True
     if isinstance(shown, Replayed) and isinstance(shown.outcome, BudgetExceededError):
-        raise AssertionError(f"{shown}: {shown.outcome}")
+        _fail(shown, [str(shown.outcome)])
     context, room = _context(shown), _context(shown).window - _context(shown).reserve
     tokens = context.tokens
     if isinstance(shown, Replayed) and shown.builder:
@@ -63,8 +66,9 @@ def assert_within_budget(shown: Context | Replayed) -> None:
     if tokens > room:
         kept = f"{context.window:,} less {context.reserve:,} kept for the answer"
         told = [f"needed {room:,} tokens or fewer ({kept}), found {tokens:,}"]
-        told += [f"  {name}: {used:,} of {budget:,}" for name, budget, used in context.sections]
-        _fail(shown, told)
+        used = ((name, budget, used) for name, budget, used in context.sections if used)
+        told += [f"  {name}: {tokens:,} of {budget:,}" for name, budget, tokens in used]
+        _fail(shown, told, _since_recorded(shown))
 
 
 def assert_prefix_shared(
@@ -89,15 +93,15 @@ def assert_prefix_shared(
         where = f"; they part in {prefix.section}" if prefix.section else ""
         told = f"needed {at_least:.0%} of it to be as in {last.name}, found {prefix.tokens:,}"
         told += f" of {prefix.of:,} {unit} ({prefix.tokens / prefix.of:.0%}){where}"
-        changed = diff_text(diff(last, now, tokenizer), CHANGES)
-        raise AssertionError(f"{_name(shown)}: {told}\n{changed}")
+        _fail(shown, [told], diff_text(diff(last, now, tokenizer), CHANGES))
 
 
 def assert_no_stale(step: Replayed) -> None:
     """No item shows a written summary that no longer held when the prompt was asked for."""
     __tracebackhide__ = True
     if found := stale_items(_step(step).context.items, step.step.known.states):
-        _fail(step, ["needed no summary that no longer holds, found", *map(str, found)])
+        told = ["needed no summary that no longer holds, found", *map(str, found)]
+        _fail(step, told, _since_recorded(step))
 
 
 def assert_same_context(shown: Context | Replayed, golden: str | Path | None = None) -> None:
@@ -116,38 +120,36 @@ def assert_same_context(shown: Context | Replayed, golden: str | Path | None = N
         return
     before = files.read_golden(path)
     if before is None:
-        raise AssertionError(f"{golden}: no such file: 'pytest --backcast-update' writes it")
+        _fail(shown, [f"no file {golden} yet: 'pytest --backcast-update' writes it"])
     if before != now:
-        told = files.golden_diff(before, now)
-        raise AssertionError(f"{_name(shown)}: not as in {golden}\n{told}")
+        _fail(shown, [f"not as in {golden}"], files.golden_diff(before, now))
 
 
 def _assert_as_recorded(shown: Context | Replayed) -> None:
     __tracebackhide__ = True
     step = _step(shown)
     if step.fact.masked:
-        raise AssertionError(f"{step}: {step.fact.masked} of its recorded texts were masked")
+        _fail(step, [f"{step.fact.masked} of its recorded texts were masked"])
     if step.context.digest != step.fact.digest:
-        _fail(step, ["needed the recorded prompt, found another one"])
+        _fail(step, ["needed the recorded prompt, found another one"], _since_recorded(step))
 
 
-def _fail(shown: Context | Replayed, told: list[str]) -> NoReturn:
-    """Raise what was needed and found, and what has changed since the prompt was recorded."""
+def _fail(shown: Context | Replayed, told: list[str], changed: str = "") -> NoReturn:
+    """Raise what was needed and found, and below it what has changed."""
     __tracebackhide__ = True
-    text = "\n".join([f"{_name(shown)}: {told[0]}", *told[1:]])
-    if isinstance(shown, Replayed) and isinstance(shown.outcome, Context):
-        text += _since_recorded(shown)
-    raise AssertionError(text)
+    name = shown if isinstance(shown, Replayed) else "the context"
+    lines = [f"{name}: {told[0]}", *told[1:], *filter(None, changed.split("\n"))]
+    raise AssertionError("\n".join(one_line(line, WIDTH) for line in lines))
 
 
-def _since_recorded(shown: Replayed) -> str:
-    if shown.as_recorded or shown.fact.masked:
+def _since_recorded(shown: Context | Replayed) -> str:
+    """What has changed since a prompt was recorded; empty where nothing has, or nobody knows."""
+    if not isinstance(shown, Replayed) or shown.as_recorded or shown.fact.masked:
         return ""
     try:
-        found = diff(shown.recorded, shown.prompt, _tokenizer(shown))
+        return diff_text(diff(shown.recorded, shown.prompt, _tokenizer(shown)), CHANGES)
     except (DamagedError, InputError, ValueError) as error:
-        return f"\nwhat was recorded cannot be read: {error}"
-    return f"\n{diff_text(found, CHANGES)}"
+        return f"what was recorded cannot be read: {error}"
 
 
 def _absent(context: Context, node: str, level: str | None, found: list[str]) -> list[str]:
@@ -183,10 +185,6 @@ def _step(shown: Context | Replayed) -> Replayed:
     if isinstance(shown, Replayed):
         return shown
     raise InputError("needed a step of 'replay', which knows its past, found a context alone")
-
-
-def _name(shown: Context | Replayed) -> str:
-    return str(shown) if isinstance(shown, Replayed) else "the context"
 
 
 def _tokenizer(*shown: Context | Replayed) -> Tokenizer:

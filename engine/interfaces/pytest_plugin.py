@@ -100,10 +100,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def policy(pytestconfig: pytest.Config) -> "Policy | None":
     """The policy under test: of --backcast-policy FILE, or of the ini option backcast_policy.
-
-    Without either it is None: each prompt's own recorded one. Tests may name another for all that
-    they replay:
-
+    None without either: each prompt's own recorded one. Tests may name one for all they replay:
         @pytest.fixture
         def policy():
             return DEFAULT.model_copy(update={"errors": 1})
@@ -114,7 +111,6 @@ def policy(pytestconfig: pytest.Config) -> "Policy | None":
 @pytest.fixture
 def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
     """Opens a log for the length of a test: a file that 'backcast export' wrote, or a store's URL.
-
         log = event_log("logs/till.jsonl")
         log = event_log("logs/caches.jsonl", task="task-web")
 
@@ -143,7 +139,6 @@ def replay(
     pytestconfig: pytest.Config, event_log: "Callable[..., Log]", policy: "Policy | None"
 ) -> "Callable[..., Iterator[Replayed]]":
     """Builds the recorded prompts of a log again, in the order in which they were asked for.
-
         for step in replay("logs/till.jsonl"):
             assert_within_budget(step.context)
 
@@ -170,7 +165,6 @@ def context_at(
     event_log: "Callable[..., Log]", replay: "Callable[..., Iterator[Replayed]]"
 ) -> "Callable[..., Context]":
     """Builds one recorded prompt again: by the number of its event, or the first or last one.
-
         context = context_at("logs/till.jsonl", 49)
         context = context_at(event_log("logs/caches.jsonl", task="task-web"), "last")
 
@@ -191,7 +185,6 @@ def context_at(
 @pytest.fixture
 def recorded_log(request: pytest.FixtureRequest, event_log: "Callable[..., Log]") -> "Log":
     """Each of some logs in turn: the test is run once for every one of them.
-
         @pytest.mark.backcast_logs("logs", "more/*.jsonl")
         def test_all_is_within_budget(recorded_log, replay):
             for step in replay(recorded_log):
@@ -216,7 +209,6 @@ def recorded_step(
     replay: "Callable[..., Iterator[Replayed]]",
 ) -> "Replayed":
     """Each recorded prompt of some logs in turn, built again: the test is run once for each.
-
         @pytest.mark.backcast_logs("logs/till.jsonl")
         def test_nothing_stale_is_shown(recorded_step):
             assert_no_stale(recorded_step)

@@ -10,6 +10,7 @@ from domain.errors import BackcastError, InputError
 from domain.events import ContextBuilt
 from domain.policy import Policy
 from engine.context.builder import ContextBuilder, Request
+from engine.interfaces.views import one_line
 from engine.log.store import EventStore
 from engine.replay.derive import Line, Workshop
 from engine.replay.diff import Prompt, built, recorded
@@ -19,6 +20,8 @@ from engine.replay.steps import Step, asked, steps
 T = TypeVar("T")
 ENDS = ("first", "last")
 "The prompts that can be named without the version of their event."
+WIDTH = 120
+"Characters of a prompt's name."
 
 
 class Replayed(NamedTuple):
@@ -72,7 +75,7 @@ class Replayed(NamedTuple):
         return recorded("as recorded", self.fact, self.store.get, room)
 
     def __str__(self) -> str:
-        return f"{self.step.task_id}@{self.step.version} {self.step.name}"
+        return one_line(f"{self.step.task_id}@{self.step.version} {self.step.name}", WIDTH)
 
     def __repr__(self) -> str:
         return f"<{self}>"
