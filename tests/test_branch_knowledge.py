@@ -12,11 +12,12 @@ from domain.context import Context
 from domain.events import ContextBuilt, MessageReceived, TaskComplete, TaskStarted
 from domain.moment import NOW, Moment
 from engine.context.builder import Request
-from engine.context.recorded import context_at, left, states_at, verified
+from engine.context.recorded import context_at, left, states_at
 from engine.interfaces.importing import run
 from engine.log import EventStore
 from engine.log.importers.events import export_lines
-from engine.replay.branches import fork, line_of
+from engine.replay.branches import cut_at, fork, line_of
+from engine.replay.verify import verified
 from engine.workflow.running import Running
 from projections import fold, offline_cache
 from tests.sources import Task
@@ -222,7 +223,7 @@ def test_a_branch_stands_by_itself_in_another_store(store: EventStore, tmp_path:
         imported(other, tmp_path, lines)
         assert list(export_lines(other, "what-if")) == lines
         verdicts = list(verified(other, "what-if"))
-        assert [verdict.rebuilt for verdict in verdicts] == [True, True]
+        assert [verdict.rebuilt.verdict for verdict in verdicts] == ["same", "same"]
 
 
 def test_without_its_origin_a_branch_knows_what_ended_in_that_store_before_it(
