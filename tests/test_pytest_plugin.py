@@ -12,6 +12,7 @@ from shutil import copy
 import pytest
 
 from engine.context.builder import ContextBuilder
+from engine.context.strategies import STRATEGIES
 from engine.context.tokenizers import tokenizer_of
 from engine.interfaces import assertions, pytest_plugin
 from engine.log import EventStore
@@ -332,6 +333,8 @@ def test_mine(policy):
     ran(tests, "--backcast-policy", "mine.toml").assert_outcomes(passed=2)
     pytester.makeini("[pytest]\nbackcast_policy = mine.toml\n")
     ran(tests).assert_outcomes(passed=2)
+    tests = f"def test_it(policy):\n    assert policy.name == {sorted(STRATEGIES)[0]!r}\n"
+    ran(tests, "--backcast-policy", sorted(STRATEGIES)[0]).assert_outcomes(passed=1)
 
 
 def test_a_policy_that_cannot_be_read_ends_the_run_in_one_line(ran: Ran) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.interfaces.replayed import Replayed
     from engine.replay.logs import Log
 
-MARKER = "backcast_logs"
+MARKER, POLICY = "backcast_logs", "backcast_policy"
 LOG, STEP = "recorded_log", "recorded_step"
 "The fixtures of which a test is run once for each there is."
 
@@ -50,14 +50,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("backcast", "Backcast: the prompts of recorded runs, built again")
     group.addoption(
         "--backcast-policy", metavar="FILE",
-        help="Build every prompt under the policy of this TOML file instead of its own:"
-        " pytest --backcast-policy mine.toml",
+        help="Build every prompt under the policy of this TOML file, or of this strategy's name,"
+        " instead of its own: pytest --backcast-policy mine.toml",
     )  # fmt: skip
     group.addoption(
         "--backcast-update", action="store_true",
         help="Write the golden files of assert_same_context instead of comparing with them.",
     )  # fmt: skip
-    parser.addini("backcast_policy", "The policy's file, where --backcast-policy names none.")
+    parser.addini(POLICY, "The policy's file or name, where --backcast-policy names none.")
     parser.addini(
         MARKER, "The folders, files and patterns of logs that tests with recorded_log or"
         " recorded_step are run over, where no marker names them: logs more/*.jsonl", type="args",
@@ -238,17 +238,16 @@ def _base(config: pytest.Config) -> Path:
 
 
 def _policy_under_test(config: pytest.Config) -> "Policy | None":
-    file = config.getoption("backcast_policy", default=None)
-    path = config.invocation_params.dir / file if file else None
-    if path is None and (named := config.getini("backcast_policy")):
-        path = _base(config) / named
-    if path is None:
+    option, ini = config.getoption("backcast_policy", default=None), config.getini(POLICY)
+    if not (option or ini):
         return None
     from domain.errors import InputError
     from engine.context.policies import policy_at
+    from engine.context.strategies import STRATEGIES
 
+    base = config.invocation_params.dir if option else _base(config)
     try:
-        return policy_at(path)
+        return STRATEGIES.get(option or ini) or policy_at(base / (option or ini))
     except InputError as error:
         raise pytest.UsageError(f"backcast: {error}") from None
 
