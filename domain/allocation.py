@@ -13,6 +13,7 @@ relaxation); budgets of sections and priorities go before the sum.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from domain.context import PRIORITIES, Candidate, Item, Omission
@@ -20,7 +21,8 @@ from domain.errors import BudgetExceededError
 
 OVER, LOWER, DUPLICATE = "over budget", "lower score than the last one in", "duplicate"
 OUT = -1
-"The level of what is not shown."
+"The level of what is not shown: in lists by level it stands behind the last one."
+_RANKS = {priority: number for number, priority in enumerate(PRIORITIES)}
 
 
 class Step(NamedTuple):
@@ -39,20 +41,32 @@ class Offer:
     """Candidates, ranked once, to be allocated within different numbers of tokens."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
-        self.candidates = sorted(
-            candidates,
-            key=lambda one: (PRIORITIES.index(one.priority), one.rank, -one.score, one.node),
-        )
+        given = list(candidates)
+        ranks = [(_RANKS[one.priority], one.rank, -one.score, one.node, number)
+                 for number, one in enumerate(given)]  # fmt: skip
+        self.candidates = [given[rank[-1]] for rank in sorted(ranks)]
         self.places = {one.node: number for number, one in enumerate(self.candidates)}
+        self.sizes = [[*[level.tokens for level in one.levels], 0] for one in self.candidates]
+        "The tokens of each by its level."
         self.first = [steps(one, number) for number, one in enumerate(self.candidates)]
         "The steps of each from not being shown."
-        self.within: dict[str, list[int]] = {}
-        "The candidates whose text another's full text holds, by that one's node."
-        for number, one in enumerate(self.candidates):
+        self.rising = _steepest([step for some in self.first for step in some])
+        "All of these."
+        self.inner, self.outer = self._nested()
+
+    def _nested(self) -> tuple[list[Sequence[int]], list[int]]:
+        """For each candidate those whose text its full text holds, and the one that holds its own;
+        `OUT` where none does."""
+        ranked = self.candidates
+        full = [bool(one.levels) and one.levels[0].name == "full" for one in ranked]
+        within: dict[str, list[int]] = {}
+        for number, one in enumerate(ranked):
             if one.within:
-                self.within.setdefault(one.within, []).append(number)
-        self.full = [bool(one.levels) and one.levels[0].name == "full" for one in self.candidates]
-        "Whether a candidate can be shown in full."
+                within.setdefault(one.within, []).append(number)
+        inner: list[Sequence[int]]
+        inner = [within.get(one.node, ()) if full[n] else () for n, one in enumerate(ranked)]
+        outer = [self.places.get(one.within, OUT) if one.within else OUT for one in ranked]
+        return inner, [number if number != OUT and full[number] else OUT for number in outer]
 
     def allocated(
         self, budgets: Mapping[str, int], available: int, kept: Mapping[str, int] = {}
@@ -64,7 +78,7 @@ class Offer:
         long as there is room, the first ones longest, before anything is chosen anew. Raises
         `BudgetExceededError` where what is CRITICAL does not fit at its lowest levels.
         """
-        filling, ranked = _Filling(self, dict(budgets), available), self.candidates
+        filling, ranked = _Filling(self, budgets, available), self.candidates
         must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
         those = [ranked[number] for number in must]
         wishes = _wishes(those, budgets, kept)
@@ -74,8 +88,10 @@ class Offer:
         filling.give_back(dict(zip(must, wishes, strict=True)))
         filling.keep(kept)
         for priority in PRIORITIES[1:]:
-            filling.fill([n for n, one in enumerate(ranked) if one.priority == priority], own=True)
-        filling.fill(range(len(ranked)), own=False)
+            own = [step for step in self.rising if ranked[step[1]].priority == priority]
+            filling.fill(own, own=True)
+        others = [step for number in must for step in filling.beside(number)]
+        filling.fill(_steepest([*self.rising, *others]) if others else self.rising, own=False)
         filling.top_up()
         return filling.items(), filling.omissions()
 
@@ -93,78 +109,71 @@ def allocated(
 class _Filling:
     """Levels of candidates, and the room that is left."""
 
-    def __init__(self, offer: Offer, budgets: dict[str, int], available: int) -> None:
-        self.candidates, self.free, self.left = offer.candidates, available, budgets
-        self.within, self.places, self.first = offer.within, offer.places, offer.first
-        self.full = offer.full
+    def __init__(self, offer: Offer, budgets: Mapping[str, int], available: int) -> None:
+        self.offer, self.candidates, self.sizes = offer, offer.candidates, offer.sizes
+        self.free, self.left = available, {one.section: 0 for one in self.candidates} | {**budgets}
         self.levels = [OUT] * len(self.candidates)
         self.lowest = float("inf")
         "The least gain per token that came in."
         self.fixed: set[int] = set()
         "Candidates that stay as they are."
 
-    def steps(self, number: int) -> list[Step]:
-        """The steps up from the level at which a candidate is shown."""
-        level = self.levels[number]
-        return self.first[number] if level == OUT else steps(self.candidates[number], number, level)
-
-    def tokens(self, number: int) -> int:
-        """What a candidate takes as it is shown now."""
-        level = self.levels[number]
-        return 0 if level == OUT else self.candidates[number].levels[level].tokens
-
     def show(self, number: int, level: int) -> None:
         """Show a candidate at a level, whatever room there is."""
-        one, before = self.candidates[number], self.tokens(number)
-        self.levels[number] = level
-        more = self.tokens(number) - before
-        self.free -= more
-        self.left[one.section] = self.left.get(one.section, 0) - more
-        for inner in self.inside(number, level):
-            freed, section = self.tokens(inner), self.candidates[inner].section
-            self.levels[inner] = OUT
+        inner = self.offer.inner[number] if level == 0 else ()
+        for one, then in ((number, level), *[(one, OUT) for one in inner]):
+            freed = self.sizes[one][self.levels[one]] - self.sizes[one][then]
+            self.levels[one] = then
             self.free += freed
-            self.left[section] = self.left.get(section, 0) + freed
+            self.left[self.candidates[one].section] += freed
 
     def take(self, number: int, level: int) -> None:
         """Show a candidate at a level for what it gains per token."""
         levels, before = self.candidates[number].levels, self.levels[number]
         gain = levels[level].gain - (0.0 if before == OUT else levels[before].gain)
-        more = levels[level].tokens - self.tokens(number)
+        more = self.sizes[number][level] - self.sizes[number][before]
         self.lowest = min(self.lowest, gain / max(1, more))
         self.show(number, level)
-
-    def inside(self, number: int, level: int) -> Sequence[int]:
-        """The candidates whose text a candidate's holds at a level."""
-        if level != 0 or not self.full[number]:
-            return ()
-        return self.within.get(self.candidates[number].node, ())
 
     def fits(self, number: int, level: int, room: int) -> bool:
         """Whether a candidate can be shown at a level, in place of what it makes needless.
 
         Nothing that stays as it is can be made needless.
         """
-        inside = self.inside(number, level)
-        more = self.candidates[number].levels[level].tokens - self.tokens(number)
-        more -= sum(self.tokens(inner) for inner in inside)
-        return more <= room and self.fixed.isdisjoint(inside)
+        sizes, levels = self.sizes, self.levels
+        more = sizes[number][level] - sizes[number][levels[number]]
+        inner = self.offer.inner[number] if level == 0 else ()
+        if not inner:
+            return more <= room
+        more -= sum([sizes[one][levels[one]] for one in inner])
+        return more <= room and self.fixed.isdisjoint(inner)
 
-    def fill(self, numbers: Sequence[int], *, own: bool) -> None:
-        """Take the steps of some candidates that fit, those that gain most per token first.
+    def fill(self, rising: Sequence[Step], *, own: bool) -> None:
+        """Take the steps that fit, of some in the order in which they shall be taken.
 
         `own` for steps within the own budget of each one's section.
         """
-        some = [step for number in numbers for step in self.steps(number)]
-        for step in sorted(some, key=lambda step: (-step.ratio, step.candidate, step.start)):
-            number = step.candidate
-            if self.levels[number] != step.start or number in self.fixed or self.held(number):
+        levels, sizes = self.levels, self.sizes
+        inner, outer = self.offer.inner, self.offer.outer
+        for _, number, start, end, tokens in rising:
+            around = outer[number]
+            if levels[number] != start or (around != OUT and levels[around] == 0):
                 continue
             room = self.free
             if own:
-                room = min(room, self.left.get(self.candidates[number].section, 0))
-            if self.fits(number, step.end, room):
-                self.take(number, step.end)
+                room = min(room, self.left[self.candidates[number].section])
+            # What is larger by itself may still fit in place of what it holds.
+            if tokens - sizes[number][start] > room and not inner[number]:
+                continue
+            if number not in self.fixed and self.fits(number, end, room):
+                self.take(number, end)
+
+    def beside(self, number: int) -> list[Step]:
+        """The steps up from where a candidate is shown, if its steps from nothing miss that."""
+        level, first = self.levels[number], self.offer.first[number]
+        if level == OUT or level in [step.end for step in first]:
+            return []
+        return steps(self.candidates[number], number, level)
 
     def give_back(self, wishes: Mapping[int, int]) -> None:
         """Show candidates at better levels where there is room, up to those that they should have.
@@ -181,7 +190,7 @@ class _Filling:
     def keep(self, kept: Mapping[str, int]) -> None:
         """Show what was shown before, as it was, and let it stay so."""
         for node, level in kept.items():
-            number = self.places.get(node, OUT)
+            number = self.offer.places.get(node, OUT)
             if number == OUT or self.held(number):
                 continue
             if self.levels[number] == OUT and self.fits(number, level, self.free):
@@ -191,20 +200,27 @@ class _Filling:
 
     def held(self, number: int) -> bool:
         """Whether another's full text, which is shown, holds that of a candidate."""
-        within = self.candidates[number].within
-        outer = self.places.get(within) if within else None
-        return outer is not None and self.levels[outer] == 0 and self.full[outer]
+        outer = self.offer.outer[number]
+        return outer != OUT and self.levels[outer] == 0
 
     def top_up(self) -> None:
         """Use what room is left for any level that fits, the best candidates first."""
+        levels, sizes, inner = self.levels, self.sizes, self.offer.inner
+        some = [number for number, one in enumerate(self.candidates) if one.levels]
         freed = True
         while freed:
             freed = False
-            for number in range(len(self.candidates)):
+            for number in some:
+                now = levels[number]
+                # The next level is the smallest one that there is more to be seen of.
+                if now == 0 or (
+                    sizes[number][now - 1] - sizes[number][now] > self.free and not inner[number]
+                ):
+                    continue
                 if number in self.fixed or self.held(number):
                     continue
-                before, better = self.free, self.better(number)
-                level = next((n for n in better if self.fits(number, n, before)), OUT)
+                before = self.free
+                level = next((n for n in self.better(number) if self.fits(number, n, before)), OUT)
                 if level != OUT:
                     self.take(number, level)
                     freed = freed or self.free > before
@@ -237,8 +253,14 @@ class _Filling:
         """Why a candidate is not shown."""
         if self.held(number):
             return DUPLICATE
-        ratio = max((step.ratio for step in self.first[number]), default=0.0)
+        first = self.offer.first[number]
+        ratio = first[0].ratio if first else 0.0
         return LOWER if ratio < self.lowest < float("inf") else OVER
+
+
+def _steepest(some: Iterable[Step]) -> list[Step]:
+    """Steps by what they gain per token, the most first; of equal ones that of the first ranked."""
+    return sorted(sorted(some, key=itemgetter(1)), key=itemgetter(0), reverse=True)
 
 
 def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[Step]:
@@ -246,23 +268,21 @@ def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[Step]:
 
     Levels that lie below the hull, where a bigger step gains more per token, are passed over.
     """
-    level, tokens, gain = start, 0, 0.0
-    if start != OUT:
-        _, _, tokens, gain = one.levels[start]
-    hull = [Step(float("inf"), number, OUT, level, tokens)]
-    gains = [gain]
-    for level in range((len(one.levels) if start == OUT else start) - 1, -1, -1):
-        _, _, tokens, gain = one.levels[level]
-        if gain <= gains[-1]:
+    levels, gain = one.levels, 0.0 if start == OUT else one.levels[start].gain
+    hull = [(float("inf"), number, OUT, start, 0 if start == OUT else levels[start].tokens, gain)]
+    for level in range((len(levels) if start == OUT else start) - 1, -1, -1):
+        _, _, tokens, gain = levels[level]
+        if gain <= hull[-1][-1]:
             continue
-        ratio = (gain - gains[-1]) / max(1, tokens - hull[-1].tokens)
-        while ratio >= hull[-1].ratio:
+        while True:
+            steepest, _, _, end, size, least = hull[-1]
+            more = tokens - size
+            ratio = (gain - least) / (more if more > 1 else 1)
+            if ratio < steepest:
+                break
             hull.pop()
-            gains.pop()
-            ratio = (gain - gains[-1]) / max(1, tokens - hull[-1].tokens)
-        hull.append(Step(ratio, number, hull[-1].end, level, tokens))
-        gains.append(gain)
-    return hull[1:]
+        hull.append((ratio, number, end, level, tokens, gain))
+    return [Step(*one[:-1]) for one in hull[1:]]
 
 
 def _wishes(
