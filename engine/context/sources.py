@@ -3,6 +3,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 from projections import dependency_graph
@@ -14,6 +15,8 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 "Strings, comments, joined lines, brackets and line ends: what is in the first three ends nothing."
+_BINDS = re.compile(r"^([^\s:=]+)[^\S\n]*(?::[^=\n]*)?=(?!=)", re.MULTILINE)
+"A line that binds a name, with or without telling its type."
 _DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _MARK = re.compile(
     r"\s*@(property|classmethod|staticmethod|[\w.]*cached_property|[\w.]+\.setter)\s*"
@@ -39,34 +42,57 @@ class Piece(NamedTuple):
 NOTHING = Piece("", "", 0)
 
 
+class Text:
+    """A source text in lines, and the pieces cut out of it."""
+
+    def __init__(self, body: bytes) -> None:
+        text = body.decode(errors="replace")
+        self.lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self.places: tuple[int, ...] = ()
+        "Where an outline says that its names stand."
+        self.pieces: dict[str, Piece] = {}
+        "What was cut out by that, by name."
+        self._constants: dict[str, Piece] = {}
+
+    @cached_property
+    def _bound(self) -> dict[str, list[int]]:
+        """The lines that bind each name, counted from 0; some may be parts of long strings."""
+        text, found, line, end = "\n".join(self.lines), dict[str, list[int]](), 0, 0
+        for one in _BINDS.finditer(text):
+            line, end = line + text.count("\n", end, one.start()), one.start()
+            found.setdefault(one[1], []).append(line)
+        return found
+
+    def constant(self, name: str) -> Piece:
+        """The lines that bind a name; empty where they are too many."""
+        if name not in self._constants:
+            lines, found = self.lines, self._bound.get(name, ())
+            begin = next((n for n in found if not _quoted(lines[:n])), None)
+            text = "" if begin is None else _closed(lines, begin, MOST_LINES)
+            self._constants[name] = NOTHING if begin is None else Piece(text, text, begin + 1)
+        return self._constants[name]
+
+
 class Lines:
-    """The lines of source texts by blob, and the pieces cut out of them, from moment to moment."""
+    """Source texts by blob, from moment to moment."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._kept: OrderedDict[str, list[str]] = OrderedDict()
-        self._pieces: dict[str, tuple[tuple[int, ...], dict[str, Piece]]] = {}
-        "By blob: where an outline says that its names stand, and what was cut by that."
+        self._kept: OrderedDict[str, Text] = OrderedDict()
 
     def of(self, blob: str) -> list[str]:
         """The lines of a text; line endings of any kind end one."""
-        lines = self._kept.get(blob)
-        if lines is None:
-            text = self._read(blob).decode(errors="replace")
-            lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-            self._kept[blob] = lines
-            if len(self._kept) > KEPT:
-                self._pieces.pop(self._kept.popitem(last=False)[0], None)
-        self._kept.move_to_end(blob)
-        return lines
+        return self.text(blob).lines
 
-    def pieces(self, blob: str, places: tuple[int, ...]) -> dict[str, Piece]:
-        """What was cut out of a text already, by name; to be added to."""
-        kept = self._pieces.get(blob)
-        # Equal places are mostly the same ones, and long.
-        if kept is None or (kept[0] is not places and kept[0] != places):
-            kept = self._pieces[blob] = places, {}
-        return kept[1]
+    def text(self, blob: str) -> Text:
+        """A text."""
+        text = self._kept.get(blob)
+        if text is None:
+            text = self._kept[blob] = Text(self._read(blob))
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(blob)
+        return text
 
 
 class Sources:
@@ -74,22 +100,22 @@ class Sources:
 
     def __init__(self, state: dependency_graph.State, lines: Lines) -> None:
         self._state, self._lines = state, lines
+        self._texts: dict[str, tuple[Text | None, dict[str, Piece]]] = {}
+        "By path, with the pieces as the module's outline cuts them."
         self._places: dict[str, Mapping[str, tuple[int, int]]] = {}
 
     def piece(self, path: str, name: str) -> Piece:
         """A function or class of a module; empty where its text is not known."""
-        lines = self._of(path)
-        if not lines:
+        text, pieces = self._texts[path] if path in self._texts else self._of(path)
+        if text is None:
             return NOTHING
-        module = self._state.modules[path]
-        known = self._lines.pieces(module.source or "", module.lines)
-        if name not in known:
+        if name not in pieces:
             if path not in self._places:
                 self._places[path] = dependency_graph.lines_of(self._state, path)
             first, last = self._places[path].get(name, (1, 0))
-            own = lines[first - 1 : last]
-            known[name] = Piece("\n".join(own), _signature(own), first) if own else NOTHING
-        return known[name]
+            own = text.lines[first - 1 : last]
+            pieces[name] = Piece("\n".join(own), _signature(own), first) if own else NOTHING
+        return pieces[name]
 
     def text(self, path: str) -> str:
         """The whole latest text of a module, whether it can be outlined or not."""
@@ -100,20 +126,19 @@ class Sources:
 
     def constant(self, path: str, name: str) -> Piece:
         """The lines that bind a name of a module; empty where they are too many."""
-        lines = self._of(path)
-        begins = re.compile(rf"{re.escape(name)}\s*(:[^=]*)?=(?!=)").match
-        found = (n for n, line in enumerate(lines) if begins(line))
-        begin = next((n for n in found if not _quoted(lines[:n])), None)
-        if begin is None:
-            return NOTHING
-        text = _closed(lines, begin, MOST_LINES)
-        return Piece(text, text, begin + 1)
+        text, _ = self._texts[path] if path in self._texts else self._of(path)
+        return NOTHING if text is None else text.constant(name)
 
-    def _of(self, path: str) -> list[str]:
-        module = self._state.modules.get(path)
-        if module is None or module.deleted or module.source != module.outlined:
-            return []
-        return self._lines.of(module.source) if module.source else []
+    def _of(self, path: str) -> tuple[Text | None, dict[str, Piece]]:
+        """The text of a module, ready to be cut as it is outlined now."""
+        module, text = self._state.modules.get(path), None
+        if module and not module.deleted and module.source and module.source == module.outlined:
+            text = self._lines.text(module.source)
+            # Equal places are mostly the same ones, and long.
+            if text.places is not module.lines and text.places != module.lines:
+                text.places, text.pieces = module.lines, {}
+        self._texts[path] = text, text.pieces if text else {}
+        return self._texts[path]
 
 
 def _signature(lines: list[str]) -> str:
