@@ -32,7 +32,8 @@ class Reader:
 
     def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
         self.modules = modules
-        self.seen: dict[tuple[str, str], None] = {}
+        self.seen: dict[tuple[str, str], Facet | None] = {}
+        "What was read, there or not, by path and key."
         self.paths: dict[tuple[str, str], str | None] = {}
         "What `module_path` has found, by importer and name as written."
         self.names: dict[tuple[str, str], Target | None] = {}
@@ -40,9 +41,11 @@ class Reader:
 
     def facet(self, path: str, key: str) -> Facet | None:
         """A facet of a module, or a part of one; None where there is none."""
-        self.seen[path, key] = None
-        module = self.modules.get(path)
-        return None if module is None else part_of(module, key)
+        place = path, key
+        if place not in self.seen:
+            module = self.modules.get(path)
+            self.seen[place] = None if module is None else part_of(module, key)
+        return self.seen[place]
 
     def exists(self, path: str) -> bool:
         """Whether there is a module."""

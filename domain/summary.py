@@ -60,14 +60,18 @@ class Summary(NamedTuple):
 def summary_of(modules: Mapping[str, Mapping[str, Facet]], node: str) -> Summary | None:
     """The summary of a function, method, class, test or module; None where there is none."""
     reader = Reader(modules)
-    path, name = path_of(node), name_of(node)
-    if kind_of(node) == "module":
-        parts = tuple(_module(reader, path))
-    elif reader.facet(path, f"kind:{name}") == (kind_of(node),):
-        parts = tuple(_symbol(reader, path, name))
-    else:
-        return None
+    parts = parts_of(reader, node)
     return Summary(node, parts, built_from(reader)) if parts else None
+
+
+def parts_of(reader: Reader, node: str) -> tuple[tuple[str, str], ...]:
+    """The parts of the summary of a node, as in `Summary`; none where there is no summary."""
+    path, name, kind = path_of(node), name_of(node), kind_of(node)
+    if kind == "module":
+        return tuple(_module(reader, path))
+    if reader.facet(path, f"kind:{name}") == (kind,):
+        return tuple(_symbol(reader, path, name))
+    return ()
 
 
 def task_summary(
@@ -97,7 +101,7 @@ def built_from(reader: Reader) -> dict[str, dict[str, str]]:
     """The digests of all that a reader has read."""
     found: dict[str, dict[str, str]] = {}
     for path, key in sorted(reader.seen):
-        found.setdefault(path, {})[key] = digest_of(reader.facet(path, key))
+        found.setdefault(path, {})[key] = digest_of(reader.seen[path, key])
     return found
 
 

@@ -1,39 +1,69 @@
 """Extractive summaries, made again only where what they were made of has changed."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from domain.outline import Facet
-from domain.summary import Summary, Tokens, summary_of
+from domain.names import Reader
+from domain.outline import Facet, part_of
+from domain.summary import Summary, Tokens, parts_of
 
 KEPT = 50_000
 "Nodes whose summaries are kept; then all are made anew."
 
-Reads = tuple[tuple[str, Mapping[str, Facet] | None], ...]
+Module = Mapping[str, Facet]
+
+
+class Brief(NamedTuple):
+    """The summary of a node, and what it was made of."""
+
+    summary: Summary
+    "Without the digests of that, which nobody asks for here."
+    reads: dict[str, tuple[Module | None, dict[str, Facet | None]]]
+    "Of each module that was read, its facets when they were last compared, and those read."
+    fitted: dict[int, str]
+    "The summary within so many tokens."
+
+    def stands(self, facets: Mapping[str, Module]) -> bool:
+        """Whether all that was read is as it was; what is equal is the next one to be compared."""
+        for path, (before, read) in self.reads.items():
+            now = facets.get(path)
+            if now is before:
+                continue
+            for key, facet in read.items():
+                if facet != (None if now is None else part_of(now, key)):
+                    return False
+            self.reads[path] = now, read
+        return True
 
 
 class Briefs:
     """The summaries of nodes, kept from moment to moment."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Reads, Summary, dict[int, str]]] = {}
-        "By node: the facets of every module that was read, the summary, and it by tokens."
+        self._kept: dict[str, Brief] = {}
 
-    def of(
-        self, facets: Mapping[str, Mapping[str, Facet]], node: str, limit: int, tokens: Tokens
-    ) -> str:
+    def of(self, facets: Mapping[str, Module], node: str, limit: int, tokens: Tokens) -> str:
         """The summary of a node within a number of tokens; empty where there is none.
 
         `tokens` is always the same.
         """
         kept = self._kept.get(node)
-        if kept is None or not all(facets.get(path) is read for path, read in kept[0]):
-            summary = summary_of(facets, node)
-            if summary is None:
-                return ""
+        if kept is None or not kept.stands(facets):
             if len(self._kept) >= KEPT:
                 self._kept.clear()
-            reads = tuple((path, facets.get(path)) for path in summary.built_from)
-            kept = self._kept[node] = reads, summary, {}
-        if limit not in kept[2]:
-            kept[2][limit] = kept[1].fitted(limit, tokens)[0]
-        return kept[2][limit]
+            kept = self._kept[node] = _made(facets, node)
+        found = kept.fitted.get(limit)
+        if found is None:
+            found = kept.fitted[limit] = kept.summary.fitted(limit, tokens)[0]
+        return found
+
+
+def _made(facets: Mapping[str, Module], node: str) -> Brief:
+    reader = Reader(facets)
+    summary = Summary(node, parts_of(reader, node), {})
+    reads: dict[str, tuple[Module | None, dict[str, Facet | None]]] = {}
+    for (path, key), facet in reader.seen.items():
+        if path not in reads:
+            reads[path] = facets.get(path), {}
+        reads[path][1][key] = facet
+    return Brief(summary, reads, {})
