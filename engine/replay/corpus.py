@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from engine.replay.steps import Step, asked, steps
 
 WINDOW = 25
 "Changes of a history that are taken as one run."
+MOST = 8
+"Runs that are handed to a process at once; so often a progress bar moves."
 
 
 class Run(NamedTuple):
@@ -74,15 +76,29 @@ def tried(
     processes: int = 1,
 ) -> Iterator[Tried]:
     """The runs under every setting, in their order."""
-    work = partial(_tried, settings=tuple(settings), profile=profile)
     if processes == 1 or len(runs) == 1:
         with ExitStack() as stack:
             hall = _Hall(stack)
             yield from (_measured(hall, run, settings, profile) for run in runs)
         return
+    work = partial(_tried, settings=tuple(settings), profile=profile)
     # A fork would copy the threads and the database handles of whoever calls.
     with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
-        yield from pool.map(work, runs)
+        for some in pool.map(work, stretches(runs, processes)):
+            yield from some
+
+
+def stretches(runs: Sequence[Run], processes: int) -> Iterator[tuple[Run, ...]]:
+    """The runs, cut where another log begins, so that what is kept of a log serves the next run.
+
+    They get shorter, so that all processes end at about the same time.
+    """
+    begin = 0
+    while begin < len(runs):
+        most = max(1, min(MOST, (len(runs) - begin) // (2 * processes)))
+        _, first = next(groupby(runs[begin : begin + most], lambda run: run.log))
+        yield (some := tuple(first))
+        begin += len(some)
 
 
 class _Hall:
@@ -105,8 +121,10 @@ _HALL = _Hall(ExitStack())
 "Of a process that takes one run after another."
 
 
-def _tried(run: Run, settings: tuple[Setting, ...], profile: ModelProfile | None) -> Tried:
-    return _measured(_HALL, run, settings, profile)
+def _tried(
+    runs: tuple[Run, ...], settings: tuple[Setting, ...], profile: ModelProfile | None
+) -> list[Tried]:
+    return [_measured(_HALL, run, settings, profile) for run in runs]
 
 
 def _measured(

@@ -1,0 +1,66 @@
+"""Many runs are tried by several processes as by one."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.policy import DEFAULT
+from engine.context.strategies import STRATEGIES
+from engine.replay.corpus import MOST, Run, Setting, Tried, runs_in, stretches, tried
+from engine.replay.logs import opened
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
+LOGS = [str(FIXTURES / f"{name}.jsonl") for name in ("contexts", "shop", "addresses")]
+SETTINGS = [Setting("default", DEFAULT), Setting("no-cache", STRATEGIES["no-cache"])]
+
+
+def runs_of(log: str) -> list[Run]:
+    """The tasks of a log, and each of its changes."""
+    with opened(log) as there:
+        return list(runs_in(there, 1))
+
+
+def untimed(found: Tried) -> Tried:
+    """All but how long it took."""
+    steps = (
+        one._replace(figures=tuple(each._replace(seconds=0.0) for each in one.figures))
+        for one in found.steps
+    )
+    return found._replace(steps=tuple(steps))
+
+
+def test_two_processes_tell_what_one_tells_in_the_same_order() -> None:
+    runs = [run for log in LOGS for run in runs_of(log)]
+
+    alone = [untimed(one) for one in tried(runs, SETTINGS)]
+    together = [untimed(one) for one in tried(runs, SETTINGS, processes=2)]
+
+    assert [one.run for one in together] == runs
+    assert together == alone
+    assert any(one.steps for one in alone)
+
+
+@given(st.lists(st.integers(0, 3), max_size=100), st.integers(1, 5))
+def test_every_run_is_handed_out_once_in_order_with_others_of_its_log(
+    logs: list[int], processes: int
+) -> None:
+    runs = [Run(f"log-{log}", "task", 0, number, 1) for number, log in enumerate(logs)]
+
+    found = list(stretches(runs, processes))
+
+    assert [run for some in found for run in some] == runs
+    assert all(len({run.log for run in some}) == 1 for some in found)
+    assert all(len(some) <= MOST for some in found)
+
+
+@given(st.integers(1, 200), st.integers(1, 5))
+def test_stretches_of_one_log_never_grow_and_end_with_a_single_run(
+    many: int, processes: int
+) -> None:
+    runs = [Run("log", "task", 0, number, 1) for number in range(many)]
+
+    sizes = [len(some) for some in stretches(runs, processes)]
+
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
