@@ -37,11 +37,16 @@ RECORDED = "recorded"
               help="Changes of a history that count as one run.")  # fmt: skip
 @click.option("--report", type=Path, metavar="FILE", help="Also as FILE.md or FILE.json.")
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
+@click.option("--live", metavar="MODEL", help="Ask it some prompts under each: llama:FILE, URL.")
+@click.option("--sample", type=click.IntRange(1), default=3, show_default=True,
+              help="So many prompts of those that differ.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="With --live: do not ask before the model is asked.")
 @json_option
 def regress(
     logs: tuple[str, ...], url: str, task: str | None, policies: tuple[str, ...], baseline: str,
     limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
-    report: Path | None, processes: int | None, as_json: bool,
+    report: Path | None, processes: int | None, live: str | None, sample: int, yes: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Build every prompt of recorded logs under other policies, and tell what gets worse.
 
@@ -51,14 +56,22 @@ def regress(
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
 
-    No model is asked. Evidence recall is the share, of what the accepted code really used, that
-    the prompt had shown. A log without prompts (a git history) has each change of a function taken
+    No model is asked, but by --live, which tells the cost before and records the answers in
+    branches of the task, for people to compare. Evidence recall is the share, of what the accepted
+    code really used, that the prompt had shown. A log without prompts (a git history) has each
+    change of a function taken
     as a request for it. What counts as a regression stands in the policy's file under [regress],
     or in --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens (percent).
     Exit codes: 0, 1 for a regression, 2 where a log, policy or option cannot be read.
     """
     if report and report.suffix not in (".md", ".json"):
         raise click.UsageError(f"--report: needed a name that ends in .md or .json, found {report}")
+    files = [log for log in logs if "://" not in log]
+    if live and files:
+        raise click.UsageError(
+            f"--live records answers, and {files[0]} is a file: needed a store, for instance after"
+            f" 'backcast import events {files[0]}'"
+        )
     try:
         plan = _planned(policies, baseline, limits, profile, context_tokens)
     except InputError as error:
@@ -67,6 +80,10 @@ def regress(
     columns, found = _compared(plan, _tried(plan, runs, processes))
     _tell(columns, found, report, as_json)
     broken = any(one.beside and one.beside.broken for one in columns)
+    if live:
+        from engine.interfaces.live_answers import ask
+
+        ask(found, plan.settings, live, sample, yes, as_json)
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
 
 

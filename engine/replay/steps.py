@@ -61,11 +61,17 @@ class Asked(NamedTuple):
 
     version: int
     stood_at: int
-    name: str
+    begun: StepStarted
+    "What was asked for; nothing of it is told where a prompt stands alone."
     fact: ContextBuilt
     accepted: int
     "The version at which all is known that came of it; where it stood, where nothing did."
     opened: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What was asked for, in a few words."""
+        return _name(self.begun, self.fact)
 
     @property
     def request(self) -> Request:
@@ -141,7 +147,7 @@ class _Log:
         stood_at = version - 1 if fact.stood_at is None else fact.stood_at
         accepted = 0 if begun.kind in ("plan", "summary") else self._accepted(version, fact)
         return Asked(
-            version, stood_at, _name(begun, fact), fact, max(accepted, stood_at),
+            version, stood_at, begun, fact, max(accepted, stood_at),
             tuple(dict.fromkeys(opened)),
         )  # fmt: skip
 

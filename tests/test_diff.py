@@ -1,0 +1,257 @@
+"""What differs between two prompts, why a thing is in one, and what a model says to both."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.budget import PROFILES
+from domain.events import ModelReplied
+from domain.moment import NOW
+from engine.context.builder import Request
+from engine.context.recorded import record_context
+from engine.context.rendering import Piece
+from engine.interfaces.cli import main
+from engine.interfaces.importing import run
+from engine.log import EventStore
+from engine.log.importers.events import export_lines
+from engine.replay.diff import Prompt, Thing, changes, diff
+from engine.replay.verify import verified
+from tests.models import tiny
+from tests.recordings import FIXTURES
+from tests.sources import Task
+
+TILL, VALIDATORS = (str(FIXTURES / f"logs/{name}.jsonl") for name in ("till", "validators"))
+
+
+class Characters:
+    """Each character is a token."""
+
+    def encode(self, text: str) -> list[int]:
+        return list(map(ord, text))
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    code, out, err = told(capsys, *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> str:
+    (tmp_path / "forgetful.toml").write_text("errors = 0\n")
+    return str(tmp_path / "forgetful.toml")
+
+
+# As values
+
+things = st.builds(
+    Thing,
+    node=st.sampled_from([f"function:a.py::{name}" for name in "fghij"]),
+    section=st.sampled_from(["dependencies", "current module"]),
+    level=st.sampled_from(["full", "signature"]),
+    tokens=st.just(1),
+    text=st.sampled_from(["blob:1", "blob:2"]),
+).map(lambda one: one._replace(tokens=len(one.level) + int(one.text[-1])))
+prompts = st.lists(things, max_size=5, unique_by=lambda one: one.node).map(
+    lambda some: Prompt("p", tuple(some), {}, 9, 99, [Piece("x")])
+)
+
+
+@given(before=prompts, after=prompts)
+def test_the_changes_lead_from_one_prompt_to_the_other(before: Prompt, after: Prompt) -> None:
+    made = list(changes(before, after))
+    old, new = ({one.node for one in prompt.things} for prompt in (before, after))
+    assert {one.node for one in made if one.kind == "in"} == new - old
+    assert {one.node for one in made if one.kind == "out"} == old - new
+    assert len({one.node for one in made}) == len(made)
+    more = sum(one.tokens for one in after.things) - sum(one.tokens for one in before.things)
+    assert sum(one.tokens for one in made) == more
+    if before.things == after.things:
+        assert made == []
+
+
+@given(prompt=prompts, text=st.text(max_size=20), other=st.text(max_size=20))
+def test_prompts_are_the_same_only_to_the_byte(prompt: Prompt, text: str, other: str) -> None:
+    one, two = (prompt._replace(pieces=[Piece(each)], tokens=len(each)) for each in (text, other))
+    assert diff(one, two, Characters()).same == (text == other)
+
+
+# Of a log
+
+
+def test_a_policy_that_hides_failures_takes_them_out_and_says_why(
+    forgetful: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("diff", TILL, "--at", "164", "--policy", "recorded", "--policy", forgetful)
+    told = found(capsys, *asked)
+    [gone] = told["changes"]
+    assert (gone["kind"], gone["section"], gone["why"]) == ("out", "recent errors", "masked")
+    assert gone["tokens"] == told["tokens"][1] - told["tokens"][0] < 0 or gone["tokens"] < 0
+    assert told["prefix"][0]["tokens"] > 0
+
+
+def test_one_policy_is_compared_with_the_prompt_as_it_was_recorded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert found(capsys, "diff", TILL, "--at", "164", "--policy", "default")["same"]
+
+
+def test_two_moments_differ_by_events_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    told = found(capsys, "diff", VALIDATORS, "--from", "27", "--to", "33")
+    kinds = [line.split()[4] for line in told["events"]]
+    assert kinds == ["MODULE_ITERATION", "CHECKS_RAN"]
+    came = {one["node"] for one in told["changes"] if one["kind"] == "in"}
+    assert {"failure:30.1", "iteration:validators.py@2"} <= came
+
+
+def test_moments_may_be_times_with_a_request_of_ones_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ("diff", VALIDATORS, "--from", "2026-11-20T12:00:05", "--to", "2026-11-20T13:00")
+    told = found(capsys, *asked, "--for", "module:validators.py")
+    assert "module:validators.py" in {one["node"] for one in told["changes"]}
+
+
+def test_another_window_is_another_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    told = found(capsys, "diff", TILL, "--at", "164", "--profile", "qwen3-8b-32k")
+    assert told["room"] == [5692, 17768]
+    assert {one["kind"] for one in told["changes"]} >= {"level"}
+
+
+def test_a_fork_is_compared_with_its_origin(
+    tmp_path: Path, forgetful: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = ("--store", f"sqlite:///{tmp_path}/runs.db")
+    assert told(capsys, "import", "events", VALIDATORS, *url)[0] == 0
+    assert told(capsys, "fork", "--task", "validators", "--at", "27", *url)[0] == 0
+    model = ("--model", f"recorded:{VALIDATORS}", "--out", str(tmp_path / "out"))
+    assert told(capsys, "resume", "validators~1", "--policy", forgetful, *model, *url)[0] == 0
+    tasks = ("--task", "validators", "--task", "validators~1")
+    code, out, _ = told(capsys, "diff", *tasks, *url)
+    assert code == 0
+    assert "5 pairs of prompts, 2 differ" in out
+    assert "- recent errors  failure:24.1" in out
+
+
+def test_a_log_is_the_same_as_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "diff", TILL, TILL)[1] == "34 pairs of prompts, 0 differ\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "needed --policy once or twice, --profile"),
+        (("--policy", "nonsense"), 1, "needed a TOML file or one of default,"),
+        (("--at", "soon", "--policy", "default"), 1, "needed the number of an event, first or"),
+        (("--at", "3", "--policy", "default"), 1, "the first prompt is till@16"),
+        (("--from", "27"), 2, "needed both --from and --to"),
+        (("--from", "1", "--to", "999"), 1, "the first prompt is till@16"),
+        (("--profile", "gpt"), 1, "needed a profile of"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_a_line(
+    arguments: tuple[str, ...], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended, _, err = told(capsys, "diff", TILL, *arguments)
+    assert (ended, message in err) == (code, True), err
+
+
+# Why
+
+
+def test_what_is_in_names_its_level_and_its_events(capsys: pytest.CaptureFixture[str]) -> None:
+    told = found(capsys, "blame", TILL, "--at", "73", "--item", "money.py::to_cents")
+    assert (told["inside"], told["level"] in ("signature", "summary", "full")) == (True, True)
+    assert told["because"] == [27]
+    assert told["prompt"] == 73
+
+
+def test_what_failed_is_blamed_on_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    told = found(capsys, "blame", VALIDATORS, "--at", "33", "--item", "failure:30.1")
+    assert (told["because"], told["priority"]) == ([30], "CRITICAL")
+    gone = found(capsys, "blame", TILL, "--at", "164", "--item", "failure:76.1")
+    assert (gone["inside"], gone["why"], gone["last"]) == (False, "superseded", 79)
+
+
+def test_what_stands_in_a_text_that_is_shown_is_in_by_that(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = found(capsys, "blame", TILL, "--at", "164", "--item", "money.py::share")
+    assert (told["inside"], told["why"]) == (
+        True, "it stands in the text of what holds it, which is shown",
+    )  # fmt: skip
+
+
+def test_what_fell_out_names_what_took_its_tokens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Task()
+    task.wrote("lib.py", "".join(f"def f{n}(x):\n    return x + {n}\n\n" for n in range(9)))
+    task.wrote("a.py", "from lib import f0\n\ndef g(x):\n    return x\n")
+    task.outlined()
+    profile = PROFILES["mistral-7b-8k"].with_context(180)._replace(tokenizer="upper-bound")
+    record_context(task.store, task.id, NOW, Request("module:a.py"), profile)
+    uses = "\n".join(f"    x = f{n}(x)" for n in range(1, 9))
+    names = ", ".join(f"f{n}" for n in range(1, 9))
+    task.wrote("a.py", f"from lib import {names}\n\ndef g(x):\n{uses}\n    return x\n")
+    task.outlined()
+    record_context(task.store, task.id, NOW, Request("module:a.py"), profile)
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
+    told = found(capsys, "blame", str(log), "--at", "last", "--item", "lib.py::f0")
+    assert not told["inside"]
+    assert told["last"] > 0
+    assert told["rivals"]
+    assert sum(one["tokens"] for one in told["rivals"]) >= told["tokens"]
+
+
+def test_a_name_that_was_not_there_is_told_with_its_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, _, err = told(capsys, "blame", TILL, "--at", "164", "--item", "money.py::to_cent")
+    assert code == 1
+    assert "near are function:money.py::to_cents" in err
+
+
+# A model
+
+
+def test_a_model_is_asked_under_both_policies_on_branches_that_verify(
+    tmp_path: Path, forgetful: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, url = tiny("mistral"), f"sqlite:///{tmp_path}/runs.db"
+    with EventStore.open(url) as store:
+        run(store, "events", Path(VALIDATORS))
+        before = list(store.read("validators"))
+    model = ("--live", f"llama:{path}", "--sample", "1", "--profile", "mistral-7b-8k")
+    asked = ("regress", url, "--task", "validators", "--policy", forgetful, *model)
+    code, _, err = told(capsys, *asked, "--processes", "1")
+    assert (code, "needed --yes" in err) == (2, True)
+    assert "2 calls of llama:" in err
+    code, out, err = told(capsys, *asked, "--processes", "1", "--yes")
+    assert code == 1, err
+    assert out.count("recorded as task validators~") == 2
+    with EventStore.open(url) as store:
+        assert list(store.read("validators")) == before
+        for branch in ("validators~1", "validators~2"):
+            *_, last = store.read(branch)
+            assert isinstance(last.fact, ModelReplied)
+            assert last.fact.prompt_tokens == last.fact.predicted_tokens
+            assert all(one.holds for one in verified(store, branch))
+
+
+def test_answers_are_recorded_so_a_file_will_not_do(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("regress", VALIDATORS, "--policy", "no-cache", "--live", "llama:x", "--yes")
+    code, _, err = told(capsys, *asked)
+    assert (code, "is a file: needed a store" in err) == (2, True)
