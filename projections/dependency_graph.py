@@ -101,6 +101,15 @@ def graph_of(state: State, before: Graph | None = None) -> Graph:
     return Graph.of(state.task_id, there, concepts, before, gone)
 
 
+def sharing(state: State, before: State) -> State:
+    """An equal state, which shares with one of another moment what is equal in both."""
+    with state.modules.mutate() as changing:
+        for path in sorted(before.modules):
+            if state.modules.get(path) == before.modules[path]:
+                changing[path] = before.modules[path]
+        return state._replace(modules=changing.finish())
+
+
 class Present(Mapping[str, Facets]):
     """The facets of the modules there are, by path, in the order of the paths.
 

@@ -7,6 +7,7 @@ again.
 
 from collections.abc import Sequence
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 from domain.budget import ModelProfile
 from domain.errors import BudgetExceededError
@@ -39,6 +40,11 @@ from projections import dependency_graph, offline_cache, progress
 LEAVING = (*ENDS, "BRANCHED", *(str(fact.type) for fact in offline_cache.DERIVED))
 "By what tasks that have ended leave something, add to what they left, or leave nothing."
 
+_GRAPHS: WeakKeyDictionary[EventStore, tuple[str, dependency_graph.State, Graph]] = (
+    WeakKeyDictionary()
+)
+"The task, state and graph that were last in each store: of another moment most still stands."
+
 
 class Running:
     """A task that runs, as far as its log has been read."""
@@ -65,6 +71,9 @@ class Running:
         for event in store.read(task_id, after=version - 1, last=version) if version > 0 else ():
             moment = Moment(position=event.position)
             running.states = states_at(store, task_id, moment)
+            if last := _last(store, task_id):
+                same = dependency_graph.sharing(running.states.graph, last[0])
+                running.states = running.states._replace(graph=same)
             running.version, running.stood_at = version, version
             running.position = event.position
             running._looked = known_by(store, running.line, moment).position or 0
@@ -110,10 +119,11 @@ class Running:
     @property
     def graph(self) -> Graph:
         """The graph of the modules, made of the one before where that still stands."""
-        state, before = self.states.graph, self._graph
+        state, before = self.states.graph, self._graph or _last(self.store, self.task_id)
         if before is None or before[0] is not state:
             graph = dependency_graph.graph_of(state, before[1] if before else None)
             self._graph = state, graph
+            _GRAPHS[self.store] = self.task_id, state, graph
             return graph
         return before[1]
 
@@ -135,6 +145,12 @@ class Running:
             self.store, self.task_id, graph=states.graph, known=states.summaries,
             stands=states.progress,
         )  # fmt: skip
+
+
+def _last(store: EventStore, task_id: str) -> tuple[dependency_graph.State, Graph] | None:
+    """The state and the graph of a task that were made last, if no other task's were since."""
+    task, state, graph = _GRAPHS.get(store) or ("", dependency_graph.initial, None)
+    return (state, graph) if graph and task == task_id else None
 
 
 class Prompts:
