@@ -161,7 +161,8 @@ class _Filling:
                 continue
             room = self.free
             if own:
-                room = min(room, self.left[self.candidates[number].section])
+                left = self.left[self.candidates[number].section]
+                room = left if left < room else room
             # What is larger by itself may still fit in place of what it holds.
             if tokens - sizes[number][start] > room and not inner[number]:
                 continue

@@ -130,7 +130,7 @@ class _Names:
 
     def dotted(self, path: str, dotted: str, scope: str) -> Target | None:
         root, *rest = dotted.split(".")
-        if not root or root.startswith("?"):
+        if root[:1] in ("", "?"):
             return None
         if root in ("self", "super") and scope:
             return self._of_self(path, scope, root, rest)

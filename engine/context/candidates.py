@@ -1,6 +1,7 @@
 """What could be shown for a request, each thing at up to four levels of detail."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -13,7 +14,7 @@ from domain.outline import Facet, names_in
 from domain.policy import ADDED, Policy
 from domain.staleness import Modules
 from engine.context.constants import constants
-from engine.context.evidence import DECIMALS, IDENTIFIER, Asked, chances
+from engine.context.evidence import DECIMALS, IDENTIFIER, Asked, weighed
 from engine.context.kept import Kept
 from engine.context.nearness import Nearness
 from engine.context.patterns import patterns
@@ -57,6 +58,9 @@ Where not all fit, the last ones are lowered first."
     "Paths of modules that it needs, whether its text says so yet or not."
 
 
+LEVELS = ("full", "summary", "signature", "name")
+
+
 class _Told(TypedDict):
     because: tuple[int, ...]
     version: int
@@ -77,7 +81,7 @@ class Candidates:
     def __init__(self, states: States, symbols: Symbols, request: Request, means: Means) -> None:
         self.states, self.symbols, self.request = states, symbols, request
         self.policy, self.profile = means.policy, means.profile
-        kept = means.kept
+        self.kept = kept = means.kept
         self.counting, self.briefs, self.lines = kept.counting, kept.briefs, kept.lines
         self.nearness = means.nearness
         self.sources = Sources(states.graph, self.lines)
@@ -91,6 +95,12 @@ class Candidates:
         "Their places, counted from 1."
         own = {self.path, *map(path_of, self.wanted)}
         self.needed = [one for one in request.needs if one in self.facets and one not in own]
+        whole = [path_of(node) for node in self.wanted if kind_of(node) == "module"]
+        self.whole = {*whole, *self.needed}
+        "The modules that may be shown in full."
+        self.priorities = {one: self.policy.priority(one) for one in self.policy.order}
+        self.worth = dict.fromkeys(LEVELS, 0.0) | self.policy.worth
+        self._origins: dict[str, _Told] = {}
         self.stale: dict[str, int] = {}
         "Nodes of which something was written that no longer holds, and the version that wrote it."
         self.passed_over = 0
@@ -202,20 +212,23 @@ class Candidates:
         """Functions and classes, the likeliest until they would fill the context several times."""
         symbols, scores = self.symbols, self._scores()
         must = {node for node in self._must() if node in symbols.places}
-        left = dict.fromkeys(sorted(must))
+        opened = {outer for node in must for outer in _around(node)}
+        left, chances = dict.fromkeys(sorted(must)), scores.tolist()
         room = self.policy.offered * self.profile.context
         # The rows stand by path and name, and the sort is stable, so ties do too.
         for number, row in enumerate(np.argsort(-scores, kind="stable").tolist()):
             if room <= 0:
                 self.passed_over = len(scores) - number - len(left)
                 break
-            one = self._symbol(symbols.nodes[row], float(scores[row]), must)
-            left.pop(one.node, None)
+            one = self._symbol(row, chances[row], must, opened)
+            if one.node in left:
+                del left[one.node]
             if one.levels:
                 room -= one.levels[-2 if len(one.levels) > 1 else -1].tokens
                 yield one
         for node in left:
-            yield self._symbol(node, float(scores[symbols.places[node]]), must)
+            row = symbols.places[node]
+            yield self._symbol(row, chances[row], must, opened)
 
     def _scores(self) -> Floats:
         """The chance of each symbol to be needed."""
@@ -226,7 +239,8 @@ class Candidates:
         meaning = None
         if self.nearness and self.policy.weights.get("meaning") and self.symbols.nodes:
             meaning = self.nearness.of(self.symbols.interfaces, text or self.path or "?")
-        scores = chances(self.symbols, self.states.changes, asked, self.policy.weights, meaning)
+        evidence = self.kept.evidence(self.symbols, self.states.changes, asked)
+        scores = weighed(evidence, self.policy.weights, meaning)
         # A class is the line above its methods: it is worth nearly as much as the best of them.
         whole: Floats = np.round(self.symbols.with_classes(scores, 0.9), DECIMALS)
         return whole
@@ -242,23 +256,21 @@ class Candidates:
         needed = [other for node in own for other in self.symbols.needs(node)]
         return [*(node for node in needed if path_of(node) != self.path), *wanted]
 
-    def _symbol(self, node: str, score: float, must: set[str]) -> Candidate:
-        path, name = path_of(node), name_of(node)
-        section = self._section(node, node in must)
+    def _symbol(self, row: int, score: float, must: Set[str], opened: Set[str]) -> Candidate:
+        node, path, name, outer = self.symbols.named[row]
+        critical = node in must
+        section = self._section(node, path, critical)
         piece = self.sources.piece(path, name)
-        full = piece.text
-        if node.startswith("class:") and node not in must:
-            inside = f"{name}."
-            if any(path_of(one) == path and name_of(one).startswith(inside) for one in must):
-                full = ""  # Its methods that must be shown are items of their own.
-        summed = node in must or score >= self.policy.summarised
+        # Of a class its methods that must be shown are items of their own.
+        full = "" if node in opened and not critical else piece.text
+        summed = critical or score >= self.policy.summarised
         told = [("full", full), ("summary", self._brief(node, piece) if summed else ""),
                 ("signature", piece.signature), ("name", name)]  # fmt: skip
-        priority = "CRITICAL" if node in must else self.policy.priority(section)
         return Candidate(
-            node, section, priority, self._levels(told, score), score, place=piece.place,
-            within=self._within(node), wanted=node in self.wanted,
-            rank=self._rank(node) if node in must else 0, **self._told(path),
+            node, section, "CRITICAL" if critical else self.priorities[section],
+            self._levels(told, score), score, place=piece.place,
+            within=f"module:{path}" if path in self.whole else outer, wanted=node in self.wanted,
+            rank=self._rank(node) if critical else 0, **self._told(path),
         )  # fmt: skip
 
     def _rank(self, node: str) -> int:
@@ -268,22 +280,24 @@ class Candidates:
 
     def _within(self, node: str) -> str:
         """The node whose full text holds that of another one."""
-        module = node_id("module", path_of(node))
-        if module in self.wanted or path_of(node) in self.needed:
-            return module
-        return _outer(node) if node.startswith("method:") else ""
+        path = path_of(node)
+        return node_id("module", path) if path in self.whole else ""
 
     def _told(self, path: str) -> "_Told":
         """By which event, and as which iteration, a module came to be as it is."""
-        module = self.states.graph.modules[path]
-        return {"because": (module.version,), "version": module.iteration}
+        told = self._origins.get(path)
+        if told is None:
+            module = self.states.graph.modules[path]
+            told = {"because": (module.version,), "version": module.iteration}
+            self._origins[path] = told
+        return told
 
-    def _section(self, node: str, must: bool) -> str:
+    def _section(self, node: str, path: str, must: bool) -> str:
         if node == self.target:
             return "current module"
         if node in self.wanted:
             return ADDED
-        if path_of(node) == self.path:
+        if path == self.path:
             return "related functions"
         return "dependencies" if must else "related modules"
 
@@ -291,13 +305,7 @@ class Candidates:
         """A signature with its summary below, as comments; empty where there is no summary."""
         if not piece.signature:
             return ""
-        lines = self._summary(node, self.details.function_tokens).split("\n")
-        told = [line for line in lines if not line.startswith(HEADS)]
-        if not any(told):
-            return ""
-        first = piece.signature.split("\n")[0]
-        margin = first[: len(first) - len(first.lstrip())] + "    "
-        return "\n".join([piece.signature, *(f"{margin}# {line}" for line in told)])
+        return _commented(piece.signature, self._summary(node, self.details.function_tokens))
 
     def _summary(self, node: str, limit: int) -> str:
         """What was written if it still holds, else what is derived; never what is stale."""
@@ -330,12 +338,9 @@ class Candidates:
 
     def _tests(self) -> Iterator[Candidate]:
         """The tests of the target, or of what is in its module."""
-        own = (
-            [self.target]
-            if self.name
-            else self.symbols.nodes[self.symbols.rows.get(self.path, NONE)]
-        )
-        tests = {test for node in own for test in self.symbols.tests.get(node, ())}
+        rows = self.symbols.rows.get(self.path, NONE)
+        own = {self.target} if self.name else set(self.symbols.nodes[rows])
+        tests = {test for test, tested in self.symbols.tests(self.path) if tested in own}
         tests |= {one for one in self.wanted if kind_of(one) == "test"}
         for number, node in enumerate(sorted(tests)):
             yield self._test(node, round(0.5 / (1 + number), DECIMALS))
@@ -357,10 +362,10 @@ class Candidates:
 
     def _levels(self, told: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
         """The levels that say something, each shorter than the one before."""
-        worth = self.policy.worth
+        worth = self.worth
         return tuple(
             [
-                Level(name, text, tokens, score * worth.get(name, 0.0))
+                Level(name, text, tokens, score * worth[name])
                 for name, text, tokens in self.counting.fewer(tuple(told))
             ]
         )
@@ -370,5 +375,20 @@ HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inhe
 "Of a summary's lines those that a signature tells."
 
 
-def _outer(node: str) -> str:
-    return node_id("class", path_of(node), name_of(node).rpartition(".")[0])
+def _around(node: str) -> Iterator[str]:
+    """The classes that a node may stand in."""
+    path, outer = path_of(node), name_of(node)
+    while "." in outer:
+        outer = outer.rpartition(".")[0]
+        yield node_id("class", path, outer)
+
+
+@lru_cache(maxsize=50_000)
+def _commented(signature: str, summary: str) -> str:
+    """A signature with what a summary tells beside it below, as comments; empty for nothing."""
+    told = [line for line in summary.split("\n") if not line.startswith(HEADS)]
+    if not any(told):
+        return ""
+    first = signature.split("\n")[0]
+    margin = first[: len(first) - len(first.lstrip())] + "    "
+    return "\n".join([signature, *(f"{margin}# {line}" for line in told)])

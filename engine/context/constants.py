@@ -10,10 +10,16 @@ def constants(symbols: Symbols, path: str) -> list[str]:
 
     Names with two underscores in front are the language's own matter.
     """
-    part = symbols.parts.get(path)
+    found = symbols.constants.get(path)
+    if found is None:
+        found = symbols.constants[path] = _found(symbols, path)
+    return found
+
+
+def _found(symbols: Symbols, path: str) -> list[str]:
+    part, reader = symbols.parts.get(path), symbols.reader
     if part is None:
         return []
-    reader = symbols.reader
     found: dict[str, None] = {}
     for key in sorted(part.facets):
         if key.startswith("name:") and not key.startswith("name:__"):

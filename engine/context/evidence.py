@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from domain.names import resolve
-from domain.node import name_of, path_of
-from engine.context.symbols import NONE, Floats, Symbols, last_name
+from domain.node import name_of, node_id, path_of
+from engine.context.symbols import KINDS, NONE, Floats, Symbols, last_name
 from projections import changes
 
 ALIKE = 12
@@ -45,35 +45,50 @@ def chances(
     """
     if not symbols.nodes:
         return np.zeros(0)
-    found = _Evidence(symbols, asked)
-    found.by_graph()
-    found.by_name()
-    found.by_words()
-    found.by_kind()
-    found.by_history(history)
-    if weights.get("rank"):
+    return weighed(Evidence(symbols, history, asked), weights, meaning)
+
+
+def weighed(
+    found: "Evidence", weights: Mapping[str, float], meaning: Floats | None = None
+) -> Floats:
+    """The chances that follow from evidence, as `chances` tells them; the evidence stays."""
+    if not found.symbols.nodes:
+        return np.zeros(0)
+    if weights.get("rank") and "rank" not in found:
         found.by_rank()
-    if meaning is not None:
-        found["meaning"] = meaning
-    total = np.full(len(symbols.nodes), float(weights.get("always", 0.0)))
-    for name in sorted(found):
-        total += weights.get(name, 0.0) * found[name]
+    all = {**found, "meaning": meaning}
+    total = np.full(len(found.symbols.nodes), float(weights.get("always", 0.0)))
+    # In one order, since a sum of floats depends on it.
+    for name in sorted(all):
+        weight, values = weights.get(name, 0.0), all[name]
+        if weight and values is not None:
+            total += weight * values
     chance: Floats = np.round(1 / (1 + np.exp(-total)), DECIMALS)
     return chance
 
 
-class _Evidence(dict[str, Floats]):
-    """Evidence by name, each of (symbols); none is 0."""
+class Evidence(dict[str, Floats]):
+    """Evidence by name, each of (symbols), whatever its weight; none is 0."""
 
-    def __init__(self, symbols: Symbols, asked: Asked) -> None:
+    def __init__(self, symbols: Symbols, history: changes.State, asked: Asked) -> None:
         super().__init__()
-        self.symbols, self.asked = symbols, asked
+        self.symbols, self.history, self.asked = symbols, history, asked
         self.path, self.name = path_of(asked.target), name_of(asked.target)
         self.own = symbols.rows.get(self.path, NONE)
         owner = self.name.rpartition(".")[0]
         self.owner = f"{owner}." if owner else ""
         words = IDENTIFIER.findall(asked.text)
         self.words = dict.fromkeys(word for word in words if word != last_name(asked.target))
+        if symbols.nodes:
+            self.by_graph()
+            self.by_name()
+            self.by_words()
+            self.by_kind()
+            self.by_history()
+
+    def answers(self, symbols: Symbols, history: changes.State, asked: Asked) -> bool:
+        """Whether it is that of a request at a moment."""
+        return self.symbols is symbols and self.history is history and self.asked == asked
 
     def __missing__(self, name: str) -> Floats:
         self[name] = np.zeros(len(self.symbols.nodes))
@@ -119,12 +134,12 @@ class _Evidence(dict[str, Floats]):
             target = resolve(reader, self.path, bound)
             if target is None or target.kind != "symbol":
                 continue
-            nodes = symbols.nodes[symbols.rows.get(target.path, NONE)]
-            those = [node for node in nodes if name_of(node) == target.name]
+            those = [node_id(kind, target.path, target.name) for kind in KINDS]
             if target.path != self.path:
                 self.mark("namespace", those)
             if bound in self.words:
                 self.mark("named", those)
+                nodes = symbols.nodes[symbols.rows.get(target.path, NONE)]
                 inside = f"{target.name}."
                 self.mark("typed", (node for node in nodes if name_of(node).startswith(inside)))
 
@@ -145,15 +160,18 @@ class _Evidence(dict[str, Floats]):
         for name in ("method", "special", "test file"):
             self[name] = self.symbols.numbers[name].astype(float)
 
-    def by_history(self, history: changes.State) -> None:
+    def by_history(self) -> None:
         """How often modules changed together with the target's, and how lately they changed."""
-        lately = changes.lately(history)
-        ordered = sorted(lately, key=lambda path: (-lately[path], path))
-        together = changes.together(history, self.path)
+        lately, rows = changes.lately(self.history), self.symbols.rows
+        # Those paths are sorted, and the sort is stable, so ties stand by path.
+        ordered = sorted(lately, key=lately.__getitem__, reverse=True)
         place = {path: number for number, path in enumerate(ordered)}
-        for path, rows in self.symbols.rows.items():
-            self["lately"][rows] = 1 / (1 + place.get(path, FAR) / 5)
-            self["together"][rows] = np.log1p(together.get(path, 0.0))
+        of_modules = [1 / (1 + place.get(path, FAR) / 5) for path in rows]
+        self["lately"] = np.repeat(of_modules, [many.stop - many.start for many in rows.values()])
+        together = changes.together(self.history, self.path)
+        for path, many in rows.items():
+            if path in together:
+                self["together"][many] = np.log1p(together[path])
 
     def by_rank(self) -> None:
         """Personalised PageRank from the target, its module and what the request names."""

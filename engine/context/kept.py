@@ -3,10 +3,11 @@
 from domain.graph import Graph
 from engine.context.briefs import Briefs
 from engine.context.counting import Counting
+from engine.context.evidence import Asked, Evidence
 from engine.context.sources import Lines, Read
 from engine.context.symbols import Symbols
 from engine.context.tokenizers import Tokenizer
-from projections import dependency_graph
+from projections import changes, dependency_graph
 
 
 class Kept:
@@ -15,9 +16,16 @@ class Kept:
     def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
         self.lines, self.counting, self.briefs = Lines(read), Counting(tokenizer), Briefs()
         self._symbols: Symbols | None = None
+        self._evidence: Evidence | None = None
 
     def symbols(self, state: dependency_graph.State, graph: Graph) -> Symbols:
         """The symbols of a moment, made of those of the moment asked for last."""
         if self._symbols is None or self._symbols.graph is not graph:
             self._symbols = Symbols.of(state, graph, self._symbols)
         return self._symbols
+
+    def evidence(self, symbols: Symbols, history: changes.State, asked: Asked) -> Evidence:
+        """The evidence for a request; that for the last one is kept, for other policies."""
+        if self._evidence is None or not self._evidence.answers(symbols, history, asked):
+            self._evidence = Evidence(symbols, history, asked)
+        return self._evidence

@@ -5,6 +5,7 @@ control tokens apart from text, since they are counted and read apart.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ def heading(path: str, version: int = VERSION) -> str:
     return f"## {path}" + ("\n" if version > 1 else "\n\n")
 
 
+@lru_cache(maxsize=50_000)
 def file_of(node: str) -> str:
     """The path of the file that a node is or is in; empty for what is in none."""
     return path_of(node) if node.startswith(_IN_FILES) else ""

@@ -3,6 +3,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from difflib import unified_diff
 from functools import cached_property
 from typing import NamedTuple
 
@@ -79,6 +80,7 @@ class Lines:
     def __init__(self, read: Read) -> None:
         self._read = read
         self._kept: OrderedDict[str, Text] = OrderedDict()
+        self._changes: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     def of(self, blob: str) -> list[str]:
         """The lines of a text; line endings of any kind end one."""
@@ -93,6 +95,16 @@ class Lines:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(blob)
         return text
+
+    def changed(self, before: str, after: str) -> str:
+        """What one text changed of another, as a unified diff without its head."""
+        found = self._changes.get((before, after))
+        if found is None:
+            lines = unified_diff(self.of(before), self.of(after), n=1, lineterm="")
+            found = self._changes[before, after] = "\n".join([*lines][2:])
+            if len(self._changes) > KEPT:
+                self._changes.popitem(last=False)
+        return found
 
 
 class Sources:

@@ -6,6 +6,7 @@ changed. So the next moment costs what has changed, and a few arrays over all sy
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise, starmap
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from domain.graph import NEEDS, Graph
 from domain.links import Links
 from domain.names import Reader
-from domain.node import name_of, node_id, path_of
+from domain.node import node_id, path_of
 from domain.outline import Facets, names_in
 from engine.context.ranking import Ranking
 from engine.context.search.words import CurrentWords, WordCounts
@@ -31,12 +32,22 @@ KEPT = 200_000
 "Texts whose words are counted at once; then counting begins anew, so that memory has a bound."
 
 
+class Named(NamedTuple):
+    """A function, method or class, by its parts."""
+
+    node: str
+    path: str
+    name: str
+    outer: str
+    "The class around a method; empty for all else."
+
+
 class Part(NamedTuple):
     """What one module brings."""
 
     links: Links
     facets: Facets
-    symbols: tuple[str, ...]
+    symbols: tuple[Named, ...]
     "Its functions, methods and classes, tests apart; sorted."
     needs: Mapping[str, tuple[str, ...]]
     "The functions and classes that each of its nodes needs."
@@ -94,8 +105,11 @@ class Symbols:
 
     def __init__(self, graph: Graph, parts: Mapping[str, Part], known: Known) -> None:
         self.graph, self.parts, self.known = graph, parts, known
-        self.nodes = [node for path in parts for node in parts[path].symbols]
+        self.named = [one for part in parts.values() for one in part.symbols]
+        self.nodes = [one.node for one in self.named]
         self.places = {node: number for number, node in enumerate(self.nodes)}
+        self.constants: dict[str, list[str]] = {}
+        "Those of modules that were asked for, by path."
 
     @classmethod
     def of(
@@ -131,23 +145,20 @@ class Symbols:
         part = self.parts.get(path_of(node))
         return part.reads.get(node, ()) if part else ()
 
-    @cached_property
-    def tests(self) -> Mapping[str, list[str]]:
-        """The tests of each node that has any, in the order of their modules."""
-        found: dict[str, list[str]] = {}
-        for part in self.parts.values():
-            for test, target in part.tests:
-                found.setdefault(target, []).append(test)
-        return found
+    def tests(self, path: str) -> list[tuple[str, str]]:
+        """Tests and what each of them tests: those of all that is in a module, and of more."""
+        return [
+            pair
+            for own, part in self.parts.items()
+            if own == path or path in part.imports
+            for pair in part.tests
+        ]
 
     @cached_property
     def rows(self) -> Mapping[str, slice]:
         """The rows of each module's symbols, by path."""
-        found, begin = {}, 0
-        for path, part in self.parts.items():
-            found[path] = slice(begin, begin + len(part.symbols))
-            begin += len(part.symbols)
-        return found
+        ends = accumulate([len(part.symbols) for part in self.parts.values()], initial=0)
+        return dict(zip(self.parts, starmap(slice, pairwise(ends)), strict=True))
 
     @cached_property
     def numbers(self) -> Mapping[str, Numbers]:
@@ -233,19 +244,21 @@ def _part(path: str, links: Links, facets: Facets, known: Known) -> Part:
             tests.append((source, target))
         if kind not in NEEDS:
             continue
-        if target.startswith(("function:", "method:", "class:")):
+        what, _, where = target.partition(":")
+        other, _, name = where.partition("::")
+        if what in KINDS:
             needs.setdefault(source, []).append(target)
-        elif target.startswith("attribute:") and "." not in name_of(target):
+        elif what == "attribute" and "." not in name:
             reads.setdefault(source, []).append(target)
-        if target.startswith(("module:", "function:", "method:", "class:", "attribute:")):
-            imports[path_of(target)] = None
+        if what in KINDS or what in ("module", "attribute"):
+            imports[other] = None
     imports.pop(path, None)
     names = [name for name in names_in(facets) if _shown(facets, name)]
     used = (known.node(n) for s, all in needs.items() if not s.startswith("test:") for n in all)
     return Part(
         links,
         facets,
-        tuple(_node(path, name, facets) for name in names),
+        tuple(_named(path, name, facets) for name in names),
         {source: tuple(targets) for source, targets in needs.items()},
         {source: tuple(targets) for source, targets in reads.items()},
         tuple(tests),
@@ -260,6 +273,12 @@ def _shown(facets: Facets, name: str) -> bool:
     outer = facets.get(f"sig:{name.rpartition('.')[0]}")
     kind = (facets[f"sig:{name}"] or ("function",))[0]
     return kind in KINDS and ("." not in name or bool(outer and outer[0] == "class"))
+
+
+def _named(path: str, name: str, facets: Facets) -> Named:
+    node, outer = _node(path, name, facets), name.rpartition(".")[0]
+    method = node.startswith("method:")
+    return Named(node, path, name, node_id("class", path, outer) if method else "")
 
 
 def _node(path: str, name: str, facets: Facets) -> str:

@@ -1,7 +1,6 @@
 """What the running task's own work adds to a prompt: what failed last, and the last iterations."""
 
 from collections.abc import Callable, Iterator, Sequence
-from difflib import unified_diff
 
 from domain.context import Candidate, Level
 from domain.policy import Details, Policy
@@ -58,8 +57,7 @@ def iterations(
         before = made[number + 1] if number + 1 < len(made) else None
         told = [("signature", head)]
         if before and before.source and one.source:
-            changed = unified_diff(lines.of(before.source), lines.of(one.source), n=1, lineterm="")
-            text = "\n".join(list(changed)[2:])
+            text = lines.changed(before.source, one.source)
             told.insert(0, ("full", f"{head}, changed:\n{text}"))
         score = round(0.3 / (1 + number), 6)
         node = f"iteration:{path}@{one.iteration}"

@@ -12,7 +12,8 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -40,7 +41,8 @@ def words(text: str) -> list[str]:
     return [word for found in _IDENTIFIER.findall(text) for word in _parts(found)]
 
 
-def _parts(identifier: str) -> list[str]:
+@lru_cache(maxsize=50_000)
+def _parts(identifier: str) -> Sequence[str]:
     parts = [part.lower() for part in _BREAK.split(identifier) if part]
     whole = identifier.lower()
     return parts if parts == [whole] or not parts else [whole, *parts]
