@@ -59,9 +59,11 @@ def _commit_span(store: EventStore, task_id: str | None, text: str) -> tuple[int
     if len(found) != 1 or len(sha) < 4:
         shown = "several commits" if len(found) > 1 else "none"
         raise MomentError(f"task {task_id!r}: needed a commit {sha!r}, found {shown}")
-    places: list[int] = []
-    for event in store.read(task_id, after=found[0].version - 1):
-        if places and isinstance(event.fact, Committed):
+    version = found[0].version
+    [row] = store.recorder.rows(task_id, version - 1, version)
+    first = last = row[0]
+    for event in store.read(task_id, after=version):
+        if isinstance(event.fact, Committed):
             break
-        places.append(event.position)
-    return places[0], places[-1]
+        last = event.position
+    return first, last
