@@ -107,7 +107,8 @@ def sharing(state: State, before: State) -> State:
         for path in sorted(before.modules):
             if state.modules.get(path) == before.modules[path]:
                 changing[path] = before.modules[path]
-        return state._replace(modules=changing.finish())
+        modules = changing.finish()
+    return state._replace(modules=modules)
 
 
 class Present(Mapping[str, Facets]):
