@@ -26,6 +26,10 @@ from engine.log.importers.lines import parse, read_lines
 from engine.log.store import EventStore, refs_in
 
 FORMAT = "events"
+LONGEST = 256 * 2**20
+"Bytes of the longest line that is read: the largest body of a git object, as base64."
+Part = Blob | dict[str, Any]
+"What an exported line holds: a body, or an event's public form."
 ENVELOPE = ("type", "task_id", "timestamp", "data", "writer", "because", "version", "schema")
 _BLOB_FIELDS = {
     name: [
@@ -39,21 +43,32 @@ _BLOB_FIELDS = {
 
 def export_lines(store: EventStore, task_id: str) -> Iterator[str]:
     """A task as lines that another store can import, and that give the same events there."""
+    return map(line_for, parts(store, task_id))
+
+
+def parts(store: EventStore, task_id: str, last: int | None = None) -> Iterator[Part]:
+    """The events of a task up to a version, each after those bodies that it first points at."""
     told: set[str] = set()
-    for event in store.read(task_id):
+    for event in store.read(task_id, last=last):
         line = line_of(event)
-        body = json.dumps(line, ensure_ascii=False)
         for ref in refs_in(to_json(line["data"])):
             if ref not in told and store.holds(ref):
                 told.add(ref)
-                yield _blob_line(ref, store.get(ref))
-        yield body
+                yield Blob(store.get(ref))
+        yield line
+
+
+def line_for(part: Part) -> str:
+    """A part of a log as a line."""
+    if isinstance(part, Blob):
+        return _blob_line(part.ref, part.body)
+    return json.dumps(part, ensure_ascii=False)
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """A batch a line. Lines that are not what is needed are reported and passed over."""
     reader = _Reader(task_id)
-    for number, raw in read_lines(path, report):
+    for number, raw in read_lines(path, report, LONGEST):
         try:
             batch = reader.batch(raw, f"line {number}")
         except InputError as error:

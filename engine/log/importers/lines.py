@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from domain.errors import InputError
 from engine.log.importers import Report
+from engine.log.importers.compressed import CutError, opened
 
 MAX_LINE = 64 * 2**20
 "Bytes of the longest line that is read."
@@ -27,30 +28,33 @@ _ESCAPES = re.compile(
 )
 
 
-def read_lines(path: Path, report: Report) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, report: Report, longest: int = MAX_LINE) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file that are not blank, stripped, with their numbers from 1.
 
-    A line over `MAX_LINE` is reported and passed over, a piece at a time. Raises `InputError`
-    where the file cannot be read.
+    A line over `longest` bytes is reported and passed over, a piece at a time. A file compressed by
+    zstd is read as what it holds; where that is cut, it is reported after what came before it.
+    Raises `InputError` where the file cannot be read.
     """
+    number = 0
     try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE + 1):
+        with opened(path) as file:
+            while line := file.readline(longest + 1):
                 number += 1
-                if len(line) > MAX_LINE and not line.endswith(b"\n"):
+                if len(line) > longest and not line.endswith(b"\n"):
                     _pass_over(file)
                     report.skipped.append(
-                        f"line {number}: needed at most {MAX_LINE:,} bytes, found more"
+                        f"line {number}: needed at most {longest:,} bytes, found more"
                     )
                 elif stripped := (line.removeprefix(BOM) if number == 1 else line).strip():
                     yield number, stripped
+    except CutError as error:
+        report.skipped.append(f"line {number + 1}: {error}; what follows is not read")
     except OSError as error:
         raise unreadable(path, error) from None
 
 
 def _pass_over(file: BinaryIO) -> None:
-    while (piece := file.readline(MAX_LINE)) and not piece.endswith(b"\n"):
+    while (piece := file.readline(2**20)) and not piece.endswith(b"\n"):
         pass
 
 
