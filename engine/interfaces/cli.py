@@ -20,6 +20,7 @@ from engine.interfaces import (
     branching,
     contexts,
     diffing,
+    exporting,
     knowing,
     regressing,
     replaying,
@@ -265,6 +266,7 @@ for _command in knowing.SHOWN:
     show_group.add_command(_command)
 _ROOMS = (
     running, branching, knowing, contexts, replaying, diffing, blaming, regressing, auditing,
+    exporting,
 )  # fmt: skip
 for _room in _ROOMS:
     for _command in _room.COMMANDS:
@@ -288,32 +290,6 @@ def tasks(url: str, as_json: bool) -> None:
                 told |= {"origin": one.origin, "version": one.version}
                 line += f"  (branch of {one_line(one.origin, 200)} up to event {one.version})"
             click.echo(json.dumps(told, ensure_ascii=False) if as_json else line)
-
-
-@cli.command()
-@store_option
-@task_option
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-def export(url: str, task: str, file: Path) -> None:
-    """Write a task's events and blobs as JSON lines, to FILE or to stdout (-).
-
-    \b
-    backcast export --task task-abc123 run.jsonl
-    backcast import events run.jsonl --store sqlite:///other.db
-    """
-    from engine.log.importers.events import export_lines
-
-    with opened(url) as store:
-        store.require(task)
-        if str(file) == "-":
-            for line in export_lines(store, task):
-                click.echo(line)
-            return
-        try:
-            with file.open("w", encoding="utf-8") as out:
-                out.writelines(f"{line}\n" for line in export_lines(store, task))
-        except OSError as error:
-            raise InputError(f"{file}: cannot be written: {error.strerror}") from None
 
 
 @cli.command()

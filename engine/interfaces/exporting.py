@@ -1,0 +1,160 @@
+"""The command that writes a task's log to a file, with its secrets masked where that is asked."""
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from domain.errors import InputError
+from engine.interfaces.options import json_option, opened, store_option, task_option
+
+if TYPE_CHECKING:
+    from engine.log.redaction import Redaction
+    from engine.log.redaction.patterns import Patterns
+    from engine.log.store import EventStore
+
+LEVEL = 9
+"Of zstd's compression."
+
+
+@click.command()
+@store_option
+@task_option
+@click.option("--redact", is_flag=True, help="Mask secrets, and names in the paths of homes.")
+@click.option("--pattern", "patterns", multiple=True, metavar="REGEX", help="Mask that too.")
+@click.option(
+    "--patterns", "pattern_file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Mask these too: one a line, # begins a comment line.",
+)  # fmt: skip
+@json_option
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+def export(
+    url: str,
+    task: str,
+    redact: bool,
+    patterns: tuple[str, ...],
+    pattern_file: Path | None,
+    as_json: bool,
+    file: Path,
+) -> None:
+    """Write a task's events and blobs as JSON lines, to FILE or to stdout (-).
+
+    \b
+    backcast export --task task-abc123 run.jsonl
+    backcast import events run.jsonl --store sqlite:///other.db
+    backcast export --task task-abc123 --redact --pattern 'ACME-[0-9]{6}' run.jsonl.zst
+
+    What ends in .zst is compressed. With --redact keys, passwords and tokens that show as such are
+    masked, equal ones by equal masks (MASKED_aws_key_1), and /home/ann becomes /home/user; stderr
+    tells how many. E-mail addresses and names elsewhere stay, and so does what nothing shows to be
+    a secret: look at the file before you give it away, or name what else is one by --pattern.
+    """
+    if not redact and (patterns or pattern_file or as_json):
+        raise click.UsageError("--pattern, --patterns and --json go with --redact")
+    found = _patterns(patterns, pattern_file) if redact else None
+    with opened(url) as store:
+        store.require(task)
+        if found is None:
+            from engine.log.importers.events import export_lines
+
+            write(file, export_lines(store, task))
+        else:
+            _tell(_write_redacted(file, store, task, found), as_json)
+
+
+def _write_redacted(
+    file: Path, store: "EventStore", task: str, patterns: "Patterns"
+) -> "Redaction":
+    from engine.interfaces.progress_bar import progress_bar
+    from engine.log.importers.events import line_for, parts
+    from engine.log.redaction import Redaction, redacted
+    from engine.log.redaction.masks import Masks
+
+    redaction, last = Redaction(Masks(patterns)), store.version(task)
+    with progress_bar("redacting", None) as advance:
+        masked = redacted(lambda: parts(store, task, last), redaction, advance)
+        write(file, map(line_for, masked))
+    return redaction
+
+
+def _patterns(told: tuple[str, ...], file: Path | None) -> "Patterns":
+    from engine.log.redaction.patterns import PatternError, Patterns, patterns_in
+
+    named = [(f"--pattern {number}", pattern) for number, pattern in enumerate(told, 1)]
+    try:
+        if file is not None:
+            named += patterns_in(file.read_text(encoding="utf-8").splitlines(), str(file))
+        return Patterns(named)
+    except PatternError as error:
+        raise click.UsageError(str(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise click.UsageError(f"{file}: needed a file of patterns, found: {reason}") from None
+
+
+def _tell(redaction: "Redaction", as_json: bool) -> None:
+    """Say what was masked, and never what it was."""
+    counts = dict(sorted(redaction.masks.counts.items()))
+    if as_json:
+        told = {"masked": counts, "texts": redaction.texts, "kept": redaction.kept}
+        click.echo(json.dumps(told), err=True)
+        return
+    masked = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    click.echo(f"masked {masked or 'nothing'} in {redaction.texts} texts", err=True)
+    if redaction.kept:
+        click.echo(f"kept {redaction.kept} bodies that are no text as they are", err=True)
+
+
+def write(path: Path, lines: Iterable[str]) -> None:
+    """Write lines to a file, compressed where it ends in .zst, or to stdout (-).
+
+    The file is there when all of it is written, and not before; what stood there stays till then.
+    Raises `InputError` where it cannot be written.
+    """
+    if str(path) == "-":
+        for line in lines:
+            click.echo(line)
+        return
+    try:
+        with _replacing(path) as out:
+            if path.suffix != ".zst":
+                out.writelines(f"{line}\n".encode() for line in lines)
+                return
+            import zstandard
+
+            compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+            with compressor.stream_writer(out, closefd=False) as packed:
+                for line in lines:
+                    packed.write(f"{line}\n".encode())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside another, which it takes the place of at the end."""
+    path = path.resolve()
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        with path.open("wb") as out:  # a pipe, or a device: nothing to replace
+            yield out
+        return
+    beside = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    try:
+        with beside.open("xb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        if path.exists():
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+COMMANDS = (export,)

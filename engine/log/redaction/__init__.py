@@ -1,0 +1,189 @@
+"""A log with its secrets and home paths masked, so that it can be shown to others.
+
+A log is read twice: first for what is secret in it, then it is masked, so that a secret is found
+also where nothing tells of it. A body that is masked has another content hash; its name is changed
+wherever it stands. Splitting a secret over two texts hides it, as does a body that is no text.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from domain.events import (
+    BLOB_PREFIX,
+    FACTS,
+    CheckFailure,
+    ContextItem,
+    ContextOmission,
+    EventType,
+    PlannedModule,
+)
+from engine.log.blobs import Blob
+from engine.log.importers.events import Part
+from engine.log.redaction.masks import Masks
+from engine.log.redaction.named import announced
+
+Change = Callable[[str, str], str]
+"A text and the kind of secret that it is as a whole, if it is one, to what stands in its place."
+
+_PARTS: tuple[type[BaseModel], ...] = (PlannedModule, ContextItem, ContextOmission, CheckFailure)
+OURS = frozenset(field for model in (*FACTS.values(), *_PARTS) for field in model.model_fields)
+"Keys by which facts are read: they say nothing of anybody."
+DIGESTS = {"digest", "sha"}
+DIGESTS_WITHIN = {"built_from", "set"}
+_HEX = re.compile(r"[0-9a-f]{16,64}")
+_REF = re.compile(BLOB_PREFIX + r"[0-9a-f]{64}")
+LARGEST_POLICY = 2**20
+_SHOWN = ("node", "section", "level", "text")
+"What of an item enters a prompt."
+
+
+class Redaction:
+    """Masks the parts of one log."""
+
+    def __init__(self, masks: Masks) -> None:
+        self.masks = masks
+        self.texts = 0
+        "Texts that were masked: fields and bodies."
+        self.kept = 0
+        "Bodies that are no text, and were kept as they are."
+        self._refs: dict[str, str] = {}
+        "The names of the bodies that were masked, and their new ones."
+        self._settings: set[str] = set()
+        "Policies whose words to the model were masked."
+
+    def learn(self, part: Part) -> None:
+        """Note what is secret in a part."""
+        if isinstance(part, Blob):
+            self.masks.learn(_text(part.body) or "")
+        else:
+            _event(part, self._noted)
+
+    def masked(self, part: Part) -> Part:
+        """A part without its secrets."""
+        if isinstance(part, Blob):
+            return self._body(part)
+        line = _event(part, self._masked)
+        if part["type"] == EventType.CONTEXT_BUILT and "schema" not in part:
+            count = self._unlike(part["data"], line["data"])
+            line["data"] |= {"masked": count} if count else {}
+        return line
+
+    def _noted(self, text: str, kind: str) -> str:
+        self.masks.learn(text, kind)
+        return text
+
+    def _masked(self, text: str, kind: str) -> str:
+        if text in self._refs:
+            return self._refs[text]
+        masked = self.masks.mask(text, kind)
+        self.texts += masked != text
+        return _REF.sub(lambda ref: self._refs.get(ref[0], ref[0]), masked)
+
+    def _body(self, blob: Blob) -> Blob:
+        text = _text(blob.body)
+        if text is None:
+            self.kept += 1
+            return blob
+        masked = self._masked(text, "")
+        if masked == text:
+            return blob
+        changed = Blob(masked.encode(errors="surrogateescape"))
+        self._refs[blob.ref] = changed.ref
+        if _words(text) != _words(masked):
+            self._settings.add(blob.ref)
+        return changed
+
+    def _unlike(self, before: dict[str, Any], after: dict[str, Any]) -> int:
+        """How many texts of a prompt are masked, those that were so before included."""
+        items = zip(before.get("items", ()), after.get("items", ()), strict=True)
+        count = sum(any(old.get(key) != new.get(key) for key in _SHOWN) for old, new in items)
+        count += before.get("policy") in self._settings
+        count += before.get("template") != after.get("template")
+        return count + int(before.get("masked") or 0)
+
+
+def redacted(
+    read: Callable[[], Iterable[Part]],
+    redaction: Redaction,
+    advance: Callable[[int], None] = lambda parts: None,
+) -> Iterator[Part]:
+    """The parts of a log without its secrets. `read` gives them, each time the same, and is called
+    twice; `advance` is called with 1 for each part that was read.
+
+    Raises `PatternError` where a pattern of the user's takes too long for a text.
+    """
+    for part in read():
+        redaction.learn(part)
+        advance(1)
+    told: set[str] = set()
+    for part in read():
+        masked = redaction.masked(part)
+        advance(1)
+        # Two bodies may be the same one when they are masked.
+        if not isinstance(masked, Blob) or masked.ref not in told:
+            yield masked
+        if isinstance(masked, Blob):
+            told.add(masked.ref)
+
+
+def _event(line: dict[str, Any], change: Change) -> dict[str, Any]:
+    """An event's public form with its texts changed; not its type, unless that is foreign."""
+    named = ("task_id", "writer") if line["type"] in FACTS else ("task_id", "writer", "type")
+    return line | {
+        "data": _value(line["data"], change, "", False),
+        **{key: change(line[key], "") for key in named},
+    }
+
+
+def _value(value: Any, change: Change, key: str, digests: bool) -> Any:
+    """A value with its texts changed, the keys within it too. `digests` tells that there are some
+    among the texts."""
+    match value:
+        case str() if (digests or key in DIGESTS) and _HEX.fullmatch(value):
+            return value
+        case str():
+            return change(value, announced(key, value))
+        case list():
+            return [_value(one, change, key, digests) for one in value]
+        case dict():
+            return _object(value, change, digests)
+    return value
+
+
+def _object(value: dict[str, Any], change: Change, digests: bool) -> dict[str, Any]:
+    # As variables are often told: {"name": "API_KEY", "value": "..."}.
+    name = str(value.get("name", value.get("key", "")))
+    found: dict[str, Any] = {}
+    for key, one in value.items():
+        told = _key(key, change)
+        # Names of two people, say, that are one when they are masked.
+        while told in found:
+            told += "_"
+        within = digests or key in DIGESTS_WITHIN
+        found[told] = _value(one, change, name if key == "value" else key, within)
+    return found
+
+
+def _key(key: str, change: Change) -> str:
+    return key if key in OURS else change(key, "")
+
+
+def _text(body: bytes) -> str | None:
+    """A body as a text, odd bytes in it escaped; None for what is none."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None if b"\0" in body else body.decode(errors="surrogateescape")
+
+
+def _words(text: str) -> object:
+    """What a policy says to the model, and in which order it shows things; None for other texts."""
+    try:
+        told = json.loads(text) if len(text) < LARGEST_POLICY else {}
+        return told["system"], told["order"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -1,0 +1,70 @@
+"""Secrets that show by their own form.
+
+A table of ours, since the libraries that there are find that a line holds a secret, not where it
+begins and ends: detect-secrets 1.5 gives `ghp` for a GitHub token, a JWT without its signature, of
+a private key the words that it begins with, and nothing for the keys of most makers of models.
+None of these rules looks for randomness: digests, references and base64 are no secrets by that.
+"""
+
+import re
+from collections.abc import Iterator
+
+from engine.log.redaction.rules import WORD, Found, found_by, rule
+
+RULES = (
+    rule("aws_key", r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}", "AKIA ASIA ABIA ACCA",
+         before=WORD),
+    rule("github_token", r"gh[oprsu]_[A-Za-z0-9]{36,}+|github_pat_[A-Za-z0-9_]{22,}+",
+         "gho_ ghp_ ghr_ ghs_ ghu_ github_pat_"),
+    rule("gitlab_token", r"gl(?:pat|dt|rt|ptt|cbt|soat|ft)-[A-Za-z0-9_-]{20,}+",
+         "glpat- gldt- glrt- glptt- glcbt- glsoat- glft-"),
+    rule("slack_token", r"xox[a-z]-[A-Za-z0-9-]{10,}+|xapp-[A-Za-z0-9-]{10,}+", "xox xapp-"),
+    rule("slack_hook", r"hooks\.slack\.com(?:/|%2[Ff])services(?:/|%2[Ff])"
+         r"(?P<secret>[A-Za-z0-9_/%]{20,}+)", "hooks.slack.com"),
+    rule("discord_hook", r"api/webhooks/\d{5,20}/(?P<secret>[A-Za-z0-9_-]{60,}+)", "api/webhooks/"),
+    rule("stripe_key", r"[rs]k_(?:live|test)_[A-Za-z0-9]{10,}+|whsec_[A-Za-z0-9+/=]{20,}+",
+         "k_live_ k_test_ whsec_"),
+    rule("model_key", r"sk-(?=[A-Za-z_-]{0,64}\d)[A-Za-z0-9_-]{20,}+", "sk-", before=WORD),
+    rule("model_key", r"gsk_[A-Za-z0-9]{40,}+|xai-[A-Za-z0-9]{40,}+|hf_[A-Za-z0-9]{30,}+"
+         r"|r8_[A-Za-z0-9]{37,}+|pplx-[A-Za-z0-9]{40,}+", "gsk_ xai- hf_ r8_ pplx-"),
+    rule("google_key", r"AIza[A-Za-z0-9_-]{35}|(?:ya29\.|GOCSPX-)[A-Za-z0-9_-]{20,}+",
+         "AIza ya29. GOCSPX-"),
+    rule("npm_token", r"npm_[A-Za-z0-9]{36}", "npm_"),
+    rule("pypi_token", r"pypi-[A-Za-z0-9_-]{50,}+", "pypi-"),
+    rule("sendgrid_key", r"SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}+", "SG."),
+    rule("twilio_key", r"SK[0-9a-f]{32}(?![A-Za-z0-9])", "SK", before=WORD),
+    rule("telegram_token", r"(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{33}", ":AA"),
+    rule("cloud_token", r"do[opr]_v1_[0-9a-f]{64}|dapi[0-9a-f]{32}|hv[sb]\.[A-Za-z0-9_-]{24,}+"
+         r"|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", "_v1_ dapi hvs. hvb. shpat_ shpca_ shppa_ shpss_"),
+    rule("private_key", r"AGE-SECRET-KEY-1[0-9A-Z]{58}", "AGE-SECRET-KEY-1"),
+    rule("jwt", r"eyJ[A-Za-z0-9_-]{10,}+(?:\.[A-Za-z0-9_-]++){1,4}", "eyJ"),
+)  # fmt: skip
+
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_ENDS = "-----END"
+_KEY_PARTS = re.compile(r"\\[nrt]|(?P<part>[A-Za-z0-9+/]++={0,2})")
+LONGEST_KEY, LONGEST_GAP = 64 * 2**10, 100
+"Characters of a private key, and between two of its lines."
+
+
+def found_in(text: str) -> Iterator[Found]:
+    """What shows by its own form."""
+    yield from found_by(RULES, text)
+    for key in _KEY_BEGINS.finditer(text) if "PRIVATE KEY" in text else ():
+        yield from _lines_of_key(text, key.end())
+
+
+def _lines_of_key(text: str, start: int) -> Iterator[Found]:
+    """The lines of a private key; those that say that there is one stay, and so does the code
+    around them, where a source holds it as texts."""
+    end = text.find(_KEY_ENDS, start, start + LONGEST_KEY)
+    last = start
+    for match in _KEY_PARTS.finditer(text, start, end if end >= 0 else start + LONGEST_KEY):
+        if match["part"] is None:
+            continue
+        if match.start() - last > LONGEST_GAP:
+            return
+        whole, closing = match.end() - match.start() >= 16, 0 <= end - match.end() <= 12
+        if whole or (closing and last > start):
+            last = match.end()
+            yield Found(*match.span(), "private_key", whole)

@@ -1,0 +1,190 @@
+"""Masks for what is found in texts: equal secrets get equal masks, and no line is added or lost.
+
+A mask is a word of letters, digits and underscores, so that a source parses with it as before,
+wherever in it the secret stood: `MASKED_aws_key_1`.
+"""
+
+import json
+import re
+from base64 import b64decode
+from binascii import Error
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import NamedTuple
+from urllib.parse import quote
+
+from engine.log.redaction import formats, named, places
+from engine.log.redaction.patterns import Patterns
+from engine.log.redaction.rules import Found, is_mixed
+
+KEPT = re.compile(r"MASKED(?:_[a-z]+)+_(?P<number>\d{1,9})|blob:[0-9a-f]{64}")
+"What is never masked: masks, and the names of bodies."
+ENCODED = "encoded"
+"The kind of what is base64 and holds a secret."
+SPREAD_FROM = 8
+"Letters of the shortest secret that is looked for elsewhere too, where nothing tells of it."
+_LINES = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}+={0,2}")
+
+
+class Piece(NamedTuple):
+    """What one mask takes the place of; it stands in one line."""
+
+    start: int
+    end: int
+    kind: str
+
+
+class Masks:
+    """Learns which secrets there are, text by text, and then masks them, text by text."""
+
+    def __init__(self, patterns: Patterns | None = None) -> None:
+        self.patterns = patterns or Patterns()
+        self.known: dict[str, str] = {}
+        "Secrets that are looked for everywhere, and their kinds."
+        self.masks: dict[str, str] = {}
+        self.last: Counter[str] = Counter()
+        "The highest number of a mask, by kind."
+        self.counts: Counter[str] = Counter()
+        "How often something was masked, by kind."
+
+    def learn(self, text: str, kind: str = "") -> None:
+        """Note the secrets of a text, and the masks that stand in it already; where a kind is
+        named, all of the text is a secret."""
+        for match in KEPT.finditer(text):
+            if match["number"]:
+                kind = match[0].removeprefix("MASKED_").rpartition("_")[0]
+                self.last[kind] = max(self.last[kind], int(match["number"]))
+        whole = [Found(0, len(text), kind, sure=True)] if kind else []
+        for found in chain(whole, self._found(text)):
+            secret = text[found.start : found.end]
+            if found.sure and _spreads(secret):
+                for written in _ways_of(secret):
+                    self.known.setdefault(written, found.kind)
+
+    def mask(self, text: str, kind: str = "") -> str:
+        """A text without its secrets; where a kind is named, all of the text is one."""
+        while pieces := list(_pieces(text, self._all(text, kind))):
+            text = "".join(self._replaced(text, pieces))
+        return text
+
+    def _all(self, text: str, kind: str) -> Iterator[Found]:
+        yield from self._found(text)
+        yield from self._spread(text)
+        if kind:
+            yield Found(0, len(text), kind)
+
+    def _found(self, text: str) -> Iterator[Found]:
+        yield from _shown(text)
+        yield from self._packed(text)
+        yield from self.patterns.found_in(text)
+
+    def _packed(self, text: str) -> Iterator[Found]:
+        """Texts in base64 that hold a secret."""
+        for match in _BASE64.finditer(text):
+            held = _unpacked(match[0])
+            if held and (
+                any(formats.found_in(held)) or any(named.found_in(held)) or any(self._spread(held))
+            ):
+                yield Found(*match.span(), ENCODED)
+
+    def _spread(self, text: str) -> Iterator[Found]:
+        """Secrets that are known from elsewhere."""
+        for secret, kind in self.known.items():
+            start = text.find(secret)
+            while start >= 0:
+                yield Found(start, start + len(secret), kind)
+                start = text.find(secret, start + len(secret))
+
+    def _replaced(self, text: str, pieces: Iterable[Piece]) -> Iterator[str]:
+        last = 0
+        for start, end, kind in pieces:
+            self.counts[kind] += 1
+            yield text[last:start]
+            yield self._mask(kind, text[start:end])
+            # Else the digit would be of the mask's number.
+            yield "_" if kind != places.HOME and text[end : end + 1].isdigit() else ""
+            last = end
+        yield text[last:]
+
+    def _mask(self, kind: str, secret: str) -> str:
+        if kind == places.HOME:
+            return places.USER
+        if secret not in self.masks:
+            self.last[kind] += 1
+            mask = f"MASKED_{kind}_{self.last[kind]}"
+            self.masks |= dict.fromkeys(_ways_of(secret), mask)
+        return self.masks[secret]
+
+
+def _shown(text: str) -> Iterator[Found]:
+    """What a text itself shows to be a secret, or a person's name in a path."""
+    return chain(formats.found_in(text), named.found_in(text), places.found_in(text))
+
+
+def _pieces(text: str, found: Iterable[Found]) -> Iterator[Piece]:
+    """What is found, each letter once, line by line, without what is kept."""
+    kept = [match.span() for match in KEPT.finditer(text)]
+    for one in _merged(sorted(found)):
+        for start, end in _without(kept, one.start, one.end):
+            for line in _LINES.finditer(text, start, end):
+                told = line[0].strip()
+                at = line.start() + line[0].find(told)
+                if told and not (one.kind == places.HOME and told == places.USER):
+                    yield Piece(at, at + len(told), one.kind)
+
+
+def _merged(found: list[Found]) -> Iterator[Found]:
+    """Overlapping parts as one, of the kind of the longest; a name in a path is the least."""
+    whole: Found | None = None
+    rank = (False, 0)
+    for one in found:
+        worth = (one.kind != places.HOME, one.end - one.start)
+        if whole is None or one.start >= whole.end:
+            if whole is not None:
+                yield whole
+            whole, rank = one, worth
+            continue
+        kind = one.kind if worth > rank else whole.kind
+        whole, rank = Found(whole.start, max(whole.end, one.end), kind), max(worth, rank)
+    if whole is not None:
+        yield whole
+
+
+def _without(kept: list[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A part of a text without what is kept in it."""
+    for first, last in islice(kept, bisect_right(kept, start, key=lambda span: span[1]), None):
+        if first >= end:
+            break
+        if first > start:
+            yield start, first
+        start = last
+    if start < end:
+        yield start, end
+
+
+def _ways_of(secret: str) -> list[str]:
+    """A secret as it stands in a text, in a URL and in JSON."""
+    return list(dict.fromkeys([secret, quote(secret, safe=""), json.dumps(secret)[1:-1]]))
+
+
+def _spreads(secret: str) -> bool:
+    """Whether a text is so much of a secret that nothing else will be it by chance."""
+    return (
+        len(secret) >= SPREAD_FROM
+        and is_mixed(secret)
+        and not KEPT.search(secret)
+        and len(_LINES.findall(secret)) == 1
+    )
+
+
+def _unpacked(text: str) -> str:
+    """The text that base64 holds; empty where it holds none."""
+    plain = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        body = b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (Error, ValueError):
+        return ""
+    return body.decode() if body.isascii() else ""

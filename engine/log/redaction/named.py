@@ -1,0 +1,151 @@
+r"""Secrets that show by a name before them: `API_KEY=...`, `"password": "..."`, `--token ...`.
+
+>>> [text[f.start:f.end] for text in ['password = "hunter2"', "API_KEY=a1b2c3", "token = next()"]
+...  for f in found_in(text)]
+['hunter2', 'a1b2c3']
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from engine.log.redaction.rules import Found, is_given, is_mixed
+
+KIND = "secret"
+LONGEST_NAME, LONGEST_LEAD = 16, 48
+"Letters of a name, and of what stands before it: an option's or a query's."
+_LETTERS = ("word", "wd", "phrase", "secret", "pass", "token", "credential", "credentials", "key")
+"What the names end by, which is quick to find."
+_ENDS = [
+    re.compile(way) for end in _LETTERS for way in (end, end.capitalize(), end.upper())
+]  # fmt: skip
+
+
+def _ways(*names: str) -> str:
+    """Names in the ways in which they are written: api_key, apiKey, ApiKey, API_KEY."""
+    found = []
+    for name in names:
+        first, *rest = name.split("-")
+        tail = "".join(f"[_.-]?[{part[0]}{part[0].upper()}]{part[1:]}" for part in rest)
+        whole = f"[{first[0]}{first[0].upper()}]{first[1:]}{tail}"
+        found += [whole, "[_.-]?".join(name.upper().split("-"))]
+    return "|".join(found)
+
+
+_PASSWORDS = _ways("password", "passwd", "passphrase")
+_SECRETS = _ways("secret", "secret-key", "pwd", "db-pass", "user-pass", "admin-pass", "smtp-pass")
+_TOKENS = _ways(
+    "token", "credential", "credentials", "api-key", "access-key", "auth-key", "account-key",
+    "private-key", "service-key", "client-key", "encryption-key", "signing-key", "master-key",
+    "webhook-key", "license-key",
+)  # fmt: skip
+_NAME = re.compile(rf"(?:(?P<password>{_PASSWORDS})|(?P<secret>{_SECRETS})|(?P<token>{_TOKENS}))\Z")
+_LEAD = re.compile(r"(?:(?P<option>--)|(?P<query>[?&;]|%3[Ff]|%26))[\w.-]*\Z")
+
+_CLOSED = r"\d{0,2}(?:\\*[\"'])?\]?[ \t]{0,8}"
+"What may follow a name that is a key: a quote, escaped or not, and a bracket."
+_FOLLOWED = re.compile(_CLOSED + r"(?:[:=!]|%3|(?<=[ \t])[^\s])")
+_SET = r"(?:=>|:=|[=!]==?|:[ \t]{0,3}\w[\w.\[\]| ]{0,40}=|[:=])[ \t]{0,8}"
+_OPEN = r"[rbfuRBFU]{0,2}(?P<quote>\\*[\"'])"
+_BARE = r"(?P<secret>(?![$<{%*])(?:(?!%26)[^\s\"'\\;&|,`(){}<>\[\]]){4,200}+)(?![(\[{])"
+_LONGER = re.compile(r"(?:(?!%26)[^\s\"'\\;&|,`(){}<>\[\]])*+")
+"How a value without quotes goes on; only what is one is read to its end."
+
+
+def _quoted(letter: str, longest: int) -> re.Pattern[str]:
+    value = rf"(?P<secret>(?:\\{letter}|(?!(?P=quote))(?!\\){letter}){{4,{longest}}}?)"
+    return re.compile(f"{_CLOSED}{_SET}{_OPEN}{value}(?P=quote)")
+
+
+def is_random(secret: str) -> bool:
+    """Whether a value is long, and has digits and letters."""
+    return len(secret) >= 8 and is_given(secret) and is_mixed(secret)
+
+
+def _is_no_code(secret: str) -> bool:
+    """Whether a value without quotes is none of what a program has there."""
+    return (
+        is_given(secret)
+        and secret.lower() not in ("none", "null", "true", "false", "undefined")
+        and not re.fullmatch(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\.?", secret)
+    )
+
+
+class _Form(NamedTuple):
+    """How a value may follow a name."""
+
+    pattern: re.Pattern[str]
+    names: tuple[str, ...]
+    "What the name has to be; one of them."
+    fits: Callable[[str], bool]
+    sure: bool = False
+    bare: bool = True
+
+
+_SURE_NAMES = ("password", "secret")
+_FORMS = (
+    _Form(_quoted(r"[^\r\n]", 200), ("password",), is_given, sure=True, bare=False),
+    _Form(_quoted(r"[^\s]", 1000), ("secret",), is_given, sure=True, bare=False),
+    _Form(_quoted(r"[^\s]", 8000), ("token",), is_random, sure=True, bare=False),
+    _Form(re.compile(rf"\d{{0,2}}={_BARE}"), ("shouted",), _is_no_code),
+    _Form(re.compile(rf"\d{{0,2}}(?:=|%3[Dd]|:[ \t]{{1,8}}){_BARE}"), _SURE_NAMES,
+          lambda secret: is_mixed(secret) and _is_no_code(secret)),
+    _Form(re.compile(rf"\d{{0,2}}(?:=|%3[Dd]){_BARE}"), ("token",),
+          lambda secret: is_random(secret) and _is_no_code(secret)),
+    _Form(re.compile(rf"{_CLOSED}[:=][ \t]{{1,8}}{_BARE}(?=[ \t]*(?:\r?$|\\[nr]|[ \t]#))", re.M),
+          ("password", "secret", "token"),
+          lambda secret: is_random(secret) and _is_no_code(secret)),
+    _Form(re.compile(rf"[ \t]{{1,8}}\\*[\"']?{_BARE}"), ("option",),
+          lambda secret: is_mixed(secret) and _is_no_code(secret), sure=True),
+    _Form(re.compile(r"(?:=|%3[Dd])(?P<secret>(?:(?!%26)[^\s&#\"'\\<>]){6,200}+)"), ("query",),
+          is_given),
+)  # fmt: skip
+
+
+def found_in(text: str) -> Iterator[Found]:
+    """What shows by a name before it."""
+    for ends in _ENDS:
+        reached = 0
+        for match in ends.finditer(text):
+            # What stands in a secret needs no look; few of the others give a value.
+            if match.start() >= reached and _FOLLOWED.match(text, match.end()):
+                for found in _given(text, match.end()):
+                    reached = max(reached, found.end)
+                    yield found
+
+
+def _given(text: str, end: int) -> Iterator[Found]:
+    """The values that follow a name which ends there."""
+    kinds = _kinds_of(text, end)
+    for form in _FORMS:
+        if kinds.intersection(form.names):
+            match = form.pattern.match(text, end)
+            if match and form.fits(match["secret"]):
+                start, last = match.span("secret")
+                # The pattern is bounded, since most of what it meets is no secret.
+                longer = _LONGER.match(text, last) if form.bare else None
+                yield Found(start, longer.end() if longer else last, KIND, form.sure)
+
+
+def _kinds_of(text: str, end: int) -> set[str]:
+    """What a name that ends there may be; nothing where it is none."""
+    start = max(0, end - LONGEST_NAME)
+    name = _NAME.search(text[start:end])
+    if name is None:
+        return set()
+    kinds = {kind for kind, told in name.groupdict().items() if told}
+    kinds |= {"shouted"} if name[0].isupper() else set()
+    first = start + name.start()
+    lead = _LEAD.search(text[max(0, first - LONGEST_LEAD) : first])
+    return kinds | {lead.lastgroup or ""} if lead else kinds
+
+
+def announced(key: str, value: str) -> str:
+    """The kind of secret that a value is as a whole, since its key says so; empty where not."""
+    name = _KEY.fullmatch(key)
+    if name is None or len(value) < 4 or not is_given(value):
+        return ""
+    return KIND if name["token"] is None or is_random(value) else ""
+
+
+_KEY = re.compile(rf"[\w.-]*?(?:{_PASSWORDS}|{_SECRETS}|(?P<token>{_TOKENS}))\d{{0,2}}")

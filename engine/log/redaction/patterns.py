@@ -1,0 +1,101 @@
+"""Regular expressions of the user's own: what they match is masked too."""
+
+import re
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from domain.errors import InputError
+from engine.log.redaction.rules import Found
+
+KIND = "pattern"
+SECONDS = 5.0
+"What a pattern may take for a text, and as much again for each `LARGE` characters of it."
+LARGE = 5_000_000
+_LETTERS = [chr(letter) for letter in range(32, 127)] + ["\n", "\t", "\u00e9"]
+_ORDINARY = (
+    "def total(items): return sum(item.price for item in items)",
+    "THE END OF A HEADING",
+    "2026 10 21, 12 34 56, 3.14159",
+    "-- [] {} () <> == != && || ;; //",
+)
+
+
+class PatternError(InputError):
+    """A pattern that cannot be used; says which one and why, and never what it is."""
+
+
+class Patterns:
+    """The user's patterns, compiled, and bounded in time.
+
+    Python's expressions can take time without an end for a text (`(a+)+$`), so that a clock stops
+    them; where there is none, outside the main thread and on Windows, nothing does.
+    """
+
+    def __init__(self, told: Iterable[tuple[str, str]] = (), seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+        self.compiled = [(name, _compiled(name, pattern)) for name, pattern in told]
+        for name, pattern in self.compiled:
+            with within(seconds, f"{name}: {_SLOW}"):
+                _check(name, pattern)
+
+    def found_in(self, text: str) -> Iterator[Found]:
+        """What the patterns match in a text. `PatternError` where one takes too long."""
+        for name, pattern in self.compiled:
+            limit = self.seconds * (1 + len(text) // LARGE)
+            with within(limit, f"{name}: {_SLOW}, found a text of {len(text):,} where it did not"):
+                spans = [match.span() for match in pattern.finditer(text)]
+            yield from (Found(start, end, KIND) for start, end in spans if start < end)
+
+
+_SLOW = "needed a pattern that is quick on any text"
+
+
+def patterns_in(lines: Iterable[str], name: str) -> list[tuple[str, str]]:
+    """The patterns of a file, one a line, with where they stand; # begins a comment line."""
+    stripped = ((number, line.strip()) for number, line in enumerate(lines, 1))
+    return [
+        (f"{name}, line {number}", line)
+        for number, line in stripped
+        if line and not line.startswith("#")
+    ]
+
+
+def _compiled(name: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, re.MULTILINE)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise PatternError(f"{name}: needed a regular expression, found: {error}") from None
+
+
+def _check(name: str, pattern: re.Pattern[str]) -> None:
+    """Refuse what would mask a log as a whole."""
+    texts = ("", *_LETTERS, *_ORDINARY)
+    if any(match.start() == match.end() for text in texts for match in pattern.finditer(text)):
+        raise PatternError(f"{name}: needed a pattern of a secret, found one of the empty text")
+    if any(pattern.search(letter) for letter in _LETTERS):
+        raise PatternError(f"{name}: needed a pattern of a secret, found one of a single letter")
+    if all(pattern.search(text) for text in _ORDINARY):
+        raise PatternError(f"{name}: needed a pattern of a secret, found one of any text")
+
+
+@contextmanager
+def within(seconds: float, message: str) -> Iterator[None]:
+    """Stop what takes longer, by `PatternError`."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise PatternError(message)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
