@@ -169,6 +169,7 @@ SECRETS = [
     ("password: 'it\\'s 1'", "password: 'MASKED_secret_1'"),
     ("url=x%3Ftoken%3Dabcd1234efgh%26a", "url=x%3Ftoken%3DMASKED_secret_1%26a"),
     ("token = tokens[0]", None),
+    ("""print('password = "' + given, "x")""", None),
     ('"eos_token": "<|endoftext|>"', None),
     ("task-0123456789abcdef0123456789", None),
     ("API_KEY=a1b2c3d4" + "5", "API_KEY=MASKED_secret_1"),
@@ -310,6 +311,18 @@ def test_a_path_is_masked_alike_wherever_it_stands(tmp_path: Path) -> None:
     assert second["data"]["arguments"] == {path: [f"function:{path}::f", blob["blob"]]}
 
 
+def test_bodies_that_are_one_when_they_are_masked_are_exported_once(tmp_path: Path) -> None:
+    bodies = [Blob(f"/home/{name}/a.py".encode()) for name in ("ann", "bob")]
+    facts = [SourceRead(path="a", source=body.ref) for body in bodies]
+    facts.append(SourceRead(path="b", source=Blob(b"").ref, note=f"as {bodies[0].ref} was"))
+    with stored("t", [(Claim(fact, NOON), bodies) for fact in facts]) as store:
+        exported(store, tmp_path / "log.jsonl")
+    blob, *events = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert blob["text"] == "/home/user/a.py"
+    assert [event["data"]["source"] for event in events[:2]] == [blob["blob"]] * 2
+    assert events[2]["data"]["note"] == f"as {blob['blob']} was"
+
+
 def test_a_body_that_is_no_text_is_kept_and_told(tmp_path: Path) -> None:
     picture, latin = Blob(b"\x89PNG\0AKIAIOSFODNN7EXAMPLE"), Blob(b"caf\xe9 AKIAIOSFODNN7EXAMPLE")
     facts = [SourceRead(path="a", source=blob.ref) for blob in (picture, latin)]
@@ -352,6 +365,12 @@ def test_a_pattern_spares_masks_references_and_lines() -> None:
     assert masked(*texts, patterns=patterns) == [
         *texts[:2], "MASKED_pattern_1\n  MASKED_pattern_2\r\nMASKED_pattern_3",
     ]  # fmt: skip
+
+
+def test_what_a_mask_makes_a_pattern_match_is_masked_at_once() -> None:
+    patterns = Patterns([("1", r"(?<=_key_1 )\w{5}")])
+    [text] = masked("AKIAIOSFODNN7EXAMPLE hello", patterns=patterns)
+    assert text == "MASKED_aws_key_1 MASKED_pattern_1"
 
 
 LONG = [

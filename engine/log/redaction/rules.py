@@ -63,8 +63,9 @@ def found_by(rules: Sequence[Rule], text: str) -> Iterator[Found]:
 
 
 def is_given(secret: str) -> bool:
-    """Whether a value is one: no place for one, such as `${KEY}`, `<your key>` or `****`."""
-    return secret[0] not in "$<{" and secret[:2] not in ("%(", "%s") and len(set(secret)) > 1
+    """Whether a value is one: no place for one, such as `${KEY}`, `<your key>` or `****`, and not
+    the end of a text of which the name was the last word: `'password="' + given + '"'`."""
+    return secret[0] not in "$<{'\"" and secret[:2] not in ("%(", "%s") and len(set(secret)) > 1
 
 
 def is_mixed(secret: str) -> bool:

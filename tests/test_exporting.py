@@ -1,0 +1,182 @@
+"""Exporting as a command: what it prints, what it refuses, and what stands in the file."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from domain.events import ContextBuilt, SourceRead
+from engine.context.recorded import rebuilt
+from engine.interfaces.cli import main
+from engine.interfaces.exporting import write
+from engine.log import EventStore
+from engine.log.blobs import Blob
+
+LOGS = Path(__file__).parents[1] / "fixtures/logs"
+KEY = "AKIAIOSFODNN7EXAMPLE"
+Backcast = Callable[..., tuple[str, str, int]]
+
+
+@pytest.fixture
+def backcast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Backcast:
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+
+    def run(*arguments: object) -> tuple[str, str, int]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return *capsys.readouterr(), int(end.value.code or 0)  # type: ignore[return-value]
+
+    return run
+
+
+def plant(tmp_path: Path, task: str, source: str = f'KEY = "{KEY}"\n') -> None:
+    with EventStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+        blob = Blob(source.encode())
+        fact = SourceRead(path="settings.py", source=blob.ref)
+        store.append(task, [fact], after=store.version(task), blobs=[blob])
+
+
+def contexts(url: str) -> list[tuple[ContextBuilt, bool]]:
+    """The contexts in a store, and whether each is rebuilt to its digest."""
+    with EventStore.open(url) as store:
+        facts = [event.fact for event in store.read(types=["CONTEXT_BUILT"])]
+        return [
+            (fact, rebuilt(fact, store.get) == fact.digest)
+            for fact in facts
+            if isinstance(fact, ContextBuilt)
+        ]
+
+
+@pytest.mark.parametrize("task", ["till", "validators"])
+def test_a_secret_in_a_source_leaves_every_other_context_as_it_was(
+    task: str, backcast: Backcast, tmp_path: Path
+) -> None:
+    backcast("import", "events", LOGS / f"{task}.jsonl")
+    plant(tmp_path, task)
+    assert backcast("context", "--task", task, "--for", "module:settings.py", "--record")[2] == 0
+    file, other = tmp_path / "shown.jsonl.zst", f"sqlite:///{tmp_path}/other.db"
+    out, err, code = backcast("export", "--task", task, "--redact", file)
+    assert (out, err, code) == ("", "masked 3 aws_key in 3 texts\n", 0)
+    assert backcast("import", "events", file, "--store", other)[2] == 0
+    *before, (last, same) = contexts(other)
+    assert before == contexts(f"sqlite:///{tmp_path}/store.db")[:-1]
+    assert all(fact.masked is None and held for fact, held in before)
+    assert (last.masked, same) == (1, False)
+
+
+def test_a_context_tells_how_many_of_its_texts_were_masked(
+    backcast: Backcast, tmp_path: Path
+) -> None:
+    backcast("import", "events", LOGS / "validators.jsonl")
+    file, other = tmp_path / "shown.jsonl", f"sqlite:///{tmp_path}/other.db"
+    # A word of the policy, and one of some sources.
+    patterns = ["--pattern", "Use what it already", "--pattern", r"\bMOST_DIGITS\b"]
+    assert backcast("export", "--task", "validators", "--redact", *patterns, file)[2] == 0
+    backcast("import", "events", file, "--store", other)
+    told = contexts(other)
+    whole = contexts(f"sqlite:///{tmp_path}/store.db")
+    assert [fact.masked for fact, _ in told] == [
+        1 + sum(new.text != old.text for new, old in zip(fact.items, was.items, strict=True))
+        for (fact, _), (was, _) in zip(told, whole, strict=True)
+    ]
+    assert {fact.masked for fact, _ in told} > {1}
+    again = tmp_path / "again.jsonl"
+    assert backcast("export", "--task", "validators", "--redact", "--store", other, again)[2] == 0
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_what_was_masked_is_told_as_json_and_never_shown(
+    backcast: Backcast, tmp_path: Path
+) -> None:
+    plant(tmp_path, "/home/ann/app", f"a = {KEY!r}; b = {KEY!r}")
+    plant(tmp_path, "/home/ann/app", "ACME-123456 /home/ann")
+    (tmp_path / "mine.txt").write_text("# ours\n\nACME-[0-9]{6}\n")
+    arguments = ["--task", "/home/ann/app", "--redact", "--patterns", tmp_path / "mine.txt"]
+    out, err, code = backcast("export", *arguments, "--json", "-")
+    counts = {"aws_key": 2, "home_path": 3, "pattern": 1}
+    assert (json.loads(err), code) == ({"masked": counts, "texts": 4, "kept": 0}, 0)
+    assert [json.loads(line).get("task_id") for line in out.splitlines()] == [
+        None, "/home/user/app", None, "/home/user/app",
+    ]  # fmt: skip
+    assert not any(secret in out + err for secret in (KEY, "ann", "ACME"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--redact", "--pattern", "hunter2("],
+            "--pattern 1: needed a regular expression, found: ",
+        ),
+        (["--redact", "--pattern", "x", "--pattern", "y*"], "--pattern 1: needed a pattern of a"),
+        (["--redact", "--patterns", "nowhere"], "nowhere: needed a file of patterns, found: No su"),
+        (["--redact", "--patterns", "{file}"], "{file}, line 2: needed a pattern of a secret, fou"),
+        (["--pattern", "abc"], "--pattern, --patterns and --json go with --redact"),
+        (["--json"], "--pattern, --patterns and --json go with --redact"),
+    ],
+)
+def test_what_cannot_be_a_pattern_is_a_clear_error_and_nothing_is_written(
+    arguments: list[str], message: str, backcast: Backcast, tmp_path: Path
+) -> None:
+    plant(tmp_path, "t")
+    (tmp_path / "file").write_text("# ours\n.*\n")
+    arguments = [one.format(file=tmp_path / "file") for one in arguments]
+    _, err, code = backcast("export", "--task", "t", *arguments, tmp_path / "log.jsonl")
+    assert code == 2
+    assert message.format(file=tmp_path / "file") in err
+    assert "hunter2" not in err
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_an_export_that_fails_leaves_what_stood_there(backcast: Backcast, tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl.zst"
+    file.write_text("before")
+
+    def lines():  # type: ignore[no-untyped-def]
+        yield "{}"
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        write(file, lines())
+    assert file.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    _, err, code = backcast("import", "events", LOGS / "addresses.jsonl")
+    out, err, code = backcast("export", "--task", "task-abc123", tmp_path / "no/log.jsonl")
+    assert (out, code) == ("", 1)
+    assert (
+        err == f"backcast: {tmp_path}/no/log.jsonl: cannot be written: No such file or directory\n"
+    )
+
+
+def test_a_file_is_replaced_where_it_is_and_keeps_who_may_read_it(tmp_path: Path) -> None:
+    file, link = tmp_path / "log.jsonl", tmp_path / "link.jsonl"
+    file.write_text("before")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    write(link, ["{}"])
+    assert link.is_symlink()
+    assert file.read_text() == "{}\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    write(Path(os.devnull), ["{}"])
+    assert not Path(os.devnull).is_file()
+
+
+def test_an_export_to_zst_is_the_same_log(backcast: Backcast, tmp_path: Path) -> None:
+    backcast("import", "events", LOGS / "shop.jsonl")
+    plain, packed = tmp_path / "log.jsonl", tmp_path / "log.jsonl.zst"
+    for file in (plain, packed):
+        assert backcast("export", "--task", "task-def456", file) == ("", "", 0)
+    body = zstandard.ZstdDecompressor().decompressobj().decompress(packed.read_bytes())
+    assert body == plain.read_bytes()
+    out, _, code = backcast("import", "events", packed)
+    assert (out, code) == ("added 0 events, 39 known already, 0 skipped\n", 0)
+    cut = tmp_path / "cut.jsonl.zst"
+    cut.write_bytes(packed.read_bytes()[:-9])
+    _, err, code = backcast("import", "events", cut, "--store", f"sqlite:///{tmp_path}/other.db")
+    assert code == 1
+    assert "needed a whole zstd file, found one that is cut off" in err
