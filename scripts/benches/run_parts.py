@@ -1,7 +1,10 @@
-"""Where the time of a step goes: the parts of the engine, each without the parts inside it."""
+"""Where time goes: the parts of the engine, each without the parts inside it.
+
+The places named here are those of a step of a run.
+"""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +15,9 @@ from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
 from projections import dependency_graph
 
-PLACES: tuple[tuple[str, Any, str], ...] = (
+Place = tuple[str, Any, str]
+"What a part is called, and the function that it is: its owner, and its name there."
+PLACES: tuple[Place, ...] = (
     ("reading and folding", running.Running, "read_on"),
     ("outlining", Outlining, "catch_up"),
     ("building the context", ContextBuilder, "build"),
@@ -28,8 +33,9 @@ PARTS = tuple(name for name, _, _ in PLACES)
 class Parts:
     """The seconds spent in each part so far."""
 
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.0)
+    def __init__(self, places: Sequence[Place] = PLACES) -> None:
+        self.places = places
+        self.seconds = dict.fromkeys((name for name, _, _ in places), 0.0)
         self._inner: list[float] = []
         "What the parts inside of those that are running have taken."
 
@@ -37,7 +43,7 @@ class Parts:
     def watched(self) -> Iterator[None]:
         """Measure, for as long as the block lasts."""
         with ExitStack() as stack:
-            for name, owner, attribute in PLACES:
+            for name, owner, attribute in self.places:
                 timed = self._timed(name, getattr(owner, attribute))
                 stack.enter_context(patch.object(owner, attribute, timed))
             yield
