@@ -241,3 +241,21 @@ def test_parts_of_modules_that_did_not_change_are_not_made_again() -> None:
 def test_where_nothing_is_there_nothing_is_likely() -> None:
     assert chance({}, "") == {}
     assert chance({"a.md": "# Hello\n"}, "module:a.md", "hello") == {}
+
+
+@settings(max_examples=30)
+@given(edits=EDITS)
+def test_a_graph_is_the_same_whichever_moment_it_is_made_of(
+    edits: list[tuple[str, str | None]],
+) -> None:
+    running, states = Running(), []
+    for path, source in edits:
+        running.after(path, source)
+        states.append(running.state)
+    graphs = [dependency_graph.graph_of(state) for state in states]
+    for state, anew in zip(states, graphs, strict=True):
+        for before, other in zip(states, graphs, strict=True):
+            shared = dependency_graph.sharing(state, before)
+            made = dependency_graph.graph_of(shared, other)
+            assert shared == state
+            assert (made.edges, made.unresolved) == (anew.edges, anew.unresolved)
