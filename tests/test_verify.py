@@ -229,3 +229,14 @@ def test_prompts_without_a_digest_are_not_asked(lines: list[Line], verdicts: Any
     del first["data"]["digest"]
     assert len(verdicts(lines)) == len(rest)
     assert "digest" in ContextBuilt.model_fields
+
+
+@pytest.mark.parametrize("builder", [1, 2, 3])
+def test_a_log_of_every_builder_so_far_is_rebuilt(builder: int) -> None:
+    with opened(str(LOGS / f"contexts-builder-{builder}.jsonl")) as log:
+        [task] = log.tasks
+        found = list(verified(log.store, task))
+    assert len(found) >= 3
+    assert {one.rebuilt.verdict for one in found} == {"same"}
+    assert all(f"builder {builder} -> 4" in one.derived.why
+               for one in found if one.derived.verdict == "different")  # fmt: skip
