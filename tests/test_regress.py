@@ -191,10 +191,10 @@ def test_a_report_is_the_baseline_of_a_later_run(
 
 def broken_ranking(*told: Any) -> Any:
     """The chances, turned round: what is least likely comes first."""
-    return np.round(1 - candidates_chances(*told), 6)
+    return np.round(1 - WEIGHED(*told), 6)
 
 
-candidates_chances = candidates.chances
+WEIGHED = candidates.weighed
 
 
 def test_a_deliberate_bug_in_the_ranking_is_caught(
@@ -207,7 +207,7 @@ def test_a_deliberate_bug_in_the_ranking_is_caught(
     assert regressed(capsys, library, "--report", report, *tight)[0] == 0
     again = (library, "--policy", "recorded", "--baseline", report, *tight)
     assert regressed(capsys, *again)[0] == 0
-    monkeypatch.setattr(candidates, "chances", broken_ranking)
+    monkeypatch.setattr(candidates, "weighed", broken_ranking)
     code, out, _ = regressed(capsys, *again)
     assert code == 1
     assert "evidence recall fell by " in out
