@@ -3,6 +3,7 @@
 import json
 import reprlib
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -42,6 +43,30 @@ def policy_named(name: str) -> Policy:
     if not Path(name).exists():
         raise InputError(f"needed a TOML file or one of {', '.join(STRATEGIES)}, found {name!r}")
     return policy_at(Path(name))
+
+
+def changed(before: Policy, after: Policy) -> list[str]:
+    """The settings in which two policies differ, a line each; names apart.
+
+    >>> changed(DEFAULT, DEFAULT.model_copy(update={"errors": 0, "name": "other"}))
+    ['errors 5 -> 0']
+    """
+    old, new = (dict(_flat(policy.model_dump(mode="json"))) for policy in (before, after))
+    names = [name for name in dict.fromkeys((*old, *new)) if name not in ("name", "version")]
+    return [
+        f"{name} {json.dumps(old.get(name))} -> {json.dumps(new.get(name))}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(settings: Mapping[str, object], table: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in settings.items():
+        place = f"{table}.{name}" if table else name
+        if isinstance(value, dict):
+            yield from _flat(value, place)
+        else:
+            yield place, value
 
 
 def policy_of(body: bytes) -> Policy:

@@ -10,6 +10,8 @@ from engine.interfaces.contexts import asked_for
 from engine.interfaces.options import DEFAULT_STORE, json_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from domain.budget import ModelProfile
     from engine.log.store import EventStore
     from engine.replay.diff import Diff
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from engine.replay.steps import Step
 
 RECORDED, NOW = "recorded", "as recorded"
+SETTINGS = 12
+"Settings in which two policies differ that are told one by one."
 
 
 @click.command()
@@ -82,6 +86,8 @@ def _settings(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Compare one prompt under two policies or profiles."""
+    from domain.policy import DEFAULT
+    from engine.context.policies import changed
     from engine.replay.derive import Workshop
     from engine.replay.find import step_at
     from engine.replay.pairs import compared
@@ -92,8 +98,11 @@ def _settings(
         )
     step = step_at(store, task, at)
     before, after = _sides(step, policies, profiles)
-    found = compared(Workshop(store), step, before, after)
-    _tell(found, as_json, f"{task}@{step.version} {step.name}")
+    workshop = Workshop(store)
+    found = compared(workshop, step, before, after)
+    recorded = workshop.settings(step.built)[1] if step.built else DEFAULT
+    told = changed(before.policy or recorded, after.policy or recorded)
+    _tell(found, as_json, f"{task}@{step.version} {step.name}", settings=told)
 
 
 def _sides(
@@ -192,17 +201,25 @@ def _logs(log: "Log", other: "Log", at: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"pairs": len(found), "differ": 0}))
 
 
-def _tell(found: "Diff", as_json: bool, about: str, events: "list[str] | None" = None) -> None:
+def _tell(
+    found: "Diff", as_json: bool, about: str, events: "Sequence[str]" = (), settings:
+    "Sequence[str]" = (),
+) -> None:  # fmt: skip
+    """Print a difference, the events that made it, and the settings that did."""
     from engine.interfaces.diff_text import diff_text
 
     if as_json:
         from engine.replay.state_json import plain
 
-        told = plain(found) | {"same": found.same}
-        click.echo(json.dumps(told | ({"events": events} if events is not None else {})))
+        told = plain(found) | {"same": found.same, "events": events, "settings": settings}
+        click.echo(json.dumps(told, ensure_ascii=False))
         return
     if about:
         click.echo(about)
+    for line in settings[:SETTINGS]:
+        click.echo(f"  {line}")
+    if len(settings) > SETTINGS:
+        click.echo(f"  and {len(settings) - SETTINGS} more settings")
     click.echo(diff_text(found, 200))
     if events:
         click.echo("made so by")
