@@ -143,10 +143,10 @@ def _value(value: Any, change: Change, key: str, digests: bool) -> Any:
     """A value with its texts changed, the keys within it too. `digests` tells that there are some
     among the texts."""
     match value:
-        case str() if (digests or key in DIGESTS) and _HEX.fullmatch(value):
-            return value
         case str():
-            return change(value, announced(key, value))
+            kind = announced(key, value)
+            digest = (digests or key in DIGESTS) and not kind and _HEX.fullmatch(value)
+            return value if digest else change(value, kind)
         case list():
             return [_value(one, change, key, digests) for one in value]
         case dict():

@@ -55,8 +55,8 @@ class Masks:
         named, all of the text is a secret."""
         for match in KEPT.finditer(text):
             if match["number"]:
-                kind = match[0].removeprefix("MASKED_").rpartition("_")[0]
-                self.last[kind] = max(self.last[kind], int(match["number"]))
+                stands = match[0].removeprefix("MASKED_").rpartition("_")[0]
+                self.last[stands] = max(self.last[stands], int(match["number"]))
         whole = [Found(0, len(text), kind, sure=True)] if kind else []
         for found in chain(whole, self._found(text)):
             secret = text[found.start : found.end]
@@ -85,9 +85,7 @@ class Masks:
         """Texts in base64 that hold a secret."""
         for match in _BASE64.finditer(text):
             held = _unpacked(match[0])
-            if held and (
-                any(formats.found_in(held)) or any(named.found_in(held)) or any(self._spread(held))
-            ):
+            if held and (any(_shown(held)) or any(self._spread(held))):
                 yield Found(*match.span(), ENCODED)
 
     def _spread(self, text: str) -> Iterator[Found]:
@@ -115,7 +113,8 @@ class Masks:
         if secret not in self.masks:
             self.last[kind] += 1
             mask = f"MASKED_{kind}_{self.last[kind]}"
-            self.masks |= dict.fromkeys(_ways_of(secret), mask)
+            for written in _ways_of(secret):
+                self.masks.setdefault(written, mask)
         return self.masks[secret]
 
 
