@@ -153,12 +153,12 @@ def test_a_log_is_the_same_as_itself(capsys: pytest.CaptureFixture[str]) -> None
     ("arguments", "code", "message"),
     [
         ((), 2, "needed --policy once or twice, --profile"),
-        (("--policy", "nonsense"), 1, "needed a TOML file or one of default,"),
+        (("--policy", "nonsense"), 2, "needed a TOML file or one of default,"),
         (("--at", "soon", "--policy", "default"), 1, "needed the number of an event, first or"),
         (("--at", "3", "--policy", "default"), 1, "the first prompt is till@16"),
         (("--from", "27"), 2, "needed both --from and --to"),
         (("--from", "1", "--to", "999"), 1, "the first prompt is till@16"),
-        (("--profile", "gpt"), 1, "needed a profile of"),
+        (("--profile", "gpt"), 2, "needed a profile of"),
     ],
 )
 def test_what_cannot_be_compared_is_told_in_a_line(

@@ -113,8 +113,11 @@ def _sides(
     from engine.replay.pairs import Side
     from engine.workflow.served import profile_named
 
-    named = [None if name == RECORDED else policy_named(name) for name in policies] or [None]
-    windows: list[ModelProfile | None] = [profile_named(name) for name in profiles] or [None]
+    try:
+        named = [None if name == RECORDED else policy_named(name) for name in policies] or [None]
+        windows: list[ModelProfile | None] = [profile_named(name) for name in profiles] or [None]
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
     two = len(policies) == 2 or len(profiles) == 2
     if not two and step.built:
         first = Side(NOW, now=False)
