@@ -344,3 +344,19 @@ def test_a_policy_for_which_nothing_fits_is_told(
     assert code == 0
     assert "does not fit" in out
     assert "Traceback" not in out
+
+
+def test_what_a_log_calls_a_thing_cannot_speak_to_the_terminal(
+    tmp_path: Path, forgetful: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [json.loads(line) for line in Path(VALIDATORS).read_text().splitlines()]
+    for line in lines:
+        if line.get("type") == "STEP_STARTED":
+            line["data"]["module_name"] = "\x1b[31mred\x1b]0;title\x07"
+    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    log, report = str(tmp_path / "log.jsonl"), str(tmp_path / "out.md")
+    code, out, err = regressed(capsys, log, "--policy", forgetful, "--report", report)
+    assert code == 1
+    for text in (out, err, Path(report).read_text()):
+        assert "\x1b" not in text
+    assert "\\x1b[31mred" in out

@@ -78,7 +78,7 @@ def _tell(one: "Answered", as_json: bool) -> None:
         click.echo(json.dumps({"live": one._asdict()}, ensure_ascii=False))
         return
     came = f"failed: {one.error}" if one.error else f"{one.tokens} tokens of answer"
-    click.echo(
-        f"live: {one.version} {one.name} under {one.policy}: {one.prompt_tokens} tokens asked,"
-        f" {came}, recorded as task {one.branch}"
-    )
+    from engine.interfaces.views import one_line
+
+    asked = f"{one.version} {one.name} under {one.policy}: {one.prompt_tokens} tokens asked"
+    click.echo(one_line(f"live: {asked}, {came}, recorded as task {one.branch}", 1_000))

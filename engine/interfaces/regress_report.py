@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from engine.interfaces.views import one_line
 from engine.replay.corpus import Tried
 from engine.replay.regress import Comparison, Summary, worst
 from engine.replay.state_json import plain
 
 FORMAT = 1
 "Of the JSON; grows when a program that reads it would have to change."
+LONGEST = 1_000
+"Characters of a line."
 SHOWN = 5
 "Prompts that lose most, of which each is told."
 NOTE = (
@@ -76,7 +79,8 @@ def lines(found: Comparison) -> Iterator[str]:
     for one in worst(found, SHOWN):
         told = [f"lost {node}" for node in one.lost]
         told += [f"misses {node}" for _, node in one.missed if node not in one.lost]
-        yield f"  {one.run}, {one.step}: {', '.join(told)}"
+        # A log's names are as whoever wrote it chose.
+        yield "  " + one_line(f"{one.run}, {one.step}: {', '.join(told)}", LONGEST)
     if len(found.worse) > SHOWN:
         yield f"  and {len(found.worse) - SHOWN} more prompts that show less of what was used"
     for rule in found.broken:
