@@ -5,6 +5,7 @@ So a policy's time is its own, and beside each prompt stand the tokens of the sa
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from domain.policy import Policy
 from engine.context.builder import TASK, ContextBuilder
 from engine.context.kept import Kept
 from engine.context.nearness import Nearness
-from engine.context.recorded import nearness_of
+from engine.context.search import Embedder, sentence_embedder
 from engine.context.sources import Sources
 from engine.log.store import EventStore
 from engine.replay.corpus import Run, Tried, steps_of
@@ -29,18 +30,29 @@ CODE = ("function", "method", "test")
 "What holds nothing that is shown apart."
 
 
-class Alone(Workshop):
-    """Builders under one policy; what embeds texts is loaded once."""
+@cache
+def embedder(name: str) -> Embedder:
+    """What embeds texts by a name; empty for the one at hand. Loading it takes seconds."""
+    return sentence_embedder(name or None)
 
-    def __init__(self, store: EventStore, policy: Policy, nearness: Nearness | None = None) -> None:
+
+def nearness(store: EventStore, policy: Policy) -> Nearness | None:
+    """What compares meanings, where a policy weighs them."""
+    return Nearness(store, embedder(policy.embedder)) if policy.weights.get("meaning") else None
+
+
+class Alone(Workshop):
+    """Builders under one policy."""
+
+    def __init__(self, store: EventStore, policy: Policy) -> None:
         super().__init__(store)
-        self.policy, self.nearness = policy, nearness or nearness_of(store, policy)
+        self.policy = policy
 
     def builder(
-        self, profile: ModelProfile, policy: Policy, nearness: Nearness | None = None
+        self, profile: ModelProfile, policy: Policy, meant: Nearness | None = None
     ) -> ContextBuilder:
         """A builder of its own for a profile and a policy."""
-        return super().builder(profile, policy, nearness or self.nearness)
+        return super().builder(profile, policy, meant or nearness(self.store, policy))
 
 
 class Telling(Line):
@@ -91,9 +103,9 @@ def rows(runs: Sequence[Run], policies: Sequence[Policy]) -> Iterator[Row]:
 
 def _embedded(run: Run, shop: Alone) -> None:
     """Have all vectors of a run made, where its policy weighs meaning: they are kept in stores."""
-    if shop.nearness:
-        again = Alone(shop.store, shop.policy, shop.nearness)
-        for _ in measured(steps_of(shop.store, run), [Line(again, None, shop.policy)]):
+    if shop.policy.weights.get("meaning"):
+        line = Line(Alone(shop.store, shop.policy), None, shop.policy)
+        for _ in measured(steps_of(shop.store, run), [line]):
             pass
 
 

@@ -16,7 +16,6 @@ from domain.errors import BudgetExceededError, InputError
 from domain.policy import Policy
 from engine.context.builder import ContextBuilder
 from engine.context.kept import Kept
-from engine.context.recorded import nearness_of
 from engine.context.strategies import STRATEGIES
 from engine.context.tokenizers import tokenizer_of
 from engine.replay.corpus import Run, runs_in, steps_of
@@ -26,7 +25,7 @@ from engine.replay.steps import Step
 from engine.workflow.running import Running
 from scripts.benches.figures import Bench, Figure, percentile, seconds
 from scripts.benches.log import ROOT
-from scripts.benches.regress_alone import Row, Size, rows
+from scripts.benches.regress_alone import Row, Size, nearness, rows
 from scripts.benches.regress_windows import windows
 
 WINDOWS, SOME = 20, 2
@@ -101,7 +100,7 @@ def _compression(figure: Figure, found: Sequence[Row], number: int) -> Figure:
     seed = SEEDS.get(figure.what)
     return figure._replace(
         values=[100 * (1 - shown / max(1, full))], unit="%",
-        ours=f"{shown:,} of {full:,} tokens; functions and tests alone"
+        ours=f"{shown:,} of {full:,} tokens; functions, tests"
         f" {100 * (1 - code_shown / max(1, code_full)):.0f} %",
         control=f"the seed: {seed.compression} %" if seed else "",
     )  # fmt: skip
@@ -194,8 +193,8 @@ def _first(log: str, step: Step, policy: Policy) -> float:
     """Seconds to build a prompt with nothing kept but the tokenizer and the embedder."""
     with opened(log) as there:
         kept = Kept(tokenizer_of(MISTRAL_7B_8K.tokenizer), there.store.get)
-        near = nearness_of(there.store, policy)
-        builder = ContextBuilder(MISTRAL_7B_8K, kept, policy, near)
+        meant = nearness(there.store, policy)
+        builder = ContextBuilder(MISTRAL_7B_8K, kept, policy, meant)
 
         def work() -> None:
             with suppress(BudgetExceededError):
