@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from domain.budget import PROFILES
 from domain.context import Context
-from domain.events import ContextBuilt
-from engine.context.builder import ContextBuilder
+from domain.events import ContextBuilt, TaskComplete, TaskStarted
+from domain.moment import NOW
+from engine.context.builder import ContextBuilder, Request
+from engine.context.recorded import record_context
 from engine.interfaces.cli import main
 from engine.replay.bisect import with_event
 from engine.replay.logs import opened
 from engine.replay.verify import Verdict, verified
+from tests.sources import Task
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 Line = dict[str, Any]
@@ -240,3 +244,18 @@ def test_a_log_of_every_builder_so_far_is_rebuilt(builder: int) -> None:
     assert {one.rebuilt.verdict for one in found} == {"same"}
     assert all(f"builder {builder} -> 4" in one.derived.why
                for one in found if one.derived.verdict == "different")  # fmt: skip
+
+
+def test_what_ended_after_a_task_stood_still_is_not_in_its_record() -> None:
+    task = Task("one")
+    other = Task("two", task.store)
+    task.happened(TaskStarted(goal="Weigh a letter"))
+    task.wrote("a.py", "def weigh(letter):\n    return 20\n")
+    task.outlined()
+    other.happened(TaskStarted(goal="Weigh a letter"))
+    other.wrote("a.py", "def weigh(letter):\n    return 30\n")
+    other.happened(TaskComplete())
+    profile = PROFILES["qwen3-8b-32k"]._replace(tokenizer="upper-bound")
+    record_context(task.store, task.id, NOW, Request("module:a.py", "weigh a letter"), profile)
+    [verdict] = verified(task.store, task.id)
+    assert verdict.holds

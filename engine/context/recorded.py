@@ -148,6 +148,9 @@ def record_context(
 ) -> Context:
     """Append the context of a moment as a CONTEXT_BUILT, and return it."""
     version, stood_at = store.version(task_id), store.version_at(task_id, moment)
+    for event in store.read(task_id, after=stood_at - 1, last=stood_at) if stood_at else ():
+        # What other tasks have left since its own last event, nobody could tell from the log.
+        moment = Moment(position=event.position)
     tokenizer, nearness = tokenizer_of(profile.tokenizer), nearness_of(store, policy)
     states, context = _built(store, task_id, moment, request, profile, policy, nearness)
     fact, blobs = fact_of(
