@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -16,12 +17,15 @@ import psutil
 
 from domain.budget import MISTRAL_7B_8K
 from domain.policy import DEFAULT
-from engine.replay.corpus import Run, Setting, tried
+from engine.context.builder import TASK, ContextBuilder
+from engine.context.kept import Kept
+from engine.context.tokenizers import tokenizer_of
+from engine.replay.corpus import Run, Setting, Tried, tried
 from engine.replay.regress import summary
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.regress_windows import CHANGES, FUNCTIONS, windows
 
-WINDOWS, SOME = 200, 6
+WINDOWS, SOME = 200, 8
 "Of a full bench, and by default."
 PROMPTS = 4_000
 FILL = Bound(">=", 90)
@@ -38,7 +42,7 @@ class Told(NamedTuple):
     unfit: int
     over: int
     fill: float
-    "The share of the context part's tokens that the median prompt uses."
+    "The share of the context part's tokens that the median prompt uses, headings included."
     tokens: float
     spent: float
     "Seconds of processor time, by all processes."
@@ -85,9 +89,7 @@ def _rates(group: str, told: dict[int, Told]) -> Iterator[Figure]:
     first = told[1].prompts / told[1].seconds
     for processes, one in told.items():
         rate, (must, aim) = one.prompts / one.seconds, RATES[processes]
-        took = (
-            f"{one.seconds:.1f} s; of processors {1000 * one.spent / one.prompts:.1f} ms a prompt"
-        )
+        took = f"{one.seconds:.1f} s with their start; of processors {1000 * one.spent / one.prompts:.1f} ms a prompt"
         beside = "" if processes == 1 else f"by 1 process {first:.1f}/s: {rate / first:.2f} x"
         what = f"prompts a second, processes: {processes}"
         yield Figure(group, what, [rate], "/s", took, beside, must, aim)
@@ -116,10 +118,18 @@ def _in_new_process(asked: dict[str, Any]) -> Told:
             there[pid] = process._replace(peak=most)
     taken, all = perf_counter() - begin, summary(found, 0)
     return Told(
-        taken, all.prompts, all.unfit, all.over, all.fill, all.tokens,
+        taken, all.prompts, all.unfit, all.over, _fill(found), all.tokens,
         sum(one.spent for one in there.values()),
         tuple(sorted((one.peak for one in there.values()), reverse=True)),
     )  # fmt: skip
+
+
+def _fill(found: Sequence[Tried]) -> float:
+    kept = Kept(tokenizer_of(MISTRAL_7B_8K.tokenizer), lambda ref: b"")
+    frame = ContextBuilder(MISTRAL_7B_8K, kept).frame
+    every = [step.figures[0] for one in found for step in one.steps if step.figures[0].digest]
+    shares = [(one.tokens - frame - one.sections.get(TASK, 0)) / one.budget for one in every]
+    return median(shares) if shares else 0.0
 
 
 def _processes() -> Iterator[tuple[int, Process]]:
