@@ -89,7 +89,8 @@ def _rates(group: str, told: dict[int, Told]) -> Iterator[Figure]:
     first = told[1].prompts / told[1].seconds
     for processes, one in told.items():
         rate, (must, aim) = one.prompts / one.seconds, RATES[processes]
-        took = f"{one.seconds:.1f} s with their start; of processors {1000 * one.spent / one.prompts:.1f} ms a prompt"
+        spent = 1000 * one.spent / one.prompts
+        took = f"{one.seconds:.1f} s with their start; of processors {spent:.1f} ms a prompt"
         beside = "" if processes == 1 else f"by 1 process {first:.1f}/s: {rate / first:.2f} x"
         what = f"prompts a second, processes: {processes}"
         yield Figure(group, what, [rate], "/s", took, beside, must, aim)
