@@ -133,8 +133,8 @@ def test_of_an_equal_prompt_all_but_the_last_token_is_remembered(url: str) -> No
     first, second = (model.complete(messages, Limits(4)) for _ in range(2))
     assert second.prompt_tokens == first.prompt_tokens
     # It must read one token to have something to answer from.
+    # What it says then may differ in its last bits, and so in words: see --deterministic.
     assert second.cached_tokens == (first.prompt_tokens or 0) - 1
-    assert second.text == first.text
 
 
 def test_a_run_goes_on_only_by_a_profile_of_the_model_that_is_served(url: str, kind: str) -> None:

@@ -50,4 +50,4 @@ def merged(messages: Sequence[Message]) -> list[Message]:
         if role == "user":
             found[place] = Message(role, system + text)
             return found
-    return [Message("user", system.rstrip()), *found]
+    return [Message("user", system.rstrip()), *found] if system else found
