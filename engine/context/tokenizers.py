@@ -16,7 +16,8 @@ import atexit
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,8 @@ from engine.models.quiet import quiet
 
 QWEN_VOCABULARY = Path(sys.prefix) / "share" / "backcast" / "ggml-vocab-qwen2.gguf"
 "Where `scripts/install all` puts the vocabulary of Qwen2."
+LINES = 200_000
+"Lines whose tokens are kept; then all are asked for anew."
 
 
 class Encodes(Protocol):
@@ -89,16 +92,42 @@ class Mistral:
             warnings.simplefilter("ignore")
             whole: Any = MistralTokenizer.v3() if version == 3 else MistralTokenizer.v1()
         self._pieces = whole.instruct_tokenizer.tokenizer
+        self._lines: dict[str, Sequence[int]] = {}
         self.id = f"mistral-common v{version}, {self._pieces.n_words} pieces"
 
     def count(self, text: str) -> int:
         """The tokens of a text between two control tokens."""
-        return len(self.encode(text))
+        return sum([len(tokens) for tokens in self._by_lines(text)])
 
     def encode(self, text: str) -> list[int]:
         """The tokens themselves, by number."""
+        return [token for tokens in self._by_lines(text) for token in tokens]
+
+    def _by_lines(self, text: str) -> list[Sequence[int]]:
+        """The tokens of each line, those after the first with the line's end before them.
+
+        No piece of either version holds a line's end, and none is made across what is no piece: so
+        each line's tokens are its own, and are asked for once.
+        """
+        if not text:
+            return []
+        kept = self._lines
+        if len(kept) > LINES:
+            kept.clear()
+        first, *rest = text.split("\n")
+        # Only the first line of a text is begun by a space.
+        found: list[Sequence[int]] = [self._encoded(first + "\n")[:-1] if rest else
+                                      self._encoded(first)]  # fmt: skip
+        for line in rest:
+            tokens = kept.get(line)
+            if tokens is None:
+                tokens = kept[line] = array("i", self._encoded("\n" + line)[1:])
+            found.append(tokens)
+        return found
+
+    def _encoded(self, text: str) -> list[int]:
         clean = text.encode(errors="replace").decode()
-        return list(self._pieces.encode(clean, bos=False, eos=False)) if clean else []
+        return list(self._pieces.encode(clean, bos=False, eos=False))
 
 
 class Vocabulary:
