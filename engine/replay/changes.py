@@ -6,7 +6,7 @@ one. Of several functions it is the largest new one that uses something of the p
 the largest changed one that does.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from domain.events import Committed, ModuleIteration, ModuleRenamed, WorkflowEvent
@@ -20,6 +20,8 @@ from engine.workflow.running import Running
 from projections import dependency_graph
 
 KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
+NEAR = 250
+"Events that are sooner read than the states after them are found."
 LOOKED_AT = 3
 "Functions of a change that are looked at until one uses something of the project's own."
 
@@ -64,13 +66,30 @@ def _change(group: list[WorkflowEvent], end: int) -> Change:
     return Change(head.version, end, name, words, tuple(sorted(set(paths))))
 
 
+def begun(
+    store: EventStore, task_id: str, some: Sequence[Change], before: Running | None = None
+) -> Running:
+    """A task, read up to some changes that follow each other: one that was read goes on."""
+    start = some[0].first - 1 if some else 0
+    ahead = start - before.version if before and before.task_id == task_id else -1
+    if before and 0 <= ahead <= NEAR:
+        return before
+    return Running.since(store, task_id, start)
+
+
 def requests(
-    store: EventStore, task_id: str, some: Iterable[Change] | None = None
+    store: EventStore,
+    task_id: str,
+    some: Sequence[Change] | None = None,
+    before: Running | None = None,
 ) -> Iterator[Step]:
-    """The steps that changes are taken as: all of a task's, or some that follow each other."""
-    running: Running | None = None
-    for change in changed(store, task_id) if some is None else some:
-        running = running or Running.since(store, task_id, change.first - 1)
+    """The steps that changes are taken as: all of a task's, or some that follow each other.
+
+    `before` is the task where it was read up to them, and is read on.
+    """
+    some = changed(store, task_id) if some is None else some
+    running = before or begun(store, task_id, some)
+    for change in some:
         running.read_on(change.first - 1)
         known = Known(running.states, running.graph)
         running.read_on(change.last)

@@ -4,18 +4,20 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 from multiprocessing import get_context
 from typing import NamedTuple
 
 from domain.budget import ModelProfile
 from domain.policy import Policy
 from engine.log.store import EventStore
-from engine.replay.changes import changed, requests
+from engine.replay.changes import Change, begun, changed, requests
+from engine.replay.collecting import rarely_collecting
 from engine.replay.derive import Line, Workshop
 from engine.replay.logs import Log, opened
 from engine.replay.measure import Measured, measured
 from engine.replay.steps import Step, asked, steps
+from engine.workflow.running import Running
 
 WINDOW = 25
 "Changes of a history that are taken as one run."
@@ -40,6 +42,10 @@ class Run(NamedTuple):
         if self.prompts:
             return f"{self.log}: {self.task}"
         return f"{self.log}: {self.task}, changes {self.first + 1} to {self.first + self.many}"
+
+    def of(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Its own, of all changes of its task."""
+        return changes[self.first : self.first + self.many]
 
 
 class Setting(NamedTuple):
@@ -77,7 +83,7 @@ def tried(
 ) -> Iterator[Tried]:
     """The runs under every setting, in their order."""
     if processes == 1 or len(runs) == 1:
-        with ExitStack() as stack:
+        with ExitStack() as stack, rarely_collecting():
             hall = _Hall(stack)
             yield from (_measured(hall, run, settings, profile) for run in runs)
         return
@@ -107,6 +113,10 @@ class _Hall:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._open: tuple[str, Workshop] | None = None
+        self._running: Running | None = None
+        "The task that was read last, as far as it was: mostly the next run begins there."
+        self._changed: tuple[str, list[Change]] | None = None
+        "A task, and its changes."
 
     def workshop(self, run: Run) -> Workshop:
         """That of a run's log; the log before it is closed."""
@@ -114,7 +124,19 @@ class _Hall:
             self._stack.close()
             log = self._stack.enter_context(opened(run.log))
             self._open = run.log, Workshop(log.store)
+            self._running = self._changed = None
         return self._open[1]
+
+    def steps(self, run: Run) -> Iterator[Step]:
+        """The steps of a run, with what came of each."""
+        store = self.workshop(run).store
+        if run.prompts:
+            return steps_of(store, run)
+        if self._changed is None or self._changed[0] != run.task:
+            self._changed = run.task, changed(store, run.task)
+        some = run.of(self._changed[1])
+        self._running = begun(store, run.task, some, self._running)
+        return requests(store, run.task, some, self._running)
 
 
 _HALL = _Hall(ExitStack())
@@ -124,7 +146,8 @@ _HALL = _Hall(ExitStack())
 def _tried(
     runs: tuple[Run, ...], settings: tuple[Setting, ...], profile: ModelProfile | None
 ) -> list[Tried]:
-    return [_measured(_HALL, run, settings, profile) for run in runs]
+    with rarely_collecting():
+        return [_measured(_HALL, run, settings, profile) for run in runs]
 
 
 def _measured(
@@ -132,7 +155,7 @@ def _measured(
 ) -> Tried:
     workshop = hall.workshop(run)
     lines = [Line(workshop, profile, setting.policy) for setting in settings]
-    return Tried(run, tuple(measured(steps_of(workshop.store, run), lines)))
+    return Tried(run, tuple(measured(hall.steps(run), lines)))
 
 
 def steps_of(store: EventStore, run: Run) -> Iterator[Step]:
@@ -140,5 +163,4 @@ def steps_of(store: EventStore, run: Run) -> Iterator[Step]:
     if run.prompts:
         found = steps(store, run.task, outcomes=True)
         return (one for one in found if one.built and one.built.stood_at is not None)
-    end = run.first + run.many
-    return requests(store, run.task, islice(changed(store, run.task), run.first, end))
+    return requests(store, run.task, run.of(changed(store, run.task)))

@@ -19,6 +19,7 @@ from engine.context.rendering import pieces
 from engine.context.tokenizers import Tokenizer
 from engine.log.blobs import ref_of
 from engine.log.store import EventStore
+from engine.replay.collecting import rarely_collecting
 from engine.replay.derive import Workshop
 from engine.replay.steps import Step, steps
 
@@ -87,10 +88,11 @@ class Verdict(NamedTuple):
 def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
     """Both questions, of every prompt that a task recorded with a digest."""
     workshop = Workshop(store)
-    for step in steps(store, task_id):
-        if step.built:
-            answers = _rebuilt(store, step.built), _derived(workshop, step, step.built)
-            yield Verdict(task_id, step.version, step.name, *answers)
+    with rarely_collecting():
+        for step in steps(store, task_id):
+            if step.built:
+                answers = _rebuilt(store, step.built), _derived(workshop, step, step.built)
+                yield Verdict(task_id, step.version, step.name, *answers)
 
 
 def _rebuilt(store: EventStore, fact: ContextBuilt) -> Answer:
