@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from domain.links import NEVER, Links, headed, links_of
+from domain.links import NEVER, Links, headed, links_of, relinks
 from domain.node import Edge, kind_of, node_id
 from domain.outline import Facets, part_of
 
@@ -203,7 +203,9 @@ def _moved_on(
     """The modules whose links do not stand any more: what they were made of has changed."""
     changed = {path for path, module in modules.items() if before.get(path) is not module}
     anew = {
-        path for path in changed if path not in kept or before[path].facets != modules[path].facets
+        path
+        for path in changed
+        if path not in kept or relinks(before[path].facets, modules[path].facets)
     }
     shown = {
         path

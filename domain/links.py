@@ -17,6 +17,8 @@ from domain.outline import Facet, Facets, names_in
 _STANDARDS = re.compile(r"\b(RFC|PEP|ISO|IEEE|ECMA)[ -]?(\d{1,6})\b")
 _QUOTED = re.compile(r"`+([A-Za-z_][\w.]{0,100})(?:\(\))?`+")
 _SLUG = re.compile(r"[^a-z0-9]+")
+_UNREAD = ("body:", "raises:", "effects:", "decorators:")
+"Keys of facets that are not looked at here."
 NEVER: Mapping[str, int] = MappingProxyType({})
 
 
@@ -58,6 +60,16 @@ def links_of(
         tuple(sorted(links.libraries.items())),
         {other: tuple(keys) for other, keys in reads.items()},
     )
+
+
+def relinks(before: Facets, after: Facets) -> bool:
+    """Whether two outlines of a module may give different links."""
+    if before is after:
+        return False
+    there = [key for key in after if not key.startswith(_UNREAD)]
+    if len(there) != sum(not key.startswith(_UNREAD) for key in before):
+        return True
+    return any(before.get(key) != after[key] for key in there)
 
 
 def concepts_in(text: str) -> list[str]:

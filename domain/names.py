@@ -38,6 +38,8 @@ class Reader:
         "What `module_path` has found, by importer and name as written."
         self.names: dict[tuple[str, str], Target | None] = {}
         "What names of namespaces stand for, by module and name."
+        self.resolved: dict[tuple[str, str, str], Target | None] = {}
+        "What `resolve` has found, by module, dotted name, and the class that `self` is of."
 
     def facet(self, path: str, key: str) -> Facet | None:
         """A facet of a module, or a part of one; None where there is none."""
@@ -72,7 +74,7 @@ def resolve(reader: Reader, path: str, dotted: str, scope: str = "") -> Target |
 
     `scope` is the qualified name of that function or class; None where it cannot be told.
     """
-    return _Names(reader).dotted(path, dotted, scope)
+    return _Names(reader).kept(path, dotted, scope)
 
 
 def module_path(reader: Reader, importer: str, written: str) -> str | None:
@@ -127,6 +129,18 @@ class _Names:
 
     def __init__(self, reader: Reader) -> None:
         self.reader, self.steps = reader, 0
+
+    def kept(self, path: str, dotted: str, scope: str) -> Target | None:
+        """What a dotted name stands for; asked once where no name of the scope's own hides it."""
+        owner = ""
+        if scope and dotted.partition(".")[0] in ("self", "super"):
+            owner = self._owner(path, scope)
+        elif scope and self.reader.facet(path, f"locals:{scope}"):
+            return self.dotted(path, dotted, scope)
+        key, found = (path, dotted, owner), self.reader.resolved
+        if key not in found:
+            found[key] = self.dotted(path, dotted, scope)
+        return found[key]
 
     def dotted(self, path: str, dotted: str, scope: str) -> Target | None:
         root, *rest = dotted.split(".")

@@ -211,6 +211,9 @@ def test_only_modules_that_a_change_can_touch_are_linked_again() -> None:
     before = graph_of(SHOP)
     body = {**SHOP, "utils.py": SHOP["utils.py"].replace('" +"', '"  +"')}
     after = graph_of(body, before)
+    assert all(after.links[path] is before.links[path] for path in SHOP)
+    called = {**SHOP, "utils.py": SHOP["utils.py"].replace("text.strip()", "str(text)")}
+    after = graph_of(called, before)
     assert [path for path in after.links if after.links[path] is not before.links[path]] == [
         "utils.py"
     ]

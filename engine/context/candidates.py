@@ -266,11 +266,13 @@ class Candidates:
         summed = critical or score >= self.policy.summarised
         told = [("full", full), ("summary", self._brief(node, piece) if summed else ""),
                 ("signature", piece.signature), ("name", name)]  # fmt: skip
+        told_by = self._told(path)
+        # By place, since there are hundreds of these in every prompt.
         return Candidate(
             node, section, "CRITICAL" if critical else self.priorities[section],
-            self._levels(told, score), score, place=piece.place,
-            within=f"module:{path}" if path in self.whole else outer, wanted=node in self.wanted,
-            rank=self._rank(node) if critical else 0, **self._told(path),
+            self._levels(told, score), score, told_by["because"], piece.place,
+            f"module:{path}" if path in self.whole else outer, "", told_by["version"],
+            node in self.wanted, self._rank(node) if critical else 0,
         )  # fmt: skip
 
     def _rank(self, node: str) -> int:

@@ -25,6 +25,8 @@ _MARK = re.compile(
 "Decorators without which a signature would be read as something else."
 KEPT = 4_096
 "Modules whose lines are kept."
+SIGNATURES = 50_000
+"Functions and classes whose signatures are kept; then all are read anew."
 MOST_LINES = 12
 "Of a constant that is shown with its value."
 
@@ -81,6 +83,8 @@ class Lines:
         self._read = read
         self._kept: OrderedDict[str, Text] = OrderedDict()
         self._changes: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._signatures: dict[str, str] = {}
+        "The signatures of functions and classes, by their text."
 
     def of(self, blob: str) -> list[str]:
         """The lines of a text; line endings of any kind end one."""
@@ -95,6 +99,16 @@ class Lines:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(blob)
         return text
+
+    def piece(self, own: list[str], first: int) -> Piece:
+        """A function or class that has some lines, which begin at one."""
+        text = "\n".join(own)
+        signature = self._signatures.get(text)
+        if signature is None:
+            if len(self._signatures) > SIGNATURES:
+                self._signatures.clear()
+            signature = self._signatures[text] = _signature(own)
+        return Piece(text, signature, first)
 
     def changed(self, before: str, after: str) -> str:
         """What one text changed of another, as a unified diff without its head."""
@@ -126,7 +140,7 @@ class Sources:
                 self._places[path] = dependency_graph.lines_of(self._state, path)
             first, last = self._places[path].get(name, (1, 0))
             own = text.lines[first - 1 : last]
-            pieces[name] = Piece("\n".join(own), _signature(own), first) if own else NOTHING
+            pieces[name] = self._lines.piece(own, first) if own else NOTHING
         return pieces[name]
 
     def text(self, path: str) -> str:
