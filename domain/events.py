@@ -10,7 +10,7 @@ them their place and the time at which the log learned of them.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
@@ -421,8 +421,49 @@ class SummaryWritten(Fact):
     "Seconds after its timestamp for which it holds, whatever happens; None for ever."
 
 
+class MapEdit(BaseModel):
+    """One change of a context map."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    operation: Literal["ADD", "REPLACE", "DELETE"]
+    item: str = ""
+    "The item that is replaced or deleted; one that is added gets its id from the map's counter."
+    section: str = ""
+    "Of what is added: see `domain/context_map.py`."
+    text: str = ""
+    nodes: tuple[str, ...] = ()
+    "What it names or leads to."
+    built_from: dict[str, dict[str, str]] = {}
+    "Per path, the digests of the facets that it was made of; see `domain/outline.py`."
+    refused: str = ""
+    "Why it was not made; empty where it was."
+
+
 class MapEdited(Fact):
+    """A finished run was read for what later ones will need to find their way."""
+
     type = EventType.MAP_EDITED
+    context: str | None = None
+    "What the map is of, a repository or a corpus; the task itself where this tells none."
+    run: str | None = None
+    "Which run was read: `commit 3f2a…`, or empty for the whole task."
+    used: tuple[str, ...] = ()
+    "The nodes that the run's accepted code used or changed."
+    tags: dict[str, str] = {}
+    "Per item helpful, harmful, neutral or stale, as the run found it."
+    diagnosis: str | None = None
+    edits: tuple[MapEdit, ...] = ()
+    distiller: str | None = None
+    "Who read the run: a name and a version."
+    cartographer: str | None = None
+    "Who made edits of that."
+    policy: BlobRef | None = None
+    "The settings of the map, as JSON."
+    answers: tuple[BlobRef, ...] = ()
+    "What models answered, as it came."
+    built_at: int | None = None
+    "The version of the latest event that it was made of."
 
 
 class PlanLearned(Fact):

@@ -1,0 +1,108 @@
+"""The context map: what helps any later run to find its way in a repository or a corpus, in a
+fixed number of tokens.
+
+The sections, the ids and the three edits are PEEK's (arXiv 2605.19932). What is ours: an item tells
+which facets it was made of, so it is known to be stale at once when one of them moves on; numbers
+are never given twice; and what was found useful fades, so that the map follows the work.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from domain.summary import BuiltFrom
+
+SECTIONS: Mapping[str, str] = {
+    "CONTEXT ROADMAP": "cr",
+    "CONTEXT UNDERSTANDING": "cu",
+    "DOMAIN CONSTANTS": "dc",
+    "PARSING SCHEMA": "ps",
+    "REUSABLE RESULTS": "rr",
+    "ERROR PATTERNS": "ep",
+}
+"The sections in the order in which they stand, and the first part of their items' ids."
+TAGS = ("helpful", "harmful", "neutral", "stale")
+ITEM_TOKENS = 80
+"The most tokens that one item may have, about."
+STALE = " (stale)"
+"What is put behind an item that may not hold any more, where such items are shown."
+
+Tokens = Callable[[str], int]
+"How many tokens a text is."
+
+
+class Entry(NamedTuple):
+    """Something that could stand on a map."""
+
+    section: str
+    text: str
+    "One line, or a line and more below it that belong to it."
+    nodes: tuple[str, ...]
+    "What it names or leads to."
+    built_from: BuiltFrom
+    "Per path, the digests of the facets that it was made of."
+    rationale: str = ""
+    "Why it will help."
+
+
+class MapItem(NamedTuple):
+    """Something that stands on a map."""
+
+    id: str
+    section: str
+    text: str
+    nodes: tuple[str, ...] = ()
+    built_from: tuple[tuple[str, str, str], ...] = ()
+    "Path, key and digest of each facet that it was made of."
+    task: str = ""
+    version: int = 0
+    "The event that wrote it as it is."
+    added: int = 0
+    "The update by which it came, counted from 1."
+    tags: tuple[tuple[int, str], ...] = ()
+    "The last updates that said whether it was of use, and what they said."
+
+    @property
+    def made_of(self) -> BuiltFrom:
+        """The digests of what it was made of, by path and key."""
+        found: dict[str, dict[str, str]] = {}
+        for path, key, digest in self.built_from:
+            found.setdefault(path, {})[key] = digest
+        return found
+
+    @property
+    def line(self) -> str:
+        """As it stands on the map."""
+        return f"[{self.id}] {self.text}"
+
+
+def rendered(items: Iterable[MapItem], stale: Iterable[str] = ()) -> str:
+    """A map as text: sections in their order, in them items by id; empty for an empty map.
+
+    `stale` are the ids of items that are shown as such.
+    """
+    old, parts = frozenset(stale), list[str]()
+    there = sorted(items, key=lambda one: one.id.rpartition("-")[2])
+    for section in SECTIONS:
+        lines = [_marked(one, one.id in old) for one in there if one.section == section]
+        if lines:
+            parts.append("\n".join([f"## {section}", *lines]))
+    return "\n".join(parts)
+
+
+def _marked(one: MapItem, stale: bool) -> str:
+    if not stale:
+        return one.line
+    first, end, rest = one.line.partition("\n")
+    return first + STALE + end + rest
+
+
+def within(
+    items: Sequence[MapItem], budget: int, tokens: Tokens, stale: Iterable[str] = ()
+) -> list[MapItem]:
+    """The first of some items, the most worth first, that fit a number of tokens, headings
+    counted; what does not fit stops no smaller one."""
+    kept: list[MapItem] = []
+    for one in items:
+        if tokens(rendered([*kept, one], stale)) <= budget:
+            kept.append(one)
+    return kept
