@@ -26,6 +26,11 @@ ITEM_TOKENS = 80
 STALE = " (stale)"
 "What is put behind an item that may not hold any more, where such items are shown."
 
+CODE = ("  ", "def ", "class ")
+"How the lines of an item begin, but the first."
+MOST_CHARACTERS = 2_000
+"Of an item, whatever wrote it."
+
 Tokens = Callable[[str], int]
 "How many tokens a text is."
 
@@ -73,6 +78,34 @@ class MapItem(NamedTuple):
     def line(self) -> str:
         """As it stands on the map."""
         return f"[{self.id}] {self.text}"
+
+
+def lawful(text: str) -> bool:
+    """Whether a text may stand on a map: printable and not too long, and no line of it can be
+    taken for a heading or for another item: all but the first are set in, or lines of code."""
+    first, *rest = text.split("\n")
+    return (
+        bool(first.strip())
+        and len(text) <= MOST_CHARACTERS
+        and all(line.isprintable() for line in (first, *rest))
+        and all(line.startswith(CODE) for line in rest)
+    )
+
+
+class Distilled(NamedTuple):
+    """What a finished run tells for later ones."""
+
+    used: Mapping[str, int]
+    "The nodes that its accepted code used, and in how many of its functions each."
+    changed: tuple[str, ...]
+    "The functions and classes that it added or changed."
+    tags: Mapping[str, str]
+    "One of `TAGS` for every item that stood on the map."
+    entries: tuple[Entry, ...]
+    "What it found that could stand there."
+    diagnosis: str
+    answers: tuple[str, ...] = ()
+    "What a model answered, as it came."
 
 
 def rendered(items: Iterable[MapItem], stale: Iterable[str] = ()) -> str:

@@ -78,6 +78,8 @@ class TaskStarted(Fact):
     goal: str | None = None
     spec: BlobRef | None = None
     "The whole specification, as JSON, where the task is one of Backcast's own runs."
+    context: str | None = None
+    "What it works on, a repository or a corpus, whose map it shares; None for itself alone."
 
 
 class RequirementsComplete(Fact):
@@ -448,8 +450,10 @@ class MapEdited(Fact):
     "What the map is of, a repository or a corpus; the task itself where this tells none."
     run: str | None = None
     "Which run was read: `commit 3f2a…`, or empty for the whole task."
-    used: tuple[str, ...] = ()
-    "The nodes that the run's accepted code used or changed."
+    used: dict[str, int] = {}
+    "The nodes that the run's accepted code used, and in how many of its functions each."
+    changed: tuple[str, ...] = ()
+    "The functions and classes that the run added or changed."
     tags: dict[str, str] = {}
     "Per item helpful, harmful, neutral or stale, as the run found it."
     diagnosis: str | None = None

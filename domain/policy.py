@@ -23,7 +23,10 @@ STABLE = ("related modules", "dependencies", "historical patterns", "related fun
 "The sections that stay as they were from one prompt to the next about the same target."
 ADDED = "added"
 "The section of what one of those would have got since."
+MAP = "context map"
+"The section of the map, which has a row of its own; an order that leaves it out shows none."
 SECTIONS = (
+    MAP,
     *STABLE,
     "test results",
     "current module",
@@ -35,7 +38,7 @@ SECTIONS = (
 PRIORITY: Mapping[str, str] = {
     "task description": "CRITICAL", "current module": "CRITICAL", "dependencies": "HIGH",
     "related functions": "HIGH", "related modules": "MEDIUM", "test results": "MEDIUM",
-    "recent errors": "LOW", "historical patterns": "LOW", "added": "MEDIUM",
+    "recent errors": "LOW", "historical patterns": "LOW", "added": "MEDIUM", "context map": "HIGH",
 }  # fmt: skip
 "What a section's items are worth beside others'; the target itself, what it needs at once and the \
 latest failure are always CRITICAL."
@@ -94,6 +97,45 @@ class Thinking(BaseModel):
     "Of the tokens kept for the answer, the most that may be thought; 0 for never."
 
 
+LINES: Mapping[str, float] = {"used": 2.0, "needed": 2.0, "near": 1.0}
+"Of a function's or class's line on the map: how often runs used it, how many functions need it, \
+and how much of late was changed in files that do."
+SECTION_WORTH: Mapping[str, float] = {
+    "CONTEXT ROADMAP": 2.0, "CONTEXT UNDERSTANDING": 2.0, "DOMAIN CONSTANTS": 1.0,
+    "PARSING SCHEMA": 1.0, "REUSABLE RESULTS": 1.0, "ERROR PATTERNS": 1.0,
+}  # fmt: skip
+TAG_WORTH: Mapping[str, float] = {"helpful": 1.0, "harmful": -2.0, "neutral": -0.2, "stale": -1.0}
+
+
+class MapSettings(BaseModel):
+    """How a context map is kept, and shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    stale: Literal["shown", "withheld"] = "shown"
+    "What becomes of items that may not hold any more: they are shown as such, or not at all."
+    evolve: Count | None = None
+    "Runs after which the map stands as it is; None for never."
+    reopen: bool = True
+    "Whether it is edited again all the same once what it was made of has moved on."
+    item_tokens: Annotated[int, Field(ge=16, le=1_000)] = 80
+    "The most that one item may have."
+    others: Annotated[float, Field(ge=0, le=1)] = 0.15
+    "Of the map's tokens, the most for all that is no line of code."
+    lines: dict[str, Annotated[float, Field(ge=0)]] = dict(LINES)
+    "What the evidence that a line of code will be needed counts."
+    lasting: Annotated[float, Field(gt=0, le=1)] = 0.98
+    "What is left of a use with each further run."
+    heat: Annotated[float, Field(gt=0, le=1)] = 0.8
+    "What is left of a change with each further run."
+    sections: dict[str, Annotated[float, Field(ge=0)]] = dict(SECTION_WORTH)
+    "What an item of a section is worth before anything was said of it."
+    tags: dict[str, float] = dict(TAG_WORTH)
+    "What each time that an item was found helpful, harmful, neutral or stale adds to that."
+    fading: Annotated[float, Field(gt=0, le=1)] = 0.85
+    "What is left of that with each further run."
+
+
 class Policy(BaseModel):
     """The settings by which a context is chosen and ordered."""
 
@@ -128,10 +170,11 @@ class Policy(BaseModel):
     small: Details = Details()
     large: Details = LARGE
     thinking: Thinking = Thinking()
+    map: MapSettings = MapSettings()
 
     @model_validator(mode="after")
     def _known(self) -> "Policy":
-        _same("order", self.order, SECTIONS)
+        _same("order", (*self.order, MAP) if MAP not in self.order else self.order, SECTIONS)
         _of("priorities", self.priorities, SECTIONS)
         _of("shares", self.shares, CONTEXT)
         _of("weights", self.weights, WEIGHTS)

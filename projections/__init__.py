@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from domain.events import WorkflowEvent
 from projections import (
     changes,
+    context_map,
     dependency_graph,
     offline_cache,
     online_cache,
@@ -46,6 +47,7 @@ ALL: Sequence[Projection] = (
     offline_cache,
     changes,
     prompts,
+    context_map,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

@@ -13,6 +13,7 @@ from domain.events import (
     ContextItem,
     ContextOmission,
     Fact,
+    MapEdit,
     ModuleIteration,
     PlannedModule,
     UnknownFact,
@@ -26,6 +27,7 @@ NAMES = ("a.py", "b.py", "pkg/c.py")
 REF = "blob:" + "0" * 64
 REFS = (REF, "blob:" + "1" * 64, "blob:" + "2" * 64)
 NODES = ("task:task", "module:a.py", "function:a.py::f", "function:pkg/c.py::f", "module:gone.py")
+ITEMS = ("cr-00001", "cr-00002", "dc-00002", "dc-00003", "cr-99999")
 FACETS = {
     "sig:f": ("function", "(x)"),
     "sig:C": ("class", ""),
@@ -93,6 +95,8 @@ def facts(draw: st.DrawFn, kinds: tuple[type[Fact], ...] = tuple(FACTS.values())
 def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if name in ("module_name", "previous_name"):
         return st.sampled_from(NAMES)
+    if name == "answers":
+        return st.lists(st.sampled_from(REFS), max_size=2).map(tuple)
     if name in ("source", "base"):
         return st.sampled_from(REFS)
     if field.metadata or name in ("output", "answer") or "blob:" in str(field.annotation):
@@ -146,6 +150,24 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         max_size=2,
     ).map(tuple),
     "node": st.none() | st.sampled_from(NODES) | json_texts,
+    "used": st.dictionaries(st.sampled_from(NODES), st.integers(-1, 9), max_size=3),
+    "changed": st.lists(st.sampled_from(NODES), max_size=3).map(tuple),
+    "tags": st.dictionaries(
+        st.sampled_from(ITEMS), st.sampled_from(["helpful", "harmful", "neutral", "stale", "odd"])
+    ),
+    "edits": st.lists(
+        st.builds(
+            MapEdit,
+            operation=st.sampled_from(["ADD", "REPLACE", "DELETE"]),
+            item=st.sampled_from(ITEMS),
+            section=st.sampled_from(["CONTEXT ROADMAP", "DOMAIN CONSTANTS", "ODD"]),
+            text=st.sampled_from(["a.py: first things", "b.py:\n  def f()", "## X"]) | json_texts,
+            nodes=st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
+            built_from=st.just({"a.py": {"sig:f": "00"}}) | st.just({}),
+            refused=st.sampled_from(["", "no such item"]),
+        ),
+        max_size=4,
+    ).map(tuple),
     "fields": st.dictionaries(json_texts, json_texts | st.lists(json_texts).map(tuple)),
     "clock": st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9), max_size=2),
     "built_from": st.dictionaries(

@@ -16,7 +16,7 @@ from domain.budget import allocated as shared
 from domain.context import Candidate, Context, Item, Omission
 from domain.errors import BudgetExceededError, InputError
 from domain.graph import Graph
-from domain.policy import ADDED, DEFAULT, STABLE, Policy
+from domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
 from engine.context.candidates import Candidates, Means, Request, States
 from engine.context.kept import Kept
 from engine.context.nearness import Nearness
@@ -37,6 +37,8 @@ from projections import prompts
 VERSION = 4
 "Grows when the same states would give another prompt."
 TASK = "task description"
+APART = (TASK, MAP)
+"The sections that stand outside the context part, each with a row of its own."
 TOO_LARGE = "too large to be shown in full"
 
 
@@ -128,11 +130,14 @@ class ContextBuilder:
         self, offered: Sequence[Candidate], kept: Mapping[str, Stay]
     ) -> tuple[list[Item], list[Omission]]:
         """What is shown, and what is not, so that the context part is within its tokens."""
-        limit = min(self.profile.context, self.profile.prompt - self.frame - self._asked(offered))
-        left = self.profile.prompt - self.frame - limit
+        maps = [one for one in offered if one.section == MAP]
+        mapped, _ = allocated(maps, {}, self.profile.prompt)
+        frame = self.frame + sum(one.tokens for one in mapped)
+        limit = min(self.profile.context, self.profile.prompt - frame - self._asked(offered))
+        left = self.profile.prompt - frame - limit
         tasks = [one for one in offered if one.section == TASK]
         task, _ = allocated(tasks, {TASK: left}, left)
-        offer = Offer(one for one in offered if one.section != TASK)
+        offer = Offer(one for one in offered if one.section not in APART)
         # Headings take about so much; what they leave is given back once.
         room, again = limit - limit // 25, True
         while True:
@@ -146,9 +151,9 @@ class ContextBuilder:
                 # So may the line end with which it is printed.
                 over = len(self.counting.encode(text_of(known, self.policy) + "\n")) - limit
             if over <= 0:
-                over = self._tokens([*known, *task]) - self.profile.prompt
+                over = self._tokens([*mapped, *known, *task]) - self.profile.prompt
             if over <= 0 or room <= 0:
-                return [*known, *task], omissions
+                return [*mapped, *known, *task], omissions
             room, again = room - over, False
 
     def _chosen(
@@ -192,7 +197,7 @@ class ContextBuilder:
 
     def _estimate(self, items: Sequence[Item]) -> int:
         """The tokens of the context part, item by item and heading by heading."""
-        known = [one for one in items if one.section != TASK]
+        known = [one for one in items if one.section not in APART]
         heads = dict.fromkeys((one.section, file_of(one.node)) for one in known)
         told = [f"# {section}\n\n" for section in dict.fromkeys(one.section for one in known)]
         told += [heading(path) for _, path in heads if path]
@@ -215,7 +220,7 @@ class ContextBuilder:
         if tokens > self.profile.prompt:
             must = tuple(one.node for one in items if one.priority == "CRITICAL")
             raise BudgetExceededError(tokens, self.profile.prompt, must)
-        rows = self.budgets | {TASK: self.profile.rows.get(TASK, 0)}
+        rows = self.budgets | {section: self.profile.rows.get(section, 0) for section in APART}
         return Context(
             messages=messages,
             text=text_of(items, self.policy),
@@ -254,7 +259,7 @@ def _ref(text: str) -> str:
 
 def text_of(items: Sequence[Item], policy: Policy) -> str:
     """The context part alone: what is known of the code, without the request."""
-    known = [one for one in items if one.section != TASK]
+    known = [one for one in items if one.section not in APART]
     return body_of(
         [Shown(one.node, one.section, one.text, one.level) for one in known], policy.order
     )

@@ -11,11 +11,12 @@ from domain.budget import ModelProfile
 from domain.context import Candidate, Level, Omission
 from domain.node import kind_of, name_of, node_id, path_of
 from domain.outline import Facet, names_in
-from domain.policy import ADDED, Policy
+from domain.policy import ADDED, MAP, Policy
 from domain.staleness import Modules
 from engine.context.constants import constants
 from engine.context.evidence import DECIMALS, IDENTIFIER, Asked, weighed
 from engine.context.kept import Kept
+from engine.context.maps import shown_map
 from engine.context.nearness import Nearness
 from engine.context.patterns import patterns
 from engine.context.sources import Piece, Sources
@@ -23,6 +24,7 @@ from engine.context.symbols import NONE, Floats, Symbols, last_name
 from engine.context.work import failures, iterations, left_out
 from projections import (
     changes,
+    context_map,
     dependency_graph,
     offline_cache,
     online_cache,
@@ -42,6 +44,8 @@ class States(NamedTuple):
     prompts: prompts.State
     changes: changes.State
     offline: offline_cache.State
+    map: context_map.ContextMap = context_map.ContextMap()
+    "Of the repository or corpus that the task works on."
 
 
 class Request(NamedTuple):
@@ -103,13 +107,15 @@ class Candidates:
         self._origins: dict[str, _Told] = {}
         self.stale: dict[str, int] = {}
         "Nodes of which something was written that no longer holds, and the version that wrote it."
+        self.off_map: Sequence[Omission] = ()
+        "Items of the map that are not shown."
         self.passed_over = 0
         "Functions and classes that are not even offered, since so many are likelier."
 
     def all(self) -> list[Candidate]:
         """Every candidate that has something to show, in no order of its own."""
         policy, details, online = self.policy, self.details, self.states.online
-        found = [self._task(), *failures(online, policy, details, self._levels)]
+        found = [self._task(), *self._map(), *failures(online, policy, details, self._levels)]
         if self.path in self.facets:
             found.append(self._module())
             found += iterations(online, self.path, policy, details, self.lines, self._levels)
@@ -132,6 +138,7 @@ class Candidates:
             Omission(node, "summaries", f"stale: its summary, written by event {self.stale[node]}")
             for node in sorted(self.stale)
         ]
+        found += self.off_map
         if self.passed_over:
             many = f"{self.passed_over} functions and classes"
             found.append(Omission(many, "related modules", LOWER))
@@ -169,6 +176,19 @@ class Candidates:
         lines = [(level, "\n".join(filter(None, parts))) for level, parts in told]
         node = node_id("task", task)
         return Candidate(node, "task description", "CRITICAL", self._levels(lines, 1.0), 1.0)
+
+    def _map(self) -> Iterator[Candidate]:
+        """The context map, as much of it as fits its own row of the budget."""
+        if MAP not in self.policy.order or not self.states.map.items:
+            return
+        tokens = self.profile.rows.get(MAP, 0)
+        shown = shown_map(self.states.map, self.modules, self.policy.map, tokens, self.counting)
+        self.off_map = shown.left_out
+        if shown.text:
+            levels = self._levels([("full", shown.text)], 1.0)
+            priority = self.policy.priority(MAP)
+            yield Candidate(f"map:{self.states.map.context}", MAP, priority, levels, 1.0,
+                            (self.states.map.version,))  # fmt: skip
 
     def _module(self) -> Candidate:
         node = node_id("module", self.path)

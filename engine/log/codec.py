@@ -22,7 +22,7 @@ UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 "How data stored as (type, n) becomes data of schema version n + 1."
 
 LATER: Mapping[str, frozenset[str]] = {
-    "TASK_STARTED": frozenset({"spec"}),
+    "TASK_STARTED": frozenset({"spec", "context"}),
     "PLANNING_COMPLETE": frozenset({"planned"}),
     "POLICY_USED": frozenset({"policy", "profile", "model", "out"}),
     "STEP_STARTED": frozenset({"kind", "module_name", "iteration", "attempt", "runner", "again"}),
@@ -33,6 +33,10 @@ LATER: Mapping[str, frozenset[str]] = {
     }),
     "MODEL_FAILED": frozenset({"kind"}),
     "TOOL_RETURNED": frozenset({"nodes"}),
+    "MAP_EDITED": frozenset({
+        "context", "run", "used", "changed", "tags", "diagnosis", "edits", "distiller",
+        "cartographer", "policy", "answers", "built_at",
+    }),
     "BRANCHED": frozenset({"origin", "version", "root", "runner"}),
     "CHECKS_RAN": frozenset({
         "errors", "output", "preview", "contained", "isolation", "seconds", "coverage",

@@ -19,11 +19,13 @@ from engine.context.builder import TASK, ContextBuilder, Request
 from engine.context.candidates import States
 from engine.context.kept import Kept
 from engine.context.recorded import (
+    EDITS,
     ENDS,
     PROJECTIONS,
     fact_of,
     in_hand,
     left,
+    map_known,
     named,
     nearness_of,
     prefix_of,
@@ -36,8 +38,9 @@ from engine.memory.outlines import Outlining
 from engine.memory.resummarise import Then
 from engine.replay.branches import known_by, line_of
 from projections import dependency_graph, offline_cache, progress
+from projections.context_map import ContextMap
 
-LEAVING = (*ENDS, "BRANCHED", *(str(fact.type) for fact in offline_cache.DERIVED))
+LEAVING = (*ENDS, *EDITS, "BRANCHED", *(str(fact.type) for fact in offline_cache.DERIVED))
 "By what tasks that have ended leave something, add to what they left, or leave nothing."
 
 _GRAPHS: WeakKeyDictionary[EventStore, tuple[str, dependency_graph.State, Graph]] = (
@@ -57,10 +60,12 @@ class Running:
         self.stood_at = 0
         "The version of the last event that could be read."
         self.outlining = Outlining(store, task_id)
-        self.states = States._make(one.initial for one in PROJECTIONS)
+        self.states = States._make([*(one.initial for one in PROJECTIONS), ContextMap()])
         self.used: PolicyUsed | None = None
         "With what the run was gone on with last."
         self._graph: tuple[dependency_graph.State, Graph] | None = None
+        self._edited = True
+        "Whether the map may have been edited since it was read."
         self._looked = 0
         "The position up to which it was looked for events by which a task ended."
 
@@ -95,21 +100,27 @@ class Running:
             self.stood_at, self.position = event.version, event.position
             if isinstance(event.fact, PolicyUsed):
                 self.used = event.fact
+            self._edited = self._edited or event.type in EDITS
         self.version = last
-        self.states = named(States._make((*states, self._left())), self.line)
+        self.states = named(States._make((*states, *self._of_others())), self.line)
         return self.stands
 
-    def _left(self) -> offline_cache.State:
-        """What finished tasks have left by the last event that was read, as the task knows it."""
-        then = known_by(self.store, self.line, Moment(position=self.position))
-        new = self.store.read(after=self._looked, last=then.position, types=LEAVING)
-        before = self.states.offline
-        more = any(
+    def _of_others(self) -> tuple[offline_cache.State, ContextMap]:
+        """What finished tasks have left by the last event that was read, and the map, as the task
+        knows them."""
+        moment = Moment(position=self.position)
+        then = known_by(self.store, self.line, moment)
+        new = list(self.store.read(after=self._looked, last=then.position, types=LEAVING))
+        before, map = self.states.offline, self.states.map
+        if any(
             event.type in ENDS or event.task_id in before.complete or event.task_id in before.failed
             for event in new
-        )
+        ):
+            before = left(self.store, then)
+        if self._edited or any(event.type in EDITS for event in new):
+            map, self._edited = map_known(self.store, self.line, moment), False
         self._looked = then.position or 0
-        return left(self.store, then) if more else before
+        return before, map
 
     def outlined(self) -> None:
         """Outline what was written, and read that on."""

@@ -1,0 +1,56 @@
+"""The context map as a prompt shows it: what fits its tokens, and what may not hold any more."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from domain.allocation import OVER
+from domain.context import Omission
+from domain.context_map import MapItem, rendered, within
+from domain.policy import MAP, MapSettings
+from domain.staleness import Modules
+from engine.context.counting import Counting
+from projections.context_map import ContextMap, ranked
+
+HEADING = f"# {MAP.capitalize()}\n\n"
+"What a prompt puts above the map, and the line ends behind it."
+
+
+class ShownMap(NamedTuple):
+    """A map in a prompt."""
+
+    text: str
+    items: tuple[MapItem, ...]
+    "By worth, the most first."
+    stale: tuple[str, ...]
+    "The ids of those that may not hold any more."
+    left_out: tuple[Omission, ...]
+
+
+def shown_map(
+    map: ContextMap, modules: Modules, settings: MapSettings, tokens: int, counting: Counting
+) -> ShownMap:
+    """The items of a map that are shown within a number of tokens, headings counted."""
+    stale = frozenset(stale_in(map, modules))
+    there = ranked(map, settings)
+    if settings.stale == "withheld":
+        there = [one for one in there if one.id not in stale]
+    room = tokens - counting.count(HEADING) - 1
+    items = within(there, room, counting.tokenizer.count, stale)
+    shown = frozenset(one.id for one in items)
+    return ShownMap(
+        rendered(items, stale),
+        tuple(items),
+        tuple(one.id for one in items if one.id in stale),
+        tuple(
+            Omission(f"map item {one}", MAP, OVER if one not in stale else "stale")
+            for one in sorted(map.items)
+            if one not in shown
+        ),
+    )
+
+
+def stale_in(map: ContextMap, modules: Modules) -> Iterator[str]:
+    """The ids of the items that were made of something that has moved on since; sorted."""
+    for one in sorted(map.items):
+        if not modules.holds(map.items[one].made_of):
+            yield one

@@ -1,0 +1,62 @@
+"""Keeps context maps: what a finished run tells, which edits follow, and what no longer fits."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from domain.context_map import Distilled
+from domain.events import MapEdit, WorkflowEvent
+from domain.graph import Graph
+from domain.outline import Facets
+from domain.policy import MapSettings
+from projections import dependency_graph
+from projections.context_map import ContextMap
+
+
+class Run(NamedTuple):
+    """A finished run, as its log tells of it: a task, or a commit of one."""
+
+    name: str
+    "`commit 3f2a…`; empty for the whole task."
+    before: Mapping[str, Facets]
+    "The outlines of the modules before it, by path."
+    state: dependency_graph.State
+    graph: Graph
+    "What there was after it."
+    events: Sequence[WorkflowEvent]
+
+    @property
+    def after(self) -> Mapping[str, Facets]:
+        """The outlines of the modules after it, by path."""
+        return dependency_graph.present(self.state)
+
+
+class Distiller(Protocol):
+    """Reads a run for what will help later ones."""
+
+    @property
+    def id(self) -> str:
+        """Name and version."""
+
+    def distil(self, run: Run, map: ContextMap) -> Distilled:
+        """What a run tells, and of what use each item of the map was to it."""
+
+
+class Cartographer(Protocol):
+    """Turns what a run told into edits."""
+
+    @property
+    def id(self) -> str:
+        """Name and version."""
+
+    def edits(self, run: Run, told: Distilled, map: ContextMap) -> Sequence[MapEdit]:
+        """Edits of a map, on which what was told of its items stands already."""
+
+
+class Evictor(Protocol):
+    """Keeps a map within its tokens."""
+
+    def evicted(self, map: ContextMap, tokens: int, settings: MapSettings) -> Sequence[MapEdit]:
+        """Edits that take away what has no room, the least worth first."""
+
+
+__all__ = ["Cartographer", "Distiller", "Evictor", "Run"]

@@ -1,0 +1,146 @@
+"""Reads a run for what will help later ones, from its events alone: no model is asked."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from domain.context_map import Distilled, Entry, plain
+from domain.events import ChecksRan, ToolReturned
+from domain.graph import NEEDS
+from domain.names import Reader
+from domain.node import kind_of, name_of, node_id, path_of
+from domain.outline import EXISTS, Facets, names_in
+from domain.staleness import Modules
+from domain.summary import built_from
+from engine.memory.mapping import Run
+from projections.context_map import ContextMap
+
+SYMBOLS = ("function", "method", "class")
+CONSTANTS, SCHEMAS, ERRORS = 3, 2, 2
+"New entries of a section that one run may bring: what it used most."
+WIDE = 240
+"Characters of an entry."
+LITERAL = 60
+"Characters of a constant's value."
+
+
+class FromEvents:
+    """What a run changed, what that uses, what was opened, and which errors came back."""
+
+    id = "events 1"
+
+    def distil(self, run: Run, map: ContextMap) -> Distilled:
+        """What a run tells, and of what use each item of the map was to it."""
+        after = run.after
+        changed = tuple(_changed(run.before, after))
+        uses = Counter(node for source in changed for node in _needs(run, source))
+        used = Counter({node: n for node, n in uses.items() if kind_of(node) in SYMBOLS})
+        opened = Counter(_opened(run))
+        touched = frozenset((*used, *changed, *opened, *(_module(one) for one in changed)))
+        modules = Modules(after)
+        tags = {item: _tag(map, item, touched, modules) for item in sorted(map.items)}
+        entries = (*_constants(after, uses), *_schemas(after, uses), *_errors(run, after))
+        for node in sorted(opened):
+            if kind_of(node) in SYMBOLS:
+                used[node] += opened[node]
+        told = _diagnosis(changed, used, opened, map)
+        return Distilled(dict(sorted(used.items())), changed, tags, entries, told)
+
+
+def _tag(map: ContextMap, item: str, touched: frozenset[str], modules: Modules) -> str:
+    one = map.items[item]
+    if not modules.holds(one.made_of):
+        return "stale"
+    return "helpful" if not touched.isdisjoint(one.nodes) else "neutral"
+
+
+def _changed(before: Mapping[str, Facets], after: Mapping[str, Facets]) -> Iterator[str]:
+    """The functions and classes that are new or not as they were, tests apart; sorted."""
+    for path in after:
+        old, new = before.get(path), after[path]
+        if old is new:
+            continue
+        for name in names_in(new):
+            kind = (new[f"sig:{name}"] or ("function",))[0]
+            keys = (f"sig:{name}", f"body:{name}")
+            if kind in SYMBOLS and (old is None or any(old.get(k) != new.get(k) for k in keys)):
+                yield node_id(kind, path, name)
+
+
+def _needs(run: Run, source: str) -> Iterator[str]:
+    """What a function or class needs of the project's own, each once; a class has no needs but
+    those of its line, since its methods have theirs."""
+    links = run.graph.links.get(path_of(source))
+    edges = links.edges if links else ()
+    found = {e.target for e in edges if e.source == source and e.kind in NEEDS}
+    yield from sorted(node for node in found if node != source and path_of(node) in run.after)
+
+
+def _opened(run: Run) -> Iterator[str]:
+    """What was asked to be seen while it ran."""
+    for event in run.events:
+        if isinstance(event.fact, ToolReturned):
+            yield from event.fact.nodes
+
+
+def _module(node: str) -> str:
+    return node_id("module", path_of(node))
+
+
+def _constants(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[Entry]:
+    """The constants that the run's code used most."""
+    found = [node for node in sorted(uses) if kind_of(node) == "attribute"]
+    for node in sorted(found, key=lambda node: -uses[node])[:CONSTANTS]:
+        path, name, reader = path_of(node), name_of(node), Reader(after)
+        bound = reader.facet(path, f"name:{name}")
+        if bound and bound[0] == "value" and 0 < len("".join(bound[1:])) <= LITERAL:
+            text = plain(f"{path}: {name} = {''.join(bound[1:])}", WIDE)
+            why = f"used in {uses[node]} of the run's functions"
+            yield Entry("DOMAIN CONSTANTS", text, (node,), built_from(reader), why)
+
+
+def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[Entry]:
+    """The classes of whose attributes the run's code used several, with all that they have."""
+    owners = Counter[str]()
+    for node in sorted(uses):
+        owner = name_of(node).rpartition(".")[0]
+        if kind_of(node) == "attribute" and owner:
+            owners[node_id("class", path_of(node), owner)] += 1
+    for node in sorted((one for one in owners if owners[one] > 1), key=lambda n: (-owners[n], n)):
+        path, name, reader = path_of(node), name_of(node), Reader(after)
+        fields = reader.facet(path, f"attributes:{name}")
+        if fields:
+            plainly = ", ".join(one.partition("=")[0] for one in fields)
+            why = f"{owners[node]} of its attributes were used"
+            text = plain(f"{path}: {name} has {plainly}", WIDE)
+            yield Entry("PARSING SCHEMA", text, (node,), built_from(reader), why)
+            if sum(1 for _ in owners) > SCHEMAS:
+                return
+
+
+def _errors(run: Run, after: Mapping[str, Facets]) -> Iterator[Entry]:
+    """The failures that came back: of one module, with one message, at several runs of tests."""
+    seen = Counter[tuple[str, str]]()
+    for event in run.events:
+        if isinstance(event.fact, ChecksRan):
+            failures = {(one.at, one.message.partition("\n")[0]) for one in event.fact.failures}
+            module = event.fact.module_name or ""
+            seen.update(sorted({(module or at, message) for at, message in failures}))
+    often = [one for one in sorted(seen) if seen[one] > 1 and one[1].strip()]
+    for module, message in sorted(often, key=lambda one: (-seen[one], one))[:ERRORS]:
+        path, reader = path_of(module), Reader(after)
+        reader.facet(path, EXISTS)
+        text = plain(f"{path}: {message}, {seen[module, message]} times in one run", WIDE)
+        why = "it came back"
+        yield Entry("ERROR PATTERNS", text, (_module(path),), built_from(reader), why)
+
+
+def _diagnosis(
+    changed: tuple[str, ...], used: Counter[str], opened: Counter[str], map: ContextMap
+) -> str:
+    on_map = {node for item in map.items.values() for node in item.nodes}
+    again = sum(times > 1 for times in opened.values())
+    return (
+        f"{len(changed)} functions and classes changed; of {len(used)} that they use,"
+        f" {sum(node in on_map for node in used)} stood on the map; {len(opened)} opened,"
+        f" {again} of them again"
+    )

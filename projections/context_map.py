@@ -1,0 +1,172 @@
+"""Which orientation knowledge is on the map?
+
+Of each context (a repository, a corpus) the items that stand on its map, which updates found them
+of use, and which nodes the runs behind those updates used. What a moment's modules say of an item,
+whether it still holds, is asked of both together (`domain/staleness.py`).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from immutables import Map
+
+from domain.context_map import SECTIONS, TAGS, MapItem, lawful
+from domain.events import MapEdit, MapEdited, WorkflowEvent
+from domain.node import path_of
+from domain.policy import MapSettings
+from domain.summary import BuiltFrom
+
+NAME = "context_map"
+VERSION = 1
+SCOPE: Literal["task", "store"] = "store"
+REMEMBERED = 24
+"Updates that are kept of each item, and of each node."
+DECIMALS = 6
+"What items are worth is rounded before it is compared: sums of floats differ in their last bits."
+MOST = 2_000
+"Items that a map may hold: what stands on it within its tokens is chosen from these."
+
+
+class Share(NamedTuple):
+    """What part of a run was about something."""
+
+    update: int
+    "Counted from 1."
+    part: float
+    "Of all that the run used, or changed: more than 0, at most 1."
+
+
+class ContextMap(NamedTuple):
+    """The map of one context."""
+
+    context: str = ""
+    updates: int = 0
+    "How many runs it was made of."
+    numbers: int = 0
+    "The last number that was given to an item; none is given twice."
+    items: Map[str, MapItem] = Map()
+    "By id."
+    uses: Map[str, tuple[Share, ...]] = Map()
+    "By node, the last updates whose runs used it, the newest first."
+    changes: Map[str, tuple[Share, ...]] = Map()
+    "By path, the last updates whose runs changed functions or classes there, the newest first."
+    refused: int = 0
+    "Edits that were not made: of unknown items or sections, or of unlawful texts."
+    task: str = ""
+    version: int = 0
+    "The event that edited it last."
+
+
+class State(NamedTuple):
+    """The maps of all contexts."""
+
+    maps: Map[str, ContextMap] = Map()
+    "By context."
+
+
+initial = State()
+
+
+def evolve(state: State, event: WorkflowEvent) -> State:
+    """The state after one more event."""
+    match event.fact:
+        case MapEdited() as fact:
+            context = fact.context or event.task_id
+            before = state.maps.get(context, ContextMap(context))
+            return State(state.maps.set(context, _edited(before, fact, event)))
+    return state
+
+
+def map_of(state: State, context: str) -> ContextMap:
+    """The map of a context; an empty one where none was made."""
+    return state.maps.get(context, ContextMap(context))
+
+
+def _edited(before: ContextMap, fact: MapEdited, event: WorkflowEvent) -> ContextMap:
+    number, items = before.updates + 1, before.items
+    used = {node: times for node, times in fact.used.items() if times > 0}
+    changed = Counter(map(path_of, dict.fromkeys(fact.changed)))
+    uses = _shared(before.uses, number, used)
+    changes = _shared(before.changes, number, changed)
+    with items.mutate() as tagging:
+        for item in sorted(fact.tags):
+            if item in items and fact.tags[item] in TAGS:
+                told = ((number, fact.tags[item]), *items[item].tags)
+                tagging[item] = items[item]._replace(tags=told[:REMEMBERED])
+        items = tagging.finish()
+    after = before._replace(
+        updates=number, items=items, uses=uses, changes=changes,
+        task=event.task_id, version=event.version,
+    )  # fmt: skip
+    for edit in fact.edits:
+        after = _made(after, edit, event)
+    return after
+
+
+def _shared(
+    before: Map[str, tuple[Share, ...]], number: int, counts: Mapping[str, int]
+) -> Map[str, tuple[Share, ...]]:
+    """The last shares of each thing, with those of one more update."""
+    whole = sum(counts.values())
+    with before.mutate() as changing:
+        for name in sorted(counts):
+            told = (Share(number, counts[name] / whole), *changing.get(name, ()))
+            changing[name] = told[:REMEMBERED]
+        after = changing.finish()
+    return after
+
+
+def _made(before: ContextMap, edit: MapEdit, event: WorkflowEvent) -> ContextMap:
+    """The map after an edit; one that cannot be made is counted, and changes nothing else."""
+    items, known = before.items, before.items.get(edit.item)
+    if edit.refused:
+        return before._replace(refused=before.refused + 1)
+    match edit.operation:
+        case "DELETE" if known:
+            return before._replace(items=items.delete(known.id))
+        case "REPLACE" if known and lawful(edit.text):
+            return before._replace(items=items.set(known.id, _written(known, edit, event)))
+        case "ADD" if edit.section in SECTIONS and lawful(edit.text) and len(items) < MOST:
+            number = before.numbers + 1
+            new = MapItem(f"{SECTIONS[edit.section]}-{number:05}", edit.section, edit.text)
+            new = _written(new._replace(added=before.updates), edit, event)
+            return before._replace(numbers=number, items=items.set(new.id, new))
+    return before._replace(refused=before.refused + 1)
+
+
+def _written(item: MapItem, edit: MapEdit, event: WorkflowEvent) -> MapItem:
+    return item._replace(
+        text=edit.text,
+        nodes=edit.nodes,
+        built_from=_flat(edit.built_from),
+        task=event.task_id,
+        version=event.version,
+    )
+
+
+def _flat(built_from: BuiltFrom) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        (path, key, digest)
+        for path, keys in sorted(built_from.items())
+        for key, digest in sorted(keys.items())
+    )
+
+
+def ranked(map: ContextMap, settings: MapSettings) -> list[MapItem]:
+    """The items of a map, the most worth first, of equal ones the oldest.
+
+    What an item is worth is that of its section and, fading with each update, what was said of it.
+    """
+    return sorted(
+        (map.items[item] for item in sorted(map.items)),
+        key=lambda one: (-worth(one, map.updates, settings), one.id.rpartition("-")[2]),
+    )
+
+
+def worth(item: MapItem, now: int, settings: MapSettings) -> float:
+    """What an item is worth after so many updates."""
+    said = (
+        settings.tags.get(tag, 0.0) * settings.fading ** (now - update) for update, tag in item.tags
+    )
+    return round(settings.sections.get(item.section, 0.0) + sum(said), DECIMALS)
