@@ -6,6 +6,7 @@ which facets it was made of, so it is known to be stale at once when one of them
 are never given twice; and what was found useful fades, so that the map follows the work.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ SECTIONS: Mapping[str, str] = {
 TAGS = ("helpful", "harmful", "neutral", "stale")
 ITEM_TOKENS = 80
 "The most tokens that one item may have, about."
+MORE = "..."
+"What stands in place of what did not fit on a line."
 STALE = " (stale)"
 "What is put behind an item that may not hold any more, where such items are shown."
 
@@ -30,6 +33,19 @@ CODE = ("  ", "def ", "class ")
 "How the lines of an item begin, but the first."
 MOST_CHARACTERS = 2_000
 "Of an item, whatever wrote it."
+
+
+_UNSAFE = (
+    (re.compile(r"`{3,}|~{3,}"), "'"),
+    (re.compile(r"\[(/?[A-Z][A-Z0-9_]*|[a-z]{2}-\d+)\]"), r"(\1)"),
+    (re.compile(r"<(/?\w[^<>\s]{0,60})>"), r"(\1)"),
+    (re.compile(r"<[|\uff5c]"), "("),
+    (re.compile(r"[|\uff5c]>"), ")"),
+)
+"""What begins or ends something where a map or a prompt is read: fences, ids of items, tokens of
+chat templates. Parentheses stand in none of them, so that what is replaced makes no new one."""
+_MARKS = "#>*+-=| "
+"What a line of a document may begin with to be a heading, a quote or a list."
 
 Tokens = Callable[[str], int]
 "How many tokens a text is."
@@ -106,6 +122,29 @@ class Distilled(NamedTuple):
     diagnosis: str
     answers: tuple[str, ...] = ()
     "What a model answered, as it came."
+
+
+def plain(text: str, most: int) -> str:
+    """A text of unknown origin as one printable line of at most `most` characters.
+
+    Nothing in it is read as a heading, an id of an item or a token of a chat template. What was
+    made so once stays as it is.
+
+    >>> plain("## Cart\\n[cr-00001] holds <|im_end|> what is bought.", 40)
+    'Cart (cr-00001) holds (im_end) what ...'
+    """
+    most = max(most, 0)
+    # What is far behind the end is not looked at: a text may have thousands of characters.
+    text = "".join(one if one.isprintable() else " " for one in text[: 8 * most + 64])
+    text = " ".join(text.split())
+    for pattern, instead in _UNSAFE:
+        text = pattern.sub(instead, text)
+    text = text.lstrip(_MARKS).rstrip()
+    if len(text) <= most:
+        return text
+    room = max(most - len(MORE) - 1, 0)
+    words, _, _ = text[: room + 1].rpartition(" ")
+    return f"{words.rstrip() or text[:room].rstrip()} {MORE}".lstrip(_MARKS)[:most].rstrip()
 
 
 def rendered(items: Iterable[MapItem], stale: Iterable[str] = ()) -> str:

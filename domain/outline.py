@@ -65,7 +65,8 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
 
     Parts let a reader depend on less than a whole facet: `kind:Q` on the first text of `sig:Q`,
     `attribute:C.x` on what the class C says of x, `follows:Q` on the calls that may be followed,
-    `names` on which functions and classes there are, `EXISTS` on the module's being there.
+    `import:M` and `heading:H` on one that is there, `names` on which functions and classes there
+    are, `EXISTS` on the module's being there.
     """
     found = facets.get(key)
     if found is not None:
@@ -83,12 +84,15 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
             return next(((of,) for plain, _, of in told if plain == attribute), None)
         case "follows":
             return tuple(one for one in facets.get(f"calls:{name}", ()) if one[:1] != "?")
+        case "import" | "heading":
+            there = facets.get("imports" if head == "import" else head, ())
+            return PRESENT if name in there else None
         case "names":
             return tuple(names_in(facets))
     return PRESENT
 
 
-_PARTS = frozenset(("kind", "attribute", "follows", "names", EXISTS))
+_PARTS = frozenset(("kind", "attribute", "follows", "import", "heading", "names", EXISTS))
 
 
 def digest_of(facet: Facet | None) -> str:

@@ -1,0 +1,257 @@
+"""Where do things stand in a repository? Its folders, central modules, entry points and tests.
+
+All of it is told by paths, by the graph and by a score for each node. What is chosen here is only
+where to look: whether it is so is read off the modules by those who say it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from posixpath import basename, dirname
+from typing import NamedTuple
+
+from domain.graph import Graph
+from domain.links import concept_of
+from domain.names import Reader, module_path
+from domain.node import kind_of, name_of, node_id, path_of
+from domain.outline import PRESENT, Facet
+
+DECIMALS = 7
+"Scores are rounded before they are compared: sums of floats differ in their last bits."
+ASIDE = frozenset(("benchmarks", "docs", "docs_src", "doc", "examples", "example", "scripts"))
+"Folders that show or measure the code and are not the code, where they stand at the top."
+
+
+def is_test(path: str) -> bool:
+    """Whether a module holds tests, or what tests share, by its path.
+
+    >>> is_test("tests/sources.py"), is_test("shop/test_cart.py"), is_test("shop/contest.py")
+    (True, True, False)
+    """
+    *folders, file = path.split("/")
+    if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
+        return True
+    return "tests" in folders or "test" in folders
+
+
+class Layout:
+    """The modules of one moment by what they are for, the most worth knowing first."""
+
+    def __init__(
+        self, modules: Mapping[str, Mapping[str, Facet]], graph: Graph, rank: Mapping[str, float]
+    ) -> None:
+        self.modules, self.graph, self.rank = modules, graph, rank
+        self.paths: Sequence[str] = sorted(modules)
+        self.reader = Reader(modules)
+        "Finds where to look; nothing is made of what it reads."
+
+    def score(self, node: str) -> float:
+        """How much a node matters, fit to be compared."""
+        return round(self.rank.get(node, 0.0), DECIMALS)
+
+    def first(self, nodes: Iterable[str]) -> list[str]:
+        """Nodes, those that matter most first, ties by id."""
+        return sorted(nodes, key=lambda node: (-self.score(node), node))
+
+    @cached_property
+    def code(self) -> Sequence[str]:
+        """The paths of modules of code that are not tests; what only shows the code stands last."""
+        found = [_module(path) for path in self.paths if _is_code(path)]
+        return sorted(map(path_of, self.first(found)), key=_is_aside)
+
+    @cached_property
+    def central(self) -> Sequence[str]:
+        """The paths of modules of code but those that only begin a package or a program."""
+        return [path for path in self.code if not _begins(path)]
+
+    @cached_property
+    def tests(self) -> Sequence[str]:
+        """The paths of test files."""
+        return [path for path in self.paths if path.endswith(".py") and is_test(path)]
+
+    @cached_property
+    def folders(self) -> Mapping[str, Sequence[str]]:
+        """The modules of code in each folder, folders by all that is in them."""
+        found: dict[str, list[str]] = {}
+        for path in self.code:
+            found.setdefault(dirname(path), []).append(path)
+        worth = {
+            folder: sum(self.score(_module(path)) for path in paths)
+            for folder, paths in found.items()
+        }
+        order = sorted(found, key=lambda one: (_is_aside(f"{one}/"), -round(worth[one], 6), one))
+        return {folder: found[folder] for folder in order}
+
+    def telling(self, folder: str) -> list[str]:
+        """The modules of a folder of the code that hold classes or functions."""
+        if not folder or _is_aside(f"{folder}/"):
+            return []
+        there = (path for path in self.folders[folder] if not _begins(path))
+        return [path for path in there if self.holds(path)]
+
+    @cached_property
+    def package(self) -> str:
+        """The outermost package around the modules that matter most; empty where there is none."""
+        for path in self.code:
+            parts = path.split("/")[:-1]
+            ends = ("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+            if found := [one for one in ends if one and f"{one}/__init__.py" in self.modules]:
+                return found[0]
+        return ""
+
+    @property
+    def readmes(self) -> list[str]:
+        """The documents at the top that introduce the whole."""
+        names = ("readme.md", "readme.markdown")
+        return [path for path in self.paths if path.lower() in names]
+
+    def holds(self, path: str) -> list[str]:
+        """The classes, then the functions that stand at the top of a module; private ones last."""
+        edges = self.graph.out.get(_module(path), ())
+        found = [e.target for e in edges if e.kind == "contains" and path_of(e.target) == path]
+        found = [node for node in found if kind_of(node) in ("class", "function")]
+        return sorted(
+            self.first(found),
+            key=lambda node: (name_of(node).startswith("_"), kind_of(node) != "class"),
+        )
+
+    def entries(self) -> list[str]:
+        """Where programs begin: `__main__` modules, then functions called main."""
+        runs = [path for path in self.code if basename(path) == "__main__.py"]
+        mains = [node_id("function", path, "main") for path in self.code if not _is_aside(path)]
+        there = {edge.target for main in mains for edge in self.graph.into.get(main, ())}
+        return [_module(path) for path in runs] + [main for main in mains if main in there]
+
+    @cached_property
+    def imports(self) -> Mapping[str, Sequence[str]]:
+        """The modules of the task that each module imports, those that matter most first."""
+        found: dict[str, list[str]] = {}
+        for path in self.paths:
+            edges = self.graph.out.get(_module(path), ())
+            there = [edge.target for edge in edges if edge.kind == "imports"]
+            own = self.first(one for one in there if kind_of(one) == "module")
+            found[path] = [other for other in map(path_of, own) if other in self.modules]
+        return found
+
+    def between(self) -> dict[str, dict[str, list[tuple[str, str]]]]:
+        """Per folder, the folders that its modules import from, and which import which there."""
+        found: dict[str, dict[str, list[tuple[str, str]]]] = {}
+        for folder, paths in self.folders.items():
+            for path in paths if not _is_aside(f"{folder}/") else ():
+                for other in self.imports[path]:
+                    if _is_code(other) and _apart(folder, dirname(other)):
+                        to = found.setdefault(folder, {}).setdefault(dirname(other), [])
+                        to.append((path, other))
+        return found
+
+    @cached_property
+    def tested(self) -> Mapping[str, Mapping[str, int]]:
+        """Per module, how often each test file tests something in it."""
+        found: dict[str, dict[str, int]] = {}
+        for edge in self.graph.edges:
+            if edge.kind == "tests":
+                of = found.setdefault(path_of(edge.target), {})
+                of[path_of(edge.source)] = of.get(path_of(edge.source), 0) + 1
+        return found
+
+    def test_of(self, path: str) -> str | None:
+        """The test file that tests a module: the one named after it, else the one that tests
+        it most; it imports it."""
+        counts = self.tested.get(path, {})
+        files = [one for one in self.tests if path in self.imports[one]]
+        named = {one: self.is_named_after(one, path) for one in files}
+        order = sorted(files, key=lambda one: (not named[one], -counts.get(one, 0), one))
+        return order[0] if order else None
+
+    def is_named_after(self, test: str, path: str) -> bool:
+        """Whether the name of a test file tells which module it tests."""
+        stem = basename(path).removesuffix(".py").strip("_")
+        return basename(test) in (f"test_{stem}.py", f"{stem}_test.py")
+
+    def uses_of(self, node: str) -> list[str]:
+        """The tests that use a class or function, those that use least beside it first."""
+        edges = self.graph.into.get(node, ())
+        tests = [edge.source for edge in edges if edge.kind == "tests"]
+        return sorted(tests, key=lambda test: (len(self.graph.out.get(test, ())), len(test), test))
+
+    def concepts(self) -> list[tuple[str, list[str]]]:
+        """Concepts that are not the names of files, and what of the code speaks of each."""
+        found: dict[str, list[str]] = {}
+        for concept in (node for node in self.graph.nodes if kind_of(node) == "concept"):
+            edges = self.graph.out.get(concept, ())
+            nodes = [one.target for one in edges if path_of(one.target) in self.imports]
+            nodes = [one for one in nodes if _is_code(path_of(one)) and _is_named(one, concept)]
+            if nodes:
+                found[concept] = self.first(nodes)
+        return sorted(found.items(), key=lambda one: (-self.score(one[1][0]), one[0]))
+
+    def headed(self, concept: str) -> list[str]:
+        """The documents with a heading that stands for a concept."""
+        edges = self.graph.out.get(concept, ())
+        paths = [path_of(edge.target) for edge in edges if kind_of(edge.target) == "module"]
+        return [path for path in paths if self.modules.get(path, {}).get("heading")]
+
+
+class Import(NamedTuple):
+    """What a module says by which it imports another."""
+
+    path: str
+    key: str
+    "Of the facet that tells it."
+    written: str
+    "What is imported, as it could be written: `.x` for `from . import x`."
+
+    def holds(self, reader: Reader) -> str | None:
+        """The module that is imported, if it still is."""
+        found = reader.facet(self.path, self.key)
+        if not found or (found != PRESENT and _inner(found) != self.written):
+            return None
+        return module_path(reader, self.path, self.written)
+
+
+def import_of(reader: Reader, path: str, other: str) -> Import | None:
+    """What a module says to import another; None where it does not."""
+    facets = reader.modules.get(path, {})
+    ways = [(f"import:{written}", written) for written in facets.get("imports", ())]
+    names = sorted(key for key in facets if key.startswith("name:"))
+    ways += [(key, inner) for key in names if (inner := _inner(facets[key]))]
+    found = (Import(path, key, written) for key, written in ways)
+    return next((one for one in found if one.holds(reader) == other), None)
+
+
+def _inner(binding: Facet) -> str:
+    """What `from x import y` would import if y is a module; empty for any other binding."""
+    match binding:
+        case ("from", written, name):
+            return f"{written}{name}" if written[-1:] == "." else f"{written}.{name}"
+    return ""
+
+
+def _apart(folder: str, other: str) -> bool:
+    """Whether neither of two folders is the other or in it; all are apart from the top."""
+    one, two = f"{folder}/", f"{other}/"
+    return (
+        folder != other
+        and not (folder and two.startswith(one))
+        and not (other and one.startswith(two))
+    )
+
+
+def _is_named(node: str, concept: str) -> bool:
+    """Whether a node has a concept that the name of its file does not tell."""
+    return concept != concept_of(basename(path_of(node)).removesuffix(".py"))
+
+
+def _begins(path: str) -> bool:
+    return basename(path) in ("__init__.py", "__main__.py")
+
+
+def _is_code(path: str) -> bool:
+    return path.endswith(".py") and not is_test(path)
+
+
+def _is_aside(path: str) -> bool:
+    return path.partition("/")[0] in ASIDE and "/" in path
+
+
+def _module(path: str) -> str:
+    return node_id("module", path)

@@ -1,0 +1,62 @@
+"""The first entries of a map of code, which no model has written.
+
+What an entry tells is read off facets, and their digests stand beside it: it is known to be out of
+date when one of them moves on. Where to look is chosen by the graph and by a score for each node.
+So an entry says that what it names is there, and as it says; it cannot say that nothing else is:
+a new module, a new import or a better example makes none of them stale.
+"""
+
+from collections.abc import Mapping
+
+from domain import roadmap_lines as lines
+from domain.context_map import MORE, Entry, plain
+from domain.graph import Graph
+from domain.layout import Layout
+from domain.names import Reader
+from domain.outline import Facets
+from domain.summary import built_from
+
+LINE = 240
+"Characters of an entry: 80 tokens, about."
+ROADMAP, UNDERSTANDING = "CONTEXT ROADMAP", "CONTEXT UNDERSTANDING"
+
+
+def roadmap(modules: Mapping[str, Facets], graph: Graph, rank: Mapping[str, float]) -> list[Entry]:
+    """The entries, the most worthwhile first.
+
+    `rank` tells by node how much it matters; a node that is not there does not.
+    """
+    layout = Layout(modules, graph, rank)
+    central = [lines.central(path) for path in layout.central[: lines.CENTRAL]]
+    first = _entry(layout, lines.purpose, UNDERSTANDING, "what it is all for")
+    told = [_entry(layout, write, ROADMAP, "much depends on it") for write in central]
+    rest = [_entry(layout, write, ROADMAP, why) for write, why in _LINES]
+    return [entry for entry in (first, *told, *rest) if entry]
+
+
+def _entry(layout: Layout, write: lines.Writer, section: str, why: str) -> Entry | None:
+    """What a writer tells as one line; None where that is nothing."""
+    reader = Reader(layout.modules)
+    head, parts = write(layout, reader)
+    texts, nodes = list[str](), dict[str, None]()
+    for part in parts:
+        if len(head + "; ".join([*texts, part.text])) > LINE - len(MORE) - 2:
+            texts.append(MORE)
+            break
+        texts.append(part.text)
+        nodes.update(dict.fromkeys(part.nodes))
+    if not nodes:
+        return None
+    text = plain(head + "; ".join(texts), LINE)
+    return Entry(section, text, tuple(nodes), built_from(reader), why)
+
+
+_LINES: tuple[tuple[lines.Writer, str], ...] = (
+    (lines.folders, "where things stand"),
+    (lines.imports, "what depends on what"),
+    (lines.tests, "where to look for how it should work"),
+    (lines.programs, "where programs begin"),
+    (lines.examples, "how it is used"),
+    (lines.concepts, "where a thing with another name is"),
+)
+"What tells each of the other entries, the most worthwhile first, and why it helps."

@@ -1,0 +1,239 @@
+"""What each line of a roadmap tells, read off the facets of modules.
+
+Every fact and name on a line is asked of the reader, so that its digest is known. A line begins
+with a word on what it lists; what it lists is told in parts, the most worthwhile first.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, islice
+from posixpath import basename, dirname
+from typing import NamedTuple
+
+from domain.context_map import MORE, plain
+from domain.layout import Layout, import_of
+from domain.links import concept_of, concepts_in
+from domain.names import Reader, resolve
+from domain.node import kind_of, name_of, node_id, path_of
+
+PURPOSE = 140
+"Characters of what it is all for."
+SENTENCE = 70
+"Characters of what a module says of itself."
+NAMES = 50
+"Characters of the names of what is in a module."
+NAME = 60
+"Characters of a name or a path."
+CENTRAL = 4
+"Modules that are told of by themselves."
+LISTED = 3
+"What a line lists at most."
+WORDS = 4
+"Words that a purpose has at least; a paragraph of fewer is a title or a logo."
+
+
+class Part(NamedTuple):
+    """A piece of a line, which is told whole or not at all; of at most 200 characters."""
+
+    text: str
+    nodes: tuple[str, ...]
+
+
+Writer = Callable[[Layout, Reader], tuple[str, Iterable[Part]]]
+"Tells the beginning of a line, and what is listed after it."
+
+
+def purpose(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+    """What the README says first, or else the outermost package."""
+    package = [f"{layout.package}/__init__.py"] if layout.package else []
+    return "Purpose: ", islice(purposes(reader, [*layout.readmes, *package]), 1)
+
+
+def purposes(reader: Reader, paths: Iterable[str]) -> Iterator[Part]:
+    """What modules and documents say of themselves, where that is a sentence."""
+    for path in paths:
+        text = plain(_doc(reader, path, ""), PURPOSE)
+        if len(text.split()) >= WORDS:
+            yield Part(text, (node_id("module", path),))
+
+
+def central(path: str) -> Writer:
+    """What a module is for, and what is in it."""
+
+    def write(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+        if not reader.exists(path):
+            return "", ()
+        shown = _there(reader, _short(layout.holds(path)[:LISTED]))
+        says = [sentence(reader, path), *(sentence(reader, path, name_of(n)) for n in shown[:1])]
+        names = ", ".join(_name(name_of(node)) for node in shown)
+        text = f"{_path(path)}: {next(filter(None, says), '')}".rstrip(": ")
+        text += f" ({names})" if names else ""
+        return "", [Part(text, (node_id("module", path), *shown))]
+
+    return write
+
+
+def _short(nodes: list[str]) -> list[str]:
+    """As many as have room for their names, the first in any case."""
+    lengths = accumulate(len(name_of(node)) + 2 for node in nodes)
+    return nodes[: max(1, sum(length <= NAMES for length in lengths))]
+
+
+def sentence(reader: Reader, path: str, name: str = "") -> str:
+    """The first sentence of what a module, or something in it, says of itself."""
+    return plain(_doc(reader, path, name).partition(". ")[0].rstrip("."), SENTENCE)
+
+
+def _there(reader: Reader, nodes: Iterable[str]) -> list[str]:
+    """Those modules, classes, functions and tests that there are."""
+    return [node for node in nodes if _is_there(reader, path_of(node), node)]
+
+
+def _is_there(reader: Reader, path: str, node: str) -> bool:
+    if name := name_of(node):
+        return reader.facet(path, f"kind:{name}") == (kind_of(node),)
+    return reader.exists(path)
+
+
+def folders(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+    """The folders, each with the modules of it that matter most.
+
+    That there are others, new ones among them, is not told.
+    """
+    found = [(one, paths) for one in layout.folders if (paths := layout.telling(one))]
+    return "Folders: ", _tell_folders(reader, found[:LISTED] if len(found) > 1 else [])
+
+
+def _tell_folders(reader: Reader, folders: Iterable[tuple[str, list[str]]]) -> Iterator[Part]:
+    for folder, paths in folders:
+        there = [path for path in paths[:2] if reader.exists(path)]
+        if there:
+            names = ", ".join(_name(basename(path)) for path in there)
+            nodes = tuple(node_id("module", path) for path in there)
+            yield Part(f"{_folder(folder)}: {names}", nodes)
+
+
+def imports(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+    """Which folder's modules import from which, each shown by one import that there is."""
+    return "Imports: ", _needs(layout, reader)
+
+
+def _needs(layout: Layout, reader: Reader) -> Iterator[Part]:
+    for folder, needs in islice(layout.between().items(), LISTED):
+        most = sorted(needs, key=lambda other: (-len(needs[other]), other))[:2]
+        shown = {other: _shown(layout, reader, *needs[other][0]) for other in most}
+        nodes = [node for pair in shown.values() for node in pair]
+        names = ", ".join(_folder(other) for other in most if shown[other])
+        if names:
+            yield Part(f"{_folder(folder)} -> {names}", tuple(dict.fromkeys(nodes)))
+
+
+def _shown(layout: Layout, reader: Reader, path: str, other: str) -> tuple[str, ...]:
+    """Two modules, if the one imports the other."""
+    found = import_of(layout.reader, path, other)
+    if found is None or found.holds(reader) != other:
+        return ()
+    return node_id("module", path), node_id("module", other)
+
+
+def programs(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+    """Where programs begin."""
+    return "Entry points: ", _begins(layout, reader)
+
+
+def _begins(layout: Layout, reader: Reader) -> Iterator[Part]:
+    for node in layout.entries()[:LISTED]:
+        path = path_of(node)
+        if kind_of(node) == "module" and reader.exists(path):
+            package = _name(dirname(path).replace("/", "."))
+            runs = f"python -m {package} ({_path(path)})" if package else _path(path)
+            yield Part(runs, (node,))
+        elif _there(reader, [node]):
+            yield Part(f"main in {_path(path)}", (node,))
+
+
+def tests(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+    """Which test file tests which of the modules that matter most; it imports it."""
+    folders = [dirname(path) for path in layout.tests]
+    folder = max(sorted(dict.fromkeys(folders)), key=folders.count, default="")
+    head = f"Tests in {_folder(folder)}: " if folder else "Tests: "
+    return head, islice(_tested(layout, reader, folder), LISTED)
+
+
+def _tested(layout: Layout, reader: Reader, folder: str) -> Iterator[Part]:
+    for path in layout.central[: 3 * LISTED]:
+        test = layout.test_of(path)
+        if test and (nodes := _shown(layout, reader, test, path)):
+            shown = test.removeprefix(f"{folder}/") if folder else test
+            named = layout.is_named_after(test, path)
+            yield Part(_path(shown) if named else f"{_path(shown)} for {_path(path)}", nodes)
+
+
+def examples(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+    """Small tests that use the classes which matter most."""
+    return "Examples: ", islice(_used(layout, reader), 2)
+
+
+def _used(layout: Layout, reader: Reader) -> Iterator[Part]:
+    for path in layout.central[:CENTRAL]:
+        for node in layout.holds(path)[:1]:
+            for test in layout.uses_of(node)[:1]:
+                if _there(reader, [node, test]) == [node, test] and _calls(reader, test, node):
+                    place = f"{_path(path_of(test))}::{_name(name_of(test))}"
+                    yield Part(f"{_name(name_of(node))} in {place}", (node, test))
+
+
+def _calls(reader: Reader, test: str, node: str) -> bool:
+    path, name = path_of(test), name_of(test)
+    for dotted in reader.facet(path, f"follows:{name}") or ():
+        target = resolve(reader, path, dotted, name)
+        if target and (target.path, target.name) == (path_of(node), name_of(node)):
+            return True
+    return False
+
+
+def concepts(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+    """Where to find what documents and docstrings speak of by another name."""
+    return "Concepts: ", islice(_spoken_of(layout, reader), 2)
+
+
+def _spoken_of(layout: Layout, reader: Reader) -> Iterator[Part]:
+    for concept, nodes in layout.concepts():
+        node = nodes[0]
+        if _there(reader, [node]) and _told(layout, reader, concept, node):
+            yield Part(f"{_name(concept.partition(':')[2])} -> {_place(node)}", (node,))
+
+
+def _told(layout: Layout, reader: Reader, concept: str, node: str) -> bool:
+    """Whether a heading that there is stands for the concept, or the node's docstring tells it."""
+    for path in layout.headed(concept)[:1]:
+        headings = sorted(layout.modules.get(path, {}).get("heading", ()))
+        found = [one for one in headings if concept_of(one) == concept][:1]
+        if any(reader.facet(path, f"heading:{one}") for one in found):
+            return True
+    return concept in concepts_in(_doc(reader, path_of(node), name_of(node)))
+
+
+def _doc(reader: Reader, path: str, name: str) -> str:
+    return " ".join(reader.facet(path, f"doc:{name}" if name else "doc") or ())
+
+
+def _place(node: str) -> str:
+    name, path = _name(name_of(node)), _path(path_of(node))
+    return f"{name} in {path}" if name else path
+
+
+def _name(text: str) -> str:
+    return plain(text, NAME)
+
+
+def _path(path: str) -> str:
+    """A path, of a long one the last folders."""
+    folders = path.split("/")
+    while len(folders) > 1 and len(path) > NAME:
+        folders = folders[1:]
+        path = "/".join([MORE, *folders])
+    return _name(path)
+
+
+def _folder(folder: str) -> str:
+    return _path(folder) if folder else "the top"
