@@ -56,7 +56,7 @@ class Layout:
     def code(self) -> Sequence[str]:
         """The paths of modules of code that are not tests; what only shows the code stands last."""
         found = [_module(path) for path in self.paths if _is_code(path)]
-        return sorted(map(path_of, self.first(found)), key=_is_aside)
+        return sorted(map(path_of, self.first(found)), key=is_aside)
 
     @cached_property
     def central(self) -> Sequence[str]:
@@ -78,12 +78,12 @@ class Layout:
             folder: sum(self.score(_module(path)) for path in paths)
             for folder, paths in found.items()
         }
-        order = sorted(found, key=lambda one: (_is_aside(f"{one}/"), -round(worth[one], 6), one))
+        order = sorted(found, key=lambda one: (is_aside(f"{one}/"), -round(worth[one], 6), one))
         return {folder: found[folder] for folder in order}
 
     def telling(self, folder: str) -> list[str]:
         """The modules of a folder of the code that hold classes or functions."""
-        if not folder or _is_aside(f"{folder}/"):
+        if not folder or is_aside(f"{folder}/"):
             return []
         there = (path for path in self.folders[folder] if not _begins(path))
         return [path for path in there if self.holds(path)]
@@ -99,10 +99,11 @@ class Layout:
         return ""
 
     @property
-    def readmes(self) -> list[str]:
-        """The documents at the top that introduce the whole."""
+    def introductions(self) -> list[str]:
+        """What introduces the whole: documents at the top, then the outermost package."""
         names = ("readme.md", "readme.markdown")
-        return [path for path in self.paths if path.lower() in names]
+        found = [path for path in self.paths if path.lower() in names]
+        return [*found, f"{self.package}/__init__.py"] if self.package else found
 
     def holds(self, path: str) -> list[str]:
         """The classes, then the functions that stand at the top of a module; private ones last."""
@@ -114,10 +115,15 @@ class Layout:
             key=lambda node: (name_of(node).startswith("_"), kind_of(node) != "class"),
         )
 
+    def public(self, path: str) -> list[str]:
+        """The same without private ones, unless there are no others."""
+        found = self.holds(path)
+        return [one for one in found if not name_of(one).startswith("_")] or found
+
     def entries(self) -> list[str]:
         """Where programs begin: `__main__` modules, then functions called main."""
         runs = [path for path in self.code if basename(path) == "__main__.py"]
-        mains = [node_id("function", path, "main") for path in self.code if not _is_aside(path)]
+        mains = [node_id("function", path, "main") for path in self.code if not is_aside(path)]
         there = {edge.target for main in mains for edge in self.graph.into.get(main, ())}
         return [_module(path) for path in runs] + [main for main in mains if main in there]
 
@@ -136,7 +142,7 @@ class Layout:
         """Per folder, the folders that its modules import from, and which import which there."""
         found: dict[str, dict[str, list[tuple[str, str]]]] = {}
         for folder, paths in self.folders.items():
-            for path in paths if not _is_aside(f"{folder}/") else ():
+            for path in paths if not is_aside(f"{folder}/") else ():
                 for other in self.imports[path]:
                     if _is_code(other) and _apart(folder, dirname(other)):
                         to = found.setdefault(folder, {}).setdefault(dirname(other), [])
@@ -249,7 +255,8 @@ def _is_code(path: str) -> bool:
     return path.endswith(".py") and not is_test(path)
 
 
-def _is_aside(path: str) -> bool:
+def is_aside(path: str) -> bool:
+    """Whether a module only shows or measures the code."""
     return path.partition("/")[0] in ASIDE and "/" in path
 
 

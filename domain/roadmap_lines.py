@@ -4,7 +4,7 @@ Every fact and name on a line is asked of the reader, so that its digest is know
 with a word on what it lists; what it lists is told in parts, the most worthwhile first.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate, islice
 from posixpath import basename, dirname
 from typing import NamedTuple
@@ -44,16 +44,21 @@ Writer = Callable[[Layout, Reader], tuple[str, Iterable[Part]]]
 
 def purpose(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
     """What the README says first, or else the outermost package."""
-    package = [f"{layout.package}/__init__.py"] if layout.package else []
-    return "Purpose: ", islice(purposes(reader, [*layout.readmes, *package]), 1)
+    told = {path: _doc(reader, path, "") for path in layout.introductions}
+    path = chosen(told)
+    parts = [Part(plain(told[path], PURPOSE), (node_id("module", path),))] if path else []
+    return "Purpose: ", parts
 
 
-def purposes(reader: Reader, paths: Iterable[str]) -> Iterator[Part]:
-    """What modules and documents say of themselves, where that is a sentence."""
-    for path in paths:
-        text = plain(_doc(reader, path, ""), PURPOSE)
-        if len(text.split()) >= WORDS:
-            yield Part(text, (node_id("module", path),))
+def chosen(told: Mapping[str, str]) -> str | None:
+    """Which of some texts is most likely a purpose, by its name; None where none is.
+
+    The first whole sentence, else the first text of some words: a README may begin with a logo, or
+    with links to itself in other languages.
+    """
+    texts = {name: text.strip() for name, text in told.items() if len(text.split()) >= WORDS}
+    whole = (name for name, text in texts.items() if text.endswith((".", "!", ":")))
+    return next(whole, None) or next(iter(texts), None)
 
 
 def central(path: str) -> Writer:
@@ -62,7 +67,7 @@ def central(path: str) -> Writer:
     def write(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
         if not reader.exists(path):
             return "", ()
-        shown = _there(reader, _short(layout.holds(path)[:LISTED]))
+        shown = _there(reader, _short(layout.public(path)[:LISTED]))
         says = [sentence(reader, path), *(sentence(reader, path, name_of(n)) for n in shown[:1])]
         names = ", ".join(_name(name_of(node)) for node in shown)
         text = f"{_path(path)}: {next(filter(None, says), '')}".rstrip(": ")
@@ -141,7 +146,7 @@ def programs(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
 
 
 def _begins(layout: Layout, reader: Reader) -> Iterator[Part]:
-    for node in layout.entries()[:LISTED]:
+    for node in layout.entries()[:2]:
         path = path_of(node)
         if kind_of(node) == "module" and reader.exists(path):
             package = _name(dirname(path).replace("/", "."))
@@ -175,11 +180,16 @@ def examples(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
 
 def _used(layout: Layout, reader: Reader) -> Iterator[Part]:
     for path in layout.central[:CENTRAL]:
-        for node in layout.holds(path)[:1]:
-            for test in layout.uses_of(node)[:1]:
-                if _there(reader, [node, test]) == [node, test] and _calls(reader, test, node):
-                    place = f"{_path(path_of(test))}::{_name(name_of(test))}"
-                    yield Part(f"{_name(name_of(node))} in {place}", (node, test))
+        shown = (one for node in layout.public(path)[:LISTED] for one in _use(layout, reader, node))
+        yield from islice(shown, 1)
+
+
+def _use(layout: Layout, reader: Reader, node: str) -> Iterator[Part]:
+    tests = [test for test in layout.uses_of(node) if len(name_of(test)) <= NAME]
+    for test in tests[:1]:
+        if _there(reader, [node, test]) == [node, test] and _calls(reader, test, node):
+            place = f"{_path(path_of(test))}::{_name(name_of(test))}"
+            yield Part(f"{_name(name_of(node))} in {place}", (node, test))
 
 
 def _calls(reader: Reader, test: str, node: str) -> bool:

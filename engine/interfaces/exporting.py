@@ -1,4 +1,4 @@
-"""The command that writes a task's log to a file, with its secrets masked where that is asked."""
+"""The command that writes a task to a file, its log or what it is about; masked where asked."""
 
 import json
 import os
@@ -7,18 +7,26 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from domain.errors import InputError
-from engine.interfaces.options import json_option, opened, store_option, task_option
+from engine.interfaces.options import (
+    json_option,
+    moment_options,
+    opened,
+    store_option,
+    task_option,
+)
 
 if TYPE_CHECKING:
     from engine.log.redaction import Redaction
     from engine.log.redaction.patterns import Patterns
     from engine.log.store import EventStore
 
+LONG_FORM = ".txt"
+"How the name of a file ends in which a repository is told, and not its log."
 LEVEL = 9
 "Of zstd's compression."
 
@@ -32,6 +40,7 @@ LEVEL = 9
     "--patterns", "pattern_file", type=click.Path(path_type=Path), metavar="FILE",
     help="Mask these too: one a line, # begins a comment line.",
 )  # fmt: skip
+@moment_options
 @json_option
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 def export(
@@ -42,13 +51,18 @@ def export(
     pattern_file: Path | None,
     as_json: bool,
     file: Path,
+    **moment: Any,
 ) -> None:
     """Write a task's events and blobs as JSON lines, to FILE or to stdout (-).
+
+    To a FILE that ends in .txt, write what is in the task's modules instead, as of a moment, for
+    people and other tools: purpose, modules, tests, dependencies, in the form of llms.txt.
 
     \b
     backcast export --task task-abc123 run.jsonl
     backcast import events run.jsonl --store sqlite:///other.db
     backcast export --task task-abc123 --redact --pattern 'ACME-[0-9]{6}' run.jsonl.zst
+    backcast export --task rich --at 2026-11-20T10:31 llms.txt
 
     What ends in .zst is compressed. With --redact keys, passwords and tokens that show as such are
     masked, equal ones by equal masks (MASKED_aws_key_1), and /home/ann becomes /home/user; stderr
@@ -57,10 +71,17 @@ def export(
     """
     if not redact and (patterns or pattern_file or as_json):
         raise click.UsageError("--pattern, --patterns and --json go with --redact")
+    long_form = file.suffix == LONG_FORM
+    if not long_form and any(option is not None for option in moment.values()):
+        raise click.UsageError("--at, --before, --known-at and --position go with FILE.txt")
     found = _patterns(patterns, pattern_file) if redact else None
     with opened(url) as store:
         store.require(task)
-        if found is None:
+        if long_form:
+            redaction = _write_long_form(file, store, task, moment, found)
+            if redaction is not None:
+                _tell(redaction, as_json)
+        elif found is None:
             from engine.log.importers.events import export_lines
 
             write(file, export_lines(store, task))
@@ -80,6 +101,34 @@ def _write_redacted(
     with progress_bar("redacting", None) as advance:
         masked = redacted(lambda: parts(store, task, last), redaction, advance)
         write(file, map(line_for, masked))
+    return redaction
+
+
+def _write_long_form(
+    file: Path, store: "EventStore", task: str, moment: dict[str, Any], patterns: "Patterns | None"
+) -> "Redaction | None":
+    """Write what is in the modules of a task; what its log shows to be secret is masked in it."""
+    from engine.interfaces.knowing import known, need_outlines
+    from engine.interfaces.progress_bar import progress_bar
+    from engine.log.importers.events import parts
+    from engine.log.redaction import Redaction
+    from engine.log.redaction.masks import Masks
+    from engine.memory.roadmap import long_form
+    from engine.replay.states import state_at
+    from projections import dependency_graph
+
+    at = known(store, task, moment)
+    need_outlines(store, task, at)
+    state = state_at(store, dependency_graph, task, at)
+    if patterns is None:
+        write(file, long_form(task, state).splitlines())
+        return None
+    redaction = Redaction(Masks(patterns))
+    with progress_bar("redacting", None) as advance:
+        for part in parts(store, task, store.version(task)):
+            redaction.learn(part)
+            advance(1)
+    write(file, long_form(task, state, redaction.masked_text).splitlines())
     return redaction
 
 

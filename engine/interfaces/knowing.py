@@ -89,8 +89,8 @@ def stale(url: str, task: str, since: str | None, as_json: bool, **moment: Any) 
         at = known(store, task, moment)
         begin = moment_of(store, task, at=since) if since else None
         if begin is not None:
-            _need_outlines(store, task, begin)
-            _need_outlines(store, task, at)
+            need_outlines(store, task, begin)
+            need_outlines(store, task, at)
         found = stale_at(store, task, at, begin)
     for one in found:
         click.echo(json.dumps(plain(one), ensure_ascii=False) if as_json else str(one))
@@ -98,7 +98,7 @@ def stale(url: str, task: str, since: str | None, as_json: bool, **moment: Any) 
         click.echo(f"{len(found)} stale", err=True)
 
 
-def _need_outlines(store: "EventStore", task: str, moment: "Moment") -> None:
+def need_outlines(store: "EventStore", task: str, moment: "Moment") -> None:
     """Refuse a moment by position or commit that stands before the outlines of its texts."""
     from engine.memory.outliner import outliner_of
     from engine.replay.states import state_at

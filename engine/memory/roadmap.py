@@ -1,7 +1,10 @@
-"""The first entries of a map of code, with the score by which they are chosen."""
+"""What is in a repository in brief and at length, with the score by which it is chosen."""
+
+from collections.abc import Callable
 
 from domain.context_map import Entry
 from domain.graph import Graph
+from domain.llms_txt import llms_txt
 from domain.node import node_id
 from domain.roadmap import roadmap
 from engine.context.ranking import Ranking
@@ -11,6 +14,14 @@ from projections import dependency_graph
 def roadmap_of(state: dependency_graph.State, graph: Graph) -> list[Entry]:
     """The entries of a state, of which `graph` is the graph; the most worthwhile first."""
     return roadmap(dependency_graph.present(state), graph, rank_of(graph))
+
+
+def long_form(
+    task_id: str, state: dependency_graph.State, masked: Callable[[str], str] = str
+) -> str:
+    """A state told at length, as `domain/llms_txt.py` has it."""
+    graph = dependency_graph.graph_of(state)
+    return llms_txt(task_id, dependency_graph.present(state), graph, rank_of(graph), masked)
 
 
 def rank_of(graph: Graph) -> dict[str, float]:

@@ -72,6 +72,10 @@ class Redaction:
             line["data"] |= {"masked": count} if count else {}
         return line
 
+    def masked_text(self, text: str) -> str:
+        """A text that was made of a log without the log's secrets."""
+        return self._masked(text, "")
+
     def _noted(self, text: str, kind: str) -> str:
         self.masks.learn(text, kind)
         return text
