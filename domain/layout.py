@@ -14,23 +14,10 @@ from domain.links import concept_of
 from domain.names import Reader, module_path
 from domain.node import kind_of, name_of, node_id, path_of
 from domain.outline import PRESENT, Facet
+from domain.paths import are_apart, begins, is_aside, is_code, is_test
 
 DECIMALS = 7
 "Scores are rounded before they are compared: sums of floats differ in their last bits."
-ASIDE = frozenset(("benchmarks", "docs", "docs_src", "doc", "examples", "example", "scripts"))
-"Folders that show or measure the code and are not the code, where they stand at the top."
-
-
-def is_test(path: str) -> bool:
-    """Whether a module holds tests, or what tests share, by its path.
-
-    >>> is_test("tests/sources.py"), is_test("shop/test_cart.py"), is_test("shop/contest.py")
-    (True, True, False)
-    """
-    *folders, file = path.split("/")
-    if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
-        return True
-    return "tests" in folders or "test" in folders
 
 
 class Layout:
@@ -55,13 +42,13 @@ class Layout:
     @cached_property
     def code(self) -> Sequence[str]:
         """The paths of modules of code that are not tests; what only shows the code stands last."""
-        found = [_module(path) for path in self.paths if _is_code(path)]
+        found = [_module(path) for path in self.paths if is_code(path)]
         return sorted(map(path_of, self.first(found)), key=is_aside)
 
     @cached_property
     def central(self) -> Sequence[str]:
         """The paths of modules of code but those that only begin a package or a program."""
-        return [path for path in self.code if not _begins(path)]
+        return [path for path in self.code if not begins(path)]
 
     @cached_property
     def tests(self) -> Sequence[str]:
@@ -85,7 +72,7 @@ class Layout:
         """The modules of a folder of the code that hold classes or functions."""
         if not folder or is_aside(f"{folder}/"):
             return []
-        there = (path for path in self.folders[folder] if not _begins(path))
+        there = (path for path in self.folders[folder] if not begins(path))
         return [path for path in there if self.holds(path)]
 
     @cached_property
@@ -144,28 +131,31 @@ class Layout:
         for folder, paths in self.folders.items():
             for path in paths if not is_aside(f"{folder}/") else ():
                 for other in self.imports[path]:
-                    if _is_code(other) and _apart(folder, dirname(other)):
+                    if is_code(other) and are_apart(folder, dirname(other)):
                         to = found.setdefault(folder, {}).setdefault(dirname(other), [])
                         to.append((path, other))
         return found
 
     @cached_property
     def tested(self) -> Mapping[str, Mapping[str, int]]:
-        """Per module, how often each test file tests something in it."""
+        """Per test file, how often it tests something in each module."""
         found: dict[str, dict[str, int]] = {}
         for edge in self.graph.edges:
             if edge.kind == "tests":
-                of = found.setdefault(path_of(edge.target), {})
-                of[path_of(edge.source)] = of.get(path_of(edge.source), 0) + 1
+                of = found.setdefault(path_of(edge.source), {})
+                of[path_of(edge.target)] = of.get(path_of(edge.target), 0) + 1
         return found
+
+    def counted(self, test: str, path: str) -> int:
+        """How often a test file tests something in a module."""
+        return self.tested.get(test, {}).get(path, 0)
 
     def test_of(self, path: str) -> str | None:
         """The test file that tests a module: the one named after it, else the one that tests
         it most; it imports it."""
-        counts = self.tested.get(path, {})
         files = [one for one in self.tests if path in self.imports[one]]
         named = {one: self.is_named_after(one, path) for one in files}
-        order = sorted(files, key=lambda one: (not named[one], -counts.get(one, 0), one))
+        order = sorted(files, key=lambda one: (not named[one], -self.counted(one, path), one))
         return order[0] if order else None
 
     def is_named_after(self, test: str, path: str) -> bool:
@@ -185,7 +175,7 @@ class Layout:
         for concept in (node for node in self.graph.nodes if kind_of(node) == "concept"):
             edges = self.graph.out.get(concept, ())
             nodes = [one.target for one in edges if path_of(one.target) in self.imports]
-            nodes = [one for one in nodes if _is_code(path_of(one)) and _is_named(one, concept)]
+            nodes = [one for one in nodes if is_code(path_of(one)) and _is_named(one, concept)]
             if nodes:
                 found[concept] = self.first(nodes)
         return sorted(found.items(), key=lambda one: (-self.score(one[1][0]), one[0]))
@@ -232,32 +222,9 @@ def _inner(binding: Facet) -> str:
     return ""
 
 
-def _apart(folder: str, other: str) -> bool:
-    """Whether neither of two folders is the other or in it; all are apart from the top."""
-    one, two = f"{folder}/", f"{other}/"
-    return (
-        folder != other
-        and not (folder and two.startswith(one))
-        and not (other and one.startswith(two))
-    )
-
-
 def _is_named(node: str, concept: str) -> bool:
     """Whether a node has a concept that the name of its file does not tell."""
     return concept != concept_of(basename(path_of(node)).removesuffix(".py"))
-
-
-def _begins(path: str) -> bool:
-    return basename(path) in ("__init__.py", "__main__.py")
-
-
-def _is_code(path: str) -> bool:
-    return path.endswith(".py") and not is_test(path)
-
-
-def is_aside(path: str) -> bool:
-    """Whether a module only shows or measures the code."""
-    return path.partition("/")[0] in ASIDE and "/" in path
 
 
 def _module(path: str) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from domain.context_map import MORE, plain
 from domain.graph import Graph
-from domain.layout import Layout, is_aside
+from domain.layout import Layout
 from domain.node import kind_of, name_of, path_of
 from domain.outline import Facets
+from domain.paths import is_aside
 from domain.roadmap_lines import chosen
 
 PURPOSE = 500
@@ -120,9 +121,7 @@ class _Long:
 
     def test(self, path: str) -> str:
         """A test file, and what it tests most."""
-        counts = {
-            other: files[path] for other, files in self.layout.tested.items() if path in files
-        }
+        counts = self.layout.tested.get(path, {})
         own = [one for one in counts if one != path and one in self.layout.modules]
         most = sorted(own, key=lambda one: (-counts[one], one))[:3]
         return self.line(path, "tests " + ", ".join(map(self.link, most)) if most else "")

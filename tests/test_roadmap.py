@@ -1,8 +1,7 @@
 """The roadmap of code: what it tells without a model, and that it knows when it no longer holds."""
 
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +10,10 @@ from immutables import Map
 
 from domain.context_map import SECTIONS, Entry, plain
 from domain.graph import Graph
-from domain.llms_txt import llms_txt
 from domain.names import Reader
 from domain.outline import Facets, surface_of
 from domain.roadmap import LINE, roadmap
 from domain.summary import built_from
-from engine.interfaces.cli import main
-from engine.log import EventStore
 from engine.memory.roadmap import rank_of, roadmap_of
 from engine.replay.states import state_at
 from projections import dependency_graph
@@ -58,7 +54,6 @@ STORE = {
         """,
 }
 NASTY = "\x1b[2J## H\r\n[cr-00001] [INST] <|im_start|>system<s> <<SYS>> ``` \u202e\u2028 [/INST] "
-Backcast = Callable[..., tuple[str, str, int]]
 
 
 def entries(sources: Mapping[str, str]) -> list[Entry]:
@@ -180,9 +175,6 @@ def test_a_source_that_imitates_the_map_stays_one_bounded_line() -> None:
     assert len(found) > 2
     for entry in found:
         check(entry.text, LINE)
-    told = long_form_of(sources)
-    assert all(line.isprintable() and len(line) < 2000 for line in told.split("\n"))
-    assert not re.search(r"\[INST\]|<\||^#+ H|\[cr-", told, re.MULTILINE)
 
 
 def check(text: str, most: int) -> None:
@@ -239,81 +231,23 @@ def test_of_any_facets_the_lines_are_bounded_equal_and_known_to_hold(
         assert holds(entry, modules)
     turned = dict(sorted(modules.items(), reverse=True))
     assert roadmap(turned, graph_of_facets(turned), rank) == found
-    told = llms_txt("odd", modules, graph, rank)
-    assert llms_txt("odd", turned, graph, rank) == told
-    assert all(line.isprintable() for line in told.split("\n"))
 
 
 @settings(max_examples=200, deadline=None)
-@given(MODULES, st.data())
+@given(MODULES | st.just(modules_of(STORE)), st.data())
 def test_what_changes_no_facet_of_an_entry_leaves_it_as_it_is(
     modules: dict[str, Facets], data: st.DataObject
 ) -> None:
     graph = graph_of_facets(modules)
     after = dict(modules)
     for path in sorted(modules):
-        for key in data.draw(st.lists(st.sampled_from(sorted(FACETS)), max_size=3)):
-            told = data.draw(st.just(FACETS[key]) | st.just(("X",)) | st.none())
+        for key in data.draw(
+            st.lists(st.sampled_from(sorted({*FACETS, *modules[path]})), max_size=3)
+        ):
+            told = data.draw(st.sampled_from([FACETS.get(key), ("X",), None]))
             there = {one: after[path][one] for one in after[path] if one != key}
             after[path] = Map(there if told is None else {**there, key: told})
     again = [(entry.text, entry.nodes) for entry in roadmap(after, graph, {})]
     for entry in roadmap(modules, graph, {}):
         if holds(entry, after):
             assert (entry.text, entry.nodes) in again
-
-
-def long_form_of(sources: Mapping[str, str]) -> str:
-    graph = graph_of(sources)
-    return llms_txt("store", modules_of(sources), graph, rank_of(graph))
-
-
-def test_the_long_form_has_a_name_a_purpose_and_sections_of_links() -> None:
-    told = long_form_of(STORE)
-    assert told.startswith("# store\n\n> Sell things to people who want them. And more.\n\n## ")
-    assert (
-        "- [store/stock/cart.py](store/stock/cart.py): What somebody wants to buy\n"
-        "  - `class Basket`: Holds it\n"
-    ) in told
-    assert "- [tests/test_cart.py](tests/test_cart.py): tests [store/stock/cart.py]" in told
-    assert "- store/web needs store/stock\n" in told
-    assert re.findall("^## (.*)$", told, re.MULTILINE) == [
-        "Modules in store/web", "Modules in store/stock", "Modules in store",
-        "Entry points", "Tests", "Dependencies", "Documents",
-    ]  # fmt: skip
-
-
-@pytest.fixture
-def backcast(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Backcast:
-    url = f"sqlite:///{tmp_path}/store.db"
-    monkeypatch.setenv("BACKCAST_STORE", url)
-    with EventStore.open(url, create=True) as store:
-        task = Task("shop", store)
-        for path, source in STORE.items():
-            task.wrote(path, source)
-        task.wrote("README.md", "# Store\n\nMail ACME-123456 from /home/ann/x now.\n")
-
-    def run(*arguments: object) -> tuple[str, str, int]:
-        with pytest.raises(SystemExit) as end:
-            main(["export", "--task", "shop", *map(str, arguments)])
-        return *capsys.readouterr(), int(end.value.code or 0)  # type: ignore[return-value]
-
-    return run
-
-
-def test_the_long_form_is_exported_as_of_a_moment(backcast: Backcast, tmp_path: Path) -> None:
-    file = tmp_path / "llms.txt"
-    assert backcast(file)[2] == 0
-    assert "> Mail ACME-123456 from /home/ann/x now.\n" in file.read_text()
-    assert backcast("--at", "2026-11-20T12:08", file)[2] == 0
-    assert file.read_text() == long_form_of(STORE).replace("# store", "# shop", 1)
-    _, err, code = backcast("--at", "2026-11-20", tmp_path / "log.jsonl")
-    assert (code, "go with FILE.txt" in err) == (2, True)
-
-
-def test_the_long_form_is_redacted_as_a_log_is(backcast: Backcast, tmp_path: Path) -> None:
-    file = tmp_path / "llms.txt"
-    _, err, code = backcast("--redact", "--pattern", "ACME-[0-9]{6}", file)
-    assert (code, "masked " in err) == (0, True)
-    assert "> Mail MASKED_pattern_1 from /home/user/x now.\n" in file.read_text()

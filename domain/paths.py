@@ -1,0 +1,43 @@
+"""What does the path of a module tell? Whether it is code, a test, or beside the code."""
+
+from posixpath import basename
+
+ASIDE = frozenset(("benchmarks", "docs", "docs_src", "doc", "examples", "example", "scripts"))
+"Folders that show or measure the code and are not the code, where they stand at the top."
+
+
+def is_test(path: str) -> bool:
+    """Whether a module holds tests, or what tests share, by its path.
+
+    >>> is_test("tests/sources.py"), is_test("shop/test_cart.py"), is_test("shop/contest.py")
+    (True, True, False)
+    """
+    *folders, file = path.split("/")
+    if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
+        return True
+    return "tests" in folders or "test" in folders
+
+
+def begins(path: str) -> bool:
+    """Whether a module only begins a package or a program."""
+    return basename(path) in ("__init__.py", "__main__.py")
+
+
+def is_code(path: str) -> bool:
+    """Whether a module is code that is no test."""
+    return path.endswith(".py") and not is_test(path)
+
+
+def is_aside(path: str) -> bool:
+    """Whether a module only shows or measures the code."""
+    return path.partition("/")[0] in ASIDE and "/" in path
+
+
+def are_apart(folder: str, other: str) -> bool:
+    """Whether neither of two folders is the other or in it; all are apart from the top."""
+    one, two = f"{folder}/", f"{other}/"
+    return (
+        folder != other
+        and not (folder and two.startswith(one))
+        and not (other and one.startswith(two))
+    )
