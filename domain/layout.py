@@ -42,8 +42,8 @@ class Layout:
     @cached_property
     def code(self) -> Sequence[str]:
         """The paths of modules of code that are not tests; what only shows the code stands last."""
-        found = [_module(path) for path in self.paths if is_code(path)]
-        return sorted(map(path_of, self.first(found)), key=is_aside)
+        found = [path for path in self.paths if is_code(path)]
+        return sorted(found, key=lambda path: (is_aside(path), -self.score(_module(path)), path))
 
     @cached_property
     def central(self) -> Sequence[str]:
@@ -94,13 +94,18 @@ class Layout:
 
     def holds(self, path: str) -> list[str]:
         """The classes, then the functions that stand at the top of a module; private ones last."""
-        edges = self.graph.out.get(_module(path), ())
-        found = [e.target for e in edges if e.kind == "contains" and path_of(e.target) == path]
-        found = [node for node in found if kind_of(node) in ("class", "function")]
+        found = [
+            node for node in self.held(_module(path)) if kind_of(node) in ("class", "function")
+        ]
         return sorted(
             self.first(found),
             key=lambda node: (name_of(node).startswith("_"), kind_of(node) != "class"),
         )
+
+    def held(self, node: str) -> list[str]:
+        """All that stands right in a module or a class."""
+        edges = self.graph.out.get(node, ())
+        return [one.target for one in edges if one.kind == "contains"]
 
     def public(self, path: str) -> list[str]:
         """The same without private ones, unless there are no others."""
@@ -151,12 +156,19 @@ class Layout:
         return self.tested.get(test, {}).get(path, 0)
 
     def test_of(self, path: str) -> str | None:
-        """The test file that tests a module: the one named after it, else the one that tests
-        it most; it imports it."""
-        files = [one for one in self.tests if path in self.imports[one]]
+        """The test file that tests a module: the one named after it, else that tests it most."""
+        files = [one for one in self.tests if self.counted(one, path) or path in self.imports[one]]
         named = {one: self.is_named_after(one, path) for one in files}
         order = sorted(files, key=lambda one: (not named[one], -self.counted(one, path), one))
         return order[0] if order else None
+
+    def pairs(self, file: str, path: str) -> list[tuple[str, str]]:
+        """The tests in a file, and what of a module each of them tests."""
+        top = self.held(_module(file))
+        nodes = [*top, *(inner for node in top for inner in self.held(node))]
+        found = (edge for node in nodes for edge in self.graph.out.get(node, ()))
+        tests = [(one.source, one.target) for one in found if one.kind == "tests"]
+        return sorted(pair for pair in tests if path_of(pair[1]) == path)
 
     def is_named_after(self, test: str, path: str) -> bool:
         """Whether the name of a test file tells which module it tests."""

@@ -77,7 +77,8 @@ class _Long:
 
     def said(self, path: str, name: str = "") -> str:
         """The first paragraph of what something says of itself."""
-        return " ".join(self.layout.modules[path].get(f"doc:{name}" if name else "doc", ()))
+        facets = self.layout.modules.get(path, {})
+        return " ".join(facets.get(f"doc:{name}" if name else "doc", ()))
 
     def sentence(self, path: str, name: str = "") -> str:
         """The first sentence of it."""

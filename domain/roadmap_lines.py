@@ -157,7 +157,8 @@ def _begins(layout: Layout, reader: Reader) -> Iterator[Part]:
 
 
 def tests(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
-    """Which test file tests which of the modules that matter most; it imports it."""
+    """Which test file tests which of the modules that matter most; it imports it, or
+    calls something in it."""
     folders = [dirname(path) for path in layout.tests]
     folder = max(sorted(dict.fromkeys(folders)), key=folders.count, default="")
     head = f"Tests in {_folder(folder)}: " if folder else "Tests: "
@@ -167,10 +168,18 @@ def tests(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
 def _tested(layout: Layout, reader: Reader, folder: str) -> Iterator[Part]:
     for path in layout.central[: 3 * LISTED]:
         test = layout.test_of(path)
-        if test and (nodes := _shown(layout, reader, test, path)):
+        if test and (nodes := _tests(layout, reader, test, path)):
             shown = test.removeprefix(f"{folder}/") if folder else test
             named = layout.is_named_after(test, path)
             yield Part(_path(shown) if named else f"{_path(shown)} for {_path(path)}", nodes)
+
+
+def _tests(layout: Layout, reader: Reader, file: str, path: str) -> tuple[str, ...]:
+    """A test file and a module, if the one tests the other."""
+    if path in layout.imports[file]:
+        return _shown(layout, reader, file, path)
+    shown = any(_calls(reader, test, node) for test, node in layout.pairs(file, path)[:1])
+    return (node_id("module", file), node_id("module", path)) if shown else ()
 
 
 def examples(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:

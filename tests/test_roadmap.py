@@ -143,11 +143,26 @@ def test_what_names_a_module_that_goes_away_is_stale() -> None:
 
 def test_the_more_a_module_matters_the_earlier_it_is_told() -> None:
     graph, modules = graph_of(STORE), modules_of(STORE)
-    rank = {"module:store/web/pages.py": 0.2, "module:store/stock/cart.py": 0.2 + 1e-12}
-    told = [entry.text for entry in roadmap(modules, graph, rank)]
-    assert told[1].startswith("store/stock/cart.py")
-    told = [entry.text for entry in roadmap(modules, graph, {"module:store/web/pages.py": 0.3})]
-    assert told[1].startswith("store/web/pages.py")
+    cart, pages = "module:store/stock/cart.py", "module:store/web/pages.py"
+    for rank, first in [
+        ({cart: 0.2}, "store/stock/cart.py"),
+        ({pages: 0.2}, "store/web/pages.py"),
+        ({cart: 0.2, pages: 0.2 + 1e-12}, "store/stock/cart.py"),
+    ]:
+        assert roadmap(modules, graph, rank)[1].text.startswith(first)
+
+
+def test_what_is_tested_through_a_re_export_is_told() -> None:
+    sources = {
+        "store/__init__.py": "from .cart import Basket",
+        "store/cart.py": "class Basket: pass",
+        "tests/test_all.py": "import store\ndef test_it(): store.Basket()",
+    }
+    assert "Tests in tests: test_all.py for store/cart.py" in lines(sources)
+    sources["tests/test_all.py"] = (
+        "import store\nclass TestIt:\n  def test_it(self): store.Basket()"
+    )
+    assert "Tests in tests: test_all.py for store/cart.py" in lines(sources)
 
 
 def test_the_roadmap_of_a_state_is_that_of_its_modules() -> None:
@@ -208,7 +223,17 @@ def test_what_fits_stays_and_what_does_not_is_cut_at_a_word(words: list[str], mo
 
 
 MODULES = st.dictionaries(
-    st.sampled_from(["a.py", "b.py", "pkg/__init__.py", "pkg/c.py", "tests/test_b.py", "README.md"])
+    st.sampled_from(
+        [
+            "a.py",
+            "b.py",
+            "pkg/__init__.py",
+            "pkg/c.py",
+            "tests/test_b.py",
+            "tests/a.py",
+            "x::y/__main__.py",
+        ]
+    )
     | st.text(max_size=6),
     odd_facets.map(lambda one: Map(one)),
     max_size=6,
