@@ -15,7 +15,7 @@ def is_test(path: str) -> bool:
     *folders, file = path.split("/")
     if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
         return True
-    return "tests" in folders or "test" in folders
+    return any(folder in ("test", "tests", "testing") for folder in folders)
 
 
 def begins(path: str) -> bool:

@@ -103,6 +103,9 @@ def test_the_long_form_is_exported_as_of_a_moment(backcast: Backcast, tmp_path: 
     assert file.read_text() == long_form_of(STORE).replace("# store", "# shop", 1)
     _, err, code = backcast("--at", "2026-11-20", tmp_path / "log.jsonl")
     assert (code, "go with FILE.txt" in err) == (2, True)
+    _, err, code = backcast("--position", 3, tmp_path / "early.txt")
+    assert (code, "outlined after that moment" in err) == (2, True)
+    assert not (tmp_path / "early.txt").exists()
 
 
 def test_the_long_form_is_redacted_as_a_log_is(backcast: Backcast, tmp_path: Path) -> None:

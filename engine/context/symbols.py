@@ -17,6 +17,7 @@ from domain.links import Links
 from domain.names import Reader
 from domain.node import node_id, path_of
 from domain.outline import Facets, names_in
+from domain.paths import is_test
 from engine.context.ranking import Ranking
 from engine.context.search.words import CurrentWords, WordCounts
 from projections import dependency_graph
@@ -220,18 +221,6 @@ class Symbols:
 def last_name(node: str) -> str:
     """The last part of a symbol's name."""
     return node.rpartition("::")[2].rpartition(".")[2]
-
-
-def is_test(path: str) -> bool:
-    """Whether a module is there for the tests.
-
-    >>> is_test("tests/sources.py"), is_test("shop/test_cart.py"), is_test("shop/contest.py")
-    (True, True, False)
-    """
-    *folders, file = path.split("/")
-    if file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py":
-        return True
-    return any(folder in ("test", "tests", "testing") for folder in folders)
 
 
 def _part(path: str, links: Links, facets: Facets, known: Known) -> Part:
