@@ -111,8 +111,8 @@ def lawful(text: str) -> bool:
 class Distilled(NamedTuple):
     """What a finished run tells for later ones."""
 
-    used: Mapping[str, int]
-    "The nodes that its accepted code used, and in how many of its functions each."
+    used: tuple[str, ...]
+    "The functions and classes that its accepted code used, or that were opened; sorted."
     changed: tuple[str, ...]
     "The functions and classes that it added or changed."
     tags: Mapping[str, str]

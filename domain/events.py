@@ -450,8 +450,8 @@ class MapEdited(Fact):
     "What the map is of, a repository or a corpus; the task itself where this tells none."
     run: str | None = None
     "Which run was read: `commit 3f2a…`, or empty for the whole task."
-    used: dict[str, int] = {}
-    "The nodes that the run's accepted code used, and in how many of its functions each."
+    used: tuple[str, ...] = ()
+    "The functions and classes that the run's accepted code used, or that were opened."
     changed: tuple[str, ...] = ()
     "The functions and classes that the run added or changed."
     tags: dict[str, str] = {}

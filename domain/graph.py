@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from domain.links import NEVER, Links, headed, links_of, relinks
+from domain.links import NEVER, Links, headed, links_of, moved_inside, relinked
 from domain.node import Edge, kind_of, node_id
 from domain.outline import Facets, part_of
 
@@ -60,12 +60,17 @@ class Graph:
         modules that were there once, each with the version of the event that took it away.
         """
         kept: Mapping[str, Links] = before.links if before else {}
-        anew = set(modules)
+        anew: Mapping[str, set[str] | None] = dict.fromkeys(modules)
         if before is not None:
             anew = _moved_on(before._modules, modules, kept)
-            anew |= _left_alone(before, modules, gone)
+            anew |= dict.fromkeys(_left_alone(before, modules, gone))
         facets = {path: module.facets for path, module in modules.items()} if anew else {}
-        made = {path: links_of(facets, path, modules[path].since, gone) for path in anew}
+        made = {
+            path: links_of(facets, path, modules[path].since, gone)
+            if names is None
+            else relinked(facets, path, modules[path].since, gone, kept[path], names)
+            for path, names in anew.items()
+        }
         links = {path: made.get(path) or kept[path] for path in sorted(modules)}
         return cls(task_id, links, modules, concepts, gone)
 
@@ -199,14 +204,15 @@ class Graph:
 
 def _moved_on(
     before: Mapping[str, Outlined], modules: Mapping[str, Outlined], kept: Mapping[str, Links]
-) -> set[str]:
-    """The modules whose links do not stand any more: what they were made of has changed."""
+) -> dict[str, set[str] | None]:
+    """The modules whose links do not stand any more, since what they were made of has changed;
+    and the functions and classes of which alone that is so, or None for all of the module."""
     changed = {path for path, module in modules.items() if before.get(path) is not module}
-    anew = {
-        path
+    moved = {
+        path: moved_inside(before[path].facets, modules[path].facets) if path in kept else None
         for path in changed
-        if path not in kept or relinks(before[path].facets, modules[path].facets)
     }
+    anew = {path: names for path, names in moved.items() if names is None or names}
     shown = {
         path
         for path in changed.union(path for path in before if path not in modules)
@@ -214,10 +220,10 @@ def _moved_on(
     }
     if shown:
         for path, links in kept.items():
-            if path in modules and path not in anew:
+            if path in modules and anew.get(path, ()) is not None:
                 asked = ((other, links.reads[other]) for other in shown if other in links.reads)
                 if any(_differ(before.get(o), modules.get(o), keys) for o, keys in asked):
-                    anew.add(path)
+                    anew[path] = None
     return anew
 
 

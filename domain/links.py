@@ -5,7 +5,8 @@ that is how a graph after one more iteration is made of the one before.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from posixpath import basename
 from types import MappingProxyType
 from typing import NamedTuple
@@ -19,6 +20,8 @@ _QUOTED = re.compile(r"`+([A-Za-z_][\w.]{0,100})(?:\(\))?`+")
 _SLUG = re.compile(r"[^a-z0-9]+")
 _UNREAD = ("body:", "raises:", "effects:", "decorators:")
 "Keys of facets that are not looked at here."
+_INSIDE = ("doc", "calls", "uses", "locals", "config")
+"Facets of functions and classes that only their own links are made of; so is a signature's text."
 NEVER: Mapping[str, int] = MappingProxyType({})
 
 
@@ -62,14 +65,64 @@ def links_of(
     )
 
 
-def relinks(before: Facets, after: Facets) -> bool:
-    """Whether two outlines of a module may give different links."""
+def relinked(
+    modules: Mapping[str, Facets],
+    path: str,
+    since: Mapping[str, int],
+    gone: Mapping[str, int],
+    before: Links,
+    names: Collection[str],
+) -> Links:
+    """The links of a module of which only some functions and classes have changed inside.
+
+    What was looked at for the others stays among the reads, and so may what was for these.
+    """
+    reader = Reader(modules)
+    links = _Links(reader, PastReader(reader, gone), since, path)
+    facets = modules[path]
+    standard = facets.get("standard", ())
+    for name in sorted(names):
+        links.symbol(facets, name, standard)
+    nodes = {links.node(facets, name) for name in names}
+    kept = [edge for edge in before.edges if not _is_of(edge, nodes)]
+    reads = {other: dict.fromkeys(keys) for other, keys in before.reads.items()}
+    for other, key in reader.seen:
+        if other != path:
+            reads.setdefault(other, {})[key] = None
+    return Links(
+        tuple(sorted({*kept, *links.edges})),
+        tuple(sorted({*(one for one in before.unresolved if one[0] not in nodes),
+                      *links.unresolved})),
+        tuple(sorted({**dict(before.libraries), **links.libraries}.items())),
+        {other: tuple(keys) for other, keys in reads.items()},
+    )  # fmt: skip
+
+
+def _is_of(edge: Edge, nodes: Collection[str]) -> bool:
+    """Whether an edge was told by one of some functions and classes."""
+    if edge.kind == "contains":
+        return edge.target in nodes
+    return edge.source in nodes or (edge.source.startswith("concept:") and edge.target in nodes)
+
+
+def moved_inside(before: Facets, after: Facets) -> set[str] | None:
+    """The functions and classes of a module whose links may have changed; None where more may,
+    since what names are resolved through has."""
     if before is after:
-        return False
-    there = [key for key in after if not key.startswith(_UNREAD)]
-    if len(there) != sum(not key.startswith(_UNREAD) for key in before):
-        return True
-    return any(before.get(key) != after[key] for key in there)
+        return set()
+    found = set[str]()
+    for key in chain(after, (key for key in before if key not in after)):
+        old, new = before.get(key), after.get(key)
+        if old is new or key.startswith(_UNREAD) or old == new:
+            continue
+        head, _, name = key.partition(":")
+        if head == "sig":
+            if old is None or new is None or old[:1] != new[:1]:
+                return None
+        elif head not in _INSIDE or not name:
+            return None
+        found.add(name)
+    return found
 
 
 def concepts_in(text: str) -> list[str]:
@@ -106,7 +159,7 @@ class _Links:
             self._both_ways(self.module, concept_of(heading))
         self._says(self.module, facets.get("doc", ()), "")
         for name in names_in(facets):
-            self._symbol(facets, name, standard)
+            self.symbol(facets, name, standard)
 
     def _add(self, source: str, kind: str, target: str) -> None:
         self.edges[Edge(source, kind, target)] = None
@@ -149,10 +202,13 @@ class _Links:
         self.libraries[f"library:{top}"] = "standard" if top in standard else "third-party"
         return f"library:{top}"
 
-    def _symbol(self, facets: Facets, name: str, standard: Facet) -> None:
+    def node(self, facets: Facets, name: str) -> str:
+        """A function, method, class or test of the module."""
+        return node_id((facets[f"sig:{name}"] or ("function",))[0], self.path, name)
+
+    def symbol(self, facets: Facets, name: str, standard: Facet) -> None:
         """The edges of a function, method, class or test."""
-        kind = (facets[f"sig:{name}"] or ("function",))[0]
-        node = node_id(kind, self.path, name)
+        node, kind = self.node(facets, name), (facets[f"sig:{name}"] or ("function",))[0]
         outer = name.rpartition(".")[0]
         self._add(self._outer(facets, outer), "contains", node)
         for dotted in facets.get(f"bases:{name}", ()):

@@ -80,9 +80,7 @@ def chosen(
     return [Group(path, tuple(group)) for path, items in groups.items() for group in items]
 
 
-def _by_density(
-    lines: Sequence[Line], gain: Mapping[str, float], costs: Costs
-) -> list[Line]:
+def _by_density(lines: Sequence[Line], gain: Mapping[str, float], costs: Costs) -> list[Line]:
     """Lines by what they gain per token; those with which a file opens come together, as many as
     gain most with the cost of opening it."""
     files: dict[str, list[Line]] = {}

@@ -74,7 +74,9 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case MapEdited() as fact:
             context = fact.context or event.task_id
             before = state.maps.get(context, ContextMap(context))
-            return State(state.maps.set(context, _edited(before, fact, event)))
+            return State(
+                state.maps.set(context, edited(before, fact, event.task_id, event.version))
+            )
     return state
 
 
@@ -83,9 +85,10 @@ def map_of(state: State, context: str) -> ContextMap:
     return state.maps.get(context, ContextMap(context))
 
 
-def _edited(before: ContextMap, fact: MapEdited, event: WorkflowEvent) -> ContextMap:
+def edited(before: ContextMap, fact: MapEdited, task: str = "", version: int = 0) -> ContextMap:
+    """The map after an event of a task."""
     number, items = before.updates + 1, before.items
-    used = {node: times for node, times in fact.used.items() if times > 0}
+    used = Counter(dict.fromkeys(fact.used, 1))
     changed = Counter(map(path_of, dict.fromkeys(fact.changed)))
     uses = _shared(before.uses, number, used)
     changes = _shared(before.changes, number, changed)
@@ -97,10 +100,10 @@ def _edited(before: ContextMap, fact: MapEdited, event: WorkflowEvent) -> Contex
         items = tagging.finish()
     after = before._replace(
         updates=number, items=items, uses=uses, changes=changes,
-        task=event.task_id, version=event.version,
+        task=task, version=version,
     )  # fmt: skip
     for edit in fact.edits:
-        after = _made(after, edit, event)
+        after = _made(after, edit)
     return after
 
 
@@ -117,7 +120,7 @@ def _shared(
     return after
 
 
-def _made(before: ContextMap, edit: MapEdit, event: WorkflowEvent) -> ContextMap:
+def _made(before: ContextMap, edit: MapEdit) -> ContextMap:
     """The map after an edit; one that cannot be made is counted, and changes nothing else."""
     items, known = before.items, before.items.get(edit.item)
     if edit.refused:
@@ -126,22 +129,22 @@ def _made(before: ContextMap, edit: MapEdit, event: WorkflowEvent) -> ContextMap
         case "DELETE" if known:
             return before._replace(items=items.delete(known.id))
         case "REPLACE" if known and lawful(edit.text):
-            return before._replace(items=items.set(known.id, _written(known, edit, event)))
+            return before._replace(items=items.set(known.id, _written(known, edit, before)))
         case "ADD" if edit.section in SECTIONS and lawful(edit.text) and len(items) < MOST:
             number = before.numbers + 1
             new = MapItem(f"{SECTIONS[edit.section]}-{number:05}", edit.section, edit.text)
-            new = _written(new._replace(added=before.updates), edit, event)
+            new = _written(new._replace(added=before.updates), edit, before)
             return before._replace(numbers=number, items=items.set(new.id, new))
     return before._replace(refused=before.refused + 1)
 
 
-def _written(item: MapItem, edit: MapEdit, event: WorkflowEvent) -> MapItem:
+def _written(item: MapItem, edit: MapEdit, map: ContextMap) -> MapItem:
     return item._replace(
         text=edit.text,
         nodes=edit.nodes,
         built_from=_flat(edit.built_from),
-        task=event.task_id,
-        version=event.version,
+        task=map.task,
+        version=map.version,
     )
 
 

@@ -150,7 +150,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         max_size=2,
     ).map(tuple),
     "node": st.none() | st.sampled_from(NODES) | json_texts,
-    "used": st.dictionaries(st.sampled_from(NODES), st.integers(-1, 9), max_size=3),
+    "used": st.lists(st.sampled_from(NODES), max_size=3).map(tuple),
     "changed": st.lists(st.sampled_from(NODES), max_size=3).map(tuple),
     "tags": st.dictionaries(
         st.sampled_from(ITEMS), st.sampled_from(["helpful", "harmful", "neutral", "stale", "odd"])

@@ -23,8 +23,8 @@ _MARK = re.compile(
     r"\s*@(property|classmethod|staticmethod|[\w.]*cached_property|[\w.]+\.setter)\s*"
 )
 "Decorators without which a signature would be read as something else."
-KEPT = 4_096
-"Modules whose lines are kept."
+KEPT = 1_024
+"Texts of modules whose lines are kept."
 SIGNATURES = 50_000
 "Functions and classes whose signatures are kept; then all are read anew."
 MOST_LINES = 12
@@ -55,6 +55,8 @@ class Text:
         "Where an outline says that its names stand."
         self.pieces: dict[str, Piece] = {}
         "What was cut out by that, by name."
+        self.by_name: Mapping[str, tuple[int, int]] | None = None
+        "The first and last line of each name by that, once it was asked for."
         self._constants: dict[str, Piece] = {}
 
     @cached_property
@@ -128,7 +130,6 @@ class Sources:
         self._state, self._lines = state, lines
         self._texts: dict[str, tuple[Text | None, dict[str, Piece]]] = {}
         "By path, with the pieces as the module's outline cuts them."
-        self._places: dict[str, Mapping[str, tuple[int, int]]] = {}
 
     def piece(self, path: str, name: str) -> Piece:
         """A function or class of a module; empty where its text is not known."""
@@ -136,9 +137,9 @@ class Sources:
         if text is None:
             return NOTHING
         if name not in pieces:
-            if path not in self._places:
-                self._places[path] = dependency_graph.lines_of(self._state, path)
-            first, last = self._places[path].get(name, (1, 0))
+            if text.by_name is None:
+                text.by_name = dependency_graph.lines_of(self._state, path)
+            first, last = text.by_name.get(name, (1, 0))
             own = text.lines[first - 1 : last]
             pieces[name] = self._lines.piece(own, first) if own else NOTHING
         return pieces[name]
@@ -162,7 +163,7 @@ class Sources:
             text = self._lines.text(module.source)
             # Equal places are mostly the same ones, and long.
             if text.places is not module.lines and text.places != module.lines:
-                text.places, text.pieces = module.lines, {}
+                text.places, text.pieces, text.by_name = module.lines, {}, None
         self._texts[path] = text, text.pieces if text else {}
         return self._texts[path]
 

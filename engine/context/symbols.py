@@ -29,8 +29,9 @@ COLUMNS = ("node", "outer", "name", "interface", "body", "method", "special", "t
 its last name and of the two texts by which it is found; then 1 for what it is, else 0."""
 NONE = slice(0, 0)
 KINDS = ("function", "method", "class")
-KEPT = 200_000
-"Texts whose words are counted at once; then counting begins anew, so that memory has a bound."
+SPARE, TIMES = 10_000, 6
+"Texts whose words stay counted when they are gone: so many, and so many times the current ones. \
+Then counting begins anew: what is gone is passed over at every moment."
 
 
 class Named(NamedTuple):
@@ -95,10 +96,9 @@ class Known:
             self.words.add(text)
         return found
 
-    @property
-    def full(self) -> bool:
-        """Whether it is time to begin anew."""
-        return len(self._numbers) > KEPT
+    def full(self, symbols: int) -> bool:
+        """Whether it is time to begin anew, where so many symbols are current."""
+        return len(self._numbers) > SPARE + TIMES * symbols
 
 
 class Symbols:
@@ -117,7 +117,7 @@ class Symbols:
         cls, state: dependency_graph.State, graph: Graph, before: "Symbols | None" = None
     ) -> "Symbols":
         """The symbols of a moment, made of those of another where they still stand."""
-        known = Known() if before is None or before.known.full else before.known
+        known = before.known if before and not before.known.full(len(before.nodes)) else Known()
         kept = before.parts if before and before.known is known else {}
         parts: dict[str, Part] = {}
         for path, links in graph.links.items():

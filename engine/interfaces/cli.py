@@ -22,6 +22,7 @@ from engine.interfaces import (
     diffing,
     exporting,
     knowing,
+    mapping,
     regressing,
     replaying,
     running,
@@ -266,7 +267,7 @@ for _command in knowing.SHOWN:
     show_group.add_command(_command)
 _ROOMS = (
     running, branching, knowing, contexts, replaying, diffing, blaming, regressing, auditing,
-    exporting,
+    exporting, mapping,
 )  # fmt: skip
 for _room in _ROOMS:
     for _command in _room.COMMANDS:

@@ -7,63 +7,21 @@ the largest changed one that does.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
-from domain.events import Committed, ModuleIteration, ModuleRenamed, WorkflowEvent
 from domain.node import node_id
 from domain.outline import Facets, names_in
 from engine.context.builder import Request
 from engine.log.store import EventStore
+from engine.replay.commits import Change, changed
 from engine.replay.steps import Known, Step
 from engine.replay.used import needs_of, there
 from engine.workflow.running import Running
 from projections import dependency_graph
 
-KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
 NEAR = 250
 "Events that are sooner read than the states after them are found."
 LOOKED_AT = 3
 "Functions of a change that are looked at until one uses something of the project's own."
-
-
-class Change(NamedTuple):
-    """Where a change stands in its task."""
-
-    first: int
-    last: int
-    "The versions of its first event, and of the last one before the next change."
-    name: str
-    words: str
-    paths: tuple[str, ...]
-
-
-def changed(store: EventStore, task_id: str) -> list[Change]:
-    """The changes of a task that touch Python modules, in order."""
-    groups: list[list[WorkflowEvent]] = []
-    commits = False
-    for event in store.read(task_id, types=KINDS):
-        commit = isinstance(event.fact, Committed)
-        if commit and not commits:
-            commits, groups = True, []
-        if commit or not (commits and groups):
-            groups.append([])
-        groups[-1].append(event)
-    ends = [group[0].version - 1 for group in groups[1:]] + [store.version(task_id)]
-    found = (_change(group, end) for group, end in zip(groups, ends, strict=True))
-    return [one for one in found if one.paths]
-
-
-def _change(group: list[WorkflowEvent], end: int) -> Change:
-    head, paths, name = group[0], [], ""
-    for event in group:
-        if isinstance(event.fact, ModuleIteration | ModuleRenamed):
-            name = name or f"{event.fact.module_name} #{event.fact.iteration}"
-            if event.fact.module_name.endswith(".py"):
-                paths.append(event.fact.module_name)
-    words = ""
-    if isinstance(head.fact, Committed):
-        name, words = f"commit {head.fact.sha[:10]}", head.fact.message
-    return Change(head.version, end, name, words, tuple(sorted(set(paths))))
 
 
 def begun(
@@ -126,3 +84,6 @@ def _differs(old: Facets | None, new: Mapping[str, tuple[str, ...]], name: str) 
         return True
     keys = (f"sig:{name}", f"body:{name}")
     return any(old.get(key) != new.get(key) for key in keys)
+
+
+__all__ = ["Change", "begun", "changed", "requests"]

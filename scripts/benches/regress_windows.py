@@ -39,7 +39,7 @@ def windows(bench: Bench, many: int) -> list[Run]:
 
 
 def _newest(bench: Bench, folder: Path, many: int) -> list[Run]:
-    url, task = _stored(bench, folder)
+    url, task = stored(bench, folder)
     with opened(url) as log:
         changes, found = changed(log.store, task), list[Run]()
         for end in range(len(changes), CHANGES - 1, -CHANGES):
@@ -68,7 +68,7 @@ def _named(state: dependency_graph.State) -> Iterator[str]:
                 yield name
 
 
-def _stored(bench: Bench, folder: Path) -> tuple[str, str]:
+def stored(bench: Bench, folder: Path) -> tuple[str, str]:
     """The URL of a repository's log, and its task there; imported if that was not done yet."""
     repository = Repository(folder)
     path = bench.folder / f"log-{repository.name}-{repository.head()[:12]}.db"

@@ -1,7 +1,9 @@
 """Keeps context maps: what a finished run tells, which edits follow, and what no longer fits."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 from domain.context_map import Distilled
 from domain.events import MapEdit, WorkflowEvent
@@ -12,19 +14,20 @@ from projections import dependency_graph
 from projections.context_map import ContextMap
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True)
+class Run:
     """A finished run, as its log tells of it: a task, or a commit of one."""
 
     name: str
     "`commit 3f2a…`; empty for the whole task."
-    before: Mapping[str, Facets]
-    "The outlines of the modules before it, by path."
+    before: dependency_graph.State
     state: dependency_graph.State
+    "What there was before it, and after."
     graph: Graph
-    "What there was after it."
-    events: Sequence[WorkflowEvent]
+    "Of what there was after it."
+    events: Sequence[WorkflowEvent] = ()
 
-    @property
+    @cached_property
     def after(self) -> Mapping[str, Facets]:
         """The outlines of the modules after it, by path."""
         return dependency_graph.present(self.state)

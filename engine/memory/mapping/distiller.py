@@ -1,14 +1,16 @@
 """Reads a run for what will help later ones, from its events alone: no model is asked."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+
+from immutables import Map
 
 from domain.context_map import Distilled, Entry, plain
 from domain.events import ChecksRan, ToolReturned
 from domain.graph import NEEDS
 from domain.names import Reader
 from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import EXISTS, Facets, names_in
+from domain.outline import EXISTS, Facet, Facets, names_in
 from domain.staleness import Modules
 from domain.summary import built_from
 from engine.memory.mapping import Run
@@ -31,19 +33,16 @@ class FromEvents:
     def distil(self, run: Run, map: ContextMap) -> Distilled:
         """What a run tells, and of what use each item of the map was to it."""
         after = run.after
-        changed = tuple(_changed(run.before, after))
-        uses = Counter(node for source in changed for node in _needs(run, source))
-        used = Counter({node: n for node, n in uses.items() if kind_of(node) in SYMBOLS})
+        changed = tuple(_changed(run))
+        uses = Counter(node for source in changed for node in needs(run, source))
         opened = Counter(_opened(run))
+        used = sorted({node for node in (*uses, *opened) if kind_of(node) in SYMBOLS})
         touched = frozenset((*used, *changed, *opened, *(_module(one) for one in changed)))
         modules = Modules(after)
         tags = {item: _tag(map, item, touched, modules) for item in sorted(map.items)}
         entries = (*_constants(after, uses), *_schemas(after, uses), *_errors(run, after))
-        for node in sorted(opened):
-            if kind_of(node) in SYMBOLS:
-                used[node] += opened[node]
         told = _diagnosis(changed, used, opened, map)
-        return Distilled(dict(sorted(used.items())), changed, tags, entries, told)
+        return Distilled(tuple(used), changed, tags, entries, told)
 
 
 def _tag(map: ContextMap, item: str, touched: frozenset[str], modules: Modules) -> str:
@@ -53,20 +52,22 @@ def _tag(map: ContextMap, item: str, touched: frozenset[str], modules: Modules) 
     return "helpful" if not touched.isdisjoint(one.nodes) else "neutral"
 
 
-def _changed(before: Mapping[str, Facets], after: Mapping[str, Facets]) -> Iterator[str]:
+def _changed(run: Run) -> Iterator[str]:
     """The functions and classes that are new or not as they were, tests apart; sorted."""
-    for path in after:
-        old, new = before.get(path), after[path]
+    before = run.before.modules
+    for path in run.after:
+        new, module = run.state.modules[path].facets, before.get(path)
+        old = module.facets if module and not module.deleted else Map[str, Facet]()
         if old is new:
             continue
         for name in names_in(new):
             kind = (new[f"sig:{name}"] or ("function",))[0]
             keys = (f"sig:{name}", f"body:{name}")
-            if kind in SYMBOLS and (old is None or any(old.get(k) != new.get(k) for k in keys)):
+            if kind in SYMBOLS and any(old.get(key) != new.get(key) for key in keys):
                 yield node_id(kind, path, name)
 
 
-def _needs(run: Run, source: str) -> Iterator[str]:
+def needs(run: Run, source: str) -> Iterator[str]:
     """What a function or class needs of the project's own, each once; a class has no needs but
     those of its line, since its methods have theirs."""
     links = run.graph.links.get(path_of(source))
@@ -135,7 +136,7 @@ def _errors(run: Run, after: Mapping[str, Facets]) -> Iterator[Entry]:
 
 
 def _diagnosis(
-    changed: tuple[str, ...], used: Counter[str], opened: Counter[str], map: ContextMap
+    changed: Sequence[str], used: Sequence[str], opened: Counter[str], map: ContextMap
 ) -> str:
     on_map = {node for item in map.items.values() for node in item.nodes}
     again = sum(times > 1 for times in opened.values())

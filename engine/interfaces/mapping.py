@@ -1,0 +1,193 @@
+"""The commands of context maps: show, compare, update and hand on."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from domain.errors import InputError
+from engine.interfaces.knowing import outline_all
+from engine.interfaces.options import (
+    json_option,
+    moment_options,
+    opened,
+    store_option,
+    task_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.interfaces.map_text import Then
+    from engine.log.store import EventStore
+    from projections.context_map import ContextMap
+
+TOKENS = 1_024
+
+
+@click.group(name="map")
+def map_group() -> None:
+    """Context maps: what helps any later run to find its way, in a fixed number of tokens.
+
+    \b
+    backcast map update --task rich --last 100     # read the last 100 commits as runs
+    backcast map show rich --at commit:3f2a5c1     # as it stood after that commit
+    """
+
+
+def _rendering(command: Any) -> Any:
+    for option in (
+        click.option("--tokens", default=TOKENS, show_default=True, metavar="N",
+                     type=click.IntRange(1, 100_000), help="The most that the map may have."),
+        click.option("--tokenizer", default="mistral-v3", show_default=True, metavar="NAME",
+                     help="Whose tokens are counted: upper-bound, gguf:FILE, ..."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@map_group.command(name="show")
+@click.argument("context")
+@store_option
+@moment_options
+@_rendering
+@click.option("--explain", is_flag=True, help="Where each item came from, and what goes next.")
+@json_option
+def show(
+    context: str, url: str, tokens: int, tokenizer: str, explain: bool, as_json: bool, **moment: Any
+) -> None:
+    """The map of CONTEXT, a repository or a corpus, as a model saw it then.
+
+    \b
+    backcast map show rich --at 2026-11-20T10:31 --explain
+
+    Items that may not hold any more, since what they were made of has moved on, are told as stale.
+    """
+    from engine.interfaces.map_text import explained, plain_of
+
+    with opened(url) as store:
+        then = _then(store, context, moment, tokens, tokenizer)
+    if as_json:
+        click.echo(json.dumps(plain_of(then), ensure_ascii=False))
+        return
+    click.echo(then.shown.text)
+    click.echo(f"backcast: {then.told}", err=True)
+    if explain:
+        from engine.interfaces.views import console
+
+        explained(then, console())
+
+
+@map_group.command(name="diff")
+@click.argument("context")
+@store_option
+@click.option("--from", "begin", required=True, metavar="T1", help="TIME, or commit:SHA.")
+@click.option("--to", "end", metavar="T2", help="A later one; now, where none is given.")
+@_rendering
+@json_option
+def diff(
+    context: str, url: str, begin: str, end: str | None, tokens: int, tokenizer: str, as_json: bool
+) -> None:
+    """What came on the map of CONTEXT, went, or was rewritten between two moments.
+
+    \b
+    backcast map diff rich --from commit:3f2a5c1 --to commit:99d0b2e
+    """
+    from engine.interfaces.map_text import compared
+
+    with opened(url) as store:
+        old, new = (_then(store, context, {"at": at}, tokens, tokenizer) for at in (begin, end))
+    lines = compared(old, new)
+    if as_json:
+        told = [{"item": item, "change": change, "text": text} for change, item, text in lines]
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    for change, item, text in lines:
+        click.echo(f"{change} [{item}] {text}")
+    click.echo(f"backcast: {len(lines)} items differ", err=True)
+
+
+@map_group.command(name="update")
+@store_option
+@task_option
+@_rendering
+@click.option("--policy", metavar="NAME", default="default", help="TOML: its table `map`.")
+@click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N runs.")
+@json_option
+def update(
+    url: str, task: str, tokens: int, tokenizer: str, policy: str, last: int | None, as_json: bool
+) -> None:
+    """Read the runs of a task that have ended, and edit the map of what it works on.
+
+    \b
+    backcast map update --task rich --last 100
+
+    Each commit of an imported history is a run; of any other task the whole is one. What is edited
+    stands in the log as MAP_EDITED, with the time of the run. No model is asked.
+    """
+    from engine.context.policies import policy_named
+    from engine.context.tokenizers import tokenizer_of
+    from engine.interfaces.progress_bar import progress_bar
+    from engine.memory.mapping.updating import Policy
+    from engine.workflow.mapping import keep_map, unread
+
+    settings, counter = policy_named(policy).map, tokenizer_of(tokenizer)
+    with opened(url) as store:
+        store.require(task)
+        outline_all(store, task)
+        runs = unread(store, task, last)
+        keeping = Policy.of(settings, tokens, counter.count)
+        with progress_bar("reading runs", len(runs)) as advance:
+            made = [_counted(one, advance) for one in keep_map(store, task, runs, keeping)]
+    if not made:
+        click.echo(f"backcast: every run of task {task} has been read", err=True)
+        return
+    map = made[-1]
+    told = {"context": map.context, "runs": len(runs), "updates": map.updates,
+            "items": len(map.items), "refused": map.refused}  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    click.echo(f"map of {map.context}: {len(map.items)} items after {map.updates} updates")
+
+
+@map_group.command(name="export")
+@click.argument("context")
+@store_option
+@moment_options
+@_rendering
+def export(context: str, url: str, tokens: int, tokenizer: str, **moment: Any) -> None:
+    """Hand the map of CONTEXT to a command-line agent: Markdown on stdout.
+
+    \b
+    backcast map export rich >> AGENTS.md
+    """
+    with opened(url) as store:
+        then = _then(store, context, moment, tokens, tokenizer)
+    click.echo(f"# Map of {context}\n\n{then.shown.text}")
+
+
+def _counted(map: "ContextMap", advance: "Callable[[int], None]") -> "ContextMap":
+    advance(1)
+    return map
+
+
+def _then(
+    store: "EventStore", context: str, moment: dict[str, Any], tokens: int, tokenizer: str
+) -> "Then":
+    """The map of a context at a moment; `InputError` where there was none."""
+    from domain.policy import DEFAULT
+    from engine.context.tokenizers import tokenizer_of
+    from engine.interfaces.map_text import Then
+
+    then = Then.at(store, context, moment, DEFAULT.map, tokens, tokenizer_of(tokenizer))
+    if not then.map.updates:
+        there = ", ".join(then.contexts[:5]) or "none"
+        raise InputError(
+            f"needed a context that had a map at that moment, found {context!r}; there are {there}:"
+            " 'backcast map update --task TASK' makes one"
+        )
+    return then
+
+
+COMMANDS = (map_group,)

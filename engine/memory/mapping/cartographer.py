@@ -1,0 +1,80 @@
+"""Turns what a run told into edits: what is told anew replaces what was told of the same things."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from domain.context_map import Distilled, Entry, MapItem, lawful
+from domain.events import MapEdit
+from domain.staleness import Modules
+from engine.memory.mapping import Run
+from engine.memory.mapping.lines import is_lines
+from engine.memory.roadmap import roadmap_of
+from projections.context_map import ContextMap
+
+_WORD = re.compile(r"\w+")
+
+
+class ByRules:
+    """Adds what is new, replaces what is told otherwise, deletes what does not hold any more."""
+
+    id = "rules 1"
+
+    def edits(self, run: Run, told: Distilled, map: ContextMap) -> Sequence[MapEdit]:
+        """Edits of all but the lines of code."""
+        entries = _once([*roadmap_of(run.state, run.graph), *told.entries])
+        items = {item: map.items[item] for item in sorted(map.items)}
+        prose = [one for one in items.values() if not is_lines(one)]
+        return [*_written(prose, entries), *_outlived(prose, entries, Modules(run.after))]
+
+
+def _written(there: Sequence[MapItem], entries: Sequence[Entry]) -> Iterator[MapEdit]:
+    subjects = {_subject(one.section, one.text): one for one in reversed(there)}
+    normal = {normal_form(one.text) for one in there}
+    for one in entries:
+        known = subjects.get(_subject(one.section, one.text))
+        new = {"text": one.text, "nodes": one.nodes, "built_from": _plain(one.built_from)}
+        if known is None:
+            if normal_form(one.text) not in normal:
+                yield MapEdit(operation="ADD", section=one.section, **new)
+        elif known.text != one.text or known.made_of != one.built_from:
+            yield MapEdit(operation="REPLACE", item=known.id, **new)
+
+
+def _outlived(
+    there: Sequence[MapItem], entries: Sequence[Entry], modules: Modules
+) -> Iterator[MapEdit]:
+    """The deletion of what does not hold, and was not told anew."""
+    anew = {_subject(one.section, one.text) for one in entries}
+    for one in there:
+        if _subject(one.section, one.text) not in anew and not modules.holds(one.made_of):
+            yield MapEdit(operation="DELETE", item=one.id)
+
+
+def _once(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries that may stand on a map, the first of those about one subject."""
+    found: dict[tuple[str, str], Entry] = {}
+    for one in entries:
+        if lawful(one.text):
+            found.setdefault(_subject(one.section, one.text), one)
+    return list(found.values())
+
+
+def _subject(section: str, text: str) -> tuple[str, str]:
+    """What an entry is about: what stands before its first colon, and of a constant its name."""
+    head = text.partition(":")[0]
+    if section in ("DOMAIN CONSTANTS", "PARSING SCHEMA"):
+        head = " ".join(text.split()[:2])
+    return section, head if section != "ERROR PATTERNS" else text.rpartition(",")[0]
+
+
+def normal_form(text: str) -> str:
+    """The words of a text in small letters: texts of one normal form say the same.
+
+    >>> normal_form("Reads a.py, twice.") == normal_form("reads `a.py` twice")
+    True
+    """
+    return " ".join(_WORD.findall(text.lower()))
+
+
+def _plain(built_from: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    return {path: dict(keys) for path, keys in built_from.items()}

@@ -1,0 +1,59 @@
+"""One update of a map after a finished run: distil, edit, evict, and fill what is left."""
+
+from dataclasses import dataclass
+
+from domain.context_map import Tokens
+from domain.events import MapEdited
+from domain.policy import MapSettings
+from domain.staleness import Modules
+from engine.memory.mapping import Cartographer, Distiller, Evictor, Run
+from engine.memory.mapping.cartographer import ByRules
+from engine.memory.mapping.distiller import FromEvents
+from engine.memory.mapping.evictor import ByWorth
+from engine.memory.mapping.lines import Lines
+from projections.context_map import ContextMap, edited
+
+
+@dataclass
+class Policy:
+    """Who keeps a map, and within how many tokens."""
+
+    settings: MapSettings
+    tokens: int
+    distiller: Distiller
+    cartographer: Cartographer
+    evictor: Evictor
+    lines: Lines
+
+    @classmethod
+    def of(cls, settings: MapSettings, tokens: int, count: Tokens) -> "Policy":
+        """The one that asks no model."""
+        return cls(settings, tokens, FromEvents(), ByRules(), ByWorth(count), Lines(count))
+
+    def update(self, map: ContextMap, run: Run) -> MapEdited | None:
+        """What a run does to a map; None where the map stands as it is."""
+        if not self.evolves(map, run):
+            return None
+        told = self.distiller.distil(run, map)
+        fact = MapEdited(
+            context=map.context, run=run.name, used=told.used, changed=told.changed,
+            tags=dict(told.tags), diagnosis=told.diagnosis, distiller=self.distiller.id,
+            cartographer=f"{self.cartographer.id}, {self.lines.id}",
+        )  # fmt: skip
+        edits = list(self.cartographer.edits(run, told, edited(map, fact)))
+        after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
+        share = self.settings.others if any(self.settings.lines.values()) else 1.0
+        edits += self.evictor.evicted(after, int(self.tokens * share), self.settings)
+        after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
+        edits += self.lines.edits(run, after, self.tokens, self.settings)
+        return fact.model_copy(update={"edits": tuple(edits)})
+
+    def evolves(self, map: ContextMap, run: Run) -> bool:
+        """Whether the map is still edited, or again: once it is frozen, only for what is stale."""
+        most = self.settings.evolve
+        if most is None or map.updates < most:
+            return True
+        modules = Modules(run.after)
+        return self.settings.reopen and not all(
+            modules.holds(map.items[item].made_of) for item in sorted(map.items)
+        )

@@ -1,0 +1,48 @@
+"""The changes of a task: its commits; where there are none, the iterations of its modules."""
+
+from typing import NamedTuple
+
+from domain.events import Committed, ModuleIteration, ModuleRenamed, WorkflowEvent
+from engine.log.store import EventStore
+
+KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
+
+
+class Change(NamedTuple):
+    """Where a change stands in its task."""
+
+    first: int
+    last: int
+    "The versions of its first event, and of the last one before the next change."
+    name: str
+    words: str
+    paths: tuple[str, ...]
+
+
+def changed(store: EventStore, task_id: str) -> list[Change]:
+    """The changes of a task that touch Python modules, in order."""
+    groups: list[list[WorkflowEvent]] = []
+    commits = False
+    for event in store.read(task_id, types=KINDS):
+        commit = isinstance(event.fact, Committed)
+        if commit and not commits:
+            commits, groups = True, []
+        if commit or not (commits and groups):
+            groups.append([])
+        groups[-1].append(event)
+    ends = [group[0].version - 1 for group in groups[1:]] + [store.version(task_id)]
+    found = (_change(group, end) for group, end in zip(groups, ends, strict=True))
+    return [one for one in found if one.paths]
+
+
+def _change(group: list[WorkflowEvent], end: int) -> Change:
+    head, paths, name = group[0], [], ""
+    for event in group:
+        if isinstance(event.fact, ModuleIteration | ModuleRenamed):
+            name = name or f"{event.fact.module_name} #{event.fact.iteration}"
+            if event.fact.module_name.endswith(".py"):
+                paths.append(event.fact.module_name)
+    words = ""
+    if isinstance(head.fact, Committed):
+        name, words = f"commit {head.fact.sha[:10]}", head.fact.message
+    return Change(head.version, end, name, words, tuple(sorted(set(paths))))

@@ -1,0 +1,41 @@
+"""The maps of a store at any moment, once its edits have been read.
+
+The states after all edits share their parts, so all of them are kept: a moment costs a look-up.
+"""
+
+from bisect import bisect_right
+from datetime import datetime
+
+from domain.events import WorkflowEvent
+from domain.moment import NOW, Moment, upto
+from engine.log.store import EventStore
+from projections import context_map, fold
+
+EDITS = ("MAP_EDITED",)
+
+
+class Maps:
+    """All maps of a store, at all moments up to when they were read."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._events: list[WorkflowEvent] = list(store.read(types=EDITS))
+        self._states = [context_map.initial]
+        for event in self._events:
+            self._states.append(context_map.evolve(self._states[-1], event))
+        self._positions = [event.position for event in self._events]
+        times = [event.timestamp for event in self._events]
+        rising = all(one <= other for one, other in zip(times, times[1:], strict=False))
+        self._times: list[datetime] | None = times if rising else None
+        "Where they rise, what had happened by a time is a prefix too."
+
+    def at(self, moment: Moment = NOW) -> context_map.State:
+        """The maps at a moment."""
+        if moment.at is not None and self._times is None:
+            state: context_map.State = fold(context_map, upto(moment, self._events))
+            return state
+        many = len(self._events)
+        if moment.position is not None:
+            many = bisect_right(self._positions, moment.position)
+        if moment.at is not None and self._times is not None:
+            many = min(many, bisect_right(self._times, moment.at))
+        return self._states[many]
