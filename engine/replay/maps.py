@@ -5,6 +5,7 @@ The states after all edits share their parts, so all of them are kept: a moment 
 
 from bisect import bisect_right
 from datetime import datetime
+from itertools import pairwise
 
 from domain.events import WorkflowEvent
 from domain.moment import NOW, Moment, upto
@@ -24,7 +25,7 @@ class Maps:
             self._states.append(context_map.evolve(self._states[-1], event))
         self._positions = [event.position for event in self._events]
         times = [event.timestamp for event in self._events]
-        rising = all(one <= other for one, other in zip(times, times[1:], strict=False))
+        rising = all(one <= other for one, other in pairwise(times))
         self._times: list[datetime] | None = times if rising else None
         "Where they rise, what had happened by a time is a prefix too."
 
