@@ -114,6 +114,8 @@ class MapSettings(BaseModel):
 
     stale: Literal["shown", "withheld"] = "shown"
     "What becomes of items that may not hold any more: they are shown as such, or not at all."
+    inline: bool = False
+    "Whether a run that has ended is read for the map at once; else 'backcast map update' does it."
     evolve: Count | None = None
     "Runs after which the map stands as it is; None for never."
     reopen: bool = True

@@ -122,8 +122,10 @@ class Symbols:
         parts: dict[str, Part] = {}
         for path, links in graph.links.items():
             facets, part = state.modules[path].facets, kept.get(path)
-            same = part is not None and part.links is links and part.facets is facets
-            parts[path] = part if same and part else _part(path, links, facets, known)
+            if part is not None and part.links is links and _alike(part.facets, facets):
+                parts[path] = part if part.facets is facets else part._replace(facets=facets)
+            else:
+                parts[path] = _part(path, links, facets, known)
         return cls(graph, parts, known)
 
     @cached_property
@@ -221,6 +223,18 @@ class Symbols:
 def last_name(node: str) -> str:
     """The last part of a symbol's name."""
     return node.rpartition("::")[2].rpartition(".")[2]
+
+
+_READ = ("sig:", "doc:", "bases:", "calls:", "uses:", "raises:", "config:")
+"Keys of facets that a part is made of, beside the links."
+
+
+def _alike(before: Facets, after: Facets) -> bool:
+    """Whether two outlines give the same symbols, found by the same words."""
+    return before is after or (
+        all(before.get(key) == facet for key, facet in after.items() if key.startswith(_READ))
+        and all(key in after for key in before if key.startswith(_READ))
+    )
 
 
 def _part(path: str, links: Links, facets: Facets, known: Known) -> Part:

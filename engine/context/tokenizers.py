@@ -20,6 +20,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,6 +94,7 @@ class Mistral:
             whole: Any = MistralTokenizer.v3() if version == 3 else MistralTokenizer.v1()
         self._pieces = whole.instruct_tokenizer.tokenizer
         self._lines: dict[str, Sequence[int]] = {}
+        self._end = self._encoded("\n")[-1]
         self.id = f"mistral-common v{version}, {self._pieces.n_words} pieces"
 
     def count(self, text: str) -> int:
@@ -116,14 +118,17 @@ class Mistral:
             kept.clear()
         first, *rest = text.split("\n")
         # Only the first line of a text is begun by a space.
-        found: list[Sequence[int]] = [self._encoded(first + "\n")[:-1] if rest else
-                                      self._encoded(first)]  # fmt: skip
-        for line in rest:
-            tokens = kept.get(line)
-            if tokens is None:
-                tokens = kept[line] = array("i", self._encoded("\n" + line)[1:])
-            found.append(tokens)
-        return found
+        if not rest:
+            return [self._encoded(first)]
+        if new := [line for line in dict.fromkeys(rest) if line not in kept]:
+            kept.update(zip(new, self._apart(new), strict=True))
+        return [self._encoded(first + "\n")[:-1], *[kept[line] for line in rest]]
+
+    def _apart(self, lines: Sequence[str]) -> list[Sequence[int]]:
+        """The tokens of some lines, each with the line's end before it; asked for together."""
+        tokens = array("i", self._encoded("\n" + "\n".join(lines))[1:])
+        ends = [number for number, token in enumerate(tokens) if token == self._end]
+        return [tokens[begin:end] for begin, end in pairwise([*ends, len(tokens)])]
 
     def _encoded(self, text: str) -> list[int]:
         clean = text.encode(errors="replace").decode()

@@ -19,6 +19,7 @@ from domain.errors import BackcastError
 from domain.events import Committed, WorkflowEvent
 from domain.moment import Moment
 from engine.context.search import Embedder
+from engine.interfaces.demo_map import demonstrate_map
 from engine.interfaces.demo_policy import demonstrate_policy
 from engine.interfaces.demo_run import demonstrate_run
 from engine.interfaces.demo_search import installed_embedder, print_search
@@ -51,6 +52,7 @@ def main() -> None:
             proven = demonstrate_run(store, here / SPEC, here / RECORDING, path.parent / "out", out)
             out.print()
             proven &= demonstrate(store, repository, out, installed_embedder())
+            proven &= demonstrate_map(store, task_of(repository), out)
             proven &= demonstrate_policy(store, spec_at(here / SPEC).task, out)
     except BackcastError as error:
         sys.exit(f"scripts/demo: {error}")

@@ -21,6 +21,7 @@ from engine.log.store import EventStore
 from engine.workflow.answers import Checks
 from engine.workflow.contracts import RefusedError, plan_in
 from engine.workflow.decide import decide
+from engine.workflow.mapping import keep_after
 from engine.workflow.performing import Performer
 from engine.workflow.running import Running
 from engine.workflow.sandbox.run import run_checks
@@ -82,6 +83,7 @@ def work(
         running.outlined()
         action = decide(running.stands, spec, performer.unsummed)
         if action is None:
+            keep_after(running, served)
             return running.stands
         done = performer.perform(action)
         performer.append(done)

@@ -10,12 +10,15 @@ from typing import NamedTuple
 from domain.errors import InputError
 from domain.events import Claim, MapEdited, WorkflowEvent
 from domain.moment import NOW
+from domain.policy import MAP
 from engine.context.recorded import EDITS, context_of, map_known
+from engine.context.tokenizers import tokenizer_of
 from engine.log.store import EventStore
 from engine.memory.mapping import Run
 from engine.memory.mapping.updating import Policy
 from engine.replay.commits import changed
 from engine.workflow.running import Running
+from engine.workflow.served import Served
 from projections import dependency_graph
 from projections.context_map import ContextMap, edited
 
@@ -73,6 +76,19 @@ def keep_map(
             _append(store, task_id, waiting)
         yield map
     _append(store, task_id, waiting)
+
+
+def keep_after(running: Running, served: Served) -> None:
+    """Update the map once a run has ended, where the policy wants that inline."""
+    policy, profile = served.policy, served.profile
+    if not policy.map.inline or running.stands.status not in ENDED:
+        return
+    count = tokenizer_of(profile.tokenizer).count
+    keeping = Policy.of(policy.map, profile.rows.get(MAP, 0), count)
+    store, task_id = running.store, running.task_id
+    for _ in keep_map(store, task_id, unread(store, task_id), keeping):
+        running.read_on()
+    running.read_on()
 
 
 def _append(store: EventStore, task_id: str, waiting: list[Claim]) -> None:

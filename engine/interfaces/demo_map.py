@@ -1,0 +1,91 @@
+"""What `scripts/demo` shows of a map: how it grows run by run, and goes stale with a change."""
+
+from rich.console import Console
+
+from domain.context_map import rendered
+from domain.errors import InputError
+from domain.policy import MapSettings
+from domain.staleness import Modules
+from engine.context.maps import stale_in
+from engine.context.tokenizers import Tokenizer, UpperBound, tokenizer_of
+from engine.log.store import EventStore
+from engine.memory.mapping.updating import Policy
+from engine.replay.branches import line_of
+from engine.replay.maps import Maps
+from engine.replay.states import state_at
+from engine.workflow.mapping import keep_map, unread
+from domain.moment import Moment
+from projections import dependency_graph
+from projections.context_map import ContextMap, map_of
+
+TOKENS, RUNS, SHOWN, LINES = 1_024, 12, 3, 14
+
+
+def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
+    """Keep a map over the last commits of a history; tells whether it kept within its tokens, is
+    rebuilt as it was, and something on it went stale when the code moved on."""
+    tokenizer, most = _counter()
+    runs = unread(store, task_id, RUNS)
+    out.print(f"\n[bold]a context map of {task_id}[/], kept over its last {len(runs)} commits")
+    made: list[ContextMap] = []
+    for map in keep_map(store, task_id, runs, Policy.of(MapSettings(), most, tokenizer.count)):
+        made.append(map)
+        if len(made) <= SHOWN:
+            _tell(map, made[-2] if len(made) > 1 else None, tokenizer, most, out)
+    for line in rendered(made[-1].items.values()).split("\n")[:LINES]:
+        out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    fits = all(tokenizer.count(rendered(map.items.values())) <= most for map in made)
+    return fits and _rebuilt(store, task_id, made, out) and _went_stale(store, task_id, made, out)
+
+
+def _counter() -> tuple[Tokenizer, int]:
+    """Mistral's own count where it is installed; else a bound, which is about three times it."""
+    try:
+        return tokenizer_of("mistral-v3"), TOKENS
+    except InputError:
+        return UpperBound(), 3 * TOKENS
+
+
+def _tell(
+    map: ContextMap, before: ContextMap | None, tokenizer: Tokenizer, most: int, out: Console
+) -> None:
+    there = before.items if before else {}
+    came = sum(item not in there for item in map.items)
+    anew = sum(item in there and there[item].text != map.items[item].text for item in map.items)
+    gone = sum(item not in map.items for item in there)
+    taken = tokenizer.count(rendered(map.items.values()))
+    out.print(
+        f"  run {map.updates}: {len(map.items)} items in {taken:,} of {most:,} tokens; {came} came,"
+        f" {anew} were rewritten, {gone} went",
+        highlight=False,
+    )
+
+
+def _rebuilt(store: EventStore, task_id: str, made: list[ContextMap], out: Console) -> bool:
+    """Whether the log gives every map again."""
+    maps, context = Maps(store), line_of(store, task_id).root
+    edits = list(store.read(task_id, types=["MAP_EDITED"]))[-len(made) :]
+    same = [
+        map_of(maps.at(Moment(position=event.position)), context).items == map.items
+        for event, map in zip(edits, made, strict=True)
+    ]
+    out.print(f"  rebuilt from the log as they were: {sum(same)} of {len(same)}", highlight=False)
+    return all(same)
+
+
+def _went_stale(store: EventStore, task_id: str, made: list[ContextMap], out: Console) -> bool:
+    """Whether an item of an earlier map does not hold at a later commit, and by what."""
+    state = state_at(store, dependency_graph, task_id)
+    modules = Modules(dependency_graph.present(state))
+    for map in made:
+        for item in stale_in(map, modules):
+            path, key = modules.changed(map.items[item].made_of)[0]
+            first = map.items[item].line.partition("\n")[0]
+            out.print(
+                f"  after run {map.updates} it held, now it is stale, since {key or 'the file'} of"
+                f" {path} moved on: {first}",
+                markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
+            return True
+    out.print("  nothing on it went stale in these commits", highlight=False)
+    return True
