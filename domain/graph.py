@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from domain.links import NEVER, Links, headed, links_of, moved_inside, relinked
+from domain.links import NEVER, Links, Moved, headed, links_of, moved_inside, relinked
 from domain.node import Edge, kind_of, node_id
 from domain.outline import Facets, part_of
 
@@ -60,16 +60,16 @@ class Graph:
         modules that were there once, each with the version of the event that took it away.
         """
         kept: Mapping[str, Links] = before.links if before else {}
-        anew: Mapping[str, set[str] | None] = dict.fromkeys(modules)
+        anew: Mapping[str, Moved | None] = dict.fromkeys(modules)
         if before is not None:
             anew = _moved_on(before._modules, modules, kept)
             anew |= dict.fromkeys(_left_alone(before, modules, gone))
         facets = {path: module.facets for path, module in modules.items()} if anew else {}
         made = {
             path: links_of(facets, path, modules[path].since, gone)
-            if names is None
-            else relinked(facets, path, modules[path].since, gone, kept[path], names)
-            for path, names in anew.items()
+            if moved is None
+            else relinked(facets, path, modules[path].since, gone, kept[path], moved)
+            for path, moved in anew.items()
         }
         links = {path: made.get(path) or kept[path] for path in sorted(modules)}
         return cls(task_id, links, modules, concepts, gone)
@@ -204,15 +204,15 @@ class Graph:
 
 def _moved_on(
     before: Mapping[str, Outlined], modules: Mapping[str, Outlined], kept: Mapping[str, Links]
-) -> dict[str, set[str] | None]:
+) -> dict[str, Moved | None]:
     """The modules whose links do not stand any more, since what they were made of has changed;
-    and the functions and classes of which alone that is so, or None for all of the module."""
+    with what of them does not, or None for all of it."""
     changed = {path for path, module in modules.items() if before.get(path) is not module}
-    moved = {
-        path: moved_inside(before[path].facets, modules[path].facets) if path in kept else None
-        for path in changed
-    }
-    anew = {path: names for path, names in moved.items() if names is None or names}
+    anew: dict[str, Moved | None] = {}
+    for path in changed:
+        moved = _inside(path, before[path], modules[path]) if path in kept else None
+        if moved is None or any(moved):
+            anew[path] = moved
     shown = {
         path
         for path in changed.union(path for path in before if path not in modules)
@@ -225,6 +225,13 @@ def _moved_on(
                 if any(_differ(before.get(o), modules.get(o), keys) for o, keys in asked):
                     anew[path] = None
     return anew
+
+
+def _inside(path: str, before: Outlined, after: Outlined) -> Moved | None:
+    """What of a module has changed; all of it where an import stands there since another time."""
+    if any(after.since.get(one, version) != version for one, version in before.since.items()):
+        return None
+    return moved_inside(path, before.facets, after.facets)
 
 
 def _left_alone(
