@@ -74,6 +74,8 @@ class Known:
         self._numbers: dict[str, int] = {}
         self._nodes: dict[str, int] = {}
         self._names: dict[str, int] = {}
+        self.last: dict[str, tuple[Numbers, tuple[CurrentWords, Numbers]]] = {}
+        "By column the texts of the moment asked for last, and their words."
 
     def node(self, node: str) -> int:
         """The number of a node."""
@@ -204,20 +206,25 @@ class Symbols:
 
     @cached_property
     def _signatures(self) -> tuple[CurrentWords, Numbers]:
-        return self._current(self.numbers["interface"])
+        return self._current("interface")
 
     @cached_property
     def _bodies(self) -> tuple[CurrentWords, Numbers]:
-        return self._current(self.numbers["body"])
+        return self._current("body")
 
     @property
     def interfaces(self) -> list[str]:
         """The text of each symbol's interface."""
         return [self.known.texts[number] for number in self.numbers["interface"]]
 
-    def _current(self, numbers: Numbers) -> tuple[CurrentWords, Numbers]:
-        rows, inverse, many = np.unique(numbers, return_inverse=True, return_counts=True)
-        return self.known.words.current(rows, many), inverse
+    def _current(self, column: str) -> tuple[CurrentWords, Numbers]:
+        """The words of the texts of a column, which are mostly those of the moment before."""
+        numbers, last = self.numbers[column], self.known.last.get(column)
+        if last is None or not np.array_equal(last[0], numbers):
+            rows, inverse, many = np.unique(numbers, return_inverse=True, return_counts=True)
+            last = numbers, (self.known.words.current(rows, many), inverse)
+            self.known.last[column] = last
+        return last[1]
 
 
 def last_name(node: str) -> str:

@@ -21,8 +21,9 @@ from engine.workflow.running import Running
 
 WINDOW = 25
 "Changes of a history that are taken as one run."
-MOST = 8
-"Runs that are handed to a process at once; so often a progress bar moves."
+MOST = 32
+"Runs that are handed to a process at once: the more, the less is read twice; so often a progress \
+bar moves."
 
 
 class Run(NamedTuple):
