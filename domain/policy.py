@@ -6,7 +6,7 @@ in it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -116,8 +116,8 @@ class MapSettings(BaseModel):
     "What becomes of items that may not hold any more: they are shown as such, or not at all."
     inline: bool = False
     "Whether a run that has ended is read for the map at once; else 'backcast map update' does it."
-    evolve: Count | None = None
-    "Runs after which the map stands as it is; None for never."
+    evolve: Count = 0
+    "Runs after which the map stands as it is; 0 for never."
     reopen: bool = True
     "Whether it is edited again all the same once what it was made of has moved on."
     item_tokens: Annotated[int, Field(ge=16, le=1_000)] = 80
@@ -178,7 +178,8 @@ class Policy(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> "Policy":
-        _same("order", (*self.order, MAP) if MAP not in self.order else self.order, SECTIONS)
+        known = [one for one in SECTIONS if one != MAP or MAP in self.order]
+        _same("order", self.order, known)
         _of("priorities", self.priorities, SECTIONS)
         _of("shares", self.shares, CONTEXT)
         _of("weights", self.weights, WEIGHTS)
@@ -213,7 +214,7 @@ def _of(what: str, found: Iterable[str], known: Iterable[str]) -> None:
         raise ValueError(f"{what}: needed one of {', '.join(names)}, found {odd[0]!r}")
 
 
-def _same(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> None:
+def _same(what: str, found: Sequence[str], known: Sequence[str]) -> None:
     if sorted(found) != sorted(known):
         raise ValueError(f"{what}: needed each of {', '.join(known)} once, found {list(found)}")
 

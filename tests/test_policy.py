@@ -113,6 +113,8 @@ def others(value: Any) -> Iterator[Any]:
             yield "LOW" if value != "LOW" else "HIGH"
         case "signature" | "full":
             yield "name"
+        case "shown":
+            yield "withheld"
         case str():
             yield f"{value}!"
         case list():

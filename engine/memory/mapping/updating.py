@@ -51,7 +51,7 @@ class Policy:
     def evolves(self, map: ContextMap, run: Run) -> bool:
         """Whether the map is still edited, or again: once it is frozen, only for what is stale."""
         most = self.settings.evolve
-        if most is None or map.updates < most:
+        if not most or map.updates < most:
             return True
         modules = Modules(run.after)
         return self.settings.reopen and not all(
