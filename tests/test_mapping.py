@@ -1,29 +1,35 @@
 """Maps are kept by what runs used, tell at once what went stale, and stand first in prompts."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from textwrap import dedent
+from time import perf_counter
 
 import pytest
 from click.testing import CliRunner
 
-from domain.budget import MISTRAL_7B_8K
+from domain.budget import MISTRAL_7B_8K, MISTRAL_7B_32K
 from domain.context_map import ITEM_TOKENS, rendered
 from domain.errors import InputError
 from domain.events import (
     CheckFailure,
     ChecksRan,
+    Committed,
     MapEdit,
     MapEdited,
     TaskComplete,
     TaskStarted,
 )
-from domain.moment import NOW
+from domain.moment import NOW, Moment
 from domain.policy import DEFAULT, MAP, MapSettings
 from domain.staleness import Modules
 from engine.context.builder import Request
 from engine.context.maps import stale_in
 from engine.context.recorded import context_at, map_known, record_context
 from engine.context.tokenizers import UpperBound
-from engine.interfaces.cli import cli
+from engine.interfaces.cli import cli, main
+from engine.interfaces.importing import run as imported
 from engine.log import EventStore
 from engine.memory.mapping.lines import is_lines
 from engine.memory.mapping.updating import Policy
@@ -32,12 +38,18 @@ from engine.replay.maps import Maps
 from engine.replay.states import state_at
 from engine.replay.verify import verified
 from engine.workflow.mapping import ended, keep_map, unread
-from projections import dependency_graph, fold
-from projections.context_map import ContextMap
+from projections import context_map, dependency_graph, fold
+from projections.context_map import MOST, ContextMap
 from tests.sources import SHOP, Task
+from tests.strategies import NOON
+from tests.test_git import Repository
+from tests.test_runs import RECORDED, SPEC
 
 BOUND = MISTRAL_7B_8K._replace(tokenizer="upper-bound")
+WIDE = MISTRAL_7B_32K._replace(tokenizer="upper-bound")
 TOKENS = 1_200
+ROOMY = MapSettings(others=0.8)
+"Every token of the upper bound is a byte: what is no line of code needs more than its share."
 CART = """
     from constants import LIMIT
     from utils import normalise
@@ -48,11 +60,14 @@ CART = """
             self.owner = ""
 
         def add(self, name: str) -> None:
-            if len(self.items) < LIMIT:
+            if len(self.items) < LIMIT and self.owner:
                 self.items.append(normalise(name))
 
     def total(cart: Cart) -> int:
-        return len(cart.items) + len(cart.owner)
+        return len(cart.items)
+
+    def receipt(cart: Cart) -> str:
+        return str(total(cart))
     """
 
 
@@ -72,7 +87,7 @@ def shop(task_id: str = "shop", store: EventStore | None = None) -> Task:
     return task
 
 
-def kept(task: Task, settings: MapSettings = MapSettings(), tokens: int = TOKENS) -> ContextMap:
+def kept(task: Task, settings: MapSettings = ROOMY, tokens: int = TOKENS) -> ContextMap:
     """The map after the runs of a task that were not read yet."""
     policy = Policy.of(settings, tokens, UpperBound().count)
     *_, map = keep_map(task.store, task.id, unread(task.store, task.id), policy)
@@ -106,11 +121,11 @@ def test_an_item_is_stale_as_soon_as_what_it_was_made_of_moves_on() -> None:
     task.wrote("constants.py", SHOP["constants.py"].replace("64", "99"))
     task.outlined()
     assert {item.id, limit.id} <= set(_stale(task, map))
-    context = context_at(task.store, task.id, NOW, Request("module:cart.py"), BOUND)
+    context = context_at(task.store, task.id, NOW, Request("module:cart.py"), WIDE)
     [shown] = [one for one in context.items if one.section == MAP]
     assert f"[{item.id}] utils.py (stale)\n" in shown.text
     withheld = DEFAULT.model_copy(update={"map": MapSettings(stale="withheld")})
-    context = context_at(task.store, task.id, NOW, Request("module:cart.py"), BOUND, withheld)
+    context = context_at(task.store, task.id, NOW, Request("module:cart.py"), WIDE, withheld)
     [shown] = [one for one in context.items if one.section == MAP]
     assert item.id not in shown.text
     assert any(item.id in one.node and one.reason == "stale" for one in context.omissions)
@@ -123,17 +138,22 @@ def _stale(task: Task, map: ContextMap) -> list[str]:
 
 def history(*sources: str) -> Task:
     """A task of which every version of one module is a commit."""
-    from domain.events import Committed
-
     task = Task("history")
-    task.happened(Committed(sha="0" * 40, message="begin"))
+    _committed(task, 0)
     for path in ("constants.py", "utils.py"):
         task.wrote(path, SHOP[path])
-    for number, source in enumerate(sources, 1):
-        task.happened(Committed(sha=f"{number:040}", message=f"change {number}"))
-        task.wrote("cart.py", source)
     task.outlined()
+    for number, source in enumerate(sources, 1):
+        _committed(task, number)
+        task.wrote("cart.py", source)
+        task.outlined()
     return task
+
+
+def _committed(task: Task, number: int) -> None:
+    when = NOON.isoformat()
+    sha, message = str(number) * 40, f"change {number}"
+    task.happened(Committed(sha=sha, message=message, authored_at=when, committed_at=when))
 
 
 VERSIONS = (CART, CART.replace("total(cart: Cart)", "total(cart: Cart, tax: int)"), CART)
@@ -149,42 +169,34 @@ def test_each_commit_is_a_run_whose_time_the_edit_has() -> None:
     assert unread(task.store, task.id) == []
     maps = Maps(task.store)
     for event in edits:
-        text = rendered(maps.at(_at(event.timestamp)).maps[task.id].items.values())
-        read = (one for one in edits if one.position <= event.position)
-        assert fold(_map(), read).maps[task.id].items == maps.at(
-            _at(event.timestamp)
-        ).maps[task.id].items  # fmt: skip
-        assert text
-    second = rendered(maps.at(_at(edits[2].timestamp)).maps[task.id].items.values())
+        read = [one for one in edits if one.position <= event.position]
+        known = maps.at(Moment(at=event.timestamp)).maps[task.id]
+        assert known == fold(context_map, read).maps[task.id]
+    second = rendered(maps.at(Moment(at=edits[2].timestamp)).maps[task.id].items.values())
     assert "def total(cart: Cart, tax: int) -> int" in second
 
 
-def _map():  # type: ignore[no-untyped-def]
-    from projections import context_map
-
-    return context_map
-
-
-def _at(time):  # type: ignore[no-untyped-def]
-    from domain.moment import Moment
-
-    return Moment(at=time)
-
-
 def test_replacing_keeps_the_id_of_a_file_that_changed() -> None:
-    task = history(*VERSIONS)
+    task = history(*VERSIONS, CART.replace("Cart", "Basket"))
     kept(task)
     edits = [e.fact for e in task.store.read(task.id, types=["MAP_EDITED"])]
-    operations = {edit.operation for fact in edits if isinstance(fact, MapEdited)
-                  for edit in fact.edits if "total" in edit.text}  # fmt: skip
-    assert operations == {"ADD", "REPLACE"}
+    made = [edit for fact in edits if isinstance(fact, MapEdited) for edit in fact.edits]
+    for text in ("def total(", "cart.py ("):
+        told = [edit.operation for edit in made if text in edit.text]
+        assert (told[0], set(told[1:])) == ("ADD", {"REPLACE"})
+
+
+MORE = """
+    def more(cart):
+        return total(cart)
+    """
 
 
 def test_a_frozen_map_stands_until_something_on_it_is_stale() -> None:
-    task = history(CART, CART + "\n\n    def more(cart): return total(cart)\n", VERSIONS[1])
+    task = history(CART, CART + MORE, VERSIONS[1])
     frozen = kept(task, MapSettings(evolve=2, reopen=False))
     assert frozen.updates == 2
-    again = history(CART, CART + "\n\n    def more(cart): return total(cart)\n", VERSIONS[1])
+    again = history(CART, CART + MORE, VERSIONS[1])
     assert kept(again, MapSettings(evolve=2)).updates > 2
 
 
@@ -234,16 +246,25 @@ def test_a_task_that_has_not_ended_is_not_read() -> None:
         ended(task.store, task.id)
 
 
-def test_commands_update_show_compare_and_hand_on(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    url = f"sqlite:///{tmp_path}/shop.db"
-    with EventStore.open(url) as store:
-        shop(store=store)
+Ran = Callable[..., str]
+
+
+def commands(url: str) -> Ran:
+    """Runs a command of maps on a store, and gives what it printed."""
 
     def ran(*arguments: str) -> str:
         done = CliRunner().invoke(cli, ["map", *arguments, "--store", url])
         assert done.exit_code == 0, done.output
         return done.output
 
+    return ran
+
+
+def test_commands_update_show_compare_and_hand_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        shop(store=store)
+    ran = commands(url)
     most = ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
     assert ran("update", "--task", "shop", *most).startswith("map of shop: ")
     assert "has been read" in ran("update", "--task", "shop", *most)
@@ -280,3 +301,91 @@ def test_hostile_sources_stand_on_a_map_as_plain_lines() -> None:
         {one.section for one in map.items.values()}
     )
     assert sum(line.startswith("[") for line in lines) == len(map.items)
+
+
+def test_a_map_is_shown_as_of_a_commit_and_compared_with_that_of_another(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repo")
+    repository.write("utils.py", dedent(SHOP["utils.py"]))
+    repository.write("constants.py", dedent(SHOP["constants.py"]))
+    repository.write("cart.py", dedent(VERSIONS[0]))
+    first = repository.commit("a cart")
+    repository.write("cart.py", dedent(VERSIONS[1]))
+    second = repository.commit("taxes")
+    url = f"sqlite:///{tmp_path}/repo.db"
+    with EventStore.open(url) as store:
+        imported(store, "git", repository.path)
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", "2000")
+    assert ran("update", "--task", "repo", *most).startswith("map of repo: ")
+    old, new = (ran("show", "repo", "--at", f"commit:{sha}", *most) for sha in (first, second))
+    assert "def total(cart: Cart) -> int" in old
+    assert "def total(cart: Cart, tax: int) -> int" in new
+    assert "0 of them stale" in new
+    arguments = ("--from", f"commit:{first}", "--to", f"commit:{second}", *most)
+    told = json.loads(ran("diff", "repo", "--json", *arguments))
+    [line] = [one for one in told if "def total" in one["text"]]
+    assert (line["change"], "tax: int" in line["text"]) == ("~", True)
+    assert f"~ [{line['item']}] cart.py\n" in ran("diff", "repo", *arguments)
+
+
+def test_a_run_whose_policy_wants_it_ends_with_its_map_and_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("policy.toml").write_text("[map]\ninline = true\n")
+    for command in (["run", SPEC, "--model", RECORDED, "--policy", "policy.toml"],
+                    ["resume", "validators"]):  # fmt: skip
+        with pytest.raises(SystemExit) as end:
+            main([str(one) for one in command])
+        assert not end.value.code
+    with EventStore.open(create=False) as store:
+        events = list(store.read("validators"))
+        edits = [event.version for event in events if isinstance(event.fact, MapEdited)]
+        ends = [event.version for event in events if isinstance(event.fact, TaskComplete)]
+        assert (len(edits), edits[-1]) == (1, events[-1].version)
+        assert edits[0] > ends[-1]
+        map = map_known(store, line_of(store, "validators"), NOW)
+        assert "validators.py" in rendered(map.items.values())
+        assert all(verdict.holds for verdict in verified(store, "validators"))
+
+
+def test_what_a_branch_tries_is_not_shown_as_the_map_of_its_origin() -> None:
+    task = shop()
+    map = kept(task)
+    branch = fork(task.store, task.id, task.store.version(task.id))
+    added = MapEdit(operation="ADD", section="ERROR PATTERNS", text="cart.py: it")
+    fact = MapEdited(context=task.id, edits=(added,))
+    task.store.append(branch.task_id, [fact], after=task.store.version(branch.task_id))
+    assert Maps(task.store).at().maps[task.id] == map
+
+
+def test_hostile_edits_leave_the_map_and_a_prompt_within_their_tokens(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        task = shop(store=store)
+        before = kept(task)
+        own = next(iter(sorted(before.items)))
+        edits = [MapEdit(operation="ADD", section="ERROR PATTERNS", text=f"thing {number}")
+                 for number in range(10_000)]  # fmt: skip
+        edits += [
+            MapEdit(operation="ADD", section="REUSABLE RESULTS", text="word " * 50_000),
+            MapEdit(operation="REPLACE", item=own.replace("cr-", "rr-"), text="it"),
+            MapEdit(operation="REPLACE", item=own, text="it\n## REUSABLE RESULTS"),
+            MapEdit(operation="DELETE", item="rr-00001"),
+        ]
+        task.happened(MapEdited(context="shop", edits=tuple(edits), tags={own: "best", "x": ""}))
+        map = map_known(store, line_of(store, task.id), NOW)
+        assert len(map.items) == MOST
+        assert map.refused == 10_000 - (MOST - len(before.items)) + 4
+        assert {id: map.items[id].text for id in before.items} == {
+            id: one.text for id, one in before.items.items()
+        }
+        begin = perf_counter()
+        context = context_at(store, task.id, NOW, Request("module:cart.py"), BOUND)
+        assert perf_counter() - begin < 20
+        assert context.tokens <= BOUND.prompt
+        [shown] = [one for one in context.items if one.section == MAP]
+        assert UpperBound().count(shown.text) <= BOUND.rows[MAP]
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
+    told = json.loads(ran("show", "shop", "--json", *most))
+    assert told["tokens"] <= TOKENS
+    assert "word word" not in told["text"]

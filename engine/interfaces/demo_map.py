@@ -4,6 +4,7 @@ from rich.console import Console
 
 from domain.context_map import rendered
 from domain.errors import InputError
+from domain.moment import Moment
 from domain.policy import MapSettings
 from domain.staleness import Modules
 from engine.context.maps import stale_in
@@ -14,11 +15,12 @@ from engine.replay.branches import line_of
 from engine.replay.maps import Maps
 from engine.replay.states import state_at
 from engine.workflow.mapping import keep_map, unread
-from domain.moment import Moment
 from projections import dependency_graph
 from projections.context_map import ContextMap, map_of
 
 TOKENS, RUNS, SHOWN, LINES = 1_024, 12, 3, 14
+LONG_ENOUGH = 4
+"Updates over which something that a map shows has changed as a rule."
 
 
 def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
@@ -74,7 +76,8 @@ def _rebuilt(store: EventStore, task_id: str, made: list[ContextMap], out: Conso
 
 
 def _went_stale(store: EventStore, task_id: str, made: list[ContextMap], out: Console) -> bool:
-    """Whether an item of an earlier map does not hold at a later commit, and by what."""
+    """Whether an item of an earlier map does not hold at a later commit, and by what. Of a history
+    that is too short it is not demanded."""
     state = state_at(store, dependency_graph, task_id)
     modules = Modules(dependency_graph.present(state))
     for map in made:
@@ -88,4 +91,4 @@ def _went_stale(store: EventStore, task_id: str, made: list[ContextMap], out: Co
             )  # fmt: skip
             return True
     out.print("  nothing on it went stale in these commits", highlight=False)
-    return True
+    return len(made) < LONG_ENOUGH

@@ -10,16 +10,20 @@ from itertools import pairwise
 from domain.events import WorkflowEvent
 from domain.moment import NOW, Moment, upto
 from engine.log.store import EventStore
+from engine.replay.branches import branches
 from projections import context_map, fold
 
 EDITS = ("MAP_EDITED",)
 
 
 class Maps:
-    """All maps of a store, at all moments up to when they were read."""
+    """All maps of a store, at all moments up to when they were read; what branches tried is no
+    part of them."""
 
     def __init__(self, store: EventStore) -> None:
-        self._events: list[WorkflowEvent] = list(store.read(types=EDITS))
+        read = list(store.read(types=EDITS))
+        aside = frozenset(branches(store)) if read else frozenset[str]()
+        self._events: list[WorkflowEvent] = [one for one in read if one.task_id not in aside]
         self._states = [context_map.initial]
         for event in self._events:
             self._states.append(context_map.evolve(self._states[-1], event))

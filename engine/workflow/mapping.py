@@ -66,16 +66,17 @@ def keep_map(
 ) -> Iterator[ContextMap]:
     """Update the map of what a task works on after each of some runs; gives it as it is then.
 
-    What is given is stored after every `TOGETHER` runs, and at the end.
+    What is given is stored after every `TOGETHER` runs, and at the end; `ConflictError` where
+    something else was written to the task in between.
     """
-    waiting: list[Claim] = []
+    waiting, stood = list[Claim](), store.version(task_id)
     for fact, event, map in _updates(store, task_id, runs, policy):
         if fact is not None:
             waiting.append(Claim(fact, event.timestamp, WRITER, (event.version,)))
         if len(waiting) >= TOGETHER:
-            _append(store, task_id, waiting)
+            stood = _append(store, task_id, waiting, stood)
         yield map
-    _append(store, task_id, waiting)
+    _append(store, task_id, waiting, stood)
 
 
 def keep_after(running: Running, served: Served) -> None:
@@ -91,10 +92,12 @@ def keep_after(running: Running, served: Served) -> None:
     running.read_on()
 
 
-def _append(store: EventStore, task_id: str, waiting: list[Claim]) -> None:
+def _append(store: EventStore, task_id: str, waiting: list[Claim], stood: int) -> int:
+    """Append what waits after a version, and give the version after that."""
     if waiting:
-        store.append(task_id, waiting, after=store.version(task_id))
+        stood = store.append(task_id, waiting, after=stood)[-1].version
         waiting.clear()
+    return stood
 
 
 def _updates(
@@ -103,7 +106,7 @@ def _updates(
     """What each run does to the map, the run's last event, and the map then."""
     if not runs:
         return
-    running = Running.since(store, task_id, runs[0].first - 1)
+    running, stood = Running.since(store, task_id, runs[0].first - 1), store.version(task_id)
     map = map_known(store, running.line, NOW)
     map = map._replace(context=map.context or context_of(store, running.line))
     for ended in runs:
@@ -113,20 +116,23 @@ def _updates(
             graph = dependency_graph.graph_of(run.before)
             begin = Run(BEGIN, run.before, run.before, graph)
             before = running.event(ended.first - 1)
-            fact, map = _update(policy, map, begin, before)
+            fact, map = _update(policy, map, begin, before, stood + 1)
+            stood += fact is not None
             yield fact, before, map
-        fact, map = _update(policy, map, run, event)
+        fact, map = _update(policy, map, run, event, stood + 1)
+        stood += fact is not None
         yield fact, event, map
 
 
 def _update(
-    policy: Policy, map: ContextMap, run: Run, event: WorkflowEvent
+    policy: Policy, map: ContextMap, run: Run, event: WorkflowEvent, version: int
 ) -> tuple[MapEdited | None, ContextMap]:
+    """What a run does to a map, and the map once that stands at a version."""
     fact = policy.update(map, run)
     if fact is None:
         return None, map
     fact = fact.model_copy(update={"built_at": event.version})
-    return fact, edited(map, fact, event.task_id, event.version)
+    return fact, edited(map, fact, event.task_id, version)
 
 
 def read_run(running: Running, ended: Ended) -> Run:

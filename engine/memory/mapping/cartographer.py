@@ -12,6 +12,7 @@ from engine.memory.roadmap import roadmap_of
 from projections.context_map import ContextMap
 
 _WORD = re.compile(r"\w+")
+_HEAD = re.compile(r":| \(")
 
 
 class ByRules:
@@ -60,8 +61,9 @@ def _once(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _subject(section: str, text: str) -> tuple[str, str]:
-    """What an entry is about: what stands before its first colon, and of a constant its name."""
-    head = text.partition(":")[0]
+    """What an entry is about: what stands before its first colon or parenthesis, and of a constant
+    its name."""
+    head = _HEAD.split(text, maxsplit=1)[0]
     if section in ("DOMAIN CONSTANTS", "PARSING SCHEMA"):
         head = " ".join(text.split()[:2])
     return section, head if section != "ERROR PATTERNS" else text.rpartition(",")[0]

@@ -106,7 +106,8 @@ def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[Entry]
         owner = name_of(node).rpartition(".")[0]
         if kind_of(node) == "attribute" and owner:
             owners[node_id("class", path_of(node), owner)] += 1
-    for node in sorted((one for one in owners if owners[one] > 1), key=lambda n: (-owners[n], n)):
+    often = [one for one in owners if owners[one] > 1]
+    for node in sorted(often, key=lambda one: (-owners[one], one))[:SCHEMAS]:
         path, name, reader = path_of(node), name_of(node), Reader(after)
         fields = reader.facet(path, f"attributes:{name}")
         if fields:
@@ -114,8 +115,6 @@ def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[Entry]
             why = f"{owners[node]} of its attributes were used"
             text = plain(f"{path}: {name} has {plainly}", WIDE)
             yield Entry("PARSING SCHEMA", text, (node,), built_from(reader), why)
-            if sum(1 for _ in owners) > SCHEMAS:
-                return
 
 
 def _errors(run: Run, after: Mapping[str, Facets]) -> Iterator[Entry]:
@@ -123,16 +122,16 @@ def _errors(run: Run, after: Mapping[str, Facets]) -> Iterator[Entry]:
     seen = Counter[tuple[str, str]]()
     for event in run.events:
         if isinstance(event.fact, ChecksRan):
-            failures = {(one.at, one.message.partition("\n")[0]) for one in event.fact.failures}
+            told = [(one.at.rpartition(":")[0], one.message) for one in event.fact.failures]
             module = event.fact.module_name or ""
-            seen.update(sorted({(module or at, message) for at, message in failures}))
-    often = [one for one in sorted(seen) if seen[one] > 1 and one[1].strip()]
-    for module, message in sorted(often, key=lambda one: (-seen[one], one))[:ERRORS]:
-        path, reader = path_of(module), Reader(after)
+            seen.update({(module or path, text.partition("\n")[0]) for path, text in told})
+    often = [one for one in seen if seen[one] > 1 and one[0] in after and one[1].strip()]
+    for path, message in sorted(often, key=lambda one: (-seen[one], one))[:ERRORS]:
+        reader = Reader(after)
         reader.facet(path, EXISTS)
-        text = plain(f"{path}: {message}, {seen[module, message]} times in one run", WIDE)
-        why = "it came back"
-        yield Entry("ERROR PATTERNS", text, (_module(path),), built_from(reader), why)
+        text = plain(f"{path}: {message}, {seen[path, message]} times in one run", WIDE)
+        nodes = (node_id("module", path),)
+        yield Entry("ERROR PATTERNS", text, nodes, built_from(reader), "it came back")
 
 
 def _diagnosis(
