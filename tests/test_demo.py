@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from rich.console import Console
 
 from engine.context.search import Embedder
 from engine.interfaces.demo import demonstrate
+from engine.interfaces.demo_map import demonstrate_map
 from engine.interfaces.demo_search import installed_embedder
+from engine.interfaces.importing import run as imported
 from engine.log import EventStore
 from tests.test_search import Drawn
 
@@ -22,13 +25,19 @@ COMMITS = (
 )
 
 
+Commits = Sequence[tuple[str, str, str]]
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demo") / "shop"
+    return written(tmp_path_factory.mktemp("demo") / "shop", COMMITS)
+
+
+def written(path: Path, commits: Commits) -> Path:
     path.mkdir()
     who = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
     subprocess.run(["git", "init", "-q", str(path)], check=True)
-    for message, name, source in COMMITS:
+    for message, name, source in commits:
         (path / name).write_text(source)
         subprocess.run(["git", "-C", str(path), "add", "-A"], check=True)
         subprocess.run(["git", "-C", str(path), *who, "commit", "-qm", message], check=True)
@@ -77,3 +86,28 @@ def test_no_model_is_loaded_where_a_part_of_it_is_missing(
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     assert installed_embedder() is None
+
+
+def mapped(repository: Path) -> tuple[bool, str]:
+    text = StringIO()
+    with EventStore.open("sqlite://") as store:
+        imported(store, "git", repository)
+        proven = demonstrate_map(store, repository.name, Console(file=text, width=200))
+    return proven, text.getvalue()
+
+
+def test_a_map_grows_run_by_run_and_tells_what_went_stale(repository: Path) -> None:
+    proven, text = mapped(repository)
+    assert proven
+    assert [f"after run {number}: " in text for number in (1, 2, 3, 4)] == [True, True, True, False]
+    assert "rebuilt from the log as they were: 4 of 4" in text
+    assert "it held, now it is stale, since " in text
+
+
+def test_a_history_in_which_nothing_goes_stale_proves_nothing_unless_it_is_short(
+    tmp_path: Path,
+) -> None:
+    commits = [(f"add {name}", f"{name}.py", f"{name} = 1\n") for name in "abcdef"]
+    proven, text = mapped(written(tmp_path / "long", commits))
+    assert (proven, "nothing on it went stale" in text) == (False, True)
+    assert mapped(written(tmp_path / "short", commits[:2]))[0]

@@ -29,15 +29,18 @@ def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
     tokenizer, most = _counter()
     runs = unread(store, task_id, RUNS)
     out.print(f"\n[bold]a context map of {task_id}[/], kept over its last {len(runs)} commits")
-    made: list[ContextMap] = []
-    for map in keep_map(store, task_id, runs, Policy.of(MapSettings(), most, tokenizer.count)):
-        made.append(map)
-        if len(made) <= SHOWN:
-            _tell(map, made[-2] if len(made) > 1 else None, tokenizer, most, out)
+    policy = Policy.of(MapSettings(), most, tokenizer.count)
+    made = list(keep_map(store, task_id, runs, policy))
+    names = [f"after run {number + 1}" for number in range(len(runs))]
+    names = [*(["before the first run"] if len(made) > len(runs) else []), *names]
+    for number, map in enumerate(made[: len(made) - len(runs) + SHOWN]):
+        before = made[number - 1] if number else None
+        _tell(names[number], map, before, tokenizer, most, out)
     for line in rendered(made[-1].items.values()).split("\n")[:LINES]:
         out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     fits = all(tokenizer.count(rendered(map.items.values())) <= most for map in made)
-    return fits and _rebuilt(store, task_id, made, out) and _went_stale(store, task_id, made, out)
+    same = _rebuilt(store, task_id, made, out)
+    return _went_stale(store, task_id, dict(zip(names, made, strict=True)), out) and same and fits
 
 
 def _counter() -> tuple[Tokenizer, int]:
@@ -49,15 +52,16 @@ def _counter() -> tuple[Tokenizer, int]:
 
 
 def _tell(
-    map: ContextMap, before: ContextMap | None, tokenizer: Tokenizer, most: int, out: Console
-) -> None:
+    name: str, map: ContextMap, before: ContextMap | None, tokenizer: Tokenizer, most: int,
+    out: Console,
+) -> None:  # fmt: skip
     there = before.items if before else {}
     came = sum(item not in there for item in map.items)
     anew = sum(item in there and there[item].text != map.items[item].text for item in map.items)
     gone = sum(item not in map.items for item in there)
     taken = tokenizer.count(rendered(map.items.values()))
     out.print(
-        f"  run {map.updates}: {len(map.items)} items in {taken:,} of {most:,} tokens; {came} came,"
+        f"  {name}: {len(map.items)} items in {taken:,} of {most:,} tokens; {came} came,"
         f" {anew} were rewritten, {gone} went",
         highlight=False,
     )
@@ -75,17 +79,17 @@ def _rebuilt(store: EventStore, task_id: str, made: list[ContextMap], out: Conso
     return all(same)
 
 
-def _went_stale(store: EventStore, task_id: str, made: list[ContextMap], out: Console) -> bool:
+def _went_stale(store: EventStore, task_id: str, made: dict[str, ContextMap], out: Console) -> bool:
     """Whether an item of an earlier map does not hold at a later commit, and by what. Of a history
     that is too short it is not demanded."""
     state = state_at(store, dependency_graph, task_id)
     modules = Modules(dependency_graph.present(state))
-    for map in made:
+    for name, map in made.items():
         for item in stale_in(map, modules):
             path, key = modules.changed(map.items[item].made_of)[0]
             first = map.items[item].line.partition("\n")[0]
             out.print(
-                f"  after run {map.updates} it held, now it is stale, since {key or 'the file'} of"
+                f"  {name} it held, now it is stale, since {key or 'the file'} of"
                 f" {path} moved on: {first}",
                 markup=False, highlight=False, soft_wrap=True,
             )  # fmt: skip
