@@ -62,7 +62,7 @@ def test_shares_of_a_policy_are_the_budgets_of_its_sections() -> None:
     task.outlined()
     found = built(task, Policy(shares={"dependencies": 1}), Request("module:a.py"), 900)
     assert {section: budget for section, budget, _ in found.sections if budget} == {
-        "dependencies": 900, "task description": 300,
+        "context map": 512, "dependencies": 900, "task description": 300,
     }  # fmt: skip
     assert "function:a.py::normalise" in shown(found.items)
 
