@@ -8,6 +8,7 @@ are never given twice; and what was found useful fades, so that the map follows 
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from posixpath import commonprefix
 from typing import NamedTuple
 
 from domain.summary import BuiltFrom
@@ -155,17 +156,34 @@ def rendered(items: Iterable[MapItem], stale: Iterable[str] = ()) -> str:
     old, parts = frozenset(stale), list[str]()
     there = sorted(items, key=lambda one: one.id.rpartition("-")[2])
     for section in SECTIONS:
-        lines = [_marked(one, one.id in old) for one in there if one.section == section]
-        if lines:
-            parts.append("\n".join([f"## {section}", *lines]))
+        own = [one for one in there if one.section == section]
+        root = folder_of([_path(one) for one in own if _path(one)])
+        heading = f"## {section} (in {root})" if root else f"## {section}"
+        if own:
+            parts.append("\n".join([heading, *(_told(one, root, one.id in old) for one in own)]))
     return "\n".join(parts)
 
 
-def _marked(one: MapItem, stale: bool) -> str:
-    if not stale:
-        return one.line
-    first, end, rest = one.line.partition("\n")
-    return first + STALE + end + rest
+def folder_of(paths: Sequence[str]) -> str:
+    """The folder that all of some files are in, with the stroke behind it; empty for none. It
+    stands once, above the items of lines of code.
+
+    >>> folder_of(["src/shop/cart.py", "src/shop/db/rows.py"]), folder_of(["a.py", "b.py"])
+    ('src/shop/', '')
+    """
+    return "".join(commonprefix(paths).rpartition("/")[:2]) if len(paths) > 1 else ""
+
+
+def _path(one: MapItem) -> str:
+    """The file of an item of lines of code; empty for all else."""
+    first, below, _ = one.text.partition("\n")
+    return first if below else ""
+
+
+def _told(one: MapItem, root: str, stale: bool) -> str:
+    first, end, rest = one.text.partition("\n")
+    shown = first.removeprefix(root) if end else first
+    return f"[{one.id}] {shown}{STALE if stale else ''}{end}{rest}"
 
 
 def within(

@@ -47,7 +47,10 @@ def add(text: str, section: str = "CONTEXT ROADMAP", **more: object) -> MapEdit:
     return MapEdit(operation="ADD", section=section, text=text, **more)  # type: ignore[arg-type]
 
 
-def after(*edits: MapEdit, map: ContextMap = ContextMap("shop")) -> ContextMap:
+EMPTY = ContextMap("shop")
+
+
+def after(*edits: MapEdit, map: ContextMap = EMPTY) -> ContextMap:
     """A map after one more update of these edits."""
     return edited(map, MapEdited(edits=edits), "task", 7)
 
@@ -84,7 +87,7 @@ def test_no_line_of_an_item_can_be_taken_for_a_heading_or_another_item(text: str
 def test_a_number_is_never_given_twice_and_replacing_keeps_it() -> None:
     map = after(add("a.py: it"), add("b.py: it"))
     map = after(MapEdit(operation="DELETE", item="cr-00002"), add("c.py: it"), map=map)
-    assert list(sorted(map.items)) == ["cr-00001", "cr-00003"]
+    assert sorted(map.items) == ["cr-00001", "cr-00003"]
     new = MapEdit(operation="REPLACE", item="cr-00001", text="a.py: anew", nodes=("module:a.py",))
     map = after(new, map=map)
     assert map.items["cr-00001"].text == "a.py: anew"

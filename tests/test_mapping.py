@@ -31,6 +31,7 @@ from engine.context.tokenizers import UpperBound
 from engine.interfaces.cli import cli, main
 from engine.interfaces.importing import run as imported
 from engine.log import EventStore
+from engine.memory.mapping.guard import guarded
 from engine.memory.mapping.lines import is_lines
 from engine.memory.mapping.updating import Policy
 from engine.replay.branches import fork, line_of
@@ -48,7 +49,7 @@ from tests.test_runs import RECORDED, SPEC
 BOUND = MISTRAL_7B_8K._replace(tokenizer="upper-bound")
 WIDE = MISTRAL_7B_32K._replace(tokenizer="upper-bound")
 TOKENS = 1_200
-ROOMY = MapSettings(others=0.8)
+ROOMY = MapSettings(others=0.8, item_tokens=300)
 "Every token of the upper bound is a byte: what is no line of code needs more than its share."
 CART = """
     from constants import LIMIT
@@ -194,10 +195,10 @@ MORE = """
 
 def test_a_frozen_map_stands_until_something_on_it_is_stale() -> None:
     task = history(CART, CART + MORE, VERSIONS[1])
-    frozen = kept(task, MapSettings(evolve=2, reopen=False))
+    frozen = kept(task, MapSettings(evolve=2, reopen=False, item_tokens=300))
     assert frozen.updates == 2
     again = history(CART, CART + MORE, VERSIONS[1])
-    assert kept(again, MapSettings(evolve=2)).updates > 2
+    assert kept(again, MapSettings(evolve=2, item_tokens=300)).updates > 2
 
 
 def test_a_prompt_shows_the_map_first_within_its_own_row_and_is_derived_again() -> None:
@@ -389,3 +390,20 @@ def test_hostile_edits_leave_the_map_and_a_prompt_within_their_tokens(tmp_path: 
     told = json.loads(ran("show", "shop", "--json", *most))
     assert told["tokens"] <= TOKENS
     assert "word word" not in told["text"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (MapEdit(operation="DELETE", item="cr-00099"), "there is no item 'cr-00099'"),
+        (MapEdit(operation="REPLACE", item="x", text="a.py: it"), "there is no item 'x'"),
+        (MapEdit(operation="ADD", section="PRIVATE", text="it"), "there is no section 'PRIVATE'"),
+        (MapEdit(operation="ADD", section="CONTEXT ROADMAP", text="it\n## X"), "its text could"),
+        (MapEdit(operation="ADD", section="CONTEXT ROADMAP", text="a " * 50), "it has 101 tokens"),
+        (MapEdit(operation="ADD", section="CONTEXT ROADMAP", text="a.py: it"), ""),
+    ],
+)
+def test_what_may_not_be_done_to_a_map_is_recorded_with_why(edit: MapEdit, why: str) -> None:
+    found = guarded(edit, ContextMap("shop"), UpperBound().count, 80)
+    assert found.refused.startswith(why)
+    assert bool(found.refused) == bool(why)

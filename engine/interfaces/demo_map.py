@@ -29,7 +29,8 @@ def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
     tokenizer, most = _counter()
     runs = unread(store, task_id, RUNS)
     out.print(f"\n[bold]a context map of {task_id}[/], kept over its last {len(runs)} commits")
-    policy = Policy.of(MapSettings(), most, tokenizer.count)
+    settings = MapSettings(item_tokens=80 * most // TOKENS)
+    policy = Policy.of(settings, most, tokenizer.count)
     made = list(keep_map(store, task_id, runs, policy))
     names = [f"after run {number + 1}" for number in range(len(runs))]
     names = [*(["before the first run"] if len(made) > len(runs) else []), *names]

@@ -4,7 +4,7 @@ path and the `def` and `class` lines that the next run will most likely need."""
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from domain.context_map import MapItem, Tokens, lawful, rendered
+from domain.context_map import MapItem, Tokens, folder_of, lawful, rendered
 from domain.events import MapEdit, MapEdited
 from domain.graph import NEEDS
 from domain.links import Links
@@ -23,6 +23,8 @@ SYMBOLS = ("function", "method", "class")
 WIDEST = 300
 "Characters of a line; what is longer would take the room of many."
 ID = "[cr-00000] "
+ROUNDS = 4
+"Times that lines are chosen until they fill what room there is."
 
 
 class Needs(NamedTuple):
@@ -53,23 +55,36 @@ class Lines:
         room = tokens - (self._count(rendered(others)) if others else self._count(f"## {SECTION}"))
         gain = gains(self.shares(run, map, settings), settings.lines)
         there = list(self.there(run))
-        costs = Costs(settings.line_tokens, self._opening)
-        groups, edits, taken = self._fitting(run, map, chosen(there, gain, room, costs), tokens)
-        # Methods below their class are shorter than was reckoned, which leaves room for more.
-        more = chosen(there, gain, room + tokens - taken, costs)
-        return self._fitting(run, map, more, tokens)[1] if more != groups else edits
+        root = folder_of([one.path for one in there])
+        costs = Costs(settings.line_tokens, lambda path: self._opening(path, root))
+        best: list[MapEdit] | None = None
+        for _ in range(ROUNDS):
+            groups = chosen(there, gain, room, costs)
+            edits, taken = self._tried(run, map, groups)
+            if taken <= tokens:
+                best = edits
+            # What a line takes depends on those above it; the rest is given back, or taken away.
+            if taken == tokens or not groups:
+                break
+            room += tokens - taken
+        return best if best is not None else self._trimmed(run, map, groups, tokens)
 
-    def _fitting(
+    def _tried(
+        self, run: Run, map: ContextMap, groups: Sequence[Group]
+    ) -> tuple[list[MapEdit], int]:
+        """The edits that make the items of a map those of some groups, and its tokens then."""
+        edits = list(self._edits(run, map, groups))
+        after = edited(map, MapEdited(edits=tuple(edits)))
+        return edits, self._count(rendered(after.items.values()))
+
+    def _trimmed(
         self, run: Run, map: ContextMap, groups: list[Group], tokens: int
-    ) -> tuple[list[Group], list[MapEdit], int]:
-        """As many groups as fit, the edits that make them, and the tokens of the map then."""
+    ) -> list[MapEdit]:
+        """The edits for as many groups as fit."""
         while True:
-            edits = list(self._edits(run, map, groups))
-            after = edited(map, MapEdited(edits=tuple(edits)))
-            taken = self._count(rendered(after.items.values()))
+            edits, taken = self._tried(run, map, groups)
             if not groups or taken <= tokens:
-                return groups, edits, taken
-            # Two texts may be more tokens together than apart.
+                return edits
             groups = _without_last(groups)
 
     def shares(
@@ -106,7 +121,8 @@ class Lines:
             inside = "." in name and outer[:1] != ("class",)
             text = header(facets, name, name)
             if kind in SYMBOLS and not inside and len(text) <= WIDEST and lawful(f"{path}\n{text}"):
-                yield Line(node_id(kind, path, name), path, text, self._size(text))
+                short = header(facets, name, name.rpartition(".")[2])
+                yield Line(node_id(kind, path, name), path, text, self._size(short))
 
     def _size(self, text: str) -> int:
         """The tokens of a line with the line's end before it."""
@@ -114,8 +130,8 @@ class Lines:
             self._tokens[text] = self._count(f"x\n{text}") - self._one
         return self._tokens[text]
 
-    def _opening(self, path: str) -> int:
-        return self._size(f"{ID}{path}")
+    def _opening(self, path: str, root: str) -> int:
+        return self._size(f"{ID}{path.removeprefix(root)}")
 
     def _pairs(self, path: str, links: Links) -> tuple[tuple[str, str], ...]:
         kept = self._needs.get(path)
@@ -172,20 +188,26 @@ def _needs(path: str, links: Links) -> Iterator[tuple[str, str]]:
 
 
 def _told(modules: Mapping[str, Facets], group: Group) -> dict[str, object]:
-    """An item of a group: methods below the line of their class need not name it."""
+    """An item of a group: functions first, then classes; of the methods of one class only the first
+    names it, where no line above does."""
     path, facets, reader = group.path, modules[group.path], Reader(modules)
     text, above = [path], ""
-    ordered = sorted(group.lines, key=lambda one: name_of(one.node))
+    ordered = sorted(group.lines, key=_place)
     for one in ordered:
         name = name_of(one.node)
         reader.facet(path, f"sig:{name}")
         if kind_of(one.node) == "class":
             reader.facet(path, f"bases:{name}")
-            above = name
         owner, _, short = name.rpartition(".")
         text.append(header(facets, name, short if owner and owner == above else name))
+        above = name if kind_of(one.node) == "class" else owner
     nodes = (node_id("module", path), *(one.node for one in ordered))
     return {"text": "\n".join(text), "nodes": nodes, "built_from": built_from(reader)}
+
+
+def _place(line: Line) -> tuple[bool, str]:
+    name = name_of(line.node)
+    return "." in name or kind_of(line.node) == "class", name
 
 
 def _without_last(groups: Sequence[Group]) -> list[Group]:

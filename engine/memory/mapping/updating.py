@@ -6,10 +6,12 @@ from domain.context_map import Tokens
 from domain.events import MapEdited
 from domain.policy import MapSettings
 from domain.staleness import Modules
+from engine.context.maps import HEADING
 from engine.memory.mapping import Cartographer, Distiller, Evictor, Run
 from engine.memory.mapping.cartographer import ByRules
 from engine.memory.mapping.distiller import FromEvents
 from engine.memory.mapping.evictor import ByWorth
+from engine.memory.mapping.guard import guarded
 from engine.memory.mapping.lines import Lines
 from projections.context_map import ContextMap, edited
 
@@ -20,15 +22,18 @@ class Policy:
 
     settings: MapSettings
     tokens: int
+    "Without those of what a prompt puts above it."
     distiller: Distiller
     cartographer: Cartographer
     evictor: Evictor
     lines: Lines
+    count: Tokens
 
     @classmethod
     def of(cls, settings: MapSettings, tokens: int, count: Tokens) -> "Policy":
         """The one that asks no model."""
-        return cls(settings, tokens, FromEvents(), ByRules(), ByWorth(count), Lines(count))
+        room = tokens - count(HEADING) - 1
+        return cls(settings, room, FromEvents(), ByRules(), ByWorth(count), Lines(count), count)
 
     def update(self, map: ContextMap, run: Run) -> MapEdited | None:
         """What a run does to a map; None where the map stands as it is."""
@@ -40,7 +45,11 @@ class Policy:
             tags=dict(told.tags), diagnosis=told.diagnosis, distiller=self.distiller.id,
             cartographer=f"{self.cartographer.id}, {self.lines.id}",
         )  # fmt: skip
-        edits = list(self.cartographer.edits(run, told, edited(map, fact)))
+        tagged, most = edited(map, fact), self.settings.item_tokens
+        edits = [
+            guarded(edit, tagged, self.count, most)
+            for edit in self.cartographer.edits(run, told, tagged)
+        ]
         after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
         share = self.settings.others if any(self.settings.lines.values()) else 1.0
         edits += self.evictor.evicted(after, int(self.tokens * share), self.settings)
