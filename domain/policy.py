@@ -124,7 +124,7 @@ class MapSettings(BaseModel):
     "The most that one item may have."
     line_tokens: Annotated[int, Field(ge=16, le=2_000)] = 160
     "The most that an item of lines of code may have: an id is nine tokens for each."
-    others: Annotated[float, Field(ge=0, le=1)] = 0.15
+    others: Annotated[float, Field(ge=0, le=1)] = 0.05
     "Of the map's tokens, the most for all that is no line of code."
     lines: dict[str, Annotated[float, Field(ge=0)]] = dict(LINES)
     "What the evidence that a line of code will be needed counts."
