@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from domain.links import NEVER, Links, Moved, headed, links_of, moved_inside, relinked
+from domain.links import NEVER, Links, headed, links_of
 from domain.node import Edge, kind_of, node_id
 from domain.outline import Facets, part_of
+from domain.relinks import Moved, moved_inside, relinked
 
 if TYPE_CHECKING:
     import networkx

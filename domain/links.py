@@ -5,8 +5,7 @@ that is how a graph after one more iteration is made of the one before.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterator, Mapping
 from posixpath import basename
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,12 +16,7 @@ from domain.outline import Facet, Facets, names_in
 
 _STANDARDS = re.compile(r"\b(RFC|PEP|ISO|IEEE|ECMA)[ -]?(\d{1,6})\b")
 _QUOTED = re.compile(r"`+([A-Za-z_][\w.]{0,100})(?:\(\))?`+")
-_WORDS = re.compile(r"\w+")
 _SLUG = re.compile(r"[^a-z0-9]+")
-_UNREAD = ("body:", "raises:", "effects:", "decorators:")
-"Keys of facets that are not looked at here."
-_INSIDE = ("doc", "calls", "uses", "locals", "config")
-"Facets of functions and classes that only their own links are made of; so is a signature's text."
 NEVER: Mapping[str, int] = MappingProxyType({})
 
 
@@ -52,7 +46,7 @@ def links_of(
     and of modules by path.
     """
     reader = Reader(modules)
-    links = _Links(reader, PastReader(reader, gone), since, path)
+    links = Linking(reader, PastReader(reader, gone), since, path)
     links.collect(modules[path])
     reads: dict[str, list[str]] = {}
     for other, key in links.reader.seen:
@@ -66,134 +60,6 @@ def links_of(
     )
 
 
-class Moved(NamedTuple):
-    """What of a module's links may not stand any more, since it has changed inside."""
-
-    names: Collection[str]
-    "Its functions and classes that are to be linked again."
-    gone: Collection[str]
-    "Nodes that are not there any more."
-    module: bool
-    "Whether what the module says for itself is to be linked again too: imports, headings."
-
-
-def relinked(
-    modules: Mapping[str, Facets],
-    path: str,
-    since: Mapping[str, int],
-    gone: Mapping[str, int],
-    before: Links,
-    moved: Moved,
-) -> Links:
-    """The links of a module of which only some may not stand any more.
-
-    What was looked at for the others stays among the reads, and so may what was for these.
-    """
-    reader, facets = Reader(modules), modules[path]
-    links = _Links(reader, PastReader(reader, gone), since, path)
-    standard = facets.get("standard", ())
-    if moved.module:
-        links.own(facets, standard)
-    for name in sorted(moved.names):
-        links.symbol(facets, name, standard)
-    nodes = {links.node(facets, name) for name in moved.names}.union(moved.gone)
-    if moved.module:
-        nodes.add(links.module)
-    kept = [edge for edge in before.edges if not _is_of(edge, nodes)]
-    needed = {edge.target for edge in kept}
-    libraries = {one: origin for one, origin in before.libraries if one in needed}
-    reads = {other: dict.fromkeys(keys) for other, keys in before.reads.items()}
-    for other, key in reader.seen:
-        if other != path:
-            reads.setdefault(other, {})[key] = None
-    return Links(
-        tuple(sorted({*kept, *links.edges})),
-        tuple(sorted({*(one for one in before.unresolved if one[0] not in nodes),
-                      *links.unresolved})),
-        tuple(sorted({**libraries, **links.libraries}.items())),
-        {other: tuple(keys) for other, keys in reads.items()},
-    )  # fmt: skip
-
-
-def _is_of(edge: Edge, nodes: Collection[str]) -> bool:
-    """Whether an edge was told by one of some nodes."""
-    if edge.kind == "contains":
-        return edge.target in nodes
-    return edge.source in nodes or (edge.source.startswith("concept:") and edge.target in nodes)
-
-
-def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
-    """What of a module's links may have changed; None where it may be all of them.
-
-    What is bound, defined or an attribute otherwise than before may be meant wherever a name has
-    it for a part.
-    """
-    names, gone, parts, module = set[str](), set[str](), set[str](), False
-    for key in chain(after, (key for key in before if key not in after)):
-        old, new = before.get(key), after.get(key)
-        if old is new or key.startswith(_UNREAD) or old == new:
-            continue
-        head, _, name = key.partition(":")
-        if head == "sig":
-            names.update([name] if new is not None else [])
-            if old is None or new is None or old[:1] != new[:1]:
-                parts.add(name.rpartition(".")[2])
-                gone.update([node_id(old[0] if old else "function", path, name)]
-                            if old is not None else [])  # fmt: skip
-                names.update(one for one in names_in(after) if one.startswith(f"{name}."))
-        elif head == "name":
-            parts.add(name)
-        elif head == "attributes":
-            parts.update(one.partition("=")[0] for one in {*(old or ())} ^ {*(new or ())})
-        elif key in ("imports", "standard", "doc", "heading"):
-            module = True
-            parts.update({*(old or ())} ^ {*(new or ())} if key == "standard" else ())
-        elif head in _INSIDE and name:
-            names.add(name)
-        else:
-            return None
-    if not parts:
-        return Moved({one for one in names if f"sig:{one}" in after}, gone, module)
-    meant = _meant(after, parts)
-    if meant is None:
-        return None
-    names |= meant
-    return Moved({one for one in names if f"sig:{one}" in after}, gone, module=True)
-
-
-def _meant(facets: Facets, parts: set[str]) -> set[str] | None:
-    """The functions and classes whose names may mean something else, since one of some parts of
-    names does; None where classes inherit from it, so that any member may."""
-    found, aliases = set[str](), [*facets.items()]
-    for _ in range(len(aliases)):
-        more = {name for name in _bound_by(facets, parts) if name not in parts}
-        if not more:
-            break
-        parts |= more
-    for key, texts in facets.items():
-        head, _, name = key.partition(":")
-        if head == "bases" and any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts):
-            return None
-        says = head in ("calls", "uses", "locals", "doc") and name
-        if says and any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts):
-            found.add(name)
-    return found
-
-
-def _bound_by(facets: Facets, parts: set[str]) -> Iterator[str]:
-    """Names and attributes that stand for something which has one of some parts."""
-    for key, texts in facets.items():
-        head, _, name = key.partition(":")
-        if head == "name" and texts[0] in ("alias", "from", "import"):
-            if any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts[1:]):
-                yield name
-        elif head == "attributes":
-            for one in texts:
-                plain, _, of = one.partition("=")
-                if of and not parts.isdisjoint(_WORDS.findall(of)):
-                    yield plain
-
-
 def concepts_in(text: str) -> list[str]:
     """The concepts that a text names by number: RFC 5322, PEP 8; sorted, once each."""
     return sorted({f"concept:{a.lower()}-{b}" for a, b in _STANDARDS.findall(text)})
@@ -204,7 +70,7 @@ def concept_of(heading: str) -> str:
     return f"concept:{_SLUG.sub('-', heading.lower()).strip('-')}"
 
 
-class _Links:
+class Linking:
     """Collects what begins in one module."""
 
     def __init__(

@@ -26,7 +26,7 @@ from domain.policy import DEFAULT, MAP, MapSettings
 from domain.staleness import Modules
 from engine.context.builder import Request
 from engine.context.maps import stale_in
-from engine.context.recorded import context_at, map_known, record_context
+from engine.context.recorded import context_at, record_context
 from engine.context.tokenizers import UpperBound
 from engine.interfaces.cli import cli, main
 from engine.interfaces.importing import run as imported
@@ -35,7 +35,7 @@ from engine.memory.mapping.guard import guarded
 from engine.memory.mapping.lines import is_lines
 from engine.memory.mapping.updating import Policy
 from engine.replay.branches import fork, line_of
-from engine.replay.maps import Maps
+from engine.replay.maps import Maps, map_known
 from engine.replay.states import state_at
 from engine.replay.verify import verified
 from engine.workflow.mapping import ended, keep_map, unread

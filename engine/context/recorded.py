@@ -13,7 +13,7 @@ from domain.budget import ModelProfile, checked
 from domain.cache import Found, LookUpPolicy, look_up
 from domain.context import Context
 from domain.errors import DamagedError, InputError
-from domain.events import Branched, ContextBuilt, ContextItem, ContextOmission, TaskStarted
+from domain.events import Branched, ContextBuilt, ContextItem, ContextOmission
 from domain.moment import Moment
 from domain.policy import DEFAULT, Policy
 from domain.summary import EXTRACTIVE
@@ -36,7 +36,8 @@ from engine.context.search import sentence_embedder
 from engine.context.tokenizers import Tokenizer, tokenizer_of
 from engine.log.blobs import Blob
 from engine.log.store import EventStore
-from engine.replay.branches import Line, branches, known_by, line_of
+from engine.replay.branches import Line, known_by, line_of
+from engine.replay.maps import map_known
 from engine.replay.states import Recent, state_at
 from projections import (
     Projection,
@@ -60,7 +61,6 @@ CODE = {
 } | {one.NAME: str(one.VERSION) for one in (*PROJECTIONS, context_map)}  # fmt: skip
 "The versions of the code that chooses and renders."
 ENDS = ("TASK_COMPLETE", "TASK_FAILED")
-EDITS = ("MAP_EDITED",)
 
 
 def states_at(
@@ -104,27 +104,6 @@ def left(store: EventStore, moment: Moment) -> offline_cache.State:
     events = merge(*logs, key=lambda event: event.position)
     state: offline_cache.State = fold(offline_cache, events)
     return state
-
-
-def map_known(store: EventStore, line: Line, moment: Moment) -> context_map.ContextMap:
-    """The map of what a task works on, as it was known there."""
-    if next(store.read(types=EDITS), None) is None:
-        return context_map.ContextMap()
-    others = store.read(moment=known_by(store, line, moment), types=EDITS)
-    strange = set(branches(store)) - {line.task_id, line.origin}
-    events = [event for event in others if event.task_id not in strange]
-    if line.origin:
-        events += store.read(line.task_id, after=line.shared, moment=moment, types=EDITS)
-    context = context_of(store, line)
-    return context_map.map_of(fold(context_map, events), context)
-
-
-def context_of(store: EventStore, line: Line) -> str:
-    """The repository or corpus that a task works on: what its start names, else itself."""
-    for event in store.read(line.task_id, types=["TASK_STARTED"]):
-        if isinstance(event.fact, TaskStarted) and event.fact.context:
-            return event.fact.context
-    return line.root
 
 
 def context_at(

@@ -7,10 +7,10 @@ from bisect import bisect_right
 from datetime import datetime
 from itertools import pairwise
 
-from domain.events import WorkflowEvent
+from domain.events import TaskStarted, WorkflowEvent
 from domain.moment import NOW, Moment, upto
 from engine.log.store import EventStore
-from engine.replay.branches import branches
+from engine.replay.branches import Line, branches, known_by
 from projections import context_map, fold
 
 EDITS = ("MAP_EDITED",)
@@ -44,3 +44,24 @@ class Maps:
         if moment.at is not None and self._times is not None:
             many = min(many, bisect_right(self._times, moment.at))
         return self._states[many]
+
+
+def map_known(store: EventStore, line: Line, moment: Moment) -> context_map.ContextMap:
+    """The map of what a task works on, as it was known there."""
+    if next(store.read(types=EDITS), None) is None:
+        return context_map.ContextMap()
+    others = store.read(moment=known_by(store, line, moment), types=EDITS)
+    strange = set(branches(store)) - {line.task_id, line.origin}
+    events = [event for event in others if event.task_id not in strange]
+    if line.origin:
+        events += store.read(line.task_id, after=line.shared, moment=moment, types=EDITS)
+    context = context_of(store, line)
+    return context_map.map_of(fold(context_map, events), context)
+
+
+def context_of(store: EventStore, line: Line) -> str:
+    """The repository or corpus that a task works on: what its start names, else itself."""
+    for event in store.read(line.task_id, types=["TASK_STARTED"]):
+        if isinstance(event.fact, TaskStarted) and event.fact.context:
+            return event.fact.context
+    return line.root

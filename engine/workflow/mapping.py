@@ -11,12 +11,12 @@ from domain.errors import InputError
 from domain.events import Claim, MapEdited, WorkflowEvent
 from domain.moment import NOW
 from domain.policy import MAP
-from engine.context.recorded import EDITS, context_of, map_known
 from engine.context.tokenizers import tokenizer_of
 from engine.log.store import EventStore
 from engine.memory.mapping import Run
 from engine.memory.mapping.updating import Policy
 from engine.replay.commits import changed
+from engine.replay.maps import EDITS, context_of, map_known
 from engine.workflow.running import Running
 from engine.workflow.served import Served
 from projections import dependency_graph

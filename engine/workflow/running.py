@@ -19,13 +19,11 @@ from engine.context.builder import TASK, ContextBuilder, Request
 from engine.context.candidates import States
 from engine.context.kept import Kept
 from engine.context.recorded import (
-    EDITS,
     ENDS,
     PROJECTIONS,
     fact_of,
     in_hand,
     left,
-    map_known,
     named,
     nearness_of,
     prefix_of,
@@ -37,6 +35,7 @@ from engine.log.store import EventStore
 from engine.memory.outlines import Outlining
 from engine.memory.resummarise import Then
 from engine.replay.branches import known_by, line_of
+from engine.replay.maps import EDITS, map_known
 from projections import dependency_graph, offline_cache, progress
 from projections.context_map import ContextMap
 

@@ -9,11 +9,10 @@ from time import perf_counter
 from domain.context_map import rendered
 from domain.moment import Moment
 from domain.policy import MapSettings
-from engine.context.recorded import EDITS
 from engine.context.tokenizers import tokenizer_of
 from engine.log.store import EventStore
 from engine.memory.mapping.updating import Policy
-from engine.replay.maps import Maps
+from engine.replay.maps import EDITS, Maps
 from engine.workflow.mapping import keep_map, unread
 from projections import context_map, fold
 from scripts.benches.figures import Bench, Bound, Figure, percentile

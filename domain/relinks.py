@@ -1,0 +1,149 @@
+"""Which links of a module still stand after it has changed, and the rest of them made anew.
+
+What is linked again follows from the names that may mean something else now. So a graph after one
+more change is made of the one before, and is the one that would be made of nothing.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
+from typing import NamedTuple
+
+from domain.links import Linking, Links
+from domain.names import PastReader, Reader
+from domain.node import Edge, node_id
+from domain.outline import Facets, names_in
+
+_WORDS = re.compile(r"\w+")
+_UNREAD = ("body:", "raises:", "effects:", "decorators:")
+"Keys of facets that are not looked at here."
+_INSIDE = ("doc", "calls", "uses", "locals", "config")
+"Facets of functions and classes that only their own links are made of; so is a signature's text."
+
+
+class Moved(NamedTuple):
+    """What of a module's links may not stand any more, since it has changed inside."""
+
+    names: Collection[str]
+    "Its functions and classes that are to be linked again."
+    gone: Collection[str]
+    "Nodes that are not there any more."
+    module: bool
+    "Whether what the module says for itself is to be linked again too: imports, headings."
+
+
+def relinked(
+    modules: Mapping[str, Facets],
+    path: str,
+    since: Mapping[str, int],
+    gone: Mapping[str, int],
+    before: Links,
+    moved: Moved,
+) -> Links:
+    """The links of a module of which only some may not stand any more.
+
+    What was looked at for the others stays among the reads, and so may what was for these.
+    """
+    reader, facets = Reader(modules), modules[path]
+    links = Linking(reader, PastReader(reader, gone), since, path)
+    standard = facets.get("standard", ())
+    if moved.module:
+        links.own(facets, standard)
+    for name in sorted(moved.names):
+        links.symbol(facets, name, standard)
+    nodes = {links.node(facets, name) for name in moved.names}.union(moved.gone)
+    if moved.module:
+        nodes.add(links.module)
+    kept = [edge for edge in before.edges if not _is_of(edge, nodes)]
+    needed = {edge.target for edge in kept}
+    libraries = {one: origin for one, origin in before.libraries if one in needed}
+    reads = {other: dict.fromkeys(keys) for other, keys in before.reads.items()}
+    for other, key in reader.seen:
+        if other != path:
+            reads.setdefault(other, {})[key] = None
+    return Links(
+        tuple(sorted({*kept, *links.edges})),
+        tuple(sorted({*(one for one in before.unresolved if one[0] not in nodes),
+                      *links.unresolved})),
+        tuple(sorted({**libraries, **links.libraries}.items())),
+        {other: tuple(keys) for other, keys in reads.items()},
+    )  # fmt: skip
+
+
+def _is_of(edge: Edge, nodes: Collection[str]) -> bool:
+    """Whether an edge was told by one of some nodes."""
+    if edge.kind == "contains":
+        return edge.target in nodes
+    return edge.source in nodes or (edge.source.startswith("concept:") and edge.target in nodes)
+
+
+def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
+    """What of a module's links may have changed; None where it may be all of them.
+
+    What is bound, defined or an attribute otherwise than before may be meant wherever a name has
+    it for a part.
+    """
+    names, gone, parts, module = set[str](), set[str](), set[str](), False
+    for key in chain(after, (key for key in before if key not in after)):
+        old, new = before.get(key), after.get(key)
+        if old is new or key.startswith(_UNREAD) or old == new:
+            continue
+        head, _, name = key.partition(":")
+        if head == "sig":
+            names.update([name] if new is not None else [])
+            if old is None or new is None or old[:1] != new[:1]:
+                parts.add(name.rpartition(".")[2])
+                gone.update([node_id(old[0] if old else "function", path, name)]
+                            if old is not None else [])  # fmt: skip
+                names.update(one for one in names_in(after) if one.startswith(f"{name}."))
+        elif head == "name":
+            parts.add(name)
+        elif head == "attributes":
+            parts.update(one.partition("=")[0] for one in {*(old or ())} ^ {*(new or ())})
+        elif key in ("imports", "standard", "doc", "heading"):
+            module = True
+            parts.update({*(old or ())} ^ {*(new or ())} if key == "standard" else ())
+        elif head in _INSIDE and name:
+            names.add(name)
+        else:
+            return None
+    if not parts:
+        return Moved({one for one in names if f"sig:{one}" in after}, gone, module)
+    meant = _meant(after, parts)
+    if meant is None:
+        return None
+    names |= meant
+    return Moved({one for one in names if f"sig:{one}" in after}, gone, module=True)
+
+
+def _meant(facets: Facets, parts: set[str]) -> set[str] | None:
+    """The functions and classes whose names may mean something else, since one of some parts of
+    names does; None where classes inherit from it, so that any member may."""
+    found, aliases = set[str](), [*facets.items()]
+    for _ in range(len(aliases)):
+        more = {name for name in _bound_by(facets, parts) if name not in parts}
+        if not more:
+            break
+        parts |= more
+    for key, texts in facets.items():
+        head, _, name = key.partition(":")
+        if head == "bases" and any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts):
+            return None
+        says = head in ("calls", "uses", "locals", "doc") and name
+        if says and any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts):
+            found.add(name)
+    return found
+
+
+def _bound_by(facets: Facets, parts: set[str]) -> Iterator[str]:
+    """Names and attributes that stand for something which has one of some parts."""
+    for key, texts in facets.items():
+        head, _, name = key.partition(":")
+        if head == "name" and texts[0] in ("alias", "from", "import"):
+            if any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts[1:]):
+                yield name
+        elif head == "attributes":
+            for one in texts:
+                plain, _, of = one.partition("=")
+                if of and not parts.isdisjoint(_WORDS.findall(of)):
+                    yield plain
