@@ -49,8 +49,14 @@ PROJECTIONS = {
     ),
     "prompts": ("prompts", "What the model was shown last."),
     "changes": ("changes", "Which modules change together, and which have changed of late."),
+    "context_map": (
+        "context_map",
+        "Which orientation knowledge is on the maps, of the whole store; see 'backcast map show'.",
+    ),
 }
 "What `show` can show, the projection that it folds, and what that answers."
+OF_STORE = ("offline", "context_map")
+"Of these, what folds the whole store."
 UNREAD = 128 + 13
 "The exit code of what SIGPIPE ends, as shells tell it."
 
@@ -239,7 +245,7 @@ def _projection(name: str, projection: str, help: str) -> None:
 
     @show_group.command(name=name, help=help)
     @store_option
-    @(whole if name == "offline" else task_option)
+    @(whole if name in OF_STORE else task_option)
     @moment_options
     @json_option
     def command(url: str, task: str | None, as_json: bool, **moment: Any) -> None:

@@ -11,7 +11,15 @@ from rich.text import Text
 
 from domain.events import ChecksRan, WorkflowEvent, line_of
 from engine.replay.state_json import plain
-from projections import changes, offline_cache, online_cache, progress, prompts, versions
+from projections import (
+    changes,
+    context_map,
+    offline_cache,
+    online_cache,
+    progress,
+    prompts,
+    versions,
+)
 
 _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "target", "kind",
            "model", "step", "origin")  # fmt: skip
@@ -164,11 +172,22 @@ def _show_changes(state: changes.State, console: Console) -> None:
     table(console, ("module", "last change", "changes kept", "most often together with"), rows)
 
 
+def _show_maps(state: context_map.State, console: Console) -> None:
+    for context in sorted(state.maps):
+        map = state.maps[context]
+        told = f"{context}: {len(map.items)} items after {map.updates} updates"
+        console.print(Text(one_line(told, 200)))
+        items = [map.items[item] for item in sorted(map.items)]
+        rows = [(one.id, one.section, one.text, f"{one.task}@{one.version}") for one in items]
+        table(console, ("item", "section", "text", "written by"), rows)
+
+
 _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "progress": _show_progress,
     "versions": _show_versions,
     "online": _show_online,
     "offline": _show_offline,
+    "context_map": _show_maps,
     "changes": _show_changes,
     "prompts": _show_prompts,
 }

@@ -63,7 +63,7 @@ class Running:
         self.used: PolicyUsed | None = None
         "With what the run was gone on with last."
         self._graph: tuple[dependency_graph.State, Graph] | None = None
-        self._edited = True
+        self._edited = False
         "Whether the map may have been edited since it was read."
         self._looked = 0
         "The position up to which it was looked for events by which a task ended."
