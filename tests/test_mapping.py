@@ -268,7 +268,7 @@ def test_commands_update_show_compare_and_hand_on(tmp_path: Path) -> None:
     ran = commands(url)
     most = ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
     assert ran("update", "--task", "shop", *most).startswith("map of shop: ")
-    assert "has been read" in ran("update", "--task", "shop", *most)
+    assert "is left to be read" in ran("update", "--task", "shop", *most)
     shown = ran("show", "shop", "--explain", *most)
     assert "## CONTEXT ROADMAP" in shown
     assert "first to go: " in shown
@@ -407,3 +407,24 @@ def test_what_may_not_be_done_to_a_map_is_recorded_with_why(edit: MapEdit, why: 
     found = guarded(edit, ContextMap("shop"), UpperBound().count, 80)
     assert found.refused.startswith(why)
     assert bool(found.refused) == bool(why)
+
+
+def test_a_history_that_was_outlined_late_is_refused_and_not_read_wrongly() -> None:
+    task = Task("late")
+    for number, source in enumerate(VERSIONS):
+        _committed(task, number)
+        task.wrote("cart.py", source)
+    task.outlined()
+    with pytest.raises(InputError, match="needed outlines that stand with their commits, found 1"):
+        kept(task)
+    assert not list(task.store.read(task.id, types=["MAP_EDITED"]))
+
+
+def test_what_lines_of_code_leave_free_is_for_all_else() -> None:
+    lines, prose = {}, {}
+    for tokens in (300, 3_000):
+        items = kept(shop(), MapSettings(others=0, item_tokens=300), tokens).items.values()
+        lines[tokens] = sum(is_lines(one) for one in items)
+        prose[tokens] = len(items) - lines[tokens]
+    assert prose[300] < prose[3_000]
+    assert min(lines.values()) > 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import InputError
-from domain.policy import DEFAULT, Details, Policy, Thinking
+from domain.policy import DEFAULT, Details, MapSettings, Policy, Thinking
 from engine.context.strategies import STRATEGIES
 
 RULES = "regress"
@@ -106,6 +106,7 @@ def _first(error: ValidationError) -> str:
             "thinking": Thinking,
             "small": Details,
             "large": Details,
+            "map": MapSettings,
             "": Policy,
         }
         known = inner[place].model_fields

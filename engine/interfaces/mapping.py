@@ -140,7 +140,10 @@ def update(
         with progress_bar("reading runs", len(runs)) as advance:
             made = [_counted(one, advance) for one in keep_map(store, task, runs, keeping)]
     if not made:
-        click.echo(f"backcast: every run of task {task} has been read", err=True)
+        click.echo(
+            f"backcast: no run of task {task} that changes code is left to be read; what came"
+            " before the first one that was read is passed over", err=True,
+        )  # fmt: skip
         return
     map = made[-1]
     told = {"context": map.context, "runs": len(runs), "updates": map.updates,

@@ -111,7 +111,8 @@ def _updates(
     map = map._replace(context=map.context or context_of(store, running.line))
     for ended in runs:
         run = read_run(running, ended)
-        event = running.event(ended.last)
+        # What came behind a commit, a context or a branch, does not tell when that was.
+        event = running.event(ended.first if ended.name else ended.last)
         if not map.updates and run.before.modules:
             graph = dependency_graph.graph_of(run.before)
             begin = Run(BEGIN, run.before, run.before, graph)
@@ -140,5 +141,11 @@ def read_run(running: Running, ended: Ended) -> Run:
     running.read_on(ended.first - 1)
     before = running.states.graph
     running.read_on(ended.last)
+    if ended.name and (behind := dependency_graph.behind(running.states.graph)):
+        raise InputError(
+            f"task {running.task_id!r}, {ended.name}: needed outlines that stand with their"
+            f" commits, found {len(behind)} modules outlined later or never: import the history"
+            " into another store, with its outlines"
+        )
     events = running.store.read(running.task_id, after=ended.first - 1, last=ended.last)
     return Run(ended.name, before, running.states.graph, running.graph, list(events))

@@ -4,6 +4,8 @@ path and the `def` and `class` lines that the next run will most likely need."""
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from immutables import Map
+
 from domain.context_map import MapItem, Tokens, folder_of, lawful, rendered
 from domain.events import MapEdit, MapEdited
 from domain.graph import NEEDS
@@ -68,6 +70,14 @@ class Lines:
                 break
             room += tokens - taken
         return best if best is not None else self._trimmed(run, map, groups, tokens)
+
+    def needed(self, run: Run, map: ContextMap, tokens: int, settings: MapSettings) -> int:
+        """The tokens that the lines of a map would take if nothing else stood on it: of so many."""
+        alone = [item for item in map.items.values() if is_lines(item)]
+        alone_map = map._replace(items=Map({item.id: item for item in alone}))
+        edits = self.edits(run, alone_map, tokens, settings)
+        after = edited(alone_map, MapEdited(edits=tuple(edits)))
+        return self._count(rendered(after.items.values()))
 
     def _tried(
         self, run: Run, map: ContextMap, groups: Sequence[Group]

@@ -51,8 +51,10 @@ class Policy:
             for edit in self.cartographer.edits(run, told, tagged)
         ]
         after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
-        share = self.settings.others if any(self.settings.lines.values()) else 1.0
-        edits += self.evictor.evicted(after, int(self.tokens * share), self.settings)
+        share = int(self.tokens * self.settings.others)
+        # What the lines leave free is for all else.
+        free = self.tokens - self.lines.needed(run, after, self.tokens, self.settings)
+        edits += self.evictor.evicted(after, max(share, free), self.settings)
         after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
         edits += self.lines.edits(run, after, self.tokens, self.settings)
         return fact.model_copy(update={"edits": tuple(edits)})
