@@ -55,13 +55,13 @@ def map_known(store: EventStore, line: Line, moment: Moment) -> context_map.Cont
     events = [event for event in others if event.task_id not in strange]
     if line.origin:
         events += store.read(line.task_id, after=line.shared, moment=moment, types=EDITS)
-    context = context_of(store, line)
+    context = context_of(store, line, moment)
     return context_map.map_of(fold(context_map, events), context)
 
 
-def context_of(store: EventStore, line: Line) -> str:
+def context_of(store: EventStore, line: Line, moment: Moment = NOW) -> str:
     """The repository or corpus that a task works on: what its start names, else itself."""
-    for event in store.read(line.task_id, types=["TASK_STARTED"]):
+    for event in store.read(line.task_id, moment=moment, types=["TASK_STARTED"]):
         if isinstance(event.fact, TaskStarted) and event.fact.context:
             return event.fact.context
     return line.root
