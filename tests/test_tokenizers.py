@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.budget import PROFILES, ModelProfile, of_window
 from domain.errors import InputError, UnavailableError
 from engine.context.server import Server
-from engine.context.tokenizers import QWEN_VOCABULARY, Qwen3, UpperBound, tokenizer_of
+from engine.context.tokenizers import QWEN_VOCABULARY, Mistral, Qwen3, UpperBound, tokenizer_of
 from engine.interfaces.cli import main
 from engine.workflow.served import served
 from tests.servers import Handler, hostile
@@ -300,3 +302,24 @@ def test_a_stretched_window_is_warned_of_where_the_prompt_is_short(
             main(arguments)
     assert "warning:" in (said := capsys.readouterr().err)
     assert "loaded with YaRN x2" in said
+
+
+@pytest.mark.parametrize("version", [3, 1])
+@settings(max_examples=200, deadline=None)
+@given(
+    texts=st.lists(
+        st.text(st.sampled_from("ab_ (\n\r\t\u2028\u00e9\U0001f600\x0b[]INST</s>")) | st.text(),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_mistral_counts_line_by_line_what_it_counts_of_the_whole(
+    version: int, texts: list[str]
+) -> None:
+    tokenizer = tokenizer_of(f"mistral-v{version}")
+    assert isinstance(tokenizer, Mistral)
+    for text in texts:
+        clean = text.encode(errors="replace").decode()
+        whole = tokenizer._pieces.encode(clean, bos=False, eos=False) if clean else []
+        assert tokenizer.encode(text) == whole
+        assert tokenizer.count(text) == len(whole)

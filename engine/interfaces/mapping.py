@@ -56,7 +56,7 @@ def _rendering(command: Any) -> Any:
 def show(
     context: str, url: str, tokens: int, tokenizer: str, explain: bool, as_json: bool, **moment: Any
 ) -> None:
-    """The map of CONTEXT, a repository or a corpus, as a model saw it then.
+    """The map of CONTEXT, a repository or a corpus, as it stood then, within some tokens.
 
     \b
     backcast map show rich --at 2026-11-20T10:31 --explain
