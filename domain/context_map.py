@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from posixpath import commonprefix
 from typing import NamedTuple
 
-from domain.summary import BuiltFrom
+from domain.summary import BuiltFrom, Digests, by_path
 
 SECTIONS: Mapping[str, str] = {
     "CONTEXT ROADMAP": "cr",
@@ -73,7 +73,7 @@ class MapItem(NamedTuple):
     section: str
     text: str
     nodes: tuple[str, ...] = ()
-    built_from: tuple[tuple[str, str, str], ...] = ()
+    built_from: Digests = ()
     "Path, key and digest of each facet that it was made of."
     task: str = ""
     version: int = 0
@@ -86,10 +86,7 @@ class MapItem(NamedTuple):
     @property
     def made_of(self) -> BuiltFrom:
         """The digests of what it was made of, by path and key."""
-        found: dict[str, dict[str, str]] = {}
-        for path, key, digest in self.built_from:
-            found.setdefault(path, {})[key] = digest
-        return found
+        return by_path(self.built_from)
 
     @property
     def line(self) -> str:

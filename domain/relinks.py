@@ -119,8 +119,8 @@ def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
 def _meant(facets: Facets, parts: set[str]) -> set[str] | None:
     """The functions and classes whose names may mean something else, since one of some parts of
     names does; None where classes inherit from it, so that any member may."""
-    found, aliases = set[str](), [*facets.items()]
-    for _ in range(len(aliases)):
+    found = set[str]()
+    for _ in facets:
         more = {name for name in _bound_by(facets, parts) if name not in parts}
         if not more:
             break

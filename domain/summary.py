@@ -105,6 +105,31 @@ def built_from(reader: Reader) -> dict[str, dict[str, str]]:
     return found
 
 
+Digests = tuple[tuple[str, str, str], ...]
+"Path, key and digest of each facet that was read, sorted: what a state keeps."
+
+
+def flat(built_from: BuiltFrom) -> Digests:
+    """Digests as a state keeps them.
+
+    >>> by_path(flat({"a.py": {"doc": "01", "sig:f": "02"}}))
+    {'a.py': {'doc': '01', 'sig:f': '02'}}
+    """
+    return tuple(
+        (path, key, digest)
+        for path, keys in sorted(built_from.items())
+        for key, digest in sorted(keys.items())
+    )
+
+
+def by_path(digests: Digests) -> BuiltFrom:
+    """Digests by path and key."""
+    found: dict[str, dict[str, str]] = {}
+    for path, key, digest in digests:
+        found.setdefault(path, {})[key] = digest
+    return found
+
+
 def _symbol(reader: Reader, path: str, name: str) -> Iterator[tuple[str, str]]:
     kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
     yield kind.capitalize() or "Function", f"{name} [in {path}]"

@@ -15,7 +15,7 @@ from domain.context_map import SECTIONS, TAGS, MapItem, lawful
 from domain.events import MapEdit, MapEdited, WorkflowEvent
 from domain.node import path_of
 from domain.policy import MapSettings
-from domain.summary import BuiltFrom
+from domain.summary import flat
 
 NAME = "context_map"
 VERSION = 1
@@ -142,17 +142,9 @@ def _written(item: MapItem, edit: MapEdit, map: ContextMap) -> MapItem:
     return item._replace(
         text=edit.text,
         nodes=edit.nodes,
-        built_from=_flat(edit.built_from),
+        built_from=flat(edit.built_from),
         task=map.task,
         version=map.version,
-    )
-
-
-def _flat(built_from: BuiltFrom) -> tuple[tuple[str, str, str], ...]:
-    return tuple(
-        (path, key, digest)
-        for path, keys in sorted(built_from.items())
-        for key, digest in sorted(keys.items())
     )
 
 

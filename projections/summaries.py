@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from immutables import Map
 
 from domain.events import ChecksRan, SummaryWritten, WorkflowEvent
-from domain.summary import BuiltFrom
+from domain.summary import BuiltFrom, Digests, by_path, flat
 
 NAME = "summaries"
 VERSION = 1
@@ -32,7 +32,7 @@ class Written(NamedTuple):
     "The version of the latest event that it was built from."
     clock: tuple[tuple[str, int], ...]
     "The iteration of each module that it was built from, by path."
-    built_from: tuple[tuple[str, str, str], ...]
+    built_from: Digests
     "Path, key and digest of each facet that was read."
     lives: float | None
     "Seconds after its timestamp for which it holds; None for ever."
@@ -40,10 +40,7 @@ class Written(NamedTuple):
     @property
     def made_of(self) -> BuiltFrom:
         """The digests of what was read, by path and key."""
-        found: dict[str, dict[str, str]] = {}
-        for path, key, digest in self.built_from:
-            found.setdefault(path, {})[key] = digest
-        return found
+        return by_path(self.built_from)
 
 
 class State(NamedTuple):
@@ -121,10 +118,6 @@ def _written(fact: SummaryWritten, event: WorkflowEvent) -> Written:
         tokens=fact.tokens,
         built_at=event.version if fact.built_at is None else fact.built_at,
         clock=tuple(sorted(fact.clock.items())),
-        built_from=tuple(
-            (path, key, digest)
-            for path, keys in sorted(fact.built_from.items())
-            for key, digest in sorted(keys.items())
-        ),
+        built_from=flat(fact.built_from),
         lives=fact.lives,
     )

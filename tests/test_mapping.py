@@ -33,7 +33,7 @@ from engine.interfaces.importing import run as imported
 from engine.log import EventStore
 from engine.memory.mapping.guard import guarded
 from engine.memory.mapping.lines import is_lines
-from engine.memory.mapping.updating import Policy
+from engine.memory.mapping.updating import Keeping
 from engine.replay.branches import fork, line_of
 from engine.replay.maps import Maps, map_known
 from engine.replay.states import state_at
@@ -90,7 +90,7 @@ def shop(task_id: str = "shop", store: EventStore | None = None) -> Task:
 
 def kept(task: Task, settings: MapSettings = ROOMY, tokens: int = TOKENS) -> ContextMap:
     """The map after the runs of a task that were not read yet."""
-    policy = Policy.of(settings, tokens, UpperBound().count)
+    policy = Keeping.of(settings, tokens, UpperBound().count)
     *_, map = keep_map(task.store, task.id, unread(task.store, task.id), policy)
     return map
 

@@ -10,7 +10,7 @@ from domain.staleness import Modules
 from engine.context.maps import stale_in
 from engine.context.tokenizers import Tokenizer, UpperBound, tokenizer_of
 from engine.log.store import EventStore
-from engine.memory.mapping.updating import Policy
+from engine.memory.mapping.updating import Keeping
 from engine.replay.branches import line_of
 from engine.replay.maps import Maps
 from engine.replay.states import state_at
@@ -30,7 +30,7 @@ def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
     runs = unread(store, task_id, RUNS)
     out.print(f"\n[bold]a context map of {task_id}[/], kept over its last {len(runs)} commits")
     settings = MapSettings(item_tokens=80 * most // TOKENS)
-    policy = Policy.of(settings, most, tokenizer.count)
+    policy = Keeping.of(settings, most, tokenizer.count)
     made = list(keep_map(store, task_id, runs, policy))
     names = [f"after run {number + 1}" for number in range(len(runs))]
     names = [*(["before the first run"] if len(made) > len(runs) else []), *names]

@@ -128,7 +128,7 @@ def update(
     from engine.context.policies import policy_named
     from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.progress_bar import progress_bar
-    from engine.memory.mapping.updating import Policy
+    from engine.memory.mapping.updating import Keeping
     from engine.workflow.mapping import keep_map, unread
 
     settings, counter = policy_named(policy).map, tokenizer_of(tokenizer)
@@ -136,7 +136,7 @@ def update(
         store.require(task)
         outline_all(store, task)
         runs = unread(store, task, last)
-        keeping = Policy.of(settings, tokens, counter.count)
+        keeping = Keeping.of(settings, tokens, counter.count)
         with progress_bar("reading runs", len(runs)) as advance:
             made = [_counted(one, advance) for one in keep_map(store, task, runs, keeping)]
     if not made:

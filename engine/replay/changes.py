@@ -84,6 +84,3 @@ def _differs(old: Facets | None, new: Mapping[str, tuple[str, ...]], name: str) 
         return True
     keys = (f"sig:{name}", f"body:{name}")
     return any(old.get(key) != new.get(key) for key in keys)
-
-
-__all__ = ["Change", "begun", "changed", "requests"]

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from domain.budget import ModelProfile
 from domain.policy import Policy
 from engine.log.store import EventStore
-from engine.replay.changes import Change, begun, changed, requests
+from engine.replay.changes import begun, requests
 from engine.replay.collecting import rarely_collecting
+from engine.replay.commits import Change, changed
 from engine.replay.derive import Line, Workshop
 from engine.replay.logs import Log, opened
 from engine.replay.measure import Measured, measured

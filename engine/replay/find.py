@@ -8,7 +8,8 @@ from domain.moment import Moment
 from engine.context.builder import Request
 from engine.context.recorded import states_at
 from engine.log.store import EventStore
-from engine.replay.changes import changed, requests
+from engine.replay.changes import requests
+from engine.replay.commits import changed
 from engine.replay.steps import Known, Step, asked
 from projections import dependency_graph
 

@@ -15,7 +15,7 @@ from domain.policy import MAP
 from engine.context.tokenizers import tokenizer_of
 from engine.log.store import EventStore
 from engine.memory.mapping import Run
-from engine.memory.mapping.updating import Policy
+from engine.memory.mapping.updating import Keeping
 from engine.replay.commits import changed
 from engine.replay.maps import EDITS, context_of, map_known
 from engine.workflow.running import Running
@@ -63,7 +63,7 @@ def unread(store: EventStore, task_id: str, last: int | None = None) -> list[End
 
 
 def keep_map(
-    store: EventStore, task_id: str, runs: Sequence[Ended], policy: Policy
+    store: EventStore, task_id: str, runs: Sequence[Ended], policy: Keeping
 ) -> Iterator[ContextMap]:
     """Update the map of what a task works on after each of some runs; gives it as it is then.
 
@@ -86,7 +86,7 @@ def keep_after(running: Running, served: Served) -> None:
     if not policy.map.inline or running.stands.status not in ENDED:
         return
     count = tokenizer_of(profile.tokenizer).count
-    keeping = Policy.of(policy.map, profile.rows.get(MAP, 0), count)
+    keeping = Keeping.of(policy.map, profile.rows.get(MAP, 0), count)
     store, task_id = running.store, running.task_id
     for _ in keep_map(store, task_id, unread(store, task_id), keeping):
         running.read_on()
@@ -102,7 +102,7 @@ def _append(store: EventStore, task_id: str, waiting: list[Claim], stood: int) -
 
 
 def _updates(
-    store: EventStore, task_id: str, runs: Sequence[Ended], policy: Policy
+    store: EventStore, task_id: str, runs: Sequence[Ended], policy: Keeping
 ) -> Iterator[tuple[MapEdited | None, WorkflowEvent, ContextMap]]:
     """What each run does to the map, the run's last event, and the map then."""
     if not runs:
@@ -127,7 +127,7 @@ def _updates(
 
 
 def _update(
-    policy: Policy, map: ContextMap, run: Run, event: WorkflowEvent, version: int
+    policy: Keeping, map: ContextMap, run: Run, event: WorkflowEvent, version: int
 ) -> tuple[MapEdited | None, ContextMap]:
     """What a run does to a map, and the map once that stands at a version."""
     fact = policy.update(map, run)

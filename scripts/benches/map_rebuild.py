@@ -11,7 +11,7 @@ from domain.moment import Moment
 from domain.policy import MapSettings
 from engine.context.tokenizers import tokenizer_of
 from engine.log.store import EventStore
-from engine.memory.mapping.updating import Policy
+from engine.memory.mapping.updating import Keeping
 from engine.replay.maps import EDITS, Maps
 from engine.workflow.mapping import keep_map, unread
 from projections import context_map, fold
@@ -30,7 +30,7 @@ def measure(bench: Bench, settings: MapSettings) -> list[Figure]:
     try:
         with EventStore.open(f"sqlite:///{copy}", create=False) as store:
             bench.say(f"{task}: a map recorded after each of {RUNS} runs")
-            policy = Policy.of(settings, 1_024, tokenizer_of("mistral-v3").count)
+            policy = Keeping.of(settings, 1_024, tokenizer_of("mistral-v3").count)
             runs = unread(store, task, RUNS)
             made = [rendered(map.items.values()) for map in keep_map(store, task, runs, policy)]
             return _rebuilt(store, task, made)

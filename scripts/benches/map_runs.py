@@ -19,7 +19,7 @@ from engine.log.store import EventStore
 from engine.memory.mapping import Run
 from engine.memory.mapping.distiller import needs
 from engine.memory.mapping.lines import Lines, is_lines
-from engine.memory.mapping.updating import Policy
+from engine.memory.mapping.updating import Keeping
 from engine.replay.commits import changed
 from engine.workflow.mapping import BEGIN, Ended, read_run
 from engine.workflow.running import Running
@@ -76,7 +76,7 @@ def scored(
     freeze: Sequence[int] = (),
 ) -> Scores:  # fmt: skip
     """Every arm over a history, each before it learns of the run that it is asked about."""
-    policy = Policy.of(settings, tokens, tokenizer.count)
+    policy = Keeping.of(settings, tokens, tokenizer.count)
     arms = [one(tokenizer.count, tokens) for one in ARMS]
     lines, map, found = Lines(tokenizer.count), ContextMap(history.task), Scores()
     frozen: dict[int, ContextMap] = {}
@@ -142,7 +142,7 @@ def _stands(text: str, node: str, shown: Sequence[str]) -> bool:
     return text in shown or text.replace(name, name.rpartition(".")[2], 1) in shown
 
 
-def _updated(policy: Policy, map: ContextMap, run: Run, found: Scores) -> ContextMap:
+def _updated(policy: Keeping, map: ContextMap, run: Run, found: Scores) -> ContextMap:
     begin = perf_counter()
     fact = policy.update(map, run)
     found.updates.append(perf_counter() - begin)

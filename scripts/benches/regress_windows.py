@@ -13,7 +13,7 @@ from domain.moment import Moment
 from domain.outline import names_in
 from engine.interfaces.importing import run as imported
 from engine.log.store import EventStore
-from engine.replay.changes import Change, changed
+from engine.replay.commits import Change, changed
 from engine.replay.corpus import Run
 from engine.replay.logs import opened
 from engine.replay.states import state_at

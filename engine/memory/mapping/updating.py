@@ -17,7 +17,7 @@ from projections.context_map import ContextMap, edited
 
 
 @dataclass
-class Policy:
+class Keeping:
     """Who keeps a map, and within how many tokens."""
 
     settings: MapSettings
@@ -30,7 +30,7 @@ class Policy:
     count: Tokens
 
     @classmethod
-    def of(cls, settings: MapSettings, tokens: int, count: Tokens) -> "Policy":
+    def of(cls, settings: MapSettings, tokens: int, count: Tokens) -> "Keeping":
         """The one that asks no model."""
         room = tokens - count(HEADING) - 1
         return cls(settings, room, FromEvents(), ByRules(), ByWorth(count), Lines(count), count)
