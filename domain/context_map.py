@@ -106,6 +106,19 @@ def lawful(text: str) -> bool:
     )
 
 
+class Answer(NamedTuple):
+    """What a model answered while it kept a map, and what that cost."""
+
+    role: str
+    "Which was asked: distil or draw."
+    text: str
+    "As it came."
+    prompt_tokens: int | None = None
+    tokens: int | None = None
+    "Of the answer; None where the model does not say, as of the prompt."
+    seconds: float | None = None
+
+
 class Distilled(NamedTuple):
     """What a finished run tells for later ones."""
 
@@ -118,8 +131,8 @@ class Distilled(NamedTuple):
     entries: tuple[Entry, ...]
     "What it found that could stand there."
     diagnosis: str
-    answers: tuple[str, ...] = ()
-    "What a model answered, as it came."
+    answers: tuple[Answer, ...] = ()
+    "Of a model, where one was asked."
 
 
 def plain(text: str, most: int) -> str:

@@ -442,6 +442,20 @@ class MapEdit(BaseModel):
     "Why it was not made; empty where it was."
 
 
+class MapAnswer(BaseModel):
+    """What a model answered while it kept a map."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    role: str = ""
+    "Which was asked: distil or draw."
+    text: BlobRef | None = None
+    "As it came."
+    prompt_tokens: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
 class MapEdited(Fact):
     """A finished run was read for what later ones will need to find their way."""
 
@@ -464,8 +478,8 @@ class MapEdited(Fact):
     "Who made edits of that."
     policy: BlobRef | None = None
     "The settings of the map, as JSON."
-    answers: tuple[BlobRef, ...] = ()
-    "What models answered, as it came."
+    answers: tuple[MapAnswer, ...] = ()
+    "Of models, in their order; an answer that could not be used is followed by another try."
     built_at: int | None = None
     "The version of the latest event that it was made of."
 

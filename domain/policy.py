@@ -112,6 +112,13 @@ class MapSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    distiller: Literal["events", "model"] = "events"
+    "Who reads a run: its events alone, or a model too."
+    cartographer: Literal["rules", "model"] = "rules"
+    "Who draws edits of that: rules alone, or a model too."
+    merge: Annotated[float, Field(ge=0, le=1)] = 0.0
+    "How near in meaning (cosine) something new is to what stands on the map to replace it; 0 where\
+ only the same words are the same."
     stale: Literal["shown", "withheld"] = "shown"
     "What becomes of items that may not hold any more: they are shown as such, or not at all."
     inline: bool = False

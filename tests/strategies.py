@@ -13,6 +13,7 @@ from domain.events import (
     ContextItem,
     ContextOmission,
     Fact,
+    MapAnswer,
     MapEdit,
     ModuleIteration,
     PlannedModule,
@@ -96,7 +97,8 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if name in ("module_name", "previous_name"):
         return st.sampled_from(NAMES)
     if name == "answers":
-        return st.lists(st.sampled_from(REFS), max_size=2).map(tuple)
+        told = st.builds(MapAnswer, role=st.text(), text=st.sampled_from(REFS))
+        return st.lists(told, max_size=2).map(tuple)
     if name in ("source", "base"):
         return st.sampled_from(REFS)
     if field.metadata or name in ("output", "answer") or "blob:" in str(field.annotation):

@@ -53,7 +53,7 @@ def test_a_file_that_sets_nothing_is_the_default(read: Callable[[str], Policy]) 
     [
         ("colour = 1", "needed one of name, version, system, .*, found 'colour'"),
         ("[lunch]\na = 1", "needed one of name, .*, found 'lunch'"),
-        ("[map]\nlunch = 1", "map: needed one of stale, .*, found 'lunch'"),
+        ("[map]\nlunch = 1", "map: needed one of distiller, .*, found 'lunch'"),
         ("[weights]\nlunch = 1", "weights: needed one of needed, own file, .*, found 'lunch'"),
         ("[small]\nlunch = 1", "small: needed one of module_tokens, .*, found 'lunch'"),
         ("[shares]\nlunch = 1", "shares: needed one of current module, .*, found 'lunch'"),
@@ -116,6 +116,8 @@ def others(value: Any) -> Iterator[Any]:
             yield "name"
         case "shown":
             yield "withheld"
+        case "events" | "rules":
+            yield "model"
         case str():
             yield f"{value}!"
         case list():

@@ -317,7 +317,7 @@ def test_the_command_writes_from_a_recording_and_tells_what_failed(
     assert "wrote 0, 9 still hold, 0 failed" in out
     assert "extractive summaries are derived, and not recorded" in told_of
     assert "holds no answer to this prompt" in told_of
-    assert "or extractive, found 'oracle'" in told_of
+    assert "http://HOST:PORT/v1, found 'oracle'" in told_of
 
 
 def test_the_command_counts_by_the_tokenizer_that_is_named(

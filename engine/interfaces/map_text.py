@@ -14,9 +14,13 @@ from domain.policy import MapSettings
 from domain.staleness import Modules
 from engine.context.counting import Counting
 from engine.context.maps import ShownMap, shown_map
+from engine.context.policies import policy_named
+from engine.context.search.embedders import sentence_embedder
 from engine.context.tokenizers import Tokenizer
+from engine.interfaces.asked import model_asked
 from engine.interfaces.moments import COMMIT, moment_of
 from engine.log.store import EventStore
+from engine.memory.mapping.updating import Keeping
 from engine.replay.maps import Maps
 from engine.replay.states import state_at
 from projections import context_map, dependency_graph
@@ -60,6 +64,20 @@ class Then(NamedTuple):
             f" {len(self.map.items)} items, {len(shown.stale)} of them stale; {taken:,} of"
             f" {self.tokens:,} tokens"
         )
+
+
+def keeping_of(
+    policy: str, tokens: int, tokenizer: Tokenizer, model: str | None, profile: str | None
+) -> Keeping:
+    """Who keeps a map by a policy; a model that is named takes both roles, where the policy names
+    none."""
+    used = policy_named(policy)
+    settings = used.map
+    if model and "model" not in (settings.distiller, settings.cartographer):
+        settings = settings.model_copy(update={"distiller": "model", "cartographer": "model"})
+    asked = model_asked("--model", model, profile) if model else None
+    embedder = sentence_embedder(used.embedder or None) if settings.merge else None
+    return Keeping.of(settings, tokens, tokenizer.count, asked, embedder)
 
 
 def _moment(store: EventStore, context: str, options: dict[str, Any]) -> Moment:

@@ -113,30 +113,33 @@ def diff(
 @_rendering
 @click.option("--policy", metavar="NAME", default="default", help="TOML: its table `map`.")
 @click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N runs.")
+@click.option("--model", metavar="NAME", help="Who reads and draws, too: recording:FILE, "
+              "llama:FILE or http://HOST:PORT/v1.")  # fmt: skip
+@click.option("--profile", metavar="NAME", help="Of a server that does not tell its window.")
 @json_option
 def update(
-    url: str, task: str, tokens: int, tokenizer: str, policy: str, last: int | None, as_json: bool
-) -> None:
+    url: str, task: str, tokens: int, tokenizer: str, policy: str, last: int | None,
+    model: str | None, profile: str | None, as_json: bool,
+) -> None:  # fmt: skip
     """Read the runs of a task that have ended, and edit the map of what it works on.
 
     \b
     backcast map update --task rich --last 100
 
     Each commit of an imported history is a run; of any other task the whole is one. What is edited
-    stands in the log as MAP_EDITED, with the time of the run. No model is asked.
+    stands in the log as MAP_EDITED, with the time of the run. No model is asked but with --model:
+    then it reads each run and draws what it finds worth keeping, and its answers are recorded.
     """
-    from engine.context.policies import policy_named
     from engine.context.tokenizers import tokenizer_of
+    from engine.interfaces.map_text import keeping_of
     from engine.interfaces.progress_bar import progress_bar
-    from engine.memory.mapping.updating import Keeping
     from engine.workflow.mapping import keep_map, unread
 
-    settings, counter = policy_named(policy).map, tokenizer_of(tokenizer)
+    keeping = keeping_of(policy, tokens, tokenizer_of(tokenizer), model, profile)
     with opened(url) as store:
         store.require(task)
         outline_all(store, task)
         runs = unread(store, task, last)
-        keeping = Keeping.of(settings, tokens, counter.count)
         with progress_bar("reading runs", len(runs)) as advance:
             made = [_counted(one, advance) for one in keep_map(store, task, runs, keeping)]
     if not made:

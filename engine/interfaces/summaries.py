@@ -1,10 +1,8 @@
 """Summaries as people and programs read them: derived or written, and what is told beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from domain.errors import InputError
 from domain.graph import Graph
 from domain.moment import Moment
 from domain.node import Reference, kind_of, name_of, node_id, path_of
@@ -13,13 +11,11 @@ from domain.staleness import Modules
 from domain.summary import EXTRACTIVE, LIMITS, Summary, rate_of, summary_of, task_summary
 from engine.context.search import Document
 from engine.context.tokenizers import UpperBound
+from engine.interfaces.asked import model_asked
 from engine.log.store import EventStore
 from engine.memory.model_summariser import ModelSummariser
 from engine.memory.summariser import Asked, Extractive, Summariser
-from engine.models.address import shown
-from engine.models.recording import Recording
 from engine.replay.states import state_at
-from engine.workflow.served import served
 from projections import dependency_graph, progress, summaries
 
 
@@ -92,17 +88,9 @@ def nodes_of(store: EventStore, task_id: str, moment: Moment) -> Iterator[str]:
 
 def summariser_of(text: str) -> Summariser:
     """The summariser that an option names."""
-    kind, _, name = text.partition(":")
     if text == "extractive":
         return Extractive()
-    if kind.lower() in ("llama", "http", "https") and name:
-        return ModelSummariser(served(text).model)
-    if kind != "recording" or not name:
-        raise InputError(
-            "needed --summariser recording:FILE, llama:FILE, http://HOST:PORT/v1 or extractive,"
-            f" found {shown(text)!r}"
-        )
-    return ModelSummariser(Recording(Path(name)))
+    return ModelSummariser(model_asked("--summariser extractive,", text))
 
 
 class _View:

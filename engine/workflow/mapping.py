@@ -4,18 +4,22 @@ Runs are read once, in their order. What follows from each is a fact, with the t
 that the past can see it.
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from domain.errors import InputError
-from domain.events import Claim, MapEdited, WorkflowEvent
+from domain.errors import DamagedError, InputError, ModelError
+from domain.events import BlobRef, Claim, MapEdited, WorkflowEvent
 from domain.moment import NOW
 from domain.paths import is_code
 from domain.policy import MAP
+from engine.context.search.embedders import sentence_embedder
 from engine.context.tokenizers import tokenizer_of
+from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.mapping import Run
-from engine.memory.mapping.updating import Keeping
+from engine.memory.mapping.updating import Keeping, Update
 from engine.replay.commits import changed
 from engine.replay.maps import EDITS, context_of, map_known
 from engine.workflow.running import Running
@@ -23,9 +27,13 @@ from engine.workflow.served import Served
 from projections import dependency_graph
 from projections.context_map import ContextMap, edited
 
+log = logging.getLogger("backcast")
+
 WRITER = "map"
 TOGETHER = 25
 "Updates that are appended at once."
+MOST = 4_096
+"Bytes of a body that are read of a run."
 BEGIN = "start"
 "The run after which a map holds what the code itself tells."
 ENDED = ("complete", "failed")
@@ -70,40 +78,66 @@ def keep_map(
     What is given is stored after every `TOGETHER` runs, and at the end; `ConflictError` where
     something else was written to the task in between.
     """
-    waiting, stood = list[Claim](), store.version(task_id)
-    for fact, event, map in _updates(store, task_id, runs, policy):
-        if fact is not None:
-            waiting.append(Claim(fact, event.timestamp, WRITER, (event.version,)))
-        if len(waiting) >= TOGETHER:
-            stood = _append(store, task_id, waiting, stood)
+    waiting, stood = _Waiting(store, task_id), store.version(task_id)
+    # What a model answered cost too much to be lost with those that come after it.
+    together = 1 if policy.asks else TOGETHER
+    for update, event, map in _updates(store, task_id, runs, policy):
+        if update is not None:
+            fact, blobs = update
+            waiting.claims.append(Claim(fact, event.timestamp, WRITER, (event.version,)))
+            waiting.blobs += blobs
+        if len(waiting.claims) >= together:
+            stood = waiting.append(stood)
         yield map
-    _append(store, task_id, waiting, stood)
+    waiting.append(stood)
 
 
 def keep_after(running: Running, served: Served) -> None:
-    """Update the map once a run has ended, where the policy wants that inline."""
+    """Update the map once a run has ended, where the policy wants that inline.
+
+    The run is whole without it: where a model gives no answer that is told, and it can be done
+    later.
+    """
     policy, profile = served.policy, served.profile
     if not policy.map.inline or running.stands.status not in ENDED:
         return
     count = tokenizer_of(profile.tokenizer).count
-    keeping = Keeping.of(policy.map, profile.rows.get(MAP, 0), count)
     store, task_id = running.store, running.task_id
-    for _ in keep_map(store, task_id, unread(store, task_id), keeping):
-        running.read_on()
+    try:
+        embedder = sentence_embedder(policy.embedder or None) if policy.map.merge else None
+        rows = profile.rows.get(MAP, 0)
+        keeping = Keeping.of(policy.map, rows, count, served.model, embedder)
+        for _ in keep_map(store, task_id, unread(store, task_id), keeping):
+            running.read_on()
+    except (ModelError, InputError) as error:
+        log.warning(
+            "task %s has ended, and its map is not updated: %s; 'backcast map update' does it",
+            task_id, error,
+        )  # fmt: skip
     running.read_on()
 
 
-def _append(store: EventStore, task_id: str, waiting: list[Claim], stood: int) -> int:
-    """Append what waits after a version, and give the version after that."""
-    if waiting:
-        stood = store.append(task_id, waiting, after=stood)[-1].version
-        waiting.clear()
-    return stood
+@dataclass
+class _Waiting:
+    """What is to be appended to a task at once."""
+
+    store: EventStore
+    task_id: str
+    claims: list[Claim] = field(default_factory=list)
+    blobs: list[Blob] = field(default_factory=list)
+
+    def append(self, stood: int) -> int:
+        """Append what waits after a version, and give the version after that."""
+        if self.claims:
+            made = self.store.append(self.task_id, self.claims, after=stood, blobs=self.blobs)
+            stood = made[-1].version
+            self.claims, self.blobs = [], []
+        return stood
 
 
 def _updates(
     store: EventStore, task_id: str, runs: Sequence[Ended], policy: Keeping
-) -> Iterator[tuple[MapEdited | None, WorkflowEvent, ContextMap]]:
+) -> Iterator[tuple[Update | None, WorkflowEvent, ContextMap]]:
     """What each run does to the map, the run's last event, and the map then."""
     if not runs:
         return
@@ -118,23 +152,23 @@ def _updates(
             graph = dependency_graph.graph_of(run.before)
             begin = Run(BEGIN, run.before, run.before, graph)
             before = running.event(ended.first - 1)
-            fact, map = _update(policy, map, begin, before, stood + 1)
-            stood += fact is not None
-            yield fact, before, map
-        fact, map = _update(policy, map, run, event, stood + 1)
-        stood += fact is not None
-        yield fact, event, map
+            update, map = _update(policy, map, begin, before, stood + 1)
+            stood += update is not None
+            yield update, before, map
+        update, map = _update(policy, map, run, event, stood + 1)
+        stood += update is not None
+        yield update, event, map
 
 
 def _update(
     policy: Keeping, map: ContextMap, run: Run, event: WorkflowEvent, version: int
-) -> tuple[MapEdited | None, ContextMap]:
+) -> tuple[Update | None, ContextMap]:
     """What a run does to a map, and the map once that stands at a version."""
-    fact = policy.update(map, run)
-    if fact is None:
+    update = policy.update(map, run)
+    if update is None:
         return None, map
-    fact = fact.model_copy(update={"built_at": event.version})
-    return fact, edited(map, fact, event.task_id, version)
+    fact = update.fact.model_copy(update={"built_at": event.version})
+    return update._replace(fact=fact), edited(map, fact, event.task_id, version)
 
 
 def read_run(running: Running, ended: Ended) -> Run:
@@ -145,7 +179,20 @@ def read_run(running: Running, ended: Ended) -> Run:
     if ended.name:
         _require_outlines(running, ended)
     events = running.store.read(running.task_id, after=ended.first - 1, last=ended.last)
-    return Run(ended.name, before, running.states.graph, running.graph, list(events))
+    graph, text = running.graph, _texts_of(running.store)
+    return Run(ended.name, before, running.states.graph, graph, list(events), text)
+
+
+def _texts_of(store: EventStore) -> Callable[[BlobRef], str]:
+    """The beginnings of bodies as text."""
+
+    def text(ref: BlobRef) -> str:
+        try:
+            return store.get(ref)[:MOST].decode(errors="replace")
+        except DamagedError:
+            return ""
+
+    return text
 
 
 def _require_outlines(running: Running, ended: Ended) -> None:

@@ -7,14 +7,22 @@ other prompt, nobody knows. It never asks anybody.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from domain.errors import InputError, ModelError
-from domain.events import ContextBuilt, ModelFailed, ModelReplied, StepStarted, WorkflowEvent
+from domain.events import (
+    ContextBuilt,
+    MapEdited,
+    ModelFailed,
+    ModelReplied,
+    StepStarted,
+    WorkflowEvent,
+)
 from engine.context.recorded import messages
 from engine.log.importers import Report, import_batches
 from engine.log.importers.events import read
@@ -105,6 +113,17 @@ class RecordedRun:
         log.warning("%s\nfrom here on answers are to other prompts than these", told)
 
 
+def _of_map(fact: MapEdited) -> Iterator[tuple[Key, Answered]]:
+    """What was answered while a map was kept: each role's tries by their number."""
+    tries = Counter[str]()
+    for one in fact.answers:
+        tries[one.role] += 1
+        reply = ModelReplied(
+            text=one.text, prompt_tokens=one.prompt_tokens, tokens=one.tokens, seconds=one.seconds
+        )
+        yield (one.role, fact.context or "", 0, tries[one.role]), Answered(None, reply)
+
+
 def answers(events: Iterable[WorkflowEvent]) -> dict[Key, Answered]:
     """What was answered to each call; a reply stands where there was a failure before it."""
     found: dict[Key, Answered] = {}
@@ -123,4 +142,6 @@ def answers(events: Iterable[WorkflowEvent]) -> dict[Key, Answered]:
                 key = None
             case ModelFailed(kind=kind) as fact if key and kind != "answer":
                 found.setdefault(key, Answered(context, fact))
+            case MapEdited() as fact:
+                found.update(_of_map(fact))
     return found

@@ -144,9 +144,9 @@ def _stands(text: str, node: str, shown: Sequence[str]) -> bool:
 
 def _updated(policy: Keeping, map: ContextMap, run: Run, found: Scores) -> ContextMap:
     begin = perf_counter()
-    fact = policy.update(map, run)
+    update = policy.update(map, run)
     found.updates.append(perf_counter() - begin)
-    return map if fact is None else edited(map, fact, "bench", 0)
+    return map if update is None else edited(map, update.fact, "bench", 0)
 
 
 def _note(found: Scores, shown: dict[str, set[str]], all: set[str], new: set[str]) -> None:

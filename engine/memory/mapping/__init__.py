@@ -1,12 +1,12 @@
 """Keeps context maps: what a finished run tells, which edits follow, and what no longer fits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from domain.context_map import Distilled
-from domain.events import MapEdit, WorkflowEvent
+from domain.context_map import Answer, Distilled
+from domain.events import BlobRef, MapEdit, WorkflowEvent
 from domain.graph import Graph
 from domain.outline import Facets
 from domain.policy import MapSettings
@@ -26,11 +26,23 @@ class Run:
     graph: Graph
     "Of what there was after it."
     events: Sequence[WorkflowEvent] = ()
+    text: Callable[[BlobRef], str] = lambda ref: ""
+    "The text of a body that one of them names; empty where it cannot be read."
 
     @cached_property
     def after(self) -> Mapping[str, Facets]:
         """The outlines of the modules after it, by path."""
         return dependency_graph.present(self.state)
+
+
+class Drawn(NamedTuple):
+    """What a Cartographer drew."""
+
+    edits: Sequence[MapEdit]
+    answers: tuple[Answer, ...] = ()
+    "Of a model, where one was asked."
+    problem: str = ""
+    "Why nothing of that could be used, so that the edits are made without it."
 
 
 class Distiller(Protocol):
@@ -51,7 +63,7 @@ class Cartographer(Protocol):
     def id(self) -> str:
         """Name and version."""
 
-    def edits(self, run: Run, told: Distilled, map: ContextMap) -> Sequence[MapEdit]:
+    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Drawn:
         """Edits of a map, on which what was told of its items stands already."""
 
 
@@ -62,4 +74,4 @@ class Evictor(Protocol):
         """Edits that take away what has no room, the least worth first."""
 
 
-__all__ = ["Cartographer", "Distiller", "Evictor", "Run"]
+__all__ = ["Cartographer", "Distiller", "Drawn", "Evictor", "Run"]

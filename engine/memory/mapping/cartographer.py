@@ -1,12 +1,13 @@
 """Turns what a run told into edits: what is told anew replaces what was told of the same things."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from domain.context_map import Distilled, Entry, MapItem, lawful
 from domain.events import MapEdit
 from domain.staleness import Modules
-from engine.memory.mapping import Run
+from domain.summary import BuiltFrom
+from engine.memory.mapping import Drawn, Run
 from engine.memory.mapping.lines import is_lines
 from engine.memory.roadmap import roadmap_of
 from projections.context_map import ContextMap
@@ -20,12 +21,13 @@ class ByRules:
 
     id = "rules 1"
 
-    def edits(self, run: Run, told: Distilled, map: ContextMap) -> Sequence[MapEdit]:
+    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Drawn:
         """Edits of all but the lines of code."""
         entries = _once([*roadmap_of(run.state, run.graph), *told.entries])
         items = {item: map.items[item] for item in sorted(map.items)}
         prose = [one for one in items.values() if not is_lines(one)]
-        return [*_written(prose, entries), *_outlived(prose, entries, Modules(run.after))]
+        gone = _outlived(prose, entries, Modules(run.after))
+        return Drawn([*_written(prose, entries), *gone])
 
 
 def _written(there: Sequence[MapItem], entries: Sequence[Entry]) -> Iterator[MapEdit]:
@@ -33,7 +35,7 @@ def _written(there: Sequence[MapItem], entries: Sequence[Entry]) -> Iterator[Map
     normal = {normal_form(one.text) for one in there}
     for one in entries:
         known = subjects.get(_subject(one.section, one.text))
-        new = {"text": one.text, "nodes": one.nodes, "built_from": _plain(one.built_from)}
+        new = {"text": one.text, "nodes": one.nodes, "built_from": plainly(one.built_from)}
         if known is None:
             if normal_form(one.text) not in normal:
                 yield MapEdit(operation="ADD", section=one.section, **new)
@@ -78,5 +80,6 @@ def normal_form(text: str) -> str:
     return " ".join(_WORD.findall(text.lower()))
 
 
-def _plain(built_from: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+def plainly(built_from: BuiltFrom) -> dict[str, dict[str, str]]:
+    """What something was made of, as a fact holds it."""
     return {path: dict(keys) for path, keys in built_from.items()}

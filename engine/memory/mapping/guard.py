@@ -7,7 +7,7 @@ from projections.context_map import ContextMap
 
 def guarded(edit: MapEdit, map: ContextMap, count: Tokens, most: int) -> MapEdit:
     """An edit as it is recorded; `most` are the tokens that an item may have."""
-    why = _refusal(edit, map, count, most)
+    why = edit.refused or _refusal(edit, map, count, most)
     return edit.model_copy(update={"refused": why}) if why else edit
 
 

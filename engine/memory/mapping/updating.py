@@ -1,19 +1,37 @@
 """One update of a map after a finished run: distil, edit, evict, and fill what is left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from domain.context_map import Tokens
-from domain.events import MapEdited
+from domain.context_map import Answer, Distilled, Tokens
+from domain.errors import InputError
+from domain.events import MapAnswer, MapEdit, MapEdited
 from domain.policy import MapSettings
 from domain.staleness import Modules
 from engine.context.maps import HEADING
+from engine.log.blobs import Blob
 from engine.memory.mapping import Cartographer, Distiller, Evictor, Run
 from engine.memory.mapping.cartographer import ByRules
 from engine.memory.mapping.distiller import FromEvents
 from engine.memory.mapping.evictor import ByWorth
 from engine.memory.mapping.guard import guarded
 from engine.memory.mapping.lines import Lines
+from engine.memory.mapping.model_cartographer import ByModel
+from engine.memory.mapping.model_distiller import FromModel
+from engine.models import Model
 from projections.context_map import ContextMap, edited
+
+if TYPE_CHECKING:
+    from engine.context.search.embedders import Embedder
+
+
+class Update(NamedTuple):
+    """What a run does to a map."""
+
+    fact: MapEdited
+    blobs: tuple[Blob, ...] = ()
+    "The settings by which it was made, and what models answered."
 
 
 @dataclass
@@ -28,15 +46,33 @@ class Keeping:
     evictor: Evictor
     lines: Lines
     count: Tokens
+    embedder: "Embedder | None" = None
+    "By which what means the same is merged; only the same words are, where there is none."
 
     @classmethod
-    def of(cls, settings: MapSettings, tokens: int, count: Tokens) -> "Keeping":
-        """The one that asks no model."""
+    def of(
+        cls, settings: MapSettings, tokens: int, count: Tokens, model: Model | None = None,
+        embedder: "Embedder | None" = None,
+    ) -> "Keeping":  # fmt: skip
+        """Those that the settings name; `InputError` where they need a model, or an embedder, and
+        there is none."""
         room = tokens - count(HEADING) - 1
-        return cls(settings, room, FromEvents(), ByRules(), ByWorth(count), Lines(count), count)
+        distiller: Distiller = FromEvents()
+        cartographer: Cartographer = ByRules()
+        if settings.distiller == "model":
+            distiller = FromModel(_needed(model, "distiller"), count, settings)
+        if settings.cartographer == "model":
+            cartographer = ByModel(_needed(model, "cartographer"), count, settings, room)
+        if settings.merge and embedder is None:
+            raise InputError("the policy's map.merge: needed an embedder, found none")
+        return cls(
+            settings, room, distiller, cartographer, ByWorth(count), Lines(count), count,
+            embedder if settings.merge else None,
+        )  # fmt: skip
 
-    def update(self, map: ContextMap, run: Run) -> MapEdited | None:
-        """What a run does to a map; None where the map stands as it is."""
+    def update(self, map: ContextMap, run: Run) -> Update | None:
+        """What a run does to a map; None where the map stands as it is. `ModelError` where a model
+        gives no answer."""
         if not self.evolves(map, run):
             return None
         told = self.distiller.distil(run, map)
@@ -45,19 +81,59 @@ class Keeping:
             tags=dict(told.tags), diagnosis=told.diagnosis, distiller=self.distiller.id,
             cartographer=f"{self.cartographer.id}, {self.lines.id}",
         )  # fmt: skip
+        drawn = self.cartographer.drawn(run, told, edited(map, fact))
+        if drawn.problem:
+            said = f"{told.diagnosis}; nothing that the model drew could be used: {drawn.problem}"
+            fact = fact.model_copy(update={"diagnosis": said})
+        edits = self._edits(map, run, fact, drawn.edits)
+        return self._recorded(fact, edits, told, drawn.answers)
+
+    def _edits(
+        self, map: ContextMap, run: Run, fact: MapEdited, drawn: Sequence[MapEdit]
+    ) -> list[MapEdit]:
+        """All edits: those that were drawn, what has no room, and the lines of code."""
         tagged, most = edited(map, fact), self.settings.item_tokens
-        edits = [
-            guarded(edit, tagged, self.count, most)
-            for edit in self.cartographer.edits(run, told, tagged)
-        ]
+        if self.embedder:
+            from engine.memory.mapping.merging import merged  # of the extra 'semantic'
+
+            drawn = merged(drawn, tagged, self.embedder, self.settings.merge)
+        edits = [guarded(edit, tagged, self.count, most) for edit in drawn]
         after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
         share = int(self.tokens * self.settings.others)
         # What the lines leave free is for all else.
         free = self.tokens - self.lines.needed(run, after, self.tokens, self.settings)
         edits += self.evictor.evicted(after, max(share, free), self.settings)
         after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
-        edits += self.lines.edits(run, after, self.tokens, self.settings)
-        return fact.model_copy(update={"edits": tuple(edits)})
+        return [*edits, *self.lines.edits(run, after, self.tokens, self.settings)]
+
+    def _recorded(
+        self, fact: MapEdited, edits: Sequence[MapEdit], told: Distilled, drawn: Sequence[Answer]
+    ) -> Update:
+        """The fact, and the bodies that it names."""
+        policy = Blob(self.settings.model_dump_json().encode())
+        # An answer may hold halves of surrogate pairs, which JSON can write and UTF-8 cannot.
+        said = [*told.answers, *drawn]
+        answers = [Blob(one.text.encode(errors="surrogatepass")) for one in said]
+        update = {
+            "edits": tuple(edits),
+            "policy": policy.ref,
+            "answers": tuple(
+                MapAnswer(
+                    role=one.role,
+                    text=body.ref,
+                    prompt_tokens=one.prompt_tokens,
+                    tokens=one.tokens,
+                    seconds=one.seconds,
+                )
+                for one, body in zip(said, answers, strict=True)
+            ),
+        }
+        return Update(fact.model_copy(update=update), (policy, *answers))
+
+    @property
+    def asks(self) -> bool:
+        """Whether a model is asked."""
+        return "model" in (self.settings.distiller, self.settings.cartographer)
 
     def evolves(self, map: ContextMap, run: Run) -> bool:
         """Whether the map is still edited, or again: once it is frozen, only for what is stale."""
@@ -68,3 +144,9 @@ class Keeping:
         return self.settings.reopen and not all(
             modules.holds(map.items[item].made_of) for item in sorted(map.items)
         )
+
+
+def _needed(model: Model | None, role: str) -> Model:
+    if model is None:
+        raise InputError(f"the policy's map.{role}: needed a model, found none: name one")
+    return model

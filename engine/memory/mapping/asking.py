@@ -1,0 +1,73 @@
+"""Asks a model for a form, and once more where the answer cannot be used."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from domain.context_map import Answer
+from engine.log.codec import first_problem
+from engine.models import Call, Limits, Message, Model
+
+LONGEST = 2_000_000
+"Characters of an answer that are looked at."
+SHOWN = 2_000
+"Characters of an answer that could not be used, as the model sees it again."
+TRIES = 2
+
+
+Form = TypeVar("Form", bound=BaseModel)
+
+
+class Answered(NamedTuple, Generic[Form]):
+    """What came of asking."""
+
+    form: Form | None
+    answers: tuple[Answer, ...]
+    problem: str = ""
+    "What is wrong with the last one; empty where it is filled in."
+
+
+def asked(
+    model: Model,
+    messages: Sequence[Message],
+    limits: Limits,
+    form: type[Form],
+    schema: Mapping[str, Any],
+    call: Call,
+) -> Answered[Form]:
+    """A form as a model fills it in. `ModelError` where it gives no answer at all."""
+    answers, problem = list[Answer](), ""
+    for attempt in range(1, TRIES + 1):
+        this = call._replace(attempt=attempt)
+        answer = model.complete(messages, limits, schema=schema, call=this)
+        cost = answer.prompt_tokens, answer.tokens, answer.seconds
+        answers.append(Answer(call.kind, answer.text, *cost))
+        try:
+            found = form.model_validate(_object_in(answer.text))
+            return Answered(found, tuple(answers))
+        except ValidationError as error:
+            problem = first_problem(error)
+        except (ValueError, RecursionError) as error:
+            problem = str(error)
+        problem += ", and it was cut by its limit" if answer.finish == "length" else ""
+        repair = f"That cannot be used: {problem}. Answer again, in the same form."
+        shown = Message("assistant", answer.text[:SHOWN])
+        messages = [*messages, shown, Message("user", repair)]
+    return Answered(None, tuple(answers), problem)
+
+
+def _object_in(text: str) -> object:
+    """The JSON object of an answer, whatever stands around it."""
+    if len(text) > LONGEST:
+        raise ValueError(f"needed at most {LONGEST:,} characters, found {len(text):,}")
+    begin, end = text.find("{"), text.rfind("}")
+    if begin < 0 or end < begin:
+        raise ValueError("needed one JSON object, found none")
+    try:
+        return json.loads(text[begin : end + 1])
+    except RecursionError:
+        raise ValueError("needed JSON of few levels, found too many") from None
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
