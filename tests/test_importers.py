@@ -262,7 +262,9 @@ GROWING: list[tuple[ModuleType, str, Callable[[Any, int], Any], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("format", "name", "cut", "count"), GROWING, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("format", "name", "cut", "count"), GROWING, ids=[one[1] for one in GROWING]
+)
 def test_a_log_that_has_grown_adds_only_what_is_new(
     format: ModuleType, name: str, cut: Callable[[Any, int], Any], count: int, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """llama.cpp, for real: what a model file says within limits, and what of it is never lost."""
 
+import ctypes
 import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -337,6 +338,18 @@ def test_a_file_that_was_cut_is_told_in_a_line(
     assert "\n" not in str(told.value)
     assert ("not within the file bounds" in str(told.value)) == (cut > 1_000_000 or cut < 0)
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_wrong_is_told_whoever_listened_to_llama_cpp_before(tmp_path: Path) -> None:
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(tiny("mistral").read_bytes()[:3_000_000])
+    import llama_cpp
+    from llama_cpp import _logger
+
+    for _ in range(2):
+        with pytest.raises(InputError, match="not within the file bounds"):
+            LlamaModel(path, WINDOW)
+        llama_cpp.llama_log_set(_logger.llama_log_callback, ctypes.c_void_p(0))
 
 
 def test_a_path_that_is_no_model_is_told_in_a_line(

@@ -7,24 +7,31 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 ERROR = 4
 COMPLAINTS: deque[str] = deque(maxlen=20)
 "The last lines that llama.cpp logged as errors."
 
 
+def listen() -> None:
+    """Have llama.cpp log to `COMPLAINTS` from now on. It has one listener, and the bindings set
+    their own whenever they are imported."""
+    import llama_cpp
+
+    llama_cpp.llama_log_set(_listener(), ctypes.c_void_p(0))
+
+
 @cache
-def listen() -> object:
-    """Have llama.cpp log to `COMPLAINTS` from now on; what is returned must stay alive."""
+def _listener() -> Any:
+    """What llama.cpp calls; it must stay alive."""
     import llama_cpp
 
     def take(level: int, text: bytes, _: object) -> None:
         if level == ERROR and (line := text.decode(errors="replace").strip()):
             COMPLAINTS.append(line)
 
-    kept: object = llama_cpp.llama_log_callback(take)
-    llama_cpp.llama_log_set(kept, ctypes.c_void_p(0))
-    return kept
+    return llama_cpp.llama_log_callback(take)
 
 
 def complaint() -> str:
