@@ -1,0 +1,157 @@
+"""Asks a model one question about a code base: it looks around step by step, then it answers.
+
+All of it is recorded as the events of a task, so that a map can be made of it, and so that anybody
+can look at it later.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from domain.context_map import Tokens
+from domain.events import (
+    Fact,
+    ModelReplied,
+    TaskComplete,
+    TaskStarted,
+    ToolCalled,
+    ToolReturned,
+    WorkflowEvent,
+)
+from engine.log.blobs import Blob
+from engine.log.store import EventStore
+from engine.models import Call, Limits, Message, Model
+from scripts.benches.trial_world import Question, World
+
+STEPS = 6
+"Turns that a model has for a question, the answer among them."
+ANSWER = 400
+"Tokens of a turn, at the most."
+SYSTEM = """\
+You answer questions about a code base that you do not see. In each turn do one thing, in JSON: \
+find, with words, names parts of the code; show, with PATH or PATH::NAME, shows one; answer gives \
+the answer, as a list of exact paths or names. Notes may be old or wrong: look before you answer."""
+
+
+@dataclass
+class Cost:
+    """Tokens that were paid."""
+
+    prompt: int = 0
+    answer: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Of both."""
+        return self.prompt + self.answer
+
+    def add(self, prompt: int, answer: int) -> None:
+        """Pay for one more call."""
+        self.prompt += prompt
+        self.answer += answer
+
+
+class Outcome(NamedTuple):
+    """What came of a question."""
+
+    question: Question
+    answers: tuple[str, ...]
+    steps: int
+    cost: Cost
+    events: Sequence[WorkflowEvent]
+
+    @property
+    def score(self) -> float:
+        """F1 of what was named and what was to be named, by whole names; between 0 and 1."""
+        given = {one.strip().removeprefix("./") for one in self.answers if one.strip()}
+        right = len(given & set(self.question.answers))
+        return 2 * right / (len(given) + len(self.question.answers)) if right else 0.0
+
+
+@dataclass
+class Asking:
+    """Who is asked, and where it is recorded."""
+
+    world: World
+    model: Model
+    count: Tokens
+    room: int
+    "Tokens that a prompt may have."
+    log: EventStore
+    seen: list[str] = field(default_factory=list)
+
+    def ask(self, task: str, question: Question, notes: str) -> Outcome:
+        """One question with some notes."""
+        cost, self.seen, answers, step = Cost(), [], (), 0
+        facts: list[Fact] = [TaskStarted(goal=question.text, context=self.world.task)]
+        blobs: list[Blob] = []
+        for step in range(1, STEPS + 1):
+            turn, said = self._turn(question, notes, cost, last=step == STEPS)
+            blobs.append(said)
+            facts.append(ModelReplied(text=said.ref, model=self.model.id))
+            if turn["do"] == "answer":
+                answers = tuple(turn["answer"])
+                break
+            looked, shown = self._looked(turn)
+            facts += looked
+            blobs.append(shown)
+        facts.append(TaskComplete())
+        events = self.log.append(task, facts, after=0, writer=self.model.id, blobs=blobs)
+        return Outcome(question, answers, step, cost, events)
+
+    def _turn(
+        self, question: Question, notes: str, cost: Cost, *, last: bool
+    ) -> tuple[dict[str, Any], Blob]:
+        """What a model does next; a turn that cannot be read is an empty answer."""
+        messages = self._messages(question, notes, last=last)
+        call = Call(kind="question", module=question.text, iteration=len(self.seen))
+        schema = _schema(last=last)
+        given = self.model.complete(messages, Limits(ANSWER), schema=schema, call=call)
+        asked = sum(self.count(one.content) for one in messages)
+        cost.add(given.prompt_tokens or asked, given.tokens or self.count(given.text))
+        said = Blob(given.text.encode(errors="surrogatepass"))
+        try:
+            turn = json.loads(given.text)
+            answers = [str(one) for one in turn["answer"]]
+            return {"do": turn["do"], "what": str(turn["what"]), "answer": answers}, said
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return {"do": "answer", "what": "", "answer": []}, said
+
+    def _messages(self, question: Question, notes: str, *, last: bool) -> list[Message]:
+        parts = [f"# Notes\n\n{notes}"] if notes else []
+        parts.append(f"# Question\n\n{question.text}")
+        left = self.room - self.count(SYSTEM) - sum(map(self.count, parts)) - ANSWER
+        seen = list[str]()
+        for one in reversed(self.seen):
+            left -= self.count(one)
+            if left < 0:
+                break
+            seen.insert(0, one)
+        parts += ["# Seen so far", *seen] if seen else []
+        parts += ["This is your last turn: answer."] if last else []
+        return [Message("system", SYSTEM), Message("user", "\n\n".join(parts))]
+
+    def _looked(self, turn: dict[str, Any]) -> tuple[list[Fact], Blob]:
+        """A look, as facts, and what it showed."""
+        tool = "show" if turn["do"] == "show" else "find"
+        text, nodes = (self.world.show if tool == "show" else self.world.find)(turn["what"])
+        self.seen.append(f"## {tool} {turn['what']}\n{text}")
+        shown = Blob(text.encode(errors="replace"))
+        called = ToolCalled(tool=tool, arguments={"what": turn["what"]})
+        return [called, ToolReturned(tool=tool, nodes=nodes, output=shown.ref)], shown
+
+
+def _schema(*, last: bool) -> dict[str, Any]:
+    text = {"type": "string", "maxLength": 120}
+    properties = {
+        "do": {"enum": ["answer"] if last else ["find", "show", "answer"]},
+        "what": text,
+        "answer": {"type": "array", "items": text, "maxItems": 6},
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

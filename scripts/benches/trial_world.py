@@ -1,0 +1,142 @@
+"""A code base at one moment, as whoever is asked about it may look into it, and questions about it
+whose answers its graph knows."""
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from domain.context_map import Tokens
+from domain.errors import InputError
+from domain.graph import Graph
+from domain.moment import NOW
+from domain.node import Reference, kind_of, name_of, node_id, path_of
+from domain.outline import Facets, names_in
+from domain.paths import is_code
+from domain.summary import summary_of
+from engine.context.search import Document, search_words
+from engine.log.store import EventStore
+from engine.replay.states import state_at
+from engine.replay.texts import text_in
+from projections import dependency_graph
+
+FOUND, SHOWN = 8, 600
+"Nodes that a search names, and tokens of a text that is shown."
+MOST = 5
+"Answers that a question may have."
+KINDS = ("function", "class")
+
+
+class Question(NamedTuple):
+    """Something to ask about a code base."""
+
+    text: str
+    answers: tuple[str, ...]
+    "All that is to be named, and nothing else."
+
+
+class World:
+    """A task's code as it stands now."""
+
+    def __init__(self, store: EventStore, task: str, count: Tokens) -> None:
+        self.store, self.task, self._count = store, task, count
+        self.state: dependency_graph.State = state_at(store, dependency_graph, task, NOW)
+        self.graph: Graph = dependency_graph.graph_of(self.state)
+        self.facets: Mapping[str, Facets] = dependency_graph.present(self.state)
+
+    @cached_property
+    def documents(self) -> list[Document]:
+        """The modules, functions and classes, with what is told of them."""
+        found = []
+        for node in self._nodes():
+            told = summary_of(self.facets, node)
+            found.append(Document(node, told.text if told else node))
+        return found
+
+    def _nodes(self) -> Iterator[str]:
+        for path, facets in self.facets.items():
+            if is_code(path):
+                yield node_id("module", path)
+                for name in names_in(facets):
+                    yield node_id((facets[f"sig:{name}"] or ("function",))[0], path, name)
+
+    def find(self, words: str) -> tuple[str, tuple[str, ...]]:
+        """What a search for some words names."""
+        if not words.strip():
+            return "Nothing: needed words.", ()
+        hits = [hit.id for hit in search_words(self.documents, words, FOUND)]
+        return "\n".join(hits) or "Nothing is found.", ()
+
+    def show(self, what: str) -> tuple[str, tuple[str, ...]]:
+        """The text of a module or of a function in it (`PATH`, `PATH::NAME`), and its node."""
+        kind, colon, rest = what.strip().partition(":")
+        named = rest if colon and kind.isalpha() and not rest.startswith(":") else what.strip()
+        path, _, name = named.partition("::")
+        try:
+            reference = Reference(self.task, path, name=name or None)
+            body = text_in(self.store, self.state, reference).decode(errors="replace")
+        except (InputError, ValueError):
+            return "There is no such thing.", ()
+        sig = self.facets.get(path, {}).get(f"sig:{name}") or ("function",)
+        node = node_id(sig[0], path, name) if name else node_id("module", path)
+        return cut(body, SHOWN, self._count), (node,)
+
+
+def cut(text: str, tokens: int, count: Callable[[str], int]) -> str:
+    """The first lines of a text that fit some tokens."""
+    kept, left = list[str](), tokens
+    for line in text.split("\n"):
+        left -= count(f"{line}\n")
+        if left < 0:
+            return "\n".join([*kept, "..."])
+        kept.append(line)
+    return text
+
+
+def questions_in(path: Path) -> list[Question]:
+    """Questions from JSON lines: an object with `question` and `answers` each."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            told = json.loads(line)
+            answers = tuple(str(one) for one in told["answers"])
+            found.append(Question(str(told["question"]), answers))
+        except (ValueError, KeyError, TypeError):
+            needed = "needed an object with question and answers"
+            raise InputError(f"{path}, line {number}: {needed}") from None
+    return found
+
+
+def questions_about(world: World, many: int, seed: int) -> list[Question]:
+    """So many questions, or as many as there are, of which the graph knows the answers."""
+    all = [*_defined(world), *_called(world)]
+    dice = random.Random(seed)
+    return sorted(dice.sample(all, min(many, len(all))))
+
+
+def _defined(world: World) -> Iterator[Question]:
+    """Where something is defined whose name stands there only."""
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for one in world.documents:
+        if kind_of(one.id) in KINDS:
+            places[name_of(one.id)].append(path_of(one.id))
+    for name in sorted(places):
+        if len(places[name]) == 1:
+            yield Question(f"In which file is {name} defined? Answer its path.", (places[name][0],))
+
+
+def _called(world: World) -> Iterator[Question]:
+    """What calls a function, where that is little."""
+    callers: defaultdict[str, set[str]] = defaultdict(set)
+    for links in world.graph.links.values():
+        for edge in links.edges:
+            if edge.kind == "calls" and kind_of(edge.target) in KINDS and name_of(edge.source):
+                callers[edge.target].add(name_of(edge.source))
+    for node in sorted(callers):
+        names: Sequence[str] = sorted(callers[node] - {name_of(node)})
+        if 0 < len(names) <= MOST:
+            asked = f"Which functions call {name_of(node)} of {path_of(node)}? Answer their names."
+            yield Question(asked, tuple(names))
