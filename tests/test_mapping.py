@@ -282,6 +282,33 @@ def test_commands_update_show_compare_and_hand_on(tmp_path: Path) -> None:
     assert "there are shop: 'backcast map update --task TASK' makes one" in str(odd.exception)
 
 
+def moved_on(url: str) -> tuple[str, str]:
+    """A store in which one item of a map does not hold any more; gives its id, and a time at which
+    it held."""
+    with EventStore.open(url) as store:
+        task = shop(store=store)
+        map = kept(task)
+        [edited] = store.read(task.id, types=["MAP_EDITED"])
+        task.wrote("constants.py", SHOP["constants.py"].replace("64", "99"))
+        task.outlined()
+    [limit] = [one.id for one in map.items.values() if "LIMIT = 64" in one.text]
+    return limit, edited.timestamp.isoformat()
+
+
+def test_a_policy_says_what_show_and_export_and_diff_leave_out(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    limit, held = moved_on(url)
+    policy = tmp_path / "withheld.toml"
+    policy.write_text('[map]\nstale = "withheld"\n')
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", "4000")
+    under = (*most, "--policy", str(policy))
+    assert f"[{limit}]" in ran("show", "shop", *most)
+    assert f"[{limit}]" not in ran("show", "shop", *under)
+    assert f"[{limit}]" not in ran("export", "shop", *under)
+    assert "0 items differ" in ran("diff", "shop", "--from", held, *most)
+    assert f"- [{limit}] constants.py: LIMIT = 64" in ran("diff", "shop", "--from", held, *under)
+
+
 def test_hostile_sources_stand_on_a_map_as_plain_lines() -> None:
     task = Task("odd")
     task.happened(TaskStarted(goal="x"))

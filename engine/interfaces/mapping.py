@@ -41,6 +41,8 @@ def _rendering(command: Any) -> Any:
                      type=click.IntRange(1, 100_000), help="The most that the map may have."),
         click.option("--tokenizer", default="mistral-v3", show_default=True, metavar="NAME",
                      help="Whose tokens are counted: upper-bound, gguf:FILE, ..."),
+        click.option("--policy", default="default", show_default=True, metavar="NAME_OR_FILE",
+                     help="A strategy, or TOML: what its table `map` sets."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -53,20 +55,19 @@ def _rendering(command: Any) -> Any:
 @_rendering
 @click.option("--explain", is_flag=True, help="Where each item came from, and what goes next.")
 @json_option
-def show(
-    context: str, url: str, tokens: int, tokenizer: str, explain: bool, as_json: bool, **moment: Any
-) -> None:
+def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -> None:
     """The map of CONTEXT, a repository or a corpus, as it stood then, within some tokens.
 
     \b
     backcast map show rich --at 2026-11-20T10:31 --explain
+    backcast map show rich --policy withheld.toml      # [map] stale = "withheld"
 
     Items that may not hold any more, since what they were made of has moved on, are told as stale.
     """
     from engine.interfaces.map_text import explained, plain_of
 
     with opened(url) as store:
-        then = _then(store, context, moment, tokens, tokenizer)
+        then = _then(store, context, options)
     if as_json:
         click.echo(json.dumps(plain_of(then), ensure_ascii=False))
         return
@@ -86,7 +87,7 @@ def show(
 @_rendering
 @json_option
 def diff(
-    context: str, url: str, begin: str, end: str | None, tokens: int, tokenizer: str, as_json: bool
+    context: str, url: str, begin: str, end: str | None, as_json: bool, **options: Any
 ) -> None:
     """What came on the map of CONTEXT, went, or was rewritten between two moments.
 
@@ -96,7 +97,7 @@ def diff(
     from engine.interfaces.map_text import compared
 
     with opened(url) as store:
-        old, new = (_then(store, context, {"at": at}, tokens, tokenizer) for at in (begin, end))
+        old, new = (_then(store, context, {**options, "at": at}) for at in (begin, end))
     lines = compared(old, new)
     if as_json:
         told = [{"item": item, "change": change, "text": text} for change, item, text in lines]
@@ -111,7 +112,6 @@ def diff(
 @store_option
 @task_option
 @_rendering
-@click.option("--policy", metavar="NAME", default="default", help="TOML: its table `map`.")
 @click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N runs.")
 @click.option("--model", metavar="NAME", help="Who reads and draws, too: recording:FILE, "
               "llama:FILE or http://HOST:PORT/v1.")  # fmt: skip
@@ -162,14 +162,14 @@ def update(
 @store_option
 @moment_options
 @_rendering
-def export(context: str, url: str, tokens: int, tokenizer: str, **moment: Any) -> None:
+def export(context: str, url: str, **options: Any) -> None:
     """Hand the map of CONTEXT to a command-line agent: Markdown on stdout.
 
     \b
     backcast map export rich >> AGENTS.md
     """
     with opened(url) as store:
-        then = _then(store, context, moment, tokens, tokenizer)
+        then = _then(store, context, options)
     click.echo(f"# Map of {context}\n\n{then.shown.text}")
 
 
@@ -178,15 +178,17 @@ def _counted(map: "ContextMap", advance: "Callable[[int], None]") -> "ContextMap
     return map
 
 
-def _then(
-    store: "EventStore", context: str, moment: dict[str, Any], tokens: int, tokenizer: str
-) -> "Then":
-    """The map of a context at a moment; `InputError` where there was none."""
-    from domain.policy import DEFAULT
+def _then(store: "EventStore", context: str, options: dict[str, Any]) -> "Then":
+    """The map of a context at the moment, and within the tokens, that options name; `InputError`
+    where there was none."""
+    from engine.context.policies import policy_named
     from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.map_text import Then
 
-    then = Then.at(store, context, moment, DEFAULT.map, tokens, tokenizer_of(tokenizer))
+    moment = dict(options)
+    tokens, tokenizer, policy = (moment.pop(one) for one in ("tokens", "tokenizer", "policy"))
+    counter, settings = tokenizer_of(tokenizer), policy_named(policy).map
+    then = Then.at(store, context, moment, settings, tokens, counter)
     if not then.map.updates:
         there = ", ".join(then.contexts[:5]) or "none"
         raise InputError(
