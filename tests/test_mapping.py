@@ -282,6 +282,12 @@ def test_commands_update_show_compare_and_hand_on(tmp_path: Path) -> None:
     assert "there are shop: 'backcast map update --task TASK' makes one" in str(odd.exception)
 
 
+@pytest.mark.parametrize("name", ["show", "diff", "export", "update"])
+def test_the_help_says_that_the_tokens_are_those_of_a_prompts_heading_too(name: str) -> None:
+    told = CliRunner().invoke(cli, ["map", name, "--help"]).output
+    assert "with the heading that a prompt puts above it" in " ".join(told.split())
+
+
 def moved_on(url: str) -> tuple[str, str]:
     """A store in which one item of a map does not hold any more; gives its id, and a time at which
     it held."""

@@ -38,7 +38,9 @@ def map_group() -> None:
 def _rendering(command: Any) -> Any:
     for option in (
         click.option("--tokens", default=TOKENS, show_default=True, metavar="N",
-                     type=click.IntRange(1, 100_000), help="The most that the map may have."),
+                     type=click.IntRange(1, 100_000),
+                     help="The most that the map may have, with the heading that a prompt puts"
+                     " above it."),
         click.option("--tokenizer", default="mistral-v3", show_default=True, metavar="NAME",
                      help="Whose tokens are counted: upper-bound, gguf:FILE, ..."),
         click.option("--policy", default="default", show_default=True, metavar="NAME_OR_FILE",
