@@ -315,6 +315,36 @@ def test_a_policy_says_what_show_and_export_and_diff_leave_out(tmp_path: Path) -
     assert f"- [{limit}] constants.py: LIMIT = 64" in ran("diff", "shop", "--from", held, *under)
 
 
+def test_a_branch_shows_the_map_that_it_knows_with_what_was_tried_in_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        task = shop(store=store)
+        kept(task)
+        branch = Task(fork(store, task.id, store.version(task.id)).task_id, store)
+        branch.minutes = task.minutes + 60
+        later = MapEdit(operation="ADD", section="ERROR PATTERNS", text="cart.py: later")
+        task.happened(MapEdited(context=task.id, edits=(later,)))
+        tried = later.model_copy(update={"text": "cart.py: tried"})
+        branch.happened(MapEdited(context=task.id, edits=(tried,)))
+        branch.wrote("constants.py", SHOP["constants.py"].replace("64", "99"))
+        branch.outlined()
+        branched = branch.store.read(branch.id, types=["BRANCHED"])
+        before = next(branched).timestamp.isoformat()
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", "4000")
+    of_branch = ran("show", branch.id, *most)
+    assert f"map of shop, as {branch.id} knew it, after 2 updates" in of_branch
+    assert ("cart.py: tried" in of_branch, "cart.py: later" in of_branch) == (True, False)
+    assert "LIMIT = 64 (stale)" in of_branch
+    own = ran("show", "shop", *most)
+    assert ("cart.py: tried" in own, "cart.py: later" in own) == (False, True)
+    assert "LIMIT = 64\n" in own
+    assert "cart.py: tried" not in ran("show", branch.id, "--at", before, *most)
+    assert ran("export", branch.id, *most).startswith("# Map of shop\n\n## CONTEXT ROADMAP")
+    assert "] cart.py: tried\n" in ran("diff", branch.id, "--from", before, *most)
+    task_of_none = CliRunner().invoke(cli, ["map", "show", f"{branch.id}~1", "--store", url])
+    assert isinstance(task_of_none.exception, InputError)
+
+
 def test_hostile_sources_stand_on_a_map_as_plain_lines() -> None:
     task = Task("odd")
     task.happened(TaskStarted(goal="x"))

@@ -21,7 +21,8 @@ from engine.interfaces.asked import model_asked
 from engine.interfaces.moments import COMMIT, moment_of
 from engine.log.store import EventStore
 from engine.memory.mapping.updating import Keeping
-from engine.replay.maps import Maps
+from engine.replay.branches import line_of
+from engine.replay.maps import Maps, map_known
 from engine.replay.states import state_at
 from projections import context_map, dependency_graph
 from projections.context_map import ContextMap, worth
@@ -30,6 +31,8 @@ from projections.context_map import ContextMap, worth
 class Then(NamedTuple):
     """The map of a context at a moment."""
 
+    name: str
+    "Of the context, or of a task that works on it."
     map: ContextMap
     shown: ShownMap
     modules: Modules
@@ -38,31 +41,38 @@ class Then(NamedTuple):
     tokens: int
     contexts: tuple[str, ...]
     "All that had a map then."
+    task: str
+    "The task by whose modules it is told what is stale."
+    moment: Moment
 
     @classmethod
     def at(
         cls, store: EventStore, context: str, moment: dict[str, Any], settings: MapSettings,
         tokens: int, tokenizer: Tokenizer,
     ) -> "Then":  # fmt: skip
-        """The map as it was shown at a moment that options name."""
+        """The map as it was shown at a moment that options name; that of a task, a branch say, as
+        the task knew it."""
         then = _moment(store, context, moment)
         state = Maps(store).at(then)
         map = context_map.map_of(state, context)
-        graph = dependency_graph.initial
-        if map.task:
-            graph = state_at(store, dependency_graph, map.task, then)
+        task = map.task
+        if context not in state.maps and store.version(context):
+            map, task = map_known(store, line_of(store, context), then), context
+        graph = state_at(store, dependency_graph, task, then) if task else dependency_graph.initial
         modules, counting = Modules(dependency_graph.present(graph)), Counting(tokenizer)
         shown = shown_map(map, modules, settings, tokens, counting)
-        return cls(map, shown, modules, settings, counting, tokens, tuple(sorted(state.maps)))
+        there = tuple(sorted(state.maps))
+        return cls(context, map, shown, modules, settings, counting, tokens, there, task, then)
 
     @property
     def told(self) -> str:
         """The map in one line."""
         shown, taken = self.shown, self.counting.count(self.shown.text)
+        known = f", as {self.name} knew it," if self.name != self.map.context else ""
         return (
-            f"map of {self.map.context} after {self.map.updates} updates: {len(shown.items)} of"
-            f" {len(self.map.items)} items, {len(shown.stale)} of them stale; {taken:,} of"
-            f" {self.tokens:,} tokens"
+            f"map of {self.map.context}{known} after {self.map.updates} updates:"
+            f" {len(shown.items)} of {len(self.map.items)} items, {len(shown.stale)} of them stale;"
+            f" {taken:,} of {self.tokens:,} tokens"
         )
 
 

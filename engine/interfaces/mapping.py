@@ -58,10 +58,12 @@ def _rendering(command: Any) -> Any:
 @click.option("--explain", is_flag=True, help="Where each item came from, and what goes next.")
 @json_option
 def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -> None:
-    """The map of CONTEXT, a repository or a corpus, as it stood then, within some tokens.
+    """The map of CONTEXT, a repository or a corpus, as it stood then, within some tokens. That of a
+    task, a branch say, is the map as the task knows it.
 
     \b
     backcast map show rich --at 2026-11-20T10:31 --explain
+    backcast map show rich~1                           # a branch, and what it tried
     backcast map show rich --policy withheld.toml      # [map] stale = "withheld"
 
     Items that may not hold any more, since what they were made of has moved on, are told as stale.
@@ -172,7 +174,7 @@ def export(context: str, url: str, **options: Any) -> None:
     """
     with opened(url) as store:
         then = _then(store, context, options)
-    click.echo(f"# Map of {context}\n\n{then.shown.text}")
+    click.echo(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 
 def _counted(map: "ContextMap", advance: "Callable[[int], None]") -> "ContextMap":
