@@ -282,6 +282,31 @@ def test_commands_update_show_compare_and_hand_on(tmp_path: Path) -> None:
     assert "there are shop: 'backcast map update --task TASK' makes one" in str(odd.exception)
 
 
+def test_what_explains_a_map_fits_100_columns_and_names_the_event_that_moved_an_item_on(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    limit, _ = moved_on(url)
+    with EventStore.open(url) as store:
+        moved = [e.version for e in store.read("shop", types=["MODULE_ITERATION"])][-1]
+        branch = fork(store, "shop", store.version("shop")).task_id
+        Task("shop", store).wrote("constants.py", SHOP["constants.py"].replace("64", "98"))
+        Task("shop", store).outlined()
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", "4000")
+    shown = ran("show", "shop", "--explain", *most)
+    told = shown[shown.index("backcast: map of ") :].split("\n")
+    assert max(map(len, told)) <= 100
+    assert f"    stale since shop@{moved}: constants.py name:LIMIT" in told
+    assert "    made of 1 facet of 1 file" in told
+    assert "    made of 2 facets of 2 files, among them validators.py" in told
+    told = ran("show", branch, "--explain", *most).split("\n")
+    assert f"    stale since {branch}@{moved}: constants.py name:LIMIT" in told
+    items = json.loads(ran("show", "shop", "--json", *most))["items"]
+    since = {one["id"]: one["stale_since"] for one in items}
+    assert {one for one in since if since[one]} == {one["id"] for one in items if one["stale"]}
+    assert since[limit] == f"shop@{moved}"
+
+
 @pytest.mark.parametrize("name", ["show", "diff", "export", "update"])
 def test_the_help_says_that_the_tokens_are_those_of_a_prompts_heading_too(name: str) -> None:
     told = CliRunner().invoke(cli, ["map", name, "--help"]).output

@@ -1,11 +1,12 @@
 """Context maps as people and programs read them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from re import findall
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from domain.context_map import MapItem
@@ -13,19 +14,24 @@ from domain.moment import Moment
 from domain.policy import MapSettings
 from domain.staleness import Modules
 from engine.context.counting import Counting
-from engine.context.maps import ShownMap, shown_map
+from engine.context.maps import ShownMap, shown_map, stale_in
 from engine.context.policies import policy_named
 from engine.context.search.embedders import sentence_embedder
 from engine.context.tokenizers import Tokenizer
 from engine.interfaces.asked import model_asked
 from engine.interfaces.moments import COMMIT, moment_of
+from engine.interfaces.views import one_line
 from engine.log.store import EventStore
 from engine.memory.mapping.updating import Keeping
 from engine.replay.branches import line_of
-from engine.replay.maps import Maps, map_known
+from engine.replay.maps import Maps, map_known, stale_since
 from engine.replay.states import state_at
 from projections import context_map, dependency_graph
 from projections.context_map import ContextMap, worth
+
+WIDTH, SET_IN = 100, "    "
+FIRST, NAMED, OMITTED = 3, 4, 8
+"How many of a kind are named one by one."
 
 
 class Then(NamedTuple):
@@ -102,7 +108,7 @@ def _moment(store: EventStore, context: str, options: dict[str, Any]) -> Moment:
     return Moment(at=event.timestamp)
 
 
-def plain_of(then: Then) -> dict[str, Any]:
+def plain_of(then: Then, since: Mapping[str, str]) -> dict[str, Any]:
     """A map as JSON."""
     shown = {one.id for one in then.shown.items}
     return {
@@ -118,6 +124,7 @@ def plain_of(then: Then) -> dict[str, Any]:
                 "tokens": then.counting.count(one.line),
                 "shown": one.id in shown,
                 "stale": moved(then, one),
+                "stale_since": since.get(one.id),
             }
             for one in (then.map.items[item] for item in sorted(then.map.items))
         ],
@@ -135,30 +142,61 @@ def moved(then: Then, one: MapItem) -> list[str]:
     return [f"{path} {key}".rstrip() for path, key in then.modules.changed(one.made_of)]
 
 
-def explained(then: Then, console: Console) -> None:
+def since(store: EventStore, then: Then) -> dict[str, str]:
+    """The event, `TASK@VERSION`, since which each stale item does not hold, where that is known."""
+    stale = [then.map.items[item] for item in stale_in(then.map, then.modules)]
+    found = stale_since(store, line_of(store, then.task), stale, then.moment) if stale else {}
+    return {item: f"{then.task}@{version}" for item, version in found.items()}
+
+
+def explained(then: Then, since: Mapping[str, str], console: Console) -> None:
     """Print where each item came from, what was said of it, and what would go next."""
-    table = Table("item", "worth", "tokens", "since", "found", "written by", "made of", "stale by")
-    for one in then.shown.items:
-        table.add_row(*(Text(cell) for cell in _row(then, one)))
-    console.print(table)
+    paragraphs = [list(_origin(then, one, since)) for one in then.shown.items]
     order = [one.id for one in reversed(then.shown.items)]
-    console.print(Text(f"first to go: {', '.join(order[:3])}"))
+    paragraphs.append([f"first to go: {', '.join(order[:FIRST])}"])
     if then.shown.left_out:
-        named = ", ".join(f"{one.node.rpartition(' ')[2]} ({one.reason})"
-                          for one in then.shown.left_out[:8])  # fmt: skip
-        console.print(Text(f"not shown: {named}"))
+        ids = [(one.node.rpartition(" ")[2], one.reason) for one in then.shown.left_out]
+        told = [f"{item} ({reason}{_by(since, item)})" for item, reason in ids]
+        paragraphs.append([f"not shown: {_some(told, OMITTED)}"])
+    width = min(console.width, WIDTH)
+    for first, *rest in paragraphs:
+        lines = wrap(first, width, subsequent_indent=SET_IN, break_on_hyphens=False)
+        for line in rest:
+            lines += wrap(line, width, initial_indent=SET_IN, subsequent_indent=2 * SET_IN,
+                          break_on_hyphens=False)  # fmt: skip
+        console.print(Text("\n".join(lines)))
 
 
-def _row(then: Then, one: MapItem) -> Iterator[str]:
+def _origin(then: Then, one: MapItem, since: Mapping[str, str]) -> Iterator[str]:
+    """An item and, a line each, what it is worth, what it was made of, and why it is stale."""
     said = Counter(tag for _, tag in one.tags)
-    yield one.id
-    yield f"{worth(one, then.map.updates, then.settings):.2f}"
-    yield str(then.counting.count(one.line))
-    yield f"update {one.added}"
-    yield ", ".join(f"{said[tag]} {tag}" for tag in sorted(said)) or "-"
-    yield f"{one.task}@{one.version}"
-    yield ", ".join(sorted(one.made_of))
-    yield ", ".join(moved(then, one)) or "-"
+    found = ", ".join(f"{said[tag]}x {tag}" for tag in sorted(said))
+    yield one.line.partition("\n")[0]
+    yield (
+        f"worth {worth(one, then.map.updates, then.settings):.2f},"
+        f" {then.counting.count(one.line)} tokens, since update {one.added}, written by"
+        f" {one.task}@{one.version}{'; found ' if found else ''}{found}"
+    )
+    named = set(findall(r"[\w./-]+", one.text))
+    others = [one_line(path) for path in sorted(one.made_of) if path not in named]
+    made = f"made of {_many(one.built_from, 'facet')} of {_many(one.made_of, 'file')}"
+    yield f"{made}, among them {_some(others, NAMED)}" if others else made
+    if facets := [one_line(facet) for facet in moved(then, one)]:
+        yield f"stale{_by(since, one.id)}: {_some(facets, NAMED)}"
+
+
+def _by(since: Mapping[str, str], item: str) -> str:
+    return f" since {since[item]}" if item in since else ""
+
+
+def _many(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _some(told: Sequence[str], most: int) -> str:
+    """The first of some things, and how many more there are."""
+    more = f" and {len(told) - most} more" if len(told) > most else ""
+    return f"{', '.join(told[:most])}{more}"
 
 
 def compared(old: Then, new: Then) -> list[tuple[str, str, str]]:

@@ -68,19 +68,20 @@ def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -
 
     Items that may not hold any more, since what they were made of has moved on, are told as stale.
     """
-    from engine.interfaces.map_text import explained, plain_of
+    from engine.interfaces.map_text import explained, plain_of, since
 
     with opened(url) as store:
         then = _then(store, context, options)
+        events = since(store, then) if explain or as_json else {}
     if as_json:
-        click.echo(json.dumps(plain_of(then), ensure_ascii=False))
+        click.echo(json.dumps(plain_of(then, events), ensure_ascii=False))
         return
     click.echo(then.shown.text)
     click.echo(f"backcast: {then.told}", err=True)
     if explain:
         from engine.interfaces.views import console
 
-        explained(then, console())
+        explained(then, events, console())
 
 
 @map_group.command(name="diff")

@@ -4,13 +4,17 @@ The states after all edits share their parts, so all of them are kept: a moment 
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
 
-from domain.events import TaskStarted, WorkflowEvent
+from domain.context_map import MapItem
+from domain.events import MapEdited, TaskStarted, WorkflowEvent
+from domain.graph import Graph
 from domain.moment import NOW, Moment, upto
 from engine.log.store import EventStore
 from engine.replay.branches import Line, branches, known_by
+from engine.replay.staleness import KINDS, Entry, turns
 from projections import context_map, fold
 
 EDITS = ("MAP_EDITED",)
@@ -65,3 +69,31 @@ def context_of(store: EventStore, line: Line, moment: Moment = NOW) -> str:
         if isinstance(event.fact, TaskStarted) and event.fact.context:
             return event.fact.context
     return line.root
+
+
+def stale_since(
+    store: EventStore, line: Line, items: Iterable[MapItem], moment: Moment
+) -> dict[str, int]:
+    """The version, in a task, of the event since which each of some items does not hold, by id.
+
+    Without those that hold, that another task wrote, or of which the log does not tell any more.
+    """
+    asked = [one for one in items if one.task in (line.task_id, line.origin)]
+    entries = [
+        Entry(one.id, "", (), _read_up_to(store, one), one.made_of) for one in asked if one.version
+    ]
+    if not entries:
+        return {}
+    changes = store.read(line.task_id, moment=moment, types=KINDS)
+    # By which imports a change got there is not asked.
+    found = turns(changes, entries, Graph.of(line.task_id, {}, {}))
+    last = {entry.node: way[-1] for entry, way in zip(entries, found, strict=True) if way}
+    return {item: last[item][0] for item in sorted(last) if last[item][1]}
+
+
+def _read_up_to(store: EventStore, item: MapItem) -> int:
+    """The version of the last event that an item was made of."""
+    for event in store.read(item.task, after=item.version - 1, last=item.version, types=EDITS):
+        if isinstance(event.fact, MapEdited) and event.fact.built_at is not None:
+            return event.fact.built_at
+    return item.version
