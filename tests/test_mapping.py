@@ -30,6 +30,7 @@ from engine.context.recorded import context_at, record_context
 from engine.context.tokenizers import UpperBound
 from engine.interfaces.cli import cli, main
 from engine.interfaces.importing import run as imported
+from engine.interfaces.views import event_line
 from engine.log import EventStore
 from engine.memory.mapping.guard import guarded
 from engine.memory.mapping.lines import is_lines
@@ -305,6 +306,18 @@ def test_what_explains_a_map_fits_100_columns_and_names_the_event_that_moved_an_
     since = {one["id"]: one["stale_since"] for one in items}
     assert {one for one in since if since[one]} == {one["id"] for one in items if one["stale"]}
     assert since[limit] == f"shop@{moved}"
+
+
+def test_a_line_of_the_log_tells_what_an_update_of_a_map_did() -> None:
+    task = history(*VERSIONS[:2])
+    kept(task)
+    lines = [event_line(event) for event in task.store.read(task.id, types=["MAP_EDITED"])]
+    assert "MAP_EDITED       commit 1111111111 +5 ~0 -0 by events 1, rules 1, " in lines[1]
+    assert "MAP_EDITED       commit 2222222222 +0 ~1 -0 by events 1, rules 1, " in lines[2]
+    edits = tuple(MapEdit(operation="DELETE", refused=why) for why in ("", "no such item", "no"))
+    task.happened(MapEdited(context=task.id, edits=edits))
+    [*_, event] = task.store.read(task.id, types=["MAP_EDITED"])
+    assert event_line(event).endswith("MAP_EDITED       whole task +0 ~0 -1 2 refused  ann")
 
 
 @pytest.mark.parametrize("name", ["show", "diff", "export", "update"])

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from domain.events import ChecksRan, WorkflowEvent, line_of
+from domain.events import ChecksRan, MapEdited, WorkflowEvent, line_of
 from engine.replay.state_json import plain
 from projections import (
     changes,
@@ -49,11 +50,23 @@ def event_line(event: WorkflowEvent) -> str:
         title += f" {event.fact.passed} of {event.fact.passed + event.fact.unmet} passed"
     if isinstance(data.get("tokens"), int):
         title += f" {data['tokens']} tokens"
+    if isinstance(event.fact, MapEdited):
+        title = _edited(event.fact)
     line = (
         f"{event.position:>7}  {when}  {event.task_id}@{event.version}"
         f"  {event.type:<16} {one_line(title)}  {one_line(event.writer, 30)}"
     )
     return line.rstrip()
+
+
+def _edited(fact: MapEdited) -> str:
+    """What an update of a map did: after which run, how many edits of each kind, made by whom."""
+    made = Counter("refused" if edit.refused else edit.operation for edit in fact.edits)
+    kinds = (("ADD", "+"), ("REPLACE", "~"), ("DELETE", "-"))
+    told = " ".join(f"{sign}{made[kind]}" for kind, sign in kinds)
+    refused = f" {made['refused']} refused" if made["refused"] else ""
+    by = ", ".join(filter(None, (fact.distiller, fact.cartographer)))
+    return f"{fact.run or 'whole task'} {told}{refused}{' by ' if by else ''}{by}"
 
 
 def one_line(text: str, width: int = 70) -> str:
