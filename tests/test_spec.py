@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 from domain.errors import InputError
+from engine.log import EventStore
+from engine.replay.branches import line_of
+from engine.replay.maps import context_of
+from engine.workflow.loop import start
 from engine.workflow.spec import spec_at, spec_of
 
 SPECS = Path(__file__).parents[1] / "fixtures/specs"
@@ -43,6 +47,8 @@ def test_the_fixtures_can_be_read_and_come_back_from_a_log() -> None:
         (HEAD + TESTED + '[[modules]]\npath = "Test_a.py"', "found 'test_a.py' and 'Test_a.py'"),
         (HEAD + TESTED + '[[modules]]\npath = "a.py"\ntests = ["b.py"]', "found 'b.py'"),
         (HEAD + "[limits]\niterations = 0" + TESTED, "limits.iterations: input should be greater"),
+        (HEAD + 'context = ""' + TESTED, "context: string should match pattern"),
+        (HEAD + 'context = "a\\nb"' + TESTED, "context: string should match pattern"),
         (HEAD + "[checks]\nsecond = 1" + TESTED, "checks.second: extra inputs are not permitted"),
         (HEAD + 'goal = "again"' + TESTED, "needed TOML"),
         (HEAD + TESTED + TESTED, "found 'test_a.py' twice"),
@@ -71,6 +77,21 @@ def test_what_is_wrong_is_told_in_one_line_with_the_file(
     told = str(caught.value)
     assert complaint in told
     assert str(tmp_path) in told
+
+
+def test_a_task_records_the_context_whose_map_it_shares(tmp_path: Path) -> None:
+    with EventStore.open("sqlite://") as store:
+        for task in ("one", "two"):
+            head = HEAD.replace('"t"', f'"{task}"') + 'context = "the shop"\n'
+            start(store, spec_at(written(tmp_path, head + TESTED)))
+        start(store, spec_at(written(tmp_path, HEAD + TESTED)))
+        told = [event.fact.data for event in store.read(types=["TASK_STARTED"])]
+        assert [one.get("context") for one in told] == ["the shop", "the shop", None]
+        assert "context" not in told[-1]
+        assert b'"context"' not in store.get(told[-1]["spec"])
+        assert [context_of(store, line_of(store, task)) for task in ("one", "t")] == [
+            "the shop", "t",
+        ]  # fmt: skip
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

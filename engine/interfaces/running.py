@@ -52,9 +52,9 @@ def run(spec: Path, url: str, **told: Any) -> None:
     backcast run task.toml --model llama:/models/Qwen3-8B-Q4_K_M.gguf --profile qwen3-8b-32k
     backcast run task.toml --model http://127.0.0.1:8080/v1
 
-    SPEC is a TOML file with task, goal, [[tests]] and, if wanted, requirements, [[modules]],
-    [limits] and [checks]. All that is done is in the store: a run that was cut off, however,
-    goes on with 'backcast resume TASK'.
+    SPEC is a TOML file with task, goal, [[tests]] and, if wanted, requirements, context, summaries,
+    [[modules]], [limits] and [checks]. Tasks that name one context share its map. All that is done
+    is in the store: a run that was cut off, however, goes on with 'backcast resume TASK'.
     """
     from engine.workflow.loop import start
     from engine.workflow.spec import spec_at

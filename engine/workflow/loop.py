@@ -44,10 +44,12 @@ def start(store: EventStore, spec: Spec) -> None:
             plan_in(spec)
         except RefusedError as error:
             raise InputError(f"task {spec.task!r}: {error}") from None
-    body = Blob(spec.model_dump_json().encode())
+    body = Blob(spec.model_dump_json(exclude_none=True).encode())
     tests = [Blob(one.source.encode()) for one in spec.tests]
+    # What is not said is not recorded.
+    told = {"context": spec.context} if spec.context else {}
     facts: list[Fact] = [
-        TaskStarted(goal=spec.goal, spec=body.ref),
+        TaskStarted(goal=spec.goal, spec=body.ref, **told),
         *(SourceRead(path=one.path, source=blob.ref)
           for one, blob in zip(spec.tests, tests, strict=True)),
         RequirementsComplete(requirements=list(spec.requirements)),

@@ -20,6 +20,7 @@ from engine.workflow.sandbox.run import SandboxLimits
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$", max_length=100)]
+Shared = Annotated[str, StringConstraints(pattern=r"^\S(.*\S)?$", max_length=200)]
 MOST = 1_000_000
 "Bytes of a specification."
 
@@ -71,6 +72,8 @@ class Spec(_Part):
 
     task: Name
     goal: Text
+    context: Shared | None = None
+    "What it works on, whose map it shares with all tasks that name the same; None for itself."
     requirements: tuple[Text, ...] = ()
     modules: tuple[Module, ...] = ()
     "What is to be written; empty where the model shall plan it."
