@@ -9,7 +9,7 @@ from time import perf_counter
 import pytest
 from click.testing import CliRunner
 
-from domain.budget import MISTRAL_7B_8K, MISTRAL_7B_32K
+from domain.budget import MISTRAL_7B_8K, MISTRAL_7B_32K, of_window
 from domain.context_map import ITEM_TOKENS, rendered
 from domain.errors import InputError
 from domain.events import (
@@ -29,6 +29,7 @@ from engine.context.maps import stale_in
 from engine.context.recorded import context_at, record_context
 from engine.context.tokenizers import UpperBound
 from engine.interfaces.cli import cli, main
+from engine.interfaces.contexts import notes
 from engine.interfaces.importing import run as imported
 from engine.interfaces.views import event_line
 from engine.log import EventStore
@@ -381,6 +382,23 @@ def test_a_branch_shows_the_map_that_it_knows_with_what_was_tried_in_it(tmp_path
     assert "] cart.py: tried\n" in ran("diff", branch.id, "--from", before, *most)
     task_of_none = CliRunner().invoke(cli, ["map", "show", f"{branch.id}~1", "--store", url])
     assert isinstance(task_of_none.exception, InputError)
+
+
+def test_a_map_that_a_context_leaves_out_is_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    limit, _ = moved_on(url)
+    asked = ["context", "--task", "shop", "--for", "module:cart.py", "--store", url]
+    asked += ["--tokenizer", "upper-bound"]
+    told = CliRunner().invoke(cli, [*asked, "--text"])
+    assert "note: the context map is left out: it is shown without --text" in told.stderr
+    assert limit not in told.stdout
+    told = CliRunner().invoke(cli, asked)
+    assert "# Context map\n" in told.stdout
+    assert "context map" not in told.stderr
+    with EventStore.open(url) as store:
+        small = of_window("small", 512, "upper-bound", "mistral")
+        context = context_at(store, "shop", NOW, Request("module:cart.py"), small)
+    assert notes(context, None) == ["no item of the context map is shown: 12 over budget, 1 stale"]
 
 
 def test_hostile_sources_stand_on_a_map_as_plain_lines() -> None:

@@ -1,6 +1,7 @@
 """Commands about what a model is shown: the prompt at a moment, and whether it can be rebuilt."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--context-tokens", type=int, help="A context part of so many tokens.")
 @moment_options
 @click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
-@click.option("--text", "text_only", is_flag=True, help="The context part alone.")
+@click.option("--text", "text_only", is_flag=True, help="What is known of the code alone.")
 @click.option("--event", type=int, metavar="N", help="The prompt that was recorded as TASK@N.")
 @click.option("--record", is_flag=True, help="Append it as a CONTEXT_BUILT, for 'verify'.")
 @json_option
@@ -88,7 +89,7 @@ def context(
             found = context_at(store, task, at, request, profile, policy)
     if not counter.exact:
         click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
-    for note in notes(found, target):
+    for note in notes(found, target, text_only=text_only and not (explain or as_json)):
         click.echo(f"backcast: note: {note}", err=True)
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         click.echo(
@@ -127,8 +128,10 @@ def _print_recorded(url: str, task: str, version: int, as_json: bool) -> None:
         click.echo(f"[{role}]\n{text}\n")
 
 
-def notes(context: "Context", target: str | None) -> list[str]:
-    """What one should know of a context before one trusts it."""
+def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
+    """What one should know of a context, or of its text alone, before one trusts it."""
+    from domain.policy import MAP
+
     told = []
     path = (target or "").partition(":")[2].partition("::")[0]
     if not any(item.section != "task description" for item in context.items):
@@ -137,6 +140,12 @@ def notes(context: "Context", target: str | None) -> list[str]:
         told.append(f"there is no {path} at this moment; what else is known is shown")
     if any(one.section == "task description" for one in context.omissions):
         told.append("the words of the request do not fit, and are left out: shorten them")
+    if not any(item.section == MAP for item in context.items):
+        off = Counter(one.reason for one in context.omissions if one.section == MAP)
+        why = ", ".join(f"{off[reason]} {reason}" for reason in sorted(off))
+        told += [f"no item of the context map is shown: {why}"] if off else []
+    elif text_only:
+        told.append("the context map is left out: it is shown without --text")
     return told
 
 
