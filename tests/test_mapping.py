@@ -428,3 +428,25 @@ def test_what_lines_of_code_leave_free_is_for_all_else() -> None:
         prose[tokens] = len(items) - lines[tokens]
     assert prose[300] < prose[3_000]
     assert min(lines.values()) > 0
+
+
+def test_what_another_task_left_on_a_shared_map_stays_where_its_files_are_not_known() -> None:
+    task = shop()
+    first = kept(task)
+    other = Task("other", task.store)
+    other.happened(TaskStarted(goal="Send.", context="shop"))
+    other.wrote("post.py", "def send(letter: str) -> str:\n    return letter\n")
+    other.wrote("van.py", "from post import send\n\ndef drive():\n    return send('')\n")
+    other.happened(TaskComplete())
+    other.outlined()
+    map = kept(other)
+    text = rendered(map.items.values())
+    assert "post.py\ndef send(letter: str) -> str" in text
+    assert "utils.py\ndef normalise(text: str) -> str" in text
+    assert "constants.py: LIMIT = 64" in text
+    assert UpperBound().count(text) <= TOKENS
+    lines = {one.id for one in first.items.values() if is_lines(one)}
+    assert lines & set(map.items)
+    [fact] = [e.fact for e in other.store.read("other", types=["MAP_EDITED"])]
+    assert isinstance(fact, MapEdited)
+    assert "stale" not in fact.tags.values()

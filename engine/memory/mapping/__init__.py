@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from domain.context_map import Answer, Distilled
+from domain.context_map import Answer, Distilled, MapItem
 from domain.events import BlobRef, MapEdit, WorkflowEvent
 from domain.graph import Graph
 from domain.outline import Facets
 from domain.policy import MapSettings
+from domain.staleness import Modules
 from projections import dependency_graph
 from projections.context_map import ContextMap
 
@@ -33,6 +34,17 @@ class Run:
     def after(self) -> Mapping[str, Facets]:
         """The outlines of the modules after it, by path."""
         return dependency_graph.present(self.state)
+
+    @cached_property
+    def modules(self) -> Modules:
+        """The same, by which is told what still holds."""
+        return Modules(self.after)
+
+    def moved(self, item: MapItem) -> bool:
+        """Whether the run shows that an item does not hold any more: of files that it has never
+        had, another task's, it shows nothing."""
+        made_of = {p: keys for p, keys in item.made_of.items() if p in self.state.modules}
+        return not self.modules.holds(made_of)
 
 
 class Drawn(NamedTuple):

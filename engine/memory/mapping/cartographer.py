@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 from domain.context_map import Distilled, Entry, MapItem, lawful
 from domain.events import MapEdit
-from domain.staleness import Modules
 from domain.summary import BuiltFrom
 from engine.memory.mapping import Drawn, Run
 from engine.memory.mapping.lines import is_lines
@@ -26,7 +25,7 @@ class ByRules:
         entries = _once([*roadmap_of(run.state, run.graph), *told.entries])
         items = {item: map.items[item] for item in sorted(map.items)}
         prose = [one for one in items.values() if not is_lines(one)]
-        gone = _outlived(prose, entries, Modules(run.after))
+        gone = _outlived(prose, entries, run)
         return Drawn([*_written(prose, entries), *gone])
 
 
@@ -43,13 +42,11 @@ def _written(there: Sequence[MapItem], entries: Sequence[Entry]) -> Iterator[Map
             yield MapEdit(operation="REPLACE", item=known.id, **new)
 
 
-def _outlived(
-    there: Sequence[MapItem], entries: Sequence[Entry], modules: Modules
-) -> Iterator[MapEdit]:
+def _outlived(there: Sequence[MapItem], entries: Sequence[Entry], run: Run) -> Iterator[MapEdit]:
     """The deletion of what does not hold, and was not told anew."""
     anew = {_subject(one.section, one.text) for one in entries}
     for one in there:
-        if _subject(one.section, one.text) not in anew and not modules.holds(one.made_of):
+        if _subject(one.section, one.text) not in anew and run.moved(one):
             yield MapEdit(operation="DELETE", item=one.id)
 
 

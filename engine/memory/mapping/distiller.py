@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from immutables import Map
 
-from domain.context_map import Distilled, Entry, plain
+from domain.context_map import Distilled, Entry, MapItem, plain
 from domain.events import ChecksRan, ToolReturned
 from domain.graph import NEEDS
 from domain.names import Reader
 from domain.node import kind_of, name_of, node_id, path_of
 from domain.outline import EXISTS, Facet, Facets, names_in
-from domain.staleness import Modules
 from domain.summary import built_from
 from engine.memory.mapping import Run
 from projections.context_map import ContextMap
@@ -38,16 +37,14 @@ class FromEvents:
         opened = Counter(_opened(run))
         used = sorted({node for node in (*uses, *opened) if kind_of(node) in SYMBOLS})
         touched = frozenset((*used, *changed, *opened, *(_module(one) for one in changed)))
-        modules = Modules(after)
-        tags = {item: _tag(map, item, touched, modules) for item in sorted(map.items)}
+        tags = {item: _tag(run, map.items[item], touched) for item in sorted(map.items)}
         entries = (*_constants(after, uses), *_schemas(after, uses), *_errors(run, after))
         told = _diagnosis(changed, used, opened, map)
         return Distilled(tuple(used), changed, tags, entries, told)
 
 
-def _tag(map: ContextMap, item: str, touched: frozenset[str], modules: Modules) -> str:
-    one = map.items[item]
-    if not modules.holds(one.made_of):
+def _tag(run: Run, one: MapItem, touched: frozenset[str]) -> str:
+    if run.moved(one):
         return "stale"
     return "helpful" if not touched.isdisjoint(one.nodes) else "neutral"
 

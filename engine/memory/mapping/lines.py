@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from immutables import Map
 
-from domain.context_map import MapItem, Tokens, folder_of, lawful, rendered
+from domain.context_map import MapItem, Tokens, folder_of, lawful, rendered, within
 from domain.events import MapEdit, MapEdited
 from domain.graph import NEEDS
 from domain.links import Links
@@ -53,23 +53,31 @@ class Lines:
     ) -> Sequence[MapEdit]:
         """Edits after which the map shows, beside what else stands on it, the lines that are worth
         most within so many tokens."""
-        others = [one for one in map.items.values() if not is_lines(one)]
+        strange = self._strange(run, map, tokens)
+        others = [one for one in map.items.values() if not is_lines(one)] + strange
         room = tokens - (self._count(rendered(others)) if others else self._count(f"## {SECTION}"))
         gain = gains(self.shares(run, map, settings), settings.lines)
         there = list(self.there(run))
         root = folder_of([one.path for one in there])
         costs = Costs(settings.line_tokens, lambda path: self._opening(path, root))
-        best: list[MapEdit] | None = None
+        best, kept = None, frozenset(one.id for one in strange)
         for _ in range(ROUNDS):
             groups = chosen(there, gain, room, costs)
-            edits, taken = self._tried(run, map, groups)
+            edits, taken = self._tried(run, map, groups, kept)
             if taken <= tokens:
                 best = edits
             # What a line takes depends on those above it; the rest is given back, or taken away.
             if taken == tokens or not groups:
                 break
             room += tokens - taken
-        return best if best is not None else self._trimmed(run, map, groups, tokens)
+        return best if best is not None else self._trimmed(run, map, groups, tokens, kept)
+
+    def _strange(self, run: Run, map: ContextMap, tokens: int) -> list[MapItem]:
+        """The lines of files that the run has never had, since they are another task's: the last
+        ones of them, in half the tokens at most."""
+        found = [one for one in map.items.values() if is_lines(one) and _is_strange(run, one)]
+        found.sort(key=lambda one: (-one.version, one.id))
+        return within(found, tokens // 2, self._count) if found else []
 
     def needed(self, run: Run, map: ContextMap, tokens: int, settings: MapSettings) -> int:
         """The tokens that the lines of a map would take if nothing else stood on it: of so many."""
@@ -80,19 +88,19 @@ class Lines:
         return self._count(rendered(after.items.values()))
 
     def _tried(
-        self, run: Run, map: ContextMap, groups: Sequence[Group]
+        self, run: Run, map: ContextMap, groups: Sequence[Group], kept: frozenset[str]
     ) -> tuple[list[MapEdit], int]:
         """The edits that make the items of a map those of some groups, and its tokens then."""
-        edits = list(self._edits(run, map, groups))
+        edits = list(self._edits(run, map, groups, kept))
         after = edited(map, MapEdited(edits=tuple(edits)))
         return edits, self._count(rendered(after.items.values()))
 
     def _trimmed(
-        self, run: Run, map: ContextMap, groups: list[Group], tokens: int
+        self, run: Run, map: ContextMap, groups: list[Group], tokens: int, kept: frozenset[str]
     ) -> list[MapEdit]:
         """The edits for as many groups as fit."""
         while True:
-            edits, taken = self._tried(run, map, groups)
+            edits, taken = self._tried(run, map, groups, kept)
             if not groups or taken <= tokens:
                 return edits
             groups = _without_last(groups)
@@ -149,11 +157,13 @@ class Lines:
             kept = self._needs[path] = Needs(links, tuple(_needs(path, links)))
         return kept.pairs
 
-    def _edits(self, run: Run, map: ContextMap, groups: Sequence[Group]) -> Iterator[MapEdit]:
-        """What makes the items of the map those of some groups."""
+    def _edits(
+        self, run: Run, map: ContextMap, groups: Sequence[Group], kept: frozenset[str]
+    ) -> Iterator[MapEdit]:
+        """What makes the items of the map those of some groups, beside some that are kept."""
         there: dict[str, list[MapItem]] = {}
         for item in sorted(map.items):
-            if is_lines(map.items[item]):
+            if is_lines(map.items[item]) and item not in kept:
                 one = map.items[item]
                 there.setdefault(one.text.partition("\n")[0], []).append(one)
         for group in groups:
@@ -167,6 +177,10 @@ class Lines:
         for path in sorted(there):
             for known in there[path]:
                 yield MapEdit(operation="DELETE", item=known.id)
+
+
+def _is_strange(run: Run, item: MapItem) -> bool:
+    return item.text.partition("\n")[0] not in run.state.modules
 
 
 def is_lines(item: MapItem) -> bool:

@@ -8,7 +8,6 @@ from domain.context_map import Answer, Distilled, Tokens
 from domain.errors import InputError
 from domain.events import MapAnswer, MapEdit, MapEdited
 from domain.policy import MapSettings
-from domain.staleness import Modules
 from engine.context.maps import HEADING
 from engine.log.blobs import Blob
 from engine.memory.mapping import Cartographer, Distiller, Evictor, Run
@@ -140,10 +139,7 @@ class Keeping:
         most = self.settings.evolve
         if not most or map.updates < most:
             return True
-        modules = Modules(run.after)
-        return self.settings.reopen and not all(
-            modules.holds(map.items[item].made_of) for item in sorted(map.items)
-        )
+        return self.settings.reopen and any(run.moved(map.items[one]) for one in sorted(map.items))
 
 
 def _needed(model: Model | None, role: str) -> Model:
