@@ -14,13 +14,14 @@ from domain.context_map import SECTIONS, TAGS, Distilled, Entry, MapItem, render
 from domain.errors import InputError, ModelError
 from domain.events import MapEdit, MapEdited, TaskComplete, TaskStarted, ToolReturned
 from domain.moment import NOW
-from domain.policy import MapSettings
+from domain.policy import DEFAULT, MapSettings
 from domain.staleness import Modules
 from engine.context.maps import stale_in
 from engine.context.search.embedders import sentence_embedder
 from engine.context.tokenizers import UpperBound, tokenizer_of
 from engine.interfaces.cli import cli
 from engine.log import EventStore
+from engine.log.importers.events import export_lines
 from engine.memory.mapping import Run
 from engine.memory.mapping.distiller import FromEvents
 from engine.memory.mapping.forms import CANDIDATES, EDITS, VALUE, edits_schema, told_schema
@@ -30,17 +31,20 @@ from engine.memory.mapping.model_cartographer import ByModel
 from engine.memory.mapping.model_distiller import FromModel
 from engine.memory.mapping.trajectory import trajectory
 from engine.memory.mapping.updating import Keeping
-from engine.models import NOTHING, Call, Completion, Limits, Message
+from engine.models import NOTHING, Call, Completion, Limits, Message, Model
 from engine.models.llama import LlamaModel
 from engine.models.recording import Recorder, Recording
 from engine.replay.branches import line_of
 from engine.replay.maps import map_known
 from engine.replay.states import state_at
+from engine.workflow.loop import start, work
 from engine.workflow.mapping import ended, keep_map, read_run, unread
 from engine.workflow.running import Running
+from engine.workflow.served import served
 from projections import dependency_graph
 from projections.context_map import ContextMap
 from tests.models import tiny
+from tests.recordings import answers, spec_of
 from tests.sources import SHOP, Task
 from tests.test_mapping import TOKENS, shop
 
@@ -389,3 +393,60 @@ def test_a_run_whose_events_tell_nothing_is_not_read_by_a_model() -> None:
         empty, Distilled((), (), {}, (one,), ""), ContextMap("shop")
     )
     assert (told.answers, model.asked) == ((), [])
+
+
+class Both:
+    """A recorded run that answers what it holds, and what keeps a map besides."""
+
+    def __init__(self, run: Model, map: Model) -> None:
+        self.run, self.map, self.id = run, map, run.id
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        limits: Limits,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        call: Call = NOTHING,
+    ) -> Completion:
+        asked = self.map if call.kind in ("distil", "draw") else self.run
+        return asked.complete(messages, limits, schema=schema, stop=stop, call=call)
+
+
+def test_a_run_that_a_model_kept_the_map_of_is_run_again_from_its_log(tmp_path: Path) -> None:
+    settings = MapSettings(inline=True, distiller="model", cartographer="model")
+    policy = DEFAULT.model_copy(update={"map": settings})
+    spec, first = spec_of("validators"), EventStore.open("sqlite://")
+    used = answers("validators", policy, strict=True)
+    read = {**READ, "candidates": [{**READ["candidates"][0], "about": []}]}
+    model = Both(used.model, Says("{", read, drawn({"operation": "ADD", "candidate": 1})))
+    start(first, spec)
+    work(first, spec.task, used._replace(model=model))
+    log = tmp_path / "run.jsonl"
+    log.write_text("\n".join(export_lines(first, spec.task)), encoding="utf-8")
+    again = EventStore.open("sqlite://")
+    start(again, spec)
+    work(again, spec.task, served(f"recorded:{log}", spec.task, policy=policy, strict=True))
+    [one], [other] = (
+        [event.fact for event in store.read(spec.task, types=["MAP_EDITED"])]
+        for store in (first, again)
+    )
+    assert isinstance(one, MapEdited)
+    assert isinstance(other, MapEdited)
+    assert [answer.role for answer in one.answers] == ["distil", "distil", "draw"]
+    assert (other.answers, other.edits, other.tags) == (one.answers, one.edits, one.tags)
+
+
+def test_a_run_whose_model_is_gone_at_the_end_is_whole_without_its_map(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = MapSettings(inline=True, distiller="model")
+    policy = DEFAULT.model_copy(update={"map": settings})
+    spec, store = spec_of("validators"), EventStore.open("sqlite://")
+    start(store, spec)
+    done = work(store, spec.task, answers("validators", policy, strict=True))
+    assert done.status == "complete"
+    assert not list(store.read(spec.task, types=["MAP_EDITED"]))
+    assert "holds no answer to distil validators" in caplog.text
+    assert "'backcast map update' does it" in caplog.text
