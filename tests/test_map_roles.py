@@ -322,6 +322,7 @@ def test_a_recording_keeps_a_map_again_to_the_byte(tmp_path: Path) -> None:
     command += ["--tokenizer", "upper-bound", "--tokens", str(TOKENS)]
     done = CliRunner().invoke(cli, [*command, "--model", f"recording:{path}"])
     assert done.exit_code == 0, done.output
+    assert "a model was asked 2 times, 18 tokens" in done.output
     with EventStore.open(url) as store:
         assert map_known(store, line_of(store, "shop"), NOW).items == first.items
     odd = CliRunner().invoke(cli, [*command, "--model", "gpt"])

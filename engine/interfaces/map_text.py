@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from domain.context_map import MapItem
+from domain.events import MapEdited
 from domain.moment import Moment
 from domain.policy import MapSettings
 from domain.staleness import Modules
@@ -24,7 +25,7 @@ from engine.interfaces.views import one_line
 from engine.log.store import EventStore
 from engine.memory.mapping.updating import Keeping
 from engine.replay.branches import line_of
-from engine.replay.maps import Maps, map_known, stale_since
+from engine.replay.maps import EDITS, Maps, map_known, stale_since
 from engine.replay.states import state_at
 from projections import context_map, dependency_graph
 from projections.context_map import ContextMap, worth
@@ -94,6 +95,26 @@ def keeping_of(
     asked = model_asked("--model", model, profile) if model else None
     embedder = sentence_embedder(used.embedder or None) if settings.merge else None
     return Keeping.of(settings, tokens, tokenizer.count, asked, embedder)
+
+
+class Paid(NamedTuple):
+    """What models were asked for while maps were kept."""
+
+    times: int
+    tokens: int
+    "Of prompts and answers, as far as the model tells them."
+
+
+def paid_for(store: EventStore, task: str, after: int) -> Paid:
+    """What was paid by the edits of maps after a version of a task."""
+    answers = [
+        answer
+        for event in store.read(task, after=after, types=EDITS)
+        if isinstance(event.fact, MapEdited)
+        for answer in event.fact.answers
+    ]
+    tokens = sum((one.prompt_tokens or 0) + (one.tokens or 0) for one in answers)
+    return Paid(len(answers), tokens)
 
 
 def _moment(store: EventStore, context: str, options: dict[str, Any]) -> Moment:

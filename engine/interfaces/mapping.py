@@ -136,7 +136,7 @@ def update(
     then it reads each run and draws what it finds worth keeping, and its answers are recorded.
     """
     from engine.context.tokenizers import tokenizer_of
-    from engine.interfaces.map_text import keeping_of
+    from engine.interfaces.map_text import keeping_of, paid_for
     from engine.interfaces.progress_bar import progress_bar
     from engine.workflow.mapping import keep_map, unread
 
@@ -144,9 +144,10 @@ def update(
     with opened(url) as store:
         store.require(task)
         outline_all(store, task)
-        runs = unread(store, task, last)
+        runs, stood = unread(store, task, last), store.version(task)
         with progress_bar("reading runs", len(runs)) as advance:
             made = [_counted(one, advance) for one in keep_map(store, task, runs, keeping)]
+        paid = paid_for(store, task, stood)
     if not made:
         click.echo(
             f"backcast: no run of task {task} that changes code is left to be read; what came"
@@ -155,11 +156,13 @@ def update(
         return
     map = made[-1]
     told = {"context": map.context, "runs": len(runs), "updates": map.updates,
-            "items": len(map.items), "refused": map.refused}  # fmt: skip
+            "items": len(map.items), "refused": map.refused,
+            "asked": paid.times, "tokens": paid.tokens}  # fmt: skip
     if as_json:
         click.echo(json.dumps(told))
         return
-    click.echo(f"map of {map.context}: {len(map.items)} items after {map.updates} updates")
+    asked = f"; a model was asked {paid.times} times, {paid.tokens:,} tokens" if paid.times else ""
+    click.echo(f"map of {map.context}: {len(map.items)} items after {map.updates} updates{asked}")
 
 
 @map_group.command(name="export")
