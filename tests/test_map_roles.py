@@ -19,6 +19,7 @@ from domain.staleness import Modules
 from engine.context.maps import stale_in
 from engine.context.search.embedders import sentence_embedder
 from engine.context.tokenizers import UpperBound, tokenizer_of
+from engine.interfaces.asked import model_asked
 from engine.interfaces.cli import cli
 from engine.log import EventStore
 from engine.log.importers.events import export_lines
@@ -45,6 +46,7 @@ from projections import dependency_graph
 from projections.context_map import ContextMap
 from tests.models import tiny
 from tests.recordings import answers, spec_of
+from tests.servers import llama_server
 from tests.sources import SHOP, Task
 from tests.test_mapping import TOKENS, shop
 
@@ -451,3 +453,16 @@ def test_a_run_whose_model_is_gone_at_the_end_is_whole_without_its_map(
     assert not list(store.read(spec.task, types=["MAP_EDITED"]))
     assert "holds no answer to distil validators" in caplog.text
     assert "'backcast map update' does it" in caplog.text
+
+
+def test_a_server_is_held_to_the_forms_of_both_roles(tmp_path: Path) -> None:
+    task, count = shop(), tokenizer_of("upper-bound").count
+    item = MapItem("cu-00001", "CONTEXT UNDERSTANDING", "Things are sold here.", (CART,))
+    map, run = ContextMap("shop", items=ContextMap().items.set(item.id, item)), run_of(task)
+    with llama_server("mistral", tmp_path) as url:
+        model = model_asked("--model", f"{url}/v1")
+        told = FromModel(model, count, BY_MODEL).distil(run, map)
+        made = ByModel(model, count, BY_MODEL, TOKENS).drawn(run, told, map)
+    assert (len(told.answers), set(told.tags)) == (1, {item.id}), told.diagnosis
+    assert (len(made.answers), made.problem) == (1, "")
+    assert told.answers[0].prompt_tokens
