@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 DECIMALS = 9
 "Gains are rounded before they are compared: sums of floats differ in their last bits."
+LEAST = 1e-6
+"What a line gains for which nothing speaks."
 TOGETHER = 12
 "Lines of a file that may come together."
 
@@ -53,6 +55,14 @@ def gains(
             for node, value in shares[kind].items():
                 found[node] = found.get(node, 0.0) + weight * value / whole
     return {node: round(value, DECIMALS) for node, value in found.items()}
+
+
+def filled(lines: Sequence[Line], gain: Mapping[str, float], room: int) -> Mapping[str, float]:
+    """What each node gains; where those for which something speaks leave some of the tokens, each
+    other line a little, so that it comes after them."""
+    if sum(one.tokens for one in lines if gain.get(one.node)) >= room:
+        return gain
+    return {one.node: gain.get(one.node) or LEAST for one in lines}
 
 
 def chosen(

@@ -450,3 +450,18 @@ def test_what_another_task_left_on_a_shared_map_stays_where_its_files_are_not_kn
     [fact] = [e.fact for e in other.store.read("other", types=["MAP_EDITED"])]
     assert isinstance(fact, MapEdited)
     assert "stale" not in fact.tags.values()
+
+
+def test_room_that_nothing_speaks_for_is_filled_with_what_there_is() -> None:
+    task = Task("alone")
+    task.happened(TaskStarted(goal="Check."))
+    task.wrote("check.py", "def first(a: int) -> int:\n    return a\n\ndef second():\n    pass\n")
+    task.happened(TaskComplete())
+    task.outlined()
+    map = kept(task, MapSettings(), 600)
+    assert "check.py\ndef first(a: int) -> int\ndef second()" in rendered(map.items.values())
+    assert any(not is_lines(one) for one in map.items.values())
+    small = kept(shop(), ROOMY, 500)
+    text = rendered(small.items.values())
+    assert "utils.py\ndef normalise(text: str) -> str" in text
+    assert UpperBound().count(text) <= 500

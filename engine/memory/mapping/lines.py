@@ -10,7 +10,7 @@ from domain.context_map import MapItem, Tokens, folder_of, lawful, rendered, wit
 from domain.events import MapEdit, MapEdited
 from domain.graph import NEEDS
 from domain.links import Links
-from domain.map_lines import Costs, Group, Line, chosen, faded, gains
+from domain.map_lines import Costs, Group, Line, chosen, faded, filled, gains
 from domain.names import Reader
 from domain.node import kind_of, name_of, node_id, path_of
 from domain.outline import Facets, names_in
@@ -49,15 +49,16 @@ class Lines:
         self._tokens: dict[str, int] = {}
 
     def edits(
-        self, run: Run, map: ContextMap, tokens: int, settings: MapSettings
+        self, run: Run, map: ContextMap, tokens: int, settings: MapSettings, *, fill: bool = True
     ) -> Sequence[MapEdit]:
         """Edits after which the map shows, beside what else stands on it, the lines that are worth
-        most within so many tokens."""
+        most within so many tokens; with `fill`, any others in the room that those leave."""
         strange = self._strange(run, map, tokens)
         others = [one for one in map.items.values() if not is_lines(one)] + strange
         room = tokens - (self._count(rendered(others)) if others else self._count(f"## {SECTION}"))
         gain = gains(self.shares(run, map, settings), settings.lines)
         there = list(self.there(run))
+        gain = filled(there, gain, room) if fill else gain
         root = folder_of([one.path for one in there])
         costs = Costs(settings.line_tokens, lambda path: self._opening(path, root))
         best, kept = None, frozenset(one.id for one in strange)
@@ -80,10 +81,11 @@ class Lines:
         return within(found, tokens // 2, self._count) if found else []
 
     def needed(self, run: Run, map: ContextMap, tokens: int, settings: MapSettings) -> int:
-        """The tokens that the lines of a map would take if nothing else stood on it: of so many."""
+        """The tokens that the lines of a map for which something speaks would take if nothing else
+        stood on it: of so many."""
         alone = [item for item in map.items.values() if is_lines(item)]
         alone_map = map._replace(items=Map({item.id: item for item in alone}))
-        edits = self.edits(run, alone_map, tokens, settings)
+        edits = self.edits(run, alone_map, tokens, settings, fill=False)
         after = edited(alone_map, MapEdited(edits=tuple(edits)))
         return self._count(rendered(after.items.values()))
 
