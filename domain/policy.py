@@ -107,6 +107,13 @@ SECTION_WORTH: Mapping[str, float] = {
 TAG_WORTH: Mapping[str, float] = {"helpful": 1.0, "harmful": -2.0, "neutral": -0.2, "stale": -1.0}
 
 
+def _of(what: str, found: Iterable[str], known: Iterable[str]) -> None:
+    names = list(known)
+    odd = [one for one in found if one not in names]
+    if odd:
+        raise ValueError(f"{what}: needed one of {', '.join(names)}, found {odd[0]!r}")
+
+
 class MapSettings(BaseModel):
     """How a context map is kept, and shown."""
 
@@ -145,6 +152,18 @@ class MapSettings(BaseModel):
     "What each time that an item was found helpful, harmful, neutral or stale adds to that."
     fading: Annotated[float, Field(gt=0, le=1)] = 0.85
     "What is left of that with each further run."
+    size: Annotated[float, Field(ge=0, le=1_000)] = 0.0
+    "What each hundred characters of an item take from its worth."
+    core: tuple[str, ...] = ()
+    "Sections whose items go last of all, whatever they are worth."
+
+    @model_validator(mode="after")
+    def _known(self) -> "MapSettings":
+        _of("map.lines", self.lines, LINES)
+        _of("map.sections", self.sections, SECTION_WORTH)
+        _of("map.tags", self.tags, TAG_WORTH)
+        _of("map.core", self.core, SECTION_WORTH)
+        return self
 
 
 class Policy(BaseModel):
@@ -212,13 +231,6 @@ class Policy(BaseModel):
     def priority(self, section: str) -> str:
         """What a section's items are worth beside others'."""
         return self.priorities.get(section, PRIORITY[section])
-
-
-def _of(what: str, found: Iterable[str], known: Iterable[str]) -> None:
-    names = list(known)
-    odd = [one for one in found if one not in names]
-    if odd:
-        raise ValueError(f"{what}: needed one of {', '.join(names)}, found {odd[0]!r}")
 
 
 def _same(what: str, found: Sequence[str], known: Sequence[str]) -> None:

@@ -149,14 +149,18 @@ def _written(item: MapItem, edit: MapEdit, map: ContextMap) -> MapItem:
 
 
 def ranked(map: ContextMap, settings: MapSettings) -> list[MapItem]:
-    """The items of a map, the most worth first, of equal ones the oldest.
+    """The items of a map, the most worth first, of equal ones the oldest; those of the settings'
+    core before all others.
 
-    What an item is worth is that of its section and, fading with each update, what was said of it.
+    What an item is worth is that of its section and, fading with each update, what was said of it,
+    less what its size takes.
     """
-    return sorted(
-        (map.items[item] for item in sorted(map.items)),
-        key=lambda one: (-worth(one, map.updates, settings), one.id.rpartition("-")[2]),
-    )
+
+    def place(one: MapItem) -> tuple[bool, float, str]:
+        value = worth(one, map.updates, settings)
+        return one.section not in settings.core, -value, one.id.rpartition("-")[2]
+
+    return sorted((map.items[item] for item in sorted(map.items)), key=place)
 
 
 def worth(item: MapItem, now: int, settings: MapSettings) -> float:
@@ -164,4 +168,5 @@ def worth(item: MapItem, now: int, settings: MapSettings) -> float:
     said = (
         settings.tags.get(tag, 0.0) * settings.fading ** (now - update) for update, tag in item.tags
     )
-    return round(settings.sections.get(item.section, 0.0) + sum(said), DECIMALS)
+    size = settings.size * len(item.text) / 100
+    return round(settings.sections.get(item.section, 0.0) + sum(said) - size, DECIMALS)

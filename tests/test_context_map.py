@@ -1,6 +1,7 @@
 """What may stand on a map, which lines are chosen, and what edits make of it."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 from domain.context_map import SECTIONS, MapItem, lawful, rendered, within
 from domain.events import MapEdit, MapEdited
 from domain.map_lines import Costs, Line, chosen, faded, gains
-from domain.policy import MapSettings
+from domain.policy import SECTION_WORTH, TAG_WORTH, MapSettings
+from engine.memory.mapping.evictor import ByWorth
 from projections.context_map import MOST, REMEMBERED, ContextMap, edited, ranked, worth
 
 ITEM_TOKENS = 30
+Thing = TypeVar("Thing", Line, MapItem)
 texts = st.text("ab #[]-01\n", min_size=1, max_size=40)
 items = st.lists(
     st.builds(
@@ -132,6 +135,81 @@ def test_what_helped_is_worth_more_and_fades() -> None:
     assert map.items["cr-00001"].tags == ()
 
 
+def test_a_default_map_takes_nothing_for_size_and_protects_no_section() -> None:
+    assert (MapSettings().size, MapSettings().core) == (0.0, ())
+
+
+def test_of_two_that_helped_alike_the_longer_is_worth_less() -> None:
+    map = after(add("a.py: " + "word " * 30), add("b.py: it"))
+    map = edited(map, MapEdited(tags=dict.fromkeys(map.items, "helpful")), "task", 8)
+    assert [one.id for one in ranked(map, MapSettings())] == ["cr-00001", "cr-00002"]
+    sized = MapSettings(size=0.5)
+    assert [one.id for one in ranked(map, sized)] == ["cr-00002", "cr-00001"]
+    long = map.items["cr-00001"]
+    taken = worth(long, 2, MapSettings()) - worth(long, 2, sized)
+    assert taken == pytest.approx(0.5 * len(long.text) / 100)
+
+
+def test_what_is_protected_goes_last_however_little_it_is_worth() -> None:
+    map = after(add("Purpose: to sell.", "CONTEXT UNDERSTANDING"), add("a.py: it"))
+    for _ in range(9):
+        told = {"cu-00001": "harmful", "cr-00002": "helpful"}
+        map = edited(map, MapEdited(tags=told), "task", 8)
+    alone = words("## CONTEXT UNDERSTANDING\n[cu-00001] Purpose: to sell.")
+    gone = {
+        core: [one.item for one in ByWorth(words).evicted(map, alone, MapSettings(core=core))]
+        for core in ((), ("CONTEXT UNDERSTANDING",))
+    }
+    assert gone == {(): ["cu-00001"], ("CONTEXT UNDERSTANDING",): ["cr-00002"]}
+
+
+choices = st.builds(
+    MapSettings,
+    size=st.sampled_from([0.0, 0.3, 2.0]),
+    fading=st.sampled_from([0.5, 0.85, 1.0]),
+    core=st.lists(st.sampled_from(sorted(SECTIONS)), max_size=3, unique=True).map(tuple),
+    sections=st.just(SECTION_WORTH) | st.just(dict.fromkeys(SECTION_WORTH, 0.0)),
+    tags=st.fixed_dictionaries({tag: st.integers(-2, 2).map(float) for tag in TAG_WORTH}),
+)
+tagged = st.lists(st.dictionaries(st.integers(0, 11), st.sampled_from(sorted(TAG_WORTH))))
+
+
+def told_of(some: Sequence[MapItem], tags: Sequence[dict[int, str]]) -> ContextMap:
+    """A map of these items, of which updates said this, by their places."""
+    items = {one.id: one._replace(tags=()) for one in some}
+    map = ContextMap("shop", items=EMPTY.items.update(items))
+    for update in tags:
+        told = {some[place].id: tag for place, tag in update.items() if place < len(some)}
+        map = edited(map, MapEdited(tags=told))
+    return map
+
+
+@given(some=items, tags=tagged, budget=st.integers(0, 300), settings=choices)
+def test_what_is_evicted_leaves_a_map_within_its_tokens_whatever_the_settings(
+    some: list[MapItem], tags: list[dict[int, str]], budget: int, settings: MapSettings
+) -> None:
+    map = told_of(some, tags)
+    gone = ByWorth(words).evicted(map, budget, settings)
+    left = edited(map, MapEdited(edits=tuple(gone))).items.values()
+    prose = [one for one in left if "\n" not in one.text]
+    assert words(rendered(prose)) <= budget
+    assert all("\n" not in map.items[edit.item].text for edit in gone)
+    mixed = EMPTY.items.update({one.id: one for one in _mixed(list(map.items.values()))})
+    assert ByWorth(words).evicted(map._replace(items=mixed), budget, settings) == gone
+
+
+@given(some=items, tags=tagged, budget=st.integers(0, 300), settings=choices)
+def test_protected_sections_keep_what_they_would_keep_alone(
+    some: list[MapItem], tags: list[dict[int, str]], budget: int, settings: MapSettings
+) -> None:
+    map = told_of(some, tags)
+    there = ranked(map, settings)
+    own = [one for one in there if one.section in settings.core]
+    assert there[: len(own)] == own
+    kept = within(there, budget, words)
+    assert kept[: len(within(own, budget, words))] == within(own, budget, words)
+
+
 def test_the_last_updates_are_remembered_of_each_node() -> None:
     map = ContextMap("shop")
     for _ in range(REMEMBERED + 9):
@@ -164,5 +242,5 @@ def test_lines_fit_and_the_same_ones_are_chosen_whatever_their_order(
     assert chosen(_mixed(lines), gain, tokens, costs) == groups
 
 
-def _mixed(lines: Sequence[Line]) -> list[Line]:
+def _mixed(lines: Sequence[Thing]) -> list[Thing]:
     return [*lines[::2], *reversed(lines[1::2])]

@@ -54,6 +54,11 @@ def test_a_file_that_sets_nothing_is_the_default(read: Callable[[str], Policy]) 
         ("colour = 1", "needed one of name, version, system, .*, found 'colour'"),
         ("[lunch]\na = 1", "needed one of name, .*, found 'lunch'"),
         ("[map]\nlunch = 1", "map: needed one of distiller, .*, found 'lunch'"),
+        ("[map]\nsize = -1", "map.size: needed greater than or equal to 0, found -1"),
+        ("[map]\ncore = ['LUNCH']", "map.core: needed one of CONTEXT ROADMAP, .*, found 'LUNCH'"),
+        ("[map.sections]\nLUNCH = 1", "map.sections: needed one of CONTEXT .*, found 'LUNCH'"),
+        ("[map.tags]\ngood = 1", "map.tags: needed one of helpful, .*, found 'good'"),
+        ("[map.lines]\nnew = 1", "map.lines: needed one of used, needed, near, found 'new'"),
         ("[weights]\nlunch = 1", "weights: needed one of needed, own file, .*, found 'lunch'"),
         ("[small]\nlunch = 1", "small: needed one of module_tokens, .*, found 'lunch'"),
         ("[shares]\nlunch = 1", "shares: needed one of current module, .*, found 'lunch'"),
@@ -126,6 +131,7 @@ def others(value: Any) -> Iterator[Any]:
 
 def test_the_digest_changes_with_every_setting() -> None:
     settings = {**DEFAULT.model_dump(mode="json"), "shares": {"dependencies": 1}}
+    settings["map"]["core"] = ["CONTEXT ROADMAP"]
     policies = [settings, *others(settings)]
     assert len({Policy.model_validate(one).digest for one in policies}) == len(policies) > 50
 

@@ -22,11 +22,15 @@ class ByRules:
 
     def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Drawn:
         """Edits of all but the lines of code."""
-        entries = _once([*roadmap_of(run.state, run.graph), *told.entries])
-        items = {item: map.items[item] for item in sorted(map.items)}
-        prose = [one for one in items.values() if not is_lines(one)]
-        gone = _outlived(prose, entries, run)
-        return Drawn([*_written(prose, entries), *gone])
+        entries = [*roadmap_of(run.state, run.graph), *told.entries]
+        return Drawn(prose_edits(map, entries, run))
+
+
+def prose_edits(map: ContextMap, told: Sequence[Entry], run: Run) -> list[MapEdit]:
+    """The edits that follow from entries; lines of code are left alone."""
+    entries, items = _once(told), [map.items[item] for item in sorted(map.items)]
+    prose = [one for one in items if not is_lines(one)]
+    return [*_written(prose, entries), *_outlived(prose, entries, run)]
 
 
 def _written(there: Sequence[MapItem], entries: Sequence[Entry]) -> Iterator[MapEdit]:
