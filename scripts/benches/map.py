@@ -7,7 +7,6 @@ on the map. What a model would make of a map is not measured here.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,17 @@ from rich.console import Console
 
 from domain.policy import MapSettings
 from engine.context.tokenizers import Tokenizer, tokenizer_of
-from scripts.benches import map_rebuild
+from scripts.benches import map_evictors, map_rebuild
 from scripts.benches.figures import Bench, Bound, Figure, percentile, save, show
 from scripts.benches.log import FOLDER, ROOT
 from scripts.benches.map_arms import ARMS, Fading
 from scripts.benches.map_runs import OURS, History, Scores, scored
+from scripts.benches.paired import pooled
 from scripts.benches.regress_windows import stored
 
 MANY, FEW = 400, 100
 "Changes of each history, in a full bench and by default."
 FREEZE = (0, 1, 4, 16, 64)
-RESAMPLED = 2_000
 BETTER, NOT_WORSE = Bound(">=", 0), Bound(">=", -2)
 
 
@@ -37,6 +36,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds to a file")
     parser.add_argument("--tokens", type=int, action="append", help="of a map; may be repeated")
     parser.add_argument("--others", type=float, help="the share of what is no line of code")
+    parser.add_argument("--evictors", action="store_true", help="of prose alone, by their settings")
     asked = parser.parse_args()
     folder = FOLDER / "regress"
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,9 +44,13 @@ def main() -> None:
     settings = MapSettings() if asked.others is None else MapSettings(others=asked.others)
     figures: list[Figure] = []
     try:
-        for tokens in asked.tokens or [1_024]:
-            figures += measured(bench, tokens, settings)
-        figures += map_rebuild.measure(bench, settings)
+        if asked.evictors:
+            many = MANY if asked.full else FEW
+            figures += map_evictors.measure(bench, many, asked.tokens or map_evictors.SIZES)
+        else:
+            for tokens in asked.tokens or [1_024]:
+                figures += measured(bench, tokens, settings)
+            figures += map_rebuild.measure(bench, settings)
     finally:
         console = Console()
         show(figures, console if console.is_terminal else Console(width=190))
@@ -110,16 +114,6 @@ def _against(group: str, all: dict[str, Scores]) -> list[Figure]:
                    "points", worst, must=NOT_WORSE),
         ]  # fmt: skip
     return found
-
-
-def pooled(differences: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """The mean of paired differences over all runs, and the 95 % of means that resampling the runs
-    within each repository gives."""
-    dice = np.random.default_rng(0)
-    many = sum(map(len, differences))
-    sums = sum(dice.choice(one, (RESAMPLED, len(one))).sum(axis=1) for one in differences)
-    low, high = np.percentile(sums / many, [2.5, 97.5])
-    return float(sum(one.sum() for one in differences) / many), float(low), float(high)
 
 
 def _kept(group: str, all: dict[str, Scores], most: int) -> list[Figure]:
