@@ -149,12 +149,13 @@ def _rows(size: int, all: Mapping[str, Sequence[Keeper]]) -> Iterator[Figure]:
     """The rows for maps of so many tokens."""
     found = {task: [one for one in some if one.tokens == size] for task, some in all.items()}
     runs = sum(len(some[0].scores) for some in found.values())
-    group = f"prose in {size} tokens, before {runs:,} runs of {', '.join(found)}"
+    group = f"prose in {size} tokens, before {runs:,} runs (repositories: {len(found)})"
     for number, arm in enumerate(ARMS):
         yield _row(group, arm.name, [some[number] for some in found.values()],
                    [some[0] for some in found.values()])  # fmt: skip
     most = [100 * float(np.mean(some[-1].scores)) for some in all.values()]
-    yield Figure(group, "nothing evicted", [float(np.mean(most))], "%", _each(most))
+    yield Figure(group, "nothing evicted", [float(np.mean(most))], "%", _each(most),
+                 ", ".join(found))  # fmt: skip
     over = sum(one.over for some in found.values() for one in some)
     yield Figure(group, "maps over their tokens", [float(over)], "", must=Bound("<=", 0))
 
