@@ -17,7 +17,6 @@ from domain.events import MapEdit, MapEdited
 from domain.node import kind_of, name_of, node_id, path_of
 from domain.outline import Facets
 from domain.paths import is_aside, is_code
-from domain.staleness import Modules
 from engine.context.tokenizers import tokenizer_of
 from engine.log.store import EventStore
 from engine.memory.mapping import Run
@@ -62,7 +61,7 @@ class Keeper:
         told, settings = DISTILLER.distil(run, self.map), self.arm.settings
         fact = MapEdited(context=self.map.context, run=run.name, tags=dict(told.tags))
         tagged = edited(self.map, fact)
-        edits = prose_edits(tagged, [*roadmap, *told.entries], Modules(run.after))
+        edits = prose_edits(tagged, [*roadmap, *told.entries], run)
         edits = [guarded(one, tagged, self.count, settings.item_tokens) for one in edits]
         after = edited(self.map, fact.model_copy(update={"edits": tuple(edits)}))
         gone = self._evicted(after)

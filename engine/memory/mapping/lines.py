@@ -56,7 +56,7 @@ class Lines:
         strange = self._strange(run, map, tokens)
         others = [one for one in map.items.values() if not is_lines(one)] + strange
         room = tokens - (self._count(rendered(others)) if others else self._count(f"## {SECTION}"))
-        gain = gains(self.shares(run, map, settings), settings.lines)
+        gain: Mapping[str, float] = gains(self.shares(run, map, settings), settings.lines)
         there = list(self.there(run))
         gain = filled(there, gain, room) if fill else gain
         root = folder_of([one.path for one in there])
