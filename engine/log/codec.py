@@ -72,9 +72,10 @@ class Codec:
 
     def encode(self, fact: Fact) -> tuple[str, bytes]:
         """A fact's stored kind and its data as JSON; `ValueError` where it cannot be JSON."""
-        if type(fact) in self._encoders:
-            topic, dump = self._encoders[type(fact)]
-            return topic, dump(fact, exclude_unset=True)
+        if known := self._encoders.get(type(fact)):
+            topic, dump = known
+            # It was validated: to look for values of other types again takes a quarter of the time.
+            return topic, dump(fact, exclude_unset=True, warnings=False)
         kind = fact.kind if isinstance(fact, UnknownFact) else fact.type
         return f"{kind}:{schema_of(fact)}", to_json(fact.data, inf_nan_mode="strings")
 
