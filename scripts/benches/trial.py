@@ -187,7 +187,7 @@ def compared(asked: argparse.Namespace) -> None:
                           asked.out or "sqlite://")  # fmt: skip
         workers = asked.workers if asked.model.startswith("http") else 1
         results = tried(setting, questions, arms, asked.seeds, workers)
-    title = f"{model.id}: {len(questions)} questions about {asked.task}, {asked.seeds} orders"
+    title = f"{model.id} on {asked.task}; questions: {len(questions)}, orders: {asked.seeds}"
     Console(width=130).print(table_of(results, title))
     if asked.json:
         asked.json.write_text(json.dumps([one.told for one in results], indent=1) + "\n")
