@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from domain.errors import InputError
-from domain.events import MapEdited, ModelReplied, ToolReturned
+from domain.events import MapEdited, MessageReceived, ModelReplied, TaskComplete, ToolReturned
 from domain.policy import MapSettings
 from engine.context.tokenizers import UpperBound
 from engine.log import EventStore
 from engine.models import NOTHING, Call, Completion, Limits, Message
-from scripts.benches.trial import Setting, against, table_of, tried
+from scripts.benches.trial import Setting, against, main, table_of, tried
 from scripts.benches.trial_arms import ARMS
 from scripts.benches.trial_run import STEPS
 from scripts.benches.trial_world import Question, World, questions_about, questions_in
@@ -75,9 +75,47 @@ def test_questions_are_made_of_what_the_graph_knows(world: World, tmp_path: Path
     path = tmp_path / "questions.jsonl"
     path.write_text(json.dumps({"question": WHERE.text, "answers": list(WHERE.answers)}))
     assert questions_in(path) == [WHERE]
-    path.write_text("{}")
-    with pytest.raises(InputError, match="line 1: needed an object with question and answers"):
+    for odd in (
+        "{}", "no", "[]", '{"question": "", "answers": ["a"]}', '{"question": "a", "answers": []}',
+        '{"question": "a", "answers": "b"}', '{"question": 3, "answers": ["b"]}',
+        '{"question": "\\ud800", "answers": ["b"]}', "[" * 100_000,
+    ):  # fmt: skip
+        path.write_text(f"\n{odd}\n")
+        with pytest.raises(InputError, match="line 2: needed an object with question, a text"):
+            questions_in(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="needed questions in UTF-8"):
         questions_in(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why", "code"),
+    [
+        (["--seeds", "0"], "needed 1 or more, found '0'", 2),
+        (["--make", "-1"], "needed 1 or more, found '-1'", 2),
+        (["--tokens", "5"], "needed 100 or more, found '5'", 2),
+        (["--task", "none"], "bench: no task 'none'", 1),
+        (["--out", "."], "needed an empty folder for the logs", 1),
+        (["--json", "no/such.json"], "needed a folder that is there", 1),
+        (["--model", "gpt"], "needed --model recording:FILE", 1),
+    ],
+)
+def test_a_trial_that_cannot_be_is_refused_before_anybody_is_asked(
+    arguments: list[str], why: str, code: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    store = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(store) as opened:
+        shop(store=opened)
+    (tmp_path / "answers.jsonl").write_text("")
+    given = ["--store", store, "--task", "shop", "--model", f"recording:{tmp_path}/answers.jsonl"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trial", *given, "--tokenizer", "upper-bound", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = capsys.readouterr().err + str(end.value.code)
+    assert why in told
+    assert (end.value.code if isinstance(end.value.code, int) else 1) == code
 
 
 def test_what_is_looked_at_is_shown_or_said_not_to_be_there(world: World) -> None:
@@ -136,5 +174,11 @@ def test_the_trial_runs_end_to_end_with_a_real_model(tmp_path: Path) -> None:
     edits = [one for one in facts if isinstance(one, MapEdited)]
     assert [one.role for one in edits[-1].answers][:1] == ["distil"]
     assert any(isinstance(one, ModelReplied) for one in facts)
+    replies = [one for one in facts if isinstance(one, ModelReplied)]
+    assert all(one.prompt_tokens and one.tokens for one in replies)
+    shown = [one for one in facts if isinstance(one, MessageReceived)]
+    assert len(shown) == 2 * len(replies)
+    [ended] = [one for one in facts if isinstance(one, TaskComplete)]
+    assert ended.model_dump()["score"] == rows["map, by model"]["score"]
     looks = sum(isinstance(one, ToolReturned) for one in facts)
     assert looks == rows["map, by model"]["steps"] - 1

@@ -3,14 +3,15 @@
 One code base, many questions, one after the other; before each the notes of an arm stand above it,
 and after it the arm may learn. Every arm gets the same questions in the same order, side by side,
 so that a machine or a server that has a bad hour has it for all. Each question is a task in a log,
-so what a model saw and said can be looked at. What is printed is about this model and these
-questions. A model of random weights shows that it runs, and nothing else.
+so what a model saw and said can be looked at (`backcast log --json`, `cat`); the code base itself
+is not in it, so that `backcast map show` calls the items of such a log stale. What is printed is
+about this model and these questions. A model of random weights shows that it runs, and no more.
 """
 
 import argparse
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean
@@ -174,9 +175,14 @@ def compared(asked: argparse.Namespace) -> None:
     count = tokenizer_of(asked.tokenizer).count
     model = model_asked("--model", asked.model, asked.profile)
     arms = [Nothing.name, *(one for one in asked.arm or ARMS if one != Nothing.name)]
+    if asked.json and not asked.json.parent.is_dir():
+        raise InputError(f"{asked.json}: needed a folder that is there")
     if asked.out:
         Path(asked.out).mkdir(parents=True, exist_ok=True)
+        if any(Path(asked.out).iterdir()):
+            raise InputError(f"{asked.out}: needed an empty folder for the logs")
     with EventStore.open(asked.store, create=False) as store:
+        store.require(asked.task)
         world = World(store, asked.task, count)
         made = questions_about(world, asked.make, 0)
         questions = questions_in(asked.questions) if asked.questions else made
@@ -193,6 +199,17 @@ def compared(asked: argparse.Namespace) -> None:
         asked.json.write_text(json.dumps([one.told for one in results], indent=1) + "\n")
 
 
+def _least(least: int) -> Callable[[str], int]:
+    """A number of at least so much."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"needed {least} or more, found {text!r}")
+        return int(text)
+
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench trial", description=__doc__)
     add = parser.add_argument
@@ -202,14 +219,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", help="of a server that does not tell its window")
     add("--tokenizer", default="mistral-v3", help="whose tokens are counted")
     add("--questions", type=Path, metavar="FILE", help="JSON lines: question, answers")
-    add("--make", type=int, default=20, metavar="N", help="or so many that the graph can answer")
+    add(
+        "--make",
+        type=_least(1),
+        default=20,
+        metavar="N",
+        help="or so many that the graph can answer",
+    )
     add("--arm", action="append", choices=list(ARMS), help="only these; repeatable")
-    add("--seeds", type=int, default=2, help="orders of the questions, the same for all arms")
-    add("--tokens", type=int, default=1_024, help="of the notes")
-    add("--room", type=int, default=6_000, help="of a prompt")
+    add("--seeds", type=_least(1), default=2, help="orders of the questions, the same for all arms")
+    add("--tokens", type=_least(100), default=1_024, help="of the notes")
+    add("--room", type=_least(2_000), default=6_000, help="of a prompt")
     add("--policy", default="default", help="whose table `map` is used")
-    add("--workers", type=int, default=4, help="questions at a time, of a server")
-    add("--out", metavar="FOLDER", help="where the logs are left")
+    add("--workers", type=_least(1), default=4, help="questions at a time, of a server")
+    add("--out", metavar="FOLDER", help="where the logs are left: an empty one")
     add("--json", type=Path, metavar="FILE", help="write everything to a file")
     return parser
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from domain.context_map import Tokens
 from domain.events import (
     Fact,
+    MessageReceived,
     ModelReplied,
     TaskComplete,
     TaskStarted,
@@ -87,36 +88,50 @@ class Asking:
         facts: list[Fact] = [TaskStarted(goal=question.text, context=self.world.task)]
         blobs: list[Blob] = []
         for step in range(1, STEPS + 1):
-            turn, said = self._turn(question, notes, cost, last=step == STEPS)
-            blobs.append(said)
-            facts.append(ModelReplied(text=said.ref, model=self.model.id))
+            turn, told, bodies = self._turn(question, notes, cost, last=step == STEPS)
+            blobs += bodies
+            facts += told
             if turn["do"] == "answer":
                 answers = tuple(turn["answer"])
                 break
             looked, shown = self._looked(turn)
             facts += looked
             blobs.append(shown)
-        facts.append(TaskComplete())
+        outcome = Outcome(question, answers, step, cost, ())
+        facts.append(TaskComplete(answers=answers, score=outcome.score))
         events = self.log.append(task, facts, after=0, writer=self.model.id, blobs=blobs)
-        return Outcome(question, answers, step, cost, events)
+        # What it was shown is no part of what it did.
+        own = [event for event in events if not isinstance(event.fact, MessageReceived)]
+        return outcome._replace(events=own)
 
     def _turn(
         self, question: Question, notes: str, cost: Cost, *, last: bool
-    ) -> tuple[dict[str, Any], Blob]:
-        """What a model does next; a turn that cannot be read is an empty answer."""
+    ) -> tuple[dict[str, Any], list[Fact], list[Blob]]:
+        """What a model does next, with what it was shown and said, as facts and their bodies; a
+        turn that cannot be read is an empty answer."""
         messages = self._messages(question, notes, last=last)
         call = Call(kind="question", module=question.text, iteration=len(self.seen))
         schema = _schema(last=last)
         given = self.model.complete(messages, Limits(ANSWER), schema=schema, call=call)
         asked = sum(self.count(one.content) for one in messages)
-        cost.add(given.prompt_tokens or asked, given.tokens or self.count(given.text))
+        paid = given.prompt_tokens or asked, given.tokens or self.count(given.text)
+        cost.add(*paid)
+        shown = [Blob(one.content.encode(errors="replace")) for one in messages]
         said = Blob(given.text.encode(errors="surrogatepass"))
-        try:
-            turn = json.loads(given.text)
-            answers = [str(one) for one in turn["answer"]]
-            return {"do": turn["do"], "what": str(turn["what"]), "answer": answers}, said
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return {"do": "answer", "what": "", "answer": []}, said
+        facts: list[Fact] = [
+            MessageReceived(role=one.role, text=body.ref)
+            for one, body in zip(messages, shown, strict=True)
+        ]
+        facts.append(
+            ModelReplied(
+                text=said.ref,
+                model=self.model.id,
+                prompt_tokens=paid[0],
+                tokens=paid[1],
+                seconds=given.seconds,
+            )
+        )
+        return _turn_in(given.text), facts, [*shown, said]
 
     def _messages(self, question: Question, notes: str, *, last: bool) -> list[Message]:
         parts = [f"# Notes\n\n{notes}"] if notes else []
@@ -140,6 +155,16 @@ class Asking:
         shown = Blob(text.encode(errors="replace"))
         called = ToolCalled(tool=tool, arguments={"what": turn["what"]})
         return [called, ToolReturned(tool=tool, nodes=nodes, output=shown.ref)], shown
+
+
+def _turn_in(text: str) -> dict[str, Any]:
+    """What an answer says to do; an empty answer where it cannot be read."""
+    try:
+        turn = json.loads(text)
+        answers = [str(one) for one in turn["answer"]]
+        return {"do": turn["do"], "what": str(turn["what"]), "answer": answers}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {"do": "answer", "what": "", "answer": []}
 
 
 def _schema(*, last: bool) -> dict[str, Any]:

@@ -98,16 +98,31 @@ def cut(text: str, tokens: int, count: Callable[[str], int]) -> str:
 
 def questions_in(path: Path) -> list[Question]:
     """Questions from JSON lines: an object with `question` and `answers` each."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except ValueError:
+        raise InputError(f"{path}: needed questions in UTF-8") from None
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         try:
-            told = json.loads(line)
-            answers = tuple(str(one) for one in told["answers"])
-            found.append(Question(str(told["question"]), answers))
-        except (ValueError, KeyError, TypeError):
-            needed = "needed an object with question and answers"
+            if line.strip():
+                found.append(_question(json.loads(line)))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            needed = "needed an object with question, a text, and answers, a list of texts"
             raise InputError(f"{path}, line {number}: {needed}") from None
     return found
+
+
+def _question(told: Mapping[str, object]) -> Question:
+    """A question as it is told; `ValueError` where it is none."""
+    text, answers = told["question"], told["answers"]
+    if not isinstance(answers, list) or not answers or set(map(type, (text, *answers))) != {str}:
+        raise ValueError
+    asked = Question(str(text), tuple(map(str, answers)))
+    if not all(one.strip() for one in (asked.text, *asked.answers)):
+        raise ValueError
+    "".join((asked.text, *asked.answers)).encode()  # halves of surrogate pairs cannot be stored
+    return asked
 
 
 def questions_about(world: World, many: int, seed: int) -> list[Question]:
