@@ -133,6 +133,8 @@ class Distilled(NamedTuple):
     diagnosis: str
     answers: tuple[Answer, ...] = ()
     "Of a model, where one was asked."
+    by: str = ""
+    "Whose work this is: a name and a version."
 
 
 def plain(text: str, most: int) -> str:

@@ -464,6 +464,8 @@ class MapEdited(Fact):
     "What the map is of, a repository or a corpus; the task itself where this tells none."
     run: str | None = None
     "Which run was read: `commit 3f2a…`, or empty for the whole task."
+    anew: bool = False
+    "Whether the map is begun anew with this: all that was learned for it before counts no more."
     used: tuple[str, ...] = ()
     "The functions and classes that the run's accepted code used, or that were opened."
     changed: tuple[str, ...] = ()

@@ -86,7 +86,9 @@ def map_of(state: State, context: str) -> ContextMap:
 
 
 def edited(before: ContextMap, fact: MapEdited, task: str = "", version: int = 0) -> ContextMap:
-    """The map after an event of a task."""
+    """The map after an event of a task. One that is begun anew gives no number twice either."""
+    if fact.anew:
+        return ContextMap(before.context, numbers=before.numbers, task=task, version=version)
     number, items = before.updates + 1, before.items
     used = Counter(dict.fromkeys(fact.used, 1))
     changed = Counter(map(path_of, dict.fromkeys(fact.changed)))

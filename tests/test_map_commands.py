@@ -8,17 +8,21 @@ from click.testing import CliRunner
 
 from domain.budget import of_window
 from domain.errors import InputError
-from domain.events import MapEdit, MapEdited
+from domain.events import Claim, MapEdit, MapEdited
 from domain.moment import NOW
+from domain.policy import MapSettings
 from engine.context.builder import Request
 from engine.context.recorded import context_at
+from engine.context.tokenizers import UpperBound
 from engine.interfaces.cli import cli
 from engine.interfaces.contexts import notes
+from engine.interfaces.map_text import Then, moved
 from engine.interfaces.views import event_line
 from engine.log import EventStore
+from engine.memory.mapping.lines import is_lines
 from engine.replay.branches import fork
 from tests.sources import SHOP, Task
-from tests.test_mapping import VERSIONS, commands, history, kept, shop
+from tests.test_mapping import TOKENS, VERSIONS, commands, history, kept, shop
 
 
 def moved_on(url: str) -> tuple[str, str]:
@@ -87,7 +91,7 @@ def test_a_policy_says_what_show_and_export_and_diff_leave_out(tmp_path: Path) -
     assert f"[{limit}]" in ran("show", "shop", *most)
     assert f"[{limit}]" not in ran("show", "shop", *under)
     assert f"[{limit}]" not in ran("export", "shop", *under)
-    assert "0 items differ" in ran("diff", "shop", "--from", held, *most)
+    assert "items that differ: 0" in ran("diff", "shop", "--from", held, *most)
     assert f"- [{limit}] constants.py: LIMIT = 64" in ran("diff", "shop", "--from", held, *under)
 
 
@@ -136,3 +140,59 @@ def test_a_map_that_a_context_leaves_out_is_told(tmp_path: Path) -> None:
         small = of_window("small", 512, "upper-bound", "mistral")
         context = context_at(store, "shop", NOW, Request("module:cart.py"), small)
     assert notes(context, None) == ["no item of the context map is shown: 12 over budget, 1 stale"]
+
+
+def copied(task: Task, store: EventStore) -> None:
+    """The events of a task in another store."""
+    for event in task.store.read(task.id):
+        claim = Claim(event.fact, event.timestamp, event.writer, event.because)
+        store.append(task.id, [claim], after=event.version - 1)
+
+
+def test_a_map_is_begun_anew_and_what_it_was_stays_known(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        copied(history(*VERSIONS), store)
+    ran, most = commands(url), ("--tokenizer", "upper-bound")
+    ran("update", "--task", "history", "--tokens", "1", *most)
+    assert json.loads(ran("show", "history", "--json", *most))["items"] == []
+    left = json.loads(ran("update", "--task", "history", "--json", *most).splitlines()[-1])
+    assert (left["runs"], left["edits"]) == (0, 0)
+    with EventStore.open(url) as store:
+        [*_, last] = store.read("history")
+    told = json.loads(ran("update", "--task", "history", "--anew", "--tokens", str(TOKENS),
+                          "--json", *most))  # fmt: skip
+    assert (told["runs"], told["updates"]) == (len(VERSIONS) + 1, len(VERSIONS) + 1)
+    assert "def total" in ran("show", "history", *most)
+    before = json.loads(ran("show", "history", "--position", str(last.position), "--json", *most))
+    assert before["items"] == []
+    with EventStore.open(url) as store:
+        lines = [event_line(event) for event in store.read(types=["MAP_EDITED"])]
+    assert sum("begun anew" in line for line in lines) == 1
+    again = json.loads(ran("update", "--task", "history", "--anew", "--last", "1", "--json",
+                           "--tokens", str(TOKENS), *most))  # fmt: skip
+    assert (again["runs"], again["updates"]) == (1, 2)
+
+
+def test_a_frozen_map_says_how_many_runs_left_it_as_it_was(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        copied(history(*VERSIONS), store)
+    policy = tmp_path / "frozen.toml"
+    policy.write_text("[map]\nevolve = 2\nreopen = false\n")
+    told = commands(url)("update", "--task", "history", "--policy", str(policy))
+    many = len(VERSIONS) + 1
+    assert f"; {many - 2} of {many} runs left it as it was: it is frozen (evolve = 2)" in told
+    odd = CliRunner().invoke(cli, ["map", "show", "history", "--at", "1999-01-01", "--store", url])
+    assert "needed a moment after the first edit of the map of 'history'" in str(odd.exception)
+
+
+def test_what_does_not_parse_any_more_is_told_as_stale() -> None:
+    task = shop()
+    map = kept(task)
+    [item] = [one for one in map.items.values() if is_lines(one) and "normalise" in one.text]
+    task.wrote("utils.py", "def normalise(:\n")
+    task.outlined()
+    then = Then.at(task.store, task.id, {}, MapSettings(), TOKENS, UpperBound())
+    assert item.id in then.shown.stale
+    assert moved(then, item) == ["utils.py does not parse"]

@@ -452,7 +452,7 @@ def test_a_run_whose_model_is_gone_at_the_end_is_whole_without_its_map(
     assert done.status == "complete"
     assert not list(store.read(spec.task, types=["MAP_EDITED"]))
     assert "holds no answer to distil validators" in caplog.text
-    assert "'backcast map update' does it" in caplog.text
+    assert "'backcast map update --model' does it" in caplog.text
 
 
 def test_a_server_is_held_to_the_forms_of_both_roles(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def test_commands_update_show_compare_and_hand_on(tmp_path: Path) -> None:
     assert '"worth"' in ran("show", "shop", "--json", *most)
     assert ran("export", "shop", *most).startswith("# Map of shop\n\n## CONTEXT ROADMAP")
     early = ran("diff", "shop", "--from", "2026-11-20T12:30", "--to", "2026-11-21", *most)
-    assert early.endswith("0 items differ\n")
+    assert early.endswith("items that differ: 0\n")
     odd = CliRunner().invoke(cli, ["map", "show", "nothing", "--store", url])
     assert isinstance(odd.exception, InputError)
     assert "there are shop: 'backcast map update --task TASK' makes one" in str(odd.exception)

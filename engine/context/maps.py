@@ -50,7 +50,14 @@ def shown_map(
 
 
 def stale_in(map: ContextMap, modules: Modules) -> Iterator[str]:
-    """The ids of the items that were made of something that has moved on since; sorted."""
+    """The ids of the items that were made of something that has moved on since, or that cannot be
+    told since it does not parse any more; sorted."""
     for one in sorted(map.items):
-        if not modules.holds(map.items[one].made_of):
+        made_of = map.items[one].made_of
+        if not modules.holds(made_of) or not all(parses(modules, p) for p in made_of):
             yield one
+
+
+def parses(modules: Modules, path: str) -> bool:
+    """Whether what is told of a module is told of its text as it is, and not of an earlier one."""
+    return "error" not in modules.modules.get(path, ())

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from difflib import ndiff
 from re import findall
 from textwrap import wrap
 from typing import Any, NamedTuple
@@ -10,22 +11,17 @@ from rich.console import Console
 from rich.text import Text
 
 from domain.context_map import MapItem
-from domain.events import MapEdited
 from domain.moment import Moment
 from domain.policy import MapSettings
 from domain.staleness import Modules
 from engine.context.counting import Counting
-from engine.context.maps import ShownMap, shown_map, stale_in
-from engine.context.policies import policy_named
-from engine.context.search.embedders import sentence_embedder
+from engine.context.maps import ShownMap, parses, shown_map, stale_in
 from engine.context.tokenizers import Tokenizer
-from engine.interfaces.asked import model_asked
 from engine.interfaces.moments import COMMIT, moment_of
 from engine.interfaces.views import one_line
 from engine.log.store import EventStore
-from engine.memory.mapping.updating import Keeping
 from engine.replay.branches import line_of
-from engine.replay.maps import EDITS, Maps, map_known, stale_since
+from engine.replay.maps import Maps, map_known, stale_since
 from engine.replay.states import state_at
 from projections import context_map, dependency_graph
 from projections.context_map import ContextMap, worth
@@ -83,40 +79,6 @@ class Then(NamedTuple):
         )
 
 
-def keeping_of(
-    policy: str, tokens: int, tokenizer: Tokenizer, model: str | None, profile: str | None
-) -> Keeping:
-    """Who keeps a map by a policy; a model that is named takes both roles, where the policy names
-    none."""
-    used = policy_named(policy)
-    settings = used.map
-    if model and "model" not in (settings.distiller, settings.cartographer):
-        settings = settings.model_copy(update={"distiller": "model", "cartographer": "model"})
-    asked = model_asked("--model", model, profile) if model else None
-    embedder = sentence_embedder(used.embedder or None) if settings.merge else None
-    return Keeping.of(settings, tokens, tokenizer.count, asked, embedder)
-
-
-class Paid(NamedTuple):
-    """What models were asked for while maps were kept."""
-
-    times: int
-    tokens: int
-    "Of prompts and answers, as far as the model tells them."
-
-
-def paid_for(store: EventStore, task: str, after: int) -> Paid:
-    """What was paid by the edits of maps after a version of a task."""
-    answers = [
-        answer
-        for event in store.read(task, after=after, types=EDITS)
-        if isinstance(event.fact, MapEdited)
-        for answer in event.fact.answers
-    ]
-    tokens = sum((one.prompt_tokens or 0) + (one.tokens or 0) for one in answers)
-    return Paid(len(answers), tokens)
-
-
 def _moment(store: EventStore, context: str, options: dict[str, Any]) -> Moment:
     """The moment of a map. Its edits are recorded later than what they are about, with the time of
     that: so a commit names a time here."""
@@ -159,8 +121,10 @@ def _plain(one: MapItem) -> dict[str, Any]:
 
 
 def moved(then: Then, one: MapItem) -> list[str]:
-    """What an item was made of and is not as it was."""
-    return [f"{path} {key}".rstrip() for path, key in then.modules.changed(one.made_of)]
+    """What an item was made of and is not as it was, or cannot be told any more."""
+    found = [f"{path} {key}".rstrip() for path, key in then.modules.changed(one.made_of)]
+    odd = [path for path in sorted(one.made_of) if not parses(then.modules, path)]
+    return [*found, *(f"{path} does not parse" for path in odd)]
 
 
 def since(store: EventStore, then: Then) -> dict[str, str]:
@@ -220,15 +184,33 @@ def _some(told: Sequence[str], most: int) -> str:
     return f"{', '.join(told[:most])}{more}"
 
 
-def compared(old: Then, new: Then) -> list[tuple[str, str, str]]:
+class Difference(NamedTuple):
+    """What became of an item between two moments."""
+
+    change: str
+    item: str
+    text: str
+    "As it is, or for one that went, as it was."
+    before: str = ""
+    "Of one that was rewritten."
+
+    def __str__(self) -> str:
+        first, *rest = self.text.split("\n")
+        if self.change != "~" or not rest:
+            return f"{self.change} [{self.item}] {self.text}"
+        lines = [one for one in ndiff(self.before.split("\n")[1:], rest) if one[:2] in ("- ", "+ ")]
+        return "\n".join([f"~ [{self.item}] {first}", *(f"  {one}" for one in lines)])
+
+
+def compared(old: Then, new: Then) -> list[Difference]:
     """What came (+), went (-), or was rewritten (~) between two moments, by item."""
     before, after = ({one.id: one for one in then.shown.items} for then in (old, new))
     found = []
     for item in sorted({*before, *after}, key=lambda id: id.rpartition("-")[2]):
         if item not in after:
-            found.append(("-", item, before[item].text))
+            found.append(Difference("-", item, before[item].text))
         elif item not in before:
-            found.append(("+", item, after[item].text))
+            found.append(Difference("+", item, after[item].text))
         elif before[item].text != after[item].text:
-            found.append(("~", item, after[item].text))
+            found.append(Difference("~", item, after[item].text, before[item].text))
     return found

@@ -1,6 +1,7 @@
 """The commands of context maps: show, compare, update and hand on."""
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from engine.interfaces.map_text import Then
     from engine.log.store import EventStore
-    from projections.context_map import ContextMap
 
 TOKENS = 1_024
 
@@ -103,14 +103,15 @@ def diff(
 
     with opened(url) as store:
         old, new = (_then(store, context, {**options, "at": at}) for at in (begin, end))
+        if old.map.version > new.map.version and old.map.task == new.map.task:
+            raise click.UsageError(f"needed --to later than --from, found {begin} and {end}")
     lines = compared(old, new)
     if as_json:
-        told = [{"item": item, "change": change, "text": text} for change, item, text in lines]
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json.dumps([one._asdict() for one in lines], ensure_ascii=False))
         return
-    for change, item, text in lines:
-        click.echo(f"{change} [{item}] {text}")
-    click.echo(f"backcast: {len(lines)} items differ", err=True)
+    for one in lines:
+        click.echo(str(one))
+    click.echo(f"backcast: items that differ: {len(lines)}", err=True)
 
 
 @map_group.command(name="update")
@@ -121,10 +122,11 @@ def diff(
 @click.option("--model", metavar="NAME", help="Who reads and draws, too: recording:FILE, "
               "llama:FILE or http://HOST:PORT/v1.")  # fmt: skip
 @click.option("--profile", metavar="NAME", help="Of a server that does not tell its window.")
+@click.option("--anew", is_flag=True, help="Begin the map anew: read runs that were read before.")
 @json_option
 def update(
     url: str, task: str, tokens: int, tokenizer: str, policy: str, last: int | None,
-    model: str | None, profile: str | None, as_json: bool,
+    model: str | None, profile: str | None, anew: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Read the runs of a task that have ended, and edit the map of what it works on.
 
@@ -134,35 +136,33 @@ def update(
     Each commit of an imported history is a run; of any other task the whole is one. What is edited
     stands in the log as MAP_EDITED, with the time of the run. No model is asked but with --model:
     then it reads each run and draws what it finds worth keeping, and its answers are recorded.
+
+    Runs are read once, the newest last. With --anew the map is emptied, what other tasks left on it
+    included, and the runs are read again, by another policy say; what it was before stays known to
+    --known-at and --position.
     """
     from engine.context.tokenizers import tokenizer_of
-    from engine.interfaces.map_text import keeping_of, paid_for
+    from engine.interfaces.map_keeping import keeping_of, kept
     from engine.interfaces.progress_bar import progress_bar
-    from engine.workflow.mapping import keep_map, unread
 
     keeping = keeping_of(policy, tokens, tokenizer_of(tokenizer), model, profile)
-    with opened(url) as store:
+    with opened(url) as store, ExitStack() as stack:
         store.require(task)
         outline_all(store, task)
-        runs, stood = unread(store, task, last), store.version(task)
-        with progress_bar("reading runs", len(runs)) as advance:
-            made = [_counted(one, advance) for one in keep_map(store, task, runs, keeping)]
-        paid = paid_for(store, task, stood)
-    if not made:
+
+        def progress(runs: int) -> "Callable[[int], None]":
+            return stack.enter_context(progress_bar("reading runs", runs))
+
+        done = kept(store, task, keeping, last, anew=anew, progress=progress)
+    if done.map is None:
         click.echo(
             f"backcast: no run of task {task} that changes code is left to be read; what came"
-            " before the first one that was read is passed over", err=True,
+            " before the first one that was read is passed over: --anew begins again", err=True,
         )  # fmt: skip
-        return
-    map = made[-1]
-    told = {"context": map.context, "runs": len(runs), "updates": map.updates,
-            "items": len(map.items), "refused": map.refused,
-            "asked": paid.times, "tokens": paid.tokens}  # fmt: skip
     if as_json:
-        click.echo(json.dumps(told))
-        return
-    asked = f"; a model was asked {paid.times} times, {paid.tokens:,} tokens" if paid.times else ""
-    click.echo(f"map of {map.context}: {len(map.items)} items after {map.updates} updates{asked}")
+        click.echo(json.dumps(done.plain()))
+    elif done.map is not None:
+        click.echo(str(done))
 
 
 @map_group.command(name="export")
@@ -181,23 +181,22 @@ def export(context: str, url: str, **options: Any) -> None:
     click.echo(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 
-def _counted(map: "ContextMap", advance: "Callable[[int], None]") -> "ContextMap":
-    advance(1)
-    return map
-
-
 def _then(store: "EventStore", context: str, options: dict[str, Any]) -> "Then":
     """The map of a context at the moment, and within the tokens, that options name; `InputError`
     where there was none."""
     from engine.context.policies import policy_named
     from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.map_text import Then
+    from engine.replay.maps import first_edit
 
     moment = dict(options)
     tokens, tokenizer, policy = (moment.pop(one) for one in ("tokens", "tokenizer", "policy"))
     counter, settings = tokenizer_of(tokenizer), policy_named(policy).map
     then = Then.at(store, context, moment, settings, tokens, counter)
     if not then.map.updates:
+        if first := first_edit(store, context):
+            raise InputError(f"needed a moment after the first edit of the map of {context!r},"
+                             f" {first.isoformat()}, found an earlier one")  # fmt: skip
         there = ", ".join(then.contexts[:5]) or "none"
         raise InputError(
             f"needed a context that had a map at that moment, found {context!r}; there are {there}:"

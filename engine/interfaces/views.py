@@ -61,6 +61,8 @@ def event_line(event: WorkflowEvent) -> str:
 
 def _edited(fact: MapEdited) -> str:
     """What an update of a map did: after which run, how many edits of each kind, made by whom."""
+    if fact.anew:
+        return "begun anew"
     made = Counter("refused" if edit.refused else edit.operation for edit in fact.edits)
     kinds = (("ADD", "+"), ("REPLACE", "~"), ("DELETE", "-"))
     told = " ".join(f"{sign}{made[kind]}" for kind, sign in kinds)

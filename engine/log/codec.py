@@ -35,7 +35,7 @@ LATER: Mapping[str, frozenset[str]] = {
     "TOOL_RETURNED": frozenset({"nodes"}),
     "MAP_EDITED": frozenset({
         "context", "run", "used", "changed", "tags", "diagnosis", "edits", "distiller",
-        "cartographer", "policy", "answers", "built_at",
+        "cartographer", "policy", "answers", "built_at", "anew",
     }),
     "BRANCHED": frozenset({"origin", "version", "root", "runner"}),
     "CHECKS_RAN": frozenset({

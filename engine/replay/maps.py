@@ -63,6 +63,14 @@ def map_known(store: EventStore, line: Line, moment: Moment) -> context_map.Cont
     return context_map.map_of(fold(context_map, events), context)
 
 
+def first_edit(store: EventStore, context: str) -> datetime | None:
+    """The time of the first edit of a context's map; None where there is none."""
+    for event in store.read(types=EDITS):
+        if isinstance(event.fact, MapEdited) and context in (event.fact.context, event.task_id):
+            return event.timestamp
+    return None
+
+
 def context_of(store: EventStore, line: Line, moment: Moment = NOW) -> str:
     """The repository or corpus that a task works on: what its start names, else itself."""
     for event in store.read(line.task_id, moment=moment, types=["TASK_STARTED"]):

@@ -20,6 +20,7 @@ from engine.log.blobs import Blob
 from engine.log.store import EventStore
 from engine.memory.mapping import Run
 from engine.memory.mapping.updating import Keeping, Update
+from engine.replay.branches import line_of
 from engine.replay.commits import changed
 from engine.replay.maps import EDITS, context_of, map_known
 from engine.workflow.running import Running
@@ -65,9 +66,23 @@ def unread(store: EventStore, task_id: str, last: int | None = None) -> list[End
     read = 0
     for event in store.read(task_id, types=EDITS):
         if isinstance(event.fact, MapEdited):
-            read = max(read, event.fact.built_at or 0)
+            read = max(0 if event.fact.anew else read, event.fact.built_at or 0)
     found = [one for one in ended(store, task_id) if one.first > read]
     return found if last is None else found[len(found) - min(last, len(found)) :]
+
+
+def begin_anew(store: EventStore, task_id: str, last: int | None = None) -> list[Ended]:
+    """Empty the map of what a task works on, with the time of what stands before the runs that are
+    read next: all that have ended, or the newest of them."""
+    found = ended(store, task_id)
+    runs = found[len(found) - min(last or len(found), len(found)) :]
+    if not runs:
+        return []
+    [event] = store.read(task_id, after=max(runs[0].first - 2, 0), last=max(runs[0].first - 1, 1))
+    fact = MapEdited(context=context_of(store, line_of(store, task_id)), run="", anew=True)
+    claim = Claim(fact, event.timestamp, WRITER, (event.version,))
+    store.append(task_id, [claim], after=store.version(task_id))
+    return runs
 
 
 def keep_map(
@@ -111,7 +126,8 @@ def keep_after(running: Running, served: Served) -> None:
             running.read_on()
     except (ModelError, InputError) as error:
         log.warning(
-            "task %s has ended, and its map is not updated: %s; 'backcast map update' does it",
+            "task %s has ended, and its map is not updated: %s; 'backcast map update --model'"
+            " does it",
             task_id, error,
         )  # fmt: skip
     running.read_on()

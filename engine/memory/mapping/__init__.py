@@ -53,6 +53,8 @@ class Drawn(NamedTuple):
     edits: Sequence[MapEdit]
     answers: tuple[Answer, ...] = ()
     "Of a model, where one was asked."
+    by: str = ""
+    "Whose work this is: a name and a version."
     problem: str = ""
     "Why nothing of that could be used, so that the edits are made without it."
 

@@ -23,7 +23,7 @@ class ByRules:
     def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Drawn:
         """Edits of all but the lines of code."""
         entries = [*roadmap_of(run.state, run.graph), *told.entries]
-        return Drawn(prose_edits(map, entries, run))
+        return Drawn(prose_edits(map, entries, run), by=self.id)
 
 
 def prose_edits(map: ContextMap, told: Sequence[Entry], run: Run) -> list[MapEdit]:

@@ -40,7 +40,7 @@ class FromEvents:
         tags = {item: _tag(run, map.items[item], touched) for item in sorted(map.items)}
         entries = (*_constants(after, uses), *_schemas(after, uses), *_errors(run, after))
         told = _diagnosis(changed, used, opened, map)
-        return Distilled(tuple(used), changed, tags, entries, told)
+        return Distilled(tuple(used), changed, tags, entries, told, by=self.id)
 
 
 def _tag(run: Run, one: MapItem, touched: frozenset[str]) -> str:

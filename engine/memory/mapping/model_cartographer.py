@@ -52,7 +52,7 @@ class ByModel:
         made = list(_made(form.edits, told.entries, items))
         after = edited(map, MapEdited(context=map.context, edits=tuple(made)))
         rest = self._rules.drawn(run, told._replace(entries=()), after)
-        return Drawn([*made, *rest.edits], answers)
+        return Drawn([*made, *rest.edits], answers, self.id)
 
 
 def _made(

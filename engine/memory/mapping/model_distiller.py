@@ -73,6 +73,7 @@ class FromModel:
             entries=(*told.entries, *_entries(run, told, form.candidates, nodes)),
             diagnosis=plain(form.diagnosis, THOUGHT),
             answers=answers,
+            by=self.id,
         )
 
 

@@ -77,10 +77,10 @@ class Keeping:
         told = self.distiller.distil(run, map)
         fact = MapEdited(
             context=map.context, run=run.name, used=told.used, changed=told.changed,
-            tags=dict(told.tags), diagnosis=told.diagnosis, distiller=self.distiller.id,
-            cartographer=f"{self.cartographer.id}, {self.lines.id}",
+            tags=dict(told.tags), diagnosis=told.diagnosis, distiller=told.by,
         )  # fmt: skip
         drawn = self.cartographer.drawn(run, told, edited(map, fact))
+        fact = fact.model_copy(update={"cartographer": f"{drawn.by}, {self.lines.id}"})
         if drawn.problem:
             said = f"{told.diagnosis}; nothing that the model drew could be used: {drawn.problem}"
             fact = fact.model_copy(update={"diagnosis": said})
@@ -144,5 +144,7 @@ class Keeping:
 
 def _needed(model: Model | None, role: str) -> Model:
     if model is None:
-        raise InputError(f"the policy's map.{role}: needed a model, found none: name one")
+        raise InputError(
+            f"the policy's map.{role}: needed a model, found none: name one by --model"
+        )
     return model

@@ -1,0 +1,108 @@
+"""Keeps a map by a command: who does it, what was read, and what that came to."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from domain.errors import ModelError
+from domain.events import MapEdited
+from domain.policy import MapSettings
+from engine.context.policies import policy_named
+from engine.context.search.embedders import sentence_embedder
+from engine.context.tokenizers import Tokenizer
+from engine.interfaces.asked import model_asked
+from engine.log.store import EventStore
+from engine.memory.mapping.updating import Keeping
+from engine.replay.maps import EDITS
+from engine.workflow.mapping import BEGIN, begin_anew, keep_map, unread
+from projections.context_map import ContextMap
+
+
+def keeping_of(
+    policy: str, tokens: int, tokenizer: Tokenizer, model: str | None, profile: str | None
+) -> Keeping:
+    """Who keeps a map by a policy; a model that is named takes both roles, where the policy names
+    none."""
+    used = policy_named(policy)
+    settings = used.map
+    if model is not None and "model" not in (settings.distiller, settings.cartographer):
+        settings = settings.model_copy(update={"distiller": "model", "cartographer": "model"})
+    asked = model_asked("--model", model, profile) if model is not None else None
+    embedder = sentence_embedder(used.embedder or None) if settings.merge else None
+    return Keeping.of(settings, tokens, tokenizer.count, asked, embedder)
+
+
+class Kept(NamedTuple):
+    """What an update came to."""
+
+    map: ContextMap | None
+    "None where no run was left to be read."
+    runs: int
+    edits: tuple[MapEdited, ...]
+    "After these runs, and before the first where the map begins with it."
+    settings: MapSettings
+
+    @property
+    def refused(self) -> int:
+        """Edits that were not made."""
+        return sum(bool(edit.refused) for fact in self.edits for edit in fact.edits)
+
+    @property
+    def asked(self) -> int:
+        """How often a model was asked."""
+        return sum(len(fact.answers) for fact in self.edits)
+
+    @property
+    def tokens(self) -> int:
+        """Of prompts and answers, as far as the model tells them."""
+        answers = [one for fact in self.edits for one in fact.answers]
+        return sum((one.prompt_tokens or 0) + (one.tokens or 0) for one in answers)
+
+    @property
+    def left(self) -> int:
+        """Runs that were read and left the map as it was."""
+        return self.runs - sum(fact.run != BEGIN for fact in self.edits)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        map = self.map or ContextMap()
+        return {
+            "context": map.context, "runs": self.runs, "edits": len(self.edits),
+            "updates": map.updates, "items": len(map.items), "refused": self.refused,
+            "asked": self.asked, "tokens": self.tokens,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        map = self.map or ContextMap()
+        parts = [f"map of {map.context}: {len(map.items)} items after {map.updates} updates"]
+        if self.left:
+            parts.append(
+                f"{self.left} of {self.runs} runs left it as it was: it is frozen"
+                f" (evolve = {self.settings.evolve})"
+            )
+        if self.asked:
+            parts.append(f"a model was asked {self.asked} times, {self.tokens:,} tokens")
+        if self.refused:
+            parts.append(f"{self.refused} edits were refused: 'backcast log --json' tells why")
+        return "; ".join(parts)
+
+
+def kept(
+    store: EventStore, task: str, keeping: Keeping, last: int | None, *, anew: bool,
+    progress: Callable[[int], Callable[[int], None]],
+) -> Kept:  # fmt: skip
+    """Update the map of what a task works on; `progress` is told how many runs there are, and gives
+    what is told of each. `ModelError` with how far it came, where a model gives no answer."""
+    stood, made, map = store.version(task), 0, None
+    runs = begin_anew(store, task, last) if anew else unread(store, task, last)
+    advance = progress(len(runs))
+    try:
+        for one in keep_map(store, task, runs, keeping):
+            map = one
+            made += 1
+            advance(1)
+    except ModelError as error:
+        told = f"{error}; the map as of {made} runs stands, the same command goes on from there"
+        raise ModelError(told if made else str(error), error.kind) from None
+    facts = (event.fact for event in store.read(task, after=stood, types=EDITS))
+    edits = tuple(one for one in facts if isinstance(one, MapEdited) and not one.anew)
+    return Kept(map, len(runs), edits, keeping.settings)
