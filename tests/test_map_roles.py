@@ -21,6 +21,7 @@ from engine.context.search.embedders import sentence_embedder
 from engine.context.tokenizers import UpperBound, tokenizer_of
 from engine.interfaces.asked import model_asked
 from engine.interfaces.cli import cli
+from engine.interfaces.run_progress import RunProgress
 from engine.log import EventStore
 from engine.log.importers.events import export_lines
 from engine.memory.mapping import Run
@@ -417,7 +418,9 @@ class Both:
         return asked.complete(messages, limits, schema=schema, stop=stop, call=call)
 
 
-def test_a_run_that_a_model_kept_the_map_of_is_run_again_from_its_log(tmp_path: Path) -> None:
+def test_a_run_that_a_model_kept_the_map_of_is_run_again_from_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = MapSettings(inline=True, distiller="model", cartographer="model")
     policy = DEFAULT.model_copy(update={"map": settings})
     spec, first = spec_of("validators"), EventStore.open("sqlite://")
@@ -425,7 +428,9 @@ def test_a_run_that_a_model_kept_the_map_of_is_run_again_from_its_log(tmp_path: 
     read = {**READ, "candidates": [{**READ["candidates"][0], "about": []}]}
     model = Both(used.model, Says("{", read, drawn({"operation": "ADD", "candidate": 1})))
     start(first, spec)
-    work(first, spec.task, used._replace(model=model))
+    with RunProgress(5_692) as shown:
+        work(first, spec.task, used._replace(model=model), watch=shown.take)
+    assert "edits, a model was asked 3 times" in capsys.readouterr().err
     log = tmp_path / "run.jsonl"
     log.write_text("\n".join(export_lines(first, spec.task)), encoding="utf-8")
     again = EventStore.open("sqlite://")

@@ -10,6 +10,7 @@ from domain.events import (
     AnswerRefused,
     ChecksRan,
     ContextBuilt,
+    MapEdited,
     ModelFailed,
     ModelReplied,
     PlanningComplete,
@@ -73,6 +74,8 @@ class RunProgress:
                 return self._told("; ".join(filter(None, (told, fact.message))))
             case AnswerRefused(reason=reason) | ModelFailed(reason=reason):
                 return self._told(reason or "it failed")
+            case MapEdited() as fact:
+                return _edited(fact)
             case TaskComplete():
                 return "complete"
             case TaskFailed(reason=reason):
@@ -87,6 +90,13 @@ class RunProgress:
 
 def _count(fact: ChecksRan) -> str:
     return f"{fact.passed} of {fact.passed + fact.unmet} passed"
+
+
+def _edited(fact: MapEdited) -> str:
+    refused = sum(bool(edit.refused) for edit in fact.edits)
+    told = [f"{len(fact.edits) - refused} edits", f"{refused} refused" if refused else ""]
+    told.append(f"a model was asked {len(fact.answers)} times" if fact.answers else "")
+    return f"{'context map':<20} {', '.join(filter(None, told))}"
 
 
 def _rest(fact: ChecksRan) -> str:

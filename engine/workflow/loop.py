@@ -85,7 +85,7 @@ def work(
         running.outlined()
         action = decide(running.stands, spec, performer.unsummed)
         if action is None:
-            keep_after(running, served)
+            watch(keep_after(running, served))
             return running.stands
         done = performer.perform(action)
         performer.append(done)

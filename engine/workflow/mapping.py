@@ -107,17 +107,18 @@ def keep_map(
     waiting.append(stood)
 
 
-def keep_after(running: Running, served: Served) -> None:
-    """Update the map once a run has ended, where the policy wants that inline.
+def keep_after(running: Running, served: Served) -> list[WorkflowEvent]:
+    """Update the map once a run has ended, where the policy wants that inline; gives what was
+    appended.
 
     The run is whole without it: where a model gives no answer that is told, and it can be done
     later.
     """
     policy, profile = served.policy, served.profile
     if not policy.map.inline or running.stands.status not in ENDED:
-        return
+        return []
     count = tokenizer_of(profile.tokenizer).count
-    store, task_id = running.store, running.task_id
+    store, task_id, stood = running.store, running.task_id, running.version
     try:
         embedder = sentence_embedder(policy.embedder or None) if policy.map.merge else None
         rows = profile.rows.get(MAP, 0)
@@ -131,6 +132,7 @@ def keep_after(running: Running, served: Served) -> None:
             task_id, error,
         )  # fmt: skip
     running.read_on()
+    return list(store.read(task_id, after=stood))
 
 
 @dataclass
