@@ -196,3 +196,29 @@ def test_what_does_not_parse_any_more_is_told_as_stale() -> None:
     then = Then.at(task.store, task.id, {}, MapSettings(), TOKENS, UpperBound())
     assert item.id in then.shown.stale
     assert moved(then, item) == ["utils.py does not parse"]
+
+
+def test_what_explains_a_map_names_who_said_of_what_use_an_item_was(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        copied(history(*VERSIONS), store)
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
+    ran("update", "--task", "history", *most)
+    with EventStore.open(url) as store:
+        [*_, last] = store.read("history", types=["MAP_EDITED"])
+    told = ran("show", "history", "--explain", *most)
+    assert f"x helpful, last by events 1 in history@{last.version}" in told
+
+
+def test_a_map_begun_anew_whose_model_is_gone_is_empty_and_goes_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with EventStore.open(url) as store:
+        shop(store=store)
+    ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
+    whole = ran("update", "--task", "shop", *most)
+    (tmp_path / "none.jsonl").write_text("")
+    command = ["map", "update", "--task", "shop", "--anew", "--store", url, *most]
+    odd = CliRunner().invoke(cli, [*command, "--model", f"recording:{tmp_path}/none.jsonl"])
+    assert "as of 0 runs stands, the same command without --anew goes on" in str(odd.exception)
+    assert json.loads(ran("show", "shop", "--json", *most))["items"] == []
+    assert ran("update", "--task", "shop", *most) == whole

@@ -101,8 +101,9 @@ def kept(
             made += 1
             advance(1)
     except ModelError as error:
-        told = f"{error}; the map as of {made} runs stands, the same command goes on from there"
-        raise ModelError(told if made else str(error), error.kind) from None
+        again = "the same command without --anew" if anew else "the same command"
+        told = f"{error}; the map as of {made} runs stands, {again} goes on from there"
+        raise ModelError(told if made or anew else str(error), error.kind) from None
     facts = (event.fact for event in store.read(task, after=stood, types=EDITS))
     edits = tuple(one for one in facts if isinstance(one, MapEdited) and not one.anew)
     return Kept(map, len(runs), edits, keeping.settings)

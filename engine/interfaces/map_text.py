@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from domain.context_map import MapItem
+from domain.events import MapEdited
 from domain.moment import Moment
 from domain.policy import MapSettings
 from domain.staleness import Modules
@@ -21,7 +22,7 @@ from engine.interfaces.moments import COMMIT, moment_of
 from engine.interfaces.views import one_line
 from engine.log.store import EventStore
 from engine.replay.branches import line_of
-from engine.replay.maps import Maps, map_known, stale_since
+from engine.replay.maps import EDITS, Maps, map_known, stale_since
 from engine.replay.states import state_at
 from projections import context_map, dependency_graph
 from projections.context_map import ContextMap, worth
@@ -134,9 +135,22 @@ def since(store: EventStore, then: Then) -> dict[str, str]:
     return {item: f"{then.task}@{version}" for item, version in found.items()}
 
 
-def explained(then: Then, since: Mapping[str, str], console: Console) -> None:
+def taggers(store: EventStore, then: Then) -> dict[str, str]:
+    """Who said last of each item of what use it was, and in which event, by id."""
+    return {
+        item: f"{event.fact.distiller or 'somebody'} in {event.task_id}@{event.version}"
+        for event in store.read(moment=then.moment, types=EDITS)
+        if isinstance(event.fact, MapEdited)
+        and (event.fact.context or event.task_id) == then.map.context
+        for item in event.fact.tags
+    }
+
+
+def explained(
+    then: Then, since: Mapping[str, str], tagged: Mapping[str, str], console: Console
+) -> None:
     """Print where each item came from, what was said of it, and what would go next."""
-    paragraphs = [list(_origin(then, one, since)) for one in then.shown.items]
+    paragraphs = [list(_origin(then, one, since, tagged)) for one in then.shown.items]
     order = [one.id for one in reversed(then.shown.items)]
     paragraphs.append([f"first to go: {', '.join(order[:FIRST])}"])
     if then.shown.left_out:
@@ -152,7 +166,9 @@ def explained(then: Then, since: Mapping[str, str], console: Console) -> None:
         console.print(Text("\n".join(lines)))
 
 
-def _origin(then: Then, one: MapItem, since: Mapping[str, str]) -> Iterator[str]:
+def _origin(
+    then: Then, one: MapItem, since: Mapping[str, str], tagged: Mapping[str, str]
+) -> Iterator[str]:
     """An item and, a line each, what it is worth, what it was made of, and why it is stale."""
     said = Counter(tag for _, tag in one.tags)
     found = ", ".join(f"{said[tag]}x {tag}" for tag in sorted(said))
@@ -160,8 +176,10 @@ def _origin(then: Then, one: MapItem, since: Mapping[str, str]) -> Iterator[str]
     yield (
         f"worth {worth(one, then.map.updates, then.settings):.2f},"
         f" {then.counting.count(one.line)} tokens, since update {one.added}, written by"
-        f" {one.task}@{one.version}{'; found ' if found else ''}{found}"
+        f" {one.task}@{one.version}"
     )
+    if found:
+        yield f"found {found}, last by {tagged.get(one.id, 'somebody')}"
     named = set(findall(r"[\w./-]+", one.text))
     others = [one_line(path) for path in sorted(one.made_of) if path not in named]
     made = f"made of {_many(one.built_from, 'facet')} of {_many(one.made_of, 'file')}"

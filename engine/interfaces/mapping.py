@@ -68,11 +68,12 @@ def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -
 
     Items that may not hold any more, since what they were made of has moved on, are told as stale.
     """
-    from engine.interfaces.map_text import explained, plain_of, since
+    from engine.interfaces.map_text import explained, plain_of, since, taggers
 
     with opened(url) as store:
         then = _then(store, context, options)
         events = since(store, then) if explain or as_json else {}
+        tagged = taggers(store, then) if explain else {}
     if as_json:
         click.echo(json.dumps(plain_of(then, events), ensure_ascii=False))
         return
@@ -81,7 +82,7 @@ def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -
     if explain:
         from engine.interfaces.views import console
 
-        explained(then, events, console())
+        explained(then, events, tagged, console())
 
 
 @map_group.command(name="diff")
@@ -193,7 +194,7 @@ def _then(store: "EventStore", context: str, options: dict[str, Any]) -> "Then":
     tokens, tokenizer, policy = (moment.pop(one) for one in ("tokens", "tokenizer", "policy"))
     counter, settings = tokenizer_of(tokenizer), policy_named(policy).map
     then = Then.at(store, context, moment, settings, tokens, counter)
-    if not then.map.updates:
+    if not then.map.version:
         if first := first_edit(store, context):
             raise InputError(f"needed a moment after the first edit of the map of {context!r},"
                              f" {first.isoformat()}, found an earlier one")  # fmt: skip

@@ -197,11 +197,11 @@ def read_run(running: Running, ended: Ended) -> Run:
     if ended.name:
         _require_outlines(running, ended)
     events = running.store.read(running.task_id, after=ended.first - 1, last=ended.last)
-    graph, text = running.graph, _texts_of(running.store)
+    graph, text = running.graph, texts_of(running.store)
     return Run(ended.name, before, running.states.graph, graph, list(events), text)
 
 
-def _texts_of(store: EventStore) -> Callable[[BlobRef], str]:
+def texts_of(store: EventStore) -> Callable[[BlobRef], str]:
     """The beginnings of bodies as text."""
 
     def text(ref: BlobRef) -> str:

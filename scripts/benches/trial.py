@@ -30,11 +30,10 @@ from engine.context.tokenizers import tokenizer_of
 from engine.interfaces.asked import model_asked
 from engine.log.store import EventStore
 from engine.models import Model
+from scripts.benches.paired import pooled
 from scripts.benches.trial_arms import ARMS, Arm, Given, Nothing
 from scripts.benches.trial_run import Asking, Cost, Outcome
 from scripts.benches.trial_world import Question, World, questions_about, questions_in
-
-RESAMPLED = 2_000
 
 
 class Way(NamedTuple):
@@ -137,10 +136,7 @@ def against(result: Result, bare: Result) -> tuple[float, float, float]:
     """By how much an arm scores better than no notes, paired by question and seed: the mean, and
     the 95 % of means that resampling gives."""
     pairs = [one.score - bare.outcomes[key].score for key, one in result.outcomes.items()]
-    dice = np.random.default_rng(0)
-    means = dice.choice(pairs, (RESAMPLED, len(pairs))).mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(mean(pairs)), float(low), float(high)
+    return pooled([np.array(pairs)])
 
 
 def table_of(results: Sequence[Result], title: str) -> Table:

@@ -3,14 +3,13 @@ search finds, or a playbook that a model writes. All have the same tokens."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from domain.context_map import Tokens, plain, rendered, within
-from domain.events import BlobRef, MapEdited
+from domain.events import MapEdited
 from domain.policy import MapSettings
 from engine.context.search import Document, search_words
 from engine.log.store import EventStore
@@ -20,6 +19,7 @@ from engine.memory.mapping.cartographer import normal_form
 from engine.memory.mapping.trajectory import trajectory
 from engine.memory.mapping.updating import Keeping
 from engine.models import Call, Limits, Message, Model
+from engine.workflow.mapping import texts_of
 from projections.context_map import ContextMap, edited, ranked
 from scripts.benches.trial_run import Cost, Outcome
 from scripts.benches.trial_world import World, cut
@@ -63,8 +63,8 @@ class Arm(ABC):
 
     def run(self, outcome: Outcome) -> Run:
         """A question as a finished run."""
-        world, get = self.given.world, self.given.log.get
-        return Run("", world.state, world.state, world.graph, outcome.events, _text_of(get))
+        world, text = self.given.world, texts_of(self.given.log)
+        return Run("", world.state, world.state, world.graph, outcome.events, text)
 
 
 class Nothing(Arm):
@@ -263,7 +263,3 @@ bullets."""
 ARMS: dict[str, type[Arm]] = {
     one.name: one for one in (Nothing, ByRules, ByModel, History, Retrieval, Playbook)
 }
-
-
-def _text_of(get: Callable[[str], bytes]) -> Callable[[BlobRef], str]:
-    return lambda ref: get(ref)[:4_096].decode(errors="replace")

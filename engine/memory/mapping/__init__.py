@@ -62,20 +62,12 @@ class Drawn(NamedTuple):
 class Distiller(Protocol):
     """Reads a run for what will help later ones."""
 
-    @property
-    def id(self) -> str:
-        """Name and version."""
-
     def distil(self, run: Run, map: ContextMap) -> Distilled:
         """What a run tells, and of what use each item of the map was to it."""
 
 
 class Cartographer(Protocol):
     """Turns what a run told into edits."""
-
-    @property
-    def id(self) -> str:
-        """Name and version."""
 
     def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Drawn:
         """Edits of a map, on which what was told of its items stands already."""
