@@ -18,7 +18,7 @@ from engine.workflow.mapping import keep_map, unread
 from projections import dependency_graph
 from projections.context_map import ContextMap, map_of
 
-TOKENS, RUNS, SHOWN, LINES = 1_024, 12, 3, 14
+TOKENS, RUNS, SHOWN, LINES = 1_024, 30, 3, 14
 LONG_ENOUGH = 4
 "Updates over which something that a map shows has changed as a rule."
 
@@ -87,7 +87,10 @@ def _went_stale(store: EventStore, task_id: str, made: dict[str, ContextMap], ou
     modules = Modules(dependency_graph.present(state))
     for name, map in made.items():
         for item in stale_in(map, modules):
-            path, key = modules.changed(map.items[item].made_of)[0]
+            moved = modules.changed(map.items[item].made_of)
+            if not moved:  # it does not parse any more
+                continue
+            path, key = moved[0]
             first = map.items[item].line.partition("\n")[0]
             out.print(
                 f"  {name} it held, now it is stale, since {key or 'the file'} of"
