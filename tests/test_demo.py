@@ -100,14 +100,16 @@ def test_a_map_grows_run_by_run_and_tells_what_went_stale(repository: Path) -> N
     proven, text = mapped(repository)
     assert proven
     assert [f"after run {number}: " in text for number in (1, 2, 3, 4)] == [True, True, True, False]
-    assert "rebuilt from the log as they were: 4 of 4" in text
-    assert "it held, now it is stale, since " in text
+    assert "kept over 3 commits, 1 before the last" in text
+    assert "rebuilt from the log as they were: 3 of 3" in text
+    assert " are stale at the last commit, for instance, since " in text
+    assert " of cart.py moved on: " in text
 
 
-def test_a_history_in_which_nothing_goes_stale_proves_nothing_unless_it_is_short(
-    tmp_path: Path,
-) -> None:
-    commits = [(f"add {name}", f"{name}.py", f"{name} = 1\n") for name in "abcdef"]
+def test_a_history_that_leaves_what_a_map_tells_alone_makes_nothing_stale(tmp_path: Path) -> None:
+    commits = [(f"add {name}", f"{name}.py", f"{name} = 1\n") for name in "abcdefg"]
     proven, text = mapped(written(tmp_path / "long", commits))
-    assert (proven, "nothing on it went stale" in text) == (False, True)
-    assert mapped(written(tmp_path / "short", commits[:2]))[0]
+    assert (proven, "kept over 3 commits, 2 before the last" in text) == (True, True)
+    assert " items 0 are stale at the last commit\n" in text
+    proven, text = mapped(written(tmp_path / "short", commits[:2]))
+    assert (proven, "kept over 2 commits, 0 before the last" in text) == (True, True)

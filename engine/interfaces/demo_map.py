@@ -18,30 +18,34 @@ from engine.workflow.mapping import keep_map, unread
 from projections import dependency_graph
 from projections.context_map import ContextMap, map_of
 
-TOKENS, RUNS, SHOWN, LINES = 1_024, 30, 3, 14
-LONG_ENOUGH = 4
-"Updates over which something that a map shows has changed as a rule."
+TOKENS, RUNS, LINES = 1_024, 3, 14
 
 
 def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
-    """Keep a map over the last commits of a history; tells whether it kept within its tokens, is
-    rebuilt as it was, and something on it went stale when the code moved on."""
+    """Keep a map over some commits of a history, and show what on it does not hold at the end;
+    tells whether it kept within its tokens, and is rebuilt as it was."""
     tokenizer, most = _counter()
-    runs = unread(store, task_id, RUNS)
-    out.print(f"\n[bold]a context map of {task_id}[/], kept over its last {len(runs)} commits")
+    ended = unread(store, task_id)
+    begin = max(0, (len(ended) - RUNS) // 2)  # what comes later makes some of it stale
+    runs, later = ended[begin : begin + RUNS], ended[begin + RUNS :]
+    out.print(
+        f"\n[bold]a context map of {task_id}[/], kept over {len(runs)} commits,"
+        f" {len(later)} before the last"
+    )
     settings = MapSettings(item_tokens=80 * most // TOKENS)
     policy = Keeping.of(settings, most, tokenizer.count)
     made = list(keep_map(store, task_id, runs, policy))
     names = [f"after run {number + 1}" for number in range(len(runs))]
     names = [*(["before the first run"] if len(made) > len(runs) else []), *names]
-    for number, map in enumerate(made[: len(made) - len(runs) + SHOWN]):
+    for number, map in enumerate(made):
         before = made[number - 1] if number else None
         _tell(names[number], map, before, tokenizer, most, out)
     for line in rendered(made[-1].items.values()).split("\n")[:LINES]:
         out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     fits = all(tokenizer.count(rendered(map.items.values())) <= most for map in made)
     same = _rebuilt(store, task_id, made, out)
-    return _went_stale(store, task_id, dict(zip(names, made, strict=True)), out) and same and fits
+    _tell_stale(store, task_id, made[-1], out)
+    return same and fits
 
 
 def _counter() -> tuple[Tokenizer, int]:
@@ -80,23 +84,18 @@ def _rebuilt(store: EventStore, task_id: str, made: list[ContextMap], out: Conso
     return all(same)
 
 
-def _went_stale(store: EventStore, task_id: str, made: dict[str, ContextMap], out: Console) -> bool:
-    """Whether an item of an earlier map does not hold at a later commit, and by what. Of a history
-    that is too short it is not demanded."""
-    state = state_at(store, dependency_graph, task_id)
-    modules = Modules(dependency_graph.present(state))
-    for name, map in made.items():
-        for item in stale_in(map, modules):
-            moved = modules.changed(map.items[item].made_of)
-            if not moved:  # it does not parse any more
-                continue
+def _tell_stale(store: EventStore, task_id: str, map: ContextMap, out: Console) -> None:
+    """Print what on a map does not hold any more, and an item of it with what moved on."""
+    modules = Modules(dependency_graph.present(state_at(store, dependency_graph, task_id)))
+    gone = list(stale_in(map, modules))
+    out.print(f"  of its {len(map.items)} items {len(gone)} are stale at the last commit", end="")
+    for item in gone:
+        if moved := modules.changed(map.items[item].made_of):  # else it does not parse any more
             path, key = moved[0]
             first = map.items[item].line.partition("\n")[0]
             out.print(
-                f"  {name} it held, now it is stale, since {key or 'the file'} of"
-                f" {path} moved on: {first}",
+                f", for instance, since {key or 'the file'} of {path} moved on: {first}",
                 markup=False, highlight=False, soft_wrap=True,
             )  # fmt: skip
-            return True
-    out.print("  nothing on it went stale in these commits", highlight=False)
-    return len(made) < LONG_ENOUGH
+            return
+    out.print()
