@@ -15,6 +15,8 @@ CONTEXT = (
 )  # fmt: skip
 "The rows that hold what is known of the code; the others are fixed parts of a prompt."
 ROWS = ("system prompt", "task description", *CONTEXT, "generation", "context map", "buffer")
+BOUND = 3
+"What an upper bound of tokens tells over what a model counts, for English and code, about."
 LEAST_GENERATION = 0.2
 "Of the window, for profiles made by hand."
 

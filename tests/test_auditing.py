@@ -119,15 +119,15 @@ def test_a_moment_tells_of_what_had_happened_by_then(backcast: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("money.py::to_cent", TILL), 1, "near it: 'function:money.py::to_cents'"),
-        (("class:money.py::to_cents", TILL), 1, "near it: 'function:money.py::to_cents'"),
-        (("mony.py", TILL), 1, "near it: 'module:money.py'"),
-        (("failure:1.1", TILL), 1, "found 'failure:1.1'"),
+        (("money.py::to_cent", TILL), 2, "near it: 'function:money.py::to_cents'"),
+        (("class:money.py::to_cents", TILL), 2, "near it: 'function:money.py::to_cents'"),
+        (("mony.py", TILL), 2, "near it: 'module:money.py'"),
+        (("failure:1.1", TILL), 2, "found 'failure:1.1'"),
         ((TO_CENTS,), 2, "needed --task TASK, or a LOG of one task"),
         ((TO_CENTS, str(LOGS / "caches.jsonl")), 2, "needed --task TASK, found 3 in"),
         ((TO_CENTS, TILL, "--task", "tell"), 2, "no task 'tell'"),
-        ((TO_CENTS, "nowhere.jsonl"), 1, "nowhere.jsonl: needed a log that"),
-        ((TO_CENTS, TILL, "--position", "1"), 1, "found 'function:money.py::to_cents'"),
+        ((TO_CENTS, "nowhere.jsonl"), 2, "nowhere.jsonl: needed a log that"),
+        ((TO_CENTS, TILL, "--position", "1"), 2, "found 'function:money.py::to_cents'"),
         ((TO_CENTS, TILL, "--at", "soon"), 2, "needed a time such as"),
     ],
 )
@@ -148,7 +148,7 @@ def test_what_a_bare_name_may_mean_is_listed_where_it_means_several(
             fact = ModuleIteration(module_name="a.py", iteration=number, source=blob.ref)
             store.append("t", [fact], after=number - 1, blobs=[blob])
     code, out, err = backcast("audit", "a.py::f", "--task", "t")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "is 2 of them: 'class:a.py::f', 'function:a.py::f'" in err
     code, out, _ = backcast("audit", "class:a.py::f", "--task", "t")
     assert (code, out.splitlines()[1].split()[3]) == (0, "recorded")
@@ -170,7 +170,7 @@ def test_a_function_whose_text_is_missing_is_not_known_and_no_moment_helps(
         fact = ModuleIteration(module_name="a.py", iteration=1, source=Blob(b"def f(): 0").ref)
         store.append("t", [fact], after=0)
     code, _, err = backcast("audit", "function:a.py::f", "--task", "t")
-    assert (code, "found 'function:a.py::f'" in err) == (1, True)
+    assert (code, "found 'function:a.py::f'" in err) == (2, True)
     assert backcast("audit", "a.py", "--task", "t")[0] == 0
 
 

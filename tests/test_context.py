@@ -331,7 +331,7 @@ def test_what_an_older_builder_recorded_is_rebuilt_and_told_to_be_older() -> Non
     ("options", "note"),
     [
         (("--for", "module:nope.py"), "there is no nope.py at this moment"),
-        (("--query", "x", "--position", "-1"), "nothing of the code is known at this moment"),
+        (("--query", "x", "--position", "0"), "nothing of the code is known at this moment"),
         (("--for", EMAIL, "--query", "x " * 9000), "the words of the request do not fit"),
     ],
 )
@@ -379,7 +379,7 @@ def test_a_wrong_request_is_one_line(
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
-    assert end.value.code == 1
+    assert end.value.code == 2
     told = capsys.readouterr().err
     assert message in told
     assert len(told.splitlines()) == 1

@@ -156,10 +156,10 @@ def test_a_log_is_the_same_as_itself(capsys: pytest.CaptureFixture[str]) -> None
     [
         ((), 2, "needed --policy once or twice, --profile"),
         (("--policy", "nonsense"), 2, "needed a TOML file or one of default,"),
-        (("--at", "soon", "--policy", "default"), 1, "needed the number of an event, first or"),
-        (("--at", "3", "--policy", "default"), 1, "the first prompt is till@16"),
+        (("--at", "soon", "--policy", "default"), 2, "needed the number of an event, first or"),
+        (("--at", "3", "--policy", "default"), 2, "the first prompt is till@16"),
         (("--from", "27"), 2, "needed both --from and --to"),
-        (("--from", "1", "--to", "999"), 1, "the first prompt is till@16"),
+        (("--from", "1", "--to", "999"), 2, "the first prompt is till@16"),
         (("--profile", "gpt"), 2, "needed a profile of"),
     ],
 )
@@ -224,7 +224,7 @@ def test_a_name_that_was_not_there_is_told_with_its_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, _, err = told(capsys, "blame", TILL, "--at", "164", "--item", "money.py::to_cent")
-    assert code == 1
+    assert code == 2
     assert "near are function:money.py::to_cents" in err
 
 

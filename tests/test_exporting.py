@@ -147,7 +147,7 @@ def test_an_export_that_fails_leaves_what_stood_there(backcast: Backcast, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     _, err, code = backcast("import", "events", LOGS / "addresses.jsonl")
     out, err, code = backcast("export", "--task", "task-abc123", tmp_path / "no/log.jsonl")
-    assert (out, code) == ("", 1)
+    assert (out, code) == ("", 2)
     assert (
         err == f"backcast: {tmp_path}/no/log.jsonl: cannot be written: No such file or directory\n"
     )

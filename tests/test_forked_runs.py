@@ -200,14 +200,14 @@ def test_of_a_file_with_several_tasks_one_has_to_be_named(
         (
             ["--task", "validators", "--at", "1", "--as", "validators"],
             "is in this store already",
-            1,
+            2,
         ),
-        (["--task", "validators", "--at", "1", "--as", ""], "needed a task that is not empty", 1),
-        (["none.jsonl", "--at", "1"], "needed a log to import, found nothing", 1),
-        (["odd.jsonl", "--at", "1"], "needed a log that 'backcast export' wrote, found line 2", 1),
-        (["empty.jsonl", "--at", "1"], "needed a log that 'backcast export' wrote, found noth", 1),
-        (["other.jsonl", "--at", "1"], "another event stands at version 1", 1),
-        (["--task", "validators", "--at", "1", "--store", "sqlite:///no.db"], "no such store", 1),
+        (["--task", "validators", "--at", "1", "--as", ""], "needed a task that is not empty", 2),
+        (["none.jsonl", "--at", "1"], "needed a log to import, found nothing", 2),
+        (["odd.jsonl", "--at", "1"], "needed a log that 'backcast export' wrote, found line 2", 2),
+        (["empty.jsonl", "--at", "1"], "needed a log that 'backcast export' wrote, found noth", 2),
+        (["other.jsonl", "--at", "1"], "another event stands at version 1", 2),
+        (["--task", "validators", "--at", "1", "--store", "sqlite:///no.db"], "no such store", 2),
     ],
 )
 def test_what_cannot_be_forked_is_told_and_nothing_is_made(

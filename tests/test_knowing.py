@@ -93,13 +93,13 @@ def test_a_moment_before_the_outlines_is_told(backcast: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("show", "graph", *SHOP, "--node", "odd"), 1, "needed a node of task 'task-def456'"),
-        (("show", "summaries", *SHOP, "--node", "module:no.py"), 1, "needed a node of task"),
+        (("show", "graph", *SHOP, "--node", "odd"), 2, "needed a node of task 'task-def456'"),
+        (("show", "summaries", *SHOP, "--node", "module:no.py"), 2, "needed a node of task"),
         (("stale", "--task", "none"), 2, "no task 'none'"),
         (("stale", *SHOP, "--since", "yesterday"), 2, "needed a time such as"),
-        (("cat", "storage://task-def456/utils.py#L1-L99"), 1, "the module has 11 lines"),
-        (("cat", "storage://task-def456/utils.py#none"), 1, "needed #L1-L9, or a function"),
-        (("cat", "storage://task-def456/none.py"), 1, "there is no such module"),
+        (("cat", "storage://task-def456/utils.py#L1-L99"), 2, "the module has 11 lines"),
+        (("cat", "storage://task-def456/utils.py#none"), 2, "needed #L1-L9, or a function"),
+        (("cat", "storage://task-def456/none.py"), 2, "there is no such module"),
         (("cat", "storage://none/utils.py"), 2, "no task 'none'"),
     ],
 )

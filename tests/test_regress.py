@@ -137,9 +137,11 @@ def test_the_recorded_policy_is_no_regression_of_itself(
 def test_a_policy_that_hides_failures_is_a_regression(
     forgetful: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = tmp_path / "out.md"
-    code, out, _ = regressed(capsys, VALIDATORS, "--policy", forgetful, "--report", str(report))
+    report, other = tmp_path / "out.md", tmp_path / "out.json"
+    both = ("--report", str(report), "--report", str(other))
+    code, out, _ = regressed(capsys, VALIDATORS, "--policy", forgetful, *both)
     assert code == 1
+    assert json.loads(other.read_text())["policies"][1]["broken"]
     assert "evidence recall fell by 28.6 points, from 100.0 % to 71.4 %; 1 are allowed" in out
     assert "2 CRITICAL things are not shown any more; 0 are allowed" in out
     told = report.read_text()
@@ -313,6 +315,7 @@ def test_a_single_run_has_no_interval() -> None:
         (("--policy", "recorded", "--baseline", "none.json"), "found no such file"),
         (("--policy", "recorded", "--baseline", "FILE.json"), "needed a report of 'regress'"),
         (("--report", "out.pdf"), "needed a name that ends in .md or .json"),
+        (("--report", "gone/out.md"), "needed a folder that is there, found gone/out.md"),
         (("--policy", "recorded", "--profile", "gpt"), "needed a profile of mistral-7b-8k"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from domain.errors import InputError
 from domain.events import ContextBuilt, ModelFailed, ModelReplied, WorkflowEvent
+from engine.context.tokenizers import tell_bound
 from engine.interfaces.cli import main
 from engine.log import EventStore
 from engine.replay.verify import verified
@@ -89,7 +90,7 @@ def test_a_task_is_started_once_and_gone_on_with_from_its_end(backcast: Backcast
     backcast("run", SPEC, "--model", RECORDED)
     before = len(events())
     code, _, err = backcast("run", SPEC, "--model", RECORDED)
-    assert (code, "'backcast resume validators' goes on with it" in err) == (1, True)
+    assert (code, "'backcast resume validators' goes on with it" in err) == (2, True)
     code, out, _ = backcast("resume", "validators")
     assert (code, out.splitlines()[-1]) == (
         0, "complete after 5 answers; the code is in out/validators",
@@ -109,7 +110,7 @@ def test_a_file_that_no_run_has_made_is_not_written_over(backcast: Backcast) -> 
         assert backcast("resume", "validators", "--out", "other")[0] == 0
     Path("file").write_text("")
     code, _, err = backcast("run", SPEC, "--model", RECORDED, "--out", "file")
-    assert (code, err) == (1, "backcast: file: needed a folder for the code, found a file\n")
+    assert (code, err) == (2, "backcast: file: needed a folder for the code, found a file\n")
 
 
 def test_a_recorded_prompt_is_printed_as_it_was(backcast: Backcast) -> None:
@@ -122,7 +123,7 @@ def test_a_recorded_prompt_is_printed_as_it_was(backcast: Backcast) -> None:
     code, out, _ = backcast(*at, last.version, "--json")
     assert json.loads(out)["digest"] == last.fact.data["digest"]
     code, _, err = backcast(*at, 1)
-    assert (code, "validators@1: needed a CONTEXT_BUILT" in err) == (1, True)
+    assert (code, "validators@1: needed a CONTEXT_BUILT" in err) == (2, True)
 
 
 def test_where_the_recorded_tokenizer_is_not_installed_a_bound_counts_and_says_so(
@@ -131,7 +132,8 @@ def test_where_the_recorded_tokenizer_is_not_installed_a_bound_counts_and_says_s
     def missing(name: str) -> None:
         raise InputError(f"no {name} here")
 
-    monkeypatch.setattr("engine.workflow.served.tokenizer_of", missing)
+    monkeypatch.setattr("engine.context.tokenizers.tokenizer_of", missing)
+    tell_bound.cache_clear()  # it tells once
     assert served(RECORDED).profile.tokenizer == "upper-bound"
     [told] = [record.getMessage() for record in caplog.records]
     assert told.endswith("upper bound, since what counts as mistral-v3 does is not installed")
@@ -169,7 +171,7 @@ def test_a_model_that_is_not_there_is_told_in_a_line_and_nothing_is_begun(
     if model.startswith("llama:"):
         pytest.importorskip("llama_cpp", reason="needs the extra 'llama'")
     code, out, err = backcast("run", SPEC, "--model", model)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     [line] = err.splitlines()
     assert line.startswith("backcast: ")
     assert complaint in line
@@ -179,7 +181,7 @@ def test_a_model_that_is_not_there_is_told_in_a_line_and_nothing_is_begun(
 def test_what_was_not_run_by_backcast_cannot_be_gone_on_with(backcast: Backcast) -> None:
     backcast("import", "events", HERE / "fixtures/logs/addresses.jsonl")
     code, _, err = backcast("resume", "task-abc123", "--model", RECORDED)
-    assert (code, "was not started by 'backcast run'" in err) == (1, True)
+    assert (code, "was not started by 'backcast run'" in err) == (2, True)
     assert backcast("resume", "none")[0] == 2
 
 
@@ -246,7 +248,7 @@ def test_a_profile_larger_than_the_window_of_the_server_is_refused(
 ) -> None:
     url = f"{llama_url}/v1"
     code, _, err = backcast("run", SPEC, "--model", url, "--profile", "mistral-7b-32k")
-    assert (code, events()) == (1, [])
+    assert (code, events()) == (2, [])
     assert "needed a window of 32,768 tokens for profile mistral-7b-32k, found 16,384" in err
 
 
@@ -282,7 +284,7 @@ def test_a_server_that_is_not_llama_cpp_needs_a_profile_and_completes_the_task(
 
     with hostile(replaying(RecordedRun(LOG), busy_at_first)) as server:
         code, _, err = backcast("run", SPEC, "--model", f"{server.url}/v1")
-        assert (code, "needed --profile" in err) == (1, True)
+        assert (code, "needed --profile" in err) == (2, True)
         code, out, err = backcast("run", SPEC, "--model", f"{server.url}/v1", *PROFILE)
     assert code == 0, err
     assert out.splitlines()[-1].startswith("complete after 5 answers")

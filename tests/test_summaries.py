@@ -308,7 +308,7 @@ def test_the_command_writes_from_a_recording_and_tells_what_failed(
         (("import", "events", str(log), *store), 0),
         (("resummarise", "--task", "task-def456", "--summariser", "extractive", *store), 0),
         (("resummarise", "--task", "task-def456", "--summariser", f"recording:{empty}", *store), 1),
-        (("resummarise", "--task", "task-def456", "--summariser", "oracle", *store), 1),
+        (("resummarise", "--task", "task-def456", "--summariser", "oracle", *store), 2),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)

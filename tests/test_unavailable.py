@@ -61,7 +61,7 @@ def run(*arguments: object, program: str = COMMAND) -> "subprocess.CompletedProc
 def complaint(*arguments: object, program: str = COMMAND) -> str:
     """The one line that a command fails with."""
     done = run(*arguments, program=program)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith("backcast: ")
     return line.removeprefix("backcast: ")

@@ -13,6 +13,7 @@ Control tokens, as chat templates hold them, are one token each and are never ma
 """
 
 import atexit
+import logging
 import re
 import sys
 import warnings
@@ -28,6 +29,8 @@ from domain.errors import InputError
 from engine.context.server import Server
 from engine.models.address import shown
 from engine.models.quiet import quiet
+
+log = logging.getLogger("backcast")
 
 QWEN_VOCABULARY = Path(sys.prefix) / "share" / "backcast" / "ggml-vocab-qwen2.gguf"
 "Where `scripts/install all` puts the vocabulary of Qwen2."
@@ -86,8 +89,8 @@ class Mistral:
             from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
         except ImportError:
             raise InputError(
-                "counting as Mistral does needs 'pip install backcast[mistral]'; or choose"
-                " --tokenizer upper-bound"
+                "counting as Mistral does needs 'pip install backcast[mistral]', in a clone"
+                " 'scripts/install all'"
             ) from None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -208,6 +211,25 @@ def tokenizer_of(name: str) -> Tokenizer:
     raise InputError(
         "needed mistral-v3, mistral-v1, qwen3, qwen3:FILE, gguf:FILE, server:URL or upper-bound,"
         f" found {shown(name)!r}"
+    )
+
+
+def counted_by(name: str) -> str:
+    """The tokenizer of a name, or that of the bound where what counts so is not installed; that is
+    told once."""
+    try:
+        tokenizer_of(name)
+    except InputError:
+        tell_bound(name)
+        return "upper-bound"
+    return name
+
+
+@lru_cache(maxsize=8)
+def tell_bound(name: str) -> None:
+    """Warn that a bound counts, and not what counts as it is named."""
+    log.warning(
+        "tokens are counted by an upper bound, since what counts as %s does is not installed", name
     )
 
 

@@ -7,6 +7,7 @@ import click
 
 from engine.interfaces.diffing import only_task
 from engine.interfaces.options import DEFAULT_STORE, json_option
+from engine.interfaces.replaying import note_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ def blame(log: str | None, url: str, task: str | None, at: str, item: str, as_js
     with opened(log or url, task) as there:
         own = only_task(there)
         step = step_at(there.store, own, at)
+        note_prompt(at, step)
         found = blamed(Workshop(there.store), step, item)
         named = {*found.because, *(one for rival in found.rivals for one in rival.because)}
         events = [one for version in sorted(named)

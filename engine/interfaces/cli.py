@@ -1,5 +1,8 @@
-"""The command line. Data goes to stdout, messages to stderr; exit codes are 0, 1 and 2, and 141,
-as of any tool that a signal ends, where whoever read the output has left.
+"""The command line. Data goes to stdout, messages to stderr.
+
+Exit codes are 0; 1 where the work was done and something was found, or it failed on its way; 2
+where it could not be begun: what was handed in, or the store, is not what was needed; and 130 and
+141, as of any tool that a signal ends, after Ctrl-C and where whoever read the output has left.
 
 Everything that is slow to import is imported by the command that needs it.
 """
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import BackcastError, ConflictError, InputError, MomentError, UnknownTaskError
+from domain.errors import BackcastError, ConflictError, DamagedError, InputError, ModelError
 from engine.interfaces import (
     auditing,
     blaming,
@@ -64,14 +67,22 @@ UNREAD = 128 + 13
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error of ours is one line."""
     try:
-        cli(arguments, prog_name="backcast")
-    except (MomentError, UnknownTaskError) as error:
-        _fail(error, 2)
+        try:
+            cli(arguments, prog_name="backcast")
+        finally:
+            sys.stdout.flush()  # what fails only at the very end could not be told of
+    except OSError as error:
+        _give_up_output()
+        if isinstance(error, BrokenPipeError):
+            sys.exit(UNREAD)
+        _fail(f"{error.filename or 'the output'}: cannot be written: {error.strerror}", 2)
     except ConflictError as error:
         # One that expected what it found was refused for another reason, which it tells.
         _fail(_MEANWHILE.format(error.task_id) if error.expected != error.found else error, 1)
-    except BackcastError as error:
+    except (ModelError, DamagedError) as error:
         _fail(error, 1)
+    except BackcastError as error:
+        _fail(error, 2)
 
 
 _MEANWHILE = (
@@ -83,6 +94,11 @@ _MEANWHILE = (
 def _fail(error: Exception | str, code: int) -> None:
     click.echo(f"backcast: {' '.join(str(error).split())}", err=True)
     sys.exit(code)
+
+
+def _give_up_output() -> None:
+    """What is still in the buffer would be written, and told of, at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Commands(click.Group):
@@ -98,8 +114,7 @@ class _Commands(click.Group):
             # rich ends with 1 by itself.
             if not isinstance(end.__context__, BrokenPipeError):
                 raise
-        # What is still in the buffer would be written, and told of, at the very end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         sys.exit(UNREAD)
 
 
@@ -223,10 +238,13 @@ def log(
         events = (
             store.follow(task, types=kinds) if follow else store.read(task, moment=at, types=kinds)
         )
-        for event in events:
+        number = 0
+        for number, event in enumerate(events, 1):  # noqa: B007  # how many there were
             click.echo(event_json(event) if as_json else event_line(event))
             if follow:
                 sys.stdout.flush()
+        if kinds and not number:
+            click.echo(f"backcast: note: no event of type {', '.join(kinds)} by then", err=True)
 
 
 @cli.group(name="show")
@@ -330,6 +348,8 @@ def cat(url: str, ref: str, **moment: Any) -> None:
 
 def _blob(store: "EventStore", ref: str) -> bytes:
     try:
+        if not store.holds(ref):
+            raise InputError(f"{ref[:71]} is not in this store")
         return store.get(ref)
     except ValueError as error:
         raise InputError(str(error)) from None

@@ -13,9 +13,11 @@ from engine.interfaces.options import (
     json_option,
     moment_options,
     opened,
+    refuse_others,
     store_option,
     task_option,
 )
+from engine.interfaces.recorded_prompt import OF_RECORDED, print_recorded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +75,9 @@ def context(
     from engine.interfaces.views import console
 
     if event is not None:
-        _print_recorded(url, task, event, as_json)
+        refuse_others(OF_RECORDED, "--event")
+        with opened(url) as store:
+            print_recorded(store, task, event, as_json=as_json, explain=explain)
         return
     request = Request(asked_for(target, query), query)
     profile = profile_by(name, tokenizer, context_tokens)
@@ -87,7 +91,7 @@ def context(
             found = record_context(store, task, at, request, profile, policy)
         else:
             found = context_at(store, task, at, request, profile, policy)
-    if not counter.exact:
+    if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was told
         click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
     for note in notes(found, target, text_only=text_only and not (explain or as_json)):
         click.echo(f"backcast: note: {note}", err=True)
@@ -107,25 +111,6 @@ def context(
     else:
         for role, text in found.messages:
             click.echo(f"[{role}]\n{text}\n")
-
-
-def _print_recorded(url: str, task: str, version: int, as_json: bool) -> None:
-    """Print a prompt as it was recorded: rebuilt from the log, to the byte."""
-    from domain.events import ContextBuilt
-    from engine.context.recorded import messages
-
-    with opened(url) as store:
-        store.require(task)
-        found = [one.fact for one in store.read(task, after=version - 1, last=version)]
-        if not found or not isinstance(found[0], ContextBuilt):
-            raise InputError(f"{task}@{version}: needed a CONTEXT_BUILT: 'backcast log' shows them")
-        told = messages(found[0], store.get)
-    if as_json:
-        shown = [{"role": role, "content": text} for role, text in told]
-        click.echo(json.dumps({"messages": shown, "digest": found[0].digest}, ensure_ascii=False))
-        return
-    for role, text in told:
-        click.echo(f"[{role}]\n{text}\n")
 
 
 def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
@@ -162,13 +147,15 @@ def asked_for(target: str | None, query: str) -> str:
 
 
 def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> "ModelProfile":
-    """A profile by its name, with another tokenizer or context part where they are given."""
+    """A profile by its name, with another tokenizer or context part where they are given; counted
+    by a bound where what counts its tokens is not installed."""
+    from engine.context.tokenizers import counted_by
     from engine.workflow.served import profile_named
 
     profile = profile_named(name)
     if context_tokens is not None:
         profile = profile.with_context(context_tokens)
-    return profile if tokenizer is None else profile._replace(tokenizer=tokenizer)
+    return profile._replace(tokenizer=tokenizer or counted_by(profile.tokenizer))
 
 
 def policy_by(path: Path | None) -> "Policy":

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from domain.budget import BOUND
 from domain.context_map import rendered
 from domain.errors import InputError
 from domain.moment import Moment
@@ -53,7 +54,7 @@ def _counter() -> tuple[Tokenizer, int]:
     try:
         return tokenizer_of("mistral-v3"), TOKENS
     except InputError:
-        return UpperBound(), 3 * TOKENS
+        return UpperBound(), BOUND * TOKENS
 
 
 def _tell(

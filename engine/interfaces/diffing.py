@@ -8,6 +8,7 @@ import click
 from domain.errors import InputError
 from engine.interfaces.contexts import asked_for
 from engine.interfaces.options import DEFAULT_STORE, json_option
+from engine.interfaces.replaying import note_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +98,7 @@ def _settings(
             "needed --policy once or twice, --profile, --from and --to, or two logs"
         )
     step = step_at(store, task, at)
+    note_prompt(at, step)
     before, after = _sides(step, policies, profiles)
     workshop = Workshop(store)
     found = compared(workshop, step, before, after)
@@ -140,6 +142,10 @@ def _moments(
     if None in moments:
         raise click.UsageError("needed both --from and --to")
     begin, end = (_step(store, task, str(one), asked) for one in moments)
+    if begin.version > end.version:
+        raise InputError(
+            f"--to: needed a moment behind --from, event {begin.version}, found {end.version}"
+        )
     profile = profile_named(profiles[0]) if profiles else None
     found = moved(Workshop(store), begin, end, profile)
     after, last = _stood(begin), _stood(end)
@@ -163,7 +169,9 @@ def _step(store: "EventStore", task: str, at: str, asked: tuple[str | None, str]
     store.require(task)
     wanted = asked[0] or asked[1]
     if at.isdigit() and not wanted:
-        return step_at(store, task, at)
+        found = step_at(store, task, at)
+        note_prompt(at, found)
+        return found
     named: dict[str, Any] = {"at": at}
     if at.isdigit():
         there = list(store.read(task, after=int(at) - 1, last=int(at)))

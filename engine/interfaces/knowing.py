@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,11 @@ from engine.interfaces.options import (
 
 if TYPE_CHECKING:
     from domain.moment import Moment
+    from engine.context.search import Document, Hit
     from engine.log.store import EventStore
+
+MEANING = ("faiss", "sentence_transformers")
+"What a search by meaning is made with."
 
 
 def known(store: "EventStore", task: str, moment: dict[str, Any]) -> "Moment":
@@ -268,31 +273,56 @@ def resummarise(
 @click.option(
     "--embedder", metavar="NAME", help="A sentence-transformers model, by name or folder."
 )
+@click.option("--words", is_flag=True, help="By words alone, as where no model is installed.")
 @json_option
 def search(
-    query: str, url: str, task: str, count: int, embedder: str | None, as_json: bool, **moment: Any
-) -> None:
+    query: str, url: str, task: str, count: int, embedder: str | None, words: bool, as_json: bool,
+    **moment: Any,
+) -> None:  # fmt: skip
     """Find modules and functions by what they do, as they were then: by meaning and by words.
+
+    The meaning needs the extra 'semantic', in a clone 'scripts/install all'.
 
     \b
     backcast search "is this an e-mail address?" --task task-abc123 --at 2026-11-20T12:30
     """
-    from engine.context.search import search as find
-    from engine.context.search import sentence_embedder
-    from engine.interfaces.progress_bar import progress_bar
     from engine.interfaces.summaries import documents
 
+    if words and embedder:
+        raise click.UsageError("--words needs no --embedder")
     with opened(url) as store:
         at = known(store, task, moment)
         current = documents(store, task, at)
-        with progress_bar("embedding", len(current)) as advance:
-            hits = find(store, sentence_embedder(embedder), current, query, count, advance)
+        hits = _hits(store, current, query, count, embedder, words=words)
     texts = {document.id: document.text for document in current}
     for hit in hits:
         if as_json:
             click.echo(json.dumps(hit._asdict() | {"text": texts[hit.id]}, ensure_ascii=False))
         else:
             click.echo(f"{hit.score:.4f}  {hit.id}")
+
+
+def _hits(
+    store: "EventStore", current: "list[Document]", query: str, count: int, embedder: str | None, *,
+    words: bool,
+) -> "list[Hit]":  # fmt: skip
+    """What is found by words, and by meaning too where it is not asked to be left out, or the model
+    that tells it is not installed."""
+    from engine.context.search import search as find
+    from engine.context.search import search_words, sentence_embedder
+    from engine.interfaces.progress_bar import progress_bar
+
+    if not words and not embedder and not all(find_spec(name) for name in MEANING):
+        words = True
+        click.echo(
+            "backcast: note: found by words alone; by meaning too after 'pip install"
+            " backcast[semantic]', in a clone 'scripts/install all'",
+            err=True,
+        )
+    if words:
+        return search_words(current, query, count)
+    with progress_bar("embedding", len(current)) as advance:
+        return find(store, sentence_embedder(embedder), current, query, count, advance)
 
 
 SHOWN = (graph, summaries)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from domain.budget import BOUND
 from domain.errors import ModelError
 from domain.events import MapEdited
 from domain.policy import MapSettings
@@ -26,6 +27,10 @@ def keeping_of(
     settings = used.map
     if model is not None and "model" not in (settings.distiller, settings.cartographer):
         settings = settings.model_copy(update={"distiller": "model", "cartographer": "model"})
+    if not tokenizer.exact:
+        settings = settings.model_copy(
+            update={"item_tokens": min(BOUND * settings.item_tokens, 1_000)}
+        )
     asked = model_asked("--model", model, profile) if model is not None else None
     embedder = sentence_embedder(used.embedder or None) if settings.merge else None
     return Keeping.of(settings, tokens, tokenizer.count, asked, embedder)

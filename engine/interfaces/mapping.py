@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from domain.budget import BOUND
 from domain.errors import InputError
 from engine.interfaces.knowing import outline_all
 from engine.interfaces.options import (
@@ -19,6 +20,7 @@ from engine.interfaces.options import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from engine.context.tokenizers import Tokenizer
     from engine.interfaces.map_text import Then
     from engine.log.store import EventStore
 
@@ -37,12 +39,11 @@ def map_group() -> None:
 
 def _rendering(command: Any) -> Any:
     for option in (
-        click.option("--tokens", default=TOKENS, show_default=True, metavar="N",
-                     type=click.IntRange(1, 100_000),
+        click.option("--tokens", metavar="N", type=click.IntRange(1, 100_000),
                      help="The most that the map may have, with the heading that a prompt puts"
-                     " above it."),
-        click.option("--tokenizer", default="mistral-v3", show_default=True, metavar="NAME",
-                     help="Whose tokens are counted: upper-bound, gguf:FILE, ..."),
+                     f" above it; {TOKENS:,}, or {BOUND} times that where a bound counts."),
+        click.option("--tokenizer", metavar="NAME", help="Whose tokens are counted: upper-bound, "
+                     "gguf:FILE, ...; mistral-v3, or where that is not installed a bound."),
         click.option("--policy", default="default", show_default=True, metavar="NAME_OR_FILE",
                      help="A strategy, or TOML: what its table `map` sets."),
     ):  # fmt: skip
@@ -126,7 +127,7 @@ def diff(
 @click.option("--anew", is_flag=True, help="Begin the map anew: read runs that were read before.")
 @json_option
 def update(
-    url: str, task: str, tokens: int, tokenizer: str, policy: str, last: int | None,
+    url: str, task: str, tokens: int | None, tokenizer: str | None, policy: str, last: int | None,
     model: str | None, profile: str | None, anew: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Read the runs of a task that have ended, and edit the map of what it works on.
@@ -142,11 +143,10 @@ def update(
     included, and the runs are read again, by another policy say; what it was before stays known to
     --known-at and --position.
     """
-    from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.map_keeping import keeping_of, kept
     from engine.interfaces.progress_bar import progress_bar
 
-    keeping = keeping_of(policy, tokens, tokenizer_of(tokenizer), model, profile)
+    keeping = keeping_of(policy, *_counting(tokens, tokenizer), model, profile)
     with opened(url) as store, ExitStack() as stack:
         store.require(task)
         outline_all(store, task)
@@ -182,18 +182,25 @@ def export(context: str, url: str, **options: Any) -> None:
     click.echo(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 
+def _counting(tokens: int | None, tokenizer: str | None) -> "tuple[int, Tokenizer]":
+    """The most that a map may have, and who counts that."""
+    from engine.context.tokenizers import counted_by, tokenizer_of
+
+    counter = tokenizer_of(tokenizer or counted_by("mistral-v3"))
+    return tokens or TOKENS * (1 if counter.exact else BOUND), counter
+
+
 def _then(store: "EventStore", context: str, options: dict[str, Any]) -> "Then":
     """The map of a context at the moment, and within the tokens, that options name; `InputError`
     where there was none."""
     from engine.context.policies import policy_named
-    from engine.context.tokenizers import tokenizer_of
     from engine.interfaces.map_text import Then
     from engine.replay.maps import first_edit
 
     moment = dict(options)
     tokens, tokenizer, policy = (moment.pop(one) for one in ("tokens", "tokenizer", "policy"))
-    counter, settings = tokenizer_of(tokenizer), policy_named(policy).map
-    then = Then.at(store, context, moment, settings, tokens, counter)
+    most, counter = _counting(tokens, tokenizer)
+    then = Then.at(store, context, moment, policy_named(policy).map, most, counter)
     if not then.map.version:
         if first := first_edit(store, context):
             raise InputError(f"needed a moment after the first edit of the map of {context!r},"

@@ -1,10 +1,11 @@
 """Options that commands share, and the store that they open."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from engine.log.store import EventStore
@@ -34,7 +35,9 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def moment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--at, --before, --known-at, --position."""
     for option in (
-        click.option("--position", type=int, help="As known at this position of the log."),
+        click.option(
+            "--position", type=click.IntRange(0), help="As known at this position of the log."
+        ),
         click.option("--known-at", metavar="TIME", help="As known at this time of recording."),
         click.option("--before", metavar="commit:SHA", help="Before this commit."),
         click.option("--at", metavar="TIME", help="What had happened by then, or commit:SHA."),
@@ -44,6 +47,15 @@ def moment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 task_option = click.option("--task", required=True, metavar="TASK", help="See 'backcast tasks'.")
+
+
+def refuse_others(allowed: Collection[str], beside: str) -> None:
+    """A usage error where the command was given an option that has no meaning beside another."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        told = context.get_parameter_source(option.name or "")
+        if told is ParameterSource.COMMANDLINE and option.name not in allowed:
+            raise click.UsageError(f"{option.opts[0]} has no meaning beside {beside}")
 
 
 @contextmanager

@@ -35,7 +35,8 @@ RECORDED = "recorded"
 @click.option("--context-tokens", type=int, help="A context part of so many tokens.")
 @click.option("--window", type=click.IntRange(1), default=25, show_default=True,
               help="Changes of a history that count as one run.")  # fmt: skip
-@click.option("--report", type=Path, metavar="FILE", help="Also as FILE.md or FILE.json.")
+@click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
+              help="Also as FILE.md or FILE.json; may be repeated.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
 @click.option("--live", metavar="MODEL", help="Ask it some prompts under each: llama:FILE, URL.")
 @click.option("--sample", type=click.IntRange(1), default=3, show_default=True,
@@ -45,7 +46,7 @@ RECORDED = "recorded"
 def regress(
     logs: tuple[str, ...], url: str, task: str | None, policies: tuple[str, ...], baseline: str,
     limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
-    report: Path | None, processes: int | None, live: str | None, sample: int, yes: bool,
+    reports: tuple[Path, ...], processes: int | None, live: str | None, sample: int, yes: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Build every prompt of recorded logs under other policies, and tell what gets worse.
@@ -64,8 +65,14 @@ def regress(
     or in --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens (percent).
     Exit codes: 0, 1 for a regression, 2 where a log, policy or option cannot be read.
     """
-    if report and report.suffix not in (".md", ".json"):
-        raise click.UsageError(f"--report: needed a name that ends in .md or .json, found {report}")
+    for report in reports:
+        # Before the work, which is long.
+        if report.suffix not in (".md", ".json"):
+            raise click.UsageError(
+                f"--report: needed a name that ends in .md or .json, found {report}"
+            )
+        if not report.parent.is_dir():
+            raise click.UsageError(f"--report: needed a folder that is there, found {report}")
     files = [log for log in logs if "://" not in log]
     if live and files:
         raise click.UsageError(
@@ -77,8 +84,12 @@ def regress(
     except InputError as error:
         raise click.UsageError(str(error)) from None
     runs, unreadable = _runs(logs or (url,), task, window)
+    if not runs:
+        if unreadable:
+            raise SystemExit(UNREADABLE)  # why was told
+        raise InputError("needed recorded prompts, or changes of functions, to try, found none")
     columns, found = _compared(plan, _tried(plan, runs, processes))
-    _tell(columns, found, report, as_json)
+    _tell(columns, found, reports, as_json)
     broken = any(one.beside and one.beside.broken for one in columns)
     if live:
         from engine.interfaces.live_answers import ask
@@ -177,13 +188,13 @@ def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tr
 
 
 def _tell(
-    columns: "Sequence[Column]", found: "Sequence[Tried]", report: Path | None, as_json: bool
+    columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]", as_json: bool
 ) -> None:
     from engine.interfaces.regress_report import NOTE, lines, markdown, rows, summed
     from engine.interfaces.regress_report import as_json as told
     from engine.interfaces.views import console, table
 
-    if report:
+    for report in reports:
         text = markdown(columns, found)
         if report.suffix == ".json":
             text = json.dumps(told(columns, found), ensure_ascii=False)

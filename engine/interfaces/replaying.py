@@ -11,6 +11,7 @@ from engine.interfaces.options import DEFAULT_STORE, json_option
 
 if TYPE_CHECKING:
     from engine.replay.logs import Log
+    from engine.replay.steps import Step
     from engine.replay.verify import Answer, Verdict
 
 UNREADABLE = 2
@@ -29,6 +30,15 @@ def logs_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def note_prompt(at: str, step: "Step") -> None:
+    """Tell that an event is no prompt, where another one is taken for it."""
+    if at.isdigit() and int(at) != step.version:
+        click.echo(
+            f"backcast: note: event {at} is no prompt; taken is the one of event {step.version}",
+            err=True,
+        )
 
 
 def each_log(names: Sequence[str], task: str | None) -> "Iterator[Log | None]":
@@ -66,7 +76,7 @@ def verify(
     The exit code is 0 where every answer is "same" and every log is whole, 2 where a log cannot be
     read at all, else 1.
     """
-    told, failed, unreadable, torn = 0, 0, 0, 0
+    told, failed, untold, unreadable, torn = 0, 0, 0, 0, 0
     for log in each_log(logs or (url,), task):
         if log is None:
             unreadable += 1
@@ -74,8 +84,11 @@ def verify(
         torn += bool(log.problems)
         for verdict in _verdicts(log, bisect):
             told, failed = told + 1, failed + (not _holds(verdict, only))
+            untold += not _differs(verdict, only) and not _holds(verdict, only)
             _tell(verdict, only, as_json)
-    click.echo(f"{told} prompts, {failed} failed", err=True)
+    if told or not unreadable:
+        blind = f", of them {untold} that cannot be told here" if untold else ""
+        click.echo(f"{told} prompts, {failed} failed{blind}", err=True)
     raise SystemExit(UNREADABLE if unreadable else 1 if failed or torn else 0)
 
 
@@ -93,6 +106,11 @@ def _holds(verdict: "Verdict", only: str | None) -> bool:
         return verdict.holds
     answer: Answer = getattr(verdict, only)
     return answer.verdict == "same"
+
+
+def _differs(verdict: "Verdict", only: str | None) -> bool:
+    asked = [only] if only else ["rebuilt", "derived"]
+    return any(getattr(verdict, name).verdict == "different" for name in asked)
 
 
 def _tell(verdict: "Verdict", only: str | None, as_json: bool) -> None:

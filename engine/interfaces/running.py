@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import InputError, ModelError
+from domain.errors import ConflictError, InputError, ModelError, StoreError
 from engine.interfaces.contexts import policy_by
 from engine.interfaces.options import json_option, opened, store_option
 
@@ -100,14 +100,30 @@ def _served(told: dict[str, Any], store: "EventStore", task: str) -> "Served":
     same = told["model"] in (None, before.model)
     profile = told["profile"] or (before.profile if same else None)
     out = told["out"] or Path(before.out or f"out/{task}")
-    return served(
-        name, task, profile, policy, root=line_of(store, task).root, out=str(out),
-        strict=told["strict"], deterministic=told["deterministic"],
-    )  # fmt: skip
+    try:
+        return served(
+            name, task, profile, policy, root=line_of(store, task).root, out=str(out),
+            strict=told["strict"], deterministic=told["deterministic"],
+        )  # fmt: skip
+    except ModelError as error:  # nothing has begun yet
+        raise InputError(str(error)) from None
 
 
 def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any]) -> None:
     """Work until the task ends, leave the code, and say what came of it."""
+    stood = store.version(task)
+    try:
+        _tell(store, task, served.out, _worked(store, task, served), told["as_json"])
+    except (InputError, StoreError) as error:
+        if isinstance(error, ConflictError) or store.version(task) == stood:
+            raise
+        # It had gone on, and stands in the log as far as it came.
+        click.echo(f"backcast: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+
+
+def _worked(store: "EventStore", task: str, served: "Served") -> str:
+    """Work until the task ends, and leave the code; tells what stopped it before its end."""
     from engine.interfaces.run_progress import RunProgress
     from engine.workflow.code import write_code
     from engine.workflow.loop import work
@@ -121,7 +137,7 @@ def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any
         except KeyboardInterrupt:
             stopped = "interrupted"
     write_code(store, task, Path(served.out))
-    _tell(store, task, served.out, stopped, told["as_json"])
+    return stopped
 
 
 def _tell(store: "EventStore", task: str, out: str, stopped: str, as_json: bool) -> None:

@@ -30,7 +30,7 @@ def changed(store: EventStore, task_id: str) -> list[Change]:
         if commit or not (commits and groups):
             groups.append([])
         groups[-1].append(event)
-    ends = [group[0].version - 1 for group in groups[1:]] + [store.version(task_id)]
+    ends = [group[0].version - 1 for group in groups[1:]] + [store.version(task_id)] * bool(groups)
     found = (_change(group, end) for group, end in zip(groups, ends, strict=True))
     return [one for one in found if one.paths]
 

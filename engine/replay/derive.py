@@ -11,7 +11,7 @@ from engine.context.kept import Kept
 from engine.context.nearness import Nearness
 from engine.context.policies import policy_of
 from engine.context.recorded import nearness_of, profile_of
-from engine.context.tokenizers import Tokenizer, tokenizer_of
+from engine.context.tokenizers import Tokenizer, counted_by, tokenizer_of
 from engine.log.blobs import ref_of
 from engine.log.store import EventStore
 from engine.replay.steps import Step
@@ -92,11 +92,16 @@ class Line:
         told = fact is not None and (profile is None or policy is None)
         key = (fact.profile, fact.policy) if fact and told else (None, None)
         if key not in self._builders:
-            settings = self._workshop.settings(fact) if fact and told else (MISTRAL_7B_8K, DEFAULT)
+            settings = self._workshop.settings(fact) if fact and told else (_unrecorded(), DEFAULT)
             self._builders[key] = self._workshop.builder(
                 profile or settings[0], policy or settings[1]
             )
         return self._builders[key]
+
+
+def _unrecorded() -> ModelProfile:
+    """The profile of a prompt that was never recorded."""
+    return MISTRAL_7B_8K._replace(tokenizer=counted_by(MISTRAL_7B_8K.tokenizer))
 
 
 def shown_by(context: Context, step: Step) -> prompts.State:

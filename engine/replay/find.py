@@ -32,7 +32,7 @@ def step_at(store: EventStore, task_id: str, at: str) -> Step:
     there = asked(store, task_id)
     if not there:
         return _change(store, task_id, at)
-    found = _named(there, at, [one.version for one in there], task_id)
+    found = _named(there, at, [one.version for one in there], (task_id, store.version(task_id)))
     moment = Moment(position=_position(store, task_id, found.stood_at))
     known = known_at(store, task_id, moment)
     return Step(
@@ -44,18 +44,23 @@ def _change(store: EventStore, task_id: str, at: str) -> Step:
     there = changed(store, task_id)
     if not there:
         raise InputError(f"task {task_id!r}: needed prompts, or changes of modules, found none")
-    one = _named(there, at, [one.first for one in there], task_id)
+    one = _named(there, at, [one.first for one in there], (task_id, store.version(task_id)))
     for step in requests(store, task_id, [one]):
         return step
     raise InputError(f"{task_id}@{one.first}: {one.name} changes no function")
 
 
-def _named(there: Sequence[T], at: str, versions: Sequence[int], task_id: str) -> T:
+def _named(there: Sequence[T], at: str, versions: Sequence[int], task: tuple[str, int]) -> T:
+    """What is meant among some things with versions; `task` is a name and the last version."""
     if at in (FIRST, LAST):
         return there[0 if at == FIRST else -1]
     if not at.isascii() or not at.isdigit():
         raise InputError(f"needed the number of an event, {FIRST} or {LAST}, found {at!r}")
-    version = int(at)
+    (task_id, last), version = task, int(at)
+    if not 1 <= version <= last:
+        raise InputError(
+            f"task {task_id!r}: needed an event from 1 to {last}, {FIRST} or {LAST}, found {at}"
+        )
     # What begins a step stands right before its prompt.
     before = [n for n, one in enumerate(versions) if one <= version + 1]
     if not before:

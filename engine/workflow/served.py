@@ -10,7 +10,7 @@ from domain.events import PolicyUsed
 from domain.policy import DEFAULT, Policy
 from engine.context.policies import policy_of
 from engine.context.recorded import profile_of
-from engine.context.tokenizers import Tokenizer, tokenizer_of
+from engine.context.tokenizers import Tokenizer, counted_by, tokenizer_of
 from engine.log.store import EventStore
 from engine.models import Model
 from engine.models.address import shown
@@ -117,20 +117,10 @@ def _recorded(
 
     model = RecordedRun(path, strict=strict, task=task_id, root=root)
     before = used_before(model.store, model.task).profile
-    return model, profile or _counted(before or MISTRAL_7B_8K)
-
-
-def _counted(profile: ModelProfile) -> ModelProfile:
-    """The profile, counted by a bound where what counts its tokens is not installed."""
-    try:
-        tokenizer_of(profile.tokenizer)
-    except InputError:
-        log.warning(
-            "tokens are counted by an upper bound, since what counts as %s does is not installed",
-            profile.tokenizer,
-        )
-        return profile._replace(tokenizer="upper-bound")
-    return profile
+    found = profile or before or MISTRAL_7B_8K
+    if profile is None:
+        found = found._replace(tokenizer=counted_by(found.tokenizer))
+    return model, found
 
 
 def _in_process(path: Path, profile: ModelProfile | None) -> tuple[Model, ModelProfile]:
