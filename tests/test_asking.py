@@ -1,0 +1,174 @@
+"""Questions that a log cannot answer, packages that are not there, and an output that is full."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.context import tokenizers
+from engine.interfaces.cli import main
+from tests.recordings import FIXTURES
+
+TILL, AGENT = FIXTURES / "logs/till.jsonl", FIXTURES / "foreign/swe-agent.traj"
+Backcast = Callable[..., tuple[str, str, int]]
+
+
+@pytest.fixture
+def backcast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Backcast:
+    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
+
+    def run(*arguments: object) -> tuple[str, str, int]:
+        capsys.readouterr()
+        try:
+            main([str(one) for one in arguments])
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return out, err, code
+
+    return run
+
+
+@pytest.fixture
+def core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Only the core is installed."""
+
+    for module in ("mistral_common.tokens.tokenizers.mistral", "faiss", "sentence_transformers"):
+        monkeypatch.setitem(sys.modules, module, None)
+    kept = tokenizers.tokenizer_of, tokenizers.tell_bound
+    for one in kept:
+        one.cache_clear()
+    yield
+    for one in kept:
+        one.cache_clear()
+
+
+# Of logs that hold no prompts
+
+
+@pytest.mark.parametrize(
+    ("question", "code"),
+    [
+        (("blame", "--item", "a.py"), 2),
+        (("blame", "--item", "a.py", "--at", "2"), 2),
+        (("diff", "--from", "1", "--to", "2"), 2),
+        (("diff", "--policy", "no-cache"), 2),
+        (("regress", "--policy", "no-cache"), 2),
+        (("verify",), 0),
+    ],
+)
+def test_a_run_of_another_agent_without_prompts_or_code_is_answered_in_a_line(
+    question: tuple[str, ...], code: int, backcast: Backcast
+) -> None:
+    backcast("import", "swe-agent", AGENT, "--task", "agent")
+    out, err, exit_code = backcast(*question, "--task", "agent")
+    assert (out, exit_code) == ("", code)
+    expected = "needed " if code else "0 prompts, 0 failed"
+    assert expected in err.splitlines()[-1]
+
+
+def test_regress_of_a_log_that_cannot_be_read_prints_no_table(backcast: Backcast) -> None:
+    out, err, code = backcast("regress", "/nope.jsonl", "--policy", "no-cache", "--json")
+    assert (out, code, len(err.splitlines())) == ("", 2, 1)
+    out, err, code = backcast("verify", "/nope.jsonl")
+    assert (out, code, len(err.splitlines())) == ("", 2, 1)
+
+
+# Of moments that are no prompts
+
+
+def test_an_event_that_is_no_prompt_is_told_and_one_that_is_not_there_is_refused(
+    backcast: Backcast,
+) -> None:
+    blame = ("blame", TILL, "--item", "module:money.py", "--at")
+    out, err, code = backcast(*blame, 80)
+    assert (out.splitlines()[0], code) == ("till@79 code orders.py #2", 0)
+    assert "event 80 is no prompt; taken is the one of event 79" in err
+    assert backcast(*blame, 79)[1] == ""
+    for gone in (0, 186):
+        _, err, code = backcast(*blame, gone)
+        assert (f"needed an event from 1 to 185, first or last, found {gone}" in err, code) == (
+            True, 2,
+        )  # fmt: skip
+    _, err, code = backcast("diff", TILL, "--from", 164, "--to", 79)
+    assert ("needed a moment behind --from, event 164, found 79" in err, code) == (True, 2)
+
+
+def test_a_recorded_prompt_is_explained_and_takes_no_option_of_a_new_one(
+    backcast: Backcast,
+) -> None:
+    backcast("import", "events", TILL)
+    recorded = ("context", "--task", "till", "--event", 79)
+    out, _, code = backcast(*recorded, "--explain")
+    assert code == 0
+    assert "module:orders.py" in out
+    assert "failure:65.1" in out
+    assert "superseded" in out
+    assert "1374 tokens, counted by mistral-common v3" in out
+    for option, value in (("--query", "x"), ("--policy", "none.toml"), ("--at", "2026-01-01")):
+        out, err, code = backcast(*recorded, option, value)
+        assert (out, code) == ("", 2)
+        assert f"{option} has no meaning beside --event" in err
+
+
+def test_a_type_of_which_there_is_no_event_is_told(backcast: Backcast) -> None:
+    backcast("import", "events", TILL)
+    out, err, code = backcast("log", "--task", "till", "--type", "NOPE")
+    assert (out, code) == ("", 0)
+    assert "no event of type NOPE by then" in err
+    assert backcast("log", "--task", "till", "--position", "-1")[2] == 2
+
+
+# With the core alone
+
+
+def test_without_extras_a_bound_counts_and_words_are_searched(
+    core: None, backcast: Backcast, caplog: pytest.LogCaptureFixture
+) -> None:
+    backcast("import", "events", TILL)
+    out, _, code = backcast("context", "--task", "till", "--for", "module:money.py")
+    assert (code, "[user]" in out) == (0, True)
+    assert "upper bound, since what counts as mistral-v3 does is not installed" in caplog.text
+    assert backcast("map", "update", "--task", "till")[2] == 0
+    out, err, code = backcast("map", "show", "till", "--explain")
+    assert (code, "of 3,072 tokens" in out + err) == (0, True)
+    out, err, code = backcast("search", "a share is rounded", "--task", "till", "-k", 1)
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert "found by words alone" in err
+    assert backcast("search", "a share is rounded", "--task", "till", "-k", 1, "--words")[0] == out
+
+
+def test_a_derivation_that_cannot_be_told_here_is_counted_apart(
+    core: None, backcast: Backcast
+) -> None:
+    out, err, code = backcast("verify", FIXTURES / "logs/validators.jsonl")
+    assert out.count("cannot be told") == 5
+    assert (err.splitlines()[-1], code) == (
+        "5 prompts, 5 failed, of them 5 that cannot be told here", 1,
+    )  # fmt: skip
+
+
+# An output that cannot be written
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    "command", [("policy",), ("tasks",), ("log", "--json"), ("export", "--task", "till", "-")]
+)
+def test_an_output_that_cannot_be_written_is_told_in_a_line(
+    command: tuple[str, ...], backcast: Backcast
+) -> None:
+    backcast("import", "events", TILL)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from engine.interfaces.cli import main; main()", *command],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "cannot be written: No space left on device" in done.stderr
