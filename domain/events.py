@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
+from pydantic_core import from_json
 
 BLOB_PREFIX = "blob:"
 BlobRef = Annotated[str, StringConstraints(pattern=r"^blob:[0-9a-f]{64}$")]
@@ -70,7 +71,9 @@ class Fact(BaseModel):
     @property
     def data(self) -> dict[str, Any]:
         """The payload as it is stored: what was stated, nothing that was left to a default."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        # Only as JSON, and not as values for JSON, does pydantic write such numbers as texts.
+        stored: dict[str, Any] = from_json(self.model_dump_json(exclude_unset=True))
+        return stored
 
 
 class TaskStarted(Fact):
@@ -445,7 +448,7 @@ class MapEdit(BaseModel):
 class MapAnswer(BaseModel):
     """What a model answered while it kept a map."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
 
     role: str = ""
     "Which was asked: distil or draw."

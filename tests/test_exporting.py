@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -180,3 +181,54 @@ def test_an_export_to_zst_is_the_same_log(backcast: Backcast, tmp_path: Path) ->
     _, err, code = backcast("import", "events", cut, "--store", f"sqlite:///{tmp_path}/other.db")
     assert code == 1
     assert "needed a whole zstd file, found one that is cut off" in err
+
+
+def strict(text: str) -> list[Any]:
+    """The values of lines that must be JSON, which has no NaN."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_does_not_have_stand_as_texts_in_all_that_is_printed(
+    number: str, backcast: Backcast, tmp_path: Path
+) -> None:
+    stated = {"module_name": "a.py", "iteration": 1, "score": number, "source": "x = 1"}
+    facts = [
+        ("MODULE_ITERATION", stated | {"more": number}),
+        ("CHECKS_RAN", {"passed": 1, "failed": 0, "seconds": number, "coverage": {"a": number}}),
+        ("TOOL_CALLED", {"tool": "t", "arguments": {"deep": [number, -1e99]}}),
+        ("MAP_EDITED", {"answers": [{"role": "draw", "seconds": number, "more": number}]}),
+        ("NEW_KIND", {"score": number}),
+    ]
+    lines = [
+        json.dumps(
+            {"type": kind, "task_id": "t", "timestamp": "2026-11-20T10:00:00Z", "data": data}
+        )
+        for kind, data in facts
+    ]
+    first, again = tmp_path / "first.jsonl", tmp_path / "again.jsonl"
+    # So large a number is infinite, too, and that is how it is stored.
+    first.write_text("\n".join(lines).replace("-1e+99", "-1e999"))
+    assert backcast("import", "events", first)[2] == 0
+    assert backcast("export", "--task", "t", first) == ("", "", 0)
+    told = strict(first.read_text())
+    [iteration, checks, call, edited, new] = [one["data"] for one in told if "data" in one]
+    assert (iteration["score"], iteration["more"], new["score"]) == (number, number, number)
+    assert (checks["seconds"], checks["coverage"]) == (number, {"a": number})
+    assert call["arguments"] == {"deep": [number, "-Infinity"]}
+    assert edited["answers"] == [{"role": "draw", "seconds": number, "more": number}]
+    [state] = strict(backcast("show", "progress", "--task", "t", "--json")[0])
+    assert state["modules"]["a.py"]["score"] == number
+    logged = strict(backcast("log", "--task", "t", "--json")[0])
+    assert [one["data"] for one in logged] == [iteration, checks, call, edited, new]
+    assert backcast("import", "events", first)[:2] == (
+        "added 0 events, 5 known already, 0 skipped\n", ""
+    )  # fmt: skip
+    other = ("--store", f"sqlite:///{tmp_path}/other.db")
+    assert backcast("import", "events", first, *other)[1:] == ("", 0)
+    assert backcast("export", "--task", "t", again, *other)[2] == 0
+    assert again.read_bytes() == first.read_bytes()

@@ -1,6 +1,5 @@
 """The command that tells a node's life."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import InputError, MomentError
+from domain.json_text import json_text
 from engine.interfaces.knowing import known
 from engine.interfaces.options import json_option, moment_options, opened, store_option
 
@@ -67,8 +67,8 @@ def audit(
         usual = one._field_defaults
         told = {k: v for k, v in one._asdict().items() if k not in usual or v != usual[k]}
         told["timestamp"] = plain(one.timestamp)
-        click.echo(json.dumps(told, ensure_ascii=False))
-    click.echo(json.dumps(life.standing._asdict(), ensure_ascii=False))
+        click.echo(json_text(told))
+    click.echo(json_text(life.standing._asdict()))
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """The command that tells why a thing is in a prompt, or out of it."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from domain.json_text import json_text
 from engine.interfaces.diffing import only_task
 from engine.interfaces.options import DEFAULT_STORE, json_option
 from engine.interfaces.replaying import note_prompt
@@ -49,7 +49,7 @@ def blame(log: str | None, url: str, task: str | None, at: str, item: str, as_js
                   for one in there.store.read(own, after=version - 1, last=version)]  # fmt: skip
     if as_json:
         told = plain(found) | {"prompt": step.version, "events": [one.version for one in events]}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json_text(told))
         return
     click.echo(f"{own}@{step.version} {step.name}")
     for line in _lines(found, {one.version: one for one in events}):

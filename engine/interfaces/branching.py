@@ -1,7 +1,6 @@
 """The command that forks a task: what if it had gone on under another policy, or with another
 model?"""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -9,6 +8,7 @@ from uuid import uuid4
 import click
 
 from domain.errors import InputError
+from domain.json_text import json_text
 from engine.interfaces.options import json_option, opened, store_option
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _tell(store: "EventStore", branch: "Branch", at: int | None, as_json: bool) 
 
     if as_json:
         told = {"task_id": branch.task_id, "origin": branch.origin, "version": branch.version}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json_text(told))
         return
     new, origin = one_line(branch.task_id, 200), one_line(branch.origin, 200)
     where = "its last event" if at is None else f"event {at}"

@@ -7,7 +7,6 @@ where it could not be begun: what was handed in, or the store, is not what was n
 Everything that is slow to import is imported by the command that needs it.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import BackcastError, ConflictError, DamagedError, InputError, ModelError
+from domain.json_text import json_text
 from engine.interfaces import (
     auditing,
     blaming,
@@ -196,7 +196,7 @@ def _tell(report: "Report", as_json: bool) -> None:
     if len(report.skipped) > 20:
         click.echo(f"backcast: and {len(report.skipped) - 20} more skipped", err=True)
     if as_json:
-        click.echo(json.dumps(vars(report), ensure_ascii=False))
+        click.echo(json_text(vars(report)))
         return
     tasks = ", ".join(f"{count} to task {task}" for task, count in sorted(report.tasks.items()))
     click.echo(
@@ -278,7 +278,7 @@ def _projection(name: str, projection: str, help: str) -> None:
             at = moment_of(store, task, **moment)
             state = state_at(store, BY_NAME[projection], task, at)
         if as_json:
-            click.echo(json.dumps(plain(state), ensure_ascii=False))
+            click.echo(json_text(plain(state)))
             return
         from engine.interfaces.views import console, show
 
@@ -314,7 +314,7 @@ def tasks(url: str, as_json: bool) -> None:
             if one := forked.get(task):
                 told |= {"origin": one.origin, "version": one.version}
                 line += f"  (branch of {one_line(one.origin, 200)} up to event {one.version})"
-            click.echo(json.dumps(told, ensure_ascii=False) if as_json else line)
+            click.echo(json_text(told) if as_json else line)
 
 
 @cli.command()
@@ -367,7 +367,7 @@ def fsck(url: str, as_json: bool) -> None:
         found = 0
         for damage in check(store, advance):
             found += 1
-            click.echo(json.dumps({"damage": damage}) if as_json else damage)
+            click.echo(json_text({"damage": damage}) if as_json else damage)
     if not as_json:
         click.echo(f"{found} damaged" if found else "clean", err=True)
     sys.exit(1 if found else 0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import InputError
+from domain.json_text import json_text
 from engine.interfaces.knowing import known
 from engine.interfaces.options import (
     json_option,
@@ -103,7 +104,7 @@ def context(
             err=True,
         )
     if as_json:
-        click.echo(json.dumps(plain(found), ensure_ascii=False))
+        click.echo(json_text(plain(found)))
     elif explain:
         show(found, console())
     elif text_only:
@@ -219,7 +220,7 @@ def policy(policy_file: Path | None, as_json: bool) -> None:
     """
     found = policy_by(policy_file)
     if as_json:
-        click.echo(json.dumps({"digest": found.digest, "settings": found.model_dump(mode="json")}))
+        click.echo(json_text({"digest": found.digest, "settings": found.model_dump(mode="json")}))
         return
     click.echo(f"# digest {found.digest}")
     for line in toml_lines(found.model_dump(mode="json")):

@@ -1,11 +1,11 @@
 """The command that compares two prompts."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from domain.errors import InputError
+from domain.json_text import json_text
 from engine.interfaces.contexts import asked_for
 from engine.interfaces.options import DEFAULT_STORE, json_option
 from engine.interfaces.replaying import note_prompt
@@ -209,7 +209,7 @@ def _logs(log: "Log", other: "Log", at: str | None, as_json: bool) -> None:
         if told := between(stores, found[number]):
             _tell(told, as_json, "")
     if as_json and not (named or differing):
-        click.echo(json.dumps({"pairs": len(found), "differ": 0}))
+        click.echo(json_text({"pairs": len(found), "differ": 0}))
 
 
 def _tell(
@@ -223,7 +223,7 @@ def _tell(
         from engine.replay.state_json import plain
 
         told = plain(found) | {"same": found.same, "events": events, "settings": settings}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json_text(told))
         return
     if about:
         click.echo(about)

@@ -1,6 +1,5 @@
 """The command that writes a task to a file, its log or what it is about; masked where asked."""
 
-import json
 import os
 import shutil
 import stat
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from domain.errors import InputError
+from domain.json_text import json_text
 from engine.interfaces.options import (
     json_option,
     moment_options,
@@ -152,7 +152,7 @@ def _tell(redaction: "Redaction", as_json: bool) -> None:
     counts = dict(sorted(redaction.masks.counts.items()))
     if as_json:
         told = {"masked": counts, "texts": redaction.texts, "kept": redaction.kept}
-        click.echo(json.dumps(told), err=True)
+        click.echo(json_text(told), err=True)
         return
     masked = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     click.echo(f"masked {masked or 'nothing'} in {redaction.texts} texts", err=True)

@@ -1,6 +1,5 @@
 """Commands that ask what is known at a moment: the graph, summaries, and what no longer holds."""
 
-import json
 import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import InputError, MomentError, UnavailableError
+from domain.json_text import json_text
 from engine.interfaces.options import (
     json_option,
     moment_options,
@@ -98,7 +98,7 @@ def stale(url: str, task: str, since: str | None, as_json: bool, **moment: Any) 
             need_outlines(store, task, at)
         found = stale_at(store, task, at, begin)
     for one in found:
-        click.echo(json.dumps(plain(one), ensure_ascii=False) if as_json else str(one))
+        click.echo(json_text(plain(one)) if as_json else str(one))
     if not as_json:
         click.echo(f"{len(found)} stale", err=True)
 
@@ -147,7 +147,7 @@ def graph(url: str, task: str, node: str | None, hops: int, as_json: bool, **mom
         raise InputError(f"needed a node of task {task!r} such as module:PATH, found {node!r}")
     if as_json:
         around = None if node is None else found.neighbours(node, hops)
-        click.echo(json.dumps(graph_json(found, around), ensure_ascii=False))
+        click.echo(json_text(graph_json(found, around)))
     elif node is None:
         show_graph(found, behind, console())
     else:
@@ -184,7 +184,7 @@ def summaries(
         at = known(store, task, moment)
         count = 0
         for one in told(store, task, at, node, limits):
-            shown = json.dumps(one.plain(), ensure_ascii=False) if as_json else str(one)
+            shown = json_text(one.plain()) if as_json else str(one)
             click.echo(shown if as_json or not count else f"\n{shown}")
             count += 1
     if node is not None and not count:
@@ -258,7 +258,7 @@ def resummarise(
     for node, problem in done.failed:
         click.echo(f"backcast: {node}: {problem}", err=True)
     if as_json:
-        click.echo(json.dumps(done._asdict(), ensure_ascii=False))
+        click.echo(json_text(done._asdict()))
     else:
         click.echo(f"wrote {done.written}, {done.kept} still hold, {len(done.failed)} failed")
     raise SystemExit(1 if done.failed else 0)
@@ -297,7 +297,7 @@ def search(
     texts = {document.id: document.text for document in current}
     for hit in hits:
         if as_json:
-            click.echo(json.dumps(hit._asdict() | {"text": texts[hit.id]}, ensure_ascii=False))
+            click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
             click.echo(f"{hit.score:.4f}  {hit.id}")
 

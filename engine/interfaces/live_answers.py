@@ -1,6 +1,5 @@
 """`backcast regress --live`: some prompts asked of a real model under each policy."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from domain.errors import InputError
+from domain.json_text import json_text
 from domain.policy import Policy
 from engine.interfaces.options import opened
 
@@ -75,7 +75,7 @@ def _agreed(told: "Asking", task: str, model: str, yes: bool) -> None:
 
 def _tell(one: "Answered", as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"live": one._asdict()}, ensure_ascii=False))
+        click.echo(json_text({"live": one._asdict()}))
         return
     came = f"failed: {one.error}" if one.error else f"{one.tokens} tokens of answer"
     from engine.interfaces.views import one_line

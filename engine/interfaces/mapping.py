@@ -1,6 +1,5 @@
 """The commands of context maps: show, compare, update and hand on."""
 
-import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ import click
 
 from domain.budget import BOUND
 from domain.errors import InputError
+from domain.json_text import json_text
 from engine.interfaces.knowing import outline_all
 from engine.interfaces.options import (
     json_option,
@@ -76,7 +76,7 @@ def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -
         events = since(store, then) if explain or as_json else {}
         tagged = taggers(store, then) if explain else {}
     if as_json:
-        click.echo(json.dumps(plain_of(then, events), ensure_ascii=False))
+        click.echo(json_text(plain_of(then, events)))
         return
     click.echo(then.shown.text)
     click.echo(f"backcast: {then.told}", err=True)
@@ -109,7 +109,7 @@ def diff(
             raise click.UsageError(f"needed --to later than --from, found {begin} and {end}")
     lines = compared(old, new)
     if as_json:
-        click.echo(json.dumps([one._asdict() for one in lines], ensure_ascii=False))
+        click.echo(json_text([one._asdict() for one in lines]))
         return
     for one in lines:
         click.echo(str(one))
@@ -161,7 +161,7 @@ def update(
             " before the first one that was read is passed over: --anew begins again", err=True,
         )  # fmt: skip
     if as_json:
-        click.echo(json.dumps(done.plain()))
+        click.echo(json_text(done.plain()))
     elif done.map is not None:
         click.echo(str(done))
 

@@ -1,11 +1,11 @@
 """A prompt as it was recorded: rebuilt from the log to the byte, or what it was made of."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from domain.errors import InputError
+from domain.json_text import json_text
 
 if TYPE_CHECKING:
     from domain.events import ContextBuilt
@@ -28,7 +28,7 @@ def print_recorded(
     told = messages(fact, store.get)
     if as_json:
         shown = [{"role": role, "content": text} for role, text in told]
-        click.echo(json.dumps({"messages": shown, "digest": fact.digest}, ensure_ascii=False))
+        click.echo(json_text({"messages": shown, "digest": fact.digest}))
         return
     for role, text in told:
         click.echo(f"[{role}]\n{text}\n")

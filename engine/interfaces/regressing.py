@@ -1,6 +1,5 @@
 """The command that tries a policy on recorded logs."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from domain.errors import InputError
+from domain.json_text import json_text
 from engine.interfaces.contexts import profile_by
 from engine.interfaces.options import json_option
 from engine.interfaces.replaying import UNREADABLE, each_log, logs_argument
@@ -197,14 +197,14 @@ def _tell(
     for report in reports:
         text = markdown(columns, found)
         if report.suffix == ".json":
-            text = json.dumps(told(columns, found), ensure_ascii=False)
+            text = json_text(told(columns, found))
         try:
             report.write_text(text, encoding="utf-8")
         except OSError as error:
             raise InputError(f"{report}: cannot be written: {error.strerror}") from None
     if as_json:
         for column in columns:
-            click.echo(json.dumps(summed(column), ensure_ascii=False))
+            click.echo(json_text(summed(column)))
         return
     head, *rest = rows(columns)
     table(console(), head, [row for row in rest if any(row[1:])])

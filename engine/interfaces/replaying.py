@@ -1,12 +1,12 @@
 """Commands that ask recorded prompts: do they hold, and what would another policy have made?"""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from domain.errors import BackcastError
+from domain.json_text import json_text
 from engine.interfaces.options import DEFAULT_STORE, json_option
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _tell(verdict: "Verdict", only: str | None, as_json: bool) -> None:
     if as_json:
         from engine.replay.state_json import plain
 
-        click.echo(json.dumps(plain(verdict), ensure_ascii=False))
+        click.echo(json_text(plain(verdict)))
         return
     from engine.interfaces.views import one_line
 

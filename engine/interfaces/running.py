@@ -1,6 +1,5 @@
 """Commands that run a task, and go on with one that was cut off."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain.errors import ConflictError, InputError, ModelError, StoreError
+from domain.json_text import json_text
 from engine.interfaces.contexts import policy_by
 from engine.interfaces.options import json_option, opened, store_option
 
@@ -154,7 +154,7 @@ def _tell(store: "EventStore", task: str, out: str, stopped: str, as_json: bool)
             "events": state.events, "replies": state.replies, "out": out,
             "modules": {path: one._asdict() for path, one in modules.items()},
         }  # fmt: skip
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json_text(told))
     else:
         rows = [
             (path, one.iteration, "" if one.score is None else f"{one.score:.0%}", one.status)

@@ -1,6 +1,5 @@
 """What a person sees: events as lines, states as tables."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from domain.events import ChecksRan, MapEdited, WorkflowEvent, line_of
+from domain.json_text import json_text
 from engine.replay.state_json import plain
 from projections import (
     changes,
@@ -34,7 +34,7 @@ def console() -> Console:
 def event_json(event: WorkflowEvent) -> str:
     """An event as one line of JSON: its public form, and its place in this store."""
     place = {"position": event.position, "recorded_at": plain(event.recorded_at)}
-    return json.dumps(place | line_of(event), ensure_ascii=False)
+    return json_text(place | line_of(event))
 
 
 def event_line(event: WorkflowEvent) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from pydantic_core import from_json
+
 from domain.errors import InputError
 from domain.events import Claim, Fact
 from engine.log.blobs import Blob
@@ -171,14 +173,26 @@ class _Importer:
         if version > last:
             raise Conflict(f"task {task_id!r}: needed version {last + 1} next, found {version}")
         self.flush()
-        told = (foreign.fact, foreign.timestamp, foreign.writer, foreign.because)
+        told = (foreign.timestamp, foreign.writer, foreign.because)
         stored = self.store.read(task_id, after=version - 1, last=version)
-        if told not in [(e.fact, e.timestamp, e.writer, e.because) for e in stored]:
+        if not any(
+            told == (event.timestamp, event.writer, event.because)
+            and self._says_the_same(foreign.fact, event.fact)
+            for event in stored
+        ):
             raise Conflict(
                 f"task {task_id!r}: another event stands at version {version}; to keep both, give"
                 f" the new ones another --task"
             )
         return True
+
+    def _says_the_same(self, fact: Fact, stored: Fact) -> bool:
+        """Whether a fact is stored as another one is; no NaN equals another one otherwise."""
+        if fact == stored:
+            return True
+        encoded = (self.store.codec.encode(one) for one in (fact, stored))
+        (kind, body), (stored_kind, stored_body) = encoded
+        return kind == stored_kind and from_json(body) == from_json(stored_body)
 
     def _causes(
         self, task_id: str, because: tuple[str | int, ...], before: int, here: dict[str, int]

@@ -7,7 +7,6 @@ where another one does. Bodies travel in lines of their own, before the event th
 is for people, and is passed over.
 """
 
-import json
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pydantic_core import to_json
 
 from domain.errors import InputError
 from domain.events import FACTS, BlobRef, Fact, line_of
+from domain.json_text import json_text
 from engine.log.blobs import Blob
 from engine.log.codec import Codec
 from engine.log.importers import Batch, ForeignFact, Report, digest
@@ -62,7 +62,7 @@ def line_for(part: Part) -> str:
     """A part of a log as a line."""
     if isinstance(part, Blob):
         return _blob_line(part.ref, part.body)
-    return json.dumps(part, ensure_ascii=False)
+    return json_text(part)
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
@@ -169,7 +169,7 @@ def _blob_line(ref: str, body: bytes) -> str:
         held = {"text": body.decode()}
     except UnicodeDecodeError:
         held = {"base64": b64encode(body).decode()}
-    return json.dumps({"blob": ref} | held, ensure_ascii=False)
+    return json_text({"blob": ref} | held)
 
 
 def _text(line: dict[str, Any], key: str, default: str | None = None) -> str:
