@@ -15,6 +15,7 @@ import pytest
 
 from domain.errors import DamagedError, UnavailableError
 from domain.events import SourceRead, TaskStarted, WorkflowEvent
+from engine.interfaces.options import opened
 from engine.log import EventStore
 from engine.log.blobs import Blob, Packed, ref_of
 from engine.log.fsck import check
@@ -362,3 +363,19 @@ def test_the_command_names_the_damage_and_the_log_goes_on(tmp_path: Path) -> Non
     assert (checked.returncode, checked.stdout, checked.stderr) == (1, f"{named}\n", "1 damaged\n")
     assert logged.stdout.count("TASK_STARTED") == 2
     assert logged.stderr == f"backcast: skipped {named}\n"
+    written = command("export", "--task", "task", str(tmp_path / "log.jsonl"))
+    assert (written.returncode, written.stderr) == (1, f"backcast: skipped {named}\n")
+    assert (tmp_path / "log.jsonl").read_text().count("TASK_STARTED") == 2
+
+
+def test_a_reader_who_comes_by_a_damaged_event_again_is_told_of_it_once(
+    store: EventStore, shared_url: str, damage: Damager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage("UPDATE events SET writer='eve' WHERE position IN (2, 5)")
+    with opened(shared_url) as other:
+        for _ in range(2):
+            assert [event.version for event in other.read("task")] == [1, 3, 4, 6, 7, 8, 9]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(" (")[0] for line in told] == [
+        "backcast: skipped event 2", "backcast: skipped event 5",
+    ]  # fmt: skip

@@ -1,7 +1,9 @@
 """Whether recorded prompts hold: same, different, or what is missing so that it cannot be told."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from domain.moment import NOW
 from engine.context.builder import ContextBuilder, Request
 from engine.context.recorded import record_context
 from engine.interfaces.cli import main
+from engine.interfaces.importing import run
+from engine.log import EventStore
 from engine.replay.bisect import with_event
 from engine.replay.logs import opened
 from engine.replay.verify import Verdict, verified
@@ -201,6 +205,38 @@ def test_a_log_cut_in_mid_line_is_told_up_to_there(
     assert f"skipped {path}: line {len(lines)}: not JSON" in err
     assert len(out.splitlines()) == len(list(prompts(lines)))
     assert "0 failed" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE events SET body=x'00'", "event {n} (task 'validators'): its bytes are not those"),
+        ("DELETE FROM events", "task 'validators': lacks 1 of its {last} events"),
+    ],
+)
+@pytest.mark.parametrize("whose", [[], ["--task", "validators"]])
+def test_a_store_with_a_damaged_event_is_not_whole_wherever_that_stands(
+    change: str, problem: str, whose: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    with EventStore.open(url) as store:
+        run(store, "events", LOGS / "validators.jsonl")
+        asked = store.version("validators")
+        # No prompt is asked after these.
+        store.append("validators", [TaskComplete(), TaskComplete()], after=asked)
+    arguments = ["--store", url, *whose]
+    assert told(capsys, *arguments)[::2] == (0, "5 prompts, 0 failed\n")
+    with closing(sqlite3.connect(tmp_path / "store.db")) as raw:
+        for (name,) in raw.execute(
+            "SELECT name FROM sqlite_master WHERE type='trigger'"
+        ).fetchall():
+            raw.execute(f"DROP TRIGGER {name}")
+        raw.execute(f"{change} WHERE position={asked + 1}")
+        raw.commit()
+    code, out, err = told(capsys, *arguments)
+    named, count = err.splitlines()
+    assert named.startswith(f"backcast: skipped {problem.format(n=asked + 1, last=asked + 2)}")
+    assert (code, len(out.splitlines()), count) == (1, 5, "5 prompts, 0 failed")
 
 
 def test_logs_that_cannot_be_read_are_named_and_the_others_go_on(

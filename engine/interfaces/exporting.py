@@ -68,7 +68,11 @@ def export(
     masked, equal ones by equal masks (MASKED_aws_key_1), and /home/ann becomes /home/user; stderr
     tells how many. E-mail addresses and names elsewhere stay, and so does what nothing shows to be
     a secret: look at the file before you give it away, or name what else is one by --pattern.
+
+    The exit code is 1 where an event is damaged: the others are written.
     """
+    from engine.log.rows import Once
+
     if not redact and (patterns or pattern_file or as_json):
         raise click.UsageError("--pattern, --patterns and --json go with --redact")
     long_form = file.suffix == LONG_FORM
@@ -77,6 +81,7 @@ def export(
     found = _patterns(patterns, pattern_file) if redact else None
     with opened(url) as store:
         store.require(task)
+        store.report = once = Once(store.report)
         if long_form:
             redaction = _write_long_form(file, store, task, moment, found)
             if redaction is not None:
@@ -87,6 +92,7 @@ def export(
             write(file, export_lines(store, task))
         else:
             _tell(_write_redacted(file, store, task, found), as_json)
+    raise SystemExit(1 if once.told else 0)
 
 
 def _write_redacted(

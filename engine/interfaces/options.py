@@ -60,9 +60,10 @@ def refuse_others(allowed: Collection[str], beside: str) -> None:
 
 @contextmanager
 def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
-    """The store at a URL; damaged rows are told on stderr."""
+    """The store at a URL; each damaged row that is met is told on stderr, once."""
+    from engine.log.rows import Once
     from engine.log.store import EventStore
 
     with EventStore.open(url, create=create) as store:
-        store.report = lambda damage: click.echo(f"backcast: skipped {damage}", err=True)
+        store.report = Once(lambda damage: click.echo(f"backcast: skipped {damage}", err=True))
         yield store

@@ -47,7 +47,7 @@ def each_log(names: Sequence[str], task: str | None) -> "Iterator[Log | None]":
 
     for name in names:
         try:
-            with opened(name, task) as log:
+            with opened(name, task, whole=True) as log:
                 for problem in log.problems:
                     click.echo(f"backcast: skipped {problem}", err=True)
                 yield log

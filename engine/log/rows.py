@@ -28,6 +28,20 @@ class Damage(NamedTuple):
         return f"event {self.position} (task {self.task_id!r}): {self.reason}"
 
 
+class Once:
+    """Tells each damaged row once, however often it is read."""
+
+    def __init__(self, tell: Callable[[Damage], None]) -> None:
+        self.tell = tell
+        self.told: set[Damage] = set()
+
+    def __call__(self, damage: Damage) -> None:
+        """Tell it, unless it was told."""
+        if damage not in self.told:
+            self.told.add(damage)
+            self.tell(damage)
+
+
 def row_of(codec: Codec, task_id: str, version: int, claim: Claim) -> NewRow:
     """A claim as it is stored. `InputError` where it cannot be."""
     return rows_of(codec, task_id, version - 1, [claim])[0]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from domain.errors import InputError
 from engine.log.importers import Report, events, import_batches
+from engine.log.rows import Damage, Once
 from engine.log.store import EventStore
 
 TOLD = 3
@@ -24,14 +25,18 @@ class Log(NamedTuple):
 
 
 @contextmanager
-def opened(name: str, task: str | None = None) -> Iterator[Log]:
+def opened(name: str, task: str | None = None, *, whole: bool = False) -> Iterator[Log]:
     """The log at a path or a URL, or one task of it; a file is read into memory.
 
+    With `whole` the tasks of a store are read to their ends, as those of a file always are, so
+    that all that is damaged in them stands in the problems.
     `InputError` where there is no such log, where nothing of it can be read, or where it is empty.
     """
     if "://" in name:
         with EventStore.open(name, create=False) as store:
-            yield Log(name, store, _tasks(store, name, task))
+            tasks = _tasks(store, name, task)
+            store.report = once = Once(store.report)
+            yield Log(name, store, tasks, tuple(_damage(store, tasks, once)) if whole else ())
         return
     with EventStore.open("sqlite://") as store:
         problems = _filled(store, Path(name))
@@ -50,6 +55,19 @@ def _filled(store: EventStore, path: Path) -> tuple[str, ...]:
     more = len(report.skipped) - TOLD
     told = [f"{path}: {line}" for line in report.skipped[:TOLD]]
     return (*told, f"{path}: and {more} more lines") if more > 0 else tuple(told)
+
+
+def _damage(store: EventStore, tasks: tuple[str, ...], once: Once) -> Iterator[str]:
+    """What cannot be read of some tasks, a line each; it is not told again."""
+    tell, found = once.tell, list[Damage]()
+    once.tell = found.append
+    for task in tasks:
+        last = store.version(task)
+        read = sum(1 for _ in store.read(task, last=last))
+        if lost := last - read - sum(damage.task_id == task for damage in found):
+            yield f"task {task!r}: lacks {lost} of its {last} events"
+    once.tell = tell
+    yield from map(str, found)
 
 
 def _tasks(store: EventStore, name: str, task: str | None) -> tuple[str, ...]:
