@@ -70,6 +70,35 @@ def test_an_import_tells_what_it_added_and_a_second_one_adds_nothing(
     assert (first.code, second.code, first.err) == (0, 0, "")
 
 
+@pytest.mark.parametrize("text", ["", "\n\n", '{"note": "for people"}\n'])
+def test_an_import_that_finds_nothing_says_so_and_fails(
+    imported: Callable[..., Ran], tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "empty.jsonl"
+    file.write_text(text)
+    out, err, code = imported("import", "events", str(file))
+    assert out == "added 0 events, 0 known already, 0 skipped\n"
+    assert (err, code) == (f"backcast: nothing was found in {file}\n", 1)
+    assert len(imported("log").out.splitlines()) == 14
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [("events", "none.jsonl"), ("cline", "none.json"), ("git", ".")]
+)
+def test_an_import_of_what_is_not_there_makes_no_store_and_leaves_one_that_is(
+    backcast: Callable[..., Ran], tmp_path: Path, format: str, name: str
+) -> None:
+    missing, store = str(tmp_path / name), tmp_path / "store.db"
+    out, err, code = backcast("import", format, missing)
+    assert (out, code, err.count("\n")) == ("", 1, 1)
+    assert err.startswith(f"backcast: {missing}: ")
+    assert list(tmp_path.iterdir()) == []
+    assert backcast("import", "events", str(LOG)).code == 0
+    before = store.read_bytes()
+    assert backcast("import", format, missing).code == 1
+    assert store.read_bytes() == before
+
+
 def test_an_import_reports_as_json(backcast: Callable[..., Ran]) -> None:
     [report] = backcast("import", "events", str(LOG), "--json").objects
     assert (report["added"], report["tasks"]) == (14, {"task-abc123": 14})

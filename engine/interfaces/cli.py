@@ -166,14 +166,18 @@ def _importer(name: str, help: str) -> None:
     @json_option
     @outlines
     def command(path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
-        from engine.interfaces.importing import run
+        from engine.interfaces.importing import counted, run
 
+        counted(name, path)  # before a store is made
         with opened(url, create=True) as store:
             report = run(store, name, path, task, processes=os.cpu_count() or 1, **more)
         _tell(report, as_json)
         # A foreign log is what it is; one of our own should not hold what cannot be taken.
-        taken = report.added or report.known
-        sys.exit(1 if report.skipped and (name == "events" or not taken) else 0)
+        # Of a history only new commits are read, and there is no history without one.
+        taken = report.added or report.known or (name == "git" and not report.skipped)
+        if not (taken or report.skipped):
+            click.echo(f"backcast: nothing was found in {path}", err=True)
+        sys.exit(1 if not taken or (report.skipped and name == "events") else 0)
 
 
 for _name, _help in {

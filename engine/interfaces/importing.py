@@ -38,14 +38,25 @@ def run(
     processes as are named; see `Outlining`.
     """
     report = Report()
-    total = git.count(path) if format == "git" else None
-    with progress_bar(f"importing {path.name}", total) as advance:
+    with progress_bar(f"importing {path.name}", counted(format, path)) as advance:
         batches = _batches(store, format, path, task_id, report)
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         import_batches(store, format, batches, report, advance)
     keep_all_states(store, report, spacing)
     return report
+
+
+def counted(format: str, path: Path) -> int | None:
+    """How many commits there are to import; None for other formats, which are not counted.
+
+    `InputError` where there is no log at all: who asks first makes no store for it.
+    """
+    if format == "git":
+        return git.count(path)
+    if not path.exists():
+        raise InputError(f"{path}: needed a log to import, found nothing")
+    return None
 
 
 def keep_all_states(store: EventStore, report: Report, spacing: int = SPACING) -> None:
@@ -61,8 +72,6 @@ def _batches(
 ) -> Iterator[Batch]:
     if format == "git":
         return git.read(path, task_id or git.task_of(path), store, report)
-    if not path.exists():
-        raise InputError(f"{path}: needed a log to import, found nothing")
     importer = import_module(f"engine.log.importers.{MODULES[format]}")
     batches: Iterator[Batch] = importer.read(path, task_id, report)
     return batches
