@@ -90,12 +90,12 @@ def test_an_import_of_what_is_not_there_makes_no_store_and_leaves_one_that_is(
 ) -> None:
     missing, store = str(tmp_path / name), tmp_path / "store.db"
     out, err, code = backcast("import", format, missing)
-    assert (out, code, err.count("\n")) == ("", 1, 1)
+    assert (out, code, err.count("\n")) == ("", 2, 1)
     assert err.startswith(f"backcast: {missing}: ")
     assert list(tmp_path.iterdir()) == []
     assert backcast("import", "events", str(LOG)).code == 0
     before = store.read_bytes()
-    assert backcast("import", format, missing).code == 1
+    assert backcast("import", format, missing).code == 2
     assert store.read_bytes() == before
 
 
