@@ -11,6 +11,7 @@ from domain.errors import InputError, MomentError
 from domain.json_text import json_text
 from engine.interfaces.knowing import known
 from engine.interfaces.options import json_option, moment_options, opened, store_option
+from engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from domain.moment import Moment
@@ -84,7 +85,7 @@ def _opened(log: Path | None, url: str, task: str | None) -> Iterator[tuple["Eve
 
     with opened_log(str(log), task) as there:
         for problem in there.problems:
-            click.echo(f"backcast: skipped {problem}", err=True)
+            message(f"skipped {problem}")
         tasks = there.tasks
         if len(tasks) > 1:
             shown = ", ".join(map(repr, tasks[:NEAR])) + (", ..." if tasks[NEAR:] else "")

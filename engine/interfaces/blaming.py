@@ -8,6 +8,7 @@ from domain.json_text import json_text
 from engine.interfaces.diffing import only_task
 from engine.interfaces.options import DEFAULT_STORE, json_option
 from engine.interfaces.replaying import note_prompt
+from engine.interfaces.terminal import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def blame(log: str | None, url: str, task: str | None, at: str, item: str, as_js
         told = plain(found) | {"prompt": step.version, "events": [one.version for one in events]}
         click.echo(json_text(told))
         return
-    click.echo(f"{own}@{step.version} {step.name}")
+    click.echo(escaped(f"{own}@{step.version} {step.name}"))
     for line in _lines(found, {one.version: one for one in events}):
         click.echo(line)
 

@@ -10,6 +10,7 @@ import click
 from domain.errors import InputError
 from domain.json_text import json_text
 from engine.interfaces.options import json_option, opened, store_option
+from engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from engine.log.store import EventStore
@@ -96,10 +97,10 @@ def _tell(store: "EventStore", branch: "Branch", at: int | None, as_json: bool) 
     events = "1 event" if branch.version == 1 else f"{branch.version} events"
     click.echo(f"forked {origin} at {where} as {new}: {events}")
     does = f"backcast context --task {new} --policy FILE' shows what a model would see"
-    for event in store.read(new, last=1):
+    for event in store.read(branch.task_id, last=1):
         if event.fact.data.get("spec"):  # it is a run of ours
             does = f"backcast resume {new} --policy FILE' goes on from there"
-    click.echo(f"backcast: '{does} under another policy", err=True)
+    message(f"'{does} under another policy")
 
 
 COMMANDS = (fork,)

@@ -37,6 +37,13 @@ from engine.interfaces.options import (
     store_option,
     task_option,
 )
+from engine.interfaces.terminal import (
+    escaped,
+    escaped_lines,
+    hand_on_bytes,
+    in_a_line,
+    message,
+)
 
 if TYPE_CHECKING:
     from engine.log.importers import Report
@@ -92,7 +99,7 @@ _MEANWHILE = (
 
 
 def _fail(error: Exception | str, code: int) -> None:
-    click.echo(f"backcast: {' '.join(str(error).split())}", err=True)
+    message(error)
     sys.exit(code)
 
 
@@ -110,6 +117,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             pass
+        except click.UsageError as error:
+            told = error.format_message()
+            if escaped_lines(told) == told:
+                raise
+            raise click.UsageError(in_a_line(told), error.ctx) from None
         except SystemExit as end:
             # rich ends with 1 by itself.
             if not isinstance(end.__context__, BrokenPipeError):
@@ -176,7 +188,7 @@ def _importer(name: str, help: str) -> None:
         # Of a history only new commits are read, and there is no history without one.
         taken = report.added or report.known or (name == "git" and not report.skipped)
         if not (taken or report.skipped):
-            click.echo(f"backcast: nothing was found in {path}", err=True)
+            message(f"nothing was found in {path}")
         sys.exit(1 if not taken or (report.skipped and name == "events") else 0)
 
 
@@ -194,15 +206,17 @@ for _name, _help in {
 
 def _tell(report: "Report", as_json: bool) -> None:
     for note in report.notes:
-        click.echo(f"backcast: note: {note}", err=True)
+        message(f"note: {note}")
     for line in report.skipped[:20]:
-        click.echo(f"backcast: skipped {' '.join(line.split())}", err=True)
+        message(f"skipped {line}")
     if len(report.skipped) > 20:
-        click.echo(f"backcast: and {len(report.skipped) - 20} more skipped", err=True)
+        message(f"and {len(report.skipped) - 20} more skipped")
     if as_json:
         click.echo(json_text(vars(report)))
         return
-    tasks = ", ".join(f"{count} to task {task}" for task, count in sorted(report.tasks.items()))
+    tasks = ", ".join(
+        f"{count} to task {escaped(task)}" for task, count in sorted(report.tasks.items())
+    )
     click.echo(
         f"added {report.added} events{f' ({tasks})' if tasks else ''},"
         f" {report.known} known already, {len(report.skipped)} skipped"
@@ -248,7 +262,7 @@ def log(
             if follow:
                 sys.stdout.flush()
         if kinds and not number:
-            click.echo(f"backcast: note: no event of type {', '.join(kinds)} by then", err=True)
+            message(f"note: no event of type {', '.join(kinds)} by then")
 
 
 @cli.group(name="show")
@@ -346,8 +360,7 @@ def cat(url: str, ref: str, **moment: Any) -> None:
             body = text_of(store, reference, at)
         else:
             body = _blob(store, ref)
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
+        hand_on_bytes(body)
 
 
 def _blob(store: "EventStore", ref: str) -> bytes:
@@ -371,7 +384,7 @@ def fsck(url: str, as_json: bool) -> None:
         found = 0
         for damage in check(store, advance):
             found += 1
-            click.echo(json_text({"damage": damage}) if as_json else damage)
+            click.echo(json_text({"damage": damage}) if as_json else escaped(str(damage)))
     if not as_json:
         click.echo(f"{found} damaged" if found else "clean", err=True)
     sys.exit(1 if found else 0)

@@ -19,6 +19,7 @@ from engine.interfaces.options import (
     task_option,
 )
 from engine.interfaces.recorded_prompt import OF_RECORDED, print_recorded
+from engine.interfaces.terminal import SPEAKS, hand_on, message
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,9 +94,9 @@ def context(
         else:
             found = context_at(store, task, at, request, profile, policy)
     if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was told
-        click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
+        message(f"note: tokens are counted by an {counter.id}")
     for note in notes(found, target, text_only=text_only and not (explain or as_json)):
-        click.echo(f"backcast: note: {note}", err=True)
+        message(f"note: {note}")
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         click.echo(
             f"backcast: warning: {found.tokens:,} tokens fit the model's own window of"
@@ -108,10 +109,10 @@ def context(
     elif explain:
         show(found, console())
     elif text_only:
-        click.echo(found.text)
+        hand_on(found.text)
     else:
         for role, text in found.messages:
-            click.echo(f"[{role}]\n{text}\n")
+            hand_on(f"[{role}]\n{text}\n")
 
 
 def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
@@ -245,8 +246,9 @@ def _toml_key(name: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    # TOML has no pairs of surrogates, and escapes one character more than JSON.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # TOML has no pairs of surrogates, and escapes more than JSON; what a terminal obeys, always.
+    text = json.dumps(value, ensure_ascii=False)
+    return SPEAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 COMMANDS = (context, policy)

@@ -9,6 +9,7 @@ from domain.json_text import json_text
 from engine.interfaces.contexts import asked_for
 from engine.interfaces.options import DEFAULT_STORE, json_option
 from engine.interfaces.replaying import note_prompt
+from engine.interfaces.terminal import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,7 +205,7 @@ def _logs(log: "Log", other: "Log", at: str | None, as_json: bool) -> None:
         if differing:
             pair = found[differing[0]]
             where = [f"{one.version} {one.name}" if one else "none" for one in pair]
-            click.echo(f"the first that differ: {where[0]} and {where[1]}")
+            click.echo(escaped(f"the first that differ: {where[0]} and {where[1]}"))
     for number in named or differing[:1]:
         if told := between(stores, found[number]):
             _tell(told, as_json, "")
@@ -226,9 +227,9 @@ def _tell(
         click.echo(json_text(told))
         return
     if about:
-        click.echo(about)
+        click.echo(escaped(about))
     for line in settings[:SETTINGS]:
-        click.echo(f"  {line}")
+        click.echo(escaped(f"  {line}"))
     if len(settings) > SETTINGS:
         click.echo(f"  and {len(settings) - SETTINGS} more settings")
     click.echo(diff_text(found, 200))

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from domain.graph import Graph
 from domain.node import kind_of
+from engine.interfaces.terminal import escaped
 from engine.interfaces.views import table
 
 
@@ -45,9 +47,9 @@ def show_graph(graph: Graph, behind: Sequence[str], console: Console) -> None:
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
     console.print(f"\n{told}; {len(graph.edges)} edges, {len(graph.unresolved)} names unresolved")
     for circle in graph.cycles():
-        console.print(f"in a circle: {', '.join(circle)}", markup=False)
+        console.print(Text(escaped(f"in a circle: {', '.join(circle)}")))
     if behind:
-        console.print(f"not outlined yet: {_some(behind)}", markup=False)
+        console.print(Text(escaped(f"not outlined yet: {_some(behind)}")))
 
 
 def show_node(graph: Graph, node: str, hops: int, console: Console) -> None:

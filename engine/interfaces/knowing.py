@@ -15,6 +15,7 @@ from engine.interfaces.options import (
     store_option,
     task_option,
 )
+from engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from domain.moment import Moment
@@ -51,7 +52,7 @@ def outline_all(store: "EventStore", task: str) -> int:
                 f"{waiting} texts of task {task!r} are not outlined yet ('backcast outline'), and"
                 f" outlines are kept: {error}"
             ) from error
-        click.echo(f"backcast: outlined {waiting} texts of task {task}, once for all", err=True)
+        message(f"outlined {waiting} texts of task {task}, once for all")
     return waiting
 
 
@@ -98,7 +99,7 @@ def stale(url: str, task: str, since: str | None, as_json: bool, **moment: Any) 
             need_outlines(store, task, at)
         found = stale_at(store, task, at, begin)
     for one in found:
-        click.echo(json_text(plain(one)) if as_json else str(one))
+        click.echo(json_text(plain(one)) if as_json else escaped(str(one)))
     if not as_json:
         click.echo(f"{len(found)} stale", err=True)
 
@@ -252,11 +253,11 @@ def resummarise(
             done = ask(store, task, asked, wanted, at, counter, progress_of=advance)
     if asked.derived:
         note = "extractive summaries are derived, and not recorded: 'backcast show summaries'"
-        click.echo(f"backcast: note: {note}", err=True)
+        message(f"note: {note}")
     elif not counter.exact:
-        click.echo(f"backcast: note: tokens are counted by an {counter.id}", err=True)
+        message(f"note: tokens are counted by an {counter.id}")
     for node, problem in done.failed:
-        click.echo(f"backcast: {node}: {problem}", err=True)
+        message(f"{node}: {problem}")
     if as_json:
         click.echo(json_text(done._asdict()))
     else:
@@ -299,7 +300,7 @@ def search(
         if as_json:
             click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
-            click.echo(f"{hit.score:.4f}  {hit.id}")
+            click.echo(f"{hit.score:.4f}  {escaped(hit.id)}")
 
 
 def _hits(
@@ -314,10 +315,9 @@ def _hits(
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
         words = True
-        click.echo(
-            "backcast: note: found by words alone; by meaning too after 'pip install"
-            " backcast[semantic]', in a clone 'scripts/install all'",
-            err=True,
+        message(
+            "note: found by words alone; by meaning too after 'pip install backcast[semantic]', in"
+            " a clone 'scripts/install all'"
         )
     if words:
         return search_words(current, query, count)

@@ -10,6 +10,7 @@ from domain.errors import InputError
 from domain.json_text import json_text
 from domain.policy import Policy
 from engine.interfaces.options import opened
+from engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from engine.log.store import EventStore
@@ -66,7 +67,7 @@ def _agreed(told: "Asking", task: str, model: str, yes: bool) -> None:
         f"{calls} of {model} about task {task}: about {told.tokens:,} tokens of prompts, and"
         f" answers of {told.answers:,} tokens at most"
     )
-    click.echo(f"backcast: {cost}", err=True)
+    message(cost)
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("--live: needed --yes, since nobody is there to be asked")

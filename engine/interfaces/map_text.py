@@ -19,6 +19,7 @@ from engine.context.counting import Counting
 from engine.context.maps import ShownMap, parses, shown_map, stale_in
 from engine.context.tokenizers import Tokenizer
 from engine.interfaces.moments import COMMIT, moment_of
+from engine.interfaces.terminal import escaped
 from engine.interfaces.views import one_line
 from engine.log.store import EventStore
 from engine.replay.branches import line_of
@@ -158,7 +159,7 @@ def explained(
         told = [f"{item} ({reason}{_by(since, item)})" for item, reason in ids]
         paragraphs.append([f"not shown: {_some(told, OMITTED)}"])
     width = min(console.width, WIDTH)
-    for first, *rest in paragraphs:
+    for first, *rest in ([*map(escaped, told)] for told in paragraphs):
         lines = wrap(first, width, subsequent_indent=SET_IN, break_on_hyphens=False)
         for line in rest:
             lines += wrap(line, width, initial_indent=SET_IN, subsequent_indent=2 * SET_IN,

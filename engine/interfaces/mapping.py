@@ -16,6 +16,7 @@ from engine.interfaces.options import (
     store_option,
     task_option,
 )
+from engine.interfaces.terminal import escaped, escaped_lines, hand_on, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,8 +79,8 @@ def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -
     if as_json:
         click.echo(json_text(plain_of(then, events)))
         return
-    click.echo(then.shown.text)
-    click.echo(f"backcast: {then.told}", err=True)
+    hand_on(then.shown.text)
+    message(then.told)
     if explain:
         from engine.interfaces.views import console
 
@@ -112,8 +113,8 @@ def diff(
         click.echo(json_text([one._asdict() for one in lines]))
         return
     for one in lines:
-        click.echo(str(one))
-    click.echo(f"backcast: items that differ: {len(lines)}", err=True)
+        click.echo(escaped_lines(str(one)))
+    message(f"items that differ: {len(lines)}")
 
 
 @map_group.command(name="update")
@@ -156,14 +157,14 @@ def update(
 
         done = kept(store, task, keeping, last, anew=anew, progress=progress)
     if done.map is None:
-        click.echo(
-            f"backcast: no run of task {task} that changes code is left to be read; what came"
-            " before the first one that was read is passed over: --anew begins again", err=True,
-        )  # fmt: skip
+        message(
+            f"no run of task {task} that changes code is left to be read; what came"
+            " before the first one that was read is passed over: --anew begins again"
+        )
     if as_json:
         click.echo(json_text(done.plain()))
     elif done.map is not None:
-        click.echo(str(done))
+        click.echo(escaped(str(done)))
 
 
 @map_group.command(name="export")
@@ -179,7 +180,7 @@ def export(context: str, url: str, **options: Any) -> None:
     """
     with opened(url) as store:
         then = _then(store, context, options)
-    click.echo(f"# Map of {then.map.context}\n\n{then.shown.text}")
+    hand_on(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 
 def _counting(tokens: int | None, tokenizer: str | None) -> "tuple[int, Tokenizer]":

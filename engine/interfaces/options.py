@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from engine.interfaces.terminal import message
+
 if TYPE_CHECKING:
     from engine.log.store import EventStore
 
@@ -65,5 +67,5 @@ def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
     from engine.log.store import EventStore
 
     with EventStore.open(url, create=create) as store:
-        store.report = Once(lambda damage: click.echo(f"backcast: skipped {damage}", err=True))
+        store.report = Once(lambda damage: message(f"skipped {damage}"))
         yield store

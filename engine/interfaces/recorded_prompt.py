@@ -6,6 +6,7 @@ import click
 
 from domain.errors import InputError
 from domain.json_text import json_text
+from engine.interfaces.terminal import hand_on
 
 if TYPE_CHECKING:
     from domain.events import ContextBuilt
@@ -31,7 +32,7 @@ def print_recorded(
         click.echo(json_text({"messages": shown, "digest": fact.digest}))
         return
     for role, text in told:
-        click.echo(f"[{role}]\n{text}\n")
+        hand_on(f"[{role}]\n{text}\n")
 
 
 def _recorded(store: "EventStore", task: str, version: int) -> "ContextBuilt":

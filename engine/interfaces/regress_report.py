@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from engine.interfaces.terminal import escaped
 from engine.interfaces.views import one_line
 from engine.replay.corpus import Tried
 from engine.replay.regress import Comparison, Summary, worst
@@ -84,9 +85,9 @@ def lines(found: Comparison) -> Iterator[str]:
     if len(found.worse) > SHOWN:
         yield f"  and {len(found.worse) - SHOWN} more prompts that show less of what was used"
     for rule in found.broken:
-        yield f"REGRESSION under {found.policy}: {rule}"
+        yield escaped(f"REGRESSION under {found.policy}: {rule}")
     if not found.broken:
-        yield f"no regression under {found.policy}"
+        yield escaped(f"no regression under {found.policy}")
 
 
 def markdown(columns: Sequence[Column], runs: Sequence[Tried]) -> str:

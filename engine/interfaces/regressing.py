@@ -11,6 +11,7 @@ from domain.json_text import json_text
 from engine.interfaces.contexts import profile_by
 from engine.interfaces.options import json_option
 from engine.interfaces.replaying import UNREADABLE, each_log, logs_argument
+from engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +149,7 @@ def _runs(logs: "Sequence[str]", task: str | None, window: int) -> "tuple[list[R
             continue
         found = list(runs_in(log, window))
         if not found:
-            click.echo(f"backcast: note: {log.name} holds no prompts and no changes", err=True)
+            message(f"note: {log.name} holds no prompts and no changes")
         runs += found
     return runs, unreadable
 
@@ -181,7 +182,7 @@ def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tr
         if unknown and not any(one.steps for one in found):
             raise click.UsageError(f"{plan.report}: tells none of the prompts of these logs")
         if unknown:
-            click.echo(f"backcast: note: {plan.report} lacks {unknown} prompts", err=True)
+            message(f"note: {plan.report} lacks {unknown} prompts")
     others = compared(found, names, plan.rules)
     first = Column(names[0], summary(found, 0))
     return [first, *(Column(one.policy, one.after, one) for one in others)], found

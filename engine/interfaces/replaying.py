@@ -8,6 +8,7 @@ import click
 from domain.errors import BackcastError
 from domain.json_text import json_text
 from engine.interfaces.options import DEFAULT_STORE, json_option
+from engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from engine.replay.logs import Log
@@ -35,10 +36,7 @@ def logs_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 def note_prompt(at: str, step: "Step") -> None:
     """Tell that an event is no prompt, where another one is taken for it."""
     if at.isdigit() and int(at) != step.version:
-        click.echo(
-            f"backcast: note: event {at} is no prompt; taken is the one of event {step.version}",
-            err=True,
-        )
+        message(f"note: event {at} is no prompt; taken is the one of event {step.version}")
 
 
 def each_log(names: Sequence[str], task: str | None) -> "Iterator[Log | None]":
@@ -49,10 +47,10 @@ def each_log(names: Sequence[str], task: str | None) -> "Iterator[Log | None]":
         try:
             with opened(name, task, whole=True) as log:
                 for problem in log.problems:
-                    click.echo(f"backcast: skipped {problem}", err=True)
+                    message(f"skipped {problem}")
                 yield log
         except BackcastError as error:
-            click.echo(f"backcast: {' '.join(str(error).split())}", err=True)
+            message(error)
             yield None
 
 

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.text import Text
 
 from domain.events import (
     AnswerRefused,
@@ -50,7 +51,7 @@ class RunProgress:
             if line := self._line(event):
                 self.out.print(one_line(line, 300), markup=False, highlight=False, soft_wrap=True)
         if self.status:
-            self.status.update(one_line(f"{self.asked}  {self.prompt}", 160))
+            self.status.update(Text(one_line(f"{self.asked}  {self.prompt}", 160)))
 
     def _line(self, event: WorkflowEvent) -> str:
         """What is told of an event; empty where it is not."""

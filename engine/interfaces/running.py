@@ -10,6 +10,7 @@ from domain.errors import ConflictError, InputError, ModelError, StoreError
 from domain.json_text import json_text
 from engine.interfaces.contexts import policy_by
 from engine.interfaces.options import json_option, opened, store_option
+from engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +119,7 @@ def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any
         if isinstance(error, ConflictError) or store.version(task) == stood:
             raise
         # It had gone on, and stands in the log as far as it came.
-        click.echo(f"backcast: {' '.join(str(error).split())}", err=True)
+        message(error)
         sys.exit(1)
 
 
@@ -163,12 +164,12 @@ def _tell(store: "EventStore", task: str, out: str, stopped: str, as_json: bool)
         table(console(), ("module", "iterations", "tests passed", "status"), rows)
         answers = "1 answer" if state.replies == 1 else f"{state.replies} answers"
         where = f"; the code is in {out}" if modules else ""
-        click.echo(f"{state.status} after {answers}{where}")
+        click.echo(escaped(f"{state.status} after {answers}{where}"))
     if stopped:
-        click.echo(f"backcast: stopped: {one_line(stopped, 400)}", err=True)
-        click.echo(f"backcast: 'backcast resume {task}' goes on from here", err=True)
+        message(f"stopped: {one_line(stopped, 400)}")
+        message(f"'backcast resume {task}' goes on from here")
     elif state.status == "failed":
-        click.echo(f"backcast: failed: {state.reason}", err=True)
+        message(f"failed: {state.reason}")
     sys.exit(INTERRUPTED if stopped == "interrupted" else state.status != "complete")
 
 

@@ -12,6 +12,7 @@ from domain.summary import EXTRACTIVE, LIMITS, Summary, rate_of, summary_of, tas
 from engine.context.search import Document
 from engine.context.tokenizers import UpperBound
 from engine.interfaces.asked import model_asked
+from engine.interfaces.terminal import escaped, escaped_lines
 from engine.log.store import EventStore
 from engine.memory.model_summariser import ModelSummariser
 from engine.memory.summariser import Asked, Extractive, Summariser
@@ -35,11 +36,11 @@ class Told(NamedTuple):
 
     def __str__(self) -> str:
         mark = "" if self.holds else ", STALE: see 'backcast stale'"
-        head = f"{self.node}  (by {self.summariser}{mark})"
-        lines = self.text.splitlines()
+        head = escaped(f"{self.node}  (by {self.summariser}{mark})")
+        lines = escaped_lines(self.text).splitlines()
         if self.left_out:
-            lines.append(f"(no room for: {', '.join(self.left_out)}; see --whole)")
-        lines += (f"{label}: {text}" for label, text in self.beside)
+            lines.append(escaped(f"(no room for: {', '.join(self.left_out)}; see --whole)"))
+        lines += (escaped(f"{label}: {text}") for label, text in self.beside)
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
     def plain(self) -> dict[str, Any]:

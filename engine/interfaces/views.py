@@ -11,6 +11,7 @@ from rich.text import Text
 
 from domain.events import ChecksRan, MapEdited, WorkflowEvent, line_of
 from domain.json_text import json_text
+from engine.interfaces.terminal import escaped
 from engine.replay.state_json import plain
 from projections import (
     changes,
@@ -53,8 +54,8 @@ def event_line(event: WorkflowEvent) -> str:
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
     line = (
-        f"{event.position:>7}  {when}  {event.task_id}@{event.version}"
-        f"  {event.type:<16} {one_line(title)}  {one_line(event.writer, 30)}"
+        f"{event.position:>7}  {when}  {one_line(event.task_id, 200)}@{event.version}"
+        f"  {one_line(event.type):<16} {one_line(title)}  {one_line(event.writer, 30)}"
     )
     return line.rstrip()
 
@@ -73,7 +74,7 @@ def _edited(fact: MapEdited) -> str:
 
 def one_line(text: str, width: int = 70) -> str:
     """Text from a log, safe to print: control characters escaped, and cut to a width."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: width + 1])
+    text = escaped(text[: width + 1])
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -173,7 +174,8 @@ def _show_prompts(state: prompts.State, console: Console) -> None:
         return
     rows = [(part.section, part.node, part.level, part.text) for part in state.parts]
     table(console, ("section", "node", "level", "text"), rows)
-    console.print(f"\nfor {state.target or 'a query'}: {state.tokens} tokens, {state.digest[:16]}")
+    told = one_line(state.target or "a query", 200)
+    console.print(Text(f"\nfor {told}: {state.tokens} tokens, {escaped(state.digest[:16])}"))
 
 
 def _show_changes(state: changes.State, console: Console) -> None:
@@ -217,7 +219,7 @@ def table(
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for i in kept:
-        shown.add_column(columns[i])
+        shown.add_column(Text(one_line(columns[i], width)))
     for row in rows:
         shown.add_row(*(Text(one_line(str(row[i]), width)) for i in kept))
     console.print(shown)
