@@ -17,6 +17,9 @@ from engine.log import EventStore
 
 SCHEMAS = count()
 
+# Whoever runs the tests may have named a store of their own, which no test may write to.
+os.environ.pop("BACKCAST_STORE", None)
+
 if not entry_points(group="pytest11", name="backcast"):
     # It was installed when it had no plugin yet.
     pytest_plugins = ["engine.interfaces.pytest_plugin"]

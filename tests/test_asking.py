@@ -171,4 +171,18 @@ def test_an_output_that_cannot_be_written_is_told_in_a_line(
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert "cannot be written: No space left on device" in done.stderr
+    assert "the output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("tasks",), ("log", "--json"), ("policy",)])
+def test_an_output_that_was_closed_is_written_to_nobody(
+    command: tuple[str, ...], backcast: Backcast
+) -> None:
+    backcast("import", "events", TILL)
+    line = (
+        f"{sys.executable} -c 'from engine.interfaces.cli import main; main()' {' '.join(command)}"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f"{line} >&-"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -7,6 +7,7 @@ where it could not be begun: what was handed in, or the store, is not what was n
 Everything that is slow to import is imported by the command that needs it.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -67,6 +68,7 @@ PROJECTIONS = {
 "What `show` can show, the projection that it folds, and what that answers."
 OF_STORE = ("offline", "context_map")
 "Of these, what folds the whole store."
+OUTPUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 UNREAD = 128 + 13
 "The exit code of what SIGPIPE ends, as shells tell it."
 
@@ -77,12 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             cli(arguments, prog_name="backcast")
         finally:
-            sys.stdout.flush()  # what fails only at the very end could not be told of
+            if sys.stdout:  # None where it was closed
+                sys.stdout.flush()  # what fails only at the very end could not be told of
     except OSError as error:
+        if error.errno not in OUTPUT_FAILS:
+            raise
         _give_up_output()
         if isinstance(error, BrokenPipeError):
             sys.exit(UNREAD)
-        _fail(f"{error.filename or 'the output'}: cannot be written: {error.strerror}", 2)
+        _fail(f"the output cannot be written: {error.strerror}", 2)
     except ConflictError as error:
         # One that expected what it found was refused for another reason, which it tells.
         _fail(_MEANWHILE.format(error.task_id) if error.expected != error.found else error, 1)
@@ -256,12 +261,13 @@ def log(
         events = (
             store.follow(task, types=kinds) if follow else store.read(task, moment=at, types=kinds)
         )
-        number = 0
-        for number, event in enumerate(events, 1):  # noqa: B007  # how many there were
+        found = False
+        for event in events:
+            found = True
             click.echo(event_json(event) if as_json else event_line(event))
             if follow:
                 sys.stdout.flush()
-        if kinds and not number:
+        if kinds and not found:
             message(f"note: no event of type {', '.join(kinds)} by then")
 
 
