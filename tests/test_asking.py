@@ -186,3 +186,16 @@ def test_an_output_that_was_closed_is_written_to_nobody(
         ["sh", "-c", f"{line} >&-"], stderr=subprocess.PIPE, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("rules", ["[regress]\nrecall = nan", "[regress]\nnope = 1", "regress = 1"])
+def test_rules_that_are_none_are_refused_by_whoever_reads_the_policy(
+    rules: str, backcast: Backcast, tmp_path: Path
+) -> None:
+    policy = tmp_path / "mine.toml"
+    policy.write_text(rules)
+    backcast("import", "events", TILL)
+    prompt = ("context", "--task", "till", "--for", "module:money.py")
+    for command in (("policy",), prompt):
+        out, err, code = backcast(*command, "--policy", policy)
+        assert (out, code, err.startswith(f"backcast: {policy}: ")) == ("", 2, True)

@@ -164,8 +164,13 @@ def policy_by(path: Path | None) -> "Policy":
     """The policy of a file, else the default."""
     from domain.policy import DEFAULT
     from engine.context.policies import policy_at
+    from engine.replay.rules import rules_of
 
-    return DEFAULT if path is None else policy_at(path)
+    if path is None:
+        return DEFAULT
+    policy = policy_at(path)
+    rules_of(str(path))  # what stands beside it is not used here, and is wrong here, too
+    return policy
 
 
 def plain(context: "Context") -> dict[str, Any]:
