@@ -328,6 +328,7 @@ FULL = """
 import resource, sys
 from engine.interfaces.cli import main
 
+sys.dont_write_bytecode = True  # half of it would stay, and spoil every later process
 room = int(sys.argv.pop(1))
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))

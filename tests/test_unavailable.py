@@ -333,6 +333,7 @@ import resource, sys
 from tests.test_unavailable import EventStore, TaskStarted, check, fill_up, goals
 
 with EventStore.open(sys.argv[1]) as store:
+    sys.dont_write_bytecode = True  # half of it would stay, and spoil every later process
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, most))
     written, error = fill_up(store)
