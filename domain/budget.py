@@ -17,6 +17,8 @@ CONTEXT = (
 ROWS = ("system prompt", "task description", *CONTEXT, "generation", "context map", "buffer")
 BOUND = 3
 "What an upper bound of tokens tells over what a model counts, for English and code, about."
+MAP_TOKENS = 1_024
+"Of a context map, where nothing else is said."
 LEAST_GENERATION = 0.2
 "Of the window, for profiles made by hand."
 

@@ -2,14 +2,14 @@
 
 from rich.console import Console
 
-from domain.budget import BOUND
+from domain.budget import MAP_TOKENS
 from domain.context_map import rendered
-from domain.errors import InputError
 from domain.moment import Moment
 from domain.policy import MapSettings
 from domain.staleness import Modules
 from engine.context.maps import stale_in
-from engine.context.tokenizers import Tokenizer, UpperBound, tokenizer_of
+from engine.context.tokenizers import Tokenizer
+from engine.interfaces.map_keeping import counting
 from engine.log.store import EventStore
 from engine.memory.mapping.updating import Keeping
 from engine.replay.branches import line_of
@@ -19,13 +19,13 @@ from engine.workflow.mapping import keep_map, unread
 from projections import dependency_graph
 from projections.context_map import ContextMap, map_of
 
-TOKENS, RUNS, LINES = 1_024, 3, 14
+RUNS, LINES = 3, 14
 
 
 def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
     """Keep a map over some commits of a history, and show what on it does not hold at the end;
     tells whether it kept within its tokens, and is rebuilt as it was."""
-    tokenizer, most = _counter()
+    most, tokenizer = counting()
     ended = unread(store, task_id)
     begin = max(0, (len(ended) - RUNS) // 2)  # what comes later makes some of it stale
     runs, later = ended[begin : begin + RUNS], ended[begin + RUNS :]
@@ -33,7 +33,7 @@ def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
         f"\n[bold]a context map of {task_id}[/], kept over {len(runs)} commits,"
         f" {len(later)} before the last"
     )
-    settings = MapSettings(item_tokens=80 * most // TOKENS)
+    settings = MapSettings(item_tokens=80 * most // MAP_TOKENS)
     policy = Keeping.of(settings, most, tokenizer.count)
     made = list(keep_map(store, task_id, runs, policy))
     names = [f"after run {number + 1}" for number in range(len(runs))]
@@ -47,14 +47,6 @@ def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
     same = _rebuilt(store, task_id, made, out)
     _tell_stale(store, task_id, made[-1], out)
     return same and fits
-
-
-def _counter() -> tuple[Tokenizer, int]:
-    """Mistral's own count where it is installed; else a bound, which is about three times it."""
-    try:
-        return tokenizer_of("mistral-v3"), TOKENS
-    except InputError:
-        return UpperBound(), BOUND * TOKENS
 
 
 def _tell(

@@ -3,19 +3,26 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from domain.budget import BOUND
+from domain.budget import BOUND, MAP_TOKENS
 from domain.errors import ModelError
 from domain.events import MapEdited
 from domain.policy import MapSettings
 from engine.context.policies import policy_named
 from engine.context.search.embedders import sentence_embedder
-from engine.context.tokenizers import Tokenizer
+from engine.context.tokenizers import Tokenizer, counted_by, tokenizer_of
 from engine.interfaces.asked import model_asked
 from engine.log.store import EventStore
 from engine.memory.mapping.updating import Keeping
 from engine.replay.maps import EDITS
 from engine.workflow.mapping import BEGIN, begin_anew, keep_map, unread
 from projections.context_map import ContextMap
+
+
+def counting(tokens: int | None = None, tokenizer: str | None = None) -> tuple[int, Tokenizer]:
+    """The most that a map may have, and who counts that: as Mistral does, or where that is not
+    installed a bound."""
+    counter = tokenizer_of(tokenizer or counted_by("mistral-v3"))
+    return tokens or MAP_TOKENS * (1 if counter.exact else BOUND), counter
 
 
 def keeping_of(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.budget import BOUND
+from domain.budget import BOUND, MAP_TOKENS
 from domain.errors import InputError
 from domain.json_text import json_text
 from engine.interfaces.knowing import outline_all
@@ -21,11 +21,8 @@ from engine.interfaces.terminal import escaped, escaped_lines, hand_on, message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.context.tokenizers import Tokenizer
     from engine.interfaces.map_text import Then
     from engine.log.store import EventStore
-
-TOKENS = 1_024
 
 
 @click.group(name="map")
@@ -42,7 +39,7 @@ def _rendering(command: Any) -> Any:
     for option in (
         click.option("--tokens", metavar="N", type=click.IntRange(1, 100_000),
                      help="The most that the map may have, with the heading that a prompt puts"
-                     f" above it; {TOKENS:,}, or {BOUND} times that where a bound counts."),
+                     f" above it; {MAP_TOKENS:,}, or {BOUND} times that where a bound counts."),
         click.option("--tokenizer", metavar="NAME", help="Whose tokens are counted: upper-bound, "
                      "gguf:FILE, ...; mistral-v3, or where that is not installed a bound."),
         click.option("--policy", default="default", show_default=True, metavar="NAME_OR_FILE",
@@ -144,10 +141,10 @@ def update(
     included, and the runs are read again, by another policy say; what it was before stays known to
     --known-at and --position.
     """
-    from engine.interfaces.map_keeping import keeping_of, kept
+    from engine.interfaces.map_keeping import counting, keeping_of, kept
     from engine.interfaces.progress_bar import progress_bar
 
-    keeping = keeping_of(policy, *_counting(tokens, tokenizer), model, profile)
+    keeping = keeping_of(policy, *counting(tokens, tokenizer), model, profile)
     with opened(url) as store, ExitStack() as stack:
         store.require(task)
         outline_all(store, task)
@@ -183,24 +180,17 @@ def export(context: str, url: str, **options: Any) -> None:
     hand_on(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 
-def _counting(tokens: int | None, tokenizer: str | None) -> "tuple[int, Tokenizer]":
-    """The most that a map may have, and who counts that."""
-    from engine.context.tokenizers import counted_by, tokenizer_of
-
-    counter = tokenizer_of(tokenizer or counted_by("mistral-v3"))
-    return tokens or TOKENS * (1 if counter.exact else BOUND), counter
-
-
 def _then(store: "EventStore", context: str, options: dict[str, Any]) -> "Then":
     """The map of a context at the moment, and within the tokens, that options name; `InputError`
     where there was none."""
     from engine.context.policies import policy_named
+    from engine.interfaces.map_keeping import counting
     from engine.interfaces.map_text import Then
     from engine.replay.maps import first_edit
 
     moment = dict(options)
     tokens, tokenizer, policy = (moment.pop(one) for one in ("tokens", "tokenizer", "policy"))
-    most, counter = _counting(tokens, tokenizer)
+    most, counter = counting(tokens, tokenizer)
     then = Then.at(store, context, moment, policy_named(policy).map, most, counter)
     if not then.map.version:
         if first := first_edit(store, context):
