@@ -27,7 +27,7 @@ def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
     tells whether it kept within its tokens, and is rebuilt as it was."""
     most, tokenizer = counting()
     ended = unread(store, task_id)
-    begin = max(0, (len(ended) - RUNS) // 2)  # what comes later makes some of it stale
+    begin = max(0, (len(ended) - RUNS) // 4)  # what comes later makes some of it stale
     runs, later = ended[begin : begin + RUNS], ended[begin + RUNS :]
     out.print(
         f"\n[bold]a context map of {task_id}[/], kept over {len(runs)} commits,"
