@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from domain.context import PRIORITIES, Candidate, Item, Omission
-from domain.errors import BudgetExceededError
+from backcast.domain.context import PRIORITIES, Candidate, Item, Omission
+from backcast.domain.errors import BudgetExceededError
 
 OVER, LOWER, DUPLICATE = "over budget", "lower score than the last one in", "duplicate"
 OUT = -1

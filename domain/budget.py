@@ -7,7 +7,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from domain.errors import InputError
+from backcast.domain.errors import InputError
 
 CONTEXT = (
     "current module", "related functions", "related modules", "dependencies", "recent errors",
@@ -34,7 +34,7 @@ class ModelProfile(NamedTuple):
     template: str
     "The chat template: mistral, chatml, or qwen3, which is chatml for a model that can think."
     tokenizer: str
-    "What counts its tokens: see `engine/context/tokenizers.py`."
+    "What counts its tokens: see `backcast.engine.models.tokenizers`."
     yarn: int = 1
     "The factor by which the model's own window is stretched when it is loaded."
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from immutables import Map
 
-from domain.events import (
+from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
     Fact,
@@ -31,7 +31,7 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from domain.node import name_of, path_of
+from backcast.domain.node import name_of, path_of
 
 LONGEST = 1_000
 "Characters of a message that are kept in a state; all of it stands in the log."

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from posixpath import commonprefix
 from typing import NamedTuple
 
-from domain.summary import BuiltFrom, Digests, by_path
+from backcast.domain.summary import BuiltFrom, Digests, by_path
 
 SECTIONS: Mapping[str, str] = {
     "CONTEXT ROADMAP": "cr",

@@ -36,6 +36,7 @@ class EventType(StrEnum):
     MODULE_DELETED = "MODULE_DELETED"
     MODULE_RENAMED = "MODULE_RENAMED"
     COMMITTED = "COMMITTED"
+    REFS_READ = "REFS_READ"
     SOURCE_READ = "SOURCE_READ"
     MODULE_OUTLINED = "MODULE_OUTLINED"
     MESSAGE_RECEIVED = "MESSAGE_RECEIVED"
@@ -175,6 +176,14 @@ class Committed(Fact):
     committed_at: str
 
 
+class RefsRead(Fact):
+    """The names of a repository's commits, as they stood when its history was imported."""
+
+    type = EventType.REFS_READ
+    refs: dict[str, str] = {}
+    "The SHA of each commit by name: HEAD, branches and tags."
+
+
 class SourceRead(Fact):
     type = EventType.SOURCE_READ
     path: str
@@ -193,7 +202,7 @@ class ModuleOutlined(Fact):
     base: BlobRef | None = None
     "The version that `set` and `gone` are the difference to; None where the outline is whole."
     set: dict[str, tuple[str, ...]] = {}
-    "Facets (see `domain/outline.py`) that are new or changed."
+    "Facets (see `backcast.domain.outline`) that are new or changed."
     gone: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()
     "First and last line of each qualified name, in the order of the sorted names; always whole."
@@ -421,7 +430,7 @@ class SummaryWritten(Fact):
     clock: dict[str, int] = {}
     "The iteration of each module that it was built from, by path."
     built_from: dict[str, dict[str, str]] = {}
-    "Per path, the digests of the facets that were read; see `domain/outline.py`."
+    "Per path, the digests of the facets that were read; see `backcast.domain.outline`."
     lives: float | None = None
     "Seconds after its timestamp for which it holds, whatever happens; None for ever."
 
@@ -435,12 +444,12 @@ class MapEdit(BaseModel):
     item: str = ""
     "The item that is replaced or deleted; one that is added gets its id from the map's counter."
     section: str = ""
-    "Of what is added: see `domain/context_map.py`."
+    "Of what is added: see `backcast.domain.context_map`."
     text: str = ""
     nodes: tuple[str, ...] = ()
     "What it names or leads to."
     built_from: dict[str, dict[str, str]] = {}
-    "Per path, the digests of the facets that it was made of; see `domain/outline.py`."
+    "Per path, the digests of the facets that it was made of; see `backcast.domain.outline`."
     refused: str = ""
     "Why it was not made; empty where it was."
 

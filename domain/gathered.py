@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeVar
 
 from immutables import Map
 
-from domain.cache import Failure, failures_of, module_of, shortened, youngest
-from domain.events import (
+from backcast.domain.cache import Failure, failures_of, module_of, shortened, youngest
+from backcast.domain.events import (
     ChecksRan,
     ModuleDeleted,
     ModuleIteration,
@@ -18,7 +18,7 @@ from domain.events import (
     TaskStarted,
     WorkflowEvent,
 )
-from domain.node import SYMBOLS, kind_of, path_of
+from backcast.domain.node import SYMBOLS, kind_of, path_of
 
 MODULES, SYMBOLS_KEPT, IMPORTS, SUMMARIES = 512, 256, 64, 1_024
 """What is gathered of a task at most; symbols and imports are those of a module. An eighth more

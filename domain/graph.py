@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from domain.links import NEVER, Links, headed, links_of
-from domain.node import Edge, kind_of, node_id
-from domain.outline import Facets, part_of
-from domain.relinks import Moved, moved_inside, relinked
+from backcast.domain.links import NEVER, Links, headed, links_of
+from backcast.domain.node import Edge, kind_of, node_id
+from backcast.domain.outline import Facets, part_of
+from backcast.domain.relinks import Moved, moved_inside, relinked
 
 if TYPE_CHECKING:
     import networkx

@@ -9,12 +9,12 @@ from functools import cached_property
 from posixpath import basename, dirname
 from typing import NamedTuple
 
-from domain.graph import Graph
-from domain.links import concept_of
-from domain.names import Reader, module_path
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import PRESENT, Facet
-from domain.paths import are_apart, begins, is_aside, is_code, is_test
+from backcast.domain.graph import Graph
+from backcast.domain.links import concept_of
+from backcast.domain.names import Reader, module_path
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import PRESENT, Facet
+from backcast.domain.paths import are_apart, begins, is_aside, is_code, is_test
 
 DECIMALS = 7
 "Scores are rounded before they are compared: sums of floats differ in their last bits."

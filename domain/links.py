@@ -10,9 +10,9 @@ from posixpath import basename
 from types import MappingProxyType
 from typing import NamedTuple
 
-from domain.names import PastReader, Reader, Target, module_path, resolve
-from domain.node import Edge, node_id
-from domain.outline import Facet, Facets, names_in
+from backcast.domain.names import PastReader, Reader, Target, module_path, resolve
+from backcast.domain.node import Edge, node_id
+from backcast.domain.outline import Facet, Facets, names_in
 
 _STANDARDS = re.compile(r"\b(RFC|PEP|ISO|IEEE|ECMA)[ -]?(\d{1,6})\b")
 _QUOTED = re.compile(r"`+([A-Za-z_][\w.]{0,100})(?:\(\))?`+")

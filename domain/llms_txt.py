@@ -7,13 +7,13 @@ here is an entry of a map: it is written anew for each moment.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from domain.context_map import MORE, plain
-from domain.graph import Graph
-from domain.layout import Layout
-from domain.node import kind_of, name_of, path_of
-from domain.outline import Facets
-from domain.paths import is_aside
-from domain.roadmap_lines import chosen
+from backcast.domain.context_map import MORE, plain
+from backcast.domain.graph import Graph
+from backcast.domain.layout import Layout
+from backcast.domain.node import kind_of, name_of, path_of
+from backcast.domain.outline import Facets
+from backcast.domain.paths import is_aside
+from backcast.domain.roadmap_lines import chosen
 
 PURPOSE = 500
 "Characters of what it is all for."

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.events import WorkflowEvent
+from backcast.domain.events import WorkflowEvent
 
 
 class Moment(NamedTuple):

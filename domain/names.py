@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from posixpath import dirname, join
 from typing import NamedTuple
 
-from domain.outline import EXISTS, Facet, part_of
+from backcast.domain.outline import EXISTS, Facet, part_of
 
 MAX_STEPS = 64
 "Bindings that are followed for one name; a longer chain is a circle, or not worth it."

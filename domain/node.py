@@ -13,7 +13,7 @@ Reference(task_id='task-1', path='pkg/validators.py', lines=(45, 67), name=None)
 import re
 from typing import NamedTuple
 
-from domain.errors import InputError
+from backcast.domain.errors import InputError
 
 SYMBOLS = ("function", "method", "class", "test")
 "The kinds of node that a module contains."

@@ -37,7 +37,7 @@ from typing import NamedTuple
 
 from immutables import Map
 
-from domain.events import ModuleOutlined
+from backcast.domain.events import ModuleOutlined
 
 Facet = tuple[str, ...]
 Facets = Map[str, Facet]

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from domain.budget import CONTEXT
-from domain.context import PRIORITIES
+from backcast.domain.budget import CONTEXT
+from backcast.domain.context import PRIORITIES
 
 SYSTEM = (
     "You write Python for the project that is shown below. Use what it already has: its functions,"

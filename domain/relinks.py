@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from domain.links import Linking, Links
-from domain.names import PastReader, Reader
-from domain.node import Edge, node_id
-from domain.outline import Facets, names_in
+from backcast.domain.links import Linking, Links
+from backcast.domain.names import PastReader, Reader
+from backcast.domain.node import Edge, node_id
+from backcast.domain.outline import Facets, names_in
 
 _WORDS = re.compile(r"\w+")
 _UNREAD = ("body:", "raises:", "effects:", "decorators:")

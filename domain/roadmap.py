@@ -8,13 +8,13 @@ a new module, a new import or a better example makes none of them stale.
 
 from collections.abc import Mapping
 
-from domain import roadmap_lines as lines
-from domain.context_map import MORE, Entry, plain
-from domain.graph import Graph
-from domain.layout import Layout
-from domain.names import Reader
-from domain.outline import Facets
-from domain.summary import built_from
+from backcast.domain import roadmap_lines as lines
+from backcast.domain.context_map import MORE, Entry, plain
+from backcast.domain.graph import Graph
+from backcast.domain.layout import Layout
+from backcast.domain.names import Reader
+from backcast.domain.outline import Facets
+from backcast.domain.summary import built_from
 
 LINE = 240
 "Characters of an entry: 80 tokens, about."

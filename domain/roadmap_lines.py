@@ -9,11 +9,11 @@ from itertools import accumulate, islice
 from posixpath import basename, dirname
 from typing import NamedTuple
 
-from domain.context_map import MORE, plain
-from domain.layout import Layout, import_of
-from domain.links import concept_of, concepts_in
-from domain.names import Reader, resolve
-from domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.context_map import MORE, plain
+from backcast.domain.layout import Layout, import_of
+from backcast.domain.links import concept_of, concepts_in
+from backcast.domain.names import Reader, resolve
+from backcast.domain.node import kind_of, name_of, node_id, path_of
 
 PURPOSE = 140
 "Characters of what it is all for."

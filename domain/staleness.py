@@ -7,8 +7,8 @@ for and not there included. That is sound: what is made of equal facets is equal
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from domain.outline import Facet, digest_of, part_of
-from domain.summary import BuiltFrom
+from backcast.domain.outline import Facet, digest_of, part_of
+from backcast.domain.summary import BuiltFrom
 
 
 class Proof(NamedTuple):

@@ -9,9 +9,9 @@ change with every iteration (tests passed, refinements, where the code stands) i
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from domain.names import Reader, module_path, resolve
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import Facet, digest_of
+from backcast.domain.names import Reader, module_path, resolve
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import Facet, digest_of
 
 EXTRACTIVE = "extractive 1"
 "The name and version of the summaries made here."

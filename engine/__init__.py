@@ -1,1 +1,9 @@
-"""Everything that touches the world: the log, replay, and the interfaces."""
+"""The log, its history, models, contexts, runs and interfaces: all that touches the world."""
+
+import sys
+
+if __name__ == "engine":  # found at the top of a checkout, where it stood until version 0.2
+    sys.exit(
+        "backcast: needed the package backcast, found a checkout that an older version was"
+        " installed from: run scripts/install in it"
+    )

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, Literal, Protocol
 
-from domain.events import WorkflowEvent
-from projections import (
+from backcast.domain.events import WorkflowEvent
+from backcast.projections import (
     changes,
     context_map,
     dependency_graph,

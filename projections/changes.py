@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, WorkflowEvent
+from backcast.domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, WorkflowEvent
 
 NAME = "changes"
 VERSION = 1

@@ -2,7 +2,7 @@
 
 Of each context (a repository, a corpus) the items that stand on its map, which updates found them
 of use, and which nodes the runs behind those updates used. What a moment's modules say of an item,
-whether it still holds, is asked of both together (`domain/staleness.py`).
+whether it still holds, is asked of both together (`backcast.domain.staleness`).
 """
 
 from collections import Counter
@@ -11,11 +11,11 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from domain.context_map import SECTIONS, TAGS, MapItem, lawful
-from domain.events import MapEdit, MapEdited, WorkflowEvent
-from domain.node import path_of
-from domain.policy import MapSettings
-from domain.summary import flat
+from backcast.domain.context_map import SECTIONS, TAGS, MapItem, lawful
+from backcast.domain.events import MapEdit, MapEdited, WorkflowEvent
+from backcast.domain.node import path_of
+from backcast.domain.policy import MapSettings
+from backcast.domain.summary import flat
 
 NAME = "context_map"
 VERSION = 1

@@ -1,7 +1,7 @@
 """Which modules, functions, tests and libraries are there, and what needs what?
 
 The state keeps what every module says of itself: the outline of its latest version. Who needs
-whom is not stored but asked of it (`domain/graph.py`), so that a renamed or deleted module takes
+whom is not stored but asked of it (`backcast.domain.graph`), so that a renamed or deleted module takes
 its links along, and one that comes back finds them again.
 
 An outline may be recorded long after the version that it describes. It counts once it is there;
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from domain.events import (
+from backcast.domain.events import (
     ModuleDeleted,
     ModuleIteration,
     ModuleOutlined,
@@ -22,9 +22,9 @@ from domain.events import (
     SummaryWritten,
     WorkflowEvent,
 )
-from domain.graph import Graph
-from domain.links import concepts_in
-from domain.outline import SOURCE, Facet, Facets, Lines, lines_by_name, shows, surface_of
+from backcast.domain.graph import Graph
+from backcast.domain.links import concepts_in
+from backcast.domain.outline import SOURCE, Facet, Facets, Lines, lines_by_name, shows, surface_of
 
 NAME = "dependency_graph"
 VERSION = 2

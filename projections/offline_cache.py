@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from domain.cache import Failure, Held, shortened
-from domain.events import (
+from backcast.domain.cache import Failure, Held, shortened
+from backcast.domain.events import (
     Branched,
     ChecksRan,
     ModuleDeleted,
@@ -26,8 +26,17 @@ from domain.events import (
     TaskStarted,
     WorkflowEvent,
 )
-from domain.gathered import IN_MODULES, Fix, Gathered, Module, Plan, Summary, bounded, gathered
-from domain.node import Reference, kind_of, name_of, node_id, path_of
+from backcast.domain.gathered import (
+    IN_MODULES,
+    Fix,
+    Gathered,
+    Module,
+    Plan,
+    Summary,
+    bounded,
+    gathered,
+)
+from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 
 NAME = "offline_cache"
 VERSION = 2

@@ -3,7 +3,7 @@
 The goal, the module that is worked on, what failed last, and the nodes that the model was shown.
 When the task is complete the cache is emptied; only the goal and the counters stay.
 What is in hand is put in order here, and cut to a number of tokens by whoever shows it
-(`domain/cache.py`).
+(`backcast.domain.cache`).
 """
 
 from collections import Counter
@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from domain.cache import FOUND, Failure, Held, failures_of, module_of, shortened, youngest
-from domain.events import (
+from backcast.domain.cache import FOUND, Failure, Held, failures_of, module_of, shortened, youngest
+from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
     ContextBuilt,
@@ -31,7 +31,7 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from domain.node import SYMBOLS, kind_of, node_id, path_of
+from backcast.domain.node import SYMBOLS, kind_of, node_id, path_of
 
 NAME = "online_cache"
 VERSION = 2

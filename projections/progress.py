@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from domain.cache import shortened
-from domain.events import (
+from backcast.domain.cache import shortened
+from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
     ContextBuilt,
@@ -32,7 +32,7 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from domain.node import path_of
+from backcast.domain.node import path_of
 
 NAME = "progress"
 VERSION = 4

@@ -6,7 +6,7 @@ read again by the model only from where it differs.
 
 from typing import Literal, NamedTuple
 
-from domain.events import ContextBuilt, WorkflowEvent
+from backcast.domain.events import ContextBuilt, WorkflowEvent
 
 NAME = "prompts"
 VERSION = 2

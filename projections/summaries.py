@@ -1,8 +1,8 @@
 """What was written about each node, at each level, and from which versions?
 
-Only what somebody wrote is here; the extractive summaries are derived (`domain/summary.py`). Of
+Only what somebody wrote is here; the extractive summaries are derived (`backcast.domain.summary`). Of
 each summariser the latest text on a node is kept. Whether it still holds is asked of it together
-with the outlines of the moment (`domain/staleness.py`).
+with the outlines of the moment (`backcast.domain.staleness`).
 """
 
 from datetime import datetime, timedelta
@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from domain.events import ChecksRan, SummaryWritten, WorkflowEvent
-from domain.summary import BuiltFrom, Digests, by_path, flat
+from backcast.domain.events import ChecksRan, SummaryWritten, WorkflowEvent
+from backcast.domain.summary import BuiltFrom, Digests, by_path, flat
 
 NAME = "summaries"
 VERSION = 1

@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from domain.clock import VectorClock
-from domain.events import (
+from backcast.domain.clock import VectorClock
+from backcast.domain.events import (
     ModuleDeleted,
     ModuleIteration,
     ModuleRenamed,

@@ -8,11 +8,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from engine.log import EventStore
-from engine.log.importers.events import export_lines
-from engine.workflow.loop import start, work
-from engine.workflow.served import served
-from engine.workflow.spec import spec_at
+from backcast.engine.log import EventStore
+from backcast.engine.log.importers.events import export_lines
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.runtime import open_runtime
+from backcast.engine.workflow.spec import spec_at
 
 NOTE = (
     '{"note": "The answers in this log were written by hand, as a model might have given them.'
@@ -25,7 +25,7 @@ def main(spec_file: Path, log: Path, answers: Path) -> None:
     """Run the task of a specification, and write its log."""
     noon, ticks = datetime(2026, 11, 20, 12, tzinfo=UTC), itertools.count()
     spec = spec_at(spec_file)
-    model = served(f"recorded:{answers}", spec.task)
+    model = open_runtime(f"recorded:{answers}", spec.task)
     with EventStore.open("sqlite://", clock=lambda: noon + timedelta(seconds=next(ticks))) as store:
         start(store, spec)
         named = f"recorded:{log}"

@@ -14,7 +14,7 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 from gguf.constants import TokenType
 from gguf.quants import quantize
 
-from engine.models.templates import CHATML, MISTRAL
+from backcast.engine.models.templates import CHATML, MISTRAL
 
 BLOCKS, WIDTH, HEADS, PAIRS, INNER = 2, 64, 4, 2, 128
 "PAIRS: heads of keys and values."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from domain.context import PRIORITIES, Candidate, Item, Level
+from backcast.domain.context import PRIORITIES, Candidate, Item, Level
 
 NAMES = ("full", "summary", "signature", "name")
 

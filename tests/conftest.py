@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from engine.log import EventStore
+from backcast.engine.log import EventStore
 
 SCHEMAS = count()
 
@@ -22,7 +22,7 @@ os.environ.pop("BACKCAST_STORE", None)
 
 if not entry_points(group="pytest11", name="backcast"):
     # It was installed when it had no plugin yet.
-    pytest_plugins = ["engine.interfaces.pytest_plugin"]
+    pytest_plugins = ["backcast.engine.interfaces.testing.plugin"]
 
 # The same examples in every run, and no verdict that depends on how busy the machine is.
 settings.register_profile(

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from domain.events import ContextBuilt, ContextItem, ContextOmission
-from domain.moment import NOW, Moment
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.replay.audit import life_of
-from engine.replay.audit.occurrences import Life, Occurrence
+from backcast.domain.events import ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.moment import NOW, Moment
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.engine.replay.audit import life_of
+from backcast.engine.replay.audit.occurrences import Life, Occurrence
 from tests.sources import Task
 
 CART = """

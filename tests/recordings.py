@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from domain.events import ContextBuilt
-from domain.policy import DEFAULT, Policy
-from engine.context.recorded import messages
-from engine.log import EventStore
-from engine.replay.states import state_at
-from engine.workflow.loop import start, work
-from engine.workflow.recorded_run import RecordedRun
-from engine.workflow.served import Served, served
-from engine.workflow.spec import Spec, spec_at
-from projections import dependency_graph, progress
+from backcast.domain.events import ContextBuilt
+from backcast.domain.policy import DEFAULT, Policy
+from backcast.engine.context.recorded import messages
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log import EventStore
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.recorded_run import RecordedRun
+from backcast.engine.workflow.runtime import Runtime, open_runtime
+from backcast.engine.workflow.spec import Spec, spec_at
+from backcast.projections import dependency_graph, progress
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -31,8 +31,10 @@ def spec_of(name: str) -> Spec:
     return spec_at(FIXTURES / f"specs/{name}.toml")
 
 
-def answers(name: str, policy: Policy = DEFAULT, *, strict: bool) -> Served:
-    return served(f"recorded:{log_of(name)}", spec_of(name).task, policy=policy, strict=strict)
+def answers(name: str, policy: Policy = DEFAULT, *, strict: bool) -> Runtime:
+    return open_runtime(
+        f"recorded:{log_of(name)}", spec_of(name).task, policy=policy, strict=strict
+    )
 
 
 class Log(NamedTuple):

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from immutables import Map
 
-from domain.events import Claim, Fact, ModuleDeleted, ModuleIteration, ModuleRenamed
-from domain.graph import Graph
-from domain.outline import Facets, surface_of
-from engine.log import EventStore
-from engine.log.blobs import Blob
-from engine.memory.outliner import outliner_of
-from engine.memory.outlines import Outlining
+from backcast.domain.events import Claim, Fact, ModuleDeleted, ModuleIteration, ModuleRenamed
+from backcast.domain.graph import Graph
+from backcast.domain.outline import Facets, surface_of
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.memory.outliner import outliner_of
+from backcast.engine.memory.outlines import Outlining
 from tests.strategies import NOON
 
 SHOP = {

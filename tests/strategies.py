@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from domain.events import (
+from backcast.domain.events import (
     FACTS,
     CheckFailure,
     Claim,
@@ -20,7 +20,7 @@ from domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
-from engine.log import EventStore
+from backcast.engine.log import EventStore
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WRITERS = ("ann", "bob", "cy")
@@ -105,6 +105,8 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
         return st.just(REF)
     if name in _SHAPED:
         return _SHAPED[name]
+    if name == "refs":
+        return st.dictionaries(st.text(), st.text(), max_size=3)
     if name == "iteration":
         return st.integers(0, 2**40)
     if name == "kind":

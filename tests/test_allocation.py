@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.allocation import DUPLICATE, OUT, allocated, steps
-from domain.context import Candidate
-from domain.errors import BudgetExceededError
+from backcast.domain.allocation import DUPLICATE, OUT, allocated, steps
+from backcast.domain.context import Candidate
+from backcast.domain.errors import BudgetExceededError
 from tests.candidates import candidates, gain_of, one, rooms, shown
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.allocation import DUPLICATE, LOWER, OVER, allocated, steps
-from domain.context import Candidate
+from backcast.domain.allocation import DUPLICATE, LOWER, OVER, allocated, steps
+from backcast.domain.context import Candidate
 from tests.candidates import candidates, gain_of, one, rooms, shown
 
 # What is inside another

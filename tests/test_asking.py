@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.context import tokenizers
-from engine.interfaces.cli import main
+from backcast.engine.interfaces.cli import main
+from backcast.engine.models import tokenizers
 from tests.recordings import FIXTURES
 
 TILL, AGENT = FIXTURES / "logs/till.jsonl", FIXTURES / "foreign/swe-agent.traj"
@@ -167,7 +167,7 @@ def test_an_output_that_cannot_be_written_is_told_in_a_line(
     backcast("import", "events", TILL)
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", "from engine.interfaces.cli import main; main()", *command],
+            [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()", *command],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
@@ -179,9 +179,7 @@ def test_an_output_that_was_closed_is_written_to_nobody(
     command: tuple[str, ...], backcast: Backcast
 ) -> None:
     backcast("import", "events", TILL)
-    line = (
-        f"{sys.executable} -c 'from engine.interfaces.cli import main; main()' {' '.join(command)}"
-    )
+    line = f"{sys.executable} -c 'from backcast.engine.interfaces.cli import main; main()' {' '.join(command)}"
     done = subprocess.run(
         ["sh", "-c", f"{line} >&-"], stderr=subprocess.PIPE, text=True, check=False
     )

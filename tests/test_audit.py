@@ -6,16 +6,16 @@ from textwrap import dedent
 
 import pytest
 
-from domain.events import (
+from backcast.domain.events import (
     ContextItem,
     StepStarted,
     SummaryWritten,
     ToolReturned,
 )
-from domain.moment import Moment
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.replay.audit import life_of
+from backcast.domain.moment import Moment
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.engine.replay.audit import life_of
 from tests.lives import CART, CLEAN, at, imported, life, shown, told
 from tests.sources import Task
 from tests.strategies import NOON

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.events import (
+from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
     MessageReceived,
@@ -23,15 +23,15 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from domain.moment import NOW, Moment
-from domain.outline import digest_of, part_of
-from engine.log import EventStore
-from engine.log.blobs import Blob
-from engine.replay.audit import life_of
-from engine.replay.audit.occurrences import IN, OUT, WITHIN, Life
-from engine.replay.staleness import stale
-from engine.replay.states import state_at
-from projections import dependency_graph
+from backcast.domain.moment import NOW, Moment
+from backcast.domain.outline import digest_of, part_of
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.staleness import stale
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.replay.audit import life_of
+from backcast.engine.replay.audit.occurrences import IN, OUT, WITHIN, Life
+from backcast.projections import dependency_graph
 from tests.lives import imported, life
 from tests.sources import Task
 from tests.strategies import NODES, iteration, logs, stored

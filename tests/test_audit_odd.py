@@ -1,6 +1,6 @@
 """A life is told as far as a log tells it, however odd the log."""
 
-from domain.events import (
+from backcast.domain.events import (
     CheckFailure,
     ChecksRan,
     Claim,
@@ -12,11 +12,11 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from domain.moment import Moment
-from engine.log.blobs import Blob
-from engine.replay.audit import gathered, life_of, told_in_order
-from engine.replay.audit.occurrences import Life
-from engine.replay.staleness import stale
+from backcast.domain.moment import Moment
+from backcast.engine.history.staleness import stale
+from backcast.engine.log.blobs import Blob
+from backcast.engine.replay.audit import gathered, life_of, told_in_order
+from backcast.engine.replay.audit.occurrences import Life
 from tests.lives import CART, CLEAN, at, life, told
 from tests.sources import Task
 from tests.strategies import NOON, iteration

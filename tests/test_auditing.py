@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from domain.events import Claim, ContextBuilt, ContextItem, ContextOmission, ModuleIteration
-from engine.interfaces.cli import main
-from engine.log import EventStore
-from engine.log.blobs import Blob
+from backcast.domain.events import (
+    Claim,
+    ContextBuilt,
+    ContextItem,
+    ContextOmission,
+    ModuleIteration,
+)
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
 from tests.strategies import NOON
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from domain.context import Context
-from domain.events import ContextBuilt, MessageReceived, TaskComplete, TaskStarted
-from domain.moment import NOW, Moment
-from engine.context.builder import Request
-from engine.context.recorded import context_at, left, states_at
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.log.importers.events import export_lines
-from engine.replay.branches import cut_at, fork, line_of
-from engine.replay.verify import verified
-from engine.workflow.running import Running
-from projections import fold, offline_cache
+from backcast.domain.context import Context
+from backcast.domain.events import ContextBuilt, MessageReceived, TaskComplete, TaskStarted
+from backcast.domain.moment import NOW, Moment
+from backcast.engine.context.builder import Request
+from backcast.engine.context.recorded import context_at, left, states_at
+from backcast.engine.history.branches import cut_at, fork, lineage_of
+from backcast.engine.log import EventStore
+from backcast.engine.log.importers.events import export_lines
+from backcast.engine.memory.import_log import run
+from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.projections import fold, offline_cache
 from tests.sources import Task
 from tests.strategies import NOON
 from tests.test_patterns import (
@@ -176,7 +176,7 @@ def test_a_task_without_a_goal_keeps_the_name_of_the_first_of_its_line(store: Ev
 
 def test_a_branch_that_runs_reads_on_to_what_one_who_reads_all_knows(store: EventStore) -> None:
     branch = of(store, fork(store, "later", 7).task_id)
-    running = Running(store, branch.id)
+    running = TaskFollower(store, branch.id)
     for number in range(3):
         mended(Task(f"new {number}", store), IRON)
         branch.happened(MessageReceived(role="user"))
@@ -192,7 +192,7 @@ def test_a_task_that_runs_forgets_what_it_took_for_a_task_when_that_turns_out_a_
     *lines, last = export_lines(store, "later~1")
     with EventStore.open("sqlite://", clock=lambda: NOON) as other:
         other.append("own", [TaskStarted(goal=IRON)], after=0)
-        running, known = Running(other, "own"), list[list[str]]()
+        running, known = TaskFollower(other, "own"), list[list[str]]()
         for part in (lines, [last]):
             imported(other, tmp_path, part)
             other.append("own", [MessageReceived(role="user")], after=other.version("own"))
@@ -235,12 +235,14 @@ def test_without_its_origin_a_branch_knows_what_ended_in_that_store_before_it(
     with EventStore.open("sqlite://", clock=lambda: NOON) as other:
         imported(other, tmp_path, lines["earlier"])
         imported(other, tmp_path, lines["what-if"])
-        assert line_of(other, "what-if") == ("what-if", "later", version, "", version)
+        assert lineage_of(other, "what-if") == ("what-if", "later", version, "", version)
         prompt = built(of(other, "what-if"), SCALES)
         assert set(shown(prompt).values()) == {"earlier"}
         for name in ("later", "between"):
             imported(other, tmp_path, lines[name])
-        assert line_of(other, "what-if").origin == "", "what came later is not what it comes from"
+        assert lineage_of(other, "what-if").origin == "", (
+            "what came later is not what it comes from"
+        )
         [*_, last] = other.read("what-if")
         now = context_at(other, "what-if", Moment(position=last.position), SCALES, QWEN)
         assert now.digest == prompt.digest
@@ -254,7 +256,7 @@ def test_with_its_origin_a_branch_knows_there_too_what_that_knew(
     with EventStore.open("sqlite://", clock=lambda: NOON) as other:
         for name in ("earlier", "later", "between", "what-if"):
             imported(other, tmp_path, lines[name])
-        assert line_of(other, "what-if").origin == "later"
+        assert lineage_of(other, "what-if").origin == "later"
         assert set(shown(built(of(other, "what-if"), SCALES)).values()) == {"earlier"}
 
 
@@ -267,5 +269,5 @@ def test_another_task_of_the_name_of_its_origin_is_not_taken_for_that(
         checked(later(other), MESSAGE)
         mended(Task("earlier", other))
         imported(other, tmp_path, lines)
-        assert (other.version("later"), line_of(other, "what-if").origin) == (4, "")
+        assert (other.version("later"), lineage_of(other, "what-if").origin) == (4, "")
         assert "earlier" in states_at(other, "what-if", NOW).offline.complete

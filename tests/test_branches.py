@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.errors import ConflictError, DamagedError, InputError, MomentError
-from domain.events import (
+from backcast.domain.errors import ConflictError, DamagedError, InputError, MomentError
+from backcast.domain.events import (
     Branched,
     Claim,
     ContextBuilt,
@@ -21,15 +21,15 @@ from domain.events import (
     TaskStarted,
     WorkflowEvent,
 )
-from domain.moment import Moment
-from engine.context.recorded import states_at
-from engine.log import EventStore
-from engine.log.blobs import Blob
-from engine.log.fsck import check
-from engine.log.recorder import NewRow
-from engine.replay.branches import Branch, branches, cut_at, fork, line_of
-from engine.replay.states import keep_states, state_at
-from projections import ALL
+from backcast.domain.moment import Moment
+from backcast.engine.context.recorded import states_at
+from backcast.engine.history.branches import Branch, branches, cut_at, fork, lineage_of
+from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.fsck import check
+from backcast.engine.log.recorder import NewRow
+from backcast.projections import ALL
 from tests.strategies import NOON, iteration, logs, stored
 
 STEP = (
@@ -317,9 +317,9 @@ def test_a_branch_of_a_branch_knows_where_both_come_from(store: EventStore) -> N
     assert {task: one[1:] for task, one in branches(store).items()} == {
         "b": ("till", 4, "till"), "c": ("b", 5, "till"), "d": ("c", 2, "till"),
     }  # fmt: skip
-    assert line_of(store, "c") == ("c", "till", 5, "till", 4)
-    assert line_of(store, "d") == ("d", "till", 2, "till", 2)
-    assert line_of(store, "till") == ("till", "till", 0, "", 0)
+    assert lineage_of(store, "c") == ("c", "till", 5, "till", 4)
+    assert lineage_of(store, "d") == ("d", "till", 2, "till", 2)
+    assert lineage_of(store, "till") == ("till", "till", 0, "", 0)
 
 
 def test_a_line_that_a_log_only_claims_ends_where_it_comes_back_to_itself() -> None:
@@ -327,8 +327,8 @@ def test_a_line_that_a_log_only_claims_ends_where_it_comes_back_to_itself() -> N
         a, b, first = Branched(origin="a"), Branched(origin="b"), TaskStarted(goal="one")
         for task, fact in [("a", first), ("b", first), ("b", a), ("a", a), ("a", b)]:
             store.append(task, [fact], after=store.version(task))
-        assert line_of(store, "b") == ("b", "a", 1, "a", 1)
-        assert line_of(store, "a") == ("a", "b", 2, "b", 2)
+        assert lineage_of(store, "b") == ("b", "a", 1, "a", 1)
+        assert lineage_of(store, "a") == ("a", "b", 2, "b", 2)
 
 
 def test_what_is_no_origin_is_not_taken_for_one(store: EventStore) -> None:
@@ -336,4 +336,4 @@ def test_what_is_no_origin_is_not_taken_for_one(store: EventStore) -> None:
     begun(store, "own", 2)
     for origin in ("nobody", "own", None, "other"):
         store.append("own", [Branched(origin=origin, version=2)], after=store.version("own"))
-        assert line_of(store, "own").origin == ""
+        assert lineage_of(store, "own").origin == ""

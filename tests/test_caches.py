@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from immutables import Map
 from pydantic import ValidationError
 
-from domain.cache import Found, Held, LookUpPolicy, capped, look_up, names_of, youngest
-from domain.events import (
+from backcast.domain.cache import Found, Held, LookUpPolicy, capped, look_up, names_of, youngest
+from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
     ContextItem,
@@ -34,12 +34,12 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from domain.moment import Moment, upto
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.replay.state_json import dump, load
-from engine.replay.states import keep_states, state_at
-from projections import fold, offline_cache, online_cache
+from backcast.domain.moment import Moment, upto
+from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.history.state_json import dump, load
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.projections import fold, offline_cache, online_cache
 from tests.strategies import NODES, NOON, facts, iteration, json_values, logs, stored, times
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 
-from domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, WorkflowEvent
-from projections import changes, fold
+from backcast.domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, WorkflowEvent
+from backcast.projections import changes, fold
 from tests.strategies import NOON, iteration, logs
 
 KINDS = (ModuleIteration, ModuleIteration, ModuleRenamed, ModuleDeleted)

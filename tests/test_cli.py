@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.events import ModuleIteration, ToolCalled
-from domain.node import Reference, parse_reference
-from engine.interfaces import importing
-from engine.interfaces.cli import main, show_group
-from engine.log import EventStore
-from engine.log.blobs import Blob
-from projections import BY_NAME
+from backcast.domain.events import ModuleIteration, ToolCalled
+from backcast.domain.node import Reference, parse_reference
+from backcast.engine.interfaces.cli import main, show_group
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.memory import import_log as importing
+from backcast.projections import BY_NAME
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/addresses.jsonl"
 HERE = Path(__file__).parents[1]
@@ -188,7 +188,7 @@ def test_a_sound_store_is_clean(imported: Callable[..., Ran]) -> None:
         (["show", "progress", "--task", "nobody"], "no task 'nobody' in this store", 2),
         (["log", "--task", "nobody"], "no task 'nobody' in this store", 2),
         (["log", "--at", "soon"], "needed a time such as 2026-11-20T10:31", 2),
-        (["log", "--at", "commit:4fd36e1"], "needed commit:SHA and a --task", 2),
+        (["log", "--at", "commit:4fd36e1"], "needed TASK@commit:SHA", 2),
         (["log", "--position", "1", "--known-at", "2026-01-01"], "found several", 2),
         (["log", "--follow", "--position", "1"], "it takes no moment", 2),
         (["log", "--store", "mysql://x"], "needed sqlite:///FILE or postgresql://", 2),
@@ -224,7 +224,7 @@ def test_control_characters_in_a_log_do_not_reach_the_terminal(
 
 def test_help_comes_without_the_slow_imports_and_shows_examples() -> None:
     script = (
-        "import sys\nfrom engine.interfaces.cli import main\n"
+        "import sys\nfrom backcast.engine.interfaces.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "slow = {'pydantic', 'eventsourcing', 'rich', 'torch', 'llama_cpp', 'sqlite3'}\n"
         "print(sorted(slow & set(sys.modules)))"
@@ -237,7 +237,7 @@ def test_help_comes_without_the_slow_imports_and_shows_examples() -> None:
 
 def test_a_log_needs_none_of_the_heavy_packages(tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom engine.interfaces.cli import main\n"
+        "import sys\nfrom backcast.engine.interfaces.cli import main\n"
         f"try: main(['import', 'events', {str(LOG)!r}])\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'llama_cpp', 'faiss', 'sentence_transformers', 'psycopg', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
@@ -253,7 +253,7 @@ def test_a_log_needs_none_of_the_heavy_packages(tmp_path: Path) -> None:
 def test_a_reader_that_stops_early_is_left_without_a_complaint(
     imported: Callable[..., Ran],
 ) -> None:
-    command = f"{sys.executable} -c 'from engine.interfaces.cli import main; main()' log | head -1"
+    command = f"{sys.executable} -c 'from backcast.engine.interfaces.cli import main; main()' log | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=HERE, check=True)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
@@ -262,7 +262,7 @@ def test_a_reader_that_stops_early_is_left_without_a_complaint(
 def test_follow_prints_what_another_process_appends(
     imported: Callable[..., Ran], tmp_path: Path
 ) -> None:
-    script = "from engine.interfaces.cli import main; main(['log', '--follow', '--json'])"
+    script = "from backcast.engine.interfaces.cli import main; main(['log', '--follow', '--json'])"
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=HERE
     ) as following:
@@ -307,7 +307,7 @@ def test_a_command_ends_quietly_where_nobody_reads_on(
     imported: Callable[..., Ran], command: tuple[str, ...]
 ) -> None:
     ran = subprocess.Popen(
-        [sys.executable, "-c", "from engine.interfaces.cli import main; main()", *command],
+        [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=HERE,
@@ -354,7 +354,7 @@ def test_a_path_with_a_hash_in_it_can_be_named(
     ).objects
     assert told["beside"]["Full code"] == "storage://t/C%23/100%2523.py#L3"
     ran = subprocess.run(
-        [sys.executable, "-c", "from engine.interfaces.cli import main; main()", "cat",
+        [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()", "cat",
          told["beside"]["Full code"]],
         capture_output=True, cwd=HERE, check=True,
     )  # fmt: skip

@@ -9,10 +9,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.log.importers import Report
-from engine.log.importers.lines import MAX_LINE, read_lines
+from backcast.engine.log import EventStore
+from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.lines import MAX_LINE, read_lines
+from backcast.engine.memory.import_log import run
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/shop.jsonl"
 LINES = [b'{"n": %d, "of": "%064x"}' % (n, n * 7919**9) for n in range(2000)]

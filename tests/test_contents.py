@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.outline import Outline
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.log.blobs import ref_of
-from engine.memory import contents
-from engine.memory.contents import Contents, Versions
-from engine.memory.outliner import outliner_of, python
+from backcast.domain.outline import Outline
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import ref_of
+from backcast.engine.memory import contents
+from backcast.engine.memory.contents import Contents, Versions
+from backcast.engine.memory.import_log import run
+from backcast.engine.memory.outliner import outliner_of, python
 from tests.sources import Task
 
 PATHS = ("a.py", "b.py", "tests/a.py", "test_b.pyi", "README.md")

@@ -11,23 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.budget import PROFILES, ModelProfile, allocated, checked, of_window
-from domain.errors import BudgetExceededError, InputError
-from domain.events import ChecksRan, ContextBuilt, TaskStarted
-from domain.moment import NOW, Moment
-from domain.policy import SYSTEM, Policy
-from engine.context.builder import ContextBuilder, Request
-from engine.context.kept import Kept
-from engine.context.recorded import context_at, record_context, states_at
-from engine.context.rendering import pieces
-from engine.context.sources import Lines, Sources
-from engine.context.tokenizers import Server, UpperBound, tokenizer_of
-from engine.interfaces.cli import main
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.replay.states import state_at
-from engine.replay.verify import verified
-from projections import dependency_graph, online_cache
+from backcast.domain.budget import PROFILES, ModelProfile, allocated, checked, of_window
+from backcast.domain.errors import BudgetExceededError, InputError
+from backcast.domain.events import ChecksRan, ContextBuilt, TaskStarted
+from backcast.domain.moment import NOW, Moment
+from backcast.domain.policy import SYSTEM, Policy
+from backcast.engine.context.builder import ContextBuilder, Request
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.recorded import context_at, record_context, states_at
+from backcast.engine.context.rendering import pieces
+from backcast.engine.context.sources import Lines, Sources
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.engine.models.tokenizers import Server, UpperBound, tokenizer_of
+from backcast.engine.replay.verify import verified
+from backcast.projections import dependency_graph, online_cache
 from tests.sources import Task
 
 HERE = Path(__file__).parents[1]
@@ -214,7 +214,7 @@ def test_words_of_a_request_that_do_not_fit_are_said_to_be_left_out(store: Event
 def test_equal_states_give_equal_contexts(store: EventStore) -> None:
     states = states_at(store, "task-def456", NOW)
     graph = dependency_graph.graph_of(states.graph)
-    builder = ContextBuilder(PROFILES["qwen3-8b-32k"], Kept(UpperBound(), store.get))
+    builder = ContextBuilder(PROFILES["qwen3-8b-32k"], BuildCache(UpperBound(), store.get))
     first = builder.build(states, graph, Request(EMAIL))
     builder.build(states, graph, Request("module:utils.py"))
     assert builder.build(states, graph, Request(EMAIL)) == first
@@ -280,7 +280,7 @@ def test_a_policy_may_weigh_meaning_and_what_it_chose_is_derived_again_without_t
     assert len(store.get(event.fact.query_vector or "")) == 4 * 384
     assert [verdict.holds for verdict in verified(store, "task-def456")] == [True]
     with pytest.raises(InputError, match="weighs meaning, which needs an embedder"):
-        ContextBuilder(profile, Kept(UpperBound(), store.get), policy)
+        ContextBuilder(profile, BuildCache(UpperBound(), store.get), policy)
 
 
 def test_a_context_that_does_not_prove_itself_is_told(store: EventStore) -> None:
@@ -301,7 +301,7 @@ def test_a_context_that_does_not_prove_itself_is_told(store: EventStore) -> None
 def test_a_fresh_process_derives_every_fixture_context_again_under_eight_hash_seeds() -> None:
     pytest.importorskip("mistral_common", reason="needs the extra 'mistral'")
     script = [
-        sys.executable, "-c", "from engine.interfaces.cli import main; main()",
+        sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()",
         "verify", "fixtures/logs/contexts.jsonl", "--json",
     ]  # fmt: skip
     told = {

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.context_map import SECTIONS, MapItem, lawful, rendered, within
-from domain.events import MapEdit, MapEdited
-from domain.map_lines import Costs, Line, chosen, faded, gains
-from domain.policy import SECTION_WORTH, TAG_WORTH, MapSettings
-from engine.memory.mapping.evictor import ByWorth
-from projections.context_map import MOST, REMEMBERED, ContextMap, edited, ranked, worth
+from backcast.domain.context_map import SECTIONS, MapItem, lawful, rendered, within
+from backcast.domain.events import MapEdit, MapEdited
+from backcast.domain.map_lines import Costs, Line, chosen, faded, gains
+from backcast.domain.policy import SECTION_WORTH, TAG_WORTH, MapSettings
+from backcast.engine.memory.mapping.evictor import ByWorth
+from backcast.projections.context_map import MOST, REMEMBERED, ContextMap, edited, ranked, worth
 
 ITEM_TOKENS = 30
 Thing = TypeVar("Thing", Line, MapItem)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.workflow.contracts import RefusedError, code_of, plan_of, plan_schema
-from engine.workflow.spec import Module, Spec, Test
+from backcast.engine.workflow.contracts import RefusedError, code_of, plan_of, plan_schema
+from backcast.engine.workflow.spec import Module, Spec, Test
 
 SPEC = Spec(task="t", goal="g", tests=(Test(path="test_a.py", source="import a"),))
 NAMED = SPEC.model_copy(update={"modules": (Module(path="a.py"), Module(path="b.py"))})

@@ -5,10 +5,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.policy import DEFAULT
-from engine.context.strategies import STRATEGIES
-from engine.replay.corpus import MOST, Run, Setting, Tried, runs_in, stretches, tried
-from engine.replay.logs import opened
+from backcast.domain.policy import DEFAULT
+from backcast.engine.context.strategies import STRATEGIES
+from backcast.engine.log.open_logs import opened
+from backcast.engine.replay.corpus import MOST, Run, Setting, Tried, runs_in, stretches, tried
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
 LOGS = [str(FIXTURES / f"{name}.jsonl") for name in ("contexts", "shop", "addresses")]

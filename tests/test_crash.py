@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import UnavailableError
-from domain.events import SourceRead
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.log.blobs import Blob
-from engine.log.fsck import check
+from backcast.domain.errors import UnavailableError
+from backcast.domain.events import SourceRead
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.fsck import check
+from backcast.engine.memory.import_log import run
 
 HERE = Path(__file__).parents[1]
 # One process that has imported everything forks the writers, so that a round takes little time.
 NURSERY = """
 import os, sys
-from engine.log import EventStore
+from backcast.engine.log import EventStore
 from tests.test_crash import append_for_ever
 
 print("ready", flush=True)
@@ -37,8 +37,8 @@ for line in sys.stdin:
 """
 IMPORT = """
 import sys
-from engine.interfaces.cli import main
-from engine.log import importers
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log import importers
 
 importers.FLUSH_EVENTS = 10
 main()

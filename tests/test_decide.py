@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.events import (
+from backcast.domain.events import (
     AnswerRefused,
     CheckFailure,
     ChecksRan,
@@ -29,7 +29,7 @@ from domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
-from engine.workflow.decide import (
+from backcast.engine.workflow.decide import (
     Action,
     AskModel,
     CheckAll,
@@ -39,8 +39,8 @@ from engine.workflow.decide import (
     blamed,
     decide,
 )
-from engine.workflow.spec import Module, RunLimits, Spec, Test
-from projections import fold, progress
+from backcast.engine.workflow.spec import Module, RunLimits, Spec, Test
+from backcast.projections import fold, progress
 from tests.strategies import NOON, logs
 
 SPEC = Spec(task="t", goal="g", tests=(Test(path="test_a.py", source="import a"),))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from engine.context.search import Embedder
-from engine.interfaces.demo import demonstrate
-from engine.interfaces.demo_map import demonstrate_map
-from engine.interfaces.demo_search import installed_embedder
-from engine.interfaces.importing import run as imported
-from engine.log import EventStore
+from backcast.engine.context.search import Embedder
+from backcast.engine.interfaces.demo import demonstrate
+from backcast.engine.interfaces.demo_map import demonstrate_map
+from backcast.engine.interfaces.demo_search import installed_embedder
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run as imported
 from tests.test_search import Drawn
 
 COMMITS = (

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.budget import PROFILES
-from domain.events import ModelReplied
-from domain.moment import NOW
-from domain.policy import Policy
-from engine.context.builder import Request
-from engine.context.recorded import record_context
-from engine.context.rendering import Piece
-from engine.interfaces.cli import main
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.log.importers.events import export_lines
-from engine.replay.diff import Prompt, Thing, changes, diff
-from engine.replay.verify import verified
+from backcast.domain.budget import PROFILES
+from backcast.domain.events import ModelReplied
+from backcast.domain.moment import NOW
+from backcast.domain.policy import Policy
+from backcast.engine.context.builder import Request
+from backcast.engine.context.recorded import record_context
+from backcast.engine.context.rendering import Piece
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
+from backcast.engine.log.importers.events import export_lines
+from backcast.engine.memory.import_log import run
+from backcast.engine.replay.diff import Prompt, Thing, changes, diff
+from backcast.engine.replay.verify import verified
 from tests.models import tiny
 from tests.recordings import FIXTURES
 from tests.sources import Task

@@ -2,9 +2,9 @@
 
 import pytest
 
-from engine.context.prefix import Prefix
-from engine.interfaces.diff_text import WIDTH, change_line, diff_text
-from engine.replay.diff import Change, Diff
+from backcast.engine.context.prefix import Prefix
+from backcast.engine.interfaces.diff_text import WIDTH, change_line, diff_text
+from backcast.engine.replay.diff import Change, Diff
 
 SHARE = "function:money.py::share"
 DEEP = "dependencies"

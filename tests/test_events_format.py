@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.events import ModuleIteration, UnknownFact, WorkflowEvent
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.log.importers import Report
-from engine.log.importers.events import export_lines
+from backcast.domain.events import ModuleIteration, UnknownFact, WorkflowEvent
+from backcast.engine.log import EventStore
+from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.events import export_lines
+from backcast.engine.memory.import_log import run
 from tests.strategies import logs, stored
 
 LINE = {

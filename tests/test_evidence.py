@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.policy import WEIGHTS
-from engine.context.evidence import Asked, chances
-from engine.context.symbols import Symbols
-from engine.replay.states import state_at
-from projections import changes, dependency_graph, fold
+from backcast.domain.policy import WEIGHTS
+from backcast.engine.context.evidence import Asked, chances
+from backcast.engine.context.symbols import Symbols
+from backcast.engine.history.snapshots import state_at
+from backcast.projections import changes, dependency_graph, fold
 from tests.sources import Task
 
 FUNCTION = "def {name}({more}):\n    return {calls}\n"

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import zstandard
 
-from domain.events import ContextBuilt, SourceRead
-from engine.context.recorded import rebuilt
-from engine.interfaces.cli import main
-from engine.interfaces.exporting import write
-from engine.log import EventStore
-from engine.log.blobs import Blob
+from backcast.domain.events import ContextBuilt, SourceRead
+from backcast.engine.context.recorded import rebuilt
+from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.exporting import write
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 KEY = "AKIAIOSFODNN7EXAMPLE"

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from domain.budget import MISTRAL_7B_8K
-from domain.events import ContextBuilt, TaskStarted
-from domain.moment import NOW
-from engine.context.builder import Request
-from engine.context.recorded import context_at
-from engine.interfaces.cli import main
-from engine.log import EventStore
-from engine.log.fsck import check
-from engine.replay.verify import verified
+from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.events import ContextBuilt, TaskStarted
+from backcast.domain.moment import NOW
+from backcast.engine.context.builder import Request
+from backcast.engine.context.recorded import context_at
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
+from backcast.engine.log.fsck import check
+from backcast.engine.replay.verify import verified
 from tests.test_git import Repository
 
 HERE = Path(__file__).parents[1]

@@ -13,18 +13,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from domain.errors import DamagedError, UnavailableError
-from domain.events import SourceRead, TaskStarted, WorkflowEvent
-from engine.interfaces.options import opened
-from engine.log import EventStore
-from engine.log.blobs import Blob, Packed, ref_of
-from engine.log.fsck import check
-from engine.log.rows import Damage
-from engine.replay.states import keep_states, state_at
-from projections import progress
+from backcast.domain.errors import DamagedError, UnavailableError
+from backcast.domain.events import SourceRead, TaskStarted, WorkflowEvent
+from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.interfaces.options import opened
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob, Packed, ref_of
+from backcast.engine.log.fsck import check
+from backcast.engine.log.rows import Damage
+from backcast.projections import progress
 
 HERE = Path(__file__).parents[1]
-CLI = "from engine.interfaces.cli import main; main()"
+CLI = "from backcast.engine.interfaces.cli import main; main()"
 COLUMNS = (
     "position", "task_id", "version", "topic", "timestamp_us", "recorded_us", "writer", "because",
     "checksum", "body",

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.graph import Graph
-from domain.node import Edge
-from engine.replay.states import state_at
-from projections import dependency_graph
+from backcast.domain.graph import Graph
+from backcast.domain.node import Edge
+from backcast.engine.history.snapshots import state_at
+from backcast.projections import dependency_graph
 from tests.sources import SHOP, Task, graph_of
 
 

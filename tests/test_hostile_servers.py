@@ -9,11 +9,11 @@ from itertools import count, islice
 
 import pytest
 
-from domain.errors import InputError, ModelError
-from engine.models import Completion, Limits, Message
-from engine.models.address import key_for
-from engine.models.server import ServerModel
-from engine.workflow.served import profile_named, served
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.models import Completion, Limits, Message
+from backcast.engine.models.address import key_for
+from backcast.engine.models.server import ServerModel
+from backcast.engine.workflow.runtime import profile_named, open_runtime
 from tests.servers import FINE, Handler, hostile
 
 SECRET = "a-secret-key"
@@ -352,7 +352,7 @@ def test_an_address_that_cannot_be_asked_is_refused_without_repeating_it(url: st
 @pytest.mark.parametrize("end", ["?api_key=pass", "#pass", "?"])
 def test_a_key_in_an_address_is_told_where_it_goes(end: str) -> None:
     with pytest.raises(InputError, match=r"without a query .* a key goes into BACKCAST_API_KEY"):
-        served(f"http://host/v1{end}")
+        open_runtime(f"http://host/v1{end}")
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_a_key_in_an_address_is_told_where_it_goes(end: str) -> None:
      "server:http://me:pass@host", "htp://me:p@ss@host", "htp://host?key=pass"],
 )  # fmt: skip
 def test_no_error_repeats_what_may_be_a_password(name: str) -> None:
-    for named in (served, profile_named):
+    for named in (open_runtime, profile_named):
         with pytest.raises(InputError) as error:
             named(name)
         assert "ss" not in str(error.value).replace("address", "")
@@ -375,6 +375,6 @@ def test_the_scheme_of_an_address_is_read_in_any_case() -> None:
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "engine.models.asking", None)
+    monkeypatch.setitem(sys.modules, "backcast.engine.models.asking", None)
     with pytest.raises(InputError, match=r"pip install backcast\[server\]"):
         ServerModel("http://127.0.0.1:9/v1")

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 
-from domain.errors import InputError
-from domain.events import UnknownFact, WorkflowEvent
-from engine.log.importers import (
+from backcast.domain.errors import InputError
+from backcast.domain.events import UnknownFact, WorkflowEvent
+from backcast.engine.log.importers import (
     Report,
     claude_code,
     cline,
@@ -22,9 +22,9 @@ from engine.log.importers import (
     openhands,
     swe_agent,
 )
-from engine.log.importers.lines import MAX_LINE, parse, read_lines, read_objects
-from engine.log.rows import Damage
-from engine.log.store import EventStore, refs_in
+from backcast.engine.log.importers.lines import MAX_LINE, parse, read_lines, read_objects
+from backcast.engine.log.rows import Damage
+from backcast.engine.log.store import EventStore, refs_in
 
 FOREIGN = Path(__file__).parent.parent / "fixtures" / "foreign"
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "logs"

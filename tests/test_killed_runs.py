@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from domain.errors import ConflictError
-from domain.events import ContextBuilt, ModelReplied, StepStarted, WorkflowEvent
-from engine.log import EventStore
-from engine.log.fsck import check
-from engine.replay.states import state_at
-from engine.replay.verify import verified
-from engine.workflow.decide import AskModel, decide
-from engine.workflow.loop import spec_in, start, work
-from engine.workflow.served import Served, served
-from engine.workflow.spec import spec_at
-from projections import dependency_graph, progress, summaries
+from backcast.domain.errors import ConflictError
+from backcast.domain.events import ContextBuilt, ModelReplied, StepStarted, WorkflowEvent
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log import EventStore
+from backcast.engine.log.fsck import check
+from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.decide import AskModel, decide
+from backcast.engine.workflow.loop import spec_in, start, work
+from backcast.engine.workflow.runtime import Runtime, open_runtime
+from backcast.engine.workflow.spec import spec_at
+from backcast.projections import dependency_graph, progress, summaries
 
 HERE = Path(__file__).parents[1]
 SPEC, LOG = HERE / "fixtures/specs/validators.toml", HERE / "fixtures/logs/validators.jsonl"
@@ -45,8 +45,8 @@ for line in sys.stdin:
 """
 
 
-def recorded() -> Served:
-    return served(f"recorded:{LOG}", TASK)
+def recorded() -> Runtime:
+    return open_runtime(f"recorded:{LOG}", TASK)
 
 
 def go_on(url: str, appends: int) -> int:
@@ -181,7 +181,7 @@ def test_of_two_processes_that_go_on_with_a_task_one_ends_it_and_the_other_stops
     tmp_path: Path, unbroken: dict[str, Any]
 ) -> None:
     url = begun(f"sqlite:///{tmp_path}/two.db")
-    command = [sys.executable, "-c", "from engine.interfaces.cli import main; main()",
+    command = [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()",
                "resume", TASK, "--model", f"recorded:{LOG}", "--store", url,
                "--out", str(tmp_path / "out")]  # fmt: skip
     both = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.interfaces.cli import main
+from backcast.engine.interfaces.cli import main
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 SHOP = ("--task", "task-def456")

@@ -15,14 +15,14 @@ from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.errors import InputError
-from domain.events import FACTS, Claim, Fact, ModuleIteration, UnknownFact, WorkflowEvent
-from domain.moment import Moment, upto
-from engine.log import EventStore
-from engine.log.codec import Codec, to_microseconds
-from engine.replay.state_json import dump, load
-from engine.replay.states import Recent, keep_states, state_at
-from projections import ALL, Projection, fold, versions
+from backcast.domain.errors import InputError
+from backcast.domain.events import FACTS, Claim, Fact, ModuleIteration, UnknownFact, WorkflowEvent
+from backcast.domain.moment import Moment, upto
+from backcast.engine.history.snapshots import Recent, keep_states, state_at
+from backcast.engine.history.state_json import dump, load
+from backcast.engine.log import EventStore
+from backcast.engine.log.codec import Codec, to_microseconds
+from backcast.projections import ALL, Projection, fold, versions
 from tests.strategies import NOON, facts, iteration, logs, stored, times
 
 HERE = Path(__file__).parents[1]
@@ -185,10 +185,10 @@ def test_every_kind_and_version_ever_written_still_decodes() -> None:
 
 def test_the_same_log_gives_the_same_bytes_under_any_hash_seed() -> None:
     script = (
-        "import sys; from engine.log import EventStore;"
-        "from engine.interfaces.importing import run; from pathlib import Path;"
-        "from projections import ALL, fold;"
-        "from engine.replay.state_json import dump; store = EventStore.open('sqlite://');"
+        "import sys; from backcast.engine.log import EventStore;"
+        "from backcast.engine.memory.import_log import run; from pathlib import Path;"
+        "from backcast.projections import ALL, fold;"
+        "from backcast.engine.history.state_json import dump; store = EventStore.open('sqlite://');"
         "run(store, 'events', Path('fixtures/logs/addresses.jsonl'));"
         "[sys.stdout.buffer.write(dump(fold(p, store.read('task-abc123')))) for p in ALL]"
     )

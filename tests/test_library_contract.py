@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
-from engine.log.recorder import Recorder, open_recorder
+from backcast.engine.log.recorder import Recorder, open_recorder
 
 Opened = Callable[[], Any]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from domain.errors import InputError, ModelError
-from engine.context.builder import count
-from engine.context.rendering import pieces
-from engine.context.tokenizers import tokenizer_of
-from engine.models import Limits, Message
-from engine.models.llama import LlamaModel
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.context.builder import count
+from backcast.engine.context.rendering import pieces
+from backcast.engine.models import Limits, Message
+from backcast.engine.models.llama import LlamaModel
+from backcast.engine.models.tokenizers import tokenizer_of
 from tests.models import tiny
 
 WINDOW = 1024

@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from domain.budget import of_window
-from domain.errors import InputError
-from domain.events import Claim, MapEdit, MapEdited
-from domain.moment import NOW
-from domain.policy import MapSettings
-from engine.context.builder import Request
-from engine.context.recorded import context_at
-from engine.context.tokenizers import UpperBound
-from engine.interfaces.cli import cli
-from engine.interfaces.contexts import notes
-from engine.interfaces.map_text import Then, moved
-from engine.interfaces.views import event_line
-from engine.log import EventStore
-from engine.memory.mapping.lines import is_lines
-from engine.replay.branches import fork
+from backcast.domain.budget import of_window
+from backcast.domain.errors import InputError
+from backcast.domain.events import Claim, MapEdit, MapEdited
+from backcast.domain.moment import NOW
+from backcast.domain.policy import MapSettings
+from backcast.engine.context.builder import Request
+from backcast.engine.context.recorded import context_at
+from backcast.engine.history.branches import fork
+from backcast.engine.interfaces.cli import cli
+from backcast.engine.interfaces.contexts import notes
+from backcast.engine.interfaces.map_text import MapMoment, moved
+from backcast.engine.interfaces.views import event_line
+from backcast.engine.log import EventStore
+from backcast.engine.memory.mapping.lines import is_lines
+from backcast.engine.models.tokenizers import UpperBound
 from tests.sources import SHOP, Task
 from tests.test_mapping import TOKENS, VERSIONS, commands, history, kept, shop
 
@@ -193,7 +193,7 @@ def test_what_does_not_parse_any_more_is_told_as_stale() -> None:
     [item] = [one for one in map.items.values() if is_lines(one) and "normalise" in one.text]
     task.wrote("utils.py", "def normalise(:\n")
     task.outlined()
-    then = Then.at(task.store, task.id, {}, MapSettings(), TOKENS, UpperBound())
+    then = MapMoment.at(task.store, task.id, {}, MapSettings(), TOKENS, UpperBound())
     assert item.id in then.shown.stale
     assert moved(then, item) == ["utils.py does not parse"]
 

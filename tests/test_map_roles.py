@@ -10,41 +10,41 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from domain.context_map import SECTIONS, TAGS, Distilled, Entry, MapItem, rendered
-from domain.errors import InputError, ModelError
-from domain.events import MapEdit, MapEdited, TaskComplete, TaskStarted, ToolReturned
-from domain.moment import NOW
-from domain.policy import DEFAULT, MapSettings
-from domain.staleness import Modules
-from engine.context.maps import stale_in
-from engine.context.search.embedders import sentence_embedder
-from engine.context.tokenizers import UpperBound, tokenizer_of
-from engine.interfaces.asked import model_asked
-from engine.interfaces.cli import cli
-from engine.interfaces.run_progress import RunProgress
-from engine.log import EventStore
-from engine.log.importers.events import export_lines
-from engine.memory.mapping import Run
-from engine.memory.mapping.distiller import FromEvents
-from engine.memory.mapping.forms import CANDIDATES, EDITS, VALUE, edits_schema, told_schema
-from engine.memory.mapping.lines import is_lines
-from engine.memory.mapping.merging import merged
-from engine.memory.mapping.model_cartographer import ByModel
-from engine.memory.mapping.model_distiller import FromModel
-from engine.memory.mapping.trajectory import trajectory
-from engine.memory.mapping.updating import Keeping
-from engine.models import NOTHING, Call, Completion, Limits, Message, Model
-from engine.models.llama import LlamaModel
-from engine.models.recording import Recorder, Recording
-from engine.replay.branches import line_of
-from engine.replay.maps import map_known
-from engine.replay.states import state_at
-from engine.workflow.loop import start, work
-from engine.workflow.mapping import ended, keep_map, read_run, unread
-from engine.workflow.running import Running
-from engine.workflow.served import served
-from projections import dependency_graph
-from projections.context_map import ContextMap
+from backcast.domain.context_map import SECTIONS, TAGS, Distilled, Entry, MapItem, rendered
+from backcast.domain.errors import InputError, ModelError
+from backcast.domain.events import MapEdit, MapEdited, TaskComplete, TaskStarted, ToolReturned
+from backcast.domain.moment import NOW
+from backcast.domain.policy import DEFAULT, MapSettings
+from backcast.domain.staleness import Modules
+from backcast.engine.context.maps import stale_in
+from backcast.engine.context.search.embedders import sentence_embedder
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.maps import map_known
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.asked import model_asked
+from backcast.engine.interfaces.cli import cli
+from backcast.engine.interfaces.run_progress import RunProgress
+from backcast.engine.log import EventStore
+from backcast.engine.log.importers.events import export_lines
+from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping.distiller import FromEvents
+from backcast.engine.memory.mapping.forms import CANDIDATES, EDITS, VALUE, edits_schema, told_schema
+from backcast.engine.memory.mapping.lines import is_lines
+from backcast.engine.memory.mapping.merging import merged
+from backcast.engine.memory.mapping.model_cartographer import ByModel
+from backcast.engine.memory.mapping.model_distiller import FromModel
+from backcast.engine.memory.mapping.trajectory import trajectory
+from backcast.engine.memory.mapping.updating import MapUpdater
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message, Model
+from backcast.engine.models.llama import LlamaModel
+from backcast.engine.models.recording import Recorder, Recording
+from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.mapping import ended, keep_map, read_run, unread
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.engine.workflow.runtime import open_runtime
+from backcast.projections import dependency_graph
+from backcast.projections.context_map import ContextMap
 from tests.models import tiny
 from tests.recordings import answers, spec_of
 from tests.servers import llama_server
@@ -105,17 +105,17 @@ def kept(
     task: Task, model: object, settings: MapSettings = BY_MODEL
 ) -> tuple[ContextMap, MapEdited]:
     """The map after the runs of a task, by a model, and the last edit of it."""
-    keeping = Keeping.of(settings, TOKENS, UpperBound().count, model)  # type: ignore[arg-type]
+    keeping = MapUpdater.of(settings, TOKENS, UpperBound().count, model)  # type: ignore[arg-type]
     for _ in keep_map(task.store, task.id, unread(task.store, task.id), keeping):
         pass
     *_, event = task.store.read(task.id, types=["MAP_EDITED"])
     assert isinstance(event.fact, MapEdited)
-    return map_known(task.store, line_of(task.store, task.id), NOW), event.fact
+    return map_known(task.store, lineage_of(task.store, task.id), NOW), event.fact
 
 
 def run_of(task: Task) -> Run:
     [one] = ended(task.store, task.id)
-    return read_run(Running(task.store, task.id), one)
+    return read_run(TaskFollower(task.store, task.id), one)
 
 
 def run_after(task: Task) -> Task:
@@ -326,7 +326,7 @@ def test_a_recording_keeps_a_map_again_to_the_byte(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "a model was asked 2 times, 18 tokens" in done.output
     with EventStore.open(url) as store:
-        assert map_known(store, line_of(store, "shop"), NOW).items == first.items
+        assert map_known(store, lineage_of(store, "shop"), NOW).items == first.items
     odd = CliRunner().invoke(cli, [*command, "--model", "gpt"])
     assert "needed --model recording:FILE, llama:FILE or" in str(odd.exception)
 
@@ -382,7 +382,7 @@ def test_what_means_the_same_takes_the_place_of_what_is_there() -> None:
     assert second.refused == "another edit says nearly the same"
     assert (other, elsewhere) == (edits[2], edits[3])
     with pytest.raises(InputError, match="needed an embedder"):
-        Keeping.of(MapSettings(merge=0.9), TOKENS, UpperBound().count)
+        MapUpdater.of(MapSettings(merge=0.9), TOKENS, UpperBound().count)
 
 
 def test_a_run_whose_events_tell_nothing_is_not_read_by_a_model() -> None:
@@ -434,7 +434,7 @@ def test_a_run_that_a_model_kept_the_map_of_is_run_again_from_its_log(
     log.write_text("\n".join(export_lines(first, spec.task)), encoding="utf-8")
     again = EventStore.open("sqlite://")
     start(again, spec)
-    work(again, spec.task, served(f"recorded:{log}", spec.task, policy=policy, strict=True))
+    work(again, spec.task, open_runtime(f"recorded:{log}", spec.task, policy=policy, strict=True))
     [one], [other] = (
         [event.fact for event in store.read(spec.task, types=["MAP_EDITED"])]
         for store in (first, again)

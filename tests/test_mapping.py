@@ -9,10 +9,10 @@ from time import perf_counter
 import pytest
 from click.testing import CliRunner
 
-from domain.budget import MISTRAL_7B_8K, MISTRAL_7B_32K
-from domain.context_map import ITEM_TOKENS, rendered
-from domain.errors import InputError
-from domain.events import (
+from backcast.domain.budget import MISTRAL_7B_8K, MISTRAL_7B_32K
+from backcast.domain.context_map import ITEM_TOKENS, rendered
+from backcast.domain.errors import InputError
+from backcast.domain.events import (
     CheckFailure,
     ChecksRan,
     Committed,
@@ -21,26 +21,26 @@ from domain.events import (
     TaskComplete,
     TaskStarted,
 )
-from domain.moment import NOW, Moment
-from domain.policy import DEFAULT, MAP, MapSettings
-from domain.staleness import Modules
-from engine.context.builder import Request
-from engine.context.maps import stale_in
-from engine.context.recorded import context_at, record_context
-from engine.context.tokenizers import UpperBound
-from engine.interfaces.cli import cli, main
-from engine.interfaces.importing import run as imported
-from engine.log import EventStore
-from engine.memory.mapping.guard import guarded
-from engine.memory.mapping.lines import is_lines
-from engine.memory.mapping.updating import Keeping
-from engine.replay.branches import fork, line_of
-from engine.replay.maps import Maps, map_known
-from engine.replay.states import state_at
-from engine.replay.verify import verified
-from engine.workflow.mapping import ended, keep_map, unread
-from projections import context_map, dependency_graph, fold
-from projections.context_map import MOST, ContextMap
+from backcast.domain.moment import NOW, Moment
+from backcast.domain.policy import DEFAULT, MAP, MapSettings
+from backcast.domain.staleness import Modules
+from backcast.engine.context.builder import Request
+from backcast.engine.context.maps import stale_in
+from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.history.branches import fork, lineage_of
+from backcast.engine.history.maps import Maps, map_known
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.cli import cli, main
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run as imported
+from backcast.engine.memory.mapping.guard import guarded
+from backcast.engine.memory.mapping.lines import is_lines
+from backcast.engine.memory.mapping.updating import MapUpdater
+from backcast.engine.models.tokenizers import UpperBound
+from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.mapping import ended, keep_map, unread
+from backcast.projections import context_map, dependency_graph, fold
+from backcast.projections.context_map import MOST, ContextMap
 from tests.sources import SHOP, Task
 from tests.strategies import NOON
 from tests.test_git import Repository
@@ -90,7 +90,7 @@ def shop(task_id: str = "shop", store: EventStore | None = None) -> Task:
 
 def kept(task: Task, settings: MapSettings = ROOMY, tokens: int = TOKENS) -> ContextMap:
     """The map after the runs of a task that were not read yet."""
-    policy = Keeping.of(settings, tokens, UpperBound().count)
+    policy = MapUpdater.of(settings, tokens, UpperBound().count)
     *_, map = keep_map(task.store, task.id, unread(task.store, task.id), policy)
     return map
 
@@ -109,7 +109,7 @@ def test_a_finished_run_leaves_a_map_of_what_it_used_within_its_tokens() -> None
     assert "cart.py: TypeError: total() takes 1 argument, 2 times in one run" in text
     assert "Tests" in text
     assert all(UpperBound().count(one.text) <= 4 * ITEM_TOKENS for one in map.items.values())
-    assert map_known(task.store, line_of(task.store, task.id), NOW) == map
+    assert map_known(task.store, lineage_of(task.store, task.id), NOW) == map
 
 
 def test_an_item_is_stale_as_soon_as_what_it_was_made_of_moves_on() -> None:
@@ -229,15 +229,15 @@ def test_tasks_that_work_on_one_thing_share_its_map_and_branches_add_nothing() -
     )  # fmt: skip
     other = Task("other", task.store)
     other.happened(TaskStarted(goal="More.", context="repo"))
-    known = map_known(task.store, line_of(task.store, "other"), NOW)
+    known = map_known(task.store, lineage_of(task.store, "other"), NOW)
     assert rendered(known.items.values()) == "## CONTEXT ROADMAP\n[cr-00001] a.py: it"
     branch = fork(task.store, "other", task.store.version("other"))
     of_branch = MapEdited(context="repo", edits=(MapEdit(operation="DELETE", item="cr-00001"),))
     task.store.append(
         branch.task_id, [of_branch], after=task.store.version(branch.task_id)
     )  # fmt: skip
-    assert map_known(task.store, line_of(task.store, "other"), NOW) == known
-    assert not map_known(task.store, line_of(task.store, branch.task_id), NOW).items
+    assert map_known(task.store, lineage_of(task.store, "other"), NOW) == known
+    assert not map_known(task.store, lineage_of(task.store, branch.task_id), NOW).items
 
 
 def test_a_task_that_has_not_ended_is_not_read() -> None:
@@ -344,7 +344,7 @@ def test_a_run_whose_policy_wants_it_ends_with_its_map_and_is_verified(
         ends = [event.version for event in events if isinstance(event.fact, TaskComplete)]
         assert (len(edits), edits[-1]) == (1, events[-1].version)
         assert edits[0] > ends[-1]
-        map = map_known(store, line_of(store, "validators"), NOW)
+        map = map_known(store, lineage_of(store, "validators"), NOW)
         assert "validators.py" in rendered(map.items.values())
         assert all(verdict.holds for verdict in verified(store, "validators"))
 
@@ -374,7 +374,7 @@ def test_hostile_edits_leave_the_map_and_a_prompt_within_their_tokens(tmp_path: 
             MapEdit(operation="DELETE", item="rr-00001"),
         ]
         task.happened(MapEdited(context="shop", edits=tuple(edits), tags={own: "best", "x": ""}))
-        map = map_known(store, line_of(store, task.id), NOW)
+        map = map_known(store, lineage_of(store, task.id), NOW)
         assert len(map.items) == MOST
         assert map.refused == 10_000 - (MOST - len(before.items)) + 4
         assert {id: map.items[id].text for id in before.items} == {

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.outline import Facet, Outline, changed
-from engine.memory.outliner import markdown, outliner_of, python
+from backcast.domain.outline import Facet, Outline, changed
+from backcast.engine.memory.outliner import markdown, outliner_of, python
 from scripts.benches.outlines import measure
 
 NONE: Facet = ()
@@ -642,7 +642,7 @@ def test_warnings_of_the_parser_are_not_ours() -> None:
 def test_outlines_are_the_same_under_any_hash_seed() -> None:
     folder = Path(__file__).parents[1]
     program = (
-        "from pathlib import Path; from engine.memory.outliner import python;"
+        "from pathlib import Path; from backcast.engine.memory.outliner import python;"
         " source = Path('engine/memory/outliner/python.py').read_bytes();"
         " first = python.outline('a.py', source);"
         " print(first, python.outline('a.py', source[:900], first))"

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from domain.events import ModuleOutlined, WorkflowEvent
-from engine.interfaces.cli import main
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.memory import outlines
-from engine.memory.outliner import python
-from engine.memory.outlines import Outlining
-from engine.replay.states import state_at
-from projections import dependency_graph, fold
+from backcast.domain.events import ModuleOutlined, WorkflowEvent
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
+from backcast.engine.memory import outlines
+from backcast.engine.memory.import_log import run
+from backcast.engine.memory.outliner import python
+from backcast.engine.memory.outlines import Outlining
+from backcast.projections import dependency_graph, fold
 from tests.sources import SHOP, Task
 
 

@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from domain.node import node_id, path_of
-from engine.interfaces.assertions import (
+from backcast.domain.node import node_id, path_of
+from backcast.engine.interfaces.testing.assertions import (
     assert_contains,
     assert_no_stale,
     assert_prefix_shared,
     assert_same_context,
     assert_within_budget,
 )
-from engine.interfaces.replayed import Replayed
-from engine.replay.logs import Log
-from projections import dependency_graph
+from backcast.engine.interfaces.testing.replayed import Replayed
+from backcast.engine.log.open_logs import Log
+from backcast.projections import dependency_graph
 
 pytestmark = pytest.mark.backcast_logs("fixtures/logs/validators.jsonl", "fixtures/logs/till.jsonl")
 

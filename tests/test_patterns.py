@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from domain.budget import PROFILES
-from domain.context import Context
-from domain.events import (
+from backcast.domain.budget import PROFILES
+from backcast.domain.context import Context
+from backcast.domain.events import (
     CheckFailure,
     ChecksRan,
     ContextBuilt,
@@ -14,12 +14,12 @@ from domain.events import (
     TaskFailed,
     TaskStarted,
 )
-from domain.moment import NOW, Moment
-from domain.policy import DEFAULT, Policy
-from engine.context.builder import Request
-from engine.context.recorded import context_at, record_context
-from engine.log import EventStore
-from engine.replay.verify import verified
+from backcast.domain.moment import NOW, Moment
+from backcast.domain.policy import DEFAULT, Policy
+from backcast.engine.context.builder import Request
+from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.log import EventStore
+from backcast.engine.replay.verify import verified
 from tests.candidates import shown
 from tests.sources import Task
 

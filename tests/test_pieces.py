@@ -2,13 +2,13 @@
 
 import pytest
 
-from domain.budget import PROFILES
-from domain.moment import NOW
-from engine.context.builder import Request
-from engine.context.recorded import context_at
-from engine.context.sources import NOTHING, Lines, Sources
-from engine.replay.states import state_at
-from projections import dependency_graph
+from backcast.domain.budget import PROFILES
+from backcast.domain.moment import NOW
+from backcast.engine.context.builder import Request
+from backcast.engine.context.recorded import context_at
+from backcast.engine.context.sources import NOTHING, Lines, Sources
+from backcast.engine.history.snapshots import state_at
+from backcast.projections import dependency_graph
 from tests.candidates import shown
 from tests.sources import Task
 

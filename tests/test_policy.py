@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import InputError
-from domain.policy import DEFAULT, WEIGHTS, Policy
-from engine.context.policies import policy_at, policy_of
-from engine.interfaces.contexts import toml_lines
+from backcast.domain.errors import InputError
+from backcast.domain.policy import DEFAULT, WEIGHTS, Policy
+from backcast.engine.context.policies import policy_at, policy_of
+from backcast.engine.interfaces.contexts import toml_lines
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.budget import PROFILES
-from domain.events import CheckFailure, ChecksRan, ContextBuilt, TaskStarted
-from domain.moment import NOW
-from domain.policy import DEFAULT
-from engine.context.builder import Request
-from engine.context.prefix import Prefix, Prefixes, compared, encoded, shared
-from engine.context.recorded import context_at, messages, record_context
-from engine.context.rendering import Piece, pieces
-from engine.context.tokenizers import UpperBound
-from engine.log import EventStore
-from engine.replay.verify import verified
+from backcast.domain.budget import PROFILES
+from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt, TaskStarted
+from backcast.domain.moment import NOW
+from backcast.domain.policy import DEFAULT
+from backcast.engine.context.builder import Request
+from backcast.engine.context.prefix import Prefix, Prefixes, compared, encoded, shared
+from backcast.engine.context.recorded import context_at, messages, record_context
+from backcast.engine.context.rendering import Piece, pieces
+from backcast.engine.log import EventStore
+from backcast.engine.models.tokenizers import UpperBound
+from backcast.engine.replay.verify import verified
 from tests.sources import Task
 
 BOUND = PROFILES["mistral-7b-8k"]._replace(tokenizer="upper-bound")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.clock import VectorClock
-from domain.events import (
+from backcast.domain.clock import VectorClock
+from backcast.domain.events import (
     ContextBuilt,
     Fact,
     ModelReplied,
@@ -26,7 +26,7 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from projections import fold, progress, versions
+from backcast.projections import fold, progress, versions
 from tests.strategies import NOON, iteration, logs
 
 clocks = st.dictionaries(st.sampled_from("abc"), st.integers(0, 4)).map(VectorClock.of)

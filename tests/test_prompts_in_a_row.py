@@ -6,19 +6,19 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.budget import PROFILES
-from domain.context import Context
-from domain.errors import BudgetExceededError
-from domain.events import CheckFailure, ChecksRan, ContextBuilt
-from domain.moment import NOW
-from domain.node import name_of, path_of
-from domain.policy import DEFAULT, Policy
-from engine.context.builder import Request
-from engine.context.prefix import encoded, shared
-from engine.context.recorded import messages, record_context
-from engine.context.rendering import pieces
-from engine.context.tokenizers import UpperBound
-from engine.replay.verify import verified
+from backcast.domain.budget import PROFILES
+from backcast.domain.context import Context
+from backcast.domain.errors import BudgetExceededError
+from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt
+from backcast.domain.moment import NOW
+from backcast.domain.node import name_of, path_of
+from backcast.domain.policy import DEFAULT, Policy
+from backcast.engine.context.builder import Request
+from backcast.engine.context.prefix import encoded, shared
+from backcast.engine.context.recorded import messages, record_context
+from backcast.engine.context.rendering import pieces
+from backcast.engine.models.tokenizers import UpperBound
+from backcast.engine.replay.verify import verified
 from tests.sources import Task
 
 PATHS = ("a.py", "b.py", "test_a.py")

@@ -11,13 +11,14 @@ from shutil import copy
 
 import pytest
 
-from engine.context.builder import ContextBuilder
-from engine.context.strategies import STRATEGIES
-from engine.context.tokenizers import tokenizer_of
-from engine.interfaces import assertions, pytest_plugin
-from engine.log import EventStore
-from engine.log.importers import Report, events, import_batches
-from engine.workflow.sandbox.run import run_checks
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.strategies import STRATEGIES
+from backcast.engine.interfaces.testing import assertions
+from backcast.engine.interfaces.testing import plugin as pytest_plugin
+from backcast.engine.log import EventStore
+from backcast.engine.log.importers import Report, events, import_batches
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.workflow.sandbox.run import run_checks
 
 pytest_plugins = ["pytester"]
 
@@ -226,8 +227,8 @@ def test_other(context_at):
 
 def test_a_policy_and_a_profile_can_be_tried(ran: Ran) -> None:
     tests = """
-from domain.budget import PROFILES
-from domain.policy import DEFAULT
+from backcast.domain.budget import PROFILES
+from backcast.domain.policy import DEFAULT
 LOG = "logs/validators.jsonl"
 def test_it(replay, context_at):
     plain = context_at(LOG, "last")
@@ -239,7 +240,7 @@ def test_it(replay, context_at):
 """
     ran(tests).assert_outcomes(passed=1)
     tests = """
-from domain.policy import DEFAULT
+from backcast.domain.policy import DEFAULT
 @pytest.fixture
 def policy():
     return DEFAULT.model_copy(update={"errors": 1})
@@ -253,7 +254,7 @@ def test_own(context_at):
 
 def test_a_prompt_that_cannot_be_built_fails_alone(ran: Ran) -> None:
     tests = """
-from domain.budget import PROFILES
+from backcast.domain.budget import PROFILES
 def test_it(replay):
     tight = PROFILES["mistral-7b-8k"]._replace(window=2600)
     built = [step for step in replay("logs/validators.jsonl", profile=tight)]
@@ -271,7 +272,7 @@ def test_it(replay):
 
 def test_what_a_test_appends_no_other_test_sees(ran: Ran) -> None:
     tests = """
-from domain.events import TaskComplete
+from backcast.domain.events import TaskComplete
 @pytest.mark.parametrize("time", range(3))
 def test_it(event_log, time):
     store = event_log("logs/validators.jsonl").store

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.interfaces.cli import main
-from engine.workflow.sandbox.run import SandboxLimits
-from engine.workflow.spec import RunLimits, spec_at
+from backcast.engine.interfaces.cli import main
+from backcast.engine.workflow.sandbox.run import SandboxLimits
+from backcast.engine.workflow.spec import RunLimits, spec_at
 
 HERE = Path(__file__).parents[1]
 README = (HERE / "README.md").read_text(encoding="utf-8")

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from domain.budget import QWEN3_8B_32K
-from domain.errors import ModelError
-from domain.events import PolicyUsed
-from domain.moment import NOW
-from domain.node import path_of
-from domain.policy import DEFAULT, Policy
-from engine.log import EventStore
-from engine.log.blobs import Blob
-from engine.replay.staleness import stale
-from engine.replay.verify import verified
-from engine.workflow.loop import start, work
-from engine.workflow.served import used_before
+from backcast.domain.budget import QWEN3_8B_32K
+from backcast.domain.errors import ModelError
+from backcast.domain.events import PolicyUsed
+from backcast.domain.moment import NOW
+from backcast.domain.node import path_of
+from backcast.domain.policy import DEFAULT, Policy
+from backcast.engine.history.staleness import stale
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.runtime import used_before
 from tests.recordings import NAMES, Again, Log, answers, log_of, run_again, spec_of
 
 each = pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from domain.events import (
+from backcast.domain.events import (
     ChecksRan,
     Claim,
     ModelReplied,
@@ -21,14 +21,14 @@ from domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
-from engine.interfaces.exporting import write
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.log.blobs import Blob
-from engine.log.importers.events import line_for, parts
-from engine.log.redaction import Redaction, redacted
-from engine.log.redaction.masks import Masks
-from engine.log.redaction.patterns import PatternError, Patterns, within
+from backcast.engine.interfaces.exporting import write
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers.events import line_for, parts
+from backcast.engine.log.redaction import Redaction, redacted
+from backcast.engine.log.redaction.masks import Masks
+from backcast.engine.log.redaction.patterns import PatternError, Patterns, within
+from backcast.engine.memory.import_log import run
 from tests.secrets import OWN, Planted, planted, private_key, ways_of
 from tests.strategies import NOON
 

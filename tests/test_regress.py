@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.policy import DEFAULT
-from engine.context import candidates
-from engine.context.policies import policy_named
-from engine.context.strategies import STRATEGIES
-from engine.interfaces.cli import main
-from engine.log.importers.events import export_lines
-from engine.replay.changes import requests
-from engine.replay.corpus import Run, Setting, Tried, runs_in, tried
-from engine.replay.derive import Line, Workshop
-from engine.replay.logs import opened
-from engine.replay.measure import Figures, Measured, measured
-from engine.replay.regress import compared, interval
-from engine.replay.rules import Rules
-from engine.replay.steps import steps
-from engine.replay.used import Used, showing, used
+from backcast.domain.policy import DEFAULT
+from backcast.engine.context import candidates
+from backcast.engine.context.policies import policy_named
+from backcast.engine.context.strategies import STRATEGIES
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log.importers.events import export_lines
+from backcast.engine.log.open_logs import opened
+from backcast.engine.replay.changes import requests
+from backcast.engine.replay.corpus import Run, Setting, Tried, runs_in, tried
+from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.measure import Figures, Measured, measured
+from backcast.engine.replay.regress import compared, interval
+from backcast.engine.replay.rules import Rules
+from backcast.engine.replay.steps import steps
+from backcast.engine.replay.used import Used, showing, used
 from tests.sources import Task
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
@@ -90,13 +90,13 @@ def test_what_code_uses_of_its_own_new_module_is_no_evidence() -> None:
 def test_a_change_is_a_request_as_things_stood_before_it(library: str) -> None:
     with opened(library) as log:
         found = list(requests(log.store, "library"))
-        workshop = Workshop(log.store)
+        workshop = BuilderPool(log.store)
         assert [one.request.target for one in found[-3:]] == [
             f"function:app.py::use_{part}" for part in (9, 10, 11)
         ]
         last = found[-1]
         assert used(last) == (Used("symbol", "function:lib/part11.py::part11_3"),)
-        context = Line(workshop).context(last)
+        context = PolicyReplay(workshop).context(last)
         assert showing(context)(used(last)[0])
         assert "use_11" not in context.text
 
@@ -117,7 +117,7 @@ def test_states_are_folded_once_whatever_the_number_of_policies(
         sums = []
         for many in (1, 4):
             read.clear()
-            lines = [Line(Workshop(log.store), None, DEFAULT) for _ in range(many)]
+            lines = [PolicyReplay(BuilderPool(log.store), None, DEFAULT) for _ in range(many)]
             list(measured(steps(log.store, "till", outcomes=True), lines))
             sums.append(len(read))
     assert sums[0] == sums[1]
@@ -254,7 +254,7 @@ def test_each_strategy_builds_prompts_that_fit(name: str) -> None:
     if policy.weights.get("meaning"):
         pytest.importorskip("sentence_transformers", reason="needs the extra 'semantic'")
     with opened(VALIDATORS) as log:
-        line = Line(Workshop(log.store), None, policy)
+        line = PolicyReplay(BuilderPool(log.store), None, policy)
         for found in measured(steps(log.store, "validators", outcomes=True), [line]):
             [one] = found.figures
             assert one.error == ""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.interfaces.open_logs import OpenLogs, size
-from engine.interfaces.replayed import Once
+from backcast.engine.interfaces.testing.open_logs import OpenLogs, size
+from backcast.engine.interfaces.testing.replayed import Once
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 

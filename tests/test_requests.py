@@ -2,18 +2,18 @@
 
 import pytest
 
-from domain.budget import QWEN3_8B_32K
-from domain.events import ContextBuilt, StepStarted
-from domain.policy import DEFAULT, Policy, Thinking
-from engine.context.tokenizers import tokenizer_of
-from engine.log import EventStore
-from engine.replay.verify import verified
-from engine.workflow.decide import AskModel
-from engine.workflow.loop import start, work
-from engine.workflow.requests import limits_for, request_of, schema_for
-from engine.workflow.served import served
-from engine.workflow.spec import Spec, Test, spec_at
-from projections import progress
+from backcast.domain.budget import QWEN3_8B_32K
+from backcast.domain.events import ContextBuilt, StepStarted
+from backcast.domain.policy import DEFAULT, Policy, Thinking
+from backcast.engine.log import EventStore
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.decide import AskModel
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.requests import limits_for, request_of, schema_for
+from backcast.engine.workflow.runtime import open_runtime
+from backcast.engine.workflow.spec import Spec, Test, spec_at
+from backcast.projections import progress
 from tests.recordings import FIXTURES
 
 SPEC = Spec(task="t", goal="g", tests=(Test(path="test_a.py", source="import a"),))
@@ -60,7 +60,7 @@ def test_a_request_tells_of_the_modules_around_and_shows_their_tests() -> None:
 def test_prompts_for_a_model_that_thinks_end_otherwise_and_are_derived_again() -> None:
     if not tokenizer_of(QWEN3_8B_32K.tokenizer).exact:
         pytest.skip("the vocabulary of Qwen2 is not here: scripts/qwen-vocabulary fetches it")
-    model = served(f"recorded:{FIXTURES / 'logs/validators.jsonl'}", "validators", QWEN3_8B_32K,
+    model = open_runtime(f"recorded:{FIXTURES / 'logs/validators.jsonl'}", "validators", QWEN3_8B_32K,
                    Policy(thinking=Thinking(always=True)))  # fmt: skip
     with EventStore.open("sqlite://") as store:
         start(store, spec_at(FIXTURES / "specs/validators.toml"))

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from immutables import Map
 
-from domain.context_map import SECTIONS, Entry, plain
-from domain.graph import Graph
-from domain.names import Reader
-from domain.outline import Facets, surface_of
-from domain.roadmap import LINE, roadmap
-from domain.summary import built_from
-from engine.memory.roadmap import rank_of, roadmap_of
-from engine.replay.states import state_at
-from projections import dependency_graph
+from backcast.domain.context_map import SECTIONS, Entry, plain
+from backcast.domain.graph import Graph
+from backcast.domain.names import Reader
+from backcast.domain.outline import Facets, surface_of
+from backcast.domain.roadmap import LINE, roadmap
+from backcast.domain.summary import built_from
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.memory.roadmap import rank_of, roadmap_of
+from backcast.projections import dependency_graph
 from tests.sources import SHOP, Known, Task, graph_of, modules_of
 from tests.strategies import FACETS
 from tests.strategies import facets as odd_facets

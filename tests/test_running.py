@@ -5,11 +5,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from domain.events import MessageReceived, SummaryWritten, TaskComplete, TaskStarted
-from domain.moment import Moment
-from engine.context.recorded import left, states_at
-from engine.log import EventStore
-from engine.workflow.running import Running
+from backcast.domain.events import MessageReceived, SummaryWritten, TaskComplete, TaskStarted
+from backcast.domain.moment import Moment
+from backcast.engine.context.recorded import left, states_at
+from backcast.engine.log import EventStore
+from backcast.engine.workflow.prompts import TaskFollower
 
 
 def happened(store: EventStore, task: str, *facts: Any) -> None:
@@ -19,7 +19,7 @@ def happened(store: EventStore, task: str, *facts: Any) -> None:
 def test_what_a_task_leaves_is_known_from_the_next_event_on_after_its_end() -> None:
     with EventStore.open("sqlite://") as store:
         happened(store, "own", TaskStarted(goal="one"))
-        running = Running(store, "own")
+        running = TaskFollower(store, "own")
         running.read_on()
         for number in range(3):
             other = f"other {number}"
@@ -45,7 +45,7 @@ def test_each_event_is_looked_at_once_for_the_end_of_a_task() -> None:
 
         store.recorder.rows = watched  # type: ignore[method-assign]
         happened(store, "own", TaskStarted(goal="one"))
-        running = Running(store, "own")
+        running = TaskFollower(store, "own")
         for _ in range(3):
             happened(store, "own", MessageReceived(role="user", words="go on"))
             running.read_on()
@@ -56,7 +56,7 @@ def test_what_is_told_of_a_task_after_its_end_is_known_too() -> None:
     with EventStore.open("sqlite://") as store:
         happened(store, "other", TaskStarted(goal="other"), TaskComplete())
         happened(store, "own", TaskStarted(goal="one"))
-        running = Running(store, "own")
+        running = TaskFollower(store, "own")
         running.read_on()
         happened(store, "other", SummaryWritten(node="task:other", text="it was done"))
         happened(store, "own", MessageReceived(role="user", words="go on"))
@@ -73,7 +73,7 @@ def test_a_damaged_event_at_the_end_of_a_log_does_not_stop_a_run(tmp_path: Path)
             raw.execute("DROP TRIGGER events_are_not_rewritten")
             raw.execute("UPDATE events SET body=x'00' WHERE version=2")
             raw.commit()
-        running = Running(store, "own")
+        running = TaskFollower(store, "own")
         running.read_on()
         assert (running.version, running.stood_at) == (2, 1)
         store.append("own", [MessageReceived(role="user")], after=running.version)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import InputError
-from domain.events import ContextBuilt, ModelFailed, ModelReplied, WorkflowEvent
-from engine.context.tokenizers import tell_bound
-from engine.interfaces.cli import main
-from engine.log import EventStore
-from engine.replay.verify import verified
-from engine.workflow.recorded_run import RecordedRun
-from engine.workflow.served import served
+from backcast.domain.errors import InputError
+from backcast.domain.events import ContextBuilt, ModelFailed, ModelReplied, WorkflowEvent
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
+from backcast.engine.models.tokenizers import tell_bound
+from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.recorded_run import RecordedRun
+from backcast.engine.workflow.runtime import open_runtime
 from tests.models import tiny
 from tests.servers import FINE, Handler, hostile, llama_server
 
@@ -132,9 +132,9 @@ def test_where_the_recorded_tokenizer_is_not_installed_a_bound_counts_and_says_s
     def missing(name: str) -> None:
         raise InputError(f"no {name} here")
 
-    monkeypatch.setattr("engine.context.tokenizers.tokenizer_of", missing)
+    monkeypatch.setattr("backcast.engine.models.tokenizers.tokenizer_of", missing)
     tell_bound.cache_clear()  # it tells once
-    assert served(RECORDED).profile.tokenizer == "upper-bound"
+    assert open_runtime(RECORDED).profile.tokenizer == "upper-bound"
     [told] = [record.getMessage() for record in caplog.records]
     assert told.endswith("upper bound, since what counts as mistral-v3 does is not installed")
 
@@ -326,7 +326,7 @@ def test_a_server_that_fails_stops_the_run_with_a_fact_and_the_run_goes_on_when_
 
 FULL = """
 import resource, sys
-from engine.interfaces.cli import main
+from backcast.engine.interfaces.cli import main
 
 sys.dont_write_bytecode = True  # half of it would stay, and spoil every later process
 room = int(sys.argv.pop(1))

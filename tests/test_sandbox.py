@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from domain.errors import InputError
-from engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks, safe_path
+from backcast.domain.errors import InputError
+from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks, safe_path
 
 PROJECT = Path(__file__).parents[1]
 VALIDATORS = b'''"""Validators."""
@@ -287,7 +287,7 @@ def test_it():
         "PYTEST_CURRENT_TEST"}
 """
     parent = (  # the secret is in what a process was started with, which is what /proc shows
-        "import sys; from engine.workflow.sandbox.run import run_checks;"
+        "import sys; from backcast.engine.workflow.sandbox.run import run_checks;"
         " outcome = run_checks({'test_it.py': sys.stdin.buffer.read()}, ['test_it.py']);"
         " print(outcome.passed, flush=True); sys.stdout.buffer.write(outcome.output)"
     )
@@ -436,7 +436,7 @@ def test_it():
 def test_a_run_ends_with_who_asked_for_it(tmp_path: Path) -> None:
     code = b"import time\n\ndef test_it():\n    open('begun', 'w').close(); time.sleep(60)\n"
     parent = (
-        "from engine.workflow.sandbox.run import run_checks;"
+        "from backcast.engine.workflow.sandbox.run import run_checks;"
         f" run_checks({{'test_it.py': {code!r}}}, ['test_it.py'])"
     )
     environment = {"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)}

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from domain.errors import InputError
-from engine.context.search import (
+from backcast.domain.errors import InputError
+from backcast.engine.context.search import (
     Document,
     Embedder,
     Hit,
@@ -27,10 +27,10 @@ from engine.context.search import (
     search_words,
     sentence_embedder,
 )
-from engine.context.search.index import Index
-from engine.context.search.vectors import embedded, hash_of, vectors
-from engine.context.search.words import words
-from engine.log import EventStore
+from backcast.engine.context.search.index import Index
+from backcast.engine.context.search.vectors import embedded, hash_of, vectors
+from backcast.engine.context.search.words import words
+from backcast.engine.log import EventStore
 
 HERE = Path(__file__).parents[1]
 SIZE = 8
@@ -321,9 +321,9 @@ def public() -> Iterator[Path]:
 
 AS_NOBODY = """
 import os, sys
-import engine.log.recorder.sqlite
-from engine.context.search import search
-from engine.log import EventStore
+import backcast.engine.log.recorder.sqlite
+from backcast.engine.context.search import search
+from backcast.engine.log import EventStore
 from tests.test_search import Drawn, documents, ids
 search(EventStore.open("sqlite://"), Drawn(), documents("a"), "a")
 if os.getuid() == 0:
@@ -362,8 +362,8 @@ def test_a_store_that_may_only_be_read_is_searched(public: Path, known: list[str
 
 
 TELL = """
-from engine.context.search import search
-from engine.log import EventStore
+from backcast.engine.context.search import search
+from backcast.engine.log import EventStore
 from tests.test_search import Drawn, documents
 texts = [f"read_{n % 7} fileName{n % 5} lock {n % 3}" for n in range(200)]
 with EventStore.open("sqlite://") as store:
@@ -380,8 +380,8 @@ def test_a_search_gives_the_same_bytes_under_any_hash_seed() -> None:
 
 EXACT = """
 import faiss, numpy as np
-from engine.context.search import Document
-from engine.context.search.index import Index
+from backcast.engine.context.search import Document
+from backcast.engine.context.search.index import Index
 rows = np.random.default_rng(1).standard_normal((2000, 384)) / 100
 rows += rows[0] * 100  # so near to each other that a last bit can change their order
 rows = (rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))).astype(np.float32)
@@ -399,7 +399,7 @@ def test_a_search_gives_the_same_bytes_on_another_processor() -> None:
 
 def test_importing_search_imports_no_model() -> None:
     heavy = "{'torch', 'faiss', 'numpy', 'sentence_transformers', 'transformers'}"
-    said = python(f"import sys, engine.context.search; print({heavy} & set(sys.modules))")
+    said = python(f"import sys, backcast.engine.context.search; print({heavy} & set(sys.modules))")
     assert said == "set()\n"
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from domain.budget import of_window
-from domain.errors import InputError, ModelError
-from engine.context.prefix import compared, encoded
-from engine.context.rendering import Shown, messages_of, pieces
-from engine.context.server import Server
-from engine.context.tokenizers import tokenizer_of
-from engine.models import Limits, Message
-from engine.models.server import ServerModel
-from engine.workflow.served import served
+from backcast.domain.budget import of_window
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.context.prefix import compared, encoded
+from backcast.engine.context.rendering import Shown, messages_of, pieces
+from backcast.engine.models import Limits, Message
+from backcast.engine.models.llama_server import Server
+from backcast.engine.models.server import ServerModel
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.workflow.runtime import open_runtime
 from tests.servers import OLD_MISTRAL, QWEN_TEMPLATE, asked, llama_server, stops
 
 HERE = Path(__file__).parents[1]
@@ -96,9 +96,9 @@ def test_the_server_tells_its_window_and_its_template(url: str, kind: str) -> No
     ],
 )
 def test_the_server_counts_as_we_count_without_it(serve: Serve, text: str) -> None:
-    served, ours = Server(serve("mistral")), tokenizer_of("mistral-v3")
-    assert served.encode(text) == ours.encode(text)
-    assert served.count(text) == ours.count(text)
+    open_runtime, ours = Server(serve("mistral")), tokenizer_of("mistral-v3")
+    assert open_runtime.encode(text) == ours.encode(text)
+    assert open_runtime.count(text) == ours.count(text)
 
 
 def test_a_prompt_has_as_many_tokens_as_predicted(url: str, kind: str) -> None:
@@ -138,17 +138,17 @@ def test_of_an_equal_prompt_all_but_the_last_token_is_remembered(url: str) -> No
 
 
 def test_a_run_goes_on_only_by_a_profile_of_the_model_that_is_served(url: str, kind: str) -> None:
-    own = served(url).profile
-    assert served(url, profile=own).profile == own
+    own = open_runtime(url).profile
+    assert open_runtime(url, profile=own).profile == own
     tokens = {"mistral": "mistral-v3", "qwen3": "qwen3"}
     for other, tokenizer in tokens.items():
         for template in KINDS.values():
             profile = of_window("mine", 8192, tokenizer, template)
             if other == kind and template == KINDS[kind]:
-                assert served(url, profile=profile).profile == profile
+                assert open_runtime(url, profile=profile).profile == profile
             elif tokenizer_of(tokenizer).exact or template != KINDS[kind]:
                 with pytest.raises(InputError, match=r"profile mine, .* found .*--profile"):
-                    served(url, profile=profile)
+                    open_runtime(url, profile=profile)
 
 
 def test_a_slot_can_be_named(url: str) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import InputError
-from engine.log import EventStore
-from engine.replay.branches import line_of
-from engine.replay.maps import context_of
-from engine.workflow.loop import start
-from engine.workflow.spec import spec_at, spec_of
+from backcast.domain.errors import InputError
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.maps import context_of
+from backcast.engine.log import EventStore
+from backcast.engine.workflow.loop import start
+from backcast.engine.workflow.spec import spec_at, spec_of
 
 SPECS = Path(__file__).parents[1] / "fixtures/specs"
 TESTED = '\n[[tests]]\npath = "test_a.py"\nsource = "def test(): pass"\n'
@@ -89,7 +89,7 @@ def test_a_task_records_the_context_whose_map_it_shares(tmp_path: Path) -> None:
         assert [one.get("context") for one in told] == ["the shop", "the shop", None]
         assert "context" not in told[-1]
         assert b'"context"' not in store.get(told[-1]["spec"])
-        assert [context_of(store, line_of(store, task)) for task in ("one", "t")] == [
+        assert [context_of(store, lineage_of(store, task)) for task in ("one", "t")] == [
             "the shop", "t",
         ]  # fmt: skip
 

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from domain.events import SummaryWritten
-from domain.moment import Moment
-from domain.summary import summary_of
-from engine.context.candidates import Candidates, States
-from engine.context.rendering import Shown
-from engine.interfaces.replayed import replayed
-from engine.replay.logs import Log, opened
-from engine.replay.stale_items import stale_items
-from engine.replay.staleness import stale
-from engine.workflow.running import Running
-from projections import dependency_graph
+from backcast.domain.events import SummaryWritten
+from backcast.domain.moment import Moment
+from backcast.domain.summary import summary_of
+from backcast.engine.context.candidates import Candidates, States
+from backcast.engine.context.rendering import Shown
+from backcast.engine.history.staleness import stale
+from backcast.engine.interfaces.testing.replayed import replayed
+from backcast.engine.log.open_logs import Log, opened
+from backcast.engine.replay.stale_items import stale_items
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.projections import dependency_graph
 from tests.sources import SHOP, Task
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
@@ -32,7 +32,7 @@ def shop() -> Iterator[Log]:
 
 
 def states_of(log: Log, last: int | None = None) -> States:
-    running = Running(log.store, log.tasks[0])
+    running = TaskFollower(log.store, log.tasks[0])
     running.read_on(last)
     return running.states
 

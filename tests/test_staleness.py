@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.errors import InputError, MomentError
-from domain.events import SummaryWritten
-from domain.moment import NOW, Moment
-from domain.node import Reference, kind_of, path_of
-from domain.outline import Facets
-from domain.staleness import Modules, readers, touched
-from domain.summary import Summary, summary_of
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.replay.staleness import extracted, stale
-from engine.replay.states import state_at
-from engine.replay.texts import text_of
-from projections import dependency_graph
+from backcast.domain.errors import InputError, MomentError
+from backcast.domain.events import SummaryWritten
+from backcast.domain.moment import NOW, Moment
+from backcast.domain.node import Reference, kind_of, path_of
+from backcast.domain.outline import Facets
+from backcast.domain.staleness import Modules, readers, touched
+from backcast.domain.summary import Summary, summary_of
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.source_text import text_of
+from backcast.engine.history.staleness import extracted, stale
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.projections import dependency_graph
 from tests.sources import SHOP, Task, graph_of, modules_of
 from tests.strategies import NOON
 

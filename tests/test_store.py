@@ -11,8 +11,8 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import ConflictError, InputError, UnknownTaskError
-from domain.events import (
+from backcast.domain.errors import ConflictError, InputError, UnknownTaskError
+from backcast.domain.events import (
     Claim,
     Fact,
     ModuleIteration,
@@ -22,13 +22,13 @@ from domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
-from domain.moment import Moment
-from engine.log import EventStore
-from engine.log.codec import Codec
-from engine.log.fsck import check
-from engine.log.packing import LARGEST, packed, plain
-from engine.log.recorder import LAST_US, Kept
-from engine.log.rows import MAX_BODY
+from backcast.domain.moment import Moment
+from backcast.engine.log import EventStore
+from backcast.engine.log.codec import Codec
+from backcast.engine.log.fsck import check
+from backcast.engine.log.packing import LARGEST, packed, plain
+from backcast.engine.log.recorder import LAST_US, Snapshot
+from backcast.engine.log.rows import MAX_BODY
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -540,13 +540,13 @@ def test_what_a_foreign_id_was_imported_as_is_found(store: EventStore) -> None:
 
 
 def test_the_latest_kept_state_that_a_moment_can_begin_from_is_found(store: EventStore) -> None:
-    early = Kept(10, 100, LAST_US, 0, b"[1]")
-    partial = Kept(20, 100, 900, 0, b"[2]")  # leaves out an event of 900
-    whole = Kept(20, 900, LAST_US, 0, b"[3]")
+    early = Snapshot(10, 100, LAST_US, 0, b"[1]")
+    partial = Snapshot(20, 100, 900, 0, b"[2]")  # leaves out an event of 900
+    whole = Snapshot(20, 900, LAST_US, 0, b"[3]")
     store.recorder.keep("progress", 1, "task", [early, partial, whole])
     store.recorder.keep("progress", 1, "task", [early._replace(state=b"kept before")])
 
-    def kept(last: int, at_us: int | None = None, version: int = 1) -> Kept | None:
+    def kept(last: int, at_us: int | None = None, version: int = 1) -> Snapshot | None:
         return store.recorder.kept("progress", version, "task", last, at_us)
 
     assert kept(9) is None

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import ConflictError, DamagedError
-from domain.events import SourceRead, TaskStarted
-from engine.log import EventStore
-from engine.log.blobs import MAX_DEPTH, Blob, Packed, ref_of
-from engine.log.fsck import check
-from engine.log.recorder import open_recorder
+from backcast.domain.errors import ConflictError, DamagedError
+from backcast.domain.events import SourceRead, TaskStarted
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import MAX_DEPTH, Blob, Packed, ref_of
+from backcast.engine.log.fsck import check
+from backcast.engine.log.recorder import open_recorder
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_a_body_that_two_put_at_once_serves_both_as_a_base(
 def test_what_is_at_hand_does_not_grow_without_end(
     store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.log.store.RECENT_BYTES", 10_000)
+    monkeypatch.setattr("backcast.engine.log.store.RECENT_BYTES", 10_000)
     refs = [store.put(noise(3000, n)) for n in range(10)] + [store.put(noise(20_000, 99))]
     refs += [store.put(noise(3000, n)) for n in range(10)]
     assert [len(store.get(ref)) for ref in refs] == [3000] * 10 + [20_000] + [3000] * 10

@@ -10,18 +10,18 @@ from threading import Event, Thread
 
 import pytest
 
-from domain.errors import ConflictError
-from domain.events import TaskStarted
-from engine.log import EventStore
-from engine.log.fsck import check
-from engine.log.recorder.database import Cursor
+from backcast.domain.errors import ConflictError
+from backcast.domain.events import TaskStarted
+from backcast.engine.log import EventStore
+from backcast.engine.log.fsck import check
+from backcast.engine.log.recorder.database import Cursor
 
 HERE = Path(__file__).parents[1]
 WRITER = """
 import sys
-from domain.errors import ConflictError
-from domain.events import TaskStarted
-from engine.log import EventStore
+from backcast.domain.errors import ConflictError
+from backcast.domain.events import TaskStarted
+from backcast.engine.log import EventStore
 
 name = sys.argv[1]
 print("ready", flush=True)
@@ -37,7 +37,7 @@ for line in sys.stdin:
 """
 FOLLOWER = """
 import sys
-from engine.log import EventStore
+from backcast.engine.log import EventStore
 
 seen = []
 print("ready", flush=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from domain.events import TaskStarted
-from engine.log import EventStore
-from engine.log.recorder import Row
+from backcast.domain.events import TaskStarted
+from backcast.engine.log import EventStore
+from backcast.engine.log.recorder import Row
 
 INSERT = "INTO events VALUES ({}, '{}', {}, 'TASK_STARTED:1', 0, {}, '', '', 0, x'')"
 

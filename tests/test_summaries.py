@@ -10,24 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import InputError, ModelError
-from domain.events import ChecksRan, SummaryWritten, TaskStarted
-from domain.moment import NOW, Moment
-from domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
-from engine.context.tokenizers import UpperBound
-from engine.interfaces.cli import main
-from engine.interfaces.importing import run
-from engine.interfaces.summaries import told
-from engine.log import EventStore
-from engine.memory.model_summariser import ModelSummariser, Options
-from engine.memory.outlines import Outlining
-from engine.memory.resummarise import Done, resummarise
-from engine.memory.summariser import Asked, Extractive, Made, Summariser
-from engine.models import NOTHING, Call, Completion, Limits, Message
-from engine.models.recording import Recorder, Recording, digest_of
-from engine.replay.staleness import stale
-from engine.replay.states import state_at
-from projections import summaries
+from backcast.domain.errors import InputError, ModelError
+from backcast.domain.events import ChecksRan, SummaryWritten, TaskStarted
+from backcast.domain.moment import NOW, Moment
+from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.staleness import stale
+from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.summaries import told
+from backcast.engine.log import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.engine.memory.model_summariser import ModelSummariser, Options
+from backcast.engine.memory.outlines import Outlining
+from backcast.engine.memory.resummarise import Done, resummarise
+from backcast.engine.memory.summariser import Asked, Extractive, Made, Summariser
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
+from backcast.engine.models.recording import Recorder, Recording, digest_of
+from backcast.engine.models.tokenizers import UpperBound
+from backcast.projections import summaries
 from tests.sources import SHOP, Task, modules_of
 
 EMAIL = "function:validators.py::validate_email"

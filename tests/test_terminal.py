@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import engine.context.search
-from domain.events import ContextBuilt
-from engine.interfaces.cli import main
-from engine.interfaces.progress_bar import progress_bar
-from engine.interfaces.terminal import escaped, escaped_lines, in_a_line
-from engine.log import EventStore
+import backcast.engine.context.search
+from backcast.domain.events import ContextBuilt
+from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.progress_bar import progress_bar
+from backcast.engine.interfaces.terminal import escaped, escaped_lines, in_a_line
+from backcast.engine.log import EventStore
 from tests.test_search import Drawn
 
 RED, TITLE = "\x1b[31m", "\x1b]0;pwn\x07"
@@ -56,7 +56,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
     # Tables are plain on such a terminal: whatever is no text comes from the log.
     monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setattr(engine.context.search, "sentence_embedder", lambda name: Drawn())
+    monkeypatch.setattr(backcast.engine.context.search, "sentence_embedder", lambda name: Drawn())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.jsonl").write_text("".join(log_lines()))
     (tmp_path / f"{RED}.toml").write_text(POLICY)

@@ -14,12 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.budget import PROFILES, ModelProfile, of_window
-from domain.errors import InputError, UnavailableError
-from engine.context.server import Server
-from engine.context.tokenizers import QWEN_VOCABULARY, Mistral, Qwen3, UpperBound, tokenizer_of
-from engine.interfaces.cli import main
-from engine.workflow.served import served
+from backcast.domain.budget import PROFILES, ModelProfile, of_window
+from backcast.domain.errors import InputError, UnavailableError
+from backcast.engine.interfaces.cli import main
+from backcast.engine.models.llama_server import Server
+from backcast.engine.models.tokenizers import (
+    QWEN_VOCABULARY,
+    Mistral,
+    Qwen3,
+    UpperBound,
+    tokenizer_of,
+)
+from backcast.engine.workflow.runtime import open_runtime
 from tests.servers import Handler, hostile
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/shop.jsonl"
@@ -154,13 +160,13 @@ def test_a_server_of_another_template_than_the_profiles_is_refused(
     Answers.said["/apply-template"] = {"prompt": prompt}
     message = f"of profile mine, {template}, found template {found}: choose another --profile"
     with pytest.raises(InputError, match=message):
-        served(native, profile=profile_of("upper-bound", template))
+        open_runtime(native, profile=profile_of("upper-bound", template))
 
 
 def test_a_server_of_other_tokens_than_the_profiles_is_refused(native: str) -> None:
     pytest.importorskip("mistral_common", reason="needs the extra 'mistral'")
     with pytest.raises(InputError, match="of profile mine, mistral-v3, found other tokens: choose"):
-        served(native, profile=profile_of("mistral-v3", "chatml"))
+        open_runtime(native, profile=profile_of("mistral-v3", "chatml"))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +177,7 @@ def test_a_profile_whose_tokens_agree_or_cannot_be_told_is_taken(
 ) -> None:
     tokenizer += native if tokenizer == "server:" else ""
     profile = profile_of(tokenizer, "chatml")
-    assert served(native, profile=profile).profile == profile
+    assert open_runtime(native, profile=profile).profile == profile
 
 
 def test_a_server_is_served_by_its_own_profile_where_no_other_tokenizer_is_installed(
@@ -179,7 +185,7 @@ def test_a_server_is_served_by_its_own_profile_where_no_other_tokenizer_is_insta
 ) -> None:
     monkeypatch.setitem(sys.modules, "mistral_common.tokens.tokenizers.mistral", None)
     tokenizer_of.cache_clear()
-    assert served(native).profile.tokenizer == f"server:{native}"
+    assert open_runtime(native).profile.tokenizer == f"server:{native}"
 
 
 SECRET = "a-secret-key"
@@ -253,7 +259,7 @@ def test_an_answer_that_trickles_ends_where_its_time_does(
                     return
                 handler.wfile.write(b" ")
 
-    monkeypatch.setattr("engine.context.server.SECONDS", 0.5)
+    monkeypatch.setattr("backcast.engine.models.llama_server.SECONDS", 0.5)
     started = time.monotonic()
     with (
         hostile(trickle) as server,

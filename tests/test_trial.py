@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 
-from domain.errors import InputError
-from domain.events import MapEdited, MessageReceived, ModelReplied, TaskComplete, ToolReturned
-from domain.policy import MapSettings
-from engine.context.tokenizers import UpperBound
-from engine.log import EventStore
-from engine.models import NOTHING, Call, Completion, Limits, Message
+from backcast.domain.errors import InputError
+from backcast.domain.events import (
+    MapEdited,
+    MessageReceived,
+    ModelReplied,
+    TaskComplete,
+    ToolReturned,
+)
+from backcast.domain.policy import MapSettings
+from backcast.engine.log import EventStore
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
+from backcast.engine.models.tokenizers import UpperBound
 from scripts.benches.trial import Setting, against, main, table_of, tried
 from scripts.benches.trial_arms import ARMS
 from scripts.benches.trial_run import STEPS

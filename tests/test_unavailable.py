@@ -17,26 +17,28 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from domain.errors import InputError, StoreError, UnavailableError
-from domain.events import TaskStarted
-from domain.moment import Moment
-from engine.log import EventStore
-from engine.log.blobs import ref_of
-from engine.log.fsck import check
-from engine.log.recorder.postgres import PostgresRecorder
-from engine.log.recorder.sqlite import SQLiteRecorder
+from backcast.domain.errors import InputError, StoreError, UnavailableError
+from backcast.domain.events import TaskStarted
+from backcast.domain.moment import Moment
+from backcast.engine.log import EventStore
+from backcast.engine.log.blobs import ref_of
+from backcast.engine.log.fsck import check
+from backcast.engine.log.recorder.postgres import PostgresRecorder
+from backcast.engine.log.recorder.sqlite import SQLiteRecorder
 
 HERE = Path(__file__).parents[1]
-COMMAND = "from engine.interfaces.cli import main; main()"
-IMPATIENT = "from engine.log.recorder.{kind} import {name} as R; R.lock_timeout = 0.2; " + COMMAND
+COMMAND = "from backcast.engine.interfaces.cli import main; main()"
+IMPATIENT = (
+    "from backcast.engine.log.recorder.{kind} import {name} as R; R.lock_timeout = 0.2; " + COMMAND
+)
 AS_NOBODY = """
 import os
-import engine.interfaces.cli, engine.interfaces.moments, engine.interfaces.views
-import engine.interfaces.importing, engine.log.importers.events, engine.log.store, projections
-import engine.log.recorder.sqlite
+import backcast.engine.interfaces.cli, backcast.engine.history.moments, backcast.engine.interfaces.views
+import backcast.engine.memory.import_log, backcast.engine.log.importers.events, backcast.engine.log.store, projections
+import backcast.engine.log.recorder.sqlite
 if os.getuid() == 0:
     os.setuid(65534)  # as root nothing is forbidden
-engine.interfaces.cli.main()
+backcast.engine.interfaces.cli.main()
 """
 
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from domain.budget import PROFILES
-from domain.context import Context
-from domain.events import TaskComplete, TaskStarted
-from domain.moment import NOW
-from engine.context.builder import ContextBuilder, Request
-from engine.context.recorded import record_context
-from engine.interfaces.cli import main
-from engine.interfaces.importing import run
-from engine.log import EventStore
-from engine.replay.bisect import with_event
-from engine.replay.logs import opened
-from engine.replay.verify import Verdict, verified
+from backcast.domain.budget import PROFILES
+from backcast.domain.context import Context
+from backcast.domain.events import TaskComplete, TaskStarted
+from backcast.domain.moment import NOW
+from backcast.engine.context.builder import ContextBuilder, Request
+from backcast.engine.context.recorded import record_context
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
+from backcast.engine.log.open_logs import opened
+from backcast.engine.memory.import_log import run
+from backcast.engine.replay.bisect import with_event
+from backcast.engine.replay.verify import Verdict, verified
 from tests.sources import Task
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"

@@ -3,15 +3,15 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.allocation import allocated
-from domain.budget import PROFILES
-from domain.context import Candidate, Context
-from domain.errors import BudgetExceededError
-from domain.events import TaskStarted
-from domain.moment import NOW
-from engine.context.builder import Request
-from engine.context.recorded import context_at, record_context
-from engine.replay.verify import verified
+from backcast.domain.allocation import allocated
+from backcast.domain.budget import PROFILES
+from backcast.domain.context import Candidate, Context
+from backcast.domain.errors import BudgetExceededError
+from backcast.domain.events import TaskStarted
+from backcast.domain.moment import NOW
+from backcast.engine.context.builder import Request
+from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.replay.verify import verified
 from tests.candidates import candidates, one, rooms, shown
 from tests.sources import Task
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from domain.names import Reader
-from domain.outline import Facet, part_of
-from domain.summary import Summary, Tokens, parts_of
+from backcast.domain.names import Reader
+from backcast.domain.outline import Facet, part_of
+from backcast.domain.summary import Summary, Tokens, parts_of
 
 KEPT = 50_000
 "Nodes whose summaries are kept; then all are made anew."

@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from domain.allocation import OVER, Offer, allocated
-from domain.budget import CONTEXT, ModelProfile
-from domain.budget import allocated as shared
-from domain.context import Candidate, Context, Item, Omission
-from domain.errors import BudgetExceededError, InputError
-from domain.graph import Graph
-from domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
-from engine.context.candidates import Candidates, Means, Request, States
-from engine.context.kept import Kept
-from engine.context.nearness import Nearness
-from engine.context.rendering import (
+from backcast.domain.allocation import OVER, Offer, allocated
+from backcast.domain.budget import CONTEXT, ModelProfile
+from backcast.domain.budget import allocated as shared
+from backcast.domain.context import Candidate, Context, Item, Omission
+from backcast.domain.errors import BudgetExceededError, InputError
+from backcast.domain.graph import Graph
+from backcast.domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
+from backcast.engine.context.candidates import Candidates, BuildSettings, Request, States
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.nearness import Nearness
+from backcast.engine.context.rendering import (
     Piece,
     Shown,
     body_of,
@@ -30,9 +30,9 @@ from engine.context.rendering import (
     messages_of,
     pieces,
 )
-from engine.context.tokenizers import Encodes
-from engine.log.blobs import ref_of
-from projections import prompts
+from backcast.engine.log.blobs import ref_of
+from backcast.engine.models.tokenizers import Encodes
+from backcast.projections import prompts
 
 VERSION = 4
 "Grows when the same states would give another prompt."
@@ -42,7 +42,7 @@ APART = (TASK, MAP)
 TOO_LARGE = "too large to be shown in full"
 
 
-class Stay(NamedTuple):
+class Retained(NamedTuple):
     """How something was shown before, and is shown again."""
 
     place: int
@@ -56,7 +56,7 @@ class ContextBuilder:
     def __init__(
         self,
         profile: ModelProfile,
-        kept: Kept,
+        kept: BuildCache,
         policy: Policy = DEFAULT,
         nearness: Nearness | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class ContextBuilder:
         if policy.weights.get("meaning") and nearness is None:
             raise InputError(f"policy {policy.name!r} weighs meaning, which needs an embedder")
         self.profile, self.policy, self.kept, self.counting = profile, policy, kept, kept.counting
-        self.means = Means(policy, profile, kept, nearness)
+        self.means = BuildSettings(policy, profile, kept, nearness)
         self.budgets = budgets(profile, policy)
 
     def build(self, states: States, graph: Graph, request: Request) -> Context:
@@ -83,7 +83,7 @@ class ContextBuilder:
 
     def _kept(
         self, before: prompts.State, request: Request, offered: Sequence[Candidate]
-    ) -> dict[str, Stay]:
+    ) -> dict[str, Retained]:
         """What the last prompt about the same target showed that would be shown so again.
 
         Only of what stands before anything that changes; nothing where less than half is left.
@@ -99,11 +99,11 @@ class ContextBuilder:
                 same = level.name == part.level and _ref(level.text) == part.text
                 # What is wanted is shown in full now, if it was shown by less.
                 if one and same and not (one.wanted and number):
-                    kept[part.node] = Stay(place, part.section, number)
+                    kept[part.node] = Retained(place, part.section, number)
         return kept if 2 * len(kept) >= len(parts) else {}
 
     def _told(
-        self, offering: Candidates, offered: Sequence[Candidate], kept: Mapping[str, Stay]
+        self, offering: Candidates, offered: Sequence[Candidate], kept: Mapping[str, Retained]
     ) -> tuple[list[Item], list[Omission], list[Omission]]:
         """What is shown, what of it is wanted in full but too large, and what is left out.
 
@@ -127,7 +127,7 @@ class ContextBuilder:
         return items, told, omissions
 
     def _filled(
-        self, offered: Sequence[Candidate], kept: Mapping[str, Stay]
+        self, offered: Sequence[Candidate], kept: Mapping[str, Retained]
     ) -> tuple[list[Item], list[Omission]]:
         """What is shown, and what is not, so that the context part is within its tokens."""
         maps = [one for one in offered if one.section == MAP]
@@ -157,7 +157,7 @@ class ContextBuilder:
             room, again = room - over, False
 
     def _chosen(
-        self, offer: Offer, room: int, kept: Mapping[str, Stay]
+        self, offer: Offer, room: int, kept: Mapping[str, Retained]
     ) -> tuple[list[Item], list[Omission]]:
         """What is shown of the code, in order, and what is not, within some tokens."""
         levels = {node: stay.level for node, stay in kept.items()}
@@ -165,7 +165,7 @@ class ContextBuilder:
         placed = (_placed(one, kept) for one in items)
         return sorted(placed, key=self._order(kept)), omissions
 
-    def _order(self, kept: Mapping[str, Stay]) -> Callable[[Item], tuple[object, ...]]:
+    def _order(self, kept: Mapping[str, Retained]) -> Callable[[Item], tuple[object, ...]]:
         """Sections from stable to volatile; in them what stays as it was, then by file and line."""
         sections = {section: number for number, section in enumerate(self.policy.order)}
 
@@ -246,7 +246,7 @@ def _lowered(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:
     return {one.node for one in items if one.node in wanted and one.level != "full"}
 
 
-def _placed(one: Item, kept: Mapping[str, Stay]) -> Item:
+def _placed(one: Item, kept: Mapping[str, Retained]) -> Item:
     """An item in the section where it stood; what is new among what stays is added behind it."""
     if one.node in kept:
         return one._replace(section=kept[one.node].section)

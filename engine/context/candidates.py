@@ -6,23 +6,23 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from domain.allocation import LOWER
-from domain.budget import ModelProfile
-from domain.context import Candidate, Level, Omission
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import Facet, names_in
-from domain.policy import ADDED, MAP, Policy
-from domain.staleness import Modules
-from engine.context.constants import constants
-from engine.context.evidence import DECIMALS, IDENTIFIER, Asked, weighed
-from engine.context.kept import Kept
-from engine.context.maps import shown_map
-from engine.context.nearness import Nearness
-from engine.context.patterns import patterns
-from engine.context.sources import Piece, Sources
-from engine.context.symbols import NONE, Floats, Symbols, last_name
-from engine.context.work import failures, iterations, left_out
-from projections import (
+from backcast.domain.allocation import LOWER
+from backcast.domain.budget import ModelProfile
+from backcast.domain.context import Candidate, Level, Omission
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import Facet, names_in
+from backcast.domain.policy import ADDED, MAP, Policy
+from backcast.domain.staleness import Modules
+from backcast.engine.context.constants import constants
+from backcast.engine.context.evidence import DECIMALS, IDENTIFIER, Asked, weighed
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.maps import shown_map
+from backcast.engine.context.nearness import Nearness
+from backcast.engine.context.patterns import patterns
+from backcast.engine.context.sources import Piece, Sources
+from backcast.engine.context.symbols import NONE, Floats, Symbols, last_name
+from backcast.engine.context.work import failures, iterations, left_out
+from backcast.projections import (
     changes,
     context_map,
     dependency_graph,
@@ -70,19 +70,21 @@ class _Told(TypedDict):
     version: int
 
 
-class Means(NamedTuple):
+class BuildSettings(NamedTuple):
     """What candidates are made with, kept from moment to moment."""
 
     policy: Policy
     profile: ModelProfile
-    kept: Kept
+    kept: BuildCache
     nearness: Nearness | None = None
 
 
 class Candidates:
     """All that could be shown for one request."""
 
-    def __init__(self, states: States, symbols: Symbols, request: Request, means: Means) -> None:
+    def __init__(
+        self, states: States, symbols: Symbols, request: Request, means: BuildSettings
+    ) -> None:
         self.states, self.symbols, self.request = states, symbols, request
         self.policy, self.profile = means.policy, means.profile
         self.kept = kept = means.kept

@@ -1,8 +1,8 @@
 """The constants of a module, its own and those that it imports by name."""
 
-from domain.names import resolve
-from domain.node import node_id
-from engine.context.symbols import Symbols
+from backcast.domain.names import resolve
+from backcast.domain.node import node_id
+from backcast.engine.context.symbols import Symbols
 
 
 def constants(symbols: Symbols, path: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 from collections import OrderedDict
 
-from engine.context.rendering import joint
-from engine.context.tokenizers import Tokenizer
+from backcast.engine.context.rendering import joint
+from backcast.engine.models.tokenizers import Tokenizer
 
 KEPT = 100_000
 "Texts whose count is kept, those asked for last."

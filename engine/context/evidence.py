@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from domain.names import resolve
-from domain.node import name_of, node_id, path_of
-from engine.context.symbols import KINDS, NONE, Floats, Symbols, last_name
-from projections import changes
+from backcast.domain.names import resolve
+from backcast.domain.node import name_of, node_id, path_of
+from backcast.engine.context.symbols import KINDS, NONE, Floats, Symbols, last_name
+from backcast.projections import changes
 
 ALIKE = 12
 "Functions like the one asked for whose needs count as evidence."

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from domain.allocation import OVER
-from domain.context import Omission
-from domain.context_map import MapItem, rendered, within
-from domain.policy import MAP, MapSettings
-from domain.staleness import Modules
-from engine.context.counting import Counting
-from projections.context_map import ContextMap, ranked
+from backcast.domain.allocation import OVER
+from backcast.domain.context import Omission
+from backcast.domain.context_map import MapItem, rendered, within
+from backcast.domain.policy import MAP, MapSettings
+from backcast.domain.staleness import Modules
+from backcast.engine.context.counting import Counting
+from backcast.projections.context_map import ContextMap, ranked
 
 HEADING = f"# {MAP.capitalize()}\n\n"
 "What a prompt puts above the map, and the line ends behind it."

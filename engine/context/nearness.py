@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.errors import InputError
-from engine.context.search.embedders import Embedder, needs_extra
-from engine.context.symbols import Floats
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
+from backcast.domain.errors import InputError
+from backcast.engine.context.search.embedders import Embedder, needs_extra
+from backcast.engine.context.symbols import Floats
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
 
 DECIMALS = 4
 
@@ -52,7 +52,7 @@ class Nearness:
     def of(self, texts: Sequence[str], request: str) -> Floats:
         """How near each text is, from 0 to 1, rounded; 1 for equal texts."""
         needs_extra("numpy")
-        from engine.context.search.vectors import vectors
+        from backcast.engine.context.search.vectors import vectors
 
         if self.asked_body is None or not (self._known or request == self._request):
             # On its own: in a batch with others it would embed to other bits.

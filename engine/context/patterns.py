@@ -7,15 +7,15 @@ very check, failed before: likeness cannot tell "enable" from "disable".
 
 from collections.abc import Iterator
 
-from domain.cache import Held, Hit, LookUpPolicy, look_up
-from domain.context import Candidate
-from domain.gathered import Fix
-from domain.graph import Graph
-from domain.node import Reference, kind_of, name_of, node_id, path_of
-from domain.policy import Details, Policy
-from engine.context.search.words import words
-from engine.context.work import Levels
-from projections import offline_cache, online_cache
+from backcast.domain.cache import Held, Hit, LookUpPolicy, look_up
+from backcast.domain.context import Candidate
+from backcast.domain.gathered import Fix
+from backcast.domain.graph import Graph
+from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
+from backcast.domain.policy import Details, Policy
+from backcast.engine.context.search.words import words
+from backcast.engine.context.work import Levels
+from backcast.projections import offline_cache, online_cache
 
 SECTION = "historical patterns"
 WORK = ("task", "module", "refinement")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from domain.errors import InputError
-from domain.policy import DEFAULT, Details, MapSettings, Policy, Thinking
-from engine.context.strategies import STRATEGIES
+from backcast.domain.errors import InputError
+from backcast.domain.policy import DEFAULT, Details, MapSettings, Policy, Thinking
+from backcast.engine.context.strategies import STRATEGIES
 
 RULES = "regress"
 "The table of a policy file that says what counts as a regression."

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from engine.context.rendering import Piece
-from engine.context.tokenizers import Encodes
+from backcast.engine.context.rendering import Piece
+from backcast.engine.models.tokenizers import Encodes
 
 Token = int | str
 "The number of a token; of a control token of the chat template its text."

@@ -7,9 +7,9 @@ moves no more. See Page et al. (1999), Haveliwala (2002).
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.errors import InputError
-from domain.graph import Graph
-from domain.node import Edge
+from backcast.domain.errors import InputError
+from backcast.domain.graph import Graph
+from backcast.domain.node import Edge
 
 if TYPE_CHECKING:
     from numpy import ndarray

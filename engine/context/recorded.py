@@ -1,7 +1,7 @@
 """Contexts as facts: built, recorded, and rebuilt to the byte.
 
 The bytes of a recorded one follow from the recorded texts, their order and the template alone.
-Whether today's code would choose the same is another question: see `engine/replay/verify.py`.
+Whether today's code would choose the same is another question: see `backcast.engine.replay.verify`.
 """
 
 import json
@@ -9,22 +9,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from heapq import merge
 
-from domain.budget import ModelProfile, checked
-from domain.cache import Found, LookUpPolicy, look_up
-from domain.context import Context
-from domain.errors import DamagedError, InputError
-from domain.events import Branched, ContextBuilt, ContextItem, ContextOmission
-from domain.moment import Moment
-from domain.policy import DEFAULT, Policy
-from domain.summary import EXTRACTIVE
-from engine.context import builder, rendering
-from engine.context.builder import ContextBuilder, Request
-from engine.context.candidates import States
-from engine.context.kept import Kept
-from engine.context.nearness import Nearness
-from engine.context.policies import policy_of
-from engine.context.prefix import Prefix, compared
-from engine.context.rendering import (
+from backcast.domain.budget import ModelProfile, checked
+from backcast.domain.cache import Found, LookUpPolicy, look_up
+from backcast.domain.context import Context
+from backcast.domain.errors import DamagedError, InputError
+from backcast.domain.events import Branched, ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.moment import Moment
+from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.summary import EXTRACTIVE
+from backcast.engine.context import builder, rendering
+from backcast.engine.context.builder import ContextBuilder, Request
+from backcast.engine.context.candidates import States
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.nearness import Nearness
+from backcast.engine.context.policies import policy_of
+from backcast.engine.context.prefix import Prefix, compared
+from backcast.engine.context.rendering import (
     FIRST_ORDER,
     FIRST_SYSTEM,
     Shown,
@@ -32,14 +32,14 @@ from engine.context.rendering import (
     messages_of,
     pieces,
 )
-from engine.context.search import sentence_embedder
-from engine.context.tokenizers import Tokenizer, tokenizer_of
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
-from engine.replay.branches import Line, known_by, line_of
-from engine.replay.maps import map_known
-from engine.replay.states import Recent, state_at
-from projections import (
+from backcast.engine.context.search import sentence_embedder
+from backcast.engine.history.branches import Lineage, known_by, lineage_of
+from backcast.engine.history.maps import map_known
+from backcast.engine.history.snapshots import Recent, state_at
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
+from backcast.projections import (
     Projection,
     changes,
     context_map,
@@ -67,7 +67,7 @@ def states_at(
     store: EventStore, task_id: str, moment: Moment, recent: Recent | None = None
 ) -> States:
     """What was known of a task at a moment, and what finished tasks had left by then."""
-    line = line_of(store, task_id)
+    line = lineage_of(store, task_id)
     states = States(
         progress=state_at(store, progress, task_id, moment, recent),
         graph=state_at(store, dependency_graph, task_id, moment, recent),
@@ -81,7 +81,7 @@ def states_at(
     return named(states, line)
 
 
-def named(states: States, line: Line) -> States:
+def named(states: States, line: Lineage) -> States:
     """The states of a task, under the name of the first of its line, whose prompts speak of it.
 
     So a branch is asked in the words of its origin, and does not take what that left for another
@@ -137,7 +137,7 @@ def _built(
     states = states_at(store, task_id, moment)
     graph = dependency_graph.graph_of(states.graph)
     counter = tokenizer_of(profile.tokenizer)
-    builder = ContextBuilder(profile, Kept(counter, store.get), policy, nearness)
+    builder = ContextBuilder(profile, BuildCache(counter, store.get), policy, nearness)
     return states, builder.build(states, graph, request)
 
 

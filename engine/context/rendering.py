@@ -9,8 +9,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
-from domain.errors import InputError
-from domain.node import path_of
+from backcast.domain.errors import InputError
+from backcast.domain.node import path_of
 
 TEMPLATES = ("mistral", "chatml", "qwen3")
 "qwen3 is chatml that ends by the empty thought of a model that shall not think."

@@ -7,7 +7,7 @@ from difflib import unified_diff
 from functools import cached_property
 from typing import NamedTuple
 
-from projections import dependency_graph
+from backcast.projections import dependency_graph
 
 Read = Callable[[str], bytes]
 _TOKEN = re.compile(

@@ -6,7 +6,7 @@ the same logs. None is recommended but the default.
 
 from collections.abc import Mapping
 
-from domain.policy import DEFAULT, PRIORITY, WEIGHTS, Details, Policy
+from backcast.domain.policy import DEFAULT, PRIORITY, WEIGHTS, Details, Policy
 
 WHOLE = {"name": 0.0, "signature": 0.0, "summary": 0.0, "full": 1.8}
 "Things are shown in full or not at all."

@@ -12,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.graph import NEEDS, Graph
-from domain.links import Links
-from domain.names import Reader
-from domain.node import node_id, path_of
-from domain.outline import Facets, names_in
-from domain.paths import is_test
-from engine.context.ranking import Ranking
-from engine.context.search.words import CurrentWords, WordCounts
-from projections import dependency_graph
+from backcast.domain.graph import NEEDS, Graph
+from backcast.domain.links import Links
+from backcast.domain.names import Reader
+from backcast.domain.node import node_id, path_of
+from backcast.domain.outline import Facets, names_in
+from backcast.domain.paths import is_test
+from backcast.engine.context.ranking import Ranking
+from backcast.engine.context.search.words import CurrentWords, WordCounts
+from backcast.projections import dependency_graph
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from domain.context import Candidate, Level
-from domain.policy import Details, Policy
-from engine.context.sources import Lines
-from projections import online_cache
+from backcast.domain.context import Candidate, Level
+from backcast.domain.policy import Details, Policy
+from backcast.engine.context.sources import Lines
+from backcast.projections import online_cache
 
 Levels = Callable[[Sequence[tuple[str, str]], float], tuple[Level, ...]]
 "Makes levels of names and texts, the most detailed first, and of how likely the thing is needed."

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from domain.errors import InputError
-from engine.models import Model
-from engine.models.address import shown
-from engine.models.recording import Recording
-from engine.workflow.served import served
+from backcast.domain.errors import InputError
+from backcast.engine.models import Model
+from backcast.engine.models.address import shown
+from backcast.engine.models.recording import Recording
+from backcast.engine.workflow.runtime import open_runtime
 
 KINDS = "recording:FILE, llama:FILE or http://HOST:PORT/v1"
 
@@ -18,5 +18,5 @@ def model_asked(option: str, text: str, profile: str | None = None) -> Model:
     if kind == "recording" and name:
         return Recording(Path(name))
     if kind.lower() in ("llama", "http", "https") and name:
-        return served(text, profile=profile).model
+        return open_runtime(text, profile=profile).model
     raise InputError(f"needed {option} {KINDS}, found {shown(text)!r}")

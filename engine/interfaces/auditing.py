@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import InputError, MomentError
-from domain.json_text import json_text
-from engine.interfaces.knowing import known
-from engine.interfaces.options import json_option, moment_options, opened, store_option
-from engine.interfaces.terminal import message
+from backcast.domain.errors import InputError, MomentError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.knowing import known
+from backcast.engine.interfaces.options import json_option, moment_options, opened, store_option
+from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
-    from domain.moment import Moment
-    from engine.log.store import EventStore
+    from backcast.domain.moment import Moment
+    from backcast.engine.log.store import EventStore
 
 NEAR = 3
 "Names that are offered where one was not found."
@@ -46,11 +46,11 @@ def audit(
     context --task TASK --event N' the prompt of a row that tells of one. A prompt that showed the
     full text of what the node stands in has it "within". The last line, or JSON object, counts.
     """
-    from engine.interfaces.lives import show, summed_up
-    from engine.interfaces.progress_bar import progress_bar
-    from engine.interfaces.views import console
-    from engine.replay.audit import life_of
-    from engine.replay.state_json import plain
+    from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.lives import show, summed_up
+    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.views import console
+    from backcast.engine.replay.audit import life_of
 
     with _opened(log, url, task) as (store, named):
         at = known(store, named, moment)
@@ -81,7 +81,7 @@ def _opened(log: Path | None, url: str, task: str | None) -> Iterator[tuple["Eve
         with opened(url) as store:
             yield store, task
         return
-    from engine.replay.logs import opened as opened_log
+    from backcast.engine.log.open_logs import opened as opened_log
 
     with opened_log(str(log), task) as there:
         for problem in there.problems:
@@ -95,9 +95,9 @@ def _opened(log: Path | None, url: str, task: str | None) -> Iterator[tuple["Eve
 
 def _need_outline(store: "EventStore", task: str, text: str, at: "Moment") -> None:
     """Refuse a moment by position that stands before the outline of what a name is in."""
-    from engine.memory.outliner import outliner_of
-    from engine.replay.states import state_at
-    from projections import dependency_graph
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.memory.outliner import outliner_of
+    from backcast.projections import dependency_graph
 
     place = text.partition(":")[2] if _has_kind(text) else text
     path, mark, _ = place.partition("::")
@@ -112,9 +112,9 @@ def _need_outline(store: "EventStore", task: str, text: str, at: "Moment") -> No
 
 def _resolved(store: "EventStore", task: str, text: str, at: "Moment") -> str:
     """The node that a text names, be it without its kind."""
-    from domain.events import EventType
-    from domain.node import node_id
-    from engine.replay.audit import named
+    from backcast.domain.events import EventType
+    from backcast.domain.node import node_id
+    from backcast.engine.replay.audit import named
 
     if _has_kind(text):
         return text
@@ -133,7 +133,7 @@ def _resolved(store: "EventStore", task: str, text: str, at: "Moment") -> str:
 
 def _has_kind(text: str) -> bool:
     """Whether a text is a node's id, and not a bare path."""
-    from domain.node import KINDS
+    from backcast.domain.node import KINDS
 
     kind, mark, place = text.partition(":")
     return kind in (*KINDS, "failure", "iteration") and bool(mark and place)
@@ -143,11 +143,11 @@ def _unknown(store: "EventStore", task: str, text: str, at: "Moment") -> InputEr
     """What to say where the log tells nothing of a node: what may have been meant."""
     from difflib import get_close_matches
 
-    from domain.cache import names_of
-    from domain.node import node_id
-    from domain.outline import names_in
-    from engine.replay.states import state_at
-    from projections import dependency_graph
+    from backcast.domain.cache import names_of
+    from backcast.domain.node import node_id
+    from backcast.domain.outline import names_in
+    from backcast.engine.history.snapshots import state_at
+    from backcast.projections import dependency_graph
 
     state = state_at(store, dependency_graph, task, at)
     nodes = [node_id("task", task)]

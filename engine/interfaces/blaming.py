@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from domain.json_text import json_text
-from engine.interfaces.diffing import only_task
-from engine.interfaces.options import DEFAULT_STORE, json_option
-from engine.interfaces.replaying import note_prompt
-from engine.interfaces.terminal import escaped
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.diffing import only_task
+from backcast.engine.interfaces.options import DEFAULT_STORE, json_option
+from backcast.engine.interfaces.replaying import note_prompt
+from backcast.engine.interfaces.terminal import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from domain.events import WorkflowEvent
-    from engine.replay.blame import Blame
+    from backcast.domain.events import WorkflowEvent
+    from backcast.engine.replay.blame import Blame
 
 
 @click.command()
@@ -34,17 +34,17 @@ def blame(log: str | None, url: str, task: str | None, at: str, item: str, as_js
     backcast blame fixtures/logs/till.jsonl --at 164 --item money.py::share
     backcast blame --store sqlite:///runs.db --task till --item failure:162.1 --json
     """
-    from engine.replay.blame import blame as blamed
-    from engine.replay.derive import Workshop
-    from engine.replay.find import step_at
-    from engine.replay.logs import opened
-    from engine.replay.state_json import plain
+    from backcast.engine.history.state_json import plain
+    from backcast.engine.log.open_logs import opened
+    from backcast.engine.replay.blame import blame as blamed
+    from backcast.engine.replay.derive import BuilderPool
+    from backcast.engine.replay.find import step_at
 
     with opened(log or url, task) as there:
         own = only_task(there)
         step = step_at(there.store, own, at)
         note_prompt(at, step)
-        found = blamed(Workshop(there.store), step, item)
+        found = blamed(BuilderPool(there.store), step, item)
         named = {*found.because, *(one for rival in found.rivals for one in rival.because)}
         events = [one for version in sorted(named)
                   for one in there.store.read(own, after=version - 1, last=version)]  # fmt: skip
@@ -58,7 +58,7 @@ def blame(log: str | None, url: str, task: str | None, at: str, item: str, as_js
 
 
 def _lines(found: "Blame", events: "dict[int, WorkflowEvent]") -> "Iterator[str]":
-    from engine.interfaces.views import event_line, one_line
+    from backcast.engine.interfaces.views import event_line, one_line
 
     node = one_line(found.node, 100)
     if found.level:

@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import click
 
-from domain.errors import InputError
-from domain.json_text import json_text
-from engine.interfaces.options import json_option, opened, store_option
-from engine.interfaces.terminal import message
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
-    from engine.log.store import EventStore
-    from engine.replay.branches import Branch
+    from backcast.engine.history.branches import Branch
+    from backcast.engine.log.store import EventStore
 
 LAST = "last"
 
@@ -45,7 +45,7 @@ def fork(
 
     A branch knows of other tasks what its origin knew there, and leaves nothing to them.
     """
-    from engine.replay.branches import cut_at, fork
+    from backcast.engine.history.branches import cut_at, fork
 
     if file is None and task is None:
         raise click.UsageError("needed FILE or --task TASK, to know what is to be forked")
@@ -69,9 +69,9 @@ def _number(step: str) -> int | None:
 
 def _imported(store: "EventStore", file: Path, task: str | None) -> str:
     """The task that a file's log is about, once the store holds it."""
-    from engine.interfaces.importing import run
-    from engine.log.importers import Report
-    from engine.log.importers.events import read
+    from backcast.engine.log.importers import Report
+    from backcast.engine.log.importers.events import read
+    from backcast.engine.memory.import_log import run
 
     report = run(store, "events", file)
     tasks = sorted({batch.task_id for batch in read(file, None, Report())})
@@ -86,7 +86,7 @@ def _imported(store: "EventStore", file: Path, task: str | None) -> str:
 
 def _tell(store: "EventStore", branch: "Branch", at: int | None, as_json: bool) -> None:
     """Say what was made, and what can be done with it."""
-    from engine.interfaces.views import one_line
+    from backcast.engine.interfaces.views import one_line
 
     if as_json:
         told = {"task_id": branch.task_id, "origin": branch.origin, "version": branch.version}

@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import BackcastError, ConflictError, DamagedError, InputError, ModelError
-from domain.json_text import json_text
-from engine.interfaces import (
+from backcast.domain.errors import (
+    BackcastError,
+    ConflictError,
+    DamagedError,
+    InputError,
+    ModelError,
+)
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces import (
     auditing,
     blaming,
     branching,
@@ -31,14 +37,14 @@ from engine.interfaces import (
     replaying,
     running,
 )
-from engine.interfaces.options import (
+from backcast.engine.interfaces.options import (
     json_option,
     moment_options,
     opened,
     store_option,
     task_option,
 )
-from engine.interfaces.terminal import (
+from backcast.engine.interfaces.terminal import (
     escaped,
     escaped_lines,
     hand_on_bytes,
@@ -47,8 +53,8 @@ from engine.interfaces.terminal import (
 )
 
 if TYPE_CHECKING:
-    from engine.log.importers import Report
-    from engine.log.store import EventStore
+    from backcast.engine.log.importers import Report
+    from backcast.engine.log.store import EventStore
 
 PROJECTIONS = {
     "progress": ("progress", "How far the task has come, and what it is waiting for."),
@@ -183,7 +189,7 @@ def _importer(name: str, help: str) -> None:
     @json_option
     @outlines
     def command(path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
-        from engine.interfaces.importing import counted, run
+        from backcast.engine.memory.import_log import counted, run
 
         counted(name, path)  # before a store is made
         with opened(url, create=True) as store:
@@ -248,8 +254,8 @@ def log(
     \b
     backcast log --task backcast --at commit:4fd36e1 --type COMMITTED
     """
-    from engine.interfaces.moments import moment_of
-    from engine.interfaces.views import event_json, event_line
+    from backcast.engine.history.moments import moment_of
+    from backcast.engine.interfaces.views import event_json, event_line
 
     if follow and any(value is not None for value in moment.values()):
         raise click.UsageError("--follow waits for what is to come: it takes no moment")
@@ -291,10 +297,10 @@ def _projection(name: str, projection: str, help: str) -> None:
     @moment_options
     @json_option
     def command(url: str, task: str | None, as_json: bool, **moment: Any) -> None:
-        from engine.interfaces.moments import moment_of
-        from engine.replay.state_json import plain
-        from engine.replay.states import state_at
-        from projections import BY_NAME
+        from backcast.engine.history.moments import moment_of
+        from backcast.engine.history.snapshots import state_at
+        from backcast.engine.history.state_json import plain
+        from backcast.projections import BY_NAME
 
         with opened(url) as store:
             if task is not None:
@@ -304,7 +310,7 @@ def _projection(name: str, projection: str, help: str) -> None:
         if as_json:
             click.echo(json_text(plain(state)))
             return
-        from engine.interfaces.views import console, show
+        from backcast.engine.interfaces.views import console, show
 
         show(name, state, console())
 
@@ -327,8 +333,8 @@ for _room in _ROOMS:
 @json_option
 def tasks(url: str, as_json: bool) -> None:
     """List the tasks in the store; of a branch, what it is one of."""
-    from engine.interfaces.views import one_line
-    from engine.replay.branches import branches
+    from backcast.engine.history.branches import branches
+    from backcast.engine.interfaces.views import one_line
 
     with opened(url) as store:
         forked = branches(store)
@@ -355,9 +361,9 @@ def cat(url: str, ref: str, **moment: Any) -> None:
     backcast cat storage://task-abc123/validators.py#L4-L9 --at 2026-11-20T10:03
     backcast cat storage://task-abc123/validators.py#validate_email
     """
-    from domain.node import parse_reference
-    from engine.interfaces.moments import moment_of
-    from engine.replay.texts import text_of
+    from backcast.domain.node import parse_reference
+    from backcast.engine.history.moments import moment_of
+    from backcast.engine.history.source_text import text_of
 
     with opened(url) as store:
         if ref.startswith("storage:"):
@@ -383,8 +389,8 @@ def _blob(store: "EventStore", ref: str) -> bytes:
 @json_option
 def fsck(url: str, as_json: bool) -> None:
     """Read everything, and name each row and blob that is not what was written."""
-    from engine.interfaces.progress_bar import progress_bar
-    from engine.log.fsck import check, size
+    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.log.fsck import check, size
 
     with opened(url) as store, progress_bar("checking", size(store)) as advance:
         found = 0

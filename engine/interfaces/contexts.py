@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import InputError
-from domain.json_text import json_text
-from engine.interfaces.knowing import known
-from engine.interfaces.options import (
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.knowing import known
+from backcast.engine.interfaces.options import (
     json_option,
     moment_options,
     opened,
@@ -18,15 +18,15 @@ from engine.interfaces.options import (
     store_option,
     task_option,
 )
-from engine.interfaces.recorded_prompt import OF_RECORDED, print_recorded
-from engine.interfaces.terminal import SPEAKS, hand_on, message
+from backcast.engine.interfaces.recorded_prompt import OF_RECORDED, print_recorded
+from backcast.engine.interfaces.terminal import SPEAKS, hand_on, message
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from domain.budget import ModelProfile
-    from domain.context import Context
-    from domain.policy import Policy
+    from backcast.domain.budget import ModelProfile
+    from backcast.domain.context import Context
+    from backcast.domain.policy import Policy
 
 
 @click.command()
@@ -71,10 +71,10 @@ def context(
     A function that is asked for need not exist yet. A policy file sets what differs from the
     default; 'backcast policy' prints all settings.
     """
-    from engine.context.builder import Request
-    from engine.context.recorded import context_at, record_context
-    from engine.context.tokenizers import tokenizer_of
-    from engine.interfaces.views import console
+    from backcast.engine.context.builder import Request
+    from backcast.engine.context.recorded import context_at, record_context
+    from backcast.engine.interfaces.views import console
+    from backcast.engine.models.tokenizers import tokenizer_of
 
     if event is not None:
         refuse_others(OF_RECORDED, "--event")
@@ -117,7 +117,7 @@ def context(
 
 def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
     """What one should know of a context, or of its text alone, before one trusts it."""
-    from domain.policy import MAP
+    from backcast.domain.policy import MAP
 
     told = []
     path = (target or "").partition(":")[2].partition("::")[0]
@@ -151,8 +151,8 @@ def asked_for(target: str | None, query: str) -> str:
 def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> "ModelProfile":
     """A profile by its name, with another tokenizer or context part where they are given; counted
     by a bound where what counts its tokens is not installed."""
-    from engine.context.tokenizers import counted_by
-    from engine.workflow.served import profile_named
+    from backcast.engine.models.tokenizers import counted_by
+    from backcast.engine.workflow.runtime import profile_named
 
     profile = profile_named(name)
     if context_tokens is not None:
@@ -162,9 +162,9 @@ def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> 
 
 def policy_by(path: Path | None) -> "Policy":
     """The policy of a file, else the default."""
-    from domain.policy import DEFAULT
-    from engine.context.policies import policy_at
-    from engine.replay.rules import rules_of
+    from backcast.domain.policy import DEFAULT
+    from backcast.engine.context.policies import policy_at
+    from backcast.engine.replay.rules import rules_of
 
     if path is None:
         return DEFAULT
@@ -188,7 +188,7 @@ def plain(context: "Context") -> dict[str, Any]:
 
 def show(context: "Context", out: "Console") -> None:
     """Print what is in a context and why, and what is out and why."""
-    from engine.interfaces.views import table
+    from backcast.engine.interfaces.views import table
 
     bars = [
         (section, budget, tokens, "#" * min(40, round(40 * tokens / budget)) if budget else "")

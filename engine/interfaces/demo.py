@@ -15,23 +15,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from domain.errors import BackcastError
-from domain.events import Committed, WorkflowEvent
-from domain.moment import Moment
-from engine.context.search import Embedder
-from engine.interfaces.demo_map import demonstrate_map
-from engine.interfaces.demo_policy import demonstrate_policy
-from engine.interfaces.demo_run import demonstrate_run
-from engine.interfaces.demo_search import installed_embedder, print_search
-from engine.interfaces.importing import run
-from engine.interfaces.oracle import git_says, log_says
-from engine.interfaces.views import console, one_line
-from engine.log.importers.git import count, task_of
-from engine.log.store import EventStore
-from engine.replay.staleness import extracted, stale
-from engine.replay.states import SPACING, state_at
-from engine.workflow.spec import spec_at
-from projections import dependency_graph, fold, versions
+from backcast.domain.errors import BackcastError
+from backcast.domain.events import Committed, WorkflowEvent
+from backcast.domain.moment import Moment
+from backcast.engine.context.search import Embedder
+from backcast.engine.history.snapshots import SPACING, state_at
+from backcast.engine.history.staleness import extracted, stale
+from backcast.engine.interfaces.demo_map import demonstrate_map
+from backcast.engine.interfaces.demo_policy import demonstrate_policy
+from backcast.engine.interfaces.demo_run import demonstrate_run
+from backcast.engine.interfaces.demo_search import installed_embedder, print_search
+from backcast.engine.interfaces.oracle import git_says, log_says
+from backcast.engine.interfaces.views import console, one_line
+from backcast.engine.log.importers.git import count, task_of
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.engine.workflow.spec import spec_at
+from backcast.projections import dependency_graph, fold, versions
 
 STORE = ".demo/demo.db"
 SPEC, RECORDING = "fixtures/specs/validators.toml", "fixtures/logs/validators.jsonl"

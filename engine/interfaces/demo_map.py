@@ -2,22 +2,22 @@
 
 from rich.console import Console
 
-from domain.budget import MAP_TOKENS
-from domain.context_map import rendered
-from domain.moment import Moment
-from domain.policy import MapSettings
-from domain.staleness import Modules
-from engine.context.maps import stale_in
-from engine.context.tokenizers import Tokenizer
-from engine.interfaces.map_keeping import counting
-from engine.log.store import EventStore
-from engine.memory.mapping.updating import Keeping
-from engine.replay.branches import line_of
-from engine.replay.maps import Maps
-from engine.replay.states import state_at
-from engine.workflow.mapping import keep_map, unread
-from projections import dependency_graph
-from projections.context_map import ContextMap, map_of
+from backcast.domain.budget import MAP_TOKENS
+from backcast.domain.context_map import rendered
+from backcast.domain.moment import Moment
+from backcast.domain.policy import MapSettings
+from backcast.domain.staleness import Modules
+from backcast.engine.context.maps import stale_in
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.maps import Maps
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.map_keeping import counting
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping.updating import MapUpdater
+from backcast.engine.models.tokenizers import Tokenizer
+from backcast.engine.workflow.mapping import keep_map, unread
+from backcast.projections import dependency_graph
+from backcast.projections.context_map import ContextMap, map_of
 
 RUNS, LINES = 3, 14
 
@@ -34,7 +34,7 @@ def demonstrate_map(store: EventStore, task_id: str, out: Console) -> bool:
         f" {len(later)} before the last"
     )
     settings = MapSettings(item_tokens=80 * most // MAP_TOKENS)
-    policy = Keeping.of(settings, most, tokenizer.count)
+    policy = MapUpdater.of(settings, most, tokenizer.count)
     made = list(keep_map(store, task_id, runs, policy))
     names = [f"after run {number + 1}" for number in range(len(runs))]
     names = [*(["before the first run"] if len(made) > len(runs) else []), *names]
@@ -67,7 +67,7 @@ def _tell(
 
 def _rebuilt(store: EventStore, task_id: str, made: list[ContextMap], out: Console) -> bool:
     """Whether the log gives every map again."""
-    maps, context = Maps(store), line_of(store, task_id).root
+    maps, context = Maps(store), lineage_of(store, task_id).root
     edits = list(store.read(task_id, types=["MAP_EDITED"]))[-len(made) :]
     same = [
         map_of(maps.at(Moment(position=event.position)), context).items == map.items

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from domain.events import ContextBuilt, StepStarted, WorkflowEvent
-from domain.moment import Moment
-from engine.context.recorded import messages
-from engine.interfaces.run_progress import RunProgress
-from engine.interfaces.views import one_line
-from engine.log.store import EventStore
-from engine.replay.states import state_at
-from engine.replay.verify import verified
-from engine.workflow.code import write_code
-from engine.workflow.loop import start, work
-from engine.workflow.served import served
-from engine.workflow.spec import spec_at
-from projections import progress
+from backcast.domain.events import ContextBuilt, StepStarted, WorkflowEvent
+from backcast.domain.moment import Moment
+from backcast.engine.context.recorded import messages
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.run_progress import RunProgress
+from backcast.engine.interfaces.views import one_line
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.code import write_code
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.runtime import open_runtime
+from backcast.engine.workflow.spec import spec_at
+from backcast.projections import progress
 
 SHOWN = 5
 "Lines of a section that are printed."
@@ -32,7 +32,7 @@ def demonstrate_run(
 ) -> bool:
     """Run, travel back, rebuild; tells whether all of that held."""
     spec = spec_at(spec_file)
-    model = served(f"recorded:{recording}", spec.task, out=str(folder))
+    model = open_runtime(f"recorded:{recording}", spec.task, out=str(folder))
     start(store, spec)
     with RunProgress(model.profile.prompt, out) as shown:
         state = work(store, spec.task, model, watch=shown.take)

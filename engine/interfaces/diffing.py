@@ -4,22 +4,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import InputError
-from domain.json_text import json_text
-from engine.interfaces.contexts import asked_for
-from engine.interfaces.options import DEFAULT_STORE, json_option
-from engine.interfaces.replaying import note_prompt
-from engine.interfaces.terminal import escaped
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.contexts import asked_for
+from backcast.engine.interfaces.options import DEFAULT_STORE, json_option
+from backcast.engine.interfaces.replaying import note_prompt
+from backcast.engine.interfaces.terminal import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from domain.budget import ModelProfile
-    from engine.log.store import EventStore
-    from engine.replay.diff import Diff
-    from engine.replay.logs import Log
-    from engine.replay.pairs import Side
-    from engine.replay.steps import Step
+    from backcast.domain.budget import ModelProfile
+    from backcast.engine.log.open_logs import Log
+    from backcast.engine.log.store import EventStore
+    from backcast.engine.replay.diff import Diff
+    from backcast.engine.replay.pairs import Side
+    from backcast.engine.replay.steps import Step
 
 RECORDED, NOW = "recorded", "as recorded"
 SETTINGS = 12
@@ -59,7 +59,7 @@ def diff(
     LOG is a file that 'backcast export' wrote, or the URL of a store. A prompt that is compared
     under two policies is built twice now; with one, the recorded prompt is the other.
     """
-    from engine.replay.logs import opened
+    from backcast.engine.log.open_logs import opened
 
     if len(logs) > 2 or len(tasks) > 2:
         raise click.UsageError("needed one log or two, and a task of each")
@@ -88,11 +88,11 @@ def _settings(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Compare one prompt under two policies or profiles."""
-    from domain.policy import DEFAULT
-    from engine.context.policies import changed
-    from engine.replay.derive import Workshop
-    from engine.replay.find import step_at
-    from engine.replay.pairs import compared
+    from backcast.domain.policy import DEFAULT
+    from backcast.engine.context.policies import changed
+    from backcast.engine.replay.derive import BuilderPool
+    from backcast.engine.replay.find import step_at
+    from backcast.engine.replay.pairs import compared
 
     if not (policies or profiles) or len(policies) > 2 or len(profiles) > 2:
         raise click.UsageError(
@@ -101,7 +101,7 @@ def _settings(
     step = step_at(store, task, at)
     note_prompt(at, step)
     before, after = _sides(step, policies, profiles)
-    workshop = Workshop(store)
+    workshop = BuilderPool(store)
     found = compared(workshop, step, before, after)
     recorded = workshop.settings(step.built)[1] if step.built else DEFAULT
     told = changed(before.policy or recorded, after.policy or recorded)
@@ -112,9 +112,9 @@ def _sides(
     step: "Step", policies: tuple[str, ...], profiles: tuple[str, ...]
 ) -> "tuple[Side, Side]":
     """By what the two prompts are built; what is named once is compared with the recorded one."""
-    from engine.context.policies import policy_named
-    from engine.replay.pairs import Side
-    from engine.workflow.served import profile_named
+    from backcast.engine.context.policies import policy_named
+    from backcast.engine.replay.pairs import Side
+    from backcast.engine.workflow.runtime import profile_named
 
     try:
         named = [None if name == RECORDED else policy_named(name) for name in policies] or [None]
@@ -135,10 +135,10 @@ def _moments(
     asked: tuple[str | None, str], profiles: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Compare the prompts of two moments, and tell the events between that made the difference."""
-    from engine.interfaces.views import event_line
-    from engine.replay.derive import Workshop
-    from engine.replay.pairs import moved
-    from engine.workflow.served import profile_named
+    from backcast.engine.interfaces.views import event_line
+    from backcast.engine.replay.derive import BuilderPool
+    from backcast.engine.replay.pairs import moved
+    from backcast.engine.workflow.runtime import profile_named
 
     if None in moments:
         raise click.UsageError("needed both --from and --to")
@@ -148,7 +148,7 @@ def _moments(
             f"--to: needed a moment behind --from, event {begin.version}, found {end.version}"
         )
     profile = profile_named(profiles[0]) if profiles else None
-    found = moved(Workshop(store), begin, end, profile)
+    found = moved(BuilderPool(store), begin, end, profile)
     after, last = _stood(begin), _stood(end)
     made = {one for change in found.changes for one in change.because if after < one <= last}
     events = [event for event in store.read(task, after=after, last=last) if event.version in made]
@@ -162,10 +162,10 @@ def _stood(step: "Step") -> int:
 
 def _step(store: "EventStore", task: str, at: str, asked: tuple[str | None, str]) -> "Step":
     """The prompt at a moment: a recorded one by its event, else one for what is asked."""
-    from engine.context.builder import Request
-    from engine.interfaces.moments import moment_of
-    from engine.replay.find import known_at, request_at, step_at
-    from engine.replay.steps import Step
+    from backcast.engine.context.builder import Request
+    from backcast.engine.history.moments import moment_of
+    from backcast.engine.replay.find import known_at, request_at, step_at
+    from backcast.engine.replay.steps import Step
 
     store.require(task)
     wanted = asked[0] or asked[1]
@@ -190,7 +190,7 @@ def _step(store: "EventStore", task: str, at: str, asked: tuple[str | None, str]
 
 def _logs(log: "Log", other: "Log", at: str | None, as_json: bool) -> None:
     """Compare the recorded prompts of two logs, and show the first pair that differs."""
-    from engine.replay.pairs import between, pairs
+    from backcast.engine.replay.pairs import between, pairs
 
     stores = log.store, other.store
     found = pairs(stores, (only_task(log), only_task(other)))
@@ -218,10 +218,10 @@ def _tell(
     "Sequence[str]" = (),
 ) -> None:  # fmt: skip
     """Print a difference, the events that made it, and the settings that did."""
-    from engine.interfaces.diff_text import diff_text
+    from backcast.engine.interfaces.diff_text import diff_text
 
     if as_json:
-        from engine.replay.state_json import plain
+        from backcast.engine.history.state_json import plain
 
         told = plain(found) | {"same": found.same, "events": events, "settings": settings}
         click.echo(json_text(told))

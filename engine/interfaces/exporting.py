@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from domain.errors import InputError
-from domain.json_text import json_text
-from engine.interfaces.options import (
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.options import (
     json_option,
     moment_options,
     opened,
@@ -21,9 +21,9 @@ from engine.interfaces.options import (
 )
 
 if TYPE_CHECKING:
-    from engine.log.redaction import Redaction
-    from engine.log.redaction.patterns import Patterns
-    from engine.log.store import EventStore
+    from backcast.engine.log.redaction import Redaction
+    from backcast.engine.log.redaction.patterns import Patterns
+    from backcast.engine.log.store import EventStore
 
 LONG_FORM = ".txt"
 "How the name of a file ends in which a repository is told, and not its log."
@@ -71,7 +71,7 @@ def export(
 
     The exit code is 1 where an event is damaged: the others are written.
     """
-    from engine.log.rows import Once
+    from backcast.engine.log.rows import Once
 
     if not redact and (patterns or pattern_file or as_json):
         raise click.UsageError("--pattern, --patterns and --json go with --redact")
@@ -87,7 +87,7 @@ def export(
             if redaction is not None:
                 _tell(redaction, as_json)
         elif found is None:
-            from engine.log.importers.events import export_lines
+            from backcast.engine.log.importers.events import export_lines
 
             write(file, export_lines(store, task))
         else:
@@ -98,10 +98,10 @@ def export(
 def _write_redacted(
     file: Path, store: "EventStore", task: str, patterns: "Patterns"
 ) -> "Redaction":
-    from engine.interfaces.progress_bar import progress_bar
-    from engine.log.importers.events import line_for, parts
-    from engine.log.redaction import Redaction, redacted
-    from engine.log.redaction.masks import Masks
+    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.log.importers.events import line_for, parts
+    from backcast.engine.log.redaction import Redaction, redacted
+    from backcast.engine.log.redaction.masks import Masks
 
     redaction, last = Redaction(Masks(patterns)), store.version(task)
     with progress_bar("redacting", None) as advance:
@@ -114,14 +114,14 @@ def _write_long_form(
     file: Path, store: "EventStore", task: str, moment: dict[str, Any], patterns: "Patterns | None"
 ) -> "Redaction | None":
     """Write what is in the modules of a task; what its log shows to be secret is masked in it."""
-    from engine.interfaces.knowing import known, need_outlines
-    from engine.interfaces.progress_bar import progress_bar
-    from engine.log.importers.events import parts
-    from engine.log.redaction import Redaction
-    from engine.log.redaction.masks import Masks
-    from engine.memory.roadmap import long_form
-    from engine.replay.states import state_at
-    from projections import dependency_graph
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.interfaces.knowing import known, need_outlines
+    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.log.importers.events import parts
+    from backcast.engine.log.redaction import Redaction
+    from backcast.engine.log.redaction.masks import Masks
+    from backcast.engine.memory.roadmap import long_form
+    from backcast.projections import dependency_graph
 
     at = known(store, task, moment)
     need_outlines(store, task, at)
@@ -139,7 +139,7 @@ def _write_long_form(
 
 
 def _patterns(told: tuple[str, ...], file: Path | None) -> "Patterns":
-    from engine.log.redaction.patterns import PatternError, Patterns, patterns_in
+    from backcast.engine.log.redaction.patterns import PatternError, Patterns, patterns_in
 
     named = [(f"--pattern {number}", pattern) for number, pattern in enumerate(told, 1)]
     try:

@@ -6,10 +6,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from domain.graph import Graph
-from domain.node import kind_of
-from engine.interfaces.terminal import escaped
-from engine.interfaces.views import table
+from backcast.domain.graph import Graph
+from backcast.domain.node import kind_of
+from backcast.engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.views import table
 
 
 def graph_json(graph: Graph, around: Mapping[str, int] | None) -> dict[str, Any]:

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import InputError, MomentError, UnavailableError
-from domain.json_text import json_text
-from engine.interfaces.options import (
+from backcast.domain.errors import InputError, MomentError, UnavailableError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.options import (
     json_option,
     moment_options,
     opened,
     store_option,
     task_option,
 )
-from engine.interfaces.terminal import escaped, message
+from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
-    from domain.moment import Moment
-    from engine.context.search import Document, Hit
-    from engine.log.store import EventStore
+    from backcast.domain.moment import Moment
+    from backcast.engine.context.search import Document, Hit
+    from backcast.engine.log.store import EventStore
 
 MEANING = ("faiss", "sentence_transformers")
 "What a search by meaning is made with."
@@ -28,7 +28,7 @@ MEANING = ("faiss", "sentence_transformers")
 
 def known(store: "EventStore", task: str, moment: dict[str, Any]) -> "Moment":
     """The moment that options name, once every text of the task is outlined."""
-    from engine.interfaces.moments import moment_of
+    from backcast.engine.history.moments import moment_of
 
     store.require(task)
     at = moment_of(store, task, **moment)
@@ -38,8 +38,8 @@ def known(store: "EventStore", task: str, moment: dict[str, Any]) -> "Moment":
 
 def outline_all(store: "EventStore", task: str) -> int:
     """Outline what the log has brought since it was last asked, and say so on stderr."""
-    from engine.interfaces.progress_bar import progress_bar
-    from engine.memory.outlines import Outlining
+    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.memory.outlines import Outlining
 
     outlining = Outlining(store, task, os.cpu_count() or 1)
     waiting = outlining.waiting_for()
@@ -87,9 +87,9 @@ def stale(url: str, task: str, since: str | None, as_json: bool, **moment: Any) 
     backcast stale --task backcast
     backcast stale --task backcast --since commit:4fd36e1 --at commit:9b1c2d3
     """
-    from engine.interfaces.moments import moment_of
-    from engine.replay.staleness import stale as stale_at
-    from engine.replay.state_json import plain
+    from backcast.engine.history.moments import moment_of
+    from backcast.engine.history.staleness import stale as stale_at
+    from backcast.engine.history.state_json import plain
 
     with opened(url) as store:
         at = known(store, task, moment)
@@ -106,9 +106,9 @@ def stale(url: str, task: str, since: str | None, as_json: bool, **moment: Any) 
 
 def need_outlines(store: "EventStore", task: str, moment: "Moment") -> None:
     """Refuse a moment by position or commit that stands before the outlines of its texts."""
-    from engine.memory.outliner import outliner_of
-    from engine.replay.states import state_at
-    from projections import dependency_graph
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.memory.outliner import outliner_of
+    from backcast.projections import dependency_graph
 
     state = state_at(store, dependency_graph, task, moment)
     behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
@@ -134,11 +134,11 @@ def graph(url: str, task: str, node: str | None, hops: int, as_json: bool, **mom
     \b
     backcast show graph --task backcast --node module:domain/clock.py
     """
-    from engine.interfaces.graphs import graph_json, show_graph, show_node
-    from engine.interfaces.views import console
-    from engine.memory.outliner import outliner_of
-    from engine.replay.states import state_at
-    from projections import dependency_graph
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.interfaces.graphs import graph_json, show_graph, show_node
+    from backcast.engine.interfaces.views import console
+    from backcast.engine.memory.outliner import outliner_of
+    from backcast.projections import dependency_graph
 
     with opened(url) as store:
         state = state_at(store, dependency_graph, task, known(store, task, moment))
@@ -177,8 +177,8 @@ def summaries(
     \b
     backcast show summaries --task backcast --node module:domain/clock.py
     """
-    from domain.summary import LIMITS, LIMITS_BY_WINDOW
-    from engine.interfaces.summaries import told
+    from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW
+    from backcast.engine.interfaces.summaries import told
 
     limits = None if whole else LIMITS_BY_WINDOW[window] if window else LIMITS
     with opened(url) as store:
@@ -237,13 +237,13 @@ def resummarise(
 
     text is the answer as it came, and model names who gave it. prompt is the SHA-256, in hex, of
     [[[ROLE, CONTENT], ...], MAX_TOKENS, SCHEMA] as UTF-8 JSON with sorted keys and no blanks; where
-    an answer is missing, the error names its prompt. engine.models.recording.Recorder writes such
+    an answer is missing, the error names its prompt. backcast.engine.models.recording.Recorder writes such
     lines while it asks another model.
     """
-    from engine.context.tokenizers import tokenizer_of
-    from engine.interfaces.progress_bar import progress_bar
-    from engine.interfaces.summaries import nodes_of, summariser_of
-    from engine.memory.resummarise import resummarise as ask
+    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.summaries import nodes_of, summariser_of
+    from backcast.engine.memory.resummarise import resummarise as ask
+    from backcast.engine.models.tokenizers import tokenizer_of
 
     asked, counter = summariser_of(summariser), tokenizer_of(tokenizer)
     with opened(url) as store:
@@ -287,7 +287,7 @@ def search(
     \b
     backcast search "is this an e-mail address?" --task task-abc123 --at 2026-11-20T12:30
     """
-    from engine.interfaces.summaries import documents
+    from backcast.engine.interfaces.summaries import documents
 
     if words and embedder:
         raise click.UsageError("--words needs no --embedder")
@@ -309,9 +309,9 @@ def _hits(
 ) -> "list[Hit]":  # fmt: skip
     """What is found by words, and by meaning too where it is not asked to be left out, or the model
     that tells it is not installed."""
-    from engine.context.search import search as find
-    from engine.context.search import search_words, sentence_embedder
-    from engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.context.search import search as find
+    from backcast.engine.context.search import search_words, sentence_embedder
+    from backcast.engine.interfaces.progress_bar import progress_bar
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
         words = True

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from domain.errors import InputError
-from domain.json_text import json_text
-from domain.policy import Policy
-from engine.interfaces.options import opened
-from engine.interfaces.terminal import message
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.domain.policy import Policy
+from backcast.engine.interfaces.options import opened
+from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
-    from engine.log.store import EventStore
-    from engine.replay.corpus import Run, Setting, Tried
-    from engine.replay.live import Answered, Asking
-    from engine.replay.steps import Asked
+    from backcast.engine.log.store import EventStore
+    from backcast.engine.replay.corpus import Run, Setting, Tried
+    from backcast.engine.replay.live import Answered, Asking
+    from backcast.engine.replay.steps import Asked
 
 
 def ask(
@@ -24,12 +24,12 @@ def ask(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Tell the cost, ask whether it is wanted, and ask the model; answers stand on branches."""
-    from engine.replay.live import answers, cost, sampled
-    from engine.workflow.served import served
+    from backcast.engine.replay.live import answers, cost, sampled
+    from backcast.engine.workflow.runtime import open_runtime
 
     run, versions = _differing(found)
     with opened(run.log) as store:
-        served_by = served(model, run.task)
+        served_by = open_runtime(model, run.task)
         sample = sampled(store, run.task, versions, many)
         told = cost(sample, settings, served_by.profile)
         _agreed(told, run.task, model, yes)
@@ -55,9 +55,9 @@ def _differing(found: "Sequence[Tried]") -> "tuple[Run, list[int]]":
 
 
 def _policy(store: "EventStore", setting: "Setting", one: "Asked") -> Policy:
-    from engine.replay.derive import Workshop
+    from backcast.engine.replay.derive import BuilderPool
 
-    return setting.policy or Workshop(store).settings(one.fact)[1]
+    return setting.policy or BuilderPool(store).settings(one.fact)[1]
 
 
 def _agreed(told: "Asking", task: str, model: str, yes: bool) -> None:
@@ -79,7 +79,7 @@ def _tell(one: "Answered", as_json: bool) -> None:
         click.echo(json_text({"live": one._asdict()}))
         return
     came = f"failed: {one.error}" if one.error else f"{one.tokens} tokens of answer"
-    from engine.interfaces.views import one_line
+    from backcast.engine.interfaces.views import one_line
 
     asked = f"{one.version} {one.name} under {one.policy}: {one.prompt_tokens} tokens asked"
     click.echo(one_line(f"live: {asked}, {came}, recorded as task {one.branch}", 1_000))

@@ -5,8 +5,8 @@ from itertools import groupby
 
 from rich.console import Console
 
-from engine.interfaces.views import one_line, table
-from engine.replay.audit.occurrences import IN, OUT, WITHIN, Life, Occurrence, Standing
+from backcast.engine.interfaces.views import one_line, table
+from backcast.engine.replay.audit.occurrences import IN, OUT, WITHIN, Life, Occurrence, Standing
 
 WIDTH = 120
 "Of a cell, in characters."

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from domain.budget import BOUND, MAP_TOKENS
-from domain.errors import ModelError
-from domain.events import MapEdited
-from domain.policy import MapSettings
-from engine.context.policies import policy_named
-from engine.context.search.embedders import sentence_embedder
-from engine.context.tokenizers import Tokenizer, counted_by, tokenizer_of
-from engine.interfaces.asked import model_asked
-from engine.log.store import EventStore
-from engine.memory.mapping.updating import Keeping
-from engine.replay.maps import EDITS
-from engine.workflow.mapping import BEGIN, begin_anew, keep_map, unread
-from projections.context_map import ContextMap
+from backcast.domain.budget import BOUND, MAP_TOKENS
+from backcast.domain.errors import ModelError
+from backcast.domain.events import MapEdited
+from backcast.domain.policy import MapSettings
+from backcast.engine.context.policies import policy_named
+from backcast.engine.context.search.embedders import sentence_embedder
+from backcast.engine.history.maps import EDITS
+from backcast.engine.interfaces.asked import model_asked
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping.updating import MapUpdater
+from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
+from backcast.engine.workflow.mapping import BEGIN, begin_anew, keep_map, unread
+from backcast.projections.context_map import ContextMap
 
 
 def counting(tokens: int | None = None, tokenizer: str | None = None) -> tuple[int, Tokenizer]:
@@ -27,7 +27,7 @@ def counting(tokens: int | None = None, tokenizer: str | None = None) -> tuple[i
 
 def keeping_of(
     policy: str, tokens: int, tokenizer: Tokenizer, model: str | None, profile: str | None
-) -> Keeping:
+) -> MapUpdater:
     """Who keeps a map by a policy; a model that is named takes both roles, where the policy names
     none."""
     used = policy_named(policy)
@@ -40,10 +40,10 @@ def keeping_of(
         )
     asked = model_asked("--model", model, profile) if model is not None else None
     embedder = sentence_embedder(used.embedder or None) if settings.merge else None
-    return Keeping.of(settings, tokens, tokenizer.count, asked, embedder)
+    return MapUpdater.of(settings, tokens, tokenizer.count, asked, embedder)
 
 
-class Kept(NamedTuple):
+class MapUpdate(NamedTuple):
     """What an update came to."""
 
     map: ContextMap | None
@@ -99,9 +99,9 @@ class Kept(NamedTuple):
 
 
 def kept(
-    store: EventStore, task: str, keeping: Keeping, last: int | None, *, anew: bool,
+    store: EventStore, task: str, keeping: MapUpdater, last: int | None, *, anew: bool,
     progress: Callable[[int], Callable[[int], None]],
-) -> Kept:  # fmt: skip
+) -> MapUpdate:  # fmt: skip
     """Update the map of what a task works on; `progress` is told how many runs there are, and gives
     what is told of each. `ModelError` with how far it came, where a model gives no answer."""
     stood, made, map = store.version(task), 0, None
@@ -118,4 +118,4 @@ def kept(
         raise ModelError(told if made or anew else str(error), error.kind) from None
     facts = (event.fact for event in store.read(task, after=stood, types=EDITS))
     edits = tuple(one for one in facts if isinstance(one, MapEdited) and not one.anew)
-    return Kept(map, len(runs), edits, keeping.settings)
+    return MapUpdate(map, len(runs), edits, keeping.settings)

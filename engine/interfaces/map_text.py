@@ -10,30 +10,30 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from domain.context_map import MapItem
-from domain.events import MapEdited
-from domain.moment import Moment
-from domain.policy import MapSettings
-from domain.staleness import Modules
-from engine.context.counting import Counting
-from engine.context.maps import ShownMap, parses, shown_map, stale_in
-from engine.context.tokenizers import Tokenizer
-from engine.interfaces.moments import COMMIT, moment_of
-from engine.interfaces.terminal import escaped
-from engine.interfaces.views import one_line
-from engine.log.store import EventStore
-from engine.replay.branches import line_of
-from engine.replay.maps import EDITS, Maps, map_known, stale_since
-from engine.replay.states import state_at
-from projections import context_map, dependency_graph
-from projections.context_map import ContextMap, worth
+from backcast.domain.context_map import MapItem
+from backcast.domain.events import MapEdited
+from backcast.domain.moment import Moment
+from backcast.domain.policy import MapSettings
+from backcast.domain.staleness import Modules
+from backcast.engine.context.counting import Counting
+from backcast.engine.context.maps import ShownMap, parses, shown_map, stale_in
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.maps import EDITS, Maps, map_known, stale_since
+from backcast.engine.history.moments import COMMIT, moment_of
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.views import one_line
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.tokenizers import Tokenizer
+from backcast.projections import context_map, dependency_graph
+from backcast.projections.context_map import ContextMap, worth
 
 WIDTH, SET_IN = 100, "    "
 FIRST, NAMED, OMITTED = 3, 4, 8
 "How many of a kind are named one by one."
 
 
-class Then(NamedTuple):
+class MapMoment(NamedTuple):
     """The map of a context at a moment."""
 
     name: str
@@ -54,7 +54,7 @@ class Then(NamedTuple):
     def at(
         cls, store: EventStore, context: str, moment: dict[str, Any], settings: MapSettings,
         tokens: int, tokenizer: Tokenizer,
-    ) -> "Then":  # fmt: skip
+    ) -> "MapMoment":  # fmt: skip
         """The map as it was shown at a moment that options name; that of a task, a branch say, as
         the task knew it."""
         then = _moment(store, context, moment)
@@ -62,7 +62,7 @@ class Then(NamedTuple):
         map = context_map.map_of(state, context)
         task = map.task
         if context not in state.maps and store.version(context):
-            map, task = map_known(store, line_of(store, context), then), context
+            map, task = map_known(store, lineage_of(store, context), then), context
         graph = state_at(store, dependency_graph, task, then) if task else dependency_graph.initial
         modules, counting = Modules(dependency_graph.present(graph)), Counting(tokenizer)
         shown = shown_map(map, modules, settings, tokens, counting)
@@ -93,7 +93,7 @@ def _moment(store: EventStore, context: str, options: dict[str, Any]) -> Moment:
     return Moment(at=event.timestamp)
 
 
-def plain_of(then: Then, since: Mapping[str, str]) -> dict[str, Any]:
+def plain_of(then: MapMoment, since: Mapping[str, str]) -> dict[str, Any]:
     """A map as JSON."""
     shown = {one.id for one in then.shown.items}
     return {
@@ -122,21 +122,21 @@ def _plain(one: MapItem) -> dict[str, Any]:
     return told
 
 
-def moved(then: Then, one: MapItem) -> list[str]:
+def moved(then: MapMoment, one: MapItem) -> list[str]:
     """What an item was made of and is not as it was, or cannot be told any more."""
     found = [f"{path} {key}".rstrip() for path, key in then.modules.changed(one.made_of)]
     odd = [path for path in sorted(one.made_of) if not parses(then.modules, path)]
     return [*found, *(f"{path} does not parse" for path in odd)]
 
 
-def since(store: EventStore, then: Then) -> dict[str, str]:
+def since(store: EventStore, then: MapMoment) -> dict[str, str]:
     """The event, `TASK@VERSION`, since which each stale item does not hold, where that is known."""
     stale = [then.map.items[item] for item in stale_in(then.map, then.modules)]
-    found = stale_since(store, line_of(store, then.task), stale, then.moment) if stale else {}
+    found = stale_since(store, lineage_of(store, then.task), stale, then.moment) if stale else {}
     return {item: f"{then.task}@{version}" for item, version in found.items()}
 
 
-def taggers(store: EventStore, then: Then) -> dict[str, str]:
+def taggers(store: EventStore, then: MapMoment) -> dict[str, str]:
     """Who said last of each item of what use it was, and in which event, by id."""
     return {
         item: f"{event.fact.distiller or 'somebody'} in {event.task_id}@{event.version}"
@@ -148,7 +148,7 @@ def taggers(store: EventStore, then: Then) -> dict[str, str]:
 
 
 def explained(
-    then: Then, since: Mapping[str, str], tagged: Mapping[str, str], console: Console
+    then: MapMoment, since: Mapping[str, str], tagged: Mapping[str, str], console: Console
 ) -> None:
     """Print where each item came from, what was said of it, and what would go next."""
     paragraphs = [list(_origin(then, one, since, tagged)) for one in then.shown.items]
@@ -168,7 +168,7 @@ def explained(
 
 
 def _origin(
-    then: Then, one: MapItem, since: Mapping[str, str], tagged: Mapping[str, str]
+    then: MapMoment, one: MapItem, since: Mapping[str, str], tagged: Mapping[str, str]
 ) -> Iterator[str]:
     """An item and, a line each, what it is worth, what it was made of, and why it is stale."""
     said = Counter(tag for _, tag in one.tags)
@@ -221,7 +221,7 @@ class Difference(NamedTuple):
         return "\n".join([f"~ [{self.item}] {first}", *(f"  {one}" for one in lines)])
 
 
-def compared(old: Then, new: Then) -> list[Difference]:
+def compared(old: MapMoment, new: MapMoment) -> list[Difference]:
     """What came (+), went (-), or was rewritten (~) between two moments, by item."""
     before, after = ({one.id: one for one in then.shown.items} for then in (old, new))
     found = []

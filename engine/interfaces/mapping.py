@@ -5,24 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.budget import BOUND, MAP_TOKENS
-from domain.errors import InputError
-from domain.json_text import json_text
-from engine.interfaces.knowing import outline_all
-from engine.interfaces.options import (
+from backcast.domain.budget import BOUND, MAP_TOKENS
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.knowing import outline_all
+from backcast.engine.interfaces.options import (
     json_option,
     moment_options,
     opened,
     store_option,
     task_option,
 )
-from engine.interfaces.terminal import escaped, escaped_lines, hand_on, message
+from backcast.engine.interfaces.terminal import escaped, escaped_lines, hand_on, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.interfaces.map_text import Then
-    from engine.log.store import EventStore
+    from backcast.engine.interfaces.map_text import MapMoment
+    from backcast.engine.log.store import EventStore
 
 
 @click.group(name="map")
@@ -67,7 +67,7 @@ def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -
 
     Items that may not hold any more, since what they were made of has moved on, are told as stale.
     """
-    from engine.interfaces.map_text import explained, plain_of, since, taggers
+    from backcast.engine.interfaces.map_text import explained, plain_of, since, taggers
 
     with opened(url) as store:
         then = _then(store, context, options)
@@ -79,7 +79,7 @@ def show(context: str, url: str, explain: bool, as_json: bool, **options: Any) -
     hand_on(then.shown.text)
     message(then.told)
     if explain:
-        from engine.interfaces.views import console
+        from backcast.engine.interfaces.views import console
 
         explained(then, events, tagged, console())
 
@@ -99,7 +99,7 @@ def diff(
     \b
     backcast map diff rich --from commit:3f2a5c1 --to commit:99d0b2e
     """
-    from engine.interfaces.map_text import compared
+    from backcast.engine.interfaces.map_text import compared
 
     with opened(url) as store:
         old, new = (_then(store, context, {**options, "at": at}) for at in (begin, end))
@@ -141,8 +141,8 @@ def update(
     included, and the runs are read again, by another policy say; what it was before stays known to
     --known-at and --position.
     """
-    from engine.interfaces.map_keeping import counting, keeping_of, kept
-    from engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.map_keeping import counting, keeping_of, kept
+    from backcast.engine.interfaces.progress_bar import progress_bar
 
     keeping = keeping_of(policy, *counting(tokens, tokenizer), model, profile)
     with opened(url) as store, ExitStack() as stack:
@@ -180,18 +180,18 @@ def export(context: str, url: str, **options: Any) -> None:
     hand_on(f"# Map of {then.map.context}\n\n{then.shown.text}")
 
 
-def _then(store: "EventStore", context: str, options: dict[str, Any]) -> "Then":
+def _then(store: "EventStore", context: str, options: dict[str, Any]) -> "MapMoment":
     """The map of a context at the moment, and within the tokens, that options name; `InputError`
     where there was none."""
-    from engine.context.policies import policy_named
-    from engine.interfaces.map_keeping import counting
-    from engine.interfaces.map_text import Then
-    from engine.replay.maps import first_edit
+    from backcast.engine.context.policies import policy_named
+    from backcast.engine.history.maps import first_edit
+    from backcast.engine.interfaces.map_keeping import counting
+    from backcast.engine.interfaces.map_text import MapMoment
 
     moment = dict(options)
     tokens, tokenizer, policy = (moment.pop(one) for one in ("tokens", "tokenizer", "policy"))
     most, counter = counting(tokens, tokenizer)
-    then = Then.at(store, context, moment, policy_named(policy).map, most, counter)
+    then = MapMoment.at(store, context, moment, policy_named(policy).map, most, counter)
     if not then.map.version:
         if first := first_edit(store, context):
             raise InputError(f"needed a moment after the first edit of the map of {context!r},"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from engine.interfaces.terminal import message
+from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
-    from engine.log.store import EventStore
+    from backcast.engine.log.store import EventStore
 
 DEFAULT_STORE = "sqlite:///backcast.db"
 
@@ -63,8 +63,8 @@ def refuse_others(allowed: Collection[str], beside: str) -> None:
 @contextmanager
 def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
     """The store at a URL; each damaged row that is met is told on stderr, once."""
-    from engine.log.rows import Once
-    from engine.log.store import EventStore
+    from backcast.engine.log.rows import Once
+    from backcast.engine.log.store import EventStore
 
     with EventStore.open(url, create=create) as store:
         store.report = Once(lambda damage: message(f"skipped {damage}"))

@@ -1,6 +1,6 @@
 """Does the log say what git says? The modules at a commit, by name, mode and content.
 
-`python -m engine.interfaces.oracle REPOSITORY [COMMITS]` imports a history into memory and asks
+`python -m backcast.engine.interfaces.oracle REPOSITORY [COMMITS]` imports a history into memory and asks
 at that many commits (50), chosen at random with a fixed seed.
 """
 
@@ -10,14 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from domain.errors import BackcastError
-from domain.events import Committed
-from engine.interfaces.importing import run
-from engine.interfaces.moments import moment_of
-from engine.log.importers.git import PLAIN, SUBMODULE, task_of
-from engine.log.store import EventStore
-from engine.replay.states import state_at
-from projections import versions
+from backcast.domain.errors import BackcastError
+from backcast.domain.events import Committed
+from backcast.engine.history.moments import moment_of
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.importers.git import PLAIN, SUBMODULE, task_of
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.projections import versions
 
 Tree = dict[str, tuple[str, str | None]]
 "Path to mode and git's name of the content, which is None where there is none to be had."

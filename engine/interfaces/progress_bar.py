@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.terminal import escaped
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from domain.errors import InputError
-from domain.json_text import json_text
-from engine.interfaces.terminal import hand_on
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.terminal import hand_on
 
 if TYPE_CHECKING:
-    from domain.events import ContextBuilt
-    from engine.log.store import EventStore
+    from backcast.domain.events import ContextBuilt
+    from backcast.engine.log.store import EventStore
 
 OF_RECORDED = ("url", "task", "event", "as_json", "explain")
 "The options of `context` that have a meaning for a recorded prompt."
@@ -20,7 +20,7 @@ def print_recorded(
     store: "EventStore", task: str, version: int, *, as_json: bool, explain: bool
 ) -> None:
     """Print a prompt as it was recorded; with `explain` what it was made of."""
-    from engine.context.recorded import messages
+    from backcast.engine.context.recorded import messages
 
     fact = _recorded(store, task, version)
     if explain and not as_json:
@@ -36,7 +36,7 @@ def print_recorded(
 
 
 def _recorded(store: "EventStore", task: str, version: int) -> "ContextBuilt":
-    from domain.events import ContextBuilt
+    from backcast.domain.events import ContextBuilt
 
     store.require(task)
     for event in store.read(task, after=version - 1, last=version):
@@ -47,7 +47,7 @@ def _recorded(store: "EventStore", task: str, version: int) -> "ContextBuilt":
 
 def _explain(fact: "ContextBuilt", task: str, version: int) -> None:
     """Print what was in a prompt, and what was out and why."""
-    from engine.interfaces.views import console, one_line, table
+    from backcast.engine.interfaces.views import console, one_line, table
 
     out = console()
     asked = [fact.target or "", fact.query or ""]

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from engine.interfaces.terminal import escaped
-from engine.interfaces.views import one_line
-from engine.replay.corpus import Tried
-from engine.replay.regress import Comparison, Summary, worst
-from engine.replay.state_json import plain
+from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.views import one_line
+from backcast.engine.replay.corpus import Tried
+from backcast.engine.replay.regress import Comparison, Summary, worst
 
 FORMAT = 1
 "Of the JSON; grows when a program that reads it would have to change."

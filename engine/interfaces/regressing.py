@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from domain.errors import InputError
-from domain.json_text import json_text
-from engine.interfaces.contexts import profile_by
-from engine.interfaces.options import json_option
-from engine.interfaces.replaying import UNREADABLE, each_log, logs_argument
-from engine.interfaces.terminal import message
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.contexts import profile_by
+from backcast.engine.interfaces.options import json_option
+from backcast.engine.interfaces.replaying import UNREADABLE, each_log, logs_argument
+from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from domain.budget import ModelProfile
-    from engine.interfaces.regress_report import Column
-    from engine.replay.corpus import Run, Setting, Tried
-    from engine.replay.rules import Rules
+    from backcast.domain.budget import ModelProfile
+    from backcast.engine.interfaces.regress_report import Column
+    from backcast.engine.replay.corpus import Run, Setting, Tried
+    from backcast.engine.replay.rules import Rules
 
 RECORDED = "recorded"
 "Names each prompt's own policy, by which it was recorded."
@@ -93,7 +93,7 @@ def regress(
     _tell(columns, found, reports, as_json)
     broken = any(one.beside and one.beside.broken for one in columns)
     if live:
-        from engine.interfaces.live_answers import ask
+        from backcast.engine.interfaces.live_answers import ask
 
         ask(found, plan.settings, live, sample, yes, as_json)
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
@@ -114,7 +114,7 @@ def _planned(
     policies: tuple[str, ...], baseline: str, limits: tuple[str, ...], profile: str | None,
     context_tokens: int | None,
 ) -> _Plan:  # fmt: skip
-    from engine.replay.rules import rules_of
+    from backcast.engine.replay.rules import rules_of
 
     report = Path(baseline) if baseline.endswith(".json") else None
     names = [*policies] if report else [baseline, *policies]
@@ -130,8 +130,8 @@ def _planned(
 
 
 def _setting(name: str) -> "Setting":
-    from engine.context.policies import policy_named
-    from engine.replay.corpus import Setting
+    from backcast.engine.context.policies import policy_named
+    from backcast.engine.replay.corpus import Setting
 
     policy = None if name == RECORDED else policy_named(name)
     return Setting(Path(name).stem if name.endswith(".toml") else name, policy)
@@ -139,7 +139,7 @@ def _setting(name: str) -> "Setting":
 
 def _runs(logs: "Sequence[str]", task: str | None, window: int) -> "tuple[list[Run], int]":
     """The runs of some logs, and how many of the logs cannot be read."""
-    from engine.replay.corpus import runs_in
+    from backcast.engine.replay.corpus import runs_in
 
     runs: list[Run] = []
     unreadable = 0
@@ -155,8 +155,8 @@ def _runs(logs: "Sequence[str]", task: str | None, window: int) -> "tuple[list[R
 
 
 def _tried(plan: _Plan, runs: "Sequence[Run]", processes: int | None) -> "list[Tried]":
-    from engine.interfaces.progress_bar import progress_bar
-    from engine.replay.corpus import tried
+    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.replay.corpus import tried
 
     found = []
     with progress_bar("runs", len(runs)) as advance:
@@ -168,9 +168,9 @@ def _tried(plan: _Plan, runs: "Sequence[Run]", processes: int | None) -> "list[T
 
 def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":
     """The columns of the table, and the runs with the baseline in front."""
-    from engine.interfaces.regress_report import Column
-    from engine.replay.baseline import beside, figures_in
-    from engine.replay.regress import compared, summary
+    from backcast.engine.interfaces.regress_report import Column
+    from backcast.engine.replay.baseline import beside, figures_in
+    from backcast.engine.replay.regress import compared, summary
 
     names = [one.name for one in plan.settings]
     if plan.report:
@@ -191,9 +191,9 @@ def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tr
 def _tell(
     columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]", as_json: bool
 ) -> None:
-    from engine.interfaces.regress_report import NOTE, lines, markdown, rows, summed
-    from engine.interfaces.regress_report import as_json as told
-    from engine.interfaces.views import console, table
+    from backcast.engine.interfaces.regress_report import NOTE, lines, markdown, rows, summed
+    from backcast.engine.interfaces.regress_report import as_json as told
+    from backcast.engine.interfaces.views import console, table
 
     for report in reports:
         text = markdown(columns, found)

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import BackcastError
-from domain.json_text import json_text
-from engine.interfaces.options import DEFAULT_STORE, json_option
-from engine.interfaces.terminal import message
+from backcast.domain.errors import BackcastError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.options import DEFAULT_STORE, json_option
+from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
-    from engine.replay.logs import Log
-    from engine.replay.steps import Step
-    from engine.replay.verify import Answer, Verdict
+    from backcast.engine.log.open_logs import Log
+    from backcast.engine.replay.steps import Step
+    from backcast.engine.replay.verify import Answer, Verdict
 
 UNREADABLE = 2
 "The exit code where a log cannot be read at all."
@@ -41,7 +41,7 @@ def note_prompt(at: str, step: "Step") -> None:
 
 def each_log(names: Sequence[str], task: str | None) -> "Iterator[Log | None]":
     """Each log, opened; None for one that cannot be read, of which the reason is told."""
-    from engine.replay.logs import opened
+    from backcast.engine.log.open_logs import opened
 
     for name in names:
         try:
@@ -91,8 +91,8 @@ def verify(
 
 
 def _verdicts(log: "Log", bisect: bool) -> "Iterator[Verdict]":
-    from engine.replay.bisect import with_event
-    from engine.replay.verify import verified
+    from backcast.engine.replay.bisect import with_event
+    from backcast.engine.replay.verify import verified
 
     for task in log.tasks:
         for verdict in verified(log.store, task):
@@ -113,11 +113,11 @@ def _differs(verdict: "Verdict", only: str | None) -> bool:
 
 def _tell(verdict: "Verdict", only: str | None, as_json: bool) -> None:
     if as_json:
-        from engine.replay.state_json import plain
+        from backcast.engine.history.state_json import plain
 
         click.echo(json_text(plain(verdict)))
         return
-    from engine.interfaces.views import one_line
+    from backcast.engine.interfaces.views import one_line
 
     asked = [only] if only else ["rebuilt", "derived"]
     told = "; ".join(f"{name}: {getattr(verdict, name)}" for name in asked)

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.text import Text
 
-from domain.events import (
+from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
     ContextBuilt,
@@ -21,7 +21,7 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from engine.interfaces.views import one_line
+from backcast.engine.interfaces.views import one_line
 
 
 class RunProgress:

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from domain.errors import ConflictError, InputError, ModelError, StoreError
-from domain.json_text import json_text
-from engine.interfaces.contexts import policy_by
-from engine.interfaces.options import json_option, opened, store_option
-from engine.interfaces.terminal import escaped, message
+from backcast.domain.errors import ConflictError, InputError, ModelError, StoreError
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.contexts import policy_by
+from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.log.store import EventStore
-    from engine.workflow.served import Served
+    from backcast.engine.log.store import EventStore
+    from backcast.engine.workflow.runtime import Runtime
 
 
 INTERRUPTED = 128 + 2
@@ -57,16 +57,16 @@ def run(spec: Path, url: str, **told: Any) -> None:
     [[modules]], [limits] and [checks]. Tasks that name one context share its map. All that is done
     is in the store: a run that was cut off, however, goes on with 'backcast resume TASK'.
     """
-    from engine.workflow.loop import start
-    from engine.workflow.spec import spec_at
+    from backcast.engine.workflow.loop import start
+    from backcast.engine.workflow.spec import spec_at
 
     task = spec_at(spec)
     if told["out"] and told["out"].exists() and not told["out"].is_dir():
         raise InputError(f"{told['out']}: needed a folder for the code, found a file")
     with opened(url, create=True) as store:
-        served = _served(told, store, task.task)
+        open_runtime = _served(told, store, task.task)
         start(store, task)
-        _go_on(store, task.task, served, told)
+        _go_on(store, task.task, open_runtime, told)
 
 
 @click.command()
@@ -88,10 +88,10 @@ def resume(task: str, url: str, **told: Any) -> None:
         _go_on(store, task, _served(told, store, task), told)
 
 
-def _served(told: dict[str, Any], store: "EventStore", task: str) -> "Served":
+def _served(told: dict[str, Any], store: "EventStore", task: str) -> "Runtime":
     """What the run goes on with: as was told now, else as the log says."""
-    from engine.replay.branches import line_of
-    from engine.workflow.served import served, used_before
+    from backcast.engine.history.branches import lineage_of
+    from backcast.engine.workflow.runtime import open_runtime, used_before
 
     before = used_before(store, task)
     name = told["model"] or before.model
@@ -102,19 +102,19 @@ def _served(told: dict[str, Any], store: "EventStore", task: str) -> "Served":
     profile = told["profile"] or (before.profile if same else None)
     out = told["out"] or Path(before.out or f"out/{task}")
     try:
-        return served(
-            name, task, profile, policy, root=line_of(store, task).root, out=str(out),
+        return open_runtime(
+            name, task, profile, policy, root=lineage_of(store, task).root, out=str(out),
             strict=told["strict"], deterministic=told["deterministic"],
         )  # fmt: skip
     except ModelError as error:  # nothing has begun yet
         raise InputError(str(error)) from None
 
 
-def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any]) -> None:
+def _go_on(store: "EventStore", task: str, open_runtime: "Runtime", told: dict[str, Any]) -> None:
     """Work until the task ends, leave the code, and say what came of it."""
     stood = store.version(task)
     try:
-        _tell(store, task, served.out, _worked(store, task, served), told["as_json"])
+        _tell(store, task, open_runtime.out, _worked(store, task, open_runtime), told["as_json"])
     except (InputError, StoreError) as error:
         if isinstance(error, ConflictError) or store.version(task) == stood:
             raise
@@ -123,29 +123,29 @@ def _go_on(store: "EventStore", task: str, served: "Served", told: dict[str, Any
         sys.exit(1)
 
 
-def _worked(store: "EventStore", task: str, served: "Served") -> str:
+def _worked(store: "EventStore", task: str, open_runtime: "Runtime") -> str:
     """Work until the task ends, and leave the code; tells what stopped it before its end."""
-    from engine.interfaces.run_progress import RunProgress
-    from engine.workflow.code import write_code
-    from engine.workflow.loop import work
+    from backcast.engine.interfaces.run_progress import RunProgress
+    from backcast.engine.workflow.code import write_code
+    from backcast.engine.workflow.loop import work
 
     stopped = ""
-    with RunProgress(served.profile.prompt) as shown:
+    with RunProgress(open_runtime.profile.prompt) as shown:
         try:
-            work(store, task, served, watch=shown.take)
+            work(store, task, open_runtime, watch=shown.take)
         except ModelError as error:
             stopped = str(error)
         except KeyboardInterrupt:
             stopped = "interrupted"
-    write_code(store, task, Path(served.out))
+    write_code(store, task, Path(open_runtime.out))
     return stopped
 
 
 def _tell(store: "EventStore", task: str, out: str, stopped: str, as_json: bool) -> None:
     """Say what came of a run; exits with 1 where the task is not complete."""
-    from engine.interfaces.views import console, one_line, table
-    from engine.replay.states import state_at
-    from projections import progress
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.interfaces.views import console, one_line, table
+    from backcast.projections import progress
 
     state: progress.State = state_at(store, progress, task)
     modules = {path: state.modules[path] for path in sorted(state.modules)}

@@ -3,21 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from domain.graph import Graph
-from domain.moment import Moment
-from domain.node import Reference, kind_of, name_of, node_id, path_of
-from domain.outline import Facet, names_in
-from domain.staleness import Modules
-from domain.summary import EXTRACTIVE, LIMITS, Summary, rate_of, summary_of, task_summary
-from engine.context.search import Document
-from engine.context.tokenizers import UpperBound
-from engine.interfaces.asked import model_asked
-from engine.interfaces.terminal import escaped, escaped_lines
-from engine.log.store import EventStore
-from engine.memory.model_summariser import ModelSummariser
-from engine.memory.summariser import Asked, Extractive, Summariser
-from engine.replay.states import state_at
-from projections import dependency_graph, progress, summaries
+from backcast.domain.graph import Graph
+from backcast.domain.moment import Moment
+from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
+from backcast.domain.outline import Facet, names_in
+from backcast.domain.staleness import Modules
+from backcast.domain.summary import EXTRACTIVE, LIMITS, Summary, rate_of, summary_of, task_summary
+from backcast.engine.context.search import Document
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.asked import model_asked
+from backcast.engine.interfaces.terminal import escaped, escaped_lines
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.model_summariser import ModelSummariser
+from backcast.engine.memory.summariser import Asked, Extractive, Summariser
+from backcast.engine.models.tokenizers import UpperBound
+from backcast.projections import dependency_graph, progress, summaries
 
 
 class Told(NamedTuple):

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from domain.events import ChecksRan, MapEdited, WorkflowEvent, line_of
-from domain.json_text import json_text
-from engine.interfaces.terminal import escaped
-from engine.replay.state_json import plain
-from projections import (
+from backcast.domain.events import ChecksRan, MapEdited, WorkflowEvent, line_of
+from backcast.domain.json_text import json_text
+from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.terminal import escaped
+from backcast.projections import (
     changes,
     context_map,
     offline_cache,

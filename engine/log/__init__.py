@@ -1,13 +1,13 @@
 """The log: facts in, events out, and the large bodies that facts point at.
 
->>> from domain.events import TaskStarted
->>> from engine.log import EventStore
+>>> from backcast.domain.events import TaskStarted
+>>> from backcast.engine.log import EventStore
 >>> store = EventStore.open("sqlite://")          # in memory; a file is sqlite:///backcast.db
 >>> [event] = store.append("task-abc", [TaskStarted(goal="validate e-mail")], after=0)
 >>> event.position, event.version, next(store.read("task-abc")).fact.goal
 (1, 1, 'validate e-mail')
 """
 
-from engine.log.store import EventStore
+from backcast.engine.log.store import EventStore
 
 __all__ = ["EventStore"]

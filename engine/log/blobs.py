@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import zstandard
 
-from domain.errors import DamagedError
-from domain.events import BLOB_PREFIX
+from backcast.domain.errors import DamagedError
+from backcast.domain.events import BLOB_PREFIX
 
 MAX_DEPTH = 50
 LEVEL = 6

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from domain.errors import InputError
-from domain.events import FACTS, Fact, UnknownFact, schema_of
-from engine.log.packing import plain
+from backcast.domain.errors import InputError
+from backcast.domain.events import FACTS, Fact, UnknownFact, schema_of
+from backcast.engine.log.packing import plain
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}

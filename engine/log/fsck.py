@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from domain.errors import DamagedError, InputError
-from engine.log.blobs import Packed, unpack
-from engine.log.recorder import Row, checksum_of
-from engine.log.store import EventStore, refs_in
+from backcast.domain.errors import DamagedError, InputError
+from backcast.engine.log.blobs import Packed, unpack
+from backcast.engine.log.recorder import Row, checksum_of
+from backcast.engine.log.store import EventStore, refs_in
 
 
 def size(store: EventStore) -> int:

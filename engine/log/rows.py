@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-from domain.errors import InputError
-from domain.events import Claim, WorkflowEvent
-from engine.log.codec import Codec, from_microseconds, to_microseconds
-from engine.log.packing import PACKED_FROM, packed
-from engine.log.recorder import NewRow, Row
+from backcast.domain.errors import InputError
+from backcast.domain.events import Claim, WorkflowEvent
+from backcast.engine.log.codec import Codec, from_microseconds, to_microseconds
+from backcast.engine.log.packing import PACKED_FROM, packed
+from backcast.engine.log.recorder import NewRow, Row
 
 MAX_BODY = 16 * 2**20
 "Bytes of one fact's JSON; larger bodies belong in blobs."

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Self
 
-from domain.errors import DamagedError, InputError, UnknownTaskError
-from domain.events import Claim, Fact, WorkflowEvent
-from domain.moment import NOW, Moment
-from engine.log.blobs import Blob, Packed, digest_of, pack, unpack
-from engine.log.codec import Codec, to_microseconds
-from engine.log.recorder import (
+from backcast.domain.errors import DamagedError, InputError, UnknownTaskError
+from backcast.domain.events import Claim, Fact, WorkflowEvent
+from backcast.domain.moment import NOW, Moment
+from backcast.engine.log.blobs import Blob, Packed, digest_of, pack, unpack
+from backcast.engine.log.codec import Codec, to_microseconds
+from backcast.engine.log.recorder import (
     Found,
     NewRow,
     NewSource,
@@ -21,7 +21,7 @@ from engine.log.recorder import (
     like,
     open_recorder,
 )
-from engine.log.rows import Damage, events_of, made_of, row_of, rows_of
+from backcast.engine.log.rows import Damage, events_of, made_of, row_of, rows_of
 
 log = logging.getLogger("backcast")
 
@@ -180,7 +180,7 @@ class EventStore:
         while True:
             ending = until()
             # Up to a place, so that what is of other types, or damaged, is passed by once only.
-            last = self._last_position() if task_id is None else self.version(task_id)
+            last = self.last_position() if task_id is None else self.version(task_id)
             if last > after:
                 yield from self.read(task_id, after=after, last=last, types=types)
                 after = last
@@ -188,7 +188,8 @@ class EventStore:
                 return
             time.sleep(interval)
 
-    def _last_position(self) -> int:
+    def last_position(self) -> int:
+        """The position of the last event; 0 in an empty store."""
         row = self.recorder.one("SELECT max(position) FROM events")
         return row[0] or 0
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
-from domain.outline import Outline
-from engine.memory.outliner import outliner_name, outliner_of
+from backcast.domain.outline import Outline
+from backcast.engine.memory.outliner import outliner_name, outliner_of
 
 KEPT_BYTES = 16 * 2**20
 "Bytes of the contents whose outlines stay at hand, beyond those that were asked for together."

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from domain.node import kind_of
-from domain.summary import BuiltFrom
-from engine.context.tokenizers import Tokenizer
-from engine.log.codec import first_problem
-from engine.memory.summariser import Asked, Made, exactly, limit_of
-from engine.models import Completion, Limits, Message, Model
+from backcast.domain.node import kind_of
+from backcast.domain.summary import BuiltFrom
+from backcast.engine.log.codec import first_problem
+from backcast.engine.memory.summariser import Asked, Made, exactly, limit_of
+from backcast.engine.models import Completion, Limits, Message, Model
+from backcast.engine.models.tokenizers import Tokenizer
 
 VERSION = 1
 "Grows when a prompt or a form changes: what older versions wrote is then out of date."

@@ -9,12 +9,12 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from itertools import islice
 
-from domain.events import ModuleIteration, ModuleRenamed
-from engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
-from engine.log.store import EventStore
-from engine.memory.contents import Contents, Versions
-from engine.memory.outliner import outliner_name, outliner_of
-from engine.memory.outlines import (
+from backcast.domain.events import ModuleIteration, ModuleRenamed
+from backcast.engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.contents import Contents, Versions
+from backcast.engine.memory.outliner import outliner_name, outliner_of
+from backcast.engine.memory.outlines import (
     ALONE,
     WRITER,
     Known,

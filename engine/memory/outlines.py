@@ -11,8 +11,8 @@ from datetime import datetime
 from multiprocessing import get_context
 from typing import NamedTuple
 
-from domain.errors import DamagedError
-from domain.events import (
+from backcast.domain.errors import DamagedError
+from backcast.domain.events import (
     Claim,
     EventType,
     ModuleIteration,
@@ -21,10 +21,10 @@ from domain.events import (
     SourceRead,
     WorkflowEvent,
 )
-from domain.outline import Outline, applied, changed, names_in
-from engine.log.store import EventStore
-from engine.memory.contents import Contents, Versions
-from engine.memory.outliner import outliner_name, outliner_of
+from backcast.domain.outline import Outline, applied, changed, names_in
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.contents import Contents, Versions
+from backcast.engine.memory.outliner import outliner_name, outliner_of
 
 WRITER = "outliner"
 KINDS = (

@@ -4,22 +4,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.errors import DamagedError
-from domain.events import Claim, SummaryWritten
-from domain.moment import NOW, Moment
-from domain.names import Reader
-from domain.node import Reference, kind_of, name_of, path_of
-from domain.outline import SOURCE, Facet
-from domain.staleness import Modules
-from domain.summary import LIMITS, BuiltFrom, built_from, rate_of, summary_of, task_summary
-from engine.context.tokenizers import Tokenizer
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
-from engine.memory.summariser import Asked, Made, Summariser
-from engine.replay.staleness import clock_of
-from engine.replay.states import state_at
-from engine.replay.texts import text_in
-from projections import dependency_graph, progress, summaries
+from backcast.domain.errors import DamagedError
+from backcast.domain.events import Claim, SummaryWritten
+from backcast.domain.moment import NOW, Moment
+from backcast.domain.names import Reader
+from backcast.domain.node import Reference, kind_of, name_of, path_of
+from backcast.domain.outline import SOURCE, Facet
+from backcast.domain.staleness import Modules
+from backcast.domain.summary import LIMITS, BuiltFrom, built_from, rate_of, summary_of, task_summary
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.source_text import text_in
+from backcast.engine.history.staleness import clock_of
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.summariser import Asked, Made, Summariser
+from backcast.engine.models.tokenizers import Tokenizer
+from backcast.projections import dependency_graph, progress, summaries
 
 ABSENT = "there is no such node at this moment"
 
@@ -49,7 +49,7 @@ def resummarise(
     A fact takes the time of the latest event that it was made of, so that the past can see it.
     What is derived holds at any moment, and is recorded at none.
     """
-    then = Then(store, task_id, moment)
+    then = SummaryInputs(store, task_id, moment)
     written, kept, failed = 0, 0, []
     for node in nodes:
         progress_of(1)
@@ -68,7 +68,7 @@ def resummarise(
     return Done(written, kept, failed)
 
 
-class Then:
+class SummaryInputs:
     """One moment of a task, and the summaries that were written by then.
 
     Whoever has the states of that moment at hand gives them.

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from domain.context_map import Entry
-from domain.graph import Graph
-from domain.llms_txt import llms_txt
-from domain.node import node_id
-from domain.roadmap import roadmap
-from engine.context.ranking import Ranking
-from projections import dependency_graph
+from backcast.domain.context_map import Entry
+from backcast.domain.graph import Graph
+from backcast.domain.llms_txt import llms_txt
+from backcast.domain.node import node_id
+from backcast.domain.roadmap import roadmap
+from backcast.engine.context.ranking import Ranking
+from backcast.projections import dependency_graph
 
 
 def roadmap_of(state: dependency_graph.State, graph: Graph) -> list[Entry]:
@@ -19,7 +19,7 @@ def roadmap_of(state: dependency_graph.State, graph: Graph) -> list[Entry]:
 def long_form(
     task_id: str, state: dependency_graph.State, masked: Callable[[str], str] = str
 ) -> str:
-    """A state told at length, as `domain/llms_txt.py` has it."""
+    """A state told at length, as `backcast.domain.llms_txt` has it."""
     graph = dependency_graph.graph_of(state)
     return llms_txt(task_id, dependency_graph.present(state), graph, rank_of(graph), masked)
 

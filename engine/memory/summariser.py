@@ -7,9 +7,9 @@ and are stored nowhere. What a model writes (`model_summariser.py`) is recorded.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from domain.node import kind_of
-from domain.summary import EXTRACTIVE, LIMITS, BuiltFrom, Summary
-from engine.context.tokenizers import Tokenizer
+from backcast.domain.node import kind_of
+from backcast.domain.summary import EXTRACTIVE, LIMITS, BuiltFrom, Summary
+from backcast.engine.models.tokenizers import Tokenizer
 
 
 class Asked(NamedTuple):

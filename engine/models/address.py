@@ -5,7 +5,7 @@ import os
 import re
 from urllib.parse import urlsplit
 
-from domain.errors import InputError
+from backcast.domain.errors import InputError
 
 
 def address_of(url: str, path: str = "") -> str:

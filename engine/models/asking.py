@@ -12,16 +12,16 @@ import httpx2
 import openai
 import tenacity
 
-from domain.errors import ModelError
-from engine.models.bounded import NoAnswerError, client_of
-from engine.models.wire import garbled, refusal
+from backcast.domain.errors import ModelError
+from backcast.engine.models.bounded import NoAnswerError, client_of
+from backcast.engine.models.wire import garbled, refusal
 
 TRIES = 4
 LOADING = "Loading model"
 "So llama-server answers 503 while it reads the weights; that is waited for until time is out."
 
 
-class Line:
+class Connection:
     """The way to one server."""
 
     def __init__(self, url: str, key: str, backoff: float) -> None:

@@ -17,8 +17,8 @@ import httpcore2
 import httpx2
 import openai
 
-from engine.models.address import is_here, is_openai
-from engine.models.wire import BYTES
+from backcast.engine.models.address import is_here, is_openai
+from backcast.engine.models.wire import BYTES
 
 CONNECT = 5.0
 "Seconds until a server that does not take a connection counts as not there."

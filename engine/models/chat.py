@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from domain.errors import InputError, ModelError
-from engine.models import Message
-from engine.models.templates import merged
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.models import Message
+from backcast.engine.models.templates import merged
 
 PROBE = (Message("system", "You are S."), Message("user", "U"))
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from domain.errors import ModelError
-from engine.models.loaded import Loaded
-from engine.models.quiet import complaint, quiet
+from backcast.domain.errors import ModelError
+from backcast.engine.models.loaded import Loaded
+from backcast.engine.models.quiet import complaint, quiet
 
 TOP_K, TOP_P = 40, 0.95
 "Of these tokens one is drawn where the temperature is above 0; else the likeliest is taken."

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.errors import ModelError
+from backcast.domain.errors import ModelError
 
 SHARED = r"""
 space ::= " "?

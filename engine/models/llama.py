@@ -8,14 +8,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from domain.errors import InputError, ModelError
-from engine.models import NOTHING, Call, Completion, Limits, Message
-from engine.models.chat import PROBE, Chat, Run
-from engine.models.drawing import drawing
-from engine.models.grammar import gbnf
-from engine.models.loaded import Loaded
-from engine.models.reply import CLOSE, OPEN, Reply
-from engine.models.templates import TEMPLATES
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
+from backcast.engine.models.chat import PROBE, Chat, Run
+from backcast.engine.models.drawing import drawing
+from backcast.engine.models.grammar import gbnf
+from backcast.engine.models.loaded import Loaded
+from backcast.engine.models.reply import CLOSE, OPEN, Reply
+from backcast.engine.models.templates import TEMPLATES
 
 log = logging.getLogger("backcast")
 ADD_BOS = "tokenizer.ggml.add_bos_token"

@@ -11,8 +11,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from domain.errors import InputError, ModelError
-from engine.models.quiet import complaint, quiet
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.models.quiet import complaint, quiet
 
 
 class Loaded:

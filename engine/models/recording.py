@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from domain.errors import InputError, ModelError
-from engine.models import NOTHING, Call, Completion, Limits, Message, Model
-from engine.models.wire import name_of
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message, Model
+from backcast.engine.models.wire import name_of
 
 _COMPLETION = TypeAdapter(Completion)
 

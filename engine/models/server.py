@@ -10,14 +10,14 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from domain.errors import InputError, ModelError
-from engine.models import NOTHING, Call, Completion, Limits, Message
-from engine.models.address import address_of, key_for
-from engine.models.templates import merged
-from engine.models.wire import NO_SYSTEM, completion_of, name_of
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
+from backcast.engine.models.address import address_of, key_for
+from backcast.engine.models.templates import merged
+from backcast.engine.models.wire import NO_SYSTEM, completion_of, name_of
 
 if TYPE_CHECKING:
-    from engine.models.asking import Line
+    from backcast.engine.models.asking import Connection
 
 log = logging.getLogger("backcast")
 
@@ -107,7 +107,7 @@ class ServerModel:
 
     @property
     def root(self) -> str:
-        """Where llama-server has what is its own, and `engine.context.server` asks."""
+        """Where llama-server has what is its own, and `backcast.engine.models.llama_server` asks."""
         return self.url.removesuffix("/v1")
 
     def _options(
@@ -196,13 +196,13 @@ def _address(url: str) -> str:
     return address_of(url, "/v1").removesuffix("/v1") + "/v1"
 
 
-def _line(url: str, key: str, backoff: float) -> "Line":
+def _line(url: str, key: str, backoff: float) -> "Connection":
     """The way to the server, where the extra is installed."""
     try:
-        from engine.models.asking import Line
+        from backcast.engine.models.asking import Connection
     except ImportError:
         raise InputError("asking a model server needs 'pip install backcast[server]'") from None
-    return Line(url, key_for(url, key) or "no-key", backoff)
+    return Connection(url, key_for(url, key) or "no-key", backoff)
 
 
 def _short(name: str) -> str:

@@ -1,11 +1,11 @@
-"""Chat templates in Jinja that render what `engine/context/rendering.py` renders.
+"""Chat templates in Jinja that render what `backcast.engine.context.rendering` renders.
 
 A model file brings its own; these are for files that bring none, or another than was counted.
 """
 
 from collections.abc import Sequence
 
-from engine.models import Message
+from backcast.engine.models import Message
 
 MISTRAL = """\
 {{ bos_token }}{% set first = namespace(text='') -%}

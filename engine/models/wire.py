@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from domain.errors import ModelError
-from engine.models import Completion
-from engine.models.thinking import split_thinking
+from backcast.domain.errors import ModelError
+from backcast.engine.models import Completion
+from backcast.engine.models.thinking import split_thinking
 
 FINISHES = ("stop", "length")
 BYTES = 16_000_000

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from domain.errors import InputError
-from engine.replay.corpus import Tried
-from engine.replay.measure import Figures, Measured
-from engine.replay.used import Used
+from backcast.domain.errors import InputError
+from backcast.engine.replay.corpus import Tried
+from backcast.engine.replay.measure import Figures, Measured
+from backcast.engine.replay.used import Used
 
 Place = tuple[str, str, int]
 "Log, task and version of a step."

@@ -1,15 +1,15 @@
 """By which event did a derived prompt come to differ? Found by halving the log before it."""
 
-from domain.context import Context
-from domain.errors import BackcastError
-from domain.moment import Moment
-from engine.context.recorded import states_at
-from engine.log.store import EventStore
-from engine.replay.derive import Workshop
-from engine.replay.states import Recent
-from engine.replay.steps import Asked, asked
-from engine.replay.verify import DIFFERENT, Verdict
-from projections import dependency_graph
+from backcast.domain.context import Context
+from backcast.domain.errors import BackcastError
+from backcast.domain.moment import Moment
+from backcast.engine.context.recorded import states_at
+from backcast.engine.history.snapshots import Recent
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.derive import BuilderPool
+from backcast.engine.replay.steps import Asked, asked
+from backcast.engine.replay.verify import DIFFERENT, Verdict
+from backcast.projections import dependency_graph
 
 
 def with_event(store: EventStore, verdict: Verdict) -> Verdict:
@@ -30,7 +30,7 @@ class _Halves:
 
     def __init__(self, store: EventStore, task_id: str, step: Asked, node: str) -> None:
         self.store, self.task_id, self.step, self.node = store, task_id, step, node
-        self.builder = Workshop(store).recorded(step.fact)
+        self.builder = BuilderPool(store).recorded(step.fact)
         self.recent = Recent()
 
     def shown(self, version: int) -> tuple[str, str] | None:

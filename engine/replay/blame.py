@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from domain.allocation import DUPLICATE, LOWER, OVER
-from domain.context import Candidate, Context, Item
-from domain.errors import InputError
-from domain.node import kind_of
-from engine.context.builder import ContextBuilder
-from engine.context.candidates import Candidates
-from engine.log.store import EventStore
-from engine.replay.derive import Line, Workshop
-from engine.replay.diff import Change, built, changes
-from engine.replay.pairs import context_of
-from engine.replay.steps import Step, asked, steps
-from engine.replay.used import Used, showing
+from backcast.domain.allocation import DUPLICATE, LOWER, OVER
+from backcast.domain.context import Candidate, Context, Item
+from backcast.domain.errors import InputError
+from backcast.domain.node import kind_of
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.candidates import Candidates
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.diff import Change, built, changes
+from backcast.engine.replay.pairs import context_of
+from backcast.engine.replay.steps import Step, asked, steps
+from backcast.engine.replay.used import Used, showing
 
 
 class Rival(NamedTuple):
@@ -51,9 +51,9 @@ class Blame(NamedTuple):
     "Where it is out: what came in since then, or ranks right before it, up to the tokens it needs."
 
 
-def blame(workshop: Workshop, step: Step, item: str) -> Blame:
+def blame(workshop: BuilderPool, step: Step, item: str) -> Blame:
     """Why a thing is in the prompt of a step or out of it; `InputError` where it was not known."""
-    builder = Line(workshop).builder(step)
+    builder = PolicyReplay(workshop).builder(step)
     symbols = builder.kept.symbols(step.known.states.graph, step.known.graph)
     offering = Candidates(step.known.states, symbols, step.request, builder.means)
     offered = {one.node: one for one in offering.all()}
@@ -126,14 +126,14 @@ def _before(store: EventStore, step: Step, node: str) -> int:
 
 
 def _rivals(
-    workshop: Workshop, builder: ContextBuilder, step: Step, context: Context,
+    workshop: BuilderPool, builder: ContextBuilder, step: Step, context: Context,
     candidate: Candidate, last: int,
 ) -> list[Rival]:  # fmt: skip
     """What has the tokens that a thing would need."""
     needed = candidate.levels[-1].tokens
     if last:
         before = next(one for one in steps(workshop.store, step.task_id) if one.version == last)
-        was = context_of(Line(workshop).builder(before), before)
+        was = context_of(PolicyReplay(workshop).builder(before), before)
         template = builder.profile.template
         came = [
             one

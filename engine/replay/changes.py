@@ -8,15 +8,15 @@ the largest changed one that does.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from domain.node import node_id
-from domain.outline import Facets, names_in
-from engine.context.builder import Request
-from engine.log.store import EventStore
-from engine.replay.commits import Change, changed
-from engine.replay.steps import Known, Step
-from engine.replay.used import needs_of, there
-from engine.workflow.running import Running
-from projections import dependency_graph
+from backcast.domain.node import node_id
+from backcast.domain.outline import Facets, names_in
+from backcast.engine.context.builder import Request
+from backcast.engine.history.commits import Change, changed
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.steps import Known, Step
+from backcast.engine.replay.used import needs_of, there
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.projections import dependency_graph
 
 NEAR = 250
 "Events that are sooner read than the states after them are found."
@@ -25,21 +25,21 @@ LOOKED_AT = 3
 
 
 def begun(
-    store: EventStore, task_id: str, some: Sequence[Change], before: Running | None = None
-) -> Running:
+    store: EventStore, task_id: str, some: Sequence[Change], before: TaskFollower | None = None
+) -> TaskFollower:
     """A task, read up to some changes that follow each other: one that was read goes on."""
     start = some[0].first - 1 if some else 0
     ahead = start - before.version if before and before.task_id == task_id else -1
     if before and 0 <= ahead <= NEAR:
         return before
-    return Running.since(store, task_id, start)
+    return TaskFollower.since(store, task_id, start)
 
 
 def requests(
     store: EventStore,
     task_id: str,
     some: Sequence[Change] | None = None,
-    before: Running | None = None,
+    before: TaskFollower | None = None,
 ) -> Iterator[Step]:
     """The steps that changes are taken as: all of a task's, or some that follow each other.
 

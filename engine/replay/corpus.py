@@ -8,17 +8,17 @@ from itertools import groupby
 from multiprocessing import get_context
 from typing import NamedTuple
 
-from domain.budget import ModelProfile
-from domain.policy import Policy
-from engine.log.store import EventStore
-from engine.replay.changes import begun, requests
-from engine.replay.collecting import rarely_collecting
-from engine.replay.commits import Change, changed
-from engine.replay.derive import Line, Workshop
-from engine.replay.logs import Log, opened
-from engine.replay.measure import Measured, measured
-from engine.replay.steps import Step, asked, steps
-from engine.workflow.running import Running
+from backcast.domain.budget import ModelProfile
+from backcast.domain.policy import Policy
+from backcast.engine.history.commits import Change, changed
+from backcast.engine.log.open_logs import Log, opened
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.changes import begun, requests
+from backcast.engine.replay.collecting import rarely_collecting
+from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.measure import Measured, measured
+from backcast.engine.replay.steps import Step, asked, steps
+from backcast.engine.workflow.prompts import TaskFollower
 
 WINDOW = 25
 "Changes of a history that are taken as one run."
@@ -86,7 +86,7 @@ def tried(
     """The runs under every setting, in their order."""
     if processes == 1 or len(runs) == 1:
         with ExitStack() as stack, rarely_collecting():
-            hall = _Hall(stack)
+            hall = _Worker(stack)
             yield from (_measured(hall, run, settings, profile) for run in runs)
         return
     work = partial(_tried, settings=tuple(settings), profile=profile)
@@ -109,23 +109,23 @@ def stretches(runs: Sequence[Run], processes: int) -> Iterator[tuple[Run, ...]]:
         begin += len(some)
 
 
-class _Hall:
+class _Worker:
     """The logs that are open, and what is kept of each."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._open: tuple[str, Workshop] | None = None
-        self._running: Running | None = None
+        self._open: tuple[str, BuilderPool] | None = None
+        self._running: TaskFollower | None = None
         "The task that was read last, as far as it was: mostly the next run begins there."
         self._changed: tuple[str, list[Change]] | None = None
         "A task, and its changes."
 
-    def workshop(self, run: Run) -> Workshop:
+    def workshop(self, run: Run) -> BuilderPool:
         """That of a run's log; the log before it is closed."""
         if self._open is None or self._open[0] != run.log:
             self._stack.close()
             log = self._stack.enter_context(opened(run.log))
-            self._open = run.log, Workshop(log.store)
+            self._open = run.log, BuilderPool(log.store)
             self._running = self._changed = None
         return self._open[1]
 
@@ -141,7 +141,7 @@ class _Hall:
         return requests(store, run.task, some, self._running)
 
 
-_HALL = _Hall(ExitStack())
+_HALL = _Worker(ExitStack())
 "Of a process that takes one run after another."
 
 
@@ -153,10 +153,10 @@ def _tried(
 
 
 def _measured(
-    hall: _Hall, run: Run, settings: Sequence[Setting], profile: ModelProfile | None
+    hall: _Worker, run: Run, settings: Sequence[Setting], profile: ModelProfile | None
 ) -> Tried:
     workshop = hall.workshop(run)
-    lines = [Line(workshop, profile, setting.policy) for setting in settings]
+    lines = [PolicyReplay(workshop, profile, setting.policy) for setting in settings]
     return Tried(run, tuple(measured(hall.steps(run), lines)))
 
 

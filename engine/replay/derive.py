@@ -2,37 +2,37 @@
 
 from collections.abc import Callable
 
-from domain.budget import MISTRAL_7B_8K, ModelProfile
-from domain.context import Context
-from domain.events import ContextBuilt
-from domain.policy import DEFAULT, Policy
-from engine.context.builder import ContextBuilder
-from engine.context.kept import Kept
-from engine.context.nearness import Nearness
-from engine.context.policies import policy_of
-from engine.context.recorded import nearness_of, profile_of
-from engine.context.tokenizers import Tokenizer, counted_by, tokenizer_of
-from engine.log.blobs import ref_of
-from engine.log.store import EventStore
-from engine.replay.steps import Step
-from projections import prompts
+from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile
+from backcast.domain.context import Context
+from backcast.domain.events import ContextBuilt
+from backcast.domain.policy import DEFAULT, Policy
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.nearness import Nearness
+from backcast.engine.context.policies import policy_of
+from backcast.engine.context.recorded import nearness_of, profile_of
+from backcast.engine.log.blobs import ref_of
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
+from backcast.engine.replay.steps import Step
+from backcast.projections import prompts
 
 
-class Workshop:
+class BuilderPool:
     """Builders for the steps of one store, which share all that does not depend on a policy."""
 
     def __init__(
         self, store: EventStore, tokenizer: Callable[[str], Tokenizer] = tokenizer_of
     ) -> None:
         self.store, self._tokenizer = store, tokenizer
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, BuildCache] = {}
         self._builders: dict[tuple[str, str], ContextBuilder] = {}
 
-    def kept(self, profile: ModelProfile) -> Kept:
+    def kept(self, profile: ModelProfile) -> BuildCache:
         """What is shared among all who count as a profile's model does."""
         name = profile.tokenizer
         if name not in self._kept:
-            self._kept[name] = Kept(self._tokenizer(name), self.store.get)
+            self._kept[name] = BuildCache(self._tokenizer(name), self.store.get)
         return self._kept[name]
 
     def recorded(self, fact: ContextBuilt) -> ContextBuilder:
@@ -58,12 +58,12 @@ class Workshop:
         return ContextBuilder(profile, self.kept(profile), policy, meant)
 
 
-class Line:
+class PolicyReplay:
     """The prompts of one task under one policy: each begins as its own one before did."""
 
     def __init__(
         self,
-        workshop: Workshop,
+        workshop: BuilderPool,
         profile: ModelProfile | None = None,
         policy: Policy | None = None,
     ) -> None:

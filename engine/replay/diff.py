@@ -4,13 +4,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from domain.context import Context
-from domain.events import ContextBuilt
-from engine.context.prefix import Prefix, compared
-from engine.context.recorded import messages
-from engine.context.rendering import Piece, pieces
-from engine.context.tokenizers import Encodes
-from engine.log.blobs import ref_of
+from backcast.domain.context import Context
+from backcast.domain.events import ContextBuilt
+from backcast.engine.context.prefix import Prefix, compared
+from backcast.engine.context.recorded import messages
+from backcast.engine.context.rendering import Piece, pieces
+from backcast.engine.log.blobs import ref_of
+from backcast.engine.models.tokenizers import Encodes
 
 
 class Thing(NamedTuple):

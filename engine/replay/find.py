@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from domain.errors import InputError
-from domain.moment import Moment
-from engine.context.builder import Request
-from engine.context.recorded import states_at
-from engine.log.store import EventStore
-from engine.replay.changes import requests
-from engine.replay.commits import changed
-from engine.replay.steps import Known, Step, asked
-from projections import dependency_graph
+from backcast.domain.errors import InputError
+from backcast.domain.moment import Moment
+from backcast.engine.context.builder import Request
+from backcast.engine.context.recorded import states_at
+from backcast.engine.history.commits import changed
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.changes import requests
+from backcast.engine.replay.steps import Known, Step, asked
+from backcast.projections import dependency_graph
 
 LAST, FIRST = "last", "first"
 T = TypeVar("T")

@@ -7,19 +7,19 @@ that it can be looked at and asked again; nothing is said of which answer is bet
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from domain.budget import ModelProfile
-from domain.errors import ModelError
-from domain.events import Claim, Fact, ModelFailed, PolicyUsed
-from domain.policy import Policy
-from engine.context.recorded import messages
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
-from engine.models import Call, Limits, Message, Model
-from engine.replay.branches import fork
-from engine.replay.corpus import Setting
-from engine.replay.steps import Asked, asked
-from engine.workflow.done import replied
-from engine.workflow.running import Prompts, Running
+from backcast.domain.budget import ModelProfile
+from backcast.domain.errors import ModelError
+from backcast.domain.events import Claim, Fact, ModelFailed, PolicyUsed
+from backcast.domain.policy import Policy
+from backcast.engine.context.recorded import messages
+from backcast.engine.history.branches import fork
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.models import Call, Limits, Message, Model
+from backcast.engine.replay.corpus import Setting
+from backcast.engine.replay.steps import Asked, asked
+from backcast.engine.workflow.done import replied
+from backcast.engine.workflow.prompts import Prompts, TaskFollower
 
 WRITER = "live"
 
@@ -80,7 +80,7 @@ def _answered(
     store: EventStore, branch: str, one: Asked, name: str, policy: Policy, model: Model,
     profile: ModelProfile,
 ) -> Answered:  # fmt: skip
-    running = Running(store, branch)
+    running = TaskFollower(store, branch)
     running.read_on()
     fact, blobs = Prompts(running, profile, policy).built(one.request)
     settings = Blob(policy.body)
@@ -101,7 +101,7 @@ def _answered(
     return found._replace(tokens=answer.tokens, seconds=answer.seconds)
 
 
-def _append(running: Running, facts: Sequence[Fact | Claim], blobs: Sequence[Blob]) -> None:
+def _append(running: TaskFollower, facts: Sequence[Fact | Claim], blobs: Sequence[Blob]) -> None:
     store, task_id = running.store, running.task_id
     store.append(task_id, facts, after=running.version, writer=WRITER, blobs=blobs)
     running.read_on()

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
-from domain.errors import BackcastError, BudgetExceededError
-from domain.node import path_of
-from engine.context.builder import TASK
-from engine.context.prefix import Token, encoded, shared
-from engine.context.rendering import pieces
-from engine.replay.derive import Line
-from engine.replay.stale_items import stale_items
-from engine.replay.steps import Step
-from engine.replay.used import Used, showing, used
+from backcast.domain.errors import BackcastError, BudgetExceededError
+from backcast.domain.node import path_of
+from backcast.engine.context.builder import TASK
+from backcast.engine.context.prefix import Token, encoded, shared
+from backcast.engine.context.rendering import pieces
+from backcast.engine.replay.derive import PolicyReplay
+from backcast.engine.replay.stale_items import stale_items
+from backcast.engine.replay.steps import Step
+from backcast.engine.replay.used import Used, showing, used
 
 
 class Figures(NamedTuple):
@@ -78,7 +78,7 @@ LEVELS = ("full", "summary", "signature", "name")
 class Measuring:
     """Measures the prompts of one policy, one after the other."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: PolicyReplay) -> None:
         self.line = line
         self._last: list[Token] = []
 
@@ -118,7 +118,7 @@ def _none(error: BackcastError, evidence: Sequence[Used]) -> Figures:
     )
 
 
-def measured(steps: Iterator[Step], lines: Sequence[Line]) -> Iterator[Measured]:
+def measured(steps: Iterator[Step], lines: Sequence[PolicyReplay]) -> Iterator[Measured]:
     """Every step under every policy: what is known at it, and what was used, is found once."""
     measuring = [Measuring(line) for line in lines]
     for step in steps:

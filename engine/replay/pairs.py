@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from domain.budget import ModelProfile
-from domain.context import Context
-from domain.errors import InputError
-from domain.events import ContextBuilt
-from domain.policy import Policy
-from engine.context.builder import ContextBuilder
-from engine.context.recorded import messages
-from engine.context.rendering import Piece, pieces
-from engine.context.tokenizers import UpperBound, tokenizer_of
-from engine.log.store import EventStore
-from engine.replay.derive import Line, Workshop
-from engine.replay.diff import Diff, Prompt, built, diff, recorded
-from engine.replay.steps import Asked, Step, asked
+from backcast.domain.budget import ModelProfile
+from backcast.domain.context import Context
+from backcast.domain.errors import InputError
+from backcast.domain.events import ContextBuilt
+from backcast.domain.policy import Policy
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.recorded import messages
+from backcast.engine.context.rendering import Piece, pieces
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
+from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.diff import Diff, Prompt, built, diff, recorded
+from backcast.engine.replay.steps import Asked, Step, asked
 
 MOST = 100_000
 "Things left out that are named one by one: all of them, since each is to be explained."
@@ -39,18 +39,18 @@ def context_of(builder: ContextBuilder, step: Step) -> Context:
     return other.build(step.known.states, step.known.graph, step.request)
 
 
-def prompt_of(workshop: Workshop, step: Step, side: Side) -> Prompt:
+def prompt_of(workshop: BuilderPool, step: Step, side: Side) -> Prompt:
     """A step's prompt as it was recorded, or as it is built now."""
     if not side.now and step.built:
         room = workshop.settings(step.built)[0].prompt
         return recorded(side.name, step.built, workshop.store.get, room)
-    builder = Line(workshop, side.profile, side.policy).builder(step)
+    builder = PolicyReplay(workshop, side.profile, side.policy).builder(step)
     return built(side.name, context_of(builder, step), builder.profile.template)
 
 
-def compared(workshop: Workshop, step: Step, before: Side, after: Side) -> Diff:
+def compared(workshop: BuilderPool, step: Step, before: Side, after: Side) -> Diff:
     """One step's prompt built in two ways, each beside the prompt that was asked before it."""
-    counting = Line(workshop, after.profile, after.policy).builder(step).counting
+    counting = PolicyReplay(workshop, after.profile, after.policy).builder(step).counting
     was, now = (prompt_of(workshop, step, side) for side in (before, after))
     return diff(was, now, counting, asked_before(workshop.store, step))
 
@@ -64,9 +64,9 @@ def asked_before(store: EventStore, step: Step) -> Sequence[Piece] | None:
     return None
 
 
-def moved(workshop: Workshop, before: Step, after: Step, profile: ModelProfile | None) -> Diff:
+def moved(workshop: BuilderPool, before: Step, after: Step, profile: ModelProfile | None) -> Diff:
     """The prompts of two moments, under the policy of each."""
-    lines = [Line(workshop, profile).builder(step) for step in (before, after)]
+    lines = [PolicyReplay(workshop, profile).builder(step) for step in (before, after)]
     both = [
         built(step.name, context_of(builder, step), builder.profile.template)
         for step, builder in zip((before, after), lines, strict=True)
@@ -107,7 +107,7 @@ def between(stores: tuple[EventStore, EventStore], pair: Pair) -> Diff | None:
         return None
     both = []
     for store, one in zip(stores, (pair.before, pair.after), strict=True):
-        settings = Workshop(store).settings(one.fact)
+        settings = BuilderPool(store).settings(one.fact)
         name = f"{one.version} {one.name}"
         both.append(recorded(name, one.fact, store.get, settings[0].prompt))
     try:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.replay.corpus import Tried
-from engine.replay.measure import against
-from engine.replay.rules import Rules
-from engine.replay.used import Used
+from backcast.engine.replay.corpus import Tried
+from backcast.engine.replay.measure import against
+from backcast.engine.replay.rules import Rules
+from backcast.engine.replay.used import Used
 
 DRAWS, SEED = 2_000, 0
 "Of the bootstrap: draws of as many runs as there are, and the seed by which they are drawn."

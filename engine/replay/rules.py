@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from domain.errors import InputError
-from engine.context.policies import RULES, toml_at
+from backcast.domain.errors import InputError
+from backcast.engine.context.policies import RULES, toml_at
 
 Points = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]

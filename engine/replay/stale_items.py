@@ -6,11 +6,11 @@ Asked of what is shown and of what was known then, whatever the builder took for
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-from domain.outline import Facet
-from domain.staleness import Modules
-from domain.summary import summary_of
-from engine.context.candidates import HEADS, States
-from projections import dependency_graph, summaries
+from backcast.domain.outline import Facet
+from backcast.domain.staleness import Modules
+from backcast.domain.summary import summary_of
+from backcast.engine.context.candidates import HEADS, States
+from backcast.projections import dependency_graph, summaries
 
 NAMED = 3
 "Changed facets that are named one by one."

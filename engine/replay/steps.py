@@ -2,7 +2,7 @@
 
 Each event is read once. What is known at several steps shares its parts, so that many steps take
 little. Where a log holds no prompts, each change of it that touches a function is taken as a
-request: see `engine/replay/changes.py`.
+request: see `backcast.engine.replay.changes`.
 """
 
 from bisect import bisect_right
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from domain.events import (
+from backcast.domain.events import (
     ContextBuilt,
     ModuleComplete,
     ModuleIteration,
@@ -18,12 +18,12 @@ from domain.events import (
     StepStarted,
     ToolReturned,
 )
-from domain.graph import Graph
-from domain.node import node_id, path_of
-from engine.context.builder import Request
-from engine.context.candidates import States
-from engine.log.store import EventStore
-from engine.workflow.running import Running
+from backcast.domain.graph import Graph
+from backcast.domain.node import node_id, path_of
+from backcast.engine.context.builder import Request
+from backcast.engine.context.candidates import States
+from backcast.engine.log.store import EventStore
+from backcast.engine.workflow.prompts import TaskFollower
 
 READ = (
     "STEP_STARTED", "CONTEXT_BUILT", "MODULE_ITERATION", "MODULE_COMPLETE", "TOOL_RETURNED",
@@ -88,7 +88,7 @@ def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterato
     waiting = deque(asked(store, task_id))
     if not outcomes:
         waiting = deque(one._replace(accepted=one.stood_at) for one in waiting)
-    running, known = Running(store, task_id), dict[int, Known]()
+    running, known = TaskFollower(store, task_id), dict[int, Known]()
     for stop in sorted({place for one in waiting for place in (one.stood_at, one.accepted)}):
         running.read_on(stop)
         known[stop] = Known(running.states, running.graph)

@@ -8,13 +8,13 @@ what was needed: code can only use what whoever wrote it knew, or guessed right.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from domain.cache import Failure
-from domain.context import Context
-from domain.graph import NEEDS, Graph
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import Facets
-from engine.replay.steps import Known, Step
-from projections import dependency_graph
+from backcast.domain.cache import Failure
+from backcast.domain.context import Context
+from backcast.domain.graph import NEEDS, Graph
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import Facets
+from backcast.engine.replay.steps import Known, Step
+from backcast.projections import dependency_graph
 
 SYMBOLS = ("function:", "method:", "class:", "attribute:")
 

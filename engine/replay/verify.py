@@ -9,19 +9,19 @@ is different is named by its first section, item and token, and by its cause.
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from domain.context import Context
-from domain.errors import BackcastError, DamagedError, InputError
-from domain.events import ContextBuilt
-from engine.context import rendering
-from engine.context.prefix import compared
-from engine.context.recorded import CODE, messages, rebuilt
-from engine.context.rendering import pieces
-from engine.context.tokenizers import Tokenizer
-from engine.log.blobs import ref_of
-from engine.log.store import EventStore
-from engine.replay.collecting import rarely_collecting
-from engine.replay.derive import Workshop
-from engine.replay.steps import Step, steps
+from backcast.domain.context import Context
+from backcast.domain.errors import BackcastError, DamagedError, InputError
+from backcast.domain.events import ContextBuilt
+from backcast.engine.context import rendering
+from backcast.engine.context.prefix import compared
+from backcast.engine.context.recorded import CODE, messages, rebuilt
+from backcast.engine.context.rendering import pieces
+from backcast.engine.log.blobs import ref_of
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.tokenizers import Tokenizer
+from backcast.engine.replay.collecting import rarely_collecting
+from backcast.engine.replay.derive import BuilderPool
+from backcast.engine.replay.steps import Step, steps
 
 SAME: Literal["same"] = "same"
 DIFFERENT: Literal["different"] = "different"
@@ -87,7 +87,7 @@ class Verdict(NamedTuple):
 
 def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
     """Both questions, of every prompt that a task recorded with a digest."""
-    workshop = Workshop(store)
+    workshop = BuilderPool(store)
     with rarely_collecting():
         for step in steps(store, task_id):
             if step.built:
@@ -123,7 +123,7 @@ def _unreadable(store: EventStore, fact: ContextBuilt) -> str:
     return ""
 
 
-def _derived(workshop: Workshop, step: Step, fact: ContextBuilt) -> Answer:
+def _derived(workshop: BuilderPool, step: Step, fact: ContextBuilt) -> Answer:
     if fact.stood_at is None or not (fact.profile and fact.tokenizer):
         return Answer(UNTOLD, "the log does not tell where it stood, or by which profile")
     try:

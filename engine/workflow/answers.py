@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from domain.cache import names_of
-from domain.errors import InputError
-from domain.events import (
+from backcast.domain.cache import names_of
+from backcast.domain.errors import InputError
+from backcast.domain.events import (
     AnswerRefused,
     Claim,
     ModelReplied,
@@ -13,22 +13,22 @@ from domain.events import (
     ToolCalled,
     ToolReturned,
 )
-from domain.node import node_id
-from domain.outline import names_in
-from domain.summary import LIMITS
-from engine.context.tokenizers import Tokenizer
-from engine.log.blobs import Blob
-from engine.memory.model_summariser import VERSION as SUMMARISER
-from engine.memory.model_summariser import filled, form_of, made_of
-from engine.memory.summariser import limit_of
-from engine.models import Completion
-from engine.workflow.contracts import Code, RefusedError, code_of, plan_of
-from engine.workflow.done import Done, checked
-from engine.workflow.running import Running
-from engine.workflow.sandbox.run import Outcome, SandboxLimits
-from engine.workflow.spec import Spec
-from projections import dependency_graph, progress
-from projections.progress import SHOW
+from backcast.domain.node import node_id
+from backcast.domain.outline import names_in
+from backcast.domain.summary import LIMITS
+from backcast.engine.log.blobs import Blob
+from backcast.engine.memory.model_summariser import VERSION as SUMMARISER
+from backcast.engine.memory.model_summariser import filled, form_of, made_of
+from backcast.engine.memory.summariser import limit_of
+from backcast.engine.models import Completion
+from backcast.engine.models.tokenizers import Tokenizer
+from backcast.engine.workflow.contracts import Code, RefusedError, code_of, plan_of
+from backcast.engine.workflow.done import Done, checked
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
+from backcast.engine.workflow.spec import Spec
+from backcast.projections import dependency_graph, progress
+from backcast.projections.progress import SHOW
 
 Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
 "Runs tests, by their paths, on files: `run_checks`, or what stands in for it."
@@ -38,7 +38,7 @@ class Answers:
     """Takes the answers of one run."""
 
     def __init__(
-        self, running: Running, spec: Spec, checks: Checks, tokenizer: Tokenizer, model_id: str,
+        self, running: TaskFollower, spec: Spec, checks: Checks, tokenizer: Tokenizer, model_id: str,
         generation: int,
     ) -> None:  # fmt: skip
         """`generation`: the tokens that an answer may have."""

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from domain.errors import InputError
-from engine.log.blobs import ref_of
-from engine.log.store import EventStore
-from engine.replay.states import state_at
-from engine.workflow.sandbox.run import safe_path
-from projections import dependency_graph
+from backcast.domain.errors import InputError
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.blobs import ref_of
+from backcast.engine.log.store import EventStore
+from backcast.engine.workflow.sandbox.run import safe_path
+from backcast.projections import dependency_graph
 
 
 def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:

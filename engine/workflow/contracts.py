@@ -11,12 +11,12 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from domain.errors import InputError
-from domain.events import PlannedModule
-from engine.log.codec import first_problem
-from engine.workflow.sandbox.run import safe_path
-from engine.workflow.spec import Spec, ordered, own, together
-from projections.progress import SHOW
+from backcast.domain.errors import InputError
+from backcast.domain.events import PlannedModule
+from backcast.engine.log.codec import first_problem
+from backcast.engine.workflow.sandbox.run import safe_path
+from backcast.engine.workflow.spec import Spec, ordered, own, together
+from backcast.projections.progress import SHOW
 
 LONGEST = 2_000_000
 "Characters of an answer that are looked at."

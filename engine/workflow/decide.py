@@ -1,6 +1,6 @@
 """What is to be done next? A pure function of how far the task has come and of what was asked for.
 
->>> from engine.workflow.spec import Spec, Test
+>>> from backcast.engine.workflow.spec import Spec, Test
 >>> spec = Spec(task="t", goal="g", tests=[Test(path="test_a.py", source="import a")])
 >>> decide(progress.State(status="planning"), spec)
 AskModel(kind='plan', module='', iteration=0, attempt=1)
@@ -9,7 +9,7 @@ AskModel(kind='plan', module='', iteration=0, attempt=1)
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from domain.events import (
+from backcast.domain.events import (
     Fact,
     GenerationComplete,
     ModelFailed,
@@ -18,9 +18,9 @@ from domain.events import (
     PlanningComplete,
     TaskFailed,
 )
-from engine.workflow.contracts import RefusedError, plan_in
-from engine.workflow.spec import Spec
-from projections import progress
+from backcast.engine.workflow.contracts import RefusedError, plan_in
+from backcast.engine.workflow.spec import Spec
+from backcast.projections import progress
 
 
 class AskModel(NamedTuple):

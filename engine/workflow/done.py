@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from domain.errors import ModelError
-from domain.events import ChecksRan, Claim, Fact, ModelReplied
-from engine.log.blobs import Blob
-from engine.models import Completion
-from engine.workflow.sandbox.run import Outcome
+from backcast.domain.errors import ModelError
+from backcast.domain.events import ChecksRan, Claim, Fact, ModelReplied
+from backcast.engine.log.blobs import Blob
+from backcast.engine.models import Completion
+from backcast.engine.workflow.sandbox.run import Outcome
 
 PREVIEW = 2_000
 "Characters of a test run's output that stand in the fact itself."

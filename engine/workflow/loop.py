@@ -7,8 +7,8 @@ two that go on with one task, one gets to append and the other finds a `Conflict
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
-from domain.errors import InputError
-from domain.events import (
+from backcast.domain.errors import InputError
+from backcast.domain.events import (
     Fact,
     PlanningStarted,
     RequirementsComplete,
@@ -16,18 +16,18 @@ from domain.events import (
     TaskStarted,
     WorkflowEvent,
 )
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
-from engine.workflow.answers import Checks
-from engine.workflow.contracts import RefusedError, plan_in
-from engine.workflow.decide import decide
-from engine.workflow.mapping import keep_after
-from engine.workflow.performing import Performer
-from engine.workflow.running import Running
-from engine.workflow.sandbox.run import run_checks
-from engine.workflow.served import Served
-from engine.workflow.spec import Spec, spec_of
-from projections import progress
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.workflow.answers import Checks
+from backcast.engine.workflow.contracts import RefusedError, plan_in
+from backcast.engine.workflow.decide import decide
+from backcast.engine.workflow.mapping import keep_after
+from backcast.engine.workflow.perform import Performer
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.engine.workflow.runtime import Runtime
+from backcast.engine.workflow.sandbox.run import run_checks
+from backcast.engine.workflow.spec import Spec, spec_of
+from backcast.projections import progress
 
 Watch = Callable[[Sequence[WorkflowEvent]], None]
 
@@ -61,7 +61,7 @@ def start(store: EventStore, spec: Spec) -> None:
 def work(
     store: EventStore,
     task_id: str,
-    served: Served,
+    served: Runtime,
     watch: Watch = lambda events: None,
     *,
     runner: str = "",
@@ -75,7 +75,7 @@ def work(
     `ConflictError` where another process works on it too, `ModelError` where the model gives no
     answer: then all that was done stands in the log, and `work` goes on from there.
     """
-    running = Running(store, task_id)
+    running = TaskFollower(store, task_id)
     running.read_on()
     spec = spec_in(store, task_id)
     name = runner or uuid4().hex

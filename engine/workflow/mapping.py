@@ -9,24 +9,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from domain.errors import DamagedError, InputError, ModelError
-from domain.events import BlobRef, Claim, MapEdited, WorkflowEvent
-from domain.moment import NOW
-from domain.paths import is_code
-from domain.policy import MAP
-from engine.context.search.embedders import sentence_embedder
-from engine.context.tokenizers import tokenizer_of
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
-from engine.memory.mapping import Run
-from engine.memory.mapping.updating import Keeping, Update
-from engine.replay.branches import line_of
-from engine.replay.commits import changed
-from engine.replay.maps import EDITS, context_of, map_known
-from engine.workflow.running import Running
-from engine.workflow.served import Served
-from projections import dependency_graph
-from projections.context_map import ContextMap, edited
+from backcast.domain.errors import DamagedError, InputError, ModelError
+from backcast.domain.events import BlobRef, Claim, MapEdited, WorkflowEvent
+from backcast.domain.moment import NOW
+from backcast.domain.paths import is_code
+from backcast.domain.policy import MAP
+from backcast.engine.context.search.embedders import sentence_embedder
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.commits import changed
+from backcast.engine.history.maps import EDITS, context_of, map_known
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping.updating import MapUpdater, Update
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.engine.workflow.runtime import Runtime
+from backcast.projections import dependency_graph
+from backcast.projections.context_map import ContextMap, edited
 
 log = logging.getLogger("backcast")
 
@@ -53,7 +53,7 @@ def ended(store: EventStore, task_id: str) -> list[Ended]:
     """The runs of a task that have ended, in order; `InputError` where none has."""
     if next(store.read(task_id, types=["COMMITTED"]), None):
         return [Ended(one.name, one.first, one.last) for one in changed(store, task_id)]
-    running = Running(store, task_id)
+    running = TaskFollower(store, task_id)
     status = running.read_on().status
     last = next((e.version for e in store.read(task_id, types=EDITS)), running.version + 1) - 1
     if status not in ENDED:
@@ -79,14 +79,14 @@ def begin_anew(store: EventStore, task_id: str, last: int | None = None) -> list
     if not runs:
         return []
     [event] = store.read(task_id, after=max(runs[0].first - 2, 0), last=max(runs[0].first - 1, 1))
-    fact = MapEdited(context=context_of(store, line_of(store, task_id)), run="", anew=True)
+    fact = MapEdited(context=context_of(store, lineage_of(store, task_id)), run="", anew=True)
     claim = Claim(fact, event.timestamp, WRITER, (event.version,))
     store.append(task_id, [claim], after=store.version(task_id))
     return runs
 
 
 def keep_map(
-    store: EventStore, task_id: str, runs: Sequence[Ended], policy: Keeping
+    store: EventStore, task_id: str, runs: Sequence[Ended], policy: MapUpdater
 ) -> Iterator[ContextMap]:
     """Update the map of what a task works on after each of some runs; gives it as it is then.
 
@@ -107,7 +107,7 @@ def keep_map(
     waiting.append(stood)
 
 
-def keep_after(running: Running, served: Served) -> list[WorkflowEvent]:
+def keep_after(running: TaskFollower, served: Runtime) -> list[WorkflowEvent]:
     """Update the map once a run has ended, where the policy wants that inline; gives what was
     appended.
 
@@ -122,7 +122,7 @@ def keep_after(running: Running, served: Served) -> list[WorkflowEvent]:
     try:
         embedder = sentence_embedder(policy.embedder or None) if policy.map.merge else None
         rows = profile.rows.get(MAP, 0)
-        keeping = Keeping.of(policy.map, rows, count, served.model, embedder)
+        keeping = MapUpdater.of(policy.map, rows, count, served.model, embedder)
         for _ in keep_map(store, task_id, unread(store, task_id), keeping):
             running.read_on()
     except (ModelError, InputError) as error:
@@ -154,12 +154,12 @@ class _Waiting:
 
 
 def _updates(
-    store: EventStore, task_id: str, runs: Sequence[Ended], policy: Keeping
+    store: EventStore, task_id: str, runs: Sequence[Ended], policy: MapUpdater
 ) -> Iterator[tuple[Update | None, WorkflowEvent, ContextMap]]:
     """What each run does to the map, the run's last event, and the map then."""
     if not runs:
         return
-    running, stood = Running.since(store, task_id, runs[0].first - 1), store.version(task_id)
+    running, stood = TaskFollower.since(store, task_id, runs[0].first - 1), store.version(task_id)
     map = map_known(store, running.line, NOW)
     map = map._replace(context=map.context or context_of(store, running.line))
     for ended in runs:
@@ -179,7 +179,7 @@ def _updates(
 
 
 def _update(
-    policy: Keeping, map: ContextMap, run: Run, event: WorkflowEvent, version: int
+    policy: MapUpdater, map: ContextMap, run: Run, event: WorkflowEvent, version: int
 ) -> tuple[Update | None, ContextMap]:
     """What a run does to a map, and the map once that stands at a version."""
     update = policy.update(map, run)
@@ -189,7 +189,7 @@ def _update(
     return update._replace(fact=fact), edited(map, fact, event.task_id, version)
 
 
-def read_run(running: Running, ended: Ended) -> Run:
+def read_run(running: TaskFollower, ended: Ended) -> Run:
     """A run as its log tells of it; the task is read on to its end."""
     running.read_on(ended.first - 1)
     before = running.states.graph
@@ -213,7 +213,7 @@ def texts_of(store: EventStore) -> Callable[[BlobRef], str]:
     return text
 
 
-def _require_outlines(running: Running, ended: Ended) -> None:
+def _require_outlines(running: TaskFollower, ended: Ended) -> None:
     """`InputError` where most of what a commit left was outlined only behind later ones, so that
     nobody knew its inside by then. What can never be outlined, a huge file, is let pass."""
     modules = running.states.graph.modules

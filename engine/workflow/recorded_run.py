@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from domain.errors import InputError, ModelError
-from domain.events import (
+from backcast.domain.errors import InputError, ModelError
+from backcast.domain.events import (
     ContextBuilt,
     MapEdited,
     ModelFailed,
@@ -23,11 +23,11 @@ from domain.events import (
     StepStarted,
     WorkflowEvent,
 )
-from engine.context.recorded import messages
-from engine.log.importers import Report, import_batches
-from engine.log.importers.events import read
-from engine.log.store import EventStore
-from engine.models import NOTHING, Call, Completion, Limits, Message
+from backcast.engine.context.recorded import messages
+from backcast.engine.log.importers import Report, import_batches
+from backcast.engine.log.importers.events import read
+from backcast.engine.log.store import EventStore
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 
 log = logging.getLogger("backcast")
 

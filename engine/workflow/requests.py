@@ -7,17 +7,17 @@ equal words.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.policy import Policy
-from domain.summary import LIMITS
-from engine.context.builder import Request
-from engine.memory.model_summariser import form_of, schema_of
-from engine.memory.summariser import limit_of
-from engine.models import Limits
-from engine.workflow.contracts import plan_schema
-from engine.workflow.decide import AskModel
-from engine.workflow.spec import Spec
-from projections import progress
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.policy import Policy
+from backcast.domain.summary import LIMITS
+from backcast.engine.context.builder import Request
+from backcast.engine.memory.model_summariser import form_of, schema_of
+from backcast.engine.memory.summariser import limit_of
+from backcast.engine.models import Limits
+from backcast.engine.workflow.contracts import plan_schema
+from backcast.engine.workflow.decide import AskModel
+from backcast.engine.workflow.spec import Spec
+from backcast.projections import progress
 
 FORM = (
     '{"modules": [{"path": "a.py", "purpose": "...", "dependencies": ["b.py"],'

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic import model_validator as validator
 
-from domain.errors import InputError
-from engine.log.codec import first_problem
-from engine.workflow.sandbox.box import check_paths, safe_path
-from engine.workflow.sandbox.run import SandboxLimits
+from backcast.domain.errors import InputError
+from backcast.engine.log.codec import first_problem
+from backcast.engine.workflow.sandbox.box import check_paths, safe_path
+from backcast.engine.workflow.sandbox.run import SandboxLimits
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$", max_length=100)]

@@ -4,8 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from engine.interfaces.importing import run
-from engine.log.store import EventStore
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.import_log import run
 from scripts.benches.context_trees import Repository
 from scripts.benches.workload import open_store
 

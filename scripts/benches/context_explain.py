@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from domain.node import name_of, path_of
+from backcast.domain.node import name_of, path_of
 from scripts.benches.context_ours import Built, opened, ours
 from scripts.benches.context_score import Seen, seen
 from scripts.benches.context_tasks import Task, tasks_of

@@ -9,19 +9,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
-from domain.context import Context
-from domain.graph import Graph
-from engine.context.builder import ContextBuilder, Request
-from engine.context.candidates import States
-from engine.context.kept import Kept
-from engine.context.recorded import states_at
-from engine.context.tokenizers import Tokenizer, tokenizer_of
-from engine.interfaces.importing import run
-from engine.interfaces.moments import moment_of
-from engine.log.store import EventStore
-from engine.replay.states import Recent
-from projections import dependency_graph
+from backcast.domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
+from backcast.domain.context import Context
+from backcast.domain.graph import Graph
+from backcast.engine.context.builder import ContextBuilder, Request
+from backcast.engine.context.candidates import States
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.recorded import states_at
+from backcast.engine.history.moments import moment_of
+from backcast.engine.history.snapshots import Recent
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
+from backcast.projections import dependency_graph
 from scripts.benches.context_tasks import Task
 from scripts.benches.context_trees import Repository
 from scripts.benches.figures import Bench
@@ -88,7 +88,7 @@ class Ours:
 
     def __init__(self, budget: int, tokenizer: Tokenizer, store: EventStore) -> None:
         self.budget, self.tokenizer = budget, tokenizer
-        self.builder = ContextBuilder(profile_of(budget), Kept(tokenizer, store.get))
+        self.builder = ContextBuilder(profile_of(budget), BuildCache(tokenizer, store.get))
 
     def build(self, states: States, graph: Graph, asked: Request) -> Built:
         """A context, and the seconds that it took."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from engine.context.tokenizers import Tokenizer
+from backcast.engine.models.tokenizers import Tokenizer
 
 
 class Piece(NamedTuple):

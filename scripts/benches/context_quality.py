@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.context.tokenizers import tokenizer_of
+from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches import context_gold, context_peers, context_score, context_tasks
 from scripts.benches.context_ours import TOKENIZER, opened, ours
 from scripts.benches.context_pack import Counting, Pack

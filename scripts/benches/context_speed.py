@@ -12,13 +12,13 @@ from random import Random
 from statistics import median
 from typing import Any, NamedTuple
 
-from domain.graph import Graph
-from domain.moment import NOW
-from engine.context.recorded import states_at
-from engine.context.tokenizers import Tokenizer, tokenizer_of
-from engine.log.store import EventStore
-from engine.replay.states import Recent
-from projections import dependency_graph
+from backcast.domain.graph import Graph
+from backcast.domain.moment import NOW
+from backcast.engine.context.recorded import states_at
+from backcast.engine.history.snapshots import Recent
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
+from backcast.projections import dependency_graph
 from scripts.benches.context_copies import copied
 from scripts.benches.context_ours import TOKENIZER, Ours, request_of
 from scripts.benches.context_source import Source

@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from domain.events import CheckFailure, ChecksRan, ContextBuilt, Fact, ModuleIteration
-from domain.moment import NOW
-from engine.context.recorded import record_context, states_at
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
-from engine.memory.outlines import Outlining
+from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt, Fact, ModuleIteration
+from backcast.domain.moment import NOW
+from backcast.engine.context.recorded import record_context, states_at
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.outlines import Outlining
 from scripts.benches.context_ours import profile_of, request_of
 from scripts.benches.context_source import Source, node_of
 from scripts.benches.context_tasks import Task

@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from domain.context_map import MapItem, Tokens, within
-from domain.events import MapEdit
-from domain.policy import SECTION_WORTH, TAG_WORTH, MapSettings
-from engine.memory.mapping import Evictor
-from engine.memory.mapping.evictor import ByWorth
-from projections.context_map import ContextMap, worth
+from backcast.domain.context_map import MapItem, Tokens, within
+from backcast.domain.events import MapEdit
+from backcast.domain.policy import SECTION_WORTH, TAG_WORTH, MapSettings
+from backcast.engine.memory.mapping import Evictor
+from backcast.engine.memory.mapping.evictor import ByWorth
+from backcast.projections.context_map import ContextMap, worth
 
 
 class Ordered(ABC):

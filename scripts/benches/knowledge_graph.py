@@ -16,15 +16,15 @@ from statistics import median
 
 from immutables import Map
 
-from domain.events import WorkflowEvent
-from domain.moment import Moment
-from domain.staleness import Modules, readers, touched
-from engine.interfaces.importing import run
-from engine.log.importers.git import task_of
-from engine.log.store import EventStore
-from engine.replay.staleness import extracted
-from engine.replay.states import Recent, state_at
-from projections import dependency_graph, fold, versions
+from backcast.domain.events import WorkflowEvent
+from backcast.domain.moment import Moment
+from backcast.domain.staleness import Modules, readers, touched
+from backcast.engine.history.snapshots import Recent, state_at
+from backcast.engine.history.staleness import extracted
+from backcast.engine.log.importers.git import task_of
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.import_log import run
+from backcast.projections import dependency_graph, fold, versions
 from scripts.benches.figures import Bench, Bound, Figure, in_turns, percentile, seconds
 from scripts.benches.workload import open_store
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import jedi
 
-from domain.names import Reader, resolve
-from domain.outline import Facets
-from engine.memory.outliner import outliner_of
-from engine.memory.outliner.python import outline
+from backcast.domain.names import Reader, resolve
+from backcast.domain.outline import Facets
+from backcast.engine.memory.outliner import outliner_of
+from backcast.engine.memory.outliner.python import outline
 from scripts.benches.figures import Bench, Figure
 
 SAMPLE = 400

@@ -6,8 +6,8 @@ from statistics import median
 
 import networkx as nx
 
-from domain.node import Edge
-from engine.context.ranking import BACK, WEIGHTS, Ranking
+from backcast.domain.node import Edge
+from backcast.engine.context.ranking import BACK, WEIGHTS, Ranking
 from scripts.benches.figures import Bench, Bound, Figure, in_turns
 
 SIZES = (20_000, 5_000, 1_250)

@@ -13,15 +13,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from domain.events import Committed
-from domain.graph import Graph
-from domain.node import node_id, path_of
-from domain.outline import names_in
-from domain.staleness import Modules
-from domain.summary import Summary, summary_of
-from engine.interfaces.importing import run
-from engine.log.importers.git import task_of
-from projections import dependency_graph
+from backcast.domain.events import Committed
+from backcast.domain.graph import Graph
+from backcast.domain.node import node_id, path_of
+from backcast.domain.outline import names_in
+from backcast.domain.staleness import Modules
+from backcast.domain.summary import Summary, summary_of
+from backcast.engine.log.importers.git import task_of
+from backcast.engine.memory.import_log import run
+from backcast.projections import dependency_graph
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.workload import open_store
 

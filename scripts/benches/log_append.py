@@ -14,10 +14,10 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
-from domain.events import Claim
-from engine.log.codec import to_microseconds
-from engine.log.recorder import NewRow, Row, checksum_of
-from engine.log.store import EventStore
+from backcast.domain.events import Claim
+from backcast.engine.log.codec import to_microseconds
+from backcast.engine.log.recorder import NewRow, Row, checksum_of
+from backcast.engine.log.store import EventStore
 from scripts.benches.figures import Bench, Bound, Figure, rate, ratios
 from scripts.benches.workload import BEGIN, claims, open_store
 

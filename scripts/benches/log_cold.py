@@ -10,11 +10,11 @@ began = time.perf_counter()
 
 import json  # noqa: E402
 
-from domain.moment import Moment  # noqa: E402
-from engine.log.codec import from_microseconds  # noqa: E402
-from engine.log.store import EventStore  # noqa: E402
-from engine.replay.states import state_at  # noqa: E402
-from projections import BY_NAME  # noqa: E402
+from backcast.domain.moment import Moment  # noqa: E402
+from backcast.engine.history.snapshots import state_at  # noqa: E402
+from backcast.engine.log.codec import from_microseconds  # noqa: E402
+from backcast.engine.log.store import EventStore  # noqa: E402
+from backcast.projections import BY_NAME  # noqa: E402
 
 imported = time.perf_counter()
 path, task_id, at_us, name = sys.argv[1:]

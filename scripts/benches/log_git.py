@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from engine.interfaces.importing import keep_all_states
-from engine.log.importers import Report, git, import_batches
+from backcast.engine.log.importers import Report, git, import_batches
+from backcast.engine.memory.import_log import keep_all_states
 from scripts.benches.figures import Bench, Bound, Figure, ratios, seconds
 from scripts.benches.log_storage import by_table
 from scripts.benches.workload import checkpoint, open_store

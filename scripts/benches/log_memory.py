@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.log.store import EventStore
-from projections import ALL, fold
+from backcast.engine.log.store import EventStore
+from backcast.projections import ALL, fold
 from scripts.benches.figures import Bench, Figure
 from scripts.benches.workload import fill, open_store
 

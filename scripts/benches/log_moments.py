@@ -15,11 +15,11 @@ from random import Random
 from statistics import median
 from typing import NamedTuple
 
-from domain.moment import Moment
-from engine.log.codec import to_microseconds
-from engine.log.store import EventStore
-from engine.replay.states import keep_states, state_at
-from projections import ALL, Projection, fold
+from backcast.domain.moment import Moment
+from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.log.codec import to_microseconds
+from backcast.engine.log.store import EventStore
+from backcast.projections import ALL, Projection, fold
 from scripts.benches.figures import Bench, Bound, Figure, percentile, ratios
 from scripts.benches.workload import fill, open_store, some_time
 

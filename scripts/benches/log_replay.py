@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from domain.events import FACTS, WorkflowEvent
-from engine.log.store import EventStore
-from projections import ALL, BY_NAME, fold
+from backcast.domain.events import FACTS, WorkflowEvent
+from backcast.engine.log.store import EventStore
+from backcast.projections import ALL, BY_NAME, fold
 from scripts.benches.figures import Bench, Bound, Figure, in_turns, rate, ratios
 from scripts.benches.peer import Peer, PeerMissing
 from scripts.benches.workload import canonical, fill, in_pages, open_store

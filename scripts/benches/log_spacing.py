@@ -9,10 +9,10 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from domain.moment import Moment
-from engine.log.store import EventStore
-from engine.replay.states import SPACING, keep_states, state_at
-from projections import ALL
+from backcast.domain.moment import Moment
+from backcast.engine.history.snapshots import SPACING, keep_states, state_at
+from backcast.engine.log.store import EventStore
+from backcast.projections import ALL
 from scripts.benches.figures import Bench, Figure, percentile
 from scripts.benches.workload import fill, open_store, some_time
 

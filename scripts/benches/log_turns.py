@@ -11,9 +11,9 @@ from statistics import median
 
 from immutables import Map
 
-from domain.events import MessageReceived, ModelReplied, WorkflowEvent
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
+from backcast.domain.events import MessageReceived, ModelReplied, WorkflowEvent
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
 from scripts.benches.figures import Bench, Figure, ratios, seconds
 from scripts.benches.peer import Peer, PeerMissing
 from scripts.benches.workload import TEXT, checkpoint, open_store

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from domain.policy import MapSettings
-from engine.context.tokenizers import Tokenizer, tokenizer_of
+from backcast.domain.policy import MapSettings
+from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from scripts.benches import map_evictors, map_rebuild
 from scripts.benches.figures import Bench, Bound, Figure, percentile, save, show
 from scripts.benches.log import FOLDER, ROOT
@@ -73,7 +73,7 @@ def measured(bench: Bench, tokens: int, settings: MapSettings) -> list[Figure]:
 def _scored(
     url: str, task: str, many: int, tokenizer: Tokenizer, tokens: int, settings: MapSettings
 ) -> Scores:
-    from engine.log.store import EventStore
+    from backcast.engine.log.store import EventStore
 
     with EventStore.open(url, create=False) as store:
         return scored(History.of(store, task, many), tokenizer, tokens, settings, FREEZE)

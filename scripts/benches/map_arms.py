@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import networkx as nx
 
-from domain.context_map import Tokens
-from domain.graph import NEEDS
-from domain.map_lines import Line
-from domain.node import name_of, path_of
-from engine.memory.mapping import Run
+from backcast.domain.context_map import Tokens
+from backcast.domain.graph import NEEDS
+from backcast.domain.map_lines import Line
+from backcast.domain.node import name_of, path_of
+from backcast.engine.memory.mapping import Run
 
 FADING = 0.95
 

@@ -12,19 +12,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from domain.context_map import Entry, Tokens, rendered
-from domain.events import MapEdit, MapEdited
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import Facets
-from domain.paths import is_aside, is_code
-from engine.context.tokenizers import tokenizer_of
-from engine.log.store import EventStore
-from engine.memory.mapping import Run
-from engine.memory.mapping.cartographer import prose_edits
-from engine.memory.mapping.distiller import SYMBOLS, FromEvents, needs
-from engine.memory.mapping.guard import guarded
-from engine.memory.roadmap import roadmap_of
-from projections.context_map import ContextMap, edited
+from backcast.domain.context_map import Entry, Tokens, rendered
+from backcast.domain.events import MapEdit, MapEdited
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import Facets
+from backcast.domain.paths import is_aside, is_code
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping.cartographer import prose_edits
+from backcast.engine.memory.mapping.distiller import SYMBOLS, FromEvents, needs
+from backcast.engine.memory.mapping.guard import guarded
+from backcast.engine.memory.roadmap import roadmap_of
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.projections.context_map import ContextMap, edited
 from scripts.benches.evictors import ARMS, DEFAULT, Arm
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.map_runs import History

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
-from domain.context_map import rendered
-from domain.moment import Moment
-from domain.policy import MapSettings
-from engine.context.tokenizers import tokenizer_of
-from engine.log.store import EventStore
-from engine.memory.mapping.updating import Keeping
-from engine.replay.maps import EDITS, Maps
-from engine.workflow.mapping import keep_map, unread
-from projections import context_map, fold
+from backcast.domain.context_map import rendered
+from backcast.domain.moment import Moment
+from backcast.domain.policy import MapSettings
+from backcast.engine.history.maps import EDITS, Maps
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping.updating import MapUpdater
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.workflow.mapping import keep_map, unread
+from backcast.projections import context_map, fold
 from scripts.benches.figures import Bench, Bound, Figure, percentile
 from scripts.benches.regress_windows import stored
 
@@ -30,7 +30,7 @@ def measure(bench: Bench, settings: MapSettings) -> list[Figure]:
     try:
         with EventStore.open(f"sqlite:///{copy}", create=False) as store:
             bench.say(f"{task}: a map recorded after each of {RUNS} runs")
-            policy = Keeping.of(settings, 1_024, tokenizer_of("mistral-v3").count)
+            policy = MapUpdater.of(settings, 1_024, tokenizer_of("mistral-v3").count)
             runs = unread(store, task, RUNS)
             made = [rendered(map.items.values()) for map in keep_map(store, task, runs, policy)]
             return _rebuilt(store, task, made)

@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from domain.context_map import rendered
-from domain.map_lines import Line
-from domain.node import path_of
-from domain.paths import is_aside, is_code
-from domain.policy import MapSettings
-from domain.staleness import Modules
-from engine.context.maps import stale_in
-from engine.context.tokenizers import Tokenizer
-from engine.log.store import EventStore
-from engine.memory.mapping import Run
-from engine.memory.mapping.distiller import needs
-from engine.memory.mapping.lines import Lines, is_lines
-from engine.memory.mapping.updating import Keeping
-from engine.replay.commits import changed
-from engine.workflow.mapping import BEGIN, Ended, read_run
-from engine.workflow.running import Running
-from projections.context_map import ContextMap, edited
+from backcast.domain.context_map import rendered
+from backcast.domain.map_lines import Line
+from backcast.domain.node import path_of
+from backcast.domain.paths import is_aside, is_code
+from backcast.domain.policy import MapSettings
+from backcast.domain.staleness import Modules
+from backcast.engine.context.maps import stale_in
+from backcast.engine.history.commits import changed
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping.distiller import needs
+from backcast.engine.memory.mapping.lines import Lines, is_lines
+from backcast.engine.memory.mapping.updating import MapUpdater
+from backcast.engine.models.tokenizers import Tokenizer
+from backcast.engine.workflow.mapping import BEGIN, Ended, read_run
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.projections.context_map import ContextMap, edited
 from scripts.benches.map_arms import ARMS, Arm, Paper
 
 AGO = 10
@@ -64,7 +64,7 @@ class History:
 
     def walk(self) -> Iterator[tuple[Run, Run]]:
         """What there was before each run, as a run that changed nothing, and the run."""
-        running = Running.since(self.store, self.task, self.runs[0].first - 1)
+        running = TaskFollower.since(self.store, self.task, self.runs[0].first - 1)
         for one in self.runs:
             running.read_on(one.first - 1)
             before, graph = running.states.graph, running.graph
@@ -76,7 +76,7 @@ def scored(
     freeze: Sequence[int] = (),
 ) -> Scores:  # fmt: skip
     """Every arm over a history, each before it learns of the run that it is asked about."""
-    policy = Keeping.of(settings, tokens, tokenizer.count)
+    policy = MapUpdater.of(settings, tokens, tokenizer.count)
     arms = [one(tokenizer.count, tokens) for one in ARMS]
     lines, map, found = Lines(tokenizer.count), ContextMap(history.task), Scores()
     frozen: dict[int, ContextMap] = {}
@@ -142,7 +142,7 @@ def _stands(text: str, node: str, shown: Sequence[str]) -> bool:
     return text in shown or text.replace(name, name.rpartition(".")[2], 1) in shown
 
 
-def _updated(policy: Keeping, map: ContextMap, run: Run, found: Scores) -> ContextMap:
+def _updated(policy: MapUpdater, map: ContextMap, run: Run, found: Scores) -> ContextMap:
     begin = perf_counter()
     update = policy.update(map, run)
     found.updates.append(perf_counter() - begin)

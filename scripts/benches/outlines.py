@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from domain.outline import Outline
-from engine.memory.outliner import python
+from backcast.domain.outline import Outline
+from backcast.engine.memory.outliner import python
 from scripts.benches.figures import Bound, Figure, in_turns, ratios, show
 
 ROUNDS = 9

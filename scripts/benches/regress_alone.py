@@ -9,22 +9,22 @@ from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 
-from domain.budget import ModelProfile
-from domain.context import Context
-from domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
-from domain.policy import Policy
-from engine.context.builder import TASK, ContextBuilder
-from engine.context.kept import Kept
-from engine.context.nearness import Nearness
-from engine.context.search import Embedder, sentence_embedder
-from engine.context.sources import Sources
-from engine.log.store import EventStore
-from engine.replay.corpus import Run, Tried, steps_of
-from engine.replay.derive import Line, Workshop
-from engine.replay.logs import opened
-from engine.replay.measure import Figures, Measured, Measuring, measured
-from engine.replay.steps import Step
-from engine.replay.used import used
+from backcast.domain.budget import ModelProfile
+from backcast.domain.context import Context
+from backcast.domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
+from backcast.domain.policy import Policy
+from backcast.engine.context.builder import TASK, ContextBuilder
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.nearness import Nearness
+from backcast.engine.context.search import Embedder, sentence_embedder
+from backcast.engine.context.sources import Sources
+from backcast.engine.log.open_logs import opened
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.corpus import Run, Tried, steps_of
+from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.measure import Figures, Measured, Measuring, measured
+from backcast.engine.replay.steps import Step
+from backcast.engine.replay.used import used
 
 CODE = ("function", "method", "test")
 "What holds nothing that is shown apart."
@@ -41,7 +41,7 @@ def nearness(store: EventStore, policy: Policy) -> Nearness | None:
     return Nearness(store, embedder(policy.embedder)) if policy.weights.get("meaning") else None
 
 
-class Alone(Workshop):
+class Alone(BuilderPool):
     """Builders under one policy."""
 
     def __init__(self, store: EventStore, policy: Policy) -> None:
@@ -55,7 +55,7 @@ class Alone(Workshop):
         return super().builder(profile, policy, meant or nearness(self.store, policy))
 
 
-class Telling(Line):
+class Telling(PolicyReplay):
     """A line that tells what it has built last."""
 
     last: Context | None = None
@@ -98,18 +98,18 @@ def rows(runs: Sequence[Run], policies: Sequence[Policy]) -> Iterator[Row]:
             for run in some:
                 for shop in shops:
                     _embedded(run, shop)
-                yield _row(run, shops, Workshop(first))
+                yield _row(run, shops, BuilderPool(first))
 
 
 def _embedded(run: Run, shop: Alone) -> None:
     """Have all vectors of a run made, where its policy weighs meaning: they are kept in stores."""
     if shop.policy.weights.get("meaning"):
-        line = Line(Alone(shop.store, shop.policy), None, shop.policy)
+        line = PolicyReplay(Alone(shop.store, shop.policy), None, shop.policy)
         for _ in measured(steps_of(shop.store, run), [line]):
             pass
 
 
-def _row(run: Run, shops: Sequence[Alone], scale: Workshop) -> Row:
+def _row(run: Run, shops: Sequence[Alone], scale: BuilderPool) -> Row:
     lines = [Telling(shop, None, shop.policy) for shop in shops]
     measuring = [Measuring(line) for line in lines]
     sizes: list[list[Size]] = [[] for _ in lines]
@@ -127,7 +127,7 @@ def _row(run: Run, shops: Sequence[Alone], scale: Workshop) -> Row:
     return Row(Tried(run, tuple(found)), tuple(map(tuple, sizes)))
 
 
-def _size(step: Step, context: Context, kept: Kept) -> Size:
+def _size(step: Step, context: Context, kept: BuildCache) -> Size:
     sources = Sources(step.known.states.graph, kept.lines)
     told = (one for one in context.items if one.section != TASK and one.level != "name")
     items = {one.node: one for one in told}

@@ -11,22 +11,22 @@ from statistics import median
 from time import process_time
 from typing import NamedTuple
 
-import engine.replay.corpus as corpus
-import engine.replay.measure as measuring
-from domain.allocation import Offer
-from domain.budget import MISTRAL_7B_8K
-from domain.policy import DEFAULT, WEIGHTS, Policy
-from engine.context.builder import ContextBuilder
-from engine.context.candidates import Candidates
-from engine.context.kept import Kept
-from engine.context.strategies import STRATEGIES
-from engine.context.tokenizers import Mistral
-from engine.replay.corpus import Run, Setting, steps_of, tried
-from engine.replay.derive import Line, Workshop
-from engine.replay.logs import opened
-from engine.replay.measure import measured
-from engine.workflow.running import Running
-from projections import dependency_graph
+import backcast.engine.replay.corpus as corpus
+import backcast.engine.replay.measure as measuring
+from backcast.domain.allocation import Offer
+from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.policy import DEFAULT, WEIGHTS, Policy
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.candidates import Candidates
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.strategies import STRATEGIES
+from backcast.engine.log.open_logs import opened
+from backcast.engine.models.tokenizers import Mistral
+from backcast.engine.replay.corpus import Run, Setting, steps_of, tried
+from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.measure import measured
+from backcast.engine.workflow.prompts import TaskFollower
+from backcast.projections import dependency_graph
 from scripts.benches.figures import Bench, Bound, Figure, seconds
 from scripts.benches.regress_windows import windows
 from scripts.benches.run_parts import Parts
@@ -49,10 +49,10 @@ POLICIES: tuple[Policy, ...] = (
 COUNTS = (1, 2, 4, 8)
 PLACES = (
     ("reading and folding", corpus, "changed"),
-    ("reading and folding", Running, "since"),
-    ("reading and folding", Running, "read_on"),
+    ("reading and folding", TaskFollower, "since"),
+    ("reading and folding", TaskFollower, "read_on"),
     ("the graph of the modules", dependency_graph, "graph_of"),
-    ("the symbols of a moment", Kept, "symbols"),
+    ("the symbols of a moment", BuildCache, "symbols"),
     ("building: what could be shown", Candidates, "all"),
     ("building: what of it fits", Offer, "allocated"),
     ("building: the rest", ContextBuilder, "build"),
@@ -86,9 +86,10 @@ def measure(bench: Bench) -> list[Figure]:
 def _timed(run: Run, policies: Sequence[Policy]) -> Timed:
     """The steps of a run after the first ones."""
     with opened(run.log) as log:
-        workshop = Workshop(log.store)
+        workshop = BuilderPool(log.store)
         found = measured(
-            steps_of(log.store, run), [Line(workshop, MISTRAL_7B_8K, one) for one in policies]
+            steps_of(log.store, run),
+            [PolicyReplay(workshop, MISTRAL_7B_8K, one) for one in policies],
         )
         for _ in islice(found, WARM):
             pass

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from domain.budget import MISTRAL_7B_8K
-from domain.policy import DEFAULT
-from engine.context.builder import TASK, ContextBuilder
-from engine.context.kept import Kept
-from engine.context.tokenizers import tokenizer_of
-from engine.replay.corpus import Run, Setting, Tried, tried
-from engine.replay.regress import summary
+from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.policy import DEFAULT
+from backcast.engine.context.builder import TASK, ContextBuilder
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.replay.corpus import Run, Setting, Tried, tried
+from backcast.engine.replay.regress import summary
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.regress_windows import CHANGES, FUNCTIONS, windows
 
@@ -126,7 +126,7 @@ def _in_new_process(asked: dict[str, Any]) -> Told:
 
 
 def _fill(found: Sequence[Tried]) -> float:
-    kept = Kept(tokenizer_of(MISTRAL_7B_8K.tokenizer), lambda ref: b"")
+    kept = BuildCache(tokenizer_of(MISTRAL_7B_8K.tokenizer), lambda ref: b"")
     frame = ContextBuilder(MISTRAL_7B_8K, kept).frame
     every = [step.figures[0] for one in found for step in one.steps if step.figures[0].digest]
     shares = [(one.tokens - frame - one.sections.get(TASK, 0)) / one.budget for one in every]

@@ -11,18 +11,18 @@ from contextlib import suppress
 from statistics import median
 from typing import NamedTuple
 
-from domain.budget import MISTRAL_7B_8K
-from domain.errors import BudgetExceededError, InputError
-from domain.policy import Policy
-from engine.context.builder import ContextBuilder
-from engine.context.kept import Kept
-from engine.context.strategies import STRATEGIES
-from engine.context.tokenizers import tokenizer_of
-from engine.replay.corpus import Run, runs_in, steps_of
-from engine.replay.logs import opened
-from engine.replay.regress import interval, summary
-from engine.replay.steps import Step
-from engine.workflow.running import Running
+from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.errors import BudgetExceededError, InputError
+from backcast.domain.policy import Policy
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.strategies import STRATEGIES
+from backcast.engine.log.open_logs import opened
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.replay.corpus import Run, runs_in, steps_of
+from backcast.engine.replay.regress import interval, summary
+from backcast.engine.replay.steps import Step
+from backcast.engine.workflow.prompts import TaskFollower
 from scripts.benches.figures import Bench, Figure, percentile, seconds
 from scripts.benches.log import ROOT
 from scripts.benches.regress_alone import Row, Size, nearness, rows
@@ -178,12 +178,12 @@ def _moment(run: Run, policies: Sequence[Policy]) -> Moment | None:
         before = step.version - 1
 
         def from_nothing() -> object:
-            running = Running(store, run.task)
+            running = TaskFollower(store, run.task)
             running.read_on(before)
             return running.graph
 
         nothing = seconds(from_nothing)
-        kept = seconds(lambda: Running.since(store, run.task, before).graph)
+        kept = seconds(lambda: TaskFollower.since(store, run.task, before).graph)
     # The first one goes before and is dropped: the disk is read then.
     _, *builds = (_first(run.log, step, policy) for policy in (policies[0], *policies))
     return Moment(1000 * nothing, 1000 * kept, tuple(1000 * one for one in builds))
@@ -192,7 +192,7 @@ def _moment(run: Run, policies: Sequence[Policy]) -> Moment | None:
 def _first(log: str, step: Step, policy: Policy) -> float:
     """Seconds to build a prompt with nothing kept but the tokenizer and the embedder."""
     with opened(log) as there:
-        kept = Kept(tokenizer_of(MISTRAL_7B_8K.tokenizer), there.store.get)
+        kept = BuildCache(tokenizer_of(MISTRAL_7B_8K.tokenizer), there.store.get)
         meant = nearness(there.store, policy)
         builder = ContextBuilder(MISTRAL_7B_8K, kept, policy, meant)
 

@@ -6,9 +6,9 @@ from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, process_time
 
-from engine.context.recorded import CODE
-from engine.log.store import EventStore
-from engine.replay.verify import verified
+from backcast.engine.context.recorded import CODE
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.verify import verified
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.run_steps import LONG, ran
 from scripts.benches.workload import checkpoint

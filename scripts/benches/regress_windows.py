@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from domain.moment import Moment
-from domain.outline import names_in
-from engine.interfaces.importing import run as imported
-from engine.log.store import EventStore
-from engine.replay.commits import Change, changed
-from engine.replay.corpus import Run
-from engine.replay.logs import opened
-from engine.replay.states import state_at
-from projections import dependency_graph
+from backcast.domain.moment import Moment
+from backcast.domain.outline import names_in
+from backcast.engine.history.commits import Change, changed
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.open_logs import opened
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.import_log import run as imported
+from backcast.engine.replay.corpus import Run
+from backcast.projections import dependency_graph
 from scripts.benches.context_trees import Repository
 from scripts.benches.figures import Bench
 from scripts.benches.workload import checkpoint, open_store

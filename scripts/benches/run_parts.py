@@ -9,23 +9,23 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import engine.workflow.running as running
-from engine.context.builder import ContextBuilder
-from engine.log.store import EventStore
-from engine.memory.outlines import Outlining
-from projections import dependency_graph
+import backcast.engine.workflow.prompts as running
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.outlines import Outlining
+from backcast.projections import dependency_graph
 
 Place = tuple[str, Any, str]
 "What a part is called, and the function that it is: its owner, and its name there."
 PLACES: tuple[Place, ...] = (
-    ("reading and folding", running.Running, "read_on"),
+    ("reading and folding", running.TaskFollower, "read_on"),
     ("outlining", Outlining, "catch_up"),
     ("building the context", ContextBuilder, "build"),
     ("comparing it with the one before", running, "prefix_of"),
     ("making a fact of it", running, "fact_of"),
     ("the graph of the modules", dependency_graph, "graph_of"),
     ("appending", EventStore, "append"),
-    ("the files for the checks", running.Running, "files"),
+    ("the files for the checks", running.TaskFollower, "files"),
 )
 PARTS = tuple(name for name, _, _ in PLACES)
 

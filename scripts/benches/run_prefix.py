@@ -12,10 +12,10 @@ from statistics import median
 
 import pytest
 
-from domain.budget import MISTRAL_7B_8K, MISTRAL_7B_32K
-from domain.policy import DEFAULT
-from engine.models.llama import LlamaModel
-from engine.models.server import ServerModel
+from backcast.domain.budget import MISTRAL_7B_8K, MISTRAL_7B_32K
+from backcast.domain.policy import DEFAULT
+from backcast.engine.models.llama import LlamaModel
+from backcast.engine.models.server import ServerModel
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.log import ROOT
 from scripts.benches.run_prompts import TINY, Asked, Prompt, Told, foretold, of_log, prompts, told

@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from domain.budget import MISTRAL_7B_8K, ModelProfile
-from domain.events import ContextBuilt
-from domain.policy import DEFAULT, Policy
-from engine.context.recorded import messages
-from engine.context.rendering import Shown, messages_of
-from engine.log.importers import Report, import_batches
-from engine.log.importers.events import read
-from engine.log.store import EventStore
-from engine.models import Limits, Message, Model
-from engine.workflow.loop import start, work
-from engine.workflow.served import Served
+from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile
+from backcast.domain.events import ContextBuilt
+from backcast.domain.policy import DEFAULT, Policy
+from backcast.engine.context.recorded import messages
+from backcast.engine.context.rendering import Shown, messages_of
+from backcast.engine.log.importers import Report, import_batches
+from backcast.engine.log.importers.events import read
+from backcast.engine.log.store import EventStore
+from backcast.engine.models import Limits, Message, Model
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.runtime import Runtime
 from scripts.benches.run_parts import Parts
 from scripts.benches.run_steps import Outside
 from scripts.benches.run_workload import Project
@@ -57,7 +57,7 @@ def prompts(
     with EventStore.open(f"sqlite:///{path}", fsync="normal") as store:
         start(store, project.spec())
         outside = Outside(store, Parts(), project.checks)
-        work(store, "project", Served(outside, "double", profile, policy), checks=outside.checks)
+        work(store, "project", Runtime(outside, "double", profile, policy), checks=outside.checks)
         return list(_recorded(store, "project"))
 
 

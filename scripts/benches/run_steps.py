@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from domain.budget import MISTRAL_7B_8K
-from engine.log.store import EventStore
-from engine.models import NOTHING, Call, Completion, Limits, Message
-from engine.workflow.answers import Checks
-from engine.workflow.loop import start, work
-from engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks
-from engine.workflow.served import Served
+from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.engine.log.store import EventStore
+from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
+from backcast.engine.workflow.answers import Checks
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.runtime import Runtime
+from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks
 from scripts.benches.figures import Bench, Bound, Figure, percentile
 from scripts.benches.run_parts import PARTS, Parts
 from scripts.benches.run_workload import Project, answer
@@ -109,7 +109,7 @@ def ran(folder: Path, project: Project, checks: Checks | None = None) -> Outside
         start(store, project.spec())
         outside = Outside(store, parts, checks or project.checks)
         with parts.watched():
-            used = Served(outside, "double", MISTRAL_7B_8K)
+            used = Runtime(outside, "double", MISTRAL_7B_8K)
             state = work(store, "project", used, checks=outside.checks)
     if state.status != "complete" or len(outside.steps) != project.steps:
         raise AssertionError(f"the run ended as {state.status}: {state.reason}")

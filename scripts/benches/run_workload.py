@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from domain.events import CheckFailure
-from engine.workflow.sandbox.run import Outcome, SandboxLimits
-from engine.workflow.spec import Module, RunLimits, Spec, Test
+from backcast.domain.events import CheckFailure
+from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
+from backcast.engine.workflow.spec import Module, RunLimits, Spec, Test
 
 FUNCTIONS = 6
 "Of each module."

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from engine.context.search import Document
-from engine.context.search.index import NEAREST, SPARE, UNITS, Current, Index, by_words
+from backcast.engine.context.search import Document
+from backcast.engine.context.search.index import NEAREST, SPARE, UNITS, Current, Index, by_words
 from scripts.benches.figures import Bench, Bound, Figure, percentile, ratios, save, seconds, show
 
 GROUP = "search by meaning and words, 384 numbers and 60 words a text"

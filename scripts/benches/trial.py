@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from domain.context_map import Tokens
-from domain.errors import InputError, ModelError, UnavailableError
-from domain.policy import MapSettings
-from engine.context.policies import policy_named
-from engine.context.tokenizers import tokenizer_of
-from engine.interfaces.asked import model_asked
-from engine.log.store import EventStore
-from engine.models import Model
+from backcast.domain.context_map import Tokens
+from backcast.domain.errors import InputError, ModelError, UnavailableError
+from backcast.domain.policy import MapSettings
+from backcast.engine.context.policies import policy_named
+from backcast.engine.interfaces.asked import model_asked
+from backcast.engine.log.store import EventStore
+from backcast.engine.models import Model
+from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches.paired import pooled
 from scripts.benches.trial_arms import ARMS, Arm, Given, Nothing
 from scripts.benches.trial_run import Asking, Cost, Outcome

@@ -8,19 +8,19 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.context_map import Tokens, plain, rendered, within
-from domain.events import MapEdited
-from domain.policy import MapSettings
-from engine.context.search import Document, search_words
-from engine.log.store import EventStore
-from engine.memory.mapping import Run
-from engine.memory.mapping.asking import asked
-from engine.memory.mapping.cartographer import normal_form
-from engine.memory.mapping.trajectory import trajectory
-from engine.memory.mapping.updating import Keeping
-from engine.models import Call, Limits, Message, Model
-from engine.workflow.mapping import texts_of
-from projections.context_map import ContextMap, edited, ranked
+from backcast.domain.context_map import Tokens, plain, rendered, within
+from backcast.domain.events import MapEdited
+from backcast.domain.policy import MapSettings
+from backcast.engine.context.search import Document, search_words
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping.asking import asked
+from backcast.engine.memory.mapping.cartographer import normal_form
+from backcast.engine.memory.mapping.trajectory import trajectory
+from backcast.engine.memory.mapping.updating import MapUpdater
+from backcast.engine.models import Call, Limits, Message, Model
+from backcast.engine.workflow.mapping import texts_of
+from backcast.projections.context_map import ContextMap, edited, ranked
 from scripts.benches.trial_run import Cost, Outcome
 from scripts.benches.trial_world import World, cut
 
@@ -89,7 +89,7 @@ class ByRules(Arm):
         distiller, cartographer = self.role
         roles = {"distiller": distiller, "cartographer": cartographer}
         settings = given.settings.model_copy(update=roles)
-        self.keeping = Keeping.of(settings, given.tokens, given.count, given.model)
+        self.keeping = MapUpdater.of(settings, given.tokens, given.count, given.model)
         self.map = ContextMap(given.world.task)
         world = given.world
         self._update(Run("start", world.state, world.state, world.graph), "start")

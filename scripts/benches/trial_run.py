@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from domain.context_map import Tokens
-from domain.events import (
+from backcast.domain.context_map import Tokens
+from backcast.domain.events import (
     Fact,
     MessageReceived,
     ModelReplied,
@@ -20,9 +20,9 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
-from engine.models import Call, Limits, Message, Model
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.models import Call, Limits, Message, Model
 from scripts.benches.trial_world import Question, World
 
 STEPS = 6

@@ -9,19 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from domain.context_map import Tokens
-from domain.errors import InputError
-from domain.graph import Graph
-from domain.moment import NOW
-from domain.node import Reference, kind_of, name_of, node_id, path_of
-from domain.outline import Facets, names_in
-from domain.paths import is_code
-from domain.summary import summary_of
-from engine.context.search import Document, search_words
-from engine.log.store import EventStore
-from engine.replay.states import state_at
-from engine.replay.texts import text_in
-from projections import dependency_graph
+from backcast.domain.context_map import Tokens
+from backcast.domain.errors import InputError
+from backcast.domain.graph import Graph
+from backcast.domain.moment import NOW
+from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
+from backcast.domain.outline import Facets, names_in
+from backcast.domain.paths import is_code
+from backcast.domain.summary import summary_of
+from backcast.engine.context.search import Document, search_words
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.source_text import text_in
+from backcast.engine.log.store import EventStore
+from backcast.projections import dependency_graph
 
 FOUND, SHOWN = 8, 600
 "Nodes that a search names, and tokens of a text that is shown."

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from domain.events import (
+from backcast.domain.events import (
     ChecksRan,
     Claim,
     ContextBuilt,
@@ -29,8 +29,8 @@ from domain.events import (
     WorkflowEvent,
     line_of,
 )
-from engine.log.blobs import ref_of
-from engine.log.store import EventStore
+from backcast.engine.log.blobs import ref_of
+from backcast.engine.log.store import EventStore
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 TICK = timedelta(seconds=1)

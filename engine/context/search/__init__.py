@@ -8,8 +8,8 @@ the search by words alone does without the extra 'semantic'.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from engine.context.search.embedders import Embedder, needs_extra, sentence_embedder
-from engine.log.store import EventStore
+from backcast.engine.context.search.embedders import Embedder, needs_extra, sentence_embedder
+from backcast.engine.log.store import EventStore
 
 __all__ = ["Document", "Embedder", "Hit", "search", "search_words", "sentence_embedder"]
 
@@ -47,8 +47,8 @@ def search(
     `progress` is told how many more texts have theirs.
     """
     needs_extra("numpy", "faiss")
-    from engine.context.search.index import Index, check_request
-    from engine.context.search.vectors import vectors
+    from backcast.engine.context.search.index import Index, check_request
+    from backcast.engine.context.search.vectors import vectors
 
     check_request(query, k)
     if not documents:
@@ -63,6 +63,6 @@ def search(
 
 def search_words(documents: Sequence[Document], query: str, k: int = 10) -> list[Hit]:
     """Find the `k` documents that answer a query best by their words alone, the best first."""
-    from engine.context.search.index import by_words_alone
+    from backcast.engine.context.search.index import by_words_alone
 
     return by_words_alone(documents, query, k)

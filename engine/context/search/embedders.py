@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from xxhash import xxh3_128
 
-from domain.errors import InputError
+from backcast.domain.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np

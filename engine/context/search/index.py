@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.errors import InputError
-from engine.context.search import Document, Hit
-from engine.context.search.vectors import Vectors, checked, hash_of
-from engine.context.search.words import CurrentWords, Floats, Numbers, WordCounts
+from backcast.domain.errors import InputError
+from backcast.engine.context.search import Document, Hit
+from backcast.engine.context.search.vectors import Vectors, checked, hash_of
+from backcast.engine.context.search.words import CurrentWords, Floats, Numbers, WordCounts
 
 NEAREST = 100
 "Documents that get a rank by meaning, at the least."

@@ -10,9 +10,9 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.errors import InputError, UnavailableError
-from engine.context.search.embedders import Embedder
-from engine.log.store import EventStore
+from backcast.domain.errors import InputError, UnavailableError
+from backcast.engine.context.search.embedders import Embedder
+from backcast.engine.log.store import EventStore
 
 Vectors = NDArray[np.float32]
 "One a row."

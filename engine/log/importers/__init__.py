@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
-from domain.errors import InputError
-from domain.events import Claim, Fact
-from engine.log.blobs import Blob
-from engine.log.recorder import NewRow, NewSource
-from engine.log.store import EventStore
+from backcast.domain.errors import InputError
+from backcast.domain.events import Claim, Fact
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.recorder import NewRow, NewSource
+from backcast.engine.log.store import EventStore
 
 FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
 "How much is stored in one transaction at the most, beyond a batch."

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from domain.events import SourceRead
-from engine.log.importers import Batch, Report
-from engine.log.importers.content import (
+from backcast.domain.events import SourceRead
+from backcast.engine.log.importers import Batch, Report
+from backcast.engine.log.importers.content import (
     hashed,
     id_of,
     mapping,
@@ -21,8 +21,8 @@ from engine.log.importers.content import (
     task_of,
     without,
 )
-from engine.log.importers.lines import first_object, read_objects
-from engine.log.importers.records import ForeignLog, Record
+from backcast.engine.log.importers.lines import first_object, read_objects
+from backcast.engine.log.importers.records import ForeignLog, Record
 
 FORMAT = "claude-code"
 PREFIX = "CLAUDE_CODE"

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from domain.errors import InputError
-from engine.log.importers.lines import parse
+from backcast.domain.errors import InputError
+from backcast.engine.log.importers.lines import parse
 
 _ID = re.compile(r"[^\x00-\x1f\x7f#]{1,200}")
 "What an id may be: it goes into an index, and `#` sets apart the facts of one record."

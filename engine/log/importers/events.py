@@ -16,14 +16,14 @@ from typing import Any, get_args
 
 from pydantic_core import to_json
 
-from domain.errors import InputError
-from domain.events import FACTS, BlobRef, Fact, line_of
-from domain.json_text import json_text
-from engine.log.blobs import Blob
-from engine.log.codec import Codec
-from engine.log.importers import Batch, ForeignFact, Report, digest
-from engine.log.importers.lines import parse, read_lines
-from engine.log.store import EventStore, refs_in
+from backcast.domain.errors import InputError
+from backcast.domain.events import FACTS, BlobRef, Fact, line_of
+from backcast.domain.json_text import json_text
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.codec import Codec
+from backcast.engine.log.importers import Batch, ForeignFact, Report, digest
+from backcast.engine.log.importers.lines import parse, read_lines
+from backcast.engine.log.store import EventStore, refs_in
 
 FORMAT = "events"
 LONGEST = 256 * 2**20

@@ -13,17 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from domain.errors import InputError
-from domain.events import (
+from backcast.domain.errors import InputError
+from backcast.domain.events import (
     Committed,
     Fact,
     ModuleDeleted,
     ModuleIteration,
     ModuleRenamed,
+    RefsRead,
 )
-from engine.log.blobs import Blob
-from engine.log.importers import BEFORE, EPOCH, Batch, ForeignFact, Report, digest
-from engine.log.store import EventStore
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers import BEFORE, EPOCH, Batch, ForeignFact, Report, digest
+from backcast.engine.log.store import EventStore
 
 FORMAT = "git"
 MAX_OBJECT = 128 * 2**20
@@ -91,6 +92,9 @@ def read(repository: Path, task_id: str, store: EventStore, report: Report) -> I
     with _objects(repository) as objects:
         for commit in _commits(repository, last, report):
             yield tree.batch(commit, objects, report)
+    names = _names(repository, head)
+    if names != tree.names:
+        yield tree.names_batch(names)
 
 
 class _Tree:
@@ -103,11 +107,20 @@ class _Tree:
         self.refs: dict[str, str] = {}
         self.last_commit: str | None = None
         self.last_time = EPOCH
+        self.names: dict[str, str] = {}
+        "The names of commits as they were recorded last."
+        self.named = 0
+        "How often they were."
+        self.before = BEFORE
+        "How far back the last event is that tells of the code."
         for event in store.read(task_id):
+            self.before = BEFORE - isinstance(event.fact, RefsRead)
             self.last_time = max(self.last_time, event.timestamp)
             match event.fact:
                 case Committed(sha=sha):
                     self.last_commit = sha
+                case RefsRead(refs=refs):
+                    self.names, self.named = refs, self.named + 1
                 case ModuleIteration() | ModuleRenamed() as fact:
                     self.modules[fact.module_name] = (fact.iteration, fact.source)
 
@@ -122,7 +135,8 @@ class _Tree:
             committed_at=commit.committed_at,
             **stated,
         )
-        facts = [self._foreign(committed, commit, commit.sha, (BEFORE,))]
+        facts = [self._foreign(committed, commit, commit.sha, (self.before,))]
+        self.before = BEFORE
         blobs: list[Blob] = []
         bodies = objects.read([c.oid for c in commit.changes if _has_body(c, self.refs)])
         targets = {change.path for change in commit.changes if change.status != "D"}
@@ -131,6 +145,11 @@ class _Tree:
             facts.append(self._foreign(fact, commit, None, (commit.sha,)))
         self.last_commit = commit.sha
         return Batch(self.task_id, facts, blobs)
+
+    def names_batch(self, names: dict[str, str]) -> Batch:
+        """The names of commits as a fact, for `commit:TAG` to be found by."""
+        fact = ForeignFact(RefsRead(refs=names), self.last_time, FORMAT, f"names {self.named + 1}")
+        return Batch(self.task_id, [fact])
 
     def _foreign(
         self, fact: Fact, commit: Commit, id: str | None, because: tuple[str | int, ...]
@@ -307,6 +326,17 @@ def _time(seconds: int) -> datetime:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return EPOCH
+
+
+def _names(repository: Path, head: str) -> dict[str, str]:
+    """The commits that HEAD, branches and tags stand for; a tag goes before a branch of its name."""
+    listed = _git(repository, "for-each-ref", "--format=%(refname)%00%(objectname)%00%(*objectname)",
+                  "refs/heads", "refs/remotes", "refs/tags")  # fmt: skip
+    names = {"HEAD": head}
+    for line in listed.splitlines():
+        ref, sha, peeled = line.split("\0")
+        names[ref.split("/", 2)[2]] = peeled or sha
+    return {name: names[name] for name in sorted(names)}
 
 
 def _is_ancestor(repository: Path, sha: str, head: str) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from domain.errors import InputError
-from domain.events import ModelFailed
-from engine.log.importers import Batch, Report
-from engine.log.importers.content import (
+from backcast.domain.errors import InputError
+from backcast.domain.events import ModelFailed
+from backcast.engine.log.importers import Batch, Report
+from backcast.engine.log.importers.content import (
     hashed,
     id_of,
     mapping,
@@ -25,8 +25,8 @@ from engine.log.importers.content import (
     task_of,
     without,
 )
-from engine.log.importers.lines import named, read_json
-from engine.log.importers.records import ForeignLog, Record
+from backcast.engine.log.importers.lines import named, read_json
+from backcast.engine.log.importers.records import ForeignLog, Record
 
 FORMAT = "inspect"
 PREFIX = "INSPECT"

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
-from domain.errors import InputError
-from engine.log.importers import Report
-from engine.log.importers.compressed import CutError, opened
+from backcast.domain.errors import InputError
+from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.compressed import CutError, opened
 
 MAX_LINE = 64 * 2**20
 "Bytes of the longest line that is read."

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from domain.events import (
+from backcast.domain.events import (
     Fact,
     MessageReceived,
     ModelReplied,
@@ -23,9 +23,9 @@ from domain.events import (
     ToolReturned,
     UnknownFact,
 )
-from engine.log.blobs import Blob
-from engine.log.importers import Batch, ForeignFact, Report, digest, synthetic_time
-from engine.log.importers.content import (
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers import Batch, ForeignFact, Report, digest, synthetic_time
+from backcast.engine.log.importers.content import (
     arguments_of,
     mapping,
     sequence,

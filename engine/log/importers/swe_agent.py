@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from domain.errors import InputError
-from domain.events import TaskComplete, TaskFailed
-from engine.log.importers import Batch, Report
-from engine.log.importers.content import (
+from backcast.domain.errors import InputError
+from backcast.domain.events import TaskComplete, TaskFailed
+from backcast.engine.log.importers import Batch, Report
+from backcast.engine.log.importers.content import (
     arguments_of,
     hashed,
     mapping,
@@ -28,8 +28,8 @@ from engine.log.importers.content import (
     task_of,
     without,
 )
-from engine.log.importers.lines import named, read_json
-from engine.log.importers.records import ForeignLog, Record, all_calls
+from backcast.engine.log.importers.lines import named, read_json
+from backcast.engine.log.importers.records import ForeignLog, Record, all_calls
 
 FORMAT = "swe-agent"
 PREFIX = "SWE_AGENT"

@@ -2,18 +2,18 @@
 
 The recorders are subclasses of the library's application recorders: its connection pools, its
 transactions and errors, and its contract, with a table definition of our own. Rows come and go as
-tuples; what they mean is the business of `engine.log.store`.
+tuples; what they mean is the business of `backcast.engine.log.store`.
 """
 
-from domain.errors import InputError
-from engine.log.recorder.database import like
-from engine.log.recorder.kept_states import LAST_US, Kept
-from engine.log.recorder.tables import Found, NewRow, NewSource, Recorder, Row, checksum_of
+from backcast.domain.errors import InputError
+from backcast.engine.log.recorder.database import like
+from backcast.engine.log.recorder.snapshots import LAST_US, Snapshot
+from backcast.engine.log.recorder.tables import Found, NewRow, NewSource, Recorder, Row, checksum_of
 
 __all__ = [
     "LAST_US",
     "Found",
-    "Kept",
+    "Snapshot",
     "NewRow",
     "NewSource",
     "Recorder",
@@ -35,13 +35,13 @@ def open_recorder(url: str, *, fsync: str = "full", create: bool = True) -> Reco
         raise InputError(f"fsync: needed 'full' or 'normal', found {fsync!r}")
     scheme = url.partition("://")[0]
     if scheme == "sqlite":
-        from engine.log.recorder.sqlite import SQLiteRecorder
+        from backcast.engine.log.recorder.sqlite import SQLiteRecorder
 
         path = url.removeprefix("sqlite://").removeprefix("/")
         return SQLiteRecorder.open(path, fsync=fsync, create=create)
     if scheme in ("postgresql", "postgres"):
         try:
-            from engine.log.recorder.postgres import PostgresRecorder
+            from backcast.engine.log.recorder.postgres import PostgresRecorder
         except ImportError:
             raise InputError(
                 f"{scheme}:// needs the extra 'postgres': pip install 'backcast[postgres]'"

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine.log.blobs import Packed
-from engine.log.recorder.database import Cursor, Database
+from backcast.engine.log.blobs import Packed
+from backcast.engine.log.recorder.database import Cursor, Database
 
 
 class Bodies(Database):

@@ -16,9 +16,9 @@ from eventsourcing.persistence import (
     Subscription,
 )
 
-from domain.errors import ConflictError
-from engine.log.recorder.database import like
-from engine.log.recorder.tables import NewRow, Recorder
+from backcast.domain.errors import ConflictError
+from backcast.engine.log.recorder.database import like
+from backcast.engine.log.recorder.tables import NewRow, Recorder
 
 POLLING = 0.05
 "Seconds between two looks of a subscription."

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from domain.errors import InputError
+from backcast.domain.errors import InputError
 
 
 class Cursor(Protocol):

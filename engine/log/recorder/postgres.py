@@ -12,10 +12,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
-from domain.errors import InputError, UnavailableError
-from engine.log.recorder.contract import LibraryContract
-from engine.log.recorder.database import Cursor, not_text
-from engine.log.recorder.tables import SCHEMA_VERSION
+from backcast.domain.errors import InputError, UnavailableError
+from backcast.engine.log.recorder.contract import LibraryContract
+from backcast.engine.log.recorder.database import Cursor, not_text
+from backcast.engine.log.recorder.tables import SCHEMA_VERSION
 
 TABLES = (
     "CREATE TABLE backcast (schema_version integer NOT NULL)",

@@ -20,10 +20,10 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
-from domain.errors import DamagedError, UnavailableError
-from engine.log.recorder.contract import LibraryContract
-from engine.log.recorder.database import Cursor, not_text
-from engine.log.recorder.tables import SCHEMA_VERSION
+from backcast.domain.errors import DamagedError, UnavailableError
+from backcast.engine.log.recorder.contract import LibraryContract
+from backcast.engine.log.recorder.database import Cursor, not_text
+from backcast.engine.log.recorder.tables import SCHEMA_VERSION
 
 APPLICATION_ID = 0x42434154
 "Tells a store from other SQLite files (PRAGMA application_id)."

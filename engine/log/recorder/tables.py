@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 from eventsourcing.persistence import IntegrityError
 from xxhash import xxh3_64_intdigest
 
-from domain.errors import ConflictError
-from engine.log.blobs import Packed
-from engine.log.packing import plain
-from engine.log.recorder.bodies import Bodies
-from engine.log.recorder.database import Cursor, like
-from engine.log.recorder.kept_states import LAST_US, KeptStates
-from engine.log.recorder.vectors import VectorTable
+from backcast.domain.errors import ConflictError
+from backcast.engine.log.blobs import Packed
+from backcast.engine.log.packing import plain
+from backcast.engine.log.recorder.bodies import Bodies
+from backcast.engine.log.recorder.database import Cursor, like
+from backcast.engine.log.recorder.snapshots import LAST_US, Snapshots
+from backcast.engine.log.recorder.vectors import VectorTable
 
 SCHEMA_VERSION = 1
 "Of the tables; a store of a newer one is refused."
@@ -47,7 +47,7 @@ def checksum_of(row: Row) -> int:
     return xxh3_64_intdigest("".join(f"{value}\0" for value in head).encode() + body) >> 1
 
 
-class Recorder(Bodies, KeptStates, VectorTable):
+class Recorder(Bodies, Snapshots, VectorTable):
     """The tables of one store."""
 
     # Appending

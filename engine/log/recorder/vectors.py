@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from xxhash import xxh3_64_digest
 
-from engine.log.recorder.database import Cursor, Database
+from backcast.engine.log.recorder.database import Cursor, Database
 
 
 class VectorTable(Database):

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from domain.events import (
+from backcast.domain.events import (
     BLOB_PREFIX,
     FACTS,
     CheckFailure,
@@ -21,10 +21,10 @@ from domain.events import (
     EventType,
     PlannedModule,
 )
-from engine.log.blobs import Blob
-from engine.log.importers.events import Part
-from engine.log.redaction.masks import Masks
-from engine.log.redaction.named import announced
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers.events import Part
+from backcast.engine.log.redaction.masks import Masks
+from backcast.engine.log.redaction.named import announced
 
 Change = Callable[[str, str], str]
 "A text and the kind of secret that it is as a whole, if it is one, to what stands in its place."

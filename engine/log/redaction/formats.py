@@ -9,7 +9,7 @@ None of these rules looks for randomness: digests, references and base64 are no 
 import re
 from collections.abc import Iterator
 
-from engine.log.redaction.rules import WORD, Found, found_by, rule
+from backcast.engine.log.redaction.rules import WORD, Found, found_by, rule
 
 RULES = (
     rule("aws_key", r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}", "AKIA ASIA ABIA ACCA",

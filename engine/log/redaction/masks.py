@@ -15,9 +15,9 @@ from itertools import chain, islice
 from typing import NamedTuple
 from urllib.parse import quote
 
-from engine.log.redaction import formats, named, places
-from engine.log.redaction.patterns import Patterns
-from engine.log.redaction.rules import Found, is_mixed
+from backcast.engine.log.redaction import formats, named, places
+from backcast.engine.log.redaction.patterns import Patterns
+from backcast.engine.log.redaction.rules import Found, is_mixed
 
 KEPT = re.compile(r"MASKED(?:_[a-z]+)+_(?P<number>\d{1,9})|blob:[0-9a-f]{64}")
 "What is never masked: masks, and the names of bodies."

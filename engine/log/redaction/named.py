@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from engine.log.redaction.rules import Found, is_given, is_mixed
+from backcast.engine.log.redaction.rules import Found, is_given, is_mixed
 
 KIND = "secret"
 LONGEST_NAME, LONGEST_LEAD = 16, 48

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from domain.errors import InputError
-from engine.log.redaction.rules import Found
+from backcast.domain.errors import InputError
+from backcast.engine.log.redaction.rules import Found
 
 KIND = "pattern"
 SECONDS = 5.0

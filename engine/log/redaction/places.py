@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from engine.log.redaction.named import KIND, is_random
-from engine.log.redaction.rules import Found, found_by, is_given, rule
+from backcast.engine.log.redaction.named import KIND, is_random
+from backcast.engine.log.redaction.rules import Found, found_by, is_given, rule
 
 HOME = "home_path"
 "The kind of a person's name in a path, which `user` takes the place of."

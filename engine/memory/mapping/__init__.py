@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from domain.context_map import Answer, Distilled, MapItem
-from domain.events import BlobRef, MapEdit, WorkflowEvent
-from domain.graph import Graph
-from domain.outline import Facets
-from domain.policy import MapSettings
-from domain.staleness import Modules
-from projections import dependency_graph
-from projections.context_map import ContextMap
+from backcast.domain.context_map import Answer, Distilled, MapItem
+from backcast.domain.events import BlobRef, MapEdit, WorkflowEvent
+from backcast.domain.graph import Graph
+from backcast.domain.outline import Facets
+from backcast.domain.policy import MapSettings
+from backcast.domain.staleness import Modules
+from backcast.projections import dependency_graph
+from backcast.projections.context_map import ContextMap
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Run:
         return not self.modules.holds(made_of)
 
 
-class Drawn(NamedTuple):
+class Proposal(NamedTuple):
     """What a Cartographer drew."""
 
     edits: Sequence[MapEdit]
@@ -69,7 +69,7 @@ class Distiller(Protocol):
 class Cartographer(Protocol):
     """Turns what a run told into edits."""
 
-    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Drawn:
+    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Proposal:
         """Edits of a map, on which what was told of its items stands already."""
 
 
@@ -80,4 +80,4 @@ class Evictor(Protocol):
         """Edits that take away what has no room, the least worth first."""
 
 
-__all__ = ["Cartographer", "Distiller", "Drawn", "Evictor", "Run"]
+__all__ = ["Cartographer", "Distiller", "Proposal", "Evictor", "Run"]

@@ -6,9 +6,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from domain.context_map import Answer
-from engine.log.codec import first_problem
-from engine.models import Call, Limits, Message, Model
+from backcast.domain.context_map import Answer
+from backcast.engine.log.codec import first_problem
+from backcast.engine.models import Call, Limits, Message, Model
 
 LONGEST = 2_000_000
 "Characters of an answer that are looked at."

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from domain.context_map import Distilled, Entry, MapItem, lawful
-from domain.events import MapEdit
-from domain.summary import BuiltFrom
-from engine.memory.mapping import Drawn, Run
-from engine.memory.mapping.lines import is_lines
-from engine.memory.roadmap import roadmap_of
-from projections.context_map import ContextMap
+from backcast.domain.context_map import Distilled, Entry, MapItem, lawful
+from backcast.domain.events import MapEdit
+from backcast.domain.summary import BuiltFrom
+from backcast.engine.memory.mapping import Proposal, Run
+from backcast.engine.memory.mapping.lines import is_lines
+from backcast.engine.memory.roadmap import roadmap_of
+from backcast.projections.context_map import ContextMap
 
 _WORD = re.compile(r"\w+")
 _HEAD = re.compile(r":| \(")
@@ -20,10 +20,10 @@ class ByRules:
 
     id = "rules 1"
 
-    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Drawn:
+    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Proposal:
         """Edits of all but the lines of code."""
         entries = [*roadmap_of(run.state, run.graph), *told.entries]
-        return Drawn(prose_edits(map, entries, run), by=self.id)
+        return Proposal(prose_edits(map, entries, run), by=self.id)
 
 
 def prose_edits(map: ContextMap, told: Sequence[Entry], run: Run) -> list[MapEdit]:

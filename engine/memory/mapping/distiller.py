@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from immutables import Map
 
-from domain.context_map import Distilled, Entry, MapItem, plain
-from domain.events import ChecksRan, ToolReturned
-from domain.graph import NEEDS
-from domain.names import Reader
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import EXISTS, Facet, Facets, names_in
-from domain.summary import built_from
-from engine.memory.mapping import Run
-from projections.context_map import ContextMap
+from backcast.domain.context_map import Distilled, Entry, MapItem, plain
+from backcast.domain.events import ChecksRan, ToolReturned
+from backcast.domain.graph import NEEDS
+from backcast.domain.names import Reader
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import EXISTS, Facet, Facets, names_in
+from backcast.domain.summary import built_from
+from backcast.engine.memory.mapping import Run
+from backcast.projections.context_map import ContextMap
 
 SYMBOLS = ("function", "method", "class")
 CONSTANTS, SCHEMAS, ERRORS = 3, 2, 2

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from domain.context_map import MapItem, Tokens, within
-from domain.events import MapEdit
-from domain.policy import MapSettings
-from engine.memory.mapping.lines import is_lines
-from projections.context_map import ContextMap, ranked
+from backcast.domain.context_map import MapItem, Tokens, within
+from backcast.domain.events import MapEdit
+from backcast.domain.policy import MapSettings
+from backcast.engine.memory.mapping.lines import is_lines
+from backcast.projections.context_map import ContextMap, ranked
 
 
 class ByWorth:

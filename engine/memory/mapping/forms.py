@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.context_map import SECTIONS, TAGS
+from backcast.domain.context_map import SECTIONS, TAGS
 
 CANDIDATES, EDITS = 5, 8
 "That one answer may hold."

@@ -1,8 +1,8 @@
 """What may not be done to a map: such edits are recorded with why, and change nothing."""
 
-from domain.context_map import SECTIONS, Tokens, lawful
-from domain.events import MapEdit
-from projections.context_map import ContextMap
+from backcast.domain.context_map import SECTIONS, Tokens, lawful
+from backcast.domain.events import MapEdit
+from backcast.projections.context_map import ContextMap
 
 
 def guarded(edit: MapEdit, map: ContextMap, count: Tokens, most: int) -> MapEdit:

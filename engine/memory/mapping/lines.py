@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 from immutables import Map
 
-from domain.context_map import MapItem, Tokens, folder_of, lawful, rendered, within
-from domain.events import MapEdit, MapEdited
-from domain.graph import NEEDS
-from domain.links import Links
-from domain.map_lines import Costs, Group, Line, chosen, faded, filled, gains
-from domain.names import Reader
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import Facets, names_in
-from domain.paths import is_aside, is_code
-from domain.policy import MapSettings
-from domain.summary import built_from
-from engine.memory.mapping import Run
-from projections.context_map import ContextMap, edited
+from backcast.domain.context_map import MapItem, Tokens, folder_of, lawful, rendered, within
+from backcast.domain.events import MapEdit, MapEdited
+from backcast.domain.graph import NEEDS
+from backcast.domain.links import Links
+from backcast.domain.map_lines import Costs, Group, Line, chosen, faded, filled, gains
+from backcast.domain.names import Reader
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import Facets, names_in
+from backcast.domain.paths import is_aside, is_code
+from backcast.domain.policy import MapSettings
+from backcast.domain.summary import built_from
+from backcast.engine.memory.mapping import Run
+from backcast.projections.context_map import ContextMap, edited
 
 SECTION = "CONTEXT ROADMAP"
 SYMBOLS = ("function", "method", "class")

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from domain.context_map import MapItem
-from domain.events import MapEdit
-from engine.context.search.embedders import Embedder
-from engine.context.search.vectors import embedded
-from engine.memory.mapping.lines import is_lines
-from projections.context_map import ContextMap
+from backcast.domain.context_map import MapItem
+from backcast.domain.events import MapEdit
+from backcast.engine.context.search.embedders import Embedder
+from backcast.engine.context.search.vectors import embedded
+from backcast.engine.memory.mapping.lines import is_lines
+from backcast.projections.context_map import ContextMap
 
 
 def merged(

@@ -5,17 +5,17 @@ What the code itself tells, the roadmap, and what no longer holds, are left to r
 
 from collections.abc import Iterator, Sequence
 
-from domain.context_map import Distilled, Entry, MapItem, Tokens, plain, rendered
-from domain.events import MapEdit, MapEdited
-from domain.policy import MapSettings
-from engine.memory.mapping import Drawn, Run
-from engine.memory.mapping.asking import asked
-from engine.memory.mapping.cartographer import ByRules, normal_form, plainly
-from engine.memory.mapping.forms import EDITS, VALUE, Edit, Edits, edits_schema
-from engine.memory.mapping.lines import is_lines
-from engine.memory.mapping.prompts import VERSION, drawing
-from engine.models import Call, Limits, Model
-from projections.context_map import ContextMap, edited, ranked
+from backcast.domain.context_map import Distilled, Entry, MapItem, Tokens, plain, rendered
+from backcast.domain.events import MapEdit, MapEdited
+from backcast.domain.policy import MapSettings
+from backcast.engine.memory.mapping import Proposal, Run
+from backcast.engine.memory.mapping.asking import asked
+from backcast.engine.memory.mapping.cartographer import ByRules, normal_form, plainly
+from backcast.engine.memory.mapping.forms import EDITS, VALUE, Edit, Edits, edits_schema
+from backcast.engine.memory.mapping.lines import is_lines
+from backcast.engine.memory.mapping.prompts import VERSION, drawing
+from backcast.engine.models import Call, Limits, Model
+from backcast.projections.context_map import ContextMap, edited, ranked
 
 ANSWER = 3_000
 "Tokens of an answer, at the most."
@@ -37,7 +37,7 @@ class ByModel:
         """Name and version, of both."""
         return f"{self.model.id} {VERSION}, {self._rules.id}"
 
-    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Drawn:
+    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Proposal:
         """Edits of all but the lines of code."""
         items = [one for one in ranked(map, self.settings) if not is_lines(one)][:ITEMS]
         idle = not told.entries and all(told.tags.get(one.id) == "neutral" for one in items)
@@ -52,7 +52,7 @@ class ByModel:
         made = list(_made(form.edits, told.entries, items))
         after = edited(map, MapEdited(context=map.context, edits=tuple(made)))
         rest = self._rules.drawn(run, told._replace(entries=()), after)
-        return Drawn([*made, *rest.edits], answers, self.id)
+        return Proposal([*made, *rest.edits], answers, self.id)
 
 
 def _made(

@@ -6,16 +6,16 @@ of these a model has no say. It says what an item was good for, and what would h
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from domain.context_map import SECTIONS, TAGS, Distilled, Entry, Tokens, plain, rendered
-from domain.names import Reader
-from domain.node import kind_of, name_of, node_id, path_of
-from domain.outline import SOURCE
-from domain.policy import MapSettings
-from domain.summary import built_from
-from engine.memory.mapping import Run
-from engine.memory.mapping.asking import asked
-from engine.memory.mapping.distiller import FromEvents
-from engine.memory.mapping.forms import (
+from backcast.domain.context_map import SECTIONS, TAGS, Distilled, Entry, Tokens, plain, rendered
+from backcast.domain.names import Reader
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import SOURCE
+from backcast.domain.policy import MapSettings
+from backcast.domain.summary import built_from
+from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping.asking import asked
+from backcast.engine.memory.mapping.distiller import FromEvents
+from backcast.engine.memory.mapping.forms import (
     ABOUT,
     CANDIDATES,
     FAR,
@@ -26,10 +26,10 @@ from engine.memory.mapping.forms import (
     Told,
     told_schema,
 )
-from engine.memory.mapping.prompts import VERSION, reading
-from engine.memory.mapping.trajectory import trajectory
-from engine.models import Call, Limits, Model
-from projections.context_map import ContextMap, ranked
+from backcast.engine.memory.mapping.prompts import VERSION, reading
+from backcast.engine.memory.mapping.trajectory import trajectory
+from backcast.engine.models import Call, Limits, Model
+from backcast.projections.context_map import ContextMap, ranked
 
 RECORD = 3_000
 "Tokens of the record of a run."

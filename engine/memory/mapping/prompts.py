@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from domain.context_map import Distilled, Entry
-from engine.memory.mapping.forms import CANDIDATES, EDITS
-from engine.models import Message
+from backcast.domain.context_map import Distilled, Entry
+from backcast.engine.memory.mapping.forms import CANDIDATES, EDITS
+from backcast.engine.models import Message
 
 VERSION = 1
 "Stands in facts behind the model's name."

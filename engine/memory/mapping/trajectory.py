@@ -6,8 +6,8 @@ A log may have a hundred thousand events: only so many of them are read, its beg
 import json
 from collections.abc import Iterator, Sequence
 
-from domain.context_map import Tokens, plain
-from domain.events import (
+from backcast.domain.context_map import Tokens, plain
+from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
     Committed,
@@ -25,7 +25,7 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from engine.memory.mapping import Run
+from backcast.engine.memory.mapping import Run
 
 FIRST, LAST = 20, 100
 "Events that are told, from both ends of a run."

@@ -4,25 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.context_map import Answer, Distilled, Tokens
-from domain.errors import InputError
-from domain.events import MapAnswer, MapEdit, MapEdited
-from domain.policy import MapSettings
-from engine.context.maps import HEADING
-from engine.log.blobs import Blob
-from engine.memory.mapping import Cartographer, Distiller, Evictor, Run
-from engine.memory.mapping.cartographer import ByRules
-from engine.memory.mapping.distiller import FromEvents
-from engine.memory.mapping.evictor import ByWorth
-from engine.memory.mapping.guard import guarded
-from engine.memory.mapping.lines import Lines
-from engine.memory.mapping.model_cartographer import ByModel
-from engine.memory.mapping.model_distiller import FromModel
-from engine.models import Model
-from projections.context_map import ContextMap, edited
+from backcast.domain.context_map import Answer, Distilled, Tokens
+from backcast.domain.errors import InputError
+from backcast.domain.events import MapAnswer, MapEdit, MapEdited
+from backcast.domain.policy import MapSettings
+from backcast.engine.context.maps import HEADING
+from backcast.engine.log.blobs import Blob
+from backcast.engine.memory.mapping import Cartographer, Distiller, Evictor, Run
+from backcast.engine.memory.mapping.cartographer import ByRules
+from backcast.engine.memory.mapping.distiller import FromEvents
+from backcast.engine.memory.mapping.evictor import ByWorth
+from backcast.engine.memory.mapping.guard import guarded
+from backcast.engine.memory.mapping.lines import Lines
+from backcast.engine.memory.mapping.model_cartographer import ByModel
+from backcast.engine.memory.mapping.model_distiller import FromModel
+from backcast.engine.models import Model
+from backcast.projections.context_map import ContextMap, edited
 
 if TYPE_CHECKING:
-    from engine.context.search.embedders import Embedder
+    from backcast.engine.context.search.embedders import Embedder
 
 
 class Update(NamedTuple):
@@ -34,7 +34,7 @@ class Update(NamedTuple):
 
 
 @dataclass
-class Keeping:
+class MapUpdater:
     """Who keeps a map, and within how many tokens."""
 
     settings: MapSettings
@@ -52,7 +52,7 @@ class Keeping:
     def of(
         cls, settings: MapSettings, tokens: int, count: Tokens, model: Model | None = None,
         embedder: "Embedder | None" = None,
-    ) -> "Keeping":  # fmt: skip
+    ) -> "MapUpdater":  # fmt: skip
         """Those that the settings name; `InputError` where they need a model, or an embedder, and
         there is none."""
         room = tokens - count(HEADING) - 1
@@ -93,7 +93,7 @@ class Keeping:
         """All edits: those that were drawn, what has no room, and the lines of code."""
         tagged, most = edited(map, fact), self.settings.item_tokens
         if self.embedder:
-            from engine.memory.mapping.merging import merged  # of the extra 'semantic'
+            from backcast.engine.memory.mapping.merging import merged  # of the extra 'semantic'
 
             drawn = merged(drawn, tagged, self.embedder, self.settings.merge)
         edits = [guarded(edit, tagged, self.count, most) for edit in drawn]

@@ -1,4 +1,4 @@
-"""Outlines of source: what is in one version of a module, in facets (see `domain/outline.py`).
+"""Outlines of source: what is in one version of a module, in facets (see `backcast.domain.outline`).
 
 One file a language, and one entry in `ALL`. An outliner is a module, or any object, with these
 names; its `outline` gives an outline for any bytes and never raises.
@@ -7,8 +7,8 @@ names; its `outline` gives an outline for any bytes and never raises.
 from collections.abc import Sequence
 from typing import Protocol
 
-from domain.outline import Outline
-from engine.memory.outliner import markdown, python
+from backcast.domain.outline import Outline
+from backcast.engine.memory.outliner import markdown, python
 
 __all__ = ["ALL", "Outliner", "markdown", "outliner_name", "outliner_of", "python"]
 

@@ -7,8 +7,14 @@ Lists, quotes, tables and HTML are no prose; links are told by their text.
 import re
 from collections.abc import Iterator
 
-from domain.outline import Facet, Outline
-from engine.memory.outliner.texts import LONGEST, broken, first_paragraph, oversized, stood_in
+from backcast.domain.outline import Facet, Outline
+from backcast.engine.memory.outliner.texts import (
+    LONGEST,
+    broken,
+    first_paragraph,
+    oversized,
+    stood_in,
+)
 
 NAME = "markdown"
 VERSION = 1

@@ -17,15 +17,15 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from domain.outline import Facet, Outline, digest_of
-from engine.memory.outliner.python_attributes import attributes_of
-from engine.memory.outliner.python_effects import ROOTS
-from engine.memory.outliner.python_names import Namespace, imports_below
-from engine.memory.outliner.python_scopes import context_of
-from engine.memory.outliner.python_symbols import Symbol, first_line, symbols_in
-from engine.memory.outliner.python_texts import doc_of, signature_of, text_of
-from engine.memory.outliner.python_walk import Walk
-from engine.memory.outliner.texts import LONGEST, MOST, broken, listed, oversized, stood_in
+from backcast.domain.outline import Facet, Outline, digest_of
+from backcast.engine.memory.outliner.python_attributes import attributes_of
+from backcast.engine.memory.outliner.python_effects import ROOTS
+from backcast.engine.memory.outliner.python_names import Namespace, imports_below
+from backcast.engine.memory.outliner.python_scopes import context_of
+from backcast.engine.memory.outliner.python_symbols import Symbol, first_line, symbols_in
+from backcast.engine.memory.outliner.python_texts import doc_of, signature_of, text_of
+from backcast.engine.memory.outliner.python_walk import Walk
+from backcast.engine.memory.outliner.texts import LONGEST, MOST, broken, listed, oversized, stood_in
 
 NAME = "python"
 VERSION = 1

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from domain.outline import Facet
-from engine.memory.outliner.python_names import ASSIGNING, FUNCTIONS, assigned, statements
-from engine.memory.outliner.python_texts import dotted_of
-from engine.memory.outliner.texts import LONGEST, listed
+from backcast.domain.outline import Facet
+from backcast.engine.memory.outliner.python_names import ASSIGNING, FUNCTIONS, assigned, statements
+from backcast.engine.memory.outliner.python_texts import dotted_of
+from backcast.engine.memory.outliner.texts import LONGEST, listed
 
 DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 

@@ -9,9 +9,14 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from domain.outline import Facet
-from engine.memory.outliner.python_texts import LONGEST_ALL, dotted_of, exported_of, literal_of
-from engine.memory.outliner.texts import LONGEST
+from backcast.domain.outline import Facet
+from backcast.engine.memory.outliner.python_texts import (
+    LONGEST_ALL,
+    dotted_of,
+    exported_of,
+    literal_of,
+)
+from backcast.engine.memory.outliner.texts import LONGEST
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)

@@ -4,9 +4,9 @@ import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.outline import Facet
-from engine.memory.outliner.python_effects import SETTINGS, effect_of
-from engine.memory.outliner.texts import fit
+from backcast.domain.outline import Facet
+from backcast.engine.memory.outliner.python_effects import SETTINGS, effect_of
+from backcast.engine.memory.outliner.texts import fit
 
 # An interactive session adds `_`, and `site` a few more, to what the language has.
 BUILTINS = frozenset(dir(builtins)) - {"_"} | {

@@ -8,8 +8,8 @@ import ast
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from engine.memory.outliner.python_names import ACCESSORS, DEFINITIONS, places
-from engine.memory.outliner.python_texts import dotted_of
+from backcast.engine.memory.outliner.python_names import ACCESSORS, DEFINITIONS, places
+from backcast.engine.memory.outliner.python_texts import dotted_of
 
 
 class Symbol(NamedTuple):

@@ -8,7 +8,7 @@ import ast
 from ast import Attribute, BinOp, Call, Constant, Name, Subscript
 from typing import Any
 
-from engine.memory.outliner.texts import LONGEST, first_paragraph, fit
+from backcast.engine.memory.outliner.texts import LONGEST, first_paragraph, fit
 
 DEEPEST, LARGEST = 40, 2000
 "Levels and nodes of an expression that is still written out."

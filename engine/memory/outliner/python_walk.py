@@ -13,13 +13,13 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any
 
-from domain.outline import Facet
-from engine.memory.outliner.python_attributes import DOTTED, first_parameter
-from engine.memory.outliner.python_names import imported, modules_of
-from engine.memory.outliner.python_scopes import Scope, lead_of, tell
-from engine.memory.outliner.python_symbols import is_accessor
-from engine.memory.outliner.python_texts import chain_of, dotted_of
-from engine.memory.outliner.texts import LONGEST, listed
+from backcast.domain.outline import Facet
+from backcast.engine.memory.outliner.python_attributes import DOTTED, first_parameter
+from backcast.engine.memory.outliner.python_names import imported, modules_of
+from backcast.engine.memory.outliner.python_scopes import Scope, lead_of, tell
+from backcast.engine.memory.outliner.python_symbols import is_accessor
+from backcast.engine.memory.outliner.python_texts import chain_of, dotted_of
+from backcast.engine.memory.outliner.texts import LONGEST, listed
 
 ATOMS = {"arg", "attr", "ctx", "id", "is_async", "kind", "kwd_attrs", "op", "ops", "type_comment"}
 "Fields of a tree that hold no expressions or statements."

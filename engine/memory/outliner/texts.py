@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from domain.outline import Facet, Outline
+from backcast.domain.outline import Facet, Outline
 
 LONGEST_SOURCE = 4 * 2**20
 "Bytes of a source that is still read."

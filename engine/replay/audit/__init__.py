@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.events import ModuleOutlined, WorkflowEvent
-from domain.moment import Moment
-from domain.node import SYMBOLS, kind_of, node_id, path_of
-from domain.staleness import Modules
-from engine.log.store import EventStore
-from engine.replay.audit.checks import Checks
-from engine.replay.audit.occurrences import IN, OUT, WITHIN, Life, Occurrence, Standing
-from engine.replay.audit.others import Other, other_of
-from engine.replay.audit.prompts import Prompts
-from engine.replay.audit.summaries import Summaries
-from engine.replay.audit.texts import COUNTED, Stage, Texts, occurrences
-from engine.replay.staleness import KINDS, turns
-from engine.replay.states import state_at
-from projections import dependency_graph
+from backcast.domain.events import ModuleOutlined, WorkflowEvent
+from backcast.domain.moment import Moment
+from backcast.domain.node import SYMBOLS, kind_of, node_id, path_of
+from backcast.domain.staleness import Modules
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.staleness import KINDS, turns
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.audit.checks import Checks
+from backcast.engine.replay.audit.occurrences import IN, OUT, WITHIN, Life, Occurrence, Standing
+from backcast.engine.replay.audit.others import Other, other_of
+from backcast.engine.replay.audit.prompts import Prompts
+from backcast.engine.replay.audit.summaries import Summaries
+from backcast.engine.replay.audit.texts import COUNTED, Stage, Texts, occurrences
+from backcast.projections import dependency_graph
 
 IN_MODULES = ("module", *SYMBOLS, "attribute")
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.cache import Failure, failures_of, module_of
-from domain.events import ChecksRan, WorkflowEvent
-from domain.node import kind_of, name_of, node_id, path_of
-from engine.replay.audit.occurrences import Occurrence
-from engine.replay.audit.texts import Stage, stage_at
+from backcast.domain.cache import Failure, failures_of, module_of
+from backcast.domain.events import ChecksRan, WorkflowEvent
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.engine.replay.audit.occurrences import Occurrence
+from backcast.engine.replay.audit.texts import Stage, stage_at
 
 
 class Run(NamedTuple):

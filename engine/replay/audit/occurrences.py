@@ -25,7 +25,7 @@ class Occurrence(NamedTuple):
     of: int = 0
     "Another event that it is about: the summary that went stale, what is replaced; 0 for none."
     facets: tuple[str, ...] = ()
-    "What of the node changed: keys as in `domain/outline.py`, sorted."
+    "What of the node changed: keys as in `backcast.domain.outline`, sorted."
     asked: str = ""
     "What a prompt was for: plan, code or summary; empty where the log does not tell."
     target: str = ""

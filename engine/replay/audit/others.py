@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from domain.cache import Failure, failures_of, module_of, shortened
-from domain.events import (
+from backcast.domain.cache import Failure, failures_of, module_of, shortened
+from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
     ModelFailed,
@@ -17,8 +17,8 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from domain.node import kind_of
-from engine.replay.audit.occurrences import Occurrence
+from backcast.domain.node import kind_of
+from backcast.engine.replay.audit.occurrences import Occurrence
 
 
 class Other(Protocol):

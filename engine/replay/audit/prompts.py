@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.events import (
+from backcast.domain.events import (
     ContextBuilt,
     ContextItem,
     ContextOmission,
@@ -12,9 +12,9 @@ from domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from domain.node import SYMBOLS, kind_of, name_of, path_of
-from engine.replay.audit.occurrences import IN, OUT, WITHIN, Occurrence
-from engine.replay.audit.texts import Stage, stage_at
+from backcast.domain.node import SYMBOLS, kind_of, name_of, path_of
+from backcast.engine.replay.audit.occurrences import IN, OUT, WITHIN, Occurrence
+from backcast.engine.replay.audit.texts import Stage, stage_at
 
 DUPLICATE = "duplicate"
 "The reason of what is left out since the text of something else holds it."

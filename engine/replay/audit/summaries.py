@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from domain.events import SummaryWritten, WorkflowEvent
-from domain.staleness import Proof
-from engine.replay.audit.occurrences import Occurrence
-from engine.replay.staleness import Entry
-from projections import summaries
-from projections.summaries import Written, named, outlived
+from backcast.domain.events import SummaryWritten, WorkflowEvent
+from backcast.domain.staleness import Proof
+from backcast.engine.history.staleness import Entry
+from backcast.engine.replay.audit.occurrences import Occurrence
+from backcast.projections import summaries
+from backcast.projections.summaries import Written, named, outlived
 
 Turns = Sequence[tuple[int, Proof | None]]
 "When a summary went stale, with the proof, and when it held again."

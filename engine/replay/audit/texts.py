@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 
 from immutables import Map
 
-from domain.events import (
+from backcast.domain.events import (
     Committed,
     ModuleDeleted,
     ModuleIteration,
@@ -16,15 +16,15 @@ from domain.events import (
     SourceRead,
     WorkflowEvent,
 )
-from domain.node import kind_of, name_of
-from domain.outline import Facet, Facets, changed, lines_by_name, part_of
-from engine.replay.audit.occurrences import Occurrence
+from backcast.domain.node import kind_of, name_of
+from backcast.domain.outline import Facet, Facets, changed, lines_by_name, part_of
+from backcast.engine.replay.audit.occurrences import Occurrence
 
 OF_SYMBOL = (
     "sig", "doc", "decorators", "bases", "attributes", "calls", "locals", "raises", "effects",
     "uses", "config", "body",
 )  # fmt: skip
-"The facets of a function or class; see `domain/outline.py`."
+"The facets of a function or class; see `backcast.domain.outline`."
 COUNTED = ("recorded", "changed", "renamed", "back")
 "What makes a new version of a node."
 NOWHERE: Mapping[str, tuple[int, int]] = {}

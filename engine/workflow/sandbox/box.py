@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from domain.errors import InputError
+from backcast.domain.errors import InputError
 
 LONGEST_PATH, LONGEST_PART = 500, 150
 "Bytes in UTF-8, so that they fit below any directory."

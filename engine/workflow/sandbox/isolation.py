@@ -28,7 +28,7 @@ import signal
 import sys
 from typing import Any, NamedTuple, NoReturn
 
-from engine.workflow.sandbox import kernel, processes
+from backcast.engine.workflow.sandbox import kernel, processes
 
 SPARE_USERS = 2_000_000_000
 "Users that nobody is lie just below this number, or below the last that the machine knows."

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Container
 from typing import NamedTuple
 
-from domain.events import CheckFailure
+from backcast.domain.events import CheckFailure
 
 LONGEST_FILE = 8 * 2**20
 "Bytes of results that are read."

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.errors import InputError
-from domain.events import CheckFailure
-from engine.workflow.sandbox import guard, outcome
-from engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
-from engine.workflow.sandbox.isolation import Orders
-from engine.workflow.sandbox.outcome import Results, read_results
-from engine.workflow.sandbox.watch import Run
+from backcast.domain.errors import InputError
+from backcast.domain.events import CheckFailure
+from backcast.engine.workflow.sandbox import guard, outcome
+from backcast.engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
+from backcast.engine.workflow.sandbox.isolation import Orders
+from backcast.engine.workflow.sandbox.outcome import Results, read_results
+from backcast.engine.workflow.sandbox.watch import Run
 
 IMPORTS = "check_imports.py"
 "The file of tests, beside the code, that imports the modules where there are no tests."

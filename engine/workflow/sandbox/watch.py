@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.workflow.sandbox.isolation import Orders
-from engine.workflow.sandbox.processes import LINGERING
+from backcast.engine.workflow.sandbox.isolation import Orders
+from backcast.engine.workflow.sandbox.processes import LINGERING
 
 LONGEST_REPORT = 64 * 2**10
 "Bytes that are read of what the inside tells."
@@ -21,7 +21,7 @@ LISTED = 64
 PROJECT = str(Path(__file__).parents[3])
 START = (
     "import sys; sys.path.append(sys.argv.pop(1));"
-    " from engine.workflow.sandbox import isolation; isolation.main()"
+    " from backcast.engine.workflow.sandbox import isolation; isolation.main()"
 )
 
 

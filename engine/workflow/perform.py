@@ -3,8 +3,8 @@
 import json
 from collections.abc import Callable, Sequence
 
-from domain.errors import ModelError
-from domain.events import (
+from backcast.domain.errors import ModelError
+from backcast.domain.events import (
     ContextBuilt,
     ModelFailed,
     PolicyUsed,
@@ -12,23 +12,23 @@ from domain.events import (
     TaskComplete,
     WorkflowEvent,
 )
-from domain.node import node_id
-from domain.outline import names_in
-from domain.summary import LIMITS
-from engine.context.recorded import messages
-from engine.context.tokenizers import UpperBound
-from engine.log.blobs import Blob
-from engine.memory.summariser import Extractive
-from engine.models import Call, Limits, Message
-from engine.workflow.answers import Answers, Checks, given
-from engine.workflow.decide import Action, AskModel, CheckAll, Complete, Record, TakeAnswer
-from engine.workflow.done import Done, checked, replied
-from engine.workflow.requests import limits_for, request_of, schema_for
-from engine.workflow.running import Prompts, Running
-from engine.workflow.sandbox.run import run_checks
-from engine.workflow.served import Served
-from engine.workflow.spec import Spec
-from projections import dependency_graph
+from backcast.domain.node import node_id
+from backcast.domain.outline import names_in
+from backcast.domain.summary import LIMITS
+from backcast.engine.context.recorded import messages
+from backcast.engine.log.blobs import Blob
+from backcast.engine.memory.summariser import Extractive
+from backcast.engine.models import Call, Limits, Message
+from backcast.engine.models.tokenizers import UpperBound
+from backcast.engine.workflow.answers import Answers, Checks, given
+from backcast.engine.workflow.decide import Action, AskModel, CheckAll, Complete, Record, TakeAnswer
+from backcast.engine.workflow.done import Done, checked, replied
+from backcast.engine.workflow.prompts import Prompts, TaskFollower
+from backcast.engine.workflow.requests import limits_for, request_of, schema_for
+from backcast.engine.workflow.runtime import Runtime
+from backcast.engine.workflow.sandbox.run import run_checks
+from backcast.engine.workflow.spec import Spec
+from backcast.projections import dependency_graph
 
 
 class Performer:
@@ -36,8 +36,8 @@ class Performer:
 
     def __init__(
         self,
-        running: Running,
-        served: Served,
+        running: TaskFollower,
+        served: Runtime,
         spec: Spec,
         *,
         runner: str,

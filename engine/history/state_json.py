@@ -1,6 +1,6 @@
 """States as JSON: named tuples and tuples as lists, persistent maps as sorted lists of pairs.
 
->>> from projections import progress
+>>> from backcast.projections import progress
 >>> load(progress.State, dump(progress.initial)) == progress.initial
 True
 """

@@ -1,16 +1,16 @@
 """What is made once for all contexts of one log, whatever the policies by which they are chosen."""
 
-from domain.graph import Graph
-from engine.context.briefs import Briefs
-from engine.context.counting import Counting
-from engine.context.evidence import Asked, Evidence
-from engine.context.sources import Lines, Read
-from engine.context.symbols import Symbols
-from engine.context.tokenizers import Tokenizer
-from projections import changes, dependency_graph
+from backcast.domain.graph import Graph
+from backcast.engine.context.briefs import Briefs
+from backcast.engine.context.counting import Counting
+from backcast.engine.context.evidence import Asked, Evidence
+from backcast.engine.context.sources import Lines, Read
+from backcast.engine.context.symbols import Symbols
+from backcast.engine.models.tokenizers import Tokenizer
+from backcast.projections import changes, dependency_graph
 
 
-class Kept:
+class BuildCache:
     """Texts, counts, summaries and symbols: values of what was asked, so they may be shared."""
 
     def __init__(self, tokenizer: Tokenizer, read: Read) -> None:

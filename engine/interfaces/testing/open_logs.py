@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from domain.budget import ModelProfile
-from domain.policy import Policy
-from engine.interfaces.replayed import Once, Replayed, replayed
-from engine.log.store import EventStore
-from engine.replay.logs import Log, opened
+from backcast.domain.budget import ModelProfile
+from backcast.domain.policy import Policy
+from backcast.engine.interfaces.testing.replayed import Once, Replayed, replayed
+from backcast.engine.log.open_logs import Log, opened
+from backcast.engine.log.store import EventStore
 
 KEPT = 100
 "Files that stay open; a log of 34 prompts takes 3 MB with all that was built of it."

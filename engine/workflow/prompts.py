@@ -1,7 +1,7 @@
 """What is known of a task that runs: the states of every projection, read on as the log grows.
 
 Each event is read once, however long the run. The same states come out as for one who reads the
-whole log at that moment (`engine/context/recorded.py`), so that what was built can be derived
+whole log at that moment (`backcast.engine.context.recorded`), so that what was built can be derived
 again.
 """
 
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
-from domain.budget import ModelProfile
-from domain.errors import BudgetExceededError
-from domain.events import ContextBuilt, PolicyUsed, WorkflowEvent
-from domain.graph import Graph
-from domain.moment import Moment
-from domain.policy import Policy
-from engine.context.builder import TASK, ContextBuilder, Request
-from engine.context.candidates import States
-from engine.context.kept import Kept
-from engine.context.recorded import (
+from backcast.domain.budget import ModelProfile
+from backcast.domain.errors import BudgetExceededError
+from backcast.domain.events import ContextBuilt, PolicyUsed, WorkflowEvent
+from backcast.domain.graph import Graph
+from backcast.domain.moment import Moment
+from backcast.domain.policy import Policy
+from backcast.engine.context.builder import TASK, ContextBuilder, Request
+from backcast.engine.context.candidates import States
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.recorded import (
     ENDS,
     PROJECTIONS,
     fact_of,
@@ -29,15 +29,15 @@ from engine.context.recorded import (
     prefix_of,
     states_at,
 )
-from engine.context.tokenizers import tokenizer_of
-from engine.log.blobs import Blob
-from engine.log.store import EventStore
-from engine.memory.outlines import Outlining
-from engine.memory.resummarise import Then
-from engine.replay.branches import known_by, line_of
-from engine.replay.maps import EDITS, map_known
-from projections import dependency_graph, offline_cache, progress
-from projections.context_map import ContextMap
+from backcast.engine.history.branches import known_by, lineage_of
+from backcast.engine.history.maps import EDITS, map_known
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.outlines import Outlining
+from backcast.engine.memory.resummarise import SummaryInputs
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.projections import dependency_graph, offline_cache, progress
+from backcast.projections.context_map import ContextMap
 
 LEAVING = (*ENDS, *EDITS, "BRANCHED", *(str(fact.type) for fact in offline_cache.DERIVED))
 "By what tasks that have ended leave something, add to what they left, or leave nothing."
@@ -48,12 +48,12 @@ _GRAPHS: WeakKeyDictionary[EventStore, tuple[str, dependency_graph.State, Graph]
 "The task, state and graph that were last in each store: of another moment most still stands."
 
 
-class Running:
+class TaskFollower:
     """A task that runs, as far as its log has been read."""
 
     def __init__(self, store: EventStore, task_id: str) -> None:
         self.store, self.task_id = store, task_id
-        self.line = line_of(store, task_id)
+        self.line = lineage_of(store, task_id)
         self.version, self.position = 0, 0
         "Up to where its log was read; a row at its end that is damaged is passed over."
         self.stood_at = 0
@@ -148,10 +148,10 @@ class Running:
         there = {path: modules[path].source for path in sorted(modules)}
         return {path: self.store.get(source) for path, source in there.items() if source}
 
-    def then(self) -> Then:
+    def then(self) -> SummaryInputs:
         """What summaries are made of, now."""
         states = self.states
-        return Then(
+        return SummaryInputs(
             self.store, self.task_id, graph=states.graph, known=states.summaries,
             stands=states.progress,
         )  # fmt: skip
@@ -166,10 +166,10 @@ def _last(store: EventStore, task_id: str) -> tuple[dependency_graph.State, Grap
 class Prompts:
     """Builds the prompts of one run: for one profile, under one policy."""
 
-    def __init__(self, running: Running, profile: ModelProfile, policy: Policy) -> None:
+    def __init__(self, running: TaskFollower, profile: ModelProfile, policy: Policy) -> None:
         self.running, self.policy, self.profile = running, policy, profile
         self.tokenizer = tokenizer_of(profile.tokenizer)
-        kept = Kept(self.tokenizer, running.store.get)
+        kept = BuildCache(self.tokenizer, running.store.get)
         nearness = nearness_of(running.store, policy)
         self.builder = ContextBuilder(profile, kept, policy, nearness)
         self.thinker = self.builder

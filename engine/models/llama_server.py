@@ -19,11 +19,11 @@ from urllib.request import (
     build_opener,
 )
 
-from domain.budget import ModelProfile, of_window
-from domain.errors import InputError, UnavailableError
-from engine.context.rendering import TEMPLATES, pieces
-from engine.models.address import address_of, is_here, key_for
-from engine.models.wire import BYTES
+from backcast.domain.budget import ModelProfile, of_window
+from backcast.domain.errors import InputError, UnavailableError
+from backcast.engine.context.rendering import TEMPLATES, pieces
+from backcast.engine.models.address import address_of, is_here, key_for
+from backcast.engine.models.wire import BYTES
 
 SECONDS = 60.0
 "Until a server takes a connection, and from then on for its whole answer."

@@ -3,7 +3,7 @@
     def test_the_target_is_shown(context_at):
         assert_contains(context_at("logs/till.jsonl", 49), "items.py")
 
-What such tests say stands in `engine/interfaces/assertions.py`. Every run of pytest loads this
+What such tests say stands in `backcast.engine.interfaces.testing.assertions`. Every run of pytest loads this
 module where Backcast is installed, so all else of Backcast is imported where it is first needed.
 """
 
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from domain.budget import ModelProfile
-    from domain.context import Context
-    from domain.policy import Policy
-    from engine.interfaces.open_logs import OpenLogs
-    from engine.interfaces.recorded_places import Place
-    from engine.interfaces.replayed import Replayed
-    from engine.replay.logs import Log
+    from backcast.domain.budget import ModelProfile
+    from backcast.domain.context import Context
+    from backcast.domain.policy import Policy
+    from backcast.engine.interfaces.testing.open_logs import OpenLogs
+    from backcast.engine.interfaces.testing.recorded_places import Place
+    from backcast.engine.interfaces.testing.replayed import Replayed
+    from backcast.engine.log.open_logs import Log
 
 MARKER, POLICY = "backcast_logs", "backcast_policy"
 LOG, STEP = "recorded_log", "recorded_step"
@@ -116,7 +116,7 @@ def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
 
     A file is read once for all tests; what one of them appends no other one sees.
     """
-    from engine.replay.logs import opened
+    from backcast.engine.log.open_logs import opened
 
     logs, base = _open_logs(pytestconfig), _base(pytestconfig)
     with ExitStack() as stores:
@@ -170,7 +170,7 @@ def context_at(
 
     'backcast verify LOG' lists the numbers. A policy and a profile can be told as for `replay`.
     """
-    from engine.interfaces.replayed import place_of
+    from backcast.engine.interfaces.testing.replayed import place_of
 
     def context_at(log: "Log | str | Path", step: int | str, *told: Any, **named: Any) -> "Context":
         __tracebackhide__ = True
@@ -192,7 +192,7 @@ def recorded_log(request: pytest.FixtureRequest, event_log: "Callable[..., Log]"
 
     The ini option backcast_logs names the logs of tests without the marker.
     """
-    from domain.errors import BackcastError
+    from backcast.domain.errors import BackcastError
 
     try:
         log: Log = event_log(_place(request, LOG).path)
@@ -241,9 +241,9 @@ def _policy_under_test(config: pytest.Config) -> "Policy | None":
     option, ini = config.getoption("backcast_policy", default=None), config.getini(POLICY)
     if not (option or ini):
         return None
-    from domain.errors import InputError
-    from engine.context.policies import policy_at
-    from engine.context.strategies import STRATEGIES
+    from backcast.domain.errors import InputError
+    from backcast.engine.context.policies import policy_at
+    from backcast.engine.context.strategies import STRATEGIES
 
     base = config.invocation_params.dir if option else _base(config)
     try:
@@ -254,7 +254,7 @@ def _policy_under_test(config: pytest.Config) -> "Policy | None":
 
 def _open_logs(config: pytest.Config) -> "OpenLogs":
     if _OPEN not in config.stash:
-        from engine.interfaces.open_logs import OpenLogs
+        from backcast.engine.interfaces.testing.open_logs import OpenLogs
 
         config.stash[_OPEN] = OpenLogs()
     return config.stash[_OPEN]
@@ -262,7 +262,7 @@ def _open_logs(config: pytest.Config) -> "OpenLogs":
 
 def _places(config: pytest.Config, prompts: bool, patterns: Sequence[str]) -> "list[Place]":
     """The logs that some patterns name, or the prompts in them; looked for once a run."""
-    from engine.interfaces.recorded_places import log_places, prompt_places
+    from backcast.engine.interfaces.testing.recorded_places import log_places, prompt_places
 
     known = config.stash.setdefault(_PLACES, {})
     key = "prompts" if prompts else "logs", *patterns

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_digest
 
-from engine.log.recorder.database import Database
+from backcast.engine.log.recorder.database import Database
 
 LAST_US = 2**63 - 1
 "Later than any timestamp: the `until_us` of a state that leaves nothing out."
 
 
-class Kept(NamedTuple):
+class Snapshot(NamedTuple):
     """A kept state: that of the events up to `version` that happened before `until_us`."""
 
     version: int
@@ -24,10 +24,10 @@ class Kept(NamedTuple):
     state: bytes
 
 
-class KeptStates(Database):
+class Snapshots(Database):
     """The kept states of one store."""
 
-    def keep(self, projection: str, version: int, task_id: str, states: Sequence[Kept]) -> None:
+    def keep(self, projection: str, version: int, task_id: str, states: Sequence[Snapshot]) -> None:
         """Keep states of a projection; they are only a cache."""
         with self.transact(write=True) as cursor:
             cursor.executemany(
@@ -40,7 +40,7 @@ class KeptStates(Database):
 
     def kept(
         self, projection: str, version: int, task_id: str, last: int, at_us: int | None
-    ) -> Kept | None:
+    ) -> Snapshot | None:
         """The latest kept state that a moment can begin from."""
         while True:
             row = self.one(
@@ -56,7 +56,7 @@ class KeptStates(Database):
             )
             if row is None:
                 return None
-            stored = Kept(*row)
+            stored = Snapshot(*row)
             kept = stored._replace(state=stored.state[_SEAL:])
             if stored.state[:_SEAL] == _seal(kept):
                 return kept
@@ -103,6 +103,6 @@ class KeptStates(Database):
 _SEAL = 8
 
 
-def _seal(kept: Kept) -> bytes:
+def _seal(kept: Snapshot) -> bytes:
     """A checksum in front of a kept state, since a damaged one would be believed."""
     return xxh3_64_digest(b"%d,%d,%d,%d," % kept[:4] + kept.state)

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from domain.errors import ConflictError, DamagedError, InputError, MomentError
-from domain.events import Branched, Claim, ContextBuilt, StepStarted
-from domain.moment import Moment
-from engine.log.codec import from_microseconds
-from engine.log.packing import plain
-from engine.log.recorder import NewRow, Row, checksum_of
-from engine.log.store import EventStore
+from backcast.domain.errors import ConflictError, DamagedError, InputError, MomentError
+from backcast.domain.events import Branched, Claim, ContextBuilt, StepStarted
+from backcast.domain.moment import Moment
+from backcast.engine.log.codec import from_microseconds
+from backcast.engine.log.packing import plain
+from backcast.engine.log.recorder import NewRow, Row, checksum_of
+from backcast.engine.log.store import EventStore
 
 WRITER = "fork"
 
@@ -32,7 +32,7 @@ class Branch(NamedTuple):
     "The first of the line, which is no branch."
 
 
-class Line(NamedTuple):
+class Lineage(NamedTuple):
     """Where a task comes from; a task that is no branch is a line of its own."""
 
     task_id: str
@@ -73,7 +73,7 @@ def fork(
 def _forked(store: EventStore, origin: str, version: int, task_id: str, runner: str) -> Branch:
     """The branch, once it is stored: all or nothing, since half of it would pass for a task."""
     rows = list(_copies(store, origin, version, task_id))
-    root = line_of(store, origin).root
+    root = lineage_of(store, origin).root
     fact = Branched(origin=origin, version=version, root=root, runner=runner)
     # What is asked as of a time before today must see that it is one.
     claim = Claim(fact, from_microseconds(rows[-1][3] or 0), WRITER)
@@ -146,11 +146,11 @@ def branches(store: EventStore, task_id: str | None = None) -> dict[str, Branch]
     return found
 
 
-def line_of(store: EventStore, task_id: str) -> Line:
+def lineage_of(store: EventStore, task_id: str) -> Lineage:
     """Where a task comes from, as far as that is in this store."""
     own = branches(store, task_id).get(task_id)
     if own is None:
-        return Line(task_id, task_id)
+        return Lineage(task_id, task_id)
     branch, here, shared, passed = own, task_id, own.version, {task_id}
     while branch.origin not in passed and _same(store, branch):
         shared, here = min(shared, branch.version), branch.origin
@@ -159,7 +159,7 @@ def line_of(store: EventStore, task_id: str) -> Line:
         if more is None:
             break
         branch = more
-    return Line(task_id, own.root, own.version, "" if here == task_id else here, shared)
+    return Lineage(task_id, own.root, own.version, "" if here == task_id else here, shared)
 
 
 def _same(store: EventStore, branch: Branch) -> bool:
@@ -185,7 +185,7 @@ def _told(row: Row) -> tuple[object, ...]:
     return row[3], row[4], row[6], row[7], plain(row[9])
 
 
-def known_by(store: EventStore, line: Line, moment: Moment) -> Moment:
+def known_by(store: EventStore, line: Lineage, moment: Moment) -> Moment:
     """The moment up to which a task knew of other tasks; that of its origin, for a branch."""
     if not line.origin:
         return moment

@@ -16,13 +16,13 @@ from typing import Any
 
 import zstandard
 
-from domain.events import WorkflowEvent
-from domain.moment import NOW, Moment
-from engine.log.codec import from_microseconds, to_microseconds
-from engine.log.recorder import LAST_US, Kept
-from engine.log.store import EventStore
-from engine.replay.state_json import dump, load
-from projections import Projection, fold
+from backcast.domain.events import WorkflowEvent
+from backcast.domain.moment import NOW, Moment
+from backcast.engine.history.state_json import dump, load
+from backcast.engine.log.codec import from_microseconds, to_microseconds
+from backcast.engine.log.recorder import LAST_US, Snapshot
+from backcast.engine.log.store import EventStore
+from backcast.projections import Projection, fold
 
 SPACING = 250
 """Events between kept states. `scripts/bench log` compares: half the spacing halves the look-up,
@@ -133,11 +133,11 @@ def _state(
 
 def _nearest(
     store: EventStore, projection: Projection, task_id: str, last: int, at_us: int | None
-) -> Kept | None:
+) -> Snapshot | None:
     return store.recorder.kept(projection.NAME, projection.VERSION, task_id, last, at_us)
 
 
-def _opened(projection: Projection, kept: Kept | None) -> tuple[int, Any]:
+def _opened(projection: Projection, kept: Snapshot | None) -> tuple[int, Any]:
     """The version after which to go on, and the state there."""
     if kept is not None:
         # A kept state only saves time: one that cannot be read is as if it were not there.
@@ -154,7 +154,7 @@ def _keep(
     times_us: tuple[int, int, int],
     state: Any,
 ) -> None:
-    kept = Kept(version, *times_us, zstandard.compress(dump(state)))
+    kept = Snapshot(version, *times_us, zstandard.compress(dump(state)))
     store.recorder.keep(projection.NAME, projection.VERSION, task_id, [kept])
 
 

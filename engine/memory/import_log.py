@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from domain.errors import InputError
-from engine.interfaces.progress_bar import progress_bar
-from engine.log.importers import Batch, Report, git, import_batches
-from engine.log.store import EventStore
-from engine.memory.outlined_batches import outlined
-from engine.replay.states import SPACING, keep_states
-from projections import ALL
+from backcast.domain.errors import InputError
+from backcast.engine.history.snapshots import SPACING, keep_states
+from backcast.engine.interfaces.progress_bar import progress_bar
+from backcast.engine.log.importers import Batch, Report, git, import_batches
+from backcast.engine.log.store import EventStore
+from backcast.engine.memory.outlined_batches import outlined
+from backcast.projections import ALL
 
 MODULES = {
     "events": "events",
@@ -72,6 +72,6 @@ def _batches(
 ) -> Iterator[Batch]:
     if format == "git":
         return git.read(path, task_id or git.task_of(path), store, report)
-    importer = import_module(f"engine.log.importers.{MODULES[format]}")
+    importer = import_module(f"backcast.engine.log.importers.{MODULES[format]}")
     batches: Iterator[Batch] = importer.read(path, task_id, report)
     return batches

@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
-from domain.budget import ModelProfile
-from domain.context import Context
-from domain.errors import BackcastError, InputError
-from domain.events import ContextBuilt
-from domain.policy import Policy
-from engine.context.builder import ContextBuilder, Request
-from engine.interfaces.views import one_line
-from engine.log.store import EventStore
-from engine.replay.derive import Line, Workshop
-from engine.replay.diff import Prompt, built, recorded
-from engine.replay.logs import Log
-from engine.replay.steps import Step, asked, steps
+from backcast.domain.budget import ModelProfile
+from backcast.domain.context import Context
+from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.events import ContextBuilt
+from backcast.domain.policy import Policy
+from backcast.engine.context.builder import ContextBuilder, Request
+from backcast.engine.interfaces.views import one_line
+from backcast.engine.log.open_logs import Log
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.diff import Prompt, built, recorded
+from backcast.engine.replay.steps import Step, asked, steps
 
 T = TypeVar("T")
 ENDS = ("first", "last")
@@ -90,7 +90,7 @@ def replayed(
     Without a policy or profile each prompt's own recorded one is taken. One that cannot be built
     tells why when its context is asked for; the others go on.
     """
-    line = Line(Workshop(store), profile, policy)
+    line = PolicyReplay(BuilderPool(store), profile, policy)
     last: Replayed | None = None
     for step in steps(store, task_id):
         outcome, builder = _built(line, step)
@@ -98,7 +98,7 @@ def replayed(
         last = one._replace(previous=None)
 
 
-def _built(line: Line, step: Step) -> tuple[Context | BackcastError, ContextBuilder | None]:
+def _built(line: PolicyReplay, step: Step) -> tuple[Context | BackcastError, ContextBuilder | None]:
     try:
         builder = line.builder(step)
     except (BackcastError, ValueError) as error:

@@ -9,9 +9,9 @@ from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
 
-from domain.context import Context
-from domain.policy import SECTIONS
-from engine.interfaces.views import one_line
+from backcast.domain.context import Context
+from backcast.domain.policy import SECTIONS
+from backcast.engine.interfaces.views import one_line
 
 LINES = 20
 "Differing lines that are told."

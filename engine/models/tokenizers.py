@@ -25,10 +25,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
-from domain.errors import InputError
-from engine.context.server import Server
-from engine.models.address import shown
-from engine.models.quiet import quiet
+from backcast.domain.errors import InputError
+from backcast.engine.models.address import shown
+from backcast.engine.models.llama_server import Server
+from backcast.engine.models.quiet import quiet
 
 log = logging.getLogger("backcast")
 

@@ -14,20 +14,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
-from domain.context import Context, Item
-from domain.errors import BudgetExceededError, DamagedError, InputError
-from domain.node import KINDS, kind_of, path_of
-from engine.context.builder import count
-from engine.context.prefix import compared
-from engine.context.rendering import file_of
-from engine.context.tokenizers import Tokenizer, UpperBound
-from engine.interfaces import golden as files
-from engine.interfaces.diff_text import diff_text
-from engine.interfaces.pytest_plugin import RUNS
-from engine.interfaces.replayed import Replayed
-from engine.interfaces.views import one_line
-from engine.replay.diff import Prompt, built, diff
-from engine.replay.stale_items import stale_items
+from backcast.domain.context import Context, Item
+from backcast.domain.errors import BudgetExceededError, DamagedError, InputError
+from backcast.domain.node import KINDS, kind_of, path_of
+from backcast.engine.context.builder import count
+from backcast.engine.context.prefix import compared
+from backcast.engine.context.rendering import file_of
+from backcast.engine.interfaces.diff_text import diff_text
+from backcast.engine.interfaces.testing import golden as files
+from backcast.engine.interfaces.testing.plugin import RUNS
+from backcast.engine.interfaces.testing.replayed import Replayed
+from backcast.engine.interfaces.views import one_line
+from backcast.engine.models.tokenizers import Tokenizer, UpperBound
+from backcast.engine.replay.diff import Prompt, built, diff
+from backcast.engine.replay.stale_items import stale_items
 
 LEVELS = ("name", "signature", "summary", "full")
 "From the least detail to the most."

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
 
-from domain.context_map import MapItem
-from domain.events import MapEdited, TaskStarted, WorkflowEvent
-from domain.graph import Graph
-from domain.moment import NOW, Moment, upto
-from engine.log.store import EventStore
-from engine.replay.branches import Line, branches, known_by
-from engine.replay.staleness import KINDS, Entry, turns
-from projections import context_map, fold
+from backcast.domain.context_map import MapItem
+from backcast.domain.events import MapEdited, TaskStarted, WorkflowEvent
+from backcast.domain.graph import Graph
+from backcast.domain.moment import NOW, Moment, upto
+from backcast.engine.history.branches import Lineage, branches, known_by
+from backcast.engine.history.staleness import KINDS, Entry, turns
+from backcast.engine.log.store import EventStore
+from backcast.projections import context_map, fold
 
 EDITS = ("MAP_EDITED",)
 
@@ -50,7 +50,7 @@ class Maps:
         return self._states[many]
 
 
-def map_known(store: EventStore, line: Line, moment: Moment) -> context_map.ContextMap:
+def map_known(store: EventStore, line: Lineage, moment: Moment) -> context_map.ContextMap:
     """The map of what a task works on, as it was known there."""
     if next(store.read(types=EDITS), None) is None:
         return context_map.ContextMap()
@@ -71,7 +71,7 @@ def first_edit(store: EventStore, context: str) -> datetime | None:
     return None
 
 
-def context_of(store: EventStore, line: Line, moment: Moment = NOW) -> str:
+def context_of(store: EventStore, line: Lineage, moment: Moment = NOW) -> str:
     """The repository or corpus that a task works on: what its start names, else itself."""
     for event in store.read(line.task_id, moment=moment, types=["TASK_STARTED"]):
         if isinstance(event.fact, TaskStarted) and event.fact.context:
@@ -80,7 +80,7 @@ def context_of(store: EventStore, line: Line, moment: Moment = NOW) -> str:
 
 
 def stale_since(
-    store: EventStore, line: Line, items: Iterable[MapItem], moment: Moment
+    store: EventStore, line: Lineage, items: Iterable[MapItem], moment: Moment
 ) -> dict[str, int]:
     """The version, in a task, of the event since which each of some items does not hold, by id.
 

@@ -9,10 +9,10 @@ from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
-from domain.errors import BackcastError, InputError
-from engine.interfaces.open_logs import OpenLogs
-from engine.replay.logs import Log
-from engine.replay.steps import asked
+from backcast.domain.errors import BackcastError, InputError
+from backcast.engine.interfaces.testing.open_logs import OpenLogs
+from backcast.engine.log.open_logs import Log
+from backcast.engine.replay.steps import asked
 
 
 class Place(NamedTuple):

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from domain.events import Committed, ModuleIteration, ModuleRenamed, WorkflowEvent
-from engine.log.store import EventStore
+from backcast.domain.events import Committed, ModuleIteration, ModuleRenamed, WorkflowEvent
+from backcast.engine.log.store import EventStore
 
 KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
 

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from domain.errors import InputError
-from engine.log.importers import Report, events, import_batches
-from engine.log.rows import Damage, Once
-from engine.log.store import EventStore
+from backcast.domain.errors import InputError
+from backcast.engine.log.importers import Report, events, import_batches
+from backcast.engine.log.rows import Damage, Once
+from backcast.engine.log.store import EventStore
 
 TOLD = 3
 "Lines of a log that could not be read, of which the reasons are told."

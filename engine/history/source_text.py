@@ -1,11 +1,11 @@
 """The text behind a reference, as it was at a moment."""
 
-from domain.errors import InputError
-from domain.moment import Moment
-from domain.node import Reference
-from engine.log.store import EventStore
-from engine.replay.states import state_at
-from projections import dependency_graph
+from backcast.domain.errors import InputError
+from backcast.domain.moment import Moment
+from backcast.domain.node import Reference
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.store import EventStore
+from backcast.projections import dependency_graph
 
 
 def text_of(store: EventStore, reference: Reference, moment: Moment) -> bytes:

@@ -4,20 +4,20 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.budget import MISTRAL_7B_8K, PROFILES, QWEN3_8B_32K, ModelProfile
-from domain.errors import DamagedError, InputError, UnavailableError
-from domain.events import PolicyUsed
-from domain.policy import DEFAULT, Policy
-from engine.context.policies import policy_of
-from engine.context.recorded import profile_of
-from engine.context.tokenizers import Tokenizer, counted_by, tokenizer_of
-from engine.log.store import EventStore
-from engine.models import Model
-from engine.models.address import shown
-from engine.replay.branches import line_of
+from backcast.domain.budget import MISTRAL_7B_8K, PROFILES, QWEN3_8B_32K, ModelProfile
+from backcast.domain.errors import DamagedError, InputError, UnavailableError
+from backcast.domain.events import PolicyUsed
+from backcast.domain.policy import DEFAULT, Policy
+from backcast.engine.context.policies import policy_of
+from backcast.engine.context.recorded import profile_of
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.log.store import EventStore
+from backcast.engine.models import Model
+from backcast.engine.models.address import shown
+from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
 
 if TYPE_CHECKING:
-    from engine.context.server import Server
+    from backcast.engine.models.llama_server import Server
 
 
 SMALLEST = 512
@@ -33,7 +33,7 @@ PROBE = (
 log = logging.getLogger("backcast")
 
 
-class Served(NamedTuple):
+class Runtime(NamedTuple):
     """A model, and how it is used."""
 
     model: Model
@@ -57,7 +57,7 @@ class Before(NamedTuple):
 def used_before(store: EventStore, task_id: str) -> Before:
     """How a task was run last, as far as that can still be read; nothing for one that was not."""
     last, out = None, None
-    copied = line_of(store, task_id).copied
+    copied = lineage_of(store, task_id).copied
     for event in store.read(task_id, types=["POLICY_USED"]):
         if isinstance(event.fact, PolicyUsed):
             last = event.fact
@@ -77,7 +77,7 @@ def used_before(store: EventStore, task_id: str) -> Before:
     return Before(last.model, profile, policy, out)
 
 
-def served(
+def open_runtime(
     name: str,
     task_id: str = "",
     profile: ModelProfile | str | None = None,
@@ -87,7 +87,7 @@ def served(
     out: str = "",
     strict: bool = False,
     deterministic: bool = False,
-) -> Served:
+) -> Runtime:
     """The model that a name means, with its profile.
 
     `recorded:FILE`, `llama:FILE` or the URL of a server. `InputError` for any other name. `root`
@@ -106,14 +106,14 @@ def served(
             "needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1,"
             f" found {shown(name)!r}"
         )
-    return Served(model, name, profile, policy, out)
+    return Runtime(model, name, profile, policy, out)
 
 
 def _recorded(
     path: Path, task_id: str, root: str, profile: ModelProfile | None, *, strict: bool
 ) -> tuple[Model, ModelProfile]:
     """The answers of a recorded run, with the profile that it had."""
-    from engine.workflow.recorded_run import RecordedRun
+    from backcast.engine.workflow.recorded_run import RecordedRun
 
     model = RecordedRun(path, strict=strict, task=task_id, root=root)
     before = used_before(model.store, model.task).profile
@@ -125,7 +125,7 @@ def _recorded(
 
 def _in_process(path: Path, profile: ModelProfile | None) -> tuple[Model, ModelProfile]:
     """llama.cpp with a model file, whose own vocabulary counts."""
-    from engine.models.llama import LlamaModel
+    from backcast.engine.models.llama import LlamaModel
 
     if profile is None:
         template = LlamaModel(path, SMALLEST).template
@@ -140,8 +140,8 @@ def _behind(
     url: str, profile: ModelProfile | None, *, deterministic: bool
 ) -> tuple[Model, ModelProfile]:
     """The model of a server, with the window that it tells."""
-    from engine.context.server import Server
-    from engine.models.server import ServerModel
+    from backcast.engine.models.llama_server import Server
+    from backcast.engine.models.server import ServerModel
 
     model = ServerModel(url, deterministic=deterministic)
     if profile is None and not model.native:
@@ -202,7 +202,7 @@ def _at_hand(name: str) -> Tokenizer | None:
 def profile_named(name: str) -> ModelProfile:
     """A profile by its name, or that of a server: `server:URL`."""
     if name.startswith("server:"):
-        from engine.context.server import Server
+        from backcast.engine.models.llama_server import Server
 
         return Server(name.removeprefix("server:")).profile()
     if name not in PROFILES:

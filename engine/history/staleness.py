@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from domain.errors import MomentError
-from domain.events import (
+from backcast.domain.errors import MomentError
+from backcast.domain.events import (
     EventType,
     ModuleDeleted,
     ModuleIteration,
@@ -12,15 +12,24 @@ from domain.events import (
     ModuleRenamed,
     WorkflowEvent,
 )
-from domain.graph import Graph
-from domain.moment import Moment
-from domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
-from domain.outline import EXISTS, SOURCE, Facet, Outline, applied, digest_of, names_in, part_of
-from domain.staleness import Modules, Proof
-from domain.summary import EXTRACTIVE, BuiltFrom, summary_of
-from engine.log.store import EventStore
-from engine.replay.states import state_at
-from projections import dependency_graph, summaries
+from backcast.domain.graph import Graph
+from backcast.domain.moment import Moment
+from backcast.domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
+from backcast.domain.outline import (
+    EXISTS,
+    SOURCE,
+    Facet,
+    Outline,
+    applied,
+    digest_of,
+    names_in,
+    part_of,
+)
+from backcast.domain.staleness import Modules, Proof
+from backcast.domain.summary import EXTRACTIVE, BuiltFrom, summary_of
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.store import EventStore
+from backcast.projections import dependency_graph, summaries
 
 KINDS = (
     EventType.MODULE_ITERATION,

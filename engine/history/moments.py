@@ -1,0 +1,219 @@
+"""Moments as people type them: `79`, `last`, a time, `commit:SHA`, `recorded:TIME`.
+
+A moment is the state with that event, or with all up to that time, included. A part that limits
+the order of recording and a time may be joined by a comma: `2026-03-01,recorded:2026-03-05`.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, time
+from difflib import get_close_matches
+
+from backcast.domain.errors import MomentError
+from backcast.domain.events import Committed, RefsRead
+from backcast.domain.moment import NOW, Moment
+from backcast.engine.history.branches import Lineage, lineage_of
+from backcast.engine.log.importers.git import FORMAT
+from backcast.engine.log.store import EventStore
+
+COMMIT, BEFORE, RECORDED = "commit:", "before:", "recorded:"
+FIRST, LAST = "first", "last"
+FORMS = "an event number, first, last, a time such as 2026-11-20T10:31, commit:SHA or recorded:TIME"
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIMED = re.compile(r"(\d{4}-\d{2}-\d{2}[T ][\d:.,]+)(.*)", re.DOTALL)
+_SHORTEST = 4
+"Characters of a commit's name."
+
+
+def parse_time(text: str) -> datetime:
+    """Return a time in ISO 8601; without a zone it is UTC, and a date alone is the day's last
+    microsecond. `MomentError` where it is none.
+
+    >>> parse_time("2026-11-20T10:31+01:00").isoformat()
+    '2026-11-20T09:31:00+00:00'
+    >>> parse_time("2026-11-20").isoformat()
+    '2026-11-20T23:59:59.999999+00:00'
+    """
+    told = text.strip()
+    try:
+        if _DAY.fullmatch(told):
+            return datetime.combine(datetime.fromisoformat(told), time.max, UTC)
+        found = datetime.fromisoformat(told)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        reason = str(error)
+    if (parts := _TIMED.fullmatch(told)) and parts[2].strip() and _is_time(parts[1]):
+        raise MomentError(
+            f"needed a zone such as Z or +01:00 behind {parts[1]}, found {parts[2].strip()!r}"
+        )
+    known = f": {reason}" if "must be in" in reason or "out of range" in reason else ""
+    raise MomentError(f"needed a time such as 2026-11-20T10:31, found {text!r}{known}")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.rstrip())
+    except ValueError:
+        return False
+    return True
+
+
+def moment_at(store: EventStore, task_id: str | None, when: str = "") -> Moment:
+    """Return the moment that `when` names in a task, or in the whole store where there is none.
+
+    `MomentError` where it names none, in one line that tells which are near.
+    """
+    positions: list[int] = []
+    times: list[datetime] = []
+    for part in when.split(",") if when else ():
+        found = _part(store, task_id, part.strip())
+        if isinstance(found, datetime):
+            times.append(found)
+        else:
+            positions.append(found)
+    if len(times) > 1 or len(positions) > 1:
+        raise MomentError(
+            f"{when!r}: needed at most one time, and one event, commit or recorded:TIME, found more"
+        )
+    return Moment(positions[0] if positions else None, times[0] if times else None)
+
+
+def _part(store: EventStore, task_id: str | None, part: str) -> int | datetime:
+    """The position, or the time, that a part of a moment names."""
+    if part.isdecimal() and part.isascii():
+        return position_of(store, task_id, int(part))
+    if part in (FIRST, LAST):
+        last = store.version(task_id) if task_id is not None else store.last_position()
+        return position_of(store, task_id, min(1, last) if part == FIRST else last)
+    if part.startswith(RECORDED):
+        return store.position_at(parse_time(part.removeprefix(RECORDED)))
+    if part.startswith(COMMIT):
+        return commit_span(store, task_id, part)[1]
+    if part.startswith(BEFORE):
+        return commit_span(store, task_id, part.removeprefix(BEFORE))[0] - 1
+    if not part[:1].isdigit():
+        raise MomentError(f"needed {FORMS}, found {part!r}")
+    return parse_time(part)
+
+
+def position_of(store: EventStore, task_id: str | None, number: int) -> int:
+    """Return the position of a task's event; in the whole store an event's number is that."""
+    if task_id is None:
+        last = store.last_position()
+        if number > last:
+            raise MomentError(f"needed an event from 1 to {last:,} of this store, found {number}")
+        return number
+    last = store.version(task_id)
+    rows = store.recorder.rows(task_id, number - 1, number) if 1 <= number <= last else []
+    if not rows:
+        raise MomentError(f"task {task_id!r}: needed an event from 1 to {last}, found {number}")
+    return rows[0][0]
+
+
+def commit_span(store: EventStore, task_id: str | None, text: str) -> tuple[int, int]:
+    """Return the positions of the first and the last event of a commit, `commit:NAME`.
+
+    NAME is the beginning of its SHA, or HEAD, a branch or a tag where the import recorded them.
+    """
+    name = text.removeprefix(COMMIT)
+    if task_id is None or not text.startswith(COMMIT) or not name:
+        raise MomentError(f"needed TASK@commit:SHA of a git history, found {text!r}")
+    lineage = lineage_of(store, task_id)
+    found = _commits(store, lineage, name)
+    if not found:
+        sha = _sha_of(store, task_id, name)
+        found = _commits(store, lineage, sha)
+        if not found:
+            raise MomentError(
+                f"task {task_id!r}: needed a commit of the imported history, found that {name!r} is"
+                f" {sha[:12]}, which was imported by its merge or not at all"
+            )
+    if len(found) > 1:
+        near = ", ".join(sorted(_sha_at(store, task_id, version)[:10] for version in found))
+        raise MomentError(
+            f"task {task_id!r}: needed one commit, found several that begin with {name!r}: {near}"
+        )
+    return _span(store, task_id, found[0])
+
+
+def _commits(store: EventStore, lineage: Lineage, sha: str) -> list[int]:
+    """The versions of the first events of the commits whose SHAs begin so, two at the most."""
+    if len(sha) < _SHORTEST or not re.fullmatch("[0-9a-fA-F]+", sha):
+        return []
+    found = store.found_like(f"{FORMAT}:{lineage.origin or lineage.task_id}", sha.lower())
+    if lineage.origin:  # a branch has the commits that it was copied with, at the same versions
+        found = [one for one in found if one.version <= lineage.shared]
+    return [one.version for one in found]
+
+
+def _sha_at(store: EventStore, task_id: str, version: int) -> str:
+    for event in store.read(task_id, after=version - 1, last=version):
+        if isinstance(event.fact, Committed):
+            return event.fact.sha
+    return "?"
+
+
+def _sha_of(store: EventStore, task_id: str, name: str) -> str:
+    """The commit that the repository's name stood for when it was imported last."""
+    refs: dict[str, str] = {}
+    for event in store.read(task_id, types=["REFS_READ"]):
+        if isinstance(event.fact, RefsRead):
+            refs = dict(event.fact.refs)
+    if name in refs:
+        return refs[name]
+    if not refs:
+        told = (
+            "; names such as HEAD are not recorded in this log: 'backcast import git' records them"
+        )
+    else:
+        near = get_close_matches(name, sorted(refs), 3, 0.5) or sorted(refs)[:3]
+        told = f"; names that are there: {', '.join(near)}"
+    short = f" (at least {_SHORTEST} characters of a SHA)" if len(name) < _SHORTEST else ""
+    raise MomentError(f"task {task_id!r}: needed a commit{short}, found no {name!r}{told}")
+
+
+def _span(store: EventStore, task_id: str, version: int) -> tuple[int, int]:
+    [row] = store.recorder.rows(task_id, version - 1, version)
+    first = last = row[0]
+    for event in store.read(task_id, after=version):
+        if isinstance(event.fact, Committed):
+            break
+        last = event.position
+    return first, last
+
+
+def near_numbers(number: int, there: Iterable[int], most: int = 3) -> list[int]:
+    """Return the numbers that are nearest to one, in order.
+
+    >>> near_numbers(28, [8, 13, 21, 27, 33], most=2)
+    [27, 33]
+    """
+    return sorted(sorted(there, key=lambda one: (abs(one - number), one))[:most])
+
+
+__all__ = ["BEFORE", "COMMIT", "FIRST", "FORMS", "LAST", "NOW", "RECORDED", "commit_span",
+           "moment_at", "moment_of", "near_numbers", "parse_time", "position_of"]  # fmt: skip
+
+
+def moment_of(
+    store: EventStore,
+    task_id: str | None,
+    *,
+    at: str | None = None,
+    before: str | None = None,
+    known_at: str | None = None,
+    position: int | None = None,
+) -> Moment:
+    """The moment that the options of a command name together."""
+    if sum(option is not None for option in (before, known_at, position)) > 1:
+        raise MomentError("needed one of --before, --known-at and --position, found several")
+    if known_at is not None:
+        position = store.position_at(parse_time(known_at))
+    if before is not None:
+        position = commit_span(store, task_id, before)[0] - 1
+    if at is None:
+        return Moment(position)
+    if not at.startswith(COMMIT):
+        return Moment(position, parse_time(at))
+    last = commit_span(store, task_id, at)[1]
+    return Moment(last if position is None else min(position, last))

@@ -1,0 +1,1 @@
+"""The pytest plugin: recorded prompts as fixtures, and assertions about them."""
