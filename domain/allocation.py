@@ -25,7 +25,7 @@ OUT = -1
 _RANKS = {priority: number for number, priority in enumerate(PRIORITIES)}
 
 
-class Step(NamedTuple):
+class LevelStep(NamedTuple):
     """From one level of a candidate to a more detailed one."""
 
     ratio: float
@@ -148,7 +148,7 @@ class _Filling:
         more -= sum([sizes[one][levels[one]] for one in inner])
         return more <= room and self.fixed.isdisjoint(inner)
 
-    def fill(self, rising: Sequence[Step], *, own: bool) -> None:
+    def fill(self, rising: Sequence[LevelStep], *, own: bool) -> None:
         """Take the steps that fit, of some in the order in which they shall be taken.
 
         `own` for steps within the own budget of each one's section.
@@ -169,7 +169,7 @@ class _Filling:
             if number not in self.fixed and self.fits(number, end, room):
                 self.take(number, end)
 
-    def beside(self, number: int) -> list[Step]:
+    def beside(self, number: int) -> list[LevelStep]:
         """The steps up from where a candidate is shown, if its steps from nothing miss that."""
         level, first = self.levels[number], self.offer.first[number]
         if level == OUT or level in [step.end for step in first]:
@@ -259,12 +259,12 @@ class _Filling:
         return LOWER if ratio < self.lowest < float("inf") else OVER
 
 
-def _steepest(some: Iterable[Step]) -> list[Step]:
+def _steepest(some: Iterable[LevelStep]) -> list[LevelStep]:
     """Steps by what they gain per token, the most first; of equal ones that of the first ranked."""
     return sorted(sorted(some, key=itemgetter(1)), key=itemgetter(0), reverse=True)
 
 
-def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[Step]:
+def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[LevelStep]:
     """The steps up from a level along the convex hull of a candidate's levels, the steepest first.
 
     Levels that lie below the hull, where a bigger step gains more per token, are passed over.
@@ -283,7 +283,7 @@ def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[Step]:
                 break
             hull.pop()
         hull.append((ratio, number, end, level, tokens, gain))
-    return [Step(*one[:-1]) for one in hull[1:]]
+    return [LevelStep(*one[:-1]) for one in hull[1:]]
 
 
 def _wishes(

@@ -66,7 +66,7 @@ class LookUpPolicy:
     "At most this many are offered by meaning."
 
 
-class Hit(NamedTuple):
+class CacheHit(NamedTuple):
     """A node that was found, where, and how."""
 
     node: str
@@ -78,10 +78,10 @@ class Hit(NamedTuple):
     "The finished task that left it, where it was found offline."
 
 
-class Found(NamedTuple):
+class LookUp(NamedTuple):
     """What a look-up found, surest first, and the names that neither cache holds."""
 
-    hits: tuple[Hit, ...] = ()
+    hits: tuple[CacheHit, ...] = ()
     misses: tuple[str, ...] = ()
     "In the order asked for: whoever asked makes these, and tells so in CONTEXT_BUILT."
 
@@ -93,7 +93,7 @@ def look_up(
     policy: LookUpPolicy,
     neighbours: Callable[[str], Iterable[str]] = lambda node: (),
     similar: Sequence[str] = (),
-) -> Found:
+) -> LookUp:
     """What two caches hold under some names or ids, and what lies near that.
 
     Of several nodes with one id the first counts. `neighbours` gives a node's neighbours, nearest
@@ -110,7 +110,7 @@ def look_up(
         hits |= _offered(tiers, hits, near, "graph", policy.neighbours)
     if len(hits) < policy.enough:
         hits |= _offered(tiers, hits, similar, "meaning", policy.similar)
-    return Found(tuple(hits.values()), tuple(dict.fromkeys(misses)))
+    return LookUp(tuple(hits.values()), tuple(dict.fromkeys(misses)))
 
 
 def names_of(node: str) -> tuple[str, ...]:
@@ -248,19 +248,23 @@ class _Tier:
                 names.setdefault(name, []).append(held)
         return names
 
-    def hits(self, names: Sequence[str]) -> dict[str, Hit]:
-        hits: dict[str, Hit] = {}
+    def hits(self, names: Sequence[str]) -> dict[str, CacheHit]:
+        hits: dict[str, CacheHit] = {}
         for held in (held for name in names for held in self.names.get(name, ())):
             hits.setdefault(held.node, self.hit(held, "name"))
         return hits
 
-    def hit(self, held: Held, by: str) -> Hit:
-        return Hit(held.node, self.found, by, held.task)
+    def hit(self, held: Held, by: str) -> CacheHit:
+        return CacheHit(held.node, self.found, by, held.task)
 
 
 def _offered(
-    tiers: tuple[_Tier, ...], hits: Mapping[str, Hit], nodes: Iterable[str], by: str, limit: int
-) -> dict[str, Hit]:
+    tiers: tuple[_Tier, ...],
+    hits: Mapping[str, CacheHit],
+    nodes: Iterable[str],
+    by: str,
+    limit: int,
+) -> dict[str, CacheHit]:
     """The first of some nodes that a cache holds and that are no hits yet."""
     new = (node for node in dict.fromkeys(nodes) if node not in hits)
     held = (

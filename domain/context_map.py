@@ -52,7 +52,7 @@ Tokens = Callable[[str], int]
 "How many tokens a text is."
 
 
-class Entry(NamedTuple):
+class MapEntry(NamedTuple):
     """Something that could stand on a map."""
 
     section: str
@@ -106,7 +106,7 @@ def lawful(text: str) -> bool:
     )
 
 
-class Answer(NamedTuple):
+class MapAnswered(NamedTuple):
     """What a model answered while it kept a map, and what that cost."""
 
     role: str
@@ -128,10 +128,10 @@ class Distilled(NamedTuple):
     "The functions and classes that it added or changed."
     tags: Mapping[str, str]
     "One of `TAGS` for every item that stood on the map."
-    entries: tuple[Entry, ...]
+    entries: tuple[MapEntry, ...]
     "What it found that could stand there."
     diagnosis: str
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[MapAnswered, ...] = ()
     "Of a model, where one was asked."
     by: str = ""
     "Whose work this is: a name and a version."

@@ -32,7 +32,7 @@ IN_MODULES = ("module", *SYMBOLS)
 T = TypeVar("T")
 
 
-class Module(NamedTuple):
+class LatestModule(NamedTuple):
     """The latest iteration of a module, and what its outline says is in it."""
 
     iteration: int = 0
@@ -47,7 +47,7 @@ class Module(NamedTuple):
     standard: tuple[str, ...] = ()
 
 
-class Summary(NamedTuple):
+class WrittenSummary(NamedTuple):
     """What was written about a node last."""
 
     text: str
@@ -79,14 +79,14 @@ class Fix(NamedTuple):
     "That of the iteration."
 
 
-class Gathered(NamedTuple):
+class TaskLegacy(NamedTuple):
     """What one task has to leave."""
 
     goal: str | None = None
-    modules: Map[str, Module] = Map()
+    modules: Map[str, LatestModule] = Map()
     last: str = ""
     "The module that was iterated last."
-    summaries: Map[str, Summary] = Map()
+    summaries: Map[str, WrittenSummary] = Map()
     "By node."
     plans: tuple[Plan, ...] = ()
     open: tuple[Failure, ...] = ()
@@ -102,7 +102,7 @@ class Gathered(NamedTuple):
     position: int = 0
 
 
-def gathered(task: Gathered, event: WorkflowEvent) -> Gathered:
+def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
     """What a task has to leave, after one more event."""
     match event.fact:
         case TaskStarted(goal=goal) if goal is not None:
@@ -117,7 +117,7 @@ def gathered(task: Gathered, event: WorkflowEvent) -> Gathered:
             return _outlined(task, fact)
         case SummaryWritten(node=str(node), text=str(text), tokens=tokens):
             text = shortened(text, LONGEST_TEXT)
-            summary = Summary(text, tokens, event.version, event.position)
+            summary = WrittenSummary(text, tokens, event.version, event.position)
             summaries = task.summaries.set(node, summary)
             return task._replace(summaries=bounded(summaries, SUMMARIES, lambda one: one.version))
         case PlanLearned() as fact if fact.data:
@@ -135,16 +135,16 @@ def _plan(fact: PlanLearned, event: WorkflowEvent) -> Plan:
 
 
 def _iterated(
-    task: Gathered, event: WorkflowEvent, name: str, iteration: int, source: str | None
-) -> Gathered:
-    module = task.modules.get(name, Module())._replace(
+    task: TaskLegacy, event: WorkflowEvent, name: str, iteration: int, source: str | None
+) -> TaskLegacy:
+    module = task.modules.get(name, LatestModule())._replace(
         iteration=iteration, source=source, version=event.version, position=event.position
     )
     modules = bounded(task.modules.set(name, module), MODULES, lambda one: one.version)
     return task._replace(modules=modules, last=name)
 
 
-def _without(task: Gathered, name: str) -> Gathered:
+def _without(task: TaskLegacy, name: str) -> TaskLegacy:
     """What was gathered, without a module, what is in it and what failed in it."""
     summaries = task.summaries
     for node in sorted(summaries):
@@ -155,9 +155,9 @@ def _without(task: Gathered, name: str) -> Gathered:
     return task._replace(modules=modules, summaries=summaries, open=left)
 
 
-def _moved(task: Gathered, previous: str, name: str) -> Gathered:
+def _moved(task: TaskLegacy, previous: str, name: str) -> TaskLegacy:
     """What was gathered, with a module under another name; its summaries spoke of the old one."""
-    module = task.modules.get(previous, Module())
+    module = task.modules.get(previous, LatestModule())
     left = tuple(
         failure._replace(at=name) if failure.at == previous else failure for failure in task.open
     )
@@ -165,7 +165,7 @@ def _moved(task: Gathered, previous: str, name: str) -> Gathered:
     return task._replace(modules=task.modules.set(name, module))
 
 
-def _outlined(task: Gathered, fact: ModuleOutlined) -> Gathered:
+def _outlined(task: TaskLegacy, fact: ModuleOutlined) -> TaskLegacy:
     """What was gathered, with an outline; a difference to an unknown one is no outline."""
     module = task.modules.get(fact.module_name)
     if module is None or (fact.base is not None and fact.base != module.outlined):
@@ -194,7 +194,7 @@ def _told(fact: ModuleOutlined, key: str, before: tuple[str, ...]) -> tuple[str,
     return fact.set.get(key, () if key in fact.gone else before)[:IMPORTS]
 
 
-def _checked(task: Gathered, event: WorkflowEvent, fact: ChecksRan) -> Gathered:
+def _checked(task: TaskLegacy, event: WorkflowEvent, fact: ChecksRan) -> TaskLegacy:
     """What was gathered, with a run of checks: what failed before and does not now is mended.
 
     Where a run does not tell all that failed, nothing is known to be mended.
@@ -221,7 +221,7 @@ def _check(failure: Failure) -> tuple[str, str]:
     return failure.at, failure.name or failure.message
 
 
-def _fixed(task: Gathered, task_id: str, failure: Failure, at: str) -> Iterator[Fix]:
+def _fixed(task: TaskLegacy, task_id: str, failure: Failure, at: str) -> Iterator[Fix]:
     """The pair of a message and the last iteration since, of the checked module if it has one."""
     for path in (at, task.last):
         module = task.modules.get(path)

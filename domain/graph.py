@@ -16,7 +16,7 @@ NEEDS = ("imports", "calls", "inherits", "uses_attribute", "reads_config", "refe
 "The kinds of edge along which a change matters to what the edge begins at."
 
 
-class Outlined(Protocol):
+class OutlinedModule(Protocol):
     """A module as a graph is made of it."""
 
     @property
@@ -39,7 +39,7 @@ class Graph:
         self,
         task_id: str,
         links: Mapping[str, Links],
-        modules: Mapping[str, Outlined],
+        modules: Mapping[str, OutlinedModule],
         concepts: Mapping[str, Sequence[str]],
         gone: Mapping[str, int],
     ) -> None:
@@ -50,7 +50,7 @@ class Graph:
     def of(
         cls,
         task_id: str,
-        modules: Mapping[str, Outlined],
+        modules: Mapping[str, OutlinedModule],
         concepts: Mapping[str, Sequence[str]],
         before: "Graph | None" = None,
         gone: Mapping[str, int] = NEVER,
@@ -204,7 +204,9 @@ class Graph:
 
 
 def _moved_on(
-    before: Mapping[str, Outlined], modules: Mapping[str, Outlined], kept: Mapping[str, Links]
+    before: Mapping[str, OutlinedModule],
+    modules: Mapping[str, OutlinedModule],
+    kept: Mapping[str, Links],
 ) -> dict[str, Moved | None]:
     """The modules whose links do not stand any more, since what they were made of has changed;
     with what of them does not, or None for all of it."""
@@ -228,7 +230,7 @@ def _moved_on(
     return anew
 
 
-def _inside(path: str, before: Outlined, after: Outlined) -> Moved | None:
+def _inside(path: str, before: OutlinedModule, after: OutlinedModule) -> Moved | None:
     """What of a module has changed; all of it where an import stands there since another time."""
     if any(after.since.get(one, version) != version for one, version in before.since.items()):
         return None
@@ -236,7 +238,7 @@ def _inside(path: str, before: Outlined, after: Outlined) -> Moved | None:
 
 
 def _left_alone(
-    before: Graph, modules: Mapping[str, Outlined], gone: Mapping[str, int]
+    before: Graph, modules: Mapping[str, OutlinedModule], gone: Mapping[str, int]
 ) -> set[str]:
     """The modules for which another module is gone now, or is not any more, that they name."""
     paths = gone.keys() | before._gone.keys()
@@ -250,11 +252,13 @@ def _left_alone(
     return found
 
 
-def _surface(modules: Mapping[str, Outlined], path: str) -> str | None:
+def _surface(modules: Mapping[str, OutlinedModule], path: str) -> str | None:
     return modules[path].surface if path in modules else None
 
 
-def _differ(before: Outlined | None, after: Outlined | None, keys: Iterable[str]) -> bool:
+def _differ(
+    before: OutlinedModule | None, after: OutlinedModule | None, keys: Iterable[str]
+) -> bool:
     """Whether one of some facets of a module is not as it was; a module may not be there."""
     if before is None or after is None:
         return True

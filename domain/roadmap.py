@@ -9,7 +9,7 @@ a new module, a new import or a better example makes none of them stale.
 from collections.abc import Mapping
 
 from backcast.domain import roadmap_lines as lines
-from backcast.domain.context_map import MORE, Entry, plain
+from backcast.domain.context_map import MORE, MapEntry, plain
 from backcast.domain.graph import Graph
 from backcast.domain.layout import Layout
 from backcast.domain.names import Reader
@@ -21,7 +21,9 @@ LINE = 240
 ROADMAP, UNDERSTANDING = "CONTEXT ROADMAP", "CONTEXT UNDERSTANDING"
 
 
-def roadmap(modules: Mapping[str, Facets], graph: Graph, rank: Mapping[str, float]) -> list[Entry]:
+def roadmap(
+    modules: Mapping[str, Facets], graph: Graph, rank: Mapping[str, float]
+) -> list[MapEntry]:
     """The entries, the most worthwhile first.
 
     `rank` tells by node how much it matters; a node that is not there does not.
@@ -34,7 +36,7 @@ def roadmap(modules: Mapping[str, Facets], graph: Graph, rank: Mapping[str, floa
     return [entry for entry in (first, *told, *rest) if entry]
 
 
-def _entry(layout: Layout, write: lines.Writer, section: str, why: str) -> Entry | None:
+def _entry(layout: Layout, write: lines.Writer, section: str, why: str) -> MapEntry | None:
     """What a writer tells as one line; None where that is nothing."""
     reader = Reader(layout.modules)
     head, parts = write(layout, reader)
@@ -48,7 +50,7 @@ def _entry(layout: Layout, write: lines.Writer, section: str, why: str) -> Entry
     if not nodes:
         return None
     text = plain(head + "; ".join(texts), LINE)
-    return Entry(section, text, tuple(nodes), built_from(reader), why)
+    return MapEntry(section, text, tuple(nodes), built_from(reader), why)
 
 
 _LINES: tuple[tuple[lines.Writer, str], ...] = (

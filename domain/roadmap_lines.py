@@ -31,22 +31,22 @@ WORDS = 4
 "Words that a purpose has at least; a paragraph of fewer is a title or a logo."
 
 
-class Part(NamedTuple):
+class LinePart(NamedTuple):
     """A piece of a line, which is told whole or not at all; of at most 200 characters."""
 
     text: str
     nodes: tuple[str, ...]
 
 
-Writer = Callable[[Layout, Reader], tuple[str, Iterable[Part]]]
+Writer = Callable[[Layout, Reader], tuple[str, Iterable[LinePart]]]
 "Tells the beginning of a line, and what is listed after it."
 
 
-def purpose(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+def purpose(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
     """What the README says first, or else the outermost package."""
     told = {path: _doc(reader, path, "") for path in layout.introductions}
     path = chosen(told)
-    parts = [Part(plain(told[path], PURPOSE), (node_id("module", path),))] if path else []
+    parts = [LinePart(plain(told[path], PURPOSE), (node_id("module", path),))] if path else []
     return "Purpose: ", parts
 
 
@@ -64,7 +64,7 @@ def chosen(told: Mapping[str, str]) -> str | None:
 def central(path: str) -> Writer:
     """What a module is for, and what is in it."""
 
-    def write(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+    def write(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
         if not reader.exists(path):
             return "", ()
         shown = _there(reader, _short(layout.public(path)[:LISTED]))
@@ -72,7 +72,7 @@ def central(path: str) -> Writer:
         names = ", ".join(_name(name_of(node)) for node in shown)
         text = f"{_path(path)}: {next(filter(None, says), '')}".rstrip(": ")
         text += f" ({names})" if names else ""
-        return "", [Part(text, (node_id("module", path), *shown))]
+        return "", [LinePart(text, (node_id("module", path), *shown))]
 
     return write
 
@@ -99,7 +99,7 @@ def _is_there(reader: Reader, path: str, node: str) -> bool:
     return reader.exists(path)
 
 
-def folders(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+def folders(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
     """The folders, each with the modules of it that matter most.
 
     That there are others, new ones among them, is not told.
@@ -108,28 +108,28 @@ def folders(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
     return "Folders: ", _tell_folders(reader, found[:LISTED] if len(found) > 1 else [])
 
 
-def _tell_folders(reader: Reader, folders: Iterable[tuple[str, list[str]]]) -> Iterator[Part]:
+def _tell_folders(reader: Reader, folders: Iterable[tuple[str, list[str]]]) -> Iterator[LinePart]:
     for folder, paths in folders:
         there = [path for path in paths[:2] if reader.exists(path)]
         if there:
             names = ", ".join(_name(basename(path)) for path in there)
             nodes = tuple(node_id("module", path) for path in there)
-            yield Part(f"{_folder(folder)}: {names}", nodes)
+            yield LinePart(f"{_folder(folder)}: {names}", nodes)
 
 
-def imports(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+def imports(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
     """Which folder's modules import from which, each shown by one import that there is."""
     return "Imports: ", _needs(layout, reader)
 
 
-def _needs(layout: Layout, reader: Reader) -> Iterator[Part]:
+def _needs(layout: Layout, reader: Reader) -> Iterator[LinePart]:
     for folder, needs in islice(layout.between().items(), LISTED):
         most = sorted(needs, key=lambda other: (-len(needs[other]), other))[:2]
         shown = {other: _shown(layout, reader, *needs[other][0]) for other in most}
         nodes = [node for pair in shown.values() for node in pair]
         names = ", ".join(_folder(other) for other in most if shown[other])
         if names:
-            yield Part(f"{_folder(folder)} -> {names}", tuple(dict.fromkeys(nodes)))
+            yield LinePart(f"{_folder(folder)} -> {names}", tuple(dict.fromkeys(nodes)))
 
 
 def _shown(layout: Layout, reader: Reader, path: str, other: str) -> tuple[str, ...]:
@@ -140,23 +140,23 @@ def _shown(layout: Layout, reader: Reader, path: str, other: str) -> tuple[str, 
     return node_id("module", path), node_id("module", other)
 
 
-def programs(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+def programs(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
     """Where programs begin."""
     return "Entry points: ", _begins(layout, reader)
 
 
-def _begins(layout: Layout, reader: Reader) -> Iterator[Part]:
+def _begins(layout: Layout, reader: Reader) -> Iterator[LinePart]:
     for node in layout.entries()[:2]:
         path = path_of(node)
         if kind_of(node) == "module" and reader.exists(path):
             package = _name(dirname(path).replace("/", "."))
             runs = f"python -m {package} ({_path(path)})" if package else _path(path)
-            yield Part(runs, (node,))
+            yield LinePart(runs, (node,))
         elif _there(reader, [node]):
-            yield Part(f"main in {_path(path)}", (node,))
+            yield LinePart(f"main in {_path(path)}", (node,))
 
 
-def tests(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+def tests(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
     """Which test file tests which of the modules that matter most; it imports it, or
     calls something in it."""
     folders = [dirname(path) for path in layout.tests]
@@ -165,13 +165,13 @@ def tests(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
     return head, islice(_tested(layout, reader, folder), LISTED)
 
 
-def _tested(layout: Layout, reader: Reader, folder: str) -> Iterator[Part]:
+def _tested(layout: Layout, reader: Reader, folder: str) -> Iterator[LinePart]:
     for path in layout.central[: 3 * LISTED]:
         test = layout.test_of(path)
         if test and (nodes := _tests(layout, reader, test, path)):
             shown = test.removeprefix(f"{folder}/") if folder else test
             named = layout.is_named_after(test, path)
-            yield Part(_path(shown) if named else f"{_path(shown)} for {_path(path)}", nodes)
+            yield LinePart(_path(shown) if named else f"{_path(shown)} for {_path(path)}", nodes)
 
 
 def _tests(layout: Layout, reader: Reader, file: str, path: str) -> tuple[str, ...]:
@@ -182,23 +182,23 @@ def _tests(layout: Layout, reader: Reader, file: str, path: str) -> tuple[str, .
     return (node_id("module", file), node_id("module", path)) if shown else ()
 
 
-def examples(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+def examples(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
     """Small tests that use the classes which matter most."""
     return "Examples: ", islice(_used(layout, reader), 2)
 
 
-def _used(layout: Layout, reader: Reader) -> Iterator[Part]:
+def _used(layout: Layout, reader: Reader) -> Iterator[LinePart]:
     for path in layout.central[:CENTRAL]:
         shown = (one for node in layout.public(path)[:LISTED] for one in _use(layout, reader, node))
         yield from islice(shown, 1)
 
 
-def _use(layout: Layout, reader: Reader, node: str) -> Iterator[Part]:
+def _use(layout: Layout, reader: Reader, node: str) -> Iterator[LinePart]:
     tests = [test for test in layout.uses_of(node) if len(name_of(test)) <= NAME]
     for test in tests[:1]:
         if _there(reader, [node, test]) == [node, test] and _calls(reader, test, node):
             place = f"{_path(path_of(test))}::{_name(name_of(test))}"
-            yield Part(f"{_name(name_of(node))} in {place}", (node, test))
+            yield LinePart(f"{_name(name_of(node))} in {place}", (node, test))
 
 
 def _calls(reader: Reader, test: str, node: str) -> bool:
@@ -210,16 +210,16 @@ def _calls(reader: Reader, test: str, node: str) -> bool:
     return False
 
 
-def concepts(layout: Layout, reader: Reader) -> tuple[str, Iterable[Part]]:
+def concepts(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
     """Where to find what documents and docstrings speak of by another name."""
     return "Concepts: ", islice(_spoken_of(layout, reader), 2)
 
 
-def _spoken_of(layout: Layout, reader: Reader) -> Iterator[Part]:
+def _spoken_of(layout: Layout, reader: Reader) -> Iterator[LinePart]:
     for concept, nodes in layout.concepts():
         node = nodes[0]
         if _there(reader, [node]) and _told(layout, reader, concept, node):
-            yield Part(f"{_name(concept.partition(':')[2])} -> {_place(node)}", (node,))
+            yield LinePart(f"{_name(concept.partition(':')[2])} -> {_place(node)}", (node,))
 
 
 def _told(layout: Layout, reader: Reader, concept: str, node: str) -> bool:

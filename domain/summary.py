@@ -30,7 +30,7 @@ Tokens = Callable[[str], int]
 "How many tokens a text is, or an upper bound of it."
 
 
-class Summary(NamedTuple):
+class NodeSummary(NamedTuple):
     """What a node is, in parts of falling importance, and what that was made of."""
 
     node: str
@@ -57,11 +57,11 @@ class Summary(NamedTuple):
         return "\n".join(lines), tuple(left_out)
 
 
-def summary_of(modules: Mapping[str, Mapping[str, Facet]], node: str) -> Summary | None:
+def summary_of(modules: Mapping[str, Mapping[str, Facet]], node: str) -> NodeSummary | None:
     """The summary of a function, method, class, test or module; None where there is none."""
     reader = Reader(modules)
     parts = parts_of(reader, node)
-    return Summary(node, parts, built_from(reader)) if parts else None
+    return NodeSummary(node, parts, built_from(reader)) if parts else None
 
 
 def parts_of(reader: Reader, node: str) -> tuple[tuple[str, str], ...]:
@@ -80,14 +80,14 @@ def task_summary(
     status: str,
     modules: Sequence[str],
     checks: tuple[int, int] | None = None,
-) -> Summary:
+) -> NodeSummary:
     """The summary of a task: its goal, how it stands, its modules, and what passed at last."""
     parts = [("Task", task_id)]
     parts += _line("Goal", (goal,) if goal else ())
     parts.append(("Status", status))
     parts += _line("Success rate", (rate_of(*checks),) if checks else ())
     parts += _line("Modules", tuple(f"[{path}]" for path in modules))
-    return Summary(node_id("task", task_id), tuple(parts), {})
+    return NodeSummary(node_id("task", task_id), tuple(parts), {})
 
 
 def rate_of(passed: int, failed: int) -> str:

@@ -18,12 +18,14 @@ CHANGES = 24
 "Changes that are kept of each module."
 
 
-class State(NamedTuple):
+class ChangesState(NamedTuple):
     """The last changes of each module that is there."""
 
     modules: Map[str, tuple[int, ...]] = Map()
     "Per path the versions of the events that caused them, newest first."
 
+
+State = ChangesState
 
 initial = State()
 

@@ -58,12 +58,14 @@ class ContextMap(NamedTuple):
     "The event that edited it last."
 
 
-class State(NamedTuple):
+class ContextMapState(NamedTuple):
     """The maps of all contexts."""
 
     maps: Map[str, ContextMap] = Map()
     "By context."
 
+
+State = ContextMapState
 
 initial = State()
 

@@ -1,8 +1,8 @@
 """Which modules, functions, tests and libraries are there, and what needs what?
 
 The state keeps what every module says of itself: the outline of its latest version. Who needs
-whom is not stored but asked of it (`backcast.domain.graph`), so that a renamed or deleted module takes
-its links along, and one that comes back finds them again.
+whom is not stored but asked of it (`backcast.domain.graph`), so that a renamed or deleted module takes its
+links along, and one that comes back finds them again.
 
 An outline may be recorded long after the version that it describes. It counts once it is there;
 until then a module shows the last good one, and `behind` names it.
@@ -31,7 +31,7 @@ VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
-class Module(NamedTuple):
+class ModuleNode(NamedTuple):
     """The latest version of a module, and what is in it."""
 
     source: str | None = None
@@ -53,14 +53,16 @@ class Module(NamedTuple):
     "Per import, as written, the version of the event since which it has stood in the module."
 
 
-class State(NamedTuple):
+class DependencyGraphState(NamedTuple):
     """Every module ever seen."""
 
     task_id: str = ""
-    modules: Map[str, Module] = Map()
+    modules: Map[str, ModuleNode] = Map()
     concepts: Map[str, tuple[str, ...]] = Map()
     "What the latest summary of a node speaks of, by node."
 
+
+State = DependencyGraphState
 
 initial = State()
 
@@ -74,13 +76,13 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case ModuleIteration(module_name=name, iteration=iteration, source=source):
             modules = _moved_on(modules, name, source, iteration, version)
         case SourceRead(path=name, source=source):
-            before = modules.get(name, Module())
+            before = modules.get(name, ModuleNode())
             if before.source != source or before.deleted:
                 modules = _moved_on(modules, name, source, before.iteration, version)
         case ModuleDeleted(module_name=name):
             modules = _deleted(modules, name, version)
         case ModuleRenamed(module_name=name, previous_name=previous):
-            since = modules.get(previous, Module()).since
+            since = modules.get(previous, ModuleNode()).since
             modules = _deleted(modules, previous, version)
             modules = _moved_on(modules, name, fact.source, fact.iteration, version)
             modules = modules.set(name, modules[name]._replace(since=since))
@@ -159,7 +161,7 @@ def lines_of(state: State, path: str) -> Lines:
 
     Empty where that is unknown: the text does not parse, or is not outlined yet.
     """
-    module = state.modules.get(path, Module())
+    module = state.modules.get(path, ModuleNode())
     if module.deleted or module.source != module.outlined or "error" in module.facets:
         return {}
     return lines_by_name(module.facets, module.lines)
@@ -177,24 +179,24 @@ def built_at(state: State) -> int:
 
 
 def _moved_on(
-    modules: Map[str, Module], name: str, source: str | None, iteration: int, version: int
-) -> Map[str, Module]:
+    modules: Map[str, ModuleNode], name: str, source: str | None, iteration: int, version: int
+) -> Map[str, ModuleNode]:
     """The modules after one got a new text."""
-    module = modules.get(name, Module())
+    module = modules.get(name, ModuleNode())
     return modules.set(
         name,
         module._replace(source=source, deleted=False, iteration=iteration, version=version),
     )
 
 
-def _deleted(modules: Map[str, Module], name: str, version: int) -> Map[str, Module]:
-    module = modules.get(name, Module())
+def _deleted(modules: Map[str, ModuleNode], name: str, version: int) -> Map[str, ModuleNode]:
+    module = modules.get(name, ModuleNode())
     return modules.set(name, module._replace(source=None, deleted=True, version=version))
 
 
 def _outlined(
-    modules: Map[str, Module], name: str, fact: ModuleOutlined, told: int
-) -> Map[str, Module]:
+    modules: Map[str, ModuleNode], name: str, fact: ModuleOutlined, told: int
+) -> Map[str, ModuleNode]:
     """The modules with the outline of one of them, unless that of a later text is there.
 
     A difference to an outline that is not there is none.

@@ -29,10 +29,10 @@ from backcast.domain.events import (
 from backcast.domain.gathered import (
     IN_MODULES,
     Fix,
-    Gathered,
-    Module,
+    LatestModule,
     Plan,
-    Summary,
+    TaskLegacy,
+    WrittenSummary,
     bounded,
     gathered,
 )
@@ -46,16 +46,18 @@ RUNNING = 256
 "Tasks that are gathered from at once; of more, those that were heard of longest ago are dropped."
 
 
-class State(NamedTuple):
+class OfflineCacheState(NamedTuple):
     """What tasks have left, and what those that run have gathered so far; by task."""
 
-    running: Map[str, Gathered] = Map()
-    complete: Map[str, Gathered] = Map()
-    failed: Map[str, Gathered] = Map()
+    running: Map[str, TaskLegacy] = Map()
+    complete: Map[str, TaskLegacy] = Map()
+    failed: Map[str, TaskLegacy] = Map()
     "Tasks that failed and did not complete since."
     branches: Map[str, str] = Map()
     "Their origins; empty where that was not told."
 
+
+State = OfflineCacheState
 
 initial = State()
 
@@ -68,7 +70,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
     if isinstance(fact, Branched):
         return _branched(state, task, fact.origin or "")
     running, complete, failed, _ = state
-    before = running.get(task) or failed.get(task) or complete.get(task) or Gathered()
+    before = running.get(task) or failed.get(task) or complete.get(task) or TaskLegacy()
     after = gathered(before, event)
     if isinstance(fact, DERIVED) and task not in running:
         if task in failed:
@@ -93,7 +95,7 @@ def _branched(state: State, task: str, origin: str) -> State:
     return State(running, complete, failed, state.branches.set(task, origin))
 
 
-def _without(tasks: Map[str, Gathered], task: str) -> Map[str, Gathered]:
+def _without(tasks: Map[str, TaskLegacy], task: str) -> Map[str, TaskLegacy]:
     return tasks.delete(task) if task in tasks else tasks
 
 
@@ -243,13 +245,13 @@ def recurring(state: State) -> list[Recurring]:
     ]
 
 
-def _by_task(tasks: Map[str, Gathered]) -> dict[str, Gathered]:
+def _by_task(tasks: Map[str, TaskLegacy]) -> dict[str, TaskLegacy]:
     """Tasks, the one that ended last first."""
     names = sorted(tasks, key=lambda task: (-tasks[task].position, task))
     return {task: tasks[task] for task in names}
 
 
-def _left(task: str, of: Gathered) -> list[Left]:
+def _left(task: str, of: TaskLegacy) -> list[Left]:
     """The nodes that a task left, sorted: all that it made, and what else it wrote about."""
     made = {node_id("task", task): of.position}
     for path in sorted(of.modules):
@@ -262,14 +264,14 @@ def _left(task: str, of: Gathered) -> list[Left]:
             made.setdefault(node, of.summaries[node].position)
     lefts = []
     for node in sorted(made):
-        summary = of.summaries.get(node, Summary("", None, 0, made[node]))
+        summary = of.summaries.get(node, WrittenSummary("", None, 0, made[node]))
         lefts.append(
             Left(node, kind_of(node), task, summary.text, summary.tokens, summary.position)
         )
     return lefts
 
 
-def _stands(of: Gathered, node: str) -> bool:
+def _stands(of: TaskLegacy, node: str) -> bool:
     """Whether what a summary is about is there at the end, as far as that is known."""
     kind, module = kind_of(node), of.modules.get(path_of(node))
     if kind == "task":
@@ -281,12 +283,12 @@ def _stands(of: Gathered, node: str) -> bool:
     return module.outlined is None or name_of(node) in module.symbols
 
 
-def _own_names(of: Gathered) -> set[str]:
+def _own_names(of: TaskLegacy) -> set[str]:
     """Names that could mean a module of the task's own: any folder or file name of its paths."""
     parts = (part for path in sorted(of.modules) for part in path.split("/"))
     return {part.removesuffix(".py") for part in parts}
 
 
-def _libraries(module: Module, own: set[str]) -> list[str]:
+def _libraries(module: LatestModule, own: set[str]) -> list[str]:
     tops = {name.partition(".")[0] for name in module.imports}
     return sorted(tops - own - set(module.standard) - {""})

@@ -45,7 +45,7 @@ SHOWN = 64
 "Nodes that are remembered, the latest shown ones."
 
 
-class Iteration(NamedTuple):
+class ModuleIterated(NamedTuple):
     """One iteration of a module."""
 
     iteration: int
@@ -54,19 +54,19 @@ class Iteration(NamedTuple):
     version: int
 
 
-class Module(NamedTuple):
+class TouchedModule(NamedTuple):
     """A module that the task touched lately."""
 
     started: bool = False
     "Whether it was started and is not complete."
     failed: int = 0
     "How many checks failed when it was last checked."
-    iterations: tuple[Iteration, ...] = ()
+    iterations: tuple[ModuleIterated, ...] = ()
     "The last ones, newest first."
     version: int = 0
 
 
-class Checks(NamedTuple):
+class CheckOutcome(NamedTuple):
     """The outcome of a run of checks."""
 
     module: str
@@ -76,7 +76,7 @@ class Checks(NamedTuple):
     version: int
 
 
-class Shown(NamedTuple):
+class ShownNode(NamedTuple):
     """How a node was shown last."""
 
     level: str
@@ -103,7 +103,7 @@ class Counters(NamedTuple):
     "What was dropped because too many nodes were shown after it."
 
 
-class State(NamedTuple):
+class OnlineCacheState(NamedTuple):
     """What is in hand."""
 
     task: str = ""
@@ -111,18 +111,20 @@ class State(NamedTuple):
     module: str = ""
     "The module that is worked on; empty between two."
     iteration: int = 0
-    modules: Map[str, Module] = Map()
+    modules: Map[str, TouchedModule] = Map()
     failures: tuple[Failure, ...] = ()
     "Newest first."
-    checks: Checks | None = None
-    shown: Map[str, Shown] = Map()
+    checks: CheckOutcome | None = None
+    shown: Map[str, ShownNode] = Map()
     counters: Counters = Counters()
 
+
+State = OnlineCacheState
 
 initial = State()
 
 
-class Entry(NamedTuple):
+class HeldEntry(NamedTuple):
     """One thing in hand."""
 
     id: str
@@ -171,30 +173,32 @@ def evolve(state: State, event: WorkflowEvent) -> State:
     return state if state.task else state._replace(task=event.task_id)
 
 
-def working_set(state: State) -> list[Entry]:
+def working_set(state: State) -> list[HeldEntry]:
     """What is in hand, most needed first; each id once."""
     latest = [failure for failure in state.failures if not failure.over][:1]
-    entries: list[Entry] = []
+    entries: list[HeldEntry] = []
     if state.goal is not None:
-        entries.append(Entry(node_id("task", state.task), "task", "CRITICAL", text=state.goal))
+        entries.append(HeldEntry(node_id("task", state.task), "task", "CRITICAL", text=state.goal))
     if state.module:
         entries.append(_module_entry(state, state.module, "module", "CRITICAL"))
     entries += [_failure_entry(failure, "CRITICAL") for failure in latest]
     if checks := state.checks:
         text = f"{checks.passed} of {checks.passed + checks.failed} checks passed"
         text = f"{checks.module}: {text}" if checks.module else text
-        entries.append(Entry(f"checks@{checks.version}", "checks", "HIGH", checks.version, text))
+        entries.append(
+            HeldEntry(f"checks@{checks.version}", "checks", "HIGH", checks.version, text)
+        )
     entries += [_module_entry(state, path, "refinement", "HIGH") for path in pending(state)]
     for one in iterations(state):
         text = f"{state.module} #{one.iteration}"
         text += "" if one.score is None else f" score {one.score:g}"
         id = f"iteration@{one.version}"
-        entries.append(Entry(id, "iteration", "HIGH", one.version, text, one.source))
+        entries.append(HeldEntry(id, "iteration", "HIGH", one.version, text, one.source))
     for node in sorted(state.shown, key=lambda node: (-state.shown[node].version, node)):
         level, _, tokens, blob, version = state.shown[node]
-        entries.append(Entry(node, "node", "MEDIUM", version, "", blob, level, tokens))
+        entries.append(HeldEntry(node, "node", "MEDIUM", version, "", blob, level, tokens))
     entries += [_failure_entry(failure, "LOW") for failure in state.failures]
-    by_id: dict[str, Entry] = {}
+    by_id: dict[str, HeldEntry] = {}
     for entry in entries:
         by_id.setdefault(entry.id, entry)
     return list(by_id.values())
@@ -208,9 +212,9 @@ def pending(state: State) -> list[str]:
     return sorted(undone, key=lambda path: -state.modules[path].version)
 
 
-def iterations(state: State) -> tuple[Iteration, ...]:
+def iterations(state: State) -> tuple[ModuleIterated, ...]:
     """The last iterations of the module that is worked on, newest first."""
-    return state.modules.get(state.module, Module()).iterations
+    return state.modules.get(state.module, TouchedModule()).iterations
 
 
 def held(state: State) -> list[Held]:
@@ -219,25 +223,25 @@ def held(state: State) -> list[Held]:
     return [Held(e.id, names=(e.text,) if e.kind == "task" else ()) for e in nodes]
 
 
-def _module_entry(state: State, path: str, kind: str, priority: str) -> Entry:
-    module = state.modules.get(path, Module())
+def _module_entry(state: State, path: str, kind: str, priority: str) -> HeldEntry:
+    module = state.modules.get(path, TouchedModule())
     source = module.iterations[0].source if module.iterations else None
-    return Entry(node_id("module", path), kind, priority, module.version, path, source)
+    return HeldEntry(node_id("module", path), kind, priority, module.version, path, source)
 
 
-def _failure_entry(failure: Failure, priority: str) -> Entry:
+def _failure_entry(failure: Failure, priority: str) -> HeldEntry:
     text = ": ".join(filter(None, (failure.at, failure.name, failure.message)))
     id = f"failure@{failure.version}.{failure.number}"
     text = text or f"{failure.kind} failed"
-    return Entry(id, "failure", priority, failure.version, text, failure.text)
+    return HeldEntry(id, "failure", priority, failure.version, text, failure.text)
 
 
 def _worked(state: State, event: WorkflowEvent, name: str) -> State:
     """The state after a module was started, made anew, or completed."""
-    module, version = state.modules.get(name, Module()), event.version
+    module, version = state.modules.get(name, TouchedModule()), event.version
     match event.fact:
         case ModuleIteration(iteration=number, score=score, source=source):
-            made = (Iteration(number, score, source, version), *module.iterations)
+            made = (ModuleIterated(number, score, source, version), *module.iterations)
             module = module._replace(iterations=made[:ITERATIONS])
         case ModuleStarted():
             module = module._replace(started=True)
@@ -249,7 +253,7 @@ def _worked(state: State, event: WorkflowEvent, name: str) -> State:
     return state._replace(module=name, iteration=number)
 
 
-def _touched(state: State, name: str, version: int, module: Module) -> State:
+def _touched(state: State, name: str, version: int, module: TouchedModule) -> State:
     modules = state.modules.set(name, module._replace(version=version))
     return state._replace(modules=youngest(modules, MODULES, lambda module: module.version))
 
@@ -266,8 +270,8 @@ def _without(state: State, name: str) -> State:
 
 
 def _renamed(state: State, event: WorkflowEvent, fact: ModuleRenamed) -> State:
-    before = state.modules.get(fact.previous_name, Module())
-    made = Iteration(fact.iteration, None, fact.source, event.version)
+    before = state.modules.get(fact.previous_name, TouchedModule())
+    made = ModuleIterated(fact.iteration, None, fact.source, event.version)
     module = before._replace(iterations=(made, *before.iterations)[:ITERATIONS])
     followed = state.module == fact.previous_name
     failures = tuple(
@@ -288,14 +292,14 @@ def _checked(state: State, event: WorkflowEvent, fact: ChecksRan) -> State:
     """
     at, passed, failed = module_of(fact), fact.passed, fact.unmet
     state = _failing(state, event, "checks", at)
-    state = state._replace(checks=Checks(at, passed, failed, event.version))
+    state = state._replace(checks=CheckOutcome(at, passed, failed, event.version))
     if failed <= 0 and not at:
         modules = state.modules
         for path in [path for path in sorted(modules) if modules[path].failed]:
             modules = modules.set(path, modules[path]._replace(failed=0))
         return state._replace(modules=modules)
     if name := at or state.module:
-        module = state.modules.get(name, Module())
+        module = state.modules.get(name, TouchedModule())
         return _touched(state, name, event.version, module._replace(failed=max(0, failed)))
     return state
 
@@ -322,7 +326,7 @@ def _shown(state: State, items: Iterable[ContextItem], version: int) -> State:
             found = item.found if item.found in FOUND else ""
             counted[found] += 1
             counted["promoted"] += found == "offline" and node not in changing
-            changing[node] = Shown(item.level, found, item.tokens, item.text, version)
+            changing[node] = ShownNode(item.level, found, item.tokens, item.text, version)
         shown = changing.finish()
     kept = youngest(shown, SHOWN, lambda node: node.version)
     before = state.counters

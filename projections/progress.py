@@ -63,7 +63,7 @@ class Planned(NamedTuple):
     "The paths of the test files that check it."
 
 
-class Step(NamedTuple):
+class PendingStep(NamedTuple):
     """What a model is asked for, of which nothing has come yet that could be used."""
 
     kind: str
@@ -86,7 +86,7 @@ class Whole(NamedTuple):
     "The path in which the first failure was raised; empty where that was not told."
 
 
-class Call(NamedTuple):
+class PendingCall(NamedTuple):
     """A tool call whose answer is not in the log yet."""
 
     tool: str
@@ -94,7 +94,7 @@ class Call(NamedTuple):
     "The task version of the event that made it."
 
 
-class State(NamedTuple):
+class ProgressState(NamedTuple):
     """Where a task stands."""
 
     status: str = "unknown"
@@ -107,13 +107,13 @@ class State(NamedTuple):
     last_at: datetime | None = None
     "The timestamp of the last event, in log order."
     modules: Map[str, ModuleProgress] = Map()
-    calls: Map[str, Call] = Map()
+    calls: Map[str, PendingCall] = Map()
     "Open tool calls, by call id, or by version where the log gives no id."
     asked: int = 0
     "The version of a step or context that no model has answered yet; 0 when there is none."
     replies: int = 0
     planned: tuple[Planned, ...] = ()
-    step: Step | None = None
+    step: PendingStep | None = None
     refused: int = 0
     "Answers to it that could not be used."
     refusal: str = ""
@@ -129,6 +129,8 @@ class State(NamedTuple):
 iteration of its module."
     whole: Whole | None = None
 
+
+State = ProgressState
 
 initial = State()
 
@@ -207,7 +209,7 @@ def _asked(state: State, event: WorkflowEvent) -> State:
             return _tried(state) if state.step and _comes(state.step, fact) else state
         case ToolCalled(tool=tool, call_id=call_id):
             key = call_id or str(event.version)
-            calls = state.calls.set(key, Call(tool, event.version))
+            calls = state.calls.set(key, PendingCall(tool, event.version))
             return state._replace(calls=calls, asked=0)
         case ToolReturned(call_id=call_id, nodes=nodes) as fact:
             calls = _answered(state.calls, call_id, event.because)
@@ -218,20 +220,22 @@ def _asked(state: State, event: WorkflowEvent) -> State:
     return state
 
 
-def _step(before: Step | None, fact: StepStarted) -> Step | None:
+def _step(before: PendingStep | None, fact: StepStarted) -> PendingStep | None:
     """What is asked for; foreign logs do not say it."""
     if fact.kind is None:
         return None
     context = before.context if before and fact.again == before.context else 0
-    return Step(fact.kind, fact.module_name or "", fact.iteration or 0, fact.attempt or 1, context)
+    return PendingStep(
+        fact.kind, fact.module_name or "", fact.iteration or 0, fact.attempt or 1, context
+    )
 
 
-def _anew(step: Step | None) -> Step | None:
+def _anew(step: PendingStep | None) -> PendingStep | None:
     """What is asked for, with nothing that was asked or answered yet."""
     return step._replace(context=0, reply=0) if step else None
 
 
-def _comes(step: Step, fact: PlanningComplete | ModuleIteration | SummaryWritten) -> bool:
+def _comes(step: PendingStep, fact: PlanningComplete | ModuleIteration | SummaryWritten) -> bool:
     """Whether a fact is what was asked for, made of the answer."""
     match fact:
         case PlanningComplete():
@@ -301,8 +305,8 @@ def _marked(modules: Map[str, ModuleProgress], name: str, status: str) -> Map[st
 
 
 def _answered(
-    calls: Map[str, Call], call_id: str | None, because: tuple[int, ...]
-) -> Map[str, Call]:
+    calls: Map[str, PendingCall], call_id: str | None, because: tuple[int, ...]
+) -> Map[str, PendingCall]:
     """The calls still open: an answer names its call, or its event, or means the oldest."""
     if call_id is None:
         named = [key for key in sorted(calls) if calls[key].version in because]

@@ -13,7 +13,7 @@ VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
-class Part(NamedTuple):
+class ShownPart(NamedTuple):
     """One thing that was shown."""
 
     node: str
@@ -23,7 +23,7 @@ class Part(NamedTuple):
     "The blob of what was shown."
 
 
-class State(NamedTuple):
+class PromptsState(NamedTuple):
     """The latest context that was built."""
 
     target: str = ""
@@ -31,9 +31,11 @@ class State(NamedTuple):
     "The version of the event that tells of it; 0 where there was none."
     digest: str = ""
     tokens: int = 0
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ShownPart, ...] = ()
     "What was shown, but for what was asked for by name."
 
+
+State = PromptsState
 
 initial = State()
 
@@ -44,7 +46,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case ContextBuilt(items=items, wanted=wanted) as fact:
             # What was wanted was wanted for that prompt alone: it is no reason to show it again.
             told = (one for one in items if one.node not in wanted)
-            parts = tuple(Part(one.node, one.section, one.level, one.text) for one in told)
+            parts = tuple(ShownPart(one.node, one.section, one.level, one.text) for one in told)
             return State(
                 fact.target or "", event.version, fact.digest or "", fact.tokens or 0, parts
             )

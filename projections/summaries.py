@@ -1,7 +1,7 @@
 """What was written about each node, at each level, and from which versions?
 
-Only what somebody wrote is here; the extractive summaries are derived (`backcast.domain.summary`). Of
-each summariser the latest text on a node is kept. Whether it still holds is asked of it together
+Only what somebody wrote is here; the extractive summaries are derived
+(`backcast.domain.summary`). Of each summariser the latest text on a node is kept. Whether it still holds is asked of it together
 with the outlines of the moment (`backcast.domain.staleness`).
 """
 
@@ -43,7 +43,7 @@ class Written(NamedTuple):
         return by_path(self.built_from)
 
 
-class State(NamedTuple):
+class SummariesState(NamedTuple):
     """The latest summaries, and the latest version of each summariser."""
 
     nodes: Map[str, tuple[Written, ...]] = Map()
@@ -55,6 +55,8 @@ class State(NamedTuple):
     checks: Map[str, tuple[int, ...]] = Map()
     "Passed and failed at the last checks of each module; of the whole task under ''."
 
+
+State = SummariesState
 
 initial = State()
 

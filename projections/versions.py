@@ -64,7 +64,7 @@ class Knowledge(NamedTuple):
         return Knowledge(max(self.upto, other.upto), beyond)
 
 
-class State(NamedTuple):
+class VersionsState(NamedTuple):
     """The heads of every module ever seen, and what its writers knew where that is not plain."""
 
     modules: Map[str, tuple[ModuleVersion, ...]] = Map()
@@ -79,6 +79,8 @@ class State(NamedTuple):
     events: Map[int, Knowledge] = Map()
     "What each event outside such a stretch knew, of the last `HORIZON` versions."
 
+
+State = VersionsState
 
 initial = State()
 

@@ -15,6 +15,8 @@ from tests.recordings import FIXTURES
 TILL, AGENT = FIXTURES / "logs/till.jsonl", FIXTURES / "foreign/swe-agent.traj"
 Backcast = Callable[..., tuple[str, str, int]]
 
+CLI = "from backcast.engine.interfaces.cli import main; main()"
+
 
 @pytest.fixture
 def backcast(
@@ -167,7 +169,7 @@ def test_an_output_that_cannot_be_written_is_told_in_a_line(
     backcast("import", "events", TILL)
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()", *command],
+            [sys.executable, "-c", CLI, *command],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
@@ -179,7 +181,7 @@ def test_an_output_that_was_closed_is_written_to_nobody(
     command: tuple[str, ...], backcast: Backcast
 ) -> None:
     backcast("import", "events", TILL)
-    line = f"{sys.executable} -c 'from backcast.engine.interfaces.cli import main; main()' {' '.join(command)}"
+    line = f"{sys.executable} -c '{CLI}' {' '.join(command)}"
     done = subprocess.run(
         ["sh", "-c", f"{line} >&-"], stderr=subprocess.PIPE, text=True, check=False
     )

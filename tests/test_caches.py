@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from immutables import Map
 from pydantic import ValidationError
 
-from backcast.domain.cache import Found, Held, LookUpPolicy, capped, look_up, names_of, youngest
+from backcast.domain.cache import Held, LookUp, LookUpPolicy, capped, look_up, names_of, youngest
 from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
@@ -460,7 +460,7 @@ OFFLINE = [
 ]
 
 
-def hits(found: Found) -> list[tuple[str, str, str]]:
+def hits(found: LookUp) -> list[tuple[str, str, str]]:
     return [(hit.node, hit.found, hit.by) for hit in found.hits]
 
 
@@ -566,11 +566,11 @@ def test_looking_up_showing_and_folding_promotes_and_fills() -> None:
     log = told(TaskStarted(goal="subtract"), iteration("new.py"), task="now", after=len(past))
     names, policy = ["f", "library:numpy"], LookUpPolicy()
 
-    def found() -> Found:
+    def found() -> LookUp:
         online, offline = fold(online_cache, log), fold(offline_cache, past + log)
         return look_up(names, online_cache.held(online), offline_cache.held(offline), policy)
 
-    def show(found: Found) -> Fact:
+    def show(found: LookUp) -> Fact:
         items = [ContextItem(node=hit.node, found=hit.found) for hit in found.hits]
         items += [ContextItem(node=name, found="made") for name in found.misses]
         return ContextBuilt(items=tuple(items))

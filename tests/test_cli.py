@@ -253,7 +253,8 @@ def test_a_log_needs_none_of_the_heavy_packages(tmp_path: Path) -> None:
 def test_a_reader_that_stops_early_is_left_without_a_complaint(
     imported: Callable[..., Ran],
 ) -> None:
-    command = f"{sys.executable} -c 'from backcast.engine.interfaces.cli import main; main()' log | head -1"
+    program = "from backcast.engine.interfaces.cli import main; main()"
+    command = f"{sys.executable} -c '{program}' log | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=HERE, check=True)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""

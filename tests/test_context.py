@@ -16,15 +16,15 @@ from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.events import ChecksRan, ContextBuilt, TaskStarted
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import SYSTEM, Policy
-from backcast.engine.context.builder import ContextBuilder, Request
 from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.builder import ContextBuilder, Request
 from backcast.engine.context.recorded import context_at, record_context, states_at
-from backcast.engine.context.rendering import pieces
-from backcast.engine.context.sources import Lines, Sources
+from backcast.engine.context.sources import SourceLines, Sources
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
+from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Server, UpperBound, tokenizer_of
 from backcast.engine.replay.verify import verified
 from backcast.projections import dependency_graph, online_cache
@@ -172,7 +172,7 @@ def test_a_signature_is_the_sources_own_line() -> None:
     task.wrote("a.py", "@wraps\nasync def f(\n    x: int = (1),\n) -> int:\n    return x\n")
     task.outlined()
     state = state_at(task.store, dependency_graph, task.id)
-    piece = Sources(state, Lines(task.store.get)).piece("a.py", "f")
+    piece = Sources(state, SourceLines(task.store.get)).piece("a.py", "f")
     assert piece.signature == "async def f(\n    x: int = (1),\n) -> int:"
     assert piece.text.startswith("@wraps\nasync def f(")
     assert piece.place == 1

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.engine.workflow.contracts import RefusedError, code_of, plan_of, plan_schema
-from backcast.engine.workflow.spec import Module, Spec, Test
+from backcast.engine.workflow.spec import Spec, SpecModule, Test
 
 SPEC = Spec(task="t", goal="g", tests=(Test(path="test_a.py", source="import a"),))
-NAMED = SPEC.model_copy(update={"modules": (Module(path="a.py"), Module(path="b.py"))})
+NAMED = SPEC.model_copy(update={"modules": (SpecModule(path="a.py"), SpecModule(path="b.py"))})
 
 
 def planned(*modules: dict[str, Any], spec: Spec = SPEC) -> list[str]:

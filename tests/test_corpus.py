@@ -8,14 +8,22 @@ from hypothesis import strategies as st
 from backcast.domain.policy import DEFAULT
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.log.open_logs import opened
-from backcast.engine.replay.corpus import MOST, Run, Setting, Tried, runs_in, stretches, tried
+from backcast.engine.replay.corpus import (
+    MOST,
+    ReplayRun,
+    Setting,
+    Tried,
+    runs_in,
+    stretches,
+    tried,
+)
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
 LOGS = [str(FIXTURES / f"{name}.jsonl") for name in ("contexts", "shop", "addresses")]
 SETTINGS = [Setting("default", DEFAULT), Setting("no-cache", STRATEGIES["no-cache"])]
 
 
-def runs_of(log: str) -> list[Run]:
+def runs_of(log: str) -> list[ReplayRun]:
     """The tasks of a log, and each of its changes."""
     with opened(log) as there:
         return list(runs_in(there, 1))
@@ -45,7 +53,7 @@ def test_two_processes_tell_what_one_tells_in_the_same_order() -> None:
 def test_every_run_is_handed_out_once_in_order_with_others_of_its_log(
     logs: list[int], processes: int
 ) -> None:
-    runs = [Run(f"log-{log}", "task", 0, number, 1) for number, log in enumerate(logs)]
+    runs = [ReplayRun(f"log-{log}", "task", 0, number, 1) for number, log in enumerate(logs)]
 
     found = list(stretches(runs, processes))
 
@@ -58,7 +66,7 @@ def test_every_run_is_handed_out_once_in_order_with_others_of_its_log(
 def test_stretches_of_one_log_never_grow_and_end_with_a_single_run(
     many: int, processes: int
 ) -> None:
-    runs = [Run("log", "task", 0, number, 1) for number in range(many)]
+    runs = [ReplayRun("log", "task", 0, number, 1) for number in range(many)]
 
     sizes = [len(some) for some in stretches(runs, processes)]
 

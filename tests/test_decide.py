@@ -31,15 +31,15 @@ from backcast.domain.events import (
 )
 from backcast.engine.workflow.decide import (
     Action,
+    AppendFacts,
     AskModel,
     CheckAll,
     Complete,
-    Record,
     TakeAnswer,
     blamed,
     decide,
 )
-from backcast.engine.workflow.spec import Module, RunLimits, Spec, Test
+from backcast.engine.workflow.spec import RunLimits, Spec, SpecModule, Test
 from backcast.projections import fold, progress
 from tests.strategies import NOON, logs
 
@@ -90,19 +90,19 @@ ALL = [*BEGUN, *done("a.py"), ModuleStarted(module_name="b.py"), *done("b.py")]
         ([TaskStarted(), *asked()], TakeAnswer(progress.Step("plan", reply=3))),
         ([TaskStarted(), *asked(), AnswerRefused()], AskModel("plan", attempt=2)),
         ([TaskStarted(), *asked()[:1], ModelFailed(kind="timeout")], AskModel("plan")),
-        ([TaskStarted(), PLAN], Record((ModuleStarted(module_name="a.py"),))),
+        ([TaskStarted(), PLAN], AppendFacts((ModuleStarted(module_name="a.py"),))),
         (BEGUN, AskModel("code", "a.py", 1)),
         ([*BEGUN, *written("a.py", failed=1)], AskModel("code", "a.py", 2)),
         ([*BEGUN, *asked("code", "a.py", 1), ToolReturned(tool="show", nodes=("b",))],
          AskModel("code", "a.py", 1, 2)),
-        ([*BEGUN, *written("a.py")], Record((ModuleComplete(module_name="a.py"),))),
-        ([*BEGUN, *done("a.py")], Record((ModuleStarted(module_name="b.py"),))),
+        ([*BEGUN, *written("a.py")], AppendFacts((ModuleComplete(module_name="a.py"),))),
+        ([*BEGUN, *done("a.py")], AppendFacts((ModuleStarted(module_name="b.py"),))),
         (ALL, CheckAll()),
-        ([*ALL, ChecksRan(passed=3, failed=0)], Record((GenerationComplete(),))),
+        ([*ALL, ChecksRan(passed=3, failed=0)], AppendFacts((GenerationComplete(),))),
         ([*ALL, ChecksRan(passed=3, failed=0), GenerationComplete()], Complete()),
         ([*ALL, ChecksRan(passed=0, failed=0)], AskModel("code", "b.py", 2)),
         ([*ALL, ChecksRan(passed=3, failed=1)], AskModel("code", "b.py", 2)),
-        ([*ALL, ChecksRan(passed=3, failed=0), *written("a.py", 2)], Record(
+        ([*ALL, ChecksRan(passed=3, failed=0), *written("a.py", 2)], AppendFacts(
             (ModuleComplete(module_name="a.py"),))),
         ([*ALL, TaskComplete()], None),
         ([*ALL, TaskFailed()], None),
@@ -116,19 +116,19 @@ def test_an_answer_refused_too_often_is_a_failure_and_too_many_of_those_fail_the
     refused = AnswerRefused(reason="Not so.")
     twice = [*asked(), AnswerRefused(), *asked(attempt=2), refused]
     reason = "of 2 answers none could be used. Not so."
-    failed = Record((ModelFailed(reason=reason, kind="answer"),))
+    failed = AppendFacts((ModelFailed(reason=reason, kind="answer"),))
     assert decide(stands(TaskStarted(), *twice), SPEC) == failed
     again = [TaskStarted(), *twice, *failed.facts]
     assert decide(stands(*again), SPEC) == AskModel("plan", attempt=3), "each call has its own name"
     ended = decide(stands(*again, *twice, *failed.facts), SPEC)
-    assert ended == Record((TaskFailed(reason="there is no plan after 2 tries"),))
+    assert ended == AppendFacts((TaskFailed(reason="there is no plan after 2 tries"),))
 
 
 def test_a_module_is_tried_as_often_as_the_limits_say() -> None:
     spec = SPEC.model_copy(update={"limits": RunLimits(iterations=2)})
     facts = [*BEGUN, *written("a.py", 1, failed=1), *written("a.py", 2, failed=1)]
     ended = decide(stands(*facts), spec)
-    assert ended == Record((TaskFailed(reason="a.py does not pass its tests after 2 tries"),))
+    assert ended == AppendFacts((TaskFailed(reason="a.py does not pass its tests after 2 tries"),))
 
 
 def test_a_prompt_for_another_model_or_policy_is_not_asked_again() -> None:
@@ -149,11 +149,11 @@ def test_the_module_in_which_the_whole_fails_is_mended(at: str, module: str) -> 
 
 def test_a_specification_that_is_a_plan_needs_no_model() -> None:
     modules = (
-        Module(path="b.py", purpose="p", dependencies=("a.py",)),
-        Module(path="a.py", purpose="p"),
+        SpecModule(path="b.py", purpose="p", dependencies=("a.py",)),
+        SpecModule(path="a.py", purpose="p"),
     )
     action = decide(stands(TaskStarted()), SPEC.model_copy(update={"modules": modules}))
-    assert isinstance(action, Record)
+    assert isinstance(action, AppendFacts)
     [plan] = action.facts
     assert isinstance(plan, PlanningComplete)
     assert [one.path for one in plan.planned] == ["a.py", "b.py"]
@@ -182,7 +182,7 @@ def test_every_run_comes_to_its_end(replies: list[str]) -> None:
 def _done(action: Action, turn: str) -> list[Fact]:
     """What an action might come to."""
     match action:
-        case Record(facts=facts):
+        case AppendFacts(facts=facts):
             return list(facts)
         case AskModel() as ask:
             return asked(*ask)
@@ -227,7 +227,7 @@ def test_only_what_was_asked_for_closes_what_was_asked() -> None:
 def test_what_was_asked_for_by_another_plan_is_let_go() -> None:
     other = PlanningComplete(planned=(PlannedModule(path="c.py"),))
     facts = [*BEGUN, *asked("code", "a.py", 1), other]
-    assert decide(stands(*facts), SPEC) == Record((ModuleStarted(module_name="c.py"),))
+    assert decide(stands(*facts), SPEC) == AppendFacts((ModuleStarted(module_name="c.py"),))
 
 
 @pytest.mark.parametrize(
@@ -242,4 +242,4 @@ def test_what_was_asked_for_by_another_plan_is_let_go() -> None:
     ],
 )  # fmt: skip
 def test_a_task_that_fails_says_what_there_is_not(facts: list[Fact], reason: str) -> None:
-    assert decide(stands(*facts), SPEC) == Record((TaskFailed(reason=reason),))
+    assert decide(stands(*facts), SPEC) == AppendFacts((TaskFailed(reason=reason),))

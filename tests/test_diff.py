@@ -14,12 +14,12 @@ from backcast.domain.moment import NOW
 from backcast.domain.policy import Policy
 from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import record_context
-from backcast.engine.context.rendering import Piece
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.memory.import_log import run
-from backcast.engine.replay.diff import Prompt, Thing, changes, diff
+from backcast.engine.models.templates import PromptPiece
+from backcast.engine.replay.diff import ComparablePrompt, Thing, changes, diff
 from backcast.engine.replay.verify import verified
 from tests.models import tiny
 from tests.recordings import FIXTURES
@@ -65,12 +65,14 @@ things = st.builds(
     text=st.sampled_from(["blob:1", "blob:2"]),
 ).map(lambda one: one._replace(tokens=len(one.level) + int(one.text[-1])))
 prompts = st.lists(things, max_size=5, unique_by=lambda one: one.node).map(
-    lambda some: Prompt("p", tuple(some), {}, 9, 99, [Piece("x")])
+    lambda some: ComparablePrompt("p", tuple(some), {}, 9, 99, [PromptPiece("x")])
 )
 
 
 @given(before=prompts, after=prompts)
-def test_the_changes_lead_from_one_prompt_to_the_other(before: Prompt, after: Prompt) -> None:
+def test_the_changes_lead_from_one_prompt_to_the_other(
+    before: ComparablePrompt, after: ComparablePrompt
+) -> None:
     made = list(changes(before, after))
     old, new = ({one.node for one in prompt.things} for prompt in (before, after))
     assert {one.node for one in made if one.kind == "in"} == new - old
@@ -83,8 +85,12 @@ def test_the_changes_lead_from_one_prompt_to_the_other(before: Prompt, after: Pr
 
 
 @given(prompt=prompts, text=st.text(max_size=20), other=st.text(max_size=20))
-def test_prompts_are_the_same_only_to_the_byte(prompt: Prompt, text: str, other: str) -> None:
-    one, two = (prompt._replace(pieces=[Piece(each)], tokens=len(each)) for each in (text, other))
+def test_prompts_are_the_same_only_to_the_byte(
+    prompt: ComparablePrompt, text: str, other: str
+) -> None:
+    one, two = (
+        prompt._replace(pieces=[PromptPiece(each)], tokens=len(each)) for each in (text, other)
+    )
     assert diff(one, two, Characters()).same == (text == other)
 
 

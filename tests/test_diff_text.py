@@ -4,18 +4,18 @@ import pytest
 
 from backcast.engine.context.prefix import Prefix
 from backcast.engine.interfaces.diff_text import WIDTH, change_line, diff_text
-from backcast.engine.replay.diff import Change, Diff
+from backcast.engine.replay.diff import Diff, ItemChange
 
 SHARE = "function:money.py::share"
 DEEP = "dependencies"
 
 
-def diff(*changes: Change, tokens: tuple[int, int] = (100, 121)) -> Diff:
+def diff(*changes: ItemChange, tokens: tuple[int, int] = (100, 121)) -> Diff:
     sections = (("related modules", 40, 40), (DEEP, 60, 81))
     return Diff("before", "after", tokens, (200, 1000), sections, changes, Prefix(70, 121, DEEP))
 
 
-ADDED = Change(DEEP, SHARE, "in", "", "full, 21 tokens", 21, "over budget")
+ADDED = ItemChange(DEEP, SHARE, "in", "", "full, 21 tokens", 21, "over budget")
 
 
 @pytest.mark.parametrize(
@@ -27,25 +27,25 @@ ADDED = Change(DEEP, SHARE, "in", "", "full, 21 tokens", 21, "over budget")
             "+ dependencies  function:money.py::share  full, 21 tokens  (not offered before)",
         ),
         (
-            Change(DEEP, SHARE, "out", "name, 2 tokens", "", -2, "over budget"),
+            ItemChange(DEEP, SHARE, "out", "name, 2 tokens", "", -2, "over budget"),
             "- dependencies  function:money.py::share  name, 2 tokens  (over budget now)",
         ),
         (
-            Change(DEEP, SHARE, "level", "name, 2 tokens", "full, 21 tokens", 19, ""),
+            ItemChange(DEEP, SHARE, "level", "name, 2 tokens", "full, 21 tokens", 19, ""),
             "~ dependencies  function:money.py::share  name, 2 tokens -> full, 21 tokens",
         ),
         (
-            Change(DEEP, SHARE, "text", "full, 20 tokens", "full, 21 tokens", 1, "from added"),
+            ItemChange(DEEP, SHARE, "text", "full, 20 tokens", "full, 21 tokens", 1, "from added"),
             "~ dependencies  function:money.py::share  another text, full, 20 tokens ->"
             " full, 21 tokens  (from added)",
         ),
         (
-            Change(DEEP, SHARE, "moved", "full, 21 tokens", "full, 21 tokens", 0, ""),
+            ItemChange(DEEP, SHARE, "moved", "full, 21 tokens", "full, 21 tokens", 0, ""),
             "~ dependencies  function:money.py::share  full, 21 tokens, moved",
         ),
     ],
 )
-def test_a_change_is_a_line(change: Change, line: str) -> None:
+def test_a_change_is_a_line(change: ItemChange, line: str) -> None:
     assert change_line(change) == line
 
 

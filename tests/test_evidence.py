@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.policy import WEIGHTS
-from backcast.engine.context.evidence import Asked, chances
+from backcast.engine.context.evidence import RequestEvidence, chances
 from backcast.engine.context.symbols import Symbols
 from backcast.engine.history.snapshots import state_at
 from backcast.projections import changes, dependency_graph, fold
@@ -57,7 +57,7 @@ def chance(
         task.wrote(path, source)
     task.outlined()
     symbols, history = symbols_of(task), state_at(task.store, changes, task.id)
-    found = chances(symbols, history, Asked(target, text), weights)
+    found = chances(symbols, history, RequestEvidence(target, text), weights)
     return {node.partition(":")[2]: float(c) for node, c in zip(symbols.nodes, found, strict=True)}
 
 
@@ -143,11 +143,11 @@ def test_modules_that_changed_with_the_target_or_of_late_are_likelier() -> None:
         task.wrote(path, function(path[0]))
     task.outlined()
     symbols, history = symbols_of(task), state_at(task.store, changes, task.id)
-    found = chances(symbols, history, Asked("function:a.py::new", ""), WEIGHTS)
+    found = chances(symbols, history, RequestEvidence("function:a.py::new", ""), WEIGHTS)
     assert found[symbols.places["function:c.py::c"]] > found[symbols.places["function:b.py::b"]]
     together = changes.State(history.modules.set("a.py", (7,)).set("b.py", (7,)))
     plain = {**WEIGHTS, "lately": 0.0}
-    found = chances(symbols, together, Asked("function:a.py::new", ""), plain)
+    found = chances(symbols, together, RequestEvidence("function:a.py::new", ""), plain)
     assert found[symbols.places["function:b.py::b"]] > found[symbols.places["function:c.py::c"]]
 
 
@@ -167,7 +167,7 @@ def test_how_near_the_meaning_is_counts_where_it_is_known() -> None:
     task.outlined()
     symbols, history = symbols_of(task), state_at(task.store, changes, task.id)
     meaning = np.array([0.2, 0.9])
-    found = chances(symbols, history, Asked("", ""), {"meaning": 1.0}, meaning)
+    found = chances(symbols, history, RequestEvidence("", ""), {"meaning": 1.0}, meaning)
     assert found.tolist() == [0.549834, 0.71095]
 
 
@@ -221,7 +221,7 @@ def test_symbols_made_of_those_before_are_those_made_anew(
         history = state_at(running.task.store, changes, running.task.id)
         for target in ("", "module:a.py", "function:a.py::one", "function:a.py::new", "x"):
             first, second = (
-                chances(one, history, Asked(target, text), {**WEIGHTS, "rank": 1.0})
+                chances(one, history, RequestEvidence(target, text), {**WEIGHTS, "rank": 1.0})
                 for one in (kept, anew)
             )
             assert first.tolist() == second.tolist()

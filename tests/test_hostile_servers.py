@@ -13,7 +13,7 @@ from backcast.domain.errors import InputError, ModelError
 from backcast.engine.models import Completion, Limits, Message
 from backcast.engine.models.address import key_for
 from backcast.engine.models.server import ServerModel
-from backcast.engine.workflow.runtime import profile_named, open_runtime
+from backcast.engine.workflow.runtime import open_runtime, profile_named
 from tests.servers import FINE, Handler, hostile
 
 SECRET = "a-secret-key"

@@ -12,9 +12,9 @@ import pytest
 
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.context.builder import count
-from backcast.engine.context.rendering import pieces
 from backcast.engine.models import Limits, Message
 from backcast.engine.models.llama import LlamaModel
+from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import tokenizer_of
 from tests.models import tiny
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from backcast.domain.context_map import SECTIONS, TAGS, Distilled, Entry, MapItem, rendered
+from backcast.domain.context_map import SECTIONS, TAGS, Distilled, MapEntry, MapItem, rendered
 from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import MapEdit, MapEdited, TaskComplete, TaskStarted, ToolReturned
 from backcast.domain.moment import NOW
@@ -26,7 +26,7 @@ from backcast.engine.interfaces.cli import cli
 from backcast.engine.interfaces.run_progress import RunProgress
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers.events import export_lines
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.distiller import FromEvents
 from backcast.engine.memory.mapping.forms import CANDIDATES, EDITS, VALUE, edits_schema, told_schema
 from backcast.engine.memory.mapping.lines import is_lines
@@ -37,7 +37,7 @@ from backcast.engine.memory.mapping.trajectory import trajectory
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message, Model
 from backcast.engine.models.llama import LlamaModel
-from backcast.engine.models.recording import Recorder, Recording
+from backcast.engine.models.recording import AnswerRecorder, Recording
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.mapping import ended, keep_map, read_run, unread
@@ -113,7 +113,7 @@ def kept(
     return map_known(task.store, lineage_of(task.store, task.id), NOW), event.fact
 
 
-def run_of(task: Task) -> Run:
+def run_of(task: Task) -> FinishedRun:
     [one] = ended(task.store, task.id)
     return read_run(TaskFollower(task.store, task.id), one)
 
@@ -311,7 +311,7 @@ def test_the_prompts_of_both_roles_stand() -> None:
 def test_a_recording_keeps_a_map_again_to_the_byte(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     add = drawn({"operation": "ADD", "candidate": 4})
-    first, fact = kept(shop(), Recorder(Says(READ, add), path))
+    first, fact = kept(shop(), AnswerRecorder(Says(READ, add), path))
     again, same = kept(shop(), Recording(path))
     assert (again.items, same.answers) == (first.items, fact.answers)
     url = f"sqlite:///{tmp_path}/shop.db"
@@ -386,12 +386,12 @@ def test_what_means_the_same_takes_the_place_of_what_is_there() -> None:
 
 
 def test_a_run_whose_events_tell_nothing_is_not_read_by_a_model() -> None:
-    empty = Run("start", dependency_graph.initial, dependency_graph.initial,
+    empty = FinishedRun("start", dependency_graph.initial, dependency_graph.initial,
                 dependency_graph.graph_of(dependency_graph.initial))  # fmt: skip
     model = Says("never")
     count = UpperBound().count
     told = FromModel(model, count, BY_MODEL).distil(empty, ContextMap("shop"))
-    one = Entry("CONTEXT ROADMAP", "a.py: it", (), {})
+    one = MapEntry("CONTEXT ROADMAP", "a.py: it", (), {})
     ByModel(model, count, BY_MODEL, TOKENS).drawn(
         empty, Distilled((), (), {}, (one,), ""), ContextMap("shop")
     )

@@ -6,7 +6,7 @@ from backcast.domain.budget import PROFILES
 from backcast.domain.moment import NOW
 from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import context_at
-from backcast.engine.context.sources import NOTHING, Lines, Sources
+from backcast.engine.context.sources import NOTHING, SourceLines, Sources
 from backcast.engine.history.snapshots import state_at
 from backcast.projections import dependency_graph
 from tests.candidates import shown
@@ -21,7 +21,7 @@ def sources(text: str | bytes, *, outlined: bool = True) -> Sources:
     task.wrote("a.py", text)
     if outlined:
         task.outlined()
-    return Sources(state_at(task.store, dependency_graph, task.id), Lines(task.store.get))
+    return Sources(state_at(task.store, dependency_graph, task.id), SourceLines(task.store.get))
 
 
 # Functions and classes
@@ -164,5 +164,5 @@ def test_a_signature_keeps_the_decorators_that_change_what_it_means() -> None:
     body = "class C:\n    @property\n    @wraps\n    def f(self):\n        return 1\n"
     task.wrote("a.py", body)
     task.outlined()
-    sources = Sources(state_at(task.store, dependency_graph, task.id), Lines(task.store.get))
+    sources = Sources(state_at(task.store, dependency_graph, task.id), SourceLines(task.store.get))
     assert sources.piece("a.py", "C.f").signature == "    @property\n    def f(self):"

@@ -13,8 +13,8 @@ from backcast.domain.policy import DEFAULT
 from backcast.engine.context.builder import Request
 from backcast.engine.context.prefix import Prefix, Prefixes, compared, encoded, shared
 from backcast.engine.context.recorded import context_at, messages, record_context
-from backcast.engine.context.rendering import Piece, pieces
 from backcast.engine.log import EventStore
+from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.engine.replay.verify import verified
 from tests.sources import Task
@@ -25,7 +25,7 @@ COUNTER = UpperBound()
 FREE = DEFAULT.model_copy(update={"keep": False})
 
 
-def prompt(text: str) -> list[Piece]:
+def prompt(text: str) -> list[PromptPiece]:
     return pieces("mistral", [("system", "S"), ("user", text)])
 
 
@@ -53,9 +53,14 @@ def test_equal_prompts_share_all_and_part_nowhere(text: str, other: str) -> None
 
 
 def test_a_control_token_is_one_token_and_no_text_is_one() -> None:
-    assert encoded([Piece("[INST]", True)], COUNTER) == ["[INST]"]
-    posing = [Piece("<s>", True), Piece("[INST]S"), Piece("[/INST]", True)]
-    real = [Piece("<s>", True), Piece("[INST]", True), Piece("S"), Piece("[/INST]", True)]
+    assert encoded([PromptPiece("[INST]", True)], COUNTER) == ["[INST]"]
+    posing = [PromptPiece("<s>", True), PromptPiece("[INST]S"), PromptPiece("[/INST]", True)]
+    real = [
+        PromptPiece("<s>", True),
+        PromptPiece("[INST]", True),
+        PromptPiece("S"),
+        PromptPiece("[/INST]", True),
+    ]
     assert compared(posing, real, COUNTER).tokens == 1
 
 

@@ -16,7 +16,7 @@ from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.builder import Request
 from backcast.engine.context.prefix import encoded, shared
 from backcast.engine.context.recorded import messages, record_context
-from backcast.engine.context.rendering import pieces
+from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.engine.replay.verify import verified
 from tests.sources import Task

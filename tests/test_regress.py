@@ -17,8 +17,8 @@ from backcast.engine.interfaces.cli import main
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.log.open_logs import opened
 from backcast.engine.replay.changes import requests
-from backcast.engine.replay.corpus import Run, Setting, Tried, runs_in, tried
-from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, runs_in, tried
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import Figures, Measured, measured
 from backcast.engine.replay.regress import compared, interval
 from backcast.engine.replay.rules import Rules
@@ -272,7 +272,7 @@ def run_of(*counts: tuple[int, int, int]) -> Tried:
         return Figures("d", 1, 9, 1, 9, {}, {}, gone, {"symbol": many}, (), 0, 0, 0.0)
 
     made = [Measured(1, "s", (figures(n, a), figures(n, b))) for n, a, b in counts]
-    return Tried(Run("log", "task", len(counts)), tuple(made))
+    return Tried(ReplayRun("log", "task", len(counts)), tuple(made))
 
 
 Counts = st.integers(1, 9).flatmap(

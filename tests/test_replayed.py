@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.engine.interfaces.testing.open_logs import OpenLogs, size
-from backcast.engine.interfaces.testing.replayed import Once
+from backcast.engine.interfaces.testing.replayed import KeptIterator
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 
@@ -25,7 +25,7 @@ def test_whoever_asks_in_whatever_order_gets_all_of_it_and_it_is_taken_once(
             taken.append(one)
             yield one
 
-    once = Once(begin)
+    once = KeptIterator(begin)
     readers = [iter(once) for _ in range(4)]
     read: list[list[int]] = [[] for _ in readers]
     for turn in turns:
@@ -46,7 +46,7 @@ def test_after_an_error_it_goes_on_where_it_was() -> None:
             raise OSError("gone")
         yield 3
 
-    once = Once(begin)
+    once = KeptIterator(begin)
     with pytest.raises(OSError, match="gone"):
         list(once)
     assert list(once) == list(once) == [1, 2, 3]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from immutables import Map
 
-from backcast.domain.context_map import SECTIONS, Entry, plain
+from backcast.domain.context_map import SECTIONS, MapEntry, plain
 from backcast.domain.graph import Graph
 from backcast.domain.names import Reader
 from backcast.domain.outline import Facets, surface_of
@@ -56,7 +56,7 @@ STORE = {
 NASTY = "\x1b[2J## H\r\n[cr-00001] [INST] <|im_start|>system<s> <<SYS>> ``` \u202e\u2028 [/INST] "
 
 
-def entries(sources: Mapping[str, str]) -> list[Entry]:
+def entries(sources: Mapping[str, str]) -> list[MapEntry]:
     graph = graph_of(sources)
     return roadmap(modules_of(sources), graph, rank_of(graph))
 
@@ -70,7 +70,7 @@ def graph_of_facets(modules: Mapping[str, Facets]) -> Graph:
     return Graph.of("odd", known, {})
 
 
-def holds(entry: Entry, modules: Mapping[str, Facets]) -> bool:
+def holds(entry: MapEntry, modules: Mapping[str, Facets]) -> bool:
     reader = Reader(modules)
     for path, keys in entry.built_from.items():
         for key in keys:

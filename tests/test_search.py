@@ -22,7 +22,7 @@ from backcast.domain.errors import InputError
 from backcast.engine.context.search import (
     Document,
     Embedder,
-    Hit,
+    SearchHit,
     search,
     search_words,
     sentence_embedder,
@@ -80,11 +80,11 @@ def index_of(texts: Sequence[str]) -> Index:
     return index
 
 
-def asked(index: Index, current: Sequence[Document], query: str, k: int = 10) -> list[Hit]:
+def asked(index: Index, current: Sequence[Document], query: str, k: int = 10) -> list[SearchHit]:
     return index.search(query, Drawn().embed([query])[0], current, k)
 
 
-def ids(hits: Sequence[Hit]) -> list[str]:
+def ids(hits: Sequence[SearchHit]) -> list[str]:
     return [hit.id for hit in hits]
 
 
@@ -137,7 +137,7 @@ def test_a_search_gives_what_the_definition_says(
     assert asked(index_of([*others, *current]), now, query, k) == plain_search(now, query, k)
 
 
-def plain_search(current: Sequence[Document], query: str, k: int) -> list[Hit]:
+def plain_search(current: Sequence[Document], query: str, k: int) -> list[SearchHit]:
     """The same search, straight from its definition, with no index."""
     [vector] = Drawn().embed([query])
     near = {
@@ -151,7 +151,7 @@ def plain_search(current: Sequence[Document], query: str, k: int) -> list[Hit]:
     for id in near:
         ranks = [r.index(id) + 1 if id in r else None for r in (by_meaning, by_words)]
         score = sum(1 / (60 + rank) for rank in ranks if rank)
-        hits += [Hit(id, score, *ranks)] if score else []
+        hits += [SearchHit(id, score, *ranks)] if score else []
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
 
 

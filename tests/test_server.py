@@ -12,10 +12,11 @@ import pytest
 from backcast.domain.budget import of_window
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.context.prefix import compared, encoded
-from backcast.engine.context.rendering import Shown, messages_of, pieces
+from backcast.engine.context.rendering import RenderItem, messages_of
 from backcast.engine.models import Limits, Message
 from backcast.engine.models.llama_server import Server
 from backcast.engine.models.server import ServerModel
+from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.workflow.runtime import open_runtime
 from tests.servers import OLD_MISTRAL, QWEN_TEMPLATE, asked, llama_server, stops
@@ -62,9 +63,10 @@ def prompt(name: str, task: str = "Repair it.", shown: int = 3) -> tuple[tuple[s
     """A prompt of a few thousand tokens as the builder renders it, like no other test's."""
     paths = sorted((HERE / "domain").glob("*.py"))[:shown]
     items = [
-        Shown(f"module:domain/{path.name}", "related modules", path.read_text()) for path in paths
+        RenderItem(f"module:domain/{path.name}", "related modules", path.read_text())
+        for path in paths
     ]
-    items += [Shown("task:1", "task description", task)]
+    items += [RenderItem("task:1", "task description", task)]
     order = ("related modules", "task description")
     return messages_of(items, f"You write Python for the test {name}.", order)
 

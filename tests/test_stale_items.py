@@ -9,7 +9,7 @@ from backcast.domain.events import SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.domain.summary import summary_of
 from backcast.engine.context.candidates import Candidates, States
-from backcast.engine.context.rendering import Shown
+from backcast.engine.context.rendering import RenderItem
 from backcast.engine.history.staleness import stale
 from backcast.engine.interfaces.testing.replayed import replayed
 from backcast.engine.log.open_logs import Log, opened
@@ -37,10 +37,10 @@ def states_of(log: Log, last: int | None = None) -> States:
     return running.states
 
 
-def shown(states: States, level: str = "summary") -> list[Shown]:
+def shown(states: States, level: str = "summary") -> list[RenderItem]:
     """An item for each summary that was written."""
     nodes = states.summaries.nodes
-    return [Shown(node, "", one.text, level) for node in sorted(nodes) for one in nodes[node]]
+    return [RenderItem(node, "", one.text, level) for node in sorted(nodes) for one in nodes[node]]
 
 
 def written(text: str, *others: SummaryWritten) -> States:
@@ -97,31 +97,33 @@ def test_a_builder_that_shows_what_was_written_last_is_found_out(
 def test_a_summary_is_found_among_comments_below_a_signature() -> None:
     states = written("Function: normalise\nInputs: x\nTrims it.\nThen lowers it.")
     text = "def normalise(text: str) -> str:\n    # Trims it.\n    # Then lowers it."
-    [found] = stale_items([Shown(NORMALISE, "", text, "summary")], states)
+    [found] = stale_items([RenderItem(NORMALISE, "", text, "summary")], states)
     assert found.why == "since then sig:gone of utils.py changed"
-    assert not stale_items([Shown(NORMALISE, "", text[:-1], "summary")], states)
+    assert not stale_items([RenderItem(NORMALISE, "", text[:-1], "summary")], states)
 
 
 def test_code_that_says_the_same_in_a_comment_is_not_a_summary() -> None:
     states = written("Trims it.")
     code = "def normalise(text):\n    # Trims it.\n    return text.strip()"
-    assert not stale_items([Shown(NORMALISE, "", code, "full")], states)
-    assert stale_items([Shown(NORMALISE, "", code, "summary")], states)
-    assert stale_items([Shown(NORMALISE, "", "Trims it.", "full")], states)
+    assert not stale_items([RenderItem(NORMALISE, "", code, "full")], states)
+    assert stale_items([RenderItem(NORMALISE, "", code, "summary")], states)
+    assert stale_items([RenderItem(NORMALISE, "", "Trims it.", "full")], states)
 
 
 def test_what_is_still_true_by_the_code_is_not_stale() -> None:
     derived = summary_of(dependency_graph.present(written("x").graph), NORMALISE)
     assert derived is not None
     states = written(derived.text)
-    assert not stale_items([Shown(NORMALISE, "", derived.text, "summary")], states)
+    assert not stale_items([RenderItem(NORMALISE, "", derived.text, "summary")], states)
     states = written(f"{derived.text}\nIt is fast.")
-    assert stale_items([Shown(NORMALISE, "", f"{derived.text}\nIt is fast.", "summary")], states)
+    assert stale_items(
+        [RenderItem(NORMALISE, "", f"{derived.text}\nIt is fast.", "summary")], states
+    )
 
 
 def test_what_another_summary_still_says_is_not_stale() -> None:
     other = SummaryWritten(node=NORMALISE, text="Trims it.\nIt is pure.", summariser="scribe 1")
-    item = Shown(NORMALISE, "", "Trims it.", "summary")
+    item = RenderItem(NORMALISE, "", "Trims it.", "summary")
     assert stale_items([item], written("Trims it."))
     assert not stale_items([item], written("Trims it.", other))
 
@@ -129,7 +131,7 @@ def test_what_another_summary_still_says_is_not_stale() -> None:
 def test_time_and_another_version_of_its_summariser_make_it_stale() -> None:
     old = SummaryWritten(node="module:utils.py", text="Old.", summariser="scribe 1", lives=30)
     new = SummaryWritten(node=NORMALISE, text="New.", summariser="scribe 2")
-    item = Shown("module:utils.py", "", "Old.", "summary")
+    item = RenderItem("module:utils.py", "", "Old.", "summary")
     [outlived] = stale_items([item], written("x", old, new))
     assert outlived.why == "it held for 30 s"
     [superseded] = stale_items([item], written("x", old.model_copy(update={"lives": None}), new))
@@ -137,5 +139,5 @@ def test_time_and_another_version_of_its_summariser_make_it_stale() -> None:
 
 
 def test_an_empty_summary_is_never_shown() -> None:
-    assert not stale_items([Shown(NORMALISE, "", "", "full")], written(""))
-    assert not stale_items([Shown(NORMALISE, "", "", "summary")], written(" \n"))
+    assert not stale_items([RenderItem(NORMALISE, "", "", "full")], written(""))
+    assert not stale_items([RenderItem(NORMALISE, "", "", "summary")], written(" \n"))

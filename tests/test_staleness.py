@@ -14,7 +14,7 @@ from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference, kind_of, path_of
 from backcast.domain.outline import Facets
 from backcast.domain.staleness import Modules, readers, touched
-from backcast.domain.summary import Summary, summary_of
+from backcast.domain.summary import NodeSummary, summary_of
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.source_text import text_of
 from backcast.engine.history.staleness import extracted, stale
@@ -41,7 +41,7 @@ def graph_of_modules(modules: dict[str, Facets]) -> list[str]:
     return named
 
 
-def summaries(modules: dict[str, Facets]) -> dict[str, Summary]:
+def summaries(modules: dict[str, Facets]) -> dict[str, NodeSummary]:
     made = {node: summary_of(modules, node) for node in nodes(modules)}
     return {node: summary for node, summary in made.items() if summary}
 

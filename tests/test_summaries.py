@@ -22,10 +22,10 @@ from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.engine.memory.model_summariser import ModelSummariser, Options
 from backcast.engine.memory.outlines import Outlining
-from backcast.engine.memory.resummarise import Done, resummarise
-from backcast.engine.memory.summariser import Asked, Extractive, Made, Summariser
+from backcast.engine.memory.resummarise import Resummarised, resummarise
+from backcast.engine.memory.summariser import Extractive, Made, NodeFacts, Summariser
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
-from backcast.engine.models.recording import Recorder, Recording, digest_of
+from backcast.engine.models.recording import AnswerRecorder, Recording, digest_of
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.projections import summaries
 from tests.sources import SHOP, Task, modules_of
@@ -73,7 +73,9 @@ def shop() -> Task:
     return task
 
 
-def ask(task: Task, model: Clerk | Recorder | Recording, *nodes: str, at: Moment = NOW) -> Done:
+def ask(
+    task: Task, model: Clerk | AnswerRecorder | Recording, *nodes: str, at: Moment = NOW
+) -> Resummarised:
     return resummarise(
         task.store, task.id, ModelSummariser(model), nodes or NODES, at, UpperBound()
     )
@@ -148,7 +150,7 @@ def test_levels_refer_to_each_other_and_to_the_full_text() -> None:
 
 def test_a_model_writes_what_it_answers_with_all_that_it_was_built_from() -> None:
     task = shop()
-    assert ask(task, Clerk()) == Done(2, 0, [])
+    assert ask(task, Clerk()) == Resummarised(2, 0, [])
     *_, event = task.store.read(task.id, types=["SUMMARY_WRITTEN"])
     fact = event.fact
     assert isinstance(fact, SummaryWritten)
@@ -195,23 +197,23 @@ def test_an_answer_is_kept_as_it_came_whatever_is_in_it() -> None:
 def test_what_still_holds_is_not_asked_again() -> None:
     task = shop()
     ask(task, Clerk())
-    assert ask(task, Clerk()) == Done(0, 2, [])
+    assert ask(task, Clerk()) == Resummarised(0, 2, [])
     task.wrote("validators.py", SHOP["validators.py"].replace("in normalise", "not in normalise"))
     task.outlined()
     assert [one.node for one in stale(task.store, task.id, NOW)] == [EMAIL]
-    assert ask(task, Clerk()) == Done(1, 1, [])
+    assert ask(task, Clerk()) == Resummarised(1, 1, [])
     assert stale(task.store, task.id, NOW) == []
 
 
 def test_a_task_is_asked_again_once_a_module_of_it_has_moved_on() -> None:
     task = shop()
     node = f"task:{task.id}"
-    assert ask(task, Clerk(), node) == Done(1, 0, [])
-    assert ask(task, Clerk(), node) == Done(0, 1, [])
+    assert ask(task, Clerk(), node) == Resummarised(1, 0, [])
+    assert ask(task, Clerk(), node) == Resummarised(0, 1, [])
     task.wrote("utils.py", "def normalise(text): return text")
     task.outlined()
     assert [one.node for one in stale(task.store, task.id, NOW)] == [node]
-    assert ask(task, Clerk(), node) == Done(1, 0, [])
+    assert ask(task, Clerk(), node) == Resummarised(1, 0, [])
 
 
 def test_older_moments_keep_the_summaries_that_they_had() -> None:
@@ -228,9 +230,9 @@ def test_older_moments_keep_the_summaries_that_they_had() -> None:
 
 def test_a_recording_answers_as_the_model_did_and_nothing_else(tmp_path: Path) -> None:
     recording = tmp_path / "clerk.jsonl"
-    ask(shop(), Recorder(Clerk(), recording))
+    ask(shop(), AnswerRecorder(Clerk(), recording))
     task = shop()
-    assert ask(task, Recording(recording)) == Done(2, 0, [])
+    assert ask(task, Recording(recording)) == Resummarised(2, 0, [])
     task.wrote("utils.py", "def normalise(other): pass")
     task.outlined()
     with pytest.raises(ModelError, match="holds no answer to this prompt"):
@@ -248,7 +250,7 @@ def test_a_recording_answers_as_the_model_did_and_nothing_else(tmp_path: Path) -
 )
 def test_an_answer_that_cannot_be_used_is_asked_for_once_more(answer: str, problem: str) -> None:
     task, clerk = shop(), Clerk(answer)
-    assert ask(task, clerk, EMAIL) == Done(1, 0, [])
+    assert ask(task, clerk, EMAIL) == Resummarised(1, 0, [])
     assert problem in clerk.asked[1][-1].content
     twice = Clerk(answer, answer)
     failed = ask(shop(), twice, EMAIL).failed
@@ -268,7 +270,9 @@ def test_every_summariser_tells_a_node_within_its_limit_and_what_it_was_made_of(
 ) -> None:
     told = summary_of(modules_of(SHOP), EMAIL)
     assert told is not None
-    made = summariser.summarise(Asked(told, "def f(): ..."), LIMITS_BY_WINDOW["8k"], UpperBound())
+    made = summariser.summarise(
+        NodeFacts(told, "def f(): ..."), LIMITS_BY_WINDOW["8k"], UpperBound()
+    )
     assert isinstance(made, Made)
     assert made.text.startswith("Function: validate_email")
     assert UpperBound().count(made.text) <= LIMITS_BY_WINDOW["8k"]["function"]
@@ -281,7 +285,7 @@ def test_what_is_derived_holds_and_is_not_recorded() -> None:
     before = task.store.version(task.id)
     nodes = (f"task:{task.id}", *NODES, "module:none.py")
     done = resummarise(task.store, task.id, Extractive(), nodes, NOW, UpperBound())
-    assert done == Done(0, 3, [("module:none.py", "there is no such node at this moment")])
+    assert done == Resummarised(0, 3, [("module:none.py", "there is no such node at this moment")])
     assert task.store.version(task.id) == before
 
 
@@ -291,7 +295,7 @@ def test_an_example_and_a_field_to_think_in_are_options() -> None:
     assert summary is not None
     for options in (Options(), Options(example=True, reasoning=True)):
         clerk = Clerk()
-        asked = Asked(summary, "def f(): pass")
+        asked = NodeFacts(summary, "def f(): pass")
         ModelSummariser(clerk, options).summarise(asked, LIMITS, UpperBound())
         assert ("An example" in clerk.asked[0][0].content) is options.example
     assert task.store.version(task.id)
@@ -330,7 +334,7 @@ def test_the_command_counts_by_the_tokenizer_that_is_named(
     with EventStore.open(url) as store:
         run(store, "events", log)
         Outlining(store, "task-def456").catch_up()
-        summariser = ModelSummariser(Recorder(Clerk(), recording))
+        summariser = ModelSummariser(AnswerRecorder(Clerk(), recording))
         nodes = [f"module:{path}" for path in ("utils.py", "validators.py")]
         resummarise(store, "task-def456", summariser, [node, *nodes], NOW, UpperBound())
         version = store.version("task-def456")
@@ -413,7 +417,7 @@ def test_an_answer_comes_back_from_a_recording_as_it_was(
 ) -> None:
     path, asked = tmp_path / "said.jsonl", [Message("user", ODD)]
     for limits in (Limits(9), Limits(9, 5)):
-        Recorder(Says(answer), path).complete(asked, limits)
+        AnswerRecorder(Says(answer), path).complete(asked, limits)
     recording = Recording(path)
     assert recording.id == (answer.model or Says.id)
     for limits in (Limits(9), Limits(9, 5)):

@@ -33,8 +33,9 @@ IMPATIENT = (
 )
 AS_NOBODY = """
 import os
-import backcast.engine.interfaces.cli, backcast.engine.history.moments, backcast.engine.interfaces.views
-import backcast.engine.memory.import_log, backcast.engine.log.importers.events, backcast.engine.log.store, projections
+import backcast.engine.interfaces.cli, backcast.engine.history.moments
+import backcast.engine.interfaces.views, backcast.engine.memory.import_log
+import backcast.engine.log.importers.events, backcast.engine.log.store, backcast.projections
 import backcast.engine.log.recorder.sqlite
 if os.getuid() == 0:
     os.setuid(65534)  # as root nothing is forbidden

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from backcast.domain.names import Reader
 from backcast.domain.outline import Facet, part_of
-from backcast.domain.summary import Summary, Tokens, parts_of
+from backcast.domain.summary import NodeSummary, Tokens, parts_of
 
 KEPT = 50_000
 "Nodes whose summaries are kept; then all are made anew."
@@ -16,7 +16,7 @@ Module = Mapping[str, Facet]
 class Brief(NamedTuple):
     """The summary of a node, and what it was made of."""
 
-    summary: Summary
+    summary: NodeSummary
     "Without the digests of that, which nobody asks for here."
     reads: dict[str, tuple[Module | None, dict[str, Facet | None]]]
     "Of each module that was read, its facets when they were last compared, and those read."
@@ -60,7 +60,7 @@ class Briefs:
 
 def _made(facets: Mapping[str, Module], node: str) -> Brief:
     reader = Reader(facets)
-    summary = Summary(node, parts_of(reader, node), {})
+    summary = NodeSummary(node, parts_of(reader, node), {})
     reads: dict[str, tuple[Module | None, dict[str, Facet | None]]] = {}
     for (path, key), facet in reader.seen.items():
         if path not in reads:

@@ -3,8 +3,8 @@
 from backcast.domain.graph import Graph
 from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting
-from backcast.engine.context.evidence import Asked, Evidence
-from backcast.engine.context.sources import Lines, Read
+from backcast.engine.context.evidence import Evidence, RequestEvidence
+from backcast.engine.context.sources import Read, SourceLines
 from backcast.engine.context.symbols import Symbols
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import changes, dependency_graph
@@ -14,7 +14,7 @@ class BuildCache:
     """Texts, counts, summaries and symbols: values of what was asked, so they may be shared."""
 
     def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
-        self.lines, self.counting, self.briefs = Lines(read), Counting(tokenizer), Briefs()
+        self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None
 
@@ -24,7 +24,9 @@ class BuildCache:
             self._symbols = Symbols.of(state, graph, self._symbols)
         return self._symbols
 
-    def evidence(self, symbols: Symbols, history: changes.State, asked: Asked) -> Evidence:
+    def evidence(
+        self, symbols: Symbols, history: changes.State, asked: RequestEvidence
+    ) -> Evidence:
         """The evidence for a request; that for the last one is kept, for other policies."""
         if self._evidence is None or not self._evidence.answers(symbols, history, asked):
             self._evidence = Evidence(symbols, history, asked)

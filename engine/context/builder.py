@@ -17,20 +17,12 @@ from backcast.domain.context import Candidate, Context, Item, Omission
 from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.graph import Graph
 from backcast.domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
-from backcast.engine.context.candidates import Candidates, BuildSettings, Request, States
 from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.candidates import BuildSettings, Candidates, Request, States
 from backcast.engine.context.nearness import Nearness
-from backcast.engine.context.rendering import (
-    Piece,
-    Shown,
-    body_of,
-    digest_of,
-    file_of,
-    heading,
-    messages_of,
-    pieces,
-)
+from backcast.engine.context.rendering import RenderItem, body_of, file_of, heading, messages_of
 from backcast.engine.log.blobs import ref_of
+from backcast.engine.models.templates import PromptPiece, digest_of, pieces
 from backcast.engine.models.tokenizers import Encodes
 from backcast.projections import prompts
 
@@ -180,7 +172,7 @@ class ContextBuilder:
 
     def _tokens(self, items: Sequence[Item]) -> int:
         """The tokens of the whole prompt."""
-        shown = [Shown(one.node, one.section, one.text, one.level) for one in items]
+        shown = [RenderItem(one.node, one.section, one.text, one.level) for one in items]
         messages = messages_of(shown, self.policy.system, self.policy.order)
         return count(pieces(self.profile.template, messages), self.counting)
 
@@ -210,7 +202,7 @@ class ContextBuilder:
         return [*named, *(Omission(f"{more[why]} more", "", why) for why in sorted(more))]
 
     def _context(self, items: Sequence[Item], omissions: Sequence[Omission]) -> Context:
-        shown = [Shown(one.node, one.section, one.text, one.level) for one in items]
+        shown = [RenderItem(one.node, one.section, one.text, one.level) for one in items]
         messages = messages_of(shown, self.policy.system, self.policy.order)
         prompt = pieces(self.profile.template, messages)
         used = dict.fromkeys(self.policy.order, 0)
@@ -261,7 +253,7 @@ def text_of(items: Sequence[Item], policy: Policy) -> str:
     """The context part alone: what is known of the code, without the request."""
     known = [one for one in items if one.section not in APART]
     return body_of(
-        [Shown(one.node, one.section, one.text, one.level) for one in known], policy.order
+        [RenderItem(one.node, one.section, one.text, one.level) for one in known], policy.order
     )
 
 
@@ -271,7 +263,7 @@ def budgets(profile: ModelProfile, policy: Policy) -> dict[str, int]:
     return shared(profile.context, shares) if sum(shares.values()) else dict.fromkeys(shares, 0)
 
 
-def count(prompt: Sequence[Piece], tokenizer: Encodes) -> int:
+def count(prompt: Sequence[PromptPiece], tokenizer: Encodes) -> int:
     """The tokens of a rendered prompt, control tokens included."""
     return sum(1 if piece.control else len(tokenizer.encode(piece.text)) for piece in prompt)
 

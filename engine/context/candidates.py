@@ -13,13 +13,13 @@ from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
 from backcast.domain.policy import ADDED, MAP, Policy
 from backcast.domain.staleness import Modules
-from backcast.engine.context.constants import constants
-from backcast.engine.context.evidence import DECIMALS, IDENTIFIER, Asked, weighed
 from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.constants import constants
+from backcast.engine.context.evidence import DECIMALS, IDENTIFIER, RequestEvidence, weighed
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.patterns import patterns
-from backcast.engine.context.sources import Piece, Sources
+from backcast.engine.context.sources import SourcePiece, Sources
 from backcast.engine.context.symbols import NONE, Floats, Symbols, last_name
 from backcast.engine.context.work import failures, iterations, left_out
 from backcast.projections import (
@@ -257,7 +257,7 @@ class Candidates:
         text = self.request.query
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
-        asked = Asked(self.target, text)
+        asked = RequestEvidence(self.target, text)
         meaning = None
         if self.nearness and self.policy.weights.get("meaning") and self.symbols.nodes:
             meaning = self.nearness.of(self.symbols.interfaces, text or self.path or "?")
@@ -325,7 +325,7 @@ class Candidates:
             return "related functions"
         return "dependencies" if must else "related modules"
 
-    def _brief(self, node: str, piece: Piece) -> str:
+    def _brief(self, node: str, piece: SourcePiece) -> str:
         """A signature with its summary below, as comments; empty where there is no summary."""
         if not piece.signature:
             return ""

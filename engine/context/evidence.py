@@ -23,7 +23,7 @@ FAR = 10**6
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
-class Asked(NamedTuple):
+class RequestEvidence(NamedTuple):
     """A request, as the evidence is gathered for it."""
 
     target: str
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 def chances(
     symbols: Symbols,
     history: changes.State,
-    asked: Asked,
+    asked: RequestEvidence,
     weights: Mapping[str, float],
     meaning: Floats | None = None,
 ) -> Floats:
@@ -70,7 +70,7 @@ def weighed(
 class Evidence(dict[str, Floats]):
     """Evidence by name, each of (symbols), whatever its weight; none is 0."""
 
-    def __init__(self, symbols: Symbols, history: changes.State, asked: Asked) -> None:
+    def __init__(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> None:
         super().__init__()
         self.symbols, self.history, self.asked = symbols, history, asked
         self.path, self.name = path_of(asked.target), name_of(asked.target)
@@ -86,7 +86,7 @@ class Evidence(dict[str, Floats]):
             self.by_kind()
             self.by_history()
 
-    def answers(self, symbols: Symbols, history: changes.State, asked: Asked) -> bool:
+    def answers(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> bool:
         """Whether it is that of a request at a moment."""
         return self.symbols is symbols and self.history is history and self.asked == asked
 

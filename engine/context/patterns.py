@@ -7,7 +7,7 @@ very check, failed before: likeness cannot tell "enable" from "disable".
 
 from collections.abc import Iterator
 
-from backcast.domain.cache import Held, Hit, LookUpPolicy, look_up
+from backcast.domain.cache import CacheHit, Held, LookUpPolicy, look_up
 from backcast.domain.context import Candidate
 from backcast.domain.gathered import Fix
 from backcast.domain.graph import Graph
@@ -67,7 +67,7 @@ def _hits(
     offline: offline_cache.State,
     target: str,
     similar: list[str],
-) -> list[Hit]:
+) -> list[CacheHit]:
     """What other tasks left that answers to the target, stands near it, or is similar.
 
     In hand are what the task works on, and the target where its own code has it.
@@ -85,7 +85,7 @@ def _hits(
     return [hit for hit in found.hits if hit.found == "offline"]
 
 
-def _told(hit: Hit, of: offline_cache.Solution) -> list[tuple[str, str]]:
+def _told(hit: CacheHit, of: offline_cache.Solution) -> list[tuple[str, str]]:
     """What was left, at two levels: with what is known of it, and by name."""
     if kind_of(hit.node) == "task":
         head = f"Earlier task {of.task}: {of.problem}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from backcast.engine.context.rendering import Piece
+from backcast.engine.models.templates import PromptPiece
 from backcast.engine.models.tokenizers import Encodes
 
 Token = int | str
@@ -32,9 +32,9 @@ class Prefixes:
     def __init__(self, tokenizer: Encodes) -> None:
         self.hits = self.misses = 0
         self._tokenizer = tokenizer
-        self._last: list[Piece] | None = None
+        self._last: list[PromptPiece] | None = None
 
-    def add(self, prompt: Sequence[Piece]) -> Prefix | None:
+    def add(self, prompt: Sequence[PromptPiece]) -> Prefix | None:
         """What a prompt shares with the one added before; None for the first."""
         before, self._last = self._last, list(prompt)
         if before is None:
@@ -47,7 +47,9 @@ class Prefixes:
         return found
 
 
-def compared(before: Sequence[Piece], after: Sequence[Piece], tokenizer: Encodes) -> Prefix:
+def compared(
+    before: Sequence[PromptPiece], after: Sequence[PromptPiece], tokenizer: Encodes
+) -> Prefix:
     """What two prompts share from their beginning."""
     old, new = encoded(before, tokenizer), encoded(after, tokenizer)
     return Prefix(shared(old, new), len(new), _section(_text(before), _text(after)))
@@ -59,7 +61,7 @@ def shared(before: Sequence[Token], after: Sequence[Token]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def encoded(prompt: Sequence[Piece], tokenizer: Encodes) -> list[Token]:
+def encoded(prompt: Sequence[PromptPiece], tokenizer: Encodes) -> list[Token]:
     """The tokens of a prompt."""
     found: list[Token] = []
     for piece in prompt:
@@ -67,7 +69,7 @@ def encoded(prompt: Sequence[Piece], tokenizer: Encodes) -> list[Token]:
     return found
 
 
-def _text(prompt: Sequence[Piece]) -> str:
+def _text(prompt: Sequence[PromptPiece]) -> str:
     return "".join(piece.text for piece in prompt)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from heapq import merge
 
 from backcast.domain.budget import ModelProfile, checked
-from backcast.domain.cache import Found, LookUpPolicy, look_up
+from backcast.domain.cache import LookUp, LookUpPolicy, look_up
 from backcast.domain.context import Context
 from backcast.domain.errors import DamagedError, InputError
 from backcast.domain.events import Branched, ContextBuilt, ContextItem, ContextOmission
@@ -18,26 +18,20 @@ from backcast.domain.moment import Moment
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.domain.summary import EXTRACTIVE
 from backcast.engine.context import builder, rendering
+from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder, Request
 from backcast.engine.context.candidates import States
-from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.prefix import Prefix, compared
-from backcast.engine.context.rendering import (
-    FIRST_ORDER,
-    FIRST_SYSTEM,
-    Shown,
-    digest_of,
-    messages_of,
-    pieces,
-)
+from backcast.engine.context.rendering import FIRST_ORDER, FIRST_SYSTEM, RenderItem, messages_of
 from backcast.engine.context.search import sentence_embedder
 from backcast.engine.history.branches import Lineage, known_by, lineage_of
 from backcast.engine.history.maps import map_known
 from backcast.engine.history.snapshots import Recent, state_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
+from backcast.engine.models.templates import digest_of, pieces
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.projections import (
     Projection,
@@ -185,7 +179,7 @@ def prefix_of(
     return None
 
 
-def in_hand(states: States, context: Context) -> Found:
+def in_hand(states: States, context: Context) -> LookUp:
     """Which items of a context the working set held, which what finished tasks left, and which were
     made for it."""
     online, offline = online_cache.held(states.online), offline_cache.held(states.offline)
@@ -199,7 +193,7 @@ def fact_of(
     policy: Policy,
     tokenizer: Tokenizer,
     stood_at: int,
-    found: Found,
+    found: LookUp,
     prefix: Prefix | None = None,
 ) -> tuple[ContextBuilt, list[Blob]]:
     """A context as a fact, and the texts that it points at."""
@@ -239,7 +233,9 @@ def rebuilt(fact: ContextBuilt, read: Callable[[str], bytes]) -> str:
 def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[str, str], ...]:
     """The messages of a recorded context, from the recorded texts alone."""
     shown = [
-        Shown(item.node, item.section, read(item.text).decode(errors="surrogatepass"), item.level)
+        RenderItem(
+            item.node, item.section, read(item.text).decode(errors="surrogatepass"), item.level
+        )
         for item in fact.items
         if item.text is not None
     ]

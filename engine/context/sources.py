@@ -31,7 +31,7 @@ MOST_LINES = 12
 "Of a constant that is shown with its value."
 
 
-class Piece(NamedTuple):
+class SourcePiece(NamedTuple):
     """A function or class in its module's text."""
 
     text: str
@@ -42,10 +42,10 @@ class Piece(NamedTuple):
     "Its first line, counted from 1."
 
 
-NOTHING = Piece("", "", 0)
+NOTHING = SourcePiece("", "", 0)
 
 
-class Text:
+class SourceText:
     """A source text in lines, and the pieces cut out of it."""
 
     def __init__(self, body: bytes) -> None:
@@ -53,11 +53,11 @@ class Text:
         self.lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         self.places: tuple[int, ...] = ()
         "Where an outline says that its names stand."
-        self.pieces: dict[str, Piece] = {}
+        self.pieces: dict[str, SourcePiece] = {}
         "What was cut out by that, by name."
         self.by_name: Mapping[str, tuple[int, int]] | None = None
         "The first and last line of each name by that, once it was asked for."
-        self._constants: dict[str, Piece] = {}
+        self._constants: dict[str, SourcePiece] = {}
 
     @cached_property
     def _bound(self) -> dict[str, list[int]]:
@@ -68,22 +68,22 @@ class Text:
             found.setdefault(one[1], []).append(line)
         return found
 
-    def constant(self, name: str) -> Piece:
+    def constant(self, name: str) -> SourcePiece:
         """The lines that bind a name; empty where they are too many."""
         if name not in self._constants:
             lines, found = self.lines, self._bound.get(name, ())
             begin = next((n for n in found if not _quoted(lines[:n])), None)
             text = "" if begin is None else _closed(lines, begin, MOST_LINES)
-            self._constants[name] = NOTHING if begin is None else Piece(text, text, begin + 1)
+            self._constants[name] = NOTHING if begin is None else SourcePiece(text, text, begin + 1)
         return self._constants[name]
 
 
-class Lines:
+class SourceLines:
     """Source texts by blob, from moment to moment."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._kept: OrderedDict[str, Text] = OrderedDict()
+        self._kept: OrderedDict[str, SourceText] = OrderedDict()
         self._changes: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._signatures: dict[str, str] = {}
         "The signatures of functions and classes, by their text."
@@ -92,17 +92,17 @@ class Lines:
         """The lines of a text; line endings of any kind end one."""
         return self.text(blob).lines
 
-    def text(self, blob: str) -> Text:
+    def text(self, blob: str) -> SourceText:
         """A text."""
         text = self._kept.get(blob)
         if text is None:
-            text = self._kept[blob] = Text(self._read(blob))
+            text = self._kept[blob] = SourceText(self._read(blob))
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(blob)
         return text
 
-    def piece(self, own: list[str], first: int) -> Piece:
+    def piece(self, own: list[str], first: int) -> SourcePiece:
         """A function or class that has some lines, which begin at one."""
         text = "\n".join(own)
         signature = self._signatures.get(text)
@@ -110,7 +110,7 @@ class Lines:
             if len(self._signatures) > SIGNATURES:
                 self._signatures.clear()
             signature = self._signatures[text] = _signature(own)
-        return Piece(text, signature, first)
+        return SourcePiece(text, signature, first)
 
     def changed(self, before: str, after: str) -> str:
         """What one text changed of another, as a unified diff without its head."""
@@ -126,12 +126,12 @@ class Lines:
 class Sources:
     """The sources of the modules of a moment."""
 
-    def __init__(self, state: dependency_graph.State, lines: Lines) -> None:
+    def __init__(self, state: dependency_graph.State, lines: SourceLines) -> None:
         self._state, self._lines = state, lines
-        self._texts: dict[str, tuple[Text | None, dict[str, Piece]]] = {}
+        self._texts: dict[str, tuple[SourceText | None, dict[str, SourcePiece]]] = {}
         "By path, with the pieces as the module's outline cuts them."
 
-    def piece(self, path: str, name: str) -> Piece:
+    def piece(self, path: str, name: str) -> SourcePiece:
         """A function or class of a module; empty where its text is not known."""
         text, pieces = self._texts[path] if path in self._texts else self._of(path)
         if text is None:
@@ -151,12 +151,12 @@ class Sources:
             return ""
         return "\n".join(self._lines.of(module.source)).strip("\n")
 
-    def constant(self, path: str, name: str) -> Piece:
+    def constant(self, path: str, name: str) -> SourcePiece:
         """The lines that bind a name of a module; empty where they are too many."""
         text, _ = self._texts[path] if path in self._texts else self._of(path)
         return NOTHING if text is None else text.constant(name)
 
-    def _of(self, path: str) -> tuple[Text | None, dict[str, Piece]]:
+    def _of(self, path: str) -> tuple[SourceText | None, dict[str, SourcePiece]]:
         """The text of a module, ready to be cut as it is outlined now."""
         module, text = self._state.modules.get(path), None
         if module and not module.deleted and module.source and module.source == module.outlined:

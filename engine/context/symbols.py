@@ -44,7 +44,7 @@ class Named(NamedTuple):
     "The class around a method; empty for all else."
 
 
-class Part(NamedTuple):
+class ModuleSymbols(NamedTuple):
     """What one module brings."""
 
     links: Links
@@ -65,7 +65,7 @@ class Part(NamedTuple):
     "The numbers of the nodes that its functions need, tests apart, each as often as it is needed."
 
 
-class Known:
+class SymbolIndex:
     """Texts, nodes and names by number, and the words in the texts, for all moments."""
 
     def __init__(self) -> None:
@@ -106,7 +106,9 @@ class Known:
 class Symbols:
     """All symbols of one moment. Rows of every array are `nodes`."""
 
-    def __init__(self, graph: Graph, parts: Mapping[str, Part], known: Known) -> None:
+    def __init__(
+        self, graph: Graph, parts: Mapping[str, ModuleSymbols], known: SymbolIndex
+    ) -> None:
         self.graph, self.parts, self.known = graph, parts, known
         self.named = [one for part in parts.values() for one in part.symbols]
         self.nodes = [one.node for one in self.named]
@@ -119,9 +121,11 @@ class Symbols:
         cls, state: dependency_graph.State, graph: Graph, before: "Symbols | None" = None
     ) -> "Symbols":
         """The symbols of a moment, made of those of another where they still stand."""
-        known = before.known if before and not before.known.full(len(before.nodes)) else Known()
+        known = (
+            before.known if before and not before.known.full(len(before.nodes)) else SymbolIndex()
+        )
         kept = before.parts if before and before.known is known else {}
-        parts: dict[str, Part] = {}
+        parts: dict[str, ModuleSymbols] = {}
         for path, links in graph.links.items():
             facets, part = state.modules[path].facets, kept.get(path)
             if part is not None and part.links is links and _alike(part.facets, facets):
@@ -244,7 +248,7 @@ def _alike(before: Facets, after: Facets) -> bool:
     )
 
 
-def _part(path: str, links: Links, facets: Facets, known: Known) -> Part:
+def _part(path: str, links: Links, facets: Facets, known: SymbolIndex) -> ModuleSymbols:
     needs: dict[str, list[str]] = {}
     reads: dict[str, list[str]] = {}
     tests: list[tuple[str, str]] = []
@@ -265,7 +269,7 @@ def _part(path: str, links: Links, facets: Facets, known: Known) -> Part:
     imports.pop(path, None)
     names = [name for name in names_in(facets) if _shown(facets, name)]
     used = (known.node(n) for s, all in needs.items() if not s.startswith("test:") for n in all)
-    return Part(
+    return ModuleSymbols(
         links,
         facets,
         tuple(_named(path, name, facets) for name in names),
@@ -295,7 +299,7 @@ def _node(path: str, name: str, facets: Facets) -> str:
     return node_id((facets[f"sig:{name}"] or ("function",))[0], path, name)
 
 
-def _numbers(path: str, names: Sequence[str], facets: Facets, known: Known) -> Numbers:
+def _numbers(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex) -> Numbers:
     """The symbols of a module in numbers."""
     rows = []
     for name in names:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from backcast.domain.context import Candidate, Level
 from backcast.domain.policy import Details, Policy
-from backcast.engine.context.sources import Lines
+from backcast.engine.context.sources import SourceLines
 from backcast.projections import online_cache
 
 Levels = Callable[[Sequence[tuple[str, str]], float], tuple[Level, ...]]
@@ -46,11 +46,11 @@ def left_out(state: online_cache.State, policy: Policy) -> Iterator[tuple[str, s
 
 
 def iterations(
-    state: online_cache.State, path: str, policy: Policy, details: Details, lines: Lines,
+    state: online_cache.State, path: str, policy: Policy, details: Details, lines: SourceLines,
     levels: Levels,
 ) -> Iterator[Candidate]:  # fmt: skip
     """The last iterations of a module that the running task has made, and what each changed."""
-    made = state.modules.get(path, online_cache.Module()).iterations
+    made = state.modules.get(path, online_cache.TouchedModule()).iterations
     for number, one in enumerate(made[: details.iterations]):
         head = f"Iteration {one.iteration}"
         head += "" if one.score is None else f", score {one.score:g}"

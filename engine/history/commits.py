@@ -8,7 +8,7 @@ from backcast.engine.log.store import EventStore
 KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
 
 
-class Change(NamedTuple):
+class CodeChange(NamedTuple):
     """Where a change stands in its task."""
 
     first: int
@@ -19,7 +19,7 @@ class Change(NamedTuple):
     paths: tuple[str, ...]
 
 
-def changed(store: EventStore, task_id: str) -> list[Change]:
+def changed(store: EventStore, task_id: str) -> list[CodeChange]:
     """The changes of a task that touch Python modules, in order."""
     groups: list[list[WorkflowEvent]] = []
     commits = False
@@ -35,7 +35,7 @@ def changed(store: EventStore, task_id: str) -> list[Change]:
     return [one for one in found if one.paths]
 
 
-def _change(group: list[WorkflowEvent], end: int) -> Change:
+def _change(group: list[WorkflowEvent], end: int) -> CodeChange:
     head, paths, name = group[0], [], ""
     for event in group:
         if isinstance(event.fact, ModuleIteration | ModuleRenamed):
@@ -45,4 +45,4 @@ def _change(group: list[WorkflowEvent], end: int) -> Change:
     words = ""
     if isinstance(head.fact, Committed):
         name, words = f"commit {head.fact.sha[:10]}", head.fact.message
-    return Change(head.version, end, name, words, tuple(sorted(set(paths))))
+    return CodeChange(head.version, end, name, words, tuple(sorted(set(paths))))

@@ -13,7 +13,7 @@ from backcast.domain.events import MapEdited, TaskStarted, WorkflowEvent
 from backcast.domain.graph import Graph
 from backcast.domain.moment import NOW, Moment, upto
 from backcast.engine.history.branches import Lineage, branches, known_by
-from backcast.engine.history.staleness import KINDS, Entry, turns
+from backcast.engine.history.staleness import KINDS, DerivedEntry, turns
 from backcast.engine.log.store import EventStore
 from backcast.projections import context_map, fold
 
@@ -88,7 +88,9 @@ def stale_since(
     """
     asked = [one for one in items if one.task in (line.task_id, line.origin)]
     entries = [
-        Entry(one.id, "", (), _read_up_to(store, one), one.made_of) for one in asked if one.version
+        DerivedEntry(one.id, "", (), _read_up_to(store, one), one.made_of)
+        for one in asked
+        if one.version
     ]
     if not entries:
         return {}

@@ -34,7 +34,7 @@ def text_in(store: EventStore, state: dependency_graph.State, reference: Referen
     return body if lines is None else _cut(body, lines, reference)
 
 
-def _why(module: dependency_graph.Module) -> str:
+def _why(module: dependency_graph.ModuleNode) -> str:
     """Why no name of a module can be found, where that is so."""
     if module.source != module.outlined:
         return ", and this text of it is not outlined (see 'backcast outline')"

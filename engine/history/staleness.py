@@ -39,7 +39,7 @@ KINDS = (
 )
 
 
-class Entry(NamedTuple):
+class DerivedEntry(NamedTuple):
     """Something that was made of the modules, and may have been left behind by them."""
 
     node: str
@@ -99,7 +99,7 @@ def stale(
 
 def extracted(
     state: dependency_graph.State, kinds: Iterable[str] = ("module", *SYMBOLS)
-) -> Iterator[Entry]:
+) -> Iterator[DerivedEntry]:
     """The extractive summaries of a state, as entries, in the order of their paths and names."""
     wanted = tuple(kinds)
     built = dependency_graph.built_at(state)
@@ -111,7 +111,7 @@ def extracted(
         for node in nodes:
             if kind_of(node) in wanted and (summary := summary_of(modules, node)):
                 clock = clock_of(state, summary.node, summary.built_from)
-                yield Entry(node, EXTRACTIVE, clock, built, summary.built_from)
+                yield DerivedEntry(node, EXTRACTIVE, clock, built, summary.built_from)
 
 
 def clock_of(
@@ -127,11 +127,11 @@ def clock_of(
     return list(dependency_graph.clock_of(state, paths).items())
 
 
-def _written(state: summaries.State) -> Iterator[tuple[Entry, summaries.Written]]:
+def _written(state: summaries.State) -> Iterator[tuple[DerivedEntry, summaries.Written]]:
     for node in sorted(state.nodes):
         for one in state.nodes[node]:
             clock = sorted(one.clock, key=lambda pair: (pair[0] != path_of(node), pair))
-            yield Entry(node, one.summariser, clock, one.built_at, one.made_of), one
+            yield DerivedEntry(node, one.summariser, clock, one.built_at, one.made_of), one
 
 
 def _outdated(state: summaries.State, moment: Moment) -> Iterator[Stale]:
@@ -149,7 +149,9 @@ def _outdated(state: summaries.State, moment: Moment) -> Iterator[Stale]:
             yield Stale(entry.node, entry.summariser, entry.clock, None, reason)
 
 
-def proofs(events: Iterable[WorkflowEvent], entries: Sequence[Entry], graph: Graph) -> list[Proof]:
+def proofs(
+    events: Iterable[WorkflowEvent], entries: Sequence[DerivedEntry], graph: Graph
+) -> list[Proof]:
     """Why each of some entries no longer holds: the first change to what it was made of."""
     readers: dict[str, list[int]] = {}
     for number, entry in enumerate(entries):
@@ -170,7 +172,7 @@ def proofs(events: Iterable[WorkflowEvent], entries: Sequence[Entry], graph: Gra
 
 
 def turns(
-    events: Iterable[WorkflowEvent], entries: Sequence[Entry], graph: Graph
+    events: Iterable[WorkflowEvent], entries: Sequence[DerivedEntry], graph: Graph
 ) -> list[list[tuple[int, Proof | None]]]:
     """When each of some entries went stale, with the proof, and held again, with none; by version.
 
@@ -241,6 +243,6 @@ def _named(key: str) -> str:
     return key or "its being there"
 
 
-def _unproven(entry: Entry) -> Proof:
+def _unproven(entry: DerivedEntry) -> Proof:
     """Where the log does not tell any more what changed, as when an outline is damaged."""
     return Proof(0, (), (path_of(entry.node), name_of(entry.node)), ())

@@ -69,11 +69,12 @@ def _number(step: str) -> int | None:
 
 def _imported(store: "EventStore", file: Path, task: str | None) -> str:
     """The task that a file's log is about, once the store holds it."""
+    from backcast.engine.interfaces.progress_bar import progress_bar
     from backcast.engine.log.importers import Report
     from backcast.engine.log.importers.events import read
     from backcast.engine.memory.import_log import run
 
-    report = run(store, "events", file)
+    report = run(store, "events", file, progress=progress_bar)
     tasks = sorted({batch.task_id for batch in read(file, None, Report())})
     if report.skipped or not tasks:
         found = report.skipped[0] if report.skipped else "nothing in it"

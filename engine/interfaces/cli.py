@@ -189,11 +189,20 @@ def _importer(name: str, help: str) -> None:
     @json_option
     @outlines
     def command(path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
+        from backcast.engine.interfaces.progress_bar import progress_bar
         from backcast.engine.memory.import_log import counted, run
 
         counted(name, path)  # before a store is made
         with opened(url, create=True) as store:
-            report = run(store, name, path, task, processes=os.cpu_count() or 1, **more)
+            report = run(
+                store,
+                name,
+                path,
+                task,
+                processes=os.cpu_count() or 1,
+                progress=progress_bar,
+                **more,
+            )
         _tell(report, as_json)
         # A foreign log is what it is; one of our own should not hold what cannot be taken.
         # Of a history only new commits are read, and there is no history without one.

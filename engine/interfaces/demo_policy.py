@@ -6,8 +6,8 @@ from backcast.domain.policy import DEFAULT
 from backcast.engine.interfaces.diff_text import diff_text
 from backcast.engine.interfaces.regress_report import lines
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.corpus import Run, Tried
-from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.corpus import ReplayRun, Tried
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.find import step_at
 from backcast.engine.replay.measure import measured
 from backcast.engine.replay.pairs import Side
@@ -30,7 +30,7 @@ def demonstrate_policy(store: EventStore, task_id: str, out: Console) -> bool:
         out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     both = [PolicyReplay(workshop), PolicyReplay(workshop, None, FORGETFUL)]
     every = tuple(measured(steps(store, task_id, outcomes=True), both))
-    run = Run("the run above", task_id, len(every))
+    run = ReplayRun("the run above", task_id, len(every))
     [beside] = compared([Tried(run, every)], ("recorded", "forgetful"), [Rules()])
     before, after = beside.before, beside.after
     out.print(

@@ -14,7 +14,7 @@ from backcast.domain.node import kind_of, path_of
 from backcast.engine.context.search import (
     Document,
     Embedder,
-    Hit,
+    SearchHit,
     search,
     search_words,
     sentence_embedder,
@@ -82,6 +82,6 @@ def _documents(store: EventStore, task_id: str, moment: Moment) -> list[Document
     return found[:SEARCHED]
 
 
-def _why(hit: Hit) -> str:
+def _why(hit: SearchHit) -> str:
     ranks = ((hit.by_meaning_rank, "by meaning"), (hit.by_words_rank, "by words"))
     return "rank " + ", ".join(f"{rank} {how}" for rank, how in ranks if rank)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from backcast.engine.interfaces.views import one_line
-from backcast.engine.replay.diff import Change, Diff
+from backcast.engine.replay.diff import Diff, ItemChange
 
 SHOWN = 40
 "Changes that are told one by one."
@@ -47,7 +47,7 @@ def _prefixes(found: Diff) -> Iterator[str]:
         yield f"of the prompt before them they go on with {' -> '.join(told)} tokens"
 
 
-def change_line(change: Change) -> str:
+def change_line(change: ItemChange) -> str:
     """One change as a line: `+ dependencies  function:a.py::f  full, 21 tokens  (lower score)`."""
     head = f"{_SIGNS.get(change.kind, '~')} {change.section}  {change.node}"
     how = change.after or change.before

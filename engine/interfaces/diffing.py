@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
     from backcast.engine.replay.diff import Diff
     from backcast.engine.replay.pairs import Side
-    from backcast.engine.replay.steps import Step
+    from backcast.engine.replay.steps import ReplayStep
 
 RECORDED, NOW = "recorded", "as recorded"
 SETTINGS = 12
@@ -109,7 +109,7 @@ def _settings(
 
 
 def _sides(
-    step: "Step", policies: tuple[str, ...], profiles: tuple[str, ...]
+    step: "ReplayStep", policies: tuple[str, ...], profiles: tuple[str, ...]
 ) -> "tuple[Side, Side]":
     """By what the two prompts are built; what is named once is compared with the recorded one."""
     from backcast.engine.context.policies import policy_named
@@ -156,16 +156,16 @@ def _moments(
     _tell(found, as_json, f"{task}, from {begin.name} to {end.name}", lines)
 
 
-def _stood(step: "Step") -> int:
+def _stood(step: "ReplayStep") -> int:
     return max(1, step.version) - 1
 
 
-def _step(store: "EventStore", task: str, at: str, asked: tuple[str | None, str]) -> "Step":
+def _step(store: "EventStore", task: str, at: str, asked: tuple[str | None, str]) -> "ReplayStep":
     """The prompt at a moment: a recorded one by its event, else one for what is asked."""
     from backcast.engine.context.builder import Request
     from backcast.engine.history.moments import moment_of
     from backcast.engine.replay.find import known_at, request_at, step_at
-    from backcast.engine.replay.steps import Step
+    from backcast.engine.replay.steps import ReplayStep
 
     store.require(task)
     wanted = asked[0] or asked[1]
@@ -185,7 +185,7 @@ def _step(store: "EventStore", task: str, at: str, asked: tuple[str | None, str]
     if request is None:
         raise InputError(f"no prompt was asked for by {at}: needed --for NODE or --query TEXT")
     known = known_at(store, task, moment)
-    return Step(task, version + 1, at, request, None, known, known)
+    return ReplayStep(task, version + 1, at, request, None, known, known)
 
 
 def _logs(log: "Log", other: "Log", at: str | None, as_json: bool) -> None:

@@ -71,7 +71,7 @@ def export(
 
     The exit code is 1 where an event is damaged: the others are written.
     """
-    from backcast.engine.log.rows import Once
+    from backcast.engine.log.rows import DamageReporter
 
     if not redact and (patterns or pattern_file or as_json):
         raise click.UsageError("--pattern, --patterns and --json go with --redact")
@@ -81,7 +81,7 @@ def export(
     found = _patterns(patterns, pattern_file) if redact else None
     with opened(url) as store:
         store.require(task)
-        store.report = once = Once(store.report)
+        store.report = once = DamageReporter(store.report)
         if long_form:
             redaction = _write_long_form(file, store, task, moment, found)
             if redaction is not None:

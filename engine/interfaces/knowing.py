@@ -19,7 +19,7 @@ from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from backcast.domain.moment import Moment
-    from backcast.engine.context.search import Document, Hit
+    from backcast.engine.context.search import Document, SearchHit
     from backcast.engine.log.store import EventStore
 
 MEANING = ("faiss", "sentence_transformers")
@@ -237,8 +237,7 @@ def resummarise(
 
     text is the answer as it came, and model names who gave it. prompt is the SHA-256, in hex, of
     [[[ROLE, CONTENT], ...], MAX_TOKENS, SCHEMA] as UTF-8 JSON with sorted keys and no blanks; where
-    an answer is missing, the error names its prompt. backcast.engine.models.recording.Recorder writes such
-    lines while it asks another model.
+    an answer is missing, the error names its prompt.
     """
     from backcast.engine.interfaces.progress_bar import progress_bar
     from backcast.engine.interfaces.summaries import nodes_of, summariser_of
@@ -306,7 +305,7 @@ def search(
 def _hits(
     store: "EventStore", current: "list[Document]", query: str, count: int, embedder: str | None, *,
     words: bool,
-) -> "list[Hit]":  # fmt: skip
+) -> "list[SearchHit]":  # fmt: skip
     """What is found by words, and by meaning too where it is not asked to be left out, or the model
     that tells it is not installed."""
     from backcast.engine.context.search import search as find

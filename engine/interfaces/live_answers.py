@@ -14,9 +14,9 @@ from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
-    from backcast.engine.replay.corpus import Run, Setting, Tried
-    from backcast.engine.replay.live import Answered, Asking
-    from backcast.engine.replay.steps import Asked
+    from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
+    from backcast.engine.replay.live import Asking, LiveAnswer
+    from backcast.engine.replay.steps import RecordedPrompt
 
 
 def ask(
@@ -41,7 +41,7 @@ def ask(
                 _tell(answered, as_json)
 
 
-def _differing(found: "Sequence[Tried]") -> "tuple[Run, list[int]]":
+def _differing(found: "Sequence[Tried]") -> "tuple[ReplayRun, list[int]]":
     """The run with most prompts that the policies build otherwise, and the events of those."""
     there = [
         (tried.run, [s.version for s in tried.steps if len({f.digest for f in s.figures}) > 1])
@@ -54,7 +54,7 @@ def _differing(found: "Sequence[Tried]") -> "tuple[Run, list[int]]":
     return run, versions
 
 
-def _policy(store: "EventStore", setting: "Setting", one: "Asked") -> Policy:
+def _policy(store: "EventStore", setting: "Setting", one: "RecordedPrompt") -> Policy:
     from backcast.engine.replay.derive import BuilderPool
 
     return setting.policy or BuilderPool(store).settings(one.fact)[1]
@@ -74,7 +74,7 @@ def _agreed(told: "Asking", task: str, model: str, yes: bool) -> None:
         click.confirm("go on?", abort=True, err=True)
 
 
-def _tell(one: "Answered", as_json: bool) -> None:
+def _tell(one: "LiveAnswer", as_json: bool) -> None:
     if as_json:
         click.echo(json_text({"live": one._asdict()}))
         return

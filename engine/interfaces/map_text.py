@@ -203,7 +203,7 @@ def _some(told: Sequence[str], most: int) -> str:
     return f"{', '.join(told[:most])}{more}"
 
 
-class Difference(NamedTuple):
+class ItemDifference(NamedTuple):
     """What became of an item between two moments."""
 
     change: str
@@ -221,15 +221,15 @@ class Difference(NamedTuple):
         return "\n".join([f"~ [{self.item}] {first}", *(f"  {one}" for one in lines)])
 
 
-def compared(old: MapMoment, new: MapMoment) -> list[Difference]:
+def compared(old: MapMoment, new: MapMoment) -> list[ItemDifference]:
     """What came (+), went (-), or was rewritten (~) between two moments, by item."""
     before, after = ({one.id: one for one in then.shown.items} for then in (old, new))
     found = []
     for item in sorted({*before, *after}, key=lambda id: id.rpartition("-")[2]):
         if item not in after:
-            found.append(Difference("-", item, before[item].text))
+            found.append(ItemDifference("-", item, before[item].text))
         elif item not in before:
-            found.append(Difference("+", item, after[item].text))
+            found.append(ItemDifference("+", item, after[item].text))
         elif before[item].text != after[item].text:
-            found.append(Difference("~", item, after[item].text, before[item].text))
+            found.append(ItemDifference("~", item, after[item].text, before[item].text))
     return found

@@ -63,9 +63,9 @@ def refuse_others(allowed: Collection[str], beside: str) -> None:
 @contextmanager
 def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
     """The store at a URL; each damaged row that is met is told on stderr, once."""
-    from backcast.engine.log.rows import Once
+    from backcast.engine.log.rows import DamageReporter
     from backcast.engine.log.store import EventStore
 
     with EventStore.open(url, create=create) as store:
-        store.report = Once(lambda damage: message(f"skipped {damage}"))
+        store.report = DamageReporter(lambda damage: message(f"skipped {damage}"))
         yield store

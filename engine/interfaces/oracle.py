@@ -1,8 +1,4 @@
-"""Does the log say what git says? The modules at a commit, by name, mode and content.
-
-`python -m backcast.engine.interfaces.oracle REPOSITORY [COMMITS]` imports a history into memory and asks
-at that many commits (50), chosen at random with a fixed seed.
-"""
+"""Does the log say what git says? The modules at a commit, by name, mode and content."""
 
 import hashlib
 import random

@@ -7,7 +7,7 @@ from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.replay.corpus import Tried
-from backcast.engine.replay.regress import Comparison, Summary, worst
+from backcast.engine.replay.regress import Comparison, PolicySummary, worst
 
 FORMAT = 1
 "Of the JSON; grows when a program that reads it would have to change."
@@ -25,7 +25,7 @@ class Column(NamedTuple):
     """One policy in the table; the first is the baseline."""
 
     name: str
-    summary: Summary
+    summary: PolicySummary
     beside: Comparison | None = None
     "It beside the baseline; None for that itself."
 
@@ -59,7 +59,7 @@ def _percent(value: float | None, times: float = 1.0) -> str:
     return "" if value is None else f"{times * value:.1f} %"
 
 
-def _recall(one: Summary) -> str:
+def _recall(one: PolicySummary) -> str:
     told = f" ({one.shown} of {one.used})" if one.used else "nothing used"
     return f"{_percent(one.recall)}{told}"
 
@@ -71,7 +71,7 @@ def _points(one: Comparison) -> str:
     return f"{one.recall:+.1f} points{sure}"
 
 
-def _of(one: Summary, kind: str) -> str:
+def _of(one: PolicySummary, kind: str) -> str:
     return "{} of {}".format(*one.kinds.get(kind, (0, 0)))
 
 

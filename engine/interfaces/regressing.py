@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
-    from backcast.engine.replay.corpus import Run, Setting, Tried
+    from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
     from backcast.engine.replay.rules import Rules
 
 RECORDED = "recorded"
@@ -137,11 +137,11 @@ def _setting(name: str) -> "Setting":
     return Setting(Path(name).stem if name.endswith(".toml") else name, policy)
 
 
-def _runs(logs: "Sequence[str]", task: str | None, window: int) -> "tuple[list[Run], int]":
+def _runs(logs: "Sequence[str]", task: str | None, window: int) -> "tuple[list[ReplayRun], int]":
     """The runs of some logs, and how many of the logs cannot be read."""
     from backcast.engine.replay.corpus import runs_in
 
-    runs: list[Run] = []
+    runs: list[ReplayRun] = []
     unreadable = 0
     for log in each_log(logs, task):
         if log is None:
@@ -154,7 +154,7 @@ def _runs(logs: "Sequence[str]", task: str | None, window: int) -> "tuple[list[R
     return runs, unreadable
 
 
-def _tried(plan: _Plan, runs: "Sequence[Run]", processes: int | None) -> "list[Tried]":
+def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "list[Tried]":
     from backcast.engine.interfaces.progress_bar import progress_bar
     from backcast.engine.replay.corpus import tried
 

@@ -12,7 +12,7 @@ from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from backcast.engine.log.open_logs import Log
-    from backcast.engine.replay.steps import Step
+    from backcast.engine.replay.steps import ReplayStep
     from backcast.engine.replay.verify import Answer, Verdict
 
 UNREADABLE = 2
@@ -33,7 +33,7 @@ def logs_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def note_prompt(at: str, step: "Step") -> None:
+def note_prompt(at: str, step: "ReplayStep") -> None:
     """Tell that an event is no prompt, where another one is taken for it."""
     if at.isdigit() and int(at) != step.version:
         message(f"note: event {at} is no prompt; taken is the one of event {step.version}")

@@ -8,19 +8,26 @@ from backcast.domain.moment import Moment
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
 from backcast.domain.staleness import Modules
-from backcast.domain.summary import EXTRACTIVE, LIMITS, Summary, rate_of, summary_of, task_summary
+from backcast.domain.summary import (
+    EXTRACTIVE,
+    LIMITS,
+    NodeSummary,
+    rate_of,
+    summary_of,
+    task_summary,
+)
 from backcast.engine.context.search import Document
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.asked import model_asked
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.model_summariser import ModelSummariser
-from backcast.engine.memory.summariser import Asked, Extractive, Summariser
+from backcast.engine.memory.summariser import Extractive, NodeFacts, Summariser
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.projections import dependency_graph, progress, summaries
 
 
-class Told(NamedTuple):
+class NodeSummaries(NamedTuple):
     """What is known of a node at a moment."""
 
     node: str
@@ -54,7 +61,7 @@ def told(
     moment: Moment,
     node: str | None,
     limits: Mapping[str, int] | None = LIMITS,
-) -> Iterator[Told]:
+) -> Iterator[NodeSummaries]:
     """The summaries of a task at a moment, of one node or of all: task, modules, functions.
 
     Derived ones are cut to whole lines within the limit of their level, where there are limits;
@@ -117,26 +124,26 @@ class _View:
                 sig = self.facets[path][f"sig:{name}"]
                 yield node_id(sig[0] if sig else "function", path, name)
 
-    def task(self, state: progress.State) -> Told:
+    def task(self, state: progress.State) -> NodeSummaries:
         checks = self.written.checks.get("")
         rate = (checks[0], checks[1]) if checks else None
         return self._derived(
             task_summary(self.task_id, state.goal, state.status, list(self.facets), rate), ()
         )
 
-    def _derived(self, summary: Summary, beside: Sequence[tuple[str, str]]) -> Told:
+    def _derived(self, summary: NodeSummary, beside: Sequence[tuple[str, str]]) -> NodeSummaries:
         if self.limits is None:
-            return Told(summary.node, summary.text, EXTRACTIVE, True, (), beside)
-        made = Extractive().summarise(Asked(summary), self.limits, UpperBound())
-        return Told(summary.node, made.text, Extractive.id, True, made.left_out, beside)
+            return NodeSummaries(summary.node, summary.text, EXTRACTIVE, True, (), beside)
+        made = Extractive().summarise(NodeFacts(summary), self.limits, UpperBound())
+        return NodeSummaries(summary.node, made.text, Extractive.id, True, made.left_out, beside)
 
-    def told(self, node: str, moment: Moment) -> Iterator[Told]:
+    def told(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
         beside = tuple(self._beside(node))
         for one in self.written.nodes.get(node, ()):
             late = summaries.outlived(one, moment.at or self.written.last_at)
             moved_on = late or summaries.superseded(self.written, one)
             holds = not moved_on and self.modules.holds(one.made_of)
-            yield Told(node, one.text, one.summariser, holds, (), beside)
+            yield NodeSummaries(node, one.text, one.summariser, holds, (), beside)
         if summary := summary_of(self.facets, node):
             yield self._derived(summary, beside)
 

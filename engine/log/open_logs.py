@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers import Report, events, import_batches
-from backcast.engine.log.rows import Damage, Once
+from backcast.engine.log.rows import Damage, DamageReporter
 from backcast.engine.log.store import EventStore
 
 TOLD = 3
@@ -35,7 +35,7 @@ def opened(name: str, task: str | None = None, *, whole: bool = False) -> Iterat
     if "://" in name:
         with EventStore.open(name, create=False) as store:
             tasks = _tasks(store, name, task)
-            store.report = once = Once(store.report)
+            store.report = once = DamageReporter(store.report)
             yield Log(name, store, tasks, tuple(_damage(store, tasks, once)) if whole else ())
         return
     with EventStore.open("sqlite://") as store:
@@ -57,7 +57,7 @@ def _filled(store: EventStore, path: Path) -> tuple[str, ...]:
     return (*told, f"{path}: and {more} more lines") if more > 0 else tuple(told)
 
 
-def _damage(store: EventStore, tasks: tuple[str, ...], once: Once) -> Iterator[str]:
+def _damage(store: EventStore, tasks: tuple[str, ...], once: DamageReporter) -> Iterator[str]:
     """What cannot be read of some tasks, a line each; it is not told again."""
     tell, found = once.tell, list[Damage]()
     once.tell = found.append

@@ -28,7 +28,7 @@ class Damage(NamedTuple):
         return f"event {self.position} (task {self.task_id!r}): {self.reason}"
 
 
-class Once:
+class DamageReporter:
     """Tells each damaged row once, however often it is read."""
 
     def __init__(self, tell: Callable[[Damage], None]) -> None:

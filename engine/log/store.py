@@ -13,11 +13,11 @@ from backcast.domain.moment import NOW, Moment
 from backcast.engine.log.blobs import Blob, Packed, digest_of, pack, unpack
 from backcast.engine.log.codec import Codec, to_microseconds
 from backcast.engine.log.recorder import (
-    Found,
     NewRow,
     NewSource,
     Recorder,
     Row,
+    SourceRow,
     like,
     open_recorder,
 )
@@ -225,11 +225,11 @@ class EventStore:
         )
         return sorted(row[0] for row in rows)
 
-    def found(self, source: str, id: str) -> Found | None:
+    def found(self, source: str, id: str) -> SourceRow | None:
         """What a foreign log's own id was imported as, if it was."""
         return self.recorder.found(source, id)
 
-    def found_like(self, source: str, prefix: str) -> list[Found]:
+    def found_like(self, source: str, prefix: str) -> list[SourceRow]:
         """What the ids that begin so were imported as, two of them at the most."""
         return self.recorder.found_like(source, prefix)
 

@@ -1,12 +1,12 @@
-"""An import as a command runs it: with a progress bar, and states kept at the end."""
+"""An import as a whole: batches, their outlines, and states kept at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
 from backcast.domain.errors import InputError
 from backcast.engine.history.snapshots import SPACING, keep_states
-from backcast.engine.interfaces.progress_bar import progress_bar
 from backcast.engine.log.importers import Batch, Report, git, import_batches
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlined_batches import outlined
@@ -21,6 +21,9 @@ MODULES = {
     "inspect": "inspect_ai",
 }
 
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+"Shows how far work of a name and a number of steps has come; is called with each step's size."
+
 
 def run(
     store: EventStore,
@@ -31,6 +34,7 @@ def run(
     outlines: bool = True,
     processes: int = 1,
     spacing: int = SPACING,
+    progress: Progress = lambda what, total: nullcontext(lambda step: None),
 ) -> Report:
     """Import a log, and keep the states that later questions begin from.
 
@@ -38,7 +42,7 @@ def run(
     processes as are named; see `Outlining`.
     """
     report = Report()
-    with progress_bar(f"importing {path.name}", counted(format, path)) as advance:
+    with progress(f"importing {path.name}", counted(format, path)) as advance:
         batches = _batches(store, format, path, task_id, report)
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from backcast.domain.node import kind_of
 from backcast.domain.summary import BuiltFrom
 from backcast.engine.log.codec import first_problem
-from backcast.engine.memory.summariser import Asked, Made, exactly, limit_of
+from backcast.engine.memory.summariser import Made, NodeFacts, exactly, limit_of
 from backcast.engine.models import Completion, Limits, Message, Model
 from backcast.engine.models.tokenizers import Tokenizer
 
@@ -24,11 +24,11 @@ MAX_TEXT = 24_000
 "Characters of source text that a model is given of one node, at the most."
 
 
-class _Form(BaseModel):
+class _SummaryForm(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class FunctionSummarizer(_Form):
+class FunctionSummarizer(_SummaryForm):
     """What a model says of a function, method, class or test."""
 
     purpose: str
@@ -39,7 +39,7 @@ class FunctionSummarizer(_Form):
     summary: str
 
 
-class ModuleSummarizer(_Form):
+class ModuleSummarizer(_SummaryForm):
     """What a model says of a module."""
 
     purpose: str
@@ -51,7 +51,7 @@ class ModuleSummarizer(_Form):
     summary: str
 
 
-class TaskSummarizer(_Form):
+class TaskSummarizer(_SummaryForm):
     """What a model says of a task."""
 
     goal: str
@@ -61,7 +61,7 @@ class TaskSummarizer(_Form):
     summary: str
 
 
-FORMS: Mapping[str, type[_Form]] = {"task": TaskSummarizer, "module": ModuleSummarizer}
+FORMS: Mapping[str, type[_SummaryForm]] = {"task": TaskSummarizer, "module": ModuleSummarizer}
 "By kind of node; all others have a `FunctionSummarizer`."
 
 
@@ -88,7 +88,7 @@ class ModelSummariser:
         return f"{self.model.id} {VERSION}"
 
     def summarise(
-        self, asked: Asked, limits: Mapping[str, int], tokenizer: Tokenizer
+        self, asked: NodeFacts, limits: Mapping[str, int], tokenizer: Tokenizer
     ) -> Made | str:
         """What the model wrote of a node; or, in words, why it gave nothing that can be used."""
         form = form_of(asked.told.node)
@@ -105,7 +105,7 @@ class ModelSummariser:
             messages = [*messages, Message("assistant", answer.text), Message("user", repair)]
         return problem
 
-    def _messages(self, asked: Asked, limit: int) -> list[Message]:
+    def _messages(self, asked: NodeFacts, limit: int) -> list[Message]:
         ask = (
             "You sum up code for a programmer who will not see it. Say only what the text shows."
             f" Answer in JSON. The field summary has at most {limit // 2} words."
@@ -121,13 +121,13 @@ class ModelSummariser:
         return [Message("system", ask), Message("user", "\n\n".join(parts))]
 
 
-def form_of(node: str) -> type[_Form]:
+def form_of(node: str) -> type[_SummaryForm]:
     """The form in which a model says what a node is."""
     return FORMS.get(kind_of(node), FunctionSummarizer)
 
 
 def schema_of(
-    form: type[_Form], *, reasoning: bool = False, longest: int | None = None
+    form: type[_SummaryForm], *, reasoning: bool = False, longest: int | None = None
 ) -> dict[str, Any]:
     """A closed JSON schema for a form; `longest` bounds each text, in characters."""
     properties: dict[str, Any] = {"reasoning": {"type": "string"}} if reasoning else {}
@@ -144,8 +144,8 @@ def schema_of(
 
 
 def filled(
-    form: type[_Form], answer: Completion, limit: int, tokenizer: Tokenizer
-) -> tuple[_Form | None, str]:
+    form: type[_SummaryForm], answer: Completion, limit: int, tokenizer: Tokenizer
+) -> tuple[_SummaryForm | None, str]:
     """The form as it was filled in, or what is wrong with it."""
     try:
         told = form.model_validate(json.loads(answer.text))
@@ -162,7 +162,7 @@ def filled(
     return told, ""
 
 
-def made_of(asked: Asked, form: _Form, answer: Completion, tokenizer: Tokenizer) -> Made:
+def made_of(asked: NodeFacts, form: _SummaryForm, answer: Completion, tokenizer: Tokenizer) -> Made:
     """A summary out of a form that was filled in."""
     fields = form.model_dump()
     text = " ".join(str(fields.pop("summary")).split())

@@ -17,9 +17,9 @@ from backcast.engine.memory.outliner import outliner_name, outliner_of
 from backcast.engine.memory.outlines import (
     ALONE,
     WRITER,
-    Known,
+    LatestOutline,
     Outlining,
-    Text,
+    SourceVersion,
     before_of,
     fact_of,
     pool_of,
@@ -58,7 +58,7 @@ class _Work:
         self.bodies: dict[str, bytes] = {}
         "Texts that batches brought last, by name: they may not be stored yet."
 
-    def texts(self, batch: Batch) -> list[tuple[int, Text]]:
+    def texts(self, batch: Batch) -> list[tuple[int, SourceVersion]]:
         """The texts of a batch that can be outlined, each with its place in it."""
         self.bodies.update((blob.ref, blob.body) for blob in batch.blobs)
         found = []
@@ -69,17 +69,17 @@ class _Work:
                     ModuleIteration(module_name=path, source=str(source))
                     | ModuleRenamed(module_name=path, source=str(source))
                 ) if outliner_of(path):
-                    text = Text(path, source, self.number, foreign.timestamp)
+                    text = SourceVersion(path, source, self.number, foreign.timestamp)
                     found.append((place, text))
         return found
 
     def told(
         self,
         batches: Sequence[Batch],
-        texts: Sequence[Sequence[tuple[int, Text]]],
+        texts: Sequence[Sequence[tuple[int, SourceVersion]]],
         pool: Executor | None,
     ) -> Iterator[Batch]:
-        by_path: dict[str, list[Text]] = {}
+        by_path: dict[str, list[SourceVersion]] = {}
         for _, text in (one for found in texts for one in found):
             by_path.setdefault(text.path, []).append(text)
         modules = [
@@ -98,7 +98,7 @@ class _Work:
                     continue
                 fact = fact_of(text, outline, self.known.get(text.path))
                 name = outliner_name(text.path)
-                self.known[text.path] = Known(
+                self.known[text.path] = LatestOutline(
                     text.version, text.source, name, text.timestamp, outline
                 )
                 # The event that brought the text, and the one in front.
@@ -106,7 +106,7 @@ class _Work:
                 facts.append(ForeignFact(fact, text.timestamp, WRITER, None, because))
             yield batch._replace(facts=facts)
 
-    def _body(self, text: Text) -> bytes | None:
+    def _body(self, text: SourceVersion) -> bytes | None:
         if text.source in self.bodies:
             return self.bodies[text.source]
         return self.store.get(text.source) if self.store.holds(text.source) else None

@@ -39,7 +39,7 @@ ALONE = 64
 "Up to so many texts one process is quicker than several."
 
 
-class Text(NamedTuple):
+class SourceVersion(NamedTuple):
     """One version of a module."""
 
     path: str
@@ -49,7 +49,7 @@ class Text(NamedTuple):
     timestamp: datetime
 
 
-class Known(NamedTuple):
+class LatestOutline(NamedTuple):
     """The outline of the latest version of a module that has one."""
 
     version: int
@@ -69,10 +69,10 @@ class Outlining:
     def __init__(self, store: EventStore, task_id: str, processes: int = 1) -> None:
         self.store, self.task_id, self.processes = store, task_id, processes
         self.version = 0
-        self.heads: dict[str, Text] = {}
-        self.waiting: dict[int, Text] = {}
+        self.heads: dict[str, SourceVersion] = {}
+        self.waiting: dict[int, SourceVersion] = {}
         "By version of the event that brought it."
-        self.known: dict[str, Known] = {}
+        self.known: dict[str, LatestOutline] = {}
         self.contents = Contents()
 
     def waiting_for(self) -> int:
@@ -109,7 +109,7 @@ class Outlining:
                 | ModuleRenamed(module_name=path, source=str(source))
                 | SourceRead(path=path, source=source)
             ) if outliner_of(path):
-                text = Text(path, source, event.version, event.timestamp)
+                text = SourceVersion(path, source, event.version, event.timestamp)
                 self.heads[path] = self.waiting[event.version] = text
             case ModuleOutlined(module_name=path, outliner=str(outliner), source=str(source)):
                 version = source_version(event)
@@ -117,11 +117,13 @@ class Outlining:
                 known = self.known.get(path)
                 if known is None or known.version <= version:
                     outline = applied(known.outline if known else None, event.fact)
-                    self.known[path] = Known(version, source, outliner, event.timestamp, outline)
+                    self.known[path] = LatestOutline(
+                        version, source, outliner, event.timestamp, outline
+                    )
 
-    def _append(self, texts: Sequence[Text], pool: Executor | None) -> None:
+    def _append(self, texts: Sequence[SourceVersion], pool: Executor | None) -> None:
         """Outline some texts, each module's one after the other, and append what was found."""
-        by_path: dict[str, list[Text]] = {}
+        by_path: dict[str, list[SourceVersion]] = {}
         for text in texts:
             by_path.setdefault(text.path, []).append(text)
         modules = [
@@ -137,14 +139,14 @@ class Outlining:
         for text in texts:
             self.waiting.pop(text.version, None)
 
-    def _body(self, text: Text) -> bytes | None:
+    def _body(self, text: SourceVersion) -> bytes | None:
         try:
             return self.store.get(text.source)
         except DamagedError:
             return None  # fsck tells
 
     def _claims(
-        self, path: str, texts: Sequence[Text], outlines: Sequence[Outline | None]
+        self, path: str, texts: Sequence[SourceVersion], outlines: Sequence[Outline | None]
     ) -> Iterator[tuple[int, Claim]]:
         for text, outline in zip(texts, outlines, strict=True):
             if outline is None:
@@ -156,7 +158,9 @@ class Outlining:
             )
             if known is None or known.version <= text.version:
                 name = outliner_name(path)
-                self.known[path] = Known(text.version, text.source, name, text.timestamp, outline)
+                self.known[path] = LatestOutline(
+                    text.version, text.source, name, text.timestamp, outline
+                )
 
     def _write(self, claims: Sequence[Claim]) -> None:
         """Append the outlines, each because of its text and of all that stood before it."""
@@ -173,7 +177,7 @@ def source_version(event: WorkflowEvent) -> int:
     return event.because[0] if event.because else event.version
 
 
-def before_of(known: Mapping[str, Known], path: str) -> Outline | None:
+def before_of(known: Mapping[str, LatestOutline], path: str) -> Outline | None:
     """The outline of a module to go on from; none by another version of the outliner."""
     found = known.get(path)
     return found.outline if found and found.outliner == outliner_name(path) else None
@@ -185,7 +189,7 @@ def pool_of(processes: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(processes, mp_context=get_context("forkserver"))
 
 
-def fact_of(text: Text, outline: Outline, before: Known | None) -> ModuleOutlined:
+def fact_of(text: SourceVersion, outline: Outline, before: LatestOutline | None) -> ModuleOutlined:
     """An outline as the difference to the one before, where whoever sees this one sees that."""
     facets, name = outline.facets, outliner_name(text.path)
     lines = tuple(n for one in names_in(facets) for n in outline.lines.get(one, (0, 0)))

@@ -17,14 +17,14 @@ from backcast.engine.history.source_text import text_in
 from backcast.engine.history.staleness import clock_of
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.summariser import Asked, Made, Summariser
+from backcast.engine.memory.summariser import Made, NodeFacts, Summariser
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import dependency_graph, progress, summaries
 
 ABSENT = "there is no such node at this moment"
 
 
-class Done(NamedTuple):
+class Resummarised(NamedTuple):
     """What came of a run."""
 
     written: int
@@ -43,7 +43,7 @@ def resummarise(
     tokenizer: Tokenizer,
     limits: Mapping[str, int] = LIMITS,
     progress_of: Callable[[int], None] = lambda done: None,
-) -> Done:
+) -> Resummarised:
     """Ask for the summary of each node that has none which still holds, and record the answers.
 
     A fact takes the time of the latest event that it was made of, so that the past can see it.
@@ -65,7 +65,7 @@ def resummarise(
         else:
             then.record(node, made, summariser.id)
             written += 1
-    return Done(written, kept, failed)
+    return Resummarised(written, kept, failed)
 
 
 class SummaryInputs:
@@ -99,7 +99,7 @@ class SummaryInputs:
             for one in self.known.nodes.get(node, ())
         )
 
-    def asked(self, node: str) -> Asked | None:
+    def asked(self, node: str) -> NodeFacts | None:
         """What a summariser is given of a node; None where there is no such node."""
         if kind_of(node) == "task":
             return self._task()
@@ -112,15 +112,15 @@ class SummaryInputs:
             history += f", {rate_of(checks[0], checks[1])}"
         reader = Reader(self.facets)
         reader.facet(path, f"body:{name}" if name else SOURCE)
-        return Asked(told, self._source(path, name), history, built_from(reader))
+        return NodeFacts(told, self._source(path, name), history, built_from(reader))
 
-    def _task(self) -> Asked:
+    def _task(self) -> NodeFacts:
         stands = self.stands or state_at(self.store, progress, self.task_id, self.moment)
         checks = self.known.checks.get("")
         rate = (checks[0], checks[1]) if checks else None
         paths = list(self.facets)
         told = task_summary(self.task_id, stands.goal, stands.status, paths, rate)
-        return Asked(told, read=_texts(self.facets))
+        return NodeFacts(told, read=_texts(self.facets))
 
     def _source(self, path: str, name: str) -> str:
         reference = Reference(self.task_id, path, name=name or None)

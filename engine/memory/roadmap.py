@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from backcast.domain.context_map import Entry
+from backcast.domain.context_map import MapEntry
 from backcast.domain.graph import Graph
 from backcast.domain.llms_txt import llms_txt
 from backcast.domain.node import node_id
@@ -11,7 +11,7 @@ from backcast.engine.context.ranking import Ranking
 from backcast.projections import dependency_graph
 
 
-def roadmap_of(state: dependency_graph.State, graph: Graph) -> list[Entry]:
+def roadmap_of(state: dependency_graph.State, graph: Graph) -> list[MapEntry]:
     """The entries of a state, of which `graph` is the graph; the most worthwhile first."""
     return roadmap(dependency_graph.present(state), graph, rank_of(graph))
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from backcast.domain.node import kind_of
-from backcast.domain.summary import EXTRACTIVE, LIMITS, BuiltFrom, Summary
+from backcast.domain.summary import EXTRACTIVE, LIMITS, BuiltFrom, NodeSummary
 from backcast.engine.models.tokenizers import Tokenizer
 
 
-class Asked(NamedTuple):
+class NodeFacts(NamedTuple):
     """What a summariser is given of a node: what the state of one moment says of it."""
 
-    told: Summary
+    told: NodeSummary
     "What its outline tells, and what that was made of."
     source: str = ""
     "Its text; empty where it has none."
@@ -52,7 +52,7 @@ class Summariser(Protocol):
         """Whether its summaries follow from the state alone: then none is ever stored."""
 
     def summarise(
-        self, asked: Asked, limits: Mapping[str, int], tokenizer: Tokenizer
+        self, asked: NodeFacts, limits: Mapping[str, int], tokenizer: Tokenizer
     ) -> Made | str:
         """The summary of a node within the limit of its kind; or, in words, why there is none."""
 
@@ -63,7 +63,7 @@ class Extractive:
     id = EXTRACTIVE
     derived = True
 
-    def summarise(self, asked: Asked, limits: Mapping[str, int], tokenizer: Tokenizer) -> Made:
+    def summarise(self, asked: NodeFacts, limits: Mapping[str, int], tokenizer: Tokenizer) -> Made:
         """The summary of a node within the limit of its kind."""
         told = asked.told
         text, left_out = told.fitted(limit_of(limits, told.node), tokenizer.count)

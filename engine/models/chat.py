@@ -11,7 +11,7 @@ from backcast.engine.models.templates import merged
 PROBE = (Message("system", "You are S."), Message("user", "U"))
 
 
-class Run(NamedTuple):
+class RenderedRun(NamedTuple):
     """A part of a rendered prompt."""
 
     text: str
@@ -35,7 +35,7 @@ class Chat:
         self._guard = re.compile(f"(?s)(?={controls})(.)").sub
         self._system = self._takes_system()
 
-    def runs(self, messages: Sequence[Message], thinking: bool = False) -> list[Run]:
+    def runs(self, messages: Sequence[Message], thinking: bool = False) -> list[RenderedRun]:
         """The prompt up to where the answer begins; `ModelError` for what it does not take."""
         told = list(messages) if self._system else merged(messages)
         mark = _unused("".join(message.content for message in told))
@@ -47,7 +47,7 @@ class Chat:
                 f"its chat template takes no such messages: {error}", "refused"
             ) from None
         parts = enumerate(self._split(prompt))
-        runs = [Run(text.replace(mark, ""), bool(number % 2)) for number, text in parts]
+        runs = [RenderedRun(text.replace(mark, ""), bool(number % 2)) for number, text in parts]
         return [run for run in runs if run.text]
 
     def _prompt(self, messages: Sequence[Message], thinking: bool) -> str:

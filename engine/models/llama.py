@@ -10,11 +10,11 @@ from typing import Any
 
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
-from backcast.engine.models.chat import PROBE, Chat, Run
+from backcast.engine.models.chat import PROBE, Chat, RenderedRun
 from backcast.engine.models.drawing import drawing
 from backcast.engine.models.grammar import gbnf
 from backcast.engine.models.loaded import Loaded
-from backcast.engine.models.reply import CLOSE, OPEN, Reply
+from backcast.engine.models.reply import CLOSE, OPEN, ReplyReader
 from backcast.engine.models.templates import TEMPLATES
 
 log = logging.getLogger("backcast")
@@ -95,7 +95,7 @@ class LlamaModel:
             raise ModelError("needed messages, found none", "refused")
         grammar = gbnf(schema) if schema is not None else ""
         ending = "".join(run.text for run in runs[-2:]).rstrip()
-        reply = Reply(stop, opened=ending.endswith(OPEN))
+        reply = ReplyReader(stop, opened=ending.endswith(OPEN))
         try:
             cached = self.loaded.read(prompt, began + limits.seconds)
             whole = self._answer(reply, limits, grammar, began + limits.seconds)
@@ -135,10 +135,10 @@ class LlamaModel:
         """A prompt as the model reads it, token by token; with `thinking`, for one that thinks."""
         return self._numbers(self._runs(messages, thinking))
 
-    def _runs(self, messages: Sequence[Message], thinking: bool) -> list[Run]:
+    def _runs(self, messages: Sequence[Message], thinking: bool) -> list[RenderedRun]:
         return self._chat.runs(messages, thinking)
 
-    def _numbers(self, runs: Sequence[Run]) -> list[int]:
+    def _numbers(self, runs: Sequence[RenderedRun]) -> list[int]:
         loaded = self.loaded
         found = []
         for text, control in runs:
@@ -147,7 +147,7 @@ class LlamaModel:
         begun = found[:1] == [first] or loaded.llm.metadata.get(ADD_BOS) != "true"
         return found if begun else [first, *found]
 
-    def _answer(self, reply: Reply, limits: Limits, grammar: str, until: float) -> bool:
+    def _answer(self, reply: ReplyReader, limits: Limits, grammar: str, until: float) -> bool:
         """Have the model answer; whether it came to its end."""
         loaded = self.loaded
         room = 0 if grammar else limits.thinking
@@ -168,7 +168,7 @@ class LlamaModel:
                     loaded.add([token])
         return False
 
-    def _take(self, reply: Reply, token: int) -> bool:
+    def _take(self, reply: ReplyReader, token: int) -> bool:
         return reply.take(self.loaded.piece(token, [token] in self._marks))
 
     def _chat_of(self, template: str) -> Chat:

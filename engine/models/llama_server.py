@@ -21,8 +21,8 @@ from urllib.request import (
 
 from backcast.domain.budget import ModelProfile, of_window
 from backcast.domain.errors import InputError, UnavailableError
-from backcast.engine.context.rendering import TEMPLATES, pieces
 from backcast.engine.models.address import address_of, is_here, key_for
+from backcast.engine.models.templates import TEMPLATES, pieces
 from backcast.engine.models.wire import BYTES
 
 SECONDS = 60.0

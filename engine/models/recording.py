@@ -78,7 +78,7 @@ class Recording:
         return answer._replace(model="" if answer.model == self.id else answer.model)
 
 
-class Recorder:
+class AnswerRecorder:
     """Asks another model, and writes down what it answers."""
 
     def __init__(self, model: Model, path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 OPEN, CLOSE = "<think>", "</think>"
 
 
-class Reply:
+class ReplyReader:
     """What a model has said so far. A block of thought counts only at the very start."""
 
     def __init__(self, stop: Sequence[str] = (), opened: bool = False) -> None:

@@ -107,7 +107,7 @@ class ServerModel:
 
     @property
     def root(self) -> str:
-        """Where llama-server has what is its own, and `backcast.engine.models.llama_server` asks."""
+        """Where llama-server has what is its own, and `llama_server` asks."""
         return self.url.removesuffix("/v1")
 
     def _options(

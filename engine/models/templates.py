@@ -1,10 +1,13 @@
-"""Chat templates in Jinja that render what `backcast.engine.context.rendering` renders.
+"""Chat templates, one table: in Jinja for llama.cpp, and as the pieces by which tokens are counted.
 
 A model file brings its own; these are for files that bring none, or another than was counted.
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
 
+from backcast.domain.errors import InputError
 from backcast.engine.models import Message
 
 MISTRAL = """\
@@ -35,7 +38,57 @@ CHATML = """\
 "With the empty thought by which Qwen3 is told not to think."
 
 TEMPLATES = {"mistral": MISTRAL, "chatml": CHATML, "qwen3": CHATML}
-"By the names that profiles have for them; whether a model thinks is asked anew each time."
+"""Jinja by the names that profiles have for it; whether a model thinks is asked anew each time.
+qwen3 is chatml that ends with the empty thought of a model that shall not think."""
+
+
+class PromptPiece(NamedTuple):
+    """A part of a rendered prompt."""
+
+    text: str
+    control: bool = False
+    "Whether it is one control token of the template."
+
+
+UNTHOUGHT = (
+    PromptPiece("<think>", True), PromptPiece("\n\n"),
+    PromptPiece("</think>", True), PromptPiece("\n\n"),
+)  # fmt: skip
+"An empty thought, after which a model that thinks does not."
+
+
+def pieces(template: str, messages: Sequence[tuple[str, str]]) -> list[PromptPiece]:
+    """The prompt as a chat template renders it, up to where the answer begins."""
+    if template in ("chatml", "qwen3"):
+        found = []
+        for role, text in messages:
+            found += [PromptPiece("<|im_start|>", True), PromptPiece(f"{role}\n{text}")]
+            found += [PromptPiece("<|im_end|>", True), PromptPiece("\n")]
+        found += [PromptPiece("<|im_start|>", True), PromptPiece("assistant\n")]
+        return found if template == "chatml" else [*found, *UNTHOUGHT]
+    if template == "mistral":
+        # It takes no system role: that text goes into the first user turn.
+        system = "".join(f"{text}\n\n" for role, text in messages if role == "system")
+        found = [PromptPiece("<s>", True)]
+        for role, text in messages:
+            if role == "user":
+                found += [
+                    PromptPiece("[INST]", True),
+                    PromptPiece(system + text),
+                    PromptPiece("[/INST]", True),
+                ]
+                system = ""
+            elif role == "assistant":
+                found += [PromptPiece(text), PromptPiece("</s>", True)]
+        return found
+    raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template!r}")
+
+
+def digest_of(prompt: Sequence[PromptPiece]) -> str:
+    """SHA-256 of a rendered prompt, in hex."""
+    # Control tokens and text stay apart, so that no text can pose as a token.
+    told = "".join(f"{piece.control:d}{len(piece.text)}:{piece.text}" for piece in prompt)
+    return sha256(told.encode(errors="surrogatepass")).hexdigest()
 
 
 def merged(messages: Sequence[Message]) -> list[Message]:

@@ -30,7 +30,7 @@ NO_SYSTEM = re.compile(r"[Oo]nly user and assistant roles|[Ss]ystem role|roles m
 "How chat templates say that they take no system role."
 
 
-class Said(BaseModel):
+class ChatMessage(BaseModel):
     """What the model says, its thoughts apart where the server keeps them so."""
 
     content: str | None = None
@@ -42,11 +42,11 @@ class Said(BaseModel):
 class Choice(BaseModel):
     """One answer, and why it ends."""
 
-    message: Said
+    message: ChatMessage
     finish_reason: str
 
 
-class Details(BaseModel):
+class PromptDetails(BaseModel):
     """What is told of a prompt."""
 
     cached_tokens: int | None = None
@@ -57,7 +57,7 @@ class Usage(BaseModel):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    prompt_tokens_details: Details | None = None
+    prompt_tokens_details: PromptDetails | None = None
 
 
 class Timings(BaseModel):
@@ -67,7 +67,7 @@ class Timings(BaseModel):
     "Tokens of the prompt that were in the slot's cache."
 
 
-class Reply(BaseModel):
+class ChatCompletion(BaseModel):
     """A chat completion."""
 
     choices: list[Choice] = Field(min_length=1)
@@ -79,7 +79,7 @@ class Reply(BaseModel):
 def completion_of(body: bytes, where: str, seconds: float) -> Completion:
     """The completion that a body holds; `ModelError` where it holds none."""
     try:
-        reply = Reply.model_validate_json(body)
+        reply = ChatCompletion.model_validate_json(body)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, found["loc"])) or "the body"
@@ -116,7 +116,7 @@ def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else "?" for one in text)
 
 
-def _split(said: Said) -> tuple[str, str | None]:
+def _split(said: ChatMessage) -> tuple[str, str | None]:
     """What was thought, and what was answered."""
     apart = said.reasoning_content or said.reasoning or ""
     if said.content is None or apart:
@@ -124,7 +124,7 @@ def _split(said: Said) -> tuple[str, str | None]:
     return split_thinking(said.content)
 
 
-def _cached(reply: Reply) -> int | None:
+def _cached(reply: ChatCompletion) -> int | None:
     if reply.timings is not None and reply.timings.cache_n is not None:
         return reply.timings.cache_n
     details = reply.usage.prompt_tokens_details if reply.usage else None

@@ -7,7 +7,7 @@ from backcast.engine.context.recorded import states_at
 from backcast.engine.history.snapshots import Recent
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.derive import BuilderPool
-from backcast.engine.replay.steps import Asked, asked
+from backcast.engine.replay.steps import RecordedPrompt, asked
 from backcast.engine.replay.verify import DIFFERENT, Verdict
 from backcast.projections import dependency_graph
 
@@ -28,7 +28,7 @@ def with_event(store: EventStore, verdict: Verdict) -> Verdict:
 class _Halves:
     """How an item is shown, had the log ended at some version."""
 
-    def __init__(self, store: EventStore, task_id: str, step: Asked, node: str) -> None:
+    def __init__(self, store: EventStore, task_id: str, step: RecordedPrompt, node: str) -> None:
         self.store, self.task_id, self.step, self.node = store, task_id, step, node
         self.builder = BuilderPool(store).recorded(step.fact)
         self.recent = Recent()
@@ -46,7 +46,7 @@ class _Halves:
         return next((one[3:5] for one in context.items if one.node == self.node), None)
 
 
-def _event(halves: _Halves, step: Asked) -> str:
+def _event(halves: _Halves, step: RecordedPrompt) -> str:
     last, now = step.stood_at, halves.shown(step.stood_at)
     if halves.shown(0) == now:
         return "by no event: it is so in an empty log too"

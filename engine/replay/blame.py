@@ -11,10 +11,10 @@ from backcast.domain.node import kind_of
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.candidates import Candidates
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.derive import PolicyReplay, BuilderPool
-from backcast.engine.replay.diff import Change, built, changes
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
+from backcast.engine.replay.diff import ItemChange, built, changes
 from backcast.engine.replay.pairs import context_of
-from backcast.engine.replay.steps import Step, asked, steps
+from backcast.engine.replay.steps import ReplayStep, asked, steps
 from backcast.engine.replay.used import Used, showing
 
 
@@ -51,7 +51,7 @@ class Blame(NamedTuple):
     "Where it is out: what came in since then, or ranks right before it, up to the tokens it needs."
 
 
-def blame(workshop: BuilderPool, step: Step, item: str) -> Blame:
+def blame(workshop: BuilderPool, step: ReplayStep, item: str) -> Blame:
     """Why a thing is in the prompt of a step or out of it; `InputError` where it was not known."""
     builder = PolicyReplay(workshop).builder(step)
     symbols = builder.kept.symbols(step.known.states.graph, step.known.graph)
@@ -81,7 +81,7 @@ def blame(workshop: BuilderPool, step: Step, item: str) -> Blame:
     )  # fmt: skip
 
 
-def _inside(item: Item, step: Step, last: int) -> Blame:
+def _inside(item: Item, step: ReplayStep, last: int) -> Blame:
     why = f"{item.priority}, with a chance of {item.score:g} to be needed"
     if item.priority == "CRITICAL":
         why = "CRITICAL: the task, the target, what it needs at once, or the latest failure"
@@ -100,7 +100,7 @@ def _unoffered(offering: Candidates) -> str:
     )  # fmt: skip
 
 
-def _named(item: str, offered: dict[str, Candidate], context: Context, step: Step) -> str:
+def _named(item: str, offered: dict[str, Candidate], context: Context, step: ReplayStep) -> str:
     """The node of a name; a path or `PATH::NAME` will do."""
     nodes = [*offered, *(one.node for one in context.items), *step.known.graph.nodes]
     nodes += [one.node for one in context.omissions]
@@ -115,7 +115,7 @@ def _named(item: str, offered: dict[str, Candidate], context: Context, step: Ste
     raise InputError(f"{step.task_id}@{step.version}: there was no {item!r} at this moment{told}")
 
 
-def _before(store: EventStore, step: Step, node: str) -> int:
+def _before(store: EventStore, step: ReplayStep, node: str) -> int:
     """The event of the last recorded prompt before a step that showed a node."""
     shown = (
         one.version
@@ -126,7 +126,7 @@ def _before(store: EventStore, step: Step, node: str) -> int:
 
 
 def _rivals(
-    workshop: BuilderPool, builder: ContextBuilder, step: Step, context: Context,
+    workshop: BuilderPool, builder: ContextBuilder, step: ReplayStep, context: Context,
     candidate: Candidate, last: int,
 ) -> list[Rival]:  # fmt: skip
     """What has the tokens that a thing would need."""
@@ -147,7 +147,7 @@ def _rivals(
     return _enough([_rival(one, one.tokens) for one in ahead], needed)
 
 
-def _came(change: Change, context: Context) -> Rival:
+def _came(change: ItemChange, context: Context) -> Rival:
     item = next(one for one in context.items if one.node == change.node)
     return _rival(item, change.tokens)
 

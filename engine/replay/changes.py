@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from backcast.domain.node import node_id
 from backcast.domain.outline import Facets, names_in
 from backcast.engine.context.builder import Request
-from backcast.engine.history.commits import Change, changed
+from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.steps import Known, Step
+from backcast.engine.replay.steps import KnownState, ReplayStep
 from backcast.engine.replay.used import needs_of, there
 from backcast.engine.workflow.prompts import TaskFollower
 from backcast.projections import dependency_graph
@@ -25,7 +25,7 @@ LOOKED_AT = 3
 
 
 def begun(
-    store: EventStore, task_id: str, some: Sequence[Change], before: TaskFollower | None = None
+    store: EventStore, task_id: str, some: Sequence[CodeChange], before: TaskFollower | None = None
 ) -> TaskFollower:
     """A task, read up to some changes that follow each other: one that was read goes on."""
     start = some[0].first - 1 if some else 0
@@ -38,9 +38,9 @@ def begun(
 def requests(
     store: EventStore,
     task_id: str,
-    some: Sequence[Change] | None = None,
+    some: Sequence[CodeChange] | None = None,
     before: TaskFollower | None = None,
-) -> Iterator[Step]:
+) -> Iterator[ReplayStep]:
     """The steps that changes are taken as: all of a task's, or some that follow each other.
 
     `before` is the task where it was read up to them, and is read on.
@@ -49,16 +49,16 @@ def requests(
     running = before or begun(store, task_id, some)
     for change in some:
         running.read_on(change.first - 1)
-        known = Known(running.states, running.graph)
+        known = KnownState(running.states, running.graph)
         running.read_on(change.last)
-        after = Known(running.states, running.graph)
+        after = KnownState(running.states, running.graph)
         target = _target(known, after, change.paths)
         if target:
             request = Request(target, change.words)
-            yield Step(task_id, change.first, change.name, request, None, known, after)
+            yield ReplayStep(task_id, change.first, change.name, request, None, known, after)
 
 
-def _target(known: Known, after: Known, paths: Iterable[str]) -> str:
+def _target(known: KnownState, after: KnownState, paths: Iterable[str]) -> str:
     """The function that a change is taken to be about; empty where it touches none."""
     old, new = (dependency_graph.present(one.states.graph) for one in (known, after))
     found = []

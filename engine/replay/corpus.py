@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.policy import Policy
-from backcast.engine.history.commits import Change, changed
+from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.changes import begun, requests
 from backcast.engine.replay.collecting import rarely_collecting
-from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import Measured, measured
-from backcast.engine.replay.steps import Step, asked, steps
+from backcast.engine.replay.steps import ReplayStep, asked, steps
 from backcast.engine.workflow.prompts import TaskFollower
 
 WINDOW = 25
@@ -27,7 +27,7 @@ MOST = 32
 bar moves."
 
 
-class Run(NamedTuple):
+class ReplayRun(NamedTuple):
     """A task of a log, or a stretch of one that holds no prompts but changes."""
 
     log: str
@@ -45,7 +45,7 @@ class Run(NamedTuple):
             return f"{self.log}: {self.task}"
         return f"{self.log}: {self.task}, changes {self.first + 1} to {self.first + self.many}"
 
-    def of(self, changes: Sequence[Change]) -> Sequence[Change]:
+    def of(self, changes: Sequence[CodeChange]) -> Sequence[CodeChange]:
         """Its own, of all changes of its task."""
         return changes[self.first : self.first + self.many]
 
@@ -61,24 +61,24 @@ class Setting(NamedTuple):
 class Tried(NamedTuple):
     """A run under every policy."""
 
-    run: Run
+    run: ReplayRun
     steps: tuple[Measured, ...]
 
 
-def runs_in(log: Log, window: int = WINDOW) -> Iterator[Run]:
+def runs_in(log: Log, window: int = WINDOW) -> Iterator[ReplayRun]:
     """The runs of an open log: its tasks; of one without prompts, its changes by the window."""
     for task in log.tasks:
         prompts = sum(one.fact.stood_at is not None for one in asked(log.store, task))
         if prompts:
-            yield Run(log.name, task, prompts)
+            yield ReplayRun(log.name, task, prompts)
             continue
         there = len(changed(log.store, task))
         for first in range(0, there, window):
-            yield Run(log.name, task, 0, first, min(window, there - first))
+            yield ReplayRun(log.name, task, 0, first, min(window, there - first))
 
 
 def tried(
-    runs: Sequence[Run],
+    runs: Sequence[ReplayRun],
     settings: Sequence[Setting],
     profile: ModelProfile | None = None,
     processes: int = 1,
@@ -96,7 +96,7 @@ def tried(
             yield from some
 
 
-def stretches(runs: Sequence[Run], processes: int) -> Iterator[tuple[Run, ...]]:
+def stretches(runs: Sequence[ReplayRun], processes: int) -> Iterator[tuple[ReplayRun, ...]]:
     """The runs, cut where another log begins, so that what is kept of a log serves the next run.
 
     They get shorter, so that all processes end at about the same time.
@@ -117,10 +117,10 @@ class _Worker:
         self._open: tuple[str, BuilderPool] | None = None
         self._running: TaskFollower | None = None
         "The task that was read last, as far as it was: mostly the next run begins there."
-        self._changed: tuple[str, list[Change]] | None = None
+        self._changed: tuple[str, list[CodeChange]] | None = None
         "A task, and its changes."
 
-    def workshop(self, run: Run) -> BuilderPool:
+    def workshop(self, run: ReplayRun) -> BuilderPool:
         """That of a run's log; the log before it is closed."""
         if self._open is None or self._open[0] != run.log:
             self._stack.close()
@@ -129,7 +129,7 @@ class _Worker:
             self._running = self._changed = None
         return self._open[1]
 
-    def steps(self, run: Run) -> Iterator[Step]:
+    def steps(self, run: ReplayRun) -> Iterator[ReplayStep]:
         """The steps of a run, with what came of each."""
         store = self.workshop(run).store
         if run.prompts:
@@ -146,21 +146,21 @@ _HALL = _Worker(ExitStack())
 
 
 def _tried(
-    runs: tuple[Run, ...], settings: tuple[Setting, ...], profile: ModelProfile | None
+    runs: tuple[ReplayRun, ...], settings: tuple[Setting, ...], profile: ModelProfile | None
 ) -> list[Tried]:
     with rarely_collecting():
         return [_measured(_HALL, run, settings, profile) for run in runs]
 
 
 def _measured(
-    hall: _Worker, run: Run, settings: Sequence[Setting], profile: ModelProfile | None
+    hall: _Worker, run: ReplayRun, settings: Sequence[Setting], profile: ModelProfile | None
 ) -> Tried:
     workshop = hall.workshop(run)
     lines = [PolicyReplay(workshop, profile, setting.policy) for setting in settings]
     return Tried(run, tuple(measured(hall.steps(run), lines)))
 
 
-def steps_of(store: EventStore, run: Run) -> Iterator[Step]:
+def steps_of(store: EventStore, run: ReplayRun) -> Iterator[ReplayStep]:
     """The steps of a run, with what came of each."""
     if run.prompts:
         found = steps(store, run.task, outcomes=True)

@@ -6,15 +6,15 @@ from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile
 from backcast.domain.context import Context
 from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import DEFAULT, Policy
-from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.recorded import nearness_of, profile_of
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
-from backcast.engine.replay.steps import Step
+from backcast.engine.replay.steps import ReplayStep
 from backcast.projections import prompts
 
 
@@ -74,7 +74,7 @@ class PolicyReplay:
         "What each prompt showed, by the version of the event that tells of the recorded one."
         self._last = prompts.initial
 
-    def context(self, step: Step) -> Context:
+    def context(self, step: ReplayStep) -> Context:
         """The prompt of a step; `BudgetExceededError` where what must be shown does not fit."""
         states = step.known.states
         known = states.prompts
@@ -84,7 +84,7 @@ class PolicyReplay:
         self._last = self._before[step.version] = shown_by(context, step)
         return context
 
-    def builder(self, step: Step) -> ContextBuilder:
+    def builder(self, step: ReplayStep) -> ContextBuilder:
         """The builder for a step."""
         fact, profile, policy = step.built, self._profile, self._policy
         if fact is not None and profile is None and policy is None:
@@ -104,10 +104,10 @@ def _unrecorded() -> ModelProfile:
     return MISTRAL_7B_8K._replace(tokenizer=counted_by(MISTRAL_7B_8K.tokenizer))
 
 
-def shown_by(context: Context, step: Step) -> prompts.State:
+def shown_by(context: Context, step: ReplayStep) -> prompts.State:
     """What a prompt showed, as the next one will know it once this one is recorded."""
     parts = tuple(
-        prompts.Part(item.node, item.section, item.level, ref_of(_bytes(item.text)))
+        prompts.ShownPart(item.node, item.section, item.level, ref_of(_bytes(item.text)))
         for item in context.items
         if item.node not in step.request.wanted
     )

@@ -8,8 +8,8 @@ from backcast.domain.context import Context
 from backcast.domain.events import ContextBuilt
 from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.recorded import messages
-from backcast.engine.context.rendering import Piece, pieces
 from backcast.engine.log.blobs import ref_of
+from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import Encodes
 
 
@@ -27,7 +27,7 @@ class Thing(NamedTuple):
     priority: str = ""
 
 
-class Prompt(NamedTuple):
+class ComparablePrompt(NamedTuple):
     """A prompt that can be compared: a recorded one, or one that was built now."""
 
     name: str
@@ -37,10 +37,10 @@ class Prompt(NamedTuple):
     tokens: int
     room: int
     "Tokens that it may have."
-    pieces: Sequence[Piece]
+    pieces: Sequence[PromptPiece]
 
 
-class Change(NamedTuple):
+class ItemChange(NamedTuple):
     """One thing that two prompts do not show alike."""
 
     section: str
@@ -65,7 +65,7 @@ class Diff(NamedTuple):
     room: tuple[int, int]
     sections: tuple[tuple[str, int, int], ...]
     "Section, and the tokens of its items in each."
-    changes: tuple[Change, ...]
+    changes: tuple[ItemChange, ...]
     shared: Prefix | None
     "What the later one shares with the earlier from its beginning."
     prefix: tuple[Prefix | None, Prefix | None] = (None, None)
@@ -77,7 +77,7 @@ class Diff(NamedTuple):
         return self.shared is not None and self.tokens[0] == self.tokens[1] == self.shared.tokens
 
 
-def built(name: str, context: Context, template: str) -> Prompt:
+def built(name: str, context: Context, template: str) -> ComparablePrompt:
     """A prompt that was built now."""
     things = tuple(
         Thing(one.node, one.section, one.level, one.tokens,
@@ -87,21 +87,26 @@ def built(name: str, context: Context, template: str) -> Prompt:
     omissions = {one.node: one.reason for one in reversed(context.omissions)}
     room = context.window - context.reserve
     told = pieces(template, context.messages)
-    return Prompt(name, things, omissions, context.tokens, room, told)
+    return ComparablePrompt(name, things, omissions, context.tokens, room, told)
 
 
-def recorded(name: str, fact: ContextBuilt, read: Callable[[str], bytes], room: int) -> Prompt:
+def recorded(
+    name: str, fact: ContextBuilt, read: Callable[[str], bytes], room: int
+) -> ComparablePrompt:
     """A prompt as it was recorded."""
     things = tuple(
         Thing(one.node, one.section, one.level, one.tokens, one.text or "") for one in fact.items
     )
     omissions = {one.node: one.reason for one in reversed(fact.omissions)}
     told = pieces(fact.template or "", messages(fact, read))
-    return Prompt(name, things, omissions, fact.tokens or 0, room, told)
+    return ComparablePrompt(name, things, omissions, fact.tokens or 0, room, told)
 
 
 def diff(
-    before: Prompt, after: Prompt, tokenizer: Encodes, last: Sequence[Piece] | None = None
+    before: ComparablePrompt,
+    after: ComparablePrompt,
+    tokenizer: Encodes,
+    last: Sequence[PromptPiece] | None = None,
 ) -> Diff:
     """What differs; `last` is the prompt that was asked before either."""
     prefix = (None, None) if last is None else (
@@ -114,7 +119,7 @@ def diff(
     )  # fmt: skip
 
 
-def changes(before: Prompt, after: Prompt) -> Iterator[Change]:
+def changes(before: ComparablePrompt, after: ComparablePrompt) -> Iterator[ItemChange]:
     """What is not shown alike, in the order of the later prompt; what is out follows."""
     old, new = ({one.node: one for one in prompt.things} for prompt in (before, after))
     kept = _in_order([node for node in old if node in new], [node for node in new if node in old])
@@ -122,17 +127,17 @@ def changes(before: Prompt, after: Prompt) -> Iterator[Change]:
         was = old.get(node)
         if was is None:
             why = before.omissions.get(node, "not offered before")
-            yield Change(now.section, node, "in", "", _how(now), now.tokens, why, now.because)
+            yield ItemChange(now.section, node, "in", "", _how(now), now.tokens, why, now.because)
         elif kind := _kind(was, now, node in kept):
             why = f"from {was.section}" if was.section != now.section else ""
             more = now.tokens - was.tokens
-            yield Change(
+            yield ItemChange(
                 now.section, node, kind, _how(was), _how(now), more, why, now.because
             )  # fmt: skip
     for node, was in old.items():
         if node not in new:
             why = after.omissions.get(node, "not offered now")
-            yield Change(was.section, node, "out", _how(was), "", -was.tokens, why, was.because)
+            yield ItemChange(was.section, node, "out", _how(was), "", -was.tokens, why, was.because)
 
 
 def _kind(was: Thing, now: Thing, in_order: bool) -> str:
@@ -165,7 +170,7 @@ def _how(one: Thing) -> str:
     return f"{one.level}, {one.tokens} tokens"
 
 
-def _sections(before: Prompt, after: Prompt) -> Iterator[tuple[str, int, int]]:
+def _sections(before: ComparablePrompt, after: ComparablePrompt) -> Iterator[tuple[str, int, int]]:
     those = [*before.things, *after.things]
     for section in dict.fromkeys(one.section for one in those):
         was, now = (

@@ -10,20 +10,20 @@ from backcast.engine.context.recorded import states_at
 from backcast.engine.history.commits import changed
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.changes import requests
-from backcast.engine.replay.steps import Known, Step, asked
+from backcast.engine.replay.steps import KnownState, ReplayStep, asked
 from backcast.projections import dependency_graph
 
 LAST, FIRST = "last", "first"
 T = TypeVar("T")
 
 
-def known_at(store: EventStore, task_id: str, moment: Moment) -> Known:
+def known_at(store: EventStore, task_id: str, moment: Moment) -> KnownState:
     """What was known of a task at a moment."""
     states = states_at(store, task_id, moment)
-    return Known(states, dependency_graph.graph_of(states.graph))
+    return KnownState(states, dependency_graph.graph_of(states.graph))
 
 
-def step_at(store: EventStore, task_id: str, at: str) -> Step:
+def step_at(store: EventStore, task_id: str, at: str) -> ReplayStep:
     """The prompt that an event of a task tells of: its version, `first` or `last`.
 
     An event between two prompts names the one before it. Where a task has no prompts it is the
@@ -35,12 +35,12 @@ def step_at(store: EventStore, task_id: str, at: str) -> Step:
     found = _named(there, at, [one.version for one in there], (task_id, store.version(task_id)))
     moment = Moment(position=_position(store, task_id, found.stood_at))
     known = known_at(store, task_id, moment)
-    return Step(
+    return ReplayStep(
         task_id, found.version, found.name, found.request, found.fact, known, known, found.opened
     )
 
 
-def _change(store: EventStore, task_id: str, at: str) -> Step:
+def _change(store: EventStore, task_id: str, at: str) -> ReplayStep:
     there = changed(store, task_id)
     if not there:
         raise InputError(f"task {task_id!r}: needed prompts, or changes of modules, found none")

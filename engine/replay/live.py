@@ -17,9 +17,9 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.models import Call, Limits, Message, Model
 from backcast.engine.replay.corpus import Setting
-from backcast.engine.replay.steps import Asked, asked
+from backcast.engine.replay.steps import RecordedPrompt, asked
 from backcast.engine.workflow.done import replied
-from backcast.engine.workflow.prompts import Prompts, TaskFollower
+from backcast.engine.workflow.prompts import PromptBuilder, TaskFollower
 
 WRITER = "live"
 
@@ -34,7 +34,7 @@ class Asking(NamedTuple):
     "Tokens that the answers may have, all together."
 
 
-class Answered(NamedTuple):
+class LiveAnswer(NamedTuple):
     """One prompt, asked under one policy."""
 
     version: int
@@ -49,7 +49,9 @@ class Answered(NamedTuple):
     error: str = ""
 
 
-def sampled(store: EventStore, task_id: str, versions: Sequence[int], many: int) -> list[Asked]:
+def sampled(
+    store: EventStore, task_id: str, versions: Sequence[int], many: int
+) -> list[RecordedPrompt]:
     """So many of the prompts of some events, evenly spread over them."""
     there = {one.version: one for one in asked(store, task_id)}
     wanted = [there[version] for version in versions if version in there]
@@ -58,7 +60,9 @@ def sampled(store: EventStore, task_id: str, versions: Sequence[int], many: int)
     return [wanted[number * len(wanted) // many] for number in range(many)]
 
 
-def cost(sample: Sequence[Asked], settings: Sequence[Setting], profile: ModelProfile) -> Asking:
+def cost(
+    sample: Sequence[RecordedPrompt], settings: Sequence[Setting], profile: ModelProfile
+) -> Asking:
     """What asking a sample under every setting takes at most."""
     calls = len(sample) * len(settings)
     tokens = len(settings) * sum(one.fact.tokens or 0 for one in sample)
@@ -66,9 +70,9 @@ def cost(sample: Sequence[Asked], settings: Sequence[Setting], profile: ModelPro
 
 
 def answers(
-    store: EventStore, task_id: str, sample: Sequence[Asked],
+    store: EventStore, task_id: str, sample: Sequence[RecordedPrompt],
     settings: Sequence[tuple[str, Policy]], model: Model, profile: ModelProfile,
-) -> Iterator[Answered]:  # fmt: skip
+) -> Iterator[LiveAnswer]:  # fmt: skip
     """Ask a model for each prompt of a sample under each policy."""
     for one in sample:
         for name, policy in settings:
@@ -77,12 +81,12 @@ def answers(
 
 
 def _answered(
-    store: EventStore, branch: str, one: Asked, name: str, policy: Policy, model: Model,
+    store: EventStore, branch: str, one: RecordedPrompt, name: str, policy: Policy, model: Model,
     profile: ModelProfile,
-) -> Answered:  # fmt: skip
+) -> LiveAnswer:  # fmt: skip
     running = TaskFollower(store, branch)
     running.read_on()
-    fact, blobs = Prompts(running, profile, policy).built(one.request)
+    fact, blobs = PromptBuilder(running, profile, policy).built(one.request)
     settings = Blob(policy.body)
     used = PolicyUsed(policy=settings.ref, model=model.id)
     begun = one.begun.model_copy(update={"runner": WRITER})
@@ -90,7 +94,7 @@ def _answered(
     told = [Message(role, text) for role, text in messages(fact, store.get)]
     call = Call(branch, begun.kind or "", begun.module_name or "", begun.iteration or 0,
                 begun.attempt or 1, fact.digest or "")  # fmt: skip
-    found = Answered(one.version, one.name, name, branch, fact.tokens or 0, None, None)
+    found = LiveAnswer(one.version, one.name, name, branch, fact.tokens or 0, None, None)
     try:
         answer = model.complete(told, Limits(profile.generation), call=call)
     except ModelError as error:

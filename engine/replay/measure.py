@@ -9,10 +9,10 @@ from backcast.domain.errors import BackcastError, BudgetExceededError
 from backcast.domain.node import path_of
 from backcast.engine.context.builder import TASK
 from backcast.engine.context.prefix import Token, encoded, shared
-from backcast.engine.context.rendering import pieces
+from backcast.engine.models.templates import pieces
 from backcast.engine.replay.derive import PolicyReplay
 from backcast.engine.replay.stale_items import stale_items
-from backcast.engine.replay.steps import Step
+from backcast.engine.replay.steps import ReplayStep
 from backcast.engine.replay.used import Used, showing, used
 
 
@@ -82,7 +82,7 @@ class Measuring:
         self.line = line
         self._last: list[Token] = []
 
-    def figures(self, step: Step, evidence: Sequence[Used]) -> Figures:
+    def figures(self, step: ReplayStep, evidence: Sequence[Used]) -> Figures:
         """The figures of a step's prompt."""
         begin = perf_counter()
         try:
@@ -118,7 +118,7 @@ def _none(error: BackcastError, evidence: Sequence[Used]) -> Figures:
     )
 
 
-def measured(steps: Iterator[Step], lines: Sequence[PolicyReplay]) -> Iterator[Measured]:
+def measured(steps: Iterator[ReplayStep], lines: Sequence[PolicyReplay]) -> Iterator[Measured]:
     """Every step under every policy: what is known at it, and what was used, is found once."""
     measuring = [Measuring(line) for line in lines]
     for step in steps:

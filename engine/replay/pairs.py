@@ -10,12 +10,12 @@ from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import Policy
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.recorded import messages
-from backcast.engine.context.rendering import Piece, pieces
 from backcast.engine.log.store import EventStore
+from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
-from backcast.engine.replay.derive import PolicyReplay, BuilderPool
-from backcast.engine.replay.diff import Diff, Prompt, built, diff, recorded
-from backcast.engine.replay.steps import Asked, Step, asked
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
+from backcast.engine.replay.diff import ComparablePrompt, Diff, built, diff, recorded
+from backcast.engine.replay.steps import RecordedPrompt, ReplayStep, asked
 
 MOST = 100_000
 "Things left out that are named one by one: all of them, since each is to be explained."
@@ -32,14 +32,14 @@ class Side(NamedTuple):
     "Whether it is built now, or taken as it was recorded."
 
 
-def context_of(builder: ContextBuilder, step: Step) -> Context:
+def context_of(builder: ContextBuilder, step: ReplayStep) -> Context:
     """The prompt of a step, after the recorded one before it, with all that is left out."""
     telling = builder.policy.model_copy(update={"omissions": MOST})
     other = ContextBuilder(builder.profile, builder.kept, telling, builder.means.nearness)
     return other.build(step.known.states, step.known.graph, step.request)
 
 
-def prompt_of(workshop: BuilderPool, step: Step, side: Side) -> Prompt:
+def prompt_of(workshop: BuilderPool, step: ReplayStep, side: Side) -> ComparablePrompt:
     """A step's prompt as it was recorded, or as it is built now."""
     if not side.now and step.built:
         room = workshop.settings(step.built)[0].prompt
@@ -48,14 +48,14 @@ def prompt_of(workshop: BuilderPool, step: Step, side: Side) -> Prompt:
     return built(side.name, context_of(builder, step), builder.profile.template)
 
 
-def compared(workshop: BuilderPool, step: Step, before: Side, after: Side) -> Diff:
+def compared(workshop: BuilderPool, step: ReplayStep, before: Side, after: Side) -> Diff:
     """One step's prompt built in two ways, each beside the prompt that was asked before it."""
     counting = PolicyReplay(workshop, after.profile, after.policy).builder(step).counting
     was, now = (prompt_of(workshop, step, side) for side in (before, after))
     return diff(was, now, counting, asked_before(workshop.store, step))
 
 
-def asked_before(store: EventStore, step: Step) -> Sequence[Piece] | None:
+def asked_before(store: EventStore, step: ReplayStep) -> Sequence[PromptPiece] | None:
     """The prompt that was recorded last before a step; None where there was none."""
     version = step.known.states.prompts.version
     for event in store.read(step.task_id, after=version - 1, last=version) if version else ():
@@ -64,7 +64,9 @@ def asked_before(store: EventStore, step: Step) -> Sequence[Piece] | None:
     return None
 
 
-def moved(workshop: BuilderPool, before: Step, after: Step, profile: ModelProfile | None) -> Diff:
+def moved(
+    workshop: BuilderPool, before: ReplayStep, after: ReplayStep, profile: ModelProfile | None
+) -> Diff:
     """The prompts of two moments, under the policy of each."""
     lines = [PolicyReplay(workshop, profile).builder(step) for step in (before, after)]
     both = [
@@ -77,8 +79,8 @@ def moved(workshop: BuilderPool, before: Step, after: Step, profile: ModelProfil
 class Pair(NamedTuple):
     """The prompts of two logs that stand at the same place."""
 
-    before: Asked | None
-    after: Asked | None
+    before: RecordedPrompt | None
+    after: RecordedPrompt | None
 
     @property
     def same(self) -> bool:

@@ -20,7 +20,7 @@ DRAWS, SEED = 2_000, 0
 "Of the bootstrap: draws of as many runs as there are, and the seed by which they are drawn."
 
 
-class Summary(NamedTuple):
+class PolicySummary(NamedTuple):
     """All prompts under one policy."""
 
     prompts: int
@@ -66,8 +66,8 @@ class Comparison(NamedTuple):
     """A policy beside the baseline."""
 
     policy: str
-    before: Summary
-    after: Summary
+    before: PolicySummary
+    after: PolicySummary
     same: int
     "Prompts that are the same to the byte."
     came: int
@@ -146,7 +146,7 @@ def broken(found: Comparison, rules: Rules) -> Iterator[str]:
         yield f"the median prompt grew by {more:.1f} %; {rules.tokens:g} are allowed"
 
 
-def summary(runs: Sequence[Tried], number: int) -> Summary:
+def summary(runs: Sequence[Tried], number: int) -> PolicySummary:
     """All prompts under the policy of a number."""
     every = [step.figures[number] for tried in runs for step in tried.steps]
     there = [one for one in every if one.digest]
@@ -157,7 +157,7 @@ def summary(runs: Sequence[Tried], number: int) -> Summary:
         missed.update(thing.kind for thing in one.missed)
         used.update(one.kinds)
     follow = sum(one.follows for one in there)
-    return Summary(
+    return PolicySummary(
         len(every), len(every) - len(there), _median(one.tokens for one in there),
         _median(one.room - one.tokens for one in there),
         sum(one.tokens > one.room for one in there),

@@ -31,14 +31,14 @@ READ = (
 )  # fmt: skip
 
 
-class Known(NamedTuple):
+class KnownState(NamedTuple):
     """What was known at a moment."""
 
     states: States
     graph: Graph
 
 
-class Step(NamedTuple):
+class ReplayStep(NamedTuple):
     """A prompt that was asked for."""
 
     task_id: str
@@ -49,14 +49,14 @@ class Step(NamedTuple):
     request: Request
     built: ContextBuilt | None
     "The prompt as it was recorded."
-    known: Known
-    after: Known
+    known: KnownState
+    after: KnownState
     "What was known when its outcome was accepted; as before where nothing came of it."
     opened: tuple[str, ...] = ()
     "Nodes that were asked to be seen, or read, before the next prompt."
 
 
-class Asked(NamedTuple):
+class RecordedPrompt(NamedTuple):
     """A recorded prompt, and where in its task it stands."""
 
     version: int
@@ -80,7 +80,7 @@ class Asked(NamedTuple):
         return Request(fact.target or "", fact.query or "", fact.wanted, fact.needs)
 
 
-def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterator[Step]:
+def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterator[ReplayStep]:
     """The recorded prompts of a task, in the order in which they were asked for.
 
     Without `outcomes` what came of them is not looked for.
@@ -88,13 +88,13 @@ def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterato
     waiting = deque(asked(store, task_id))
     if not outcomes:
         waiting = deque(one._replace(accepted=one.stood_at) for one in waiting)
-    running, known = TaskFollower(store, task_id), dict[int, Known]()
+    running, known = TaskFollower(store, task_id), dict[int, KnownState]()
     for stop in sorted({place for one in waiting for place in (one.stood_at, one.accepted)}):
         running.read_on(stop)
-        known[stop] = Known(running.states, running.graph)
+        known[stop] = KnownState(running.states, running.graph)
         while waiting and waiting[0].accepted <= stop:
             one = waiting.popleft()
-            yield Step(
+            yield ReplayStep(
                 task_id, one.version, one.name, one.request, one.fact, known[one.stood_at],
                 known[one.accepted], one.opened,
             )  # fmt: skip
@@ -102,7 +102,7 @@ def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterato
             known = {place: what for place, what in known.items() if place >= first}
 
 
-def asked(store: EventStore, task_id: str) -> list[Asked]:
+def asked(store: EventStore, task_id: str) -> list[RecordedPrompt]:
     """The recorded prompts of a task that have a digest, by where they stood."""
     log = _Log(store, task_id)
     found = [log.asked(number) for number in range(len(log.built))]
@@ -139,14 +139,14 @@ class _Log:
                     self.opened.append((event.version, node_id("module", path)))
         self.places = [version for version, _, _ in self.built]
 
-    def asked(self, number: int) -> Asked:
+    def asked(self, number: int) -> RecordedPrompt:
         version, begun, fact = self.built[number]
         following = self.places[number + 1] if number + 1 < len(self.places) else self.last + 1
         begin, end = (bisect_right(self.opened, (place, "")) for place in (version, following))
         opened = [node for _, node in self.opened[begin:end]]
         stood_at = version - 1 if fact.stood_at is None else fact.stood_at
         accepted = 0 if begun.kind in ("plan", "summary") else self._accepted(version, fact)
-        return Asked(
+        return RecordedPrompt(
             version, stood_at, begun, fact, max(accepted, stood_at),
             tuple(dict.fromkeys(opened)),
         )  # fmt: skip

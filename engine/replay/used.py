@@ -13,7 +13,7 @@ from backcast.domain.context import Context
 from backcast.domain.graph import NEEDS, Graph
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facets
-from backcast.engine.replay.steps import Known, Step
+from backcast.engine.replay.steps import KnownState, ReplayStep
 from backcast.projections import dependency_graph
 
 SYMBOLS = ("function:", "method:", "class:", "attribute:")
@@ -27,7 +27,7 @@ class Used(NamedTuple):
     node: str
 
 
-def used(step: Step) -> tuple[Used, ...]:
+def used(step: ReplayStep) -> tuple[Used, ...]:
     """What the outcome of a step used, sorted; empty where nothing came of it."""
     before = dependency_graph.present(step.known.states.graph)
     found = {Used("symbol", node) for node in _symbols(step, before)}
@@ -38,7 +38,7 @@ def used(step: Step) -> tuple[Used, ...]:
     return tuple(sorted(found))
 
 
-def _symbols(step: Step, before: Mapping[str, Facets]) -> Iterator[str]:
+def _symbols(step: ReplayStep, before: Mapping[str, Facets]) -> Iterator[str]:
     """What the target's accepted code needs, and was there before."""
     if step.after is not step.known and step.request.target:
         for node in needs_of(step.after.graph, step.request.target):
@@ -74,7 +74,7 @@ def there(before: Mapping[str, Facets], node: str) -> bool:
 
 
 def _mended(
-    known: Known, after: Known, target: str, before: Mapping[str, Facets]
+    known: KnownState, after: KnownState, target: str, before: Mapping[str, Facets]
 ) -> Iterator[Used]:
     """The failures that were open and are not any more, and the tests that had failed."""
     left = {_check(one) for one in after.states.online.failures if not one.over}

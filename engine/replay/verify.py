@@ -15,20 +15,20 @@ from backcast.domain.events import ContextBuilt
 from backcast.engine.context import rendering
 from backcast.engine.context.prefix import compared
 from backcast.engine.context.recorded import CODE, messages, rebuilt
-from backcast.engine.context.rendering import pieces
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
+from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.replay.collecting import rarely_collecting
 from backcast.engine.replay.derive import BuilderPool
-from backcast.engine.replay.steps import Step, steps
+from backcast.engine.replay.steps import ReplayStep, steps
 
 SAME: Literal["same"] = "same"
 DIFFERENT: Literal["different"] = "different"
 UNTOLD: Literal["cannot be told"] = "cannot be told"
 
 
-class Difference(NamedTuple):
+class FirstDifference(NamedTuple):
     """Where two prompts differ first."""
 
     section: str
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
     verdict: Literal["same", "different", "cannot be told"]
     why: str = ""
     "The cause of a difference, or what is missing where it cannot be told."
-    difference: Difference | None = None
+    difference: FirstDifference | None = None
     event: str = ""
     "The event that makes the difference, where it was looked for."
 
@@ -123,7 +123,7 @@ def _unreadable(store: EventStore, fact: ContextBuilt) -> str:
     return ""
 
 
-def _derived(workshop: BuilderPool, step: Step, fact: ContextBuilt) -> Answer:
+def _derived(workshop: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Answer:
     if fact.stood_at is None or not (fact.profile and fact.tokenizer):
         return Answer(UNTOLD, "the log does not tell where it stood, or by which profile")
     try:
@@ -153,7 +153,7 @@ def cause(fact: ContextBuilt) -> str:
 
 def _first(
     store: EventStore, fact: ContextBuilt, context: Context, counter: Tokenizer
-) -> Difference | None:
+) -> FirstDifference | None:
     """Where a recorded prompt and the derived one differ first; None where that cannot be read."""
     try:
         told = messages(fact, store.get)
@@ -162,7 +162,7 @@ def _first(
     before = pieces(fact.template or "", told)
     prefix = compared(before, pieces(fact.template or "", context.messages), counter)
     node, was, now = first_item(fact, context)
-    return Difference(prefix.section, node, prefix.tokens, was, now)
+    return FirstDifference(prefix.section, node, prefix.tokens, was, now)
 
 
 def first_item(fact: ContextBuilt, context: Context) -> tuple[str, str, str]:

@@ -23,7 +23,7 @@ from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Completion
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.contracts import Code, RefusedError, code_of, plan_of
-from backcast.engine.workflow.done import Done, checked
+from backcast.engine.workflow.done import ActionResult, checked
 from backcast.engine.workflow.prompts import TaskFollower
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec
@@ -38,14 +38,14 @@ class Answers:
     """Takes the answers of one run."""
 
     def __init__(
-        self, running: TaskFollower, spec: Spec, checks: Checks, tokenizer: Tokenizer, model_id: str,
-        generation: int,
+        self, running: TaskFollower, spec: Spec, checks: Checks, tokenizer: Tokenizer,
+        model_id: str, generation: int,
     ) -> None:  # fmt: skip
         """`generation`: the tokens that an answer may have."""
         self.running, self.spec, self.checks = running, spec, checks
         self.tokenizer, self.model_id, self.generation = tokenizer, model_id, generation
 
-    def taken(self, step: progress.Step) -> Done:
+    def taken(self, step: progress.PendingStep) -> ActionResult:
         reply = self.running.event(step.reply)
         assert isinstance(reply.fact, ModelReplied)
         text = self._text(reply.fact)
@@ -55,7 +55,7 @@ class Answers:
             match step.kind:
                 case "plan":
                     planned = plan_of(text, self.spec)
-                    return Done([PlanningComplete(planned=planned)], writer=reply.writer)
+                    return ActionResult([PlanningComplete(planned=planned)], writer=reply.writer)
                 case "summary":
                     return self._summed_up(step.module, text, reply.fact)
             code = code_of(text, step.module, self.spec.limits.nodes)
@@ -63,7 +63,7 @@ class Answers:
                 return self._shown(code)
             return self._tried(step, code, reply.writer)
         except RefusedError as error:
-            return Done([AnswerRefused(reason=f"Your last answer was not used: {error}")])
+            return ActionResult([AnswerRefused(reason=f"Your last answer was not used: {error}")])
 
     def _cut(self, reply: ModelReplied) -> str:
         tokens = reply.tokens or self.generation
@@ -72,7 +72,7 @@ class Answers:
             f" {tokens // 2} tokens, about {max(1, tokens // 20)} lines"
         )
 
-    def _tried(self, step: progress.Step, code: Code, writer: str) -> Done:
+    def _tried(self, step: progress.PendingStep, code: Code, writer: str) -> ActionResult:
         """A module's new text, and what its tests say of it."""
         text = code.files[step.module].encode(errors="surrogatepass")
         planned = next(one for one in self.running.stands.planned if one.path == step.module)
@@ -92,9 +92,9 @@ class Answers:
             score=round(outcome.passed / ran, 4) if ran else 0.0,
         )  # fmt: skip
         facts = [Claim(made, None, writer, ()), *told.facts]
-        return Done(facts, [source, *told.blobs], "sandbox")
+        return ActionResult(facts, [source, *told.blobs], "sandbox")
 
-    def _shown(self, code: Code) -> Done:
+    def _shown(self, code: Code) -> ActionResult:
         """What the model asks to see, as far as it is there."""
         state = self.running.stands
         if state.looks >= self.spec.limits.looks:
@@ -105,7 +105,7 @@ class Answers:
         message = f"there is no {', '.join(missing)}" if missing else None
         called = ToolCalled(tool=SHOW, arguments={"nodes": list(code.show)})
         returned = ToolReturned(tool=SHOW, nodes=there, failed=bool(missing), message=message)
-        return Done([called, returned])
+        return ActionResult([called, returned])
 
     def _found(self, name: str) -> str:
         """The node that a name means; empty where none does, or several do."""
@@ -119,7 +119,7 @@ class Answers:
         same = [node for node in nodes if name in (*names_of(node), node.partition(":")[2])]
         return same[0] if len(same) == 1 else ""
 
-    def _summed_up(self, node: str, text: str, reply: ModelReplied) -> Done:
+    def _summed_up(self, node: str, text: str, reply: ModelReplied) -> ActionResult:
         """A summary that a model wrote, with all that it was made of."""
         then = self.running.then()
         asked = then.asked(node)
@@ -131,7 +131,7 @@ class Answers:
         made = made_of(asked, form, answer, self.tokenizer)
         name = f"{reply.model or self.model_id} {SUMMARISER}"
         claim, blobs = then.claim(node, made, name, self.running.version)
-        return Done([claim], blobs)
+        return ActionResult([claim], blobs)
 
     def _text(self, reply: ModelReplied) -> str:
         body = self.running.store.get(reply.text) if reply.text else b""

@@ -34,11 +34,11 @@ PATH, PURPOSE, NEEDS, TESTS = 80, 200, 8, 4
 Short = Annotated[str, StringConstraints(max_length=PATH)]
 
 
-class _Form(BaseModel):
+class _PlanForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModuleForm(_Form):
+class ModuleForm(_PlanForm):
     """A module of a plan, as a model answers it."""
 
     path: Short
@@ -47,7 +47,7 @@ class ModuleForm(_Form):
     tests: Annotated[tuple[str, ...], Field(max_length=TESTS)]
 
 
-class PlanForm(_Form):
+class PlanForm(_PlanForm):
     """A plan, as a model answers it."""
 
     modules: tuple[ModuleForm, ...]

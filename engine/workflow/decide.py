@@ -35,7 +35,7 @@ class AskModel(NamedTuple):
 class TakeAnswer(NamedTuple):
     """Use what the model has answered, or find that it cannot be used."""
 
-    step: progress.Step
+    step: progress.PendingStep
 
 
 class CheckAll(NamedTuple):
@@ -46,13 +46,13 @@ class Complete(NamedTuple):
     """Sum the task up, and end it."""
 
 
-class Record(NamedTuple):
+class AppendFacts(NamedTuple):
     """Append what follows from what is known."""
 
     facts: tuple[Fact, ...]
 
 
-Action = AskModel | TakeAnswer | CheckAll | Complete | Record
+Action = AskModel | TakeAnswer | CheckAll | Complete | AppendFacts
 
 
 def decide(
@@ -74,17 +74,17 @@ def decide(
     return _whole(state, spec)
 
 
-def _asked(state: progress.State, spec: Spec, step: progress.Step) -> Action:
+def _asked(state: progress.State, spec: Spec, step: progress.PendingStep) -> Action:
     """What follows when something was asked for that has not come."""
     if step.reply:
         return TakeAnswer(step)
     if state.refused > spec.limits.repairs:
         reason = f"of {state.refused} answers none could be used. {state.refusal}".rstrip()
-        return Record((ModelFailed(reason=reason, kind="answer"),))
+        return AppendFacts((ModelFailed(reason=reason, kind="answer"),))
     return AskModel(step.kind, step.module, step.iteration, progress.attempt(state))
 
 
-def _stands(state: progress.State, step: progress.Step) -> bool:
+def _stands(state: progress.State, step: progress.PendingStep) -> bool:
     """Whether what was asked for is still wanted: a plan may have been replaced since."""
     return step.kind != "code" or any(one.path == step.module for one in state.planned)
 
@@ -94,9 +94,9 @@ def _plan(state: progress.State, spec: Spec) -> Action:
     if not spec.planned:
         return _ask(state, spec, "plan", "", 0)
     try:
-        return Record((PlanningComplete(planned=plan_in(spec)),))
+        return AppendFacts((PlanningComplete(planned=plan_in(spec)),))
     except RefusedError as error:
-        return Record((TaskFailed(reason=f"the modules are no plan: {error}"),))
+        return AppendFacts((TaskFailed(reason=f"the modules are no plan: {error}"),))
 
 
 def _module(
@@ -108,7 +108,7 @@ def _module(
     """What a module needs; None where it is complete."""
     module = state.modules.get(planned.path)
     if module is None:
-        return Record((ModuleStarted(module_name=planned.path),))
+        return AppendFacts((ModuleStarted(module_name=planned.path),))
     if module.status == "complete":
         return None
     if module.failed != 0:
@@ -116,7 +116,7 @@ def _module(
     for node in unsummed(planned.path):
         if not state.tries.get(progress.tried("summary", node)):
             return _ask(state, spec, "summary", node, module.iteration)
-    return Record((ModuleComplete(module_name=planned.path),))
+    return AppendFacts((ModuleComplete(module_name=planned.path),))
 
 
 def _left(state: progress.State, module: str) -> str:
@@ -135,7 +135,7 @@ def _whole(state: progress.State, spec: Spec) -> Action:
     if state.whole is None:
         return CheckAll()
     if state.whole.failed == 0 and state.whole.passed:
-        return Record((GenerationComplete(),)) if state.status != "generated" else Complete()
+        return AppendFacts((GenerationComplete(),)) if state.status != "generated" else Complete()
     path = blamed(state)
     return _ask(state, spec, "code", path, state.modules[path].iteration + 1)
 
@@ -162,5 +162,5 @@ def _ask(state: progress.State, spec: Spec, kind: str, module: str, iteration: i
     tries = state.tries.get(progress.tried(kind, module), 0)
     most = 2 if kind == "plan" else spec.limits.iterations
     if tries >= most:
-        return Record((TaskFailed(reason=f"{_left(state, module)} after {tries} tries"),))
+        return AppendFacts((TaskFailed(reason=f"{_left(state, module)} after {tries} tries"),))
     return AskModel(kind, module, iteration, progress.attempt(state))

@@ -13,7 +13,7 @@ PREVIEW = 2_000
 "Characters of a test run's output that stand in the fact itself."
 
 
-class Done(NamedTuple):
+class ActionResult(NamedTuple):
     """What is to be appended."""
 
     facts: Sequence[Fact | Claim]
@@ -23,7 +23,7 @@ class Done(NamedTuple):
     "Why the run stops here for now."
 
 
-def replied(answer: Completion, id: str, predicted: int | None) -> Done:
+def replied(answer: Completion, id: str, predicted: int | None) -> ActionResult:
     """What a model answered, as a fact."""
     text = Blob(answer.text.encode(errors="surrogatepass"))
     thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
@@ -33,10 +33,10 @@ def replied(answer: Completion, id: str, predicted: int | None) -> Done:
         predicted_tokens=predicted, tokens=answer.tokens, cached_tokens=answer.cached_tokens,
         seconds=answer.seconds, thinking=thinking[0].ref if thinking else None,
     )  # fmt: skip
-    return Done([fact], [text, *thinking], model)
+    return ActionResult([fact], [text, *thinking], model)
 
 
-def checked(outcome: Outcome, path: str | None) -> Done:
+def checked(outcome: Outcome, path: str | None) -> ActionResult:
     """What a run of tests came to, as a fact."""
     output = outcome.output.decode(errors="replace")
     long = [Blob(outcome.output)] if len(output) > PREVIEW else []
@@ -47,4 +47,4 @@ def checked(outcome: Outcome, path: str | None) -> Done:
         isolation=dict(outcome.isolation), seconds=round(outcome.seconds, 3),
         coverage=dict(outcome.coverage),
     )  # fmt: skip
-    return Done([fact], long, "sandbox")
+    return ActionResult([fact], long, "sandbox")

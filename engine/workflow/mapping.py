@@ -20,7 +20,7 @@ from backcast.engine.history.commits import changed
 from backcast.engine.history.maps import EDITS, context_of, map_known
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.updating import MapUpdater, Update
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.workflow.prompts import TaskFollower
@@ -168,7 +168,7 @@ def _updates(
         event = running.event(ended.first if ended.name else ended.last)
         if not map.updates and run.before.modules:
             graph = dependency_graph.graph_of(run.before)
-            begin = Run(BEGIN, run.before, run.before, graph)
+            begin = FinishedRun(BEGIN, run.before, run.before, graph)
             before = running.event(ended.first - 1)
             update, map = _update(policy, map, begin, before, stood + 1)
             stood += update is not None
@@ -179,7 +179,7 @@ def _updates(
 
 
 def _update(
-    policy: MapUpdater, map: ContextMap, run: Run, event: WorkflowEvent, version: int
+    policy: MapUpdater, map: ContextMap, run: FinishedRun, event: WorkflowEvent, version: int
 ) -> tuple[Update | None, ContextMap]:
     """What a run does to a map, and the map once that stands at a version."""
     update = policy.update(map, run)
@@ -189,7 +189,7 @@ def _update(
     return update._replace(fact=fact), edited(map, fact, event.task_id, version)
 
 
-def read_run(running: TaskFollower, ended: Ended) -> Run:
+def read_run(running: TaskFollower, ended: Ended) -> FinishedRun:
     """A run as its log tells of it; the task is read on to its end."""
     running.read_on(ended.first - 1)
     before = running.states.graph
@@ -198,7 +198,7 @@ def read_run(running: TaskFollower, ended: Ended) -> Run:
         _require_outlines(running, ended)
     events = running.store.read(running.task_id, after=ended.first - 1, last=ended.last)
     graph, text = running.graph, texts_of(running.store)
-    return Run(ended.name, before, running.states.graph, graph, list(events), text)
+    return FinishedRun(ended.name, before, running.states.graph, graph, list(events), text)
 
 
 def texts_of(store: EventStore) -> Callable[[BlobRef], str]:

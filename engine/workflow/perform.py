@@ -21,9 +21,16 @@ from backcast.engine.memory.summariser import Extractive
 from backcast.engine.models import Call, Limits, Message
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.engine.workflow.answers import Answers, Checks, given
-from backcast.engine.workflow.decide import Action, AskModel, CheckAll, Complete, Record, TakeAnswer
-from backcast.engine.workflow.done import Done, checked, replied
-from backcast.engine.workflow.prompts import Prompts, TaskFollower
+from backcast.engine.workflow.decide import (
+    Action,
+    AppendFacts,
+    AskModel,
+    CheckAll,
+    Complete,
+    TakeAnswer,
+)
+from backcast.engine.workflow.done import ActionResult, checked, replied
+from backcast.engine.workflow.prompts import PromptBuilder, TaskFollower
 from backcast.engine.workflow.requests import limits_for, request_of, schema_for
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
@@ -46,7 +53,7 @@ class Performer:
     ) -> None:
         """`runner` tells this process from all others; `watch` is told of what is appended."""
         self.running, self.served, self.model = running, served, served.model
-        self.prompts = Prompts(running, served.profile, served.policy)
+        self.prompts = PromptBuilder(running, served.profile, served.policy)
         self.spec, self.runner, self.watch, self.checks = spec, runner, watch, checks
         self.answers = Answers(
             running, spec, checks, self.prompts.tokenizer, self.model.id,
@@ -54,7 +61,7 @@ class Performer:
         )  # fmt: skip
         self.store, self.task_id = running.store, running.task_id
 
-    def perform(self, action: Action) -> Done:
+    def perform(self, action: Action) -> ActionResult:
         """What comes of an action; a model is asked only after the log says that it will be."""
         match action:
             case AskModel():
@@ -66,12 +73,12 @@ class Performer:
                 return checked(outcome, None)
             case Complete():
                 return self._completed()
-            case Record(facts=facts):
-                return Done(facts)
+            case AppendFacts(facts=facts):
+                return ActionResult(facts)
 
     # Asking
 
-    def _asked(self, action: AskModel) -> Done:
+    def _asked(self, action: AskModel) -> ActionResult:
         built = self._begun(action)
         asked = [Message(role, text) for role, text in messages(built, self.store.get)]
         limits = self._limits(action)
@@ -81,7 +88,7 @@ class Performer:
                 asked, limits, schema=schema_for(action, self.spec), call=call
             )
         except ModelError as error:
-            return Done([ModelFailed(reason=str(error), kind=error.kind)], error=error)
+            return ActionResult([ModelFailed(reason=str(error), kind=error.kind)], error=error)
         return replied(answer, self.model.id, built.tokens)
 
     def _limits(self, action: AskModel) -> Limits:
@@ -103,14 +110,14 @@ class Performer:
         if step and step.context:
             built = self.running.event(step.context).fact
             if isinstance(built, ContextBuilt):
-                self.append(Done([told.model_copy(update={"again": step.context})]))
+                self.append(ActionResult([told.model_copy(update={"again": step.context})]))
                 return built
         request = request_of(action, self.running.stands, self.spec)
         fact, blobs = self.prompts.built(request, thinking=self._limits(action).thinking > 0)
-        self.append(Done([told, fact], blobs))
+        self.append(ActionResult([told, fact], blobs))
         return fact
 
-    def append(self, done: Done) -> None:
+    def append(self, done: ActionResult) -> None:
         """Append after the last event that was read, and read it on."""
         events = self.store.append(
             self.task_id, done.facts, after=self.running.version, writer=done.writer,
@@ -126,7 +133,7 @@ class Performer:
         policy = Blob(self.served.policy.body)
         fact = PolicyUsed(policy=policy.ref, profile=profile.ref, model=name, out=out)
         if self.running.used != fact:
-            self.append(Done([fact], [profile, policy]))
+            self.append(ActionResult([fact], [profile, policy]))
 
     def unsummed(self, path: str) -> list[str]:
         """The nodes of a module that the model has still to sum up."""
@@ -144,12 +151,12 @@ class Performer:
             if not any(then.modules.holds(one.made_of) for one in known.nodes.get(node, ()))
         ]
 
-    def _completed(self) -> Done:
+    def _completed(self) -> ActionResult:
         """The task's summary, and its end: what it leaves is there for later tasks from now on."""
         then, node = self.running.then(), node_id("task", self.task_id)
         asked = then.asked(node)
         if asked is None:
-            return Done([TaskComplete()])
+            return ActionResult([TaskComplete()])
         made = Extractive().summarise(asked, LIMITS, UpperBound())
         claim, _ = then.claim(node, made, Extractive.id, self.running.version)
-        return Done([claim, TaskComplete()])
+        return ActionResult([claim, TaskComplete()])

@@ -15,9 +15,9 @@ from backcast.domain.events import ContextBuilt, PolicyUsed, WorkflowEvent
 from backcast.domain.graph import Graph
 from backcast.domain.moment import Moment
 from backcast.domain.policy import Policy
+from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import TASK, ContextBuilder, Request
 from backcast.engine.context.candidates import States
-from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.recorded import (
     ENDS,
     PROJECTIONS,
@@ -163,7 +163,7 @@ def _last(store: EventStore, task_id: str) -> tuple[dependency_graph.State, Grap
     return (state, graph) if graph and task == task_id else None
 
 
-class Prompts:
+class PromptBuilder:
     """Builds the prompts of one run: for one profile, under one policy."""
 
     def __init__(self, running: TaskFollower, profile: ModelProfile, policy: Policy) -> None:

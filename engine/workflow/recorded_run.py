@@ -36,7 +36,7 @@ LINES = 12
 Key = tuple[str, str, int, int]
 
 
-class Answered(NamedTuple):
+class RecordedCall(NamedTuple):
     """What was recorded of one call."""
 
     context: ContextBuilt | None
@@ -113,7 +113,7 @@ class RecordedRun:
         log.warning("%s\nfrom here on answers are to other prompts than these", told)
 
 
-def _of_map(fact: MapEdited) -> Iterator[tuple[Key, Answered]]:
+def _of_map(fact: MapEdited) -> Iterator[tuple[Key, RecordedCall]]:
     """What was answered while a map was kept: each role's tries by their number."""
     tries = Counter[str]()
     for one in fact.answers:
@@ -121,12 +121,12 @@ def _of_map(fact: MapEdited) -> Iterator[tuple[Key, Answered]]:
         reply = ModelReplied(
             text=one.text, prompt_tokens=one.prompt_tokens, tokens=one.tokens, seconds=one.seconds
         )
-        yield (one.role, fact.context or "", 0, tries[one.role]), Answered(None, reply)
+        yield (one.role, fact.context or "", 0, tries[one.role]), RecordedCall(None, reply)
 
 
-def answers(events: Iterable[WorkflowEvent]) -> dict[Key, Answered]:
+def answers(events: Iterable[WorkflowEvent]) -> dict[Key, RecordedCall]:
     """What was answered to each call; a reply stands where there was a failure before it."""
-    found: dict[Key, Answered] = {}
+    found: dict[Key, RecordedCall] = {}
     key: Key | None = None
     contexts: dict[int, ContextBuilt] = {}
     context: ContextBuilt | None = None
@@ -138,10 +138,10 @@ def answers(events: Iterable[WorkflowEvent]) -> dict[Key, Answered]:
             case ContextBuilt() as built:
                 context = contexts[event.version] = built
             case ModelReplied() as fact if key:
-                found[key] = Answered(context, fact)
+                found[key] = RecordedCall(context, fact)
                 key = None
             case ModelFailed(kind=kind) as fact if key and kind != "answer":
-                found.setdefault(key, Answered(context, fact))
+                found.setdefault(key, RecordedCall(context, fact))
             case MapEdited() as fact:
                 found.update(_of_map(fact))
     return found

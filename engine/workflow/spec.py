@@ -39,7 +39,7 @@ class Test(_Part):
     "Its text; in a TOML file `file`, a path beside that file, may stand in its place."
 
 
-class Module(_Part):
+class SpecModule(_Part):
     """A module that is to be written."""
 
     path: str
@@ -75,7 +75,7 @@ class Spec(_Part):
     context: Shared | None = None
     "What it works on, whose map it shares with all tasks that name the same; None for itself."
     requirements: tuple[Text, ...] = ()
-    modules: tuple[Module, ...] = ()
+    modules: tuple[SpecModule, ...] = ()
     "What is to be written; empty where the model shall plan it."
     tests: tuple[Test, ...]
     limits: RunLimits = RunLimits()

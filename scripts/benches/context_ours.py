@@ -12,9 +12,9 @@ from typing import NamedTuple
 from backcast.domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
 from backcast.domain.context import Context
 from backcast.domain.graph import Graph
+from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder, Request
 from backcast.engine.context.candidates import States
-from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.recorded import states_at
 from backcast.engine.history.moments import moment_of
 from backcast.engine.history.snapshots import Recent

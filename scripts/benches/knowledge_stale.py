@@ -18,7 +18,7 @@ from backcast.domain.graph import Graph
 from backcast.domain.node import node_id, path_of
 from backcast.domain.outline import names_in
 from backcast.domain.staleness import Modules
-from backcast.domain.summary import Summary, summary_of
+from backcast.domain.summary import NodeSummary, summary_of
 from backcast.engine.log.importers.git import task_of
 from backcast.engine.memory.import_log import run
 from backcast.projections import dependency_graph
@@ -76,7 +76,7 @@ def _figures(bench: Bench, repository: Path) -> Iterator[Figure]:
 
 def _judge(bench: Bench, repository: Path) -> tuple[int, Tally]:
     """Go through the latest commits of a repository, and judge every rule after each."""
-    tally, entries, graph, count = Tally(), dict[str, Summary](), None, 0
+    tally, entries, graph, count = Tally(), dict[str, NodeSummary](), None, 0
     steps = list(_steps(bench, repository))
     for before, state in pairwise(steps):
         if not entries:
@@ -93,8 +93,8 @@ def _judge(bench: Bench, repository: Path) -> tuple[int, Tally]:
 
 def _judged(
     tally: Tally,
-    entries: Mapping[str, Summary],
-    now: Mapping[str, Summary],
+    entries: Mapping[str, NodeSummary],
+    now: Mapping[str, NodeSummary],
     state: dependency_graph.State,
     moved: set[str],
     graph: Graph,
@@ -139,10 +139,10 @@ def _steps(bench: Bench, repository: Path) -> Iterator[dependency_graph.State]:
     yield state
 
 
-def _texts(state: dependency_graph.State) -> dict[str, Summary]:
+def _texts(state: dependency_graph.State) -> dict[str, NodeSummary]:
     """The extractive summary of every function and method of a state, by node."""
     modules = dependency_graph.present(state)
-    found: dict[str, Summary] = {}
+    found: dict[str, NodeSummary] = {}
     for path, facets in modules.items():
         for name in names_in(facets):
             kind = facets[f"sig:{name}"][0]

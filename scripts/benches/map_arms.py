@@ -16,7 +16,7 @@ from backcast.domain.context_map import Tokens
 from backcast.domain.graph import NEEDS
 from backcast.domain.map_lines import Line
 from backcast.domain.node import name_of, path_of
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 
 FADING = 0.95
 
@@ -31,7 +31,7 @@ class Arm(ABC):
         self._sizes: dict[str, int] = {}
         self.runs = 0
 
-    def shown(self, there: Sequence[Line], run: Run) -> set[str]:
+    def shown(self, there: Sequence[Line], run: FinishedRun) -> set[str]:
         """The nodes whose lines are on the map, of those that there are now."""
         scores, left, opened, found = self.scores(there, run), self.tokens, set[str](), set[str]()
         ranked = sorted(there, key=lambda one: (-scores.get(one.node, 0.0), one.node))
@@ -47,7 +47,7 @@ class Arm(ABC):
         return found
 
     @abstractmethod
-    def scores(self, there: Sequence[Line], run: Run) -> Mapping[str, float]:
+    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
         """What each line is worth, before the run; `run` holds the code as it was then."""
 
     def learn(self, used: Sequence[str], shown: set[str]) -> None:
@@ -71,7 +71,7 @@ class Random(Arm):
 
     name = "random"
 
-    def scores(self, there: Sequence[Line], run: Run) -> Mapping[str, float]:
+    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
         """The same for the same run, whatever else was asked."""
         dice = random.Random(self.runs)
         return {one.node: dice.random() for one in there}
@@ -86,7 +86,7 @@ class Latest(Arm):
         super().__init__(count, tokens)
         self._last: dict[str, float] = {}
 
-    def scores(self, there: Sequence[Line], run: Run) -> Mapping[str, float]:
+    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
         """The number of the run that used it last."""
         return self._last
 
@@ -105,7 +105,7 @@ class Fading(Arm):
         super().__init__(count, tokens)
         self._uses: dict[str, float] = {}
 
-    def scores(self, there: Sequence[Line], run: Run) -> Mapping[str, float]:
+    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
         """How often it was used, a use counting less with every run since."""
         return self._uses
 
@@ -130,11 +130,11 @@ class Paper(Arm):
         self.texts: dict[str, str] = {}
         "Of what stands on the map, as it was when it came: nothing ever renews it."
 
-    def scores(self, there: Sequence[Line], run: Run) -> Mapping[str, float]:
+    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
         """Its score, and of equal ones the younger more."""
         return {node: self._score[node] + self._since[node] / 1e9 for node in self._since}
 
-    def shown(self, there: Sequence[Line], run: Run) -> set[str]:
+    def shown(self, there: Sequence[Line], run: FinishedRun) -> set[str]:
         """What was added and is not evicted; its text is that of then."""
         found = super().shown([one for one in there if one.node in self._since], run)
         for node in [node for node in self._since if node not in found]:
@@ -160,7 +160,7 @@ class Ranked(Arm):
 
     name = "aider's"
 
-    def scores(self, there: Sequence[Line], run: Run) -> Mapping[str, float]:
+    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
         """The rank of each definition."""
         nodes = {one.node for one in there}
         uses = Counter[tuple[str, str]]()

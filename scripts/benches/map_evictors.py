@@ -12,13 +12,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from backcast.domain.context_map import Entry, Tokens, rendered
+from backcast.domain.context_map import MapEntry, Tokens, rendered
 from backcast.domain.events import MapEdit, MapEdited
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facets
 from backcast.domain.paths import is_aside, is_code
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.cartographer import prose_edits
 from backcast.engine.memory.mapping.distiller import SYMBOLS, FromEvents, needs
 from backcast.engine.memory.mapping.guard import guarded
@@ -56,7 +56,7 @@ class Keeper:
         there = {node for item in self.map.items.values() for node in item.nodes}
         self.scores.append(len(wanted & there) / len(wanted))
 
-    def learn(self, run: Run, roadmap: Sequence[Entry]) -> None:
+    def learn(self, run: FinishedRun, roadmap: Sequence[MapEntry]) -> None:
         """Renew the map after a run."""
         told, settings = DISTILLER.distil(run, self.map), self.arm.settings
         fact = MapEdited(context=self.map.context, run=run.name, tags=dict(told.tags))
@@ -110,13 +110,13 @@ def kept(history: History, sizes: Sequence[int]) -> list[Keeper]:
     return keepers
 
 
-def _learn(keepers: Sequence[Keeper], run: Run) -> None:
+def _learn(keepers: Sequence[Keeper], run: FinishedRun) -> None:
     roadmap = roadmap_of(run.state, run.graph)
     for one in keepers:
         one.learn(run, roadmap)
 
 
-def _wanted(run: Run, before: Mapping[str, Facets]) -> Iterator[str]:
+def _wanted(run: FinishedRun, before: Mapping[str, Facets]) -> Iterator[str]:
     """What a run's code uses that was there before it and is not changed by it, and the modules
     that it changes; each may come more than once."""
     told = DISTILLER.distil(run, ContextMap())

@@ -16,9 +16,9 @@ from backcast.domain.staleness import Modules
 from backcast.engine.context.maps import stale_in
 from backcast.engine.history.commits import changed
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.distiller import needs
-from backcast.engine.memory.mapping.lines import Lines, is_lines
+from backcast.engine.memory.mapping.lines import LineChooser, is_lines
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.mapping import BEGIN, Ended, read_run
@@ -62,13 +62,13 @@ class History:
         found = [Ended(one.name, one.first, one.last) for one in changed(store, task)]
         return cls(store, task, found[-many:])
 
-    def walk(self) -> Iterator[tuple[Run, Run]]:
+    def walk(self) -> Iterator[tuple[FinishedRun, FinishedRun]]:
         """What there was before each run, as a run that changed nothing, and the run."""
         running = TaskFollower.since(self.store, self.task, self.runs[0].first - 1)
         for one in self.runs:
             running.read_on(one.first - 1)
             before, graph = running.states.graph, running.graph
-            yield Run(BEGIN, before, before, graph), read_run(running, one)
+            yield FinishedRun(BEGIN, before, before, graph), read_run(running, one)
 
 
 def scored(
@@ -78,7 +78,7 @@ def scored(
     """Every arm over a history, each before it learns of the run that it is asked about."""
     policy = MapUpdater.of(settings, tokens, tokenizer.count)
     arms = [one(tokenizer.count, tokens) for one in ARMS]
-    lines, map, found = Lines(tokenizer.count), ContextMap(history.task), Scores()
+    lines, map, found = LineChooser(tokenizer.count), ContextMap(history.task), Scores()
     frozen: dict[int, ContextMap] = {}
     recent: deque[frozenset[str]] = deque(maxlen=AGO)
     for then, run in history.walk():
@@ -111,7 +111,7 @@ def _counts(node: str) -> bool:
 
 
 def used(
-    run: Run, changed: Sequence[str], there: set[str], recent: Sequence[frozenset[str]]
+    run: FinishedRun, changed: Sequence[str], there: set[str], recent: Sequence[frozenset[str]]
 ) -> tuple[set[str], set[str]]:
     """What the changed functions use that was there before and was not changed itself; and what of
     that those use which were not changed of late."""
@@ -142,7 +142,7 @@ def _stands(text: str, node: str, shown: Sequence[str]) -> bool:
     return text in shown or text.replace(name, name.rpartition(".")[2], 1) in shown
 
 
-def _updated(policy: MapUpdater, map: ContextMap, run: Run, found: Scores) -> ContextMap:
+def _updated(policy: MapUpdater, map: ContextMap, run: FinishedRun, found: Scores) -> ContextMap:
     begin = perf_counter()
     update = policy.update(map, run)
     found.updates.append(perf_counter() - begin)
@@ -157,7 +157,7 @@ def _note(found: Scores, shown: dict[str, set[str]], all: set[str], new: set[str
 
 
 def _mistakes(
-    found: Scores, map: ContextMap, then: Run, there: Sequence[Line], arms: Sequence[Arm]
+    found: Scores, map: ContextMap, then: FinishedRun, there: Sequence[Line], arms: Sequence[Arm]
 ) -> None:
     """Lines that are not as the code is, on our map where nobody says so, and on the paper's."""
     stale = set(stale_in(map, Modules(then.after)))

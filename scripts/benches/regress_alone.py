@@ -13,17 +13,17 @@ from backcast.domain.budget import ModelProfile
 from backcast.domain.context import Context
 from backcast.domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
 from backcast.domain.policy import Policy
-from backcast.engine.context.builder import TASK, ContextBuilder
 from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.builder import TASK, ContextBuilder
 from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.search import Embedder, sentence_embedder
 from backcast.engine.context.sources import Sources
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.corpus import Run, Tried, steps_of
-from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.corpus import ReplayRun, Tried, steps_of
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import Figures, Measured, Measuring, measured
-from backcast.engine.replay.steps import Step
+from backcast.engine.replay.steps import ReplayStep
 from backcast.engine.replay.used import used
 
 CODE = ("function", "method", "test")
@@ -60,7 +60,7 @@ class Telling(PolicyReplay):
 
     last: Context | None = None
 
-    def context(self, step: Step) -> Context:
+    def context(self, step: ReplayStep) -> Context:
         """The prompt of a step; `BudgetExceededError` where what must be shown does not fit."""
         self.last = None
         self.last = super().context(step)
@@ -88,7 +88,7 @@ class Row(NamedTuple):
     "By policy, of the prompts that there are."
 
 
-def rows(runs: Sequence[Run], policies: Sequence[Policy]) -> Iterator[Row]:
+def rows(runs: Sequence[ReplayRun], policies: Sequence[Policy]) -> Iterator[Row]:
     """The runs, each under every policy alone; what is kept of a log serves its next run."""
     for name, some in groupby(runs, lambda run: run.log):
         with ExitStack() as stack:
@@ -101,7 +101,7 @@ def rows(runs: Sequence[Run], policies: Sequence[Policy]) -> Iterator[Row]:
                 yield _row(run, shops, BuilderPool(first))
 
 
-def _embedded(run: Run, shop: Alone) -> None:
+def _embedded(run: ReplayRun, shop: Alone) -> None:
     """Have all vectors of a run made, where its policy weighs meaning: they are kept in stores."""
     if shop.policy.weights.get("meaning"):
         line = PolicyReplay(Alone(shop.store, shop.policy), None, shop.policy)
@@ -109,7 +109,7 @@ def _embedded(run: Run, shop: Alone) -> None:
             pass
 
 
-def _row(run: Run, shops: Sequence[Alone], scale: BuilderPool) -> Row:
+def _row(run: ReplayRun, shops: Sequence[Alone], scale: BuilderPool) -> Row:
     lines = [Telling(shop, None, shop.policy) for shop in shops]
     measuring = [Measuring(line) for line in lines]
     sizes: list[list[Size]] = [[] for _ in lines]
@@ -127,7 +127,7 @@ def _row(run: Run, shops: Sequence[Alone], scale: BuilderPool) -> Row:
     return Row(Tried(run, tuple(found)), tuple(map(tuple, sizes)))
 
 
-def _size(step: Step, context: Context, kept: BuildCache) -> Size:
+def _size(step: ReplayStep, context: Context, kept: BuildCache) -> Size:
     sources = Sources(step.known.states.graph, kept.lines)
     told = (one for one in context.items if one.section != TASK and one.level != "name")
     items = {one.node: one for one in told}

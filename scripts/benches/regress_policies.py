@@ -16,14 +16,14 @@ import backcast.engine.replay.measure as measuring
 from backcast.domain.allocation import Offer
 from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.policy import DEFAULT, WEIGHTS, Policy
+from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.candidates import Candidates
-from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.log.open_logs import opened
 from backcast.engine.models.tokenizers import Mistral
-from backcast.engine.replay.corpus import Run, Setting, steps_of, tried
-from backcast.engine.replay.derive import PolicyReplay, BuilderPool
+from backcast.engine.replay.corpus import ReplayRun, Setting, steps_of, tried
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import measured
 from backcast.engine.workflow.prompts import TaskFollower
 from backcast.projections import dependency_graph
@@ -83,7 +83,7 @@ def measure(bench: Bench) -> list[Figure]:
     return [*_costs(rounds), *_parts(runs)]
 
 
-def _timed(run: Run, policies: Sequence[Policy]) -> Timed:
+def _timed(run: ReplayRun, policies: Sequence[Policy]) -> Timed:
     """The steps of a run after the first ones."""
     with opened(run.log) as log:
         workshop = BuilderPool(log.store)
@@ -124,7 +124,7 @@ def _more(one: dict[int, Timed], count: int) -> float:
     return (one[count].seconds / one[1].seconds - 1) / (count - 1)
 
 
-def _parts(runs: Sequence[Run]) -> Iterator[Figure]:
+def _parts(runs: Sequence[ReplayRun]) -> Iterator[Figure]:
     """Where the time of a prompt under one policy goes, the windows' beginnings included."""
     parts, count = Parts(PLACES), 0
 

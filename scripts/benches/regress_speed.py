@@ -17,10 +17,10 @@ import psutil
 
 from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.policy import DEFAULT
-from backcast.engine.context.builder import TASK, ContextBuilder
 from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.builder import TASK, ContextBuilder
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.replay.corpus import Run, Setting, Tried, tried
+from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, tried
 from backcast.engine.replay.regress import summary
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.regress_windows import CHANGES, FUNCTIONS, windows
@@ -73,7 +73,7 @@ def measure(bench: Bench) -> list[Figure]:
     return [*_sizes(bench, group, runs, told[1]), *_rates(group, told)]
 
 
-def _sizes(bench: Bench, group: str, runs: Sequence[Run], told: Told) -> Iterator[Figure]:
+def _sizes(bench: Bench, group: str, runs: Sequence[ReplayRun], told: Told) -> Iterator[Figure]:
     """How much there is to do."""
     must = (Bound(">=", WINDOWS), Bound(">=", PROMPTS)) if bench.full else (None, None)
     names = ", ".join(dict.fromkeys(run.task for run in runs))
@@ -100,7 +100,7 @@ def _rates(group: str, told: dict[int, Told]) -> Iterator[Figure]:
         yield Figure(group, what, [sum(one.peaks) / 1e6], "MB", f"each: {each}")
 
 
-def _told(runs: Sequence[Run], processes: int) -> Told:
+def _told(runs: Sequence[ReplayRun], processes: int) -> Told:
     asked = json.dumps({"runs": runs, "processes": processes})
     command = (sys.executable, "-m", __name__)
     done = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)
@@ -108,7 +108,7 @@ def _told(runs: Sequence[Run], processes: int) -> Told:
 
 
 def _in_new_process(asked: dict[str, Any]) -> Told:
-    runs, processes = [Run(*one) for one in asked["runs"]], asked["processes"]
+    runs, processes = [ReplayRun(*one) for one in asked["runs"]], asked["processes"]
     found, there = [], dict[int, Process]()
     begin = perf_counter()
     for one in tried(runs, [Setting("default", DEFAULT)], MISTRAL_7B_8K, processes):

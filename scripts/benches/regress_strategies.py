@@ -14,14 +14,14 @@ from typing import NamedTuple
 from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.policy import Policy
-from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.log.open_logs import opened
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.replay.corpus import Run, runs_in, steps_of
+from backcast.engine.replay.corpus import ReplayRun, runs_in, steps_of
 from backcast.engine.replay.regress import interval, summary
-from backcast.engine.replay.steps import Step
+from backcast.engine.replay.steps import ReplayStep
 from backcast.engine.workflow.prompts import TaskFollower
 from scripts.benches.figures import Bench, Figure, percentile, seconds
 from scripts.benches.log import ROOT
@@ -71,8 +71,8 @@ def measure(bench: Bench) -> list[Figure]:
     return figures
 
 
-def _recorded() -> list[Run]:
-    found: list[Run] = []
+def _recorded() -> list[ReplayRun]:
+    found: list[ReplayRun] = []
     for name in LOGS:
         with opened(str(ROOT / "fixtures" / "logs" / f"{name}.jsonl")) as log:
             found += runs_in(log)
@@ -80,7 +80,7 @@ def _recorded() -> list[Run]:
 
 
 def _compared(
-    bench: Bench, told: str, runs: Sequence[Run], policies: Sequence[Policy]
+    bench: Bench, told: str, runs: Sequence[ReplayRun], policies: Sequence[Policy]
 ) -> Iterator[Figure]:
     """Compression, recall and latency."""
     bench.say(f"strategies: {told}, {len(policies)} policies, each alone")
@@ -148,7 +148,9 @@ class Moment(NamedTuple):
     "A first prompt by each policy."
 
 
-def _rebuilt(bench: Bench, runs: Sequence[Run], policies: Sequence[Policy]) -> Iterator[Figure]:
+def _rebuilt(
+    bench: Bench, runs: Sequence[ReplayRun], policies: Sequence[Policy]
+) -> Iterator[Figure]:
     """The rebuild cost, at the first prompt of some windows."""
     bench.say("strategies: rebuild")
     moments = [_moment(run, policies) for run in runs[-MOMENTS:]]
@@ -169,7 +171,7 @@ def _rebuilt(bench: Bench, runs: Sequence[Run], policies: Sequence[Policy]) -> I
         )  # fmt: skip
 
 
-def _moment(run: Run, policies: Sequence[Policy]) -> Moment | None:
+def _moment(run: ReplayRun, policies: Sequence[Policy]) -> Moment | None:
     with opened(run.log) as log:
         store = log.store
         step = next(steps_of(store, run), None)
@@ -189,7 +191,7 @@ def _moment(run: Run, policies: Sequence[Policy]) -> Moment | None:
     return Moment(1000 * nothing, 1000 * kept, tuple(1000 * one for one in builds))
 
 
-def _first(log: str, step: Step, policy: Policy) -> float:
+def _first(log: str, step: ReplayStep, policy: Policy) -> float:
     """Seconds to build a prompt with nothing kept but the tokenizer and the embedder."""
     with opened(log) as there:
         kept = BuildCache(tokenizer_of(MISTRAL_7B_8K.tokenizer), there.store.get)

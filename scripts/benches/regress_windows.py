@@ -11,12 +11,12 @@ from pathlib import Path
 
 from backcast.domain.moment import Moment
 from backcast.domain.outline import names_in
-from backcast.engine.history.commits import Change, changed
+from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run as imported
-from backcast.engine.replay.corpus import Run
+from backcast.engine.replay.corpus import ReplayRun
 from backcast.projections import dependency_graph
 from scripts.benches.context_trees import Repository
 from scripts.benches.figures import Bench
@@ -28,7 +28,7 @@ FUNCTIONS = 1_000
 KINDS = ("function", "method", "test")
 
 
-def windows(bench: Bench, many: int) -> list[Run]:
+def windows(bench: Bench, many: int) -> list[ReplayRun]:
     """So many runs, or as many as there are: the newest of each repository, as many of each.
 
     They are sorted by repository, the oldest first, so that what is kept of a log is used again.
@@ -38,20 +38,20 @@ def windows(bench: Bench, many: int) -> list[Run]:
     return sorted(taken, key=lambda one: (one.log, one.first))
 
 
-def _newest(bench: Bench, folder: Path, many: int) -> list[Run]:
+def _newest(bench: Bench, folder: Path, many: int) -> list[ReplayRun]:
     url, task = stored(bench, folder)
     with opened(url) as log:
-        changes, found = changed(log.store, task), list[Run]()
+        changes, found = changed(log.store, task), list[ReplayRun]()
         for end in range(len(changes), CHANGES - 1, -CHANGES):
             first = end - CHANGES
             if len(found) == many or _functions(log.store, task, changes[first]) < FUNCTIONS:
                 break
-            found.append(Run(url, task, 0, first, CHANGES))
+            found.append(ReplayRun(url, task, 0, first, CHANGES))
     bench.say(f"{task}: {len(found)} windows of {CHANGES} changes")
     return found
 
 
-def _functions(store: EventStore, task: str, change: Change) -> int:
+def _functions(store: EventStore, task: str, change: CodeChange) -> int:
     """How many functions there were before a change."""
     events = list(store.read(task, after=change.first - 2, last=change.first - 1))
     if not events:

@@ -8,7 +8,7 @@ from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile
 from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.recorded import messages
-from backcast.engine.context.rendering import Shown, messages_of
+from backcast.engine.context.rendering import RenderItem, messages_of
 from backcast.engine.log.importers import Report, import_batches
 from backcast.engine.log.importers.events import read
 from backcast.engine.log.store import EventStore
@@ -93,7 +93,7 @@ def _recorded(store: EventStore, task: str) -> Iterator[Asked]:
 
 def _naive(fact: ContextBuilt, get: Callable[[str], bytes]) -> Prompt:
     shown = [
-        Shown(one.node, one.section, get(one.text or "").decode(errors="replace"), one.level)
+        RenderItem(one.node, one.section, get(one.text or "").decode(errors="replace"), one.level)
         for one in fact.items
     ]
     return _turns(messages_of(shown, DEFAULT.system, DEFAULT.order[::-1]))

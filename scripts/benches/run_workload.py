@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from backcast.domain.events import CheckFailure
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
-from backcast.engine.workflow.spec import Module, RunLimits, Spec, Test
+from backcast.engine.workflow.spec import RunLimits, Spec, SpecModule, Test
 
 FUNCTIONS = 6
 "Of each module."
@@ -60,7 +60,7 @@ class Project(NamedTuple):
             task="project", goal="Weigh numbers by the rules of many parts",
             requirements=("a weight is a whole number from 0 to 996",),
             modules=tuple(
-                Module(
+                SpecModule(
                     path=path(own), purpose=f"The {FUNCTIONS} rules of part {own:03}",
                     dependencies=tuple(map(path, needs(own))), tests=(f"test_{path(own)}",),
                 )

@@ -13,7 +13,7 @@ from backcast.domain.events import MapEdited
 from backcast.domain.policy import MapSettings
 from backcast.engine.context.search import Document, search_words
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.asking import asked
 from backcast.engine.memory.mapping.cartographer import normal_form
 from backcast.engine.memory.mapping.trajectory import trajectory
@@ -61,10 +61,10 @@ class Arm(ABC):
     def learn(self, outcome: Outcome) -> None:  # noqa: B027  # nor do all learn
         """Take in what came of a question; what a model is asked for that is paid in `cost`."""
 
-    def run(self, outcome: Outcome) -> Run:
+    def run(self, outcome: Outcome) -> FinishedRun:
         """A question as a finished run."""
         world, text = self.given.world, texts_of(self.given.log)
-        return Run("", world.state, world.state, world.graph, outcome.events, text)
+        return FinishedRun("", world.state, world.state, world.graph, outcome.events, text)
 
 
 class Nothing(Arm):
@@ -92,7 +92,7 @@ class ByRules(Arm):
         self.keeping = MapUpdater.of(settings, given.tokens, given.count, given.model)
         self.map = ContextMap(given.world.task)
         world = given.world
-        self._update(Run("start", world.state, world.state, world.graph), "start")
+        self._update(FinishedRun("start", world.state, world.state, world.graph), "start")
 
     def notes(self, question: str) -> str:
         """The map, within its tokens."""
@@ -103,7 +103,7 @@ class ByRules(Arm):
         """Read the run."""
         self._update(self.run(outcome), outcome.events[0].task_id)
 
-    def _update(self, run: Run, task: str) -> None:
+    def _update(self, run: FinishedRun, task: str) -> None:
         update = self.keeping.update(self.map, run)
         if update is None:
             return

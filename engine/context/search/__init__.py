@@ -11,7 +11,7 @@ from typing import NamedTuple
 from backcast.engine.context.search.embedders import Embedder, needs_extra, sentence_embedder
 from backcast.engine.log.store import EventStore
 
-__all__ = ["Document", "Embedder", "Hit", "search", "search_words", "sentence_embedder"]
+__all__ = ["Document", "Embedder", "SearchHit", "search", "search_words", "sentence_embedder"]
 
 
 class Document(NamedTuple):
@@ -21,7 +21,7 @@ class Document(NamedTuple):
     text: str
 
 
-class Hit(NamedTuple):
+class SearchHit(NamedTuple):
     """A document that was found."""
 
     id: str
@@ -40,7 +40,7 @@ def search(
     query: str,
     k: int = 10,
     progress: Callable[[int], None] = lambda step: None,
-) -> list[Hit]:
+) -> list[SearchHit]:
     """Find the `k` documents that answer a query best, the best first.
 
     `documents` are those of one moment. Vectors are kept in the store, where it can be written;
@@ -61,7 +61,7 @@ def search(
     return index.search(query, asked, documents, k)
 
 
-def search_words(documents: Sequence[Document], query: str, k: int = 10) -> list[Hit]:
+def search_words(documents: Sequence[Document], query: str, k: int = 10) -> list[SearchHit]:
     """Find the `k` documents that answer a query best by their words alone, the best first."""
     from backcast.engine.context.search.index import by_words_alone
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast.domain.errors import InputError
-from backcast.engine.context.search import Document, Hit
+from backcast.engine.context.search import Document, SearchHit
 from backcast.engine.context.search.vectors import Vectors, checked, hash_of
 from backcast.engine.context.search.words import CurrentWords, Floats, Numbers, WordCounts
 
@@ -90,7 +90,7 @@ class Index:
         vector: NDArray[np.generic],
         current: Sequence[Document] | Current,
         k: int = 10,
-    ) -> list[Hit]:
+    ) -> list[SearchHit]:
         """The `k` best of the current documents, the best first; fewer where there are fewer."""
         check_request(query, k)
         [asked] = checked(np.asarray(vector).reshape(1, -1), 1, self.dimensions)
@@ -149,7 +149,7 @@ def by_words(query: str, current: Current) -> Numbers:
     return _ranked(_units(current.words.scores(query))[current.texts], 1)
 
 
-def by_words_alone(documents: Sequence[Document], query: str, k: int) -> list[Hit]:
+def by_words_alone(documents: Sequence[Document], query: str, k: int) -> list[SearchHit]:
     """The `k` best of some documents that hold a word of a query, the best first."""
     check_request(query, k)
     ordered, counts = sorted(documents), WordCounts()
@@ -187,7 +187,7 @@ def _ranked(units: Numbers, least: int) -> Numbers:
     return keys
 
 
-def _fused(ids: Sequence[str], near: Numbers, worded: Numbers, k: int) -> list[Hit]:
+def _fused(ids: Sequence[str], near: Numbers, worded: Numbers, k: int) -> list[SearchHit]:
     """The best by both rankings.
 
     What is not near, and has `k` documents before it by words, has them before it in the end too.
@@ -199,5 +199,5 @@ def _fused(ids: Sequence[str], near: Numbers, worded: Numbers, k: int) -> list[H
     places = np.union1d(near, worded[:k])
     for place, *both in zip(places.tolist(), *ranks[:, places].tolist(), strict=True):
         score = sum(1 / (FUSION + rank) for rank in both if rank)
-        hits.append(Hit(ids[place], score, both[0] or None, both[1] or None))
+        hits.append(SearchHit(ids[place], score, both[0] or None, both[1] or None))
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]

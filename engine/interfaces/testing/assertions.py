@@ -26,7 +26,7 @@ from backcast.engine.interfaces.testing.plugin import RUNS
 from backcast.engine.interfaces.testing.replayed import Replayed
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.models.tokenizers import Tokenizer, UpperBound
-from backcast.engine.replay.diff import Prompt, built, diff
+from backcast.engine.replay.diff import ComparablePrompt, built, diff
 from backcast.engine.replay.stale_items import stale_items
 
 LEVELS = ("name", "signature", "summary", "full")
@@ -194,7 +194,7 @@ def _tokenizer(*shown: Context | Replayed) -> Tokenizer:
     return next(counters, UpperBound())
 
 
-def _prompt(shown: Context | Replayed, beside: Context | Replayed) -> Prompt:
+def _prompt(shown: Context | Replayed, beside: Context | Replayed) -> ComparablePrompt:
     """A prompt as it can be compared; a context alone in the chat template of the other one."""
     if isinstance(shown, Replayed):
         return shown.prompt

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.policy import Policy
-from backcast.engine.interfaces.testing.replayed import Once, Replayed, replayed
+from backcast.engine.interfaces.testing.replayed import KeptIterator, Replayed, replayed
 from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore
 
@@ -21,16 +21,16 @@ class OpenLog:
         self._open = ExitStack()
         self.log = self._open.enter_context(opened(name))
         self.size = size(self.log.store)
-        self._replays: dict[tuple[str, str | None, str], Once[Replayed]] = {}
+        self._replays: dict[tuple[str, str | None, str], KeptIterator[Replayed]] = {}
 
     def replays(
         self, task: str, policy: Policy | None, profile: ModelProfile | None
-    ) -> Once[Replayed]:
+    ) -> KeptIterator[Replayed]:
         """The prompts of a task under a policy and profile."""
         key = task, policy.digest if policy else None, repr(profile)
         if key not in self._replays:
             store = self.log.store
-            self._replays[key] = Once(lambda: replayed(store, task, policy, profile))
+            self._replays[key] = KeptIterator(lambda: replayed(store, task, policy, profile))
         return self._replays[key]
 
     def close(self) -> None:

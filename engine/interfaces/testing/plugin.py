@@ -3,8 +3,8 @@
     def test_the_target_is_shown(context_at):
         assert_contains(context_at("logs/till.jsonl", 49), "items.py")
 
-What such tests say stands in `backcast.engine.interfaces.testing.assertions`. Every run of pytest loads this
-module where Backcast is installed, so all else of Backcast is imported where it is first needed.
+What such tests say stands in `assertions`, beside this. Every run of pytest loads this module where
+Backcast is installed, so all else of Backcast is imported where it is first needed.
 """
 
 import warnings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from backcast.domain.context import Context
     from backcast.domain.policy import Policy
     from backcast.engine.interfaces.testing.open_logs import OpenLogs
-    from backcast.engine.interfaces.testing.recorded_places import Place
+    from backcast.engine.interfaces.testing.recorded_places import RecordedPlace
     from backcast.engine.interfaces.testing.replayed import Replayed
     from backcast.engine.log.open_logs import Log
 
@@ -29,7 +29,7 @@ LOG, STEP = "recorded_log", "recorded_step"
 "The fixtures of which a test is run once for each there is."
 
 
-class Run(NamedTuple):
+class PytestRun(NamedTuple):
     """What the assertions know of the run of pytest that they stand in."""
 
     base: Path = Path()
@@ -38,11 +38,11 @@ class Run(NamedTuple):
     "Whether golden files are written."
 
 
-RUNS = [Run()]
+RUNS = [PytestRun()]
 "The runs that are under way in this process, the innermost last."
 _POLICY = pytest.StashKey["Policy | None"]()
 _OPEN = pytest.StashKey["OpenLogs"]()
-_PLACES = pytest.StashKey["dict[tuple[str, ...], list[Place]]"]()
+_PLACES = pytest.StashKey["dict[tuple[str, ...], list[RecordedPlace]]"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
         " and patterns (fixture recorded_log), or for each prompt in them (recorded_step).",
     )
     config.stash[_POLICY] = _policy_under_test(config)
-    RUNS.append(Run(_base(config), bool(config.getoption("backcast_update", default=False))))
+    RUNS.append(PytestRun(_base(config), bool(config.getoption("backcast_update", default=False))))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -220,14 +220,14 @@ def recorded_step(
     return next(each for each in prompts if each.step.version == place.version)
 
 
-def _place(request: pytest.FixtureRequest, name: str) -> "Place":
+def _place(request: pytest.FixtureRequest, name: str) -> "RecordedPlace":
     """What a test is run with; it ends where that cannot be had."""
     if not hasattr(request, "param"):
         pytest.fail(
             f"{name}: needed @pytest.mark.{MARKER}(FOLDER) or the ini option {MARKER}, found"
             " neither", pytrace=False,
         )  # fmt: skip
-    place: Place = request.param
+    place: RecordedPlace = request.param
     if place.problem:
         pytest.fail(place.problem, pytrace=False)
     return place
@@ -260,7 +260,7 @@ def _open_logs(config: pytest.Config) -> "OpenLogs":
     return config.stash[_OPEN]
 
 
-def _places(config: pytest.Config, prompts: bool, patterns: Sequence[str]) -> "list[Place]":
+def _places(config: pytest.Config, prompts: bool, patterns: Sequence[str]) -> "list[RecordedPlace]":
     """The logs that some patterns name, or the prompts in them; looked for once a run."""
     from backcast.engine.interfaces.testing.recorded_places import log_places, prompt_places
 

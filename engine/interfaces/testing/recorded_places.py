@@ -15,7 +15,7 @@ from backcast.engine.log.open_logs import Log
 from backcast.engine.replay.steps import asked
 
 
-class Place(NamedTuple):
+class RecordedPlace(NamedTuple):
     """A log, or a prompt in it, or why there is none."""
 
     id: str
@@ -28,7 +28,7 @@ have the same name."
     problem: str = ""
 
 
-def log_places(base: Path, patterns: Sequence[str]) -> list[Place]:
+def log_places(base: Path, patterns: Sequence[str]) -> list[RecordedPlace]:
     """The logs that some folders, files and glob patterns name, sorted within each.
 
     One that names nothing is a place with a problem.
@@ -39,16 +39,16 @@ def log_places(base: Path, patterns: Sequence[str]) -> list[Place]:
         try:
             found |= dict.fromkeys(_files(base, pattern))
         except InputError as error:
-            problems.append(Place(pattern, base / pattern, problem=str(error)))
+            problems.append(RecordedPlace(pattern, base / pattern, problem=str(error)))
     stems = Counter(path.stem for path in found)
     named = (
         path.stem if stems[path.stem] == 1 else _within(base, path).with_suffix("").as_posix()
         for path in found
     )
-    return [*map(Place, named, found), *problems]
+    return [*map(RecordedPlace, named, found), *problems]
 
 
-def prompt_places(logs: OpenLogs, base: Path, patterns: Sequence[str]) -> list[Place]:
+def prompt_places(logs: OpenLogs, base: Path, patterns: Sequence[str]) -> list[RecordedPlace]:
     """The recorded prompts of those logs, in the order in which they were asked for.
 
     A log that cannot be read is a place with a problem, and so are logs that all have no prompt.
@@ -59,7 +59,7 @@ def prompt_places(logs: OpenLogs, base: Path, patterns: Sequence[str]) -> list[P
         return found
     where = ", ".join(patterns)
     told = f"{where}: needed recorded prompts, found none in {len(named)} logs"
-    return [Place(where, base, problem=told)]
+    return [RecordedPlace(where, base, problem=told)]
 
 
 def _files(base: Path, pattern: str) -> list[Path]:
@@ -80,7 +80,7 @@ def _within(base: Path, path: Path) -> Path:
     return path.relative_to(base) if path.is_relative_to(base) else path
 
 
-def _prompts(logs: OpenLogs, place: Place) -> Iterator[Place]:
+def _prompts(logs: OpenLogs, place: RecordedPlace) -> Iterator[RecordedPlace]:
     if place.problem:
         yield place
         return
@@ -93,7 +93,7 @@ def _prompts(logs: OpenLogs, place: Place) -> Iterator[Place]:
     several = len(log.tasks) > 1
     for task, version in found:
         name = f"{place.id}:{task}" if several else place.id
-        yield Place(f"{name}@{version}", place.path, task, version)
+        yield RecordedPlace(f"{name}@{version}", place.path, task, version)
 
 
 def _asked(log: Log) -> Iterator[tuple[str, int]]:

@@ -13,9 +13,9 @@ from backcast.engine.context.builder import ContextBuilder, Request
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.log.open_logs import Log
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.derive import PolicyReplay, BuilderPool
-from backcast.engine.replay.diff import Prompt, built, recorded
-from backcast.engine.replay.steps import Step, asked, steps
+from backcast.engine.replay.derive import BuilderPool, PolicyReplay
+from backcast.engine.replay.diff import ComparablePrompt, built, recorded
+from backcast.engine.replay.steps import ReplayStep, asked, steps
 
 T = TypeVar("T")
 ENDS = ("first", "last")
@@ -27,7 +27,7 @@ WIDTH = 120
 class Replayed(NamedTuple):
     """A recorded prompt, and what today's code makes of it."""
 
-    step: Step
+    step: ReplayStep
     "What was asked for, and what was known then."
     outcome: Context | BackcastError
     "The prompt as it is built today, or why it cannot be."
@@ -62,14 +62,14 @@ class Replayed(NamedTuple):
         return isinstance(self.outcome, Context) and self.outcome.digest == self.fact.digest
 
     @property
-    def prompt(self) -> Prompt:
+    def prompt(self) -> ComparablePrompt:
         """Today's prompt, as it can be compared."""
         context = self.context
         assert self.builder is not None  # somebody built the context
         return built(str(self), context, self.builder.profile.template)
 
     @property
-    def recorded(self) -> Prompt:
+    def recorded(self) -> ComparablePrompt:
         """The recorded prompt, as it can be compared; `DamagedError` where a text is missing."""
         room = self.builder.profile.prompt if self.builder else 0
         return recorded("as recorded", self.fact, self.store.get, room)
@@ -98,7 +98,9 @@ def replayed(
         last = one._replace(previous=None)
 
 
-def _built(line: PolicyReplay, step: Step) -> tuple[Context | BackcastError, ContextBuilder | None]:
+def _built(
+    line: PolicyReplay, step: ReplayStep
+) -> tuple[Context | BackcastError, ContextBuilder | None]:
     try:
         builder = line.builder(step)
     except (BackcastError, ValueError) as error:
@@ -115,7 +117,7 @@ def _told(error: BackcastError | ValueError) -> BackcastError:
     return told.with_traceback(None)
 
 
-class Once(Generic[T]):
+class KeptIterator(Generic[T]):
     """What an iterator gives: taken once, as far as it is asked for, and kept."""
 
     def __init__(self, begin: Callable[[], Iterator[T]]) -> None:

@@ -22,7 +22,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.lines import first_object, read_objects
-from backcast.engine.log.importers.records import ForeignLog, Record
+from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "claude-code"
 PREFIX = "CLAUDE_CODE"
@@ -67,7 +67,7 @@ def _goal(entry: dict[str, Any]) -> str | None:
     return None if text is None or text.startswith(MACHINERY) else text
 
 
-def _tell(record: Record, entry: dict[str, Any]) -> None:
+def _tell(record: ForeignRecord, entry: dict[str, Any]) -> None:
     """Tell a line as what it is, because of the line that it follows."""
     because = [entry.get(name) for name in ("parentUuid", "leafUuid", "logicalParentUuid")]
     causes = [id_of(id, "") for id in because]
@@ -81,7 +81,7 @@ def _tell(record: Record, entry: dict[str, Any]) -> None:
 
 
 def _assistant(
-    record: Record, entry: dict[str, Any], message: dict[str, Any], because: list[str]
+    record: ForeignRecord, entry: dict[str, Any], message: dict[str, Any], because: list[str]
 ) -> None:
     text, left = parted(message["content"])
     calls = [block for block in sequence(message["content"]) if _is(block, "tool_use", "name")]
@@ -92,7 +92,7 @@ def _assistant(
 
 
 def _user(
-    record: Record, entry: dict[str, Any], message: dict[str, Any], because: list[str]
+    record: ForeignRecord, entry: dict[str, Any], message: dict[str, Any], because: list[str]
 ) -> None:
     """Tell results first, then what was said: the first of these facts carries the line."""
     text, left = parted(message["content"])
@@ -109,7 +109,7 @@ def _user(
         record.message(role, text, rest, because)
 
 
-def _source(record: Record, entry: dict[str, Any], answer: str) -> None:
+def _source(record: ForeignRecord, entry: dict[str, Any], answer: str) -> None:
     """Tell the whole text of a file, where the tool that wrote it returns just that."""
     result = mapping(entry.get("toolUseResult"))
     path, folder = string(result.get("filePath")), string(entry.get("cwd"))

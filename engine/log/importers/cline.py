@@ -25,7 +25,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.lines import named, read_json
-from backcast.engine.log.importers.records import ForeignLog, Record
+from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "cline"
 PREFIX = "CLINE"
@@ -55,7 +55,7 @@ def _is_compaction(message: object) -> bool:
     return isinstance(kind, str) and kind.startswith("compaction")
 
 
-def _whole(log: ForeignLog, name: str, fields: dict[str, Any], time: object) -> Record:
+def _whole(log: ForeignLog, name: str, fields: dict[str, Any], time: object) -> ForeignRecord:
     raw = to_json(fields)
     return log.record(hashed(name, raw), raw, time)
 
@@ -95,7 +95,7 @@ def _messages(log: ForeignLog, document: dict[str, Any]) -> Iterator[Batch]:
     yield record.batch
 
 
-def _message(record: Record, message: dict[str, Any]) -> None:
+def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
     """Tell a message: a reply and its calls, or results and what was said."""
     text, left = parted(message.get("content"))
     blocks = [_left(block) for block in left] if isinstance(left, list) else left
@@ -116,7 +116,7 @@ def _message(record: Record, message: dict[str, Any]) -> None:
             record.message(role, text, without(rest, "role"), because)
 
 
-def _answer(record: Record, block: dict[str, Any], rest: dict[str, Any]) -> None:
+def _answer(record: ForeignRecord, block: dict[str, Any], rest: dict[str, Any]) -> None:
     """Tell a result; where its content is no text, the text is that content as JSON."""
     content, failed = block.get("content"), block.get("is_error")
     output = content if isinstance(content, str) else to_json(content).decode()

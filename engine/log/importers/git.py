@@ -39,7 +39,7 @@ LOG = (
 )  # fmt: skip
 
 
-class Change(NamedTuple):
+class FileChange(NamedTuple):
     """A line of `git log --raw`."""
 
     mode: str
@@ -60,7 +60,7 @@ class Commit(NamedTuple):
     authored_at: str
     committed_at: str
     message: str
-    changes: Sequence[Change]
+    changes: Sequence[FileChange]
 
 
 def task_of(repository: Path) -> str:
@@ -159,7 +159,7 @@ class _Tree:
 
     def _fact(
         self,
-        change: Change,
+        change: FileChange,
         targets: set[str],
         bodies: dict[str, bytes | None],
         blobs: list[Blob],
@@ -188,7 +188,11 @@ class _Tree:
         return ModuleIteration(module_name=path, iteration=iteration + 1, **stated)
 
     def _source(
-        self, change: Change, base: str | None, bodies: dict[str, bytes | None], blobs: list[Blob]
+        self,
+        change: FileChange,
+        base: str | None,
+        bodies: dict[str, bytes | None],
+        blobs: list[Blob],
     ) -> str | None:
         if change.mode == SUBMODULE:
             return None
@@ -201,7 +205,7 @@ class _Tree:
         return self.refs[change.oid]
 
 
-def _has_body(change: Change, known: dict[str, str]) -> bool:
+def _has_body(change: FileChange, known: dict[str, str]) -> bool:
     return change.status != "D" and change.mode != SUBMODULE and change.oid not in known
 
 
@@ -288,7 +292,7 @@ def _tokens(stream: IO[bytes]) -> Iterator[bytes]:
 
 def _parse(tokens: Iterator[bytes]) -> Iterator[Commit]:
     head: list[str] = []
-    changes: list[Change] = []
+    changes: list[FileChange] = []
     for token in tokens:
         token = token.lstrip(b"\n")
         if token.startswith(b"\x01"):
@@ -302,12 +306,12 @@ def _parse(tokens: Iterator[bytes]) -> Iterator[Commit]:
             moved = status[0] in "RC"
             path = _text(next(tokens)) if moved else first
             previous = first if status[0] == "R" else None
-            changes.append(Change(mode, oid, status[0], path, previous))
+            changes.append(FileChange(mode, oid, status[0], path, previous))
     if head:
         yield _commit(head, changes)
 
 
-def _commit(head: Sequence[str], changes: Sequence[Change]) -> Commit:
+def _commit(head: Sequence[str], changes: Sequence[FileChange]) -> Commit:
     sha, parents, author, authored, authored_at, committed_at, message = head
     seconds = int(authored) if authored.lstrip("-").isdigit() else 0
     return Commit(
@@ -329,9 +333,9 @@ def _time(seconds: int) -> datetime:
 
 
 def _names(repository: Path, head: str) -> dict[str, str]:
-    """The commits that HEAD, branches and tags stand for; a tag goes before a branch of its name."""
-    listed = _git(repository, "for-each-ref", "--format=%(refname)%00%(objectname)%00%(*objectname)",
-                  "refs/heads", "refs/remotes", "refs/tags")  # fmt: skip
+    """Return the SHAs of HEAD, branches and tags; a tag goes before a branch of its name."""
+    form = "--format=%(refname)%00%(objectname)%00%(*objectname)"
+    listed = _git(repository, "for-each-ref", form, "refs/heads", "refs/remotes", "refs/tags")
     names = {"HEAD": head}
     for line in listed.splitlines():
         ref, sha, peeled = line.split("\0")

@@ -26,7 +26,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.lines import named, read_json
-from backcast.engine.log.importers.records import ForeignLog, Record
+from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "inspect"
 PREFIX = "INSPECT"
@@ -90,7 +90,9 @@ def _full(content: object, attached: dict[str, Any]) -> tuple[str | None, object
     return (whole, content) if named else (text, left)
 
 
-def _tell(record: Record, event: Any, attached: dict[str, Any], asked: str | None) -> str | None:
+def _tell(
+    record: ForeignRecord, event: Any, attached: dict[str, Any], asked: str | None
+) -> str | None:
     """Tell an event; return the name of the blob with what the model was last asked."""
     fields = mapping(event)
     match fields.get("event"):
@@ -108,7 +110,7 @@ def _tell(record: Record, event: Any, attached: dict[str, Any], asked: str | Non
     return asked
 
 
-def _init(record: Record, fields: dict[str, Any], attached: dict[str, Any]) -> None:
+def _init(record: ForeignRecord, fields: dict[str, Any], attached: dict[str, Any]) -> None:
     """Tell what the sample gives to the model at first."""
     asked = mapping(fields.get("sample")).get("input")
     messages = sequence(asked) or [{"role": "user", "content": asked}]
@@ -119,7 +121,7 @@ def _init(record: Record, fields: dict[str, Any], attached: dict[str, Any]) -> N
 
 
 def _model(
-    record: Record, fields: dict[str, Any], attached: dict[str, Any], asked: str | None
+    record: ForeignRecord, fields: dict[str, Any], attached: dict[str, Any], asked: str | None
 ) -> str | None:
     rest = dict(fields)
     for name in ("input", "call", "tools"):

@@ -29,7 +29,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.lines import first_object, named, read_json, read_objects
-from backcast.engine.log.importers.records import ForeignLog, Record, all_calls
+from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls
 
 FORMAT = "openhands"
 PREFIX = "OPENHANDS"
@@ -211,7 +211,7 @@ class _Conversation:
         yield record.batch
 
 
-def _message(record: Record, message: dict[str, Any]) -> None:
+def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
     text, left = parted(message.get("content"))
     role, rest = string(message.get("role")), replaced(message, "content", left)
     if role == "tool":
@@ -227,7 +227,7 @@ def _message(record: Record, message: dict[str, Any]) -> None:
         record.unknown("MESSAGE", message)
 
 
-def _response(record: Record, request: dict[str, Any], base: str | None) -> str:
+def _response(record: ForeignRecord, request: dict[str, Any], base: str | None) -> str:
     """Tell a reply and its calls; return the name of the blob with the request's messages."""
     asked = record.keep(to_json(request["messages"]), base)
     rest = {**request, "messages": {"json": asked}}
@@ -247,7 +247,7 @@ def _response(record: Record, request: dict[str, Any], base: str | None) -> str:
     return asked
 
 
-def _say(record: Record, event: dict[str, Any]) -> bool:
+def _say(record: ForeignRecord, event: dict[str, Any]) -> bool:
     """Tell a message of the user or the model, or the system prompt."""
     if "llm_message" not in event:
         prompt = mapping(event.get("system_prompt"))
@@ -265,7 +265,7 @@ def _say(record: Record, event: dict[str, Any]) -> bool:
     return text is not None
 
 
-def _act(record: Record, event: dict[str, Any]) -> bool:
+def _act(record: ForeignRecord, event: dict[str, Any]) -> bool:
     """Tell what the model thought, if it said so, and what it called."""
     tool = string(event.get("tool_name"))
     if tool is None:
@@ -286,7 +286,7 @@ def _act(record: Record, event: dict[str, Any]) -> bool:
     return True
 
 
-def _observe(record: Record, event: dict[str, Any]) -> bool:
+def _observe(record: ForeignRecord, event: dict[str, Any]) -> bool:
     """Tell what a tool returned, or why it did not."""
     seen = mapping(event.get("observation"))
     rest = without(event, "tool_name", "tool_call_id")
@@ -304,7 +304,7 @@ def _observe(record: Record, event: dict[str, Any]) -> bool:
     return True
 
 
-def _end(record: Record, event: dict[str, Any]) -> bool:
+def _end(record: ForeignRecord, event: dict[str, Any]) -> bool:
     """Tell that the conversation came to an end, where a change of state says so."""
     status = event.get("value")
     if event.get("key") != "execution_status" or not isinstance(status, str) or status not in ENDS:
@@ -314,7 +314,7 @@ def _end(record: Record, event: dict[str, Any]) -> bool:
     return True
 
 
-TELL: Mapping[str, Callable[[Record, dict[str, Any]], bool]] = {
+TELL: Mapping[str, Callable[[ForeignRecord, dict[str, Any]], bool]] = {
     "MessageEvent": _say,
     "SystemPromptEvent": _say,
     "ActionEvent": _act,

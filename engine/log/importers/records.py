@@ -57,13 +57,13 @@ class ForeignLog:
         self._time: datetime | None = None
         self._step = 0
 
-    def record(self, id: str, raw: bytes, time: object = None) -> "Record":
+    def record(self, id: str, raw: bytes, time: object = None) -> "ForeignRecord":
         """Begin a record. One that tells no time has that of the record before it."""
         self._step += 1
         told = self._told(time)
         self._time = told or self._time
         when = self._time or synthetic_time(self._step)
-        return Record(self, id, raw, when, synthetic=told is None)
+        return ForeignRecord(self, id, raw, when, synthetic=told is None)
 
     def start(self, id: str, goal: str | None, rest: object = None, time: object = None) -> Batch:
         """The start of the task, as the record of that id states it."""
@@ -83,7 +83,7 @@ class ForeignLog:
         return time.replace(tzinfo=UTC)
 
 
-class Record:
+class ForeignRecord:
     """One record of a foreign log on its way to becoming a batch."""
 
     def __init__(

@@ -29,7 +29,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.lines import named, read_json
-from backcast.engine.log.importers.records import ForeignLog, Record, all_calls
+from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls
 
 FORMAT = "swe-agent"
 PREFIX = "SWE_AGENT"
@@ -118,7 +118,7 @@ def _start(name: str, log: ForeignLog, run: dict[str, Any], prompts: list[Any]) 
         yield log.start(name, goal, rest)
 
 
-def _step(record: Record, step: object, model: object, base: str | None) -> str | None:
+def _step(record: ForeignRecord, step: object, model: object, base: str | None) -> str | None:
     """Tell a step as reply, call and result; return the name of its messages' blob."""
     fields, last = mapping(step), (record.log.last,)
     told = {name: fields[name] for name in TOLD if isinstance(fields.get(name), str)}
@@ -184,7 +184,7 @@ class _Chat:
             record.unknown(role or "MESSAGE", message, (self.log.last,))
         return record.batch
 
-    def _reply(self, record: Record, text: str | None, rest: dict[str, Any]) -> None:
+    def _reply(self, record: ForeignRecord, text: str | None, rest: dict[str, Any]) -> None:
         model = mapping(mapping(rest.get("extra")).get("response")).get("model")
         kept = without(rest, "tool_calls") if all_calls(rest) else rest
         id = record.reply(text, model, kept, (self.log.last,))
@@ -194,7 +194,7 @@ class _Chat:
             tool = "bash" if "action" not in rest else next(iter(command.split()), "shell")[:80]
             self.open = (record.call(tool, None, {"command": command}, {}, (id,)), tool)
 
-    def _answer(self, record: Record, text: str | None, rest: dict[str, Any]) -> None:
+    def _answer(self, record: ForeignRecord, text: str | None, rest: dict[str, Any]) -> None:
         ids = sequence(rest.get("tool_call_ids"))
         call_id = rest.get("tool_call_id", ids[0] if len(ids) == 1 else None)
         because, tool = ((self.open[0],), self.open[1]) if self.open else ((self.log.last,), None)

@@ -8,16 +8,23 @@ tuples; what they mean is the business of `backcast.engine.log.store`.
 from backcast.domain.errors import InputError
 from backcast.engine.log.recorder.database import like
 from backcast.engine.log.recorder.snapshots import LAST_US, Snapshot
-from backcast.engine.log.recorder.tables import Found, NewRow, NewSource, Recorder, Row, checksum_of
+from backcast.engine.log.recorder.tables import (
+    NewRow,
+    NewSource,
+    Recorder,
+    Row,
+    SourceRow,
+    checksum_of,
+)
 
 __all__ = [
     "LAST_US",
-    "Found",
-    "Snapshot",
     "NewRow",
     "NewSource",
     "Recorder",
     "Row",
+    "Snapshot",
+    "SourceRow",
     "checksum_of",
     "like",
     "open_recorder",

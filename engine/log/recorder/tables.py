@@ -31,7 +31,7 @@ NewSource = tuple[str, str, bytes, int]
 "What a foreign log calls an event: source, id, digest of the content, index of the row."
 
 
-class Found(NamedTuple):
+class SourceRow(NamedTuple):
     """What a foreign log's own id was imported as."""
 
     digest: bytes
@@ -215,15 +215,15 @@ class Recorder(Bodies, Snapshots, VectorTable):
 
     # Foreign logs
 
-    def found(self, source: str, id: str) -> Found | None:
+    def found(self, source: str, id: str) -> SourceRow | None:
         """What a foreign log's own id was imported as."""
         row = self.one(f"{_FOUND} AND s.id=?", source, id)
-        return Found(*row) if row else None
+        return SourceRow(*row) if row else None
 
-    def found_like(self, source: str, prefix: str) -> list[Found]:
+    def found_like(self, source: str, prefix: str) -> list[SourceRow]:
         """What the ids that begin so were imported as, two of them at the most."""
         rows = self.all(f"{_FOUND} AND s.id LIKE ? ESCAPE '!' LIMIT 2", source, like(prefix) + "%")
-        return [Found(*row) for row in rows]
+        return [SourceRow(*row) for row in rows]
 
 
 _LAST = (

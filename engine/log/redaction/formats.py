@@ -9,7 +9,7 @@ None of these rules looks for randomness: digests, references and base64 are no 
 import re
 from collections.abc import Iterator
 
-from backcast.engine.log.redaction.rules import WORD, Found, found_by, rule
+from backcast.engine.log.redaction.rules import WORD, SecretSpan, found_by, rule
 
 RULES = (
     rule("aws_key", r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}", "AKIA ASIA ABIA ACCA",
@@ -47,14 +47,14 @@ LONGEST_KEY, LONGEST_GAP = 64 * 2**10, 100
 "Characters of a private key, and between two of its lines."
 
 
-def found_in(text: str) -> Iterator[Found]:
+def found_in(text: str) -> Iterator[SecretSpan]:
     """What shows by its own form."""
     yield from found_by(RULES, text)
     for key in _KEY_BEGINS.finditer(text) if "PRIVATE KEY" in text else ():
         yield from _lines_of_key(text, key.end())
 
 
-def _lines_of_key(text: str, start: int) -> Iterator[Found]:
+def _lines_of_key(text: str, start: int) -> Iterator[SecretSpan]:
     """The lines of a private key; those that say that there is one stay, and so does the code
     around them, where a source holds it as texts."""
     end = text.find(_KEY_ENDS, start, start + LONGEST_KEY)
@@ -67,4 +67,4 @@ def _lines_of_key(text: str, start: int) -> Iterator[Found]:
         whole, closing = match.end() - match.start() >= 16, 0 <= end - match.end() <= 12
         if whole or (closing and last > start):
             last = match.end()
-            yield Found(*match.span(), "private_key", whole)
+            yield SecretSpan(*match.span(), "private_key", whole)

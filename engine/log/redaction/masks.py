@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from backcast.engine.log.redaction import formats, named, places
 from backcast.engine.log.redaction.patterns import Patterns
-from backcast.engine.log.redaction.rules import Found, is_mixed
+from backcast.engine.log.redaction.rules import SecretSpan, is_mixed
 
 KEPT = re.compile(r"MASKED(?:_[a-z]+)+_(?P<number>\d{1,9})|blob:[0-9a-f]{64}")
 "What is never masked: masks, and the names of bodies."
@@ -29,7 +29,7 @@ _LINES = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}+={0,2}")
 
 
-class Piece(NamedTuple):
+class MaskedPiece(NamedTuple):
     """What one mask takes the place of; it stands in one line."""
 
     start: int
@@ -57,7 +57,7 @@ class Masks:
             if match["number"]:
                 stands = match[0].removeprefix("MASKED_").rpartition("_")[0]
                 self.last[stands] = max(self.last[stands], int(match["number"]))
-        whole = [Found(0, len(text), kind, sure=True)] if kind else []
+        whole = [SecretSpan(0, len(text), kind, sure=True)] if kind else []
         for found in chain(whole, self._found(text)):
             secret = text[found.start : found.end]
             if found.sure and _spreads(secret):
@@ -70,33 +70,33 @@ class Masks:
             text = "".join(self._replaced(text, pieces))
         return text
 
-    def _all(self, text: str, kind: str) -> Iterator[Found]:
+    def _all(self, text: str, kind: str) -> Iterator[SecretSpan]:
         yield from self._found(text)
         yield from self._spread(text)
         if kind:
-            yield Found(0, len(text), kind)
+            yield SecretSpan(0, len(text), kind)
 
-    def _found(self, text: str) -> Iterator[Found]:
+    def _found(self, text: str) -> Iterator[SecretSpan]:
         yield from _shown(text)
         yield from self._packed(text)
         yield from self.patterns.found_in(text)
 
-    def _packed(self, text: str) -> Iterator[Found]:
+    def _packed(self, text: str) -> Iterator[SecretSpan]:
         """Texts in base64 that hold a secret."""
         for match in _BASE64.finditer(text):
             held = _unpacked(match[0])
             if held and (any(_shown(held)) or any(self._spread(held))):
-                yield Found(*match.span(), ENCODED)
+                yield SecretSpan(*match.span(), ENCODED)
 
-    def _spread(self, text: str) -> Iterator[Found]:
+    def _spread(self, text: str) -> Iterator[SecretSpan]:
         """Secrets that are known from elsewhere."""
         for secret, kind in self.known.items():
             start = text.find(secret)
             while start >= 0:
-                yield Found(start, start + len(secret), kind)
+                yield SecretSpan(start, start + len(secret), kind)
                 start = text.find(secret, start + len(secret))
 
-    def _replaced(self, text: str, pieces: Iterable[Piece]) -> Iterator[str]:
+    def _replaced(self, text: str, pieces: Iterable[MaskedPiece]) -> Iterator[str]:
         last = 0
         for start, end, kind in pieces:
             self.counts[kind] += 1
@@ -118,12 +118,12 @@ class Masks:
         return self.masks[secret]
 
 
-def _shown(text: str) -> Iterator[Found]:
+def _shown(text: str) -> Iterator[SecretSpan]:
     """What a text itself shows to be a secret, or a person's name in a path."""
     return chain(formats.found_in(text), named.found_in(text), places.found_in(text))
 
 
-def _pieces(text: str, found: Iterable[Found]) -> Iterator[Piece]:
+def _pieces(text: str, found: Iterable[SecretSpan]) -> Iterator[MaskedPiece]:
     """What is found, each letter once, line by line, without what is kept."""
     kept = [match.span() for match in KEPT.finditer(text)]
     for one in _merged(sorted(found)):
@@ -132,12 +132,12 @@ def _pieces(text: str, found: Iterable[Found]) -> Iterator[Piece]:
                 told = line[0].strip()
                 at = line.start() + line[0].find(told)
                 if told and not (one.kind == places.HOME and told == places.USER):
-                    yield Piece(at, at + len(told), one.kind)
+                    yield MaskedPiece(at, at + len(told), one.kind)
 
 
-def _merged(found: list[Found]) -> Iterator[Found]:
+def _merged(found: list[SecretSpan]) -> Iterator[SecretSpan]:
     """Overlapping parts as one, of the kind of the longest; a name in a path is the least."""
-    whole: Found | None = None
+    whole: SecretSpan | None = None
     rank = (False, 0)
     for one in found:
         worth = (one.kind != places.HOME, one.end - one.start)
@@ -147,7 +147,7 @@ def _merged(found: list[Found]) -> Iterator[Found]:
             whole, rank = one, worth
             continue
         kind = one.kind if worth > rank else whole.kind
-        whole, rank = Found(whole.start, max(whole.end, one.end), kind), max(worth, rank)
+        whole, rank = SecretSpan(whole.start, max(whole.end, one.end), kind), max(worth, rank)
     if whole is not None:
         yield whole
 

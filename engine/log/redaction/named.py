@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from backcast.engine.log.redaction.rules import Found, is_given, is_mixed
+from backcast.engine.log.redaction.rules import SecretSpan, is_given, is_mixed
 
 KIND = "secret"
 LONGEST_NAME, LONGEST_LEAD = 16, 48
@@ -71,7 +71,7 @@ def _is_no_code(secret: str) -> bool:
     )
 
 
-class _Form(NamedTuple):
+class _ValueForm(NamedTuple):
     """How a value may follow a name."""
 
     pattern: re.Pattern[str]
@@ -84,25 +84,26 @@ class _Form(NamedTuple):
 
 _SURE_NAMES = ("password", "secret")
 _FORMS = (
-    _Form(_quoted(r"[^\r\n]", 200), ("password",), is_given, sure=True, bare=False),
-    _Form(_quoted(r"[^\s]", 1000), ("secret",), is_given, sure=True, bare=False),
-    _Form(_quoted(r"[^\s]", 8000), ("token",), is_random, sure=True, bare=False),
-    _Form(re.compile(rf"\d{{0,2}}={_BARE}"), ("shouted",), _is_no_code),
-    _Form(re.compile(rf"\d{{0,2}}(?:=|%3[Dd]|:[ \t]{{1,8}}){_BARE}"), _SURE_NAMES,
+    _ValueForm(_quoted(r"[^\r\n]", 200), ("password",), is_given, sure=True, bare=False),
+    _ValueForm(_quoted(r"[^\s]", 1000), ("secret",), is_given, sure=True, bare=False),
+    _ValueForm(_quoted(r"[^\s]", 8000), ("token",), is_random, sure=True, bare=False),
+    _ValueForm(re.compile(rf"\d{{0,2}}={_BARE}"), ("shouted",), _is_no_code),
+    _ValueForm(re.compile(rf"\d{{0,2}}(?:=|%3[Dd]|:[ \t]{{1,8}}){_BARE}"), _SURE_NAMES,
           lambda secret: is_mixed(secret) and _is_no_code(secret)),
-    _Form(re.compile(rf"\d{{0,2}}(?:=|%3[Dd]){_BARE}"), ("token",),
+    _ValueForm(re.compile(rf"\d{{0,2}}(?:=|%3[Dd]){_BARE}"), ("token",),
           lambda secret: is_random(secret) and _is_no_code(secret)),
-    _Form(re.compile(rf"{_CLOSED}[:=][ \t]{{1,8}}{_BARE}(?=[ \t]*(?:\r?$|\\[nr]|[ \t]#))", re.M),
+    _ValueForm(re.compile(
+        rf"{_CLOSED}[:=][ \t]{{1,8}}{_BARE}(?=[ \t]*(?:\r?$|\\[nr]|[ \t]#))", re.M),
           ("password", "secret", "token"),
           lambda secret: is_random(secret) and _is_no_code(secret)),
-    _Form(re.compile(rf"[ \t]{{1,8}}\\*[\"']?{_BARE}"), ("option",),
+    _ValueForm(re.compile(rf"[ \t]{{1,8}}\\*[\"']?{_BARE}"), ("option",),
           lambda secret: is_mixed(secret) and _is_no_code(secret), sure=True),
-    _Form(re.compile(r"(?:=|%3[Dd])(?P<secret>(?:(?!%26)[^\s&#\"'\\<>]){6,200}+)"), ("query",),
+    _ValueForm(re.compile(r"(?:=|%3[Dd])(?P<secret>(?:(?!%26)[^\s&#\"'\\<>]){6,200}+)"), ("query",),
           is_given),
 )  # fmt: skip
 
 
-def found_in(text: str) -> Iterator[Found]:
+def found_in(text: str) -> Iterator[SecretSpan]:
     """What shows by a name before it."""
     for ends in _ENDS:
         reached = 0
@@ -114,7 +115,7 @@ def found_in(text: str) -> Iterator[Found]:
                     yield found
 
 
-def _given(text: str, end: int) -> Iterator[Found]:
+def _given(text: str, end: int) -> Iterator[SecretSpan]:
     """The values that follow a name which ends there."""
     kinds = _kinds_of(text, end)
     for form in _FORMS:
@@ -124,7 +125,7 @@ def _given(text: str, end: int) -> Iterator[Found]:
                 start, last = match.span("secret")
                 # The pattern is bounded, since most of what it meets is no secret.
                 longer = _LONGER.match(text, last) if form.bare else None
-                yield Found(start, longer.end() if longer else last, KIND, form.sure)
+                yield SecretSpan(start, longer.end() if longer else last, KIND, form.sure)
 
 
 def _kinds_of(text: str, end: int) -> set[str]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from backcast.domain.errors import InputError
-from backcast.engine.log.redaction.rules import Found
+from backcast.engine.log.redaction.rules import SecretSpan
 
 KIND = "pattern"
 SECONDS = 5.0
@@ -41,13 +41,13 @@ class Patterns:
             with within(seconds, f"{name}: {_SLOW}"):
                 _check(name, pattern)
 
-    def found_in(self, text: str) -> Iterator[Found]:
+    def found_in(self, text: str) -> Iterator[SecretSpan]:
         """What the patterns match in a text. `PatternError` where one takes too long."""
         for name, pattern in self.compiled:
             limit = self.seconds * (1 + len(text) // LARGE)
             with within(limit, f"{name}: {_SLOW}, found a text of {len(text):,} where it did not"):
                 spans = [match.span() for match in pattern.finditer(text)]
-            yield from (Found(start, end, KIND) for start, end in spans if start < end)
+            yield from (SecretSpan(start, end, KIND) for start, end in spans if start < end)
 
 
 _SLOW = "needed a pattern that is quick on any text"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from backcast.engine.log.redaction.named import KIND, is_random
-from backcast.engine.log.redaction.rules import Found, found_by, is_given, rule
+from backcast.engine.log.redaction.rules import SecretSpan, found_by, is_given, rule
 
 HOME = "home_path"
 "The kind of a person's name in a path, which `user` takes the place of."
@@ -43,6 +43,6 @@ RULES = (
 )  # fmt: skip
 
 
-def found_in(text: str) -> Iterator[Found]:
+def found_in(text: str) -> Iterator[SecretSpan]:
     """What shows by its place."""
     return found_by(RULES, text)

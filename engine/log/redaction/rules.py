@@ -10,7 +10,7 @@ BEFORE = 24
 "Letters that are looked at before a secret; more than any rule needs."
 
 
-class Found(NamedTuple):
+class SecretSpan(NamedTuple):
     """A part of a text that is to be masked."""
 
     start: int
@@ -48,7 +48,7 @@ def rule(
     return Rule(kind, re.compile(pattern, re.MULTILINE), tuple(hints.split()), fits, sure, before)
 
 
-def found_by(rules: Sequence[Rule], text: str) -> Iterator[Found]:
+def found_by(rules: Sequence[Rule], text: str) -> Iterator[SecretSpan]:
     """What rules find in a text; parts may overlap."""
     for one in rules:
         if one.hints and not any(hint in text for hint in one.hints):
@@ -59,7 +59,7 @@ def found_by(rules: Sequence[Rule], text: str) -> Iterator[Found]:
             if one.before and not one.before.search(text[max(0, start - BEFORE) : start]):
                 continue
             if one.fits(match[group]):
-                yield Found(*match.span(group), one.kind, one.sure)
+                yield SecretSpan(*match.span(group), one.kind, one.sure)
 
 
 def is_given(secret: str) -> bool:

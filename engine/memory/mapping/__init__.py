@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from backcast.domain.context_map import Answer, Distilled, MapItem
+from backcast.domain.context_map import Distilled, MapAnswered, MapItem
 from backcast.domain.events import BlobRef, MapEdit, WorkflowEvent
 from backcast.domain.graph import Graph
 from backcast.domain.outline import Facets
@@ -16,7 +16,7 @@ from backcast.projections.context_map import ContextMap
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run, as its log tells of it: a task, or a commit of one."""
 
     name: str
@@ -51,7 +51,7 @@ class Proposal(NamedTuple):
     """What a Cartographer drew."""
 
     edits: Sequence[MapEdit]
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[MapAnswered, ...] = ()
     "Of a model, where one was asked."
     by: str = ""
     "Whose work this is: a name and a version."
@@ -62,14 +62,14 @@ class Proposal(NamedTuple):
 class Distiller(Protocol):
     """Reads a run for what will help later ones."""
 
-    def distil(self, run: Run, map: ContextMap) -> Distilled:
+    def distil(self, run: FinishedRun, map: ContextMap) -> Distilled:
         """What a run tells, and of what use each item of the map was to it."""
 
 
 class Cartographer(Protocol):
     """Turns what a run told into edits."""
 
-    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Proposal:
+    def drawn(self, run: FinishedRun, told: Distilled, map: ContextMap) -> Proposal:
         """Edits of a map, on which what was told of its items stands already."""
 
 
@@ -80,4 +80,4 @@ class Evictor(Protocol):
         """Edits that take away what has no room, the least worth first."""
 
 
-__all__ = ["Cartographer", "Distiller", "Proposal", "Evictor", "Run"]
+__all__ = ["Cartographer", "Distiller", "Evictor", "FinishedRun", "Proposal"]

@@ -6,7 +6,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from backcast.domain.context_map import Answer
+from backcast.domain.context_map import MapAnswered
 from backcast.engine.log.codec import first_problem
 from backcast.engine.models import Call, Limits, Message, Model
 
@@ -20,11 +20,11 @@ TRIES = 2
 Form = TypeVar("Form", bound=BaseModel)
 
 
-class Answered(NamedTuple, Generic[Form]):
+class RoleAnswer(NamedTuple, Generic[Form]):
     """What came of asking."""
 
     form: Form | None
-    answers: tuple[Answer, ...]
+    answers: tuple[MapAnswered, ...]
     problem: str = ""
     "What is wrong with the last one; empty where it is filled in."
 
@@ -36,17 +36,17 @@ def asked(
     form: type[Form],
     schema: Mapping[str, Any],
     call: Call,
-) -> Answered[Form]:
+) -> RoleAnswer[Form]:
     """A form as a model fills it in. `ModelError` where it gives no answer at all."""
-    answers, problem = list[Answer](), ""
+    answers, problem = list[MapAnswered](), ""
     for attempt in range(1, TRIES + 1):
         this = call._replace(attempt=attempt)
         answer = model.complete(messages, limits, schema=schema, call=this)
         cost = answer.prompt_tokens, answer.tokens, answer.seconds
-        answers.append(Answer(call.kind, answer.text, *cost))
+        answers.append(MapAnswered(call.kind, answer.text, *cost))
         try:
             found = form.model_validate(_object_in(answer.text))
-            return Answered(found, tuple(answers))
+            return RoleAnswer(found, tuple(answers))
         except ValidationError as error:
             problem = first_problem(error)
         except (ValueError, RecursionError) as error:
@@ -55,7 +55,7 @@ def asked(
         repair = f"That cannot be used: {problem}. Answer again, in the same form."
         shown = Message("assistant", answer.text[:SHOWN])
         messages = [*messages, shown, Message("user", repair)]
-    return Answered(None, tuple(answers), problem)
+    return RoleAnswer(None, tuple(answers), problem)
 
 
 def _object_in(text: str) -> object:

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from backcast.domain.context_map import Distilled, Entry, MapItem, lawful
+from backcast.domain.context_map import Distilled, MapEntry, MapItem, lawful
 from backcast.domain.events import MapEdit
 from backcast.domain.summary import BuiltFrom
-from backcast.engine.memory.mapping import Proposal, Run
+from backcast.engine.memory.mapping import FinishedRun, Proposal
 from backcast.engine.memory.mapping.lines import is_lines
 from backcast.engine.memory.roadmap import roadmap_of
 from backcast.projections.context_map import ContextMap
@@ -20,20 +20,20 @@ class ByRules:
 
     id = "rules 1"
 
-    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Proposal:
+    def drawn(self, run: FinishedRun, told: Distilled, map: ContextMap) -> Proposal:
         """Edits of all but the lines of code."""
         entries = [*roadmap_of(run.state, run.graph), *told.entries]
         return Proposal(prose_edits(map, entries, run), by=self.id)
 
 
-def prose_edits(map: ContextMap, told: Sequence[Entry], run: Run) -> list[MapEdit]:
+def prose_edits(map: ContextMap, told: Sequence[MapEntry], run: FinishedRun) -> list[MapEdit]:
     """The edits that follow from entries; lines of code are left alone."""
     entries, items = _once(told), [map.items[item] for item in sorted(map.items)]
     prose = [one for one in items if not is_lines(one)]
     return [*_written(prose, entries), *_outlived(prose, entries, run)]
 
 
-def _written(there: Sequence[MapItem], entries: Sequence[Entry]) -> Iterator[MapEdit]:
+def _written(there: Sequence[MapItem], entries: Sequence[MapEntry]) -> Iterator[MapEdit]:
     subjects = {_subject(one.section, one.text): one for one in reversed(there)}
     normal = {normal_form(one.text) for one in there}
     for one in entries:
@@ -46,7 +46,9 @@ def _written(there: Sequence[MapItem], entries: Sequence[Entry]) -> Iterator[Map
             yield MapEdit(operation="REPLACE", item=known.id, **new)
 
 
-def _outlived(there: Sequence[MapItem], entries: Sequence[Entry], run: Run) -> Iterator[MapEdit]:
+def _outlived(
+    there: Sequence[MapItem], entries: Sequence[MapEntry], run: FinishedRun
+) -> Iterator[MapEdit]:
     """The deletion of what does not hold, and was not told anew."""
     anew = {_subject(one.section, one.text) for one in entries}
     for one in there:
@@ -54,9 +56,9 @@ def _outlived(there: Sequence[MapItem], entries: Sequence[Entry], run: Run) -> I
             yield MapEdit(operation="DELETE", item=one.id)
 
 
-def _once(entries: Sequence[Entry]) -> list[Entry]:
+def _once(entries: Sequence[MapEntry]) -> list[MapEntry]:
     """Entries that may stand on a map, the first of those about one subject."""
-    found: dict[tuple[str, str], Entry] = {}
+    found: dict[tuple[str, str], MapEntry] = {}
     for one in entries:
         if lawful(one.text):
             found.setdefault(_subject(one.section, one.text), one)

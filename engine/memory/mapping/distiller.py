@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from immutables import Map
 
-from backcast.domain.context_map import Distilled, Entry, MapItem, plain
+from backcast.domain.context_map import Distilled, MapEntry, MapItem, plain
 from backcast.domain.events import ChecksRan, ToolReturned
 from backcast.domain.graph import NEEDS
 from backcast.domain.names import Reader
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import EXISTS, Facet, Facets, names_in
 from backcast.domain.summary import built_from
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 from backcast.projections.context_map import ContextMap
 
 SYMBOLS = ("function", "method", "class")
@@ -29,7 +29,7 @@ class FromEvents:
 
     id = "events 1"
 
-    def distil(self, run: Run, map: ContextMap) -> Distilled:
+    def distil(self, run: FinishedRun, map: ContextMap) -> Distilled:
         """What a run tells, and of what use each item of the map was to it."""
         after = run.after
         changed = tuple(_changed(run))
@@ -43,13 +43,13 @@ class FromEvents:
         return Distilled(tuple(used), changed, tags, entries, told, by=self.id)
 
 
-def _tag(run: Run, one: MapItem, touched: frozenset[str]) -> str:
+def _tag(run: FinishedRun, one: MapItem, touched: frozenset[str]) -> str:
     if run.moved(one):
         return "stale"
     return "helpful" if not touched.isdisjoint(one.nodes) else "neutral"
 
 
-def _changed(run: Run) -> Iterator[str]:
+def _changed(run: FinishedRun) -> Iterator[str]:
     """The functions and classes that are new or not as they were, tests apart; sorted."""
     before = run.before.modules
     for path in run.after:
@@ -64,7 +64,7 @@ def _changed(run: Run) -> Iterator[str]:
                 yield node_id(kind, path, name)
 
 
-def needs(run: Run, source: str) -> Iterator[str]:
+def needs(run: FinishedRun, source: str) -> Iterator[str]:
     """What a function or class needs of the project's own, each once; a class has no needs but
     those of its line, since its methods have theirs."""
     links = run.graph.links.get(path_of(source))
@@ -73,7 +73,7 @@ def needs(run: Run, source: str) -> Iterator[str]:
     yield from sorted(node for node in found if node != source and path_of(node) in run.after)
 
 
-def _opened(run: Run) -> Iterator[str]:
+def _opened(run: FinishedRun) -> Iterator[str]:
     """What was asked to be seen while it ran."""
     for event in run.events:
         if isinstance(event.fact, ToolReturned):
@@ -84,7 +84,7 @@ def _module(node: str) -> str:
     return node_id("module", path_of(node))
 
 
-def _constants(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[Entry]:
+def _constants(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[MapEntry]:
     """The constants that the run's code used most."""
     found = [node for node in sorted(uses) if kind_of(node) == "attribute"]
     for node in sorted(found, key=lambda node: -uses[node])[:CONSTANTS]:
@@ -93,10 +93,10 @@ def _constants(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[Entr
         if bound and bound[0] == "value" and 0 < len("".join(bound[1:])) <= LITERAL:
             text = plain(f"{path}: {name} = {''.join(bound[1:])}", WIDE)
             why = f"used in {uses[node]} of the run's functions"
-            yield Entry("DOMAIN CONSTANTS", text, (node,), built_from(reader), why)
+            yield MapEntry("DOMAIN CONSTANTS", text, (node,), built_from(reader), why)
 
 
-def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[Entry]:
+def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[MapEntry]:
     """The classes of whose attributes the run's code used several, with all that they have."""
     owners = Counter[str]()
     for node in sorted(uses):
@@ -111,10 +111,10 @@ def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[Entry]
             plainly = ", ".join(one.partition("=")[0] for one in fields)
             why = f"{owners[node]} of its attributes were used"
             text = plain(f"{path}: {name} has {plainly}", WIDE)
-            yield Entry("PARSING SCHEMA", text, (node,), built_from(reader), why)
+            yield MapEntry("PARSING SCHEMA", text, (node,), built_from(reader), why)
 
 
-def _errors(run: Run, after: Mapping[str, Facets]) -> Iterator[Entry]:
+def _errors(run: FinishedRun, after: Mapping[str, Facets]) -> Iterator[MapEntry]:
     """The failures that came back: of one module, with one message, at several runs of tests."""
     seen = Counter[tuple[str, str]]()
     for event in run.events:
@@ -128,7 +128,7 @@ def _errors(run: Run, after: Mapping[str, Facets]) -> Iterator[Entry]:
         reader.facet(path, EXISTS)
         text = plain(f"{path}: {message}, {seen[path, message]} times in one run", WIDE)
         nodes = (node_id("module", path),)
-        yield Entry("ERROR PATTERNS", text, nodes, built_from(reader), "it came back")
+        yield MapEntry("ERROR PATTERNS", text, nodes, built_from(reader), "it came back")
 
 
 def _diagnosis(

@@ -21,11 +21,11 @@ FAR = ("high", "medium", "low")
 "How far something transfers; what is `low` is not kept."
 
 
-class _Form(BaseModel):
+class _MapForm(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Candidate(_Form):
+class ItemForm(_MapForm):
     """Something that a model would have on the map."""
 
     section: str
@@ -38,15 +38,15 @@ class Candidate(_Form):
     "Nodes of the run."
 
 
-class Told(_Form):
+class RunForm(_MapForm):
     """What a model says of a run."""
 
     diagnosis: str
     tags: dict[str, str]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ItemForm, ...]
 
 
-class Edit(_Form):
+class Edit(_MapForm):
     """A change that a model would make."""
 
     operation: str
@@ -56,7 +56,7 @@ class Edit(_Form):
     text: str = ""
 
 
-class Edits(_Form):
+class Edits(_MapForm):
     """What a model would change."""
 
     reasoning: str = ""

@@ -17,7 +17,7 @@ from backcast.domain.outline import Facets, names_in
 from backcast.domain.paths import is_aside, is_code
 from backcast.domain.policy import MapSettings
 from backcast.domain.summary import built_from
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 from backcast.projections.context_map import ContextMap, edited
 
 SECTION = "CONTEXT ROADMAP"
@@ -37,7 +37,7 @@ class Needs(NamedTuple):
     "A function and a function or class that it needs, each once."
 
 
-class Lines:
+class LineChooser:
     """Chooses lines; what was found of a module is kept as long as it stands."""
 
     id = "lines 1"
@@ -49,7 +49,13 @@ class Lines:
         self._tokens: dict[str, int] = {}
 
     def edits(
-        self, run: Run, map: ContextMap, tokens: int, settings: MapSettings, *, fill: bool = True
+        self,
+        run: FinishedRun,
+        map: ContextMap,
+        tokens: int,
+        settings: MapSettings,
+        *,
+        fill: bool = True,
     ) -> Sequence[MapEdit]:
         """Edits after which the map shows, beside what else stands on it, the lines that are worth
         most within so many tokens; with `fill`, any others in the room that those leave."""
@@ -73,14 +79,14 @@ class Lines:
             room += tokens - taken
         return best if best is not None else self._trimmed(run, map, groups, tokens, kept)
 
-    def _strange(self, run: Run, map: ContextMap, tokens: int) -> list[MapItem]:
+    def _strange(self, run: FinishedRun, map: ContextMap, tokens: int) -> list[MapItem]:
         """The lines of files that the run has never had, since they are another task's: the last
         ones of them, in half the tokens at most."""
         found = [one for one in map.items.values() if is_lines(one) and _is_strange(run, one)]
         found.sort(key=lambda one: (-one.version, one.id))
         return within(found, tokens // 2, self._count) if found else []
 
-    def needed(self, run: Run, map: ContextMap, tokens: int, settings: MapSettings) -> int:
+    def needed(self, run: FinishedRun, map: ContextMap, tokens: int, settings: MapSettings) -> int:
         """The tokens that the lines of a map for which something speaks would take if nothing else
         stood on it: of so many."""
         alone = [item for item in map.items.values() if is_lines(item)]
@@ -90,7 +96,7 @@ class Lines:
         return self._count(rendered(after.items.values()))
 
     def _tried(
-        self, run: Run, map: ContextMap, groups: Sequence[Group], kept: frozenset[str]
+        self, run: FinishedRun, map: ContextMap, groups: Sequence[Group], kept: frozenset[str]
     ) -> tuple[list[MapEdit], int]:
         """The edits that make the items of a map those of some groups, and its tokens then."""
         edits = list(self._edits(run, map, groups, kept))
@@ -98,7 +104,12 @@ class Lines:
         return edits, self._count(rendered(after.items.values()))
 
     def _trimmed(
-        self, run: Run, map: ContextMap, groups: list[Group], tokens: int, kept: frozenset[str]
+        self,
+        run: FinishedRun,
+        map: ContextMap,
+        groups: list[Group],
+        tokens: int,
+        kept: frozenset[str],
     ) -> list[MapEdit]:
         """The edits for as many groups as fit."""
         while True:
@@ -108,7 +119,7 @@ class Lines:
             groups = _without_last(groups)
 
     def shares(
-        self, run: Run, map: ContextMap, settings: MapSettings
+        self, run: FinishedRun, map: ContextMap, settings: MapSettings
     ) -> dict[str, dict[str, float]]:
         """The evidence for each function and class, by kind."""
         now = map.updates
@@ -125,7 +136,7 @@ class Lines:
                     near[target] = near.get(target, 0.0) + heat / functions
         return {"used": used, "needed": needed, "near": near}
 
-    def there(self, run: Run) -> Iterator[Line]:
+    def there(self, run: FinishedRun) -> Iterator[Line]:
         """The lines of all functions, methods and classes of the code; tests apart."""
         for path in run.after:
             if is_code(path) and not is_aside(path):
@@ -160,7 +171,7 @@ class Lines:
         return kept.pairs
 
     def _edits(
-        self, run: Run, map: ContextMap, groups: Sequence[Group], kept: frozenset[str]
+        self, run: FinishedRun, map: ContextMap, groups: Sequence[Group], kept: frozenset[str]
     ) -> Iterator[MapEdit]:
         """What makes the items of the map those of some groups, beside some that are kept."""
         there: dict[str, list[MapItem]] = {}
@@ -181,7 +192,7 @@ class Lines:
                 yield MapEdit(operation="DELETE", item=known.id)
 
 
-def _is_strange(run: Run, item: MapItem) -> bool:
+def _is_strange(run: FinishedRun, item: MapItem) -> bool:
     return item.text.partition("\n")[0] not in run.state.modules
 
 
@@ -242,4 +253,4 @@ def _without_last(groups: Sequence[Group]) -> list[Group]:
     return [*first, last._replace(lines=last.lines[:-1])] if len(last.lines) > 1 else first
 
 
-__all__ = ["SECTION", "Lines", "header", "is_lines", "path_of"]
+__all__ = ["SECTION", "LineChooser", "header", "is_lines", "path_of"]

@@ -5,10 +5,10 @@ What the code itself tells, the roadmap, and what no longer holds, are left to r
 
 from collections.abc import Iterator, Sequence
 
-from backcast.domain.context_map import Distilled, Entry, MapItem, Tokens, plain, rendered
+from backcast.domain.context_map import Distilled, MapEntry, MapItem, Tokens, plain, rendered
 from backcast.domain.events import MapEdit, MapEdited
 from backcast.domain.policy import MapSettings
-from backcast.engine.memory.mapping import Proposal, Run
+from backcast.engine.memory.mapping import FinishedRun, Proposal
 from backcast.engine.memory.mapping.asking import asked
 from backcast.engine.memory.mapping.cartographer import ByRules, normal_form, plainly
 from backcast.engine.memory.mapping.forms import EDITS, VALUE, Edit, Edits, edits_schema
@@ -37,7 +37,7 @@ class ByModel:
         """Name and version, of both."""
         return f"{self.model.id} {VERSION}, {self._rules.id}"
 
-    def drawn(self, run: Run, told: Distilled, map: ContextMap) -> Proposal:
+    def drawn(self, run: FinishedRun, told: Distilled, map: ContextMap) -> Proposal:
         """Edits of all but the lines of code."""
         items = [one for one in ranked(map, self.settings) if not is_lines(one)][:ITEMS]
         idle = not told.entries and all(told.tags.get(one.id) == "neutral" for one in items)
@@ -56,7 +56,7 @@ class ByModel:
 
 
 def _made(
-    edits: Sequence[Edit], entries: Sequence[Entry], items: Sequence[MapItem]
+    edits: Sequence[Edit], entries: Sequence[MapEntry], items: Sequence[MapItem]
 ) -> Iterator[MapEdit]:
     """Edits of a model as they are recorded, those that may not be made with why."""
     known = {one.id: one for one in items}
@@ -74,7 +74,7 @@ def _made(
         yield MapEdit(operation="ADD", refused=why)
 
 
-def _edit(one: Edit, entry: Entry | None) -> MapEdit:
+def _edit(one: Edit, entry: MapEntry | None) -> MapEdit:
     item, text = plain(one.item, WHY), plain(one.text or (entry.text if entry else ""), VALUE)
     if one.operation == "DELETE":
         return MapEdit(operation="DELETE", item=item)
@@ -88,7 +88,7 @@ def _edit(one: Edit, entry: Entry | None) -> MapEdit:
 
 
 def _refusal(
-    one: Edit, entry: Entry | None, known: dict[str, MapItem], said: dict[str, str], text: str
+    one: Edit, entry: MapEntry | None, known: dict[str, MapItem], said: dict[str, str], text: str
 ) -> str:
     if one.operation not in ("ADD", "REPLACE", "DELETE"):
         return f"there is no operation {one.operation!r}"

@@ -6,13 +6,13 @@ of these a model has no say. It says what an item was good for, and what would h
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from backcast.domain.context_map import SECTIONS, TAGS, Distilled, Entry, Tokens, plain, rendered
+from backcast.domain.context_map import SECTIONS, TAGS, Distilled, MapEntry, Tokens, plain, rendered
 from backcast.domain.names import Reader
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import SOURCE
 from backcast.domain.policy import MapSettings
 from backcast.domain.summary import built_from
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.asking import asked
 from backcast.engine.memory.mapping.distiller import FromEvents
 from backcast.engine.memory.mapping.forms import (
@@ -22,8 +22,8 @@ from backcast.engine.memory.mapping.forms import (
     REASON,
     THOUGHT,
     VALUE,
-    Candidate,
-    Told,
+    ItemForm,
+    RunForm,
     told_schema,
 )
 from backcast.engine.memory.mapping.prompts import VERSION, reading
@@ -53,7 +53,7 @@ class FromModel:
         """Name and version, of both."""
         return f"{self.model.id} {VERSION}, {self._events.id}"
 
-    def distil(self, run: Run, map: ContextMap) -> Distilled:
+    def distil(self, run: FinishedRun, map: ContextMap) -> Distilled:
         """What a run tells, and of what use each item of the map was to it."""
         told = self._events.distil(run, map)
         if not run.events:
@@ -64,7 +64,7 @@ class FromModel:
         messages = reading(rendered(items), "\n".join(nodes), record)
         call = Call(kind="distil", module=map.context)
         schema = told_schema(ids, nodes)
-        form, answers, problem = asked(self.model, messages, Limits(ANSWER), Told, schema, call)
+        form, answers, problem = asked(self.model, messages, Limits(ANSWER), RunForm, schema, call)
         if form is None:
             said = f"{told.diagnosis}; nothing that the model said could be used: {problem}"
             return told._replace(diagnosis=plain(said, THOUGHT), answers=answers)
@@ -77,7 +77,7 @@ class FromModel:
         )
 
 
-def about(run: Run, told: Distilled) -> list[str]:
+def about(run: FinishedRun, told: Distilled) -> list[str]:
     """The nodes that a candidate may speak of: the modules that a run changed, what it changed in
     them, and what that uses, as far as they are there after it."""
     modules = dict.fromkeys(node_id("module", path_of(one)) for one in told.changed)
@@ -93,8 +93,8 @@ def _tags(known: Mapping[str, str], said: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def _entries(
-    run: Run, told: Distilled, candidates: Sequence[Candidate], nodes: Sequence[str]
-) -> Iterator[Entry]:
+    run: FinishedRun, told: Distilled, candidates: Sequence[ItemForm], nodes: Sequence[str]
+) -> Iterator[MapEntry]:
     """Candidates that may be drawn, with what each was made of."""
     for one in candidates[:CANDIDATES]:
         text = _text(run, one)
@@ -103,10 +103,10 @@ def _entries(
         named = tuple(dict.fromkeys(node for node in one.about if node in nodes))[:ABOUT]
         # Who names nothing was made of all that it was shown.
         reader = _read(run, named or tuple(nodes))
-        yield Entry(one.section, text, named, built_from(reader), plain(one.rationale, REASON))
+        yield MapEntry(one.section, text, named, built_from(reader), plain(one.rationale, REASON))
 
 
-def _text(run: Run, one: Candidate) -> str:
+def _text(run: FinishedRun, one: ItemForm) -> str:
     """A candidate as one line; a result tells how it was found, and as of when."""
     if one.section != "REUSABLE RESULTS":
         return plain(one.value, VALUE)
@@ -117,7 +117,7 @@ def _text(run: Run, one: Candidate) -> str:
     return plain(f"{plain(one.value, VALUE - len(tail))}{tail}", VALUE)
 
 
-def _read(run: Run, nodes: Sequence[str]) -> Reader:
+def _read(run: FinishedRun, nodes: Sequence[str]) -> Reader:
     """A reader of the code that nodes are: of functions and classes their lines and bodies."""
     reader = Reader(run.after)
     for node in nodes:

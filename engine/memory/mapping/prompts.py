@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from backcast.domain.context_map import Distilled, Entry
+from backcast.domain.context_map import Distilled, MapEntry
 from backcast.engine.memory.mapping.forms import CANDIDATES, EDITS
 from backcast.engine.models import Message
 
@@ -64,7 +64,7 @@ def reading(map: str, changed: str, record: str) -> list[Message]:
     return [Message("system", _READER), Message("user", "\n\n".join(parts))]
 
 
-def drawing(map: str, told: Distilled, entries: Sequence[Entry], tokens: int) -> list[Message]:
+def drawing(map: str, told: Distilled, entries: Sequence[MapEntry], tokens: int) -> list[Message]:
     """What a Cartographer asks: the map, what was told of its items, and the candidates."""
     tags = ", ".join(f"{item} {tag}" for item, tag in told.tags.items() if tag != "neutral")
     lines = [

@@ -25,7 +25,7 @@ from backcast.domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from backcast.engine.memory.mapping import Run
+from backcast.engine.memory.mapping import FinishedRun
 
 FIRST, LAST = 20, 100
 "Events that are told, from both ends of a run."
@@ -39,7 +39,7 @@ TOLD: tuple[type[Fact], ...] = (
 )  # fmt: skip
 
 
-def trajectory(run: Run, tokens: int, count: Tokens) -> str:
+def trajectory(run: FinishedRun, tokens: int, count: Tokens) -> str:
     """The lines of a run within a number of tokens; what has no room is counted in their middle."""
     told = [event for event in run.events if isinstance(event.fact, TOLD)]
     first, last = told[:FIRST], told[max(FIRST, len(told) - LAST) :]
@@ -62,11 +62,11 @@ def _within(lines: Iterator[str], tokens: int, count: Tokens) -> tuple[Sequence[
     return kept, tokens
 
 
-def _line(run: Run, event: WorkflowEvent) -> str:
+def _line(run: FinishedRun, event: WorkflowEvent) -> str:
     return plain(f"{event.version}: {_told(run, event.fact)}", WIDE)
 
 
-def _told(run: Run, fact: Fact) -> str:
+def _told(run: FinishedRun, fact: Fact) -> str:
     match fact:
         case Committed():
             return f"commit {fact.sha[:10]}: {fact.message}"
@@ -97,7 +97,7 @@ def _failing(fact: Fact) -> str:
     return ""
 
 
-def _tool(run: Run, fact: Fact) -> str:
+def _tool(run: FinishedRun, fact: Fact) -> str:
     match fact:
         case ToolCalled():
             asked = json.dumps(fact.arguments, ensure_ascii=False, default=str)

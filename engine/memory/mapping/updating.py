@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from backcast.domain.context_map import Answer, Distilled, Tokens
+from backcast.domain.context_map import Distilled, MapAnswered, Tokens
 from backcast.domain.errors import InputError
 from backcast.domain.events import MapAnswer, MapEdit, MapEdited
 from backcast.domain.policy import MapSettings
 from backcast.engine.context.maps import HEADING
 from backcast.engine.log.blobs import Blob
-from backcast.engine.memory.mapping import Cartographer, Distiller, Evictor, Run
+from backcast.engine.memory.mapping import Cartographer, Distiller, Evictor, FinishedRun
 from backcast.engine.memory.mapping.cartographer import ByRules
 from backcast.engine.memory.mapping.distiller import FromEvents
 from backcast.engine.memory.mapping.evictor import ByWorth
 from backcast.engine.memory.mapping.guard import guarded
-from backcast.engine.memory.mapping.lines import Lines
+from backcast.engine.memory.mapping.lines import LineChooser
 from backcast.engine.memory.mapping.model_cartographer import ByModel
 from backcast.engine.memory.mapping.model_distiller import FromModel
 from backcast.engine.models import Model
@@ -43,7 +43,7 @@ class MapUpdater:
     distiller: Distiller
     cartographer: Cartographer
     evictor: Evictor
-    lines: Lines
+    lines: LineChooser
     count: Tokens
     embedder: "Embedder | None" = None
     "By which what means the same is merged; only the same words are, where there is none."
@@ -65,11 +65,11 @@ class MapUpdater:
         if settings.merge and embedder is None:
             raise InputError("the policy's map.merge: needed an embedder, found none")
         return cls(
-            settings, room, distiller, cartographer, ByWorth(count), Lines(count), count,
+            settings, room, distiller, cartographer, ByWorth(count), LineChooser(count), count,
             embedder if settings.merge else None,
         )  # fmt: skip
 
-    def update(self, map: ContextMap, run: Run) -> Update | None:
+    def update(self, map: ContextMap, run: FinishedRun) -> Update | None:
         """What a run does to a map; None where the map stands as it is. `ModelError` where a model
         gives no answer."""
         if not self.evolves(map, run):
@@ -88,7 +88,7 @@ class MapUpdater:
         return self._recorded(fact, edits, told, drawn.answers)
 
     def _edits(
-        self, map: ContextMap, run: Run, fact: MapEdited, drawn: Sequence[MapEdit]
+        self, map: ContextMap, run: FinishedRun, fact: MapEdited, drawn: Sequence[MapEdit]
     ) -> list[MapEdit]:
         """All edits: those that were drawn, what has no room, and the lines of code."""
         tagged, most = edited(map, fact), self.settings.item_tokens
@@ -106,7 +106,11 @@ class MapUpdater:
         return [*edits, *self.lines.edits(run, after, self.tokens, self.settings)]
 
     def _recorded(
-        self, fact: MapEdited, edits: Sequence[MapEdit], told: Distilled, drawn: Sequence[Answer]
+        self,
+        fact: MapEdited,
+        edits: Sequence[MapEdit],
+        told: Distilled,
+        drawn: Sequence[MapAnswered],
     ) -> Update:
         """The fact, and the bodies that it names."""
         policy = Blob(self.settings.model_dump_json().encode())
@@ -134,7 +138,7 @@ class MapUpdater:
         """Whether a model is asked."""
         return "model" in (self.settings.distiller, self.settings.cartographer)
 
-    def evolves(self, map: ContextMap, run: Run) -> bool:
+    def evolves(self, map: ContextMap, run: FinishedRun) -> bool:
         """Whether the map is still edited, or again: once it is frozen, only for what is stale."""
         most = self.settings.evolve
         if not most or map.updates < most:

@@ -1,4 +1,4 @@
-"""Outlines of source: what is in one version of a module, in facets (see `backcast.domain.outline`).
+"""Outlines of source: what one version of a module holds, in facets (`backcast.domain.outline`).
 
 One file a language, and one entry in `ALL`. An outliner is a module, or any object, with these
 names; its `outline` gives an outline for any bytes and never raises.

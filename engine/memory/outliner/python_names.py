@@ -35,7 +35,7 @@ Chain = tuple[set[str], "Chain"] | None
 "Sets of names, the innermost first."
 
 
-class Place(NamedTuple):
+class BranchedStatement(NamedTuple):
     """A statement, and the branches that it stands in."""
 
     statement: Any
@@ -57,9 +57,9 @@ class Place(NamedTuple):
         return len(name) <= LONGEST
 
 
-def places(body: Sequence[Any]) -> Iterator[Place]:
+def places(body: Sequence[Any]) -> Iterator[BranchedStatement]:
     """The statements of a body in order, those in blocks too, those in definitions not."""
-    stack = [Place(statement) for statement in reversed(body)]
+    stack = [BranchedStatement(statement) for statement in reversed(body)]
     while stack:
         place = stack.pop()
         yield place
@@ -67,7 +67,7 @@ def places(body: Sequence[Any]) -> Iterator[Place]:
             stack.extend(_opened(place))
 
 
-def _opened(place: Place) -> list[Place]:
+def _opened(place: BranchedStatement) -> list[BranchedStatement]:
     """The statements of a block, the last first."""
     statement, beside, within = place
     other, inside = beside, within
@@ -80,7 +80,7 @@ def _opened(place: Place) -> list[Place]:
     branches.append((getattr(statement, "orelse", ()), other, within))
     branches.append((getattr(statement, "finalbody", ()), beside, within))
     return [
-        Place(inner, beside, within)
+        BranchedStatement(inner, beside, within)
         for body, beside, within in reversed(branches)
         for inner in reversed(body)
     ]
@@ -157,7 +157,7 @@ class Namespace:
                 for name, value in _bound_within(place.statement):
                     self._bind(place, name, binding_of(value))
 
-    def _take(self, place: Place) -> None:
+    def _take(self, place: BranchedStatement) -> None:
         statement = place.statement
         kind = statement.__class__
         if kind in DEFINITIONS:
@@ -176,7 +176,7 @@ class Namespace:
                 if target.__class__ is ast.Name:
                     self._assign(place, target.id, value)
 
-    def _assign(self, place: Place, name: str, value: Any) -> None:
+    def _assign(self, place: BranchedStatement, name: str, value: Any) -> None:
         if name != "__all__":
             self._bind(place, name, binding_of(value))
         elif place.statement.__class__ is ast.AugAssign:
@@ -185,7 +185,7 @@ class Namespace:
         else:
             self._bind(place, name, ("value", exported_of(value) if value is not None else ""))
 
-    def _bind(self, place: Place, name: str, binding: Facet) -> None:
+    def _bind(self, place: BranchedStatement, name: str, binding: Facet) -> None:
         if place.takes(name):
             longest = LONGEST_ALL if name == "__all__" else LONGEST
             self.bound[name] = tuple(text[:longest] for text in binding)

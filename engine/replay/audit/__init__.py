@@ -16,10 +16,10 @@ from backcast.domain.staleness import Modules
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.staleness import KINDS, turns
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.audit.checks import Checks
+from backcast.engine.replay.audit.checks import NodeChecks
 from backcast.engine.replay.audit.occurrences import IN, OUT, WITHIN, Life, Occurrence, Standing
 from backcast.engine.replay.audit.others import Other, other_of
-from backcast.engine.replay.audit.prompts import Prompts
+from backcast.engine.replay.audit.prompts import NodePrompts
 from backcast.engine.replay.audit.summaries import Summaries
 from backcast.engine.replay.audit.texts import COUNTED, Stage, Texts, occurrences
 from backcast.projections import dependency_graph
@@ -27,20 +27,20 @@ from backcast.projections import dependency_graph
 IN_MODULES = ("module", *SYMBOLS, "attribute")
 
 
-class Gathered(NamedTuple):
+class NodeRecord(NamedTuple):
     """What a log says of a node, by what says it."""
 
     texts: Texts
     itself: Other
-    checks: Checks
+    checks: NodeChecks
     summaries: Summaries
-    prompts: Prompts
+    prompts: NodePrompts
 
 
-def gathered(events: Iterable[WorkflowEvent], node: str) -> Gathered:
+def gathered(events: Iterable[WorkflowEvent], node: str) -> NodeRecord:
     """What some events of a task say of a node."""
-    found = Gathered(
-        Texts(path_of(node)), other_of(node), Checks(node), Summaries(node), Prompts(node)
+    found = NodeRecord(
+        Texts(path_of(node)), other_of(node), NodeChecks(node), Summaries(node), NodePrompts(node)
     )
     takes = [one.take for one in found]
     for event in events:
@@ -77,7 +77,7 @@ def life_of(
 
 
 def told_in_order(
-    found: Gathered,
+    found: NodeRecord,
     node: str,
     moment: Moment,
     time_of: Callable[[int], datetime | None],
@@ -120,7 +120,7 @@ def _prove(store: EventStore, task_id: str, moment: Moment, found: Summaries) ->
 
 
 def _standing(
-    found: Gathered,
+    found: NodeRecord,
     node: str,
     moment: Moment,
     told: Sequence[Occurrence],

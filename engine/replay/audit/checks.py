@@ -11,7 +11,7 @@ from backcast.engine.replay.audit.occurrences import Occurrence
 from backcast.engine.replay.audit.texts import Stage, stage_at
 
 
-class Run(NamedTuple):
+class CheckRun(NamedTuple):
     """A run of checks."""
 
     event: int
@@ -23,7 +23,7 @@ class Run(NamedTuple):
     failures: tuple[Failure, ...]
 
 
-class Checks:
+class NodeChecks:
     """The runs that can be about one node, gathered from events.
 
     Of a task these are the runs of all its modules together.
@@ -32,7 +32,7 @@ class Checks:
     def __init__(self, node: str) -> None:
         self.node, self.kind = node, kind_of(node)
         self.path = "" if self.kind == "task" else path_of(node)
-        self._runs: list[Run] = []
+        self._runs: list[CheckRun] = []
 
     def take(self, event: WorkflowEvent) -> None:
         """Note a run; one that ran nothing tells nothing."""
@@ -42,7 +42,7 @@ class Checks:
             case ChecksRan(passed=passed, unmet=unmet) as fact if passed > 0 or unmet > 0:
                 at, failures = module_of(fact), failures_of(event)
                 if at in ("", self.path) or any(self._touches(one) for one in failures):
-                    run = Run(event.version, event.timestamp, at, passed, unmet, failures)
+                    run = CheckRun(event.version, event.timestamp, at, passed, unmet, failures)
                     self._runs.append(run)
 
     def occurrences(self, stages: Sequence[Stage]) -> Iterator[Occurrence]:
@@ -59,7 +59,7 @@ class Checks:
                 failed = {at: None for at in failed if at not in over}
                 yield self._occurrence(run, "mended", "")
 
-    def _occurrence(self, run: Run, what: str, message: str) -> Occurrence:
+    def _occurrence(self, run: CheckRun, what: str, message: str) -> Occurrence:
         told = f"{run.passed} of {run.passed + run.unmet} passed"
         told = f"{told}; {message}" if message else told
         return Occurrence(run.event, run.timestamp, what, told=told, target=_module(run.at))
@@ -67,7 +67,7 @@ class Checks:
     def _touches(self, failure: Failure) -> bool:
         return self.path in (place_of(failure)[0], check_of(failure)[0])
 
-    def _hits(self, run: Run, stages: Sequence[Stage]) -> list[Failure] | None:
+    def _hits(self, run: CheckRun, stages: Sequence[Stage]) -> list[Failure] | None:
         """The failures that the node is in; None where it is in none.
 
         A module that was checked, and a task, fail without any that is named.

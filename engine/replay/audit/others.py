@@ -42,7 +42,7 @@ class Nothing:
         """Nothing."""
 
 
-class Task(Nothing):
+class TaskLife(Nothing):
     """The task itself, from its start to its end."""
 
     def __init__(self, node: str) -> None:
@@ -65,7 +65,7 @@ class Task(Nothing):
                 self.told.append(_of(event, "failed", reason or ""))
 
 
-class Iteration(Nothing):
+class ModuleLife(Nothing):
     """One iteration of a module, until the next."""
 
     def __init__(self, node: str) -> None:
@@ -121,7 +121,7 @@ class Failed(Nothing):
 
 def other_of(node: str) -> Other:
     """What gathers the life of a node that is in no outline."""
-    kinds = {"task": Task, "iteration": Iteration, "failure": Failed}
+    kinds = {"task": TaskLife, "iteration": ModuleLife, "failure": Failed}
     made = kinds.get(kind_of(node))
     return made(node) if made else Nothing()
 

@@ -20,7 +20,7 @@ DUPLICATE = "duplicate"
 "The reason of what is left out since the text of something else holds it."
 
 
-class Prompt(NamedTuple):
+class NodePrompt(NamedTuple):
     """What one prompt tells of a node."""
 
     event: int
@@ -35,13 +35,13 @@ class Prompt(NamedTuple):
     left: tuple[ContextOmission, ...]
 
 
-class Prompts:
+class NodePrompts:
     """The prompts of a task, as far as they are about one node, gathered from events."""
 
     def __init__(self, node: str) -> None:
         self.node, self.count = node, 0
         self._asked = ""
-        self._prompts: list[Prompt] = []
+        self._prompts: list[NodePrompt] = []
         self._wishes: list[Occurrence] = []
 
     def take(self, event: WorkflowEvent) -> None:
@@ -67,8 +67,8 @@ class Prompts:
             if told := _dealt(one, stages):
                 yield told
 
-    def _prompt(self, event: WorkflowEvent, fact: ContextBuilt) -> Prompt:
-        return Prompt(
+    def _prompt(self, event: WorkflowEvent, fact: ContextBuilt) -> NodePrompt:
+        return NodePrompt(
             event.version, event.timestamp, self._asked, fact.target or "",
             min(fact.stood_at or event.version, event.version),
             next((item for item in fact.items if item.node == self.node), None),
@@ -87,7 +87,7 @@ def holds(item: ContextItem, node: str) -> bool:
     return kind == "module" or (kind in SYMBOLS and name_of(node).startswith(f"{name}."))
 
 
-def _dealt(one: Prompt, stages: Sequence[Stage]) -> Occurrence | None:
+def _dealt(one: NodePrompt, stages: Sequence[Stage]) -> Occurrence | None:
     """How a prompt dealt with a node; None where it did not.
 
     What was not there yet cannot have been within another. A node that is shown may be told of as

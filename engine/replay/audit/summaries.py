@@ -6,7 +6,7 @@ from datetime import datetime
 
 from backcast.domain.events import SummaryWritten, WorkflowEvent
 from backcast.domain.staleness import Proof
-from backcast.engine.history.staleness import Entry
+from backcast.engine.history.staleness import DerivedEntry
 from backcast.engine.replay.audit.occurrences import Occurrence
 from backcast.projections import summaries
 from backcast.projections.summaries import Written, named, outlived
@@ -16,7 +16,7 @@ Turns = Sequence[tuple[int, Proof | None]]
 
 
 @dataclass
-class Said:
+class SummaryLife:
     """One summary, and what ended it."""
 
     written: Written
@@ -39,7 +39,7 @@ class Summaries:
     """The summaries of one node, gathered from events."""
 
     def __init__(self, node: str) -> None:
-        self.node, self.said = node, list[Said]()
+        self.node, self.said = node, list[SummaryLife]()
         self.last_at: datetime | None = None
         self._highest: dict[str, int] = {}
         "The latest version of each summariser."
@@ -57,18 +57,18 @@ class Summaries:
                     self._supersede(one, event)
 
     @property
-    def open(self) -> list[Said]:
+    def open(self) -> list[SummaryLife]:
         """The last of each summariser."""
         return [one for one in self.said if not one.replaced]
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[DerivedEntry]:
         """The summaries as they are asked whether they hold."""
         return [
-            Entry(self.node, w.summariser, w.clock, w.built_at, w.made_of)
+            DerivedEntry(self.node, w.summariser, w.clock, w.built_at, w.made_of)
             for w in (one.written for one in self.said)
         ]
 
-    def turned(self, turns: Sequence[Turns], holds: Callable[[Entry], bool]) -> None:
+    def turned(self, turns: Sequence[Turns], holds: Callable[[DerivedEntry], bool]) -> None:
         """Tell when each summary went stale and held again, and whether it holds now."""
         for one, entry, told in zip(self.said, self.entries(), turns, strict=True):
             one.turns = [turn for turn in told if not one.replaced or turn[0] < one.replaced]
@@ -110,9 +110,11 @@ class Summaries:
         before = next(same, None)
         if before:
             before.replaced = event.version
-        self.said.append(Said(written, event.writer, before.written.version if before else 0))
+        self.said.append(
+            SummaryLife(written, event.writer, before.written.version if before else 0)
+        )
 
-    def _supersede(self, one: Said, event: WorkflowEvent) -> None:
+    def _supersede(self, one: SummaryLife, event: WorkflowEvent) -> None:
         name, number = named(one.written.summariser)
         latest = self._highest[name]
         if number < latest and not one.superseded:

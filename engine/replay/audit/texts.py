@@ -30,7 +30,7 @@ COUNTED = ("recorded", "changed", "renamed", "back")
 NOWHERE: Mapping[str, tuple[int, int]] = {}
 
 
-class Outlined(NamedTuple):
+class OutlineFacts(NamedTuple):
     """What one outline tells of a version."""
 
     facets: Facets
@@ -47,7 +47,7 @@ class Version(NamedTuple):
     source: str | None
     gone: bool
     renamed: bool
-    outlines: dict[str, Outlined]
+    outlines: dict[str, OutlineFacts]
     "By outliner, the one recorded last standing last; empty where none can be read."
 
 
@@ -135,7 +135,7 @@ class Texts:
             if place >= 0 and self.versions[place].source == fact.source:
                 outlines = self.versions[place].outlines
                 outlines.pop(outliner, None)
-                outlines[outliner] = Outlined(facets, fact.lines)
+                outlines[outliner] = OutlineFacts(facets, fact.lines)
 
 
 def occurrences(stages: Sequence[Stage]) -> Iterator[Occurrence]:
@@ -223,5 +223,5 @@ def _part(version: Version, node: str, outliner: str = "") -> Mapping[str, Facet
     return {key: facets[key][:1] if key.startswith("body:") else facets[key] for key in keys}
 
 
-def _last(version: Version) -> Outlined:
+def _last(version: Version) -> OutlineFacts:
     return version.outlines[next(reversed(version.outlines))]

@@ -24,7 +24,7 @@ from backcast.engine.workflow.sandbox import guard, outcome
 from backcast.engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
 from backcast.engine.workflow.sandbox.isolation import Orders
 from backcast.engine.workflow.sandbox.outcome import Results, read_results
-from backcast.engine.workflow.sandbox.watch import Run
+from backcast.engine.workflow.sandbox.watch import WatchedRun
 
 IMPORTS = "check_imports.py"
 "The file of tests, beside the code, that imports the modules where there are no tests."
@@ -121,11 +121,13 @@ def run_checks(
     return Outcome(*results, output, seconds, tuple(sorted(named)), run.held, shares)
 
 
-def _run(orders: Orders, without: Collection[str], limits: SandboxLimits, deadline: float) -> Run:
+def _run(
+    orders: Orders, without: Collection[str], limits: SandboxLimits, deadline: float
+) -> WatchedRun:
     """Run with every layer that leaves the interpreter able to start."""
     for skip in WEAKER:
         fewer = orders._replace(skip=sorted({*skip, *without}))
-        run = Run(limits.output_bytes, deadline).watch(fewer)
+        run = WatchedRun(limits.output_bytes, deadline).watch(fewer)
         if run.started or run.named:
             break
     return run
@@ -166,7 +168,7 @@ def test_import(path):
 """
 
 
-def _results(box: Box, run: Run, files: Mapping[str, bytes]) -> Results:
+def _results(box: Box, run: WatchedRun, files: Mapping[str, bytes]) -> Results:
     """What the tests came to; where they did not come to their end, one error that says why."""
     if stopped := sorted(run.named & {"time limit", "output"}):
         return Results().with_error(f"stopped before its tests ended: {', '.join(stopped)}")
@@ -190,7 +192,7 @@ def _results(box: Box, run: Run, files: Mapping[str, bytes]) -> Results:
     return results
 
 
-def _signs(run: Run, results: Results) -> set[str]:
+def _signs(run: WatchedRun, results: Results) -> set[str]:
     """The limits that were reached, as far as failures and endings tell."""
     told = [failure.message for failure in results.failures]
     if run.ended is None:

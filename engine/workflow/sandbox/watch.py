@@ -26,7 +26,7 @@ START = (
 
 
 @dataclass
-class Run:
+class WatchedRun:
     """What was seen of a run from outside, and what its inside told."""
 
     output_bytes: int
@@ -45,7 +45,7 @@ class Run:
     unfinished: int | None = None
     "Of the tests that it found."
 
-    def watch(self, orders: Orders) -> "Run":
+    def watch(self, orders: Orders) -> "WatchedRun":
         """Start a run, and return when all of it is over."""
         report, told = os.pipe()
         with os.fdopen(report, "rb"):

@@ -1,0 +1,1 @@
+"""The library: a store, its tasks, their moments and prompts, and what can be asked of them."""
