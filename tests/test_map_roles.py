@@ -320,7 +320,7 @@ def test_a_recording_keeps_a_map_again_to_the_byte(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('[map]\ndistiller = "model"\ncartographer = "model"\n'
                       "others = 0.8\nitem_tokens = 400\n")  # fmt: skip
-    command = ["map", "update", "--task", "shop", "--store", url, "--policy", str(policy)]
+    command = ["map", "update", "shop", "--store", url, "--policy", str(policy)]
     command += ["--tokenizer", "upper-bound", "--tokens", str(TOKENS)]
     done = CliRunner().invoke(cli, [*command, "--model", f"answers:{path}"])
     assert done.exit_code == 0, done.output

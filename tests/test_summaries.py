@@ -310,9 +310,9 @@ def test_the_command_writes_from_a_recording_and_tells_what_failed(
     empty.write_text("")
     for arguments, code in (
         (("import", "events", str(log), *store), 0),
-        (("resummarise", "--task", "task-def456", "--summariser", "extractive", *store), 0),
-        (("resummarise", "--task", "task-def456", "--summariser", f"answers:{empty}", *store), 1),
-        (("resummarise", "--task", "task-def456", "--summariser", "oracle", *store), 2),
+        (("resummarise", "task-def456", "--summariser", "extractive", *store), 0),
+        (("resummarise", "task-def456", "--summariser", f"answers:{empty}", *store), 1),
+        (("resummarise", "task-def456", "--summariser", "oracle", *store), 2),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
@@ -338,12 +338,12 @@ def test_the_command_counts_by_the_tokenizer_that_is_named(
         nodes = [f"module:{path}" for path in ("utils.py", "validators.py")]
         resummarise(store, "task-def456", summariser, [node, *nodes], NOW, UpperBound())
         version = store.version("task-def456")
-    base = ("resummarise", "--task", "task-def456", "--summariser", f"answers:{recording}")
-    moment = ("--position", str(version - 3), "--store", url)
+    address = f"task-def456@{version - 3}"
+    base = ("resummarise", address, "--summariser", f"answers:{recording}", "--store", url)
     counted = []
     for more in ((), ("--tokenizer", "mistral-v3")):
         with pytest.raises(SystemExit) as end:
-            main([*base, "--node", node, *more, *moment])
+            main([*base, "--node", node, *more])
         assert end.value.code == 0
         told_of = capsys.readouterr().err
         assert ("tokens are counted by an upper bound" in told_of) is not more
