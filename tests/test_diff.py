@@ -146,7 +146,7 @@ def test_a_fork_is_compared_with_its_origin(
     assert code == 0
     assert "5 pairs of prompts, 2 differ" in out
     assert "- recent errors  failure:24.1" in out
-    code, out, _ = told(capsys, "diff", "validators@27", "validators~1@28", *url)
+    code, out, _ = told(capsys, "diff", "validators@27", "validators~1@29", *url)
     assert (code, "- recent errors  failure:24.1" in out) == (0, True)
 
 
@@ -159,7 +159,7 @@ def test_a_log_is_the_same_as_itself(capsys: pytest.CaptureFixture[str]) -> None
     [
         ((TILL,), 2, "needed a second address, --policy once or twice, or --profile"),
         ((TILL, "--policy", "nonsense"), 2, "needed a TOML file or one of default,"),
-        ((f"{TILL}@3", "--policy", "default"), 2, "the nearest prompts are till@16 and till@25"),
+        ((f"{TILL}@3", "--policy", "default"), 2, "the nearest prompts are till@16 and till@20"),
         ((f"{TILL}@79", f"{TILL}@999"), 2, "needed an event from 1 to 185, found 999"),
         ((f"{TILL}@2026-11-20T11", TILL), 2, "the first is till@16"),
         ((TILL, VALIDATORS, "--for", "module:a.py"), 2, "go with two moments of one task"),

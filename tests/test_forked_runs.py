@@ -193,7 +193,7 @@ def test_of_a_file_with_several_tasks_one_has_to_be_named(
     ("arguments", "complaint", "code"),
     [
         (["@5"], "needed TASK[@WHEN] to fork", 2),
-        (["validators@2026-11-20"], "needed an event or a commit, found a time", 2),
+        (["validators@2026-11-20"], "needed an event or a commit to fork at, found a time", 2),
         (["validators@soon"], "no task 'validators@soon' in this store; near it: validators", 2),
         (["validators@43"], "needed an event from 1 to 42, found", 2),
         (["validators@0"], "needed an event from 1 to 42, found", 2),
