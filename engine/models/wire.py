@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from backcast.domain.errors import ModelError
 from backcast.engine.models import Completion
-from backcast.engine.models.thinking import split_thinking
+from backcast.engine.models.reply import split_thinking
 
 FINISHES = ("stop", "length")
 BYTES = 16_000_000
