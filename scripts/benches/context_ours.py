@@ -16,7 +16,7 @@ from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.request import Request
 from backcast.engine.history.moments import moment_of
-from backcast.engine.history.snapshots import Recent
+from backcast.engine.history.snapshots import RecentStates
 from backcast.engine.history.task_states import TaskStates, states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
@@ -73,7 +73,7 @@ def ours(
 ) -> Iterator[tuple[Task, dict[int, Built]]]:
     """The contexts of tasks, in the order of the log."""
     builders = {budget: Ours(budget, tokenizer_of(TOKENIZER), store) for budget in budgets}
-    recent, graph = Recent(), None
+    recent, graph = RecentStates(), None
     moments = [(moment_of(store, name, before=f"commit:{task.sha}"), task) for task in tasks]
     # Such a moment is a position, so that one walk through the log serves them all.
     for moment, task in sorted(moments, key=lambda one: (one[0].position or 0, one[1].id)):
