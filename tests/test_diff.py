@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from backcast.domain.budget import PROFILES
 from backcast.domain.moment import NOW
 from backcast.domain.policy import Policy
-from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import record_context
+from backcast.engine.context.request import Request
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.models.templates import PromptPiece

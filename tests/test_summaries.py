@@ -20,7 +20,7 @@ from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.summaries import told
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
-from backcast.engine.memory.model_summariser import ModelSummariser, Options
+from backcast.engine.memory.model_summariser import ModelSummariser
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.resummarise import Resummarised, resummarise
 from backcast.engine.memory.summariser import Extractive, Made, NodeFacts, Summariser
@@ -287,18 +287,6 @@ def test_what_is_derived_holds_and_is_not_recorded() -> None:
     done = resummarise(task.store, task.id, Extractive(), nodes, NOW, UpperBound())
     assert done == Resummarised(0, 3, [("module:none.py", "there is no such node at this moment")])
     assert task.store.version(task.id) == before
-
-
-def test_an_example_and_a_field_to_think_in_are_options() -> None:
-    task = shop()
-    summary = summary_of(modules_of(SHOP), "module:utils.py")
-    assert summary is not None
-    for options in (Options(), Options(example=True, reasoning=True)):
-        clerk = Clerk()
-        asked = NodeFacts(summary, "def f(): pass")
-        ModelSummariser(clerk, options).summarise(asked, LIMITS, UpperBound())
-        assert ("An example" in clerk.asked[0][0].content) is options.example
-    assert task.store.version(task.id)
 
 
 def test_the_command_writes_from_a_recording_and_tells_what_failed(
