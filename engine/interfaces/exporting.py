@@ -92,7 +92,7 @@ def export(
             write(file, export_lines(store, task))
         else:
             _tell(_write_redacted(file, store, task, found), as_json)
-    raise SystemExit(1 if once.told else 0)
+    raise SystemExit(1 if once.reported else 0)
 
 
 def _write_redacted(
