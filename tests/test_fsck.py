@@ -274,7 +274,7 @@ def test_a_body_that_lost_what_it_is_the_difference_to_is_named(
 ) -> None:
     damage("DELETE FROM blobs WHERE hash=?", digest(3))
     reader = EventStore(store.recorder)
-    with pytest.raises(DamagedError, match="what it is the difference to is missing"):
+    with pytest.raises(DamagedError, match="the body that it is the difference to is missing"):
         reader.get(ref_of(source(7)))
     assert reader.get(ref_of(source(2))) == source(2)
     lines = found(store)

@@ -480,8 +480,8 @@ QUESTIONS: list[Callable[[EventStore], object]] = [
     lambda store: store.found("git:task", "id"),
     lambda store: store.found_like("git:task", "id"),
     lambda store: store.recorder.times_after("task", 1, 0),
-    lambda store: store.recorder.kept("progress", 1, "task", 3, None),
-    lambda store: store.recorder.keep("progress", 1, "task", []),
+    lambda store: store.recorder.snapshot_before("progress", 1, "task", 3, None),
+    lambda store: store.recorder.save_snapshots("progress", 1, "task", []),
     lambda store: list(check(store)),
 ]
 

@@ -96,7 +96,7 @@ def save_snapshots(
     begin, state = _loaded(projection, _nearest(store, projection, task_id, last, None))
     if last - begin < spacing:
         return 0
-    low = store.recorder.kept_from(projection.NAME, projection.VERSION, task_id, begin)
+    low = store.recorder.from_us_before(projection.NAME, projection.VERSION, task_id, begin)
     ahead = sorted(store.recorder.times_after(task_id, begin, low))
     count, previous = 0, begin
     for block in _blocks(store.read(task_id, after=begin), spacing):
@@ -134,7 +134,7 @@ def _state(
 def _nearest(
     store: EventStore, projection: Projection, task_id: str, last: int, at_us: int | None
 ) -> Snapshot | None:
-    return store.recorder.kept(projection.NAME, projection.VERSION, task_id, last, at_us)
+    return store.recorder.snapshot_before(projection.NAME, projection.VERSION, task_id, last, at_us)
 
 
 def _loaded(projection: Projection, snapshot: Snapshot | None) -> tuple[int, Any]:
@@ -155,7 +155,7 @@ def _save(
     state: Any,
 ) -> None:
     snapshot = Snapshot(version, *times_us, zstandard.compress(dump(state)))
-    store.recorder.keep(projection.NAME, projection.VERSION, task_id, [snapshot])
+    store.recorder.save_snapshots(projection.NAME, projection.VERSION, task_id, [snapshot])
 
 
 def _blocks(events: Iterator[WorkflowEvent], size: int) -> Iterator[list[WorkflowEvent]]:

@@ -84,7 +84,7 @@ def checked(rows: NDArray[np.generic], count: int, dimensions: int) -> Vectors:
 def _keep(store: EventStore, embedder: Embedder, made: dict[bytes, bytes]) -> bool:
     """Keep vectors and take over those that stand; gives whether the store could be written."""
     try:
-        made.update(store.recorder.keep_vectors(embedder.id, made, 4 * embedder.dimensions))
+        made.update(store.recorder.save_vectors(embedder.id, made, 4 * embedder.dimensions))
     except UnavailableError:
         return False
     return True
