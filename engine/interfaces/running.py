@@ -126,8 +126,7 @@ def _go_on(store: "EventStore", task: str, open_runtime: "Runtime", told: dict[s
 def _worked(store: "EventStore", task: str, open_runtime: "Runtime") -> str:
     """Work until the task ends, and leave the code; tells what stopped it before its end."""
     from backcast.engine.interfaces.run_progress import RunProgress
-    from backcast.engine.workflow.code import write_code
-    from backcast.engine.workflow.loop import work
+    from backcast.engine.workflow.loop import work, write_code
 
     stopped = ""
     with RunProgress(open_runtime.profile.prompt) as shown:

@@ -18,7 +18,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.models import Call, Limits, Message, Model
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.steps import RecordedPrompt, asked
-from backcast.engine.workflow.done import replied
+from backcast.engine.workflow.answers import replied
 from backcast.engine.workflow.prompts import PromptBuilder, TaskFollower
 
 WRITER = "live"

@@ -1,12 +1,15 @@
 """What is made of an answer: a plan, a module with its checks, a summary, or a refusal."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from backcast.domain.cache import names_of
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
     AnswerRefused,
+    ChecksRan,
     Claim,
+    Fact,
     ModelReplied,
     ModuleIteration,
     PlanningComplete,
@@ -23,7 +26,6 @@ from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Completion
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.contracts import Code, RefusedError, code_of, plan_of
-from backcast.engine.workflow.done import ActionResult, checked
 from backcast.engine.workflow.prompts import TaskFollower
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec
@@ -32,6 +34,20 @@ from backcast.projections.progress import SHOW
 
 Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
 "Runs tests, by their paths, on files: `run_checks`, or what stands in for it."
+
+
+PREVIEW = 2_000
+"Characters of a test run's output that stand in the fact itself."
+
+
+class ActionResult(NamedTuple):
+    """What is to be appended."""
+
+    facts: Sequence[Fact | Claim]
+    blobs: Sequence[Blob] = ()
+    writer: str = "loop"
+    error: ModelError | None = None
+    "Why the run stops here for now."
 
 
 class Answers:
@@ -141,3 +157,30 @@ class Answers:
 def given(spec: Spec) -> list[str]:
     """The paths of the tests that came with the task."""
     return [one.path for one in spec.tests]
+
+
+def replied(answer: Completion, id: str, predicted: int | None) -> ActionResult:
+    """What a model answered, as a fact."""
+    text = Blob(answer.text.encode(errors="surrogatepass"))
+    thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
+    model = answer.model or id
+    fact = ModelReplied(
+        text=text.ref, model=model, finish=answer.finish, prompt_tokens=answer.prompt_tokens,
+        predicted_tokens=predicted, tokens=answer.tokens, cached_tokens=answer.cached_tokens,
+        seconds=answer.seconds, thinking=thinking[0].ref if thinking else None,
+    )  # fmt: skip
+    return ActionResult([fact], [text, *thinking], model)
+
+
+def checked(outcome: Outcome, path: str | None) -> ActionResult:
+    """What a run of tests came to, as a fact."""
+    output = outcome.output.decode(errors="replace")
+    long = [Blob(outcome.output)] if len(output) > PREVIEW else []
+    fact = ChecksRan(
+        passed=outcome.passed, failed=outcome.failed, errors=outcome.errors, module_name=path,
+        failures=outcome.failures, preview=output[-PREVIEW:],
+        output=long[0].ref if long else None, contained=outcome.contained,
+        isolation=dict(outcome.isolation), seconds=round(outcome.seconds, 3),
+        coverage=dict(outcome.coverage),
+    )  # fmt: skip
+    return ActionResult([fact], long, "sandbox")

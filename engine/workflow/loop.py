@@ -5,6 +5,7 @@ two that go on with one task, one gets to append and the other finds a `Conflict
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from uuid import uuid4
 
 from backcast.domain.errors import InputError
@@ -16,7 +17,8 @@ from backcast.domain.events import (
     TaskStarted,
     WorkflowEvent,
 )
-from backcast.engine.log.blobs import Blob
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.answers import Checks
 from backcast.engine.workflow.contracts import RefusedError, plan_in
@@ -25,9 +27,9 @@ from backcast.engine.workflow.mapping import keep_after
 from backcast.engine.workflow.perform import Performer
 from backcast.engine.workflow.prompts import TaskFollower
 from backcast.engine.workflow.runtime import Runtime
-from backcast.engine.workflow.sandbox.run import run_checks
+from backcast.engine.workflow.sandbox.run import run_checks, safe_path
 from backcast.engine.workflow.spec import Spec, spec_of
-from backcast.projections import progress
+from backcast.projections import dependency_graph, progress
 
 Watch = Callable[[Sequence[WorkflowEvent]], None]
 
@@ -100,3 +102,34 @@ def spec_in(store: EventStore, task_id: str) -> Spec:
     if not isinstance(event.fact, TaskStarted) or event.fact.spec is None:
         raise InputError(f"task {task_id!r} was not started by 'backcast run'")
     return spec_of(store.get(event.fact.spec))
+
+
+def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:
+    """Write the latest text of every module and test; gives the files.
+
+    Nothing is written outside the folder: names come from models. A file that is none of the
+    store's texts is somebody's own, and is not written over.
+    """
+    state = state_at(store, dependency_graph, task_id)
+    written = []
+    for path in sorted(state.modules):
+        source = state.modules[path].source
+        if not source:
+            continue
+        file = folder / safe_path(path)
+        if not file.parent.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{file}: needed a place inside {folder}, found a link out of it")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_symlink():
+                file.unlink()
+            elif file.exists() and not store.holds(ref_of(file.read_bytes())):
+                raise InputError(
+                    f"{file}: needed a free place, found a file that no run has made; name another"
+                    f" folder: 'backcast resume {task_id} --out FOLDER'"
+                )
+            file.write_bytes(store.get(source))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be written: {error.strerror}") from None
+        written.append(file)
+    return written

@@ -20,7 +20,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.summariser import Extractive
 from backcast.engine.models import Call, Limits, Message
 from backcast.engine.models.tokenizers import UpperBound
-from backcast.engine.workflow.answers import Answers, Checks, given
+from backcast.engine.workflow.answers import ActionResult, Answers, Checks, checked, given, replied
 from backcast.engine.workflow.decide import (
     Action,
     AppendFacts,
@@ -29,7 +29,6 @@ from backcast.engine.workflow.decide import (
     Complete,
     TakeAnswer,
 )
-from backcast.engine.workflow.done import ActionResult, checked, replied
 from backcast.engine.workflow.prompts import PromptBuilder, TaskFollower
 from backcast.engine.workflow.requests import limits_for, request_of, schema_for
 from backcast.engine.workflow.runtime import Runtime
