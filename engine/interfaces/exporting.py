@@ -120,7 +120,7 @@ def _write_long_form(
     from backcast.engine.log.importers.events import parts
     from backcast.engine.log.redaction import Redaction
     from backcast.engine.log.redaction.masks import Masks
-    from backcast.engine.memory.roadmap import long_form
+    from backcast.engine.memory.mapping.cartographer import long_form
     from backcast.projections import dependency_graph
 
     at = known(store, task, moment)
