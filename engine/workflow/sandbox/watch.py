@@ -18,7 +18,8 @@ LONGEST_REPORT = 64 * 2**10
 "Bytes that are read of what the inside tells."
 LISTED = 64
 "Different things that are named."
-PROJECT = str(Path(__file__).parents[3])
+PACKAGES = str(Path(__file__).parents[4])
+"The folder that holds the package."
 START = (
     "import sys; sys.path.append(sys.argv.pop(1));"
     " from backcast.engine.workflow.sandbox import isolation; isolation.main()"
@@ -123,7 +124,7 @@ def environment(box: str) -> dict[str, str]:
 def _keeper(orders: Orders) -> subprocess.Popen[bytes]:
     told = json.dumps(orders._asdict())
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", START, PROJECT, told],
+        [sys.executable, "-I", "-S", "-c", START, PACKAGES, told],
         cwd=Path(orders.box) / "files",
         env=environment(orders.box),
         stdin=subprocess.PIPE,
