@@ -3,13 +3,15 @@
 from typing import NamedTuple
 
 PRIORITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
+LEVELS = ("full", "summary", "signature", "name")
+"Levels of detail, the most detailed first."
 
 
 class Level(NamedTuple):
     """One way to show something."""
 
     name: str
-    "full, summary, signature or name."
+    "One of `LEVELS`."
     text: str
     tokens: int
     gain: float = 1.0

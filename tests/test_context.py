@@ -17,10 +17,12 @@ from backcast.domain.events import ChecksRan, ContextBuilt, TaskStarted
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import SYSTEM, Policy
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.builder import ContextBuilder, Request
-from backcast.engine.context.recorded import context_at, record_context, states_at
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.context.request import Request
 from backcast.engine.context.sources import SourceLines, Sources
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run

@@ -12,8 +12,8 @@ from backcast.domain.budget import PROFILES
 from backcast.domain.events import ModelReplied
 from backcast.domain.moment import NOW
 from backcast.domain.policy import Policy
-from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import record_context
+from backcast.engine.context.request import Request
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers.events import export_lines

@@ -10,8 +10,8 @@ import pytest
 from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.events import ContextBuilt, TaskStarted
 from backcast.domain.moment import NOW
-from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import context_at
+from backcast.engine.context.request import Request
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.log.fsck import check

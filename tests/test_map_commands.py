@@ -11,8 +11,8 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import Claim, MapEdit, MapEdited
 from backcast.domain.moment import NOW
 from backcast.domain.policy import MapSettings
-from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import context_at
+from backcast.engine.context.request import Request
 from backcast.engine.history.branches import fork
 from backcast.engine.interfaces.cli import cli
 from backcast.engine.interfaces.contexts import notes

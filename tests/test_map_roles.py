@@ -19,6 +19,7 @@ from backcast.domain.staleness import Modules
 from backcast.engine.context.maps import stale_in
 from backcast.engine.context.search.embedders import sentence_embedder
 from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.maps import map_known
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.asked import model_asked
@@ -41,7 +42,6 @@ from backcast.engine.models.recording import AnswerRecorder, Recording
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.mapping import ended, keep_map, read_run, unread
-from backcast.engine.workflow.prompts import TaskFollower
 from backcast.engine.workflow.runtime import open_runtime
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap

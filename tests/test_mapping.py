@@ -24,9 +24,9 @@ from backcast.domain.events import (
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import DEFAULT, MAP, MapSettings
 from backcast.domain.staleness import Modules
-from backcast.engine.context.builder import Request
 from backcast.engine.context.maps import stale_in
 from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.context.request import Request
 from backcast.engine.history.branches import fork, lineage_of
 from backcast.engine.history.maps import Maps, map_known
 from backcast.engine.history.snapshots import state_at

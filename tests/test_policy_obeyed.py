@@ -11,9 +11,9 @@ from backcast.domain.budget import PROFILES
 from backcast.domain.context import Context
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT, WEIGHTS, Policy
-from backcast.engine.context.builder import Request
 from backcast.engine.context.policies import policy_at
 from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.context.request import Request
 from backcast.engine.interfaces.cli import main
 from tests.candidates import shown
 from tests.sources import SHOP, Task

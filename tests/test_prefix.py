@@ -10,9 +10,9 @@ from backcast.domain.budget import PROFILES
 from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt, TaskStarted
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT
-from backcast.engine.context.builder import Request
 from backcast.engine.context.prefix import Prefix, Prefixes, compared, encoded, shared
 from backcast.engine.context.recorded import context_at, messages, record_context
+from backcast.engine.context.request import Request
 from backcast.engine.log import EventStore
 from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import UpperBound

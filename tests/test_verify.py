@@ -13,8 +13,9 @@ from backcast.domain.budget import PROFILES
 from backcast.domain.context import Context
 from backcast.domain.events import TaskComplete, TaskStarted
 from backcast.domain.moment import NOW
-from backcast.engine.context.builder import ContextBuilder, Request
+from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.recorded import record_context
+from backcast.engine.context.request import Request
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.log.open_logs import opened

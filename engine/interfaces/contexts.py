@@ -71,8 +71,8 @@ def context(
     A function that is asked for need not exist yet. A policy file sets what differs from the
     default; 'backcast policy' prints all settings.
     """
-    from backcast.engine.context.builder import Request
     from backcast.engine.context.recorded import context_at, record_context
+    from backcast.engine.context.request import Request
     from backcast.engine.interfaces.views import console
     from backcast.engine.models.tokenizers import tokenizer_of
 

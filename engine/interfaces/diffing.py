@@ -162,7 +162,7 @@ def _stood(step: "ReplayStep") -> int:
 
 def _step(store: "EventStore", task: str, at: str, asked: tuple[str | None, str]) -> "ReplayStep":
     """The prompt at a moment: a recorded one by its event, else one for what is asked."""
-    from backcast.engine.context.builder import Request
+    from backcast.engine.context.request import Request
     from backcast.engine.history.moments import moment_of
     from backcast.engine.replay.find import known_at, request_at, step_at
     from backcast.engine.replay.steps import ReplayStep

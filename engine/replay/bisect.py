@@ -3,8 +3,8 @@
 from backcast.domain.context import Context
 from backcast.domain.errors import BackcastError
 from backcast.domain.moment import Moment
-from backcast.engine.context.recorded import states_at
 from backcast.engine.history.snapshots import Recent
+from backcast.engine.history.task_states import states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.steps import RecordedPrompt, asked

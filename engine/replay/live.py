@@ -13,13 +13,14 @@ from backcast.domain.events import Claim, Fact, ModelFailed, PolicyUsed
 from backcast.domain.policy import Policy
 from backcast.engine.context.recorded import messages
 from backcast.engine.history.branches import fork
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.models import Call, Limits, Message, Model
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.steps import RecordedPrompt, asked
 from backcast.engine.workflow.answers import replied
-from backcast.engine.workflow.prompts import PromptBuilder, TaskFollower
+from backcast.engine.workflow.prompts import PromptBuilder
 
 WRITER = "live"
 

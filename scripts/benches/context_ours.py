@@ -13,11 +13,11 @@ from backcast.domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
 from backcast.domain.context import Context
 from backcast.domain.graph import Graph
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.builder import ContextBuilder, Request
-from backcast.engine.context.candidates import States
-from backcast.engine.context.recorded import states_at
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.request import Request
 from backcast.engine.history.moments import moment_of
 from backcast.engine.history.snapshots import Recent
+from backcast.engine.history.task_states import TaskStates, states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
@@ -90,7 +90,7 @@ class Ours:
         self.budget, self.tokenizer = budget, tokenizer
         self.builder = ContextBuilder(profile_of(budget), BuildCache(tokenizer, store.get))
 
-    def build(self, states: States, graph: Graph, asked: Request) -> Built:
+    def build(self, states: TaskStates, graph: Graph, asked: Request) -> Built:
         """A context, and the seconds that it took."""
         begin = time.perf_counter()
         context = self.builder.build(states, graph, asked)

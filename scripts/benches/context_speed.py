@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from backcast.domain.graph import Graph
 from backcast.domain.moment import NOW
-from backcast.engine.context.recorded import states_at
 from backcast.engine.history.snapshots import Recent
+from backcast.engine.history.task_states import states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.projections import dependency_graph
