@@ -20,10 +20,10 @@ from backcast.domain.events import (
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping.runs import keep_after
 from backcast.engine.workflow.answers import Checks
 from backcast.engine.workflow.contracts import RefusedError, plan_in
 from backcast.engine.workflow.decide import decide
-from backcast.engine.workflow.mapping import keep_after
 from backcast.engine.workflow.perform import Performer
 from backcast.engine.workflow.prompts import RunningTask
 from backcast.engine.workflow.runtime import Runtime
@@ -87,7 +87,7 @@ def work(
         running.outline()
         action = decide(running.stands, spec, performer.unsummed)
         if action is None:
-            watch(keep_after(running, served))
+            watch(keep_after(running, served.policy, served.profile, served.model))
             return running.stands
         done = performer.perform(action)
         performer.append(done)
