@@ -9,19 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.domain.budget import PROFILES
-from backcast.domain.events import ModelReplied
 from backcast.domain.moment import NOW
 from backcast.domain.policy import Policy
 from backcast.engine.context.recorded import record_context
 from backcast.engine.context.request import Request
 from backcast.engine.interfaces.cli import main
-from backcast.engine.log import EventStore
 from backcast.engine.log.importers.events import export_lines
-from backcast.engine.memory.import_log import run
 from backcast.engine.models.templates import PromptPiece
 from backcast.engine.replay.diff import ComparablePrompt, Thing, changes, diff
-from backcast.engine.replay.verify import verified
-from tests.models import tiny
 from tests.recordings import FIXTURES
 from tests.sources import Task
 
@@ -232,36 +227,3 @@ def test_a_name_that_was_not_there_is_told_with_its_nearest(
     code, _, err = told(capsys, "blame", TILL, "--at", "164", "--item", "money.py::to_cent")
     assert code == 2
     assert "near are function:money.py::to_cents" in err
-
-
-# A model
-
-
-def test_a_model_is_asked_under_both_policies_on_branches_that_verify(
-    tmp_path: Path, forgetful: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, url = tiny("mistral"), f"sqlite:///{tmp_path}/runs.db"
-    with EventStore.open(url) as store:
-        run(store, "events", Path(VALIDATORS))
-        before = list(store.read("validators"))
-    model = ("--live", f"llama:{path}", "--sample", "1", "--profile", "mistral-7b-8k")
-    asked = ("regress", url, "--task", "validators", "--policy", forgetful, *model)
-    code, _, err = told(capsys, *asked, "--processes", "1")
-    assert (code, "needed --yes" in err) == (2, True)
-    assert "2 calls of llama:" in err
-    code, out, err = told(capsys, *asked, "--processes", "1", "--yes")
-    assert code == 1, err
-    assert out.count("recorded as task validators~") == 2
-    with EventStore.open(url) as store:
-        assert list(store.read("validators")) == before
-        for branch in ("validators~1", "validators~2"):
-            *_, last = store.read(branch)
-            assert isinstance(last.fact, ModelReplied)
-            assert last.fact.prompt_tokens == last.fact.predicted_tokens
-            assert all(one.holds for one in verified(store, branch))
-
-
-def test_answers_are_recorded_so_a_file_will_not_do(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ("regress", VALIDATORS, "--policy", "no-cache", "--live", "llama:x", "--yes")
-    code, _, err = told(capsys, *asked)
-    assert (code, "is a file: needed a store" in err) == (2, True)

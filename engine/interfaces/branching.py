@@ -69,7 +69,7 @@ def _number(step: str) -> int | None:
 
 def _imported(store: "EventStore", file: Path, task: str | None) -> str:
     """The task that a file's log is about, once the store holds it."""
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.importers import Report
     from backcast.engine.log.importers.events import read
     from backcast.engine.memory.import_log import run

@@ -189,7 +189,7 @@ def _importer(name: str, help: str) -> None:
     @json_option
     @outlines
     def command(path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
-        from backcast.engine.interfaces.progress_bar import progress_bar
+        from backcast.engine.interfaces.terminal import progress_bar
         from backcast.engine.memory.import_log import counted, run
 
         counted(name, path)  # before a store is made
@@ -398,7 +398,7 @@ def _blob(store: "EventStore", ref: str) -> bytes:
 @json_option
 def fsck(url: str, as_json: bool) -> None:
     """Read everything, and name each row and blob that is not what was written."""
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.fsck import check, size
 
     with opened(url) as store, progress_bar("checking", size(store)) as advance:

@@ -98,7 +98,7 @@ def export(
 def _write_redacted(
     file: Path, store: "EventStore", task: str, patterns: "Patterns"
 ) -> "Redaction":
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.importers.events import line_for, parts
     from backcast.engine.log.redaction import Redaction, redacted
     from backcast.engine.log.redaction.masks import Masks
@@ -116,7 +116,7 @@ def _write_long_form(
     """Write what is in the modules of a task; what its log shows to be secret is masked in it."""
     from backcast.engine.history.snapshots import state_at
     from backcast.engine.interfaces.knowing import known, need_outlines
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.importers.events import parts
     from backcast.engine.log.redaction import Redaction
     from backcast.engine.log.redaction.masks import Masks

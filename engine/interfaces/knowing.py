@@ -38,7 +38,7 @@ def known(store: "EventStore", task: str, moment: dict[str, Any]) -> "Moment":
 
 def outline_all(store: "EventStore", task: str) -> int:
     """Outline what the log has brought since it was last asked, and say so on stderr."""
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.memory.outlines import Outlining
 
     outlining = Outlining(store, task, os.cpu_count() or 1)
@@ -239,8 +239,8 @@ def resummarise(
     [[[ROLE, CONTENT], ...], MAX_TOKENS, SCHEMA] as UTF-8 JSON with sorted keys and no blanks; where
     an answer is missing, the error names its prompt.
     """
-    from backcast.engine.interfaces.progress_bar import progress_bar
     from backcast.engine.interfaces.summaries import nodes_of, summariser_of
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.memory.resummarise import resummarise as ask
     from backcast.engine.models.tokenizers import tokenizer_of
 
@@ -310,7 +310,7 @@ def _hits(
     that tells it is not installed."""
     from backcast.engine.context.search import search as find
     from backcast.engine.context.search import search_words, sentence_embedder
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
         words = True

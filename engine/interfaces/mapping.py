@@ -142,7 +142,7 @@ def update(
     --known-at and --position.
     """
     from backcast.engine.interfaces.map_keeping import counting, keeping_of, kept
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
 
     keeping = keeping_of(policy, *counting(tokens, tokenizer), model, profile)
     with opened(url) as store, ExitStack() as stack:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
     from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
-    from backcast.engine.replay.rules import Rules
+    from backcast.engine.replay.regress import Rules
 
 RECORDED = "recorded"
 "Names each prompt's own policy, by which it was recorded."
@@ -39,16 +39,11 @@ RECORDED = "recorded"
 @click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
               help="Also as FILE.md or FILE.json; may be repeated.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
-@click.option("--live", metavar="MODEL", help="Ask it some prompts under each: llama:FILE, URL.")
-@click.option("--sample", type=click.IntRange(1), default=3, show_default=True,
-              help="So many prompts of those that differ.")  # fmt: skip
-@click.option("--yes", is_flag=True, help="With --live: do not ask before the model is asked.")
 @json_option
 def regress(
     logs: tuple[str, ...], url: str, task: str | None, policies: tuple[str, ...], baseline: str,
     limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
-    reports: tuple[Path, ...], processes: int | None, live: str | None, sample: int, yes: bool,
-    as_json: bool,
+    reports: tuple[Path, ...], processes: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Build every prompt of recorded logs under other policies, and tell what gets worse.
 
@@ -58,8 +53,7 @@ def regress(
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
 
-    No model is asked, but by --live, which tells the cost before and records the answers in
-    branches of the task, for people to compare. Evidence recall is the share, of what the accepted
+    No model is asked. Evidence recall is the share, of what the accepted
     code really used, that the prompt had shown. A log without prompts (a git history) has each
     change of a function taken
     as a request for it. What counts as a regression stands in the policy's file under [regress],
@@ -74,12 +68,6 @@ def regress(
             )
         if not report.parent.is_dir():
             raise click.UsageError(f"--report: needed a folder that is there, found {report}")
-    files = [log for log in logs if "://" not in log]
-    if live and files:
-        raise click.UsageError(
-            f"--live records answers, and {files[0]} is a file: needed a store, for instance after"
-            f" 'backcast import events {files[0]}'"
-        )
     try:
         plan = _planned(policies, baseline, limits, profile, context_tokens)
     except InputError as error:
@@ -92,10 +80,6 @@ def regress(
     columns, found = _compared(plan, _tried(plan, runs, processes))
     _tell(columns, found, reports, as_json)
     broken = any(one.beside and one.beside.broken for one in columns)
-    if live:
-        from backcast.engine.interfaces.live_answers import ask
-
-        ask(found, plan.settings, live, sample, yes, as_json)
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
 
 
@@ -114,7 +98,7 @@ def _planned(
     policies: tuple[str, ...], baseline: str, limits: tuple[str, ...], profile: str | None,
     context_tokens: int | None,
 ) -> _Plan:  # fmt: skip
-    from backcast.engine.replay.rules import rules_of
+    from backcast.engine.replay.regress import rules_of
 
     report = Path(baseline) if baseline.endswith(".json") else None
     names = [*policies] if report else [baseline, *policies]
@@ -155,7 +139,7 @@ def _runs(logs: "Sequence[str]", task: str | None, window: int) -> "tuple[list[R
 
 
 def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "list[Tried]":
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.replay.corpus import tried
 
     found = []
