@@ -24,9 +24,8 @@ from backcast.engine.memory.model_summariser import VERSION as SUMMARISER
 from backcast.engine.memory.model_summariser import filled, form_of, made_of
 from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Completion
-from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.contracts import Code, RefusedError, code_of, plan_of
-from backcast.engine.workflow.prompts import RunningTask
+from backcast.engine.workflow.prompts import PromptBuilder
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec
 from backcast.projections import dependency_graph, progress
@@ -53,13 +52,9 @@ class ActionResult(NamedTuple):
 class Answers:
     """Takes the answers of one run."""
 
-    def __init__(
-        self, running: RunningTask, spec: Spec, checks: Checks, tokenizer: Tokenizer,
-        model_id: str, generation: int,
-    ) -> None:  # fmt: skip
-        """`generation`: the tokens that an answer may have."""
-        self.running, self.spec, self.checks = running, spec, checks
-        self.tokenizer, self.model_id, self.generation = tokenizer, model_id, generation
+    def __init__(self, prompts: PromptBuilder, spec: Spec, checks: Checks, model_id: str) -> None:
+        self.prompts, self.running = prompts, prompts.running
+        self.spec, self.checks, self.model_id = spec, checks, model_id
 
     def taken(self, step: progress.PendingStep) -> ActionResult:
         reply = self.running.event(step.reply)
@@ -82,7 +77,7 @@ class Answers:
             return ActionResult([AnswerRefused(reason=f"Your last answer was not used: {error}")])
 
     def _cut(self, reply: ModelReplied) -> str:
-        tokens = reply.tokens or self.generation
+        tokens = reply.tokens or self.prompts.profile.generation
         return (
             f"it was cut off after {tokens} tokens. Answer without any explanation, in at most"
             f" {tokens // 2} tokens, about {max(1, tokens // 20)} lines"
@@ -141,10 +136,10 @@ class Answers:
         asked = then.asked(node)
         limit = limit_of(LIMITS, node)
         answer = Completion(text)
-        form, problem = filled(form_of(node), answer, limit, self.tokenizer)
+        form, problem = filled(form_of(node), answer, limit, self.prompts.tokenizer)
         if form is None or asked is None:
             raise RefusedError(problem or f"there is no {node}")
-        made = made_of(asked, form, answer, self.tokenizer)
+        made = made_of(asked, form, answer, self.prompts.tokenizer)
         name = f"{reply.model or self.model_id} {SUMMARISER}"
         claim, blobs = then.claim(node, made, name, self.running.version)
         return ActionResult([claim], blobs)

@@ -54,10 +54,7 @@ class Performer:
         self.running, self.served, self.model = running, served, served.model
         self.prompts = PromptBuilder(running, served.profile, served.policy)
         self.spec, self.runner, self.watch, self.checks = spec, runner, watch, checks
-        self.answers = Answers(
-            running, spec, checks, self.prompts.tokenizer, self.model.id,
-            served.profile.generation,
-        )  # fmt: skip
+        self.answers = Answers(self.prompts, spec, checks, self.model.id)
         self.store, self.task_id = running.store, running.task_id
 
     def perform(self, action: Action) -> ActionResult:

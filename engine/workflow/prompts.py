@@ -42,7 +42,7 @@ class RunningTask(TaskFollower):
 class PromptBuilder:
     """Builds the prompts of one run: for one profile, under one policy."""
 
-    def __init__(self, running: TaskFollower, profile: ModelProfile, policy: Policy) -> None:
+    def __init__(self, running: RunningTask, profile: ModelProfile, policy: Policy) -> None:
         self.running, self.policy, self.profile = running, policy, profile
         self.tokenizer = tokenizer_of(profile.tokenizer)
         kept = BuildCache(self.tokenizer, running.store.get)
