@@ -1,7 +1,7 @@
-"""What the engine does: read, fold, decide, perform, append.
+"""Runs a task: read, fold, decide, perform, append.
 
-All that it knows it has from the log. So a run that was cut off anywhere goes on from there, and of
-two that go on with one task, one gets to append and the other finds a `ConflictError`.
+All its knowledge comes from the log. A run that was cut off anywhere can therefore be resumed, and
+of two processes that work on one task, one appends and the other gets a `ConflictError`.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,10 @@ Watch = Callable[[Sequence[WorkflowEvent]], None]
 
 
 def start(store: EventStore, spec: Spec) -> None:
-    """Begin a task: its goal, its requirements, and the tests that were given with it."""
+    """Begin a task: record its goal, its requirements and its given tests.
+
+    Raises `InputError` where the task exists, or its modules are no plan.
+    """
     if store.version(spec.task):
         raise InputError(
             f"task {spec.task!r} is in this store already: 'backcast resume {spec.task}' goes on"
@@ -47,13 +50,13 @@ def start(store: EventStore, spec: Spec) -> None:
         except RefusedError as error:
             raise InputError(f"task {spec.task!r}: {error}") from None
     body = Blob(spec.model_dump_json(exclude_none=True).encode())
-    tests = [Blob(one.source.encode()) for one in spec.tests]
-    # What is not said is not recorded.
-    told = {"context": spec.context} if spec.context else {}
+    tests = [Blob(test.source.encode()) for test in spec.tests]
+    # An absent context is not recorded, so that older logs stay as they are.
+    context = {"context": spec.context} if spec.context else {}
     facts: list[Fact] = [
-        TaskStarted(goal=spec.goal, spec=body.ref, **told),
-        *(SourceRead(path=one.path, source=blob.ref)
-          for one, blob in zip(spec.tests, tests, strict=True)),
+        TaskStarted(goal=spec.goal, spec=body.ref, **context),
+        *(SourceRead(path=test.path, source=blob.ref)
+          for test, blob in zip(spec.tests, tests, strict=True)),
         RequirementsComplete(requirements=list(spec.requirements)),
         PlanningStarted(),
     ]  # fmt: skip
@@ -63,40 +66,39 @@ def start(store: EventStore, spec: Spec) -> None:
 def work(
     store: EventStore,
     task_id: str,
-    served: Runtime,
+    runtime: Runtime,
     watch: Watch = lambda events: None,
     *,
     runner: str = "",
     checks: Checks = run_checks,
 ) -> progress.State:
-    """Go on with a task until it ends; gives how far it has come.
+    """Work on a task until it ends, and return its progress.
 
-    `runner` tells this process from all others; a random name, where none is given.
-    `checks` runs the tests; it is another one only where the tests are not what matters.
+    `runner` identifies this process, by default with a random name; `checks` runs the tests.
 
-    `ConflictError` where another process works on it too, `ModelError` where the model gives no
-    answer: then all that was done stands in the log, and `work` goes on from there.
+    Raises `ConflictError` where another process works on the task, and `ModelError` where the model
+    gives no answer. The log then holds all finished steps, and another call continues from there.
     """
-    running = RunningTask(store, task_id)
-    running.read_on()
+    task = RunningTask(store, task_id)
+    task.read_on()
     spec = spec_in(store, task_id)
     name = runner or uuid4().hex
-    performer = Performer(running, served, spec, runner=name, watch=watch, checks=checks)
+    performer = Performer(task, runtime, spec, runner=name, watch=watch, checks=checks)
     performer.use()
     while True:
-        running.outline()
-        action = decide(running.stands, spec, performer.unsummed)
+        task.outline()
+        action = decide(task.stands, spec, performer.unsummed)
         if action is None:
-            watch(keep_after(running, served.policy, served.profile, served.model))
-            return running.stands
-        done = performer.perform(action)
-        performer.append(done)
-        if done.error:
-            raise done.error
+            watch(keep_after(task, runtime.policy, runtime.profile, runtime.model))
+            return task.stands
+        result = performer.perform(action)
+        performer.append(result)
+        if result.error:
+            raise result.error
 
 
 def spec_in(store: EventStore, task_id: str) -> Spec:
-    """The specification with which a task was started."""
+    """Return the specification of a task; `InputError` where 'backcast run' did not start it."""
     store.require(task_id)
     [event] = store.read(task_id, last=1)
     if not isinstance(event.fact, TaskStarted) or event.fact.spec is None:
@@ -105,10 +107,10 @@ def spec_in(store: EventStore, task_id: str) -> Spec:
 
 
 def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:
-    """Write the latest text of every module and test; gives the files.
+    """Write the latest text of every module and test into a folder, and return the files.
 
-    Nothing is written outside the folder: names come from models. A file that is none of the
-    store's texts is somebody's own, and is not written over.
+    Nothing is written outside the folder, since names come from models. `InputError` for a file
+    that holds none of the store's texts: it is somebody's own, and is left as it is.
     """
     state = state_at(store, dependency_graph, task_id)
     written = []
