@@ -11,7 +11,7 @@ from backcast.domain.context_map import SECTIONS, MapItem, lawful, rendered, wit
 from backcast.domain.events import MapEdit, MapEdited
 from backcast.domain.map_lines import Costs, Line, chosen, faded, gains
 from backcast.domain.policy import SECTION_WORTH, TAG_WORTH, MapSettings
-from backcast.engine.memory.mapping.evictor import ByWorth
+from backcast.engine.memory.mapping.updating import ByWorth
 from backcast.projections.context_map import MOST, REMEMBERED, ContextMap, edited, ranked, worth
 
 ITEM_TOKENS = 30

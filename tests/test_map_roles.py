@@ -34,6 +34,7 @@ from backcast.engine.memory.mapping.lines import is_lines
 from backcast.engine.memory.mapping.merging import merged
 from backcast.engine.memory.mapping.model_cartographer import ByModel
 from backcast.engine.memory.mapping.model_distiller import FromModel
+from backcast.engine.memory.mapping.runs import ended, keep_map, read_run, unread
 from backcast.engine.memory.mapping.trajectory import trajectory
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message, Model
@@ -41,7 +42,6 @@ from backcast.engine.models.llama import LlamaModel
 from backcast.engine.models.recording import AnswerRecorder, Recording
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.workflow.loop import start, work
-from backcast.engine.workflow.mapping import ended, keep_map, read_run, unread
 from backcast.engine.workflow.runtime import open_runtime
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap

@@ -20,8 +20,7 @@ from backcast.engine.replay.changes import requests
 from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, runs_in, tried
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import Figures, Measured, measured
-from backcast.engine.replay.regress import compared, interval
-from backcast.engine.replay.rules import Rules
+from backcast.engine.replay.regress import Rules, compared, interval
 from backcast.engine.replay.steps import steps
 from backcast.engine.replay.used import Used, showing, used
 from tests.sources import Task

@@ -12,8 +12,7 @@ from backcast.engine.replay.find import step_at
 from backcast.engine.replay.measure import measured
 from backcast.engine.replay.pairs import Side
 from backcast.engine.replay.pairs import compared as sides_compared
-from backcast.engine.replay.regress import compared
-from backcast.engine.replay.rules import Rules
+from backcast.engine.replay.regress import Rules, compared
 from backcast.engine.replay.steps import steps
 
 FORGETFUL = DEFAULT.model_copy(update={"name": "forgetful", "errors": 0})

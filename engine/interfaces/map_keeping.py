@@ -12,9 +12,9 @@ from backcast.engine.context.search.embedders import sentence_embedder
 from backcast.engine.history.maps import EDITS
 from backcast.engine.interfaces.asked import model_asked
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping.runs import BEGIN, begin_anew, keep_map, unread
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
-from backcast.engine.workflow.mapping import BEGIN, begin_anew, keep_map, unread
 from backcast.projections.context_map import ContextMap
 
 

@@ -19,7 +19,7 @@ from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Tokenizer
-from backcast.engine.replay.collecting import rarely_collecting
+from backcast.engine.replay.corpus import rarely_collecting
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.steps import ReplayStep, steps
 

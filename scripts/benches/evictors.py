@@ -9,7 +9,7 @@ from backcast.domain.context_map import MapItem, Tokens, within
 from backcast.domain.events import MapEdit
 from backcast.domain.policy import SECTION_WORTH, TAG_WORTH, MapSettings
 from backcast.engine.memory.mapping import Evictor
-from backcast.engine.memory.mapping.evictor import ByWorth
+from backcast.engine.memory.mapping.updating import ByWorth
 from backcast.projections.context_map import ContextMap, worth
 
 

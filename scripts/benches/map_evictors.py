@@ -19,10 +19,9 @@ from backcast.domain.outline import Facets
 from backcast.domain.paths import is_aside, is_code
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping import FinishedRun
-from backcast.engine.memory.mapping.cartographer import prose_edits
+from backcast.engine.memory.mapping.cartographer import prose_edits, roadmap_of
 from backcast.engine.memory.mapping.distiller import SYMBOLS, FromEvents, needs
-from backcast.engine.memory.mapping.guard import guarded
-from backcast.engine.memory.roadmap import roadmap_of
+from backcast.engine.memory.mapping.updating import guarded
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.projections.context_map import ContextMap, edited
 from scripts.benches.evictors import ARMS, DEFAULT, Arm

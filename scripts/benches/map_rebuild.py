@@ -11,9 +11,9 @@ from backcast.domain.moment import Moment
 from backcast.domain.policy import MapSettings
 from backcast.engine.history.maps import EDITS, Maps
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping.runs import keep_map, unread
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.workflow.mapping import keep_map, unread
 from backcast.projections import context_map, fold
 from scripts.benches.figures import Bench, Bound, Figure, percentile
 from scripts.benches.regress_windows import stored

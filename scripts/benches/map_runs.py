@@ -20,9 +20,9 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.distiller import needs
 from backcast.engine.memory.mapping.lines import LineChooser, is_lines
+from backcast.engine.memory.mapping.runs import BEGIN, Ended, read_run
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import Tokenizer
-from backcast.engine.workflow.mapping import BEGIN, Ended, read_run
 from backcast.projections.context_map import ContextMap, edited
 from scripts.benches.map_arms import ARMS, Arm, Paper
 

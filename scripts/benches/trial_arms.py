@@ -16,10 +16,10 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.asking import asked
 from backcast.engine.memory.mapping.cartographer import normal_form
+from backcast.engine.memory.mapping.runs import texts_of
 from backcast.engine.memory.mapping.trajectory import trajectory
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models import Call, Limits, Message, Model
-from backcast.engine.workflow.mapping import texts_of
 from backcast.projections.context_map import ContextMap, edited, ranked
 from scripts.benches.trial_run import Cost, Outcome
 from scripts.benches.trial_world import World, cut
