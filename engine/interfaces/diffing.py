@@ -101,9 +101,9 @@ def _settings(
     step = step_at(store, task, at)
     note_prompt(at, step)
     before, after = _sides(step, policies, profiles)
-    workshop = BuilderPool(store)
-    found = compared(workshop, step, before, after)
-    recorded = workshop.settings(step.built)[1] if step.built else DEFAULT
+    pool = BuilderPool(store)
+    found = compared(pool, step, before, after)
+    recorded = pool.settings(step.built)[1] if step.built else DEFAULT
     told = changed(before.policy or recorded, after.policy or recorded)
     _tell(found, as_json, f"{task}@{step.version} {step.name}", settings=told)
 

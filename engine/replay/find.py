@@ -1,4 +1,4 @@
-"""One prompt of a log, as people name it, and what was known at any moment of it."""
+"""Find one prompt of a log by the name people give it, and what was known at a moment."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -18,42 +18,45 @@ T = TypeVar("T")
 
 
 def known_at(store: EventStore, task_id: str, moment: Moment) -> KnownState:
-    """What was known of a task at a moment."""
+    """Return what was known of a task at a moment."""
     states = states_at(store, task_id, moment)
     return KnownState(states, dependency_graph.graph_of(states.graph))
 
 
 def step_at(store: EventStore, task_id: str, at: str) -> ReplayStep:
-    """The prompt that an event of a task tells of: its version, `first` or `last`.
+    """Return the step of a prompt, named by an event's version, `first` or `last`.
 
-    An event between two prompts names the one before it. Where a task has no prompts it is the
-    change that the event belongs to. `InputError` where there is none.
+    An event between two prompts names the earlier prompt. In a task without prompts it names the
+    change that it belongs to. `InputError` where there is neither.
     """
-    there = asked(store, task_id)
-    if not there:
+    prompts = asked(store, task_id)
+    if not prompts:
         return _change(store, task_id, at)
-    found = _named(there, at, [one.version for one in there], (task_id, store.version(task_id)))
-    moment = Moment(position=_position(store, task_id, found.stood_at))
+    task = task_id, store.version(task_id)
+    prompt = _pick(prompts, at, [one.version for one in prompts], task)
+    moment = Moment(position=_position(store, task_id, prompt.stood_at))
     known = known_at(store, task_id, moment)
     return ReplayStep(
-        task_id, found.version, found.name, found.request, found.fact, known, known, found.opened
-    )
+        task_id, prompt.version, prompt.name, prompt.request, prompt.fact, known, known,
+        prompt.opened,
+    )  # fmt: skip
 
 
 def _change(store: EventStore, task_id: str, at: str) -> ReplayStep:
-    there = changed(store, task_id)
-    if not there:
+    changes = changed(store, task_id)
+    if not changes:
         raise InputError(f"task {task_id!r}: needed prompts, or changes of modules, found none")
-    one = _named(there, at, [one.first for one in there], (task_id, store.version(task_id)))
-    for step in requests(store, task_id, [one]):
+    task = task_id, store.version(task_id)
+    change = _pick(changes, at, [one.first for one in changes], task)
+    for step in requests(store, task_id, [change]):
         return step
-    raise InputError(f"{task_id}@{one.first}: {one.name} changes no function")
+    raise InputError(f"{task_id}@{change.first}: {change.name} changes no function")
 
 
-def _named(there: Sequence[T], at: str, versions: Sequence[int], task: tuple[str, int]) -> T:
-    """What is meant among some things with versions; `task` is a name and the last version."""
+def _pick(things: Sequence[T], at: str, versions: Sequence[int], task: tuple[str, int]) -> T:
+    """Return the thing that `at` names; `task` is the task's name and last version."""
     if at in (FIRST, LAST):
-        return there[0 if at == FIRST else -1]
+        return things[0 if at == FIRST else -1]
     if not at.isascii() or not at.isdigit():
         raise InputError(f"needed the number of an event, {FIRST} or {LAST}, found {at!r}")
     (task_id, last), version = task, int(at)
@@ -62,11 +65,11 @@ def _named(there: Sequence[T], at: str, versions: Sequence[int], task: tuple[str
             f"task {task_id!r}: needed an event from 1 to {last}, {FIRST} or {LAST}, found {at}"
         )
     # What begins a step stands right before its prompt.
-    before = [n for n, one in enumerate(versions) if one <= version + 1]
+    before = [n for n, start in enumerate(versions) if start <= version + 1]
     if not before:
         raise InputError(f"{task_id}@{version}: the first prompt is {task_id}@{versions[0]}")
     exact = [n for n in before if versions[n] == version]
-    return there[exact[0] if exact else before[-1]]
+    return things[exact[0] if exact else before[-1]]
 
 
 def _position(store: EventStore, task_id: str, version: int) -> int:
@@ -75,6 +78,6 @@ def _position(store: EventStore, task_id: str, version: int) -> int:
 
 
 def request_at(store: EventStore, task_id: str, version: int) -> Request | None:
-    """What the last prompt up to a version was asked for; None where there was none."""
-    there = [one for one in asked(store, task_id) if one.version <= version]
-    return there[-1].request if there else None
+    """Return the request of the last prompt up to a version; None where there is none."""
+    earlier = [prompt for prompt in asked(store, task_id) if prompt.version <= version]
+    return earlier[-1].request if earlier else None
