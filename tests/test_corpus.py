@@ -49,6 +49,20 @@ def test_two_processes_tell_what_one_tells_in_the_same_order() -> None:
     assert any(one.steps for one in alone)
 
 
+def test_an_open_log_is_measured_without_being_opened_again() -> None:
+    runs = runs_of(LOGS[0])
+    with opened(LOGS[0]) as log:
+        named = [run._replace(log="open") for run in runs]
+
+        found = list(tried(named, SETTINGS, processes=2, stores={"open": log.store}))
+
+    assert [one.run.log for one in found] == ["open"] * len(runs)
+    assert [untimed(one).steps for one in found] == [
+        untimed(one).steps for one in tried(runs, SETTINGS)
+    ]
+    assert any(one.steps for one in found)
+
+
 @given(st.lists(st.integers(0, 3), max_size=100), st.integers(1, 5))
 def test_every_run_is_handed_out_once_in_order_with_others_of_its_log(
     logs: list[int], processes: int
