@@ -178,13 +178,13 @@ def summaries(
     backcast show summaries --task backcast --node module:domain/clock.py
     """
     from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW
-    from backcast.engine.interfaces.summaries import told
+    from backcast.engine.interfaces.summaries import node_summaries
 
     limits = None if whole else LIMITS_BY_WINDOW[window] if window else LIMITS
     with opened(url) as store:
         at = known(store, task, moment)
         count = 0
-        for one in told(store, task, at, node, limits):
+        for one in node_summaries(store, task, at, node, limits):
             shown = json_text(one.plain()) if as_json else str(one)
             click.echo(shown if as_json or not count else f"\n{shown}")
             count += 1
