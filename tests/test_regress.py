@@ -89,13 +89,13 @@ def test_what_code_uses_of_its_own_new_module_is_no_evidence() -> None:
 def test_a_change_is_a_request_as_things_stood_before_it(library: str) -> None:
     with opened(library) as log:
         found = list(requests(log.store, "library"))
-        workshop = BuilderPool(log.store)
+        pool = BuilderPool(log.store)
         assert [one.request.target for one in found[-3:]] == [
             f"function:app.py::use_{part}" for part in (9, 10, 11)
         ]
         last = found[-1]
         assert used(last) == (Used("symbol", "function:lib/part11.py::part11_3"),)
-        context = PolicyReplay(workshop).context(last)
+        context = PolicyReplay(pool).context(last)
         assert showing(context)(used(last)[0])
         assert "use_11" not in context.text
 

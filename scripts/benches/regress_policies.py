@@ -86,10 +86,10 @@ def measure(bench: Bench) -> list[Figure]:
 def _timed(run: ReplayRun, policies: Sequence[Policy]) -> Timed:
     """The steps of a run after the first ones."""
     with opened(run.log) as log:
-        workshop = BuilderPool(log.store)
+        pool = BuilderPool(log.store)
         found = measured(
             steps_of(log.store, run),
-            [PolicyReplay(workshop, MISTRAL_7B_8K, one) for one in policies],
+            [PolicyReplay(pool, MISTRAL_7B_8K, one) for one in policies],
         )
         for _ in islice(found, WARM):
             pass

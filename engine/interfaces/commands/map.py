@@ -75,7 +75,7 @@ def show(address: Address, url: str, explain: bool, as_json: bool, **options: An
         click.echo(json_text(plain_of(then, events)))
         return
     hand_on(then.shown.text)
-    message(then.told)
+    message(then.line)
     if explain:
         from backcast.engine.interfaces.views import console
 
