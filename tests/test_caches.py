@@ -1,6 +1,6 @@
 """What is in hand, what finished tasks left, how both are looked up; and their laws."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -623,12 +623,13 @@ def test_entries_are_kept_whole_and_one_is_left_out_only_if_it_does_not_fit(
 # The laws
 
 json_texts = st.text(max_size=8)
+ODD: Sequence[type[Fact]] = (ChecksRan, ToolReturned, PlanLearned, ModelFailed, TaskFailed)
 
 
 @st.composite
 def odd_facts(draw: st.DrawFn) -> Fact:
     """A fact that says more than its kind needs: as it should be said, or anything at all."""
-    kind = draw(st.sampled_from([ChecksRan, ToolReturned, PlanLearned, ModelFailed, TaskFailed]))
+    kind = draw(st.sampled_from(ODD))
     fact = draw(facts((kind,)))
     failure = st.fixed_dictionaries({}, optional={"name": json_texts, "message": json_texts})
     extra = draw(
@@ -711,8 +712,8 @@ def test_a_cache_from_a_kept_state_is_the_cache_from_nothing(
     cache: ModuleType, log: list[WorkflowEvent], at: datetime | None, spacing: int
 ) -> None:
     with stored(log) as opened:
-        keep_states(opened, cache, "task", spacing)  # type: ignore[arg-type]
-        state = state_at(opened, cache, "task", Moment(at=at))  # type: ignore[arg-type]
+        keep_states(opened, cache, "task", spacing)
+        state = state_at(opened, cache, "task", Moment(at=at))
         assert state == fold(cache, upto(Moment(at=at), log))
 
 
@@ -753,7 +754,7 @@ def outline(n: int) -> Fact:
     )
 
 
-ENDLESS = {
+ENDLESS: dict[str, Callable[[int], Fact]] = {
     "iterations": lambda n: iteration(f"m{n:04}.py"),
     "starts": lambda n: ModuleStarted(module_name=f"m{n:04}.py"),
     "renames": lambda n: ModuleRenamed(

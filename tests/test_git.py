@@ -8,6 +8,7 @@ import pytest
 
 from backcast.domain.errors import InputError, MomentError
 from backcast.domain.events import ModuleIteration, ModuleRenamed, RefsRead
+from backcast.domain.moment import Moment
 from backcast.engine.history.moments import moment_of
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.oracle import differences, git_says, log_says
@@ -256,8 +257,8 @@ def test_a_moment_is_named_by_a_commit(repository: Repository, store: EventStore
     def modules(**named: str) -> list[str]:
         return list(versions.latest(state_at(store, versions, "repo", moment(**named))))
 
-    def moment(**named: str) -> object:
-        return moment_of(store, "repo", **named)  # type: ignore[arg-type]
+    def moment(at: str | None = None, before: str | None = None) -> Moment:
+        return moment_of(store, "repo", at=at, before=before)
 
     assert modules(at=f"commit:{first}") == ["a.py"]
     assert modules(at=f"commit:{second[:8]}") == ["a.py", "b.py"]
