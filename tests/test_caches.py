@@ -1,6 +1,6 @@
 """What is in hand, what finished tasks left, how both are looked up; and their laws."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.moment import Moment, upto
-from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
@@ -603,12 +603,13 @@ def test_a_node_that_was_evicted_is_promoted_again_when_it_is_found_offline() ->
 # The laws
 
 json_texts = st.text(max_size=8)
+ODD: Sequence[type[Fact]] = (ChecksRan, ToolReturned, PlanLearned, ModelFailed, TaskFailed)
 
 
 @st.composite
 def odd_facts(draw: st.DrawFn) -> Fact:
     """A fact that says more than its kind needs: as it should be said, or anything at all."""
-    kind = draw(st.sampled_from([ChecksRan, ToolReturned, PlanLearned, ModelFailed, TaskFailed]))
+    kind = draw(st.sampled_from(ODD))
     fact = draw(facts((kind,)))
     failure = st.fixed_dictionaries({}, optional={"name": json_texts, "message": json_texts})
     extra = draw(
@@ -691,8 +692,8 @@ def test_a_cache_from_a_kept_state_is_the_cache_from_nothing(
     cache: ModuleType, log: list[WorkflowEvent], at: datetime | None, spacing: int
 ) -> None:
     with stored(log) as opened:
-        keep_states(opened, cache, "task", spacing)  # type: ignore[arg-type]
-        state = state_at(opened, cache, "task", Moment(at=at))  # type: ignore[arg-type]
+        save_snapshots(opened, cache, "task", spacing)
+        state = state_at(opened, cache, "task", Moment(at=at))
         assert state == fold(cache, upto(Moment(at=at), log))
 
 
@@ -732,7 +733,7 @@ def outline(n: int) -> Fact:
     )
 
 
-ENDLESS = {
+ENDLESS: dict[str, Callable[[int], Fact]] = {
     "iterations": lambda n: iteration(f"m{n:04}.py"),
     "starts": lambda n: ModuleStarted(module_name=f"m{n:04}.py"),
     "renames": lambda n: ModuleRenamed(

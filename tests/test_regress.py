@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from backcast.domain.policy import DEFAULT
 from backcast.engine.context import candidates
+from backcast.engine.context.evidence import weighed
 from backcast.engine.context.policies import policy_named
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
@@ -197,7 +198,7 @@ def broken_ranking(*told: Any) -> Any:
     return np.round(1 - WEIGHED(*told), 6)
 
 
-WEIGHED = candidates.weighed
+WEIGHED = weighed
 
 
 def test_a_deliberate_bug_in_the_ranking_is_caught(

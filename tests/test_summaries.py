@@ -176,6 +176,9 @@ class Letters:
     def count(self, text: str) -> int:
         return len(text)
 
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text]
+
 
 def test_a_count_by_the_models_own_tokenizer_is_recorded() -> None:
     task = shop()
@@ -334,7 +337,7 @@ def test_the_command_counts_by_the_tokenizer_that_is_named(
             main([*base, "--node", node, *more])
         assert end.value.code == 0
         told_of = capsys.readouterr().err
-        assert ("tokens are counted by an upper bound" in told_of) is not more
+        assert ("tokens are counted by an upper bound" in told_of) == (not more)
         with EventStore.open(url) as store:
             *_, event = store.read("task-def456", types=["SUMMARY_WRITTEN"])
         counted.append((event.fact.data["tokens"], counts(event.fact.data["text"])))

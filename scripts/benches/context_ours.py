@@ -74,7 +74,7 @@ def ours(
     """The contexts of tasks, in the order of the log."""
     builders = {budget: Ours(budget, tokenizer_of(TOKENIZER), store) for budget in budgets}
     recent, graph = RecentStates(), None
-    moments = [(moment_at(store, name, before=f"commit:{task.sha}"), task) for task in tasks]
+    moments = [(moment_at(store, name, f"before:commit:{task.sha}"), task) for task in tasks]
     # Such a moment is a position, so that one walk through the log serves them all.
     for moment, task in sorted(moments, key=lambda one: (one[0].position or 0, one[1].id)):
         states = states_at(store, name, moment, recent)

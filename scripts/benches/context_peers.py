@@ -91,7 +91,7 @@ def view_of(path: str, source: Source) -> View:
 
 
 def _view(path: str, source: Source) -> View:
-    bodies, signatures, covered = [], [], set()
+    bodies, signatures, covered = list[Piece](), list[Piece](), set[int]()
     for one in source.symbols.values():
         if one.kind == "variable":
             continue

@@ -58,7 +58,7 @@ class Asked(NamedTuple):
 
     bench: Bench
     repository: Path
-    count: int
+    commits: int
     budgets: Sequence[int]
     peers: bool
     "Whether peers that are not in the file are run."
@@ -77,7 +77,7 @@ def one_repository(asked: Asked) -> Result:
     repository, bench = Repository(asked.repository), asked.bench
     work = bench.folder / "work" / repository.name
     work.mkdir(parents=True, exist_ok=True)
-    tasks = tasks_of(bench, repository, asked.count, work)
+    tasks = tasks_of(bench, repository, asked.commits, work)
     size = _size(bench, repository)
     result = Result(repository.name, repository.head(), size, tasks, {}, [])
     for budget in asked.budgets:
@@ -104,7 +104,7 @@ def _add_ours(result: Result, asked: Asked, repository: Repository) -> None:
 def _add_peers(result: Result, asked: Asked, repository: Repository, work: Path) -> None:
     parts = (context_tasks, context_gold, context_peers, context_score)
     versions = ".".join(str(part.VERSION) for part in parts)
-    kept = asked.bench.folder / f"peers-{result.name}-{result.head[:12]}-{asked.count}.json"
+    kept = asked.bench.folder / f"peers-{result.name}-{result.head[:12]}-{asked.commits}.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
     if known.get("versions") != versions:
         known = {"versions": versions}

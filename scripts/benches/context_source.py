@@ -70,9 +70,10 @@ def node_of(tree: ast.Module, line: int) -> ast.FunctionDef | ast.AsyncFunctionD
 
 def code_of(node: DEFS | ast.ClassDef) -> list[ast.stmt]:
     """The body of a function without its docstring."""
-    first = node.body[0]
-    told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return node.body[1:] if told and isinstance(first.value.value, str) else node.body
+    match node.body:
+        case [ast.Expr(value=ast.Constant(value=str())), *code]:
+            return code
+    return node.body
 
 
 def _symbols(node: ast.AST, scope: str, around: str) -> Iterator[Symbol]:

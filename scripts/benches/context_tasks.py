@@ -127,5 +127,5 @@ def _order(changed: Changed) -> tuple[bool, int, str, str]:
 
 
 def _read(told: list[Any]) -> Task:
-    *fields, gold = told
-    return Task(*fields, tuple(Gold(*one[:-1], tuple(one[-1])) for one in gold))
+    gold = tuple(Gold._make([*one[:-1], tuple(one[-1])]) for one in told[-1])
+    return Task._make([*told[:-1], gold])

@@ -8,18 +8,16 @@ import gc
 import os
 import sys
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
 
-from immutables import Map
-
 from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import Moment
 from backcast.domain.staleness import Modules, readers, touched
-from backcast.engine.history.snapshots import Recent, state_at
+from backcast.engine.history.snapshots import RecentStates, state_at
 from backcast.engine.history.staleness import extracted
 from backcast.engine.log.importers.git import task_of
 from backcast.engine.log.store import EventStore
@@ -94,7 +92,7 @@ def _iterations(group: str, events: Sequence[WorkflowEvent]) -> Iterator[Figure]
 
 
 def _rebuild(
-    events: Sequence[WorkflowEvent], entries: dict[str, dict[str, dict[str, str]]]
+    events: Sequence[WorkflowEvent], entries: Mapping[str, Mapping[str, Mapping[str, str]]]
 ) -> None:
     state = fold(dependency_graph, events)
     fold(versions, events)
@@ -123,7 +121,7 @@ def _moments(
     """Graph and versions at random positions, warm, and whether they equal the full fold."""
     random = Random(1)
     places = [random.randrange(1, len(events)) for _ in range(3 * ASKED)]
-    recent, cold = Recent(4 * ASKED), []
+    recent, cold = RecentStates(4 * ASKED), []
     taken, linking, folding, different, nodes = [], [], [], 0, []
     graph = None
     for place in places:
@@ -142,7 +140,7 @@ def _moments(
         folding.append(1000 * seconds(partial(fold, dependency_graph, events[:place])))
         different += found != full
         state = full[0]
-        linking.append(1000 * seconds(lambda state=state: dependency_graph.graph_of(state)))
+        linking.append(1000 * seconds(partial(dependency_graph.graph_of, state)))
         graph = dependency_graph.graph_of(state, graph)
         nodes.append(len(graph.nodes))
     yield Figure(
@@ -199,7 +197,7 @@ def _memory(group: str, events: Sequence[WorkflowEvent]) -> Figure:
 def _plain_bytes(state: dependency_graph.State) -> int:
     """The bytes of the dictionaries that a state's maps would be, their keys and values shared."""
     total = 0
-    maps: list[Map[str, object]] = [state.modules, *(m.facets for m in state.modules.values())]  # type: ignore[list-item]
+    maps: list[Mapping[str, object]] = [state.modules, *(m.facets for m in state.modules.values())]
     for one in maps:
         total += sys.getsizeof(dict.fromkeys(one))
     return total

@@ -7,7 +7,7 @@ so it knows more; what both know has to be the same.
 import ast
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jedi
 
 from backcast.domain.names import Reader, resolve
-from backcast.domain.outline import Facets
+from backcast.domain.outline import Facet
 from backcast.engine.memory.outliner import outliner_of
 from backcast.engine.memory.outliner.python import outline
 from scripts.benches.figures import Bench, Figure
@@ -44,9 +44,7 @@ def _figures(bench: Bench, repository: Path) -> Iterator[Figure]:
     bench.say(f"names in {repository}, asked of jedi too")
     folder = bench.folder / "names"
     sources = _sources(repository, folder)
-    modules: dict[str, Facets] = {
-        path: outline(path, body).facets for path, body in sources.items()
-    }  # type: ignore[misc]
+    modules = {path: outline(path, body).facets for path, body in sources.items()}
     calls = [call for path, body in sources.items() for call in _calls(path, body)]
     sample = Random(1).sample(calls, min(SAMPLE, len(calls)))
     project = jedi.Project(folder, added_sys_path=[str(folder / "src")])
@@ -100,8 +98,10 @@ def _calls(path: str, body: bytes) -> Iterator[Call]:
     while waiting:
         node, scope, inside = waiting.pop()
         for child in ast.iter_child_nodes(node):
-            named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            if named and not inside:
+            if (
+                isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                and not inside
+            ):
                 name = f"{scope}.{child.name}" if scope else child.name
                 waiting.append((child, name, not isinstance(child, ast.ClassDef)))
                 continue
@@ -121,7 +121,7 @@ def _dotted(node: ast.expr) -> str:
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
-def _ours(modules: dict[str, Facets], call: Call) -> tuple[str, str] | None:
+def _ours(modules: Mapping[str, Mapping[str, Facet]], call: Call) -> tuple[str, str] | None:
     calls = modules[call.path].get(f"calls:{call.scope}", ())
     if call.dotted not in calls:
         return None

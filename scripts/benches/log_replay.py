@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from backcast.domain.events import FACTS, WorkflowEvent
+from backcast.domain.events import FACTS, Fact, WorkflowEvent
 from backcast.engine.log.store import EventStore
 from backcast.projections import ALL, BY_NAME, fold
 from scripts.benches.figures import Bench, Bound, Figure, in_turns, rate, ratios
@@ -42,13 +42,16 @@ class _Envelope(BaseModel):
     because: tuple[int, ...]
 
 
+def _fields(name: str, fact: type[Fact]) -> dict[str, Any]:
+    return {"type": (Literal[name], ...), "data": (fact, ...)}
+
+
 _KINDS = [
-    create_model(
-        f"Whole{fact.__name__}", __base__=_Envelope, type=(Literal[name], ...), data=(fact, ...)
-    )
+    create_model(f"Whole{fact.__name__}", __base__=_Envelope, **_fields(name, fact))
     for name, fact in FACTS.items()
 ]
-WHOLE: TypeAdapter[Any] = TypeAdapter(Annotated[reduce(or_, _KINDS), Field(discriminator="type")])
+_UNION: Any = Annotated[reduce(or_, _KINDS), Field(discriminator="type")]
+WHOLE = TypeAdapter[Any](_UNION)
 "An event's canonical JSON as one model, its data as the fact that it is."
 
 

@@ -3,6 +3,7 @@ search finds, or a playbook that a model writes. All have the same tokens."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -233,14 +234,16 @@ class Playbook(Arm):
         for one in seen.harmful:
             self.counts[one - 1] -= 1
         told += f"\n\n# Insight\n\n{plain(seen.insight, 300)}"
-        shape = {"bullets": {"type": "array", "items": text, "maxItems": 3}}
-        added = self._asked(ADD, told, Additions, shape)
+        bullets = {"bullets": {"type": "array", "items": text, "maxItems": 3}}
+        added = self._asked(ADD, told, Additions, bullets)
         there = {normal_form(one) for one in self.bullets}
-        for one in added.bullets[:3] if added else ():
-            if (said := plain(one, 300)) and normal_form(said) not in there:
+        for bullet in added.bullets[:3] if added else ():
+            if (said := plain(bullet, 300)) and normal_form(said) not in there:
                 self.bullets.append(said)
 
-    def _asked(self, system: str, told: str, form: type[_F], shape: dict[str, object]) -> _F | None:
+    def _asked(
+        self, system: str, told: str, form: type[_F], shape: Mapping[str, object]
+    ) -> _F | None:
         schema = {"type": "object", "properties": shape, "required": list(shape),
                   "additionalProperties": False}  # fmt: skip
         messages = [Message("system", system), Message("user", told)]

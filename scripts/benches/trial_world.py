@@ -80,8 +80,9 @@ class World:
             body = text_in(self.store, self.state, reference).decode(errors="replace")
         except (InputError, ValueError):
             return "There is no such thing.", ()
-        sig = self.facets.get(path, {}).get(f"sig:{name}") or ("function",)
-        node = node_id(sig[0], path, name) if name else node_id("module", path)
+        sig = self.facets[path].get(f"sig:{name}") if path in self.facets else None
+        kind = sig[0] if sig else "function"
+        node = node_id(kind, path, name) if name else node_id("module", path)
         return cut(body, SHOWN, self._count), (node,)
 
 

@@ -62,13 +62,17 @@ class Asked:
         self.map = RepoMap(map_tokens=1024, root=root, main_model=Model(), io=Files())
         return {"version": f"aider-chat {version('aider-chat')}"}
 
-    def maps(self, paths: list[str], chat: list[str], request: str, budgets: list[int]):
+    def maps(
+        self, paths: list[str], chat: list[str], request: str, budgets: list[int]
+    ) -> dict[str, list[str]]:
         chat_files, others, names, words = self._told(paths, chat, request)
         tags = self.map.get_ranked_tags(chat_files, others, names, words)
         self.map.tree_cache = {}
         return {"maps": [self._largest(tags, set(chat), budget) for budget in budgets]}
 
-    def timed(self, paths: list[str], chat: list[str], request: str, tokens: int):
+    def timed(
+        self, paths: list[str], chat: list[str], request: str, tokens: int
+    ) -> dict[str, float]:
         chat_files, others, names, words = self._told(paths, chat, request)
         self.map.max_map_tokens = tokens
         begin = time.perf_counter()
@@ -76,10 +80,12 @@ class Asked:
         taken = time.perf_counter() - begin
         return {"seconds": taken, "tokens": Model().token_count(text or "")}
 
-    def _told(self, paths: list[str], chat: list[str], request: str):
+    def _told(
+        self, paths: list[str], chat: list[str], request: str
+    ) -> tuple[set[str], list[str], set[str], set[str]]:
         """Files and what the request mentions, found as aider's coder finds it."""
         words = set(re.split(r"\W+", request))
-        stems = {}
+        stems: dict[str, set[str]] = {}
         for path in paths:
             stem = Path(path).stem.lower()
             if len(stem) >= 5:
@@ -91,7 +97,7 @@ class Asked:
         inside = {os.path.join(self.root, path) for path in chat}
         return inside, [path for path in there if path not in inside], names, words
 
-    def _largest(self, tags: list, chat: set[str], budget: int) -> str:
+    def _largest(self, tags: list[object], chat: set[str], budget: int) -> str:
         """The most of the ranked tags whose map fits, by halving."""
         low, high, best = 0, len(tags), ""
         middle = min(budget // 25, high)

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class Asked:
     def _store(self) -> LocalFileStore:
         return LocalFileStore(self.folder, CACHE_FILES, CACHE_BYTES)
 
-    def _read(self, store) -> dict[str, float]:
+    def _read(self, store: Callable[[], LocalFileStore]) -> dict[str, float]:
         begin = time.perf_counter()
         read = sum(1 for _ in EventLog(store()))
         taken = time.perf_counter() - begin
