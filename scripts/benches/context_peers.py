@@ -1,7 +1,7 @@
-"""The methods that Backcast is measured beside, each given the same tokens and the same request.
+"""The methods that Backcast is measured beside, with the same tokens and the same request.
 
 They see the source modules of the parent's tree, without tests; so does aider. Functions and
-methods are shown whole, a class by what stands above its first method. The function that is asked
+methods are shown whole, a class by the lines above its first method. The function that is asked
 for is left out: its old text stands in the request.
 """
 
@@ -16,16 +16,16 @@ from scripts.benches.context_tasks import Sources, Task
 from scripts.benches.context_trees import Repository
 
 VERSION = 3
-"Grows when a peer would give another context."
+"A number that grows when a peer would give another context."
 
 
 class View(NamedTuple):
-    """What a file shows of itself."""
+    """The pieces of a file."""
 
     bodies: tuple[Piece, ...]
     signatures: tuple[Piece, ...]
     outside: tuple[Piece, ...]
-    "What stands outside of functions and classes, then these, in their order."
+    "The code outside of functions and classes, then these, in their order."
 
 
 class Parent:
@@ -38,7 +38,7 @@ class Parent:
         self.view = {path: view_of(path, source) for path, source in self.source.items()}
 
     def pieces(self, kind: str, paths: Iterable[str]) -> Iterator[Piece]:
-        """The pieces of some files, file by file."""
+        """Yield the pieces of some files, file by file."""
         own = self.task.path, self.task.name
         for path in paths:
             if path in self.view:
@@ -68,7 +68,7 @@ class Parent:
         for path in order:
             if path in self.source:
                 near = imported(path, self.source[path], self.tree)
-                order += [one for one in sorted(near) if one not in order]
+                order += [module for module in sorted(near) if module not in order]
         order += [path for path in self.tree if path not in order]
         return list(self.pieces("signatures", order))
 
@@ -83,22 +83,22 @@ _held: list[Source] = []
 
 
 def view_of(path: str, source: Source) -> View:
-    """What a file shows of itself; each parsed source is looked at once."""
+    """Return the pieces of a file; each parsed source is looked at once."""
     if id(source) not in _views:
         _views[id(source)] = _view(path, source)
-        _held.append(source)  # so that no other takes its place in memory
+        _held.append(source)  # so that no other source gets its id
     return _views[id(source)]
 
 
 def _view(path: str, source: Source) -> View:
-    bodies, signatures, covered = [], [], set()
-    for one in source.symbols.values():
-        if one.kind == "variable":
+    bodies, signatures, covered = list[Piece](), list[Piece](), set[int]()
+    for symbol in source.symbols.values():
+        if symbol.kind == "variable":
             continue
-        end = one.head if one.kind == "class" else one.last
-        bodies.append(Piece(path, one.name, source.between(one.above, end).rstrip()))
-        signatures.append(Piece(path, one.name, source.signature(one)))
-        covered.update(range(one.above, end + 1))
+        end = symbol.head if symbol.kind == "class" else symbol.last
+        bodies.append(Piece(path, symbol.name, source.between(symbol.above, end).rstrip()))
+        signatures.append(Piece(path, symbol.name, source.signature(symbol)))
+        covered.update(range(symbol.above, end + 1))
     loose, block = [], list[str]()
     for number, line in enumerate([*source.lines, ""], 1):
         if number not in covered and line.strip() and number <= len(source.lines):
@@ -128,7 +128,7 @@ METHODS: dict[str, Callable[[Parent, Pack], None]] = {
 
 
 def context(method: str, parent: Parent, counting: Counting, tokens: int) -> str:
-    """The context that a method gives."""
+    """Return the context by a method."""
     pack = Pack(counting, tokens)
     METHODS[method](parent, pack)
     return pack.text()

@@ -1,14 +1,13 @@
 """Replay: read, check, decode, validate and fold, beside validation alone and beside OpenHands.
 
-The first control validates the stored bodies with the same models and does nothing else: no
-database, no checksum, no times, no event, no fold. The second validates each event's whole
-canonical JSON as one model, its data as the same fact, which is what we have before the fold. How
-fast raw sqlite3 fetches the rows is told beside them. The OpenHands SDK's own `EventLog` holds a
-file an event: it reads, validates and yields them, and folds nothing.
+The first control validates each event's whole canonical JSON as one pydantic model and does nothing
+else: no database, no checksum, no fold. Beside it stands the rate of raw sqlite3 alone. The
+OpenHands SDK's own `EventLog` holds a file an event: it reads, validates and yields them, and folds
+nothing.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import reduce
 from operator import or_
@@ -29,7 +28,7 @@ TASK = "task-000"
 
 
 class _Envelope(BaseModel):
-    """What an event's canonical JSON holds beside its type and data."""
+    """The fields of an event's canonical JSON beside its type and data."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,11 +48,11 @@ _KINDS = [
     for name, fact in FACTS.items()
 ]
 WHOLE: TypeAdapter[Any] = TypeAdapter(Annotated[reduce(or_, _KINDS), Field(discriminator="type")])
-"An event's canonical JSON as one model, its data as the fact that it is."
+"An event's canonical JSON as one model, with its fact as data."
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     count, rounds = (100_000, 7) if bench.full else (10_000, 9)
     with open_store(bench.folder / "replay.db") as store:
         fill(store, {TASK: count})
@@ -67,25 +66,23 @@ def _beside_validation(bench: Bench, store: EventStore, count: int, rounds: int)
     bench.say(f"replay of {count:,} events")
     works: dict[str, Callable[[], object]] = {
         "sqlite": _fetch(bench.folder / "replay.db"),
-        "bodies": _validate_bodies(store, count),
         "lines": _validate_lines(store),
         "read, no fold": lambda: in_pages(store.read(TASK)),
         **{name: _replay(store, name) for name in BY_NAME},
         "all projections": lambda: _fold_all(store.read(TASK)),
     }
     times = dict(zip(works, in_turns(rounds, *works.values()), strict=True))
-    sqlite, bodies, lines = (times.pop(name) for name in ("sqlite", "bodies", "lines"))
+    sqlite, lines = (times.pop(name) for name in ("sqlite", "lines"))
     aims = {name: Bound(">=", 0.6) for name in BY_NAME} | {"all projections": Bound(">=", 0.35)}
     return [
         Figure(
-            f"{GROUP} beside pydantic on {what}",
+            f"{GROUP} beside pydantic on whole lines",
             name,
-            ratios(theirs, ours),
+            ratios(lines, ours),
             ours=rate(count, ours),
-            control=f"{rate(count, theirs)}; sqlite3 alone fetches {rate(count, sqlite, 'rows')}",
+            control=f"{rate(count, lines)}; sqlite3 alone fetches {rate(count, sqlite, 'rows')}",
             aim=aims.get(name),
         )
-        for what, theirs in (("whole lines", lines), ("bodies", bodies))
         for name, ours in times.items()
     ]
 
@@ -95,7 +92,7 @@ def _replay(store: EventStore, name: str, last: int | None = None) -> Callable[[
 
 
 def _fold_all(events: Any) -> list[Any]:
-    """The states of all projections after one reading of the events."""
+    """Return the states of all projections after one reading of the events."""
     states = [projection.initial for projection in ALL]
     evolves = [projection.evolve for projection in ALL]
     for event in events:
@@ -111,17 +108,6 @@ def _fetch(path: Path) -> Callable[[], object]:
             "SELECT * FROM events WHERE task_id=? ORDER BY version", (TASK,)
         )
     )
-
-
-def _validate_bodies(store: EventStore, count: int) -> Callable[[], None]:
-    rows = store.recorder.rows(TASK, 0, limit=count)
-    pairs = [(FACTS[row[3].rpartition(":")[0]].model_validate_json, row[9]) for row in rows]
-
-    def work() -> None:
-        for validate, body in pairs:
-            validate(body)
-
-    return work
 
 
 def _validate_lines(store: EventStore) -> Callable[[], None]:
@@ -144,7 +130,10 @@ def _beside_openhands(bench: Bench, store: EventStore, count: int, rounds: int) 
         return [Figure(group, "any projection", must=Bound(">=", 3), why=str(missing))]
     ours: list[list[float]]
     with peer:
-        said = peer.ask("fill", folder=str(bench.folder / "openhands"), events=_told(store, count))
+        texts = [
+            {"type": event.type, "text": _text(event)} for event in store.read(TASK, last=count)
+        ]
+        filled = peer.ask("fill", folder=str(bench.folder / "openhands"), events=texts)
         warm: list[float] = []
         first: list[float] = []
 
@@ -156,10 +145,10 @@ def _beside_openhands(bench: Bench, store: EventStore, count: int, rounds: int) 
             rounds, _replay(store, "progress", count), _replay(store, "versions", count), theirs
         )
     first, warm = first[1:], warm[1:]
-    size = f"{said['bytes'] / count:,.0f} B and a file an event"
+    size = f"{filled['bytes'] / count:,.0f} B and a file an event"
     return [
         Figure(
-            f"{GROUP} beside EventLog of {said['version']}",
+            f"{GROUP} beside EventLog of {filled['version']}",
             f"{name}, their {state}",
             ratios(theirs_took, took),
             ours=rate(count, took),
@@ -171,11 +160,6 @@ def _beside_openhands(bench: Bench, store: EventStore, count: int, rounds: int) 
     ]
 
 
-def _told(store: EventStore, count: int) -> Sequence[dict[str, str]]:
-    """What each event says: its kind, and the text that it carries."""
-    return [{"type": event.type, "text": _text(event)} for event in store.read(TASK, last=count)]
-
-
 def _text(event: WorkflowEvent) -> str:
-    """The longest text of a fact, and what else it states."""
+    """Return all values of a fact as one text."""
     return " ".join(str(value) for value in event.fact.data.values())

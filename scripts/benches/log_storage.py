@@ -1,5 +1,6 @@
 """Bytes on disk: events beside their own canonical JSON."""
 
+import sqlite3
 from pathlib import Path
 
 from scripts.benches.figures import Bench, Bound, Figure
@@ -10,7 +11,7 @@ TASKS = [f"task-{n:03}" for n in range(10)]
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     events = 100_000 if bench.full else 20_000
     return [
         _figure(bench, events, 1000, Bound("<=", 1.3)),
@@ -37,9 +38,7 @@ def _figure(bench: Bench, events: int, size: int, must: Bound | None) -> Figure:
 
 
 def by_table(path: Path) -> dict[str, int]:
-    """Bytes of each table with its indexes; empty where SQLite was built without `dbstat`."""
-    import sqlite3
-
+    """Return the bytes of each table with its indexes; empty where SQLite lacks `dbstat`."""
     connection = sqlite3.connect(path)
     try:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Other systems, each a process of its own Python (.venv-peers), asked a question a line."""
+"""Other systems, each a process of another Python (.venv-peers), asked a question a line."""
 
 import json
 import os
@@ -17,18 +17,17 @@ CONSTRAINTS = HERE / "constraints-peers.txt"
 
 
 class Needs(NamedTuple):
-    """What a script in `peers/` needs."""
+    """The packages of a script in `peers/`."""
 
     packages: str
     oldest: tuple[int, int]
     "The oldest Python that they run on."
     alone: str = ""
-    "A package of which only some modules are used: without what it asks for."
+    "A package that is installed without its own requirements."
 
 
 NEEDS = {
     "openhands_log": Needs("openhands-sdk", (3, 12)),
-    "langgraph_turns": Needs("langgraph langgraph-checkpoint-sqlite", (3, 10)),
     "aider_map": Needs(
         "diskcache grep-ast mistral-common[sentencepiece] networkx numpy packaging pathspec"
         " pygments rich scipy tqdm tree-sitter-language-pack",
@@ -44,7 +43,7 @@ QUIET = {
 
 
 class PeerMissing(Exception):
-    """Another system cannot be run here; says why."""
+    """Another system cannot be run here, for the reason in its message."""
 
 
 class Peer(NamedTuple):
@@ -56,7 +55,7 @@ class Peer(NamedTuple):
 
     @classmethod
     def start(cls, bench: Bench, script: str) -> Self:
-        """Start a script, after its packages were installed. `PeerMissing` where that fails."""
+        """Install a script's packages and start it; `PeerMissing` where that fails."""
         _install(bench, NEEDS[script])
         process = subprocess.Popen(
             [str(PYTHON), str(HERE / "peers" / f"{script}.py")],
@@ -71,7 +70,7 @@ class Peer(NamedTuple):
         return cls(process, process.stdin, process.stdout)
 
     def ask(self, question: str, **arguments: Any) -> dict[str, Any]:
-        """The answer to a question. `PeerMissing` where the script has ended instead."""
+        """Return the answer to a question; `PeerMissing` where the script has ended instead."""
         self.asking.write(json.dumps({"ask": question, **arguments}) + "\n")
         self.asking.flush()
         line = self.answers.readline()
@@ -119,14 +118,14 @@ def _install(bench: Bench, needs: Needs) -> None:
 
 
 def _newest_python() -> str:
-    """PEERS_PYTHON, or the newest on the path up to what the pins know."""
-    if told := os.environ.get("PEERS_PYTHON"):
-        return told
+    """Return PEERS_PYTHON, or the newest Python on the path that the pins know."""
+    if python := os.environ.get("PEERS_PYTHON"):
+        return python
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for name in ("3.13", "3.12"):
-        for python in [shutil.which(f"python{name}"), *sorted(pyenv.glob(f"{name}.*/bin/python"))]:
-            if python and not subprocess.run([python, "-V"], capture_output=True).returncode:
-                return str(python)
+        for path in [shutil.which(f"python{name}"), *sorted(pyenv.glob(f"{name}.*/bin/python"))]:
+            if path and not subprocess.run([path, "-V"], capture_output=True).returncode:
+                return str(path)
     return sys.executable
 
 

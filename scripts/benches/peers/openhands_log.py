@@ -1,4 +1,4 @@
-"""The OpenHands SDK's `EventLog`, as a process that is asked a question a line.
+"""The OpenHands SDK's `EventLog`, as a process that answers a question a line.
 
 Runs in .venv-peers. `fill` writes events by the log's own `append`; `first` opens a store anew and
 reads all of them; `warm` reads all of them by a new log on a store whose texts are in memory.
@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # whatever the SDK prints is no answer
+os.dup2(2, 1)  # the SDK's own output is no answer
 
 from openhands.sdk.conversation.event_store import EventLog  # noqa: E402
 from openhands.sdk.event import ActionEvent, Event, MessageEvent, ObservationEvent  # noqa: E402
@@ -22,12 +22,12 @@ from openhands.sdk.tool.builtins.think import ThinkAction, ThinkObservation  # n
 
 CALLS = ("STEP_STARTED", "TOOL_CALLED", "MODULE_ITERATION")
 RETURNS = ("TOOL_RETURNED", "CHECKS_RAN", "CONTEXT_BUILT")
-"What becomes an action and an observation; all else becomes a message."
+"The types that become actions and observations; all others become messages."
 CACHE_FILES, CACHE_BYTES = 1_000_000, 2**30
 
 
 def made(kind: str, text: str, last: str) -> Event:
-    """One of their events, which carries the same text once."""
+    """Return one of their events, which carries the same text once."""
     if kind in CALLS:
         call = MessageToolCall(id="call", name="think", arguments="{}", origin="completion")
         return ActionEvent(
