@@ -34,8 +34,7 @@ class Entry(NamedTuple):
 
 BENCHES = {
     "log": Entry(
-        "appends, replay, moments, storage and imports, beside raw sqlite3, pydantic, OpenHands"
-        " and git",
+        "appends, replay, moments, storage and imports, beside raw sqlite3, pydantic and git",
         {name: f"log_{name}" for name in ("append", "replay", "moments", "storage", "git")},
         "--only append --only replay",
         core=True,
@@ -54,7 +53,7 @@ BENCHES = {
         keeps="context",
     ),
     "map": Entry(
-        "the used definitions that a context map shows, beside LFU, recency, PEEK's and aider's",
+        "the used definitions that a context map shows, beside LFU, PEEK's and aider's maps",
         {"lines": "map"},
         "--full ../rich ../click",
         keeps="histories",

@@ -6,7 +6,7 @@ for is left out: its old text stands in the request.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from scripts.benches.context_bm25 import ranked
@@ -15,7 +15,7 @@ from scripts.benches.context_source import Source, imported
 from scripts.benches.context_tasks import Sources, Task
 from scripts.benches.context_trees import Repository
 
-VERSION = 3
+VERSION = 4
 "A number that grows when a peer would give another context."
 
 
@@ -32,7 +32,7 @@ class Parent:
     """The tree before a commit, as the peers see it."""
 
     def __init__(self, repository: Repository, sources: Sources, task: Task) -> None:
-        self.repository, self.task = repository, task
+        self.task = task
         self.tree = repository.tree(task.parent)
         self.source = {path: sources.of(oid) for path, oid in self.tree.items()}
         self.view = {path: view_of(path, source) for path, source in self.source.items()}
@@ -57,11 +57,6 @@ class Parent:
         return ranked(list(self.pieces("signatures", self.tree)), self.task.request)
 
     @cached_property
-    def recent(self) -> list[Piece]:
-        """The functions of the files that were committed last."""
-        return list(self.pieces("bodies", self.repository.lately(self.task.parent)))
-
-    @cached_property
     def skeleton(self) -> list[Piece]:
         """Signatures: of the own file, what it imports, what that imports, and so on."""
         order = [self.task.path]
@@ -78,19 +73,9 @@ class Parent:
         return self.pieces("outside", [self.task.path])
 
 
-_views: dict[int, View] = {}
-_held: list[Source] = []
-
-
+@lru_cache(12_000)
 def view_of(path: str, source: Source) -> View:
-    """Return the pieces of a file; each parsed source is looked at once."""
-    if id(source) not in _views:
-        _views[id(source)] = _view(path, source)
-        _held.append(source)  # so that no other source gets its id
-    return _views[id(source)]
-
-
-def _view(path: str, source: Source) -> View:
+    """Return the pieces of a file."""
     bodies, signatures, covered = list[Piece](), list[Piece](), set[int]()
     for symbol in source.symbols.values():
         if symbol.kind == "variable":
@@ -119,7 +104,6 @@ def _half(after: Callable[[Parent], Sequence[Piece]]) -> Callable[[Parent, Pack]
 
 METHODS: dict[str, Callable[[Parent, Pack], None]] = {
     "current file": lambda parent, pack: pack.fill(parent.own),
-    "recency window": lambda parent, pack: pack.fill(parent.recent),
     "BM25, bodies": lambda parent, pack: pack.fill(parent.bodies),
     "BM25, signatures": lambda parent, pack: pack.fill(parent.signatures),
     "half file + BM25 bodies": _half(lambda parent: parent.bodies),

@@ -6,7 +6,7 @@ file, so that ours can be measured again quickly. Tune on some repositories and 
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,17 +15,17 @@ from typing import Any
 from backcast.domain.errors import InputError
 from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches import context_gold, context_peers, context_score, context_tasks
+from scripts.benches.aider import Peer, PeerMissing
 from scripts.benches.context_ours import TOKENIZER, opened, ours
-from scripts.benches.context_pack import Counting, Pack
+from scripts.benches.context_pack import Counting
 from scripts.benches.context_peers import METHODS, Parent
 from scripts.benches.context_score import seen
 from scripts.benches.context_shares import OURS, Result, Shown, figures_of
 from scripts.benches.context_tasks import Sources, tasks_of
 from scripts.benches.context_trees import Checkout, Repository
 from scripts.benches.figures import Bench, Figure
-from scripts.benches.peer import Peer, PeerMissing
 
-AIDER, AIDER_HALF = "aider RepoMap", "half file + RepoMap"
+AIDER = "aider RepoMap"
 PROCESSES = 2
 TASKS, SOME = 40, 10
 "Tasks of each repository, in a full bench and by default."
@@ -97,7 +97,7 @@ def _peers(
     for number, task in enumerate(result.tasks):
         parent = Parent(repository, sources, task)
         for budget, method, text, taken in (
-            *_by_method(parent, counting, budgets), *aider.contexts(parent, counting),
+            *_by_method(parent, counting, budgets), *aider.contexts(parent),
         ):  # fmt: skip
             tokens = counting.whole(text)
             shown = Shown(seen(text, task.gold), tokens, tokens > budget, taken)
@@ -129,7 +129,7 @@ class _Aider:
         self.notes: list[str] = []
         self.peer: Peer | None = None
         try:
-            self.peer = Peer.start(bench, "aider_map")
+            self.peer = Peer.start(bench)
             checkout.folder.mkdir(parents=True, exist_ok=True)
             self.peer.ask("open", root=str(checkout.folder.resolve()))
         except PeerMissing as missing:
@@ -137,29 +137,17 @@ class _Aider:
             bench.say(self.notes[-1])
             self.peer = None
 
-    def contexts(self, parent: Parent, counting: Counting) -> Iterator[Text]:
-        """Yield the map alone, and after half of the current file."""
+    def contexts(self, parent: Parent) -> Iterator[Text]:
+        """Yield aider's maps of a task."""
         if self.peer is None:
             return
         self.checkout.show(parent.tree)
-        for budget, text, taken in self._maps(parent, [], self.budgets):
-            yield budget, AIDER, text, taken
-        packs = {budget: Pack(counting, budget) for budget in self.budgets}
-        for budget, pack in packs.items():
-            pack.fill(parent.own, budget // 2)
-        own = [parent.task.path] if parent.task.path in parent.tree else []
-        maps = self._maps(parent, own, [pack.free for pack in packs.values()])
-        for (budget, pack), (_, text, taken) in zip(packs.items(), maps, strict=True):
-            yield budget, AIDER_HALF, pack.text(text), taken
-
-    def _maps(self, parent: Parent, chat: list[str], budgets: Sequence[int]) -> Iterator[Any]:
-        assert self.peer is not None
         begin = time.perf_counter()
-        request, paths = parent.task.request, list(parent.tree)
-        answer = self.peer.ask("maps", paths=paths, chat=chat, request=request, budgets=budgets)
-        taken = (time.perf_counter() - begin) / len(budgets)
-        for budget, text in zip(budgets, answer["maps"], strict=True):
-            yield budget, text, taken
+        answer = self.peer.ask("maps", paths=list(parent.tree), chat=[],
+                               request=parent.task.request, budgets=self.budgets)  # fmt: skip
+        taken = (time.perf_counter() - begin) / len(self.budgets)
+        for budget, text in zip(self.budgets, answer["maps"], strict=True):
+            yield budget, AIDER, text, taken
 
     def close(self) -> None:
         """End the process."""

@@ -100,13 +100,6 @@ class Repository:
         came = any(change.before is None for change in changes)
         return [] if len(changes) > MOST_MODULES or (gone and came) else changes
 
-    def lately(self, sha: str, most: int = 200) -> list[str]:
-        """Return the source modules that the latest commits touched, the latest first."""
-        log = ("log", "--first-parent", "-m", "--no-renames", "--name-only", "-z", "--format=")
-        paths = re.split(r"[\0\n]", self.git(*log, f"--max-count={most}", sha))
-        source = (path for path in paths if path.endswith(".py") and not TEST.search(path))
-        return list(dict.fromkeys(source))
-
     def _command(self, *arguments: str) -> list[str]:
         return ["git", "--no-replace-objects", "-C", str(self.folder), *FLAGS, *arguments]
 

@@ -121,8 +121,8 @@ def _values(store: EventStore, batch: int) -> Iterator[list[Row]]:
     for rows in _rows(store, batch):
         values = []
         for task_id, version, topic, time_us, writer, because, body in rows:
-            head = task_id, version, topic, time_us or NOW_US, NOW_US, writer, because
-            values.append((next(places), *head, checksum_of((*head, body)), body))
+            head = next(places), task_id, version, topic, time_us or NOW_US, NOW_US, writer, because
+            values.append((*head, checksum_of((*head, 0, body)), body))
         yield values
 
 

@@ -12,7 +12,6 @@ from statistics import median
 from backcast.engine.log.importers import Report, git, import_batches
 from backcast.engine.memory.import_log import keep_all_states
 from scripts.benches.figures import Bench, Bound, Figure, ratios, seconds
-from scripts.benches.log_storage import by_table
 from scripts.benches.workload import checkpoint, open_store
 
 ROUNDS = 3
@@ -66,12 +65,11 @@ def _size(path: Path, group: str, repository: Path, objects: Sequence[str]) -> F
     lines = _cat(repository, option, objects).splitlines()
     sizes = [tuple(map(int, line.split())) for line in lines if not line.endswith(b"missing")]
     packed, plain = (sum(column) for column in zip(*sizes, strict=True))
-    tables = ", ".join(f"{table} {size / 1e6:.2f}" for table, size in by_table(path).items())
     return Figure(
         group,
         "size, kept states included",
         [stored / packed],
-        ours=f"{stored / 1e6:.2f} MB: {tables or 'by table unknown, SQLite lacks dbstat'}",
+        ours=f"{stored / 1e6:.2f} MB",
         control=f"the blobs in git's packs {packed / 1e6:.2f} MB (unpacked {plain / 1e6:.1f} MB)",
         aim=Bound("<=", 5),
     )

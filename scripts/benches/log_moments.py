@@ -1,7 +1,8 @@
 """The state of one task at a random instant, by event time and by time of recording.
 
-Three stores: a hundred tasks of a thousand events, one task of a hundred thousand, and with --full
-one of a million events that holds nine hundred tasks of a thousand and one of a hundred thousand.
+Two stores: tasks of a thousand events, and one task of as many as they have together. With --full
+there are a hundred tasks, and a third store of a million events that holds nine hundred tasks of a
+thousand and one of a hundred thousand.
 One event in twenty is late, and the seventh event of each task claims the year 9999.
 """
 
@@ -37,12 +38,14 @@ class Subject(NamedTuple):
 
 def measure(bench: Bench) -> list[Figure]:
     """Return the rows of the table."""
-    small = [f"task-{n:03}" for n in range(100)]
-    stores = [_built(bench, "small.db", dict.fromkeys(small, 1000), small)]
-    stores.append(_built(bench, "big.db", {BIG: 100_000}, [BIG]))
+    count = 100 if bench.full else 10
+    events = 1_000 * count
+    small = [f"task-{n:03}" for n in range(count)]
+    stores = [_built(bench, "small.db", dict.fromkeys(small, 1_000), small)]
+    stores.append(_built(bench, "big.db", {BIG: events}, [BIG]))
     subjects = [
-        Subject("100 tasks of 1,000", stores[0], small, 100_000),
-        Subject("1 task of 100,000", stores[1], [BIG], 100_000),
+        Subject(f"{count} tasks of 1,000", stores[0], small, events),
+        Subject(f"1 task of {events:,}", stores[1], [BIG], events),
     ]
     if bench.full:
         sizes = {f"task-{n:03}": 1000 for n in range(900)} | {BIG: 100_000}

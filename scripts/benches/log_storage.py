@@ -1,8 +1,5 @@
 """Bytes on disk: events beside their own canonical JSON."""
 
-import sqlite3
-from pathlib import Path
-
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.workload import canonical, checkpoint, fill, open_store
 
@@ -35,18 +32,3 @@ def _figure(bench: Bench, events: int, size: int, must: Bound | None) -> Figure:
         control=f"canonical JSON of the whole event {json_bytes / events:,.0f} B",
         must=must,
     )
-
-
-def by_table(path: Path) -> dict[str, int]:
-    """Return the bytes of each table with its indexes; empty where SQLite lacks `dbstat`."""
-    connection = sqlite3.connect(path)
-    try:
-        rows = connection.execute(
-            "SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name=s.name"
-            " GROUP BY m.tbl_name ORDER BY 2 DESC"
-        ).fetchall()
-    except sqlite3.OperationalError:
-        return {}
-    finally:
-        connection.close()
-    return dict(rows)

@@ -20,7 +20,6 @@ from scripts.benches.regress_windows import stored
 TOKENS = 1_024
 CHANGES, SOME = 400, 50
 "The newest changes of each history, in a full bench and by default."
-FREEZE = (0, 1, 4, 16, 64)
 BETTER, NOT_WORSE = Bound(">=", 0), Bound(">=", -2)
 
 
@@ -32,7 +31,7 @@ def measure(bench: Bench) -> list[Figure]:
         bench.say(f"{task}: maps of {TOKENS:,} tokens")
         with EventStore.open(url, create=False) as store:
             history = History.of(store, task, CHANGES if bench.full else SOME)
-            scores[task] = scored(history, tokenizer, TOKENS, MapSettings(), FREEZE)
+            scores[task] = scored(history, tokenizer, TOKENS, MapSettings())
     runs = sum(len(one.tokens) for one in scores.values())
     group = f"maps of {TOKENS:,} tokens before {runs:,} runs of {', '.join(scores)}"
     return [*_values(group, scores), *_against(group, scores), *_kept(group, scores)]
@@ -40,7 +39,7 @@ def measure(bench: Bench) -> list[Figure]:
 
 def _values(group: str, scores: dict[str, Scores]) -> list[Figure]:
     """Return the share of the next run's uses that stood on each map."""
-    names = [OURS, *(arm.name for arm in ARMS), *(f"frozen after {runs}" for runs in FREEZE)]
+    names = [OURS, *(arm.name for arm in ARMS)]
     figures = []
     for name in names:
         every = [float(np.mean(one.all[name])) for one in scores.values() if one.all.get(name)]

@@ -5,7 +5,6 @@ run's code uses have their whole line on its map. Each chooses greedily, pays a 
 skips lines that do not fit; the others pay nothing for ids and sections.
 """
 
-import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -63,36 +62,6 @@ def plain(line: Line) -> str:
     """Return a line with the last part of its name, as it stands in the source."""
     name = name_of(line.node)
     return line.text.replace(name, name.rpartition(".")[2], 1)
-
-
-class Random(Arm):
-    """An arm that shows any lines."""
-
-    name = "random"
-
-    def scores(self, lines: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
-        """Return drawn numbers, the same for the same run."""
-        dice = random.Random(self.runs)
-        return {line.node: dice.random() for line in lines}
-
-
-class Latest(Arm):
-    """An arm that shows the lines that were used last."""
-
-    name = "most recent"
-
-    def __init__(self, count: Tokens, tokens: int) -> None:
-        super().__init__(count, tokens)
-        self._last: dict[str, float] = {}
-
-    def scores(self, lines: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
-        """Return the number of the run that used each last."""
-        return self._last
-
-    def learn(self, used: Sequence[str], shown: set[str]) -> None:
-        """Note the nodes that a run used."""
-        super().learn(used, shown)
-        self._last.update(dict.fromkeys(used, float(self.runs)))
 
 
 class Fading(Arm):
@@ -183,4 +152,4 @@ class Ranked(Arm):
         return scores
 
 
-ARMS: Sequence[type[Arm]] = (Random, Latest, Fading, Paper, Ranked)
+ARMS: Sequence[type[Arm]] = (Fading, Paper, Ranked)

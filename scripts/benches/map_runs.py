@@ -71,13 +71,11 @@ class History:
 
 def scored(
     history: History, tokenizer: Tokenizer, tokens: int, settings: MapSettings,
-    freeze: Sequence[int] = (),
 ) -> Scores:  # fmt: skip
     """Score every arm over a history, each before it learns of the run that it is asked about."""
     updater = MapUpdater.of(settings, tokens, tokenizer.count)
     arms = [arm(tokenizer.count, tokens) for arm in ARMS]
     chooser, map, scores = LineChooser(tokenizer.count), ContextMap(history.task), Scores()
-    frozen: dict[int, ContextMap] = {}
     recent: deque[frozenset[str]] = deque(maxlen=AGO)
     for before, run in history.walk():
         if not map.updates:
@@ -89,10 +87,6 @@ def scored(
         all, new = used(run, changed, {line.node for line in lines}, recent)
         shown = {arm.name: arm.shown(lines, before) for arm in arms}
         shown[OURS] = on_map(map, lines)
-        for runs in freeze:
-            if map.updates <= runs + 1:
-                frozen[runs] = map
-            shown[f"frozen after {runs}"] = on_map(frozen[runs], lines)
         _note(scores, shown, all, new)
         _mistakes(scores, map, before, lines, arms)
         for arm in arms:

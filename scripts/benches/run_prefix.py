@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from backcast.domain.budget import MISTRAL_7B_8K, MISTRAL_7B_32K, ModelProfile
+from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.events import ContextBuilt
-from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.policy import DEFAULT
 from backcast.engine.context.recorded import messages
 from backcast.engine.context.rendering import RenderItem, messages_of
 from backcast.engine.log.store import EventStore
@@ -64,19 +64,17 @@ def measure(bench: Bench) -> list[Figure]:
     group = f"tokens that llama.cpp had in its cache, {len(recorded)} prompts"
     return [
         *_shares(group, recorded, ours, reverse),
-        *_others(bench, group, project),
         _predicted(group, recorded, ours),
     ]
 
 
-def _recorded(
-    path: Path, project: Project, policy: Policy = DEFAULT, profile: ModelProfile = MISTRAL_7B_8K
-) -> list[Recorded]:
+def _recorded(path: Path, project: Project) -> list[Recorded]:
     """Run a project and return its prompts, as its log has them."""
     with EventStore.open(f"sqlite:///{path}", fsync="normal") as store:
         start(store, project.spec())
         outside = Outside(Parts(), project.checks)
-        work(store, "project", Runtime(outside, "double", profile, policy), checks=outside.checks)
+        runtime = Runtime(outside, "double", MISTRAL_7B_8K)
+        work(store, "project", runtime, checks=outside.checks)
         facts = [event.fact for event in store.read("project", types=["CONTEXT_BUILT"])]
         return [_prompt(store, fact) for fact in facts if isinstance(fact, ContextBuilt)]
 
@@ -132,22 +130,6 @@ def _shares(
         sizes = f"{len(mine)} prompts of {median(one.tokens for one in mine):,.0f} tokens"
         control = f"the sections reversed {_share(theirs):.1f} %"
         yield Figure(group, f"{what}, pooled", [_share(mine)], "%", sizes, control, aim=aim)
-
-
-def _others(bench: Bench, group: str, project: Project) -> Iterator[Figure]:
-    """Yield the same run under other settings, by the predicted prefix."""
-    loose = DEFAULT.model_copy(update={"keep": False})
-    for number, (name, policy, profile) in enumerate((
-        ("each prompt chosen anew (keep = false)", loose, MISTRAL_7B_8K),
-        ("a window of 32,768", DEFAULT, MISTRAL_7B_32K),
-    )):  # fmt: skip
-        bench.say(f"the same run, {name}")
-        recorded = _recorded(bench.folder / f"other-{number}.db", project, policy, profile)
-        reads = [Read(one.predicted or 0, one.tokens) for one in recorded]
-        same = [reads[n] for n in _numbers(recorded)]
-        sizes = f"{len(same)} prompts, as predicted; all but the first {_share(reads[1:]):.1f} %"
-        what = f"about the module of the one before, pooled: {name}"
-        yield Figure(group, what, [_share(same)], "%", sizes)
 
 
 def _predicted(group: str, recorded: Sequence[Recorded], ours: Sequence[Read]) -> Figure:

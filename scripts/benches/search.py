@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.index import NEAREST, SPARE, UNITS, Current, Index, by_words
-from scripts.benches.figures import Bench, Bound, Figure, percentile, seconds
+from scripts.benches.figures import Bench, Bound, Figure, percentile
 
 GROUP = "search by meaning and words, 384 numbers and 60 words a text"
 CURRENT, SOME, TIMES = 50_000, 10_000, 2
@@ -46,8 +46,6 @@ class Subject(NamedTuple):
     matrix: Floats
     "The current vectors, as a copy without gaps."
     is_current: NDArray[np.bool_]
-    seconds: tuple[float, float]
-    "The time to add all texts and vectors to the index, and to prepare the moment."
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -55,7 +53,7 @@ def measure(bench: Bench) -> list[Figure]:
     current = CURRENT if bench.full else SOME
     bench.say(f"{current:,} current of {current * TIMES:,} texts")
     subject = _built(current, current * TIMES)
-    return [*_parts(subject), *_once(subject)]
+    return _parts(subject)
 
 
 def _built(current: int, texts: int) -> Subject:
@@ -66,15 +64,12 @@ def _built(current: int, texts: int) -> Subject:
     bodies = [_words(random, WORDS) for _ in range(texts)]
     rows = sorted(random.sample(range(texts), current))
     documents = [Document(f"function:package/m{n:07}.py::f", bodies[n]) for n in rows]
-    index, moments = Index(DIMENSIONS), list[Current]()
-    add = seconds(lambda: index.add(bodies, vectors))
-    index.current(documents[:1])  # the words are put in order once
-    prepare = seconds(lambda: moments.append(index.current(documents)))
+    index = Index(DIMENSIONS)
+    index.add(bodies, vectors)
     flat = faiss.IndexFlatIP(DIMENSIONS)
     flat.add(vectors)
     is_current = np.isin(np.arange(texts), rows)
-    times = add, prepare
-    subject = Subject(index, moments[0], flat, vectors[rows], is_current, times)
+    subject = Subject(index, index.current(documents), flat, vectors[rows], is_current)
     _check(subject)
     return subject
 
@@ -172,12 +167,3 @@ def _product(subject: Subject, query: str, vector: Floats) -> NDArray[np.int64]:
     scores = subject.matrix @ vector
     nearest = np.argpartition(-scores, NEAREST)[:NEAREST]
     return nearest[np.argsort(-scores[nearest])]
-
-
-def _once(subject: Subject) -> list[Figure]:
-    """Return the work before the first search, and before the first of another moment."""
-    add, prepare = subject.seconds
-    return [
-        Figure(GROUP, f"once: {len(subject.texts):,} texts into the index", [add], "s"),
-        Figure(GROUP, f"once a moment: {len(subject.current.ids):,} documents", [prepare], "s"),
-    ]

@@ -1,10 +1,10 @@
 """Staleness on real histories: how much is truly stale, thrown away, or served falsely.
 
 An entry is a function. After each commit it is truly stale when its extractive text, rendered from
-scratch, differs from the text at its last writing. Three other rules are judged beside ours: the
-clock of the entry's own module; that of all modules which it imports, directly or not; and the
-seeds' `is_stale` as written, by which a module that is missing from the entry's clock counts as
-version 0. Entries that a rule throws away are written anew; so are the truly stale.
+scratch, differs from the text at its last writing. Two other rules are judged beside ours: the
+clock of the entry's own module, and the seeds' `is_stale` as written, by which a module that is
+missing from the entry's clock counts as version 0. Entries that a rule throws away are written
+anew; so are the truly stale.
 """
 
 import os
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.events import Committed
-from backcast.domain.graph import Graph
 from backcast.domain.node import node_id, path_of
 from backcast.domain.outline import names_in
 from backcast.domain.staleness import Modules
@@ -27,7 +26,7 @@ from scripts.benches.workload import open_store
 
 LATEST, SOME = 400, 40
 "Commits of each repository that are judged, in a full bench and by default."
-RULES = ("ours", "own module", "imported modules", "seeds' is_stale")
+RULES = ("ours", "own module", "seeds' is_stale")
 
 
 class Tally(NamedTuple):
@@ -76,16 +75,13 @@ def _figures(bench: Bench, repository: Path) -> Iterator[Figure]:
 
 def _judge(bench: Bench, repository: Path) -> tuple[int, Tally]:
     """Judge every rule after each of the latest commits of a repository."""
-    tally, entries, graph, count = Tally(), dict[str, NodeSummary](), None, 0
+    tally, entries, count = Tally(), dict[str, NodeSummary](), 0
     for before, state in pairwise(list(_steps(bench, repository))):
         if not entries:
             entries = _texts(before)
-            graph = dependency_graph.graph_of(before)
         texts = _texts(state)
         moved = _moved(before, state)
-        assert graph is not None
-        tally = _judged(tally, entries, texts, state, moved, graph)
-        graph = dependency_graph.graph_of(state, graph)
+        tally = _judged(tally, entries, texts, state, moved)
         entries, count = texts, count + 1
     return count, tally
 
@@ -96,11 +92,9 @@ def _judged(
     texts: Mapping[str, NodeSummary],
     state: dependency_graph.State,
     moved: set[str],
-    graph: Graph,
 ) -> Tally:
-    """Return the tally after one more commit; `graph` is that of the commit before."""
+    """Return the tally after one more commit."""
     modules = Modules(dependency_graph.present(state))
-    needing = _importers(graph, moved)
     stale, thrown, fresh = 0, [0] * len(RULES), [0] * len(RULES)
     for node, entry in entries.items():
         truly = node not in texts or texts[node].text != entry.text
@@ -108,7 +102,6 @@ def _judged(
         verdicts = (
             not modules.holds(entry.built_from),
             path_of(node) in moved,
-            path_of(node) in needing,
             bool(moved),
         )
         for number, verdict in enumerate(verdicts):
@@ -158,16 +151,3 @@ def _moved(before: dependency_graph.State, after: dependency_graph.State) -> set
     paths = {*before.modules, *after.modules}
     old, new = before.modules, after.modules
     return {path for path in paths if path not in old or new[path].version != old[path].version}
-
-
-def _importers(graph: Graph, moved: set[str]) -> set[str]:
-    """Return modules with all that import them, directly or through others."""
-    modules = set(moved)
-    front = list(moved)
-    while front:
-        for edge in graph.into.get(node_id("module", front.pop()), ()):
-            path = path_of(edge.source)
-            if edge.kind == "imports" and path not in modules:
-                modules.add(path)
-                front.append(path)
-    return modules

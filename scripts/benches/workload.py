@@ -181,8 +181,3 @@ def checkpoint(path: Path) -> int:
 def open_store(path: Path, fsync: str = "normal") -> EventStore:
     """Open a store in a file."""
     return EventStore.open(f"sqlite:///{path}", fsync=fsync)
-
-
-def in_pages(events: Iterator[WorkflowEvent]) -> int:
-    """Count events, with none of them kept."""
-    return sum(1 for _ in events)

@@ -1,4 +1,4 @@
-"""Other systems, each a process of another Python (.venv-peers), asked a question a line."""
+"""aider's map, a process of another Python (.venv-peers) that is asked a question a line."""
 
 import json
 import os
@@ -13,33 +13,16 @@ from scripts.benches.figures import Bench
 HERE = Path(__file__).parent
 VENV = HERE.parents[1] / ".venv-peers"
 PYTHON = VENV / "bin" / "python"
-CONSTRAINTS = HERE / "constraints-peers.txt"
+CONSTRAINTS = HERE / "constraints-aider.txt"
 
 
-class Needs(NamedTuple):
-    """The packages of a script in `peers/`."""
-
-    packages: str
-    oldest: tuple[int, int]
-    "The oldest Python that they run on."
-    alone: str = ""
-    "A package that is installed without its own requirements."
-
-
-NEEDS = {
-    "openhands_log": Needs("openhands-sdk", (3, 12)),
-    "aider_map": Needs(
-        "diskcache grep-ast mistral-common[sentencepiece] networkx numpy packaging pathspec"
-        " pygments rich scipy tqdm tree-sitter-language-pack",
-        (3, 10),
-        "aider-chat",
-    ),
-}
-QUIET = {
-    "OPENHANDS_SUPPRESS_BANNER": "1",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "PYTHONHASHSEED": "0",  # aider's maps follow it
-}
+AIDER = "aider-chat"
+"It is installed without its own pins, which fit neither the others' nor every Python."
+NEEDED = (
+    "diskcache grep-ast mistral-common[sentencepiece] networkx numpy packaging pathspec"
+    " pygments rich scipy tqdm tree-sitter-language-pack"
+)
+"The packages of aider's own that its map uses."
 
 
 class PeerMissing(Exception):
@@ -47,22 +30,22 @@ class PeerMissing(Exception):
 
 
 class Peer(NamedTuple):
-    """A running script of `peers/`."""
+    """The running script `aider_map.py`."""
 
     process: subprocess.Popen[str]
     asking: IO[str]
     answers: IO[str]
 
     @classmethod
-    def start(cls, bench: Bench, script: str) -> Self:
-        """Install a script's packages and start it; `PeerMissing` where that fails."""
-        _install(bench, NEEDS[script])
+    def start(cls, bench: Bench) -> Self:
+        """Install the script's packages and start it; `PeerMissing` where that fails."""
+        _install(bench)
         process = subprocess.Popen(
-            [str(PYTHON), str(HERE / "peers" / f"{script}.py")],
+            [str(PYTHON), str(HERE / "aider_map.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **QUIET},
+            env={**os.environ, "PYTHONHASHSEED": "0"},  # aider's maps follow it
             text=True,
         )
         assert process.stdin is not None
@@ -92,28 +75,17 @@ class Peer(NamedTuple):
         self.process.wait()
 
 
-def _install(bench: Bench, needs: Needs) -> None:
+def _install(bench: Bench) -> None:
     if not PYTHON.exists():
         _run("venv", _newest_python(), "-m", "venv", "--without-pip", str(VENV))
-    found = json.loads(
-        _run("python", str(PYTHON), "-c", "import sys; print(list(sys.version_info[:2]))")
-    )
-    name = needs.alone or needs.packages.split()[0]
-    if tuple(found) < needs.oldest:
-        raise PeerMissing(
-            f"{name} needs Python {needs.oldest[0]}.{needs.oldest[1]}, {VENV.name} has"
-            f" {found[0]}.{found[1]}: remove it, set PEERS_PYTHON, and run again"
-        )
-    stamp = VENV / f".installed-{name}"
+    stamp = VENV / ".installed"
     if stamp.exists() and stamp.read_text() == CONSTRAINTS.read_text():
         return
-    bench.say(f"installing {name} into {VENV.name}")
+    bench.say(f"installing {AIDER} into {VENV.name}")
     pip = (sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq")
     pins = ("--disable-pip-version-check", "-c", str(CONSTRAINTS))
-    _run("pip", *pip, *pins, *needs.packages.split())
-    if needs.alone:
-        # Its own pins fit neither the others' nor every Python.
-        _run("pip", *pip, *pins, "--no-deps", "--ignore-requires-python", needs.alone)
+    _run("pip", *pip, *pins, *NEEDED.split())
+    _run("pip", *pip, *pins, "--no-deps", "--ignore-requires-python", AIDER)
     stamp.write_text(CONSTRAINTS.read_text())
 
 

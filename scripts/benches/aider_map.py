@@ -12,6 +12,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # aider's own output is no answer
@@ -62,13 +63,15 @@ class Asked:
         self.map = RepoMap(map_tokens=1024, root=root, main_model=Model(), io=Files())
         return {"version": f"aider-chat {version('aider-chat')}"}
 
-    def maps(self, paths: list[str], chat: list[str], request: str, budgets: list[int]):
+    def maps(
+        self, paths: list[str], chat: list[str], request: str, budgets: list[int]
+    ) -> dict[str, Any]:
         chat_files, others, names, words = self._files(paths, chat, request)
         tags = self.map.get_ranked_tags(chat_files, others, names, words)
         self.map.tree_cache = {}
         return {"maps": [self._largest(tags, set(chat), budget) for budget in budgets]}
 
-    def timed(self, paths: list[str], chat: list[str], request: str, tokens: int):
+    def timed(self, paths: list[str], chat: list[str], request: str, tokens: int) -> dict[str, Any]:
         chat_files, others, names, words = self._files(paths, chat, request)
         self.map.max_map_tokens = tokens
         begin = time.perf_counter()
@@ -76,10 +79,12 @@ class Asked:
         taken = time.perf_counter() - begin
         return {"seconds": taken, "tokens": Model().token_count(text or "")}
 
-    def _files(self, paths: list[str], chat: list[str], request: str):
+    def _files(
+        self, paths: list[str], chat: list[str], request: str
+    ) -> tuple[set[str], list[str], set[str], set[str]]:
         """Return files and the names that the request mentions, found as aider's coder does."""
         words = set(re.split(r"\W+", request))
-        stems = {}
+        stems: dict[str, set[str]] = {}
         for path in paths:
             stem = Path(path).stem.lower()
             if len(stem) >= 5:
@@ -91,7 +96,7 @@ class Asked:
         inside = {os.path.join(self.root, path) for path in chat}
         return inside, [path for path in present if path not in inside], names, words
 
-    def _largest(self, tags: list, chat: set[str], budget: int) -> str:
+    def _largest(self, tags: list[Any], chat: set[str], budget: int) -> str:
         """Return the largest map of the first ranked tags that fits, by halving."""
         low, high, best = 0, len(tags), ""
         middle = min(budget // 25, high)
