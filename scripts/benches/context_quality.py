@@ -15,7 +15,6 @@ from typing import Any
 from backcast.domain.errors import InputError
 from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches import context_gold, context_peers, context_score, context_tasks
-from scripts.benches.aider import Peer, PeerMissing
 from scripts.benches.context_ours import TOKENIZER, opened, ours
 from scripts.benches.context_pack import Counting
 from scripts.benches.context_peers import METHODS, Parent
@@ -24,6 +23,7 @@ from scripts.benches.context_shares import OURS, Result, Shown, figures_of
 from scripts.benches.context_tasks import Sources, tasks_of
 from scripts.benches.context_trees import Checkout, Repository
 from scripts.benches.figures import Bench, Figure
+from scripts.benches.peer import Peer, PeerMissing
 
 AIDER = "aider RepoMap"
 PROCESSES = 2

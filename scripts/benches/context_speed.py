@@ -14,12 +14,12 @@ from backcast.engine.context.recorded import states_at
 from backcast.engine.history.snapshots import Recent
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.projections import dependency_graph
-from scripts.benches.aider import Peer, PeerMissing
 from scripts.benches.context_ours import TOKENIZER, Ours, request_of
 from scripts.benches.context_source import Source
 from scripts.benches.context_tasks import Task
 from scripts.benches.context_trees import Checkout, Repository
 from scripts.benches.figures import Bench, Bound, Figure, percentile
+from scripts.benches.peer import Peer, PeerMissing
 from scripts.benches.regress_windows import stored
 from scripts.benches.workload import open_store
 

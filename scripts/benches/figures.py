@@ -35,7 +35,7 @@ class Bound(NamedTuple):
     value: float
 
     def holds(self, value: float) -> bool:
-        """Whether a figure is within it."""
+        """Return whether a figure is within the bound."""
         return value >= self.value if self.sign == ">=" else value <= self.value
 
     def __str__(self) -> str:

@@ -94,8 +94,8 @@ def _check(subject: Subject) -> None:
     for _, vector in _queries(0)[:10]:
         exact = (subject.matrix.astype(np.float64) * vector.astype(np.float64)).sum(axis=1)
         places = np.lexsort((np.arange(len(exact)), -np.rint(exact * UNITS)))[:NEAREST]
-        found = subject.texts.by_meaning(vector, subject.current, NEAREST)
-        if found.tolist() != places.tolist():
+        rows = subject.texts.by_meaning(vector, subject.current, NEAREST)
+        if rows.tolist() != places.tolist():
             raise AssertionError("needed the product of all vectors, found another order")
 
 
@@ -151,16 +151,16 @@ def _filtered(subject: Subject, query: str, vector: Floats) -> NDArray[np.int64]
     """Search all texts, for more and more of them, until enough are current."""
     asking = NEAREST
     while True:
-        found = _top(subject, vector, asking)
-        if len(found) >= NEAREST or asking >= len(subject.is_current):
-            return found[:NEAREST]
+        rows = _top(subject, vector, asking)
+        if len(rows) >= NEAREST or asking >= len(subject.is_current):
+            return rows[:NEAREST]
         asking = min(2 * asking, len(subject.is_current))
 
 
 def _top(subject: Subject, vector: Floats, count: int) -> NDArray[np.int64]:
     """Return the current ones of the `count` nearest among all texts."""
-    found: NDArray[np.int64] = subject.flat.search(vector[None], count)[1][0]
-    return found[subject.is_current[found]]
+    rows: NDArray[np.int64] = subject.flat.search(vector[None], count)[1][0]
+    return rows[subject.is_current[rows]]
 
 
 def _product(subject: Subject, query: str, vector: Floats) -> NDArray[np.int64]:

@@ -68,11 +68,11 @@ class _Task:
         self.version = self.step = self.call = 0
         self.iterations: dict[str, int] = {}
 
-    def claim(self, now: datetime) -> Claim:
+    def claim(self, time: datetime) -> Claim:
         """Return the next event, at a time."""
         self.version += 1
         fact, writer, because = self._next()
-        timestamp = now
+        timestamp = time
         if self.random.random() < LATE_SHARE:
             timestamp -= self.random.randrange(LATE_EVENTS) * TICK
         if self.version == WILD_VERSION:

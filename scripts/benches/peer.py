@@ -41,7 +41,7 @@ class Peer(NamedTuple):
         """Install the script's packages and start it; `PeerMissing` where that fails."""
         _install(bench)
         process = subprocess.Popen(
-            [str(PYTHON), str(HERE / "aider_map.py")],
+            [str(PYTHON), "-P", str(HERE / "aider_map.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
