@@ -40,12 +40,24 @@ from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.projections import fold, offline_cache, online_cache
-from tests.strategies import NODES, NOON, facts, iteration, json_values, logs, stored, times
+from tests.strategies import (
+    NODES,
+    NOON,
+    each_of,
+    facts,
+    iteration,
+    json_values,
+    logs,
+    stored,
+    times,
+)
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 EMAIL = "function:validators.py::validate_email"
 NONE = "TypeError: expected string or bytes-like object, got 'NoneType'"
-both = pytest.mark.parametrize("cache", [online_cache, offline_cache], ids=lambda c: c.NAME)
+CACHES = [online_cache, offline_cache]
+both = pytest.mark.parametrize("cache", CACHES, ids=lambda c: c.NAME)
+each = each_of(CACHES)
 
 
 @pytest.fixture(scope="module")
@@ -648,8 +660,8 @@ def stores(draw: st.DrawFn) -> list[WorkflowEvent]:
     return events
 
 
-@both
 @given(log=stores(), later=stores(), at=st.none() | times)
+@each
 def test_what_comes_later_cannot_change_what_was_known(
     cache: ModuleType, log: list[WorkflowEvent], later: list[WorkflowEvent], at: datetime | None
 ) -> None:
@@ -658,8 +670,8 @@ def test_what_comes_later_cannot_change_what_was_known(
     assert fold(cache, upto(moment, log + more)) == fold(cache, upto(moment, log))
 
 
-@both
 @given(log=stores(), cut=st.integers(0, 10))
+@each
 def test_a_cache_can_be_cut_and_kept_as_json_anywhere(
     cache: ModuleType, log: list[WorkflowEvent], cut: int
 ) -> None:
@@ -670,9 +682,9 @@ def test_a_cache_can_be_cut_and_kept_as_json_anywhere(
     assert fold(cache, log[cut:], state) == fold(cache, log)
 
 
-@both
 @settings(max_examples=300)
 @given(log=stores(), fact=any_facts)
+@each
 def test_every_fact_can_be_met_and_changes_no_state_that_was(
     cache: ModuleType, log: list[WorkflowEvent], fact: Fact
 ) -> None:
@@ -685,9 +697,9 @@ def test_every_fact_can_be_met_and_changes_no_state_that_was(
     assert log == untouched
 
 
-@both
 @settings(max_examples=60)
 @given(log=logs(), at=st.none() | times, spacing=st.integers(1, 6))
+@each
 def test_a_cache_from_a_kept_state_is_the_cache_from_nothing(
     cache: ModuleType, log: list[WorkflowEvent], at: datetime | None, spacing: int
 ) -> None:

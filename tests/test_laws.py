@@ -23,16 +23,16 @@ from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore
 from backcast.engine.log.codec import Codec, to_microseconds
 from backcast.projections import ALL, Projection, fold, versions
-from tests.strategies import NOON, facts, iteration, logs, stored, times
+from tests.strategies import NOON, each_of, facts, iteration, logs, stored, times
 
 HERE = Path(__file__).parents[1]
 KINDS = HERE / "fixtures/kinds.jsonl"
-every_projection = pytest.mark.parametrize("projection", ALL, ids=lambda p: p.NAME)
+every_projection = each_of(ALL)
 moments = st.builds(Moment, st.none() | st.integers(0, 30), st.none() | times)
 
 
-@every_projection
 @given(log=logs(), later=logs(), moment=moments)
+@every_projection
 def test_events_after_a_moment_cannot_change_it(
     projection: Projection, log: list[WorkflowEvent], later: list[WorkflowEvent], moment: Moment
 ) -> None:
@@ -42,8 +42,8 @@ def test_events_after_a_moment_cannot_change_it(
     assert fold(projection, upto(known, log + more)) == then
 
 
-@every_projection
 @given(log=logs(), cut=st.integers(0, 24))
+@every_projection
 def test_a_fold_can_be_cut_anywhere(
     projection: Projection, log: list[WorkflowEvent], cut: int
 ) -> None:
@@ -51,8 +51,8 @@ def test_a_fold_can_be_cut_anywhere(
     assert fold(projection, log[cut:], first) == fold(projection, log)
 
 
-@every_projection
 @given(log=logs(), at=times)
+@every_projection
 def test_a_fold_can_be_cut_and_kept_as_json_anywhere(
     projection: Projection, log: list[WorkflowEvent], at: datetime
 ) -> None:
@@ -62,8 +62,8 @@ def test_a_fold_can_be_cut_and_kept_as_json_anywhere(
     assert dump(kept) == dump(state)
 
 
-@every_projection
 @given(log=logs(), fact=facts())
+@every_projection
 def test_every_fact_can_be_met_in_every_state(
     projection: Projection, log: list[WorkflowEvent], fact: Fact
 ) -> None:
@@ -73,8 +73,8 @@ def test_every_fact_can_be_met_in_every_state(
     assert isinstance(state, projection.State)
 
 
-@every_projection
 @given(log=logs(), fact=facts())
+@every_projection
 def test_asking_changes_nothing(
     projection: Projection, log: list[WorkflowEvent], fact: Fact
 ) -> None:
@@ -88,9 +88,9 @@ def test_asking_changes_nothing(
     assert fold(projection, log) == state
 
 
-@every_projection
 @settings(max_examples=60)
 @given(log=logs(), moment=moments, spacing=st.integers(1, 6))
+@every_projection
 def test_a_state_from_a_kept_one_is_the_state_from_nothing(
     projection: Projection, log: list[WorkflowEvent], moment: Moment, spacing: int
 ) -> None:
@@ -100,9 +100,9 @@ def test_a_state_from_a_kept_one_is_the_state_from_nothing(
         assert state_at(store, projection, "task", moment) == from_nothing
 
 
-@every_projection
 @settings(max_examples=60)
 @given(log=logs(), asked=st.lists(moments, max_size=8), size=st.integers(1, 4))
+@every_projection
 def test_a_state_from_one_asked_for_lately_is_the_state_from_nothing(
     projection: Projection, log: list[WorkflowEvent], asked: list[Moment], size: int
 ) -> None:
@@ -114,9 +114,9 @@ def test_a_state_from_one_asked_for_lately_is_the_state_from_nothing(
     assert len(recent.states) <= size
 
 
-@every_projection
 @settings(max_examples=40)
 @given(log=logs(), grown=logs(), moment=moments, spacing=st.integers(1, 4))
+@every_projection
 def test_states_kept_before_a_log_grew_serve_it_after(
     projection: Projection,
     log: list[WorkflowEvent],
