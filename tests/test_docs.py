@@ -14,6 +14,7 @@ import pytest
 from backcast.engine.interfaces.cli import cli, main
 from backcast.engine.interfaces.commands.help import FOLDER, topics
 from backcast.engine.interfaces.testing import plugin
+from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.workflow.sandbox.run import SandboxLimits
 from backcast.engine.workflow.spec import RunLimits, spec_at
 
@@ -29,17 +30,15 @@ each_page = pytest.mark.parametrize("page", PAGES)
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to stand in, with the fixtures and an empty store."""
+    """A folder to stand in, with the fixtures and no store yet."""
     (tmp_path / "fixtures").symlink_to(HERE / "fixtures")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
     return tmp_path
 
 
-def blocks(page: str, language: str = "") -> list[str]:
-    """Return the code blocks of a page that are in a language."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE)
-    return [text for name, text in found if name == language]
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return the code blocks of a page, each behind its language."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE)
 
 
 def ran(command: str) -> tuple[str, int]:
@@ -51,64 +50,47 @@ def ran(command: str) -> tuple[str, int]:
     return "\n".join(line.rstrip() for line in screen.read().splitlines()), int(end.value.code or 0)
 
 
-def alike(shown: str, printed: str) -> bool:
-    """Whether a page shows what was printed, apart from what `...` leaves out."""
-    flags = doctest.ELLIPSIS
-    return doctest.OutputChecker().check_output(shown.strip("\n"), printed.strip("\n"), flags)
-
-
 @each_page
-def test_what_is_typed_at_its_prompts_prints_what_it_shows(page: str, folder: Path) -> None:
-    code = 0
-    for command, shown in re.findall(
-        r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", "".join(blocks(page, "console")), re.MULTILINE
-    ):
-        if command.startswith("cat "):
-            (folder / command.removeprefix("cat ")).write_text(shown)
-        elif command == "echo $?":
-            assert (shown.strip(), command) == (str(code), command)
-            code = 0
-        else:
-            assert code == 0, "the exit code of the command before"
-            printed, code = ran(command)
-            assert alike(shown, printed), f"$ {command}\n{printed}"
-    assert code == 0
-
-
-@each_page
-def test_its_python_runs_and_prints_what_it_shows(
+def test_what_it_shows_runs_and_prints_that(
     page: str, folder: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    shell: dict[str, object] = {}
-    for number, block in enumerate(blocks(page, "python")):
-        if "def test_" in block:
-            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-            monkeypatch.chdir(pytester.path)
-            (pytester.path / "fixtures").symlink_to(HERE / "fixtures")
-            pytester.makepyfile(block)
-            result = pytester.runpytest_inprocess("-p", plugin.__name__)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    tokenizer_of("mistral-v3")  # a run of pytest in this process lets go of what it imports
+    for language, text in blocks(page):
+        if language == "console":
+            type_in(text)
+        elif language == "python" and "def test_" in text:
+            (folder / "test_it.py").write_text(text)
+            result = pytester.runpytest_inprocess("-p", plugin.__name__, folder / "test_it.py")
             assert result.ret == 0
             assert result.parseoutcomes()["passed"] > 1
-        elif ">>> " in block:
-            test = doctest.DocTestParser().get_doctest(block, shell, f"{page} {number}", None, 0)
-            assert (
-                doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-                .run(test, clear_globs=False)
-                .failed
-                == 0
-            )
-            shell = test.globs
+        elif language == "python":
+            exec(compile(text, f"Python of {page}", "exec"), {})
+
+
+def type_in(text: str) -> None:
+    """Type what stands behind each `$`; files are written as `cat` shows them."""
+    code = 0
+    for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+        if command.startswith("cat "):
+            Path(command.removeprefix("cat ")).write_text(shown)
+        elif command == "echo $?":
+            assert (command, shown) == (command, f"{code}\n")
+            code = 0
         else:
-            exec(compile(block, f"{page} {number}", "exec"), shell)
+            assert code == 0, f"exit code before: {command}"
+            printed, code = ran(command)
+            check = doctest.OutputChecker().check_output
+            assert check(shown, f"{printed}\n", doctest.ELLIPSIS), f"$ {command}\n{printed}"
+    assert code == 0
 
 
 def command_of(words: list[str]) -> tuple[click.Command, click.Context, list[str]]:
     """Return the command that words name, and the words behind its name."""
     command: click.Command = cli
     context = click.Context(cli, info_name="backcast")
-    while isinstance(command, click.Group):
-        assert words, f"{command.name}: needed a command"
+    while isinstance(command, click.Group) and words and not words[0].isupper():
         found = command.get_command(context, words[0])
         assert found, f"{words[0]} is no command of {command.name}"
         command, words = found, words[1:]
@@ -118,27 +100,18 @@ def command_of(words: list[str]) -> tuple[click.Command, click.Context, list[str
 
 @each_page
 def test_each_command_in_it_is_one_with_its_options(page: str) -> None:
-    lines = "".join(blocks(page) + blocks(page, "sh")).replace("\\\n", " ")
-    for line in re.findall(r"^(?:\$ )?backcast (.*?)(?: [|>].*)?$", lines, re.MULTILINE):
+    plain = "".join(text for language, text in blocks(page) if not language).replace("\\\n", " ")
+    for line in re.findall(r"^backcast (.*?)(?: [|>].*)?$", plain, re.MULTILINE):
         command, context, words = command_of(shlex.split(line, comments=True))
-        command.make_context(command.name, words, parent=context.parent)  # parses, runs nothing
+        command.make_context(command.name, words, parent=context.parent)  # it runs nothing
 
 
 @each_page
-def test_each_command_in_its_text_has_the_options_that_are_told(page: str) -> None:
-    for span in re.findall(
-        r"`backcast ([^`]+)`",
-        re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE),
-    ):
-        words = [word for word in span.split() if word[0] not in "[("]
-        if words[0].isupper():
-            continue
-        command, context, rest = command_of(words)
-        known = {
-            name
-            for parameter in command.get_params(context)
-            for name in (*parameter.opts, *parameter.secondary_opts)
-        }
+def test_each_command_in_its_text_has_the_options_that_stand_behind_it(page: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
+    for span in re.findall(r"`backcast ([^`]+)`", text):
+        command, context, rest = command_of(span.split())
+        known = {option for one in command.get_params(context) for option in one.opts}
         assert {word for word in rest if word.startswith("-")} <= known, span
 
 
@@ -175,7 +148,7 @@ def test_every_file_of_the_reading_list_is_there() -> None:
 
 
 def test_the_specification_that_is_shown_is_one_and_shows_the_defaults(folder: Path) -> None:
-    [toml] = blocks("specifications", "toml")
+    [toml] = [text for language, text in blocks("specifications") if language == "toml"]
     (folder / "task.toml").write_text(toml)
     (folder / "test_validators.py").write_text("def test(): pass")
     spec = spec_at(folder / "task.toml")
