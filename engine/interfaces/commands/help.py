@@ -17,9 +17,9 @@ def topics() -> dict[str, str]:
     return {name: text.split("\n\n")[1].replace("\n", " ") for name, text in texts.items()}
 
 
-@click.command("help")
+@click.command(name="help")
 @click.argument("topic", required=False)
-def help_command(topic: str | None) -> None:
+def command(topic: str | None) -> None:
     """Explain a topic; without one, list the topics.
 
     \b
@@ -38,6 +38,3 @@ def help_command(topic: str | None) -> None:
             f"needed a topic of {', '.join(known)}, found {topic!r}{hint}"
             " ('backcast COMMAND --help' explains a command)"
         )
-
-
-COMMANDS = (help_command,)
