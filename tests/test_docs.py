@@ -52,17 +52,18 @@ def ran(command: str) -> tuple[str, int]:
 
 @each_page
 def test_what_it_shows_runs_and_prints_that(
-    page: str, folder: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    page: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    tokenizer_of("mistral-v3")  # a run of pytest in this process lets go of what it imports
     for language, text in blocks(page):
         if language == "console":
             type_in(text)
         elif language == "python" and "def test_" in text:
             (folder / "test_it.py").write_text(text)
-            result = pytester.runpytest_inprocess("-p", plugin.__name__, folder / "test_it.py")
+            tokenizer_of("mistral-v3")  # a run of pytest in this process drops what it imports
+            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+            pytester: pytest.Pytester = request.getfixturevalue("pytester")
+            monkeypatch.chdir(folder)
+            result = pytester.runpytest_inprocess("-p", plugin.__name__, "test_it.py")
             assert result.ret == 0
             assert result.parseoutcomes()["passed"] > 1
         elif language == "python":
