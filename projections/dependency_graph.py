@@ -1,8 +1,8 @@
 """Which modules, functions, tests and libraries are there, and what needs what?
 
 The state keeps what every module says of itself: the outline of its latest version. Who needs
-whom is not stored but asked of it (`backcast.domain.graph`), so that a renamed or deleted module takes its
-links along, and one that comes back finds them again.
+whom is not stored but derived (`backcast.domain.graph`), so that a renamed or deleted module takes
+its links along, and one that comes back finds them again.
 
 An outline may be recorded long after the version that it describes. It counts once it is there;
 until then a module shows the last good one, and `behind` names it.

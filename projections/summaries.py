@@ -1,8 +1,8 @@
 """What was written about each node, at each level, and from which versions?
 
 Only what somebody wrote is here; the extractive summaries are derived
-(`backcast.domain.summary`). Of each summariser the latest text on a node is kept. Whether it still holds is asked of it together
-with the outlines of the moment (`backcast.domain.staleness`).
+(`backcast.domain.summary`). Of each summariser the latest text on a node is kept. Whether it still
+holds is asked together with the outlines of the moment (`backcast.domain.staleness`).
 """
 
 from datetime import datetime, timedelta

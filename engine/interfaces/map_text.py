@@ -19,7 +19,7 @@ from backcast.engine.context.counting import Counting
 from backcast.engine.context.maps import ShownMap, parses, shown_map, stale_in
 from backcast.engine.history.branches import lineage_of
 from backcast.engine.history.maps import EDITS, Maps, map_known, stale_since
-from backcast.engine.history.moments import COMMIT, moment_of
+from backcast.engine.history.moments import COMMIT, moment_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import one_line
@@ -52,12 +52,11 @@ class MapMoment(NamedTuple):
 
     @classmethod
     def at(
-        cls, store: EventStore, context: str, moment: dict[str, Any], settings: MapSettings,
+        cls, store: EventStore, context: str, when: str, settings: MapSettings,
         tokens: int, tokenizer: Tokenizer,
     ) -> "MapMoment":  # fmt: skip
-        """The map as it was shown at a moment that options name; that of a task, a branch say, as
-        the task knew it."""
-        then = _moment(store, context, moment)
+        """Return the map at a moment; that of a task, a branch say, as the task knew it."""
+        then = _moment(store, context, when)
         state = Maps(store).at(then)
         map = context_map.map_of(state, context)
         task = map.task
@@ -81,14 +80,13 @@ class MapMoment(NamedTuple):
         )
 
 
-def _moment(store: EventStore, context: str, options: dict[str, Any]) -> Moment:
-    """The moment of a map. Its edits are recorded later than what they are about, with the time of
-    that: so a commit names a time here."""
-    at = options.get("at") or options.get("before")
-    if not at or not at.startswith(COMMIT):
-        return moment_of(store, None, **options)
-    named = moment_of(store, context, **options)
-    last = store.version_at(context, named)
+def _moment(store: EventStore, context: str, when: str) -> Moment:
+    """The moment of a map. Its edits are recorded later than the runs that they are about, with the
+    times of those: so a commit names a time here."""
+    moment = moment_at(store, context if store.version(context) else None, when)
+    if COMMIT not in when:
+        return moment
+    last = store.version_at(context, moment)
     [event] = store.read(context, after=last - 1, last=last)
     return Moment(at=event.timestamp)
 

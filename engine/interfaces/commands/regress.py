@@ -1,4 +1,4 @@
-"""The command that tries a policy on recorded logs."""
+"""`backcast regress`: try policies on recorded logs."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,10 @@ import click
 
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
-from backcast.engine.interfaces.contexts import profile_by
-from backcast.engine.interfaces.options import json_option
-from backcast.engine.interfaces.replaying import UNREADABLE, each_log, logs_argument
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.profiles import profile_by
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ RECORDED = "recorded"
 "Names each prompt's own policy, by which it was recorded."
 
 
-@click.command()
-@logs_argument
+@click.command(name="regress")
+@address_argument("addresses", many=True, metavar="FILE.jsonl|TASK")
+@store_option
 @click.option("--policy", "policies", multiple=True, metavar="NEW",
               help="TOML or a name; may be repeated.")  # fmt: skip
 @click.option("--baseline", default=RECORDED, metavar="OLD", show_default=True,
@@ -39,16 +41,11 @@ RECORDED = "recorded"
 @click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
               help="Also as FILE.md or FILE.json; may be repeated.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
-@click.option("--live", metavar="MODEL", help="Ask it some prompts under each: llama:FILE, URL.")
-@click.option("--sample", type=click.IntRange(1), default=3, show_default=True,
-              help="So many prompts of those that differ.")  # fmt: skip
-@click.option("--yes", is_flag=True, help="With --live: do not ask before the model is asked.")
 @json_option
-def regress(
-    logs: tuple[str, ...], url: str, task: str | None, policies: tuple[str, ...], baseline: str,
+def command(
+    addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], baseline: str,
     limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
-    reports: tuple[Path, ...], processes: int | None, live: str | None, sample: int, yes: bool,
-    as_json: bool,
+    reports: tuple[Path, ...], processes: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Build every prompt of recorded logs under other policies, and tell what gets worse.
 
@@ -58,13 +55,11 @@ def regress(
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
 
-    No model is asked, but by --live, which tells the cost before and records the answers in
-    branches of the task, for people to compare. Evidence recall is the share, of what the accepted
-    code really used, that the prompt had shown. A log without prompts (a git history) has each
-    change of a function taken
-    as a request for it. What counts as a regression stands in the policy's file under [regress],
-    or in --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens (percent).
-    Exit codes: 0, 1 for a regression, 2 where a log, policy or option cannot be read.
+    No model is asked. Evidence recall is the share, of what the accepted code really used, that the
+    prompt had shown. In a log without prompts (a git history) each change of a function is taken as
+    a request for it. What counts as a regression stands in the policy's file under [regress], or in
+    --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens (percent). Exit
+    codes: 0, 1 for a regression, 2 where a log, policy or option cannot be read.
     """
     for report in reports:
         # Before the work, which is long.
@@ -74,28 +69,18 @@ def regress(
             )
         if not report.parent.is_dir():
             raise click.UsageError(f"--report: needed a folder that is there, found {report}")
-    files = [log for log in logs if "://" not in log]
-    if live and files:
-        raise click.UsageError(
-            f"--live records answers, and {files[0]} is a file: needed a store, for instance after"
-            f" 'backcast import events {files[0]}'"
-        )
     try:
         plan = _planned(policies, baseline, limits, profile, context_tokens)
     except InputError as error:
         raise click.UsageError(str(error)) from None
-    runs, unreadable = _runs(logs or (url,), task, window)
+    runs, unreadable = _runs(addresses, url, window)
     if not runs:
         if unreadable:
-            raise SystemExit(UNREADABLE)  # why was told
+            raise SystemExit(UNREADABLE)  # the reason is on stderr
         raise InputError("needed recorded prompts, or changes of functions, to try, found none")
     columns, found = _compared(plan, _tried(plan, runs, processes))
-    _tell(columns, found, reports, as_json)
-    broken = any(one.beside and one.beside.broken for one in columns)
-    if live:
-        from backcast.engine.interfaces.live_answers import ask
-
-        ask(found, plan.settings, live, sample, yes, as_json)
+    _print(columns, found, reports, as_json)
+    broken = any(column.beside and column.beside.broken for column in columns)
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
 
 
@@ -137,13 +122,13 @@ def _setting(name: str) -> "Setting":
     return Setting(Path(name).stem if name.endswith(".toml") else name, policy)
 
 
-def _runs(logs: "Sequence[str]", task: str | None, window: int) -> "tuple[list[ReplayRun], int]":
+def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[ReplayRun], int]":
     """The runs of some logs, and how many of the logs cannot be read."""
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
     unreadable = 0
-    for log in each_log(logs, task):
+    for log in each_log(addresses, url):
         if log is None:
             unreadable += 1
             continue
@@ -188,7 +173,7 @@ def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tr
     return [first, *(Column(one.policy, one.after, one) for one in others)], found
 
 
-def _tell(
+def _print(
     columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]", as_json: bool
 ) -> None:
     from backcast.engine.interfaces.regress_report import NOTE, lines, markdown, rows, summed
@@ -213,6 +198,3 @@ def _tell(
         for line in lines(column.beside) if column.beside else ():
             click.echo(line)
     click.echo(f"backcast: {NOTE}", err=True)
-
-
-COMMANDS = (regress,)

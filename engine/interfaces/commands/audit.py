@@ -1,17 +1,14 @@
-"""The command that tells a node's life."""
+"""`backcast audit`: the life of a node."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from backcast.domain.errors import InputError, MomentError
 from backcast.domain.json_text import json_text
-from backcast.engine.interfaces.knowing import known
-from backcast.engine.interfaces.options import json_option, moment_options, opened, store_option
-from backcast.engine.interfaces.terminal import message
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.options import json_option, store_option
 
 if TYPE_CHECKING:
     from backcast.domain.moment import Moment
@@ -21,30 +18,25 @@ NEAR = 3
 "Names that are offered where one was not found."
 
 
-@click.command()
+@click.command(name="audit")
+@address_argument()
 @click.argument("node")
-@click.argument("log", required=False, type=Path, metavar="[LOG]")
 @store_option
-@click.option("--task", metavar="TASK", help="See 'backcast tasks'; a LOG of one task needs none.")
-@moment_options
 @json_option
-def audit(
-    node: str, log: Path | None, url: str, task: str | None, as_json: bool, **moment: Any
-) -> None:
+def command(address: Address, node: str, url: str, as_json: bool) -> None:
     """Tell the life of a node: each version, summary and prompt, and what it came to.
 
     \b
-    backcast audit function:validators.py::validate_email --task task-abc123
-    backcast audit validators.py::validate_email --task task-abc123 --at 2026-11-20T10:31
-    backcast audit money.py::to_cents fixtures/logs/till.jsonl --json
+    backcast audit task-abc123 function:validators.py::validate_email
+    backcast audit task-abc123@2026-11-20T10:31 validators.py::validate_email
+    backcast audit fixtures/logs/till.jsonl money.py::to_cents --json
 
     NODE is module:PATH, function:PATH::NAME (or class, method, test, attribute), failure:V.N,
-    iteration:PATH@N, task:ID, or a bare PATH or PATH::NAME. LOG is a file that 'backcast export'
-    wrote; without one the store is asked.
+    iteration:PATH@N, task:ID, or a bare PATH or PATH::NAME.
 
-    Each row names its event: 'backcast log --task TASK' shows what stands around it, and 'backcast
-    context --task TASK --event N' the prompt of a row that tells of one. A prompt that showed the
-    full text of what the node stands in has it "within". The last line, or JSON object, counts.
+    Each row names its event: 'backcast log TASK' shows what stands around it, and 'backcast context
+    TASK@N' the prompt of a row that tells of one. A prompt that showed the full text of what the
+    node stands in has it "within". The last line, or JSON object, counts.
     """
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.lives import show, summed_up
@@ -52,45 +44,24 @@ def audit(
     from backcast.engine.interfaces.views import console
     from backcast.engine.replay.audit import life_of
 
-    with _opened(log, url, task) as (store, named):
-        at = known(store, named, moment)
-        _need_outline(store, named, node, at)
-        asked = _resolved(store, named, node, at)
-        with progress_bar("auditing", store.version_at(named, at)) as advance:
-            life = life_of(store, named, asked, at, advance)
+    with task_at(address, url) as place:
+        store, task, at = place.store, place.task, place.outlined()
+        _need_outline(store, task, node, at)
+        resolved = _resolved(store, task, node, at)
+        with progress_bar("auditing", store.version_at(task, at)) as advance:
+            life = life_of(store, task, resolved, at, advance)
         if not life.occurrences:
-            raise _unknown(store, named, node, at)
+            raise _unknown(store, task, node, at)
     if not as_json:
         show(life, console())
         click.echo(f"\n{summed_up(life.standing)}")
         return
-    for one in life.occurrences:
-        usual = one._field_defaults
-        told = {k: v for k, v in one._asdict().items() if k not in usual or v != usual[k]}
-        told["timestamp"] = plain(one.timestamp)
-        click.echo(json_text(told))
+    for occurrence in life.occurrences:
+        usual = occurrence._field_defaults
+        fields = {k: v for k, v in occurrence._asdict().items() if k not in usual or v != usual[k]}
+        fields["timestamp"] = plain(occurrence.timestamp)
+        click.echo(json_text(fields))
     click.echo(json_text(life.standing._asdict()))
-
-
-@contextmanager
-def _opened(log: Path | None, url: str, task: str | None) -> Iterator[tuple["EventStore", str]]:
-    """The store that is asked, and the task."""
-    if log is None:
-        if task is None:
-            raise click.UsageError("needed --task TASK, or a LOG of one task")
-        with opened(url) as store:
-            yield store, task
-        return
-    from backcast.engine.log.open_logs import opened as opened_log
-
-    with opened_log(str(log), task) as there:
-        for problem in there.problems:
-            message(f"skipped {problem}")
-        tasks = there.tasks
-        if len(tasks) > 1:
-            shown = ", ".join(map(repr, tasks[:NEAR])) + (", ..." if tasks[NEAR:] else "")
-            raise click.UsageError(f"needed --task TASK, found {len(tasks)} in {log}: {shown}")
-        yield there.store, tasks[0]
 
 
 def _need_outline(store: "EventStore", task: str, text: str, at: "Moment") -> None:
@@ -106,7 +77,7 @@ def _need_outline(store: "EventStore", task: str, text: str, at: "Moment") -> No
     if path in dependency_graph.behind(state_at(store, dependency_graph, task, at)):
         raise MomentError(
             f"{path!r} was outlined after that moment was recorded: name it by a time, such as"
-            " --at 2026-11-20T10:31"
+            f" {task}@2026-11-20T10:31"
         )
 
 
@@ -163,6 +134,3 @@ def _unknown(store: "EventStore", task: str, text: str, at: "Moment") -> InputEr
     told = ", ".join(map(repr, list(dict.fromkeys(near))[:NEAR]))
     meant = f"; near it: {told}" if told else ""
     return InputError(f"needed a node of task {task!r} such as module:PATH, found {text!r}{meant}")
-
-
-COMMANDS = (audit,)

@@ -1,4 +1,4 @@
-"""The command that writes a task to a file, its log or what it is about; masked where asked."""
+"""`backcast export`: write a task's log, or its modules at length, to a file."""
 
 import os
 import shutil
@@ -6,19 +6,15 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
-from backcast.engine.interfaces.options import (
-    json_option,
-    moment_options,
-    opened,
-    store_option,
-    task_option,
-)
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import Place, address_argument, task_at
+from backcast.engine.interfaces.options import json_option, store_option
 
 if TYPE_CHECKING:
     from backcast.engine.log.redaction import Redaction
@@ -31,38 +27,31 @@ LEVEL = 9
 "Of zstd's compression."
 
 
-@click.command()
+@click.command(name="export")
+@address_argument(metavar="TASK[@WHEN]")
 @store_option
-@task_option
 @click.option("--redact", is_flag=True, help="Mask secrets, and names in the paths of homes.")
 @click.option("--pattern", "patterns", multiple=True, metavar="REGEX", help="Mask that too.")
 @click.option(
     "--patterns", "pattern_file", type=click.Path(path_type=Path), metavar="FILE",
     help="Mask these too: one a line, # begins a comment line.",
 )  # fmt: skip
-@moment_options
 @json_option
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-def export(
-    url: str,
-    task: str,
-    redact: bool,
-    patterns: tuple[str, ...],
-    pattern_file: Path | None,
-    as_json: bool,
-    file: Path,
-    **moment: Any,
-) -> None:
+def command(
+    address: Address, url: str, redact: bool, patterns: tuple[str, ...],
+    pattern_file: Path | None, as_json: bool, file: Path,
+) -> None:  # fmt: skip
     """Write a task's events and blobs as JSON lines, to FILE or to stdout (-).
 
     To a FILE that ends in .txt, write what is in the task's modules instead, as of a moment, for
     people and other tools: purpose, modules, tests, dependencies, in the form of llms.txt.
 
     \b
-    backcast export --task task-abc123 run.jsonl
+    backcast export task-abc123 run.jsonl
     backcast import events run.jsonl --store sqlite:///other.db
-    backcast export --task task-abc123 --redact --pattern 'ACME-[0-9]{6}' run.jsonl.zst
-    backcast export --task rich --at 2026-11-20T10:31 llms.txt
+    backcast export task-abc123 --redact --pattern 'ACME-[0-9]{6}' run.jsonl.zst
+    backcast export rich@2026-11-20T10:31 llms.txt
 
     What ends in .zst is compressed. With --redact keys, passwords and tokens that show as such are
     masked, equal ones by equal masks (MASKED_aws_key_1), and /home/ann becomes /home/user; stderr
@@ -76,23 +65,25 @@ def export(
     if not redact and (patterns or pattern_file or as_json):
         raise click.UsageError("--pattern, --patterns and --json go with --redact")
     long_form = file.suffix == LONG_FORM
-    if not long_form and any(option is not None for option in moment.values()):
-        raise click.UsageError("--at, --before, --known-at and --position go with FILE.txt")
+    if not long_form and address.when:
+        raise click.UsageError(
+            f"{str(address)!r}: a moment goes with FILE{LONG_FORM}: a log is whole"
+        )
     found = _patterns(patterns, pattern_file) if redact else None
-    with opened(url) as store:
-        store.require(task)
-        store.report = once = DamageReporter(store.report)
+    with task_at(address, url) as place:
+        store, task = place.store, place.task
+        store.report = reporter = DamageReporter(store.report)
         if long_form:
-            redaction = _write_long_form(file, store, task, moment, found)
+            redaction = _write_long_form(file, place, found)
             if redaction is not None:
-                _tell(redaction, as_json)
+                _print(redaction, as_json)
         elif found is None:
             from backcast.engine.log.importers.events import export_lines
 
             write(file, export_lines(store, task))
         else:
-            _tell(_write_redacted(file, store, task, found), as_json)
-    raise SystemExit(1 if once.told else 0)
+            _print(_write_redacted(file, store, task, found), as_json)
+    raise SystemExit(1 if reporter.told else 0)
 
 
 def _write_redacted(
@@ -110,12 +101,10 @@ def _write_redacted(
     return redaction
 
 
-def _write_long_form(
-    file: Path, store: "EventStore", task: str, moment: dict[str, Any], patterns: "Patterns | None"
-) -> "Redaction | None":
+def _write_long_form(file: Path, place: Place, patterns: "Patterns | None") -> "Redaction | None":
     """Write what is in the modules of a task; what its log shows to be secret is masked in it."""
     from backcast.engine.history.snapshots import state_at
-    from backcast.engine.interfaces.knowing import known, need_outlines
+    from backcast.engine.interfaces.outlining import need_outlines
     from backcast.engine.interfaces.progress_bar import progress_bar
     from backcast.engine.log.importers.events import parts
     from backcast.engine.log.redaction import Redaction
@@ -123,7 +112,7 @@ def _write_long_form(
     from backcast.engine.memory.roadmap import long_form
     from backcast.projections import dependency_graph
 
-    at = known(store, task, moment)
+    store, task, at = place.store, place.task, place.outlined()
     need_outlines(store, task, at)
     state = state_at(store, dependency_graph, task, at)
     if patterns is None:
@@ -138,10 +127,10 @@ def _write_long_form(
     return redaction
 
 
-def _patterns(told: tuple[str, ...], file: Path | None) -> "Patterns":
+def _patterns(texts: tuple[str, ...], file: Path | None) -> "Patterns":
     from backcast.engine.log.redaction.patterns import PatternError, Patterns, patterns_in
 
-    named = [(f"--pattern {number}", pattern) for number, pattern in enumerate(told, 1)]
+    named = [(f"--pattern {number}", pattern) for number, pattern in enumerate(texts, 1)]
     try:
         if file is not None:
             named += patterns_in(file.read_text(encoding="utf-8").splitlines(), str(file))
@@ -153,12 +142,12 @@ def _patterns(told: tuple[str, ...], file: Path | None) -> "Patterns":
         raise click.UsageError(f"{file}: needed a file of patterns, found: {reason}") from None
 
 
-def _tell(redaction: "Redaction", as_json: bool) -> None:
+def _print(redaction: "Redaction", as_json: bool) -> None:
     """Say what was masked, and never what it was."""
     counts = dict(sorted(redaction.masks.counts.items()))
     if as_json:
-        told = {"masked": counts, "texts": redaction.texts, "kept": redaction.kept}
-        click.echo(json_text(told), err=True)
+        result = {"masked": counts, "texts": redaction.texts, "kept": redaction.kept}
+        click.echo(json_text(result), err=True)
         return
     masked = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     click.echo(f"masked {masked or 'nothing'} in {redaction.texts} texts", err=True)
@@ -210,6 +199,3 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-COMMANDS = (export,)
