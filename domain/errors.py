@@ -12,6 +12,8 @@ BackcastError
     └── DamagedError      a row or blob that is not what was written
 """
 
+from collections.abc import Sequence
+
 
 class BackcastError(Exception):
     """The root. Its text is one line: what was needed and what was found."""
@@ -40,9 +42,12 @@ class MomentError(InputError):
 class UnknownTaskError(InputError):
     """A task that the store does not hold."""
 
-    def __init__(self, task_id: str) -> None:
-        self.task_id = task_id
-        super().__init__(f"no task {task_id!r} in this store: 'backcast tasks' lists what it holds")
+    def __init__(self, task_id: str, near: Sequence[str] = ()) -> None:
+        self.task_id, self.near = task_id, tuple(near)
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        super().__init__(
+            f"no task {task_id!r} in this store{hint}: 'backcast tasks' lists all"
+        )
 
 
 class ModelError(BackcastError):

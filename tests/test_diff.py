@@ -144,7 +144,7 @@ def test_a_fork_is_compared_with_its_origin(
     url = ("--store", f"sqlite:///{tmp_path}/runs.db")
     assert told(capsys, "import", "events", VALIDATORS, *url)[0] == 0
     assert told(capsys, "fork", "--task", "validators", "--at", "27", *url)[0] == 0
-    model = ("--model", f"recorded:{VALIDATORS}", "--out", str(tmp_path / "out"))
+    model = ("--model", f"answers:{VALIDATORS}", "--out", str(tmp_path / "out"))
     assert told(capsys, "resume", "validators~1", "--policy", forgetful, *model, *url)[0] == 0
     tasks = ("--task", "validators", "--task", "validators~1")
     code, out, _ = told(capsys, "diff", *tasks, *url)

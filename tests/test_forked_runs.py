@@ -20,7 +20,7 @@ from tests.test_git import Repository
 
 HERE = Path(__file__).parents[1]
 LOG = HERE / "fixtures/logs/validators.jsonl"
-RECORDED = f"recorded:{LOG}"
+RECORDED = f"answers:{LOG}"
 
 
 class Ran(NamedTuple):
@@ -151,7 +151,7 @@ def test_a_recording_of_several_tasks_answers_a_branch_as_its_origin(
     both = tmp_path / "both.jsonl"
     both.write_text(LOG.read_text() + other)
     backcast("fork", LOG, "--at", 34)
-    ran = backcast("resume", "validators~1", "--model", f"recorded:{both}")
+    ran = backcast("resume", "validators~1", "--model", f"answers:{both}")
     assert ran.code == 0, ran.err
 
 

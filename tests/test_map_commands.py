@@ -218,7 +218,7 @@ def test_a_map_begun_anew_whose_model_is_gone_is_empty_and_goes_on(tmp_path: Pat
     whole = ran("update", "--task", "shop", *most)
     (tmp_path / "none.jsonl").write_text("")
     command = ["map", "update", "--task", "shop", "--anew", "--store", url, *most]
-    odd = CliRunner().invoke(cli, [*command, "--model", f"recording:{tmp_path}/none.jsonl"])
+    odd = CliRunner().invoke(cli, [*command, "--model", f"answers:{tmp_path}/none.jsonl"])
     assert "as of 0 runs stands, the same command without --anew goes on" in str(odd.exception)
     assert json.loads(ran("show", "shop", "--json", *most))["items"] == []
     assert ran("update", "--task", "shop", *most) == whole

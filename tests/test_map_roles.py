@@ -322,13 +322,13 @@ def test_a_recording_keeps_a_map_again_to_the_byte(tmp_path: Path) -> None:
                       "others = 0.8\nitem_tokens = 400\n")  # fmt: skip
     command = ["map", "update", "--task", "shop", "--store", url, "--policy", str(policy)]
     command += ["--tokenizer", "upper-bound", "--tokens", str(TOKENS)]
-    done = CliRunner().invoke(cli, [*command, "--model", f"recording:{path}"])
+    done = CliRunner().invoke(cli, [*command, "--model", f"answers:{path}"])
     assert done.exit_code == 0, done.output
     assert "a model was asked 2 times, 18 tokens" in done.output
     with EventStore.open(url) as store:
         assert map_known(store, lineage_of(store, "shop"), NOW).items == first.items
     odd = CliRunner().invoke(cli, [*command, "--model", "gpt"])
-    assert "needed --model recording:FILE, llama:FILE or" in str(odd.exception)
+    assert "needed --model answers:FILE, llama:FILE or" in str(odd.exception)
 
 
 @pytest.mark.parametrize("name", ["mistral", "qwen3"])
@@ -434,7 +434,7 @@ def test_a_run_that_a_model_kept_the_map_of_is_run_again_from_its_log(
     log.write_text("\n".join(export_lines(first, spec.task)), encoding="utf-8")
     again = EventStore.open("sqlite://")
     start(again, spec)
-    work(again, spec.task, open_runtime(f"recorded:{log}", spec.task, policy=policy, strict=True))
+    work(again, spec.task, open_runtime(f"answers:{log}", spec.task, policy=policy, strict=True))
     [one], [other] = (
         [event.fact for event in store.read(spec.task, types=["MAP_EDITED"])]
         for store in (first, again)

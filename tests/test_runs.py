@@ -23,7 +23,7 @@ from tests.servers import FINE, Handler, hostile, llama_server
 
 HERE = Path(__file__).parents[1]
 SPEC, LOG = HERE / "fixtures/specs/validators.toml", HERE / "fixtures/logs/validators.jsonl"
-RECORDED = f"recorded:{LOG}"
+RECORDED = f"answers:{LOG}"
 Ran = tuple[int, str, str]
 Backcast = Callable[..., Ran]
 
@@ -156,10 +156,10 @@ def test_an_interrupted_run_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
-        ("gpt", "needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1, found 'gpt'"),
-        ("recorded:none.jsonl", "none.jsonl"),
-        (f"recorded:{HERE}/fixtures/logs/addresses.jsonl", "found no answer of a model in it"),
-        (f"recorded:{SPEC}", "needed a log of JSON lines"),
+        ("gpt", "needed a model as answers:FILE, llama:FILE or http://HOST:PORT/v1, found 'gpt'"),
+        ("answers:none.jsonl", "none.jsonl"),
+        (f"answers:{HERE}/fixtures/logs/addresses.jsonl", "found no answer of a model in it"),
+        (f"answers:{SPEC}", "needed a log of JSON lines"),
         ("llama:none.gguf", "none.gguf"),
         (f"llama:{SPEC}", "validators.toml"),
         ("http://127.0.0.1:9/v1", "127.0.0.1:9"),

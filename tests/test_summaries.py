@@ -311,7 +311,7 @@ def test_the_command_writes_from_a_recording_and_tells_what_failed(
     for arguments, code in (
         (("import", "events", str(log), *store), 0),
         (("resummarise", "--task", "task-def456", "--summariser", "extractive", *store), 0),
-        (("resummarise", "--task", "task-def456", "--summariser", f"recording:{empty}", *store), 1),
+        (("resummarise", "--task", "task-def456", "--summariser", f"answers:{empty}", *store), 1),
         (("resummarise", "--task", "task-def456", "--summariser", "oracle", *store), 2),
     ):
         with pytest.raises(SystemExit) as end:
@@ -338,7 +338,7 @@ def test_the_command_counts_by_the_tokenizer_that_is_named(
         nodes = [f"module:{path}" for path in ("utils.py", "validators.py")]
         resummarise(store, "task-def456", summariser, [node, *nodes], NOW, UpperBound())
         version = store.version("task-def456")
-    base = ("resummarise", "--task", "task-def456", "--summariser", f"recording:{recording}")
+    base = ("resummarise", "--task", "task-def456", "--summariser", f"answers:{recording}")
     moment = ("--position", str(version - 3), "--store", url)
     counted = []
     for more in ((), ("--tokenizer", "mistral-v3")):

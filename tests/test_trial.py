@@ -103,7 +103,7 @@ def test_questions_are_made_of_what_the_graph_knows(world: World, tmp_path: Path
         (["--task", "none"], "bench: no task 'none'", 1),
         (["--out", "."], "needed an empty folder for the logs", 1),
         (["--json", "no/such.json"], "needed a folder that is there", 1),
-        (["--model", "gpt"], "needed --model recording:FILE", 1),
+        (["--model", "gpt"], "needed --model answers:FILE", 1),
     ],
 )
 def test_a_trial_that_cannot_be_is_refused_before_anybody_is_asked(
@@ -114,7 +114,7 @@ def test_a_trial_that_cannot_be_is_refused_before_anybody_is_asked(
     with EventStore.open(store) as opened:
         shop(store=opened)
     (tmp_path / "answers.jsonl").write_text("")
-    given = ["--store", store, "--task", "shop", "--model", f"recording:{tmp_path}/answers.jsonl"]
+    given = ["--store", store, "--task", "shop", "--model", f"answers:{tmp_path}/answers.jsonl"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["trial", *given, "--tokenizer", "upper-bound", *arguments])
     with pytest.raises(SystemExit) as end:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Self
 
 from backcast.domain.errors import DamagedError, InputError, UnknownTaskError
@@ -202,7 +203,7 @@ class EventStore:
         """The last version of a task; `UnknownTaskError` where the store does not hold it."""
         version = self.version(task_id)
         if not version:
-            raise UnknownTaskError(task_id)
+            raise UnknownTaskError(task_id, get_close_matches(task_id, self.tasks(), 3, 0.5))
         return version
 
     def version_at(self, task_id: str, moment: Moment) -> int:

@@ -1,4 +1,4 @@
-"""A model whose answers come from a recorded run: `recorded:FILE`.
+"""A model whose answers come from a recorded run: `answers:FILE`.
 
 It answers a call with what was answered to the same call there: of the same kind, for the same
 module, iteration and attempt. Where the prompt is another one than the recorded, it says so once,
