@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to stand in, with the fixtures and no store yet."""
     (tmp_path / "fixtures").symlink_to(HERE / "fixtures")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # processes take longer to start than to work
     return tmp_path
 
 
