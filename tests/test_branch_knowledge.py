@@ -11,14 +11,15 @@ import pytest
 from backcast.domain.context import Context
 from backcast.domain.events import ContextBuilt, MessageReceived, TaskComplete, TaskStarted
 from backcast.domain.moment import NOW, Moment
-from backcast.engine.context.builder import Request
-from backcast.engine.context.recorded import context_at, left, states_at
+from backcast.engine.context.recorded import context_at
+from backcast.engine.context.request import Request
 from backcast.engine.history.branches import cut_at, fork, lineage_of
+from backcast.engine.history.follow import TaskFollower
+from backcast.engine.history.task_states import contributions_at, states_at
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.memory.import_log import run
 from backcast.engine.replay.verify import verified
-from backcast.engine.workflow.prompts import TaskFollower
 from backcast.projections import fold, offline_cache
 from tests.sources import Task
 from tests.strategies import NOON
@@ -148,7 +149,7 @@ def test_a_branch_that_has_ended_leaves_nothing_to_others(store: EventStore) -> 
     assert shown(built(other, SCALES)) == before
     ended = {one.task for one in offline_cache.finished(fold(offline_cache, store.read()))}
     assert ended == {"earlier", "between", "later", "afterwards"}
-    assert left(store, NOW).complete == fold(offline_cache, store.read()).complete
+    assert contributions_at(store, NOW).complete == fold(offline_cache, store.read()).complete
 
 
 def test_what_ends_after_the_fork_is_not_known_to_it(store: EventStore) -> None:
@@ -157,7 +158,7 @@ def test_what_ends_after_the_fork_is_not_known_to_it(store: EventStore) -> None:
     mended(Task("new", store), IRON)
     branch.happened(MessageReceived(role="user"))
     assert states_at(store, branch.id, NOW).offline == before
-    assert "new" in left(store, NOW).complete
+    assert "new" in contributions_at(store, NOW).complete
 
 
 def test_a_task_without_a_goal_keeps_the_name_of_the_first_of_its_line(store: EventStore) -> None:

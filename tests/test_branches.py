@@ -22,9 +22,9 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.moment import Moment
-from backcast.engine.context.recorded import states_at
 from backcast.engine.history.branches import Branch, branches, cut_at, fork, lineage_of
 from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.history.task_states import states_at
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.fsck import check

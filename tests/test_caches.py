@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from immutables import Map
 from pydantic import ValidationError
 
-from backcast.domain.cache import Held, LookUp, LookUpPolicy, capped, look_up, names_of, youngest
+from backcast.domain.cache import Held, LookUp, LookUpPolicy, look_up, names_of, youngest
 from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
@@ -377,14 +377,6 @@ def test_a_run_that_does_not_tell_what_failed_mends_nothing() -> None:
     assert len(offline_cache.fixes(left_by(*work, passing(), TaskComplete()))) == 1
 
 
-def test_what_was_mended_in_two_tasks_is_recurring(store: EventStore) -> None:
-    [recurring] = offline_cache.recurring(fold(offline_cache, store.read()))
-    assert recurring.message == NONE
-    assert [fix.task for fix in recurring.fixes] == ["task-phone", "task-email"]
-    work = [iteration("a.py"), failing("no"), iteration("a.py", 2), passing()]
-    assert offline_cache.recurring(left_by(*work, *work, TaskComplete())) == []
-
-
 def test_a_plan_keeps_its_text_or_all_that_it_states(store: EventStore) -> None:
     [plan] = offline_cache.plans(fold(offline_cache, store.read()))
     assert (plan.name, plan.task) == ("validation", "task-email")
@@ -608,18 +600,6 @@ def test_a_node_that_was_evicted_is_promoted_again_when_it_is_found_offline() ->
     assert (state.counters.promotions, state.counters.evictions) == (2, 2)
 
 
-@given(sizes=st.lists(st.integers(0, 9)), limit=st.integers(0, 30))
-def test_entries_are_kept_whole_and_one_is_left_out_only_if_it_does_not_fit(
-    sizes: list[int], limit: int
-) -> None:
-    entries = list(enumerate(sizes))
-    kept = capped(entries, lambda entry: entry[1], limit)
-    assert kept == [entry for entry in entries if entry in kept]
-    assert sum(size for _, size in kept) <= limit
-    for place, size in set(entries) - set(kept):
-        assert size > limit - sum(one for before, one in kept if before < place)
-
-
 # The laws
 
 json_texts = st.text(max_size=8)
@@ -739,7 +719,6 @@ def test_every_question_about_what_was_left_has_an_answer(log: list[WorkflowEven
     assert {fix.task for fix in offline_cache.fixes(state)} <= complete
     assert {plan.task for plan in offline_cache.plans(state)} <= complete
     assert all(library.users for library in offline_cache.library_knowledge(state))
-    assert all(len(one.fixes) > 1 for one in offline_cache.recurring(state))
 
 
 def outline(n: int) -> Fact:

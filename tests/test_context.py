@@ -17,10 +17,12 @@ from backcast.domain.events import ChecksRan, ContextBuilt, TaskStarted
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import SYSTEM, Policy
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.builder import ContextBuilder, Request
-from backcast.engine.context.recorded import context_at, record_context, states_at
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.context.request import Request
 from backcast.engine.context.sources import SourceLines, Sources
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
@@ -327,11 +329,17 @@ def test_what_an_older_builder_recorded_is_rebuilt_and_told_to_be_older() -> Non
     assert all(one.derived.why.startswith("builder 2 -> 4") for one in verdicts)
 
 
+def of_shop(options: tuple[str, ...]) -> tuple[str, ...]:
+    """The address of the shop, at the moment that stands first, and the options."""
+    at = options[0] if options[0].startswith("@") else ""
+    return (f"task-def456{at}", *options[bool(at) :])
+
+
 @pytest.mark.parametrize(
     ("options", "note"),
     [
         (("--for", "module:nope.py"), "there is no nope.py at this moment"),
-        (("--query", "x", "--position", "0"), "nothing of the code is known at this moment"),
+        (("@recorded:2000-01-01", "--query", "x"), "nothing of the code is known at this moment"),
         (("--for", EMAIL, "--query", "x " * 9000), "the words of the request do not fit"),
     ],
 )
@@ -341,7 +349,7 @@ def test_what_makes_a_context_doubtful_is_said(
     url = ("--store", f"sqlite:///{tmp_path}/store.db")
     for arguments in (
         ("import", "events", str(LOG), *url),
-        ("context", "--task", "task-def456", *options, *url),
+        ("context", *of_shop(options), *url),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
@@ -366,7 +374,7 @@ def test_what_is_no_log_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFi
         (("--for", EMAIL, "--tokenizer", "words"), "needed mistral-v3, mistral-v1, qwen3,"),
         (("--for", EMAIL, "--tokenizer", "gguf:/none.gguf"), "needed a GGUF file"),
         (("--for", EMAIL, "--context-tokens", "0"), "needed a context of 1 token or more"),
-        (("--for", EMAIL, "--record", "--at", "2026-11-20"), "--record needs a moment by position"),
+        (("@2026-11-20", "--for", EMAIL, "--record"), "--record needs a moment by event"),
     ],
 )
 def test_a_wrong_request_is_one_line(
@@ -375,7 +383,7 @@ def test_a_wrong_request_is_one_line(
     url = ("--store", f"sqlite:///{tmp_path}/store.db")
     for arguments in (
         ("import", "events", str(LOG), *url),
-        ("context", "--task", "task-def456", *options, *url),
+        ("context", *of_shop(options), *url),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)

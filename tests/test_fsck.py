@@ -274,7 +274,7 @@ def test_a_body_that_lost_what_it_is_the_difference_to_is_named(
 ) -> None:
     damage("DELETE FROM blobs WHERE hash=?", digest(3))
     reader = EventStore(store.recorder)
-    with pytest.raises(DamagedError, match="what it is the difference to is missing"):
+    with pytest.raises(DamagedError, match="the body that it is the difference to is missing"):
         reader.get(ref_of(source(7)))
     assert reader.get(ref_of(source(2))) == source(2)
     lines = found(store)
@@ -363,7 +363,7 @@ def test_the_command_names_the_damage_and_the_log_goes_on(tmp_path: Path) -> Non
     assert (checked.returncode, checked.stdout, checked.stderr) == (1, f"{named}\n", "1 damaged\n")
     assert logged.stdout.count("TASK_STARTED") == 2
     assert logged.stderr == f"backcast: skipped {named}\n"
-    written = command("export", "--task", "task", str(tmp_path / "log.jsonl"))
+    written = command("export", "task", str(tmp_path / "log.jsonl"))
     assert (written.returncode, written.stderr) == (1, f"backcast: skipped {named}\n")
     assert (tmp_path / "log.jsonl").read_text().count("TASK_STARTED") == 2
 

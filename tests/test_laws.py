@@ -219,7 +219,7 @@ def test_a_wild_timestamp_does_not_spoil_the_kept_states_after_it(kept_after_eac
             keep_states(store, versions, "task", 10)
     keep_states(store, versions, "task", 10)
     at = to_microseconds(NOON + timedelta(minutes=88))
-    kept = store.recorder.kept("versions", versions.VERSION, "task", 100, at)
+    kept = store.recorder.snapshot_before("versions", versions.VERSION, "task", 100, at)
     assert kept is not None
     assert kept.version == 80
 

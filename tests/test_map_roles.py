@@ -19,6 +19,7 @@ from backcast.domain.staleness import Modules
 from backcast.engine.context.maps import stale_in
 from backcast.engine.context.search.embedders import sentence_embedder
 from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.maps import map_known
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.asked import model_asked
@@ -41,7 +42,6 @@ from backcast.engine.models.recording import AnswerRecorder, Recording
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.mapping import ended, keep_map, read_run, unread
-from backcast.engine.workflow.prompts import TaskFollower
 from backcast.engine.workflow.runtime import open_runtime
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap
@@ -320,7 +320,7 @@ def test_a_recording_keeps_a_map_again_to_the_byte(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('[map]\ndistiller = "model"\ncartographer = "model"\n'
                       "others = 0.8\nitem_tokens = 400\n")  # fmt: skip
-    command = ["map", "update", "--task", "shop", "--store", url, "--policy", str(policy)]
+    command = ["map", "update", "shop", "--store", url, "--policy", str(policy)]
     command += ["--tokenizer", "upper-bound", "--tokens", str(TOKENS)]
     done = CliRunner().invoke(cli, [*command, "--model", f"answers:{path}"])
     assert done.exit_code == 0, done.output

@@ -16,8 +16,8 @@ from backcast.domain.events import (
 )
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import DEFAULT, Policy
-from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.context.request import Request
 from backcast.engine.log import EventStore
 from backcast.engine.replay.verify import verified
 from tests.candidates import shown

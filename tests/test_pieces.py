@@ -4,8 +4,8 @@ import pytest
 
 from backcast.domain.budget import PROFILES
 from backcast.domain.moment import NOW
-from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import context_at
+from backcast.engine.context.request import Request
 from backcast.engine.context.sources import NOTHING, SourceLines, Sources
 from backcast.engine.history.snapshots import state_at
 from backcast.projections import dependency_graph

@@ -7,9 +7,9 @@ from typing import Any
 
 from backcast.domain.events import MessageReceived, SummaryWritten, TaskComplete, TaskStarted
 from backcast.domain.moment import Moment
-from backcast.engine.context.recorded import left, states_at
+from backcast.engine.history.follow import TaskFollower
+from backcast.engine.history.task_states import contributions_at, states_at
 from backcast.engine.log import EventStore
-from backcast.engine.workflow.prompts import TaskFollower
 
 
 def happened(store: EventStore, task: str, *facts: Any) -> None:
@@ -29,7 +29,7 @@ def test_what_a_task_leaves_is_known_from_the_next_event_on_after_its_end() -> N
             running.read_on()
             now = Moment(position=running.position)
             assert running.states == states_at(store, "own", now)
-            assert running.states.offline == left(store, now)
+            assert running.states.offline == contributions_at(store, now)
         assert sorted(running.states.offline.complete) == ["other 0", "other 1", "other 2"]
 
 
@@ -61,7 +61,7 @@ def test_what_is_told_of_a_task_after_its_end_is_known_too() -> None:
         happened(store, "other", SummaryWritten(node="task:other", text="it was done"))
         happened(store, "own", MessageReceived(role="user", words="go on"))
         running.read_on()
-        assert running.states.offline == left(store, Moment(position=running.position))
+        assert running.states.offline == contributions_at(store, Moment(position=running.position))
         assert "task:other" in running.states.offline.complete["other"].summaries
 
 

@@ -116,14 +116,14 @@ def test_a_file_that_no_run_has_made_is_not_written_over(backcast: Backcast) -> 
 def test_a_recorded_prompt_is_printed_as_it_was(backcast: Backcast) -> None:
     backcast("run", SPEC, "--model", RECORDED)
     [*_, last] = events("CONTEXT_BUILT")
-    at = ("context", "--task", "validators", "--event")
-    code, out, _ = backcast(*at, last.version)
+    prompt = f"validators@{last.version}"
+    code, out, _ = backcast("context", prompt)
     assert (code, out.startswith("[system]\nYou write Python")) == (0, True)
     assert "Mend the module validators.py" in out
-    code, out, _ = backcast(*at, last.version, "--json")
+    code, out, _ = backcast("context", prompt, "--json")
     assert json.loads(out)["digest"] == last.fact.data["digest"]
-    code, _, err = backcast(*at, 1)
-    assert (code, "validators@1: needed a CONTEXT_BUILT" in err) == (2, True)
+    code, _, err = backcast("context", "validators@1")
+    assert (code, "validators@1: needed the event of a prompt" in err) == (2, True)
 
 
 def test_where_the_recorded_tokenizer_is_not_installed_a_bound_counts_and_says_so(

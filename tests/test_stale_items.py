@@ -8,13 +8,14 @@ import pytest
 from backcast.domain.events import SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.domain.summary import summary_of
-from backcast.engine.context.candidates import Candidates, States
+from backcast.engine.context.candidates import Candidates
 from backcast.engine.context.rendering import RenderItem
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.staleness import stale
+from backcast.engine.history.task_states import TaskStates
 from backcast.engine.interfaces.testing.replayed import replayed
 from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.replay.stale_items import stale_items
-from backcast.engine.workflow.prompts import TaskFollower
 from backcast.projections import dependency_graph
 from tests.sources import SHOP, Task
 
@@ -31,19 +32,19 @@ def shop() -> Iterator[Log]:
         yield log
 
 
-def states_of(log: Log, last: int | None = None) -> States:
+def states_of(log: Log, last: int | None = None) -> TaskStates:
     running = TaskFollower(log.store, log.tasks[0])
     running.read_on(last)
     return running.states
 
 
-def shown(states: States, level: str = "summary") -> list[RenderItem]:
+def shown(states: TaskStates, level: str = "summary") -> list[RenderItem]:
     """An item for each summary that was written."""
     nodes = states.summaries.nodes
     return [RenderItem(node, "", one.text, level) for node in sorted(nodes) for one in nodes[node]]
 
 
-def written(text: str, *others: SummaryWritten) -> States:
+def written(text: str, *others: SummaryWritten) -> TaskStates:
     """What is known of the shop when a summary has been written that does not hold."""
     task = Task()
     with task.store:

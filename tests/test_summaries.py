@@ -20,7 +20,7 @@ from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.summaries import told
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
-from backcast.engine.memory.model_summariser import ModelSummariser, Options
+from backcast.engine.memory.model_summariser import ModelSummariser
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.resummarise import Resummarised, resummarise
 from backcast.engine.memory.summariser import Extractive, Made, NodeFacts, Summariser
@@ -289,18 +289,6 @@ def test_what_is_derived_holds_and_is_not_recorded() -> None:
     assert task.store.version(task.id) == before
 
 
-def test_an_example_and_a_field_to_think_in_are_options() -> None:
-    task = shop()
-    summary = summary_of(modules_of(SHOP), "module:utils.py")
-    assert summary is not None
-    for options in (Options(), Options(example=True, reasoning=True)):
-        clerk = Clerk()
-        asked = NodeFacts(summary, "def f(): pass")
-        ModelSummariser(clerk, options).summarise(asked, LIMITS, UpperBound())
-        assert ("An example" in clerk.asked[0][0].content) is options.example
-    assert task.store.version(task.id)
-
-
 def test_the_command_writes_from_a_recording_and_tells_what_failed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,9 +298,9 @@ def test_the_command_writes_from_a_recording_and_tells_what_failed(
     empty.write_text("")
     for arguments, code in (
         (("import", "events", str(log), *store), 0),
-        (("resummarise", "--task", "task-def456", "--summariser", "extractive", *store), 0),
-        (("resummarise", "--task", "task-def456", "--summariser", f"answers:{empty}", *store), 1),
-        (("resummarise", "--task", "task-def456", "--summariser", "oracle", *store), 2),
+        (("resummarise", "task-def456", "--summariser", "extractive", *store), 0),
+        (("resummarise", "task-def456", "--summariser", f"answers:{empty}", *store), 1),
+        (("resummarise", "task-def456", "--summariser", "oracle", *store), 2),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
@@ -338,12 +326,12 @@ def test_the_command_counts_by_the_tokenizer_that_is_named(
         nodes = [f"module:{path}" for path in ("utils.py", "validators.py")]
         resummarise(store, "task-def456", summariser, [node, *nodes], NOW, UpperBound())
         version = store.version("task-def456")
-    base = ("resummarise", "--task", "task-def456", "--summariser", f"answers:{recording}")
-    moment = ("--position", str(version - 3), "--store", url)
+    address = f"task-def456@{version - 3}"
+    base = ("resummarise", address, "--summariser", f"answers:{recording}", "--store", url)
     counted = []
     for more in ((), ("--tokenizer", "mistral-v3")):
         with pytest.raises(SystemExit) as end:
-            main([*base, "--node", node, *more, *moment])
+            main([*base, "--node", node, *more])
         assert end.value.code == 0
         told_of = capsys.readouterr().err
         assert ("tokens are counted by an upper bound" in told_of) is not more

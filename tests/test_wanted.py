@@ -9,8 +9,8 @@ from backcast.domain.context import Candidate, Context
 from backcast.domain.errors import BudgetExceededError
 from backcast.domain.events import TaskStarted
 from backcast.domain.moment import NOW
-from backcast.engine.context.builder import Request
 from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.context.request import Request
 from backcast.engine.replay.verify import verified
 from tests.candidates import candidates, one, rooms, shown
 from tests.sources import Task

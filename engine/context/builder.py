@@ -18,9 +18,11 @@ from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.graph import Graph
 from backcast.domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.candidates import BuildSettings, Candidates, Request, States
-from backcast.engine.context.nearness import Nearness
+from backcast.engine.context.candidates import BuildSettings, Candidates
 from backcast.engine.context.rendering import RenderItem, body_of, file_of, heading, messages_of
+from backcast.engine.context.request import Request
+from backcast.engine.context.search.vectors import Nearness
+from backcast.engine.history.task_states import TaskStates
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.models.templates import PromptPiece, digest_of, pieces
 from backcast.engine.models.tokenizers import Encodes
@@ -60,7 +62,7 @@ class ContextBuilder:
         self.means = BuildSettings(policy, profile, kept, nearness)
         self.budgets = budgets(profile, policy)
 
-    def build(self, states: States, graph: Graph, request: Request) -> Context:
+    def build(self, states: TaskStates, graph: Graph, request: Request) -> Context:
         """The context of a request. `BudgetExceededError` where what must be shown does not fit."""
         symbols = self.kept.symbols(states.graph, graph)
         offering = Candidates(states, symbols, request, self.means)
@@ -266,6 +268,3 @@ def budgets(profile: ModelProfile, policy: Policy) -> dict[str, int]:
 def count(prompt: Sequence[PromptPiece], tokenizer: Encodes) -> int:
     """The tokens of a rendered prompt, control tokens included."""
     return sum(1 if piece.control else len(tokenizer.encode(piece.text)) for piece in prompt)
-
-
-__all__ = ["Candidate", "ContextBuilder", "Request", "States", "count"]

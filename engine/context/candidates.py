@@ -8,61 +8,25 @@ import numpy as np
 
 from backcast.domain.allocation import LOWER
 from backcast.domain.budget import ModelProfile
-from backcast.domain.context import Candidate, Level, Omission
+from backcast.domain.context import LEVELS, Candidate, Level, Omission
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
 from backcast.domain.policy import ADDED, MAP, Policy
 from backcast.domain.staleness import Modules
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.constants import constants
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER, RequestEvidence, weighed
 from backcast.engine.context.maps import shown_map
-from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.patterns import patterns
+from backcast.engine.context.request import Request
+from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.context.sources import SourcePiece, Sources
 from backcast.engine.context.symbols import NONE, Floats, Symbols, last_name
 from backcast.engine.context.work import failures, iterations, left_out
+from backcast.engine.history.task_states import TaskStates
 from backcast.projections import (
-    changes,
-    context_map,
     dependency_graph,
-    offline_cache,
-    online_cache,
-    progress,
-    prompts,
     summaries,
 )
-
-
-class States(NamedTuple):
-    """What was known of a task at a moment, and what finished tasks had left by then."""
-
-    progress: progress.State
-    graph: dependency_graph.State
-    summaries: summaries.State
-    online: online_cache.State
-    prompts: prompts.State
-    changes: changes.State
-    offline: offline_cache.State
-    map: context_map.ContextMap = context_map.ContextMap()
-    "Of the repository or corpus that the task works on."
-
-
-class Request(NamedTuple):
-    """What a context is asked for."""
-
-    target: str = ""
-    "`module:PATH` or `function:PATH::NAME`, which need not exist yet; empty where only a query is."
-    query: str = ""
-    "What is to be done, in words: a commit message, a signature, a docstring."
-    wanted: tuple[str, ...] = ()
-    "Nodes that are shown in full if any room is left for it: modules, functions, classes, tests. \
-Where not all fit, the last ones are lowered first."
-    needs: tuple[str, ...] = ()
-    "Paths of modules that it needs, whether its text says so yet or not."
-
-
-LEVELS = ("full", "summary", "signature", "name")
 
 
 class _Told(TypedDict):
@@ -83,7 +47,7 @@ class Candidates:
     """All that could be shown for one request."""
 
     def __init__(
-        self, states: States, symbols: Symbols, request: Request, means: BuildSettings
+        self, states: TaskStates, symbols: Symbols, request: Request, means: BuildSettings
     ) -> None:
         self.states, self.symbols, self.request = states, symbols, request
         self.policy, self.profile = means.policy, means.profile
@@ -225,7 +189,7 @@ class Candidates:
     def _lines(self, path: str) -> str:
         """The constants of a module, and the signatures of what stands in it."""
         names = (name for name in names_in(self.facets[path]) if "." not in name)
-        own = (name_of(one) for one in constants(self.symbols, path) if path_of(one) == path)
+        own = (name_of(one) for one in self.symbols.constants(path) if path_of(one) == path)
         lines = [self.sources.constant(path, name).signature for name in own]
         lines += [self.sources.piece(path, name).signature for name in names]
         return "\n".join(filter(None, lines))
@@ -345,7 +309,7 @@ class Candidates:
         """The constants of the module, and those that it imports, as their own lines."""
         words = set(IDENTIFIER.findall(self.request.query))
         needed = set(self.symbols.reads(self.target))
-        for node in constants(self.symbols, self.path):
+        for node in self.symbols.constants(self.path):
             path, name = path_of(node), name_of(node)
             piece = self.sources.constant(path, name)
             own = path == self.path

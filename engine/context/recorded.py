@@ -7,97 +7,40 @@ Whether today's code would choose the same is another question: see `backcast.en
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from heapq import merge
 
 from backcast.domain.budget import ModelProfile, checked
 from backcast.domain.cache import LookUp, LookUpPolicy, look_up
 from backcast.domain.context import Context
 from backcast.domain.errors import DamagedError, InputError
-from backcast.domain.events import Branched, ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.events import ContextBuilt, ContextItem, ContextOmission
 from backcast.domain.moment import Moment
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.domain.summary import EXTRACTIVE
 from backcast.engine.context import builder, rendering
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.builder import ContextBuilder, Request
-from backcast.engine.context.candidates import States
-from backcast.engine.context.nearness import Nearness
+from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.rendering import FIRST_ORDER, FIRST_SYSTEM, RenderItem, messages_of
+from backcast.engine.context.request import Request
 from backcast.engine.context.search import sentence_embedder
-from backcast.engine.history.branches import Lineage, known_by, lineage_of
-from backcast.engine.history.maps import map_known
-from backcast.engine.history.snapshots import Recent, state_at
+from backcast.engine.context.search.vectors import Nearness
+from backcast.engine.history.task_states import PROJECTIONS, TaskStates, states_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.templates import digest_of, pieces
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.projections import (
-    Projection,
-    changes,
     context_map,
     dependency_graph,
-    fold,
     offline_cache,
     online_cache,
-    progress,
-    prompts,
-    summaries,
 )
 
-PROJECTIONS: tuple[Projection, ...] = (
-    progress, dependency_graph, summaries, online_cache, prompts, changes,
-    offline_cache,
-)  # fmt: skip
 CODE = {
     "builder": str(builder.VERSION), "rendering": str(rendering.VERSION), "summaries": EXTRACTIVE,
 } | {one.NAME: str(one.VERSION) for one in (*PROJECTIONS, context_map)}  # fmt: skip
 "The versions of the code that chooses and renders."
-ENDS = ("TASK_COMPLETE", "TASK_FAILED")
-
-
-def states_at(
-    store: EventStore, task_id: str, moment: Moment, recent: Recent | None = None
-) -> States:
-    """What was known of a task at a moment, and what finished tasks had left by then."""
-    line = lineage_of(store, task_id)
-    states = States(
-        progress=state_at(store, progress, task_id, moment, recent),
-        graph=state_at(store, dependency_graph, task_id, moment, recent),
-        summaries=state_at(store, summaries, task_id, moment, recent),
-        online=state_at(store, online_cache, task_id, moment, recent),
-        prompts=state_at(store, prompts, task_id, moment, recent),
-        changes=state_at(store, changes, task_id, moment, recent),
-        offline=left(store, known_by(store, line, moment)),
-        map=map_known(store, line, moment),
-    )
-    return named(states, line)
-
-
-def named(states: States, line: Lineage) -> States:
-    """The states of a task, under the name of the first of its line, whose prompts speak of it.
-
-    So a branch is asked in the words of its origin, and does not take what that left for another
-    task's work.
-    """
-    if states.graph.task_id not in ("", line.root):
-        states = states._replace(graph=states.graph._replace(task_id=line.root))
-    if states.online.task not in ("", line.root):
-        states = states._replace(online=states.online._replace(task=line.root))
-    return states
-
-
-def left(store: EventStore, moment: Moment) -> offline_cache.State:
-    """What finished tasks had left: tasks that have not ended leave nothing, nor do branches, and
-    are not read."""
-    told = list(store.read(moment=moment, types=(*ENDS, "BRANCHED")))
-    branches = {event.task_id for event in told if isinstance(event.fact, Branched)}
-    ended = sorted({event.task_id for event in told if event.type in ENDS} - branches)
-    logs = (store.read(task, moment=moment) for task in ended)
-    events = merge(*logs, key=lambda event: event.position)
-    state: offline_cache.State = fold(offline_cache, events)
-    return state
 
 
 def context_at(
@@ -127,7 +70,7 @@ def _built(
     profile: ModelProfile,
     policy: Policy,
     nearness: Nearness | None,
-) -> tuple[States, Context]:
+) -> tuple[TaskStates, Context]:
     states = states_at(store, task_id, moment)
     graph = dependency_graph.graph_of(states.graph)
     counter = tokenizer_of(profile.tokenizer)
@@ -179,7 +122,7 @@ def prefix_of(
     return None
 
 
-def in_hand(states: States, context: Context) -> LookUp:
+def in_hand(states: TaskStates, context: Context) -> LookUp:
     """Which items of a context the working set held, which what finished tasks left, and which were
     made for it."""
     online, offline = online_cache.held(states.online), offline_cache.held(states.offline)

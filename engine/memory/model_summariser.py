@@ -7,7 +7,7 @@ what it had.
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -65,22 +65,13 @@ FORMS: Mapping[str, type[_SummaryForm]] = {"task": TaskSummarizer, "module": Mod
 "By kind of node; all others have a `FunctionSummarizer`."
 
 
-class Options(NamedTuple):
-    """What a prompt may hold beside what is needed."""
-
-    example: bool = False
-    "A worked example."
-    reasoning: bool = False
-    "A field to think in, before the others."
-
-
 class ModelSummariser:
     """Summaries by a model."""
 
     derived = False
 
-    def __init__(self, model: Model, options: Options = Options()) -> None:  # noqa: B008  # a value
-        self.model, self.options = model, options
+    def __init__(self, model: Model) -> None:
+        self.model = model
 
     @property
     def id(self) -> str:
@@ -94,7 +85,7 @@ class ModelSummariser:
         form = form_of(asked.told.node)
         limit = limit_of(limits, asked.told.node)
         messages = self._messages(asked, limit)
-        schema = schema_of(form, reasoning=self.options.reasoning)
+        schema = schema_of(form)
         problem = ""
         for _ in range(2):
             answer = self.model.complete(messages, Limits(4 * limit), schema=schema)
@@ -110,9 +101,6 @@ class ModelSummariser:
             "You sum up code for a programmer who will not see it. Say only what the text shows."
             f" Answer in JSON. The field summary has at most {limit // 2} words."
         )
-        if self.options.example:
-            example = _EXAMPLES.get(kind_of(asked.told.node), _EXAMPLE)
-            ask += f"\n\nAn example of the form:\n{example}"
         parts = [asked.told.text]
         if asked.history:
             parts.append(f"History:\n{asked.history}")
@@ -126,11 +114,9 @@ def form_of(node: str) -> type[_SummaryForm]:
     return FORMS.get(kind_of(node), FunctionSummarizer)
 
 
-def schema_of(
-    form: type[_SummaryForm], *, reasoning: bool = False, longest: int | None = None
-) -> dict[str, Any]:
+def schema_of(form: type[_SummaryForm], *, longest: int | None = None) -> dict[str, Any]:
     """A closed JSON schema for a form; `longest` bounds each text, in characters."""
-    properties: dict[str, Any] = {"reasoning": {"type": "string"}} if reasoning else {}
+    properties: dict[str, Any] = {}
     one: dict[str, Any] = {"type": "string"} | ({"maxLength": longest} if longest else {})
     for name, field in form.model_fields.items():
         texts = field.annotation is not str
@@ -174,37 +160,3 @@ def _joined(one: BuiltFrom, other: BuiltFrom) -> BuiltFrom:
     """What two things together were made of."""
     paths = [*one, *(path for path in other if path not in one)]
     return {path: {**one.get(path, {}), **other.get(path, {})} for path in paths}
-
-
-_EXAMPLE = json.dumps(
-    {
-        "purpose": "Adds the prices of the things in a cart.",
-        "inputs": "items: a list of things with a price",
-        "outputs": "the sum, a Decimal",
-        "workflow": "sums the prices, then takes off what the voucher allows",
-        "side_effects": "none",
-        "summary": "Adds the prices of the things in a cart and takes off the voucher.",
-    }
-)
-_EXAMPLES = {
-    "module": json.dumps(
-        {
-            "purpose": "The cart of a shop.",
-            "dependencies": ["decimal", "vouchers.py"],
-            "functions": ["total", "add"],
-            "workflow": "things are added, then the total is asked for",
-            "key_decisions": "prices are Decimal, never float",
-            "side_effects": "none",
-            "summary": "The cart of a shop: things are added, and totalled with vouchers.",
-        }
-    ),
-    "task": json.dumps(
-        {
-            "goal": "A cart for the shop.",
-            "status": "complete",
-            "modules": ["cart.py"],
-            "success_rate": "100% (4/4 tests passed)",
-            "summary": "The shop has a cart with vouchers; all tests pass.",
-        }
-    ),
-}

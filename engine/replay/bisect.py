@@ -3,8 +3,8 @@
 from backcast.domain.context import Context
 from backcast.domain.errors import BackcastError
 from backcast.domain.moment import Moment
-from backcast.engine.context.recorded import states_at
-from backcast.engine.history.snapshots import Recent
+from backcast.engine.history.snapshots import RecentStates
+from backcast.engine.history.task_states import states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.steps import RecordedPrompt, asked
@@ -31,7 +31,7 @@ class _Halves:
     def __init__(self, store: EventStore, task_id: str, step: RecordedPrompt, node: str) -> None:
         self.store, self.task_id, self.step, self.node = store, task_id, step, node
         self.builder = BuilderPool(store).recorded(step.fact)
-        self.recent = Recent()
+        self.recent = RecentStates()
 
     def shown(self, version: int) -> tuple[str, str] | None:
         """Its level and text; None where it is not shown, or nothing could be."""

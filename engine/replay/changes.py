@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from backcast.domain.node import node_id
 from backcast.domain.outline import Facets, names_in
-from backcast.engine.context.builder import Request
+from backcast.engine.context.request import Request
 from backcast.engine.history.commits import CodeChange, changed
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import KnownState, ReplayStep
 from backcast.engine.replay.used import needs_of, there
-from backcast.engine.workflow.prompts import TaskFollower
 from backcast.projections import dependency_graph
 
 NEAR = 250

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from backcast.domain.budget import ModelProfile
 from backcast.domain.policy import Policy
 from backcast.engine.history.commits import CodeChange, changed
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.changes import begun, requests
@@ -18,7 +19,6 @@ from backcast.engine.replay.collecting import rarely_collecting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import Measured, measured
 from backcast.engine.replay.steps import ReplayStep, asked, steps
-from backcast.engine.workflow.prompts import TaskFollower
 
 WINDOW = 25
 "Changes of a history that are taken as one run."

@@ -8,9 +8,9 @@ from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
-from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.recorded import nearness_of, profile_of
+from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of

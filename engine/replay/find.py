@@ -5,10 +5,10 @@ from typing import TypeVar
 
 from backcast.domain.errors import InputError, MomentError
 from backcast.domain.moment import Moment
-from backcast.engine.context.builder import Request
-from backcast.engine.context.recorded import states_at
+from backcast.engine.context.request import Request
 from backcast.engine.history.commits import changed
 from backcast.engine.history.moments import FIRST, LAST, moment_at, near_numbers, position_of
+from backcast.engine.history.task_states import states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.changes import requests
 from backcast.engine.replay.steps import KnownState, RecordedPrompt, ReplayStep, asked

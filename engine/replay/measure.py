@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
+from backcast.domain.context import LEVELS
 from backcast.domain.errors import BackcastError, BudgetExceededError
 from backcast.domain.node import path_of
 from backcast.engine.context.builder import TASK
@@ -70,9 +71,6 @@ class Against(NamedTuple):
     "Of what went, what was CRITICAL."
     lowered: tuple[str, ...]
     "What is shown by less."
-
-
-LEVELS = ("full", "summary", "signature", "name")
 
 
 class Measuring:

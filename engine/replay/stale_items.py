@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 from backcast.domain.outline import Facet
 from backcast.domain.staleness import Modules
 from backcast.domain.summary import summary_of
-from backcast.engine.context.candidates import HEADS, States
+from backcast.engine.context.candidates import HEADS
+from backcast.engine.history.task_states import TaskStates
 from backcast.projections import dependency_graph, summaries
 
 NAMED = 3
@@ -44,7 +45,7 @@ class StaleItem(NamedTuple):
         return f"{self.node} shows the summary of event {self.version}: {self.why}"
 
 
-def stale_items(items: Iterable[Shows], states: States) -> list[StaleItem]:
+def stale_items(items: Iterable[Shows], states: TaskStates) -> list[StaleItem]:
     """The items that show a written summary of their node which does not hold, in their order.
 
     What is still true by another source is not stale: by the summary that is derived of the
@@ -57,7 +58,7 @@ def stale_items(items: Iterable[Shows], states: States) -> list[StaleItem]:
 class _Asked:
     """What was known at one moment."""
 
-    def __init__(self, states: States) -> None:
+    def __init__(self, states: TaskStates) -> None:
         self.written = states.summaries
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(states.graph)
         self.modules = Modules(self.facets)

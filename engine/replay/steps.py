@@ -20,10 +20,10 @@ from backcast.domain.events import (
 )
 from backcast.domain.graph import Graph
 from backcast.domain.node import node_id, path_of
-from backcast.engine.context.builder import Request
-from backcast.engine.context.candidates import States
+from backcast.engine.context.request import Request
+from backcast.engine.history.follow import TaskFollower
+from backcast.engine.history.task_states import TaskStates
 from backcast.engine.log.store import EventStore
-from backcast.engine.workflow.prompts import TaskFollower
 
 READ = (
     "STEP_STARTED", "CONTEXT_BUILT", "MODULE_ITERATION", "MODULE_COMPLETE", "TOOL_RETURNED",
@@ -34,7 +34,7 @@ READ = (
 class KnownState(NamedTuple):
     """What was known at a moment."""
 
-    states: States
+    states: TaskStates
     graph: Graph
 
 

@@ -24,7 +24,7 @@ from backcast.engine.models import Completion
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.contracts import Code, RefusedError, code_of, plan_of
 from backcast.engine.workflow.done import ActionResult, checked
-from backcast.engine.workflow.prompts import TaskFollower
+from backcast.engine.workflow.prompts import RunningTask
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec
 from backcast.projections import dependency_graph, progress
@@ -38,7 +38,7 @@ class Answers:
     """Takes the answers of one run."""
 
     def __init__(
-        self, running: TaskFollower, spec: Spec, checks: Checks, tokenizer: Tokenizer,
+        self, running: RunningTask, spec: Spec, checks: Checks, tokenizer: Tokenizer,
         model_id: str, generation: int,
     ) -> None:  # fmt: skip
         """`generation`: the tokens that an answer may have."""
@@ -121,7 +121,7 @@ class Answers:
 
     def _summed_up(self, node: str, text: str, reply: ModelReplied) -> ActionResult:
         """A summary that a model wrote, with all that it was made of."""
-        then = self.running.then()
+        then = self.running.summary_inputs()
         asked = then.asked(node)
         limit = limit_of(LIMITS, node)
         answer = Completion(text)

@@ -23,7 +23,7 @@ from backcast.engine.workflow.contracts import RefusedError, plan_in
 from backcast.engine.workflow.decide import decide
 from backcast.engine.workflow.mapping import keep_after
 from backcast.engine.workflow.perform import Performer
-from backcast.engine.workflow.prompts import TaskFollower
+from backcast.engine.workflow.prompts import RunningTask
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
 from backcast.engine.workflow.spec import Spec, spec_of
@@ -75,14 +75,14 @@ def work(
     `ConflictError` where another process works on it too, `ModelError` where the model gives no
     answer: then all that was done stands in the log, and `work` goes on from there.
     """
-    running = TaskFollower(store, task_id)
+    running = RunningTask(store, task_id)
     running.read_on()
     spec = spec_in(store, task_id)
     name = runner or uuid4().hex
     performer = Performer(running, served, spec, runner=name, watch=watch, checks=checks)
     performer.use()
     while True:
-        running.outlined()
+        running.outline()
         action = decide(running.stands, spec, performer.unsummed)
         if action is None:
             watch(keep_after(running, served))

@@ -17,13 +17,13 @@ from backcast.domain.policy import MAP
 from backcast.engine.context.search.embedders import sentence_embedder
 from backcast.engine.history.branches import lineage_of
 from backcast.engine.history.commits import changed
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.maps import EDITS, context_of, map_known
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.updating import MapUpdater, Update
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.workflow.prompts import TaskFollower
 from backcast.engine.workflow.runtime import Runtime
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap, edited

@@ -30,7 +30,7 @@ from backcast.engine.workflow.decide import (
     TakeAnswer,
 )
 from backcast.engine.workflow.done import ActionResult, checked, replied
-from backcast.engine.workflow.prompts import PromptBuilder, TaskFollower
+from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
 from backcast.engine.workflow.requests import limits_for, request_of, schema_for
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
@@ -43,7 +43,7 @@ class Performer:
 
     def __init__(
         self,
-        running: TaskFollower,
+        running: RunningTask,
         served: Runtime,
         spec: Spec,
         *,
@@ -139,7 +139,7 @@ class Performer:
         """The nodes of a module that the model has still to sum up."""
         if self.spec.summaries != "model":
             return []
-        then, known = self.running.then(), self.running.states.summaries
+        then, known = self.running.summary_inputs(), self.running.states.summaries
         modules = dependency_graph.present(self.running.states.graph)
         if path not in modules:
             return []
@@ -153,7 +153,7 @@ class Performer:
 
     def _completed(self) -> ActionResult:
         """The task's summary, and its end: what it leaves is there for later tasks from now on."""
-        then, node = self.running.then(), node_id("task", self.task_id)
+        then, node = self.running.summary_inputs(), node_id("task", self.task_id)
         asked = then.asked(node)
         if asked is None:
             return ActionResult([TaskComplete()])

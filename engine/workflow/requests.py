@@ -10,7 +10,7 @@ from typing import Any
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.policy import Policy
 from backcast.domain.summary import LIMITS
-from backcast.engine.context.builder import Request
+from backcast.engine.context.request import Request
 from backcast.engine.memory.model_summariser import form_of, schema_of
 from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Limits

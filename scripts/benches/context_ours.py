@@ -13,11 +13,11 @@ from backcast.domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
 from backcast.domain.context import Context
 from backcast.domain.graph import Graph
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.builder import ContextBuilder, Request
-from backcast.engine.context.candidates import States
-from backcast.engine.context.recorded import states_at
-from backcast.engine.history.moments import moment_of
-from backcast.engine.history.snapshots import Recent
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.request import Request
+from backcast.engine.history.moments import moment_at
+from backcast.engine.history.snapshots import RecentStates
+from backcast.engine.history.task_states import TaskStates, states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
@@ -73,8 +73,8 @@ def ours(
 ) -> Iterator[tuple[Task, dict[int, Built]]]:
     """The contexts of tasks, in the order of the log."""
     builders = {budget: Ours(budget, tokenizer_of(TOKENIZER), store) for budget in budgets}
-    recent, graph = Recent(), None
-    moments = [(moment_of(store, name, before=f"commit:{task.sha}"), task) for task in tasks]
+    recent, graph = RecentStates(), None
+    moments = [(moment_at(store, name, before=f"commit:{task.sha}"), task) for task in tasks]
     # Such a moment is a position, so that one walk through the log serves them all.
     for moment, task in sorted(moments, key=lambda one: (one[0].position or 0, one[1].id)):
         states = states_at(store, name, moment, recent)
@@ -90,7 +90,7 @@ class Ours:
         self.budget, self.tokenizer = budget, tokenizer
         self.builder = ContextBuilder(profile_of(budget), BuildCache(tokenizer, store.get))
 
-    def build(self, states: States, graph: Graph, asked: Request) -> Built:
+    def build(self, states: TaskStates, graph: Graph, asked: Request) -> Built:
         """A context, and the seconds that it took."""
         begin = time.perf_counter()
         context = self.builder.build(states, graph, asked)

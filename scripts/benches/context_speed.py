@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from backcast.domain.graph import Graph
 from backcast.domain.moment import NOW
-from backcast.engine.context.recorded import states_at
-from backcast.engine.history.snapshots import Recent
+from backcast.engine.history.snapshots import RecentStates
+from backcast.engine.history.task_states import states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.projections import dependency_graph
@@ -105,7 +105,7 @@ def _figures(bench: Bench, folder: Path) -> Iterator[Figure]:
 
 
 def _place(repository: Repository, store: EventStore, name: str) -> Place:
-    states = states_at(store, name, NOW, Recent())
+    states = states_at(store, name, NOW, RecentStates())
     graph = dependency_graph.graph_of(states.graph)
     tree = repository.tree("HEAD")
     functions = [

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt, Fact, ModuleIteration
 from backcast.domain.moment import NOW
-from backcast.engine.context.recorded import record_context, states_at
+from backcast.engine.context.recorded import record_context
+from backcast.engine.history.task_states import states_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from backcast.domain.moment import Moment
-from backcast.engine.history.snapshots import SPACING, keep_states, state_at
+from backcast.engine.history.snapshots import SPACING, save_snapshots, state_at
 from backcast.engine.log.store import EventStore
 from backcast.projections import ALL
 from scripts.benches.figures import Bench, Figure, percentile
@@ -31,7 +31,7 @@ def measure(bench: Bench) -> list[Figure]:
         names = {spacing: [_named(p, spacing) for p in ALL] for spacing in SPACINGS}
         for spacing, projections in names.items():
             for projection in projections:
-                keep_states(store, projection, TASK, spacing)
+                save_snapshots(store, projection, TASK, spacing)
         times = _times(store, names, events)
         return [
             _figure(store, spacing, times[spacing], names[spacing], events) for spacing in SPACINGS

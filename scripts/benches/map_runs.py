@@ -15,6 +15,7 @@ from backcast.domain.policy import MapSettings
 from backcast.domain.staleness import Modules
 from backcast.engine.context.maps import stale_in
 from backcast.engine.history.commits import changed
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.distiller import needs
@@ -22,7 +23,6 @@ from backcast.engine.memory.mapping.lines import LineChooser, is_lines
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.mapping import BEGIN, Ended, read_run
-from backcast.engine.workflow.prompts import TaskFollower
 from backcast.projections.context_map import ContextMap, edited
 from scripts.benches.map_arms import ARMS, Arm, Paper
 

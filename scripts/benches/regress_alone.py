@@ -15,8 +15,8 @@ from backcast.domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
 from backcast.domain.policy import Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import TASK, ContextBuilder
-from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.search import Embedder, sentence_embedder
+from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.context.sources import Sources
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore

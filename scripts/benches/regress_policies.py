@@ -20,12 +20,12 @@ from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.candidates import Candidates
 from backcast.engine.context.strategies import STRATEGIES
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.open_logs import opened
 from backcast.engine.models.tokenizers import Mistral
 from backcast.engine.replay.corpus import ReplayRun, Setting, steps_of, tried
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import measured
-from backcast.engine.workflow.prompts import TaskFollower
 from backcast.projections import dependency_graph
 from scripts.benches.figures import Bench, Bound, Figure, seconds
 from scripts.benches.regress_windows import windows

@@ -17,12 +17,12 @@ from backcast.domain.policy import Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.strategies import STRATEGIES
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.open_logs import opened
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.replay.corpus import ReplayRun, runs_in, steps_of
 from backcast.engine.replay.regress import interval, summary
 from backcast.engine.replay.steps import ReplayStep
-from backcast.engine.workflow.prompts import TaskFollower
 from scripts.benches.figures import Bench, Figure, percentile, seconds
 from scripts.benches.log import ROOT
 from scripts.benches.regress_alone import Row, Size, nearness, rows

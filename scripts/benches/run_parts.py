@@ -18,14 +18,14 @@ from backcast.projections import dependency_graph
 Place = tuple[str, Any, str]
 "What a part is called, and the function that it is: its owner, and its name there."
 PLACES: tuple[Place, ...] = (
-    ("reading and folding", running.TaskFollower, "read_on"),
+    ("reading and folding", running.RunningTask, "read_on"),
     ("outlining", Outlining, "catch_up"),
     ("building the context", ContextBuilder, "build"),
     ("comparing it with the one before", running, "prefix_of"),
     ("making a fact of it", running, "fact_of"),
     ("the graph of the modules", dependency_graph, "graph_of"),
     ("appending", EventStore, "append"),
-    ("the files for the checks", running.TaskFollower, "files"),
+    ("the files for the checks", running.RunningTask, "files"),
 )
 PARTS = tuple(name for name, _, _ in PLACES)
 

@@ -73,8 +73,8 @@ def _print_built(
     record: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Build the context of a request, and print it."""
-    from backcast.engine.context.builder import Request
     from backcast.engine.context.recorded import context_at, record_context
+    from backcast.engine.context.request import Request
     from backcast.engine.interfaces.views import console
     from backcast.engine.models.tokenizers import tokenizer_of
 

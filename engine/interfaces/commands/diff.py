@@ -141,7 +141,7 @@ def _compare_moments(
 
 def _step(place: Place, request: tuple[str | None, str]) -> "ReplayStep":
     """Return the prompt at a moment: the recorded one, or one for what is asked."""
-    from backcast.engine.context.builder import Request
+    from backcast.engine.context.request import Request
     from backcast.engine.replay.find import known_at, step_at
     from backcast.engine.replay.steps import ReplayStep
 

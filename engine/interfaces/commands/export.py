@@ -83,7 +83,7 @@ def command(
             write(file, export_lines(store, task))
         else:
             _print(_write_redacted(file, store, task, found), as_json)
-    raise SystemExit(1 if reporter.told else 0)
+    raise SystemExit(1 if reporter.reported else 0)
 
 
 def _write_redacted(

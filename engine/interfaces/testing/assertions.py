@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
-from backcast.domain.context import Context, Item
+from backcast.domain.context import LEVELS, Context, Item
 from backcast.domain.errors import BudgetExceededError, DamagedError, InputError
 from backcast.domain.node import KINDS, kind_of, path_of
 from backcast.engine.context.builder import count
@@ -29,8 +29,6 @@ from backcast.engine.models.tokenizers import Tokenizer, UpperBound
 from backcast.engine.replay.diff import ComparablePrompt, built, diff
 from backcast.engine.replay.stale_items import stale_items
 
-LEVELS = ("name", "signature", "summary", "full")
-"From the least detail to the most."
 NEAREST = 3
 CHANGES = 15
 "Changes that a failure tells one by one."
@@ -46,10 +44,10 @@ def assert_contains(shown: Context | Replayed, node: str, level: str | None = No
     """
     __tracebackhide__ = True
     if level is not None and level not in LEVELS:
-        raise InputError(f"needed a level of {', '.join(LEVELS)}, found {level!r}")
+        raise InputError(f"needed a level of {', '.join(reversed(LEVELS))}, found {level!r}")
     context = _context(shown)
     found = [item.level for item in context.items if _is(item, node)]
-    wanted = LEVELS[LEVELS.index(level) if level else 0 :]
+    wanted = LEVELS[: LEVELS.index(level or "name") + 1]
     if not any(one in wanted for one in found):
         _fail(shown, _absent(context, node, level, found), _since_recorded(shown))
 

@@ -9,7 +9,8 @@ from backcast.domain.context import Context
 from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import Policy
-from backcast.engine.context.builder import ContextBuilder, Request
+from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.request import Request
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.log.open_logs import Log
 from backcast.engine.log.store import EventStore

@@ -1,0 +1,83 @@
+"""A task's folded states at a moment: all that a context is built from."""
+
+from heapq import merge
+from typing import NamedTuple
+
+from backcast.domain.events import Branched
+from backcast.domain.moment import Moment
+from backcast.engine.history.branches import Lineage, known_by, lineage_of
+from backcast.engine.history.maps import map_known
+from backcast.engine.history.snapshots import RecentStates, state_at
+from backcast.engine.log.store import EventStore
+from backcast.projections import (
+    Projection,
+    changes,
+    context_map,
+    dependency_graph,
+    fold,
+    offline_cache,
+    online_cache,
+    progress,
+    prompts,
+    summaries,
+)
+
+PROJECTIONS: tuple[Projection, ...] = (
+    progress, dependency_graph, summaries, online_cache, prompts, changes,
+    offline_cache,
+)  # fmt: skip
+ENDS = ("TASK_COMPLETE", "TASK_FAILED")
+"Event types that end a task."
+
+
+class TaskStates(NamedTuple):
+    """A task's folded states at a moment, and what finished tasks contribute to it."""
+
+    progress: progress.State
+    graph: dependency_graph.State
+    summaries: summaries.State
+    online: online_cache.State
+    prompts: prompts.State
+    changes: changes.State
+    offline: offline_cache.State
+    map: context_map.ContextMap = context_map.ContextMap()
+    "The map of the repository or corpus that the task works on."
+
+
+def states_at(
+    store: EventStore, task_id: str, moment: Moment, recent: RecentStates | None = None
+) -> TaskStates:
+    """Return a task's states at a moment, and what finished tasks contribute to it by then."""
+    line = lineage_of(store, task_id)
+    states = TaskStates(
+        progress=state_at(store, progress, task_id, moment, recent),
+        graph=state_at(store, dependency_graph, task_id, moment, recent),
+        summaries=state_at(store, summaries, task_id, moment, recent),
+        online=state_at(store, online_cache, task_id, moment, recent),
+        prompts=state_at(store, prompts, task_id, moment, recent),
+        changes=state_at(store, changes, task_id, moment, recent),
+        offline=contributions_at(store, known_by(store, line, moment)),
+        map=map_known(store, line, moment),
+    )
+    return under_root_name(states, line)
+
+
+def under_root_name(states: TaskStates, line: Lineage) -> TaskStates:
+    """Return a task's states under its root task's name, so that a branch's prompts match its
+    origin's, and the origin's contributions do not count as another task's."""
+    if states.graph.task_id not in ("", line.root):
+        states = states._replace(graph=states.graph._replace(task_id=line.root))
+    if states.online.task not in ("", line.root):
+        states = states._replace(online=states.online._replace(task=line.root))
+    return states
+
+
+def contributions_at(store: EventStore, moment: Moment) -> offline_cache.State:
+    """Return what finished tasks contribute at a moment: only tasks that ended, and no branches."""
+    events = list(store.read(moment=moment, types=(*ENDS, "BRANCHED")))
+    branches = {event.task_id for event in events if isinstance(event.fact, Branched)}
+    ended = sorted({event.task_id for event in events if event.type in ENDS} - branches)
+    logs = (store.read(task, moment=moment) for task in ended)
+    merged = merge(*logs, key=lambda event: event.position)
+    state: offline_cache.State = fold(offline_cache, merged)
+    return state
