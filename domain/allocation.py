@@ -233,8 +233,8 @@ class _Filling:
     def items(self) -> list[Item]:
         """Return the shown items, in the order of the candidates."""
         return [
-            Item(c.node, c.section, c.priority, *c.levels[level][:3], c.score, c.because, c.place,
-                 c.task, c.version)
+            Item(c.node, c.section, c.priority, *c.levels[level][:3], c.score,
+                 because=c.because, place=c.place, task=c.task, version=c.version)
             for c, level in zip(self.candidates, self.levels, strict=True)
             if level != OUT
         ]  # fmt: skip

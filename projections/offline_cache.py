@@ -165,7 +165,8 @@ def finished(state: State) -> list[Finished]:
     tasks = [
         Finished(
             task, of.goal, "failed" if task in state.failed else "complete", of.reason,
-            tuple(sorted(of.modules)), of.passed, of.failed, of.open, of.version, of.position,
+            modules=tuple(sorted(of.modules)), passed=of.passed, failed=of.failed,
+            failing=of.open, version=of.version, position=of.position,
         )
         for task, of in ended.items()
     ]  # fmt: skip
