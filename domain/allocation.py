@@ -54,8 +54,7 @@ class Offer:
         self.inner, self.outer = self._nested()
 
     def _nested(self) -> tuple[list[Sequence[int]], list[int]]:
-        """Return, per candidate, the candidates inside its full text and the one that encloses it;
-        `OUT` for none."""
+        """Return, per candidate, those inside its full text and the one around it, or `OUT`."""
         ranked = self.candidates
         full = [bool(one.levels) and one.levels[0].name == "full" for one in ranked]
         within: dict[str, list[int]] = {}
@@ -176,8 +175,7 @@ class _Filling:
         return steps(self.candidates[number], number, level)
 
     def give_back(self, wishes: Mapping[int, int]) -> None:
-        """Raise candidates, one after the other, to the best level that fits, at most the wished
-        one."""
+        """Raise candidates in order to the best level that fits, at most the wished one."""
         for number, wish in wishes.items():
             if not self.held(number):
                 better = range(wish, self.levels[number])

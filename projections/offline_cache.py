@@ -231,8 +231,7 @@ def _by_task(tasks: Map[str, TaskLegacy]) -> dict[str, TaskLegacy]:
 
 
 def _left(task: str, of: TaskLegacy) -> list[Left]:
-    """Return the nodes that a task contributed, sorted: its code, and other nodes with a
-    summary."""
+    """Return a task's contributed nodes, sorted: its code, and other summarised nodes."""
     made = {node_id("task", task): of.position}
     for path in sorted(of.modules):
         module = of.modules[path]
@@ -264,8 +263,7 @@ def _stands(of: TaskLegacy, node: str) -> bool:
 
 
 def _own_names(of: TaskLegacy) -> set[str]:
-    """Return names that could mean a module of the task's own: any folder or file name of its
-    paths."""
+    """Return names that could mean an own module: any folder or file name of its paths."""
     parts = (part for path in sorted(of.modules) for part in path.split("/"))
     return {part.removesuffix(".py") for part in parts}
 

@@ -107,8 +107,7 @@ def time_of(value: object) -> datetime | None:
 
 
 def id_of(value: object, default: str) -> str:
-    """Return the id that a log gives; its hash if it is no valid id, the default if it is
-    missing."""
+    """Return a log's id; its hash if it is invalid, the default if it is missing."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 10**100 else None
     if not isinstance(value, str) or not value:
