@@ -19,7 +19,7 @@ class Ordered(ABC):
     def __init__(self, count: Tokens) -> None:
         self._count = count
 
-    def evicted(self, map: ContextMap, tokens: int, settings: MapSettings) -> Sequence[MapEdit]:
+    def evict(self, map: ContextMap, tokens: int, settings: MapSettings) -> Sequence[MapEdit]:
         """Edits that take away what does not fit."""
         there = self.order(map, settings)
         kept = {one.id for one in within(there, tokens, self._count)}

@@ -73,7 +73,7 @@ class Keeper:
     def _evicted(self, after: ContextMap) -> Sequence[MapEdit]:
         if not self.tokens:
             return ()
-        return self.arm.evictor(self.count).evicted(after, self.tokens, self.arm.settings)
+        return self.arm.evictor(self.count).evict(after, self.tokens, self.arm.settings)
 
     def _size(self) -> int:
         return self.count(rendered(self.map.items.values()))

@@ -84,7 +84,7 @@ def scored(
     for then, run in history.walk():
         if not map.updates:
             map = _updated(policy, map, then, found)
-        there = list(lines.there(then))
+        there = list(lines.candidates(then))
         told = policy.distiller.distil(run, map)
         changed = [one for one in told.changed if _counts(one)]
         if not changed:
