@@ -22,7 +22,11 @@ MAP_TOKENS = 1_024
 
 
 class ModelProfile(NamedTuple):
-    """A model's window and its division, chat template and tokenizer."""
+    """A model's window and its division, chat template and tokenizer.
+
+    >>> MISTRAL_7B_8K.window, MISTRAL_7B_8K.prompt, MISTRAL_7B_8K.generation
+    (8192, 5692, 2500)
+    """
 
     name: str
     window: int

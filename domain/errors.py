@@ -16,7 +16,15 @@ from collections.abc import Sequence
 
 
 class BackcastError(Exception):
-    """The root. Its text is one line: what was needed and what was found."""
+    """The root of all errors. Its text is one line: what was needed and what was found.
+
+    >>> import backcast
+    >>> try:
+    ...     backcast.profile("gpt")
+    ... except backcast.BackcastError as error:
+    ...     print(str(error)[:32])
+    needed a profile of mistral-7b-8
+    """
 
 
 class InputError(BackcastError):

@@ -166,7 +166,11 @@ class MapSettings(BaseModel):
 
 
 class Policy(BaseModel):
-    """The settings by which a context is chosen and ordered."""
+    """The settings by which a context is chosen and ordered.
+
+    >>> Policy(name="forgetful", errors=0).errors, Policy().errors
+    (0, 5)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

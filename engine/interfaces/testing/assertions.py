@@ -41,6 +41,11 @@ def assert_contains(shown: Context | Replayed, node: str, level: str | None = No
 
     A bare path such as `money.py` means the module or anything in it, and `money.py::share` any
     kind of node with that name.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
+    ...     context = store.task("till").at(100).build("module:money.py")
+    >>> backcast.assert_contains(context, "money.py", level="full")
     """
     __tracebackhide__ = True
     if level is not None and level not in LEVELS:
@@ -53,7 +58,12 @@ def assert_contains(shown: Context | Replayed, node: str, level: str | None = No
 
 
 def assert_within_budget(shown: Context | Replayed) -> None:
-    """Assert that the prompt leaves room for the answer; recount its tokens where possible."""
+    """Assert that the prompt leaves room for the answer; recount its tokens where possible.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
+    ...     backcast.assert_within_budget(store.task("till").at(100).build("module:money.py"))
+    """
     __tracebackhide__ = True
     if isinstance(shown, Replayed) and isinstance(shown.outcome, BudgetExceededError):
         _fail(shown, [str(shown.outcome)])
@@ -76,6 +86,11 @@ def assert_prefix_shared(
 
     Without `previous` that is the prompt asked before it in its task. Two bare contexts, whose
     tokenizer is unknown, are compared by bytes.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/till.jsonl") as store:
+    ...     first, second, *_ = store.task("till").replay()
+    ...     backcast.assert_prefix_shared(second, first, at_least=0.1)
     """
     __tracebackhide__ = True
     if not 0 <= at_least <= 1:
@@ -95,7 +110,12 @@ def assert_prefix_shared(
 
 
 def assert_no_stale(step: Replayed) -> None:
-    """Assert that no item shows a written summary that no longer held at the prompt's moment."""
+    """Assert that no item shows a written summary that no longer held at the prompt's moment.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/validators.jsonl") as store:
+    ...     backcast.assert_no_stale(next(store.task("validators").replay()))
+    """
     __tracebackhide__ = True
     if found := stale_items(_step(step).context.items, step.step.known.states):
         lines = ["needed no summary that no longer holds, found", *map(str, found)]
@@ -107,6 +127,10 @@ def assert_same_context(shown: Context | Replayed, golden: str | Path | None = N
 
     Without a file compare with the recorded prompt. Paths are relative to pytest's configuration
     file, or to its rootdir where there is none.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/validators.jsonl") as store:
+    ...     backcast.assert_same_context(next(store.task("validators").replay()))  # as recorded
     """
     __tracebackhide__ = True
     if golden is None:

@@ -1,0 +1,69 @@
+"""`import backcast` is the library: an exact face, each name of it with an example that runs."""
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import backcast
+from backcast.engine.memory.import_log import run
+
+TILL = Path(__file__).parents[1] / "fixtures/logs/till.jsonl"
+
+
+def test_the_face_is_exact() -> None:
+    import backcast.library as library
+
+    assert sorted(library.__all__) == sorted(backcast.__all__)
+    assert sorted(set(dir(backcast)) - {"__version__"}) == sorted(backcast.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        backcast.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", backcast.__all__)
+def test_each_name_says_what_it_is_with_an_example(name: str) -> None:
+    found = getattr(backcast, name)
+    finder = doctest.DocTestFinder(recurse=False)
+    examples = [test for test in finder.find(found, name, globs={}) if test.examples]
+    assert examples, f"{name} has no example"
+    runner = doctest.DocTestRunner()
+    for test in examples:
+        test.globs.update(vars(sys.modules[found.__module__]))
+        assert runner.run(test).failed == 0
+
+
+def test_nothing_slow_is_imported_before_it_is_asked_for() -> None:
+    slow = {"pydantic", "numpy", "rich", "eventsourcing", "scipy", "sqlite3"}
+    script = f"import sys, backcast; print(sorted({slow} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_a_task_of_an_open_store_is_regressed_as_its_log_is(tmp_path: Path) -> None:
+    forgetful = backcast.Policy(name="forgetful", errors=0)
+    with backcast.open(tmp_path / "runs.db") as store:
+        run(store.events, "events", TILL)
+        [of_store] = backcast.regress([store.task("till")], policies=[forgetful])
+    [of_file] = backcast.regress([TILL], policies=[forgetful])
+    assert of_store.broken == of_file.broken
+    assert of_store.recall == of_file.recall
+    assert of_store.after.sections == of_file.after.sections
+
+
+def test_what_was_known_can_be_asked_and_built_from(tmp_path: Path) -> None:
+    with backcast.open_log(TILL) as store:
+        till = store.task("till")
+        then = till.at(100)
+        assert then.versions.modules
+        assert then.graph.modules
+        assert then.stale() == []
+        context = then.build("module:money.py", policy="default")
+        assert context.tokens <= context.window - context.reserve
+        backcast.assert_contains(context, "money.py")
+        assert all(verdict.holds for verdict in till.verify())
+        with pytest.raises(AttributeError, match="no 'weather' is known"):
+            then.weather  # noqa: B018
+        with pytest.raises(backcast.BackcastError, match="near it: till"):
+            store.task("tell")
