@@ -35,7 +35,7 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.moment import Moment, upto
-from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
@@ -711,7 +711,7 @@ def test_a_cache_from_a_kept_state_is_the_cache_from_nothing(
     cache: ModuleType, log: list[WorkflowEvent], at: datetime | None, spacing: int
 ) -> None:
     with stored(log) as opened:
-        keep_states(opened, cache, "task", spacing)  # type: ignore[arg-type]
+        save_snapshots(opened, cache, "task", spacing)  # type: ignore[arg-type]
         state = state_at(opened, cache, "task", Moment(at=at))  # type: ignore[arg-type]
         assert state == fold(cache, upto(Moment(at=at), log))
 

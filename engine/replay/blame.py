@@ -54,8 +54,8 @@ class Blame(NamedTuple):
 def blame(workshop: BuilderPool, step: ReplayStep, item: str) -> Blame:
     """Why a thing is in the prompt of a step or out of it; `InputError` where it was not known."""
     builder = PolicyReplay(workshop).builder(step)
-    symbols = builder.kept.symbols(step.known.states.graph, step.known.graph)
-    offering = Candidates(step.known.states, symbols, step.request, builder.means)
+    symbols = builder.cache.symbols(step.known.states.graph, step.known.graph)
+    offering = Candidates(step.known.states, symbols, step.request, builder.settings)
     offered = {one.node: one for one in offering.all()}
     context = context_of(builder, step)
     node = _named(item, offered, context, step)

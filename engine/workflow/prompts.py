@@ -73,7 +73,7 @@ class PromptBuilder:
             context, request, profile, self.policy, self.tokenizer, running.stood_at,
             in_hand(states, context), prefix,
         )  # fmt: skip
-        nearness = builder.means.nearness
+        nearness = builder.settings.nearness
         if nearness and nearness.blob:
             told = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
             return fact.model_copy(update=told), [*blobs, nearness.blob]

@@ -19,7 +19,7 @@ from immutables import Map
 from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import Moment
 from backcast.domain.staleness import Modules, readers, touched
-from backcast.engine.history.snapshots import Recent, state_at
+from backcast.engine.history.snapshots import RecentStates, state_at
 from backcast.engine.history.staleness import extracted
 from backcast.engine.log.importers.git import task_of
 from backcast.engine.log.store import EventStore
@@ -123,7 +123,7 @@ def _moments(
     """Graph and versions at random positions, warm, and whether they equal the full fold."""
     random = Random(1)
     places = [random.randrange(1, len(events)) for _ in range(3 * ASKED)]
-    recent, cold = Recent(4 * ASKED), []
+    recent, cold = RecentStates(4 * ASKED), []
     taken, linking, folding, different, nodes = [], [], [], 0, []
     graph = None
     for place in places:

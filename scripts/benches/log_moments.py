@@ -16,7 +16,7 @@ from statistics import median
 from typing import NamedTuple
 
 from backcast.domain.moment import Moment
-from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.log.codec import to_microseconds
 from backcast.engine.log.store import EventStore
 from backcast.projections import ALL, Projection, fold
@@ -67,7 +67,7 @@ def _built(bench: Bench, name: str, sizes: dict[str, int], kept: Sequence[str]) 
     fill(store, sizes)
     for task_id in kept:
         for projection in ALL:
-            keep_states(store, projection, task_id)
+            save_snapshots(store, projection, task_id)
     for projection, task_id in zip(cycle(ALL), kept[:3], strict=False):
         moment = Moment(at=some_time(Random(task_id), sum(sizes.values())))
         slow = fold(projection, store.read(task_id, moment=moment))
