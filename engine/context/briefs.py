@@ -26,13 +26,13 @@ class Brief(NamedTuple):
     def stands(self, facets: Mapping[str, Module]) -> bool:
         """Whether all that was read is as it was; what is equal is the next one to be compared."""
         for path, (before, read) in self.reads.items():
-            now = facets.get(path)
-            if now is before:
+            current = facets.get(path)
+            if current is before:
                 continue
             for key, facet in read.items():
-                if facet != (None if now is None else part_of(now, key)):
+                if facet != (None if current is None else part_of(current, key)):
                     return False
-            self.reads[path] = now, read
+            self.reads[path] = current, read
         return True
 
 
@@ -52,10 +52,10 @@ class Briefs:
             if len(self._kept) >= KEPT:
                 self._kept.clear()
             kept = self._kept[node] = _made(facets, node)
-        found = kept.fitted.get(limit)
-        if found is None:
-            found = kept.fitted[limit] = kept.summary.fitted(limit, tokens)[0]
-        return found
+        text = kept.fitted.get(limit)
+        if text is None:
+            text = kept.fitted[limit] = kept.summary.fitted(limit, tokens)[0]
+        return text
 
 
 def _made(facets: Mapping[str, Module], node: str) -> Brief:

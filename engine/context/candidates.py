@@ -1,4 +1,4 @@
-"""What could be shown for a request, each thing at up to four levels of detail."""
+"""Candidates for a context: all that could be shown, each at up to four levels of detail."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
@@ -29,31 +29,31 @@ from backcast.projections import (
 )
 
 
-class _Told(TypedDict):
+class _ModuleSource(TypedDict):
     because: tuple[int, ...]
     version: int
 
 
 class BuildSettings(NamedTuple):
-    """What candidates are made with, kept from moment to moment."""
+    """The policy, profile and cache with which candidates are made, for any number of requests."""
 
     policy: Policy
     profile: ModelProfile
-    kept: BuildCache
+    cache: BuildCache
     nearness: Nearness | None = None
 
 
 class Candidates:
-    """All that could be shown for one request."""
+    """All candidates of one request."""
 
     def __init__(
-        self, states: TaskStates, symbols: Symbols, request: Request, means: BuildSettings
+        self, states: TaskStates, symbols: Symbols, request: Request, settings: BuildSettings
     ) -> None:
         self.states, self.symbols, self.request = states, symbols, request
-        self.policy, self.profile = means.policy, means.profile
-        self.kept = kept = means.kept
-        self.counting, self.briefs, self.lines = kept.counting, kept.briefs, kept.lines
-        self.nearness = means.nearness
+        self.policy, self.profile = settings.policy, settings.profile
+        self.cache = cache = settings.cache
+        self.counting, self.briefs, self.lines = cache.counting, cache.briefs, cache.lines
+        self.nearness = settings.nearness
         self.sources = Sources(states.graph, self.lines)
         self.details = self.policy.details(self.profile.window)
         self.path, self.name = path_of(request.target), name_of(request.target)
@@ -62,68 +62,68 @@ class Candidates:
         self.target = self._target()
         places = {node: place for place, node in enumerate(dict.fromkeys(request.wanted), 1)}
         self.wanted = {node: n for node, n in places.items() if path_of(node) in self.facets}
-        "Their places, counted from 1."
+        "Places in `request.wanted`, counted from 1."
         own = {self.path, *map(path_of, self.wanted)}
-        self.needed = [one for one in request.needs if one in self.facets and one not in own]
+        self.needed = [path for path in request.needs if path in self.facets and path not in own]
         whole = [path_of(node) for node in self.wanted if kind_of(node) == "module"]
         self.whole = {*whole, *self.needed}
         "The modules that may be shown in full."
-        self.priorities = {one: self.policy.priority(one) for one in self.policy.order}
+        self.priorities = {name: self.policy.priority(name) for name in self.policy.order}
         self.worth = dict.fromkeys(LEVELS, 0.0) | self.policy.worth
-        self._origins: dict[str, _Told] = {}
+        self._origins: dict[str, _ModuleSource] = {}
         self.stale: dict[str, int] = {}
-        "Nodes of which something was written that no longer holds, and the version that wrote it."
+        "Nodes whose written summary no longer holds, and the version that wrote it."
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
         self.passed_over = 0
-        "Functions and classes that are not even offered, since so many are likelier."
+        "How many functions and classes are not offered, since enough likelier ones are."
 
     def all(self) -> list[Candidate]:
-        """Every candidate that has something to show, in no order of its own."""
+        """Return every candidate that has something to show, in no particular order."""
         policy, details, online = self.policy, self.details, self.states.online
-        found = [self._task(), *self._map(), *failures(online, policy, details, self._levels)]
+        candidates = [self._task(), *self._map(), *failures(online, policy, details, self._levels)]
         if self.path in self.facets:
-            found.append(self._module())
-            found += iterations(online, self.path, policy, details, self.lines, self._levels)
-        found += map(self._file, sorted((*map(path_of, self._files()), *self.needed)))
-        found += self._symbols()
-        found += self._constants()
-        found += self._tests()
+            candidates.append(self._module())
+            candidates += iterations(online, self.path, policy, details, self.lines, self._levels)
+        candidates += map(self._file, sorted((*map(path_of, self._files()), *self.needed)))
+        candidates += self._symbols()
+        candidates += self._constants()
+        candidates += self._tests()
         asked = f"{self.states.progress.goal or ''} {self.request.query} {self.path} {self.name}"
-        found += patterns(
+        candidates += patterns(
             self.symbols.graph, online, self.states.offline, self.target, asked, policy, details,
             self._levels,
         )  # fmt: skip
-        return [one for one in found if one.levels]
+        return [candidate for candidate in candidates if candidate.levels]
 
     def left_out(self) -> list[Omission]:
-        """What is not even offered, and why; to be asked after `all`."""
-        found = [Omission(node, "recent errors", why)
+        """Return what is no candidate, and why; call it after `all`."""
+        omissions = [Omission(node, "recent errors", why)
                  for node, why in left_out(self.states.online, self.policy)]  # fmt: skip
-        found += [
+        omissions += [
             Omission(node, "summaries", f"stale: its summary, written by event {self.stale[node]}")
             for node in sorted(self.stale)
         ]
-        found += self.off_map
+        omissions += self.off_map
         if self.passed_over:
-            many = f"{self.passed_over} functions and classes"
-            found.append(Omission(many, "related modules", LOWER))
-        return found
+            count = f"{self.passed_over} functions and classes"
+            omissions.append(Omission(count, "related modules", LOWER))
+        return omissions
 
     def _target(self) -> str:
-        """The request's node, in the kind that it has where it is there."""
+        """Return the request's node, by the kind that it has in the code where it exists."""
         sig = self.facets.get(self.path, {}).get(f"sig:{self.name}") if self.name else None
         return node_id(sig[0], self.path, self.name) if sig else self.request.target
 
     def noted(self, offered: Sequence[Candidate], large: Set[str]) -> list[Candidate]:
-        """The candidates, of which some have lost their full text, and the task says which."""
+        """Return the candidates with the `large` ones less their full text, as the task notes."""
         names = ", ".join(sorted(large, key=lambda node: self.wanted[node]))
         task = self._task(f"Not shown in full, since too large: {names}.")
         less = (
             one._replace(levels=one.levels[1:]) if one.node in large else one
             for one in offered
         )  # fmt: skip
-        return [task if one.node == task.node else one for one in less]
+        return [task if candidate.node == task.node else candidate for candidate in less]
 
     def _task(self, note: str = "") -> Candidate:
         state = self.states.progress
@@ -131,7 +131,7 @@ class Candidates:
         goal = " ".join((state.goal or "").split()) or task
         work = f"Work on {self.path}" + (f", {self.name}" if self.name else "")
         head = f"{work}." if self.path else ""
-        told = [
+        levels = [
             ("full", (f"Task: {goal}", head, note, query)),
             ("summary", (head, note, query)),
             ("summary", (head, query)),
@@ -139,12 +139,12 @@ class Candidates:
             ("signature", (head, f"Task: {goal}")),
             ("name", (head or f"Task: {task}",)),
         ]
-        lines = [(level, "\n".join(filter(None, parts))) for level, parts in told]
+        lines = [(level, "\n".join(filter(None, parts))) for level, parts in levels]
         node = node_id("task", task)
         return Candidate(node, "task description", "CRITICAL", self._levels(lines, 1.0), 1.0)
 
     def _map(self) -> Iterator[Candidate]:
-        """The context map, as much of it as fits its own row of the budget."""
+        """Yield the context map, as much of it as fits its own row of the budget."""
         if MAP not in self.policy.order or not self.states.map.items:
             return
         tokens = self.profile.rows.get(MAP, 0)
@@ -159,65 +159,64 @@ class Candidates:
     def _module(self) -> Candidate:
         node = node_id("module", self.path)
         text = self._summary(node, self.details.module_tokens)
-        told = [("summary", text), ("signature", self._lines(self.path)), ("name", self.path)]
+        levels = [("summary", text), ("signature", self._lines(self.path)), ("name", self.path)]
         if node in self.wanted:
-            told.insert(0, ("full", self.sources.text(self.path)))
+            levels.insert(0, ("full", self.sources.text(self.path)))
         return Candidate(
-            node, "current module", "CRITICAL", self._levels(told, 1.0), 1.0,
-            wanted=node in self.wanted, rank=self.wanted.get(node, 0), **self._told(self.path),
+            node, "current module", "CRITICAL", self._levels(levels, 1.0), 1.0,
+            wanted=node in self.wanted, rank=self.wanted.get(node, 0), **self._source(self.path),
         )  # fmt: skip
 
     def _files(self) -> list[str]:
-        """The modules that are wanted, beside the target's own."""
+        """Return the wanted modules other than the target's own."""
         own = node_id("module", self.path)
-        return [one for one in self.wanted if kind_of(one) == "module" and one != own]
+        return [node for node in self.wanted if kind_of(node) == "module" and node != own]
 
     def _file(self, path: str) -> Candidate:
-        """A whole module that is wanted, or needed."""
+        """Return a module that is wanted, or needed, as a whole."""
         node, names = node_id("module", path), names_in(self.facets[path])
         tests = any(self.facets[path][f"sig:{name}"][:1] == ("test",) for name in names)
         section = "test results" if tests else ADDED
         text = self._summary(node, self.details.module_tokens) if path in self.needed else ""
-        told = [("full", self.sources.text(path)), ("signature", self._lines(path)),
+        levels = [("full", self.sources.text(path)), ("signature", self._lines(path)),
                 ("summary", text), ("name", path)]  # fmt: skip
         return Candidate(
             node, "dependencies" if path in self.needed else section, "CRITICAL",
-            self._levels(told, 1.0), 1.0, wanted=path not in self.needed, rank=self._rank(node),
-            **self._told(path),
+            self._levels(levels, 1.0), 1.0, wanted=path not in self.needed, rank=self._rank(node),
+            **self._source(path),
         )  # fmt: skip
 
     def _lines(self, path: str) -> str:
-        """The constants of a module, and the signatures of what stands in it."""
+        """Return the constants of a module, and its top-level signatures, as lines."""
         names = (name for name in names_in(self.facets[path]) if "." not in name)
-        own = (name_of(one) for one in self.symbols.constants(path) if path_of(one) == path)
+        own = (name_of(node) for node in self.symbols.constants(path) if path_of(node) == path)
         lines = [self.sources.constant(path, name).signature for name in own]
         lines += [self.sources.piece(path, name).signature for name in names]
         return "\n".join(filter(None, lines))
 
     def _symbols(self) -> Iterator[Candidate]:
-        """Functions and classes, the likeliest until they would fill the context several times."""
+        """Yield functions and classes, the likeliest first, until they fill several contexts."""
         symbols, scores = self.symbols, self._scores()
         must = {node for node in self._must() if node in symbols.places}
         opened = {outer for node in must for outer in _around(node)}
-        left, chances = dict.fromkeys(sorted(must)), scores.tolist()
+        remaining, chances = dict.fromkeys(sorted(must)), scores.tolist()
         room = self.policy.offered * self.profile.context
         # The rows stand by path and name, and the sort is stable, so ties do too.
         for number, row in enumerate(np.argsort(-scores, kind="stable").tolist()):
             if room <= 0:
-                self.passed_over = len(scores) - number - len(left)
+                self.passed_over = len(scores) - number - len(remaining)
                 break
-            one = self._symbol(row, chances[row], must, opened)
-            if one.node in left:
-                del left[one.node]
-            if one.levels:
-                room -= one.levels[-2 if len(one.levels) > 1 else -1].tokens
-                yield one
-        for node in left:
+            candidate = self._symbol(row, chances[row], must, opened)
+            remaining.pop(candidate.node, None)
+            if levels := candidate.levels:
+                room -= levels[-2 if len(levels) > 1 else -1].tokens
+                yield candidate
+        for node in remaining:
             row = symbols.places[node]
             yield self._symbol(row, chances[row], must, opened)
 
     def _scores(self) -> Floats:
-        """The chance of each symbol to be needed."""
+        """Return the chance of each symbol to be needed, of (symbols)."""
         text = self.request.query
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
@@ -225,14 +224,14 @@ class Candidates:
         meaning = None
         if self.nearness and self.policy.weights.get("meaning") and self.symbols.nodes:
             meaning = self.nearness.of(self.symbols.interfaces, text or self.path or "?")
-        evidence = self.kept.evidence(self.symbols, self.states.changes, asked)
+        evidence = self.cache.evidence(self.symbols, self.states.changes, asked)
         scores = weighed(evidence, self.policy.weights, meaning)
-        # A class is the line above its methods: it is worth nearly as much as the best of them.
+        # A class is the line above its methods, so it is worth nearly as much as the best of them.
         whole: Floats = np.round(self.symbols.with_classes(scores, 0.9), DECIMALS)
         return whole
 
     def _must(self) -> list[str]:
-        """The target, and what it needs at once."""
+        """Return the nodes that must be shown: the target, its direct needs, what is wanted."""
         wanted = sorted(self.wanted)
         if not self.path:
             return wanted
@@ -247,38 +246,38 @@ class Candidates:
         critical = node in must
         section = self._section(node, path, critical)
         piece = self.sources.piece(path, name)
-        # Of a class its methods that must be shown are items of their own.
+        # Methods that must be shown are items of their own, so their class is not shown in full.
         full = "" if node in opened and not critical else piece.text
         summed = critical or score >= self.policy.summarised
-        told = [("full", full), ("summary", self._brief(node, piece) if summed else ""),
+        levels = [("full", full), ("summary", self._brief(node, piece) if summed else ""),
                 ("signature", piece.signature), ("name", name)]  # fmt: skip
-        told_by = self._told(path)
-        # By place, since there are hundreds of these in every prompt.
+        source = self._source(path)
+        # Positional, since every prompt has hundreds of these: keywords take longer.
         return Candidate(
             node, section, "CRITICAL" if critical else self.priorities[section],
-            self._levels(told, score), score, told_by["because"], piece.place,
-            f"module:{path}" if path in self.whole else outer, "", told_by["version"],
+            self._levels(levels, score), score, source["because"], piece.place,
+            f"module:{path}" if path in self.whole else outer, "", source["version"],
             node in self.wanted, self._rank(node) if critical else 0,
         )  # fmt: skip
 
     def _rank(self, node: str) -> int:
-        """Where what must be shown stands: the target, what is wanted, what these need."""
+        """Return the rank of a node that must be shown: target, what is wanted, what these need."""
         needed = 1 + len(self.request.wanted)
         return self.wanted.get(node, 0 if node == self.target else needed)
 
     def _within(self, node: str) -> str:
-        """The node whose full text holds that of another one."""
+        """Return the whole module whose full text holds a node's; empty where none may be shown."""
         path = path_of(node)
         return node_id("module", path) if path in self.whole else ""
 
-    def _told(self, path: str) -> "_Told":
-        """By which event, and as which iteration, a module came to be as it is."""
-        told = self._origins.get(path)
-        if told is None:
+    def _source(self, path: str) -> "_ModuleSource":
+        """Return the event, and the iteration, that a module's present text came from."""
+        source = self._origins.get(path)
+        if source is None:
             module = self.states.graph.modules[path]
-            told = {"because": (module.version,), "version": module.iteration}
-            self._origins[path] = told
-        return told
+            source = {"because": (module.version,), "version": module.iteration}
+            self._origins[path] = source
+        return source
 
     def _section(self, node: str, path: str, must: bool) -> str:
         if node == self.target:
@@ -290,23 +289,24 @@ class Candidates:
         return "dependencies" if must else "related modules"
 
     def _brief(self, node: str, piece: SourcePiece) -> str:
-        """A signature with its summary below, as comments; empty where there is no summary."""
+        """Return a signature with the summary below it as comments; empty without a summary."""
         if not piece.signature:
             return ""
         return _commented(piece.signature, self._summary(node, self.details.function_tokens))
 
     def _summary(self, node: str, limit: int) -> str:
-        """What was written if it still holds, else what is derived; never what is stale."""
+        """Return the written summary if it still holds, else the extractive one."""
         known = self.states.summaries
-        for one in reversed(known.nodes.get(node, ())):
-            late = summaries.outlived(one, known.last_at) or summaries.superseded(known, one)
-            if not late and self.modules.holds(one.made_of):
-                return one.text
-            self.stale[node] = one.version
+        for written in reversed(known.nodes.get(node, ())):
+            late = summaries.outlived(written, known.last_at)
+            late = late or summaries.superseded(known, written)
+            if not late and self.modules.holds(written.made_of):
+                return written.text
+            self.stale[node] = written.version
         return self.briefs.of(self.facets, node, limit, self.counting.count)
 
     def _constants(self) -> Iterator[Candidate]:
-        """The constants of the module, and those that it imports, as their own lines."""
+        """Yield the module's constants, own and imported, each as its own line."""
         words = set(IDENTIFIER.findall(self.request.query))
         needed = set(self.symbols.reads(self.target))
         for node in self.symbols.constants(self.path):
@@ -321,50 +321,50 @@ class Candidates:
             priority = self.policy.priority(section)
             yield Candidate(
                 node, section, priority, levels, score, place=piece.place,
-                within=self._within(node), **self._told(path),
+                within=self._within(node), **self._source(path),
             )  # fmt: skip
 
     def _tests(self) -> Iterator[Candidate]:
-        """The tests of the target, or of what is in its module."""
+        """Yield the tests of the target, or of its module, and the wanted tests."""
         rows = self.symbols.rows.get(self.path, NONE)
         own = {self.target} if self.name else set(self.symbols.nodes[rows])
         tests = {test for test, tested in self.symbols.tests(self.path) if tested in own}
-        tests |= {one for one in self.wanted if kind_of(one) == "test"}
+        tests |= {node for node in self.wanted if kind_of(node) == "test"}
         for number, node in enumerate(sorted(tests)):
             yield self._test(node, round(0.5 / (1 + number), DECIMALS))
 
     def _test(self, node: str, score: float) -> Candidate:
         path, wanted = path_of(node), node in self.wanted
         piece = self.sources.piece(path, name_of(node))
-        told = {"full": piece.text, "signature": piece.signature, "name": last_name(node)}
+        levels = {"full": piece.text, "signature": piece.signature, "name": last_name(node)}
         if self.details.tests == "signature" and not wanted:
-            del told["full"]
+            del levels["full"]
         if self.details.tests == "name" and not wanted:
-            told = {"name": told["name"]}
+            levels = {"name": levels["name"]}
         priority = "CRITICAL" if wanted else self.policy.priority("test results")
         return Candidate(
-            node, "test results", priority, self._levels(list(told.items()), score), score,
+            node, "test results", priority, self._levels(list(levels.items()), score), score,
             place=piece.place, within=self._within(node), wanted=wanted,
-            rank=self.wanted.get(node, 0), **self._told(path),
+            rank=self.wanted.get(node, 0), **self._source(path),
         )  # fmt: skip
 
-    def _levels(self, told: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
-        """The levels that say something, each shorter than the one before."""
+    def _levels(self, texts: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
+        """Return the levels with a text, each of fewer tokens than the one before."""
         worth = self.worth
         return tuple(
             [
                 Level(name, text, tokens, score * worth[name])
-                for name, text, tokens in self.counting.fewer(tuple(told))
+                for name, text, tokens in self.counting.fewer(tuple(texts))
             ]
         )
 
 
 HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
-"Of a summary's lines those that a signature tells."
+"How lines of a summary begin that repeat the signature."
 
 
 def _around(node: str) -> Iterator[str]:
-    """The classes that a node may stand in."""
+    """Yield the classes that a node may be in."""
     path, outer = path_of(node), name_of(node)
     while "." in outer:
         outer = outer.rpartition(".")[0]
@@ -373,10 +373,10 @@ def _around(node: str) -> Iterator[str]:
 
 @lru_cache(maxsize=50_000)
 def _commented(signature: str, summary: str) -> str:
-    """A signature with what a summary tells beside it below, as comments; empty for nothing."""
-    told = [line for line in summary.split("\n") if not line.startswith(HEADS)]
-    if not any(told):
+    """Return a signature, and below it, as comments, what a summary adds; empty for nothing."""
+    lines = [line for line in summary.split("\n") if not line.startswith(HEADS)]
+    if not any(lines):
         return ""
     first = signature.split("\n")[0]
     margin = first[: len(first) - len(first.lstrip())] + "    "
-    return "\n".join([signature, *(f"{margin}# {line}" for line in told)])
+    return "\n".join([signature, *(f"{margin}# {line}" for line in lines)])

@@ -6,12 +6,12 @@ from backcast.engine.context.rendering import joint
 from backcast.engine.models.tokenizers import Tokenizer
 
 KEPT = 100_000
-"Texts whose count is kept, those asked for last."
+"Texts whose count is kept: the last used."
 WHOLE = 8
 "Prompts whose tokens are kept: one is counted, compared and told, and stays the same."
 
-Told = tuple[tuple[str, str], ...]
-"Levels and their texts."
+LevelTexts = tuple[tuple[str, str], ...]
+"Levels and their texts, the most detailed first."
 Fewer = tuple[str, str, int]
 "A level, its text and the tokens of that."
 
@@ -24,11 +24,11 @@ class Counting:
         self.asked = self.counted = 0
         "Texts, and those of them that the tokenizer had to be asked for."
         self._kept: OrderedDict[str, int] = OrderedDict()
-        self._fewer: dict[Told, tuple[Fewer, ...]] = {}
+        self._fewer: dict[LevelTexts, tuple[Fewer, ...]] = {}
         self._whole: OrderedDict[str, list[int]] = OrderedDict()
 
     def count(self, text: str) -> int:
-        """The tokens of a text."""
+        """Return the tokens of a text."""
         self.asked += 1
         tokens = self._kept.get(text)
         if tokens is None:
@@ -41,28 +41,28 @@ class Counting:
         return tokens
 
     def item(self, level: str, text: str) -> int:
-        """The tokens of an item shown at a level, with what divides it from the next."""
+        """Return the tokens of an item at a level, with the separator behind it."""
         return self.count(text + joint(level))
 
-    def fewer(self, told: Told) -> tuple[Fewer, ...]:
-        """Of levels and their texts those that say something, in fewer tokens than those before."""
-        found = self._fewer.get(told)
-        if found is None:
-            made: list[Fewer] = []
-            for level, text in told:
+    def fewer(self, texts: LevelTexts) -> tuple[Fewer, ...]:
+        """Return the levels with a text, each of fewer tokens than the one before."""
+        levels = self._fewer.get(texts)
+        if levels is None:
+            chosen: list[Fewer] = []
+            for level, text in texts:
                 tokens = self.item(level, text) if text else 0
-                if text and (not made or tokens < made[-1][2]):
-                    made.append((level, text, tokens))
+                if text and (not chosen or tokens < chosen[-1][2]):
+                    chosen.append((level, text, tokens))
             if len(self._fewer) >= KEPT:
                 self._fewer.clear()
-            found = self._fewer[told] = tuple(made)
-        return found
+            levels = self._fewer[texts] = tuple(chosen)
+        return levels
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a prompt's text; not to be changed."""
-        found = self._whole.get(text)
-        if found is None:
-            found = self._whole[text] = self.tokenizer.encode(text)
+        """Return the tokens of a prompt's text; the list is shared, so do not change it."""
+        tokens = self._whole.get(text)
+        if tokens is None:
+            tokens = self._whole[text] = self.tokenizer.encode(text)
             if len(self._whole) > WHOLE:
                 self._whole.popitem(last=False)
-        return found
+        return tokens

@@ -39,7 +39,7 @@ def chances(
     weights: Mapping[str, float],
     meaning: Floats | None = None,
 ) -> Floats:
-    """The chance, of (symbols), that each is needed; between 0 and 1, rounded.
+    """Return the chance, of (symbols), that each is needed; between 0 and 1, rounded.
 
     `meaning` is how near each symbol is to the request, of (symbols), where an embedder was asked.
     """
@@ -49,15 +49,15 @@ def chances(
 
 
 def weighed(
-    found: "Evidence", weights: Mapping[str, float], meaning: Floats | None = None
+    evidence: "Evidence", weights: Mapping[str, float], meaning: Floats | None = None
 ) -> Floats:
-    """The chances that follow from evidence, as `chances` tells them; the evidence stays."""
-    if not found.symbols.nodes:
+    """Return the chances that follow from evidence, as `chances` does."""
+    if not evidence.symbols.nodes:
         return np.zeros(0)
-    if weights.get("rank") and "rank" not in found:
-        found.by_rank()
-    all = {**found, "meaning": meaning}
-    total = np.full(len(found.symbols.nodes), float(weights.get("always", 0.0)))
+    if weights.get("rank") and "rank" not in evidence:
+        evidence.by_rank()
+    all = {**evidence, "meaning": meaning}
+    total = np.full(len(evidence.symbols.nodes), float(weights.get("always", 0.0)))
     # In one order, since a sum of floats depends on it.
     for name in sorted(all):
         weight, values = weights.get(name, 0.0), all[name]
@@ -87,7 +87,7 @@ class Evidence(dict[str, Floats]):
             self.by_history()
 
     def answers(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> bool:
-        """Whether it is that of a request at a moment."""
+        """Tell whether this is the evidence for a request at a moment."""
         return self.symbols is symbols and self.history is history and self.asked == asked
 
     def __missing__(self, name: str) -> Floats:
@@ -102,7 +102,7 @@ class Evidence(dict[str, Floats]):
                 self[name][row] += value
 
     def by_graph(self) -> None:
-        """What the target needs, what stands beside it needs, and what is imported there."""
+        """Note what the target and its siblings need, and what its module imports."""
         symbols = self.symbols
         self.mark("needed", symbols.needs(self.asked.target))
         self["own file"][self.own] = 1
@@ -118,13 +118,13 @@ class Evidence(dict[str, Floats]):
         self["used"] = np.log1p(symbols.used)
 
     def by_name(self) -> None:
-        """What the request and the module's namespace name, and the methods of such classes."""
+        """Note what the request and the module's namespace name, and methods of named classes."""
         symbols, part = self.symbols, self.symbols.parts.get(self.path)
         numbers = symbols.numbers["name"]
         shares = np.zeros(len(symbols.alike_named))
-        there = symbols.known.names(self.words)
-        there = there[there < len(shares)]
-        shares[there] = 1 / np.maximum(1, symbols.alike_named[there])
+        rows = symbols.known.names(self.words)
+        rows = rows[rows < len(shares)]
+        shares[rows] = 1 / np.maximum(1, symbols.alike_named[rows])
         self["named"] = shares[numbers]
         reader = symbols.reader
         for key in sorted(part.facets) if part else ():
@@ -134,17 +134,17 @@ class Evidence(dict[str, Floats]):
             target = resolve(reader, self.path, bound)
             if target is None or target.kind != "symbol":
                 continue
-            those = [node_id(kind, target.path, target.name) for kind in KINDS]
+            nodes = [node_id(kind, target.path, target.name) for kind in KINDS]
             if target.path != self.path:
-                self.mark("namespace", those)
+                self.mark("namespace", nodes)
             if bound in self.words:
-                self.mark("named", those)
-                nodes = symbols.nodes[symbols.rows.get(target.path, NONE)]
+                self.mark("named", nodes)
+                members = symbols.nodes[symbols.rows.get(target.path, NONE)]
                 inside = f"{target.name}."
-                self.mark("typed", (node for node in nodes if name_of(node).startswith(inside)))
+                self.mark("typed", (node for node in members if name_of(node).startswith(inside)))
 
     def by_words(self) -> None:
-        """BM25 over interfaces and over bodies, and what those functions need that are alike."""
+        """Note BM25 over interfaces and bodies, and the needs of similar functions."""
         symbols = self.symbols
         query = f"{self.path} {self.name} {self.asked.text}"
         self["signature words"] = symbols.by_words(query, bodies=False)
@@ -156,25 +156,25 @@ class Evidence(dict[str, Floats]):
         self["alike"] = np.log1p(self["alike"])
 
     def by_kind(self) -> None:
-        """What a symbol is by itself."""
+        """Note the kind of each symbol."""
         for name in ("method", "special", "test file"):
             self[name] = self.symbols.numbers[name].astype(float)
 
     def by_history(self) -> None:
-        """How often modules changed together with the target's, and how lately they changed."""
+        """Note how often modules changed with the target's, and how lately they changed."""
         lately, rows = changes.lately(self.history), self.symbols.rows
         # Those paths are sorted, and the sort is stable, so ties stand by path.
         ordered = sorted(lately, key=lately.__getitem__, reverse=True)
         place = {path: number for number, path in enumerate(ordered)}
         of_modules = [1 / (1 + place.get(path, FAR) / 5) for path in rows]
-        self["lately"] = np.repeat(of_modules, [many.stop - many.start for many in rows.values()])
+        self["lately"] = np.repeat(of_modules, [span.stop - span.start for span in rows.values()])
         together = changes.together(self.history, self.path)
-        for path, many in rows.items():
+        for path, span in rows.items():
             if path in together:
-                self["together"][many] = np.log1p(together[path])
+                self["together"][span] = np.log1p(together[path])
 
     def by_rank(self) -> None:
-        """Personalised PageRank from the target, its module and what the request names."""
+        """Note personalised PageRank from the target, its module and what the request names."""
         ranking, symbols = self.symbols.ranking, self.symbols
         seeds = {self.asked.target: 4.0, f"module:{self.path}": 2.0}
         seeds |= {symbols.nodes[row]: 1.0 for row in np.nonzero(self["named"] >= 0.5)[0]}

@@ -12,7 +12,7 @@ from backcast.engine.context.counting import Counting
 from backcast.projections.context_map import ContextMap, ranked
 
 HEADING = f"# {MAP.capitalize()}\n\n"
-"What a prompt puts above the map, and the line ends behind it."
+"The heading above the map in a prompt."
 
 
 class ShownMap(NamedTuple):
@@ -22,20 +22,20 @@ class ShownMap(NamedTuple):
     items: tuple[MapItem, ...]
     "By worth, the most first."
     stale: tuple[str, ...]
-    "The ids of those that may not hold any more."
+    "The ids of the items that may not hold any more."
     left_out: tuple[Omission, ...]
 
 
 def shown_map(
     map: ContextMap, modules: Modules, settings: MapSettings, tokens: int, counting: Counting
 ) -> ShownMap:
-    """The items of a map that are shown within a number of tokens, headings counted."""
+    """Return the items of a map that fit a number of tokens, headings counted."""
     stale = frozenset(stale_in(map, modules))
-    there = ranked(map, settings)
+    candidates = ranked(map, settings)
     if settings.stale == "withheld":
-        there = [one for one in there if one.id not in stale]
+        candidates = [item for item in candidates if item.id not in stale]
     room = tokens - counting.count(HEADING) - 1
-    items = within(there, room, counting.tokenizer.count, stale)
+    items = within(candidates, room, counting.tokenizer.count, stale)
     shown = frozenset(one.id for one in items)
     return ShownMap(
         rendered(items, stale),
@@ -50,14 +50,13 @@ def shown_map(
 
 
 def stale_in(map: ContextMap, modules: Modules) -> Iterator[str]:
-    """The ids of the items that were made of something that has moved on since, or that cannot be
-    told since it does not parse any more; sorted."""
-    for one in sorted(map.items):
-        made_of = map.items[one].made_of
+    """Yield the ids of the items whose sources changed since, or do not parse any more; sorted."""
+    for id in sorted(map.items):
+        made_of = map.items[id].made_of
         if not modules.holds(made_of) or not all(parses(modules, p) for p in made_of):
-            yield one
+            yield id
 
 
 def parses(modules: Modules, path: str) -> bool:
-    """Whether what is told of a module is told of its text as it is, and not of an earlier one."""
+    """Tell whether a module's outline is that of its present text, not of an earlier one."""
     return "error" not in modules.modules.get(path, ())

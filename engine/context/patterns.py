@@ -1,4 +1,4 @@
-"""What finished tasks left that bears on a request: what they knew of it, and fixes of what fails.
+"""Contributions of finished tasks that bear on a request: what they knew of it, and fixes.
 
 A look-up asks what is in hand first, then what was left: by name, along the graph, and by the words
 that a finished task's goal shares with the request. A fix is offered where the very message, or the
@@ -34,30 +34,30 @@ def patterns(
     details: Details,
     levels: Levels,
 ) -> Iterator[Candidate]:
-    """The fixes and what else was left that is offered, as many of each as the policy says."""
+    """Yield fixes and other contributions of finished tasks, as many of each as the policy says."""
     if not offline.complete:
         return
     task_id, priority = graph.task_id, policy.priority(SECTION)
     for number, fix in enumerate(_fixes(task_id, online, offline)[: details.patterns]):
         head = f"Seen before: {fix.check or fix.message}"
         mended = f"mended by iteration {fix.iteration} of {fix.module}, task {fix.task}"
-        told = [("full", f"{head}: {fix.message}\n{mended}"), ("signature", f"{head}: {mended}")]
+        texts = [("full", f"{head}: {fix.message}\n{mended}"), ("signature", f"{head}: {mended}")]
         score = round(0.5 / (1 + number), 6)
         node = f"fix:{fix.task}@{fix.position}"
         yield Candidate(
-            node, SECTION, priority, levels(told, score), score, (), number, task=fix.task
+            node, SECTION, priority, levels(texts, score), score, (), number, task=fix.task
         )
     alike = _alike(task_id, offline, asked)
     hits = _hits(graph, online, offline, target, list(alike))
     solutions = {one.task: one for one in offline_cache.historical_solutions(offline)}
     for number, hit in enumerate(hits[: details.patterns]):
-        told = _told(hit, solutions[hit.task])
+        texts = _texts(hit, solutions[hit.task])
         score = round(SCORES[hit.by] + alike.get(hit.node, 0.0) / 2, 6)
         # Its own name, since a node of the running task may have the same id.
         node = hit.node if kind_of(hit.node) == "task" else f"left:{hit.task}/{hit.node}"
         place = details.patterns + number
         yield Candidate(
-            node, SECTION, priority, levels(told, score), score, (), place, task=hit.task
+            node, SECTION, priority, levels(texts, score), score, (), place, task=hit.task
         )
 
 
@@ -68,25 +68,25 @@ def _hits(
     target: str,
     similar: list[str],
 ) -> list[CacheHit]:
-    """What other tasks left that answers to the target, stands near it, or is similar.
+    """Return the contributions of other tasks that match the target, are near it, or similar.
 
     In hand are what the task works on, and the target where its own code has it.
     """
-    left = [one for one in offline_cache.held(offline) if one.task != graph.task_id]
+    contributions = [one for one in offline_cache.held(offline) if one.task != graph.task_id]
     names = [target, node_id("module", path_of(target))] if target else []
     near = LookUpPolicy(enough=len(names) + 1)
     # Not what was only shown: the next prompt knows nothing of the one before.
     work = [one.id for one in online_cache.working_set(online) if one.kind in WORK]
     hand = [Held(node) for node in (*work, *names) if node in work or node in graph.into]
-    found = look_up(
-        names, hand, left, near,
+    result = look_up(
+        names, hand, contributions, near,
         lambda node: [one for one in graph.neighbours(node) if one != node], similar,
     )  # fmt: skip
-    return [hit for hit in found.hits if hit.found == "offline"]
+    return [hit for hit in result.hits if hit.found == "offline"]
 
 
-def _told(hit: CacheHit, of: offline_cache.Solution) -> list[tuple[str, str]]:
-    """What was left, at two levels: with what is known of it, and by name."""
+def _texts(hit: CacheHit, of: offline_cache.Solution) -> list[tuple[str, str]]:
+    """Return a contribution at two levels: with what is known of it, and by name."""
     if kind_of(hit.node) == "task":
         head = f"Earlier task {of.task}: {of.problem}"
         rest = [of.summary, f"Code: {', '.join(of.references)}"]
@@ -99,8 +99,8 @@ def _told(hit: CacheHit, of: offline_cache.Solution) -> list[tuple[str, str]]:
 
 
 def _alike(task_id: str, offline: offline_cache.State, asked: str) -> dict[str, float]:
-    """Other finished tasks, and the share of words that their goals have in common with a request;
-    the most first, none without any."""
+    """Return other finished tasks by the share of words that their goals have in common with a
+    request, the most first; tasks without any are left out."""
     own, found = frozenset(words(asked)), {}
     for one in offline_cache.historical_solutions(offline):
         theirs = frozenset(words(one.problem))
@@ -110,12 +110,12 @@ def _alike(task_id: str, offline: offline_cache.State, asked: str) -> dict[str, 
 
 
 def _fixes(task_id: str, online: online_cache.State, offline: offline_cache.State) -> list[Fix]:
-    """The fixes by other tasks of what fails now, the latest first, one of each message."""
+    """Return fixes by other tasks of what fails now, the latest first, one for each message."""
     failing = [one for one in online.failures if not one.over]
     messages = {one.message for one in failing if one.message}
     checks = {one.name for one in failing if one.name and not one.message}
-    found: dict[str, Fix] = {}
+    by_message: dict[str, Fix] = {}
     for fix in offline_cache.fixes(offline) if failing else ():
         if fix.task != task_id and (fix.message in messages or fix.check in checks):
-            found.setdefault(fix.message, fix)
-    return list(found.values())
+            by_message.setdefault(fix.message, fix)
+    return list(by_message.values())

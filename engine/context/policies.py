@@ -17,17 +17,17 @@ RULES = "regress"
 
 
 def policy_at(path: Path) -> Policy:
-    """The policy of a TOML file: what it does not set is as in the default.
+    """Return the policy of a TOML file: what it does not set is as in the default.
 
     Rules that stand beside it, under `regress`, are no settings of it. `InputError` in one line,
     which names the setting, what was needed and what was found.
     """
-    told = {name: value for name, value in toml_at(path).items() if name != RULES}
-    return _checked(str(path), _over(DEFAULT.model_dump(), told))
+    settings = {name: value for name, value in toml_at(path).items() if name != RULES}
+    return _checked(str(path), _over(DEFAULT.model_dump(), settings))
 
 
 def toml_at(path: Path) -> dict[str, object]:
-    """What a policy file holds; `InputError` where it is none."""
+    """Return the tables of a policy file; `InputError` where it is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -37,7 +37,7 @@ def toml_at(path: Path) -> dict[str, object]:
 
 
 def policy_named(name: str) -> Policy:
-    """The policy of a strategy's name, or of a TOML file."""
+    """Return the policy of a strategy's name, or of a TOML file."""
     if name in STRATEGIES:
         return STRATEGIES[name]
     if not Path(name).exists():
@@ -46,7 +46,7 @@ def policy_named(name: str) -> Policy:
 
 
 def changed(before: Policy, after: Policy) -> list[str]:
-    """The settings in which two policies differ, a line each; names apart.
+    """Return the settings in which two policies differ, a line each, without their names.
 
     >>> changed(DEFAULT, DEFAULT.model_copy(update={"errors": 0, "name": "other"}))
     ['errors 5 -> 0']
@@ -70,33 +70,33 @@ def _flat(settings: Mapping[str, object], table: str = "") -> Iterator[tuple[str
 
 
 def policy_of(body: bytes) -> Policy:
-    """The policy that was recorded."""
+    """Return a recorded policy."""
     try:
         return Policy.model_validate_json(body)
     except ValidationError as error:
         raise InputError(f"needed a recorded policy, {_first(error)}") from None
 
 
-def _over(before: dict[str, object], told: dict[str, object]) -> dict[str, object]:
-    """Settings with others laid over them, table by table."""
-    found = dict(before)
-    for name, value in told.items():
-        under = found.get(name)
+def _over(before: dict[str, object], settings: dict[str, object]) -> dict[str, object]:
+    """Return settings with others laid over them, table by table."""
+    merged = dict(before)
+    for name, value in settings.items():
+        under = merged.get(name)
         both = isinstance(value, dict) and isinstance(under, dict)
-        found[name] = _over(under, value) if both else value  # type: ignore[arg-type]
-    return found
+        merged[name] = _over(under, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
-def _checked(where: str, told: dict[str, object]) -> Policy:
+def _checked(where: str, settings: dict[str, object]) -> Policy:
     try:
         # As JSON, in which a list may be a tuple and yet no text a number.
-        return Policy.model_validate_json(json.dumps(told, default=str), strict=True)
+        return Policy.model_validate_json(json.dumps(settings, default=str), strict=True)
     except ValidationError as error:
         raise InputError(f"{where}: {_first(error)}") from None
 
 
 def _first(error: ValidationError) -> str:
-    """The setting that is wrong first, what was needed there, and what was found."""
+    """Return the first wrong setting, what was needed there, and what was found."""
     one = error.errors()[0]
     *outer, name = map(str, one["loc"] or ("",))
     place, found = ".".join([*outer, name]), reprlib.repr(one["input"])

@@ -1,6 +1,6 @@
-"""How much of a prompt is that of the one before? As much of it llama.cpp need not read again.
+"""The prefix that a prompt shares with the one before, which llama.cpp need not read again.
 
-What differs first ends it: a model's cache holds tokens only as a prefix.
+The first difference ends it: a model's cache holds tokens only as a prefix.
 """
 
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ class Prefix(NamedTuple):
     of: int
     "Tokens of the later prompt."
     section: str
-    "That in which they differ first; empty where they do not, or before any section."
+    "The section of the first difference; empty without one, or before any section."
 
 
 def compared(
     before: Sequence[PromptPiece], after: Sequence[PromptPiece], tokenizer: Encodes
 ) -> Prefix:
-    """What two prompts share from their beginning."""
+    """Compare two prompts from their beginning."""
     old, new = encoded(before, tokenizer), encoded(after, tokenizer)
     return Prefix(shared(old, new), len(new), _section(_text(before), _text(after)))
 
 
 def shared(before: Sequence[Token], after: Sequence[Token]) -> int:
-    """How many leading tokens two prompts share."""
+    """Return how many leading tokens two prompts share."""
     pairs = zip(before, after, strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def encoded(prompt: Sequence[PromptPiece], tokenizer: Encodes) -> list[Token]:
-    """The tokens of a prompt."""
-    found: list[Token] = []
+    """Return the tokens of a prompt."""
+    tokens: list[Token] = []
     for piece in prompt:
-        found += [piece.text] if piece.control else tokenizer.encode(piece.text)
-    return found
+        tokens += [piece.text] if piece.control else tokenizer.encode(piece.text)
+    return tokens
 
 
 def _text(prompt: Sequence[PromptPiece]) -> str:
@@ -51,7 +51,7 @@ def _text(prompt: Sequence[PromptPiece]) -> str:
 
 
 def _section(before: str, after: str) -> str:
-    """The heading above the first difference."""
+    """Return the heading above the first difference."""
     same = shared(before, after)
     if same == len(before) == len(after):
         return ""

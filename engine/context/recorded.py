@@ -1,6 +1,6 @@
 """Contexts as facts: built, recorded, and rebuilt to the byte.
 
-The bytes of a recorded one follow from the recorded texts, their order and the template alone.
+The bytes of a recorded context follow from the recorded texts, their order and the template alone.
 Whether today's code would choose the same is another question: see `backcast.engine.replay.verify`.
 """
 
@@ -40,7 +40,7 @@ from backcast.projections import (
 CODE = {
     "builder": str(builder.VERSION), "rendering": str(rendering.VERSION), "summaries": EXTRACTIVE,
 } | {one.NAME: str(one.VERSION) for one in (*PROJECTIONS, context_map)}  # fmt: skip
-"The versions of the code that chooses and renders."
+"The versions of the code that chooses and renders, as each fact records them."
 
 
 def context_at(
@@ -51,12 +51,12 @@ def context_at(
     profile: ModelProfile,
     policy: Policy = DEFAULT,
 ) -> Context:
-    """The context that a model would be shown at a moment."""
+    """Return the context that a model would be shown at a moment."""
     return _built(store, task_id, moment, request, profile, policy, nearness_of(store, policy))[1]
 
 
 def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
-    """What compares meanings, where a policy weighs them."""
+    """Return what compares meanings; None where the policy does not weigh them."""
     if not policy.weights.get("meaning"):
         return None
     return Nearness(store, sentence_embedder(policy.embedder or None))
@@ -89,7 +89,7 @@ def record_context(
     """Append the context of a moment as a CONTEXT_BUILT, and return it."""
     version, stood_at = store.version(task_id), store.version_at(task_id, moment)
     for event in store.read(task_id, after=stood_at - 1, last=stood_at) if stood_at else ():
-        # What other tasks have left since its own last event, nobody could tell from the log.
+        # The log could not show what other tasks contributed since the task's own last event.
         moment = Moment(position=event.position)
     tokenizer, nearness = tokenizer_of(profile.tokenizer), nearness_of(store, policy)
     states, context = _built(store, task_id, moment, request, profile, policy, nearness)
@@ -98,8 +98,8 @@ def record_context(
         prefix_of(store, task_id, states.prompts.version, context, profile, tokenizer),
     )  # fmt: skip
     if nearness and nearness.blob:
-        told = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
-        fact, blobs = fact.model_copy(update=told), [*blobs, nearness.blob]
+        vector = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
+        fact, blobs = fact.model_copy(update=vector), [*blobs, nearness.blob]
     store.append(task_id, [fact], after=version, writer="builder", blobs=blobs)
     return context
 
@@ -112,7 +112,7 @@ def prefix_of(
     profile: ModelProfile,
     tokenizer: Tokenizer,
 ) -> Prefix | None:
-    """What a prompt shares with a recorded one; None where that cannot be read any more."""
+    """Return the prefix shared with a recorded prompt; None where that cannot be read any more."""
     for event in store.read(task_id, after=version - 1, last=version) if version else ():
         if isinstance(event.fact, ContextBuilt):
             with suppress(DamagedError, InputError, ValueError):
@@ -123,8 +123,7 @@ def prefix_of(
 
 
 def in_hand(states: TaskStates, context: Context) -> LookUp:
-    """Which items of a context the working set held, which what finished tasks left, and which were
-    made for it."""
+    """Look up the items of a context in the working set and in finished tasks' contributions."""
     online, offline = online_cache.held(states.online), offline_cache.held(states.offline)
     return look_up([item.node for item in context.items], online, offline, LookUpPolicy(enough=0))
 
@@ -139,7 +138,7 @@ def fact_of(
     found: LookUp,
     prefix: Prefix | None = None,
 ) -> tuple[ContextBuilt, list[Blob]]:
-    """A context as a fact, and the texts that it points at."""
+    """Return a context as a fact, and the blobs that it points at."""
     places: dict[str, tuple[str, str | None]] = dict.fromkeys(found.misses, ("made", None))
     places |= {hit.node: (hit.found, hit.task or None) for hit in reversed(found.hits)}
     places |= {one.node: ("offline", one.task) for one in context.items if one.task}
@@ -157,7 +156,7 @@ def fact_of(
     omissions = tuple(ContextOmission(**one._asdict()) for one in context.omissions)
     fact = ContextBuilt(
         items=items, omissions=omissions, target=request.target, query=request.query,
-        **{name: told for name in ("wanted", "needs") if (told := getattr(request, name))},
+        **{name: value for name in ("wanted", "needs") if (value := getattr(request, name))},
         stood_at=stood_at, profile=profiled.ref, policy=settings.ref, template=profile.template,
         tokenizer=tokenizer.id, code=CODE, tokens=context.tokens,
         sections={one: tokens for one, _, tokens in context.sections if tokens},
@@ -169,12 +168,12 @@ def fact_of(
 
 
 def rebuilt(fact: ContextBuilt, read: Callable[[str], bytes]) -> str:
-    """The digest of the prompt that the recorded texts give."""
+    """Return the digest of the prompt that the recorded texts give."""
     return digest_of(pieces(fact.template or "", messages(fact, read)))
 
 
 def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[str, str], ...]:
-    """The messages of a recorded context, from the recorded texts alone."""
+    """Return the messages of a recorded context, from the recorded texts alone."""
     shown = [
         RenderItem(
             item.node, item.section, read(item.text).decode(errors="surrogatepass"), item.level
@@ -190,10 +189,10 @@ def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[st
 
 
 def profile_of(body: bytes) -> ModelProfile:
-    """The profile that was recorded."""
+    """Return a recorded profile. `InputError` where it is none."""
     try:
-        told = json.loads(body)
-        rows = {str(row): int(tokens) for row, tokens in told["rows"].items()}
-        return checked(ModelProfile(**{**told, "rows": rows}))
+        fields = json.loads(body)
+        rows = {str(row): int(tokens) for row, tokens in fields["rows"].items()}
+        return checked(ModelProfile(**{**fields, "rows": rows}))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"needed a recorded profile, found {error!r}") from None

@@ -61,12 +61,12 @@ class SourceText:
 
     @cached_property
     def _bound(self) -> dict[str, list[int]]:
-        """The lines that bind each name, counted from 0; some may be parts of long strings."""
-        text, found, line, end = "\n".join(self.lines), dict[str, list[int]](), 0, 0
-        for one in _BINDS.finditer(text):
-            line, end = line + text.count("\n", end, one.start()), one.start()
-            found.setdefault(one[1], []).append(line)
-        return found
+        """Line numbers, from 0, that bind each name; some may be inside long strings."""
+        text, lines, line, end = "\n".join(self.lines), dict[str, list[int]](), 0, 0
+        for match in _BINDS.finditer(text):
+            line, end = line + text.count("\n", end, match.start()), match.start()
+            lines.setdefault(match[1], []).append(line)
+        return lines
 
     def constant(self, name: str) -> SourcePiece:
         """The lines that bind a name; empty where they are too many."""
@@ -89,11 +89,11 @@ class SourceLines:
         "The signatures of functions and classes, by their text."
 
     def of(self, blob: str) -> list[str]:
-        """The lines of a text; line endings of any kind end one."""
+        """Return the lines of a text; any kind of line ending ends one."""
         return self.text(blob).lines
 
     def text(self, blob: str) -> SourceText:
-        """A text."""
+        """Return a text, and keep it for the next call."""
         text = self._kept.get(blob)
         if text is None:
             text = self._kept[blob] = SourceText(self._read(blob))
@@ -103,7 +103,7 @@ class SourceLines:
         return text
 
     def piece(self, own: list[str], first: int) -> SourcePiece:
-        """A function or class that has some lines, which begin at one."""
+        """Return the function or class of some lines, the first of which is line `first`."""
         text = "\n".join(own)
         signature = self._signatures.get(text)
         if signature is None:
@@ -113,7 +113,7 @@ class SourceLines:
         return SourcePiece(text, signature, first)
 
     def changed(self, before: str, after: str) -> str:
-        """What one text changed of another, as a unified diff without its head."""
+        """Return a unified diff between two texts, without its head."""
         found = self._changes.get((before, after))
         if found is None:
             lines = unified_diff(self.of(before), self.of(after), n=1, lineterm="")
@@ -132,7 +132,7 @@ class Sources:
         "By path, with the pieces as the module's outline cuts them."
 
     def piece(self, path: str, name: str) -> SourcePiece:
-        """A function or class of a module; empty where its text is not known."""
+        """Return a function or class of a module; empty where its text is not known."""
         text, pieces = self._texts[path] if path in self._texts else self._of(path)
         if text is None:
             return NOTHING
@@ -145,7 +145,7 @@ class Sources:
         return pieces[name]
 
     def text(self, path: str) -> str:
-        """The whole latest text of a module, whether it can be outlined or not."""
+        """Return the latest text of a module, whether it can be outlined or not."""
         module = self._state.modules.get(path)
         if module is None or module.deleted or not module.source:
             return ""
@@ -157,7 +157,7 @@ class Sources:
         return NOTHING if text is None else text.constant(name)
 
     def _of(self, path: str) -> tuple[SourceText | None, dict[str, SourcePiece]]:
-        """The text of a module, ready to be cut as it is outlined now."""
+        """Return the text of a module, ready to be cut along its present outline."""
         module, text = self._state.modules.get(path), None
         if module and not module.deleted and module.source and module.source == module.outlined:
             text = self._lines.text(module.source)
@@ -180,8 +180,8 @@ def _signature(lines: list[str]) -> str:
 
 
 def _closed(lines: list[str], begin: int, most: int) -> str:
-    """The lines from one on until every bracket and string is closed; empty where that takes more
-    than some."""
+    """Return the lines from `begin` until all brackets and strings are closed; empty where more
+    than `most` are needed."""
     text, depth = "\n".join([*lines[begin : begin + most], ""]), 0
     for found in _TOKEN.finditer(text):
         token = found[0]
@@ -194,7 +194,7 @@ def _closed(lines: list[str], begin: int, most: int) -> str:
 
 
 def _quoted(before: list[str]) -> bool:
-    """Whether a string that goes over several lines is open after some lines."""
+    """Tell whether a multi-line string is open after some lines."""
     text = "\n".join(before)
     if text.count('"""') % 2 == text.count("'''") % 2 == 0:
         return False

@@ -25,8 +25,8 @@ from backcast.projections import dependency_graph
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 COLUMNS = ("node", "outer", "name", "interface", "body", "method", "special", "test file")
-"""Of each symbol the numbers of its node, of the class around it (its own where there is none), of
-its last name and of the two texts by which it is found; then 1 for what it is, else 0."""
+"""Per symbol: the numbers of its node, of the class around it (its own where there is none), of its
+last name and of the two texts by which it is found; then 1 for each kind that it is, else 0."""
 NONE = slice(0, 0)
 KINDS = ("function", "method", "class")
 SPARE, TIMES = 10_000, 6
@@ -91,12 +91,12 @@ class SymbolIndex:
 
     def number(self, text: str) -> int:
         """The number of a text."""
-        found = self._numbers.get(text)
-        if found is None:
-            found = self._numbers[text] = len(self._numbers)
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = len(self._numbers)
             self.texts.append(text)
             self.words.add(text)
-        return found
+        return number
 
     def full(self, symbols: int) -> bool:
         """Whether it is time to begin anew, where so many symbols are current."""
@@ -241,8 +241,8 @@ class Symbols:
         """The words of the texts of a column, which are mostly those of the moment before."""
         numbers, last = self.numbers[column], self.known.last.get(column)
         if last is None or not np.array_equal(last[0], numbers):
-            rows, inverse, many = np.unique(numbers, return_inverse=True, return_counts=True)
-            last = numbers, (self.known.words.current(rows, many), inverse)
+            rows, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+            last = numbers, (self.known.words.current(rows, counts), inverse)
             self.known.last[column] = last
         return last[1]
 
@@ -333,8 +333,8 @@ def _numbers(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex
 def _texts(path: str, name: str, facets: Facets) -> tuple[str, str]:
     """The words by which a symbol is found: those of its interface, and with them its body's."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
-    told = [*facets.get(f"sig:{name}", ())[1:], *facets.get(f"doc:{name}", ())]
-    interface = " ".join([stem, name, *told, *facets.get(f"bases:{name}", ())])
+    texts = [*facets.get(f"sig:{name}", ())[1:], *facets.get(f"doc:{name}", ())]
+    interface = " ".join([stem, name, *texts, *facets.get(f"bases:{name}", ())])
     keys = (f"calls:{name}", f"uses:{name}", f"raises:{name}", f"config:{name}")
     inside = [text for key in keys for text in facets.get(key, ())]
     return interface, " ".join([interface, *inside])

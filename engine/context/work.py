@@ -14,20 +14,20 @@ Levels = Callable[[Sequence[tuple[str, str]], float], tuple[Level, ...]]
 def failures(
     state: online_cache.State, policy: Policy, details: Details, levels: Levels
 ) -> Iterator[Candidate]:
-    """What has failed and was not tried again since, the latest first."""
-    there = [one for one in state.failures if not one.over]
-    for number, failure in enumerate(there[: policy.errors]):
+    """Yield failures that were not tried again since, the latest first."""
+    open_failures = [one for one in state.failures if not one.over]
+    for number, failure in enumerate(open_failures[: policy.errors]):
         place = f"({failure.place})" if failure.place else ""
         head = ": ".join(part for part in (failure.at, failure.name) if part)
         head = " ".join(part for part in (head, place) if part)
         first = failure.message.split("\n")[0]
-        told = {
+        texts = {
             "full": ": ".join(part for part in (head, failure.message) if part),
             "signature": ": ".join(part for part in (head, first) if part),
             "name": head or failure.kind,
         }
-        order = list(told)
-        kept = {name: told[name] for name in order[order.index(details.errors) :]}
+        order = list(texts)
+        kept = {name: texts[name] for name in order[order.index(details.errors) :]}
         score = round(1 / (1 + number), 6)
         priority = "CRITICAL" if number == 0 else policy.priority("recent errors")
         node = f"failure:{failure.version}.{failure.number}"
@@ -36,12 +36,12 @@ def failures(
 
 
 def left_out(state: online_cache.State, policy: Policy) -> Iterator[tuple[str, str]]:
-    """The failures that are not even offered, and why."""
+    """Yield the failures that are no candidates, and why."""
     for failure in state.failures:
         if failure.over:
             yield f"failure:{failure.version}.{failure.number}", "superseded"
-    there = [one for one in state.failures if not one.over]
-    for failure in there[policy.errors :]:
+    open_failures = [one for one in state.failures if not one.over]
+    for failure in open_failures[policy.errors :]:
         yield f"failure:{failure.version}.{failure.number}", "masked"
 
 
@@ -49,20 +49,26 @@ def iterations(
     state: online_cache.State, path: str, policy: Policy, details: Details, lines: SourceLines,
     levels: Levels,
 ) -> Iterator[Candidate]:  # fmt: skip
-    """The last iterations of a module that the running task has made, and what each changed."""
+    """Yield the last iterations of a module by the running task, and what each changed."""
     made = state.modules.get(path, online_cache.TouchedModule()).iterations
-    for number, one in enumerate(made[: details.iterations]):
-        head = f"Iteration {one.iteration}"
-        head += "" if one.score is None else f", score {one.score:g}"
+    for number, iteration in enumerate(made[: details.iterations]):
+        head = f"Iteration {iteration.iteration}"
+        head += "" if iteration.score is None else f", score {iteration.score:g}"
         before = made[number + 1] if number + 1 < len(made) else None
-        told = [("signature", head)]
-        if before and before.source and one.source:
-            text = lines.changed(before.source, one.source)
-            told.insert(0, ("full", f"{head}, changed:\n{text}"))
+        texts = [("signature", head)]
+        if before and before.source and iteration.source:
+            text = lines.changed(before.source, iteration.source)
+            texts.insert(0, ("full", f"{head}, changed:\n{text}"))
         score = round(0.3 / (1 + number), 6)
-        node = f"iteration:{path}@{one.iteration}"
+        node = f"iteration:{path}@{iteration.iteration}"
         priority = policy.priority("related functions")
-        shown = levels(told, score)
+        shown = levels(texts, score)
         yield Candidate(
-            node, "current module", priority, shown, score, (one.version,), one.iteration
+            node,
+            "current module",
+            priority,
+            shown,
+            score,
+            (iteration.version,),
+            iteration.iteration,
         )

@@ -96,8 +96,8 @@ class TaskFollower:
             self.store.read(after=self._looked, last=known.position, types=CONTRIBUTION_TYPES)
         )
         offline, map = self.states.offline, self.states.map
-        ended = {*offline.complete, *offline.failed}
-        if any(event.type in ENDS or event.task_id in ended for event in new):
+        ended = (offline.complete, offline.failed)
+        if any(e.type in ENDS or any(e.task_id in tasks for tasks in ended) for e in new):
             offline = contributions_at(self.store, known)
         if self._edited or any(event.type in EDITS for event in new):
             map, self._edited = map_known(self.store, self.line, moment), False

@@ -36,10 +36,10 @@ class Chat:
         self._system = self._takes_system()
 
     def runs(self, messages: Sequence[Message], thinking: bool = False) -> list[RenderedRun]:
-        """The prompt up to where the answer begins; `ModelError` for what it does not take."""
-        told = list(messages) if self._system else merged(messages)
-        mark = _unused("".join(message.content for message in told))
-        guarded = [Message(one.role, self._guard(rf"\1{mark}", one.content)) for one in told]
+        """Return the prompt up to where the answer begins; `ModelError` for what it refuses."""
+        accepted = list(messages) if self._system else merged(messages)
+        mark = _unused("".join(message.content for message in accepted))
+        guarded = [Message(one.role, self._guard(rf"\1{mark}", one.content)) for one in accepted]
         try:
             prompt = self._prompt(guarded, thinking)
         except Exception as error:
@@ -51,8 +51,8 @@ class Chat:
         return [run for run in runs if run.text]
 
     def _prompt(self, messages: Sequence[Message], thinking: bool) -> str:
-        told = [{"role": message.role, "content": message.content} for message in messages]
-        prompt: str = self._render(messages=told, enable_thinking=thinking).prompt
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        prompt: str = self._render(messages=turns, enable_thinking=thinking).prompt
         return prompt
 
     def _takes_system(self) -> bool:

@@ -41,10 +41,10 @@ class Draw:
         return token
 
     def _allows(self, token: int) -> bool:
-        one = self._c.llama_token_data(id=token, logit=1.0, p=0.0)
-        array = self._c.llama_token_data_array(ctypes.pointer(one), 1, -1, False)
+        data = self._c.llama_token_data(id=token, logit=1.0, p=0.0)
+        array = self._c.llama_token_data_array(ctypes.pointer(data), 1, -1, False)
         self._c.llama_sampler_apply(self._held, ctypes.byref(array))
-        return one.logit > 0 and token not in self._loaded.broken
+        return data.logit > 0 and token not in self._loaded.broken
 
     def _redrawn(self) -> int:
         import numpy as np

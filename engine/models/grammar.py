@@ -98,11 +98,11 @@ class _Rules:
         if place not in self.named:
             if not place.startswith("#/"):
                 raise _refused(f"references within it, found {place!r}")
-            found = self.whole
+            schema = self.whole
             for part in place[2:].split("/"):
-                found = found[part]
+                schema = schema[part]
             self.named[place] = f"root{len(self.rules)}"
-            self.rule(found, self.named[place])
+            self.rule(schema, self.named[place])
         return self.named[place]
 
     def _object(self, schema: Mapping[str, Any]) -> str:
@@ -140,8 +140,8 @@ def _list(each: str, low: int, high: int | None) -> str:
     if high == 0:
         return '""'
     rest = f"{{{max(low - 1, 0)},{'' if high is None else high - 1}}}"
-    found = f'{each} ("," space {each}){rest}'
-    return found if low > 0 else f"({found})?"
+    items = f'{each} ("," space {each}){rest}'
+    return items if low > 0 else f"({items})?"
 
 
 def _literal(value: object) -> str:

@@ -140,12 +140,12 @@ class LlamaModel:
 
     def _numbers(self, runs: Sequence[RenderedRun]) -> list[int]:
         loaded = self.loaded
-        found = []
+        tokens = []
         for text, control in runs:
-            found += [loaded.controls[text]] if control else loaded.encode(text)
+            tokens += [loaded.controls[text]] if control else loaded.encode(text)
         first = loaded.llm.token_bos()
-        begun = found[:1] == [first] or loaded.llm.metadata.get(ADD_BOS) != "true"
-        return found if begun else [first, *found]
+        begun = tokens[:1] == [first] or loaded.llm.metadata.get(ADD_BOS) != "true"
+        return tokens if begun else [first, *tokens]
 
     def _answer(self, reply: ReplyReader, limits: Limits, grammar: str, until: float) -> bool:
         """Have the model answer; whether it came to its end."""

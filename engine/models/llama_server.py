@@ -47,8 +47,8 @@ class Server:
 
     def template(self) -> str:
         """The chat template, told by what the server makes of two short messages."""
-        told = [{"role": role, "content": text} for role, text in PROBE]
-        asked = {"messages": told, "chat_template_kwargs": {"enable_thinking": False}}
+        messages = [{"role": role, "content": text} for role, text in PROBE]
+        asked = {"messages": messages, "chat_template_kwargs": {"enable_thinking": False}}
         prompt = self.ask("/apply-template", asked).get("prompt")
         for template in TEMPLATES:
             ours = "".join(piece.text for piece in pieces(template, PROBE))

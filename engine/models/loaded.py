@@ -50,15 +50,15 @@ class Loaded:
 
     def name(self, token: int) -> str:
         """How the vocabulary writes a token; empty where there is no such token."""
-        found = self._c.llama_vocab_get_text(self.vocabulary, token) if token >= 0 else b""
-        return bytes(found).decode(errors="replace")
+        text = self._c.llama_vocab_get_text(self.vocabulary, token) if token >= 0 else b""
+        return bytes(text).decode(errors="replace")
 
     @cached_property
     def controls(self) -> dict[str, int]:
         """The control tokens, by how the vocabulary writes them."""
-        told = (self._c.llama_vocab_get_attr(self.vocabulary, n) for n in range(self.size))
+        kinds = (self._c.llama_vocab_get_attr(self.vocabulary, n) for n in range(self.size))
         control = int(self._c.LLAMA_TOKEN_ATTR_CONTROL)
-        return {self.name(number): number for number, kind in enumerate(told) if kind & control}
+        return {self.name(number): number for number, kind in enumerate(kinds) if kind & control}
 
     @cached_property
     def broken(self) -> frozenset[int]:
@@ -112,8 +112,8 @@ def _open(path: Path, **options: Any) -> Any:
     except OSError as error:
         raise InputError(f"{path}: needed a GGUF file: {error.strerror}") from None
     except Exception as error:  # of the chat template in it, it raises what Jinja does
-        told = complaint() or str(error)
-        raise InputError(f"{path}: needed a model that llama.cpp can run: {told}") from None
+        reason = complaint() or str(error)
+        raise InputError(f"{path}: needed a model that llama.cpp can run: {reason}") from None
 
 
 def stretched(path: Path, known: Mapping[str, str], window: int, yarn: int) -> dict[str, Any]:

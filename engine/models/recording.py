@@ -59,11 +59,11 @@ class Recording:
 
     def _take(self, number: int, line: str) -> None:
         try:
-            told = json.loads(line)
-            fields = {name: told[name] for name in Completion._fields if name in told}
-            answer = _COMPLETION.validate_python(fields, strict=True)
+            fields = json.loads(line)
+            values = {name: fields[name] for name in Completion._fields if name in fields}
+            answer = _COMPLETION.validate_python(values, strict=True)
             self.id = name_of(answer.model) or self.id
-            self.answers[told["prompt"]] = answer._replace(model=name_of(answer.model))
+            self.answers[fields["prompt"]] = answer._replace(model=name_of(answer.model))
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise InputError(
                 f"{self.path}, line {number}: needed an object with prompt and text"
@@ -105,8 +105,8 @@ class AnswerRecorder:
     ) -> Completion:
         """The model's answer, which is a line of the recording from now on."""
         answer = self.model.complete(messages, limits, schema=schema, stop=stop, call=call)
-        told = answer._asdict() | {"model": answer.model or self.id}
-        line = {"prompt": digest_of(messages, limits, schema)} | told
+        fields = answer._asdict() | {"model": answer.model or self.id}
+        line = {"prompt": digest_of(messages, limits, schema)} | fields
         with self.path.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
         return answer

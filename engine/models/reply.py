@@ -83,7 +83,7 @@ class ReplyReader:
         longest = max(map(len, self._stop), default=0)
         searched = max(0, len(self.answer) - new - longest)
         ends = [self.answer.find(text, searched) for text in self._stop]
-        found = [end for end in ends if end >= 0]
-        if found:
-            self.answer = self.answer[: min(found)]
-        return bool(found)
+        stops = [end for end in ends if end >= 0]
+        if stops:
+            self.answer = self.answer[: min(stops)]
+        return bool(stops)

@@ -75,8 +75,8 @@ class ServerModel:
         options = self._options(limits, schema, stop)
 
         def ask(merges: bool) -> bytes:
-            left = limits.seconds - (monotonic() - started)
-            return self._line.chat({**options, "messages": _sent(messages, merges)}, left)
+            seconds = limits.seconds - (monotonic() - started)
+            return self._line.chat({**options, "messages": _sent(messages, merges)}, seconds)
 
         try:
             body = ask(self.merges)
@@ -99,8 +99,8 @@ class ServerModel:
         }
         prompt = self._line.post(f"{self.root}/apply-template", asked, limits.seconds)
         asked = {"content": prompt.get("prompt"), "add_special": True, "parse_special": True}
-        found = self._line.post(f"{self.root}/tokenize", asked, limits.seconds).get("tokens")
-        return len(found) if isinstance(found, list) else None
+        tokens = self._line.post(f"{self.root}/tokenize", asked, limits.seconds).get("tokens")
+        return len(tokens) if isinstance(tokens, list) else None
 
     @property
     def root(self) -> str:
@@ -118,13 +118,13 @@ class ServerModel:
         extra |= self.sampling
         if self.deterministic:
             extra |= {"temperature": 0} | ({"cache_prompt": False} if self.native else {})
-        found: dict[str, Any] = {"model": self._name, "max_tokens": limits.max_tokens}
+        options: dict[str, Any] = {"model": self._name, "max_tokens": limits.max_tokens}
         if stop:
-            found["stop"] = list(stop)
+            options["stop"] = list(stop)
         if schema is not None:
             form = {"name": "answer", "schema": dict(schema), "strict": True}
-            found["response_format"] = {"type": "json_schema", "json_schema": form}
-        return found | extra
+            options["response_format"] = {"type": "json_schema", "json_schema": form}
+        return options | extra
 
     def _switch(self, limits: Limits) -> dict[str, Any]:
         """What tells a template whether the model may think."""

@@ -60,35 +60,35 @@ UNTHOUGHT = (
 def pieces(template: str, messages: Sequence[tuple[str, str]]) -> list[PromptPiece]:
     """The prompt as a chat template renders it, up to where the answer begins."""
     if template in ("chatml", "qwen3"):
-        found = []
+        prompt = []
         for role, text in messages:
-            found += [PromptPiece("<|im_start|>", True), PromptPiece(f"{role}\n{text}")]
-            found += [PromptPiece("<|im_end|>", True), PromptPiece("\n")]
-        found += [PromptPiece("<|im_start|>", True), PromptPiece("assistant\n")]
-        return found if template == "chatml" else [*found, *UNTHOUGHT]
+            prompt += [PromptPiece("<|im_start|>", True), PromptPiece(f"{role}\n{text}")]
+            prompt += [PromptPiece("<|im_end|>", True), PromptPiece("\n")]
+        prompt += [PromptPiece("<|im_start|>", True), PromptPiece("assistant\n")]
+        return prompt if template == "chatml" else [*prompt, *UNTHOUGHT]
     if template == "mistral":
         # It takes no system role: that text goes into the first user turn.
         system = "".join(f"{text}\n\n" for role, text in messages if role == "system")
-        found = [PromptPiece("<s>", True)]
+        prompt = [PromptPiece("<s>", True)]
         for role, text in messages:
             if role == "user":
-                found += [
+                prompt += [
                     PromptPiece("[INST]", True),
                     PromptPiece(system + text),
                     PromptPiece("[/INST]", True),
                 ]
                 system = ""
             elif role == "assistant":
-                found += [PromptPiece(text), PromptPiece("</s>", True)]
-        return found
+                prompt += [PromptPiece(text), PromptPiece("</s>", True)]
+        return prompt
     raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template!r}")
 
 
 def digest_of(prompt: Sequence[PromptPiece]) -> str:
     """SHA-256 of a rendered prompt, in hex."""
     # Control tokens and text stay apart, so that no text can pose as a token.
-    told = "".join(f"{piece.control:d}{len(piece.text)}:{piece.text}" for piece in prompt)
-    return sha256(told.encode(errors="surrogatepass")).hexdigest()
+    text = "".join(f"{piece.control:d}{len(piece.text)}:{piece.text}" for piece in prompt)
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def merged(messages: Sequence[Message]) -> list[Message]:
@@ -98,9 +98,9 @@ def merged(messages: Sequence[Message]) -> list[Message]:
     [Message(role='user', content='Be brief.\n\nWhy?')]
     """
     system = "".join(f"{text}\n\n" for role, text in messages if role == "system")
-    found = [Message(role, text) for role, text in messages if role != "system"]
-    for place, (role, text) in enumerate(found):
+    turns = [Message(role, text) for role, text in messages if role != "system"]
+    for place, (role, text) in enumerate(turns):
         if role == "user":
-            found[place] = Message(role, system + text)
-            return found
-    return [Message("user", system.rstrip()), *found] if system else found
+            turns[place] = Message(role, system + text)
+            return turns
+    return [Message("user", system.rstrip()), *turns] if system else turns

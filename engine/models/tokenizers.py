@@ -184,11 +184,11 @@ class Qwen3(Vocabulary):
 
     def encode(self, text: str) -> list[int]:
         """The tokens themselves, by number."""
-        found: list[int] = []
+        tokens: list[int] = []
         for part in self._SPLIT.split(text):
             added = self.ADDED.get(part)
-            found += super().encode(part) if added is None else [added]
-        return found
+            tokens += super().encode(part) if added is None else [added]
+        return tokens
 
 
 @lru_cache(maxsize=8)

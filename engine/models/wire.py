@@ -79,10 +79,10 @@ def completion_of(body: bytes, where: str, seconds: float) -> Completion:
     try:
         reply = ChatCompletion.model_validate_json(body)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, found["loc"])) or "the body"
-        told = f"{found['msg']} ({place}) in {_start(body)}"
-        raise garbled(where, told) from None
+        problem = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, problem["loc"])) or "the body"
+        reason = f"{problem['msg']} ({place}) in {_start(body)}"
+        raise garbled(where, reason) from None
     choice = reply.choices[0]
     if choice.finish_reason not in FINISHES:
         filtered = choice.finish_reason == "content_filter"
@@ -138,12 +138,12 @@ def refusal(status: int, body: bytes, where: str, key: str) -> ModelError:
     """The error that a status of 300 and above is."""
     if status in (401, 403):  # such a server likes to repeat the key
         return ModelError(f"{where}: answered {status}: it needs another API key", "refused")
-    told = told_by(body).replace(key, "...") if key else told_by(body)
+    message = told_by(body).replace(key, "...") if key else told_by(body)
     if status == 400 and TOO_LONG.search(_text(body)):
-        return ModelError(f"{where}: the prompt is too long for it: {told}", "overflow")
+        return ModelError(f"{where}: the prompt is too long for it: {message}", "overflow")
     passing = (status in (408, 429) or status >= 500) and status != 501
-    kind = "unavailable" if passing and not NO_SYSTEM.search(told) else "refused"
-    return ModelError(f"{where}: answered {status}: {told}", kind)
+    kind = "unavailable" if passing and not NO_SYSTEM.search(message) else "refused"
+    return ModelError(f"{where}: answered {status}: {message}", kind)
 
 
 def told_by(body: bytes) -> str:

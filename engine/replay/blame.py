@@ -54,8 +54,8 @@ class Blame(NamedTuple):
 def blame(pool: BuilderPool, step: ReplayStep, item: str) -> Blame:
     """Explain why a node is in a step's prompt or out of it; `InputError` for an unknown node."""
     builder = PolicyReplay(pool).builder(step)
-    symbols = builder.kept.symbols(step.known.states.graph, step.known.graph)
-    offering = Candidates(step.known.states, symbols, step.request, builder.means)
+    symbols = builder.cache.symbols(step.known.states.graph, step.known.graph)
+    offering = Candidates(step.known.states, symbols, step.request, builder.settings)
     offered = {one.node: one for one in offering.all()}
     context = context_of(builder, step)
     node = _resolve(item, offered, context, step)

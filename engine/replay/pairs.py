@@ -35,7 +35,7 @@ class Side(NamedTuple):
 def context_of(builder: ContextBuilder, step: ReplayStep) -> Context:
     """Build a step's prompt after the recorded one before it, naming every omission."""
     telling = builder.policy.model_copy(update={"omissions": MOST})
-    other = ContextBuilder(builder.profile, builder.kept, telling, builder.means.nearness)
+    other = ContextBuilder(builder.profile, builder.cache, telling, builder.settings.nearness)
     return other.build(step.known.states, step.known.graph, step.request)
 
 

@@ -76,7 +76,7 @@ class PromptBuilder:
             context, request, profile, self.policy, self.tokenizer, task.stood_at,
             in_hand(states, context), prefix,
         )  # fmt: skip
-        nearness = builder.means.nearness
+        nearness = builder.settings.nearness
         if nearness and nearness.blob:
             update = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
             return fact.model_copy(update=update), [*blobs, nearness.blob]

@@ -70,9 +70,9 @@ class Index:
         """What a search needs to know of the documents of a moment; made once for many."""
         ordered = sorted(documents)
         ids = [document.id for document in ordered]
-        for one, other in pairwise(ids):
-            if one == other:
-                raise InputError(f"documents: needed each id once, found {one!r} twice")
+        for id, other in pairwise(ids):
+            if id == other:
+                raise InputError(f"documents: needed each id once, found {id!r} twice")
         held = np.array([self._row(document) for document in ordered], np.int64)
         rows, texts = np.unique(held, return_inverse=True)
         weights = np.bincount(texts, minlength=len(rows))
@@ -114,12 +114,12 @@ class Index:
         slip = self.dimensions * 2.0**-23
         asking = count + SPARE
         while True:
-            found, least = self.nearest(asked, rows, min(asking, len(rows)))
-            units = self._scored(asked, found)
+            nearest, least = self.nearest(asked, rows, min(asking, len(rows)))
+            units = self._scored(asked, nearest)
             if asking >= len(rows):
-                return found, units
+                return nearest, units
             if _units(np.float64(least + slip)) < np.partition(units, -count)[-count]:
-                return found, units
+                return nearest, units
             asking *= 8
 
     def nearest(self, asked: Vectors, rows: Numbers, count: int) -> tuple[Numbers, float]:
@@ -139,8 +139,8 @@ class Index:
         exact = asked.astype(np.float64)
         units = np.empty(len(rows), np.int64)
         for start in range(0, len(rows), BLOCK):
-            some = self._flat.reconstruct_batch(rows[start : start + BLOCK])
-            units[start : start + BLOCK] = _units((some * exact).sum(axis=1))
+            block = self._flat.reconstruct_batch(rows[start : start + BLOCK])
+            units[start : start + BLOCK] = _units((block * exact).sum(axis=1))
         return units
 
 

@@ -49,12 +49,12 @@ def vectors(
     progress(len(texts) - len(missing))
     keeps = True
     for start in range(0, len(missing), BLOCK):
-        some = missing[start : start + BLOCK]
-        rows = embedded(embedder, [by_hash[digest] for digest in some]).astype("<f4")
-        made = {digest: row.tobytes() for digest, row in zip(some, rows, strict=True)}
+        block = missing[start : start + BLOCK]
+        rows = embedded(embedder, [by_hash[digest] for digest in block]).astype("<f4")
+        made = {digest: row.tobytes() for digest, row in zip(block, rows, strict=True)}
         keeps = keeps and _keep(store, embedder, made)
         known.update(made)
-        progress(len(some))
+        progress(len(block))
     joined = b"".join(known[digest] for digest in hashes)
     return np.frombuffer(joined, "<f4").reshape(len(texts), embedder.dimensions)
 
@@ -90,8 +90,8 @@ def _keep(store: EventStore, embedder: Embedder, made: dict[bytes, bytes]) -> bo
     return True
 
 
-class Recorded:
-    """The embedder of a recorded context: all that it made is kept, and it makes nothing more."""
+class RecordedEmbedder:
+    """The embedder of a recorded context: its vectors are in the store, and it makes no more."""
 
     def __init__(self, id: str, dimensions: int) -> None:
         self.id, self.dimensions = id, dimensions
@@ -112,8 +112,8 @@ class Nearness:
 
     @classmethod
     def recorded(cls, store: EventStore, embedder: str, asked: bytes) -> "Nearness":
-        """That of a recorded context."""
-        return cls(store, Recorded(embedder, len(asked) // 4), asked)
+        """Return the comparison of a recorded context, whose vectors are all in the store."""
+        return cls(store, RecordedEmbedder(embedder, len(asked) // 4), asked)
 
     @property
     def blob(self) -> Blob | None:
@@ -121,7 +121,7 @@ class Nearness:
         return None if self.asked_body is None else Blob(self.asked_body)
 
     def of(self, texts: Sequence[str], request: str) -> Floats:
-        """How near each text is, from 0 to 1, rounded; 1 for equal texts."""
+        """Return how near each text is, from 0 to 1, rounded; 1 for equal texts."""
         if self.asked_body is None or not (self._known or request == self._request):
             # On its own: in a batch with others it would embed to other bits.
             self.asked_body = vectors(self.store, self.embedder, [request])[0].tobytes()
