@@ -48,17 +48,17 @@ class SandboxLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seconds: float = Field(60, gt=0)
+    seconds: float = Field(default=60, gt=0)
     "By the clock on the wall; then everything that was started is killed."
-    cpu_seconds: int = Field(60, gt=0)
+    cpu_seconds: int = Field(default=60, gt=0)
     "Of processor time, for each process."
-    memory: int = Field(2**30, ge=2**26)
+    memory: int = Field(default=2**30, ge=2**26)
     "Bytes of address space, for each process."
-    processes: int = Field(32, gt=0)
+    processes: int = Field(default=32, gt=0)
     "At a time, threads counted too."
-    file_bytes: int = Field(16 * 2**20, gt=0)
+    file_bytes: int = Field(default=16 * 2**20, gt=0)
     "The size of any file that is written."
-    output_bytes: int = Field(2**20, gt=0)
+    output_bytes: int = Field(default=2**20, gt=0)
     "Bytes of what is printed that are kept; who prints more is stopped."
     coverage: bool = False
     "Whether to measure which lines are run; needs the package `coverage`."
