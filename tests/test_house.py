@@ -142,6 +142,15 @@ def test_other_names_and_comprehensions_of_one_line_are_no_vague_names(source: s
     assert vague_names(source) == []
 
 
+def test_no_variable_of_the_package_has_a_vague_name() -> None:
+    found = [
+        f"{named(file, line)} {name}"
+        for file in modules()
+        for line, name in vague_names(file.read_bytes())
+    ]
+    assert not found, "\n".join(found)
+
+
 # Rooms
 
 
