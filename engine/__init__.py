@@ -3,7 +3,8 @@
 import sys
 
 if __name__ == "engine":  # found at the top of a checkout, where it stood until version 0.2
-    sys.exit(
+    sys.stderr.write(
         "backcast: needed the package backcast, found a checkout that an older version was"
-        " installed from: run scripts/install in it"
+        " installed from: run scripts/install in it\n"
     )
+    sys.exit(2)

@@ -41,14 +41,20 @@ from backcast.projections import (
 class Projection(Protocol):
     """A pure fold that answers one question. Any module or object with these names is one."""
 
-    NAME: str
-    VERSION: int
-    "Grows when `evolve` or `State` changes; snapshots of an older version are ignored."
-    SCOPE: Literal["task", "store"]
-    "Whether it folds the events of one task or of the whole store."
-    State: Any
-    initial: Any
+    @property
+    def NAME(self) -> str: ...
+    @property
+    def VERSION(self) -> int:
+        """Grows when `evolve` or `State` changes; snapshots of an older version are ignored."""
 
+    @property
+    def SCOPE(self) -> Literal["task", "store"]:
+        """Whether it folds the events of one task or of the whole store."""
+
+    @property
+    def State(self) -> Any: ...
+    @property
+    def initial(self) -> Any: ...
     def evolve(self, state: Any, event: WorkflowEvent, /) -> Any:
         """Return the state after one more event."""
 

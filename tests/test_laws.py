@@ -224,7 +224,7 @@ def test_a_wild_timestamp_does_not_spoil_the_kept_states_after_it(kept_after_eac
     assert kept.version == 80
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class Counted:
     """How many events of a kind are there? (a projection with a parameter)"""
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         regress,
     )
 
-__version__ = "0.2.0"
 __all__ = [
     "BackcastError",
     "Known",
@@ -56,6 +55,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the library when it is first asked for: commands and the plugin start without it."""
+    if name == "__version__":
+        from .engine.interfaces.installed import VERSION
+
+        return VERSION
     if name not in __all__:
         raise AttributeError(f"module 'backcast' has no attribute {name!r}")
     from . import library

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from backcast.domain.errors import BackcastError, ConflictError, DamagedError, ModelError
+from backcast.engine.interfaces.installed import check_installation
 from backcast.engine.interfaces.terminal import escaped_lines, in_a_line, message
 
 COMMANDS = {
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error of ours is one line."""
     try:
         try:
+            check_installation()
             cli(arguments, prog_name="backcast")
         finally:
             if sys.stdout:  # None where it was closed

@@ -48,17 +48,17 @@ class SandboxLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seconds: float = Field(60, gt=0)
+    seconds: float = Field(default=60, gt=0)
     "Wall-clock time, after which all processes are killed."
-    cpu_seconds: int = Field(60, gt=0)
+    cpu_seconds: int = Field(default=60, gt=0)
     "Processor time of each process."
-    memory: int = Field(2**30, ge=2**26)
+    memory: int = Field(default=2**30, ge=2**26)
     "Bytes of address space of each process."
-    processes: int = Field(32, gt=0)
+    processes: int = Field(default=32, gt=0)
     "Processes and threads at a time."
-    file_bytes: int = Field(16 * 2**20, gt=0)
+    file_bytes: int = Field(default=16 * 2**20, gt=0)
     "Bytes of each file that the run writes."
-    output_bytes: int = Field(2**20, gt=0)
+    output_bytes: int = Field(default=2**20, gt=0)
     "Bytes of output that are kept; a run that prints more is stopped."
     coverage: bool = False
     "Whether to measure executed lines; needs the package `coverage`."
