@@ -14,7 +14,7 @@ from backcast.engine.log.blobs import ref_of
 from backcast.engine.memory import contents
 from backcast.engine.memory.contents import Contents, Versions
 from backcast.engine.memory.import_log import run
-from backcast.engine.memory.outliner import outliner_of, python
+from backcast.engine.memory.outliner import outliner_of
 from tests.sources import Task
 
 PATHS = ("a.py", "b.py", "tests/a.py", "test_b.pyi", "README.md")
@@ -40,7 +40,7 @@ def parsing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         given.append(source)
         return real(source)
 
-    monkeypatch.setattr(python.ast, "parse", parse)
+    monkeypatch.setattr(ast, "parse", parse)
     return given
 
 
@@ -101,11 +101,11 @@ def test_outlines_are_those_of_the_outliner_one_after_the_other(
                 for path, sources in by_path.items()
             ]
             for module, outlines in zip(modules, seen.outlines(modules, None), strict=True):
-                for (_, source), outline in zip(module.texts, outlines, strict=True):
-                    assert source is not None
+                for (_, text), outline in zip(module.texts, outlines, strict=True):
+                    assert text is not None
                     before, outliner = plainly.get(module.path), outliner_of(module.path)
                     assert outliner is not None
-                    wanted = outliner.outline(module.path, source, before)
+                    wanted = outliner.outline(module.path, text, before)
                     plainly[module.path] = known[module.path] = wanted
                     assert outline == wanted
             assert seen.held <= kept

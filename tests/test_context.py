@@ -26,8 +26,9 @@ from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
+from backcast.engine.models.llama_server import Server
 from backcast.engine.models.templates import pieces
-from backcast.engine.models.tokenizers import Server, UpperBound, tokenizer_of
+from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.replay.verify import verified
 from backcast.projections import dependency_graph, online_cache
 from tests.sources import Task
@@ -306,14 +307,14 @@ def test_a_fresh_process_derives_every_fixture_context_again_under_eight_hash_se
         sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()",
         "verify", "fixtures/logs/contexts.jsonl", "--json",
     ]  # fmt: skip
-    told = {
+    printed = {
         subprocess.run(
             script, cwd=HERE, env={**os.environ, "PYTHONHASHSEED": str(seed)},
             capture_output=True, check=True,
         ).stdout
         for seed in range(8)
     }  # fmt: skip
-    [lines] = told
+    [lines] = printed
     verdicts = [json.loads(line) for line in lines.splitlines()]
     told = [(one["rebuilt"]["verdict"], one["derived"]["verdict"]) for one in verdicts]
     assert told == [("same", "same")] * 5

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import zstandard
 from backcast.domain.events import ContextBuilt, SourceRead
 from backcast.engine.context.recorded import rebuilt
 from backcast.engine.interfaces.cli import main
-from backcast.engine.interfaces.exporting import write
+from backcast.engine.interfaces.commands.export import write
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
 
@@ -30,7 +30,7 @@ def backcast(
     def run(*arguments: object) -> tuple[str, str, int]:
         with pytest.raises(SystemExit) as end:
             main([str(argument) for argument in arguments])
-        return *capsys.readouterr(), int(end.value.code or 0)  # type: ignore[return-value]
+        return *capsys.readouterr(), int(end.value.code or 0)
 
     return run
 
@@ -138,7 +138,7 @@ def test_an_export_that_fails_leaves_what_stood_there(backcast: Backcast, tmp_pa
     file = tmp_path / "log.jsonl.zst"
     file.write_text("before")
 
-    def lines():  # type: ignore[no-untyped-def]
+    def lines() -> Iterator[str]:
         yield "{}"
         raise RuntimeError("in the middle")
 

@@ -18,7 +18,7 @@ from tests.servers import FINE, Handler, hostile
 SECRET = "a-secret-key"
 ASKED = [Message("system", "Be brief."), Message("user", "Why?")]
 LIMITS = Limits(9, seconds=5)
-Answer = Callable[[Handler], None]
+Answer = Callable[[Handler], object]
 HANG = 60.0
 "Seconds: what ends in half of them has not waited for what hangs, on however busy a machine."
 

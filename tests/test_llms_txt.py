@@ -11,7 +11,7 @@ from backcast.domain.llms_txt import llms_txt
 from backcast.domain.outline import Facets
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
-from backcast.engine.memory.roadmap import rank_of
+from backcast.engine.memory.mapping.cartographer import rank_of
 from tests.sources import Task, graph_of, modules_of
 from tests.test_roadmap import MODULES, NASTY, STORE, graph_of_facets
 

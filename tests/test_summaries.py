@@ -17,7 +17,7 @@ from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.staleness import stale
 from backcast.engine.interfaces.cli import main
-from backcast.engine.interfaces.summaries import told
+from backcast.engine.interfaces.summaries import node_summaries
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.engine.memory.model_summariser import ModelSummariser
@@ -127,7 +127,7 @@ def test_a_summary_never_exceeds_its_limit_and_holds_whole_lines(limit: int, nod
 def test_limits_depend_on_the_window() -> None:
     task = shop()
     sizes = {
-        window: len(next(told(task.store, task.id, NOW, EMAIL, limits)).text)
+        window: len(next(node_summaries(task.store, task.id, NOW, EMAIL, limits)).text)
         for window, limits in {**LIMITS_BY_WINDOW, "": LIMITS}.items()
     }
     assert sizes["8k"] <= 50 < sizes["32k"] == sizes[""] <= 150
@@ -135,8 +135,8 @@ def test_limits_depend_on_the_window() -> None:
 
 def test_levels_refer_to_each_other_and_to_the_full_text() -> None:
     task = shop()
-    whole, *_ = told(task.store, task.id, NOW, f"task:{task.id}", None)
-    [one] = told(task.store, task.id, NOW, EMAIL, None)
+    whole, *_ = node_summaries(task.store, task.id, NOW, f"task:{task.id}", None)
+    [one] = node_summaries(task.store, task.id, NOW, EMAIL, None)
     assert "[validators.py]" in whole.text
     assert "Status: generating" in whole.text
     assert "in validators.py" in one.text
@@ -175,6 +175,9 @@ class Letters:
 
     def count(self, text: str) -> int:
         return len(text)
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text]
 
 
 def test_a_count_by_the_models_own_tokenizer_is_recorded() -> None:
@@ -334,7 +337,7 @@ def test_the_command_counts_by_the_tokenizer_that_is_named(
             main([*base, "--node", node, *more])
         assert end.value.code == 0
         told_of = capsys.readouterr().err
-        assert ("tokens are counted by an upper bound" in told_of) is not more
+        assert ("tokens are counted by an upper bound" in told_of) == (not more)
         with EventStore.open(url) as store:
             *_, event = store.read("task-def456", types=["SUMMARY_WRITTEN"])
         counted.append((event.fact.data["tokens"], counts(event.fact.data["text"])))

@@ -12,8 +12,7 @@ import pytest
 import backcast.engine.context.search
 from backcast.domain.events import ContextBuilt
 from backcast.engine.interfaces.cli import main
-from backcast.engine.interfaces.progress_bar import progress_bar
-from backcast.engine.interfaces.terminal import escaped, escaped_lines, in_a_line
+from backcast.engine.interfaces.terminal import escaped, escaped_lines, in_a_line, progress_bar
 from backcast.engine.log import EventStore
 from tests.test_search import Drawn
 

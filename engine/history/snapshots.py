@@ -25,8 +25,7 @@ from backcast.engine.log.store import EventStore
 from backcast.projections import Projection, fold
 
 SPACING = 250
-"""Events between snapshots. `scripts/bench log` compares: half the spacing halves the look-up,
-and doubles the bytes."""
+"""Events between snapshots: half the spacing halves the look-up, and doubles the bytes."""
 
 
 class RecentStates:

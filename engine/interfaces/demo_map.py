@@ -13,9 +13,9 @@ from backcast.engine.history.maps import Maps
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.map_keeping import counting
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping.runs import keep_map, unread
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import Tokenizer
-from backcast.engine.workflow.mapping import keep_map, unread
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap, map_of
 

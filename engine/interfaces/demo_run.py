@@ -17,8 +17,7 @@ from backcast.engine.interfaces.run_progress import RunProgress
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.verify import verified
-from backcast.engine.workflow.code import write_code
-from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.loop import start, work, write_code
 from backcast.engine.workflow.runtime import open_runtime
 from backcast.engine.workflow.spec import spec_at
 from backcast.projections import progress

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def outline_all(store: "EventStore", task: str) -> int:
     """Outline the texts that the log has brought since the last time; report them on stderr."""
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.memory.outlines import Outlining
 
     outlining = Outlining(store, task, os.cpu_count() or 1)

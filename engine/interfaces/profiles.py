@@ -38,7 +38,7 @@ def policy_by(path: Path | None) -> "Policy":
     """Return the policy of a file, else the default."""
     from backcast.domain.policy import DEFAULT
     from backcast.engine.context.policies import policy_at
-    from backcast.engine.replay.rules import rules_of
+    from backcast.engine.replay.regress import rules_of
 
     if path is None:
         return DEFAULT

@@ -80,8 +80,7 @@ def go_on(store: "EventStore", task: str, runtime: "Runtime", options: dict[str,
 def _worked(store: "EventStore", task: str, runtime: "Runtime") -> str:
     """Work until the task ends, and leave the code; tells what stopped it before its end."""
     from backcast.engine.interfaces.run_progress import RunProgress
-    from backcast.engine.workflow.code import write_code
-    from backcast.engine.workflow.loop import work
+    from backcast.engine.workflow.loop import work, write_code
 
     stopped = ""
     with RunProgress(runtime.profile.prompt) as shown:

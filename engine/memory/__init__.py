@@ -1,1 +1,1 @@
-"""Writers of derived facts: what can be read off, or told by a model, from what happened."""
+"""Derives facts from a log, by rules or with a model: outlines, summaries and maps."""

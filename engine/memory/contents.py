@@ -1,9 +1,9 @@
-"""Outlines of contents: each is parsed once, however often and wherever it comes back.
+"""Caches outlines by content, so that each content is parsed once, wherever it comes back.
 
-A revert, a copy under another path, a branch that goes to and fro bring contents that were met
-before. What an outline tells follows from the content, from the outliner and from what kind of
-place the path is; only its counts of versions, and the last good outline that stands in for what
-does not parse, are the module's own. Those are told afterwards (`Outliner.after`).
+Reverts, copies under other paths and branches bring back earlier contents. An outline depends on
+the content, the outliner and the kind of place that the path is. Only its counts of versions, and
+the last good outline in place of one that does not parse, belong to the module: `Outliner.after`
+adds them.
 """
 
 from collections.abc import Sequence
@@ -14,53 +14,53 @@ from backcast.domain.outline import Outline
 from backcast.engine.memory.outliner import outliner_name, outliner_of
 
 KEPT_BYTES = 16 * 2**20
-"Bytes of the contents whose outlines stay at hand, beyond those that were asked for together."
+"Bytes of contents whose outlines stay cached between calls."
 
 Key = tuple[str, str, str]
-"Outliner, kind of place, and the name of the content's blob."
+"Outliner, kind of place, and name of the content's blob."
 Job = tuple[str, Outline | None, list[bytes]]
 
 
 class Versions(NamedTuple):
-    """Versions of one module, one after the other."""
+    """Successive versions of one module."""
 
     path: str
     before: Outline | None
-    "The outline of the version before them, by the same outliner."
+    "The same outliner's outline of the version before them."
     texts: Sequence[tuple[str, bytes | None]]
-    "The name of each content, and the content; None where it is missing."
+    "Name and body of each content; None for a missing body."
 
 
 class Contents:
-    """The outlines of contents that were met, those met last."""
+    """A cache of the outlines of recent contents."""
 
     def __init__(self) -> None:
         self._known: dict[Key, tuple[Outline, int]] = {}
-        "With the bytes of the content; what was met last stands last."
+        "Outlines with the size of their content in bytes, the most recent last."
         self.held = 0
-        "Bytes of those contents."
+        "Bytes of the contents."
 
     def outlines(
         self, modules: Sequence[Versions], pool: Executor | None
     ) -> list[list[Outline | None]]:
-        """The outlines of versions of modules; None where a text is missing."""
+        """Return the outlines of each module's versions; None where a text is missing."""
         new: dict[Key, int] = {}
         jobs: list[Job] = []
         for module in modules:
-            if bodies := self._unmet(module, new):
+            if bodies := self._register(module, new):
                 jobs.append((module.path, module.before, bodies))
         made = pool.map(parsed, jobs, chunksize=2) if pool else map(parsed, jobs)
-        found = (outline for some in made for outline in some)
-        for (key, size), outline in zip(new.items(), found, strict=True):
+        flat = (outline for outlines in made for outline in outlines)
+        for (key, size), outline in zip(new.items(), flat, strict=True):
             self._known[key] = outline, size
             self.held += size
-        told = [self._told(module) for module in modules]
+        result = [self._in_order(module) for module in modules]
         while self.held > KEPT_BYTES:
             self.held -= self._known.pop(next(iter(self._known)))[1]
-        return told
+        return result
 
-    def _unmet(self, module: Versions, new: dict[Key, int]) -> list[bytes]:
-        """The contents of a module that have no outline yet, which they will have from now on."""
+    def _register(self, module: Versions, new: dict[Key, int]) -> list[bytes]:
+        """Return a module's contents that have no outline yet, and note them in `new`."""
         bodies = []
         for ref, body in module.texts:
             key = _key(module.path, ref)
@@ -69,36 +69,36 @@ class Contents:
                 bodies.append(body)
         return bodies
 
-    def _told(self, module: Versions) -> list[Outline | None]:
-        """The outlines of a module's versions, each as the one after that before it."""
+    def _in_order(self, module: Versions) -> list[Outline | None]:
+        """Return the outlines of a module's versions, each as the successor of the one before."""
         path, before, texts = module
         outliner = outliner_of(path)
-        found: list[Outline | None] = []
+        outlines: list[Outline | None] = []
         for ref, body in texts:
             if body is None or outliner is None:
-                found.append(None)
+                outlines.append(None)
                 continue
             key = _key(path, ref)
             known = self._known[key] = self._known.pop(key)
             before = outliner.after(known[0], before)
-            found.append(before)
-        return found
+            outlines.append(before)
+        return outlines
 
 
 def parsed(job: Job) -> list[Outline]:
-    """The outlines of contents that stand under one path; of what does not parse, only why.
+    """Return the outlines of contents under one path; only the error where one does not parse.
 
-    Each resembles the one before it, which makes its outline quicker and no different.
+    The outline before each content makes its own quicker, and no different.
     """
     path, before, bodies = job
     outliner = outliner_of(path)
-    found: list[Outline] = []
+    outlines: list[Outline] = []
     for body in bodies if outliner else ():
         assert outliner is not None
         before = outliner.outline(path, body, before)
         error = before.facets.get("error")
-        found.append(Outline({"error": error}, {}) if error else before)
-    return found
+        outlines.append(Outline({"error": error}, {}) if error else before)
+    return outlines
 
 
 def _key(path: str, ref: str) -> Key:

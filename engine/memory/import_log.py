@@ -1,4 +1,4 @@
-"""An import as a whole: batches, their outlines, and states kept at the end."""
+"""Imports a foreign log: its batches, their outlines, and the snapshots at the end."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +22,7 @@ MODULES = {
 }
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"Shows how far work of a name and a number of steps has come; is called with each step's size."
+"Shows the progress of work with a name and a number of steps; called with each step's size."
 
 
 def run(
@@ -36,10 +36,10 @@ def run(
     spacing: int = SPACING,
     progress: Progress = lambda what, total: nullcontext(lambda step: None),
 ) -> Report:
-    """Import a log, and keep the states that later questions begin from.
+    """Import a log, and keep the snapshots from which later questions begin.
 
-    With `outlines`, what a git history brings is outlined at once, commit by commit, by as many
-    processes as are named; see `Outlining`.
+    With `outlines`, the texts of a git history are outlined at once, commit by commit, by
+    `processes` processes; see `Outlining`.
     """
     report = Report()
     with progress(f"importing {path.name}", counted(format, path)) as advance:
@@ -52,9 +52,9 @@ def run(
 
 
 def counted(format: str, path: Path) -> int | None:
-    """How many commits there are to import; None for other formats, which are not counted.
+    """Return the number of commits to import; None for other formats, which are not counted.
 
-    `InputError` where there is no log at all: who asks first makes no store for it.
+    `InputError` where there is no log; ask before you make a store for it.
     """
     if format == "git":
         return git.count(path)
@@ -64,7 +64,7 @@ def counted(format: str, path: Path) -> int | None:
 
 
 def keep_all_states(store: EventStore, report: Report, spacing: int = SPACING) -> None:
-    """Keep states of every projection for the tasks that an import added to."""
+    """Keep snapshots of every projection for the tasks that an import added to."""
     for task_id in sorted(report.tasks):
         for projection in ALL:
             if projection.SCOPE == "task":

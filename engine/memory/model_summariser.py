@@ -1,8 +1,7 @@
-"""Summaries that a model is asked for, with all that they were built from.
+"""Asks a model for summaries, and records their sources with them.
 
-A model gets what the extractive summary tells and the source text, and answers a small closed
-form. It may answer badly: then it is asked once more, with the reason; after that the node keeps
-what it had.
+A model gets the extractive summary and the source text, and fills in a small closed form. After a
+bad answer it is asked once more, with the reason; after a second one the node keeps its summary.
 """
 
 import json
@@ -19,9 +18,9 @@ from backcast.engine.models import Completion, Limits, Message, Model
 from backcast.engine.models.tokenizers import Tokenizer
 
 VERSION = 1
-"Grows when a prompt or a form changes: what older versions wrote is then out of date."
+"Grows with each change of a prompt or form: summaries by older versions are then stale."
 MAX_TEXT = 24_000
-"Characters of source text that a model is given of one node, at the most."
+"Most characters of a node's source text in a prompt."
 
 
 class _SummaryForm(BaseModel):
@@ -29,7 +28,7 @@ class _SummaryForm(BaseModel):
 
 
 class FunctionSummarizer(_SummaryForm):
-    """What a model says of a function, method, class or test."""
+    """A model's form for a function, method, class or test."""
 
     purpose: str
     inputs: str
@@ -40,7 +39,7 @@ class FunctionSummarizer(_SummaryForm):
 
 
 class ModuleSummarizer(_SummaryForm):
-    """What a model says of a module."""
+    """A model's form for a module."""
 
     purpose: str
     dependencies: tuple[str, ...]
@@ -52,7 +51,7 @@ class ModuleSummarizer(_SummaryForm):
 
 
 class TaskSummarizer(_SummaryForm):
-    """What a model says of a task."""
+    """A model's form for a task."""
 
     goal: str
     status: str
@@ -62,11 +61,11 @@ class TaskSummarizer(_SummaryForm):
 
 
 FORMS: Mapping[str, type[_SummaryForm]] = {"task": TaskSummarizer, "module": ModuleSummarizer}
-"By kind of node; all others have a `FunctionSummarizer`."
+"Forms by kind of node; all other kinds have a `FunctionSummarizer`."
 
 
 class ModelSummariser:
-    """Summaries by a model."""
+    """A summariser that asks a model."""
 
     derived = False
 
@@ -81,17 +80,17 @@ class ModelSummariser:
     def summarise(
         self, asked: NodeFacts, limits: Mapping[str, int], tokenizer: Tokenizer
     ) -> Made | str:
-        """What the model wrote of a node; or, in words, why it gave nothing that can be used."""
-        form = form_of(asked.told.node)
-        limit = limit_of(limits, asked.told.node)
+        """Return the model's summary of a node, or the reason why there is none, in words."""
+        form = form_of(asked.outlined.node)
+        limit = limit_of(limits, asked.outlined.node)
         messages = self._messages(asked, limit)
         schema = schema_of(form)
         problem = ""
         for _ in range(2):
             answer = self.model.complete(messages, Limits(4 * limit), schema=schema)
-            told, problem = filled(form, answer, limit, tokenizer)
-            if told is not None:
-                return made_of(asked, told, answer, tokenizer)
+            completed, problem = filled(form, answer, limit, tokenizer)
+            if completed is not None:
+                return made_of(asked, completed, answer, tokenizer)
             repair = f"That cannot be used: {problem}. Answer again, in the same form."
             messages = [*messages, Message("assistant", answer.text), Message("user", repair)]
         return problem
@@ -101,7 +100,7 @@ class ModelSummariser:
             "You sum up code for a programmer who will not see it. Say only what the text shows."
             f" Answer in JSON. The field summary has at most {limit // 2} words."
         )
-        parts = [asked.told.text]
+        parts = [asked.outlined.text]
         if asked.history:
             parts.append(f"History:\n{asked.history}")
         if asked.source:
@@ -110,17 +109,17 @@ class ModelSummariser:
 
 
 def form_of(node: str) -> type[_SummaryForm]:
-    """The form in which a model says what a node is."""
+    """Return the form for a node."""
     return FORMS.get(kind_of(node), FunctionSummarizer)
 
 
 def schema_of(form: type[_SummaryForm], *, longest: int | None = None) -> dict[str, Any]:
-    """A closed JSON schema for a form; `longest` bounds each text, in characters."""
+    """Return a closed JSON schema for a form; `longest` bounds each text, in characters."""
     properties: dict[str, Any] = {}
-    one: dict[str, Any] = {"type": "string"} | ({"maxLength": longest} if longest else {})
+    text: dict[str, Any] = {"type": "string"} | ({"maxLength": longest} if longest else {})
     for name, field in form.model_fields.items():
-        texts = field.annotation is not str
-        properties[name] = {"type": "array", "items": one, "maxItems": 40} if texts else one
+        listed = field.annotation is not str
+        properties[name] = {"type": "array", "items": text, "maxItems": 40} if listed else text
     return {
         "type": "object",
         "properties": properties,
@@ -132,31 +131,31 @@ def schema_of(form: type[_SummaryForm], *, longest: int | None = None) -> dict[s
 def filled(
     form: type[_SummaryForm], answer: Completion, limit: int, tokenizer: Tokenizer
 ) -> tuple[_SummaryForm | None, str]:
-    """The form as it was filled in, or what is wrong with it."""
+    """Return the completed form and no problem, or None and the problem."""
     try:
-        told = form.model_validate(json.loads(answer.text))
+        completed = form.model_validate(json.loads(answer.text))
     except ValidationError as error:
         return None, first_problem(error)
     except (ValueError, RecursionError) as error:
         return None, f"it is not JSON: {error}"
-    text = str(getattr(told, "summary", ""))
+    text = str(getattr(completed, "summary", ""))
     if not text.strip():
         return None, "the field summary is empty"
     if (tokens := tokenizer.count(text)) > limit:
         bound = "" if tokenizer.exact else ", by an upper bound"
         return None, f"the field summary has {tokens} tokens{bound}, at most {limit} are needed"
-    return told, ""
+    return completed, ""
 
 
 def made_of(asked: NodeFacts, form: _SummaryForm, answer: Completion, tokenizer: Tokenizer) -> Made:
-    """A summary out of a form that was filled in."""
+    """Return the summary that a completed form holds."""
     fields = form.model_dump()
     text = " ".join(str(fields.pop("summary")).split())
     tokens = exactly(tokenizer, text)
-    return Made(text, tokens, _joined(asked.told.built_from, asked.read), fields, answer.text)
+    return Made(text, tokens, _joined(asked.outlined.built_from, asked.read), fields, answer.text)
 
 
-def _joined(one: BuiltFrom, other: BuiltFrom) -> BuiltFrom:
-    """What two things together were made of."""
-    paths = [*one, *(path for path in other if path not in one)]
-    return {path: {**one.get(path, {}), **other.get(path, {})} for path in paths}
+def _joined(first: BuiltFrom, second: BuiltFrom) -> BuiltFrom:
+    """Return the sources of two things together."""
+    paths = dict.fromkeys((*first, *second))
+    return {path: {**first.get(path, {}), **second.get(path, {})} for path in paths}

@@ -1,13 +1,13 @@
-"""Batches of an import together with the outlines of the texts that they bring.
+"""Adds outlines to the batches of an import.
 
-So the outlines of a commit stand right behind it, and every moment that sees the one sees the
-other. Texts are outlined some batches at a time, by several processes where that is asked for.
+The outlines of a commit stand right behind it, so every moment that sees the commit sees them too.
+Texts are outlined many batches at a time, by several processes on demand.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 
 from backcast.domain.events import ModuleIteration, ModuleRenamed
 from backcast.engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
@@ -26,26 +26,26 @@ from backcast.engine.memory.outlines import (
 )
 
 TOGETHER = 200
-"Batches whose texts are outlined at once."
+"Batches whose texts are outlined together."
 
 
 def outlined(
     store: EventStore, task_id: str, batches: Iterable[Batch], processes: int = 1
 ) -> Iterator[Batch]:
-    """New batches of a task, each with the outlines of its texts at its end."""
+    """Yield a task's new batches, each with the outlines of its texts at its end."""
     work = _Work(store, task_id)
     waiting = iter(batches)
     with ExitStack() as stack:
         pool: Executor | None = None
-        while some := list(islice(waiting, TOGETHER)):
-            texts = [work.texts(batch) for batch in some]
+        while group := list(islice(waiting, TOGETHER)):
+            texts = [work.texts(batch) for batch in group]
             if pool is None and processes > 1 and sum(map(len, texts)) > ALONE:
                 pool = stack.enter_context(pool_of(processes))
-            yield from work.told(some, texts, pool)
+            yield from work.with_outlines(group, texts, pool)
 
 
 class _Work:
-    """What is known of the modules so far."""
+    """The modules of a task as far as its batches were read."""
 
     def __init__(self, store: EventStore, task_id: str) -> None:
         self.store = store
@@ -54,14 +54,14 @@ class _Work:
         self.known = outlining.known
         self.contents = Contents()
         self.number = outlining.version
-        "Stands for a version: only its order matters here."
+        "A stand-in for a version: only its order matters here."
         self.bodies: dict[str, bytes] = {}
-        "Texts that batches brought last, by name: they may not be stored yet."
+        "Recent texts of batches, by name: they may not be stored yet."
 
     def texts(self, batch: Batch) -> list[tuple[int, SourceVersion]]:
-        """The texts of a batch that can be outlined, each with its place in it."""
+        """Return the texts of a batch that can be outlined, each with its place in the batch."""
         self.bodies.update((blob.ref, blob.body) for blob in batch.blobs)
-        found = []
+        texts = []
         for place, foreign in enumerate(batch.facts):
             self.number += 1
             match foreign.fact:
@@ -70,29 +70,30 @@ class _Work:
                     | ModuleRenamed(module_name=path, source=str(source))
                 ) if outliner_of(path):
                     text = SourceVersion(path, source, self.number, foreign.timestamp)
-                    found.append((place, text))
-        return found
+                    texts.append((place, text))
+        return texts
 
-    def told(
+    def with_outlines(
         self,
         batches: Sequence[Batch],
         texts: Sequence[Sequence[tuple[int, SourceVersion]]],
         pool: Executor | None,
     ) -> Iterator[Batch]:
+        """Outline the texts of batches, and yield each batch with its outlines."""
         by_path: dict[str, list[SourceVersion]] = {}
-        for _, text in (one for found in texts for one in found):
+        for _, text in chain.from_iterable(texts):
             by_path.setdefault(text.path, []).append(text)
         modules = [
-            Versions(path, before_of(self.known, path), [(t.source, self._body(t)) for t in of])
-            for path, of in by_path.items()
+            Versions(path, before_of(self.known, path), [(t.source, self._body(t)) for t in own])
+            for path, own in by_path.items()
         ]
         made = self.contents.outlines(modules, pool)
-        waiting = {path: iter(found) for path, found in zip(by_path, made, strict=True)}
+        waiting = {path: iter(outlines) for path, outlines in zip(by_path, made, strict=True)}
         while sum(map(len, self.bodies.values())) > 2 * FLUSH_BYTES:
             del self.bodies[next(iter(self.bodies))]
-        for batch, found in zip(batches, texts, strict=True):
+        for batch, own in zip(batches, texts, strict=True):
             facts = list(batch.facts)
-            for place, text in found:
+            for place, text in own:
                 outline = next(waiting[text.path])
                 if outline is None:
                     continue
@@ -101,7 +102,7 @@ class _Work:
                 self.known[text.path] = LatestOutline(
                     text.version, text.source, name, text.timestamp, outline
                 )
-                # The event that brought the text, and the one in front.
+                # Causes: the event that brought the text, and the event in front.
                 because = (place - len(facts), BEFORE)
                 facts.append(ForeignFact(fact, text.timestamp, WRITER, None, because))
             yield batch._replace(facts=facts)

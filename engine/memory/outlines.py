@@ -1,7 +1,7 @@
-"""Records what is in the modules of a task: an outline for every text that the log brought.
+"""Records an outline for every text of a task's modules.
 
-Outlines are derived facts. They are made when somebody asks for what they tell, on all cores, and
-stand in the log from then on. Each is the difference to the outline of the module's text before.
+Outlines are derived facts. They are made on demand, on all cores, and stand in the log from then
+on. Each is stored as the difference to the outline of the module's text before.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,9 +34,9 @@ KINDS = (
     EventType.MODULE_OUTLINED,
 )
 TOGETHER = 400
-"Texts that are outlined before what was found is appended."
+"Texts that are outlined between two appends."
 ALONE = 64
-"Up to so many texts one process is quicker than several."
+"Texts up to which one process is quicker than several."
 
 
 class SourceVersion(NamedTuple):
@@ -45,12 +45,12 @@ class SourceVersion(NamedTuple):
     path: str
     source: str
     version: int
-    "The task version of the event that brought it."
+    "The version of the event that brought the text."
     timestamp: datetime
 
 
 class LatestOutline(NamedTuple):
-    """The outline of the latest version of a module that has one."""
+    """The outline of a module's latest outlined version."""
 
     version: int
     source: str
@@ -62,8 +62,8 @@ class LatestOutline(NamedTuple):
 class Outlining:
     """The outlines of one task, as far as its log has been read.
 
-    With several `processes` many texts at once are outlined in parallel; a script that asks for
-    them needs `if __name__ == "__main__":`, as multiprocessing does.
+    Several `processes` outline many texts in parallel; a script that uses them needs
+    `if __name__ == "__main__":`, as multiprocessing does.
     """
 
     def __init__(self, store: EventStore, task_id: str, processes: int = 1) -> None:
@@ -71,12 +71,12 @@ class Outlining:
         self.version = 0
         self.heads: dict[str, SourceVersion] = {}
         self.waiting: dict[int, SourceVersion] = {}
-        "By version of the event that brought it."
+        "Texts without an outline, by the version of their event."
         self.known: dict[str, LatestOutline] = {}
         self.contents = Contents()
 
     def waiting_for(self) -> int:
-        """Read on in the log, and return how many texts of it are not outlined."""
+        """Read new events, and return the number of texts that have no outline."""
         last = self.store.version(self.task_id)
         for event in self.store.read(self.task_id, after=self.version, last=last, types=KINDS):
             self._take(event)
@@ -87,19 +87,19 @@ class Outlining:
         return len(self.waiting)
 
     def catch_up(self, progress: Callable[[int], None] = lambda done: None) -> int:
-        """Outline what the log has brought since, and return how many texts that were.
+        """Outline all new texts, and return their number.
 
-        `progress` is told of each stretch how many texts are done.
+        `progress` is called after each append with the number of texts that it covers.
         """
         self.waiting_for()
         texts = [self.waiting[version] for version in sorted(self.waiting)]
         with ExitStack() as stack:
-            many = self.processes > 1 and len(texts) > ALONE
-            pool = stack.enter_context(pool_of(self.processes)) if many else None
+            parallel = self.processes > 1 and len(texts) > ALONE
+            pool = stack.enter_context(pool_of(self.processes)) if parallel else None
             for start in range(0, len(texts), TOGETHER):
-                some = texts[start : start + TOGETHER]
-                self._append(some, pool)
-                progress(len(some))
+                group = texts[start : start + TOGETHER]
+                self._append(group, pool)
+                progress(len(group))
         return len(texts)
 
     def _take(self, event: WorkflowEvent) -> None:
@@ -122,18 +122,18 @@ class Outlining:
                     )
 
     def _append(self, texts: Sequence[SourceVersion], pool: Executor | None) -> None:
-        """Outline some texts, each module's one after the other, and append what was found."""
+        """Outline texts, each module's in order, and append the outlines."""
         by_path: dict[str, list[SourceVersion]] = {}
         for text in texts:
             by_path.setdefault(text.path, []).append(text)
         modules = [
-            Versions(path, before_of(self.known, path), [(t.source, self._body(t)) for t in of])
-            for path, of in by_path.items()
+            Versions(path, before_of(self.known, path), [(t.source, self._body(t)) for t in own])
+            for path, own in by_path.items()
         ]
-        found = self.contents.outlines(modules, pool)
+        made = self.contents.outlines(modules, pool)
         claims: list[tuple[int, Claim]] = []
-        for (path, of), outlines in zip(by_path.items(), found, strict=True):
-            claims += self._claims(path, of, outlines)
+        for (path, own), outlines in zip(by_path.items(), made, strict=True):
+            claims += self._claims(path, own, outlines)
         claims.sort(key=lambda claim: claim[0])
         self._write([claim for _, claim in claims])
         for text in texts:
@@ -143,7 +143,7 @@ class Outlining:
         try:
             return self.store.get(text.source)
         except DamagedError:
-            return None  # fsck tells
+            return None  # fsck reports it
 
     def _claims(
         self, path: str, texts: Sequence[SourceVersion], outlines: Sequence[Outline | None]
@@ -163,7 +163,7 @@ class Outlining:
                 )
 
     def _write(self, claims: Sequence[Claim]) -> None:
-        """Append the outlines, each because of its text and of all that stood before it."""
+        """Append outlines; the causes of each are its text and the event before it."""
         made = [
             claim._replace(because=tuple(sorted({*(claim.because or ()), before})))
             for before, claim in enumerate(claims, self.version)
@@ -173,26 +173,26 @@ class Outlining:
 
 
 def source_version(event: WorkflowEvent) -> int:
-    """The version of the event whose text an outline tells."""
+    """Return the version of the event whose text an outline describes."""
     return event.because[0] if event.because else event.version
 
 
 def before_of(known: Mapping[str, LatestOutline], path: str) -> Outline | None:
-    """The outline of a module to go on from; none by another version of the outliner."""
-    found = known.get(path)
-    return found.outline if found and found.outliner == outliner_name(path) else None
+    """Return the outline to continue a module from; None if another outliner made it."""
+    last = known.get(path)
+    return last.outline if last and last.outliner == outliner_name(path) else None
 
 
 def pool_of(processes: int) -> ProcessPoolExecutor:
-    """Processes that outline."""
-    # A fork would copy the threads and the database handles of whoever calls.
+    """Return a pool of processes that outline."""
+    # A fork would copy the threads and database handles of the caller.
     return ProcessPoolExecutor(processes, mp_context=get_context("forkserver"))
 
 
 def fact_of(text: SourceVersion, outline: Outline, before: LatestOutline | None) -> ModuleOutlined:
-    """An outline as the difference to the one before, where whoever sees this one sees that."""
+    """Return an outline as the difference to the one before, if every moment with it sees that."""
     facets, name = outline.facets, outliner_name(text.path)
-    lines = tuple(n for one in names_in(facets) for n in outline.lines.get(one, (0, 0)))
+    lines = tuple(n for name in names_in(facets) for n in outline.lines.get(name, (0, 0)))
     later = before is not None and (
         before.version > text.version or before.timestamp > text.timestamp
     )

@@ -1,4 +1,4 @@
-"""Writes summaries of a task as of a moment: new facts, beside those that stand there."""
+"""Writes summaries of a task's nodes as of a moment, as new facts beside the existing ones."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -25,13 +25,13 @@ ABSENT = "there is no such node at this moment"
 
 
 class Resummarised(NamedTuple):
-    """What came of a run."""
+    """The counts of a run over nodes."""
 
     written: int
     kept: int
-    "Nodes whose summary by this summariser holds already: nothing was to be written."
+    "Nodes whose summary by this summariser still holds."
     failed: Sequence[tuple[str, str]]
-    "Node and why it has no new summary."
+    "Nodes without a new summary, with the reasons."
 
 
 def resummarise(
@@ -44,34 +44,34 @@ def resummarise(
     limits: Mapping[str, int] = LIMITS,
     progress_of: Callable[[int], None] = lambda done: None,
 ) -> Resummarised:
-    """Ask for the summary of each node that has none which still holds, and record the answers.
+    """Record a summary of each node that has none by this summariser, or only a stale one.
 
-    A fact takes the time of the latest event that it was made of, so that the past can see it.
-    What is derived holds at any moment, and is recorded at none.
+    A fact takes the time of the latest event among its sources, so that the past can see it.
+    Derived summaries hold at any moment, and are not recorded.
     """
-    then = SummaryInputs(store, task_id, moment)
+    inputs = SummaryInputs(store, task_id, moment)
     written, kept, failed = 0, 0, []
     for node in nodes:
         progress_of(1)
-        if then.holds(node, summariser.id):
+        if inputs.holds(node, summariser.id):
             kept += 1
             continue
-        asked = then.asked(node)
+        asked = inputs.node_facts(node)
         made = summariser.summarise(asked, limits, tokenizer) if asked else ABSENT
         if isinstance(made, str):
             failed.append((node, made))
         elif summariser.derived:
             kept += 1
         else:
-            then.record(node, made, summariser.id)
+            inputs.record(node, made, summariser.id)
             written += 1
     return Resummarised(written, kept, failed)
 
 
 class SummaryInputs:
-    """One moment of a task, and the summaries that were written by then.
+    """A task at one moment, as summarisers see it.
 
-    Whoever has the states of that moment at hand gives them.
+    States that are not given are read from the store.
     """
 
     def __init__(
@@ -93,18 +93,16 @@ class SummaryInputs:
         self.built = dependency_graph.built_at(self.state)
 
     def holds(self, node: str, summariser: str) -> bool:
-        """Whether a node has a summary by a summariser that still holds."""
-        return any(
-            one.summariser == summariser and self.modules.holds(one.made_of)
-            for one in self.known.nodes.get(node, ())
-        )
+        """Return whether a node has a summary by a summariser that still holds."""
+        known = self.known.nodes.get(node, ())
+        return any(s.summariser == summariser and self.modules.holds(s.made_of) for s in known)
 
-    def asked(self, node: str) -> NodeFacts | None:
-        """What a summariser is given of a node; None where there is no such node."""
+    def node_facts(self, node: str) -> NodeFacts | None:
+        """Return the input of a summariser for a node; None where there is no such node."""
         if kind_of(node) == "task":
             return self._task()
-        told = summary_of(self.facets, node)
-        if told is None:
+        outlined = summary_of(self.facets, node)
+        if outlined is None:
             return None
         path, name = path_of(node), name_of(node)
         history = f"iteration {self.state.modules[path].iteration}"
@@ -112,15 +110,15 @@ class SummaryInputs:
             history += f", {rate_of(checks[0], checks[1])}"
         reader = Reader(self.facets)
         reader.facet(path, f"body:{name}" if name else SOURCE)
-        return NodeFacts(told, self._source(path, name), history, built_from(reader))
+        return NodeFacts(outlined, self._source(path, name), history, built_from(reader))
 
     def _task(self) -> NodeFacts:
         stands = self.stands or state_at(self.store, progress, self.task_id, self.moment)
         checks = self.known.checks.get("")
         rate = (checks[0], checks[1]) if checks else None
         paths = list(self.facets)
-        told = task_summary(self.task_id, stands.goal, stands.status, paths, rate)
-        return NodeFacts(told, read=_texts(self.facets))
+        summary = task_summary(self.task_id, stands.goal, stands.status, paths, rate)
+        return NodeFacts(summary, read=_texts(self.facets))
 
     def _source(self, path: str, name: str) -> str:
         reference = Reference(self.task_id, path, name=name or None)
@@ -130,7 +128,7 @@ class SummaryInputs:
             return ""
 
     def record(self, node: str, made: Made, summariser: str) -> None:
-        """Append a summary, because of what it was built from; the model's answer is its blob."""
+        """Append a summary, caused by its sources, with the model's answer as its blob."""
         version = self.store.version(self.task_id)
         claim, blobs = self.claim(node, made, summariser, version)
         self.store.append(self.task_id, [claim], after=version, blobs=blobs)
@@ -138,8 +136,8 @@ class SummaryInputs:
     def claim(
         self, node: str, made: Made, summariser: str, version: int
     ) -> tuple[Claim, list[Blob]]:
-        """A summary as it is appended after a version, and the model's answer."""
-        # An answer may hold halves of surrogate pairs, which JSON can write and UTF-8 cannot.
+        """Return a summary as the claim to append after a version, and the model's answer."""
+        # JSON can write halves of surrogate pairs, which UTF-8 cannot encode.
         answers = [made.answer.encode(errors="surrogatepass")] if made.answer is not None else []
         blobs = [Blob(answer) for answer in answers]
         fact = SummaryWritten(
@@ -164,7 +162,7 @@ class SummaryInputs:
 
 
 def _texts(facets: Mapping[str, Mapping[str, Facet]]) -> BuiltFrom:
-    """What a task is built from: the text of each of its modules."""
+    """Return the sources of a task's summary: the text of each of its modules."""
     reader = Reader(facets)
     for path in facets:
         reader.facet(path, SOURCE)

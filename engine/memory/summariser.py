@@ -1,7 +1,7 @@
-"""What sums up nodes: two kinds behind one Protocol, and what they are given.
+"""Summarisers of nodes: the Protocol, its inputs, and the extractive one.
 
-The extractive one is here. It is derived, so its summaries are made when somebody asks for them
-and are stored nowhere. What a model writes (`model_summariser.py`) is recorded.
+Extractive summaries are derived: they are made on demand and never stored. Summaries by a model
+(`model_summariser.py`) are recorded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,35 +13,35 @@ from backcast.engine.models.tokenizers import Tokenizer
 
 
 class NodeFacts(NamedTuple):
-    """What a summariser is given of a node: what the state of one moment says of it."""
+    """The input of a summariser: a node in the state of one moment."""
 
-    told: NodeSummary
-    "What its outline tells, and what that was made of."
+    outlined: NodeSummary
+    "The summary of its outline, with its sources."
     source: str = ""
-    "Its text; empty where it has none."
+    "The text of the node; empty where it has none."
     history: str = ""
-    "How often it was written, and what passed at last."
+    "Its number of iterations, and its last test results."
     read: Mapping[str, Mapping[str, str]] = {}
-    "What whoever was shown all of this has seen beyond what `told` was made of."
+    "Sources of this input beyond those of `outlined`."
 
 
 class Made(NamedTuple):
-    """A summary, and what it was made of."""
+    """A summary, with its sources."""
 
     text: str
     tokens: int | None
-    "Of the text; None where they were not counted, but bounded."
+    "Tokens of the text; None where they were only bounded."
     built_from: BuiltFrom
     fields: Mapping[str, str | tuple[str, ...]] = {}
-    "The parts that it was asked for in, where it was."
+    "The parts of a model's form."
     answer: str | None = None
-    "What a model answered, as it came."
+    "A model's raw answer."
     left_out: Sequence[str] = ()
-    "The lines, by their labels, that the limit has no room for."
+    "Labels of the lines that exceed the limit."
 
 
 class Summariser(Protocol):
-    """Something that sums up nodes."""
+    """A writer of summaries of nodes."""
 
     @property
     def id(self) -> str:
@@ -49,33 +49,33 @@ class Summariser(Protocol):
 
     @property
     def derived(self) -> bool:
-        """Whether its summaries follow from the state alone: then none is ever stored."""
+        """Whether its summaries follow from the state alone, so that none is ever stored."""
 
     def summarise(
         self, asked: NodeFacts, limits: Mapping[str, int], tokenizer: Tokenizer
     ) -> Made | str:
-        """The summary of a node within the limit of its kind; or, in words, why there is none."""
+        """Return a node's summary within the limit of its kind, or the reason why there is none."""
 
 
 class Extractive:
-    """Summaries made of outlines: as many whole lines as fit, the most important first."""
+    """A summariser that takes as many whole lines of an outline as fit, most important first."""
 
     id = EXTRACTIVE
     derived = True
 
     def summarise(self, asked: NodeFacts, limits: Mapping[str, int], tokenizer: Tokenizer) -> Made:
-        """The summary of a node within the limit of its kind."""
-        told = asked.told
-        text, left_out = told.fitted(limit_of(limits, told.node), tokenizer.count)
-        return Made(text, exactly(tokenizer, text), told.built_from, left_out=left_out)
+        """Return the summary of a node within the limit of its kind."""
+        full = asked.outlined
+        text, left_out = full.fitted(limit_of(limits, full.node), tokenizer.count)
+        return Made(text, exactly(tokenizer, text), full.built_from, left_out=left_out)
 
 
 def limit_of(limits: Mapping[str, int], node: str) -> int:
-    """How many tokens the summary of a node may have."""
+    """Return the most tokens of a node's summary."""
     kind = kind_of(node)
     return limits.get(kind, LIMITS.get(kind, LIMITS["function"]))
 
 
 def exactly(tokenizer: Tokenizer, text: str) -> int | None:
-    """How many tokens a text has; None where the tokenizer only knows a bound."""
+    """Return the tokens of a text; None where the tokenizer only knows a bound."""
     return tokenizer.count(text) if tokenizer.exact else None

@@ -1,1 +1,1 @@
-"""The loop: a model is asked, its code is checked, and what came of it is a fact."""
+"""The run loop: asks a model, checks its code, and records each result as a fact."""

@@ -1,12 +1,15 @@
-"""What is made of an answer: a plan, a module with its checks, a summary, or a refusal."""
+"""Turns a model's answer into facts: a plan, a module with its checks, a summary, or a refusal."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from backcast.domain.cache import names_of
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
     AnswerRefused,
+    ChecksRan,
     Claim,
+    Fact,
     ModelReplied,
     ModuleIteration,
     PlanningComplete,
@@ -21,123 +24,159 @@ from backcast.engine.memory.model_summariser import VERSION as SUMMARISER
 from backcast.engine.memory.model_summariser import filled, form_of, made_of
 from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Completion
-from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.contracts import Code, RefusedError, code_of, plan_of
-from backcast.engine.workflow.done import ActionResult, checked
-from backcast.engine.workflow.prompts import RunningTask
+from backcast.engine.workflow.prompts import PromptBuilder
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec
 from backcast.projections import dependency_graph, progress
 from backcast.projections.progress import SHOW
 
 Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
-"Runs tests, by their paths, on files: `run_checks`, or what stands in for it."
+"Runs tests, given by their paths, on files: `run_checks` or a stand-in."
+
+
+PREVIEW = 2_000
+"Characters of a test run's output that the fact itself holds."
+
+
+class ActionResult(NamedTuple):
+    """The result of an action: facts and bodies to append."""
+
+    facts: Sequence[Fact | Claim]
+    blobs: Sequence[Blob] = ()
+    writer: str = "loop"
+    error: ModelError | None = None
+    "The error at which the run stops for now."
 
 
 class Answers:
-    """Takes the answers of one run."""
+    """The reader of a run's answers."""
 
-    def __init__(
-        self, running: RunningTask, spec: Spec, checks: Checks, tokenizer: Tokenizer,
-        model_id: str, generation: int,
-    ) -> None:  # fmt: skip
-        """`generation`: the tokens that an answer may have."""
-        self.running, self.spec, self.checks = running, spec, checks
-        self.tokenizer, self.model_id, self.generation = tokenizer, model_id, generation
+    def __init__(self, prompts: PromptBuilder, spec: Spec, checks: Checks, model_id: str) -> None:
+        self.prompts, self.task = prompts, prompts.task
+        self.spec, self.checks, self.model_id = spec, checks, model_id
 
-    def taken(self, step: progress.PendingStep) -> ActionResult:
-        reply = self.running.event(step.reply)
+    def take(self, step: progress.PendingStep) -> ActionResult:
+        """Return the facts that follow from the answer to a step."""
+        reply = self.task.event(step.reply)
         assert isinstance(reply.fact, ModelReplied)
         text = self._text(reply.fact)
         try:
             if reply.fact.finish == "length":
-                raise RefusedError(self._cut(reply.fact))
+                raise RefusedError(self._cut_off(reply.fact))
             match step.kind:
                 case "plan":
                     planned = plan_of(text, self.spec)
                     return ActionResult([PlanningComplete(planned=planned)], writer=reply.writer)
                 case "summary":
-                    return self._summed_up(step.module, text, reply.fact)
+                    return self._take_summary(step.module, text, reply.fact)
             code = code_of(text, step.module, self.spec.limits.nodes)
             if code.show:
-                return self._shown(code)
-            return self._tried(step, code, reply.writer)
+                return self._show(code)
+            return self._check(step, code, reply.writer)
         except RefusedError as error:
             return ActionResult([AnswerRefused(reason=f"Your last answer was not used: {error}")])
 
-    def _cut(self, reply: ModelReplied) -> str:
-        tokens = reply.tokens or self.generation
+    def _cut_off(self, reply: ModelReplied) -> str:
+        tokens = reply.tokens or self.prompts.profile.generation
         return (
             f"it was cut off after {tokens} tokens. Answer without any explanation, in at most"
             f" {tokens // 2} tokens, about {max(1, tokens // 20)} lines"
         )
 
-    def _tried(self, step: progress.PendingStep, code: Code, writer: str) -> ActionResult:
-        """A module's new text, and what its tests say of it."""
+    def _check(self, step: progress.PendingStep, code: Code, writer: str) -> ActionResult:
+        """Record a module's new text and the results of its tests."""
         text = code.files[step.module].encode(errors="surrogatepass")
-        planned = next(one for one in self.running.stands.planned if one.path == step.module)
-        files = self.running.files() | {step.module: text}
+        planned = next(m for m in self.task.stands.planned if m.path == step.module)
+        files = self.task.files() | {step.module: text}
         if not planned.tests:
             files = {path: body for path, body in files.items() if path not in given(self.spec)}
         try:
             outcome = self.checks(files, planned.tests, self.spec.checks)
         except InputError as error:
             raise RefusedError(str(error)) from None
-        told = checked(outcome, step.module)
+        tests = checks_ran(outcome, step.module)
         ran = outcome.passed + outcome.failed + outcome.errors
-        before = self.running.states.graph.modules.get(step.module)
+        before = self.task.states.graph.modules.get(step.module)
         source = Blob(text, before.source if before else None)
         made = ModuleIteration(
             module_name=step.module, iteration=step.iteration, source=source.ref,
             score=round(outcome.passed / ran, 4) if ran else 0.0,
         )  # fmt: skip
-        facts = [Claim(made, None, writer, ()), *told.facts]
-        return ActionResult(facts, [source, *told.blobs], "sandbox")
+        facts = [Claim(made, None, writer, ()), *tests.facts]
+        return ActionResult(facts, [source, *tests.blobs], "sandbox")
 
-    def _shown(self, code: Code) -> ActionResult:
-        """What the model asks to see, as far as it is there."""
-        state = self.running.stands
+    def _show(self, code: Code) -> ActionResult:
+        """Record the nodes that the model asked to see, as far as they exist."""
+        state = self.task.stands
         if state.looks >= self.spec.limits.looks:
             raise RefusedError(f"you have looked {state.looks} times: answer with the code now")
-        nodes = [(name, self._found(name)) for name in code.show]
-        there = tuple(dict.fromkeys(node for _, node in nodes if node))
+        nodes = [(name, self._find(name)) for name in code.show]
+        existing = tuple(dict.fromkeys(node for _, node in nodes if node))
         missing = [name for name, node in nodes if not node]
         message = f"there is no {', '.join(missing)}" if missing else None
         called = ToolCalled(tool=SHOW, arguments={"nodes": list(code.show)})
-        returned = ToolReturned(tool=SHOW, nodes=there, failed=bool(missing), message=message)
+        returned = ToolReturned(tool=SHOW, nodes=existing, failed=bool(missing), message=message)
         return ActionResult([called, returned])
 
-    def _found(self, name: str) -> str:
-        """The node that a name means; empty where none does, or several do."""
-        facets = dependency_graph.present(self.running.states.graph)
+    def _find(self, name: str) -> str:
+        """Return the node that a name means; empty unless exactly one matches."""
+        facets = dependency_graph.present(self.task.states.graph)
         nodes = [node_id("module", path) for path in facets]
         for path in facets:
-            kinds = ((one, facets[path].get(f"sig:{one}", ())) for one in names_in(facets[path]))
-            nodes += [node_id(sig[0], path, one) for one, sig in kinds if sig]
+            kinds = ((n, facets[path].get(f"sig:{n}", ())) for n in names_in(facets[path]))
+            nodes += [node_id(sig[0], path, symbol) for symbol, sig in kinds if sig]
         if name in nodes:
             return name
         same = [node for node in nodes if name in (*names_of(node), node.partition(":")[2])]
         return same[0] if len(same) == 1 else ""
 
-    def _summed_up(self, node: str, text: str, reply: ModelReplied) -> ActionResult:
-        """A summary that a model wrote, with all that it was made of."""
-        then = self.running.summary_inputs()
-        asked = then.asked(node)
+    def _take_summary(self, node: str, text: str, reply: ModelReplied) -> ActionResult:
+        """Record a summary that a model wrote, with its sources."""
+        inputs = self.task.summary_inputs()
+        asked = inputs.node_facts(node)
         limit = limit_of(LIMITS, node)
         answer = Completion(text)
-        form, problem = filled(form_of(node), answer, limit, self.tokenizer)
+        form, problem = filled(form_of(node), answer, limit, self.prompts.tokenizer)
         if form is None or asked is None:
             raise RefusedError(problem or f"there is no {node}")
-        made = made_of(asked, form, answer, self.tokenizer)
+        made = made_of(asked, form, answer, self.prompts.tokenizer)
         name = f"{reply.model or self.model_id} {SUMMARISER}"
-        claim, blobs = then.claim(node, made, name, self.running.version)
+        claim, blobs = inputs.claim(node, made, name, self.task.version)
         return ActionResult([claim], blobs)
 
     def _text(self, reply: ModelReplied) -> str:
-        body = self.running.store.get(reply.text) if reply.text else b""
+        body = self.task.store.get(reply.text) if reply.text else b""
         return body.decode(errors="surrogatepass")
 
 
 def given(spec: Spec) -> list[str]:
-    """The paths of the tests that came with the task."""
-    return [one.path for one in spec.tests]
+    """Return the paths of the tests that came with the task."""
+    return [test.path for test in spec.tests]
+
+
+def replied(answer: Completion, id: str, predicted: int | None) -> ActionResult:
+    """Return a model's answer as a fact."""
+    text = Blob(answer.text.encode(errors="surrogatepass"))
+    thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
+    model = answer.model or id
+    fact = ModelReplied(
+        text=text.ref, model=model, finish=answer.finish, prompt_tokens=answer.prompt_tokens,
+        predicted_tokens=predicted, tokens=answer.tokens, cached_tokens=answer.cached_tokens,
+        seconds=answer.seconds, thinking=thinking[0].ref if thinking else None,
+    )  # fmt: skip
+    return ActionResult([fact], [text, *thinking], model)
+
+
+def checks_ran(outcome: Outcome, path: str | None) -> ActionResult:
+    """Return the outcome of a test run as a fact."""
+    output = outcome.output.decode(errors="replace")
+    long = [Blob(outcome.output)] if len(output) > PREVIEW else []
+    fact = ChecksRan(
+        passed=outcome.passed, failed=outcome.failed, errors=outcome.errors, module_name=path,
+        failures=outcome.failures, preview=output[-PREVIEW:],
+        output=long[0].ref if long else None, contained=outcome.contained,
+        isolation=dict(outcome.isolation), seconds=round(outcome.seconds, 3),
+        coverage=dict(outcome.coverage),
+    )  # fmt: skip
+    return ActionResult([fact], long, "sandbox")

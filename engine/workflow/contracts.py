@@ -1,7 +1,7 @@
-"""What an answer must look like: closed forms for plans, fenced blocks for code.
+"""Parses a model's answers: closed forms for plans, fenced blocks for code.
 
-Models err, and may be hostile: whatever is not exactly of the form raises `RefusedError` with one
-line, that the model can be told, and nothing of the answer is used.
+Models err, and may be hostile: an answer that does not match its form exactly raises `RefusedError`
+with one line for the model, and no part of it is used.
 """
 
 import json
@@ -15,13 +15,13 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import PlannedModule
 from backcast.engine.log.codec import first_problem
 from backcast.engine.workflow.sandbox.run import safe_path
-from backcast.engine.workflow.spec import Spec, ordered, own, together
+from backcast.engine.workflow.spec import Spec, check_names, check_one_folder, ordered
 from backcast.projections.progress import SHOW
 
 LONGEST = 2_000_000
-"Characters of an answer that are looked at."
+"Characters of an answer that are read."
 PYTHON: tuple[list[str], ...] = ([], ["python"], ["py"], ["python3"], ["Python"])
-"What a block of Python may be called."
+"Labels of a block of Python."
 FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)$")
 
 
@@ -30,7 +30,7 @@ class RefusedError(Exception):
 
 
 PATH, PURPOSE, NEEDS, TESTS = 80, 200, 8, 4
-"Characters of a path and a purpose, and how many a module needs and is checked by, at most."
+"Most characters of a path and a purpose; most dependencies and tests of a module."
 Short = Annotated[str, StringConstraints(max_length=PATH)]
 
 
@@ -39,7 +39,7 @@ class _PlanForm(BaseModel):
 
 
 class ModuleForm(_PlanForm):
-    """A module of a plan, as a model answers it."""
+    """A module in a model's plan."""
 
     path: Short
     purpose: Annotated[str, StringConstraints(max_length=PURPOSE)]
@@ -48,25 +48,25 @@ class ModuleForm(_PlanForm):
 
 
 class PlanForm(_PlanForm):
-    """A plan, as a model answers it."""
+    """A model's plan."""
 
     modules: tuple[ModuleForm, ...]
 
 
 class Code(NamedTuple):
-    """An answer with code, or one that asks to see something first."""
+    """An answer with code, or with a request to see nodes first."""
 
     files: dict[str, str]
     "Text by path, the module itself first."
     show: tuple[str, ...] = ()
-    "What the model asks to see in full; then there are no files."
+    "Nodes that the model asks to see in full; there are no files then."
 
 
 def plan_schema(spec: Spec) -> dict[str, Any]:
-    """The JSON schema of a plan for a task: small, closed, and bounded everywhere."""
-    named = [one.path for one in spec.modules]
+    """Return the JSON schema of a plan for a task: small, closed, and bounded everywhere."""
+    named = [module.path for module in spec.modules]
     path: dict[str, Any] = {"enum": named} if named else {"type": "string", "maxLength": PATH}
-    tests = {"enum": [one.path for one in spec.tests]}
+    tests = {"enum": [test.path for test in spec.tests]}
     fields = {
         "path": path,
         "purpose": {"type": "string", "maxLength": PURPOSE},
@@ -90,61 +90,61 @@ def plan_schema(spec: Spec) -> dict[str, Any]:
 
 
 def plan_of(text: str, spec: Spec) -> tuple[PlannedModule, ...]:
-    """The modules of a plan, each after those that it needs."""
+    """Return the modules of a plan, each after its dependencies."""
     try:
         form = PlanForm.model_validate(json.loads(text[:LONGEST]))
     except ValidationError as error:
         raise RefusedError(first_problem(error)) from None
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"needed JSON: {error}") from None
-    return checked([PlannedModule(**one.model_dump()) for one in form.modules], spec)
+    return checked_plan([PlannedModule(**module.model_dump()) for module in form.modules], spec)
 
 
 def plan_in(spec: Spec) -> tuple[PlannedModule, ...]:
-    """The plan that a specification is itself."""
-    return checked([PlannedModule(**one.model_dump()) for one in spec.modules], spec)
+    """Return the plan that a specification states itself."""
+    return checked_plan([PlannedModule(**module.model_dump()) for module in spec.modules], spec)
 
 
-def checked(modules: Sequence[PlannedModule], spec: Spec) -> tuple[PlannedModule, ...]:
-    """Planned modules in the order in which they can be written."""
+def checked_plan(modules: Sequence[PlannedModule], spec: Spec) -> tuple[PlannedModule, ...]:
+    """Return planned modules in the order in which they can be written."""
     if not 0 < len(modules) <= spec.limits.modules:
         raise RefusedError(f"needed 1 to {spec.limits.modules} modules, found {len(modules)}")
-    by_path = {one.path: one for one in modules}
-    given = {one.path for one in spec.tests}
+    by_path = {module.path: module for module in modules}
+    given = {test.path for test in spec.tests}
     if len(by_path) < len(modules):
         raise RefusedError("needed each path once")
-    _written("".join(f"{one.path}{one.purpose}" for one in modules))
-    for one in modules:
-        _path(one.path)
-        if not one.path.endswith(".py"):
-            raise RefusedError(f"needed Python modules (.py), found {one.path!r}")
-        if one.path in given:
-            raise RefusedError(f"{one.path} is a given test file, it is not to be written")
-        if odd := [test for test in one.tests if test not in given]:
-            raise RefusedError(f"{one.path}: needed tests among {sorted(given)}, found {odd[0]!r}")
-    if missing := [one.path for one in spec.modules if one.path not in by_path]:
+    _check_encodable("".join(f"{module.path}{module.purpose}" for module in modules))
+    for path, module in by_path.items():
+        _path(path)
+        if not path.endswith(".py"):
+            raise RefusedError(f"needed Python modules (.py), found {path!r}")
+        if path in given:
+            raise RefusedError(f"{path} is a given test file, it is not to be written")
+        if odd := [test for test in module.tests if test not in given]:
+            raise RefusedError(f"{path}: needed tests among {sorted(given)}, found {odd[0]!r}")
+    if missing := [module.path for module in spec.modules if module.path not in by_path]:
         raise RefusedError(f"needed a plan with {missing[0]}, found none")
     if spec.modules and len(by_path) > len(spec.modules):
-        odd = sorted(set(by_path) - {one.path for one in spec.modules})
+        odd = sorted(set(by_path) - {module.path for module in spec.modules})
         raise RefusedError(f"needed only the modules that were named, found {odd[0]!r}")
     try:
-        together([*given, *by_path])
-        own([*by_path])
-        order = ordered([(one.path, one.dependencies) for one in modules])
+        check_one_folder([*given, *by_path])
+        check_names([*by_path])
+        order = ordered([(module.path, module.dependencies) for module in modules])
     except ValueError as error:
         raise RefusedError(str(error)) from None
     return tuple(by_path[path] for path in order)
 
 
 def code_of(text: str, path: str, most: int) -> Code:
-    """The files of an answer, or what it asks to see.
+    """Return the file of an answer, or the first `most` nodes that it asks to see.
 
-    One fenced block with its path on the fence, after the language; or one block of Python and no
-    path on any. Nothing but the module that was asked for may be written.
+    The file is the one fenced block with `path` on its fence, after the language, or the only block
+    of Python where no fence names a path. A block with another path is refused.
     """
     if "\0" in text or len(text) > LONGEST:
         raise RefusedError("needed text with one fenced block, found binary or far too much")
-    _written(text)
+    _check_encodable(text)
     blocks = _blocks(text)
     asked = [body for label, body in blocks if label.split()[:1] == [SHOW]]
     if asked:
@@ -152,13 +152,13 @@ def code_of(text: str, path: str, most: int) -> Code:
         nodes = tuple(dict.fromkeys(filter(None, names)))
         if not nodes:
             raise RefusedError("needed a name on each line of the show block, found none")
-        return Code({}, tuple(one[:300] for one in nodes[:most]))
+        return Code({}, tuple(node[:300] for node in nodes[:most]))
     return Code({path: _file(blocks, path)})
 
 
 def _file(blocks: Sequence[tuple[str, str]], path: str) -> str:
-    """The text of a module among the blocks of an answer."""
-    named = [(_named(label), body) for label, body in blocks]
+    """Return the text of a module among the blocks of an answer."""
+    named = [(_path_on(label), body) for label, body in blocks]
     whole = [(_path(name), body) for name, body in named if name]
     for name, _ in whole:
         if name != path:
@@ -177,16 +177,16 @@ def _file(blocks: Sequence[tuple[str, str]], path: str) -> str:
     return bodies[0]
 
 
-def _named(label: str) -> str:
-    """The path on a fence: `python validators.py`, `python path=validators.py`, `validators.py`."""
+def _path_on(label: str) -> str:
+    """Return the path on a fence: `python a.py`, `python path=a.py`, `a.py`; empty for none."""
     words = [word.rpartition("=")[2].strip("\"'") for word in label.split()]
     words = [word.removeprefix("python:").removeprefix("./") for word in words]
     named = [word for word in words if word.endswith(".py") or set(word) & set("/\\")]
     return named[-1] if named else ""
 
 
-def _written(text: str) -> None:
-    """Refuse what cannot be written as UTF-8."""
+def _check_encodable(text: str) -> None:
+    """Refuse a text that UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -201,7 +201,7 @@ def _path(path: str) -> str:
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:
-    """Label and body of each fenced block; line by line, so that no text takes long."""
+    """Return label and body of each fenced block; line by line, so that no text takes long."""
     found: list[tuple[str, str]] = []
     fence, label, body = "", "", list[str]()
     for line in text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n"):

@@ -1,4 +1,4 @@
-"""What is to be done next? A pure function of how far the task has come and of what was asked for.
+"""Decides the next action of a run: a pure function of its progress and its specification.
 
 >>> from backcast.engine.workflow.spec import Spec, Test
 >>> spec = Spec(task="t", goal="g", tests=[Test(path="test_a.py", source="import a")])
@@ -33,7 +33,7 @@ class AskModel(NamedTuple):
 
 
 class TakeAnswer(NamedTuple):
-    """Use what the model has answered, or find that it cannot be used."""
+    """Use the model's answer, or refuse it."""
 
     step: progress.PendingStep
 
@@ -43,11 +43,11 @@ class CheckAll(NamedTuple):
 
 
 class Complete(NamedTuple):
-    """Sum the task up, and end it."""
+    """Summarise the task, and end it."""
 
 
 class AppendFacts(NamedTuple):
-    """Append what follows from what is known."""
+    """Append facts that follow from the state."""
 
     facts: tuple[Fact, ...]
 
@@ -58,24 +58,24 @@ Action = AskModel | TakeAnswer | CheckAll | Complete | AppendFacts
 def decide(
     state: progress.State, spec: Spec, unsummed: Callable[[str], Sequence[str]] = lambda path: ()
 ) -> Action | None:
-    """The next action; None when the task has ended.
+    """Return the next action; None when the task has ended.
 
-    `unsummed` gives the nodes of a module that the model has still to sum up.
+    `unsummed` returns the nodes of a module that the model has yet to summarise.
     """
     if state.status in ("complete", "failed"):
         return None
-    if state.step is not None and _stands(state, state.step):
-        return _asked(state, spec, state.step)
+    if state.step is not None and _is_wanted(state, state.step):
+        return _pending(state, spec, state.step)
     if not state.planned:
         return _plan(state, spec)
-    for one in state.planned:
-        if action := _module(state, spec, one, unsummed):
+    for planned in state.planned:
+        if action := _module(state, spec, planned, unsummed):
             return action
     return _whole(state, spec)
 
 
-def _asked(state: progress.State, spec: Spec, step: progress.PendingStep) -> Action:
-    """What follows when something was asked for that has not come."""
+def _pending(state: progress.State, spec: Spec, step: progress.PendingStep) -> Action:
+    """Return the action for a step that has no usable answer yet."""
     if step.reply:
         return TakeAnswer(step)
     if state.refused > spec.limits.repairs:
@@ -84,13 +84,13 @@ def _asked(state: progress.State, spec: Spec, step: progress.PendingStep) -> Act
     return AskModel(step.kind, step.module, step.iteration, progress.attempt(state))
 
 
-def _stands(state: progress.State, step: progress.PendingStep) -> bool:
-    """Whether what was asked for is still wanted: a plan may have been replaced since."""
+def _is_wanted(state: progress.State, step: progress.PendingStep) -> bool:
+    """Return whether a step is still wanted: the plan may have been replaced since."""
     return step.kind != "code" or any(one.path == step.module for one in state.planned)
 
 
 def _plan(state: progress.State, spec: Spec) -> Action:
-    """A plan: from the specification where it is one, else from the model."""
+    """Take the plan from the specification where it is one, else ask the model."""
     if not spec.planned:
         return _ask(state, spec, "plan", "", 0)
     try:
@@ -105,7 +105,7 @@ def _module(
     planned: progress.Planned,
     unsummed: Callable[[str], Sequence[str]],
 ) -> Action | None:
-    """What a module needs; None where it is complete."""
+    """Return the next action for a module; None where it is complete."""
     module = state.modules.get(planned.path)
     if module is None:
         return AppendFacts((ModuleStarted(module_name=planned.path),))
@@ -119,8 +119,8 @@ def _module(
     return AppendFacts((ModuleComplete(module_name=planned.path),))
 
 
-def _left(state: progress.State, module: str) -> str:
-    """What there is not, though it was tried as often as may be."""
+def _missing(state: progress.State, module: str) -> str:
+    """Return what is missing after all allowed tries, in words."""
     if not module:
         return "there is no plan"
     if state.whole is not None:
@@ -131,7 +131,7 @@ def _left(state: progress.State, module: str) -> str:
 
 
 def _whole(state: progress.State, spec: Spec) -> Action:
-    """What is left when each module is complete."""
+    """Return the next action when every module is complete."""
     if state.whole is None:
         return CheckAll()
     if state.whole.failed == 0 and state.whole.passed:
@@ -141,10 +141,10 @@ def _whole(state: progress.State, spec: Spec) -> Action:
 
 
 def blamed(state: progress.State) -> str:
-    """The module that is to be mended, since the tests of the whole failed.
+    """Return the path of the module to mend after the tests of the whole failed.
 
-    The one in which the first failure was raised, else the one that the test file checks, else the
-    one that was tried least, the last of those.
+    It is the module that raised the first failure, else the module that the failing test file
+    checks, else the last of the modules with the fewest tries.
     """
     at = state.whole.at if state.whole else ""
     for planned in state.planned:
@@ -158,9 +158,9 @@ def blamed(state: progress.State) -> str:
 
 
 def _ask(state: progress.State, spec: Spec, kind: str, module: str, iteration: int) -> Action:
-    """Ask for something, unless that was tried often enough."""
+    """Ask for something, or fail the task after too many tries."""
     tries = state.tries.get(progress.tried(kind, module), 0)
     most = 2 if kind == "plan" else spec.limits.iterations
     if tries >= most:
-        return AppendFacts((TaskFailed(reason=f"{_left(state, module)} after {tries} tries"),))
+        return AppendFacts((TaskFailed(reason=f"{_missing(state, module)} after {tries} tries"),))
     return AskModel(kind, module, iteration, progress.attempt(state))

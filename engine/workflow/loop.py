@@ -1,10 +1,11 @@
-"""What the engine does: read, fold, decide, perform, append.
+"""Runs a task: read, fold, decide, perform, append.
 
-All that it knows it has from the log. So a run that was cut off anywhere goes on from there, and of
-two that go on with one task, one gets to append and the other finds a `ConflictError`.
+All its knowledge comes from the log. A run that was cut off anywhere can therefore be resumed, and
+of two processes that work on one task, one appends and the other gets a `ConflictError`.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from uuid import uuid4
 
 from backcast.domain.errors import InputError
@@ -16,24 +17,28 @@ from backcast.domain.events import (
     TaskStarted,
     WorkflowEvent,
 )
-from backcast.engine.log.blobs import Blob
+from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.mapping.runs import keep_after
 from backcast.engine.workflow.answers import Checks
 from backcast.engine.workflow.contracts import RefusedError, plan_in
 from backcast.engine.workflow.decide import decide
-from backcast.engine.workflow.mapping import keep_after
 from backcast.engine.workflow.perform import Performer
 from backcast.engine.workflow.prompts import RunningTask
 from backcast.engine.workflow.runtime import Runtime
-from backcast.engine.workflow.sandbox.run import run_checks
+from backcast.engine.workflow.sandbox.run import run_checks, safe_path
 from backcast.engine.workflow.spec import Spec, spec_of
-from backcast.projections import progress
+from backcast.projections import dependency_graph, progress
 
 Watch = Callable[[Sequence[WorkflowEvent]], None]
 
 
 def start(store: EventStore, spec: Spec) -> None:
-    """Begin a task: its goal, its requirements, and the tests that were given with it."""
+    """Begin a task: record its goal, its requirements and its given tests.
+
+    Raises `InputError` where the task exists, or its modules are no plan.
+    """
     if store.version(spec.task):
         raise InputError(
             f"task {spec.task!r} is in this store already: 'backcast resume {spec.task}' goes on"
@@ -45,13 +50,13 @@ def start(store: EventStore, spec: Spec) -> None:
         except RefusedError as error:
             raise InputError(f"task {spec.task!r}: {error}") from None
     body = Blob(spec.model_dump_json(exclude_none=True).encode())
-    tests = [Blob(one.source.encode()) for one in spec.tests]
-    # What is not said is not recorded.
-    told = {"context": spec.context} if spec.context else {}
+    tests = [Blob(test.source.encode()) for test in spec.tests]
+    # An absent context is not recorded, so that older logs stay as they are.
+    context = {"context": spec.context} if spec.context else {}
     facts: list[Fact] = [
-        TaskStarted(goal=spec.goal, spec=body.ref, **told),
-        *(SourceRead(path=one.path, source=blob.ref)
-          for one, blob in zip(spec.tests, tests, strict=True)),
+        TaskStarted(goal=spec.goal, spec=body.ref, **context),
+        *(SourceRead(path=test.path, source=blob.ref)
+          for test, blob in zip(spec.tests, tests, strict=True)),
         RequirementsComplete(requirements=list(spec.requirements)),
         PlanningStarted(),
     ]  # fmt: skip
@@ -61,42 +66,72 @@ def start(store: EventStore, spec: Spec) -> None:
 def work(
     store: EventStore,
     task_id: str,
-    served: Runtime,
+    runtime: Runtime,
     watch: Watch = lambda events: None,
     *,
     runner: str = "",
     checks: Checks = run_checks,
 ) -> progress.State:
-    """Go on with a task until it ends; gives how far it has come.
+    """Work on a task until it ends, and return its progress.
 
-    `runner` tells this process from all others; a random name, where none is given.
-    `checks` runs the tests; it is another one only where the tests are not what matters.
+    `runner` identifies this process, by default with a random name; `checks` runs the tests.
 
-    `ConflictError` where another process works on it too, `ModelError` where the model gives no
-    answer: then all that was done stands in the log, and `work` goes on from there.
+    Raises `ConflictError` where another process works on the task, and `ModelError` where the model
+    gives no answer. The log then holds all finished steps, and another call continues from there.
     """
-    running = RunningTask(store, task_id)
-    running.read_on()
+    task = RunningTask(store, task_id)
+    task.read_on()
     spec = spec_in(store, task_id)
     name = runner or uuid4().hex
-    performer = Performer(running, served, spec, runner=name, watch=watch, checks=checks)
+    performer = Performer(task, runtime, spec, runner=name, watch=watch, checks=checks)
     performer.use()
     while True:
-        running.outline()
-        action = decide(running.stands, spec, performer.unsummed)
+        task.outline()
+        action = decide(task.stands, spec, performer.unsummed)
         if action is None:
-            watch(keep_after(running, served))
-            return running.stands
-        done = performer.perform(action)
-        performer.append(done)
-        if done.error:
-            raise done.error
+            watch(keep_after(task, runtime.policy, runtime.profile, runtime.model))
+            return task.stands
+        result = performer.perform(action)
+        performer.append(result)
+        if result.error:
+            raise result.error
 
 
 def spec_in(store: EventStore, task_id: str) -> Spec:
-    """The specification with which a task was started."""
+    """Return the specification of a task; `InputError` where 'backcast run' did not start it."""
     store.require(task_id)
     [event] = store.read(task_id, last=1)
     if not isinstance(event.fact, TaskStarted) or event.fact.spec is None:
         raise InputError(f"task {task_id!r} was not started by 'backcast run'")
     return spec_of(store.get(event.fact.spec))
+
+
+def write_code(store: EventStore, task_id: str, folder: Path) -> list[Path]:
+    """Write the latest text of every module and test into a folder, and return the files.
+
+    Nothing is written outside the folder, since names come from models. `InputError` for a file
+    that holds none of the store's texts: it is somebody's own, and is left as it is.
+    """
+    state = state_at(store, dependency_graph, task_id)
+    written = []
+    for path in sorted(state.modules):
+        source = state.modules[path].source
+        if not source:
+            continue
+        file = folder / safe_path(path)
+        if not file.parent.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{file}: needed a place inside {folder}, found a link out of it")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_symlink():
+                file.unlink()
+            elif file.exists() and not store.holds(ref_of(file.read_bytes())):
+                raise InputError(
+                    f"{file}: needed a free place, found a file that no run has made; name another"
+                    f" folder: 'backcast resume {task_id} --out FOLDER'"
+                )
+            file.write_bytes(store.get(source))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be written: {error.strerror}") from None
+        written.append(file)
+    return written

@@ -1,4 +1,4 @@
-"""What each action does in the world, and the facts that tell of it."""
+"""Carries out the actions of a run: asks the model, runs tests, and returns facts."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -20,7 +20,14 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.summariser import Extractive
 from backcast.engine.models import Call, Limits, Message
 from backcast.engine.models.tokenizers import UpperBound
-from backcast.engine.workflow.answers import Answers, Checks, given
+from backcast.engine.workflow.answers import (
+    ActionResult,
+    Answers,
+    Checks,
+    checks_ran,
+    given,
+    replied,
+)
 from backcast.engine.workflow.decide import (
     Action,
     AppendFacts,
@@ -29,7 +36,6 @@ from backcast.engine.workflow.decide import (
     Complete,
     TakeAnswer,
 )
-from backcast.engine.workflow.done import ActionResult, checked, replied
 from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
 from backcast.engine.workflow.requests import limits_for, request_of, schema_for
 from backcast.engine.workflow.runtime import Runtime
@@ -39,47 +45,44 @@ from backcast.projections import dependency_graph
 
 
 class Performer:
-    """Performs the actions of one run."""
+    """The performer of a run's actions."""
 
     def __init__(
         self,
-        running: RunningTask,
-        served: Runtime,
+        task: RunningTask,
+        runtime: Runtime,
         spec: Spec,
         *,
         runner: str,
         watch: Callable[[Sequence[WorkflowEvent]], None] = lambda events: None,
         checks: Checks = run_checks,
     ) -> None:
-        """`runner` tells this process from all others; `watch` is told of what is appended."""
-        self.running, self.served, self.model = running, served, served.model
-        self.prompts = PromptBuilder(running, served.profile, served.policy)
+        """`runner` identifies this process; `watch` is called with the events that are appended."""
+        self.task, self.runtime, self.model = task, runtime, runtime.model
+        self.prompts = PromptBuilder(task, runtime.profile, runtime.policy)
         self.spec, self.runner, self.watch, self.checks = spec, runner, watch, checks
-        self.answers = Answers(
-            running, spec, checks, self.prompts.tokenizer, self.model.id,
-            served.profile.generation,
-        )  # fmt: skip
-        self.store, self.task_id = running.store, running.task_id
+        self.answers = Answers(self.prompts, spec, checks, self.model.id)
+        self.store, self.task_id = task.store, task.task_id
 
     def perform(self, action: Action) -> ActionResult:
-        """What comes of an action; a model is asked only after the log says that it will be."""
+        """Carry out an action and return its result; the log announces a model's call first."""
         match action:
             case AskModel():
-                return self._asked(action)
+                return self._ask(action)
             case TakeAnswer(step=step):
-                return self.answers.taken(step)
+                return self.answers.take(step)
             case CheckAll():
-                outcome = self.checks(self.running.files(), given(self.spec), self.spec.checks)
-                return checked(outcome, None)
+                outcome = self.checks(self.task.files(), given(self.spec), self.spec.checks)
+                return checks_ran(outcome, None)
             case Complete():
-                return self._completed()
+                return self._complete()
             case AppendFacts(facts=facts):
                 return ActionResult(facts)
 
     # Asking
 
-    def _asked(self, action: AskModel) -> ActionResult:
-        built = self._begun(action)
+    def _ask(self, action: AskModel) -> ActionResult:
+        built = self._begin(action)
         asked = [Message(role, text) for role, text in messages(built, self.store.get)]
         limits = self._limits(action)
         call = Call(self.task_id, *action, digest=built.digest or "")
@@ -92,71 +95,74 @@ class Performer:
         return replied(answer, self.model.id, built.tokens)
 
     def _limits(self, action: AskModel) -> Limits:
-        used = self.served
         return limits_for(
-            action, self.running.stands, self.spec, used.policy, used.profile.generation
+            action,
+            self.task.stands,
+            self.spec,
+            self.runtime.policy,
+            self.runtime.profile.generation,
         )
 
-    def _begun(self, action: AskModel) -> ContextBuilt:
-        """The prompt, after the log has taken it that it will be asked now.
+    def _begin(self, action: AskModel) -> ContextBuilt:
+        """Append that a step starts, with its prompt, and return the prompt.
 
-        One that was built and never answered is asked as it was.
+        A prompt that was built and never answered is asked again unchanged.
         """
-        step = self.running.stands.step
-        told = StepStarted(
+        step = self.task.stands.step
+        started = StepStarted(
             kind=action.kind, module_name=action.module, iteration=action.iteration,
             attempt=action.attempt, runner=self.runner,
         )  # fmt: skip
         if step and step.context:
-            built = self.running.event(step.context).fact
+            built = self.task.event(step.context).fact
             if isinstance(built, ContextBuilt):
-                self.append(ActionResult([told.model_copy(update={"again": step.context})]))
+                self.append(ActionResult([started.model_copy(update={"again": step.context})]))
                 return built
-        request = request_of(action, self.running.stands, self.spec)
-        fact, blobs = self.prompts.built(request, thinking=self._limits(action).thinking > 0)
-        self.append(ActionResult([told, fact], blobs))
+        request = request_of(action, self.task.stands, self.spec)
+        fact, blobs = self.prompts.build(request, thinking=self._limits(action).thinking > 0)
+        self.append(ActionResult([started, fact], blobs))
         return fact
 
     def append(self, done: ActionResult) -> None:
-        """Append after the last event that was read, and read it on."""
+        """Append after the last event that was read, and read the new events."""
         events = self.store.append(
-            self.task_id, done.facts, after=self.running.version, writer=done.writer,
+            self.task_id, done.facts, after=self.task.version, writer=done.writer,
             blobs=done.blobs,
         )  # fmt: skip
-        self.running.read_on()
+        self.task.read_on()
         self.watch(events)
 
     def use(self) -> None:
-        """Tell which model, profile and policy the run goes on with, where that is new."""
-        name, out = self.served.name, self.served.out
-        profile = Blob(json.dumps(self.served.profile._asdict(), sort_keys=True).encode())
-        policy = Blob(self.served.policy.body)
+        """Record the model, profile and policy of the run where they differ from the last ones."""
+        name, out = self.runtime.name, self.runtime.out
+        profile = Blob(json.dumps(self.runtime.profile._asdict(), sort_keys=True).encode())
+        policy = Blob(self.runtime.policy.body)
         fact = PolicyUsed(policy=policy.ref, profile=profile.ref, model=name, out=out)
-        if self.running.used != fact:
+        if self.task.used != fact:
             self.append(ActionResult([fact], [profile, policy]))
 
     def unsummed(self, path: str) -> list[str]:
-        """The nodes of a module that the model has still to sum up."""
+        """Return the nodes of a module that the model has yet to summarise."""
         if self.spec.summaries != "model":
             return []
-        then, known = self.running.summary_inputs(), self.running.states.summaries
-        modules = dependency_graph.present(self.running.states.graph)
+        inputs, known = self.task.summary_inputs(), self.task.states.summaries
+        modules = dependency_graph.present(self.task.states.graph)
         if path not in modules:
             return []
         facets, nodes = modules[path], [node_id("module", path)]
-        nodes += [node_id(facets[f"sig:{one}"][0], path, one) for one in names_in(facets)]
+        nodes += [node_id(facets[f"sig:{name}"][0], path, name) for name in names_in(facets)]
         return [
             node
             for node in nodes
-            if not any(then.modules.holds(one.made_of) for one in known.nodes.get(node, ()))
+            if not any(inputs.modules.holds(s.made_of) for s in known.nodes.get(node, ()))
         ]
 
-    def _completed(self) -> ActionResult:
-        """The task's summary, and its end: what it leaves is there for later tasks from now on."""
-        then, node = self.running.summary_inputs(), node_id("task", self.task_id)
-        asked = then.asked(node)
+    def _complete(self) -> ActionResult:
+        """Summarise the task and end it: later tasks see its results from now on."""
+        inputs, node = self.task.summary_inputs(), node_id("task", self.task_id)
+        asked = inputs.node_facts(node)
         if asked is None:
             return ActionResult([TaskComplete()])
         made = Extractive().summarise(asked, LIMITS, UpperBound())
-        claim, _ = then.claim(node, made, Extractive.id, self.running.version)
+        claim, _ = inputs.claim(node, made, Extractive.id, self.task.version)
         return ActionResult([claim, TaskComplete()])

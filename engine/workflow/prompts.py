@@ -40,41 +40,44 @@ class RunningTask(TaskFollower):
 
 
 class PromptBuilder:
-    """Builds the prompts of one run: for one profile, under one policy."""
+    """The builder of a run's prompts, for one profile and policy."""
 
-    def __init__(self, running: TaskFollower, profile: ModelProfile, policy: Policy) -> None:
-        self.running, self.policy, self.profile = running, policy, profile
+    def __init__(self, task: RunningTask, profile: ModelProfile, policy: Policy) -> None:
+        self.task, self.policy, self.profile = task, policy, profile
         self.tokenizer = tokenizer_of(profile.tokenizer)
-        kept = BuildCache(self.tokenizer, running.store.get)
-        nearness = nearness_of(running.store, policy)
-        self.builder = ContextBuilder(profile, kept, policy, nearness)
+        cache = BuildCache(self.tokenizer, task.store.get)
+        nearness = nearness_of(task.store, policy)
+        self.builder = ContextBuilder(profile, cache, policy, nearness)
         self.thinker = self.builder
-        "Builds for calls in which the model thinks, where its template differs then."
+        "The builder for calls in which the model thinks, where the template differs."
         if profile.template == "qwen3":
             open_ended = profile._replace(template="chatml")
-            self.thinker = ContextBuilder(open_ended, kept, policy, nearness)
+            self.thinker = ContextBuilder(open_ended, cache, policy, nearness)
 
-    def built(
+    def build(
         self, request: Request, *, thinking: bool = False
     ) -> tuple[ContextBuilt, Sequence[Blob]]:
-        """The context of a request now, as a fact, and the bodies that it points at."""
-        running, store = self.running, self.running.store
+        """Return the context of a request as a fact, and the bodies that it names.
+
+        Raises `BudgetExceededError` where the words of the task do not fit.
+        """
+        task, store = self.task, self.task.store
         builder = self.thinker if thinking else self.builder
-        states, profile = running.states, builder.profile
-        context = builder.build(states, running.graph, request)
-        if any(one.section == TASK and one.level != "full" for one in context.items):
-            # Without all of these words nobody would know what is asked for.
+        states, profile = task.states, builder.profile
+        context = builder.build(states, task.graph, request)
+        if any(item.section == TASK and item.level != "full" for item in context.items):
+            # A model that misses some of these words would do another task.
             needed, other = self.tokenizer.count(request.query), context.tokens
             raise BudgetExceededError(needed, profile.prompt - other, ("the words of the task",))
         prefix = prefix_of(
-            store, running.task_id, states.prompts.version, context, profile, self.tokenizer
+            store, task.task_id, states.prompts.version, context, profile, self.tokenizer
         )
         fact, blobs = fact_of(
-            context, request, profile, self.policy, self.tokenizer, running.stood_at,
+            context, request, profile, self.policy, self.tokenizer, task.stood_at,
             in_hand(states, context), prefix,
         )  # fmt: skip
         nearness = builder.means.nearness
         if nearness and nearness.blob:
-            told = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
-            return fact.model_copy(update=told), [*blobs, nearness.blob]
+            update = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
+            return fact.model_copy(update=update), [*blobs, nearness.blob]
         return fact, blobs

@@ -1,9 +1,8 @@
 """A model whose answers come from a recorded run: `answers:FILE`.
 
-It answers a call with what was answered to the same call there: of the same kind, for the same
-module, iteration and attempt. Where the prompt is another one than the recorded, it says so once,
-with the first difference, or, if strict, gives no answer. What a model would have answered to the
-other prompt, nobody knows. It never asks anybody.
+It answers a call as the recorded run answered the same call: same kind, module, iteration and
+attempt. Where the prompt differs from the recorded one, it warns once, with the first difference,
+or, if strict, gives no answer: nobody knows what a model would have answered to the other prompt.
 """
 
 import logging
@@ -32,22 +31,22 @@ from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 log = logging.getLogger("backcast")
 
 LINES = 12
-"Of a difference that are told."
+"Lines of a difference that a warning shows."
 Key = tuple[str, str, int, int]
 
 
 class RecordedCall(NamedTuple):
-    """What was recorded of one call."""
+    """The record of one call: its prompt, and its reply or failure."""
 
     context: ContextBuilt | None
     fact: ModelReplied | ModelFailed
 
 
 class RecordedRun:
-    """The answers of a recorded run."""
+    """A model that gives the answers of a recorded run."""
 
     def __init__(self, path: Path, *, strict: bool = False, task: str = "", root: str = "") -> None:
-        """`task` names the one that is meant where the log holds several, or else `root` does."""
+        """`task`, or else `root`, selects the task of a log that holds several."""
         self.path, self.strict, self.diverged = path, strict, False
         self.store = EventStore.open("sqlite://")
         self.id = f"recorded:{path.name}"
@@ -57,7 +56,7 @@ class RecordedRun:
         if report.skipped or not tasks:
             why = report.skipped[0] if report.skipped else "it holds no event"
             raise InputError(f"{path}: needed a log of JSON lines: {why}")
-        meant = [one for one in (task, root) if one in tasks]
+        meant = [name for name in (task, root) if name in tasks]
         if not meant and len(tasks) > 1:
             raise InputError(f"{path}: needed a log of task {task!r}, found {', '.join(tasks[:5])}")
         self.task = (meant or tasks)[0]
@@ -74,17 +73,19 @@ class RecordedRun:
         stop: Sequence[str] = (),
         call: Call = NOTHING,
     ) -> Completion:
-        """What was answered to this call; `ModelError` where nothing was."""
+        """Return the recorded answer to this call; `ModelError` where there is none."""
         what = " ".join(filter(None, (call.kind, call.module)))
         what += f", iteration {call.iteration}, attempt {call.attempt}"
-        found = self.answers.get((call.kind, call.module, call.iteration, call.attempt))
-        if found is None:
+        recorded = self.answers.get((call.kind, call.module, call.iteration, call.attempt))
+        if recorded is None:
             raise ModelError(f"{self.path}: holds no answer to {what}", "refused")
-        if found.context and found.context.digest and found.context.digest != call.digest:
-            self._differs(what, found.context, messages)
-        if isinstance(found.fact, ModelFailed):
-            raise ModelError(found.fact.reason or "it failed", found.fact.kind or "unavailable")
-        return self._completion(found.fact)
+        if recorded.context and recorded.context.digest not in (None, "", call.digest):
+            self._compare(what, recorded.context, messages)
+        if isinstance(recorded.fact, ModelFailed):
+            raise ModelError(
+                recorded.fact.reason or "it failed", recorded.fact.kind or "unavailable"
+            )
+        return self._completion(recorded.fact)
 
     def _completion(self, fact: ModelReplied) -> Completion:
         body = self.store.get(fact.text) if fact.text else b""
@@ -95,8 +96,8 @@ class RecordedRun:
             thought.decode(errors="surrogatepass"), fact.seconds, fact.model or "",
         )  # fmt: skip
 
-    def _differs(self, what: str, context: ContextBuilt, asked: Sequence[Message]) -> None:
-        """Tell, the first time, that a prompt is not the recorded one, and how."""
+    def _compare(self, what: str, context: ContextBuilt, asked: Sequence[Message]) -> None:
+        """Warn once that a prompt differs from the recorded one, and show how."""
         if self.diverged and not self.strict:
             return
         self.diverged = True
@@ -107,26 +108,27 @@ class RecordedRun:
         lines = list(
             islice(unified_diff(before, after, "recorded", "now", n=1, lineterm=""), LINES)
         )
-        told = f"{self.path}: the prompt of {what} is not the recorded one:\n" + "\n".join(lines)
+        warning = f"{self.path}: the prompt of {what} is not the recorded one:\n" + "\n".join(lines)
         if self.strict:
-            raise ModelError(told, "refused")
-        log.warning("%s\nfrom here on answers are to other prompts than these", told)
+            raise ModelError(warning, "refused")
+        log.warning("%s\nfrom here on answers are to other prompts than these", warning)
 
 
 def _of_map(fact: MapEdited) -> Iterator[tuple[Key, RecordedCall]]:
-    """What was answered while a map was kept: each role's tries by their number."""
+    """Yield the answers of a map update: each role's tries by their number."""
     tries = Counter[str]()
-    for one in fact.answers:
-        tries[one.role] += 1
+    for answer in fact.answers:
+        tries[answer.role] += 1
         reply = ModelReplied(
-            text=one.text, prompt_tokens=one.prompt_tokens, tokens=one.tokens, seconds=one.seconds
-        )
-        yield (one.role, fact.context or "", 0, tries[one.role]), RecordedCall(None, reply)
+            text=answer.text, prompt_tokens=answer.prompt_tokens, tokens=answer.tokens,
+            seconds=answer.seconds,
+        )  # fmt: skip
+        yield (answer.role, fact.context or "", 0, tries[answer.role]), RecordedCall(None, reply)
 
 
 def answers(events: Iterable[WorkflowEvent]) -> dict[Key, RecordedCall]:
-    """What was answered to each call; a reply stands where there was a failure before it."""
-    found: dict[Key, RecordedCall] = {}
+    """Return the answer to each call; a reply replaces an earlier failure."""
+    calls: dict[Key, RecordedCall] = {}
     key: Key | None = None
     contexts: dict[int, ContextBuilt] = {}
     context: ContextBuilt | None = None
@@ -138,10 +140,10 @@ def answers(events: Iterable[WorkflowEvent]) -> dict[Key, RecordedCall]:
             case ContextBuilt() as built:
                 context = contexts[event.version] = built
             case ModelReplied() as fact if key:
-                found[key] = RecordedCall(context, fact)
+                calls[key] = RecordedCall(context, fact)
                 key = None
             case ModelFailed(kind=kind) as fact if key and kind != "answer":
-                found.setdefault(key, RecordedCall(context, fact))
+                calls.setdefault(key, RecordedCall(context, fact))
             case MapEdited() as fact:
-                found.update(_of_map(fact))
-    return found
+                calls.update(_of_map(fact))
+    return calls

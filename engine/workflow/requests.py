@@ -1,4 +1,4 @@
-"""What is a model asked, in words? The request of a context, by the kind of call.
+"""Words the request of a prompt, by the kind of call.
 
 The words stand at the end of a prompt, behind all that stays from call to call. Equal states give
 equal words.
@@ -24,23 +24,23 @@ FORM = (
     ' "tests": ["test_a.py"]}]}'
 )
 AROUND = 8
-"Modules that a module needs, or that need it, of which a request tells."
+"Neighbours of a module, by its dependencies or theirs, that a request lists."
 LONGEST = 600
 "Characters of each text of a summary's form."
 
 
 def request_of(action: AskModel, state: progress.State, spec: Spec) -> Request:
-    """What a context is asked for."""
+    """Return the request for which a context is built."""
     match action.kind:
         case "plan":
-            wanted = tuple(node_id("module", one.path) for one in spec.tests)
+            wanted = tuple(node_id("module", test.path) for test in spec.tests)
             return Request("", _plan(spec), (*wanted, *state.wanted))
         case "summary":
             return Request(action.module, _summary(action.module), (action.module,))
-    planned = next(one for one in state.planned if one.path == action.module)
+    planned = next(module for module in state.planned if module.path == action.module)
     files = [planned.path, *_tests(planned, state)]
     if state.whole is not None or len(files) == 1:
-        files += [one.path for one in spec.tests]
+        files += [test.path for test in spec.tests]
     wanted = tuple(dict.fromkeys(node_id("module", path) for path in files))
     return Request(
         node_id("module", planned.path), _code(action, planned, state, spec),
@@ -49,7 +49,7 @@ def request_of(action: AskModel, state: progress.State, spec: Spec) -> Request:
 
 
 def schema_for(action: AskModel, spec: Spec) -> Mapping[str, Any] | None:
-    """The JSON schema of an answer; None for code."""
+    """Return the JSON schema of an answer; None for code."""
     match action.kind:
         case "plan":
             return plan_schema(spec)
@@ -61,7 +61,7 @@ def schema_for(action: AskModel, spec: Spec) -> Mapping[str, Any] | None:
 def limits_for(
     action: AskModel, state: progress.State, spec: Spec, policy: Policy, generation: int
 ) -> Limits:
-    """How much a model may answer, and how much of it think."""
+    """Return the limits of an answer: tokens, tokens of thinking among them, and seconds."""
     thinking = 0
     if _thinks(action, state, policy):
         thinking = int(generation * policy.thinking.share)
@@ -74,58 +74,59 @@ def _thinks(action: AskModel, state: progress.State, policy: Policy) -> bool:
     settings = policy.thinking
     if action.kind != "code":
         return False
-    planned = next((one for one in state.planned if one.path == action.module), None)
+    planned = next((m for m in state.planned if m.path == action.module), None)
     needs = len(planned.dependencies) if planned else 0
     hard = action.iteration > settings.failures or needs >= settings.dependencies
     return settings.always or hard
 
 
 def _tests(planned: progress.Planned, state: progress.State) -> list[str]:
-    """The tests that check a module; where none does, those of the modules that need it."""
-    needing = [one for one in state.planned if planned.path in one.dependencies]
-    found = planned.tests or [test for one in needing for test in one.tests]
-    return list(dict.fromkeys(found))
+    """Return the tests of a module, or of the modules that need it where it has none."""
+    needing = [other for other in state.planned if planned.path in other.dependencies]
+    tests = planned.tests or [test for other in needing for test in other.tests]
+    return list(dict.fromkeys(tests))
 
 
 def _plan(spec: Spec) -> str:
-    told = [
+    lines = [
         "Plan the modules of this task.",
         *_requirements(spec),
         "Each module has a path, a purpose in one sentence, the paths of the other modules that it"
         " needs, and the given test files that check it. The given tests are"
-        f" {', '.join(one.path for one in spec.tests)}; do not plan them again.",
+        f" {', '.join(test.path for test in spec.tests)}; do not plan them again.",
     ]
     if spec.modules:
-        named = (f"- {one.path}{f': {one.purpose}' if one.purpose else ''}" for one in spec.modules)
-        told += ["The modules are these, and no others:", *named]
-    return "\n".join([*told, "All paths of modules end in .py.", f"Answer in JSON, such as {FORM}"])
+        named = (f"- {m.path}{f': {m.purpose}' if m.purpose else ''}" for m in spec.modules)
+        lines += ["The modules are these, and no others:", *named]
+    lines += ["All paths of modules end in .py.", f"Answer in JSON, such as {FORM}"]
+    return "\n".join(lines)
 
 
 def _code(action: AskModel, planned: progress.Planned, state: progress.State, spec: Spec) -> str:
     first = action.iteration == 1
     what = "Write" if first else "Mend"
-    told = [f"{what} the module {planned.path}: {planned.purpose.rstrip('.') or 'see the goal'}."]
-    if around := [one for one in state.planned if _near(planned, one)]:
-        told += ["Beside it there are:", *map(_line, around[:AROUND])]
+    lines = [f"{what} the module {planned.path}: {planned.purpose.rstrip('.') or 'see the goal'}."]
+    if around := [other for other in state.planned if _is_near(planned, other)]:
+        lines += ["Beside it there are:", *map(_line, around[:AROUND])]
     if planned.dependencies:
-        told.append(f"It may import {_modules(planned.dependencies)}.")
+        lines.append(f"It may import {_modules(planned.dependencies)}.")
     if planned.tests:
-        told.append(f"It is checked by {', '.join(planned.tests)}.")
-    told += _requirements(spec)
+        lines.append(f"It is checked by {', '.join(planned.tests)}.")
+    lines += _requirements(spec)
     if not first:
-        told.append("What failed stands under Recent errors.")
+        lines.append("What failed stands under Recent errors.")
     if (number := progress.attempt(state)) > 1:
-        told.append(f"This is attempt {number}: earlier answers could not be used.")
-    told.append(
+        lines.append(f"This is attempt {number}: earlier answers could not be used.")
+    lines.append(
         f"Answer with one fenced block that begins with ```python {planned.path} and holds the"
         " whole file."
     )
     if state.looks < spec.limits.looks:
-        told.append(
+        lines.append(
             "To see something in full first, answer instead with a block that begins with"
             f" ```show and names it, at most {spec.limits.nodes} names, one a line."
         )
-    return "\n".join(told)
+    return "\n".join(lines)
 
 
 def _summary(node: str) -> str:
@@ -145,14 +146,14 @@ def _requirements(spec: Spec) -> list[str]:
     return ["Requirements:", *(f"- {one}" for one in spec.requirements)]
 
 
-def _near(planned: progress.Planned, other: progress.Planned) -> bool:
-    """Whether one of two modules needs the other."""
+def _is_near(planned: progress.Planned, other: progress.Planned) -> bool:
+    """Return whether one of two modules needs the other."""
     return other.path in planned.dependencies or planned.path in other.dependencies
 
 
-def _line(one: progress.Planned) -> str:
-    needs = f" (needs {', '.join(one.dependencies)})" if one.dependencies else ""
-    return f"- {one.path}: {one.purpose}{needs}"
+def _line(module: progress.Planned) -> str:
+    needs = f" (needs {', '.join(module.dependencies)})" if module.dependencies else ""
+    return f"- {module.path}: {module.purpose}{needs}"
 
 
 def _modules(paths: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""With what does a run go on: the model that a name means, its profile, and the policy."""
+"""Opens what a run works with: the model that a name means, its profile, and the policy."""
 
 import logging
 from pathlib import Path
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 
 SMALLEST = 512
-"Tokens of a window that is opened only to look at the file."
+"Tokens of the window in which a model file is opened only for its template."
 OF_TEMPLATE = {"mistral": MISTRAL_7B_8K, "qwen3": QWEN3_8B_32K, "chatml": QWEN3_8B_32K}
-"The profile of a model file for which none was named."
+"The default profile of a model file, by its template."
 PROBE = (
     'def f(x: int) -> str:\n    """Größe, 字, 🌍."""\n\treturn f\'{x:>08.3f}\' * 2 ** -1  # a_b\n'
 )
-"By whose tokens two tokenizers are told apart."
+"A text whose tokens tell two tokenizers apart."
 
 
 log = logging.getLogger("backcast")
 
 
 class Runtime(NamedTuple):
-    """A model, and how it is used."""
+    """A model with its profile and policy."""
 
     model: Model
     name: str
-    "As whoever started the run named it."
+    "The address by which the run was given the model."
     profile: ModelProfile
     policy: Policy = DEFAULT
     out: str = ""
-    "The folder that the code is left in."
+    "The folder for the code."
 
 
 class Before(NamedTuple):
-    """What a log says of how a task was run last."""
+    """The settings of a task's last run, as its log has them."""
 
     model: str | None = None
     profile: ModelProfile | None = None
@@ -55,13 +55,13 @@ class Before(NamedTuple):
 
 
 def used_before(store: EventStore, task_id: str) -> Before:
-    """How a task was run last, as far as that can still be read; nothing for one that was not."""
+    """Return the settings of a task's last run, as far as they can be read; empty before one."""
     last, out = None, None
     copied = lineage_of(store, task_id).copied
     for event in store.read(task_id, types=["POLICY_USED"]):
         if isinstance(event.fact, PolicyUsed):
             last = event.fact
-            # The folder that a branch's origin left its code in is not its own.
+            # A branch does not own the folder of its origin's code.
             out = last.out if event.version > copied else None
     if last is None:
         return Before()
@@ -91,10 +91,10 @@ def open_runtime(
     strict: bool = False,
     deterministic: bool = False,
 ) -> Runtime:
-    """The model that a name means, with its profile.
+    """Return the model that `name` addresses, with its profile.
 
-    `answers:FILE`, `llama:FILE` or the URL of a server. `InputError` for any other name. `root`
-    is the task that a branch comes from in the end, whose recorded answers it may have.
+    A name is `answers:FILE`, `llama:FILE` or the URL of a server; `InputError` for any other.
+    `root` is the root task of a branch, whose recorded answers the branch may use.
     """
     kind, _, rest = name.partition(":")
     profile = profile_named(profile) if isinstance(profile, str) else profile
@@ -103,7 +103,7 @@ def open_runtime(
     elif kind == "llama" and rest:
         model, profile = _in_process(Path(rest), profile)
     elif kind.lower() in ("http", "https"):
-        model, profile = _behind(name, profile, deterministic=deterministic)
+        model, profile = _on_server(name, profile, deterministic=deterministic)
     else:
         raise InputError(
             "needed a model as answers:FILE, llama:FILE or http://HOST:PORT/v1,"
@@ -115,7 +115,7 @@ def open_runtime(
 def _recorded(
     path: Path, task_id: str, root: str, profile: ModelProfile | None, *, strict: bool
 ) -> tuple[Model, ModelProfile]:
-    """The answers of a recorded run, with its profile; or those of a recording, by prompt."""
+    """Return the answers of a recorded run, with its profile; or of a recording, by prompt."""
     from backcast.engine.models.recording import Recording, is_recording
     from backcast.engine.workflow.recorded_run import RecordedRun
 
@@ -124,14 +124,14 @@ def _recorded(
         return Recording(path), found._replace(tokenizer=counted_by(found.tokenizer))
     model = RecordedRun(path, strict=strict, task=task_id, root=root)
     before = used_before(model.store, model.task).profile
-    found = profile or before or MISTRAL_7B_8K
+    chosen = profile or before or MISTRAL_7B_8K
     if profile is None:
-        found = found._replace(tokenizer=counted_by(found.tokenizer))
-    return model, found
+        chosen = chosen._replace(tokenizer=counted_by(chosen.tokenizer))
+    return model, chosen
 
 
 def _in_process(path: Path, profile: ModelProfile | None) -> tuple[Model, ModelProfile]:
-    """llama.cpp with a model file, whose own vocabulary counts."""
+    """Return llama.cpp with a model file, whose own vocabulary counts tokens."""
     from backcast.engine.models.llama import LlamaModel
 
     if profile is None:
@@ -143,10 +143,10 @@ def _in_process(path: Path, profile: ModelProfile | None) -> tuple[Model, ModelP
     return model, profile._replace(tokenizer=f"gguf:{path}")
 
 
-def _behind(
+def _on_server(
     url: str, profile: ModelProfile | None, *, deterministic: bool
 ) -> tuple[Model, ModelProfile]:
-    """The model of a server, with the window that it tells."""
+    """Return the model of a server, with a profile for the window that it reports."""
     from backcast.engine.models.llama_server import Server
     from backcast.engine.models.server import ServerModel
 
@@ -156,7 +156,7 @@ def _behind(
     if profile is None:
         server = Server(model.root)
         profile = server.profile()
-        profile = profile._replace(tokenizer=_agreeing(server) or profile.tokenizer)
+        profile = profile._replace(tokenizer=_local_tokenizer(server) or profile.tokenizer)
     elif model.native:
         _compare(Server(model.root), profile)
     if model.window is not None and profile.window > model.window:
@@ -168,16 +168,16 @@ def _behind(
 
 
 def _compare(server: "Server", profile: ModelProfile) -> None:
-    """`InputError` where a server renders or counts prompts otherwise than a profile says."""
+    """Raise `InputError` where a server renders or counts prompts unlike a profile."""
     needed = f"{server.url}: needed a model with the template and tokens of profile {profile.name}"
     if (found := server.template()) != profile.template:
         raise InputError(
             f"{needed}, {profile.template}, found template {found}: choose another --profile"
         )
     try:
-        counter = _at_hand(profile.tokenizer)
+        counter = _exact_tokenizer(profile.tokenizer)
         ours = counter.encode(PROBE) if counter else None
-    except UnavailableError:  # another server counts for it
+    except UnavailableError:  # the profile counts by another server
         return
     if ours is not None and ours != server.encode(PROBE):
         raise InputError(
@@ -185,20 +185,20 @@ def _compare(server: "Server", profile: ModelProfile) -> None:
         )
 
 
-def _agreeing(server: "Server") -> str:
-    """The tokenizer at hand that tells the same tokens as a server; empty where none does.
+def _local_tokenizer(server: "Server") -> str:
+    """Return the local tokenizer that agrees with a server; empty where none does.
 
-    By it prompts can be counted, and derived again, without the server.
+    With it prompts can be counted and derived again without the server.
     """
     for name in ("mistral-v3", "qwen3"):
-        counter = _at_hand(name)
+        counter = _exact_tokenizer(name)
         if counter is not None and counter.encode(PROBE) == server.encode(PROBE):
             return name
     return ""
 
 
-def _at_hand(name: str) -> Tokenizer | None:
-    """The tokenizer of a name, if it can be loaded here and does not only bound."""
+def _exact_tokenizer(name: str) -> Tokenizer | None:
+    """Return the tokenizer of a name; None where it is missing here or only an upper bound."""
     try:
         counter = tokenizer_of(name)
     except InputError:
@@ -207,7 +207,7 @@ def _at_hand(name: str) -> Tokenizer | None:
 
 
 def profile_named(name: str) -> ModelProfile:
-    """A profile by its name, or that of a server: `server:URL`."""
+    """Return a profile by its name, or the profile of a server: `server:URL`."""
     if name.startswith("server:"):
         from backcast.engine.models.llama_server import Server
 

@@ -1,4 +1,4 @@
-"""What a person asks for: a task, its requirements, its tests and its limits, from a TOML file.
+"""The specification of a task: goal, requirements, tests and limits, from a TOML file.
 
 >>> spec = Spec(task="t", goal="g", tests=[Test(path="test_a.py", source="def test(): pass")])
 >>> spec.limits.iterations, spec.checks.seconds
@@ -30,94 +30,94 @@ class _Part(BaseModel):
 
 
 class Test(_Part):
-    """A test file that tells whether the task is done; the model sees it and cannot change it."""
+    """A test file that decides whether the task is done; the model sees it, but never writes it."""
 
-    __test__ = False  # pytest: this is none of yours
+    __test__ = False  # pytest would collect it by its name
 
     path: str
     source: str = ""
-    "Its text; in a TOML file `file`, a path beside that file, may stand in its place."
+    "Its text; a TOML file may give `file` instead, a path relative to itself."
 
 
 class SpecModule(_Part):
-    """A module that is to be written."""
+    """A module to write."""
 
     path: str
     purpose: str = ""
-    "Where every module has one, no model is asked for a plan."
+    "Its purpose; where every module has one, no model is asked for a plan."
     dependencies: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
-    "The test files that check it, beside those of the whole."
+    "Test files that check this module, beside the tests of the whole."
 
 
 class RunLimits(_Part):
-    """How much is tried."""
+    """Limits of the tries of a run."""
 
     iterations: Annotated[int, Field(ge=1, le=100)] = 5
-    "Of each module."
+    "Iterations of each module."
     repairs: Annotated[int, Field(ge=0, le=5)] = 1
-    "How often a model is told that its answer cannot be used, within one iteration."
+    "Refused answers after which a model may answer again, within one iteration."
     looks: Annotated[int, Field(ge=0, le=10)] = 2
-    "How often a model may ask to see something, within one iteration."
+    "Times that a model may ask to see nodes, within one iteration."
     nodes: Annotated[int, Field(ge=1, le=50)] = 4
-    "How many nodes it may ask to see at once."
+    "Nodes that it may ask to see at once."
     modules: Annotated[int, Field(ge=1, le=200)] = 20
-    "Of a plan."
+    "Modules of a plan."
     seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
-    "For one answer of the model."
+    "Seconds for one answer of the model."
 
 
 class Spec(_Part):
-    """A task."""
+    """The specification of a task."""
 
     task: Name
     goal: Text
     context: Shared | None = None
-    "What it works on, whose map it shares with all tasks that name the same; None for itself."
+    "Its subject, whose map all tasks with the same subject share; None for the task itself."
     requirements: tuple[Text, ...] = ()
     modules: tuple[SpecModule, ...] = ()
-    "What is to be written; empty where the model shall plan it."
+    "Modules to write; empty where the model plans them."
     tests: tuple[Test, ...]
     limits: RunLimits = RunLimits()
     checks: SandboxLimits = SandboxLimits()
     summaries: Annotated[str, StringConstraints(pattern="^(derived|model)$")] = "derived"
-    "Whether modules and functions that are complete are summed up by the model too."
+    "The writer of summaries of complete modules and functions: nobody, or the model."
 
     @validator(mode="after")
     def _consistent(self) -> "Spec":
         if not self.tests:
             raise ValueError("needed at least one test, by which one sees whether the task is done")
-        paths = [*(one.path for one in self.tests), *(one.path for one in self.modules)]
+        paths = [*(test.path for test in self.tests), *(m.path for m in self.modules)]
         for path in paths:
             try:
                 safe_path(path)
             except InputError as error:
                 raise ValueError(str(error)) from None
-        together(paths)
-        own([one.path for one in self.modules])
+        check_one_folder(paths)
+        check_names([module.path for module in self.modules])
         for test in self.tests:
-            _parsed(test)
-        given = {one.path for one in self.tests}
-        for one in self.modules:
-            if not one.path.endswith(".py"):
-                raise ValueError(f"needed Python modules (.py), found {one.path!r}")
-            if odd := [test for test in one.tests if test not in given]:
-                raise ValueError(f"{one.path}: needed tests among [[tests]], found {odd[0]!r}")
-        ordered([(one.path, one.dependencies) for one in self.modules])
+            _check_python(test)
+        given = {test.path for test in self.tests}
+        for module in self.modules:
+            if not module.path.endswith(".py"):
+                raise ValueError(f"needed Python modules (.py), found {module.path!r}")
+            if odd := [test for test in module.tests if test not in given]:
+                raise ValueError(f"{module.path}: needed tests among [[tests]], found {odd[0]!r}")
+        ordered([(module.path, module.dependencies) for module in self.modules])
         return self
 
     @property
     def planned(self) -> bool:
-        """Whether the specification is the plan."""
-        return bool(self.modules) and all(one.purpose for one in self.modules)
+        """Whether the specification states the whole plan."""
+        return bool(self.modules) and all(module.purpose for module in self.modules)
 
 
 RESERVED = ("conftest", "pytest", "_pytest", "sitecustomize", "usercustomize")
-"Names by which code would decide how it is tested."
+"Module names by which code would control its own tests."
 
 
-def _parsed(test: Test) -> None:
-    """Raise `ValueError` for a test file without a text, or that is no Python."""
+def _check_python(test: Test) -> None:
+    """Raise `ValueError` for a test file that has no text or does not parse."""
     if not test.source.strip():
         raise ValueError(f"{test.path}: needed source or file, found neither")
     try:
@@ -126,7 +126,7 @@ def _parsed(test: Test) -> None:
         raise ValueError(f"{test.path}: needed Python, found {error}") from None
 
 
-def together(paths: list[str]) -> None:
+def check_one_folder(paths: list[str]) -> None:
     """Raise `ValueError` for paths that cannot all be files of one folder, on any machine."""
     seen: dict[str, str] = {}
     for path in paths:
@@ -140,8 +140,8 @@ def together(paths: list[str]) -> None:
         raise ValueError(str(error)) from None
 
 
-def own(paths: list[str]) -> None:
-    """Raise `ValueError` for a module that would decide how the tests are run."""
+def check_names(paths: list[str]) -> None:
+    """Raise `ValueError` for a module that would control how the tests are run."""
     for path in paths:
         first, last = path.partition("/")[0], path.rpartition("/")[2]
         names = {first.partition(".")[0].lower(), last.partition(".")[0].lower()}
@@ -150,20 +150,20 @@ def own(paths: list[str]) -> None:
 
 
 def ordered(modules: list[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """Paths so that each comes after those that it needs, else as they were given.
+    """Return paths with each after its dependencies, else in the given order.
 
-    Raises `ValueError` for a dependency that is not there, and names a cycle.
+    Raises `ValueError` for an unknown dependency and for a cycle, which it names.
 
     >>> ordered([("a.py", ("b.py",)), ("b.py", ())])
     ['b.py', 'a.py']
     """
     needs = dict(modules)
     for path, others in modules:
-        if odd := [one for one in others if one not in needs]:
+        if odd := [other for other in others if other not in needs]:
             raise ValueError(f"{path}: needed dependencies among the modules, found {odd[0]!r}")
     done: list[str] = []
     while len(done) < len(needs):
-        ready = [one for one in needs if one not in done and set(needs[one]) <= set(done)]
+        ready = [path for path in needs if path not in done and set(needs[path]) <= set(done)]
         if not ready:
             raise ValueError(f"needed modules without a cycle, found {_cycle(needs, done)}")
         done.append(ready[0])
@@ -175,32 +175,32 @@ def _cycle(needs: dict[str, tuple[str, ...]], done: list[str]) -> str:
     way: list[str] = []
     while at not in way:
         way.append(at)
-        at = next(one for one in needs[at] if one not in done)
+        at = next(path for path in needs[at] if path not in done)
     return " -> ".join([*way[way.index(at) :], at])
 
 
 def spec_at(path: Path) -> Spec:
-    """The specification in a TOML file. `InputError` names what is wrong with it, and where."""
+    """Return the specification in a TOML file; `InputError` names the first problem."""
     try:
         if path.stat().st_size > MOST:
             raise InputError(f"{path}: needed a specification of at most {MOST:,} bytes")
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: needed a specification: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: needed TOML: {error}") from None
     try:
-        for test in told.get("tests", ()):
-            _take_file(path, test)
-        return Spec.model_validate(told)
+        for test in fields.get("tests", ()):
+            _inline_file(path, test)
+        return Spec.model_validate(fields)
     except ValidationError as error:
         raise InputError(f"{path}: {_problem(error)}") from None
     except (TypeError, AttributeError):
         raise InputError(f"{path}: needed [[tests]] with path, and source or file") from None
 
 
-def _take_file(spec: Path, test: dict[str, Any]) -> None:
-    """Put the text of a test's file in the place of its name."""
+def _inline_file(spec: Path, test: dict[str, Any]) -> None:
+    """Replace the name of a test's file by its text."""
     if "file" not in test:
         return
     if "source" in test:
@@ -213,7 +213,7 @@ def _take_file(spec: Path, test: dict[str, Any]) -> None:
 
 
 def spec_of(body: bytes) -> Spec:
-    """The specification that a log holds."""
+    """Return the specification that a log holds."""
     try:
         return Spec.model_validate_json(body)
     except ValidationError as error:
@@ -221,5 +221,5 @@ def spec_of(body: bytes) -> Spec:
 
 
 def _problem(error: ValidationError) -> str:
-    """What is wrong, without the word that pydantic puts before it."""
+    """Return the first problem without pydantic's prefix."""
     return first_problem(error).replace("the whole: value error, ", "").split(", found {")[0]

@@ -40,7 +40,7 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     """
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.lives import show, summed_up
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.interfaces.views import console
     from backcast.engine.replay.audit import life_of
 

@@ -91,7 +91,7 @@ def _print_built(
     found = build(place.store, place.task, at, request, profile, policy)
     if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
         message(f"note: tokens are counted by an {counter.id}")
-    for note in _notes(found, target, text_only=text_only and not (explain or as_json)):
+    for note in notes(found, target, text_only=text_only and not (explain or as_json)):
         message(f"note: {note}")
     if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
         message(
@@ -110,7 +110,7 @@ def _print_built(
             hand_on(f"[{role}]\n{text}\n")
 
 
-def _notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
+def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
     """What one should know of a context, or of its text alone, before one trusts it."""
     from backcast.domain.policy import MAP
 

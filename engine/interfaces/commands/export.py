@@ -89,7 +89,7 @@ def command(
 def _write_redacted(
     file: Path, store: "EventStore", task: str, patterns: "Patterns"
 ) -> "Redaction":
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.importers.events import line_for, parts
     from backcast.engine.log.redaction import Redaction, redacted
     from backcast.engine.log.redaction.masks import Masks
@@ -105,11 +105,11 @@ def _write_long_form(file: Path, place: Place, patterns: "Patterns | None") -> "
     """Write what is in the modules of a task; what its log shows to be secret is masked in it."""
     from backcast.engine.history.snapshots import state_at
     from backcast.engine.interfaces.outlining import need_outlines
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.importers.events import parts
     from backcast.engine.log.redaction import Redaction
     from backcast.engine.log.redaction.masks import Masks
-    from backcast.engine.memory.roadmap import long_form
+    from backcast.engine.memory.mapping.cartographer import long_form
     from backcast.projections import dependency_graph
 
     store, task, at = place.store, place.task, place.outlined()

@@ -61,7 +61,7 @@ def _imported(store: "EventStore", address: Address) -> str:
     """Import a file unless the store holds it, and return the task that is meant."""
     from pathlib import Path
 
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.importers import Report
     from backcast.engine.log.importers.events import read
     from backcast.engine.memory.import_log import counted, run

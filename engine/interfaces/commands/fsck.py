@@ -14,7 +14,7 @@ from backcast.engine.interfaces.terminal import escaped
 @json_option
 def command(url: str, as_json: bool) -> None:
     """Read everything, and name each row and blob that is not what was written."""
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.fsck import check, size
 
     with opened(url) as store, progress_bar("checking", size(store)) as advance:

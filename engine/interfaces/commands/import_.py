@@ -48,7 +48,7 @@ def _importer(name: str, help: str) -> None:
     @json_option
     @outlines
     def importer(path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
-        from backcast.engine.interfaces.progress_bar import progress_bar
+        from backcast.engine.interfaces.terminal import progress_bar
         from backcast.engine.memory.import_log import counted, run
 
         counted(name, path)  # before a store is made

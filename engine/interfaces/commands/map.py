@@ -75,7 +75,7 @@ def show(address: Address, url: str, explain: bool, as_json: bool, **options: An
         click.echo(json_text(plain_of(then, events)))
         return
     hand_on(then.shown.text)
-    message(then.told)
+    message(then.line)
     if explain:
         from backcast.engine.interfaces.views import console
 
@@ -139,7 +139,7 @@ def update(
     """
     from backcast.engine.interfaces.map_keeping import counting, keeping_of, kept
     from backcast.engine.interfaces.outlining import outline_all
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
 
     if address.when or address.log:
         raise InputError(f"needed a task of the store, found {str(address)!r}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
     from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
-    from backcast.engine.replay.rules import Rules
+    from backcast.engine.replay.regress import Rules
 
 RECORDED = "recorded"
 "Names each prompt's own policy, by which it was recorded."
@@ -99,7 +99,7 @@ def _planned(
     policies: tuple[str, ...], baseline: str, limits: tuple[str, ...], profile: str | None,
     context_tokens: int | None,
 ) -> _Plan:  # fmt: skip
-    from backcast.engine.replay.rules import rules_of
+    from backcast.engine.replay.regress import rules_of
 
     report = Path(baseline) if baseline.endswith(".json") else None
     names = [*policies] if report else [baseline, *policies]
@@ -140,7 +140,7 @@ def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[
 
 
 def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "list[Tried]":
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.replay.corpus import tried
 
     found = []

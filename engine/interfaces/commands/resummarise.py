@@ -35,8 +35,8 @@ def command(
 
     'backcast help recordings' has the form of recorded answers.
     """
-    from backcast.engine.interfaces.progress_bar import progress_bar
     from backcast.engine.interfaces.summaries import nodes_of, summariser_of
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.memory.resummarise import resummarise
     from backcast.engine.models.tokenizers import tokenizer_of
 

@@ -61,7 +61,7 @@ def _hits(
 ) -> "list[SearchHit]":  # fmt: skip
     """Search by words, and by meaning too unless that is left out or its model is not installed."""
     from backcast.engine.context.search import search, search_words, sentence_embedder
-    from backcast.engine.interfaces.progress_bar import progress_bar
+    from backcast.engine.interfaces.terminal import progress_bar
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
         words = True

@@ -126,12 +126,12 @@ def summaries(
     backcast show summaries backcast --node module:domain/clock.py
     """
     from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW
-    from backcast.engine.interfaces.summaries import told
+    from backcast.engine.interfaces.summaries import node_summaries
 
     limits = None if whole else LIMITS_BY_WINDOW[window] if window else LIMITS
     with task_at(address, url) as place:
         count = 0
-        for summary in told(place.store, place.task, place.outlined(), node, limits):
+        for summary in node_summaries(place.store, place.task, place.outlined(), node, limits):
             text = json_text(summary.plain()) if as_json else str(summary)
             click.echo(text if as_json or not count else f"\n{text}")
             count += 1

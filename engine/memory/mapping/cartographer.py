@@ -1,14 +1,19 @@
 """Turns what a run told into edits: what is told anew replaces what was told of the same things."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from backcast.domain.context_map import Distilled, MapEntry, MapItem, lawful
 from backcast.domain.events import MapEdit
+from backcast.domain.graph import Graph
+from backcast.domain.llms_txt import llms_txt
+from backcast.domain.node import node_id
+from backcast.domain.roadmap import roadmap
 from backcast.domain.summary import BuiltFrom
+from backcast.engine.context.ranking import Ranking
 from backcast.engine.memory.mapping import FinishedRun, Proposal
 from backcast.engine.memory.mapping.lines import is_lines
-from backcast.engine.memory.roadmap import roadmap_of
+from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap
 
 _WORD = re.compile(r"\w+")
@@ -86,3 +91,26 @@ def normal_form(text: str) -> str:
 def plainly(built_from: BuiltFrom) -> dict[str, dict[str, str]]:
     """What something was made of, as a fact holds it."""
     return {path: dict(keys) for path, keys in built_from.items()}
+
+
+def roadmap_of(state: dependency_graph.State, graph: Graph) -> list[MapEntry]:
+    """The entries of a state, of which `graph` is the graph; the most worthwhile first."""
+    return roadmap(dependency_graph.present(state), graph, rank_of(graph))
+
+
+def long_form(
+    task_id: str, state: dependency_graph.State, masked: Callable[[str], str] = str
+) -> str:
+    """A state told at length, as `backcast.domain.llms_txt` has it."""
+    graph = dependency_graph.graph_of(state)
+    return llms_txt(task_id, dependency_graph.present(state), graph, rank_of(graph), masked)
+
+
+def rank_of(graph: Graph) -> dict[str, float]:
+    """How much each node matters to all modules of code alike; sums to 1, empty for none.
+
+    Documents and settings would only draw the walk to themselves.
+    """
+    code = (node_id("module", path) for path in graph.links if path.endswith(".py"))
+    seeds = dict.fromkeys(code, 1.0)
+    return dict(Ranking.of(graph).around(seeds)) if seeds else {}

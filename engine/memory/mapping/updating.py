@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from backcast.domain.context_map import Distilled, MapAnswered, Tokens
+from backcast.domain.context_map import (
+    SECTIONS,
+    Distilled,
+    MapAnswered,
+    MapItem,
+    Tokens,
+    lawful,
+    within,
+)
 from backcast.domain.errors import InputError
 from backcast.domain.events import MapAnswer, MapEdit, MapEdited
 from backcast.domain.policy import MapSettings
@@ -13,13 +21,11 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.mapping import Cartographer, Distiller, Evictor, FinishedRun
 from backcast.engine.memory.mapping.cartographer import ByRules
 from backcast.engine.memory.mapping.distiller import FromEvents
-from backcast.engine.memory.mapping.evictor import ByWorth
-from backcast.engine.memory.mapping.guard import guarded
-from backcast.engine.memory.mapping.lines import LineChooser
+from backcast.engine.memory.mapping.lines import LineChooser, is_lines
 from backcast.engine.memory.mapping.model_cartographer import ByModel
 from backcast.engine.memory.mapping.model_distiller import FromModel
 from backcast.engine.models import Model
-from backcast.projections.context_map import ContextMap, edited
+from backcast.projections.context_map import ContextMap, edited, ranked
 
 if TYPE_CHECKING:
     from backcast.engine.context.search.embedders import Embedder
@@ -31,6 +37,22 @@ class Update(NamedTuple):
     fact: MapEdited
     blobs: tuple[Blob, ...] = ()
     "The settings by which it was made, and what models answered."
+
+
+class ByWorth:
+    """Keeps what is worth most; lines of code are left alone, since they fill what is left."""
+
+    id = "worth 1"
+
+    def __init__(self, count: Tokens) -> None:
+        self._count = count
+
+    def evicted(self, map: ContextMap, tokens: int, settings: MapSettings) -> Sequence[MapEdit]:
+        """Edits that take away what does not fit so many tokens, headings counted."""
+        there: list[MapItem] = [one for one in ranked(map, settings) if not is_lines(one)]
+        kept = {one.id for one in within(there, tokens, self._count)}
+        gone = [one.id for one in there if one.id not in kept]
+        return [MapEdit(operation="DELETE", item=item) for item in reversed(gone)]
 
 
 @dataclass
@@ -152,3 +174,23 @@ def _needed(model: Model | None, role: str) -> Model:
             f"the policy's map.{role}: needed a model, found none: name one by --model"
         )
     return model
+
+
+def guarded(edit: MapEdit, map: ContextMap, count: Tokens, most: int) -> MapEdit:
+    """An edit as it is recorded; `most` are the tokens that an item may have."""
+    why = edit.refused or _refusal(edit, map, count, most)
+    return edit.model_copy(update={"refused": why}) if why else edit
+
+
+def _refusal(edit: MapEdit, map: ContextMap, count: Tokens, most: int) -> str:
+    if edit.operation != "ADD" and edit.item not in map.items:
+        return f"there is no item {edit.item!r}"[:80]
+    if edit.operation == "ADD" and edit.section not in SECTIONS:
+        return f"there is no section {edit.section!r}"[:80]
+    if edit.operation == "DELETE":
+        return ""
+    if not lawful(edit.text):
+        return "its text could be taken for more than an item, or is too long"
+    if (tokens := count(edit.text)) > most:
+        return f"it has {tokens} tokens, an item may have {most}"
+    return ""

@@ -1,4 +1,4 @@
-"""Foreign code and its tests are run apart from everything: `run.run_checks` says what came of it.
+"""Runs foreign code and its tests in isolation; `run.run_checks` returns the outcome.
 
-Whoever keeps the run apart imports only what it needs from here, so nothing is imported here.
+The keeper process imports only the modules that it needs, so this one imports none.
 """

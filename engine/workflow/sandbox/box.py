@@ -1,7 +1,7 @@
-"""The directory of one run: what is put in, what of the machine may be read, what is taken out.
+"""The directory of one sandboxed run: files go in, results come out.
 
-Whatever is found in it afterwards was made by code that is not trusted: links are not followed,
-only plain files are read, and no more than asked for.
+Code that is not trusted made whatever it holds afterwards: links are not followed, only plain files
+are read, and only up to a given size.
 """
 
 import os
@@ -21,20 +21,20 @@ from pathlib import Path
 from backcast.domain.errors import InputError
 
 LONGEST_PATH, LONGEST_PART = 500, 150
-"Bytes in UTF-8, so that they fit below any directory."
+"Bytes in UTF-8, so that paths fit below any directory."
 LOOKED_AT = 10_000
-"Directories, and entries of each, that are looked at for large files."
+"Directories, and entries of each, that are searched for large files."
 SYSTEM = (
     "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store", "/gnu/store",
     "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
     "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/localtime", "/etc/timezone",
     "/etc/mime.types", "/etc/os-release", "/etc/ssl/certs",
 )  # fmt: skip
-"What programs need to run, and nothing that is someone's own."
+"System paths that programs need to run; none holds anybody's own data."
 
 
 def safe_path(path: str) -> str:
-    """The path, which is relative, POSIX, and stays below where it starts; else `InputError`.
+    """Return a path that is relative, POSIX and stays below its root; else raise `InputError`.
 
     >>> safe_path("pkg/validators.py")
     'pkg/validators.py'
@@ -57,7 +57,7 @@ def safe_path(path: str) -> str:
 
 
 def check_paths(files: Mapping[str, bytes]) -> None:
-    """Raise `InputError` for a path that is not safe, or is a file and a directory."""
+    """Raise `InputError` for a path that is unsafe, or is both file and directory."""
     for path in files:
         folder = safe_path(path)
         while folder := folder.rpartition("/")[0]:
@@ -66,35 +66,35 @@ def check_paths(files: Mapping[str, bytes]) -> None:
 
 
 class Box:
-    """A run's directory: `files` is where it works, `home` and `tmp` are its own."""
+    """A run's directory: it works in `files`, and has a `home` and a `tmp` of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.files = path, path / "files"
         self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        """Write the files, whose paths have been checked."""
+        """Write files whose paths have been checked."""
         for path, body in files.items():
             target = self.files / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(body)
 
     def read(self, name: str, longest: int) -> bytes | None:
-        """A file that the run left; None where it is none, or longer."""
+        """Return a file that the run left; None unless plain and of at most `longest` bytes."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             descriptor = os.open(name, flags, dir_fd=self.descriptor)
         except OSError:
             return None
         with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
                 return None
             body = file.read(longest + 1)
         return body if len(body) <= longest else None
 
     def holds_file_of(self, size: int) -> bool:
-        """Whether a file has grown to a size."""
+        """Return whether a file has grown to a size, in bytes."""
         folders = [os.fspath(self.path)]
         for folder in folders:
             with suppress(OSError), os.scandir(folder) as entries:
@@ -108,7 +108,7 @@ class Box:
 
 @contextmanager
 def new_box() -> Iterator[Box]:
-    """A new, empty directory, which is gone afterwards with all in it."""
+    """Make a new, empty box, and remove it afterwards with all that it holds."""
     path = Path(tempfile.mkdtemp(prefix="backcast-")).resolve()
     for name in ("files", "home", "tmp", "root"):
         (path / name).mkdir()
@@ -123,14 +123,14 @@ def new_box() -> Iterator[Box]:
 def _remove(path: Path) -> None:
     with suppress(OSError, RecursionError):
         shutil.rmtree(path)
-    if path.exists():  # nested deeper than Python descends, or locked
+    if path.exists():  # too deep for Python's recursion, or locked
         command = 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"'
         subprocess.run(["/bin/sh", "-c", command, "sh", path], stderr=subprocess.DEVNULL)
 
 
 @cache
 def readable() -> tuple[str, ...]:
-    """What a run may read beside its box: this Python with its packages, and the system's."""
+    """Return the paths that a run may read beside its box: this Python's and the system's."""
     paths = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     paths |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     for name in ("pytest", "coverage"):
@@ -141,5 +141,5 @@ def readable() -> tuple[str, ...]:
         paths.add(os.path.dirname(hop))
         hop = os.path.join(os.path.dirname(hop), os.readlink(hop))
     paths.add(os.path.dirname(hop))
-    found = {os.path.abspath(path) for path in paths}
-    return (*SYSTEM, *sorted(found | {os.path.realpath(path) for path in found}))
+    absolute = {os.path.abspath(path) for path in paths}
+    return (*SYSTEM, *sorted(absolute | {os.path.realpath(path) for path in absolute}))

@@ -1,11 +1,11 @@
-"""The first code inside the sandbox: it names what foreign code tries, then runs its tests.
+"""The first code inside the sandbox: it reports what foreign code attempts, and runs its tests.
 
-It refuses the network and writes outside in the interpreter it is in, and tells the sandbox so.
-That makes reports readable, and is a fallback where the machine has nothing better. It is no wall:
-it shares an interpreter with the code that it watches, and does not see other programs. What it
-tells may be made up by that code; what holds is in `isolation.py`.
+Inside its own interpreter it refuses the network and writes outside the box, and reports both. This
+makes reports readable, and is a fallback where the machine has nothing better. It is no wall: it
+shares an interpreter with the code that it watches, which can fake its reports, and it does not see
+other programs. The walls are in `isolation.py`.
 
-It is handed over as text, for what is around it is not to be read from inside.
+The sandbox passes it as text, since code inside cannot read the files around this one.
 """
 
 import json
@@ -14,39 +14,39 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-TELLINGS = 64
-"How many different things are told before the rest is not."
+REPORTS = 64
+"Different attempts that are reported; all others are not."
 PATHS = {"os.remove": 1, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.chmod": 1,
          "os.chown": 1, "os.utime": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2}  # fmt: skip
-"Events that change the files that their first arguments name."
+"Audit events that change files, and the number of leading arguments that name them."
 SOCKETS = {"socket.connect": "connect", "socket.bind": "bind", "socket.sendto": "send to",
            "socket.sendmsg": "send to"}  # fmt: skip
 INTERNET = (2, 10)
-"Address families, as Linux counts."
+"Address families of IPv4 and IPv6 on Linux."
 LOOK_UPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn")
 HARMLESS = ("/dev/null", "/dev/tty", "/dev/stdout", "/dev/stderr")
 
 
 class Guard:
-    """An audit hook, and a descriptor to tell on what it refused."""
+    """An audit hook that reports each refusal on a descriptor."""
 
     def __init__(self, box: str, report: int, held: dict[str, str]) -> None:
         self.box, self.report = os.path.realpath(box), report
         self.alone = "guard" in held.values()
-        "Whether other programs, which are not watched, would not be held."
+        "Whether nothing but this hook holds the run, so that other programs would be free."
         self.socketless = held["network"] == "seccomp"
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
-    def tell(self, what: str) -> None:
-        """Send one line, once each."""
+    def report_once(self, what: str) -> None:
+        """Report an attempt, unless it was reported before."""
         line = " ".join(what.split())[:200]
-        if line not in self.told and len(self.told) < TELLINGS:
-            self.told.add(line)
+        if line not in self.reported and len(self.reported) < REPORTS:
+            self.reported.add(line)
             os.write(self.report, json.dumps(line).encode() + b"\n")
 
     def refuse(self, what: str) -> NoReturn:
-        self.tell(what)
+        self.report_once(what)
         raise PermissionError(f"not allowed here: {what}")
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -59,12 +59,12 @@ class Guard:
         elif event in LOOK_UPS and not _is_number(arguments[0]):
             self.refuse(f"network: look up {_address(arguments[:1])}")
         elif event == "socket.__new__" and self.socketless and arguments[1] in INTERNET:
-            self.tell("network: socket")
+            self.report_once("network: socket")
         elif self.alone and event in PROGRAMS:
             self.refuse(f"program: {arguments[0]}")
 
     def opened(self, path: Any, mode: Any, flags: Any) -> None:
-        """Refuse a file that is opened to be written outside, or that shows another process."""
+        """Refuse a file that is opened for writing outside, or that shows another process."""
         if isinstance(path, int) or path is None:
             return
         writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -76,12 +76,15 @@ class Guard:
                 self.refuse(f"read outside: {os.fsdecode(path)}")
 
     def changed(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Refuse a change outside. Below an open directory only the kernel knows where that is."""
+        """Refuse a change outside the box.
+
+        Only the kernel can resolve a path below an open directory; such paths pass.
+        """
         if event == "os.symlink":
             self.written(arguments[1], follow=False)
             return
         count = PATHS[event]
-        if any(isinstance(one, int) and one >= 0 for one in arguments[-count:]) and (
+        if any(isinstance(fd, int) and fd >= 0 for fd in arguments[-count:]) and (
             event not in ("os.truncate", "os.chmod", "os.chown", "os.utime")
         ):
             return
@@ -90,7 +93,7 @@ class Guard:
                 self.written(path, follow=event in ("os.truncate", "os.chmod", "os.chown"))
 
     def written(self, path: Any, follow: bool = True) -> None:
-        """Refuse a path that does not lead into the box."""
+        """Refuse a path that leads out of the box."""
         given = os.path.abspath(os.fsdecode(path))
         folder, name = os.path.split(given)
         real = os.path.realpath(given) if follow else f"{os.path.realpath(folder)}/{name}"
@@ -99,7 +102,7 @@ class Guard:
 
 
 def _is_number(host: Any) -> bool:
-    """Whether a host is an address already, so that looking it up asks nobody."""
+    """Return whether a host is an address already, so that its look-up needs no network."""
     text = host.decode(errors="replace") if isinstance(host, bytes) else str(host)
     return host is None or ":" in text or text.replace(".", "").isdecimal()
 
@@ -109,8 +112,8 @@ def _address(address: Any) -> str:
     return ":".join(str(os.fsdecode(p) if isinstance(p, bytes) else p) for p in parts[:2])
 
 
-def _naming(guard: Guard, module: Any, name: str) -> None:
-    """Tell when the kernel refuses another process or thread."""
+def _report_refusals(guard: Guard, module: Any, name: str) -> None:
+    """Wrap a function to report when the kernel refuses another process or thread."""
     real: Callable[..., Any] = getattr(module, name)
 
     def started(*arguments: Any, **options: Any) -> Any:
@@ -118,14 +121,14 @@ def _naming(guard: Guard, module: Any, name: str) -> None:
             return real(*arguments, **options)
         except (BlockingIOError, RuntimeError) as error:
             if isinstance(error, BlockingIOError) or "can't start" in str(error):
-                guard.tell("processes")
+                guard.report_once("processes")
             raise
 
     setattr(module, name, started)
 
 
 class Progress:
-    """A plugin of pytest that counts the tests which have not come to their end."""
+    """A plugin of pytest that counts unfinished tests."""
 
     def __init__(self) -> None:
         self.own, self.unfinished = os.getpid(), 0
@@ -137,13 +140,13 @@ class Progress:
         self.unfinished -= report.when == "teardown"
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """End a copy that a test has made of this process: the results are not its to write."""
+        """End a copy of this process that a test forked: it must not write the results."""
         if os.getpid() != self.own:
             os._exit(exitstatus)
 
 
 def _measured(box: str, run: Callable[[], int]) -> int:
-    """Run, and write down which share of the lines of each module was run."""
+    """Call `run`, and write each module's share of executed lines to a file."""
     try:
         from coverage import Coverage
     except ImportError:
@@ -165,7 +168,7 @@ def _measured(box: str, run: Callable[[], int]) -> int:
 def main(
     box: str, report: int, coverage: bool, arguments: list[str], held: dict[str, str]
 ) -> NoReturn:
-    """Run pytest under watch. Its exit code is told on the report, then this process ends."""
+    """Run pytest under the guard, report its exit code, and end this process."""
     import _posixsubprocess
     import _thread
     import subprocess
@@ -176,13 +179,13 @@ def main(
     os.set_inheritable(report, False)
     progress, guard = Progress(), Guard(box, report, held)
     os.write(report, b'{"started": true}\n')
-    # It comes before the plugin that writes the results, which is what "tryfirst" asks for.
+    # "tryfirst": before the plugin that writes the results.
     pytest.hookimpl(tryfirst=True)(Progress.pytest_sessionfinish)
     for module, name in ((os, "fork"), (_posixsubprocess, "fork_exec"), (subprocess, "_fork_exec"),
                          (_thread, "start_new_thread"), (threading, "_start_new_thread"),
                          (threading, "_start_joinable_thread")):  # fmt: skip
         if hasattr(module, name):
-            _naming(guard, module, name)
+            _report_refusals(guard, module, name)
     sys.addaudithook(guard)
 
     def run() -> int:
@@ -192,12 +195,12 @@ def main(
     sys.stdout.flush()
     sys.stderr.flush()
     if os.getpid() == progress.own:
-        told = {"ended": code, "unfinished": progress.unfinished}
-        os.write(report, json.dumps(told).encode() + b"\n")
+        ending = {"ended": code, "unfinished": progress.unfinished}
+        os.write(report, json.dumps(ending).encode() + b"\n")
     os._exit(code)
 
 
 if __name__ == "__main__":
-    told, holding, descriptor = sys.argv[1:]
+    orders, holding, descriptor = sys.argv[1:]
     sys.argv[1:] = []
-    main(**json.loads(told), held=json.loads(holding), report=int(descriptor))
+    main(**json.loads(orders), held=json.loads(holding), report=int(descriptor))

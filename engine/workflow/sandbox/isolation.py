@@ -1,23 +1,23 @@
-"""What stands between a run of foreign code and everything else; a process of its own.
+"""Isolates a run of foreign code from everything else; a process of its own.
 
     sandbox.py -> keeper -> first process of a new pid namespace -> the interpreter with the tests
 
 The keeper outlives the run and ends all of it: when the sandbox closes its standard input, when
-the tests end, or when the sandbox itself is gone. Every layer is used where the machine allows it;
-what was used is told in one line before any foreign code runs. The layers:
+the tests end, or when the sandbox itself is gone. It uses every layer that the machine allows, and
+reports the layers in one line before any foreign code runs:
 
-- namespaces (network, pids, mounts, IPC): no network, nothing of others to signal, and a root
+- namespaces (network, pids, mounts, IPC): no network, no foreign process to signal, and a root
   directory in which only Python, the system's libraries and the run's own directory exist;
 - another user than root, or a user namespace, so that the limit on processes holds;
-- Landlock: the same view of the files by other means, for where mounts are not allowed;
+- Landlock: the same view of the files by other means, for machines that do not allow mounts;
 - seccomp, where there is no network namespace: no sockets at all;
 - resource limits, no new privileges, no capabilities.
 
-Where only some can be had, less holds: Landlock does not know of modes, owners and times, so that
-without a root directory of its own a run of the same user can change these; another user alone
-reads what all may read; and without a namespace for pids and Landlock's sixth version a run of the
-same user can kill that user's processes, the keeper among them. Where files or the network are
-left to `guard.py` alone, the run is refused to start other programs, which it would not watch.
+With fewer layers, less is guaranteed. Landlock ignores modes, owners and times: without a root
+directory of its own, a run of the same user can change these. Another user alone can read all files
+that are open to everybody. Without a pid namespace and Landlock's sixth version, a run of the same
+user can kill that user's processes, the keeper among them. Where only `guard.py` holds files or the
+network, the run may not start other programs, which the guard would not see.
 """
 
 import json
@@ -31,49 +31,49 @@ from typing import Any, NamedTuple, NoReturn
 from backcast.engine.workflow.sandbox import kernel, processes
 
 SPARE_USERS = 2_000_000_000
-"Users that nobody is lie just below this number, or below the last that the machine knows."
+"Unused user ids lie just below this number, or below the machine's last one."
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full")
 
 
 class Orders(NamedTuple):
-    """What the keeper is told, as JSON."""
+    """The keeper's orders, passed as JSON."""
 
     box: str
-    "The run's directory; all below it may be written."
+    "The run's directory, in which everything may be written."
     command: list[str]
-    "It is given how it is held, as JSON, and the descriptor to report on as last arguments."
+    "The command; its last two arguments will be the layers as JSON and the report's descriptor."
     readable: list[str]
-    "Paths of files and directories, beside the box, that may be read."
+    "Files and directories beside the box that may be read."
     limits: dict[str, int]
     "cpu_seconds, memory, processes, file_bytes; see `SandboxLimits`."
     skip: list[str]
     "Layers not to try: namespaces, root (of its own), user, landlock, seccomp."
     report: int
-    "The descriptor to tell on how the run is held."
+    "The descriptor for reports."
 
 
 def main() -> NoReturn:
-    """Run a command apart from everything, and end with its exit status."""
+    """Run a command in isolation, and end with its exit status."""
     orders = Orders(**json.loads(sys.argv[1]))
     woken = processes.wakes()
     for option in (kernel.DIE_WITH_PARENT, kernel.SUBREAPER):
         _attempt(kernel.prctl, option, signal.SIGKILL)
-    held = _part(orders)
+    held = _leave_namespaces(orders)
     keeper, first = os.getpid(), os.fork()
     if first == 0:
         _enter(orders, held, keeper)
     processes.release_output()
-    # What stays root is limited by nothing else; the keeper and the first process count too.
+    # Nothing else limits root; the keeper and the first process count too.
     crowd = None if os.geteuid() else orders.limits["processes"] + 2
-    status, crowded = processes.kept(first, woken, crowd)
+    status, crowded = processes.watch_over(first, woken, crowd)
     processes.end_descendants(first)
     if crowded:
         os.write(orders.report, b'"processes"\n')
     os._exit(status)
 
 
-def _part(orders: Orders) -> dict[str, str]:
-    """Leave the namespaces of the others. How the run is held so far."""
+def _leave_namespaces(orders: Orders) -> dict[str, str]:
+    """Leave the shared namespaces, and return the layers so far."""
     user = os.geteuid()
     held = {"network": "guard", "files": "", "processes": "subreaper"}
     held["user"] = "own" if user else "root"
@@ -93,13 +93,13 @@ def _part(orders: Orders) -> dict[str, str]:
 
 
 def _enter(orders: Orders, held: dict[str, str], keeper: int) -> NoReturn:
-    """Put the remaining layers on, and become the command."""
+    """Apply the remaining layers, and become the command."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.set_wakeup_fd(-1)
     files, outside = [], _tasks_counted(held)
     spare = _spare_user(keeper) if held["user"] == "root" and "user" not in orders.skip else None
-    if held["user"] == "root":  # who is without capabilities, and cannot write what others own
-        spare = _owned_by(spare or 0, orders.box)
+    if held["user"] == "root":  # without capabilities, root cannot write files of others
+        spare = _give_box(spare or 0, orders.box)
     changed = held["processes"] == "namespace" and "root" not in orders.skip
     if changed := changed and _attempt(_change_root, orders):
         files.append("namespace")
@@ -116,17 +116,17 @@ def _enter(orders: Orders, held: dict[str, str], keeper: int) -> NoReturn:
     if _attempt(kernel.prctl, kernel.NO_NEW_PRIVILEGES):
         if "landlock" not in orders.skip and _attempt(_landlock, orders, changed):
             files.append("landlock")
-        # Where others' files are in sight, so are sockets among them that lead out.
+        # Among foreign files in sight there may be sockets that lead out.
         if not changed and "seccomp" not in orders.skip and _attempt(kernel.refuse_sockets):
             held["network"] = "seccomp" if held["network"] == "guard" else held["network"]
-    told = json.dumps(held | {"files": ", ".join(sorted(files)) or "guard"})
-    os.write(orders.report, told.encode() + b"\n")
-    command = [*orders.command, told, str(orders.report)]
+    layers = json.dumps(held | {"files": ", ".join(sorted(files)) or "guard"})
+    os.write(orders.report, layers.encode() + b"\n")
+    command = [*orders.command, layers, str(orders.report)]
     os.execve(command[0], command, dict(os.environ))
 
 
-def _owned_by(user: int, box: str) -> int | None:
-    """The user, who now owns the box; None where that could not be."""
+def _give_box(user: int, box: str) -> int | None:
+    """Give the box to a user and return the user; None where this fails."""
     for folder, _, names in os.walk(box):
         for path in (folder, *(os.path.join(folder, name) for name in names)):
             if not _attempt(os.chown, path, user, user):
@@ -135,7 +135,7 @@ def _owned_by(user: int, box: str) -> int | None:
 
 
 def _change_root(orders: Orders) -> None:
-    """Make a root directory in which nothing else exists, and leave the old one for good."""
+    """Make a root directory with only the permitted paths, and leave the old one for good."""
     root = f"{orders.box}/root"
     os.chdir("/")
     kernel.mount("none", "/", None, kernel.PRIVATE | kernel.ALL_BELOW)
@@ -157,13 +157,13 @@ def _change_root(orders: Orders) -> None:
 def _bind(path: str, root: str, writable: bool) -> None:
     target = root + path
     if not writable and os.path.exists(target) and os.path.samefile(path, target):
-        return  # another path has brought it
+        return  # a path above it is bound already
     if os.path.isdir(path):
         os.makedirs(target, exist_ok=True)
     elif not os.path.exists(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY))
-    # Without what is mounted below: only the uppermost mount would become read-only.
+    # Not recursive: only the uppermost mount would become read-only.
     kernel.mount(path, target, None, kernel.BIND)
     if not writable:
         flags = _mounted_with(target) | kernel.READ_ONLY | kernel.NO_SUID
@@ -171,12 +171,12 @@ def _bind(path: str, root: str, writable: bool) -> None:
 
 
 def _mounted_with(path: str) -> int:
-    """The flags that a user namespace may not take off a mount: their numbers are statvfs's."""
+    """Return a mount's flags (as statvfs numbers them) that a user namespace may not remove."""
     return os.statvfs(path).f_flag & (1 | 2 | 4 | 8)
 
 
 def _landlock(orders: Orders, changed: bool) -> None:
-    # A root of its own shows nothing more than may be seen, and its /dev/shm lies in the box.
+    # A root of its own shows only permitted files, and its /dev/shm lies in the box.
     if changed:
         kernel.landlock(["/"], [orders.box, *DEVICES, "/dev/shm"])
     else:
@@ -184,7 +184,7 @@ def _landlock(orders: Orders, changed: bool) -> None:
 
 
 def _spare_user(keeper: int) -> int | None:
-    """A user that nobody else is, and no other run; None where the machine knows none."""
+    """Return a user id that nobody else has, no other run either; None where there is none."""
     with open("/proc/self/uid_map", "rb") as lines:
         end = max(int(line.split()[0]) + int(line.split()[2]) for line in lines)
     return min(end, SPARE_USERS) - 10_000 + keeper % 8_000 if end > 20_000 else None
@@ -197,8 +197,8 @@ def _become(user: int) -> None:
 
 
 def _tasks_counted(held: dict[str, str]) -> int:
-    """How many tasks the limit counts beside the run's: all of a user, but for new kernels'
-    user namespaces, which count for themselves."""
+    """Return the number of tasks that the limit counts beside the run's: all tasks of the user,
+    except in user namespaces of new kernels, which count for themselves."""
     own, count = os.geteuid(), 0
     release = [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
     if (held["user"] == "namespace" and release >= [5, 14]) or not os.path.isdir("/proc"):
@@ -213,7 +213,7 @@ def _tasks_counted(held: dict[str, str]) -> int:
 
 
 def _limit(limits: dict[str, int], outside: int) -> None:
-    # Beside the run's own, the first process and, in a user namespace, the keeper count.
+    # The first process counts too, and so does the keeper in a user namespace.
     for name, soft, hard in (
         ("RLIMIT_CPU", limits["cpu_seconds"], limits["cpu_seconds"] + 1),
         ("RLIMIT_AS", limits["memory"], limits["memory"]),
@@ -234,7 +234,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _attempt(function: Any, *arguments: Any) -> bool:
-    """Whether the system knows and allows it."""
+    """Call a function, and return whether the system knows and allows it."""
     try:
         function(*arguments)
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""What Python has no name for in the Linux kernel: namespaces, mounts, Landlock, seccomp.
+"""Calls of the Linux kernel that Python lacks: namespaces, mounts, Landlock, seccomp.
 
-Every function raises `OSError` where the system does not know or does not allow it.
+Every function raises `OSError` where the system does not know or does not allow the call.
 """
 
 import ctypes
@@ -16,13 +16,13 @@ DIE_WITH_PARENT, SECCOMP, DROP_CAPABILITY, SUBREAPER, NO_NEW_PRIVILEGES = 1, 22,
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _READ_FILE_RIGHTS, _READ_RIGHTS = 0x5, 0xD  # execute, read a file; and list a directory
-_FILE_RIGHTS = 0xC007  # those of the rights that a file can have, and not only a directory
+_FILE_RIGHTS = 0xC007  # the rights that apply to files, not only to directories
 _SOCKET_CALL = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 _IO_URING_SETUP, _X32 = 425, 0x40000000
 
 
 def call(name: str, *arguments: object) -> int:
-    """Call a function of the C library by name; -1 becomes the error that it set."""
+    """Call a function of the C library by name; raise its error where it returns -1."""
     try:
         function = getattr(ctypes.CDLL(None, use_errno=True), name)
     except (AttributeError, OSError, TypeError):
@@ -42,34 +42,34 @@ def prctl(option: int, value: object = 1) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    """Mount something, or change how it is mounted."""
+    """Mount a file system, or change the options of a mount."""
     encoded = kind.encode() if kind else None
     call("mount", os.fsencode(source), os.fsencode(target), encoded,
          ctypes.c_ulong(flags), options.encode() or None)  # fmt: skip
 
 
 def drop_capabilities() -> None:
-    """Give up what root may do beyond other users, for this process and all it will start."""
+    """Give up root's privileges, for this process and all that it starts."""
     for number in range(64):
         try:
             prctl(DROP_CAPABILITY, number)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # past the last that this kernel has
+            if error.errno != errno.EINVAL:  # beyond the last capability of this kernel
                 raise
 
 
 class _Rule(ctypes.Structure):
     _pack_ = 1
-    _layout_ = "ms"  # what packing implies, and later Pythons want to be told
+    _layout_ = "ms"  # implied by packing; later Pythons require it
     _fields_ = (("rights", ctypes.c_uint64), ("descriptor", ctypes.c_int32))
 
 
 def landlock(readable: Sequence[str], writable: Sequence[str]) -> None:
-    """Allow this process files below these paths only. What does not exist is passed over."""
+    """Restrict this process to files below these paths; paths that do not exist are skipped."""
     version = call("syscall", _LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     rights = (1 << 13) - 1
     rights |= (version >= 2) << 13 | (version >= 3) << 14 | (version >= 5) << 15
-    # Its three words: files, TCP ports (the network is another layer's), signals and sockets.
+    # Three words: files; TCP ports (left to another layer); signals and sockets.
     ruleset = (ctypes.c_uint64 * 3)(rights, 0, 3)
     size = ctypes.c_size_t(24 if version >= 6 else 8)
     rules = call("syscall", _LANDLOCK_CREATE, ruleset, size, ctypes.c_uint32(0))
@@ -98,14 +98,14 @@ class _Filter(ctypes.Structure):
 
 
 def refuse_sockets() -> None:
-    """Refuse this process every new socket, other than a pair between its own processes."""
+    """Refuse this process every new socket, except pairs between its own processes."""
     try:
         machine, socket = _SOCKET_CALL[os.uname().machine]
     except KeyError:
         raise OSError(errno.ENOSYS, "seccomp: no filter for this machine") from None
     program = [
         (0x20, 0, 0, 4),  # load the machine
-        (0x15, 1, 0, machine),  # another one, with other numbers: refuse
+        (0x15, 1, 0, machine),  # another machine has other numbers: refuse
         (0x06, 0, 0, 0x00050000 | errno.EACCES),
         (0x20, 0, 0, 0),  # load the call's number
         (0x35, 3, 0, _X32),

@@ -1,4 +1,4 @@
-"""What pytest wrote about a run, read as what it is: the word of a process that is not trusted."""
+"""Reads the results that pytest wrote, as the word of a process that is not trusted."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -10,7 +10,7 @@ from backcast.domain.events import CheckFailure
 LONGEST_FILE = 8 * 2**20
 "Bytes of results that are read."
 LISTED = 100
-"Failures that are told of; the others are only counted."
+"Failures that are kept; all others are only counted."
 LONGEST_MESSAGE = 4_000
 _RAISED = re.compile(r"^([^\s:][^:\n]*):(\d+): ", re.MULTILINE)
 _SYNTAX = re.compile(r'^E +File "([^"\n]+)", line (\d+)', re.MULTILINE)
@@ -19,7 +19,7 @@ _ERROR_LINES = re.compile(r"(?:^E(?:   .*)?\n?)+", re.MULTILINE)
 
 
 class Results(NamedTuple):
-    """How many checks came out how, and what was told of those that were not fulfilled."""
+    """The counts of checks by outcome, and the failures."""
 
     passed: int = 0
     failed: int = 0
@@ -27,33 +27,33 @@ class Results(NamedTuple):
     failures: tuple[CheckFailure, ...] = ()
 
     def with_error(self, message: str, name: str = "") -> "Results":
-        """These, and one more error."""
+        """Return these results and one more error."""
         failure = CheckFailure(name=name, message=message, kind="error")
         return self._replace(errors=self.errors + 1, failures=(*self.failures, failure))
 
 
 def read_results(body: bytes, paths: Container[str], folder: str, imports: str = "") -> Results:
-    """The results in a JUnit file. `ValueError` for what is none, or declares entities.
+    """Return the results in a JUnit file; `ValueError` for anything else, or for declared entities.
 
-    Of a test file with the name `imports` every failure is an error of the module that it names:
-    that is how modules are imported where there are no tests.
+    Each failure of the test file `imports`, which imports the modules where there are no tests, is
+    an error of the module in its parameter.
     """
     passed, counts, failures = 0, {"failure": 0, "error": 0}, list[CheckFailure]()
     for case in _parsed(body).iter("testcase"):
-        told = [child for child in case if child.tag in counts]
-        passed += not told and case.find("skipped") is None
-        for child in told:
+        faults = [child for child in case if child.tag in counts]
+        passed += not faults and case.find("skipped") is None
+        for fault in faults:
             path, name = _name(case)
-            kind = "error" if path == imports else child.tag
+            kind = "error" if path == imports else fault.tag
             counts[kind] += 1
             if len(failures) < LISTED:
-                text = (child.text or "").replace(f"{folder}/", "")
-                said = _message(text) or child.get("message", "").replace(f"{folder}/", "")
+                text = (fault.text or "").replace(f"{folder}/", "")
+                message = _message(text) or fault.get("message", "").replace(f"{folder}/", "")
                 name = f"{path}::{name}" if path != imports else _parameter(case.get("name", ""))
                 failures.append(
                     CheckFailure(
                         name=_printable(name.removesuffix("::"))[:500],
-                        message=_printable(said)[:LONGEST_MESSAGE],
+                        message=_printable(message)[:LONGEST_MESSAGE],
                         at=_place(text, paths),
                         kind=kind,
                     )
@@ -72,7 +72,7 @@ def _parsed(body: bytes) -> ElementTree.Element:
 
 
 def _name(case: ElementTree.Element) -> tuple[str, str]:
-    """The path and the rest of a pytest id: `tests/test_a.py` and `TestA::test_b[1]`."""
+    """Return the path and the rest of a pytest id: `tests/test_a.py` and `TestA::test_b[1]`."""
     path, name, group = (case.get(key, "") for key in ("file", "name", "classname"))
     module = path.removesuffix(".py").replace("/", ".")
     if not group:  # the file itself could not be collected
@@ -82,24 +82,24 @@ def _name(case: ElementTree.Element) -> tuple[str, str]:
 
 
 def _parameter(name: str) -> str:
-    """The parameter of a test: what is in the brackets of its name."""
+    """Return the parameter of a test, from the brackets of its name."""
     return name.partition("[")[2][:-1]
 
 
 def _message(text: str) -> str:
-    """What was raised last, in pytest's lines that begin with E."""
+    """Return the message that was raised last, from pytest's lines that begin with E."""
     blocks = _ERROR_LINES.findall(text)
     lines = blocks[-1].splitlines() if blocks else ()
-    told = [line[4:] for line in lines]
-    if told and told[0].lstrip().startswith('File "'):  # that it is no Python says the last line
-        told = [told[-1], *told[:-1]]
-    text = "\n".join(told).strip()
-    # Where a prompt has room for one line, that of a bare assertion should say of what it is.
+    raised = [line[4:] for line in lines]
+    if raised and raised[0].lstrip().startswith('File "'):  # a SyntaxError is named last
+        raised = [raised[-1], *raised[:-1]]
+    text = "\n".join(raised).strip()
+    # A prompt may have room for only one line, so a bare assertion takes its values along.
     return _BARE.sub(r"\1, where ", text)
 
 
 def _place(text: str, paths: Container[str]) -> str:
-    """Where it was raised, in the last of the given paths that the text passes through."""
+    """Return the innermost place (`path:line`) of a traceback among the given paths, or ""."""
     return next(
         (
             f"{path}:{number}"
@@ -111,5 +111,5 @@ def _place(text: str, paths: Container[str]) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text, which must be storable, whatever was put in it."""
+    """Return a text without the characters that cannot be stored."""
     return text.encode(errors="replace").decode().replace("\x00", "")

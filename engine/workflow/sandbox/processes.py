@@ -1,4 +1,4 @@
-"""The processes of a run: its first one is waited for, and none is left."""
+"""Waits for the first process of a run, and ends all others."""
 
 import os
 import select
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 LINGERING = 5.0
-"Seconds in which processes that have been killed must be gone."
+"Seconds that killed processes have to disappear."
 
 
 def wakes() -> int:
-    """A descriptor that becomes readable when a child ends."""
+    """Return a descriptor that becomes readable when a child ends."""
     woken, wake = os.pipe()
     for descriptor in (woken, wake):
         os.set_blocking(descriptor, False)
@@ -21,11 +21,11 @@ def wakes() -> int:
     return woken
 
 
-def kept(first: int, woken: int, crowd: int | None) -> tuple[int, bool]:
-    """The exit status of a child, and whether there were too many processes.
+def watch_over(first: int, woken: int, crowd: int | None) -> tuple[int, bool]:
+    """Wait for a child; return its exit status, and whether there were too many processes.
 
-    It is killed when standard input is closed, and where it has more descendants than `crowd`;
-    None where something else limits them.
+    The child is killed when standard input is closed, or when this process has more than `crowd`
+    descendants; None where another layer limits their number.
     """
     while True:
         ready = select.select([0, woken], [], [], None if crowd is None else 0.05)[0]
@@ -41,19 +41,19 @@ def kept(first: int, woken: int, crowd: int | None) -> tuple[int, bool]:
 
 
 def _ended() -> Iterator[tuple[int, int]]:
-    """The children that have ended, orphans among them."""
+    """Yield the pid and status of each child that has ended, orphans among them."""
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             yield ended
 
 
 def end_descendants(first: int) -> None:
-    """Kill what a child left, which has become this process's own, until there is nothing."""
+    """Kill the orphans of a child, which this process has inherited, until none remains."""
     deadline = time.monotonic() + LINGERING
     with suppress(OSError):
         os.killpg(first, signal.SIGKILL)
-    while (left := _descendants(os.getpid())) and time.monotonic() < deadline:
-        for pid in left:
+    while (orphans := _descendants(os.getpid())) and time.monotonic() < deadline:
+        for pid in orphans:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         list(_ended())
@@ -61,7 +61,7 @@ def end_descendants(first: int) -> None:
 
 
 def _descendants(root: int) -> list[int]:
-    """The processes that a process has started, and so on; none where there is no /proc."""
+    """Return the descendants of a process; none where there is no /proc."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):
         try:
@@ -70,14 +70,14 @@ def _descendants(root: int) -> list[int]:
         except (OSError, ValueError):
             continue
         children.setdefault(parent, []).append(int(name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, ())
-    return found[1:]
+    family = [root]
+    for pid in family:  # which grows on the way
+        family += children.get(pid, ())
+    return family[1:]
 
 
 def release_output() -> None:
-    """Let the pipes go, so that they end when the run does."""
+    """Release the output pipes, so that they end when the run does."""
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -89,7 +89,7 @@ def _code(status: int) -> int:
 
 
 def stay_as_first_process() -> None:
-    """Fork; stay to bury orphans, and end with the child. All else in the namespace then ends."""
+    """Fork; reap orphans, and end with the child, which ends all else in the namespace."""
     child = os.fork()
     if child == 0:
         return

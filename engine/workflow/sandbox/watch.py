@@ -1,4 +1,4 @@
-"""One run is started, listened to, and stopped when it takes too much."""
+"""Starts one run, reads its output and report, and stops it at a limit."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from backcast.engine.workflow.sandbox.isolation import Orders
 from backcast.engine.workflow.sandbox.processes import LINGERING
 
 LONGEST_REPORT = 64 * 2**10
-"Bytes that are read of what the inside tells."
+"Bytes of the inside's report that are read."
 LISTED = 64
-"Different things that are named."
+"Different attempts that are named."
 PACKAGES = str(Path(__file__).parents[4])
 "The folder that holds the package."
 START = (
@@ -28,38 +28,38 @@ START = (
 
 @dataclass
 class WatchedRun:
-    """What was seen of a run from outside, and what its inside told."""
+    """One run as seen from outside, with the report of its inside."""
 
     output_bytes: int
     deadline: float
     output: bytearray = field(default_factory=bytearray)
-    told: bytearray = field(default_factory=bytearray)
+    reported: bytearray = field(default_factory=bytearray)
     named: set[str] = field(default_factory=set)
-    "What was stopped."
+    "Attempts that were stopped, and limits that were reached."
     code: int | None = None
-    "The exit status; 128 and the signal's number where one ended it."
+    "The exit status; 128 plus the signal's number where a signal ended it."
     held: dict[str, str] = field(default_factory=dict)
     started: bool = False
-    "Whether it came as far as to run tests."
+    "Whether it got as far as running tests."
     ended: int | None = None
-    "What pytest ended with; None where it did not come to its end."
+    "The exit code of pytest; None where it did not finish."
     unfinished: int | None = None
-    "Of the tests that it found."
+    "The number of collected tests that did not finish."
 
     def watch(self, orders: Orders) -> "WatchedRun":
-        """Start a run, and return when all of it is over."""
-        report, told = os.pipe()
+        """Start a run, and return when all its processes have ended."""
+        report, writing = os.pipe()
         with os.fdopen(report, "rb"):
             try:
-                keeper = _keeper(orders._replace(report=told))
+                keeper = _keeper(orders._replace(report=writing))
             finally:
-                os.close(told)
+                os.close(writing)
             with keeper:
                 try:
                     self._listen(keeper, report)
                 finally:
                     self.code = _stop(keeper)
-        self._understand()
+        self._parse_report()
         return self
 
     def _listen(self, keeper: subprocess.Popen[bytes], report: int) -> None:
@@ -70,22 +70,22 @@ class WatchedRun:
             selector.register(output, selectors.EVENT_READ)
             selector.register(report, selectors.EVENT_READ)
             while selector.get_map() or keeper.poll() is None:
-                over = keeper.poll() is not None  # what it wrote before is in the pipes by now
+                over = keeper.poll() is not None  # all its output is in the pipes by now
                 wait = min(0.1, max(0.0, self.deadline - time.monotonic()))
                 wait = 0 if over else wait if selector.get_map() else 0.01
                 ready = [key.fd for key, _ in selector.select(wait)]
                 for descriptor in ready:
-                    if not self._took(descriptor, descriptor == output):
+                    if not self._take(descriptor, descriptor == output):
                         selector.unregister(descriptor)
                 if self._exceeded() or (over and not ready):
                     return
 
-    def _took(self, descriptor: int, output: bool) -> bool:
+    def _take(self, descriptor: int, output: bool) -> bool:
         part = os.read(descriptor, 65536)
         if output:
             self.output += part
-        elif len(self.told) < LONGEST_REPORT:
-            self.told += part
+        elif len(self.reported) < LONGEST_REPORT:
+            self.reported += part
         return bool(part)
 
     def _exceeded(self) -> bool:
@@ -95,22 +95,22 @@ class WatchedRun:
             self.named.add("time limit")
         return bool(self.named)
 
-    def _understand(self) -> None:
-        """Read the report. Its first two lines were written before any foreign code ran."""
-        for number, line in enumerate(bytes(self.told).splitlines()):
-            told = _parsed(line)
-            if number == 0 and isinstance(told, dict):
-                self.held = {str(key): str(value) for key, value in told.items()}
+    def _parse_report(self) -> None:
+        """Parse the report, whose first two lines were written before any foreign code ran."""
+        for number, line in enumerate(bytes(self.reported).splitlines()):
+            entry = _parsed(line)
+            if number == 0 and isinstance(entry, dict):
+                self.held = {str(key): str(value) for key, value in entry.items()}
             elif number == 1:
-                self.started = told == {"started": True}
-            elif isinstance(told, dict) and isinstance(told.get("ended"), int):
-                self.ended, self.unfinished = told["ended"], told.get("unfinished")
-            elif isinstance(told, str) and len(self.named) < LISTED:
-                self.named.add(ascii(told[:200])[1:-1])
+                self.started = entry == {"started": True}
+            elif isinstance(entry, dict) and isinstance(entry.get("ended"), int):
+                self.ended, self.unfinished = entry["ended"], entry.get("unfinished")
+            elif isinstance(entry, str) and len(self.named) < LISTED:
+                self.named.add(ascii(entry[:200])[1:-1])
 
 
 def environment(box: str) -> dict[str, str]:
-    """All that a run knows of its environment."""
+    """Return all environment variables of a run."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": f"{box}/home",
@@ -122,9 +122,9 @@ def environment(box: str) -> dict[str, str]:
 
 
 def _keeper(orders: Orders) -> subprocess.Popen[bytes]:
-    told = json.dumps(orders._asdict())
+    packed = json.dumps(orders._asdict())
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", START, PACKAGES, told],
+        [sys.executable, "-I", "-S", "-c", START, PACKAGES, packed],
         cwd=Path(orders.box) / "files",
         env=environment(orders.box),
         stdin=subprocess.PIPE,
@@ -137,13 +137,13 @@ def _keeper(orders: Orders) -> subprocess.Popen[bytes]:
 
 
 def _stop(keeper: subprocess.Popen[bytes]) -> int:
-    """Let the keeper end the run, and wait for that; its exit status."""
+    """Let the keeper end the run, wait for it, and return its exit status."""
     assert keeper.stdin is not None
     keeper.stdin.close()
     try:
         return keeper.wait(LINGERING + 1)
     except subprocess.TimeoutExpired:
-        keeper.kill()  # what it started is told to die with it
+        keeper.kill()  # its children are set to die with it
         return keeper.wait()
 
 

@@ -1,10 +1,10 @@
-"""Staleness on real histories: what is truly stale, what is thrown away, what is served falsely.
+"""Staleness on real histories: how much is truly stale, thrown away, or served falsely.
 
 An entry is a function. After each commit it is truly stale when its extractive text, rendered from
-scratch, differs from the text at its last writing. Three other rules are judged beside ours: the
-clock of the entry's own module; that of all modules which it imports, directly or not; and the
-seeds' `is_stale` as written, by which a module that is missing from the entry's clock counts as
-version 0. What a rule throws away is written anew; so is what was truly stale.
+scratch, differs from the text at its last writing. Two other rules are judged beside ours: the
+clock of the entry's own module, and the seeds' `is_stale` as written, by which a module that is
+missing from the entry's clock counts as version 0. Entries that a rule throws away are written
+anew; so are the truly stale.
 """
 
 import os
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.events import Committed
-from backcast.domain.graph import Graph
 from backcast.domain.node import node_id, path_of
 from backcast.domain.outline import names_in
 from backcast.domain.staleness import Modules
@@ -25,9 +24,9 @@ from backcast.projections import dependency_graph
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.workload import open_store
 
-LEAST = 400
-"Commits that are judged of each repository: its latest."
-RULES = ("ours", "own module", "imported modules", "seeds' is_stale")
+LATEST, SOME = 400, 40
+"Commits of each repository that are judged, in a full bench and by default."
+RULES = ("ours", "own module", "seeds' is_stale")
 
 
 class Tally(NamedTuple):
@@ -40,7 +39,7 @@ class Tally(NamedTuple):
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """The rows of the table, for each repository."""
+    """Return the rows of the table, for each repository."""
     return [figure for repository in bench.repositories for figure in _figures(bench, repository)]
 
 
@@ -75,46 +74,39 @@ def _figures(bench: Bench, repository: Path) -> Iterator[Figure]:
 
 
 def _judge(bench: Bench, repository: Path) -> tuple[int, Tally]:
-    """Go through the latest commits of a repository, and judge every rule after each."""
-    tally, entries, graph, count = Tally(), dict[str, NodeSummary](), None, 0
-    steps = list(_steps(bench, repository))
-    for before, state in pairwise(steps):
+    """Judge every rule after each of the latest commits of a repository."""
+    tally, entries, count = Tally(), dict[str, NodeSummary](), 0
+    for before, state in pairwise(list(_steps(bench, repository))):
         if not entries:
             entries = _texts(before)
-            graph = dependency_graph.graph_of(before)
-        now = _texts(state)
+        texts = _texts(state)
         moved = _moved(before, state)
-        assert graph is not None
-        tally = _judged(tally, entries, now, state, moved, graph)
-        graph = dependency_graph.graph_of(state, graph)
-        entries, count = now, count + 1
+        tally = _judged(tally, entries, texts, state, moved)
+        entries, count = texts, count + 1
     return count, tally
 
 
 def _judged(
     tally: Tally,
     entries: Mapping[str, NodeSummary],
-    now: Mapping[str, NodeSummary],
+    texts: Mapping[str, NodeSummary],
     state: dependency_graph.State,
     moved: set[str],
-    graph: Graph,
 ) -> Tally:
-    """The tally after one more commit; `graph` is that of the commit before."""
+    """Return the tally after one more commit."""
     modules = Modules(dependency_graph.present(state))
-    needing = _importers(graph, moved)
     stale, thrown, fresh = 0, [0] * len(RULES), [0] * len(RULES)
     for node, entry in entries.items():
-        truly = node not in now or now[node].text != entry.text
+        truly = node not in texts or texts[node].text != entry.text
         stale += truly
-        says = (
+        verdicts = (
             not modules.holds(entry.built_from),
             path_of(node) in moved,
-            path_of(node) in needing,
             bool(moved),
         )
-        for number, said in enumerate(says):
-            thrown[number] += said
-            fresh[number] += truly and not said
+        for number, verdict in enumerate(verdicts):
+            thrown[number] += verdict
+            fresh[number] += truly and not verdict
     return Tally(
         tally.entries + len(entries),
         tally.stale + stale,
@@ -124,13 +116,14 @@ def _judged(
 
 
 def _steps(bench: Bench, repository: Path) -> Iterator[dependency_graph.State]:
-    """The state before each of the latest commits, and that at the end."""
+    """Yield the state before each of the latest commits, and the last one."""
     task_id = task_of(repository)
     path = bench.folder / f"stale-{task_id.replace('/', '-')}.db"
     with open_store(path, "normal") as store:
         run(store, "git", repository, processes=os.cpu_count() or 1)
         commits = [event.version for event in store.read(task_id, types=["COMMITTED"])]
-        first = commits[-LEAST] if len(commits) >= LEAST else commits[1]
+        count = LATEST if bench.full else SOME
+        first = commits[-count] if len(commits) >= count else commits[min(1, len(commits) - 1)]
         state = dependency_graph.initial
         for event in store.read(task_id):
             if event.version >= first and isinstance(event.fact, Committed):
@@ -140,34 +133,21 @@ def _steps(bench: Bench, repository: Path) -> Iterator[dependency_graph.State]:
 
 
 def _texts(state: dependency_graph.State) -> dict[str, NodeSummary]:
-    """The extractive summary of every function and method of a state, by node."""
+    """Return the extractive summary of every function and method of a state, by node."""
     modules = dependency_graph.present(state)
-    found: dict[str, NodeSummary] = {}
+    texts: dict[str, NodeSummary] = {}
     for path, facets in modules.items():
         for name in names_in(facets):
             kind = facets[f"sig:{name}"][0]
             if kind in ("function", "method", "test"):
                 node = node_id(kind, path, name)
                 if summary := summary_of(modules, node):
-                    found[node] = summary
-    return found
+                    texts[node] = summary
+    return texts
 
 
 def _moved(before: dependency_graph.State, after: dependency_graph.State) -> set[str]:
-    """The modules of which a commit made a new version, or took away."""
+    """Return the modules that a commit changed or removed."""
     paths = {*before.modules, *after.modules}
     old, new = before.modules, after.modules
     return {path for path in paths if path not in old or new[path].version != old[path].version}
-
-
-def _importers(graph: Graph, moved: set[str]) -> set[str]:
-    """Some modules, and all that import them, directly or through others."""
-    found = set(moved)
-    front = list(moved)
-    while front:
-        for edge in graph.into.get(node_id("module", front.pop()), ()):
-            path = path_of(edge.source)
-            if edge.kind == "imports" and path not in found:
-                found.add(path)
-                front.append(path)
-    return found

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from backcast.domain.budget import ModelProfile
 from backcast.domain.errors import DamagedError, InputError, ModelError
 from backcast.domain.events import BlobRef, Claim, MapEdited, WorkflowEvent
 from backcast.domain.moment import NOW
 from backcast.domain.paths import is_code
-from backcast.domain.policy import MAP
+from backcast.domain.policy import MAP, Policy
 from backcast.engine.context.search.embedders import sentence_embedder
 from backcast.engine.history.branches import lineage_of
 from backcast.engine.history.commits import changed
@@ -23,8 +24,8 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.updating import MapUpdater, Update
+from backcast.engine.models import Model
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.workflow.runtime import Runtime
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap, edited
 
@@ -107,14 +108,15 @@ def keep_map(
     waiting.append(stood)
 
 
-def keep_after(running: TaskFollower, served: Runtime) -> list[WorkflowEvent]:
+def keep_after(
+    running: TaskFollower, policy: Policy, profile: ModelProfile, model: Model
+) -> list[WorkflowEvent]:
     """Update the map once a run has ended, where the policy wants that inline; gives what was
     appended.
 
     The run is whole without it: where a model gives no answer that is told, and it can be done
     later.
     """
-    policy, profile = served.policy, served.profile
     if not policy.map.inline or running.stands.status not in ENDED:
         return []
     count = tokenizer_of(profile.tokenizer).count
@@ -122,7 +124,7 @@ def keep_after(running: TaskFollower, served: Runtime) -> list[WorkflowEvent]:
     try:
         embedder = sentence_embedder(policy.embedder or None) if policy.map.merge else None
         rows = profile.rows.get(MAP, 0)
-        keeping = MapUpdater.of(policy.map, rows, count, served.model, embedder)
+        keeping = MapUpdater.of(policy.map, rows, count, model, embedder)
         for _ in keep_map(store, task_id, unread(store, task_id), keeping):
             running.read_on()
     except (ModelError, InputError) as error:

@@ -1,8 +1,8 @@
-"""aider's RepoMap, as a process that is asked a question a line.
+"""aider's RepoMap, as a process that answers a question a line.
 
-Runs in .venv-peers, its ranking and rendering as they are. `maps` gives the largest map that fits
-each of some numbers of tokens: aider's own search ends within 15 % of what it was told, over or
-under, so its ranked tags are cut here instead. `timed` asks for one as aider itself does.
+Runs in .venv-peers, with aider's ranking and rendering unchanged. `maps` returns the largest map
+that fits each number of tokens: aider's own search ends within 15 % of that number, over or under,
+so its ranked tags are cut here instead. `timed` asks for one map as aider itself does.
 """
 
 import json
@@ -12,9 +12,10 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # whatever it prints is no answer
+os.dup2(2, 1)  # aider's own output is no answer
 
 from aider.repomap import RepoMap  # noqa: E402
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer  # noqa: E402
@@ -41,7 +42,7 @@ class Files:
 
 
 def count(text: str) -> int:
-    """The tokens of a text; those of this tokenizer never span a line's end."""
+    """Count a text's tokens; those of this tokenizer never span a line's end."""
     return sum(line_count(line) for line in text.split("\n")) if text else 0
 
 
@@ -62,24 +63,28 @@ class Asked:
         self.map = RepoMap(map_tokens=1024, root=root, main_model=Model(), io=Files())
         return {"version": f"aider-chat {version('aider-chat')}"}
 
-    def maps(self, paths: list[str], chat: list[str], request: str, budgets: list[int]):
-        chat_files, others, names, words = self._told(paths, chat, request)
+    def maps(
+        self, paths: list[str], chat: list[str], request: str, budgets: list[int]
+    ) -> dict[str, Any]:
+        chat_files, others, names, words = self._files(paths, chat, request)
         tags = self.map.get_ranked_tags(chat_files, others, names, words)
         self.map.tree_cache = {}
         return {"maps": [self._largest(tags, set(chat), budget) for budget in budgets]}
 
-    def timed(self, paths: list[str], chat: list[str], request: str, tokens: int):
-        chat_files, others, names, words = self._told(paths, chat, request)
+    def timed(self, paths: list[str], chat: list[str], request: str, tokens: int) -> dict[str, Any]:
+        chat_files, others, names, words = self._files(paths, chat, request)
         self.map.max_map_tokens = tokens
         begin = time.perf_counter()
         text = self.map.get_repo_map(chat_files, others, names, words, force_refresh=True)
         taken = time.perf_counter() - begin
         return {"seconds": taken, "tokens": Model().token_count(text or "")}
 
-    def _told(self, paths: list[str], chat: list[str], request: str):
-        """Files and what the request mentions, found as aider's coder finds it."""
+    def _files(
+        self, paths: list[str], chat: list[str], request: str
+    ) -> tuple[set[str], list[str], set[str], set[str]]:
+        """Return files and the names that the request mentions, found as aider's coder does."""
         words = set(re.split(r"\W+", request))
-        stems = {}
+        stems: dict[str, set[str]] = {}
         for path in paths:
             stem = Path(path).stem.lower()
             if len(stem) >= 5:
@@ -87,12 +92,12 @@ class Asked:
         names = {path for path in paths if path in request}
         for word in words:
             names |= stems.get(word.lower(), set())
-        there = [os.path.join(self.root, path) for path in paths]
+        present = [os.path.join(self.root, path) for path in paths]
         inside = {os.path.join(self.root, path) for path in chat}
-        return inside, [path for path in there if path not in inside], names, words
+        return inside, [path for path in present if path not in inside], names, words
 
-    def _largest(self, tags: list, chat: set[str], budget: int) -> str:
-        """The most of the ranked tags whose map fits, by halving."""
+    def _largest(self, tags: list[Any], chat: set[str], budget: int) -> str:
+        """Return the largest map of the first ranked tags that fits, by halving."""
         low, high, best = 0, len(tags), ""
         middle = min(budget // 25, high)
         while low <= high:
