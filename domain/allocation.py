@@ -54,8 +54,7 @@ class Offer:
         self.inner, self.outer = self._nested()
 
     def _nested(self) -> tuple[list[Sequence[int]], list[int]]:
-        """Return, per candidate, the candidates inside its full text and the one that encloses it;
-        `OUT` for none."""
+        """Return, per candidate, those inside its full text and the one around it, or `OUT`."""
         ranked = self.candidates
         full = [bool(one.levels) and one.levels[0].name == "full" for one in ranked]
         within: dict[str, list[int]] = {}
@@ -176,8 +175,7 @@ class _Filling:
         return steps(self.candidates[number], number, level)
 
     def give_back(self, wishes: Mapping[int, int]) -> None:
-        """Raise candidates, one after the other, to the best level that fits, at most the wished
-        one."""
+        """Raise candidates in order to the best level that fits, at most the wished one."""
         for number, wish in wishes.items():
             if not self.held(number):
                 better = range(wish, self.levels[number])
@@ -233,8 +231,8 @@ class _Filling:
     def items(self) -> list[Item]:
         """Return the shown items, in the order of the candidates."""
         return [
-            Item(c.node, c.section, c.priority, *c.levels[level][:3], c.score, c.because, c.place,
-                 c.task, c.version)
+            Item(c.node, c.section, c.priority, *c.levels[level][:3], c.score,
+                 because=c.because, place=c.place, task=c.task, version=c.version)
             for c, level in zip(self.candidates, self.levels, strict=True)
             if level != OUT
         ]  # fmt: skip

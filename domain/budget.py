@@ -63,8 +63,7 @@ class ModelProfile(NamedTuple):
 
 
 def allocated(tokens: int, shares: Mapping[str, int]) -> dict[str, int]:
-    """Divide tokens by shares without a rest; the largest fractions get the extra tokens, ties by
-    order."""
+    """Divide tokens by shares without a rest; the largest fractions get it, ties by order."""
     whole = sum(shares.values())
     if whole <= 0:
         raise InputError("needed shares that add up to more than 0")

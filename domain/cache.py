@@ -202,8 +202,7 @@ def shortened(text: object, longest: int = LONGEST) -> str:
 
 
 def _failing_checks(failures: object) -> Iterator[tuple[str, str, str]]:
-    """Yield name, message and place of each failing check, given as objects, mappings or plain
-    names."""
+    """Yield name, message and place of failing checks: objects, mappings or plain names."""
     for check in failures[:LISTED] if isinstance(failures, list | tuple) else ():
         plain, keys = isinstance(check, str), ("name", "message", "at")
         name, message, at = (check, None, None) if plain else map(_getter(check), keys)

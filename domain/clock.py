@@ -47,8 +47,7 @@ class VectorClock(NamedTuple):
         return self.of(merged)
 
     def dominates(self, other: "VectorClock") -> bool:
-        """Return whether this clock knows all that the other knows (equal clocks dominate each
-        other)."""
+        """Return whether this clock knows all that the other knows, as of equal clocks both do."""
         mine = dict(self.counts)
         return all(mine.get(writer, 0) >= count for writer, count in other.counts)
 

@@ -1,15 +1,15 @@
 """Errors inside Backcast. (Failures outside, in a model or a tool, are facts.)
 
 BackcastError
-├── InputError            what was handed in is not what was needed
-│   ├── BudgetExceededError  what must be shown does not fit, even at its lowest level
+├── InputError            an argument, file or setting that is not what was needed
+│   ├── BudgetExceededError  required items do not fit, even at their lowest level
 │   ├── MomentError       a time, position or commit that names no moment of the log
 │   └── UnknownTaskError  a task that the store does not hold
 ├── ModelError            a model gave no answer
 └── StoreError            the store cannot do what was asked
     ├── ConflictError     the task has moved on, or holds other facts at that version
     ├── UnavailableError  read-only, locked, full, unreachable, or not a store at all
-    └── DamagedError      a row or blob that is not what was written
+    └── DamagedError      a row or blob that differs from what was written
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class BudgetExceededError(InputError):
         self.needed, self.available, self.items = needed, available, items
         shown = ", ".join(items[:5]) + (" ..." if len(items) > 5 else "")
         super().__init__(
-            f"needed {needed:,} tokens for what must be shown, found {available:,}: {shown};"
+            f"needed {needed:,} tokens for the required items, found {available:,}: {shown};"
             f" choose a profile with a larger context"
         )
 

@@ -230,8 +230,7 @@ class PolicyUsed(Fact):
 
 
 class StepStarted(Fact):
-    """A model is about to be asked. If two processes try this at one version, one of them
-    succeeds."""
+    """A model is about to be asked. Of two processes at one version, one succeeds."""
 
     type = EventType.STEP_STARTED
     kind: str | None = None

@@ -223,8 +223,7 @@ def _check(failure: Failure) -> tuple[str, str]:
 
 
 def _fixed(task: TaskLegacy, task_id: str, failure: Failure, at: str) -> Iterator[Fix]:
-    """Yield the fix of a failure: the last iteration since, of the checked module if there is
-    one."""
+    """Yield a failure's fix: the last iteration since, of the checked module if there is one."""
     for path in (at, task.last):
         module = task.modules.get(path)
         if failure.message and module is not None and module.version > failure.version:

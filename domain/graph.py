@@ -148,8 +148,7 @@ class Graph:
         return sorted({reached for reached, _ in _walk([node], -1, step)} - {node})
 
     def order(self) -> list[str]:
-        """Return the task's modules, each after those that it imports; those in a circle by
-        path."""
+        """Return the task's modules, each after those that it imports; circles by path."""
         import networkx as nx
 
         circles = nx.condensation(self._imports())
@@ -226,8 +225,7 @@ def _moved_on(
 
 
 def _inside(path: str, before: OutlinedModule, after: OutlinedModule) -> Moved | None:
-    """Return which parts of a module have changed; None for all, also if an import's age has
-    changed."""
+    """Return the changed parts of a module; None for all, or if an import's age has changed."""
     if any(after.since.get(one, version) != version for one, version in before.since.items()):
         return None
     return moved_inside(path, before.facets, after.facets)
@@ -255,8 +253,7 @@ def _surface(modules: Mapping[str, OutlinedModule], path: str) -> str | None:
 def _differ(
     before: OutlinedModule | None, after: OutlinedModule | None, keys: Iterable[str]
 ) -> bool:
-    """Return whether one of some facets differs between two versions of a module that may not
-    exist."""
+    """Return whether a facet differs between two versions of a module that may not exist."""
     if before is None or after is None:
         return True
     return any(part_of(before.facets, key) != part_of(after.facets, key) for key in keys)
@@ -272,8 +269,7 @@ def _by(edges: Iterable[Edge], end: int) -> dict[str, list[Edge]]:
 def _walk(
     starts: Iterable[str], hops: int, step: Callable[[str], Iterable[str]]
 ) -> Iterator[tuple[str, int]]:
-    """Yield the nodes reached and their distances, nearest first, then by id; hops -1 for no
-    end."""
+    """Yield reached nodes and distances, nearest first, then by id; hops -1 for no end."""
     seen = dict.fromkeys(starts, 0)
     front, distance = sorted(seen), 0
     while front:

@@ -108,8 +108,7 @@ class Layout:
         return [one.target for one in edges if one.kind == "contains"]
 
     def public(self, path: str) -> list[str]:
-        """Return the public classes and functions at the top of a module, or all if none is
-        public."""
+        """Return the public classes and functions of a module, or all if none is public."""
         found = self.holds(path)
         return [one for one in found if not name_of(one).startswith("_")] or found
 
@@ -157,8 +156,7 @@ class Layout:
         return self.tested.get(test, {}).get(path, 0)
 
     def test_of(self, path: str) -> str | None:
-        """Return the test file of a module: the one named after it, else the one that tests it
-        most."""
+        """Return a module's test file: the one named after it, else the one that tests it most."""
         files = [one for one in self.tests if self.counted(one, path) or path in self.imports[one]]
         named = {one: self.is_named_after(one, path) for one in files}
         order = sorted(files, key=lambda file: (not named[file], -self.counted(file, path), file))

@@ -127,8 +127,7 @@ class Linking:
                     self._add(self.module, "imports", node_id("module", module))
 
     def _meant_own(self, dotted: str, standard: Facet) -> bool:
-        """Return whether an apparent library was one of the task's own modules that has been
-        removed."""
+        """Return whether an apparent library is one of the task's own, removed modules."""
         names = dotted.split(".")
         if names[0] in standard or not self.past.gone:
             return False
@@ -167,8 +166,7 @@ class Linking:
         return node_id("class", self.path, outer) if f"sig:{outer}" in facets else self.module
 
     def _to(self, node: str, kind: str, dotted: str, scope: str, standard: Facet) -> str | None:
-        """Add an edge to the target of a name and return the target; note the name if it has
-        none."""
+        """Add an edge to a name's target and return the target; note a name without one."""
         target = resolve(self.reader, self.path, dotted, scope)
         if target and target.kind == "library" and self._meant_own(target.path, standard):
             target = None
@@ -211,8 +209,7 @@ class Linking:
 
 
 def headed(modules: Mapping[str, Facets]) -> Iterator[Edge]:
-    """Yield edges between headings of documents and the classes, functions and modules they
-    name."""
+    """Yield edges between headings of documents and the code that they name."""
     names: dict[str, list[str]] = {}
     for path in sorted(modules):
         stem = basename(path).rpartition(".")[0]

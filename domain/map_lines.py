@@ -57,8 +57,7 @@ def gains(
 
 
 def filled(lines: Sequence[Line], gain: Mapping[str, float], room: int) -> Mapping[str, float]:
-    """Return each node's gain; if lines with evidence leave room, every other line gets a
-    little."""
+    """Return each node's gain; if evidence leaves room, other lines gain a little."""
     if sum(one.tokens for one in lines if gain.get(one.node)) >= room:
         return gain
     return {one.node: gain.get(one.node) or LEAST for one in lines}
@@ -107,8 +106,7 @@ def _by_density(lines: Sequence[Line], gain: Mapping[str, float], costs: Costs) 
 
 
 def _opening(some: Sequence[tuple[float, int]], tokens: int) -> tuple[float, int]:
-    """Return the best gain per token of a file's first lines, opening cost included, and their
-    count."""
+    """Return the best gain per token of a file's first lines with its opening, and their count."""
     best, count, gained = 0.0, 1, 0.0
     for number, (gain, more) in enumerate(some[:TOGETHER], 1):
         gained, tokens = gained + gain, tokens + more
@@ -118,6 +116,5 @@ def _opening(some: Sequence[tuple[float, int]], tokens: int) -> tuple[float, int
 
 
 def faded(shares: Iterable[tuple[int, float]], now: int, rest: float) -> float:
-    """Return the sum of the shares of past updates, each reduced to `rest` of itself per update
-    since."""
+    """Return the sum of past updates' shares, each reduced to `rest` per update since."""
     return sum(part * rest ** (now - update) for update, part in shares)

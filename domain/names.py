@@ -131,8 +131,7 @@ class _Names:
         self.reader, self.steps = reader, 0
 
     def kept(self, path: str, dotted: str, scope: str) -> Target | None:
-        """Return the target of a dotted name; remembered unless a local name of the scope may hide
-        it."""
+        """Return a dotted name's target; remembered unless a local name may hide it."""
         owner = ""
         if scope and dotted.partition(".")[0] in ("self", "super"):
             owner = self._owner(path, scope)
@@ -152,8 +151,7 @@ class _Names:
         return self._rest(self._root(path, root, scope), rest)
 
     def _root(self, path: str, name: str, scope: str) -> Target | None:
-        """Return the target of a name's first part; remembered if it is the first step of a
-        question."""
+        """Return the target of a name's first part; remembered if it is a question's first step."""
         if self.steps or (scope and self.reader.facet(path, f"locals:{scope}")):
             return self._in_scope(path, name, scope)
         key = path, name

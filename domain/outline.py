@@ -117,8 +117,7 @@ def applied(before: Outline | None, fact: ModuleOutlined) -> Outline:
 
 
 def lines_by_name(facets: Mapping[str, Facet], lines: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Return the first and last line of each qualified name; empty if names and lines do not
-    agree."""
+    """Return each qualified name's first and last line; empty if names and lines disagree."""
     names = names_in(facets)
     if len(lines) != 2 * len(names):
         return {}

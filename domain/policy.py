@@ -136,8 +136,7 @@ class MapSettings(BaseModel):
     item_tokens: Annotated[int, Field(ge=16, le=1_000)] = 80
     "The most tokens of one item."
     line_tokens: Annotated[int, Field(ge=16, le=2_000)] = 160
-    """The most tokens of an item of lines of code; the nine tokens of its id are shared by its
-    lines."""
+    "The most tokens of an item of lines of code, its id's nine tokens included."
     others: Annotated[float, Field(ge=0, le=1)] = 0.05
     "The largest share of the map's tokens for items that are not lines of code."
     lines: dict[str, Annotated[float, Field(ge=0)]] = dict(LINES)

@@ -157,8 +157,7 @@ def _begins(layout: Layout, reader: Reader) -> Iterator[LinePart]:
 
 
 def tests(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
-    """List the test files of the modules that matter most; each imports its module, or calls
-    something in it."""
+    """List the test files of the most important modules, which they import or call."""
     folders = [dirname(path) for path in layout.tests]
     folder = max(sorted(dict.fromkeys(folders)), key=folders.count, default="")
     head = f"Tests in {_folder(folder)}: " if folder else "Tests: "

@@ -68,8 +68,7 @@ class Modules:
 
 
 def readers(entries: Mapping[str, BuiltFrom]) -> dict[str, list[str]]:
-    """Return the entries made of each module, existing or not: all that a change of it can
-    touch."""
+    """Return the entries made of each module, existing or not: those that it can touch."""
     found: dict[str, list[str]] = {}
     for entry in sorted(entries):
         for path in entries[entry]:

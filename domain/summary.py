@@ -44,8 +44,7 @@ class NodeSummary(NamedTuple):
         return "\n".join(f"{label}: {text}" for label, text in self.parts)
 
     def fitted(self, limit: int, tokens: Tokens) -> tuple[str, tuple[str, ...]]:
-        """Return the first whole lines that fit a number of tokens, and the labels of the
-        others."""
+        """Return the first whole lines that fit a number of tokens, and the other labels."""
         lines: list[str] = []
         left_out: list[str] = []
         for label, text in self.parts:
@@ -169,8 +168,7 @@ def _module(reader: Reader, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _outlined(reader: Reader, path: str, name: str) -> str:
-    """Return a function or class of a module: its interface, and the first sentence of its
-    docstring."""
+    """Return a function's or class's interface with the first sentence of its docstring."""
     kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
     doc = " ".join(reader.facet(path, f"doc:{name}") or ()).partition(". ")[0].rstrip(".")
     shown = f"class {name}" if kind == "class" else f"{name}{signature}"

@@ -165,7 +165,8 @@ def finished(state: State) -> list[Finished]:
     tasks = [
         Finished(
             task, of.goal, "failed" if task in state.failed else "complete", of.reason,
-            tuple(sorted(of.modules)), of.passed, of.failed, of.open, of.version, of.position,
+            modules=tuple(sorted(of.modules)), passed=of.passed, failed=of.failed,
+            failing=of.open, version=of.version, position=of.position,
         )
         for task, of in ended.items()
     ]  # fmt: skip
@@ -230,8 +231,7 @@ def _by_task(tasks: Map[str, TaskLegacy]) -> dict[str, TaskLegacy]:
 
 
 def _left(task: str, of: TaskLegacy) -> list[Left]:
-    """Return the nodes that a task contributed, sorted: its code, and other nodes with a
-    summary."""
+    """Return a task's contributed nodes, sorted: its code, and other summarised nodes."""
     made = {node_id("task", task): of.position}
     for path in sorted(of.modules):
         module = of.modules[path]
@@ -263,8 +263,7 @@ def _stands(of: TaskLegacy, node: str) -> bool:
 
 
 def _own_names(of: TaskLegacy) -> set[str]:
-    """Return names that could mean a module of the task's own: any folder or file name of its
-    paths."""
+    """Return names that could mean an own module: any folder or file name of its paths."""
     parts = (part for path in sorted(of.modules) for part in path.split("/"))
     return {part.removesuffix(".py") for part in parts}
 

@@ -125,8 +125,7 @@ class ProgressState(NamedTuple):
     wanted: tuple[str, ...] = ()
     "Nodes that the next prompt shows in full, as the model asked to see them."
     tries: Map[str, int] = Map()
-    """The number of tries by kind and module; for a summary, since the last iteration of its
-    module."""
+    "Tries by kind and module; for a summary, since the module's last iteration."
     whole: Whole | None = None
 
 
@@ -262,8 +261,7 @@ def _tried(state: State) -> State:
 
 
 def _summable(tries: Map[str, int], path: str) -> Map[str, int]:
-    """Return the tries without those for summaries of a module and its contents, which have
-    changed."""
+    """Return the tries without summaries of a module and its contents, which have changed."""
     for key in sorted(tries):
         kind, _, node = key.partition(":")
         if kind == "summary" and path_of(node) == path:

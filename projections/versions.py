@@ -65,8 +65,7 @@ class Knowledge(NamedTuple):
 
 
 class VersionsState(NamedTuple):
-    """The heads of every module ever seen, and its writers' knowledge where the log is not one
-    line."""
+    """The heads of every module ever seen, and the knowledge of its writers."""
 
     modules: Map[str, tuple[ModuleVersion, ...]] = Map()
     line: int = 0
@@ -74,8 +73,7 @@ class VersionsState(NamedTuple):
     last_version: int = 0
     last_writer: str = ""
     spoke: Map[str, int] = Map()
-    """Per writer, the version of their last event in such a stretch, noted when another writer
-    continues."""
+    "Per writer, the version of their last event on the line, noted when another continues."
     writers: Map[str, Knowledge] = Map()
     "Each writer's knowledge after their last event outside such a stretch."
     events: Map[int, Knowledge] = Map()
@@ -107,8 +105,7 @@ def latest(state: State) -> dict[str, ModuleVersion]:
 
 
 def conflicts(state: State) -> dict[str, tuple[ModuleVersion, ...]]:
-    """Return the modules with several heads: iterations whose writers did not know of each
-    other."""
+    """Return the modules with several heads: their writers did not know of each other."""
     return {
         name: state.modules[name] for name in sorted(state.modules) if len(state.modules[name]) > 1
     }
@@ -191,8 +188,7 @@ def _joined(
     writer: str,
     known: Knowledge | None,
 ) -> tuple[VectorClock, tuple[ModuleVersion, ...]]:
-    """Return the clock of a writer's knowledge of a module, and the heads that the writer did not
-    know."""
+    """Return the clock of a writer's knowledge of a module, and the heads unknown to it."""
     clock, unseen = VectorClock(), []
     for head in heads + previous:
         if known is None or known.covers(head.writer, head.version):

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from backcast.engine.log.blobs import ref_of
 from backcast.engine.memory import contents
 from backcast.engine.memory.contents import Contents, Versions
 from backcast.engine.memory.import_log import run
-from backcast.engine.memory.outliner import outliner_of
+from backcast.engine.memory.outliner import outliner_of, python
 from tests.sources import Task
 
 PATHS = ("a.py", "b.py", "tests/a.py", "test_b.pyi", "README.md")
@@ -40,7 +41,8 @@ def parsing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         given.append(source)
         return real(source)
 
-    monkeypatch.setattr(ast, "parse", parse)
+    # Only the outliner's own: pytest parses modules, too.
+    monkeypatch.setattr(python, "ast", SimpleNamespace(**{**vars(ast), "parse": parse}))
     return given
 
 

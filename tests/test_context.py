@@ -196,7 +196,7 @@ def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None
     profile = PROFILES["mistral-7b-8k"]
     rows = dict.fromkeys(profile.rows, 0) | {"generation": 2500, "buffer": 20}
     tiny = checked(profile._replace(window=2520, rows=rows))
-    with pytest.raises(BudgetExceededError, match="tokens for what must be shown, found"):
+    with pytest.raises(BudgetExceededError, match="tokens for the required items, found"):
         context_at(store, "task-def456", NOW, Request(EMAIL), tiny)
 
 

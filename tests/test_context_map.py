@@ -157,7 +157,7 @@ def test_what_is_protected_goes_last_however_little_it_is_worth() -> None:
         map = edited(map, MapEdited(tags=told), "task", 8)
     alone = words("## CONTEXT UNDERSTANDING\n[cu-00001] Purpose: to sell.")
     gone = {
-        core: [one.item for one in ByWorth(words).evicted(map, alone, MapSettings(core=core))]
+        core: [one.item for one in ByWorth(words).evict(map, alone, MapSettings(core=core))]
         for core in ((), ("CONTEXT UNDERSTANDING",))
     }
     assert gone == {(): ["cu-00001"], ("CONTEXT UNDERSTANDING",): ["cr-00002"]}
@@ -189,13 +189,13 @@ def test_what_is_evicted_leaves_a_map_within_its_tokens_whatever_the_settings(
     some: list[MapItem], tags: list[dict[int, str]], budget: int, settings: MapSettings
 ) -> None:
     map = told_of(some, tags)
-    gone = ByWorth(words).evicted(map, budget, settings)
+    gone = ByWorth(words).evict(map, budget, settings)
     left = edited(map, MapEdited(edits=tuple(gone))).items.values()
     prose = [one for one in left if "\n" not in one.text]
     assert words(rendered(prose)) <= budget
     assert all("\n" not in map.items[edit.item].text for edit in gone)
     mixed = EMPTY.items.update({one.id: one for one in _mixed(list(map.items.values()))})
-    assert ByWorth(words).evicted(map._replace(items=mixed), budget, settings) == gone
+    assert ByWorth(words).evict(map._replace(items=mixed), budget, settings) == gone
 
 
 @given(some=items, tags=tagged, budget=st.integers(0, 300), settings=choices)

@@ -29,7 +29,7 @@ from backcast.engine.log import EventStore
 from backcast.engine.log.importers.events import export_lines
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.distiller import FromEvents
-from backcast.engine.memory.mapping.forms import CANDIDATES, EDITS, VALUE, edits_schema, told_schema
+from backcast.engine.memory.mapping.forms import CANDIDATES, EDITS, VALUE, edits_schema, run_schema
 from backcast.engine.memory.mapping.lines import is_lines
 from backcast.engine.memory.mapping.merging import merged
 from backcast.engine.memory.mapping.model_cartographer import ByModel
@@ -301,7 +301,7 @@ def test_the_prompts_of_both_roles_stand() -> None:
     settings = BY_MODEL
     run, count = run_of(task), UpperBound().count
     told = FromModel(model, count, settings).distil(run, map)
-    ByModel(model, count, settings, TOKENS).drawn(run, told, map)
+    ByModel(model, count, settings, TOKENS).propose(run, told, map)
     for (call, messages), name in zip(model.asked, ("map-distil", "map-draw"), strict=True):
         text = "\n".join(f"--- {one.role}\n{one.content}" for one in messages)
         golden = (PROMPTS / f"{name}.txt").read_text(encoding="utf-8")
@@ -345,12 +345,12 @@ def test_a_grammar_makes_all_answers_of_both_roles_parse(name: str) -> None:
     assert len(told.answers) == 1, told.diagnosis
     assert set(told.tags) == set(map.items)
     assert set(told.tags.values()) <= set(TAGS)
-    made = ByModel(model, count, BY_MODEL, TOKENS).drawn(run, told, map)
+    made = ByModel(model, count, BY_MODEL, TOKENS).propose(run, told, map)
     assert (len(made.answers), made.problem) == (1, "")
 
 
 def test_the_forms_are_closed_and_bounded() -> None:
-    told = told_schema(["cr-00001"], [CART])
+    told = run_schema(["cr-00001"], [CART])
     assert told["properties"]["tags"]["required"] == ["cr-00001"]
     assert told["properties"]["candidates"]["maxItems"] == CANDIDATES
     assert edits_schema([], 0)["properties"]["edits"]["maxItems"] == 0
@@ -392,7 +392,7 @@ def test_a_run_whose_events_tell_nothing_is_not_read_by_a_model() -> None:
     count = UpperBound().count
     told = FromModel(model, count, BY_MODEL).distil(empty, ContextMap("shop"))
     one = MapEntry("CONTEXT ROADMAP", "a.py: it", (), {})
-    ByModel(model, count, BY_MODEL, TOKENS).drawn(
+    ByModel(model, count, BY_MODEL, TOKENS).propose(
         empty, Distilled((), (), {}, (one,), ""), ContextMap("shop")
     )
     assert (told.answers, model.asked) == ((), [])
@@ -466,7 +466,7 @@ def test_a_server_is_held_to_the_forms_of_both_roles(tmp_path: Path) -> None:
     with llama_server("mistral", tmp_path) as url:
         model = model_asked("--model", f"{url}/v1")
         told = FromModel(model, count, BY_MODEL).distil(run, map)
-        made = ByModel(model, count, BY_MODEL, TOKENS).drawn(run, told, map)
+        made = ByModel(model, count, BY_MODEL, TOKENS).propose(run, told, map)
     assert (len(told.answers), set(told.tags)) == (1, {item.id}), told.diagnosis
     assert (len(made.answers), made.problem) == (1, "")
     assert told.answers[0].prompt_tokens

@@ -194,7 +194,7 @@ def test_a_window_too_small_is_told_with_both_numbers_and_a_larger_one_helps(
     code, _, err = backcast("run", tmp_path / "large.toml", "--model", RECORDED)
     assert code == 1
     assert re.search(
-        r"needed \d+,\d{3} tokens for what must be shown, found 5,\d{3}: the words", err
+        r"needed \d+,\d{3} tokens for the required items, found 5,\d{3}: the words", err
     )
     assert events("CONTEXT_BUILT") == []
     code, _, err = backcast("resume", "validators", "--profile", "mistral-7b-32k")

@@ -61,8 +61,7 @@ def digest_of(ref: str) -> bytes:
 
 
 def pack(body: bytes, digest: bytes, base: tuple[Packed, bytes] | None = None) -> Packed:
-    """Return a body in its smallest form: as the difference to a base if one is given and it
-    pays."""
+    """Return a body in its smallest form: as the difference to a given base if that pays."""
     if base is not None and base[0].depth < MAX_DEPTH and base[1]:
         packed = _compressor(body, base[1]).compress(body)
         if len(packed) * 4 < len(body):

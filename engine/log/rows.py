@@ -106,8 +106,7 @@ def made_of(rows: Sequence[Row], claims: Sequence[Claim]) -> list[WorkflowEvent]
 def events_of(
     rows: Sequence[Row], codec: Codec, report: Callable[[Damage], None]
 ) -> Iterator[WorkflowEvent]:
-    """Yield rows as events, with facts decoded from their bodies; damaged rows are only
-    reported."""
+    """Yield rows as events, with facts decoded from their bodies; report damaged rows."""
     decode = codec.decode
     last_us = last_time_us = 0
     recorded_at = timestamp = from_microseconds(0)

@@ -44,8 +44,7 @@ class EventStore:
         self.recorder, self.clock, self.report = recorder, clock, report
         self.codec = codec or Codec()
         self._recent: dict[str, tuple[Packed, bytes]] = {}
-        """The bodies last read or written, since the next one is often the difference to one of
-        them."""
+        "The bodies last read or written; the next is often a difference to one of them."
         self._recent_bytes = 0
 
     @classmethod

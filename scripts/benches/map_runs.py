@@ -80,7 +80,7 @@ def scored(
     for before, run in history.walk():
         if not map.updates:
             map = _updated(updater, map, before, scores)
-        lines = list(chooser.there(before))
+        lines = list(chooser.candidates(before))
         changed = [node for node in updater.distiller.distil(run, map).changed if _counts(node)]
         if not changed:
             continue

@@ -16,7 +16,7 @@ from backcast.domain.policy import MapSettings
 from backcast.engine.context.search import search_words
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping import FinishedRun
-from backcast.engine.memory.mapping.asking import asked
+from backcast.engine.memory.mapping.asking import fill_in
 from backcast.engine.memory.mapping.cartographer import normal_form
 from backcast.engine.memory.mapping.runs import texts_of
 from backcast.engine.memory.mapping.trajectory import trajectory
@@ -250,7 +250,7 @@ class Playbook(Arm):
                   "additionalProperties": False}  # fmt: skip
         messages = [Message("system", system), Message("user", user)]
         call = Call(kind="playbook", module=form.__name__)
-        value, answers, _ = asked(self.given.model, messages, Limits(ANSWER), form, schema, call)
+        value, answers, _ = fill_in(self.given.model, messages, Limits(ANSWER), form, schema, call)
         prompt = sum(self.given.count(message.content) for message in messages)
         for answer in answers:
             tokens = answer.tokens or self.given.count(answer.text)

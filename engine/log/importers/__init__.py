@@ -37,8 +37,7 @@ class ForeignFact(NamedTuple):
     """The causes as foreign ids, or versions, or distances back, as `BEFORE`; ids that the store
     does not hold are skipped."""
     digest: bytes = b""
-    """A hash of the whole foreign record, for logs in which an id could come again with other
-    content."""
+    "A hash of the whole foreign record, for ids that could come again with other content."
     version: int | None = None
     "Its version in the task, if the log states it."
 

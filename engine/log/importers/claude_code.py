@@ -14,6 +14,7 @@ from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.content import (
     hashed,
     id_of,
+    is_block,
     mapping,
     parted,
     sequence,
@@ -84,7 +85,7 @@ def _assistant(
     record: ForeignRecord, entry: dict[str, Any], message: dict[str, Any], because: list[str]
 ) -> None:
     text, remaining = parted(message["content"])
-    calls = [block for block in sequence(message["content"]) if _is(block, "tool_use", "name")]
+    calls = [block for block in sequence(message["content"]) if is_block(block, "tool_use", "name")]
     rest = _envelope(entry, without(message, "model"), remaining)
     id = record.reply(text, message.get("model"), rest, because)
     for block in calls:
@@ -97,7 +98,7 @@ def _user(
     """Add results first, then the message: the first of these facts carries the line."""
     text, remaining = parted(message["content"])
     rest = _envelope(entry, message, remaining)
-    results = [b for b in sequence(message["content"]) if _is(b, "tool_result", "tool_use_id")]
+    results = [b for b in sequence(message["content"]) if is_block(b, "tool_result", "tool_use_id")]
     for block in results:
         output, failed = parted(block.get("content"))[0], block.get("is_error")
         id = record.answer(block["tool_use_id"], output, failed, rest, because)
@@ -133,14 +134,10 @@ def _envelope(entry: dict[str, Any], message: dict[str, Any], remaining: object)
 
 
 def _without_fact(block: object) -> object:
-    if _is(block, "tool_use", "name"):
+    if is_block(block, "tool_use", "name"):
         return without(mapping(block), "name", "input")
-    if _is(block, "tool_result", "tool_use_id"):
+    if is_block(block, "tool_result", "tool_use_id"):
         output = parted(mapping(block).get("content"))[1]
         kept = without(mapping(block), "content", "is_error")
         return kept if output is None else {**kept, "content": output}
     return block
-
-
-def _is(block: object, type: str, name: str) -> bool:
-    return mapping(block).get("type") == type and string(mapping(block).get(name)) is not None

@@ -16,6 +16,7 @@ from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.content import (
     hashed,
     id_of,
+    is_block,
     mapping,
     parted,
     replaced,
@@ -126,17 +127,13 @@ def _answer(record: ForeignRecord, block: dict[str, Any], rest: dict[str, Any]) 
 
 
 def _blocks(message: dict[str, Any], type: str, name: str) -> list[dict[str, Any]]:
-    return [mapping(b) for b in sequence(message.get("content")) if _is(b, type, name)]
-
-
-def _is(block: object, type: str, name: str) -> bool:
-    return mapping(block).get("type") == type and string(mapping(block).get(name)) is not None
+    return [mapping(b) for b in sequence(message.get("content")) if is_block(b, type, name)]
 
 
 def _without_fact(block: object) -> object:
     """Return the rest of a block that became a fact."""
-    if _is(block, "tool_use", "name"):
+    if is_block(block, "tool_use", "name"):
         return without(mapping(block), "name", "input")
-    if _is(block, "tool_result", "tool_use_id"):
+    if is_block(block, "tool_result", "tool_use_id"):
         return without(mapping(block), "content")
     return block

@@ -16,8 +16,7 @@ READ = 256 * 2**10
 
 
 class CutError(ValueError):
-    """A compressed file that ends in the middle, or continues with other data; the message says
-    which."""
+    """A compressed file that ends in the middle or continues otherwise, as the message says."""
 
 
 def opened(path: Path) -> BinaryIO:

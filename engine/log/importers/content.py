@@ -72,6 +72,11 @@ def _text(block: object) -> str | None:
     return text if isinstance(text, str) and mapping(block).get("type", "text") == "text" else None
 
 
+def is_block(block: object, type: str, name: str) -> bool:
+    """Return whether a block of a content has a type, and a string under a name."""
+    return mapping(block).get("type") == type and string(mapping(block).get(name)) is not None
+
+
 def arguments_of(value: object) -> object:
     """Return the arguments of a call: the object in a string of JSON, else the value itself."""
     if not isinstance(value, str) or not value.lstrip().startswith("{"):
@@ -102,8 +107,7 @@ def time_of(value: object) -> datetime | None:
 
 
 def id_of(value: object, default: str) -> str:
-    """Return the id that a log gives; its hash if it is no valid id, the default if it is
-    missing."""
+    """Return a log's id; its hash if it is invalid, the default if it is missing."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 10**100 else None
     if not isinstance(value, str) or not value:

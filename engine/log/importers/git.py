@@ -278,7 +278,7 @@ def _commits(repository: Path, last: str | None, report: Report) -> Iterator[Com
             reason = process.stderr.read().decode(errors="replace").strip()
         if process.returncode == 0:
             return
-        report.notes.append("objects are missing: renames are told by equal content only")
+        report.notes.append("objects are missing: only renames with equal content are recognised")
     raise InputError(f"{repository}: git log failed: {reason.splitlines()[-1] if reason else '?'}")
 
 

@@ -79,7 +79,7 @@ def first_object(path: Path, test: Callable[[dict[str, Any]], bool], needed: str
         try:
             value = parse(line)
         except InputError as error:
-            value, found = None, f"what is {error}" if found == "no line" else found
+            value, found = None, f"text that is {error}" if found == "no line" else found
         else:
             found = named(value) if found == "no line" else found
         if isinstance(value, dict) and test(value):
@@ -97,7 +97,7 @@ def read_json(path: Path, needed: str) -> object:
         raise unreadable(path, error) from None
     except InputError as error:
         if str(error).startswith("not JSON"):
-            raise InputError(f"{path}: needed {needed}, found what is {error}") from None
+            raise InputError(f"{path}: needed {needed}, found text that is {error}") from None
         raise
 
 

@@ -65,8 +65,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
 
 
 def _folder(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
-    """Yield the files of a folder, events first, since a record without a time takes the one
-    before."""
+    """Yield a folder's files, events first: a record without a time takes the last one."""
     files = sorted((file for file in path.rglob("*.json*") if file.is_file()), key=_place)
     log = ForeignLog(PREFIX, task_id or _task(path, files), report)
     conversation = _Conversation(log)

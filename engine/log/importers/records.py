@@ -241,8 +241,7 @@ def tool_of(call: object) -> str | None:
 
 
 def all_calls(message: Mapping[str, Any]) -> bool:
-    """Return whether all calls of a message become facts, so that they need not stay on the
-    message."""
+    """Return whether all calls of a message become facts and can leave the message."""
     calls = message.get("tool_calls")
     return isinstance(calls, list) and all(tool_of(call) for call in calls)
 

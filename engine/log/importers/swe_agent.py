@@ -141,8 +141,7 @@ def _step(record: ForeignRecord, step: object, model: object, base: str | None) 
 
 
 def _end(log: ForeignLog, run: dict[str, Any]) -> Iterator[Batch]:
-    """Yield the end of the run by its exit status, or the information of a run that is still
-    growing."""
+    """Yield the end of the run by its exit status, or the information of a growing run."""
     lists = [name for name in LISTS if isinstance(run.get(name), list)]
     rest = without(run, *lists, *CONSTANT)
     if not rest:

@@ -33,8 +33,7 @@ class Bodies(Database):
         return found
 
     def chain(self, digest: bytes) -> list[Packed]:
-        """Return a body as stored, after the bodies that it is the difference to; empty if not
-        held."""
+        """Return a body as stored, after the bodies that it builds on; empty if not held."""
         # By level, not by depth: two writers that stored the same body at once may each believe
         # another depth of it. The limit ends a circle, which only damage can make.
         rows = self.all(

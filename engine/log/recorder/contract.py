@@ -72,8 +72,7 @@ class LibraryContract(Recorder):
         return [Notification(row[1], row[2], row[3], row[9], row[0]) for row in rows]
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:
-        """Return a subscription to the events of the store by position, as any process appends
-        them."""
+        """Return a subscription to the store's events by position, from any process."""
         return _Polling(self, gt, topics)
 
     def max_notification_id(self) -> int | None:

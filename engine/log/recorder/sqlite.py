@@ -220,8 +220,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
 
     @contextmanager
     def _writing(self) -> Iterator[SQLiteConnection]:
-        """Yield the one connection that writes: the pool's turn-taking would cost a tenth of
-        append."""
+        """Yield the one connection that writes; taking turns in a pool costs a tenth of append."""
         if not self._turn.acquire(timeout=self.lock_timeout):
             raise sqlite3.OperationalError("database is locked")
         try:
@@ -275,8 +274,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
             raise UnavailableError(f"{shown}: {self._hint(error)}") from error
 
     def all(self, sql: str, *parameters: Any) -> list[Any]:
-        """Return all rows of a query, with damaged texts that are no UTF-8 too: a checksum will
-        tell."""
+        """Return all rows of a query; texts may be damaged UTF-8, as a checksum will tell."""
         try:
             return super().all(sql, *parameters)
         except UnavailableError as error:

@@ -240,8 +240,7 @@ _FOUND = (
 
 
 def _placed(rows: Sequence[NewRow], tails: dict[str, int], after: int, recorded: int) -> list[Row]:
-    """Return new rows after a position, with their checksums; `tails` are the tasks' last
-    versions."""
+    """Return new rows after a position, with checksums; `tails` are the tasks' last versions."""
     values: list[Row] = []
     for position, row in enumerate(rows, after + 1):
         task_id, version, topic, timestamp, writer, because, body = row

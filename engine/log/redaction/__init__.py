@@ -136,8 +136,7 @@ def redacted(
 
 
 def _event(line: dict[str, Any], change: Change) -> dict[str, Any]:
-    """Return an event's public form with its texts changed, and also its type if that is
-    foreign."""
+    """Return an event's public form with its texts changed, and a foreign type too."""
     named = ("task_id", "writer") if line["type"] in FACTS else ("task_id", "writer", "type")
     return line | {
         "data": _value(line["data"], change, "", False),
@@ -146,8 +145,7 @@ def _event(line: dict[str, Any], change: Change) -> dict[str, Any]:
 
 
 def _value(value: Any, change: Change, key: str, digests: bool) -> Any:
-    """Return a value with its texts and keys changed. `digests` says that some texts are
-    digests."""
+    """Return a value with its texts and keys changed; with `digests`, some are digests."""
     match value:
         case str():
             kind = announced(key, value)

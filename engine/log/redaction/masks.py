@@ -124,8 +124,7 @@ def _shown(text: str) -> Iterator[SecretSpan]:
 
 
 def _pieces(text: str, found: Iterable[SecretSpan]) -> Iterator[MaskedPiece]:
-    """Yield the parts to mask, without overlaps, line by line, and without texts that are never
-    masked."""
+    """Yield the parts to mask, without overlaps, line by line, except kept texts."""
     kept = [match.span() for match in KEPT.finditer(text)]
     for span in _merged(sorted(found)):
         for start, end in _without(kept, span.start, span.end):

@@ -15,8 +15,7 @@ _ROOT = re.compile(
     r"(?:\A|[^\w.~*)\]}\\-]|\\[nrt])"
     r"(?:\\{0,2}/(?:export|usr|var|data|net|nfs|mnt\\{0,2}/[A-Za-z]|[A-Za-z]))?\\{0,2}\Z"
 )
-"""The text that may stand before /home or /Users: other systems' places and drives, and no relative
-path."""
+"The text before /home or /Users: other systems' places and drives, no relative path."
 _USER = r"[^\s/?#@:\"'<>\\]{0,64}"
 
 RULES = (

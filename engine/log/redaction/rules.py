@@ -26,8 +26,7 @@ class Rule(NamedTuple):
 
     kind: str
     pattern: re.Pattern[str]
-    """The secret is its group of this name, else the whole match. Never more than linear: texts are
-    large."""
+    "The secret is its group of this name, else the whole match. At most linear in time."
     hints: tuple[str, ...] = ()
     "Texts, one of which is in every text with such a secret; a quick test."
     fits: Callable[[str], bool] = lambda secret: True

@@ -1,4 +1,4 @@
-"""Keeps context maps: what a finished run tells, which edits follow, and what no longer fits."""
+"""Keeps context maps: distils finished runs, edits the map, and evicts items that do not fit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,67 +17,70 @@ from backcast.projections.context_map import ContextMap
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run, as its log tells of it: a task, or a commit of one."""
+    """A finished run: a task, or one commit of a history."""
 
     name: str
     "`commit 3f2a…`; empty for the whole task."
     before: dependency_graph.State
+    "The modules before the run."
     state: dependency_graph.State
-    "What there was before it, and after."
+    "The modules after the run."
     graph: Graph
-    "Of what there was after it."
+    "The graph of the modules after the run."
     events: Sequence[WorkflowEvent] = ()
     text: Callable[[BlobRef], str] = lambda ref: ""
-    "The text of a body that one of them names; empty where it cannot be read."
+    "Returns the text of a body that an event names; empty where it cannot be read."
 
     @cached_property
     def after(self) -> Mapping[str, Facets]:
-        """The outlines of the modules after it, by path."""
+        """The outlines of the modules after the run, by path."""
         return dependency_graph.present(self.state)
 
     @cached_property
     def modules(self) -> Modules:
-        """The same, by which is told what still holds."""
+        """The modules after the run, which tell what still holds."""
         return Modules(self.after)
 
     def moved(self, item: MapItem) -> bool:
-        """Whether the run shows that an item does not hold any more: of files that it has never
-        had, another task's, it shows nothing."""
+        """Return whether the run shows that an item no longer holds.
+
+        It shows nothing about files of other tasks, which it has never had.
+        """
         made_of = {p: keys for p, keys in item.made_of.items() if p in self.state.modules}
         return not self.modules.holds(made_of)
 
 
 class Proposal(NamedTuple):
-    """What a Cartographer drew."""
+    """The edits that a Cartographer proposes."""
 
     edits: Sequence[MapEdit]
     answers: tuple[MapAnswered, ...] = ()
-    "Of a model, where one was asked."
+    "Answers of a model, where one was asked."
     by: str = ""
-    "Whose work this is: a name and a version."
+    "Name and version of the Cartographer."
     problem: str = ""
-    "Why nothing of that could be used, so that the edits are made without it."
+    "The reason why no answer could be used, so that rules made the edits."
 
 
 class Distiller(Protocol):
-    """Reads a run for what will help later ones."""
+    """A reader of runs for knowledge that will help later ones."""
 
     def distil(self, run: FinishedRun, map: ContextMap) -> Distilled:
-        """What a run tells, and of what use each item of the map was to it."""
+        """Return the lessons of a run, and the use of each item of the map to it."""
 
 
 class Cartographer(Protocol):
-    """Turns what a run told into edits."""
+    """A writer of edits from a distilled run."""
 
-    def drawn(self, run: FinishedRun, told: Distilled, map: ContextMap) -> Proposal:
-        """Edits of a map, on which what was told of its items stands already."""
+    def propose(self, run: FinishedRun, distilled: Distilled, map: ContextMap) -> Proposal:
+        """Return edits of a map that already has the tags of the distilled run."""
 
 
 class Evictor(Protocol):
-    """Keeps a map within its tokens."""
+    """A keeper of a map's token limit."""
 
-    def evicted(self, map: ContextMap, tokens: int, settings: MapSettings) -> Sequence[MapEdit]:
-        """Edits that take away what has no room, the least worth first."""
+    def evict(self, map: ContextMap, tokens: int, settings: MapSettings) -> Sequence[MapEdit]:
+        """Return deletions of the items that do not fit, the least worth first."""
 
 
 __all__ = ["Cartographer", "Distiller", "Evictor", "FinishedRun", "Proposal"]

@@ -1,4 +1,4 @@
-"""Asks a model for a form, and once more where the answer cannot be used."""
+"""Asks a model to fill in a form, and once more where the answer cannot be used."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from backcast.engine.log.codec import first_problem
 from backcast.engine.models import Call, Limits, Message, Model
 
 LONGEST = 2_000_000
-"Characters of an answer that are looked at."
+"Characters of an answer that are read."
 SHOWN = 2_000
-"Characters of an answer that could not be used, as the model sees it again."
+"Characters of an unusable answer that the model is shown again."
 TRIES = 2
 
 
@@ -21,15 +21,15 @@ Form = TypeVar("Form", bound=BaseModel)
 
 
 class RoleAnswer(NamedTuple, Generic[Form]):
-    """What came of asking."""
+    """A completed form, or the problem of the last answer."""
 
     form: Form | None
     answers: tuple[MapAnswered, ...]
     problem: str = ""
-    "What is wrong with the last one; empty where it is filled in."
+    "The problem of the last answer; empty where the form is filled in."
 
 
-def asked(
+def fill_in(
     model: Model,
     messages: Sequence[Message],
     limits: Limits,
@@ -37,7 +37,7 @@ def asked(
     schema: Mapping[str, Any],
     call: Call,
 ) -> RoleAnswer[Form]:
-    """A form as a model fills it in. `ModelError` where it gives no answer at all."""
+    """Return a form as a model fills it in; `ModelError` where it gives no answer at all."""
     answers, problem = list[MapAnswered](), ""
     for attempt in range(1, TRIES + 1):
         this = call._replace(attempt=attempt)
@@ -45,8 +45,7 @@ def asked(
         cost = answer.prompt_tokens, answer.tokens, answer.seconds
         answers.append(MapAnswered(call.kind, answer.text, *cost))
         try:
-            found = form.model_validate(_object_in(answer.text))
-            return RoleAnswer(found, tuple(answers))
+            return RoleAnswer(form.model_validate(_object_in(answer.text)), tuple(answers))
         except ValidationError as error:
             problem = first_problem(error)
         except (ValueError, RecursionError) as error:
@@ -59,7 +58,7 @@ def asked(
 
 
 def _object_in(text: str) -> object:
-    """The JSON object of an answer, whatever stands around it."""
+    """Return the JSON object of an answer, whatever surrounds it."""
     if len(text) > LONGEST:
         raise ValueError(f"needed at most {LONGEST:,} characters, found {len(text):,}")
     begin, end = text.find("{"), text.rfind("}")

@@ -1,4 +1,4 @@
-"""Turns what a run told into edits: what is told anew replaces what was told of the same things."""
+"""Turns a distilled run into edits by rules: a new entry replaces the old one on its subject."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,58 +21,58 @@ _HEAD = re.compile(r":| \(")
 
 
 class ByRules:
-    """Adds what is new, replaces what is told otherwise, deletes what does not hold any more."""
+    """A Cartographer that adds new entries, replaces changed ones and deletes stale ones."""
 
     id = "rules 1"
 
-    def drawn(self, run: FinishedRun, told: Distilled, map: ContextMap) -> Proposal:
-        """Edits of all but the lines of code."""
-        entries = [*roadmap_of(run.state, run.graph), *told.entries]
+    def propose(self, run: FinishedRun, distilled: Distilled, map: ContextMap) -> Proposal:
+        """Return edits of all items but the lines of code."""
+        entries = [*roadmap_of(run.state, run.graph), *distilled.entries]
         return Proposal(prose_edits(map, entries, run), by=self.id)
 
 
-def prose_edits(map: ContextMap, told: Sequence[MapEntry], run: FinishedRun) -> list[MapEdit]:
-    """The edits that follow from entries; lines of code are left alone."""
-    entries, items = _once(told), [map.items[item] for item in sorted(map.items)]
-    prose = [one for one in items if not is_lines(one)]
-    return [*_written(prose, entries), *_outlived(prose, entries, run)]
+def prose_edits(map: ContextMap, new: Sequence[MapEntry], run: FinishedRun) -> list[MapEdit]:
+    """Return the edits that follow from new entries; lines of code are left alone."""
+    entries, items = _once(new), [map.items[item] for item in sorted(map.items)]
+    prose = [item for item in items if not is_lines(item)]
+    return [*_additions(prose, entries), *_deletions(prose, entries, run)]
 
 
-def _written(there: Sequence[MapItem], entries: Sequence[MapEntry]) -> Iterator[MapEdit]:
-    subjects = {_subject(one.section, one.text): one for one in reversed(there)}
-    normal = {normal_form(one.text) for one in there}
-    for one in entries:
-        known = subjects.get(_subject(one.section, one.text))
-        new = {"text": one.text, "nodes": one.nodes, "built_from": plainly(one.built_from)}
+def _additions(items: Sequence[MapItem], entries: Sequence[MapEntry]) -> Iterator[MapEdit]:
+    subjects = {_subject(item.section, item.text): item for item in reversed(items)}
+    normal = {normal_form(item.text) for item in items}
+    for entry in entries:
+        known = subjects.get(_subject(entry.section, entry.text))
+        new = {"text": entry.text, "nodes": entry.nodes, "built_from": plainly(entry.built_from)}
         if known is None:
-            if normal_form(one.text) not in normal:
-                yield MapEdit(operation="ADD", section=one.section, **new)
-        elif known.text != one.text or known.made_of != one.built_from:
+            if normal_form(entry.text) not in normal:
+                yield MapEdit(operation="ADD", section=entry.section, **new)
+        elif known.text != entry.text or known.made_of != entry.built_from:
             yield MapEdit(operation="REPLACE", item=known.id, **new)
 
 
-def _outlived(
-    there: Sequence[MapItem], entries: Sequence[MapEntry], run: FinishedRun
+def _deletions(
+    items: Sequence[MapItem], entries: Sequence[MapEntry], run: FinishedRun
 ) -> Iterator[MapEdit]:
-    """The deletion of what does not hold, and was not told anew."""
-    anew = {_subject(one.section, one.text) for one in entries}
-    for one in there:
-        if _subject(one.section, one.text) not in anew and run.moved(one):
-            yield MapEdit(operation="DELETE", item=one.id)
+    """Yield deletions of stale items on whose subject there is no new entry."""
+    renewed = {_subject(entry.section, entry.text) for entry in entries}
+    for item in items:
+        if _subject(item.section, item.text) not in renewed and run.moved(item):
+            yield MapEdit(operation="DELETE", item=item.id)
 
 
 def _once(entries: Sequence[MapEntry]) -> list[MapEntry]:
-    """Entries that may stand on a map, the first of those about one subject."""
-    found: dict[tuple[str, str], MapEntry] = {}
-    for one in entries:
-        if lawful(one.text):
-            found.setdefault(_subject(one.section, one.text), one)
-    return list(found.values())
+    """Return the entries that may stand on a map, the first one on each subject."""
+    by_subject: dict[tuple[str, str], MapEntry] = {}
+    for entry in entries:
+        if lawful(entry.text):
+            by_subject.setdefault(_subject(entry.section, entry.text), entry)
+    return list(by_subject.values())
 
 
 def _subject(section: str, text: str) -> tuple[str, str]:
-    """What an entry is about: what stands before its first colon or parenthesis, and of a constant
-    its name."""
+    """Return the subject of an entry: a constant's name, else the text before the first colon or
+    parenthesis."""
     head = _HEAD.split(text, maxsplit=1)[0]
     if section in ("DOMAIN CONSTANTS", "PARSING SCHEMA"):
         head = " ".join(text.split()[:2])
@@ -80,7 +80,7 @@ def _subject(section: str, text: str) -> tuple[str, str]:
 
 
 def normal_form(text: str) -> str:
-    """The words of a text in small letters: texts of one normal form say the same.
+    """Return the words of a text in lower case: texts of one normal form say the same.
 
     >>> normal_form("Reads a.py, twice.") == normal_form("reads `a.py` twice")
     True
@@ -89,27 +89,27 @@ def normal_form(text: str) -> str:
 
 
 def plainly(built_from: BuiltFrom) -> dict[str, dict[str, str]]:
-    """What something was made of, as a fact holds it."""
+    """Return sources as a fact stores them."""
     return {path: dict(keys) for path, keys in built_from.items()}
 
 
 def roadmap_of(state: dependency_graph.State, graph: Graph) -> list[MapEntry]:
-    """The entries of a state, of which `graph` is the graph; the most worthwhile first."""
+    """Return the roadmap entries of a state with the graph `graph`, the most valuable first."""
     return roadmap(dependency_graph.present(state), graph, rank_of(graph))
 
 
 def long_form(
     task_id: str, state: dependency_graph.State, masked: Callable[[str], str] = str
 ) -> str:
-    """A state told at length, as `backcast.domain.llms_txt` has it."""
+    """Return a state at length, in the form of `backcast.domain.llms_txt`."""
     graph = dependency_graph.graph_of(state)
     return llms_txt(task_id, dependency_graph.present(state), graph, rank_of(graph), masked)
 
 
 def rank_of(graph: Graph) -> dict[str, float]:
-    """How much each node matters to all modules of code alike; sums to 1, empty for none.
+    """Return the weight of each node to all code modules alike; sums to 1, empty without code.
 
-    Documents and settings would only draw the walk to themselves.
+    Documents and settings do not count, since they would draw the walk to themselves.
     """
     code = (node_id("module", path) for path in graph.links if path.endswith(".py"))
     seeds = dict.fromkeys(code, 1.0)

@@ -1,4 +1,4 @@
-"""Reads a run for what will help later ones, from its events alone: no model is asked."""
+"""Distils a run from its events alone, without a model."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from backcast.projections.context_map import ContextMap
 
 SYMBOLS = ("function", "method", "class")
 CONSTANTS, SCHEMAS, ERRORS = 3, 2, 2
-"New entries of a section that one run may bring: what it used most."
+"Most new entries of a section from one run; the most used first."
 WIDE = 240
 "Characters of an entry."
 LITERAL = 60
@@ -25,32 +25,32 @@ LITERAL = 60
 
 
 class FromEvents:
-    """What a run changed, what that uses, what was opened, and which errors came back."""
+    """A Distiller of changes, their uses, opened nodes and recurring errors."""
 
     id = "events 1"
 
     def distil(self, run: FinishedRun, map: ContextMap) -> Distilled:
-        """What a run tells, and of what use each item of the map was to it."""
+        """Return the lessons of a run, and the use of each item of the map to it."""
         after = run.after
         changed = tuple(_changed(run))
         uses = Counter(node for source in changed for node in needs(run, source))
         opened = Counter(_opened(run))
         used = sorted({node for node in (*uses, *opened) if kind_of(node) in SYMBOLS})
-        touched = frozenset((*used, *changed, *opened, *(_module(one) for one in changed)))
+        touched = frozenset((*used, *changed, *opened, *(_module(node) for node in changed)))
         tags = {item: _tag(run, map.items[item], touched) for item in sorted(map.items)}
         entries = (*_constants(after, uses), *_schemas(after, uses), *_errors(run, after))
-        told = _diagnosis(changed, used, opened, map)
-        return Distilled(tuple(used), changed, tags, entries, told, by=self.id)
+        diagnosis = _diagnosis(changed, used, opened, map)
+        return Distilled(tuple(used), changed, tags, entries, diagnosis, by=self.id)
 
 
-def _tag(run: FinishedRun, one: MapItem, touched: frozenset[str]) -> str:
-    if run.moved(one):
+def _tag(run: FinishedRun, item: MapItem, touched: frozenset[str]) -> str:
+    if run.moved(item):
         return "stale"
-    return "helpful" if not touched.isdisjoint(one.nodes) else "neutral"
+    return "helpful" if not touched.isdisjoint(item.nodes) else "neutral"
 
 
 def _changed(run: FinishedRun) -> Iterator[str]:
-    """The functions and classes that are new or not as they were, tests apart; sorted."""
+    """Yield the new and changed functions and classes, without tests; sorted in each module."""
     before = run.before.modules
     for path in run.after:
         new, module = run.state.modules[path].facets, before.get(path)
@@ -65,16 +65,18 @@ def _changed(run: FinishedRun) -> Iterator[str]:
 
 
 def needs(run: FinishedRun, source: str) -> Iterator[str]:
-    """What a function or class needs of the project's own, each once; a class has no needs but
-    those of its line, since its methods have theirs."""
+    """Yield the project's own nodes that a function or class needs, sorted.
+
+    A class needs only what its `class` line names, since its methods have needs of their own.
+    """
     links = run.graph.links.get(path_of(source))
     edges = links.edges if links else ()
-    found = {e.target for e in edges if e.source == source and e.kind in NEEDS}
-    yield from sorted(node for node in found if node != source and path_of(node) in run.after)
+    targets = {e.target for e in edges if e.source == source and e.kind in NEEDS}
+    yield from sorted(node for node in targets if node != source and path_of(node) in run.after)
 
 
 def _opened(run: FinishedRun) -> Iterator[str]:
-    """What was asked to be seen while it ran."""
+    """Yield the nodes that the run asked to see."""
     for event in run.events:
         if isinstance(event.fact, ToolReturned):
             yield from event.fact.nodes
@@ -85,9 +87,9 @@ def _module(node: str) -> str:
 
 
 def _constants(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[MapEntry]:
-    """The constants that the run's code used most."""
-    found = [node for node in sorted(uses) if kind_of(node) == "attribute"]
-    for node in sorted(found, key=lambda node: -uses[node])[:CONSTANTS]:
+    """Yield entries for the constants that the run's code used most."""
+    used = [node for node in sorted(uses) if kind_of(node) == "attribute"]
+    for node in sorted(used, key=lambda node: -uses[node])[:CONSTANTS]:
         path, name, reader = path_of(node), name_of(node), Reader(after)
         bound = reader.facet(path, f"name:{name}")
         if bound and bound[0] == "value" and 0 < len("".join(bound[1:])) <= LITERAL:
@@ -97,33 +99,33 @@ def _constants(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[MapE
 
 
 def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[MapEntry]:
-    """The classes of whose attributes the run's code used several, with all that they have."""
+    """Yield entries for the classes with several used attributes, with all their attributes."""
     owners = Counter[str]()
     for node in sorted(uses):
         owner = name_of(node).rpartition(".")[0]
         if kind_of(node) == "attribute" and owner:
             owners[node_id("class", path_of(node), owner)] += 1
-    often = [one for one in owners if owners[one] > 1]
-    for node in sorted(often, key=lambda one: (-owners[one], one))[:SCHEMAS]:
+    often = [node for node in owners if owners[node] > 1]
+    for node in sorted(often, key=lambda node: (-owners[node], node))[:SCHEMAS]:
         path, name, reader = path_of(node), name_of(node), Reader(after)
         fields = reader.facet(path, f"attributes:{name}")
         if fields:
-            plainly = ", ".join(one.partition("=")[0] for one in fields)
+            names = ", ".join(field.partition("=")[0] for field in fields)
             why = f"{owners[node]} of its attributes were used"
-            text = plain(f"{path}: {name} has {plainly}", WIDE)
+            text = plain(f"{path}: {name} has {names}", WIDE)
             yield MapEntry("PARSING SCHEMA", text, (node,), built_from(reader), why)
 
 
 def _errors(run: FinishedRun, after: Mapping[str, Facets]) -> Iterator[MapEntry]:
-    """The failures that came back: of one module, with one message, at several runs of tests."""
+    """Yield entries for failures with one message in one module at several runs of tests."""
     seen = Counter[tuple[str, str]]()
     for event in run.events:
         if isinstance(event.fact, ChecksRan):
-            told = [(one.at.rpartition(":")[0], one.message) for one in event.fact.failures]
+            places = [(f.at.rpartition(":")[0], f.message) for f in event.fact.failures]
             module = event.fact.module_name or ""
-            seen.update({(module or path, text.partition("\n")[0]) for path, text in told})
-    often = [one for one in seen if seen[one] > 1 and one[0] in after and one[1].strip()]
-    for path, message in sorted(often, key=lambda one: (-seen[one], one))[:ERRORS]:
+            seen.update({(module or path, text.partition("\n")[0]) for path, text in places})
+    often = [key for key in seen if seen[key] > 1 and key[0] in after and key[1].strip()]
+    for path, message in sorted(often, key=lambda key: (-seen[key], key))[:ERRORS]:
         reader = Reader(after)
         reader.facet(path, EXISTS)
         text = plain(f"{path}: {message}, {seen[path, message]} times in one run", WIDE)

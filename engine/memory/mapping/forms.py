@@ -1,7 +1,7 @@
-"""The closed forms in which a model tells what a run taught, and what a map shall say.
+"""The closed forms of a model's answers about a run and about a map.
 
-A form is read leniently, so that one bad part costs only itself; what may be said is bounded by the
-schema that a model is held to, where it can be, and again where an answer is taken.
+A form is parsed leniently, so that one bad part costs only itself. A schema bounds its parts where
+a model can be held to one, and the code that takes an answer bounds them again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict
 from backcast.domain.context_map import SECTIONS, TAGS
 
 CANDIDATES, EDITS = 5, 8
-"That one answer may hold."
+"Most candidates and edits in one answer."
 VALUE, REASON, THOUGHT = 300, 100, 300
-"Characters of an item, of why it helps, and of what a model thinks of the run."
+"Characters of an item, of a reason, and of a diagnosis."
 ABOUT = 4
 "Nodes that a candidate may name."
 FAR = ("high", "medium", "low")
-"How far something transfers; what is `low` is not kept."
+"Degrees of transferability; candidates with `low` are dropped."
 
 
 class _MapForm(BaseModel):
@@ -26,20 +26,20 @@ class _MapForm(BaseModel):
 
 
 class ItemForm(_MapForm):
-    """Something that a model would have on the map."""
+    """A model's candidate for the map."""
 
     section: str
     value: str
     transferability: str = ""
     rationale: str = ""
     method: str = ""
-    "How a result was found; only results have one."
+    "The method that found a result; only results have one."
     about: tuple[str, ...] = ()
-    "Nodes of the run."
+    "Nodes that it is about."
 
 
 class RunForm(_MapForm):
-    """What a model says of a run."""
+    """A model's judgement of a run."""
 
     diagnosis: str
     tags: dict[str, str]
@@ -47,24 +47,24 @@ class RunForm(_MapForm):
 
 
 class Edit(_MapForm):
-    """A change that a model would make."""
+    """An edit that a model proposes."""
 
     operation: str
     item: str = ""
     candidate: int | None = None
-    "Its number, counted from 1."
+    "The candidate's number, counted from 1."
     text: str = ""
 
 
 class Edits(_MapForm):
-    """What a model would change."""
+    """A model's proposed edits of a map."""
 
     reasoning: str = ""
     edits: tuple[Edit, ...]
 
 
-def told_schema(items: Sequence[str], nodes: Sequence[str]) -> dict[str, Any]:
-    """The closed JSON schema of `Told`, for these items and nodes and no others."""
+def run_schema(items: Sequence[str], nodes: Sequence[str]) -> dict[str, Any]:
+    """Return the closed JSON schema of `RunForm`, for these items and nodes only."""
     candidate = {
         "section": {"enum": list(SECTIONS)},
         "value": _text(VALUE),
@@ -83,7 +83,7 @@ def told_schema(items: Sequence[str], nodes: Sequence[str]) -> dict[str, Any]:
 
 
 def edits_schema(items: Sequence[str], candidates: int) -> dict[str, Any]:
-    """The closed JSON schema of `Edits`, for these items and so many candidates."""
+    """Return the closed JSON schema of `Edits`, for these items and a number of candidates."""
     number = {"candidate": {"enum": list(range(1, candidates + 1))}}
     item, text = {"item": {"enum": list(items)}}, {"text": _text(VALUE)}
     either = [_operation("ADD", number | text)] if candidates else []

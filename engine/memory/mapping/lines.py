@@ -1,5 +1,5 @@
-"""Keeps the lines of code that stand on a map: an item for each file, or part of one, with its
-path and the `def` and `class` lines that the next run will most likely need."""
+"""Chooses the lines of code on a map: an item for each file, or part of one, with its path and the
+`def` and `class` lines that the next run will most likely need."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -23,22 +23,22 @@ from backcast.projections.context_map import ContextMap, edited
 SECTION = "CONTEXT ROADMAP"
 SYMBOLS = ("function", "method", "class")
 WIDEST = 300
-"Characters of a line; what is longer would take the room of many."
+"Characters of a line; a longer one would take the room of several."
 ID = "[cr-00000] "
 ROUNDS = 4
-"Times that lines are chosen until they fill what room there is."
+"Tries to choose lines that fill the room exactly."
 
 
 class Needs(NamedTuple):
-    """What the functions of a module need, tests apart."""
+    """The needs of a module's functions, without tests."""
 
     links: Links
     pairs: tuple[tuple[str, str], ...]
-    "A function and a function or class that it needs, each once."
+    "Pairs of a function and a function or class that it needs, without repeats."
 
 
 class LineChooser:
-    """Chooses lines; what was found of a module is kept as long as it stands."""
+    """The chooser of lines; it caches the results for unchanged modules."""
 
     id = "lines 1"
 
@@ -57,48 +57,48 @@ class LineChooser:
         *,
         fill: bool = True,
     ) -> Sequence[MapEdit]:
-        """Edits after which the map shows, beside what else stands on it, the lines that are worth
-        most within so many tokens; with `fill`, any others in the room that those leave."""
+        """Return edits after which the map shows, beside its other items, the most valuable lines
+        within `tokens`; with `fill`, other lines take the free room."""
         strange = self._strange(run, map, tokens)
-        others = [one for one in map.items.values() if not is_lines(one)] + strange
+        others = [item for item in map.items.values() if not is_lines(item)] + strange
         room = tokens - (self._count(rendered(others)) if others else self._count(f"## {SECTION}"))
         gain: Mapping[str, float] = gains(self.shares(run, map, settings), settings.lines)
-        there = list(self.there(run))
-        gain = filled(there, gain, room) if fill else gain
-        root = folder_of([one.path for one in there])
+        lines = list(self.candidates(run))
+        gain = filled(lines, gain, room) if fill else gain
+        root = folder_of([line.path for line in lines])
         costs = Costs(settings.line_tokens, lambda path: self._opening(path, root))
-        best, kept = None, frozenset(one.id for one in strange)
+        best, kept = None, frozenset(item.id for item in strange)
         for _ in range(ROUNDS):
-            groups = chosen(there, gain, room, costs)
-            edits, taken = self._tried(run, map, groups, kept)
+            groups = chosen(lines, gain, room, costs)
+            edits, taken = self._try(run, map, groups, kept)
             if taken <= tokens:
                 best = edits
-            # What a line takes depends on those above it; the rest is given back, or taken away.
+            # The cost of a line depends on the lines above it, so the room is corrected.
             if taken == tokens or not groups:
                 break
             room += tokens - taken
         return best if best is not None else self._trimmed(run, map, groups, tokens, kept)
 
     def _strange(self, run: FinishedRun, map: ContextMap, tokens: int) -> list[MapItem]:
-        """The lines of files that the run has never had, since they are another task's: the last
-        ones of them, in half the tokens at most."""
-        found = [one for one in map.items.values() if is_lines(one) and _is_strange(run, one)]
-        found.sort(key=lambda one: (-one.version, one.id))
-        return within(found, tokens // 2, self._count) if found else []
+        """Return the items with lines of other tasks' files, which the run has never had: the
+        latest ones, in at most half the tokens."""
+        items = [item for item in map.items.values() if is_lines(item) and _is_strange(run, item)]
+        items.sort(key=lambda item: (-item.version, item.id))
+        return within(items, tokens // 2, self._count) if items else []
 
     def needed(self, run: FinishedRun, map: ContextMap, tokens: int, settings: MapSettings) -> int:
-        """The tokens that the lines of a map for which something speaks would take if nothing else
-        stood on it: of so many."""
+        """Return the tokens that the lines with evidence would take on a map of their own with the
+        limit `tokens`."""
         alone = [item for item in map.items.values() if is_lines(item)]
         alone_map = map._replace(items=Map({item.id: item for item in alone}))
         edits = self.edits(run, alone_map, tokens, settings, fill=False)
         after = edited(alone_map, MapEdited(edits=tuple(edits)))
         return self._count(rendered(after.items.values()))
 
-    def _tried(
+    def _try(
         self, run: FinishedRun, map: ContextMap, groups: Sequence[Group], kept: frozenset[str]
     ) -> tuple[list[MapEdit], int]:
-        """The edits that make the items of a map those of some groups, and its tokens then."""
+        """Return the edits that put groups of lines on a map, and its tokens after them."""
         edits = list(self._edits(run, map, groups, kept))
         after = edited(map, MapEdited(edits=tuple(edits)))
         return edits, self._count(rendered(after.items.values()))
@@ -111,9 +111,9 @@ class LineChooser:
         tokens: int,
         kept: frozenset[str],
     ) -> list[MapEdit]:
-        """The edits for as many groups as fit."""
+        """Return the edits for as many groups as fit."""
         while True:
-            edits, taken = self._tried(run, map, groups, kept)
+            edits, taken = self._try(run, map, groups, kept)
             if not groups or taken <= tokens:
                 return edits
             groups = _without_last(groups)
@@ -121,7 +121,7 @@ class LineChooser:
     def shares(
         self, run: FinishedRun, map: ContextMap, settings: MapSettings
     ) -> dict[str, dict[str, float]]:
-        """The evidence for each function and class, by kind."""
+        """Return the evidence for each function and class, by kind."""
         now = map.updates
         used = {node: faded(map.uses[node], now, settings.lasting) for node in sorted(map.uses)}
         hot = {path: faded(map.changes[path], now, settings.heat) for path in sorted(map.changes)}
@@ -136,8 +136,8 @@ class LineChooser:
                     near[target] = near.get(target, 0.0) + heat / functions
         return {"used": used, "needed": needed, "near": near}
 
-    def there(self, run: FinishedRun) -> Iterator[Line]:
-        """The lines of all functions, methods and classes of the code; tests apart."""
+    def candidates(self, run: FinishedRun) -> Iterator[Line]:
+        """Yield the lines of all functions, methods and classes of the code, without tests."""
         for path in run.after:
             if is_code(path) and not is_aside(path):
                 facets, kept = run.state.modules[path].facets, self._lines.get(path)
@@ -156,7 +156,7 @@ class LineChooser:
                 yield Line(node_id(kind, path, name), path, text, self._size(short))
 
     def _size(self, text: str) -> int:
-        """The tokens of a line with the line's end before it."""
+        """Return the tokens of a line with the line break before it."""
         if text not in self._tokens:
             self._tokens[text] = self._count(f"x\n{text}") - self._one
         return self._tokens[text]
@@ -173,22 +173,22 @@ class LineChooser:
     def _edits(
         self, run: FinishedRun, map: ContextMap, groups: Sequence[Group], kept: frozenset[str]
     ) -> Iterator[MapEdit]:
-        """What makes the items of the map those of some groups, beside some that are kept."""
-        there: dict[str, list[MapItem]] = {}
-        for item in sorted(map.items):
-            if is_lines(map.items[item]) and item not in kept:
-                one = map.items[item]
-                there.setdefault(one.text.partition("\n")[0], []).append(one)
+        """Yield the edits that make the map's lines those of `groups`, beside the `kept` items."""
+        by_path: dict[str, list[MapItem]] = {}
+        for id in sorted(map.items):
+            item = map.items[id]
+            if is_lines(item) and id not in kept:
+                by_path.setdefault(item.text.partition("\n")[0], []).append(item)
         for group in groups:
-            before = there.get(group.path, [])
+            before = by_path.get(group.path, [])
             known = before.pop(0) if before else None
-            new = _told(run.after, group)
+            new = _fields(run.after, group)
             if known is None:
                 yield MapEdit(operation="ADD", section=SECTION, **new)
             elif known.text != new["text"] or known.made_of != new["built_from"]:
                 yield MapEdit(operation="REPLACE", item=known.id, **new)
-        for path in sorted(there):
-            for known in there[path]:
+        for path in sorted(by_path):
+            for known in by_path[path]:
                 yield MapEdit(operation="DELETE", item=known.id)
 
 
@@ -197,17 +197,17 @@ def _is_strange(run: FinishedRun, item: MapItem) -> bool:
 
 
 def is_lines(item: MapItem) -> bool:
-    """Whether an item holds lines of code below the path of their file."""
+    """Return whether an item holds lines of code below the path of their file."""
     return "\n" in item.text
 
 
-def header(facets: Mapping[str, tuple[str, ...]], name: str, told: str) -> str:
-    """The `def` or `class` line of a function or class, whole, by the name that is told."""
+def header(facets: Mapping[str, tuple[str, ...]], name: str, shown: str) -> str:
+    """Return the whole `def` or `class` line of a function or class, under the name `shown`."""
     kind, *signature = facets[f"sig:{name}"] or ("function",)
     if kind == "class":
         bases = ", ".join(facets.get(f"bases:{name}", ()))
-        return f"class {told}({bases})" if bases else f"class {told}"
-    return f"def {told}{''.join(signature)}"
+        return f"class {shown}({bases})" if bases else f"class {shown}"
+    return f"def {shown}{''.join(signature)}"
 
 
 def _needs(path: str, links: Links) -> Iterator[tuple[str, str]]:
@@ -224,21 +224,23 @@ def _needs(path: str, links: Links) -> Iterator[tuple[str, str]]:
     yield from sorted(pairs)
 
 
-def _told(modules: Mapping[str, Facets], group: Group) -> dict[str, object]:
-    """An item of a group: functions first, then classes; of the methods of one class only the first
-    names it, where no line above does."""
+def _fields(modules: Mapping[str, Facets], group: Group) -> dict[str, object]:
+    """Return the fields of a group's item: functions first, then classes with their methods.
+
+    A method shows its class only where the line above does not.
+    """
     path, facets, reader = group.path, modules[group.path], Reader(modules)
     text, above = [path], ""
     ordered = sorted(group.lines, key=_place)
-    for one in ordered:
-        name = name_of(one.node)
+    for line in ordered:
+        name = name_of(line.node)
         reader.facet(path, f"sig:{name}")
-        if kind_of(one.node) == "class":
+        if kind_of(line.node) == "class":
             reader.facet(path, f"bases:{name}")
         owner, _, short = name.rpartition(".")
         text.append(header(facets, name, short if owner and owner == above else name))
-        above = name if kind_of(one.node) == "class" else owner
-    nodes = (node_id("module", path), *(one.node for one in ordered))
+        above = name if kind_of(line.node) == "class" else owner
+    nodes = (node_id("module", path), *(line.node for line in ordered))
     return {"text": "\n".join(text), "nodes": nodes, "built_from": built_from(reader)}
 
 
@@ -248,7 +250,7 @@ def _place(line: Line) -> tuple[bool, str]:
 
 
 def _without_last(groups: Sequence[Group]) -> list[Group]:
-    """The groups without the line that came last into the last of them."""
+    """Return the groups without the last line of the last group."""
     *first, last = groups
     return [*first, last._replace(lines=last.lines[:-1])] if len(last.lines) > 1 else first
 

@@ -1,7 +1,7 @@
-"""Reads a run with a model: what it taught, beside what its events tell by themselves.
+"""Distils a run with a model, beside what its events tell by themselves.
 
-What a run used and changed are facts, and so is that an item was made of code that has moved on:
-of these a model has no say. It says what an item was good for, and what would help later runs.
+Uses, changes and stale items are facts, on which the model has no say. It judges the use of items,
+and proposes candidates that would help later runs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from backcast.domain.outline import SOURCE
 from backcast.domain.policy import MapSettings
 from backcast.domain.summary import built_from
 from backcast.engine.memory.mapping import FinishedRun
-from backcast.engine.memory.mapping.asking import asked
+from backcast.engine.memory.mapping.asking import fill_in
 from backcast.engine.memory.mapping.distiller import FromEvents
 from backcast.engine.memory.mapping.forms import (
     ABOUT,
@@ -24,7 +24,7 @@ from backcast.engine.memory.mapping.forms import (
     VALUE,
     ItemForm,
     RunForm,
-    told_schema,
+    run_schema,
 )
 from backcast.engine.memory.mapping.prompts import VERSION, reading
 from backcast.engine.memory.mapping.trajectory import trajectory
@@ -32,17 +32,17 @@ from backcast.engine.models import Call, Limits, Model
 from backcast.projections.context_map import ContextMap, ranked
 
 RECORD = 3_000
-"Tokens of the record of a run."
+"Tokens of a run's record."
 ANSWER = 3_000
-"Tokens of an answer, at the most."
+"Most tokens of an answer."
 ITEMS = 64
-"Of a map, the most worth, that are shown and tagged."
+"The most valuable items of a map, which are shown and tagged."
 NODES = 24
-"That a candidate may be about: what the run changed most, then what it used."
+"Nodes that a candidate may be about: changed ones first, then used ones."
 
 
 class FromModel:
-    """What a model makes of a run, with what its events tell."""
+    """A Distiller that asks a model, and keeps the facts of the events."""
 
     def __init__(self, model: Model, count: Tokens, settings: MapSettings) -> None:
         self.model, self.settings = model, settings
@@ -50,40 +50,42 @@ class FromModel:
 
     @property
     def id(self) -> str:
-        """Name and version, of both."""
+        """Name and version, of model and rules."""
         return f"{self.model.id} {VERSION}, {self._events.id}"
 
     def distil(self, run: FinishedRun, map: ContextMap) -> Distilled:
-        """What a run tells, and of what use each item of the map was to it."""
-        told = self._events.distil(run, map)
+        """Return the lessons of a run, and the use of each item of the map to it."""
+        facts = self._events.distil(run, map)
         if not run.events:
-            return told
+            return facts
         items = ranked(map, self.settings)[:ITEMS]
-        ids, nodes = sorted(one.id for one in items), about(run, told)
+        ids, nodes = sorted(item.id for item in items), about(run, facts)
         record = trajectory(run, RECORD, self._count)
         messages = reading(rendered(items), "\n".join(nodes), record)
         call = Call(kind="distil", module=map.context)
-        schema = told_schema(ids, nodes)
-        form, answers, problem = asked(self.model, messages, Limits(ANSWER), RunForm, schema, call)
+        schema = run_schema(ids, nodes)
+        form, answers, problem = fill_in(
+            self.model, messages, Limits(ANSWER), RunForm, schema, call
+        )
         if form is None:
-            said = f"{told.diagnosis}; nothing that the model said could be used: {problem}"
-            return told._replace(diagnosis=plain(said, THOUGHT), answers=answers)
-        return told._replace(
-            tags=dict(_tags(told.tags, form.tags)),
-            entries=(*told.entries, *_entries(run, told, form.candidates, nodes)),
+            said = f"{facts.diagnosis}; nothing that the model said could be used: {problem}"
+            return facts._replace(diagnosis=plain(said, THOUGHT), answers=answers)
+        return facts._replace(
+            tags=dict(_tags(facts.tags, form.tags)),
+            entries=(*facts.entries, *_entries(run, form.candidates, nodes)),
             diagnosis=plain(form.diagnosis, THOUGHT),
             answers=answers,
             by=self.id,
         )
 
 
-def about(run: FinishedRun, told: Distilled) -> list[str]:
-    """The nodes that a candidate may speak of: the modules that a run changed, what it changed in
-    them, and what that uses, as far as they are there after it."""
-    modules = dict.fromkeys(node_id("module", path_of(one)) for one in told.changed)
+def about(run: FinishedRun, facts: Distilled) -> list[str]:
+    """Return the nodes that a candidate may be about: changed modules, changed symbols, and the
+    symbols that these use, as far as they exist after the run."""
+    modules = dict.fromkeys(node_id("module", path_of(node)) for node in facts.changed)
     share = NODES // 3
-    some = [*list(modules)[:share], *told.changed[:share], *told.used]
-    return [one for one in dict.fromkeys(some) if path_of(one) in run.after][:NODES]
+    nodes = dict.fromkeys([*list(modules)[:share], *facts.changed[:share], *facts.used])
+    return [node for node in nodes if path_of(node) in run.after][:NODES]
 
 
 def _tags(known: Mapping[str, str], said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -93,32 +95,33 @@ def _tags(known: Mapping[str, str], said: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def _entries(
-    run: FinishedRun, told: Distilled, candidates: Sequence[ItemForm], nodes: Sequence[str]
+    run: FinishedRun, candidates: Sequence[ItemForm], nodes: Sequence[str]
 ) -> Iterator[MapEntry]:
-    """Candidates that may be drawn, with what each was made of."""
-    for one in candidates[:CANDIDATES]:
-        text = _text(run, one)
-        if one.section not in SECTIONS or one.transferability == FAR[-1] or not text:
+    """Yield the usable candidates, each with its sources."""
+    for form in candidates[:CANDIDATES]:
+        text = _text(run, form)
+        if form.section not in SECTIONS or form.transferability == FAR[-1] or not text:
             continue
-        named = tuple(dict.fromkeys(node for node in one.about if node in nodes))[:ABOUT]
-        # Who names nothing was made of all that it was shown.
+        named = tuple(dict.fromkeys(node for node in form.about if node in nodes))[:ABOUT]
+        # A candidate that names no node depends on all that the model was shown.
         reader = _read(run, named or tuple(nodes))
-        yield MapEntry(one.section, text, named, built_from(reader), plain(one.rationale, REASON))
+        why = plain(form.rationale, REASON)
+        yield MapEntry(form.section, text, named, built_from(reader), why)
 
 
-def _text(run: FinishedRun, one: ItemForm) -> str:
-    """A candidate as one line; a result tells how it was found, and as of when."""
-    if one.section != "REUSABLE RESULTS":
-        return plain(one.value, VALUE)
-    method = plain(one.method, REASON)
-    if not method or not plain(one.value, VALUE):
+def _text(run: FinishedRun, form: ItemForm) -> str:
+    """Return a candidate as one line; a result with its method and its time."""
+    if form.section != "REUSABLE RESULTS":
+        return plain(form.value, VALUE)
+    method = plain(form.method, REASON)
+    if not method or not plain(form.value, VALUE):
         return ""
     tail = f" (found by {method}, as of {run.name or 'the end of the run'})"
-    return plain(f"{plain(one.value, VALUE - len(tail))}{tail}", VALUE)
+    return plain(f"{plain(form.value, VALUE - len(tail))}{tail}", VALUE)
 
 
 def _read(run: FinishedRun, nodes: Sequence[str]) -> Reader:
-    """A reader of the code that nodes are: of functions and classes their lines and bodies."""
+    """Return a reader that has read the nodes' code: of symbols their signatures and bodies."""
     reader = Reader(run.after)
     for node in nodes:
         name, kind = name_of(node), kind_of(node)

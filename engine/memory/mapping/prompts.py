@@ -1,4 +1,4 @@
-"""What the two roles are asked. Whoever changes a word here makes a new `VERSION`."""
+"""Prompts of the two roles, Distiller and Cartographer; a changed word needs a new `VERSION`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from backcast.engine.memory.mapping.forms import CANDIDATES, EDITS
 from backcast.engine.models import Message
 
 VERSION = 1
-"Stands in facts behind the model's name."
+"Stands behind the model's name in facts."
 MEANT: Mapping[str, str] = {
     "CONTEXT ROADMAP": "where things are",
     "CONTEXT UNDERSTANDING": "what the whole is, how it is put together, what matters in it",
@@ -16,7 +16,7 @@ MEANT: Mapping[str, str] = {
     "REUSABLE RESULTS": "what was worked out at some cost, with the method by which it was",
     "ERROR PATTERNS": "what went wrong, and why",
 }
-"In one phrase each, what a section is for."
+"The purpose of each section, in one phrase."
 
 _MEANT = "\n".join(f"{section}: {meant}" for section, meant in MEANT.items())
 _READER = f"""\
@@ -55,7 +55,7 @@ its section; DELETE an item."""
 
 
 def reading(map: str, changed: str, record: str) -> list[Message]:
-    """What a Distiller asks: the map as it stood, what the run changed, and its record."""
+    """Return a Distiller's prompt: the map before the run, the run's changes, and its record."""
     parts = [
         f"# The map\n\n{map or 'It is empty.'}",
         f"# What the run changed and used\n\n{changed or 'Nothing that is known.'}",
@@ -64,16 +64,17 @@ def reading(map: str, changed: str, record: str) -> list[Message]:
     return [Message("system", _READER), Message("user", "\n\n".join(parts))]
 
 
-def drawing(map: str, told: Distilled, entries: Sequence[MapEntry], tokens: int) -> list[Message]:
-    """What a Cartographer asks: the map, what was told of its items, and the candidates."""
-    tags = ", ".join(f"{item} {tag}" for item, tag in told.tags.items() if tag != "neutral")
+def drawing(map: str, read: Distilled, entries: Sequence[MapEntry], tokens: int) -> list[Message]:
+    """Return a Cartographer's prompt: the map, the tags of its items, and the candidates."""
+    tags = ", ".join(f"{item} {tag}" for item, tag in read.tags.items() if tag != "neutral")
     lines = [
-        f"{number}. {one.section}: {one.text}" + (f" ({one.rationale})" if one.rationale else "")
-        for number, one in enumerate(entries, 1)
+        f"{number}. {entry.section}: {entry.text}"
+        + (f" ({entry.rationale})" if entry.rationale else "")
+        for number, entry in enumerate(entries, 1)
     ]
     parts = [
         f"# The map, which may have {tokens:,} tokens\n\n{map or 'It is empty.'}",
-        f"# What a reader made of the last run\n\n{told.diagnosis}\nItems: {tags or 'none named.'}",
+        f"# What a reader made of the last run\n\n{read.diagnosis}\nItems: {tags or 'none named.'}",
         "# Candidates\n\n" + ("\n".join(lines) or "None."),
     ]
     return [Message("system", _DRAWER), Message("user", "\n\n".join(parts))]

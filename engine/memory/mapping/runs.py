@@ -1,7 +1,7 @@
-"""Keeps the map of a task as its runs end: each commit of a history is a run, else the whole task.
+"""Keeps a task's map as its runs end: each commit of a history is a run, else the whole task.
 
-Runs are read once, in their order. What follows from each is a fact, with the time of the run, so
-that the past can see it.
+Runs are read once, in order. Each update is a fact with the time of its run, so that the past can
+see it.
 """
 
 import logging
@@ -33,50 +33,51 @@ log = logging.getLogger("backcast")
 
 WRITER = "map"
 TOGETHER = 25
-"Updates that are appended at once."
+"Updates that are appended together."
 MOST = 4_096
-"Bytes of a body that are read of a run."
+"Bytes of a run's body that are read."
 BEGIN = "start"
-"The run after which a map holds what the code itself tells."
+"The name of the run before the first one, after which a map holds the roadmap of the code."
 ENDED = ("complete", "failed")
 
 
 class Ended(NamedTuple):
-    """A run that has ended, and where it stands in its task."""
+    """The place of a finished run in its task."""
 
     name: str
     first: int
+    "The version of its first event."
     last: int
-    "The versions of its first event and of its last."
+    "The version of its last event."
 
 
 def ended(store: EventStore, task_id: str) -> list[Ended]:
-    """The runs of a task that have ended, in order; `InputError` where none has."""
+    """Return the finished runs of a task, in order; `InputError` where there is none."""
     if next(store.read(task_id, types=["COMMITTED"]), None):
-        return [Ended(one.name, one.first, one.last) for one in changed(store, task_id)]
-    running = TaskFollower(store, task_id)
-    status = running.read_on().status
-    last = next((e.version for e in store.read(task_id, types=EDITS)), running.version + 1) - 1
+        return [Ended(c.name, c.first, c.last) for c in changed(store, task_id)]
+    follower = TaskFollower(store, task_id)
+    status = follower.read_on().status
+    last = next((e.version for e in store.read(task_id, types=EDITS)), follower.version + 1) - 1
     if status not in ENDED:
         raise InputError(f"task {task_id!r}: needed a task that has ended, found it {status}")
     return [Ended("", 1, last)]
 
 
 def unread(store: EventStore, task_id: str, last: int | None = None) -> list[Ended]:
-    """The runs that no map was made of yet; with `last`, only so many, the newest."""
+    """Return the runs that no update has read yet; with `last`, only the newest ones."""
     read = 0
     for event in store.read(task_id, types=EDITS):
         if isinstance(event.fact, MapEdited):
             read = max(0 if event.fact.anew else read, event.fact.built_at or 0)
-    found = [one for one in ended(store, task_id) if one.first > read]
-    return found if last is None else found[len(found) - min(last, len(found)) :]
+    runs = [run for run in ended(store, task_id) if run.first > read]
+    return runs if last is None else runs[len(runs) - min(last, len(runs)) :]
 
 
 def begin_anew(store: EventStore, task_id: str, last: int | None = None) -> list[Ended]:
-    """Empty the map of what a task works on, with the time of what stands before the runs that are
-    read next: all that have ended, or the newest of them."""
-    found = ended(store, task_id)
-    runs = found[len(found) - min(last or len(found), len(found)) :]
+    """Empty a task's map as of the event before the runs to read next, and return these runs: all
+    finished ones, or the `last` newest."""
+    runs = ended(store, task_id)
+    runs = runs[len(runs) - min(last or len(runs), len(runs)) :]
     if not runs:
         return []
     [event] = store.read(task_id, after=max(runs[0].first - 2, 0), last=max(runs[0].first - 1, 1))
@@ -87,17 +88,17 @@ def begin_anew(store: EventStore, task_id: str, last: int | None = None) -> list
 
 
 def keep_map(
-    store: EventStore, task_id: str, runs: Sequence[Ended], policy: MapUpdater
+    store: EventStore, task_id: str, runs: Sequence[Ended], updater: MapUpdater
 ) -> Iterator[ContextMap]:
-    """Update the map of what a task works on after each of some runs; gives it as it is then.
+    """Update a task's map after each run, and yield the map each time.
 
-    What is given is stored after every `TOGETHER` runs, and at the end; `ConflictError` where
-    something else was written to the task in between.
+    Updates are stored after every `TOGETHER` runs, and at the end; `ConflictError` where another
+    process has written to the task in between.
     """
     waiting, stood = _Waiting(store, task_id), store.version(task_id)
-    # What a model answered cost too much to be lost with those that come after it.
-    together = 1 if policy.asks else TOGETHER
-    for update, event, map in _updates(store, task_id, runs, policy):
+    # A model's answer costs too much to be lost with a later failure.
+    together = 1 if updater.asks else TOGETHER
+    for update, event, map in _updates(store, task_id, runs, updater):
         if update is not None:
             fact, blobs = update
             waiting.claims.append(Claim(fact, event.timestamp, WRITER, (event.version,)))
@@ -109,37 +110,36 @@ def keep_map(
 
 
 def keep_after(
-    running: TaskFollower, policy: Policy, profile: ModelProfile, model: Model
+    follower: TaskFollower, policy: Policy, profile: ModelProfile, model: Model
 ) -> list[WorkflowEvent]:
-    """Update the map once a run has ended, where the policy wants that inline; gives what was
-    appended.
+    """Update the map after a run where the policy wants that inline; return the new events.
 
-    The run is whole without it: where a model gives no answer that is told, and it can be done
+    The run is complete without it, so a model's failure is only a warning: the update can be made
     later.
     """
-    if not policy.map.inline or running.stands.status not in ENDED:
+    if not policy.map.inline or follower.stands.status not in ENDED:
         return []
     count = tokenizer_of(profile.tokenizer).count
-    store, task_id, stood = running.store, running.task_id, running.version
+    store, task_id, stood = follower.store, follower.task_id, follower.version
     try:
         embedder = sentence_embedder(policy.embedder or None) if policy.map.merge else None
         rows = profile.rows.get(MAP, 0)
-        keeping = MapUpdater.of(policy.map, rows, count, model, embedder)
-        for _ in keep_map(store, task_id, unread(store, task_id), keeping):
-            running.read_on()
+        updater = MapUpdater.of(policy.map, rows, count, model, embedder)
+        for _ in keep_map(store, task_id, unread(store, task_id), updater):
+            follower.read_on()
     except (ModelError, InputError) as error:
         log.warning(
             "task %s has ended, and its map is not updated: %s; 'backcast map update --model'"
             " does it",
             task_id, error,
         )  # fmt: skip
-    running.read_on()
+    follower.read_on()
     return list(store.read(task_id, after=stood))
 
 
 @dataclass
 class _Waiting:
-    """What is to be appended to a task at once."""
+    """Claims and bodies that wait to be appended together."""
 
     store: EventStore
     task_id: str
@@ -147,7 +147,7 @@ class _Waiting:
     blobs: list[Blob] = field(default_factory=list)
 
     def append(self, stood: int) -> int:
-        """Append what waits after a version, and give the version after that."""
+        """Append all that waits after version `stood`, and return the new version."""
         if self.claims:
             made = self.store.append(self.task_id, self.claims, after=stood, blobs=self.blobs)
             stood = made[-1].version
@@ -156,55 +156,55 @@ class _Waiting:
 
 
 def _updates(
-    store: EventStore, task_id: str, runs: Sequence[Ended], policy: MapUpdater
+    store: EventStore, task_id: str, runs: Sequence[Ended], updater: MapUpdater
 ) -> Iterator[tuple[Update | None, WorkflowEvent, ContextMap]]:
-    """What each run does to the map, the run's last event, and the map then."""
+    """Yield each run's update, the event that dates it, and the map after it."""
     if not runs:
         return
-    running, stood = TaskFollower.since(store, task_id, runs[0].first - 1), store.version(task_id)
-    map = map_known(store, running.line, NOW)
-    map = map._replace(context=map.context or context_of(store, running.line))
-    for ended in runs:
-        run = read_run(running, ended)
-        # What came behind a commit, a context or a branch, does not tell when that was.
-        event = running.event(ended.first if ended.name else ended.last)
+    follower, stood = TaskFollower.since(store, task_id, runs[0].first - 1), store.version(task_id)
+    map = map_known(store, follower.line, NOW)
+    map = map._replace(context=map.context or context_of(store, follower.line))
+    for place in runs:
+        run = read_run(follower, place)
+        # Later events behind a commit, of contexts or branches, would give a false time.
+        event = follower.event(place.first if place.name else place.last)
         if not map.updates and run.before.modules:
             graph = dependency_graph.graph_of(run.before)
             begin = FinishedRun(BEGIN, run.before, run.before, graph)
-            before = running.event(ended.first - 1)
-            update, map = _update(policy, map, begin, before, stood + 1)
+            before = follower.event(place.first - 1)
+            update, map = _update(updater, map, begin, before, stood + 1)
             stood += update is not None
             yield update, before, map
-        update, map = _update(policy, map, run, event, stood + 1)
+        update, map = _update(updater, map, run, event, stood + 1)
         stood += update is not None
         yield update, event, map
 
 
 def _update(
-    policy: MapUpdater, map: ContextMap, run: FinishedRun, event: WorkflowEvent, version: int
+    updater: MapUpdater, map: ContextMap, run: FinishedRun, event: WorkflowEvent, version: int
 ) -> tuple[Update | None, ContextMap]:
-    """What a run does to a map, and the map once that stands at a version."""
-    update = policy.update(map, run)
+    """Return a run's update of a map, and the map after it, with the update at `version`."""
+    update = updater.update(map, run)
     if update is None:
         return None, map
     fact = update.fact.model_copy(update={"built_at": event.version})
     return update._replace(fact=fact), edited(map, fact, event.task_id, version)
 
 
-def read_run(running: TaskFollower, ended: Ended) -> FinishedRun:
-    """A run as its log tells of it; the task is read on to its end."""
-    running.read_on(ended.first - 1)
-    before = running.states.graph
-    running.read_on(ended.last)
-    if ended.name:
-        _require_outlines(running, ended)
-    events = running.store.read(running.task_id, after=ended.first - 1, last=ended.last)
-    graph, text = running.graph, texts_of(running.store)
-    return FinishedRun(ended.name, before, running.states.graph, graph, list(events), text)
+def read_run(follower: TaskFollower, place: Ended) -> FinishedRun:
+    """Return a run from its log; the follower reads on to the run's end."""
+    follower.read_on(place.first - 1)
+    before = follower.states.graph
+    follower.read_on(place.last)
+    if place.name:
+        _require_outlines(follower, place)
+    events = follower.store.read(follower.task_id, after=place.first - 1, last=place.last)
+    graph, text = follower.graph, texts_of(follower.store)
+    return FinishedRun(place.name, before, follower.states.graph, graph, list(events), text)
 
 
 def texts_of(store: EventStore) -> Callable[[BlobRef], str]:
-    """The beginnings of bodies as text."""
+    """Return a function from a body's name to the beginning of its text."""
 
     def text(ref: BlobRef) -> str:
         try:
@@ -215,15 +215,15 @@ def texts_of(store: EventStore) -> Callable[[BlobRef], str]:
     return text
 
 
-def _require_outlines(running: TaskFollower, ended: Ended) -> None:
-    """`InputError` where most of what a commit left was outlined only behind later ones, so that
-    nobody knew its inside by then. What can never be outlined, a huge file, is let pass."""
-    modules = running.states.graph.modules
-    there = [path for path in sorted(modules) if is_code(path) and not modules[path].deleted]
-    waiting = [path for path in dependency_graph.behind(running.states.graph) if is_code(path)]
-    if 2 * len(waiting) > len(there):
+def _require_outlines(follower: TaskFollower, place: Ended) -> None:
+    """Raise `InputError` where most modules of a commit were outlined only behind later commits, so
+    that its map would know nothing of them. A few that can never be outlined do no harm."""
+    modules = follower.states.graph.modules
+    present = [path for path in sorted(modules) if is_code(path) and not modules[path].deleted]
+    waiting = [path for path in dependency_graph.behind(follower.states.graph) if is_code(path)]
+    if 2 * len(waiting) > len(present):
         raise InputError(
-            f"task {running.task_id!r}, {ended.name}: needed outlines that stand with their"
-            f" commits, found {len(waiting)} of {len(there)} modules outlined later or never:"
+            f"task {follower.task_id!r}, {place.name}: needed outlines that stand with their"
+            f" commits, found {len(waiting)} of {len(present)} modules outlined later or never:"
             " import the history into another store, with its outlines"
         )

@@ -1,6 +1,6 @@
-"""A finished run as lines that a model can read: what was asked, opened, written and refused.
+"""Renders a finished run as lines for a model: requests, opened nodes, writes and refusals.
 
-A log may have a hundred thousand events: only so many of them are read, its beginning and its end.
+A log may have a hundred thousand events, so only the beginning and the end of a run are rendered.
 """
 
 import json
@@ -28,30 +28,31 @@ from backcast.domain.events import (
 from backcast.engine.memory.mapping import FinishedRun
 
 FIRST, LAST = 20, 100
-"Events that are told, from both ends of a run."
+"Events that are rendered, from both ends of a run."
 WIDE = 240
 "Characters of a line."
 FAILURES = 3
-"Of one run of tests."
-TOLD: tuple[type[Fact], ...] = (
+"Failures of one test run that are rendered."
+RENDERED: tuple[type[Fact], ...] = (
     AnswerRefused, ChecksRan, Committed, MessageReceived, ModelFailed, ModelReplied, ModuleDeleted,
     ModuleIteration, StepStarted, TaskComplete, TaskFailed, TaskStarted, ToolCalled, ToolReturned,
 )  # fmt: skip
 
 
 def trajectory(run: FinishedRun, tokens: int, count: Tokens) -> str:
-    """The lines of a run within a number of tokens; what has no room is counted in their middle."""
-    told = [event for event in run.events if isinstance(event.fact, TOLD)]
-    first, last = told[:FIRST], told[max(FIRST, len(told) - LAST) :]
-    head, left = _within((_line(run, one) for one in first), tokens // 3, count)
-    tail, _ = _within((_line(run, one) for one in reversed(last)), left + tokens * 2 // 3, count)
-    gap = len(told) - len(head) - len(tail)
+    """Return the lines of a run within a number of tokens; the middle counts events left out."""
+    events = [event for event in run.events if isinstance(event.fact, RENDERED)]
+    first, last = events[:FIRST], events[max(FIRST, len(events) - LAST) :]
+    head, free = _within((_line(run, event) for event in first), tokens // 3, count)
+    free += tokens * 2 // 3
+    tail, _ = _within((_line(run, event) for event in reversed(last)), free, count)
+    gap = len(events) - len(head) - len(tail)
     middle = [f"({gap:,} more events are left out)"] if gap else []
     return "\n".join([*head, *middle, *reversed(tail)])
 
 
 def _within(lines: Iterator[str], tokens: int, count: Tokens) -> tuple[Sequence[str], int]:
-    """The first lines that fit some tokens, and the tokens that they leave."""
+    """Return the first lines that fit a number of tokens, and the tokens that remain."""
     kept = list[str]()
     for line in lines:
         size = count(f"{line}\n")
@@ -63,10 +64,10 @@ def _within(lines: Iterator[str], tokens: int, count: Tokens) -> tuple[Sequence[
 
 
 def _line(run: FinishedRun, event: WorkflowEvent) -> str:
-    return plain(f"{event.version}: {_told(run, event.fact)}", WIDE)
+    return plain(f"{event.version}: {_describe(run, event.fact)}", WIDE)
 
 
-def _told(run: FinishedRun, fact: Fact) -> str:
+def _describe(run: FinishedRun, fact: Fact) -> str:
     match fact:
         case Committed():
             return f"commit {fact.sha[:10]}: {fact.message}"
@@ -90,7 +91,7 @@ def _told(run: FinishedRun, fact: Fact) -> str:
 def _failing(fact: Fact) -> str:
     match fact:
         case ChecksRan():
-            why = [f"{one.at or one.name}: {one.message}" for one in fact.failures[:FAILURES]]
+            why = [f"{f.at or f.name}: {f.message}" for f in fact.failures[:FAILURES]]
             return "; ".join([f"checks: {fact.passed} passed, {fact.failed} failed", *why])
         case AnswerRefused() | ModelFailed() | TaskFailed():
             return f"failed: {fact.reason or ''}"
@@ -100,10 +101,10 @@ def _failing(fact: Fact) -> str:
 def _tool(run: FinishedRun, fact: Fact) -> str:
     match fact:
         case ToolCalled():
-            asked = json.dumps(fact.arguments, ensure_ascii=False, default=str)
-            return f"called {fact.tool} {asked}"
+            arguments = json.dumps(fact.arguments, ensure_ascii=False, default=str)
+            return f"called {fact.tool} {arguments}"
         case ToolReturned():
             body = run.text(fact.output) if fact.output else ""
-            told = [*fact.nodes[:4], fact.message or "", body]
-            return " ".join(["the tool failed:" if fact.failed else "the tool gave", *told])
+            parts = [*fact.nodes[:4], fact.message or "", body]
+            return " ".join(["the tool failed:" if fact.failed else "the tool gave", *parts])
     return ""

@@ -1,4 +1,4 @@
-"""One update of a map after a finished run: distil, edit, evict, and fill what is left."""
+"""Updates a map after a finished run: distil, edit, evict, and fill the free room."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backcast.domain.context_map import (
     SECTIONS,
-    Distilled,
     MapAnswered,
     MapItem,
     Tokens,
@@ -32,51 +31,56 @@ if TYPE_CHECKING:
 
 
 class Update(NamedTuple):
-    """What a run does to a map."""
+    """The update of a map by one run."""
 
     fact: MapEdited
     blobs: tuple[Blob, ...] = ()
-    "The settings by which it was made, and what models answered."
+    "The settings of the update, and the answers of models."
 
 
 class ByWorth:
-    """Keeps what is worth most; lines of code are left alone, since they fill what is left."""
+    """An Evictor that keeps the most valuable items.
+
+    It leaves lines of code alone, since they only fill free room.
+    """
 
     id = "worth 1"
 
     def __init__(self, count: Tokens) -> None:
         self._count = count
 
-    def evicted(self, map: ContextMap, tokens: int, settings: MapSettings) -> Sequence[MapEdit]:
-        """Edits that take away what does not fit so many tokens, headings counted."""
-        there: list[MapItem] = [one for one in ranked(map, settings) if not is_lines(one)]
-        kept = {one.id for one in within(there, tokens, self._count)}
-        gone = [one.id for one in there if one.id not in kept]
+    def evict(self, map: ContextMap, tokens: int, settings: MapSettings) -> Sequence[MapEdit]:
+        """Return deletions of the items that do not fit `tokens`, headings included."""
+        items: list[MapItem] = [item for item in ranked(map, settings) if not is_lines(item)]
+        kept = {item.id for item in within(items, tokens, self._count)}
+        gone = [item.id for item in items if item.id not in kept]
         return [MapEdit(operation="DELETE", item=item) for item in reversed(gone)]
 
 
 @dataclass
 class MapUpdater:
-    """Who keeps a map, and within how many tokens."""
+    """The updater of a map: its roles, and its tokens."""
 
     settings: MapSettings
     tokens: int
-    "Without those of what a prompt puts above it."
+    "Tokens of the map, without the heading above it in a prompt."
     distiller: Distiller
     cartographer: Cartographer
     evictor: Evictor
     lines: LineChooser
     count: Tokens
     embedder: "Embedder | None" = None
-    "By which what means the same is merged; only the same words are, where there is none."
+    "The embedder that finds texts of the same meaning; None merges equal words only."
 
     @classmethod
     def of(
         cls, settings: MapSettings, tokens: int, count: Tokens, model: Model | None = None,
         embedder: "Embedder | None" = None,
     ) -> "MapUpdater":  # fmt: skip
-        """Those that the settings name; `InputError` where they need a model, or an embedder, and
-        there is none."""
+        """Return an updater with the roles that the settings name.
+
+        `InputError` where they need a model or an embedder, and there is none.
+        """
         room = tokens - count(HEADING) - 1
         distiller: Distiller = FromEvents()
         cartographer: Cartographer = ByRules()
@@ -92,68 +96,65 @@ class MapUpdater:
         )  # fmt: skip
 
     def update(self, map: ContextMap, run: FinishedRun) -> Update | None:
-        """What a run does to a map; None where the map stands as it is. `ModelError` where a model
-        gives no answer."""
+        """Return a run's update of a map; None where the map is frozen.
+
+        `ModelError` where a model gives no answer.
+        """
         if not self.evolves(map, run):
             return None
-        told = self.distiller.distil(run, map)
+        distilled = self.distiller.distil(run, map)
         fact = MapEdited(
-            context=map.context, run=run.name, used=told.used, changed=told.changed,
-            tags=dict(told.tags), diagnosis=told.diagnosis, distiller=told.by,
+            context=map.context, run=run.name, used=distilled.used, changed=distilled.changed,
+            tags=dict(distilled.tags), diagnosis=distilled.diagnosis, distiller=distilled.by,
         )  # fmt: skip
-        drawn = self.cartographer.drawn(run, told, edited(map, fact))
-        fact = fact.model_copy(update={"cartographer": f"{drawn.by}, {self.lines.id}"})
-        if drawn.problem:
-            said = f"{told.diagnosis}; nothing that the model drew could be used: {drawn.problem}"
-            fact = fact.model_copy(update={"diagnosis": said})
-        edits = self._edits(map, run, fact, drawn.edits)
-        return self._recorded(fact, edits, told, drawn.answers)
+        proposal = self.cartographer.propose(run, distilled, edited(map, fact))
+        fact = fact.model_copy(update={"cartographer": f"{proposal.by}, {self.lines.id}"})
+        if proposal.problem:
+            why = f"nothing that the model drew could be used: {proposal.problem}"
+            fact = fact.model_copy(update={"diagnosis": f"{distilled.diagnosis}; {why}"})
+        edits = self._edits(map, run, fact, proposal.edits)
+        return self._record(fact, edits, (*distilled.answers, *proposal.answers))
 
     def _edits(
-        self, map: ContextMap, run: FinishedRun, fact: MapEdited, drawn: Sequence[MapEdit]
+        self, map: ContextMap, run: FinishedRun, fact: MapEdited, proposed: Sequence[MapEdit]
     ) -> list[MapEdit]:
-        """All edits: those that were drawn, what has no room, and the lines of code."""
+        """Return all edits: proposed ones, evictions, and lines of code."""
         tagged, most = edited(map, fact), self.settings.item_tokens
         if self.embedder:
             from backcast.engine.memory.mapping.merging import merged  # of the extra 'semantic'
 
-            drawn = merged(drawn, tagged, self.embedder, self.settings.merge)
-        edits = [guarded(edit, tagged, self.count, most) for edit in drawn]
+            proposed = merged(proposed, tagged, self.embedder, self.settings.merge)
+        edits = [guarded(edit, tagged, self.count, most) for edit in proposed]
         after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
         share = int(self.tokens * self.settings.others)
-        # What the lines leave free is for all else.
+        # All other items may use the room that the lines leave free.
         free = self.tokens - self.lines.needed(run, after, self.tokens, self.settings)
-        edits += self.evictor.evicted(after, max(share, free), self.settings)
+        edits += self.evictor.evict(after, max(share, free), self.settings)
         after = edited(map, fact.model_copy(update={"edits": tuple(edits)}))
         return [*edits, *self.lines.edits(run, after, self.tokens, self.settings)]
 
-    def _recorded(
-        self,
-        fact: MapEdited,
-        edits: Sequence[MapEdit],
-        told: Distilled,
-        drawn: Sequence[MapAnswered],
+    def _record(
+        self, fact: MapEdited, edits: Sequence[MapEdit], answers: Sequence[MapAnswered]
     ) -> Update:
-        """The fact, and the bodies that it names."""
+        """Return the fact with its edits and answers, and the bodies that it names."""
         policy = Blob(self.settings.model_dump_json().encode())
-        # An answer may hold halves of surrogate pairs, which JSON can write and UTF-8 cannot.
-        said = [*told.answers, *drawn]
-        answers = [Blob(one.text.encode(errors="surrogatepass")) for one in said]
+        # JSON can write halves of surrogate pairs, which UTF-8 cannot encode.
+        bodies = [Blob(answer.text.encode(errors="surrogatepass")) for answer in answers]
         update = {
             "edits": tuple(edits),
             "policy": policy.ref,
             "answers": tuple(
                 MapAnswer(
-                    role=one.role,
+                    role=answer.role,
                     text=body.ref,
-                    prompt_tokens=one.prompt_tokens,
-                    tokens=one.tokens,
-                    seconds=one.seconds,
+                    prompt_tokens=answer.prompt_tokens,
+                    tokens=answer.tokens,
+                    seconds=answer.seconds,
                 )
-                for one, body in zip(said, answers, strict=True)
+                for answer, body in zip(answers, bodies, strict=True)
             ),
         }
-        return Update(fact.model_copy(update=update), (policy, *answers))
+        return Update(fact.model_copy(update=update), (policy, *bodies))
 
     @property
     def asks(self) -> bool:
@@ -161,11 +162,13 @@ class MapUpdater:
         return "model" in (self.settings.distiller, self.settings.cartographer)
 
     def evolves(self, map: ContextMap, run: FinishedRun) -> bool:
-        """Whether the map is still edited, or again: once it is frozen, only for what is stale."""
+        """Return whether a run may edit the map: a frozen one only for stale items, if at all."""
         most = self.settings.evolve
         if not most or map.updates < most:
             return True
-        return self.settings.reopen and any(run.moved(map.items[one]) for one in sorted(map.items))
+        return self.settings.reopen and any(
+            run.moved(map.items[item]) for item in sorted(map.items)
+        )
 
 
 def _needed(model: Model | None, role: str) -> Model:
@@ -177,7 +180,10 @@ def _needed(model: Model | None, role: str) -> Model:
 
 
 def guarded(edit: MapEdit, map: ContextMap, count: Tokens, most: int) -> MapEdit:
-    """An edit as it is recorded; `most` are the tokens that an item may have."""
+    """Return an edit as it is recorded: a forbidden one is refused, with the reason.
+
+    `most` is the token limit of an item.
+    """
     why = edit.refused or _refusal(edit, map, count, most)
     return edit.model_copy(update={"refused": why}) if why else edit
 

@@ -1,7 +1,7 @@
-"""Outlines of source: what one version of a module holds, in facets (`backcast.domain.outline`).
+"""Outlines source text: the contents of one version of a module (`backcast.domain.outline`).
 
-One file a language, and one entry in `ALL`. An outliner is a module, or any object, with these
-names; its `outline` gives an outline for any bytes and never raises.
+Each language has one file and one entry in `ALL`. An outliner is a module, or any object, with the
+names of `Outliner`; its `outline` returns an outline for any bytes and never raises.
 """
 
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ class Outliner(Protocol):
 
     NAME: str
     VERSION: int
-    "Grows when outlines of the same source would change."
+    "Grows with each change of the outlines of the same source."
     SUFFIXES: tuple[str, ...]
-    "Ends of the paths that it reads, in lower case: `.py`."
+    "Suffixes of the paths that it reads, in lower case: `.py`."
 
     def outline(self, path: str, source: bytes, before: Outline | None = None, /) -> Outline:
-        """The outline of one version of a module.
+        """Return the outline of one version of a module.
 
-        `before` is what the same version of the same outliner gave for the module's last version.
+        `before` is the outline of the module's previous version, by the same outliner and version.
         """
 
     def place_of(self, path: str, /) -> str:
-        """All of a path that outlines depend on: equal ones make equal outlines of equal texts."""
+        """Return the part of a path that outlines depend on: texts and this decide an outline."""
 
     def after(self, outline: Outline, before: Outline | None, /) -> Outline:
-        """The outline that the same text has after another version than the one it was made after.
+        """Return the outline that the same text has after another previous version.
 
-        Of a text that does not parse only `error` is needed.
+        The outline of a text that does not parse needs only `error`.
         """
 
 
@@ -42,12 +42,12 @@ ALL: Sequence[Outliner] = (python, markdown)
 
 
 def outliner_of(path: str) -> Outliner | None:
-    """The outliner for a path, by its suffix in any case; None where nobody reads it."""
+    """Return the outliner for a path, by its suffix in any case; None where there is none."""
     lowered = path.lower()
     return next((outliner for outliner in ALL if lowered.endswith(outliner.SUFFIXES)), None)
 
 
 def outliner_name(path: str) -> str:
-    """The name and version of the outliner for a path; empty where there is none."""
+    """Return name and version of the outliner for a path; empty where there is none."""
     outliner = outliner_of(path)
     return f"{outliner.NAME} {outliner.VERSION}" if outliner else ""

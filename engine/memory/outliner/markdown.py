@@ -1,7 +1,7 @@
-"""The outline of a Markdown document: its headings, and its first paragraph of prose.
+"""Outlines Markdown documents: their headings, and their first paragraph of prose.
 
-Read line by line: fences of code, front matter, headings with `#` or underlined, and paragraphs.
-Lists, quotes, tables and HTML are no prose; links are told by their text.
+It reads line by line: code fences, front matter, headings with `#` or underlined, and paragraphs.
+Lists, quotes, tables and HTML are not prose; a link stands as its text.
 """
 
 import re
@@ -21,7 +21,7 @@ VERSION = 1
 SUFFIXES: tuple[str, ...] = (".md", ".markdown")
 MOST_HEADINGS = 200
 LONGEST_LINE = 1000
-"Characters of a line that are looked at."
+"Characters of a line that are read."
 LONGEST_PROSE = 8 * LONGEST
 
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -36,7 +36,7 @@ ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
-    """The outline of a document; bytes that are not UTF-8 are passed over."""
+    """Return the outline of a document; bytes that are not UTF-8 are replaced."""
     if too_large := oversized(source):
         return broken(before, None, too_large)
     headings: list[str] = []
@@ -46,24 +46,24 @@ def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
             headings.append(plain)
         elif kind == "prose" and not prose and (plain := _plain(text)):
             prose.append(plain)
-    told = {"heading": tuple(headings), "doc": tuple(prose)}
-    facets: dict[str, Facet] = {key: facet for key, facet in told.items() if facet}
+    texts = {"heading": tuple(headings), "doc": tuple(prose)}
+    facets: dict[str, Facet] = {key: facet for key, facet in texts.items() if facet}
     return Outline(facets, {})
 
 
 def place_of(path: str) -> str:
-    """All of a path that outlines depend on: nothing."""
+    """Return the part of a path that outlines depend on: nothing."""
     return ""
 
 
 def after(outline: Outline, before: Outline | None) -> Outline:
-    """The outline that the same document has after another version."""
+    """Return the outline of the same document after another previous version."""
     error = outline.facets.get("error")
     return stood_in(before, error) if error else outline
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines outside of code fences and front matter, shortened; blank ones stand for those."""
+    """Yield the shortened lines outside of code fences and front matter; fences become blank."""
     lines = [line[:LONGEST_LINE] for line in re.split(r"\r\n|\r|\n", text)]
     fence, start = "", _after_front_matter(lines)
     for line in lines[start:]:
@@ -76,7 +76,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _after_front_matter(lines: list[str]) -> int:
-    """Where the document begins: after a block of settings between lines of `---`."""
+    """Return the index of the first line after front matter between lines of `---`."""
     if lines[0].rstrip() != "---":
         return 0
     ends = (n for n, line in enumerate(lines) if n and line.rstrip() in ("---", "..."))
@@ -84,30 +84,30 @@ def _after_front_matter(lines: list[str]) -> int:
 
 
 def _parts(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
-    """The headings and the paragraphs of prose, in order."""
+    """Yield the headings and the paragraphs of prose, in order, with their kinds."""
     paragraph: list[str] = []
     for line in lines:
         if paragraph and UNDERLINE.match(line):
             yield "heading", " ".join(paragraph)
             paragraph = []
         elif HEADING.match(line):
-            yield from _ended(paragraph)
+            yield from _prose(paragraph)
             paragraph = []
             yield "heading", CLOSING.sub("", HEADING.sub("", line, count=1).rstrip())
         elif not line.strip() or RULE.match(line):
-            yield from _ended(paragraph)
+            yield from _prose(paragraph)
             paragraph = []
         else:
             paragraph.append(line)
-    yield from _ended(paragraph)
+    yield from _prose(paragraph)
 
 
-def _ended(paragraph: list[str]) -> Iterator[tuple[str, str]]:
+def _prose(paragraph: list[str]) -> Iterator[tuple[str, str]]:
     if paragraph and not NO_PROSE.match(paragraph[0]):
         yield "prose", "\n".join(paragraph)
 
 
 def _plain(text: str) -> str:
-    """A text without the marks of links, emphasis and code."""
+    """Return a text without the marks of links, emphasis and code."""
     text = MARKS.sub("", LINK.sub(r"\1", LINK.sub(r"\1", text[:LONGEST_PROSE])))
     return first_paragraph(ESCAPE.sub(r"\1", text))

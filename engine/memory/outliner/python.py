@@ -1,12 +1,11 @@
-"""The outline of a Python module, with the language's own parser.
+"""Outlines Python modules, with the language's own parser.
 
-What a function or class is made of depends on its text, on whether it stands in a class and among
-tests, and on the few names that mean something else in its module; `body:Q` is a digest of all
-this. So whatever has the same body as in the version before keeps its facets and is not walked.
-Its imports are not among those facets; what imports something is walked again.
+The facets of a function or class depend on its text, on whether it stands in a class and among
+tests, and on the few names with another meaning in its module; `body:Q` is a digest of all these.
+A symbol with the same body as in the previous version keeps its facets and is not walked, unless it
+imports something, since its imports are not among its facets.
 
-Expressions of thousands of levels cannot be parsed; what is deeper still than where Python gives
-up is told in `error`, as every text is that does not parse.
+A text that does not parse, for example since its nesting is too deep, has the reason in `error`.
 """
 
 import ast
@@ -35,12 +34,12 @@ OF_SYMBOL = (
     "sig", "doc", "decorators", "bases", "attributes", "calls", "locals", "raises", "effects",
     "uses", "config",
 )  # fmt: skip
-"The facets of a function or class that its body decides."
+"Facets of a function or class that depend only on its body."
 PRINTABLE = bytes(range(32, 127))
 
 
 def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
-    """The outline of a module; of one that does not parse, that of the last good version."""
+    """Return the outline of a module; the last good one, with the error, if it does not parse."""
     if too_large := oversized(source):
         return broken(before, None, too_large)
     try:
@@ -58,12 +57,12 @@ def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
 
 
 def place_of(path: str) -> str:
-    """All of a path that outlines depend on: whether it is that of tests."""
+    """Return the part of a path that outlines depend on: whether it holds tests."""
     return "tests" if is_test_file(path) else ""
 
 
 def after(outline: Outline, before: Outline | None) -> Outline:
-    """The outline that the same text has after another version: its bodies are counted anew."""
+    """Return the outline of the same text after another previous version, with new body counts."""
     if error := outline.facets.get("error"):
         return stood_in(before, error)
     facets = before.facets if before else {}
@@ -76,7 +75,7 @@ def after(outline: Outline, before: Outline | None) -> Outline:
 
 
 def is_test_file(path: str) -> bool:
-    """Whether functions in a file whose names begin with `test` are tests.
+    """Return whether functions in a file whose names begin with `test` are tests.
 
     >>> is_test_file("tests/shop.py"), is_test_file("shop/test_cart.py"), is_test_file("test.py")
     (True, True, False)
@@ -89,7 +88,7 @@ def is_test_file(path: str) -> bool:
 
 
 def _parsed(source: bytes) -> tuple[str, ast.Module]:
-    """The text of a module, by its coding cookie and byte order mark, and its tree."""
+    """Return the text of a module, by its coding cookie and byte order mark, and its tree."""
     encoding = tokenize.detect_encoding(io.BytesIO(source).readline)[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -100,7 +99,7 @@ def _parsed(source: bytes) -> tuple[str, ast.Module]:
 
 
 class _Outlining:
-    """One module on its way to an outline."""
+    """The state of outlining one module."""
 
     def __init__(self, path: str, text: str, tree: ast.Module, before: Mapping[str, Facet]) -> None:
         self.tree, self.before = tree, before
@@ -114,7 +113,7 @@ class _Outlining:
         self.lines: dict[str, tuple[int, int]] = {}
 
     def outline(self) -> Outline:
-        """The outline."""
+        """Return the outline."""
         bodies: list[tuple[str, Sequence[Any]]] = [("", self.tree.body)]
         while bodies:
             prefix, body = bodies.pop()
@@ -130,7 +129,7 @@ class _Outlining:
         return Outline(self.facets, self.lines)
 
     def _take(self, name: str, symbol: Symbol, in_class: bool) -> None:
-        """Tell of one function or class."""
+        """Add the facets and lines of one function or class."""
         self.lines[name] = symbol.lines
         kind = self._kind(symbol, in_class)
         segments = [self._segment(node) for node in symbol.nodes]
@@ -139,13 +138,13 @@ class _Outlining:
         last = self.before.get(f"body:{name}", ())
         self.facets[f"body:{name}"] = _counted(digest, last)
         if digest in last[:1] and not any("import" in segment for segment in segments):
-            found = self._facets_before(name)
+            facets = self._facets_before(name)
         else:
-            found = self._facets(symbol, kind, in_class)
-        self.facets.update((f"{key}:{name}", facet) for key, facet in found)
+            facets = self._facets(symbol, kind, in_class)
+        self.facets.update((f"{key}:{name}", facet) for key, facet in facets)
 
     def _facets(self, symbol: Symbol, kind: str, in_class: bool) -> Iterator[tuple[str, Facet]]:
-        """The facets of a symbol, by the first part of the key."""
+        """Yield the facets of a symbol, each with the first part of its key."""
         node, is_class = symbol.kept, kind == "class"
         yield "sig", (kind, "" if is_class else signature_of(node))
         if doc := doc_of(node):
@@ -178,7 +177,7 @@ class _Outlining:
         return "\n".join(self.texts[first_line(node) - 1 : node.end_lineno])
 
     def _context(self, segments: list[str]) -> list[str]:
-        """What the module says of names that stand in a text."""
+        """Return the module's meanings of the names in a text."""
         return [
             f"{name}={self.context[name]}"
             for name in sorted(self.context)
@@ -186,27 +185,29 @@ class _Outlining:
         ]
 
     def _import_from(self, overridden: list[Any]) -> None:
-        """Take the imports of definitions that are no symbols, since others override them."""
+        """Add the imports of definitions that other definitions override."""
         for node in overridden:
             if "import" in self._segment(node):
                 self.imports |= imports_below(node)
 
     def _of_module(self) -> None:
-        """Tell of the module itself."""
+        """Add the facets of the module itself."""
         for name, binding in self.namespace.bound.items():
             self.facets[f"name:{name}"] = binding
         tops = {module.partition(".")[0] for module in self.imports}
-        told = {
+        facets = {
             "doc": (doc,) if (doc := doc_of(self.tree)) else (),
             "imports": listed(self.imports),
             "standard": listed(tops & sys.stdlib_module_names),
             "stars": listed(self.namespace.stars),
         }
-        self.facets.update((key, facet) for key, facet in told.items() if facet)
+        self.facets.update((key, facet) for key, facet in facets.items() if facet)
 
 
 def _counted(digest: str, before: Facet) -> Facet:
-    """The facet of a body, with how many versions have changed it; `before` is that facet before.
+    """Return the facet of a body: its digest, and the number of versions that changed it.
+
+    `before` is the same facet in the previous version.
 
     >>> _counted("a1", ()), _counted("a1", ("a1", "3")), _counted("b2", ("a1", "3"))
     (('a1', '1'), ('a1', '3'), ('b2', '4'))

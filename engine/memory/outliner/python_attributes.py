@@ -1,7 +1,7 @@
-"""The attributes of a Python class, with their types where they can be read off.
+"""Finds the attributes of a Python class, with their types where the source shows them.
 
-Names assigned in the class body, and on `self` in its methods. A type is read off an annotation,
-off a call of what looks like a class, and off the annotation of a parameter that is assigned.
+Attributes are names assigned in the class body, and on `self` in methods. Their types come from
+annotations, from calls of names that look like classes, and from annotations of parameters.
 """
 
 import ast
@@ -18,15 +18,15 @@ DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 def attributes_of(node: Any) -> Facet:
-    """The attributes of a class: `name=dotted.type`, or `name`; the first type found counts."""
+    """Return the attributes of a class as `name=dotted.type` or `name`; the first type wins."""
     types: dict[str, str] = {}
-    for name, of in _assigned_in(node):
-        types[name] = types.get(name) or of
-    return listed(f"{name}={of}" if of else name for name, of in types.items())
+    for name, type_name in _assigned_in(node):
+        types[name] = types.get(name) or type_name
+    return listed(f"{name}={kind}" if kind else name for name, kind in types.items())
 
 
 def first_parameter(node: Any) -> str:
-    """The name by which a method has its object; empty for a static one."""
+    """Return the name of a method's own object; empty for a static method."""
     decorators = node.decorator_list
     if decorators and "staticmethod" in map(dotted_of, decorators):
         return ""
@@ -46,7 +46,7 @@ def _assigned_in(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def _assigned_on(own: str, method: Any) -> Iterator[tuple[str, str]]:
-    """What a method, or a function inside it, assigns on its object."""
+    """Yield the attributes, with types, that a method or a function inside it assigns."""
     waiting, parameters = [method], None
     while waiting:
         for statement in statements(waiting.pop().body):
@@ -63,14 +63,14 @@ def _assigned_on(own: str, method: Any) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(node: Any) -> dict[str, str]:
-    """The parameters of a function, with the types that their annotations name."""
+    """Return the parameters of a function, with the types in their annotations."""
     arguments = node.args
     plain = arguments.posonlyargs + arguments.args + arguments.kwonlyargs
     return {argument.arg: _type_in(argument.annotation) for argument in plain}
 
 
 def _type_in(annotation: Any) -> str:
-    """The one class that an annotation names, besides None; empty where there are others."""
+    """Return the only class in an annotation, besides None; empty where there are several."""
     kind = annotation.__class__
     if kind is ast.Constant and isinstance(annotation.value, str):
         return _type_written(annotation.value)
@@ -89,7 +89,7 @@ def _type_written(text: str) -> str:
 
 
 def _type_of(value: Any, parameters: Mapping[str, str]) -> str:
-    """The class of a value: one that is called here, or that of a parameter."""
+    """Return the class of a value: a called class, or the type of a parameter; else empty."""
     if value.__class__ is ast.Name:
         return parameters.get(value.id, "")
     if value.__class__ is not ast.Call:

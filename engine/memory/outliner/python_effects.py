@@ -1,7 +1,7 @@
-"""Which calls of Python touch the world, and how: a table of dotted names.
+"""Side effects of Python calls: a table of dotted names.
 
-A name stands for all that is below it: `shutil` for `shutil.rmtree`. The methods are those of
-paths, whose names are hardly met elsewhere.
+A name covers all names below it: `shutil` covers `shutil.rmtree`. The methods belong to paths, and
+their names hardly occur elsewhere.
 """
 
 from collections.abc import Mapping
@@ -38,13 +38,13 @@ _METHODS = """
 """
 METHODS: Mapping[str, str] = dict.fromkeys(_METHODS.split(), "files")
 SETTINGS = ("os.environ.get", "os.getenv")
-"The calls that read a setting; `os.environ[name]` counts as the first."
+"Calls that read a setting; `os.environ[name]` counts as the first."
 ROOTS = frozenset(name.partition(".")[0] for name in (*EFFECTS, *SETTINGS))
-"The first parts of all of these names."
+"The first parts of all these names."
 
 
 def effect_of(dotted: str) -> str:
-    """The kind of side effect of a call; empty where none is known.
+    """Return the kind of a call's side effect; empty where none is known.
 
     >>> effect_of("os.path.exists"), effect_of("?path.read_text"), effect_of("os.path.join")
     ('files', 'files', '')
@@ -52,7 +52,7 @@ def effect_of(dotted: str) -> str:
     if dotted.partition(".")[0] in ROOTS:
         parts = dotted.split(".", 3)[:3]
         for length in range(1, len(parts) + 1):
-            if found := EFFECTS.get(".".join(parts[:length])):
-                return found
+            if effect := EFFECTS.get(".".join(parts[:length])):
+                return effect
     _, dot, last = dotted.rpartition(".")
     return METHODS.get(last, "") if dot else ""

@@ -1,8 +1,8 @@
-"""What the names of a Python module are bound to, and which functions and classes stand in it.
+"""Finds the bindings of a Python module's names, and its statements.
 
-Statements inside `if`, `try`, `with`, `for`, `while` and `match` count as those outside. The last
-definition wins, except that an `except` or `else` branch overrides nothing that the body beside it
-bound: of two ways to have a name, the first is the one that is meant to be had.
+Statements inside `if`, `try`, `with`, `for`, `while` and `match` count like statements outside. The
+last definition wins, except that an `except` or `else` branch does not override a name that the
+body beside it binds: the first of two alternatives is the preferred one.
 """
 
 import ast
@@ -36,16 +36,16 @@ Chain = tuple[set[str], "Chain"] | None
 
 
 class BranchedStatement(NamedTuple):
-    """A statement, and the branches that it stands in."""
+    """A statement, with the branches around it."""
 
     statement: Any
     beside: Chain = None
-    "What was bound by the bodies to which this is the other branch."
+    "Names bound by the bodies to which this is the other branch."
     within: Chain = None
-    "Where to note what is bound here, since other branches stand beside it."
+    "Sets for the names bound here, which other branches look up."
 
     def takes(self, name: str) -> bool:
-        """Whether a name is bound by this statement; notes that it is."""
+        """Return whether this statement binds a name, and note the name if so."""
         beside, within = self.beside, self.within
         while beside is not None:
             if name in beside[0]:
@@ -58,17 +58,17 @@ class BranchedStatement(NamedTuple):
 
 
 def places(body: Sequence[Any]) -> Iterator[BranchedStatement]:
-    """The statements of a body in order, those in blocks too, those in definitions not."""
+    """Yield the statements of a body in order, also inside blocks, but not inside definitions."""
     stack = [BranchedStatement(statement) for statement in reversed(body)]
     while stack:
         place = stack.pop()
         yield place
         if place.statement.__class__ in BLOCKS:
-            stack.extend(_opened(place))
+            stack.extend(_in_block(place))
 
 
-def _opened(place: BranchedStatement) -> list[BranchedStatement]:
-    """The statements of a block, the last first."""
+def _in_block(place: BranchedStatement) -> list[BranchedStatement]:
+    """Return the statements of a block, the last first."""
     statement, beside, within = place
     other, inside = beside, within
     if statement.__class__ in CHOICES:
@@ -87,7 +87,7 @@ def _opened(place: BranchedStatement) -> list[BranchedStatement]:
 
 
 def statements(body: Sequence[Any]) -> Iterator[Any]:
-    """The same statements and the branches of blocks, those outside of blocks first."""
+    """Yield the same statements and the branches of blocks, statements outside of blocks first."""
     waiting = [body]
     for block in waiting:  # which grows on the way
         for statement in block:
@@ -97,7 +97,7 @@ def statements(body: Sequence[Any]) -> Iterator[Any]:
 
 
 class Assigned(NamedTuple):
-    """One target of an assignment, with what is told of it."""
+    """One target of an assignment, with its annotation and value."""
 
     target: Any
     annotation: Any = None
@@ -105,7 +105,7 @@ class Assigned(NamedTuple):
 
 
 def assigned(statement: Any) -> Iterator[Assigned]:
-    """The single targets that a statement assigns, out of tuples too."""
+    """Yield the single targets that a statement assigns, also from tuples."""
     kind = statement.__class__
     if kind is ast.Assign:
         for target in statement.targets:
@@ -135,7 +135,7 @@ def _leaves(target: Any, value: Any = None) -> Iterator[Assigned]:
 
 
 def _pairs(targets: list[Any], value: Any) -> Iterable[tuple[Any, Any]]:
-    """Targets with their own values, where a tuple is assigned to as many targets."""
+    """Return targets with their own values, where a tuple is assigned to as many targets."""
     values: list[Any] = value.elts if value.__class__ in SEQUENCES else []
     starred = any(node.__class__ is ast.Starred for node in [*targets, *values])
     if starred or len(values) != len(targets):
@@ -144,10 +144,10 @@ def _pairs(targets: list[Any], value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 class Namespace:
-    """The bindings of a module, and what its own statements import."""
+    """The bindings of a module, and the imports of its own statements."""
 
     def __init__(self, body: Sequence[Any], walrus: bool) -> None:
-        """Read a module's body; `walrus` is whether `:=` stands anywhere in it."""
+        """Read a module's body; `walrus` tells whether it contains `:=`."""
         self.bound: dict[str, Facet] = {}
         self.imports: set[str] = set()
         self.stars: set[str] = set()
@@ -192,7 +192,7 @@ class Namespace:
 
 
 def binding_of(value: Any) -> Facet:
-    """What a name is bound to by an assignment."""
+    """Return the binding of a name by an assignment."""
     dotted = dotted_of(value)
     if dotted:
         return ("alias", dotted)
@@ -200,7 +200,7 @@ def binding_of(value: Any) -> Facet:
 
 
 def imported(statement: Any) -> Iterator[tuple[str, Facet]]:
-    """The names that an import binds, and to what; `*` for all names of a module."""
+    """Yield the names that an import binds, with their bindings; `*` for all names of a module."""
     if statement.__class__ is ast.ImportFrom:
         module = from_of(statement)
         for alias in statement.names:
@@ -212,19 +212,19 @@ def imported(statement: Any) -> Iterator[tuple[str, Facet]]:
 
 
 def modules_of(statement: Any) -> list[str]:
-    """The modules that an import names, as written."""
+    """Return the modules that an import names, as written."""
     if statement.__class__ is ast.ImportFrom:
         return [from_of(statement)]
     return [alias.name for alias in statement.names]
 
 
 def from_of(statement: Any) -> str:
-    """The module that names are imported from, as written: `..pkg.mod`."""
+    """Return the module that names are imported from, as written: `..pkg.mod`."""
     return "." * min(statement.level or 0, LONGEST) + (statement.module or "")
 
 
 def imports_below(definition: Any) -> set[str]:
-    """The modules that a function or class imports, and those inside it."""
+    """Return the modules that a function or class imports, nested definitions included."""
     modules: set[str] = set()
     waiting = [definition]
     while waiting:
@@ -237,7 +237,7 @@ def imports_below(definition: Any) -> set[str]:
 
 
 def _bound_within(statement: Any) -> Iterator[tuple[str, Any]]:
-    """The names that `:=` and patterns bind in the expressions of a statement."""
+    """Yield the names that `:=` and patterns bind in a statement's expressions, with values."""
     if statement.__class__ in DEFINITIONS:
         return
     stack = [statement]

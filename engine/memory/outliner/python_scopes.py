@@ -1,4 +1,4 @@
-"""The scopes of a Python function or class, and what a name that is met in one stands for."""
+"""Scopes of a Python function or class, and the meanings of names in them."""
 
 import builtins
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from backcast.domain.outline import Facet
 from backcast.engine.memory.outliner.python_effects import SETTINGS, effect_of
 from backcast.engine.memory.outliner.texts import fit
 
-# An interactive session adds `_`, and `site` a few more, to what the language has.
+# An interactive session adds `_` to the language's own names, and `site` adds a few more.
 BUILTINS = frozenset(dir(builtins)) - {"_"} | {
     *("__file__", "__path__", "__class__"),
     *("copyright", "credits", "exit", "help", "license", "quit"),
@@ -16,7 +16,7 @@ BUILTINS = frozenset(dir(builtins)) - {"_"} | {
 
 
 class Scope:
-    """A function, lambda, comprehension or class, and the names that were met in it."""
+    """A function, lambda, comprehension or class, with the names that occur in it."""
 
     __slots__ = (
         "bound", "called", "declared", "imports", "is_class", "loaded", "members", "own", "parent",
@@ -26,9 +26,9 @@ class Scope:
     def __init__(self, parent: "Scope | None", nodes: Sequence[Any], own: str = "") -> None:
         self.parent = parent
         self.stack = list(nodes)
-        "What is still to be walked."
+        "Nodes that are still to be walked."
         self.own = own
-        "The parameter that is the object of a method."
+        "The parameter that holds a method's own object."
         self.is_class = False
         self.members = False
         "Whether functions and classes in it are symbols of their own."
@@ -41,18 +41,19 @@ class Scope:
         self.settings: list[tuple[str, str]] = []
         "Calls with a literal text as first argument, and that text."
         self.imports: dict[str, str] = {}
-        "Names bound by imports, and where they lead."
+        "Names bound by imports, with their absolute dotted names."
         self.declared: dict[str, bool] = {}
-        "Names declared to be bound elsewhere, and whether that is in the module: `global`."
+        "Names declared as bound elsewhere, with whether by `global`."
 
     def settle(self) -> None:
-        """Tell names that are local from the others, once all scopes are walked."""
+        """Separate local names from the others, once all scopes are walked."""
         self.bound.difference_update(self.declared, self.imports)
 
     def root(self, name: str, context: Mapping[str, str]) -> tuple[str, str]:
-        """How the first part of a dotted name is written, and where it leads.
+        """Return the written form of a dotted name's first part, and its absolute dotted name.
 
-        The language's own names are written as nothing; what is local leads nowhere.
+        The written form of the language's own names is empty, and so is the absolute name of local
+        ones.
         """
         place: Scope | None = self
         while place is not None:
@@ -68,17 +69,17 @@ class Scope:
         return "" if name in BUILTINS else name, name
 
     def written(self, name: str) -> str:
-        """A name that is bound here, as it is written."""
+        """Return the written form of a name that is bound here."""
         if self.members:
             return f"self.{name}"
         return "self" if name == self.own else f"?{name}"
 
 
 def context_of(bound: Mapping[str, Facet], roots: frozenset[str]) -> dict[str, str]:
-    """The names of a module that mean something else than they say, and where they lead.
+    """Return a module's names with another meaning than usual, with their absolute names.
 
-    Those are the language's own names that it binds, and those by which known modules go under
-    another name. All else in a function is told by its own text.
+    These are the language's own names that the module binds, and aliases of known modules. A
+    function's own text decides everything else.
     """
     context = {}
     for name, binding in bound.items():
@@ -90,7 +91,7 @@ def context_of(bound: Mapping[str, Facet], roots: frozenset[str]) -> dict[str, s
 
 
 def lead_of(binding: Facet) -> str:
-    """The absolute dotted name that an import binds; empty for every other binding."""
+    """Return the absolute dotted name that an import binds; empty for every other binding."""
     match binding:
         case ("import", module):
             return module
@@ -99,26 +100,26 @@ def lead_of(binding: Facet) -> str:
     return ""
 
 
-def tell(scope: Scope, context: Mapping[str, str], told: dict[str, set[str]]) -> None:
-    """Add what was met in a scope to what is told of its function or class."""
+def collect(scope: Scope, context: Mapping[str, str], facets: dict[str, set[str]]) -> None:
+    """Add the names of a scope to the facets of its function or class."""
     for dotted in scope.called:
         name, dot, rest = dotted.partition(".")
         written, lead = scope.root(name, context)
         if effect := effect_of(lead + dot + rest):
-            told["effects"].add(effect)
+            facets["effects"].add(effect)
         if written or (name == "super" and rest):
-            told["calls"].add((written or name) + dot + rest)
+            facets["calls"].add((written or name) + dot + rest)
     for dotted in scope.loaded if scope.members else scope.loaded - scope.bound:
         name, dot, rest = dotted.partition(".")
         written, _ = scope.root(name, context)
         if written and written[0] != "?" and (rest or written != "self"):
-            told["uses"].add(written + dot + rest)
+            facets["uses"].add(written + dot + rest)
     for dotted in scope.raised:
         name, dot, rest = dotted.partition(".")
         written = scope.root(name, context)[0] or name
         if written[0] != "?" and (rest or written != "self"):
-            told["raises"].add(written + dot + rest)
+            facets["raises"].add(written + dot + rest)
     for dotted, literal in scope.settings:
         name, dot, rest = dotted.partition(".")
         if scope.root(name, context)[1] + dot + rest in SETTINGS:
-            told["config"].add(fit(literal))
+            facets["config"].add(fit(literal))

@@ -1,7 +1,7 @@
-"""The functions and classes of a body: one symbol a name, with all definitions that make it up.
+"""Finds the functions and classes of a body: one symbol for each name, with all its definitions.
 
-Of two definitions of one name the last wins. Those of a property, and the variants of an
-overloaded function, are one symbol together.
+The last of two definitions of one name wins. The accessors of a property, and the variants of an
+overloaded function, form one symbol.
 """
 
 import ast
@@ -19,13 +19,13 @@ class Symbol(NamedTuple):
     nodes: list[Any]
     "Its definitions, in order."
     kept: Any
-    "The one that tells signature and docstring: the getter, or the implementation."
+    "The definition with signature and docstring: the getter, or the implementation."
     together: bool
-    "Whether no other statement stands between the definitions."
+    "Whether the definitions are adjacent."
 
     @property
     def lines(self) -> tuple[int, int]:
-        """First and last line of all definitions where they stand together, else of the one kept.
+        """First and last line of all definitions if they are adjacent, else of the kept one.
 
         A definition begins with its first decorator.
         """
@@ -34,7 +34,7 @@ class Symbol(NamedTuple):
 
 
 class _Group:
-    """The definitions of one name, while they are met."""
+    """The definitions of one name so far."""
 
     def __init__(self, ordinal: int) -> None:
         self.nodes: list[Any] = []
@@ -42,13 +42,13 @@ class _Group:
         self.first = self.last = ordinal
 
     def joins(self, node: Any) -> bool:
-        """Whether a definition makes up one symbol with those before it."""
+        """Return whether a definition belongs to one symbol with the definitions before it."""
         if ast.ClassDef in (node.__class__, self.nodes[0].__class__):
             return False
         return self.kept is None or is_accessor(node)
 
     def add(self, ordinal: int, node: Any) -> None:
-        """Take one definition more."""
+        """Add a definition."""
         self.nodes.append(node)
         self.last = ordinal
         is_variant = node.__class__ is not ast.ClassDef and (
@@ -59,7 +59,7 @@ class _Group:
 
 
 def symbols_in(body: Sequence[Any]) -> tuple[list[Symbol], list[Any]]:
-    """The symbols of a module's or class's body, and the definitions that others override."""
+    """Return the symbols of a module's or class's body, and the overridden definitions."""
     groups: dict[str, _Group] = {}
     overridden: list[Any] = []
     for ordinal, place in enumerate(places(body)):
@@ -78,7 +78,7 @@ def symbols_in(body: Sequence[Any]) -> tuple[list[Symbol], list[Any]]:
 
 
 def first_line(node: Any) -> int:
-    """The line of the first decorator, or of the definition."""
+    """Return the line of the first decorator, or of the definition."""
     line: int = node.decorator_list[0].lineno if node.decorator_list else node.lineno
     return line
 
@@ -89,7 +89,7 @@ def _symbol(name: str, group: _Group) -> Symbol:
 
 
 def is_accessor(node: Any) -> bool:
-    """Whether a function sets, deletes or gets the property of its name."""
+    """Return whether a function sets, deletes or gets the property of its name."""
     return any(
         decorator.__class__ is ast.Attribute
         and decorator.attr in ACCESSORS

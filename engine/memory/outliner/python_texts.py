@@ -1,7 +1,7 @@
-"""Expressions of Python as text: dotted names, literals, signatures, docstrings.
+"""Writes Python expressions as text: dotted names, literals, signatures, docstrings.
 
-Text is what `ast.unparse` would write. The commonest expressions are written here, in a tenth of
-its time; what is deep or large is `...`, since `ast.unparse` recurses.
+The text equals that of `ast.unparse`. The commonest expressions are written here, in a tenth of its
+time; deep or large ones become `...`, since `ast.unparse` recurses.
 """
 
 import ast
@@ -11,7 +11,7 @@ from typing import Any
 from backcast.engine.memory.outliner.texts import LONGEST, first_paragraph, fit
 
 DEEPEST, LARGEST = 40, 2000
-"Levels and nodes of an expression that is still written out."
+"Most levels and nodes of an expression that is written out."
 LONGEST_DEFAULT = 40
 LONGEST_LITERAL = 80
 LONGEST_ALL = 2000
@@ -21,7 +21,7 @@ LITERALS = (Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Load)
 
 
 def dotted_of(node: Any) -> str:
-    """The dotted name that an expression is; empty where it is something else."""
+    """Return an expression's dotted name; empty where it is something else."""
     parts: list[str] = []
     while node.__class__ is Attribute:
         parts.append(node.attr)
@@ -34,7 +34,7 @@ def dotted_of(node: Any) -> str:
 
 
 def chain_of(node: Any, stack: list[Any]) -> str:
-    """An attribute as a dotted name. Where its root is no name it is `?`, and put on the stack."""
+    """Return an attribute as a dotted name; a root that is no name is `?` and goes on the stack."""
     parts = [node.attr]
     node = node.value
     while node.__class__ is Attribute:
@@ -51,7 +51,7 @@ def chain_of(node: Any, stack: list[Any]) -> str:
 
 
 def text_of(node: Any, longest: int = LONGEST) -> str:
-    """An expression as text."""
+    """Return an expression as text."""
     if node.__class__ is Name:
         name: str = node.id
         return name[:longest]
@@ -60,7 +60,7 @@ def text_of(node: Any, longest: int = LONGEST) -> str:
 
 
 def literal_of(node: Any) -> str:
-    """The text of a literal; empty where an expression is none, or a long one."""
+    """Return the text of a literal; empty for other expressions and long literals."""
     is_signed = node.__class__ is ast.UnaryOp and node.operand.__class__ is Constant
     stack, seen = [node.operand if is_signed else node], 0
     while stack and seen <= 2 * LONGEST_LITERAL:
@@ -74,7 +74,7 @@ def literal_of(node: Any) -> str:
 
 
 def exported_of(node: Any) -> str:
-    """The text of what is assigned to `__all__`: of a long list, the entries for which is room."""
+    """Return the text of a value of `__all__`: the first entries of a long list."""
     if node.__class__ not in (ast.List, ast.Tuple):
         return text_of(node, LONGEST_ALL)
     texts, room = [], LONGEST_ALL - 2
@@ -88,7 +88,7 @@ def exported_of(node: Any) -> str:
 
 
 def signature_of(node: Any) -> str:
-    """The parameters and the result of a function: `(text: str, *, strict: bool = False)`."""
+    """Return the parameters and result of a function: `(text: str, *, strict: bool = False)`."""
     arguments = node.args
     plain = arguments.posonlyargs + arguments.args
     defaults = [None] * (len(plain) - len(arguments.defaults)) + arguments.defaults
@@ -108,7 +108,7 @@ def signature_of(node: Any) -> str:
 
 
 def doc_of(node: Any) -> str:
-    """The first paragraph of a docstring; empty where there is none."""
+    """Return the first paragraph of a docstring; empty where there is none."""
     first = node.body[0] if node.body else None
     if first.__class__ is not ast.Expr or first.value.__class__ is not Constant:
         return ""
@@ -128,7 +128,7 @@ def _parameter(argument: Any, default: Any = None) -> str:
 
 
 def _quickly(node: Any, room: int = DEEPEST) -> str | None:
-    """The text of a name, a plain constant or a usual annotation; None for all else."""
+    """Return the text of a name, a plain constant or a usual annotation; None for all else."""
     kind = node.__class__
     if kind is Name or kind is Attribute:
         return dotted_of(node) or None
@@ -142,8 +142,8 @@ def _quickly(node: Any, room: int = DEEPEST) -> str | None:
     if kind is BinOp and node.op.__class__ is ast.BitOr and node.right.__class__ is not BinOp:
         if node.left.__class__ is BinOp and node.left.op.__class__ is not ast.BitOr:
             return None
-        left, right = _quickly(node.left, room - 1), _quickly(node.right, room - 1)
-        return None if left is None or right is None else f"{left} | {right}"
+        sides = _quickly(node.left, room - 1), _quickly(node.right, room - 1)
+        return None if None in sides else f"{sides[0]} | {sides[1]}"
     if kind is ast.List:
         items = _joined(node.elts, room - 1)
         return None if items is None else f"[{items}]"
@@ -151,7 +151,7 @@ def _quickly(node: Any, room: int = DEEPEST) -> str | None:
 
 
 def _inside(node: Any, room: int) -> str | None:
-    """What stands between brackets, where a tuple needs none of its own."""
+    """Return the text between brackets, where a tuple needs no parentheses."""
     if node.__class__ is ast.Tuple:
         return _joined(node.elts, room) if len(node.elts) > 1 else None
     return _quickly(node, room)

@@ -1,8 +1,7 @@
-"""What a Python function or class does, read off its tree in one pass and without recursion.
+"""Finds what a Python function or class calls, reads and raises, in one pass without recursion.
 
-First all scopes are walked, which tells what is bound where. Then each name that was met is
-written as it stands, as `self`, as `?name` where it is local, or not at all where it is the
-language's own.
+First all scopes are walked, which shows the bindings of each. Then each name is written as it
+stands, as `self`, as `?name` if it is local, or not at all if it is the language's own.
 """
 
 import ast
@@ -16,7 +15,7 @@ from typing import Any
 from backcast.domain.outline import Facet
 from backcast.engine.memory.outliner.python_attributes import DOTTED, first_parameter
 from backcast.engine.memory.outliner.python_names import imported, modules_of
-from backcast.engine.memory.outliner.python_scopes import Scope, lead_of, tell
+from backcast.engine.memory.outliner.python_scopes import Scope, collect, lead_of
 from backcast.engine.memory.outliner.python_symbols import is_accessor
 from backcast.engine.memory.outliner.python_texts import chain_of, dotted_of
 from backcast.engine.memory.outliner.texts import LONGEST, listed
@@ -26,7 +25,7 @@ ATOMS = {"arg", "attr", "ctx", "id", "is_async", "kind", "kwd_attrs", "op", "ops
 
 
 class Walk:
-    """What the definitions of one symbol call, read, raise and import."""
+    """The calls, reads, raised names and imports of one symbol's definitions."""
 
     def __init__(
         self, nodes: Sequence[Any], context: Mapping[str, str] | None = None, in_class: bool = False
@@ -34,7 +33,7 @@ class Walk:
         """Walk the definitions of a symbol; see `context_of` for the context."""
         self.in_class = in_class
         self.imports: set[str] = set()
-        self.told: dict[str, set[str]] = {
+        self.found: dict[str, set[str]] = {
             key: set() for key in ("calls", "locals", "raises", "effects", "uses", "config")
         }
         self.root = self.scope = Scope(None, nodes)
@@ -45,21 +44,21 @@ class Walk:
         for scope in self.scopes:
             scope.settle()
         for scope in self.scopes:
-            tell(scope, context or {}, self.told)
+            collect(scope, context or {}, self.found)
 
     def facets(self) -> dict[str, Facet]:
-        """What was found, by the first part of the key; nothing that is empty."""
-        return {key: listed(texts) for key, texts in self.told.items() if texts}
+        """Return the facets that are not empty, by the first part of the key."""
+        return {key: listed(texts) for key, texts in self.found.items() if texts}
 
     def open(self, nodes: Sequence[Any], own: str = "") -> Scope:
-        """A scope inside the one that is being walked, to be walked later."""
+        """Return a new scope inside the current one, to be walked later."""
         scope = Scope(self.scope, nodes, own)
         self.scopes.append(scope)
         return scope
 
 
 def _walk(scope: Scope, walk: Walk) -> None:
-    """Walk one scope; those inside are left for later."""
+    """Walk one scope, without the scopes inside it."""
     stack, loaded, bound = scope.stack, scope.loaded, scope.bound
     while stack:
         node = stack.pop()
@@ -118,7 +117,7 @@ def _children(node: Any, walk: Walk) -> None:
 
 @cache
 def _reader_of(kind: type) -> Callable[[Any], Iterable[Any]]:
-    """What gives the children of a node of a kind, each of them a node, a list or nothing."""
+    """Return a function from a node of a kind to its children: nodes, lists or None."""
     names = [name for name in getattr(kind, "_fields", ()) if name not in ATOMS]
     if len(names) > 1:
         return attrgetter(*names)
@@ -145,7 +144,7 @@ def _lambda(node: Any, walk: Walk) -> None:
 
 
 def _parameters(arguments: Any, scope: Scope, inner: Scope) -> None:
-    """Parameters are bound inside; their annotations and defaults are read outside."""
+    """Bind parameters in the inner scope; read their annotations and defaults in the outer."""
     scope.stack += arguments.defaults
     scope.stack += arguments.kw_defaults
     stars = (arguments.vararg, arguments.kwarg)
@@ -157,7 +156,7 @@ def _parameters(arguments: Any, scope: Scope, inner: Scope) -> None:
 
 
 def _annotation(node: Any, scope: Scope) -> None:
-    """Read an annotation; one that is a text names what it names."""
+    """Read an annotation; a quoted one counts by the names in its text."""
     if node.__class__ is Constant and node.value.__class__ is str:
         scope.loaded.update(DOTTED.findall(node.value[:LONGEST]))
     elif node is not None:
@@ -190,7 +189,7 @@ def _comprehension(node: Any, walk: Walk) -> None:
     walk.open(inside + others).upward = True
 
 
-def _named(node: Any, walk: Walk) -> None:
+def _walrus(node: Any, walk: Walk) -> None:
     scope = walk.scope
     while scope.upward and scope.parent is not None:
         scope = scope.parent
@@ -203,12 +202,12 @@ def _import(node: Any, walk: Walk) -> None:
     for name, binding in imported(node):
         if name != "*":
             walk.scope.imports[name] = lead_of(binding)
-            walk.told["locals"].add(f"{name}={' '.join(binding)}")
+            walk.found["locals"].add(f"{name}={' '.join(binding)}")
 
 
 def _global(node: Any, walk: Walk) -> None:
     walk.scope.declared |= dict.fromkeys(node.names, True)
-    walk.told["effects"].add("globals")
+    walk.found["effects"].add("globals")
 
 
 def _nonlocal(node: Any, walk: Walk) -> None:
@@ -216,7 +215,7 @@ def _nonlocal(node: Any, walk: Walk) -> None:
 
 
 def _binding(node: Any, walk: Walk) -> None:
-    """Take what binds a name that stands in the tree as plain text."""
+    """Take a node that binds a name given as plain text."""
     name = getattr(node, "name", None) or getattr(node, "rest", None)
     if name:
         walk.scope.bound.add(name)
@@ -261,7 +260,7 @@ _STEPS: dict[type, Callable[[Any, Walk], None]] = {
     ast.Lambda: _lambda,
     ast.ClassDef: _class,
     **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), _comprehension),
-    ast.NamedExpr: _named,
+    ast.NamedExpr: _walrus,
     ast.Import: _import,
     ast.ImportFrom: _import,
     ast.Global: _global,
