@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+import backcast.library  # noqa: F401 - a run of pytest in this process drops what it imports
 from backcast.engine.interfaces.cli import cli, main
 from backcast.engine.interfaces.commands.help import FOLDER, topics
 from backcast.engine.interfaces.testing import plugin
@@ -60,7 +61,7 @@ def test_what_it_shows_runs_and_prints_that(
             type_in(text)
         elif language == "python" and "def test_" in text:
             (folder / "test_it.py").write_text(text)
-            tokenizer_of("mistral-v3")  # a run of pytest in this process drops what it imports
+            tokenizer_of("mistral-v3")  # imported before that run, too
             monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
             pytester: pytest.Pytester = request.getfixturevalue("pytester")
             monkeypatch.chdir(folder)
