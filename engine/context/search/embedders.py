@@ -85,12 +85,26 @@ def _loaded(name: str) -> Any:
         except ImportError:
             pass  # it may be in the hub's cache, or be fetched
     try:
+        try:
+            return SentenceTransformer(place, local_files_only=True)
+        except (OSError, ValueError):
+            _ask_hub(place)
         return SentenceTransformer(place)
     except (OSError, ValueError) as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
             f"model {name!r}: needed a folder or a name that sentence-transformers can load: {said}"
         ) from error
+
+
+def _ask_hub(name: str) -> None:
+    """Ask the hub once for a model: the library would ask for a minute before it gives up."""
+    from huggingface_hub import model_info
+
+    try:
+        model_info(name, timeout=10)
+    except Exception as error:  # of the library that it asks with, which changes
+        raise OSError(str(error)) from error
 
 
 def _quietly(load: Callable[[], Any]) -> Any:
