@@ -56,7 +56,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the library when it is first asked for: commands and the plugin start without it."""
     if name == "__version__":
-        from .engine.interfaces.installed import VERSION
+        from backcast.engine.interfaces.installed import VERSION
 
         return VERSION
     if name not in __all__:
