@@ -45,7 +45,7 @@ class ModuleNode(NamedTuple):
     facets: Facets = Map()
     lines: tuple[int, ...] = ()
     "First and last line of each qualified name, in the order of the sorted names."
-    told: int = 0
+    source_version: int = 0
     "The version of the event that brought that text."
     surface: str = ""
     "A digest of the facets through which other modules resolve names."
@@ -202,7 +202,7 @@ def _outlined(
     A difference to an unknown outline is ignored.
     """
     module = modules.get(name)
-    if module is None or version < module.told:
+    if module is None or version < module.source_version:
         return modules
     if fact.base is not None and fact.base != module.outlined:
         return modules
@@ -215,8 +215,8 @@ def _outlined(
     touched = fact.base is None or any(map(shows, fact.gone)) or any(map(shows, fact.set))
     surface = surface_of(facets) if touched else module.surface
     module = module._replace(
-        outlined=fact.source, facets=facets, lines=fact.lines, told=version, surface=surface,
-        since=_since(module.since, facets.get("imports", ()), version),
+        outlined=fact.source, facets=facets, lines=fact.lines, source_version=version,
+        surface=surface, since=_since(module.since, facets.get("imports", ()), version),
     )  # fmt: skip
     return modules.set(name, module)
 

@@ -13,7 +13,7 @@ from backcast.domain.events import TaskStarted
 from backcast.domain.moment import Moment
 from backcast.engine.history.address import Address, parse
 from backcast.engine.history.moments import moment_at
-from backcast.engine.history.task import Task
+from backcast.engine.history.task import TaskHandle
 from backcast.engine.interfaces.cli import cli
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
@@ -69,7 +69,7 @@ def test_a_sign_with_nothing_behind_it_is_refused(text: str) -> None:
 
 
 def test_a_moment_holds_the_event_or_time_that_names_it(store: EventStore) -> None:
-    till = Task(store, "till")
+    till = TaskHandle(store, "till")
     [event] = store.read("till", after=78, last=79)
     assert till.moment(79) == till.moment("79") == Moment(position=event.position)
     assert list(till.events(79))[-1].version == 79
@@ -113,7 +113,7 @@ def test_a_moment_that_is_none_is_refused_in_a_line(
 
 def test_a_task_that_is_not_there_names_those_near_it(store: EventStore) -> None:
     with pytest.raises(UnknownTaskError, match="no task 'tell' in this store; near it: till"):
-        Task(store, "tell")
+        TaskHandle(store, "tell")
 
 
 def test_a_prompt_is_the_event_or_the_last_one_by_a_time(store: EventStore) -> None:

@@ -40,8 +40,8 @@ def test_a_function_is_written_summed_up_fails_is_changed_and_summed_up_anew() -
         "body", "calls", "doc", "sig",
     ]  # fmt: skip
     assert at(found, 166, "stale").of == 41
-    assert at(found, 166, "stale").told == "stale since event 166: money.py=2, path money.py"
-    assert "money.py:10" in at(found, 162, "failed").told
+    assert at(found, 166, "stale").details == "stale since event 166: money.py=2, path money.py"
+    assert "money.py:10" in at(found, 162, "failed").details
     assert (at(found, 176, "summarised").of, at(found, 176, "summarised").tokens) == (41, 27)
     assert found.standing[1:5] == ("there", 2, 2, 1)
 
@@ -53,12 +53,12 @@ def test_a_prompt_says_at_which_level_it_showed_a_node_for_what_and_what_it_had_
     prompt = at(found, 174, "shown")
     assert (prompt.level, prompt.section, prompt.tokens) == ("full", "current module", 91)
     assert (prompt.asked, prompt.target, prompt.found) == ("summary", TO_CENTS, "online")
-    assert prompt.told == "stale: its summary, written by event 41"
+    assert prompt.details == "stale: its summary, written by event 41"
 
 
 def test_a_function_in_a_module_that_is_shown_in_full_is_within_it() -> None:
     prompt = at(life(imported("till"), TO_CENTS), 164, "within")
-    assert (prompt.within, prompt.level, prompt.told) == ("module:money.py", "full", "")
+    assert (prompt.within, prompt.level, prompt.details) == ("module:money.py", "full", "")
 
 
 def test_a_function_whose_module_was_rewritten_around_it_is_not_changed_by_that() -> None:
@@ -103,7 +103,7 @@ def test_a_test_fails_by_its_name_and_code_by_its_lines() -> None:
 
 def test_what_a_summary_was_built_from_may_stand_in_another_module() -> None:
     found = life(imported("shop"), "function:validators.py::validate_email")
-    assert at(found, 34, "stale").told == (
+    assert at(found, 34, "stale").details == (
         "stale since event 34: utils.py=8, path validators.py -> utils.py"
     )
     assert (found.standing.state, found.standing.holding) == ("stale", 0)
@@ -121,7 +121,7 @@ def test_a_module_is_deleted_comes_back_and_goes_on_under_another_name() -> None
     assert told(task.store, "module:cart.py") == clean
     assert told(task.store, "function:basket.py::clean") == [(moved, "renamed")]
     found = life(task.store, "module:basket.py")
-    assert at(found, moved, "renamed").told == "from cart.py"
+    assert at(found, moved, "renamed").details == "from cart.py"
     assert life(task.store, "module:cart.py").standing.state == "deleted"
 
 
@@ -219,7 +219,7 @@ def test_a_commit_is_named_where_a_version_came_with_one(tmp_path: Path) -> None
     with EventStore.open("sqlite://") as store:
         run(store, "git", repository.path)
         [first] = life(store, CLEAN).occurrences
-    assert first.told == f"iteration 1, commit:{sha[:10]}"
+    assert first.details == f"iteration 1, commit:{sha[:10]}"
 
 
 def test_what_is_left_out_has_its_reason_and_what_the_model_asked_to_see_is_told() -> None:
@@ -230,11 +230,11 @@ def test_what_is_left_out_has_its_reason_and_what_the_model_asked_to_see_is_told
     out = shown(task, left=(node, "over budget"), target="module:cart.py")
     wish = task.happened(ToolReturned(tool="show", nodes=(node,)))
     found = life(task.store, node)
-    assert (at(found, out, "omitted").told, at(found, out, "omitted").section) == (
+    assert (at(found, out, "omitted").details, at(found, out, "omitted").section) == (
         "over budget",
         "related",
     )
-    assert at(found, wish, "asked for").told == "by show"
+    assert at(found, wish, "asked for").details == "by show"
     assert found.standing[5:] == (0, 0, 1, 0)
 
 
@@ -247,7 +247,7 @@ def test_a_summary_is_superseded_where_its_summariser_moves_on_and_ends_with_its
     timed = task.happened(SummaryWritten(node=node, text="x", summariser="by-hand 1", lives=60))
     later = task.happened(SummaryWritten(node="module:b.py", text="new", summariser="small 2"))
     found = life(task.store, node)
-    assert at(found, later, "superseded").told == "its summariser small moved on from 1 to 2"
+    assert at(found, later, "superseded").details == "its summariser small moved on from 1 to 2"
     assert (found.standing.summaries, found.standing.holding, found.standing.state) == (
         2, 1, "there",
     )  # fmt: skip

@@ -29,7 +29,7 @@ def test_a_summary_of_what_the_log_never_held_is_stale_from_its_beginning() -> N
     node, built = "module:cart.py", {"gone.py": {"": "the digest of nothing"}}
     written = task.happened(SummaryWritten(node=node, text="x", built_from=built))
     found = at(life(task.store, node), written, "stale")
-    assert found.told == "stale, by what the log does not tell any more (see 'backcast fsck')"
+    assert found.details == "stale, by what the log does not tell any more (see 'backcast fsck')"
 
 
 def test_a_version_whose_outline_is_missing_is_told_as_not_known() -> None:
@@ -160,7 +160,7 @@ def test_what_fails_again_is_another_failure() -> None:
     first = task.happened(failing(CheckFailure(name="t")))
     other = task.happened(failing(CheckFailure(name="u"), CheckFailure(name="t")))
     [again] = [o for o in life(task.store, f"failure:{first}.1").occurrences if o.what == "failed"]
-    assert (again.event, again.told) == (other, f"as failure:{other}.2")
+    assert (again.event, again.details) == (other, f"as failure:{other}.2")
 
 
 def test_the_failure_of_a_tool_is_over_when_the_same_tool_is_called_again() -> None:
@@ -191,7 +191,7 @@ def test_a_summary_that_came_too_late_was_stale_from_its_beginning() -> None:
     fact = SummaryWritten(node=CLEAN, text="x", built_at=begun, built_from={"cart.py": facets})
     written = task.happened(fact)
     found = at(life(task.store, CLEAN), written, "stale")
-    assert found.told == f"stale since event {changed}: cart.py=2, path cart.py"
+    assert found.details == f"stale since event {changed}: cart.py=2, path cart.py"
 
 
 def test_where_the_log_contradicts_itself_the_summaries_that_hold_are_those_of_stale() -> None:

@@ -78,7 +78,7 @@ def test_prompts_that_leave_a_node_out_for_other_reasons_are_rows_of_their_own(
     ]
     _, out, _ = backcast("audit", "t", "library:os", "--json")
     assert json.loads(out.splitlines()[2]) == {
-        "event": 3, "timestamp": "2026-11-20T12:00:00Z", "what": "omitted", "told": "masked",
+        "event": 3, "timestamp": "2026-11-20T12:00:00Z", "what": "omitted", "details": "masked",
         "target": "module:a.py", "section": "libraries",
     }  # fmt: skip
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from backcast.domain.events import ModuleIteration, ToolCalled
 from backcast.domain.node import Reference, parse_reference
+from backcast.engine.interfaces import terminal
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.commands.show import command as show_command
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
-from backcast.engine.memory import import_log as importing
 from backcast.projections import BY_NAME
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/addresses.jsonl"
@@ -336,12 +336,12 @@ def test_an_import_that_another_writer_comes_before_says_what_to_do(
 
         yield another
 
-    monkeypatch.setattr(importing, "progress_bar", meanwhile)
+    monkeypatch.setattr(terminal, "progress_bar", meanwhile)
     ran = backcast("import", "events", str(LOG))
     assert ran.err == (
         "backcast: task 'task-abc123': another process wrote to it at the same time, so this"
-        " command stopped; run it again when the other has ended (what stands already is not"
-        " written twice)\n"
+        " command stopped; run it again when the other has ended (events that are written"
+        " already are not written twice)\n"
     )
     assert ran.code == 1
 

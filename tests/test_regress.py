@@ -234,8 +234,8 @@ def test_windows_of_a_history_are_runs_of_their_own(library: str) -> None:
     with opened(library) as log:
         runs = list(runs_in(log, 5))
         whole = list(runs_in(log, 100))
-    assert [run.many for run in runs[:-1]] == [5] * (len(runs) - 1)
-    assert sum(run.many for run in runs) == sum(run.many for run in whole)
+    assert [run.length for run in runs[:-1]] == [5] * (len(runs) - 1)
+    assert sum(run.length for run in runs) == sum(run.length for run in whole)
     setting = [Setting("default", DEFAULT)]
     apart = [step for one in tried(runs, setting) for step in one.steps]
     [together] = tried(whole, setting)

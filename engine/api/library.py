@@ -18,8 +18,7 @@ from backcast.engine.history.moments import LAST
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.source_text import text_of
 from backcast.engine.history.staleness import Stale, stale
-from backcast.engine.history.task import Task as _Task
-from backcast.engine.history.task import When
+from backcast.engine.history.task import TaskHandle, When
 from backcast.engine.history.task_states import TaskStates, states_at
 from backcast.engine.interfaces.profiles import node_asked, profile_by
 from backcast.engine.interfaces.testing.assertions import (
@@ -100,7 +99,7 @@ class Store:
         return self.events.append(task, facts, after=self.events.version(task), writer=writer)
 
 
-class Task(_Task):
+class Task(TaskHandle):
     """A task of a store: its events, its prompts, and what was known at any moment of it.
 
     >>> import backcast
@@ -312,7 +311,7 @@ def regress(
     stores: dict[str, EventStore] = {}
     chosen: list[ReplayRun] = []
     for item in runs:
-        if isinstance(item, _Task):
+        if isinstance(item, TaskHandle):
             name = item.opened.name if isinstance(item, Task) else item.id
             stores[name] = item.store
             chosen += (found for found in runs_in_store(name, item.store) if found.task == item.id)

@@ -120,8 +120,8 @@ class Candidates:
         names = ", ".join(sorted(large, key=lambda node: self.wanted[node]))
         task = self._task(f"Not shown in full, since too large: {names}.")
         less = (
-            one._replace(levels=one.levels[1:]) if one.node in large else one
-            for one in offered
+            item._replace(levels=item.levels[1:]) if item.node in large else item
+            for item in offered
         )  # fmt: skip
         return [task if candidate.node == task.node else candidate for candidate in less]
 

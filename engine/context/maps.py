@@ -42,9 +42,9 @@ def shown_map(
         tuple(items),
         tuple(one.id for one in items if one.id in stale),
         tuple(
-            Omission(f"map item {one}", MAP, OVER if one not in stale else "stale")
-            for one in sorted(map.items)
-            if one not in shown
+            Omission(f"map item {item}", MAP, OVER if item not in stale else "stale")
+            for item in sorted(map.items)
+            if item not in shown
         ),
     )
 

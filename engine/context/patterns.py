@@ -102,10 +102,10 @@ def _alike(task_id: str, offline: offline_cache.State, asked: str) -> dict[str, 
     """Return other finished tasks by the share of words that their goals have in common with a
     request, the most first; tasks without any are left out."""
     own, found = frozenset(words(asked)), {}
-    for one in offline_cache.historical_solutions(offline):
-        theirs = frozenset(words(one.problem))
-        if one.task != task_id and (both := own & theirs):
-            found[node_id("task", one.task)] = round(len(both) / len(own | theirs), 6)
+    for solution in offline_cache.historical_solutions(offline):
+        theirs = frozenset(words(solution.problem))
+        if solution.task != task_id and (both := own & theirs):
+            found[node_id("task", solution.task)] = round(len(both) / len(own | theirs), 6)
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 

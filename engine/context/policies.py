@@ -97,10 +97,10 @@ def _checked(where: str, settings: dict[str, object]) -> Policy:
 
 def _first(error: ValidationError) -> str:
     """Return the first wrong setting, what was needed there, and what was found."""
-    one = error.errors()[0]
-    *outer, name = map(str, one["loc"] or ("",))
-    place, found = ".".join([*outer, name]), reprlib.repr(one["input"])
-    if one["type"] == "extra_forbidden":
+    wrong = error.errors()[0]
+    *outer, name = map(str, wrong["loc"] or ("",))
+    place, found = ".".join([*outer, name]), reprlib.repr(wrong["input"])
+    if wrong["type"] == "extra_forbidden":
         place = ".".join(outer)
         inner: dict[str, type[BaseModel]] = {
             "thinking": Thinking,
@@ -110,11 +110,11 @@ def _first(error: ValidationError) -> str:
             "": Policy,
         }
         known = inner[place].model_fields
-        needed, found = f"one of {', '.join(known)}", repr(name)
-    elif one["type"] == "value_error":
-        return one["msg"].removeprefix("Value error, ")
+        needed, found = f"wrong of {', '.join(known)}", repr(name)
+    elif wrong["type"] == "value_error":
+        return wrong["msg"].removeprefix("Value error, ")
     else:
-        needed = one["msg"].removeprefix("Input should be ").replace("an object", "a table")
+        needed = wrong["msg"].removeprefix("Input should be ").replace("an object", "a table")
     return (
         f"{place}: needed {needed}, found {found}" if place else f"needed {needed}, found {found}"
     )

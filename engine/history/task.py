@@ -17,7 +17,7 @@ When = str | int | datetime | Moment
 "A moment as people name it: an event number, a time, or a text such as `commit:3f2a5c1`."
 
 
-class Task:
+class TaskHandle:
     """One task of a store, and its line of descent."""
 
     def __init__(self, store: EventStore, id: str) -> None:

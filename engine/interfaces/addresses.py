@@ -45,12 +45,12 @@ class AddressType(click.ParamType[Address]):
 
 
 def address_argument(
-    name: str = "address", *, required: bool = True, metavar: str = ANY, many: bool = False
+    name: str = "address", *, required: bool = True, metavar: str = ANY, several: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add an address to a command; `many` for any number of them."""
+    """Add an address to a command; `several` for any number of them."""
     return click.argument(
-        name, type=AddressType(), required=required and not many, nargs=-1 if many else 1,
-        metavar=f"[{metavar}]..." if many else metavar if required else f"[{metavar}]",
+        name, type=AddressType(), required=required and not several, nargs=-1 if several else 1,
+        metavar=f"[{metavar}]..." if several else metavar if required else f"[{metavar}]",
     )  # fmt: skip
 
 

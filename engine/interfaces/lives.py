@@ -41,7 +41,7 @@ def _fold_key(occurrence: Occurrence) -> tuple[object, ...]:
     """Return a key that is equal for prompts which fit one row."""
     if occurrence.what not in (IN, WITHIN, OUT):
         return (occurrence.event, occurrence.what, occurrence.of)
-    return occurrence.what, occurrence.level, occurrence.within, occurrence.told
+    return occurrence.what, occurrence.level, occurrence.within, occurrence.details
 
 
 def _row(group: Sequence[Occurrence], node: str) -> tuple[object, ...]:
@@ -52,7 +52,7 @@ def _row(group: Sequence[Occurrence], node: str) -> tuple[object, ...]:
     events = [str(each.event) for each in group]
     more = f" ... {events[-1]}" if len(events) > NAMED + 1 else ""
     head = f"in {len(group)} prompts (events {', '.join(events[:NAMED] if more else events)}{more})"
-    parts = (f"{head} at {first.level}" if first.level else head, _within(first), first.told)
+    parts = (f"{head} at {first.level}" if first.level else head, _within(first), first.details)
     return first.event, when, first.what, "; ".join(filter(None, parts))
 
 
@@ -66,20 +66,20 @@ def _details(occurrence: Occurrence, node: str) -> Iterator[str]:
             yield "" if occurrence.tokens is None else f"{occurrence.tokens} tokens"
             task = f", left by task {occurrence.task}" if occurrence.task else ""
             yield f"{occurrence.found}{task}"
-            yield occurrence.told
+            yield occurrence.details
             asked = " ".join(filter(None, (occurrence.asked, occurrence.target)))
             yield f"for {asked}" if asked else ""
         case "summarised":
             yield f"by {occurrence.who}" if occurrence.who else ""
             yield "" if occurrence.tokens is None else f"{occurrence.tokens} tokens"
             yield f"in place of that of event {occurrence.of}" if occurrence.of else ""
-            yield occurrence.told
+            yield occurrence.details
         case "stale" | "holds again" | "superseded" if occurrence.of:
             yield f"the summary of event {occurrence.of}"
-            yield occurrence.told
+            yield occurrence.details
         case _:
             yield _changed(occurrence.facets, node)
-            yield occurrence.told
+            yield occurrence.details
             yield f"by {occurrence.who}" if occurrence.who else ""
             yield f"checked: {occurrence.target}" if occurrence.target else ""
 

@@ -101,13 +101,13 @@ def completion_of(body: bytes, where: str, seconds: float) -> Completion:
     )  # fmt: skip
 
 
-def name_of(told: str) -> str:
+def name_of(text: str) -> str:
     r"""A model's name as it can be stored and shown, whatever a server says.
 
     >>> name_of("x\0y")
     'x?y'
     """
-    return _printable(told[:NAMED])
+    return _printable(text[:NAMED])
 
 
 def _printable(text: str) -> str:

@@ -37,7 +37,7 @@ class ReplayRun(NamedTuple):
     "Recorded prompts; 0 where changes count as requests."
     first: int = 0
     "Index of its first change."
-    many: int = 0
+    length: int = 0
     "Number of its changes."
 
     @property
@@ -45,11 +45,11 @@ class ReplayRun(NamedTuple):
         """Name of the run in a report."""
         if self.prompts:
             return f"{self.log}: {self.task}"
-        return f"{self.log}: {self.task}, changes {self.first + 1} to {self.first + self.many}"
+        return f"{self.log}: {self.task}, changes {self.first + 1} to {self.first + self.length}"
 
     def of(self, changes: Sequence[CodeChange]) -> Sequence[CodeChange]:
         """Return the run's own changes out of all changes of its task."""
-        return changes[self.first : self.first + self.many]
+        return changes[self.first : self.first + self.length]
 
 
 class Setting(NamedTuple):

@@ -95,8 +95,8 @@ def _resolved(store: "EventStore", task: str, text: str, at: "Moment") -> str:
     outlines = store.read(task, moment=at, types=[EventType.MODULE_OUTLINED])
     found = named(outlines, path, name)
     if len(found) > 1:
-        told = ", ".join(map(repr, found))
-        raise InputError(f"needed one node, found that {text!r} is {len(found)} of them: {told}")
+        names = ", ".join(map(repr, found))
+        raise InputError(f"needed one node, found that {text!r} is {len(found)} of them: {names}")
     if not found:
         raise _unknown(store, task, text, at)
     return found[0]
@@ -131,6 +131,6 @@ def _unknown(store: "EventStore", task: str, text: str, at: "Moment") -> InputEr
     places = {node.partition(":")[2]: node for node in reversed(nodes)}
     near = [node for node in nodes if place in names_of(node)]
     near += [places[one] for one in get_close_matches(place, places, NEAR)]
-    told = ", ".join(map(repr, list(dict.fromkeys(near))[:NEAR]))
-    meant = f"; near it: {told}" if told else ""
+    names = ", ".join(map(repr, list(dict.fromkeys(near))[:NEAR]))
+    meant = f"; near it: {names}" if names else ""
     return InputError(f"needed a node of task {task!r} such as module:PATH, found {text!r}{meant}")

@@ -27,7 +27,7 @@ RECORDED = "recorded"
 
 
 @click.command(name="regress")
-@address_argument("addresses", many=True, metavar="FILE.jsonl|TASK")
+@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
 @store_option
 @click.option("--policy", "policies", multiple=True, metavar="NEW",
               help="TOML or a name; may be repeated.")  # fmt: skip
@@ -145,8 +145,8 @@ def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "
 
     found = []
     with progress_bar("runs", len(runs)) as advance:
-        for one in tried(runs, plan.settings, plan.profile, processes or os.cpu_count() or 1):
-            found.append(one)
+        for run in tried(runs, plan.settings, plan.profile, processes or os.cpu_count() or 1):
+            found.append(run)
             advance(1)
     return found
 
@@ -177,13 +177,13 @@ def _print(
     columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]", as_json: bool
 ) -> None:
     from backcast.engine.interfaces.regress_report import NOTE, lines, markdown, rows, summed
-    from backcast.engine.interfaces.regress_report import as_json as told
+    from backcast.engine.interfaces.regress_report import as_json as report_json
     from backcast.engine.interfaces.views import console, table
 
     for report in reports:
         text = markdown(columns, found)
         if report.suffix == ".json":
-            text = json_text(told(columns, found))
+            text = json_text(report_json(columns, found))
         try:
             report.write_text(text, encoding="utf-8")
         except OSError as error:

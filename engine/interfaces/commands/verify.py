@@ -19,7 +19,7 @@ LOGS = "FILE.jsonl|TASK"
 
 
 @click.command(name="verify")
-@address_argument("addresses", many=True, metavar=LOGS)
+@address_argument("addresses", several=True, metavar=LOGS)
 @store_option
 @click.option("--bisect", is_flag=True, help="Name the first event that makes each difference.")
 @click.option(

@@ -62,7 +62,7 @@ class NodeChecks:
     def _occurrence(self, run: CheckRun, what: str, message: str) -> Occurrence:
         text = f"{run.passed} of {run.passed + run.unmet} passed"
         text = f"{text}; {message}" if message else text
-        return Occurrence(run.event, run.timestamp, what, told=text, target=_module(run.at))
+        return Occurrence(run.event, run.timestamp, what, details=text, target=_module(run.at))
 
     def _touches(self, failure: Failure) -> bool:
         return self.path in (place_of(failure)[0], check_of(failure)[0])

@@ -20,7 +20,7 @@ class Occurrence(NamedTuple):
     complete."""
     who: str = ""
     "Writer of the event, or the summariser."
-    told: str = ""
+    details: str = ""
     "Details in words: an iteration, a summary's text, a proof, a reason, a message."
     of: int = 0
     "Version of the summary that went stale or was replaced; 0 for none."

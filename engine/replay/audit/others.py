@@ -150,5 +150,5 @@ def _retried(event: WorkflowEvent, failure: Failure) -> bool:
     return False
 
 
-def _same(one: Failure, other: Failure) -> bool:
-    return (one.kind, one.name) == (other.kind, other.name)
+def _same(first: Failure, second: Failure) -> bool:
+    return (first.kind, first.name) == (second.kind, second.name)

@@ -103,7 +103,7 @@ def _occurrence(prompt: NodePrompt, stages: Sequence[Stage]) -> Occurrence | Non
         reasons.pop(DUPLICATE, None)
     occurrence = Occurrence(
         prompt.event, prompt.timestamp, IN if prompt.item else WITHIN if outer else OUT,
-        told="; ".join(reasons), asked=prompt.asked, target=prompt.target,
+        details="; ".join(reasons), asked=prompt.asked, target=prompt.target,
     )  # fmt: skip
     if item is None:
         return occurrence._replace(section=prompt.omissions[0].section)
