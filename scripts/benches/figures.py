@@ -171,13 +171,14 @@ def machine() -> str:
 def _fsync_ms() -> float:
     """Return the median milliseconds of 50 writes of a page, each forced to the disk."""
     with tempfile.TemporaryFile(dir=ROOT) as file:
-
-        def write() -> None:
+        times = []
+        for _ in range(50):
+            begin = time.perf_counter()
             file.write(b"x" * 4096)
             file.flush()
             os.fsync(file.fileno())
-
-        return median(seconds(write) for _ in range(50)) * 1000
+            times.append(1000 * (time.perf_counter() - begin))
+        return median(times)
 
 
 def _cell(figure: Figure) -> str:
