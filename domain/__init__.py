@@ -1,1 +1,1 @@
-"""Words and arithmetic: what can happen, when, in which order. Pure; imports nothing of ours."""
+"""The domain: facts, moments, nodes and pure arithmetic on them. Imports nothing of ours."""

@@ -1,15 +1,15 @@
-"""What is shown within a budget, and at which level of detail? Whole items, never one token more.
+"""Which items are shown within a token budget, and at which level of detail?
 
-What is CRITICAL comes first, at the best levels at which all of it fits: what ranks last is lowered
-first, and what that leaves is given back, the first ranked first. The rest is a knapsack
-with several sizes of each thing, of which one may be taken. It is filled by what each step up
-gains per token: first the sections within their own budgets, by priority, then all together in
-what is left, so that what a section does not use flows on. A step that does not fit stops no
-smaller one.
+CRITICAL candidates come first, at the best levels at which all of them fit: the last ranked is
+lowered first, and any room this leaves is given back, first ranked first. The rest is a
+multiple-choice knapsack: each candidate is shown at one of several sizes or not at all. Steps are
+taken by gain per token: first the sections within their own budgets, by priority, then all sections
+together in the remaining room, so that unused budget flows on. A step that does not fit does not
+stop a smaller one, and the budget is never exceeded by a token.
 
-Steps lie on a candidate's convex hull. So where one budget holds, the sum of gains is at most what
-the largest single step gains below the best possible one (Sinha and Zoltners, 1979, on the linear
-relaxation); budgets of sections and priorities go before the sum.
+Steps lie on a candidate's convex hull. So under a single budget the sum of gains is below the best
+possible one by at most the gain of the largest step (Sinha and Zoltners, 1979, on the linear
+relaxation); section budgets and priorities take precedence over the sum.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,48 +21,46 @@ from backcast.domain.errors import BudgetExceededError
 
 OVER, LOWER, DUPLICATE = "over budget", "lower score than the last one in", "duplicate"
 OUT = -1
-"The level of what is not shown: in lists by level it stands behind the last one."
+"The level of a candidate that is not shown; as a list index it is the last one."
 _RANKS = {priority: number for number, priority in enumerate(PRIORITIES)}
 
 
 class LevelStep(NamedTuple):
-    """From one level of a candidate to a more detailed one."""
+    """A step from one level of a candidate to a more detailed one."""
 
     ratio: float
-    "What it gains per token."
+    "The gain per token."
     candidate: int
     start: int
     end: int
     tokens: int
-    "Of the level that it leads to."
+    "The size of the level that it leads to."
 
 
 class Offer:
-    """Candidates, ranked once, to be allocated within different numbers of tokens."""
+    """Candidates, ranked once, that can be allocated within different numbers of tokens."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         given = list(candidates)
-        ranks = [(_RANKS[one.priority], one.rank, -one.score, one.node, number)
-                 for number, one in enumerate(given)]  # fmt: skip
+        ranks = [(_RANKS[c.priority], c.rank, -c.score, c.node, n) for n, c in enumerate(given)]
         self.candidates = [given[rank[-1]] for rank in sorted(ranks)]
         self.places = {one.node: number for number, one in enumerate(self.candidates)}
         self.sizes = [[*[level.tokens for level in one.levels], 0] for one in self.candidates]
-        "The tokens of each by its level."
+        "The tokens of each candidate by level."
         self.first = [steps(one, number) for number, one in enumerate(self.candidates)]
-        "The steps of each from not being shown."
+        "The steps of each candidate that begin with it not being shown."
         self.rising = _steepest([step for some in self.first for step in some])
-        "All of these."
+        "All these steps, steepest first."
         self.inner, self.outer = self._nested()
 
     def _nested(self) -> tuple[list[Sequence[int]], list[int]]:
-        """For each candidate those whose text its full text holds, and the one that holds its own;
-        `OUT` where none does."""
+        """Return, per candidate, those inside its full text and the one around it, or `OUT`."""
         ranked = self.candidates
         full = [bool(one.levels) and one.levels[0].name == "full" for one in ranked]
         within: dict[str, list[int]] = {}
-        for number, one in enumerate(ranked):
-            if one.within:
-                within.setdefault(one.within, []).append(number)
+        for number, candidate in enumerate(ranked):
+            if candidate.within:
+                within.setdefault(candidate.within, []).append(number)
         inner: list[Sequence[int]]
         inner = [within.get(one.node, ()) if full[n] else () for n, one in enumerate(ranked)]
         outer = [self.places.get(one.within, OUT) if one.within else OUT for one in ranked]
@@ -71,18 +69,17 @@ class Offer:
     def allocated(
         self, budgets: Mapping[str, int], available: int, kept: Mapping[str, int] = {}
     ) -> tuple[list[Item], list[Omission]]:
-        """The candidates that are shown within some tokens, each at its level, and those that are
-        not.
+        """Return the items shown within `available` tokens and the omissions.
 
-        `budgets` holds the tokens of each section. `kept` are nodes that are shown at a level as
-        long as there is room, the first ones longest, before anything is chosen anew. Raises
-        `BudgetExceededError` where what is CRITICAL does not fit at its lowest levels.
+        `budgets` gives the tokens of each section. `kept` gives nodes and the levels that they keep
+        while there is room, the first ones longest, before anything is chosen anew. Raises
+        `BudgetExceededError` if the CRITICAL candidates do not fit at their lowest levels.
         """
         filling, ranked = _Filling(self, budgets, available), self.candidates
         must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
-        those = [ranked[number] for number in must]
-        wishes = _wishes(those, budgets, kept)
-        for number, level in zip(must, _lowered(those, wishes, available), strict=True):
+        critical = [ranked[number] for number in must]
+        wishes = _wishes(critical, budgets, kept)
+        for number, level in zip(must, _lowered(critical, wishes, available), strict=True):
             if not filling.held(number):
                 filling.show(number, level)
         filling.give_back(dict(zip(must, wishes, strict=True)))
@@ -102,33 +99,33 @@ def allocated(
     available: int,
     kept: Mapping[str, int] = {},
 ) -> tuple[list[Item], list[Omission]]:
-    """What is shown of some candidates, once: see `Offer.allocated`."""
+    """Allocate some candidates once: see `Offer.allocated`."""
     return Offer(candidates).allocated(budgets, available, kept)
 
 
 class _Filling:
-    """Levels of candidates, and the room that is left."""
+    """The levels of the candidates so far, and the remaining room."""
 
     def __init__(self, offer: Offer, budgets: Mapping[str, int], available: int) -> None:
         self.offer, self.candidates, self.sizes = offer, offer.candidates, offer.sizes
-        self.free, self.left = available, {one.section: 0 for one in self.candidates} | {**budgets}
+        self.free, self.rooms = available, {one.section: 0 for one in self.candidates} | {**budgets}
         self.levels = [OUT] * len(self.candidates)
         self.lowest = float("inf")
-        "The least gain per token that came in."
+        "The smallest gain per token that was taken."
         self.fixed: set[int] = set()
-        "Candidates that stay as they are."
+        "Candidates that keep their level."
 
     def show(self, number: int, level: int) -> None:
         """Show a candidate at a level, whatever room there is."""
         inner = self.offer.inner[number] if level == 0 else ()
-        for one, then in ((number, level), *[(one, OUT) for one in inner]):
-            freed = self.sizes[one][self.levels[one]] - self.sizes[one][then]
-            self.levels[one] = then
+        for changed, shown in ((number, level), *[(changed, OUT) for changed in inner]):
+            freed = self.sizes[changed][self.levels[changed]] - self.sizes[changed][shown]
+            self.levels[changed] = shown
             self.free += freed
-            self.left[self.candidates[one].section] += freed
+            self.rooms[self.candidates[changed].section] += freed
 
     def take(self, number: int, level: int) -> None:
-        """Show a candidate at a level for what it gains per token."""
+        """Show a candidate at a level for its gain per token."""
         levels, before = self.candidates[number].levels, self.levels[number]
         gain = levels[level].gain - (0.0 if before == OUT else levels[before].gain)
         more = self.sizes[number][level] - self.sizes[number][before]
@@ -136,9 +133,10 @@ class _Filling:
         self.show(number, level)
 
     def fits(self, number: int, level: int, room: int) -> bool:
-        """Whether a candidate can be shown at a level, in place of what it makes needless.
+        """Return whether a candidate fits at a level, in place of the candidates that its text
+        contains.
 
-        Nothing that stays as it is can be made needless.
+        A fixed candidate is never replaced.
         """
         sizes, levels = self.sizes, self.levels
         more = sizes[number][level] - sizes[number][levels[number]]
@@ -149,9 +147,9 @@ class _Filling:
         return more <= room and self.fixed.isdisjoint(inner)
 
     def fill(self, rising: Sequence[LevelStep], *, own: bool) -> None:
-        """Take the steps that fit, of some in the order in which they shall be taken.
+        """Take the steps that fit, in the order given.
 
-        `own` for steps within the own budget of each one's section.
+        With `own`, each step must also fit the budget of its section.
         """
         levels, sizes = self.levels, self.sizes
         inner, outer = self.offer.inner, self.offer.outer
@@ -161,26 +159,23 @@ class _Filling:
                 continue
             room = self.free
             if own:
-                left = self.left[self.candidates[number].section]
-                room = left if left < room else room
-            # What is larger by itself may still fit in place of what it holds.
+                own_room = self.rooms[self.candidates[number].section]
+                room = own_room if own_room < room else room
+            # A text that is too large by itself may still fit in place of the texts inside it.
             if tokens - sizes[number][start] > room and not inner[number]:
                 continue
             if number not in self.fixed and self.fits(number, end, room):
                 self.take(number, end)
 
     def beside(self, number: int) -> list[LevelStep]:
-        """The steps up from where a candidate is shown, if its steps from nothing miss that."""
+        """Return the steps up from a shown level that the steps from `OUT` pass over."""
         level, first = self.levels[number], self.offer.first[number]
         if level == OUT or level in [step.end for step in first]:
             return []
         return steps(self.candidates[number], number, level)
 
     def give_back(self, wishes: Mapping[int, int]) -> None:
-        """Show candidates at better levels where there is room, up to those that they should have.
-
-        Each as well as it can be before the next one.
-        """
+        """Raise candidates in order to the best level that fits, at most the wished one."""
         for number, wish in wishes.items():
             if not self.held(number):
                 better = range(wish, self.levels[number])
@@ -189,7 +184,7 @@ class _Filling:
                     self.show(number, level)
 
     def keep(self, kept: Mapping[str, int]) -> None:
-        """Show what was shown before, as it was, and let it stay so."""
+        """Show nodes at the levels at which they were shown before, and fix them there."""
         for node, level in kept.items():
             number = self.offer.places.get(node, OUT)
             if number == OUT or self.held(number):
@@ -200,12 +195,12 @@ class _Filling:
                 self.fixed.add(number)
 
     def held(self, number: int) -> bool:
-        """Whether another's full text, which is shown, holds that of a candidate."""
+        """Return whether the shown full text of another candidate contains this one."""
         outer = self.offer.outer[number]
         return outer != OUT and self.levels[outer] == 0
 
     def top_up(self) -> None:
-        """Use what room is left for any level that fits, the best candidates first."""
+        """Use the remaining room for any level that fits, best candidates first."""
         levels, sizes, inner = self.levels, self.sizes, self.offer.inner
         some = [number for number, one in enumerate(self.candidates) if one.levels]
         freed = True
@@ -213,7 +208,7 @@ class _Filling:
             freed = False
             for number in some:
                 now = levels[number]
-                # The next level is the smallest one that there is more to be seen of.
+                # If the next level, which is the smallest step, does not fit, no other does.
                 if now == 0 or (
                     sizes[number][now - 1] - sizes[number][now] > self.free and not inner[number]
                 ):
@@ -227,31 +222,31 @@ class _Filling:
                     freed = freed or self.free > before
 
     def better(self, number: int) -> Sequence[int]:
-        """The more detailed levels of a candidate by which nothing is lost."""
+        """Return the more detailed levels of a candidate that lose no gain."""
         levels, level = self.candidates[number].levels, self.levels[number]
         if level == OUT:
             return range(len(levels))
         return [n for n in range(level) if levels[n].gain >= levels[level].gain]
 
     def items(self) -> list[Item]:
-        """What is shown, in the order of the candidates."""
+        """Return the shown items, in the order of the candidates."""
         return [
-            Item(one.node, one.section, one.priority, *one.levels[level][:3], one.score,
-                 one.because, one.place, one.task, one.version)
-            for one, level in zip(self.candidates, self.levels, strict=True)
+            Item(c.node, c.section, c.priority, *c.levels[level][:3], c.score,
+                 because=c.because, place=c.place, task=c.task, version=c.version)
+            for c, level in zip(self.candidates, self.levels, strict=True)
             if level != OUT
         ]  # fmt: skip
 
     def omissions(self) -> list[Omission]:
-        """What is not shown, and why, in the order of the candidates."""
+        """Return the omissions and their reasons, in the order of the candidates."""
         return [
-            Omission(one.node, one.section, self.reason(number))
-            for number, one in enumerate(self.candidates)
+            Omission(candidate.node, candidate.section, self.reason(number))
+            for number, candidate in enumerate(self.candidates)
             if self.levels[number] == OUT
         ]
 
     def reason(self, number: int) -> str:
-        """Why a candidate is not shown."""
+        """Return why a candidate is not shown."""
         if self.held(number):
             return DUPLICATE
         first = self.offer.first[number]
@@ -260,16 +255,18 @@ class _Filling:
 
 
 def _steepest(some: Iterable[LevelStep]) -> list[LevelStep]:
-    """Steps by what they gain per token, the most first; of equal ones that of the first ranked."""
+    """Return the steps by gain per token, highest first; ties by rank."""
     return sorted(sorted(some, key=itemgetter(1)), key=itemgetter(0), reverse=True)
 
 
-def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[LevelStep]:
-    """The steps up from a level along the convex hull of a candidate's levels, the steepest first.
+def steps(candidate: Candidate, number: int = 0, start: int = OUT) -> list[LevelStep]:
+    """Return the steps up from a level along the convex hull of the candidate's levels, steepest
+    first.
 
-    Levels that lie below the hull, where a bigger step gains more per token, are passed over.
+    Levels below the hull, where a bigger step gains more per token, are skipped.
     """
-    levels, gain = one.levels, 0.0 if start == OUT else one.levels[start].gain
+    levels = candidate.levels
+    gain = 0.0 if start == OUT else levels[start].gain
     hull = [(float("inf"), number, OUT, start, 0 if start == OUT else levels[start].tokens, gain)]
     for level in range((len(levels) if start == OUT else start) - 1, -1, -1):
         _, _, tokens, gain = levels[level]
@@ -287,45 +284,47 @@ def steps(one: Candidate, number: int = 0, start: int = OUT) -> list[LevelStep]:
 
 
 def _wishes(
-    those: Sequence[Candidate], budgets: Mapping[str, int], kept: Mapping[str, int]
+    candidates: Sequence[Candidate], budgets: Mapping[str, int], kept: Mapping[str, int]
 ) -> list[int]:
-    """The best levels at which candidates fit their sections; what is wanted is not lowered."""
-    levels = [0 if one.wanted else kept.get(one.node, 0) for one in those]
-    for section in dict.fromkeys(one.section for one in those):
-        among = [n for n, one in enumerate(those) if one.section == section and not one.wanted]
-        _lower(those, levels, among, budgets.get(section, 0))
+    """Return the best levels that fit the sections; `wanted` candidates are not lowered."""
+    levels = [0 if one.wanted else kept.get(one.node, 0) for one in candidates]
+    for section in dict.fromkeys(one.section for one in candidates):
+        among = [n for n, one in enumerate(candidates) if one.section == section and not one.wanted]
+        _lower(candidates, levels, among, budgets.get(section, 0))
     return levels
 
 
-def _lowered(those: Sequence[Candidate], wishes: Sequence[int], available: int) -> list[int]:
-    """The best levels at which all of some candidates fit, the last ranked lowered first."""
+def _lowered(candidates: Sequence[Candidate], wishes: Sequence[int], available: int) -> list[int]:
+    """Return the best levels at which all candidates fit, lowering the last ranked first."""
     levels = list(wishes)
-    if _lower(those, levels, range(len(those)), available, alone=True):
+    if _lower(candidates, levels, range(len(candidates)), available, alone=True):
         return levels
-    needed = sum(one.levels[level].tokens for one, level in zip(those, levels, strict=True))
-    raise BudgetExceededError(needed, available, tuple(one.node for one in those))
+    needed = sum(one.levels[level].tokens for one, level in zip(candidates, levels, strict=True))
+    raise BudgetExceededError(needed, available, tuple(one.node for one in candidates))
 
 
 def _lower(
-    those: Sequence[Candidate], levels: list[int], among: Sequence[int], limit: int, *,
+    candidates: Sequence[Candidate], levels: list[int], among: Sequence[int], limit: int, *,
     alone: bool = False,
 ) -> bool:  # fmt: skip
-    """Lower levels until some candidates fit, and tell whether they do.
+    """Lower levels until the candidates fit, and return whether they do.
 
-    `alone` for one whose lowering is enough before others of its rank, of which many would be.
+    With `alone`, prefer one candidate whose lowering is enough over many others of its rank.
     """
-    taken = [those[n].levels[levels[n]].tokens for n in among]
+    taken = [candidates[n].levels[levels[n]].tokens for n in among]
     over = sum(taken) - limit
-    spare = {n: tokens - those[n].levels[-1].tokens for n, tokens in zip(among, taken, strict=True)}
+    least = (candidates[n].levels[-1].tokens for n in among)
+    spare = {n: has - needs for n, has, needs in zip(among, taken, least, strict=True)}
     spare = dict(reversed(spare.items()))
     while over > 0 and spare:
         number = next(iter(spare))
         if alone:
-            enough = (n for n in spare if those[n].rank == those[number].rank and spare[n] >= over)
+            rank = candidates[number].rank
+            enough = (n for n in spare if candidates[n].rank == rank and spare[n] >= over)
             number = next(enough, number)
-        sizes = [level.tokens for level in those[number].levels]
-        least = sizes[levels[number]] - min(over, spare.pop(number))
+        sizes = [level.tokens for level in candidates[number].levels]
+        limit = sizes[levels[number]] - min(over, spare.pop(number))
         over -= sizes[levels[number]]
-        levels[number] = next(n for n in range(levels[number], len(sizes)) if sizes[n] <= least)
+        levels[number] = next(n for n in range(levels[number], len(sizes)) if sizes[n] <= limit)
         over += sizes[levels[number]]
     return over <= 0

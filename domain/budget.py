@@ -13,28 +13,26 @@ CONTEXT = (
     "current module", "related functions", "related modules", "dependencies", "recent errors",
     "test results", "historical patterns",
 )  # fmt: skip
-"The rows that hold what is known of the code; the others are fixed parts of a prompt."
+"The rows for what is known of the code; the other rows are fixed parts of a prompt."
 ROWS = ("system prompt", "task description", *CONTEXT, "generation", "context map", "buffer")
 BOUND = 3
-"What an upper bound of tokens tells over what a model counts, for English and code, about."
+"The usual ratio of a token bound to the model's own count, for English and code."
 MAP_TOKENS = 1_024
-"Of a context map, where nothing else is said."
-LEAST_GENERATION = 0.2
-"Of the window, for profiles made by hand."
+"The default size of a context map."
 
 
 class ModelProfile(NamedTuple):
-    """A model's window and how it is divided, its chat template and its tokenizer."""
+    """A model's window and its division, chat template and tokenizer."""
 
     name: str
     window: int
     "Tokens of prompt and answer together."
     rows: Mapping[str, int]
-    "Tokens of each part; they add up to the window."
+    "Tokens of each part; their sum is the window."
     template: str
-    "The chat template: mistral, chatml, or qwen3, which is chatml for a model that can think."
+    "The chat template: mistral, chatml, or qwen3 (chatml for a model that can think)."
     tokenizer: str
-    "What counts its tokens: see `backcast.engine.models.tokenizers`."
+    "The id of the tokenizer: see `backcast.engine.models.tokenizers`."
     yarn: int = 1
     "The factor by which the model's own window is stretched when it is loaded."
 
@@ -45,7 +43,7 @@ class ModelProfile(NamedTuple):
 
     @property
     def context(self) -> int:
-        """Tokens of what is known of the code."""
+        """Tokens for what is known of the code."""
         return sum(self.rows.get(row, 0) for row in CONTEXT)
 
     @property
@@ -54,8 +52,8 @@ class ModelProfile(NamedTuple):
         return self.window - self.generation
 
     def with_context(self, tokens: int) -> "ModelProfile":
-        """The profile whose context has so many tokens, its rows in the same proportion, and whose
-        window is larger or smaller by the difference."""
+        """Return a profile with `tokens` for the context, rows in the same proportion, and a window
+        changed by the difference."""
         if tokens < 1:
             raise InputError(f"needed a context of 1 token or more, found {tokens}")
         shares = {row: self.rows[row] for row in CONTEXT if row in self.rows}
@@ -65,8 +63,7 @@ class ModelProfile(NamedTuple):
 
 
 def allocated(tokens: int, shares: Mapping[str, int]) -> dict[str, int]:
-    """Whole tokens by shares: all of them, never one more; rests go to the largest fractions,
-    ties by order."""
+    """Divide tokens by shares without a rest; the largest fractions get it, ties by order."""
     whole = sum(shares.values())
     if whole <= 0:
         raise InputError("needed shares that add up to more than 0")
@@ -79,7 +76,7 @@ def allocated(tokens: int, shares: Mapping[str, int]) -> dict[str, int]:
 
 
 def checked(profile: ModelProfile) -> ModelProfile:
-    """The profile, if its budget adds up; else `InputError` with both numbers."""
+    """Return the profile if its rows add up; raise `InputError` with both numbers otherwise."""
     odd = [row for row in profile.rows if row not in ROWS or profile.rows[row] < 0]
     if odd:
         raise InputError(f"profile {profile.name}: needed rows such as {ROWS[0]}, found {odd[0]!r}")
@@ -121,7 +118,7 @@ PROFILES = {
 
 
 def of_window(name: str, window: int, tokenizer: str, template: str) -> ModelProfile:
-    """The profile of a server's own window: the rows of the nearer table, in proportion."""
+    """Return the profile of a server's own window: the rows of the nearer table, in proportion."""
     if window < 512:
         raise InputError(f"needed a window of 512 tokens or more, found {window}")
     nearer = MISTRAL_7B_8K if window < 20_000 else QWEN3_8B_32K

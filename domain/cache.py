@@ -1,9 +1,8 @@
-"""What both caches share: how what they hold is found again, what fits, and what failed.
+"""How do the two caches find what they hold, and what failed?
 
-A look-up goes from the surest to the least sure: by name in the online cache, by name in the
-offline one, then along the graph, then by meaning. Only a name can hit or miss. Neighbours and
-what is similar are offered beside the hits, and say so: likeness cannot tell "enable" from
-"disable".
+A look-up tries the surest way first: by name in the online cache, by name in the offline one, then
+along the graph, then by meaning. Only a name can hit or miss. Neighbours and similar nodes are
+offered beside the hits, and are marked as such: likeness cannot tell "enable" from "disable".
 
 >>> online = [Held("function:a.py::f")]
 >>> offline = [Held("function:a.py::f", "task-1"), Held("module:b.py", "task-1")]
@@ -34,36 +33,36 @@ from backcast.domain.events import (
 from backcast.domain.node import name_of, path_of
 
 LONGEST = 1_000
-"Characters of a message that are kept in a state; all of it stands in the log."
+"Characters of a message that a state keeps; the log has all of it."
 LISTED = 16
-"Failing checks that are kept of one run."
+"Failing checks of one run that a state keeps."
 
 FOUND = ("online", "offline", "made")
-"Where what was shown came from; what neither cache held was made."
+"Where a shown text came from; `made` if neither cache held it."
 
 T = TypeVar("T")
 
 
 class Held(NamedTuple):
-    """One node that a cache holds, and what else it is called by."""
+    """A node that a cache holds, and its other names."""
 
     node: str
     task: str = ""
-    "The finished task that left it; empty in the online cache."
+    "The finished task that contributed it; empty in the online cache."
     names: tuple[str, ...] = ()
-    "Names beyond those that are read off its id, such as the goal of a task."
+    "Names that its id does not tell, such as the goal of a task."
 
 
 @dataclass(frozen=True)
 class LookUpPolicy:
-    """When a look-up goes on, and how far."""
+    """When a look-up continues, and how far."""
 
     enough: int = 1
-    "With this many hits nothing more is offered than was asked for by name."
+    "The number of hits from which on no neighbours and similar nodes are offered."
     neighbours: int = 8
-    "At most this many are offered along the graph."
+    "The most nodes that are offered along the graph."
     similar: int = 3
-    "At most this many are offered by meaning."
+    "The most nodes that are offered by meaning."
 
 
 class CacheHit(NamedTuple):
@@ -75,15 +74,15 @@ class CacheHit(NamedTuple):
     by: str
     "name, graph or meaning."
     task: str = ""
-    "The finished task that left it, where it was found offline."
+    "The finished task that contributed it, for an offline hit."
 
 
 class LookUp(NamedTuple):
-    """What a look-up found, surest first, and the names that neither cache holds."""
+    """The hits of a look-up, surest first, and the names that neither cache holds."""
 
     hits: tuple[CacheHit, ...] = ()
     misses: tuple[str, ...] = ()
-    "In the order asked for: whoever asked makes these, and tells so in CONTEXT_BUILT."
+    "Names in the order asked for; the caller makes these nodes, and CONTEXT_BUILT records that."
 
 
 def look_up(
@@ -94,17 +93,18 @@ def look_up(
     neighbours: Callable[[str], Iterable[str]] = lambda node: (),
     similar: Sequence[str] = (),
 ) -> LookUp:
-    """What two caches hold under some names or ids, and what lies near that.
+    """Return the hits of two caches for names or ids, and nodes near them.
 
     Of several nodes with one id the first counts. `neighbours` gives a node's neighbours, nearest
-    first; `similar` is what a search ranked, best first. Neither is asked where the names suffice.
+    first; `similar` gives the result of a search, best first. Neither is called if the names
+    suffice.
     """
     first, second = tiers = _Tier("online", online), _Tier("offline", offline)
     hits = first.hits(names)
-    left = [name for name in names if name not in first.names]
-    more = second.hits(names if len(hits) < policy.enough else left)
+    missing = [name for name in names if name not in first.names]
+    more = second.hits(names if len(hits) < policy.enough else missing)
     hits |= {node: hit for node, hit in more.items() if node not in hits}
-    misses = [name for name in left if name not in second.names]
+    misses = [name for name in missing if name not in second.names]
     if len(hits) < policy.enough:
         near = (other for node in list(hits) for other in neighbours(node))
         hits |= _offered(tiers, hits, near, "graph", policy.neighbours)
@@ -114,7 +114,7 @@ def look_up(
 
 
 def names_of(node: str) -> tuple[str, ...]:
-    """What a node answers to: its id, its path and file name, or its qualified and last name.
+    """Return the names of a node: its id, its path and file name, or its qualified and last name.
 
     >>> names_of("method:shop/cart.py::Cart.total")
     ('method:shop/cart.py::Cart.total', 'shop/cart.py::Cart.total', 'Cart.total', 'total')
@@ -123,31 +123,16 @@ def names_of(node: str) -> tuple[str, ...]:
     """
     path, name = path_of(node), name_of(node)
     last = name.rpartition(".")[2] if name else path.rpartition("/")[2]
-    told = (node, node.partition(":")[2], name or path, last)
-    return tuple(dict.fromkeys(filter(None, told)))
-
-
-def capped(entries: Iterable[T], tokens: Callable[[T], int], limit: int) -> list[T]:
-    """The entries that fit, in order. One that does not is left out whole, and the next is tried.
-
-    >>> capped(["aaa", "bbbb", "c"], len, 4)
-    ['aaa', 'c']
-    """
-    kept = []
-    for entry in entries:
-        count = tokens(entry)
-        if count <= limit:
-            kept.append(entry)
-            limit -= count
-    return kept
+    names = (node, node.partition(":")[2], name or path, last)
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def youngest(
     entries: Map[str, T], limit: int, age: Callable[[T], int], slack: int = 0
 ) -> Map[str, T]:
-    """The entries without the first ones that are too many, by a number that rises; ties by id.
+    """Return the `limit` entries with the highest `age`; ties by id.
 
-    With some slack that many more may gather before they are dropped together, which is quicker.
+    With `slack`, that many more may gather before they are dropped together, which is quicker.
     """
     excess = len(entries) - limit
     if excess <= slack:
@@ -158,43 +143,43 @@ def youngest(
 
 
 class Failure(NamedTuple):
-    """Something that failed, in as many words as were told."""
+    """A failure, in the words of the event."""
 
     kind: str
     "checks, tool, model or task."
     at: str
-    "The module that was checked, or the tool; empty where that was not told."
+    "The module that was checked, or the tool; empty if unknown."
     name: str
-    "Of the check that failed; empty where that was not told."
+    "The name of the failing check; empty if unknown."
     message: str
-    "Its first lines, up to `LONGEST` characters; empty where it was not told."
+    "The first lines of its message, up to `LONGEST` characters; empty if unknown."
     text: str | None
-    "The blob of all that was said."
+    "The blob of the whole output."
     version: int
     number: int = 1
-    "Its place in what the event told, counted from 1."
+    "Its place among the failures of the event, counted from 1."
     over: bool = False
-    "Whether the same has been tried again since."
+    "Whether the same thing has been tried again since."
     place: str = ""
-    "Where it was raised, path:line; empty where that was not told."
+    "Where it was raised, path:line; empty if unknown."
 
 
 def failures_of(event: WorkflowEvent) -> tuple[Failure, ...]:
-    """What an event says to have failed, in the order told; empty where nothing did."""
+    """Return the failures that an event records, in its order."""
     fact, version = event.fact, event.version
     match fact:
         case ChecksRan(unmet=unmet) if unmet > 0:
             at = module_of(fact)
-            told = tuple(_checks_told(getattr(fact, "failures", None))) or (("", "", ""),)
+            failures = tuple(_failing_checks(getattr(fact, "failures", None))) or (("", "", ""),)
             return tuple(
                 Failure("checks", at, name, message, None, version, number, place=place)
-                for number, (name, message, place) in enumerate(told, 1)
+                for number, (name, message, place) in enumerate(failures, 1)
             )
         case ToolReturned(failed=True, tool=tool, output=output):
             message = shortened(getattr(fact, "message", None))
             return (Failure("tool", shortened(tool), "", message, output, version),)
         case ModelFailed(kind=kind) if kind not in (None, "answer"):
-            return ()  # what a server said of itself is nothing for a prompt
+            return ()  # a server's message about itself does not belong into a prompt
         case ModelFailed(reason=reason) | AnswerRefused(reason=reason):
             return (Failure("model", "", "", shortened(reason), None, version),)
         case TaskFailed(reason=reason):
@@ -203,35 +188,35 @@ def failures_of(event: WorkflowEvent) -> tuple[Failure, ...]:
 
 
 def module_of(fact: Fact) -> str:
-    """The path of the module that a run of checks was about; empty where it was about all."""
+    """Return the path of the module that a run of checks was about; empty for the whole task."""
     name = getattr(fact, "module_name", None)
     return name if isinstance(name, str) else ""
 
 
 def shortened(text: object, longest: int = LONGEST) -> str:
-    """The first whole lines of a text, as many as fit; empty for what is no text."""
+    """Return as many whole first lines of a text as fit; empty for a value that is no text."""
     if not isinstance(text, str) or len(text) <= longest:
         return text if isinstance(text, str) else ""
     whole = text[: longest + 1].rpartition("\n")[0]
     return whole or f"{text[: longest - 1]}…"
 
 
-def _checks_told(told: object) -> Iterator[tuple[str, str, str]]:
-    """Name, message and place of each failing check: objects, mappings or plain names."""
-    for one in told[:LISTED] if isinstance(told, list | tuple) else ():
-        plain = isinstance(one, str)
-        name, message, at = (one, None, None) if plain else map(_of(one), ("name", "message", "at"))
+def _failing_checks(failures: object) -> Iterator[tuple[str, str, str]]:
+    """Yield name, message and place of failing checks: objects, mappings or plain names."""
+    for check in failures[:LISTED] if isinstance(failures, list | tuple) else ():
+        plain, keys = isinstance(check, str), ("name", "message", "at")
+        name, message, at = (check, None, None) if plain else map(_getter(check), keys)
         if isinstance(name, str) or isinstance(message, str):
             yield shortened(name), shortened(message), shortened(at)
 
 
-def _of(one: object) -> Callable[[str], Any]:
-    return one.get if isinstance(one, Mapping) else lambda key: getattr(one, key, None)
+def _getter(failing: object) -> Callable[[str], Any]:
+    return failing.get if isinstance(failing, Mapping) else lambda key: getattr(failing, key, None)
 
 
 @dataclass(frozen=True)
 class _Tier:
-    """One of the two caches, as a look-up reads it; indexed when it is first asked."""
+    """One cache as a look-up reads it; indexed at the first question."""
 
     found: str
     held: Sequence[Held]
@@ -265,7 +250,7 @@ def _offered(
     by: str,
     limit: int,
 ) -> dict[str, CacheHit]:
-    """The first of some nodes that a cache holds and that are no hits yet."""
+    """Return the first `limit` nodes that a cache holds and that are not hits yet."""
     new = (node for node in dict.fromkeys(nodes) if node not in hits)
     held = (
         next((tier.hit(tier.nodes[node], by) for tier in tiers if node in tier.nodes), None)

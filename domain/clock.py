@@ -15,30 +15,30 @@ from typing import NamedTuple, Self
 
 
 class VectorClock(NamedTuple):
-    """Steps known of each writer, as pairs sorted by writer; a writer not named counts 0."""
+    """Known steps of each writer, as pairs sorted by writer; a writer not named counts 0."""
 
     counts: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> Self:
-        """The clock with these counts, which must not be negative."""
+        """Return the clock with these counts; `ValueError` for a negative one."""
         if any(count < 0 for count in counts.values()):
             raise ValueError("a vector clock counts steps: needed 0 or more")
         return cls(tuple(sorted((writer, count) for writer, count in counts.items() if count)))
 
     def steps(self, writer: str) -> int:
-        """How many steps of a writer are known."""
+        """Return how many steps of a writer are known."""
         return next((count for name, count in self.counts if name == writer), 0)
 
     def tick(self, writer: str) -> "VectorClock":
-        """This clock after one more step of a writer."""
+        """Return this clock after one more step of a writer."""
         counts = self.counts
         if len(counts) == 1 and counts[0][0] == writer:  # by far the most frequent
             return VectorClock(((writer, counts[0][1] + 1),))
         return self.of(dict(counts) | {writer: self.steps(writer) + 1})
 
     def merge(self, other: "VectorClock") -> "VectorClock":
-        """The least clock that knows all that either knows."""
+        """Return the least clock that knows all that either knows."""
         if not self.counts or self.counts == other.counts:
             return other
         merged = dict(self.counts)
@@ -47,10 +47,10 @@ class VectorClock(NamedTuple):
         return self.of(merged)
 
     def dominates(self, other: "VectorClock") -> bool:
-        """Whether this clock knows all that the other knows (equal clocks dominate each other)."""
+        """Return whether this clock knows all that the other knows, as of equal clocks both do."""
         mine = dict(self.counts)
         return all(mine.get(writer, 0) >= count for writer, count in other.counts)
 
     def concurrent(self, other: "VectorClock") -> bool:
-        """Whether neither clock knows all that the other knows."""
+        """Return whether neither clock knows all that the other knows."""
         return not self.dominates(other) and not other.dominates(self)

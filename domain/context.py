@@ -1,4 +1,4 @@
-"""What a model is shown, as a value: what could be, what is, and what is not and why."""
+"""A prompt's context as a value: candidates, shown items, and omissions with their reasons."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ LEVELS = ("full", "summary", "signature", "name")
 
 
 class Level(NamedTuple):
-    """One way to show something."""
+    """One form in which something can be shown."""
 
     name: str
     "One of `LEVELS`."
     text: str
     tokens: int
     gain: float = 1.0
-    "What showing it so is worth, beside all else; more for more detail."
+    "The worth of showing this level; more for more detail."
 
 
 class Candidate(NamedTuple):
@@ -25,23 +25,23 @@ class Candidate(NamedTuple):
     section: str
     priority: str
     levels: tuple[Level, ...]
-    "The most detailed first; each takes fewer tokens than the one before."
+    "Levels, most detailed first; each takes fewer tokens than the one before."
     score: float = 0.0
-    "How likely it is to be needed. Within a rank the highest come first; ties by node."
+    "The estimated chance of being needed. Within a rank the highest come first; ties by node."
     because: tuple[int, ...] = ()
     "The versions of the events that it came from."
     place: int = 0
-    "Where it stands in its file, which orders what is shown."
+    "Its place in its file, by which items are ordered."
     within: str = ""
-    "The node whose full text holds that of this one."
+    "The node whose full text contains this one's."
     task: str = ""
-    "The finished task that left it; empty where none did."
+    "The finished task that contributed it; empty for none."
     version: int = 0
-    "The iteration of the module that it is or is in; 0 for what is in none."
+    "The iteration of its module; 0 outside of modules."
     wanted: bool = False
-    "Whether the budget of its section does not lower it, only that of the whole."
+    "Whether only the whole budget can lower it, and not that of its section."
     rank: int = 0
-    "Within a priority the lowest come first. Of what is CRITICAL the last are lowered first."
+    "Lowest first within a priority. Among CRITICAL candidates the last are lowered first."
 
 
 class Item(NamedTuple):
@@ -69,21 +69,21 @@ class Omission(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a model is shown."""
+    """The context of one prompt."""
 
     messages: tuple[tuple[str, str], ...]
-    "Role and text."
+    "Role and text of each message."
     text: str
-    "Of the messages, what is known of the code alone."
+    "The part of the messages that tells what is known of the code."
     items: tuple[Item, ...]
-    "In the order in which they are shown."
+    "Items in the order in which they are shown."
     omissions: tuple[Omission, ...]
     tokens: int
-    "Of the whole rendered prompt, the chat template's control tokens included."
+    "Tokens of the whole rendered prompt, including the chat template's control tokens."
     window: int
     reserve: int
     "Tokens kept free for the answer."
     sections: tuple[tuple[str, int, int], ...]
-    "Section, its budget, and the tokens that its items take."
+    "Section, budget, and the tokens of its items."
     digest: str
     "SHA-256 of the rendered prompt."

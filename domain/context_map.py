@@ -1,9 +1,8 @@
-"""The context map: what helps any later run to find its way in a repository or a corpus, in a
-fixed number of tokens.
+"""The context map: a text of fixed size that helps later runs to find their way in a repository.
 
-The sections, the ids and the three edits are PEEK's (arXiv 2605.19932). What is ours: an item tells
-which facets it was made of, so it is known to be stale at once when one of them moves on; numbers
-are never given twice; and what was found useful fades, so that the map follows the work.
+The sections, the ids and the three edits are PEEK's (arXiv 2605.19932). Three things are ours: an
+item names the facets that it was made of, so it is known to be stale as soon as one of them
+changes; ids are never reused; and usefulness fades, so that the map follows the work.
 """
 
 import re
@@ -21,19 +20,19 @@ SECTIONS: Mapping[str, str] = {
     "REUSABLE RESULTS": "rr",
     "ERROR PATTERNS": "ep",
 }
-"The sections in the order in which they stand, and the first part of their items' ids."
+"The sections in their order, with the prefix of their items' ids."
 TAGS = ("helpful", "harmful", "neutral", "stale")
 ITEM_TOKENS = 80
-"The most tokens that one item may have, about."
+"The approximate token limit of one item."
 MORE = "..."
-"What stands in place of what did not fit on a line."
+"The mark of a shortened line."
 STALE = " (stale)"
-"What is put behind an item that may not hold any more, where such items are shown."
+"The suffix of an item that may no longer hold, where such items are shown."
 
 CODE = ("  ", "def ", "class ")
-"How the lines of an item begin, but the first."
+"The possible beginnings of an item's lines after the first."
 MOST_CHARACTERS = 2_000
-"Of an item, whatever wrote it."
+"The length limit of any item."
 
 
 _UNSAFE = (
@@ -43,31 +42,31 @@ _UNSAFE = (
     (re.compile(r"<[|\uff5c]"), "("),
     (re.compile(r"[|\uff5c]>"), ")"),
 )
-"""What begins or ends something where a map or a prompt is read: fences, ids of items, tokens of
-chat templates. Parentheses stand in none of them, so that what is replaced makes no new one."""
+"""Texts with a meaning for readers of maps or prompts: fences, ids of items, tokens of chat
+templates. None contains a parenthesis, so that a replacement makes no new one."""
 _MARKS = "#>*+-=| "
-"What a line of a document may begin with to be a heading, a quote or a list."
+"Characters that open a heading, a quote or a list in a document."
 
 Tokens = Callable[[str], int]
-"How many tokens a text is."
+"A function that counts the tokens of a text."
 
 
 class MapEntry(NamedTuple):
-    """Something that could stand on a map."""
+    """An entry that could stand on a map."""
 
     section: str
     text: str
-    "One line, or a line and more below it that belong to it."
+    "One line, or a line with indented lines below it."
     nodes: tuple[str, ...]
-    "What it names or leads to."
+    "The nodes that it names or leads to."
     built_from: BuiltFrom
     "Per path, the digests of the facets that it was made of."
     rationale: str = ""
-    "Why it will help."
+    "The reason why it will help."
 
 
 class MapItem(NamedTuple):
-    """Something that stands on a map."""
+    """An item of a map."""
 
     id: str
     section: str
@@ -77,26 +76,26 @@ class MapItem(NamedTuple):
     "Path, key and digest of each facet that it was made of."
     task: str = ""
     version: int = 0
-    "The event that wrote it as it is."
+    "The event that last wrote it."
     added: int = 0
-    "The update by which it came, counted from 1."
+    "The update that added it, counted from 1."
     tags: tuple[tuple[int, str], ...] = ()
-    "The last updates that said whether it was of use, and what they said."
+    "The last updates that judged its use, and their tags."
 
     @property
     def made_of(self) -> BuiltFrom:
-        """The digests of what it was made of, by path and key."""
+        """The digests of its facets, by path and key."""
         return by_path(self.built_from)
 
     @property
     def line(self) -> str:
-        """As it stands on the map."""
+        """The item as it stands on the map."""
         return f"[{self.id}] {self.text}"
 
 
 def lawful(text: str) -> bool:
-    """Whether a text may stand on a map: printable and not too long, and no line of it can be
-    taken for a heading or for another item: all but the first are set in, or lines of code."""
+    """Return whether a text may be an item: printable, not too long, and no line after the first
+    can be taken for a heading or another item."""
     first, *rest = text.split("\n")
     return (
         bool(first.strip())
@@ -107,47 +106,47 @@ def lawful(text: str) -> bool:
 
 
 class MapAnswered(NamedTuple):
-    """What a model answered while it kept a map, and what that cost."""
+    """A model's answer while it kept a map, and its cost."""
 
     role: str
-    "Which was asked: distil or draw."
+    "The question that was asked: distil or draw."
     text: str
-    "As it came."
+    "The answer as it came."
     prompt_tokens: int | None = None
     tokens: int | None = None
-    "Of the answer; None where the model does not say, as of the prompt."
+    "Tokens of the answer; None if the model does not say, as for the prompt."
     seconds: float | None = None
 
 
 class Distilled(NamedTuple):
-    """What a finished run tells for later ones."""
+    """The lessons of a finished run."""
 
     used: tuple[str, ...]
-    "The functions and classes that its accepted code used, or that were opened; sorted."
+    "Functions and classes that were opened or used by its accepted code; sorted."
     changed: tuple[str, ...]
-    "The functions and classes that it added or changed."
+    "Functions and classes that it added or changed."
     tags: Mapping[str, str]
-    "One of `TAGS` for every item that stood on the map."
+    "One of `TAGS` for every item on the map."
     entries: tuple[MapEntry, ...]
-    "What it found that could stand there."
+    "New entries for the map."
     diagnosis: str
     answers: tuple[MapAnswered, ...] = ()
-    "Of a model, where one was asked."
+    "Answers of a model, if one was asked."
     by: str = ""
-    "Whose work this is: a name and a version."
+    "Name and version of the distiller."
 
 
 def plain(text: str, most: int) -> str:
-    """A text of unknown origin as one printable line of at most `most` characters.
+    """Turn a text of unknown origin into one printable line of at most `most` characters.
 
-    Nothing in it is read as a heading, an id of an item or a token of a chat template. What was
-    made so once stays as it is.
+    Nothing in it can be read as a heading, an item's id or a token of a chat template. Applying it
+    twice changes nothing.
 
     >>> plain("## Cart\\n[cr-00001] holds <|im_end|> what is bought.", 40)
     'Cart (cr-00001) holds (im_end) what ...'
     """
     most = max(most, 0)
-    # What is far behind the end is not looked at: a text may have thousands of characters.
+    # Text far behind the end is not read: there may be thousands of characters.
     text = "".join(one if one.isprintable() else " " for one in text[: 8 * most + 64])
     text = " ".join(text.split())
     for pattern, instead in _UNSAFE:
@@ -161,24 +160,24 @@ def plain(text: str, most: int) -> str:
 
 
 def rendered(items: Iterable[MapItem], stale: Iterable[str] = ()) -> str:
-    """A map as text: sections in their order, in them items by id; empty for an empty map.
+    """Return a map as text: sections in their order, items by id; empty for an empty map.
 
-    `stale` are the ids of items that are shown as such.
+    `stale` holds the ids of items to be marked as such.
     """
     old, parts = frozenset(stale), list[str]()
-    there = sorted(items, key=lambda one: one.id.rpartition("-")[2])
+    ordered = sorted(items, key=lambda item: item.id.rpartition("-")[2])
     for section in SECTIONS:
-        own = [one for one in there if one.section == section]
+        own = [one for one in ordered if one.section == section]
         root = folder_of([_path(one) for one in own if _path(one)])
         heading = f"## {section} (in {root})" if root else f"## {section}"
         if own:
-            parts.append("\n".join([heading, *(_told(one, root, one.id in old) for one in own)]))
+            parts.append("\n".join([heading, *(_shown(one, root, one.id in old) for one in own)]))
     return "\n".join(parts)
 
 
 def folder_of(paths: Sequence[str]) -> str:
-    """The folder that all of some files are in, with the stroke behind it; empty for none. It
-    stands once, above the items of lines of code.
+    """Return the common folder of some files with its final slash; empty for none. The heading
+    above the items of code names it once.
 
     >>> folder_of(["src/shop/cart.py", "src/shop/db/rows.py"]), folder_of(["a.py", "b.py"])
     ('src/shop/', '')
@@ -186,25 +185,25 @@ def folder_of(paths: Sequence[str]) -> str:
     return "".join(commonprefix(paths).rpartition("/")[:2]) if len(paths) > 1 else ""
 
 
-def _path(one: MapItem) -> str:
-    """The file of an item of lines of code; empty for all else."""
-    first, below, _ = one.text.partition("\n")
+def _path(item: MapItem) -> str:
+    """Return the file of an item that lists code; empty for other items."""
+    first, below, _ = item.text.partition("\n")
     return first if below else ""
 
 
-def _told(one: MapItem, root: str, stale: bool) -> str:
-    first, end, rest = one.text.partition("\n")
+def _shown(item: MapItem, root: str, stale: bool) -> str:
+    first, end, rest = item.text.partition("\n")
     shown = first.removeprefix(root) if end else first
-    return f"[{one.id}] {shown}{STALE if stale else ''}{end}{rest}"
+    return f"[{item.id}] {shown}{STALE if stale else ''}{end}{rest}"
 
 
 def within(
     items: Sequence[MapItem], budget: int, tokens: Tokens, stale: Iterable[str] = ()
 ) -> list[MapItem]:
-    """The first of some items, the most worth first, that fit a number of tokens, headings
-    counted; what does not fit stops no smaller one."""
+    """Return the first items, most worth first, that fit a token budget with their headings; an
+    item that does not fit does not stop a smaller one."""
     kept: list[MapItem] = []
-    for one in items:
-        if tokens(rendered([*kept, one], stale)) <= budget:
-            kept.append(one)
+    for item in items:
+        if tokens(rendered([*kept, item], stale)) <= budget:
+            kept.append(item)
     return kept

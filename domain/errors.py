@@ -1,16 +1,18 @@
-"""What can go wrong inside Backcast. (What goes wrong outside, in a model or a tool, is a fact.)
+"""Errors inside Backcast. (Failures outside, in a model or a tool, are facts.)
 
 BackcastError
-├── InputError            what was handed in is not what was needed
-│   ├── BudgetExceededError  what must be shown does not fit, even at its lowest level
+├── InputError            an argument, file or setting that is not what was needed
+│   ├── BudgetExceededError  required items do not fit, even at their lowest level
 │   ├── MomentError       a time, position or commit that names no moment of the log
 │   └── UnknownTaskError  a task that the store does not hold
 ├── ModelError            a model gave no answer
 └── StoreError            the store cannot do what was asked
     ├── ConflictError     the task has moved on, or holds other facts at that version
     ├── UnavailableError  read-only, locked, full, unreachable, or not a store at all
-    └── DamagedError      a row or blob that is not what was written
+    └── DamagedError      a row or blob that differs from what was written
 """
+
+from collections.abc import Sequence
 
 
 class BackcastError(Exception):
@@ -18,17 +20,17 @@ class BackcastError(Exception):
 
 
 class InputError(BackcastError):
-    """What was handed in is not what was needed."""
+    """An argument, file or setting that is not what was needed."""
 
 
 class BudgetExceededError(InputError):
-    """What must be shown does not fit, even at its lowest level of detail."""
+    """Required items that do not fit, even at their lowest level of detail."""
 
     def __init__(self, needed: int, available: int, items: tuple[str, ...]) -> None:
         self.needed, self.available, self.items = needed, available, items
         shown = ", ".join(items[:5]) + (" ..." if len(items) > 5 else "")
         super().__init__(
-            f"needed {needed:,} tokens for what must be shown, found {available:,}: {shown};"
+            f"needed {needed:,} tokens for the required items, found {available:,}: {shown};"
             f" choose a profile with a larger context"
         )
 
@@ -40,13 +42,14 @@ class MomentError(InputError):
 class UnknownTaskError(InputError):
     """A task that the store does not hold."""
 
-    def __init__(self, task_id: str) -> None:
-        self.task_id = task_id
-        super().__init__(f"no task {task_id!r} in this store: 'backcast tasks' lists what it holds")
+    def __init__(self, task_id: str, near: Sequence[str] = ()) -> None:
+        self.task_id, self.near = task_id, tuple(near)
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        super().__init__(f"no task {task_id!r} in this store{hint}: 'backcast tasks' lists all")
 
 
 class ModelError(BackcastError):
-    """A model gave no answer. What was asked stands in the log, and can be asked again."""
+    """A model gave no answer. The log has the question, which can be asked again."""
 
     def __init__(self, message: str, kind: str = "unavailable") -> None:
         self.kind = kind
@@ -60,7 +63,7 @@ class StoreError(BackcastError):
 
 
 class ConflictError(StoreError):
-    """Another writer came first, or other facts stand where these were to go."""
+    """Another writer came first, or other facts stand at that version."""
 
     def __init__(self, task_id: str, expected: int, found: int, reason: str = "") -> None:
         self.task_id, self.expected, self.found = task_id, expected, found
@@ -76,4 +79,4 @@ class UnavailableError(StoreError):
 
 
 class DamagedError(StoreError):
-    """A row or blob that is not what was written."""
+    """A row or blob that differs from what was written."""

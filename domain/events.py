@@ -1,7 +1,8 @@
-"""What can happen. The names here are the storage format: add to them, never rename them.
+"""The facts of a workflow, and the event that the store makes of one. The names are the storage
+format: add to them, never rename them.
 
-A fact says what happened, in the past tense. The store turns facts into events: it alone gives
-them their place and the time at which the log learned of them.
+A fact tells in the past tense what happened. The store turns facts into events: it alone gives them
+their place and the time at which the log learned of them.
 
 >>> fact = ModuleIteration(module_name="validators.py", iteration=3, score=0.92)
 >>> str(fact.type), fact.data
@@ -56,7 +57,7 @@ class EventType(StrEnum):
 
 
 class Fact(BaseModel):
-    """Something that happened. Keys that a kind does not name are kept as they came.
+    """Something that happened. Keys that a kind does not define are kept as they came.
 
     Numbers that JSON does not have are written as texts: "Infinity", "NaN".
     """
@@ -71,7 +72,7 @@ class Fact(BaseModel):
 
     @property
     def data(self) -> dict[str, Any]:
-        """The payload as it is stored: what was stated, nothing that was left to a default."""
+        """The payload as it is stored: the stated fields, without those left to a default."""
         # Only as JSON, and not as values for JSON, does pydantic write such numbers as texts.
         stored: dict[str, Any] = from_json(self.model_dump_json(exclude_unset=True))
         return stored
@@ -81,9 +82,9 @@ class TaskStarted(Fact):
     type = EventType.TASK_STARTED
     goal: str | None = None
     spec: BlobRef | None = None
-    "The whole specification, as JSON, where the task is one of Backcast's own runs."
+    "The whole specification, as JSON, for Backcast's own runs."
     context: str | None = None
-    "What it works on, a repository or a corpus, whose map it shares; None for itself alone."
+    "The repository or corpus whose map the task shares; None for a map of its own."
 
 
 class RequirementsComplete(Fact):
@@ -95,7 +96,7 @@ class PlanningStarted(Fact):
 
 
 class PlannedModule(BaseModel):
-    """A module that is to be written."""
+    """A module of a plan."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -111,7 +112,7 @@ class PlannedModule(BaseModel):
 class PlanningComplete(Fact):
     type = EventType.PLANNING_COMPLETE
     planned: tuple[PlannedModule, ...] = ()
-    "In the order in which they are written."
+    "Modules in the order in which they are written."
 
 
 class ModuleStarted(Fact):
@@ -128,7 +129,7 @@ class ModuleIteration(Fact):
     source: BlobRef | None = None
     "The whole text of the module after this iteration."
     mode: str | None = None
-    "Git's file mode where it is not that of a plain file (100644)."
+    "Git's file mode, unless it is that of a plain file (100644)."
 
 
 class ModuleComplete(Fact):
@@ -166,7 +167,7 @@ class TaskFailed(Fact):
 
 
 class Committed(Fact):
-    """A commit was made; the module facts of the same batch are what it changed."""
+    """A commit was made; the module facts of the same batch are its changes."""
 
     type = EventType.COMMITTED
     sha: str
@@ -177,7 +178,7 @@ class Committed(Fact):
 
 
 class RefsRead(Fact):
-    """The names of a repository's commits, as they stood when its history was imported."""
+    """The names of a repository's commits at the time of its import."""
 
     type = EventType.REFS_READ
     refs: dict[str, str] = {}
@@ -191,16 +192,16 @@ class SourceRead(Fact):
 
 
 class ModuleOutlined(Fact):
-    """What is in one version of a module, as the difference to another version's outline."""
+    """The outline of one version of a module, as the difference to another version's outline."""
 
     type = EventType.MODULE_OUTLINED
     module_name: str
     source: BlobRef | None = None
-    "The version that is outlined."
+    "The outlined version."
     outliner: str | None = None
-    "Whose outline it is: a name and a version, `python 1`."
+    "Name and version of the outliner: `python 1`."
     base: BlobRef | None = None
-    "The version that `set` and `gone` are the difference to; None where the outline is whole."
+    "The version that `set` and `gone` are the difference to; None for a whole outline."
     set: dict[str, tuple[str, ...]] = {}
     "Facets (see `backcast.domain.outline`) that are new or changed."
     gone: tuple[str, ...] = ()
@@ -209,7 +210,7 @@ class ModuleOutlined(Fact):
 
 
 class MessageReceived(Fact):
-    """Somebody who is not the model said something to it."""
+    """A message to the model from somebody else."""
 
     type = EventType.MESSAGE_RECEIVED
     role: str
@@ -223,26 +224,26 @@ class PolicyUsed(Fact):
     policy: BlobRef | None = None
     profile: BlobRef | None = None
     model: str | None = None
-    "As it was named by whoever started the run: `llama:/models/qwen3.gguf`, a URL, ..."
+    "The model as the caller named it: `llama:/models/qwen3.gguf`, a URL, ..."
     out: str | None = None
-    "The folder that the code is left in, as it was named."
+    "The output folder as the caller named it."
 
 
 class StepStarted(Fact):
-    """A model is about to be asked. Of two processes that do so at one version, one gets there."""
+    """A model is about to be asked. Of two processes at one version, one succeeds."""
 
     type = EventType.STEP_STARTED
     kind: str | None = None
-    "What is asked for: plan, code or summary."
+    "The kind of answer: plan, code or summary."
     module_name: str | None = None
     "The module, or the node that is summed up."
     iteration: int | None = None
     attempt: int | None = None
-    "Counts, within an iteration, what was asked before it gave something that could be used."
+    "The number of the request within an iteration, until one gives a usable answer."
     runner: str | None = None
-    "The process that asks, by a name of its own."
+    "The asking process, by a name of its own."
     again: int | None = None
-    "The version of the CONTEXT_BUILT that is asked again, since whoever asked it was cut off."
+    "The version of the CONTEXT_BUILT that is asked again because its process was cut off."
 
 
 class ContextItem(BaseModel):
@@ -251,14 +252,14 @@ class ContextItem(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     node: str
-    "What it is about: `function:pkg/validators.py::validate_email`."
+    "The node that it shows: `function:pkg/validators.py::validate_email`."
     section: str = ""
     level: str = ""
     "name, signature, summary or full."
     found: str = ""
     "Where it was found: online, offline, or made for this."
     task: str | None = None
-    "The finished task that left it, where it was found offline."
+    "The finished task that contributed it, if it was found offline."
     text: BlobRef | None = None
     tokens: int = 0
 
@@ -280,39 +281,39 @@ class ContextBuilt(Fact):
     items: tuple[ContextItem, ...] = ()
     omissions: tuple[ContextOmission, ...] = ()
     target: str | None = None
-    "The node that it was asked for."
+    "The node that the prompt is about."
     query: str | None = None
-    "What was to be done, in words."
+    "The work to be done, in words."
     wanted: tuple[str, ...] = ()
-    "Nodes that were to be shown in full."
+    "Nodes to be shown in full."
     needs: tuple[str, ...] = ()
     "Paths of modules that the target was known to need."
     stood_at: int | None = None
-    "The version of the task that the builder had read up to."
+    "The last version of the task that the builder had read."
     profile: BlobRef | None = None
     policy: BlobRef | None = None
     template: str | None = None
     tokenizer: str | None = None
-    "The id of what counted."
+    "The id of the tokenizer."
     embedder: str | None = None
-    "The id of what compared meanings, where the policy weighs them."
+    "The id of the embedder, if the policy weighs meanings."
     query_vector: BlobRef | None = None
     "The vector of the request, as 32-bit floats, little-endian."
     code: dict[str, str] = {}
     "The versions of the code that chose and rendered."
     tokens: int | None = None
-    "Of the whole rendered prompt."
+    "Tokens of the whole rendered prompt."
     sections: dict[str, int] = {}
     "The tokens of each section's items."
     shared_prefix: int | None = None
     "Leading tokens that the prompt shares with the one before it in the task."
     parted_in: str | None = None
-    "The section in which they differ first; empty where they do not."
+    "The section in which the two differ first; empty if they do not."
     digest: str | None = None
     "SHA-256 of the rendered prompt."
     masked: int | None = None
-    """How many of its texts are masked in this log, so that they no longer give the digest: items,
-    and the policy's words. None where the prompt is as it was shown."""
+    """How many of its texts (items, and the policy's words) are masked in this log, so that they no
+    longer give the digest. None if the prompt is as it was shown."""
 
 
 class ModelReplied(Fact):
@@ -320,17 +321,17 @@ class ModelReplied(Fact):
     text: BlobRef | None = None
     model: str | None = None
     thinking: BlobRef | None = None
-    "What it thought before it answered."
+    "The model's thoughts before the answer."
     finish: str | None = None
-    "stop, or length where the answer was cut."
+    "stop, or length if the answer was cut."
     prompt_tokens: int | None = None
-    "As the model counted them."
+    "Tokens as the model counted them."
     predicted_tokens: int | None = None
-    "As they were counted here before it was asked."
+    "Tokens as Backcast counted them before asking."
     tokens: int | None = None
-    "Of the answer, thinking included."
+    "Tokens of the answer, including its thoughts."
     cached_tokens: int | None = None
-    "Of the prompt, those that the model had not to read again."
+    "Tokens of the prompt that the model did not have to read again."
     seconds: float | None = None
 
 
@@ -338,11 +339,11 @@ class ModelFailed(Fact):
     type = EventType.MODEL_FAILED
     reason: str | None = None
     kind: str | None = None
-    "unavailable, timeout, overflow, refused, garbled; or answer: none of those could be used."
+    "unavailable, timeout, overflow, refused, garbled; or answer: no reply could be used."
 
 
 class AnswerRefused(Fact):
-    """What a model replied could not be used."""
+    """A reply of the model could not be used."""
 
     type = EventType.ANSWER_REFUSED
     reason: str | None = None
@@ -352,7 +353,7 @@ class ToolCalled(Fact):
     type = EventType.TOOL_CALLED
     tool: str
     call_id: str | None = None
-    "What the answer names, where several calls may be open at once."
+    "The name that the result refers to, as several calls may be open at once."
     arguments: Any = None
 
 
@@ -363,7 +364,7 @@ class ToolReturned(Fact):
     output: BlobRef | None = None
     failed: bool = False
     message: str | None = None
-    "What failed, in a few lines."
+    "The failure, in a few lines."
     nodes: tuple[str, ...] = ()
     "Nodes that the model asked to see, and that the next prompt shows in full."
 
@@ -375,9 +376,9 @@ class CheckFailure(BaseModel):
 
     name: str = ""
     message: str = ""
-    "The first lines of what it said."
+    "The first lines of its message."
     at: str = ""
-    "Where it was raised: `path:line`, the path relative to the task; empty where not known."
+    "Where it was raised: `path:line`, the path relative to the task; empty if unknown."
     kind: str = ""
     "failure (the check ran, and was not fulfilled) or error (it could not run); else empty."
 
@@ -389,42 +390,42 @@ class ChecksRan(Fact):
     errors: int = 0
     "Checks that could not run to their end, or whose modules could not be imported."
     module_name: str | None = None
-    "The module that was checked; None where it was the task as a whole."
+    "The checked module; None for the task as a whole."
     failures: tuple[CheckFailure, ...] = ()
     output: BlobRef | None = None
-    "What the checks printed, where that is long."
+    "The printed output, if it is long."
     preview: str | None = None
-    "The end of what they printed."
+    "The end of the printed output."
     contained: tuple[str, ...] = ()
-    "What was tried or used up and was stopped, in short words: `time limit`, `memory`."
+    "Limits and bans that stopped something, in short words: `time limit`, `memory`."
     isolation: dict[str, str] = {}
-    "How the checks were kept apart: network, files, processes and user, each by what."
+    "The means by which network, files, processes and user were kept apart."
     seconds: float | None = None
-    "By the clock on the wall."
+    "Seconds by the clock on the wall."
     coverage: dict[str, float] = {}
     "The share of the lines that were run, from 0 to 1, by path."
 
     @property
     def unmet(self) -> int:
-        """How many checks were not fulfilled, be it that they could not run."""
+        """How many checks failed or could not run."""
         return self.failed + self.errors
 
 
 class SummaryWritten(Fact):
-    """Somebody summed up a node: a model, or a person."""
+    """A model or a person summed up a node."""
 
     type = EventType.SUMMARY_WRITTEN
     node: str | None = None
     "`task:ID`, `module:PATH`, or `function:PATH::NAME`."
     text: str | None = None
     fields: dict[str, str | tuple[str, ...]] = {}
-    "The parts that the text was asked for in: purpose, inputs, outputs, ..."
+    "The requested parts of the text: purpose, inputs, outputs, ..."
     tokens: int | None = None
-    "Of the text, in the tokens of the model that wrote it; None where that was not counted."
+    "Tokens of the text as the writing model counts them; None if not counted."
     summariser: str | None = None
-    "Who wrote it: a name and a version, `qwen3-8b 1`."
+    "Name and version of the writer: `qwen3-8b 1`."
     answer: BlobRef | None = None
-    "What the model answered, as it came."
+    "The model's answer as it came."
     built_at: int | None = None
     "The version of the latest event that it was built from."
     clock: dict[str, int] = {}
@@ -442,58 +443,58 @@ class MapEdit(BaseModel):
 
     operation: Literal["ADD", "REPLACE", "DELETE"]
     item: str = ""
-    "The item that is replaced or deleted; one that is added gets its id from the map's counter."
+    "The replaced or deleted item; an added one gets its id from the map's counter."
     section: str = ""
-    "Of what is added: see `backcast.domain.context_map`."
+    "The section of an added item: see `backcast.domain.context_map`."
     text: str = ""
     nodes: tuple[str, ...] = ()
-    "What it names or leads to."
+    "The nodes that it names or leads to."
     built_from: dict[str, dict[str, str]] = {}
     "Per path, the digests of the facets that it was made of; see `backcast.domain.outline`."
     refused: str = ""
-    "Why it was not made; empty where it was."
+    "Why the edit was not made; empty if it was made."
 
 
 class MapAnswer(BaseModel):
-    """What a model answered while it kept a map."""
+    """A model's answer while it kept a map."""
 
     model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
 
     role: str = ""
-    "Which was asked: distil or draw."
+    "The question that was asked: distil or draw."
     text: BlobRef | None = None
-    "As it came."
+    "The answer as it came."
     prompt_tokens: int | None = None
     tokens: int | None = None
     seconds: float | None = None
 
 
 class MapEdited(Fact):
-    """A finished run was read for what later ones will need to find their way."""
+    """A finished run was read for a map that helps later runs to find their way."""
 
     type = EventType.MAP_EDITED
     context: str | None = None
-    "What the map is of, a repository or a corpus; the task itself where this tells none."
+    "The repository or corpus of the map; None for the task itself."
     run: str | None = None
-    "Which run was read: `commit 3f2a…`, or empty for the whole task."
+    "The run that was read: `commit 3f2a…`, or empty for the whole task."
     anew: bool = False
-    "Whether the map is begun anew with this: all that was learned for it before counts no more."
+    "Whether the map starts again with this edit and forgets all earlier ones."
     used: tuple[str, ...] = ()
-    "The functions and classes that the run's accepted code used, or that were opened."
+    "Functions and classes that were opened or used by the run's accepted code."
     changed: tuple[str, ...] = ()
-    "The functions and classes that the run added or changed."
+    "Functions and classes that the run added or changed."
     tags: dict[str, str] = {}
     "Per item helpful, harmful, neutral or stale, as the run found it."
     diagnosis: str | None = None
     edits: tuple[MapEdit, ...] = ()
     distiller: str | None = None
-    "Who read the run: a name and a version."
+    "Name and version of the distiller, which read the run."
     cartographer: str | None = None
-    "Who made edits of that."
+    "Name and version of the cartographer, which made the edits."
     policy: BlobRef | None = None
     "The settings of the map, as JSON."
     answers: tuple[MapAnswer, ...] = ()
-    "Of models, in their order; an answer that could not be used is followed by another try."
+    "Answers of models, in order; an unusable answer is followed by another try."
     built_at: int | None = None
     "The version of the latest event that it was made of."
 
@@ -505,16 +506,16 @@ class PlanLearned(Fact):
 
 
 class Branched(Fact):
-    """The task is a branch: what stands before this was copied from another one, its origin."""
+    """The task is a branch: the events before this one were copied from its origin."""
 
     type = EventType.BRANCHED
     origin: str | None = None
     version: int | None = None
     "The version of the last event that was copied."
     root: str | None = None
-    "The first of the line: its origin, or where that is a branch too, the root of that."
+    "The first task of the lineage: the origin, or if that is a branch too, its root."
     runner: str | None = None
-    "The process that forked it, by a name of its own."
+    "The forking process, by a name of its own."
 
 
 class UnknownFact(Fact):
@@ -540,7 +541,7 @@ FACTS: dict[str, type[Fact]] = {
 
 
 class Claim(NamedTuple):
-    """A fact as its writer states it: when it happened, who says so, and because of what."""
+    """A fact as its writer states it, with its time, writer and causes."""
 
     fact: Fact
     timestamp: datetime | None = None
@@ -564,19 +565,19 @@ class WorkflowEvent(NamedTuple):
     "When the log learned of it; never runs backwards along the positions."
     writer: str
     because: tuple[int, ...]
-    """The versions, in the same task, of the events that caused it. Empty: it follows all that
-    stood before it, since a writer appends after the last event that it has read."""
+    """The versions, in the same task, of the events that caused it. If empty, it follows all
+    earlier ones, since a writer appends after the last event that it has read."""
 
     @property
     def type(self) -> str:
-        """The name of what happened, as it is stored."""
+        """The name of the kind, as it is stored."""
         return self.fact.kind if isinstance(self.fact, UnknownFact) else self.fact.type
 
 
 def line_of(event: WorkflowEvent) -> dict[str, Any]:
-    """An event's public form: what an exported line holds, and all that other stores need.
+    """Return an event's public form: an exported line, and all that other stores need.
 
-    Position and recording time are the store's own and stay behind.
+    Position and recording time belong to the store and are left out.
     """
     line: dict[str, Any] = {
         "type": event.type,
@@ -593,7 +594,7 @@ def line_of(event: WorkflowEvent) -> dict[str, Any]:
 
 
 def schema_of(fact: Fact) -> int:
-    """The schema version under which a fact is stored."""
+    """Return the schema version under which a fact is stored."""
     return fact.kind_version if isinstance(fact, UnknownFact) else fact.schema_version
 
 

@@ -1,4 +1,4 @@
-"""What one task has to leave for later ones, gathered in bounded room while it runs."""
+"""What does one task contribute to later ones? Gathered in bounded room while it runs."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,26 +21,26 @@ from backcast.domain.events import (
 from backcast.domain.node import SYMBOLS, kind_of, path_of
 
 MODULES, SYMBOLS_KEPT, IMPORTS, SUMMARIES = 512, 256, 64, 1_024
-"""What is gathered of a task at most; symbols and imports are those of a module. An eighth more
-may gather before the oldest are dropped together."""
+"""Limits per task; symbols and imports are per module. An eighth more may gather before the oldest
+are dropped together."""
 OPEN, FIXES, PLANS = 16, 64, 16
 LONGEST_TEXT = 4_000
 "Characters of a summary or plan that are kept."
 IN_MODULES = ("module", *SYMBOLS)
-"The kinds of node that go when their module goes."
+"The kinds of node that disappear with their module."
 
 T = TypeVar("T")
 
 
 class LatestModule(NamedTuple):
-    """The latest iteration of a module, and what its outline says is in it."""
+    """The latest iteration of a module, and the symbols of its outline."""
 
     iteration: int = 0
     source: str | None = None
     version: int = 0
     position: int = 0
     outlined: str | None = None
-    "The source that was outlined."
+    "The outlined source."
     symbols: Map[str, str] = Map()
     "The kind of each function, method, class and test, by qualified name."
     imports: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class LatestModule(NamedTuple):
 
 
 class WrittenSummary(NamedTuple):
-    """What was written about a node last."""
+    """The last summary of a node."""
 
     text: str
     tokens: int | None
@@ -57,7 +57,7 @@ class WrittenSummary(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a PLAN_LEARNED says."""
+    """A plan that a PLAN_LEARNED tells."""
 
     name: str
     text: str
@@ -70,40 +70,40 @@ class Fix(NamedTuple):
 
     message: str
     check: str
-    "Its name; empty where that was not told."
+    "The name of the check; empty if unknown."
     module: str
     iteration: int
     source: str | None
     task: str
     position: int
-    "That of the iteration."
+    "The position of the iteration."
 
 
 class TaskLegacy(NamedTuple):
-    """What one task has to leave."""
+    """The contribution of one task to later ones."""
 
     goal: str | None = None
     modules: Map[str, LatestModule] = Map()
     last: str = ""
     "The module that was iterated last."
     summaries: Map[str, WrittenSummary] = Map()
-    "By node."
+    "Summaries by node."
     plans: tuple[Plan, ...] = ()
     open: tuple[Failure, ...] = ()
     "Checks that failed and have not passed since, oldest first."
     fixes: tuple[Fix, ...] = ()
     passed: int = 0
     failed: int = 0
-    "Checks of the last run."
+    "Failed checks of the last run."
     reason: str | None = None
     "Why the task failed."
     version: int = 0
-    "Of the last event that was gathered from; of a task that ended, of the event that ended it."
+    "The version of the last event that contributed; in an ended task, of the event that ended it."
     position: int = 0
 
 
 def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
-    """What a task has to leave, after one more event."""
+    """Return a task's contribution after one more event."""
     match event.fact:
         case TaskStarted(goal=goal) if goal is not None:
             return task._replace(goal=goal)
@@ -119,7 +119,8 @@ def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
             text = shortened(text, LONGEST_TEXT)
             summary = WrittenSummary(text, tokens, event.version, event.position)
             summaries = task.summaries.set(node, summary)
-            return task._replace(summaries=bounded(summaries, SUMMARIES, lambda one: one.version))
+            summaries = bounded(summaries, SUMMARIES, lambda written: written.version)
+            return task._replace(summaries=summaries)
         case PlanLearned() as fact if fact.data:
             return task._replace(plans=(*task.plans, _plan(fact, event))[-PLANS:])
         case ChecksRan(passed=passed, unmet=unmet) as fact if passed > 0 or unmet > 0:
@@ -128,7 +129,7 @@ def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
 
 
 def _plan(fact: PlanLearned, event: WorkflowEvent) -> Plan:
-    """What a fact says of a plan: its text, or where it has none, all that it states."""
+    """Return the plan of a fact: its text, or without one, all of its data as JSON."""
     name, text = fact.data.get("name"), fact.data.get("text")
     text = text if isinstance(text, str) else json.dumps(fact.data, sort_keys=True)
     return Plan(shortened(name), shortened(text, LONGEST_TEXT), event.task_id, event.position)
@@ -140,33 +141,33 @@ def _iterated(
     module = task.modules.get(name, LatestModule())._replace(
         iteration=iteration, source=source, version=event.version, position=event.position
     )
-    modules = bounded(task.modules.set(name, module), MODULES, lambda one: one.version)
+    modules = bounded(task.modules.set(name, module), MODULES, lambda latest: latest.version)
     return task._replace(modules=modules, last=name)
 
 
 def _without(task: TaskLegacy, name: str) -> TaskLegacy:
-    """What was gathered, without a module, what is in it and what failed in it."""
+    """Remove a module, its symbols' summaries and its failures."""
     summaries = task.summaries
     for node in sorted(summaries):
         if kind_of(node) in IN_MODULES and path_of(node) == name:
             summaries = summaries.delete(node)
     modules = task.modules.delete(name) if name in task.modules else task.modules
-    left = tuple(failure for failure in task.open if failure.at != name)
-    return task._replace(modules=modules, summaries=summaries, open=left)
+    failures = tuple(failure for failure in task.open if failure.at != name)
+    return task._replace(modules=modules, summaries=summaries, open=failures)
 
 
 def _moved(task: TaskLegacy, previous: str, name: str) -> TaskLegacy:
-    """What was gathered, with a module under another name; its summaries spoke of the old one."""
+    """Move a module to another name; summaries of the old name are dropped."""
     module = task.modules.get(previous, LatestModule())
-    left = tuple(
+    failures = tuple(
         failure._replace(at=name) if failure.at == previous else failure for failure in task.open
     )
-    task = _without(task._replace(open=left), previous)
+    task = _without(task._replace(open=failures), previous)
     return task._replace(modules=task.modules.set(name, module))
 
 
 def _outlined(task: TaskLegacy, fact: ModuleOutlined) -> TaskLegacy:
-    """What was gathered, with an outline; a difference to an unknown one is no outline."""
+    """Apply an outline; a difference to an unknown outline is ignored."""
     module = task.modules.get(fact.module_name)
     if module is None or (fact.base is not None and fact.base != module.outlined):
         return task
@@ -184,33 +185,33 @@ def _outlined(task: TaskLegacy, fact: ModuleOutlined) -> TaskLegacy:
     module = module._replace(
         outlined=fact.source,
         symbols=symbols,
-        imports=_told(fact, "imports", module.imports),
-        standard=_told(fact, "standard", module.standard),
+        imports=_latest(fact, "imports", module.imports),
+        standard=_latest(fact, "standard", module.standard),
     )
     return task._replace(modules=task.modules.set(fact.module_name, module))
 
 
-def _told(fact: ModuleOutlined, key: str, before: tuple[str, ...]) -> tuple[str, ...]:
+def _latest(fact: ModuleOutlined, key: str, before: tuple[str, ...]) -> tuple[str, ...]:
     return fact.set.get(key, () if key in fact.gone else before)[:IMPORTS]
 
 
 def _checked(task: TaskLegacy, event: WorkflowEvent, fact: ChecksRan) -> TaskLegacy:
-    """What was gathered, with a run of checks: what failed before and does not now is mended.
+    """Apply a run of checks: an earlier failure that no longer fails is fixed.
 
-    Where a run does not tell all that failed, nothing is known to be mended.
+    A run that does not list all of its failures fixes nothing.
     """
     at, failing = module_of(fact), [one for one in failures_of(event) if one.name or one.message]
     again = {_check(failure) for failure in failing}
     mends = fact.passed > 0 and fact.unmet <= len(failing)
-    mended = [
+    fixed = [
         failure
         for failure in task.open
         if mends and (not at or failure.at == at) and _check(failure) not in again
     ]
-    left = [one for one in task.open if one not in mended and _check(one) not in again]
-    new = [fix for failure in mended for fix in _fixed(task, event.task_id, failure, at)]
+    unfixed = [one for one in task.open if one not in fixed and _check(one) not in again]
+    new = [fix for failure in fixed for fix in _fixed(task, event.task_id, failure, at)]
     return task._replace(
-        open=(*left, *failing)[-OPEN:],
+        open=(*unfixed, *failing)[-OPEN:],
         fixes=(*task.fixes, *new)[-FIXES:],
         passed=fact.passed,
         failed=fact.unmet,
@@ -222,7 +223,7 @@ def _check(failure: Failure) -> tuple[str, str]:
 
 
 def _fixed(task: TaskLegacy, task_id: str, failure: Failure, at: str) -> Iterator[Fix]:
-    """The pair of a message and the last iteration since, of the checked module if it has one."""
+    """Yield a failure's fix: the last iteration since, of the checked module if there is one."""
     for path in (at, task.last):
         module = task.modules.get(path)
         if failure.message and module is not None and module.version > failure.version:
@@ -234,5 +235,5 @@ def _fixed(task: TaskLegacy, task_id: str, failure: Failure, at: str) -> Iterato
 
 
 def bounded(entries: Map[str, T], limit: int, age: Callable[[T], int]) -> Map[str, T]:
-    """The youngest entries; an eighth more may gather before the oldest are dropped together."""
+    """Return the `limit` entries with the highest `age`; an eighth more may gather in between."""
     return youngest(entries, limit, age, slack=limit // 8)

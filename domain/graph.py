@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     import networkx
 
 NEEDS = ("imports", "calls", "inherits", "uses_attribute", "reads_config", "references")
-"The kinds of edge along which a change matters to what the edge begins at."
+"The kinds of edge along which a change of the target matters to the source."
 
 
 class OutlinedModule(Protocol):
-    """A module as a graph is made of it."""
+    """A module as the graph reads it."""
 
     @property
     def facets(self) -> Facets:
-        """What is in it."""
+        """The facets of its outline."""
 
     @property
     def surface(self) -> str:
-        """A digest of what names in other modules are resolved through."""
+        """A digest of the facets through which other modules resolve names."""
 
     @property
     def since(self) -> Mapping[str, int]:
-        """Per import, as written, the version of the event since which it has stood in it."""
+        """Per import, as written, the version of the event since which the module has had it."""
 
 
 class Graph:
@@ -55,10 +55,10 @@ class Graph:
         before: "Graph | None" = None,
         gone: Mapping[str, int] = NEVER,
     ) -> "Graph":
-        """The graph of some modules, made of an earlier one where its parts still stand.
+        """Build the graph of some modules, reusing the links of an earlier graph that still hold.
 
-        `concepts` are those that summaries speak of, by the node that they sum up; `gone` are the
-        modules that were there once, each with the version of the event that took it away.
+        `concepts` gives the concepts in the summary of each node; `gone` gives the removed modules,
+        each with the version of the event that removed it.
         """
         kept: Mapping[str, Links] = before.links if before else {}
         anew: Mapping[str, Moved | None] = dict.fromkeys(modules)
@@ -93,10 +93,10 @@ class Graph:
         return sorted(edges)
 
     def _spoken_of(self, edges: Iterable[Edge]) -> Iterator[Edge]:
-        """Links between nodes that are there and the concepts that their summaries speak of."""
-        there = {edge.target for edge in edges if edge.kind == "contains"}
-        there.update(node_id("module", path) for path in self.links)
-        for node in sorted(there & set(self._concepts)):
+        """Yield edges between existing nodes and the concepts in their summaries."""
+        contained = {edge.target for edge in edges if edge.kind == "contains"}
+        contained.update(node_id("module", path) for path in self.links)
+        for node in sorted(contained & set(self._concepts)):
             for concept in self._concepts[node]:
                 yield Edge(node, "references", concept)
                 yield Edge(concept, "references", node)
@@ -124,37 +124,31 @@ class Graph:
 
     @property
     def libraries(self) -> Mapping[str, str]:
-        """Where each library comes from: standard or third-party."""
+        """The origin of each library: standard or third-party."""
         pairs = sorted(pair for links in self.links.values() for pair in links.libraries)
-        return dict(reversed(pairs))  # standard, where two modules do not agree
+        return dict(reversed(pairs))  # standard wins if two modules do not agree
 
     def neighbours(self, node: str, hops: int = 1) -> dict[str, int]:
-        """The nodes within some hops, either way along the edges, and how far each is."""
+        """Return the nodes within some hops, either way along the edges, and their distances."""
         return dict(_walk([node], hops, lambda at: self._either_way(at)))
 
     def _either_way(self, node: str) -> Iterator[str]:
         yield from (edge.target for edge in self.out.get(node, ()))
         yield from (edge.source for edge in self.into.get(node, ()))
 
-    def dependents(self, node: str) -> list[str]:
-        """The nodes that need a node, directly or through others; sorted."""
-        return sorted(self._closure(node, into=True))
-
     def dependencies(self, node: str) -> list[str]:
-        """The nodes that a node needs, directly or through others; sorted."""
-        return sorted(self._closure(node, into=False))
+        """Return the nodes that a node needs, directly or through others; sorted."""
 
-    def _closure(self, node: str, *, into: bool) -> set[str]:
         def step(at: str) -> Iterator[str]:
-            for edge in (self.into if into else self.out).get(at, ()):
-                # A concept joins all that speak of it, which is not to need each other.
+            for edge in self.out.get(at, ()):
+                # A concept joins all nodes that name it, which do not need each other.
                 if edge.kind in NEEDS and kind_of(edge.source) != "concept":
-                    yield edge.source if into else edge.target
+                    yield edge.target
 
-        return {found for found, _ in _walk([node], -1, step)} - {node}
+        return sorted({reached for reached, _ in _walk([node], -1, step)} - {node})
 
     def order(self) -> list[str]:
-        """The task's modules, each after those that it imports; those in a circle by path."""
+        """Return the task's modules, each after those that it imports; circles by path."""
         import networkx as nx
 
         circles = nx.condensation(self._imports())
@@ -164,15 +158,15 @@ class Graph:
         return [path for number in order for path in sorted(members[number])]
 
     def cycles(self) -> list[list[str]]:
-        """The groups of modules that import each other in a circle, each sorted."""
+        """Return the groups of modules that import each other in a circle, each sorted."""
         import networkx as nx
 
         groups = nx.strongly_connected_components(self._imports())
         return sorted(sorted(group) for group in groups if len(group) > 1)
 
     def path(self, start: str, end: str) -> list[str]:
-        """The shortest way from a module to one that it imports, by path; of several the first by
-        name; empty where there is none."""
+        """Return the shortest way from a module to one that it imports, as paths; ties by name;
+        empty for none."""
         came: dict[str, str] = {start: ""}
         queue = [start]
         for at in queue:
@@ -208,8 +202,8 @@ def _moved_on(
     modules: Mapping[str, OutlinedModule],
     kept: Mapping[str, Links],
 ) -> dict[str, Moved | None]:
-    """The modules whose links do not stand any more, since what they were made of has changed;
-    with what of them does not, or None for all of it."""
+    """Return the modules whose links may no longer hold, with the parts that may not, or None for
+    all of them."""
     changed = {path for path, module in modules.items() if before.get(path) is not module}
     anew: dict[str, Moved | None] = {}
     for path in changed:
@@ -231,7 +225,7 @@ def _moved_on(
 
 
 def _inside(path: str, before: OutlinedModule, after: OutlinedModule) -> Moved | None:
-    """What of a module has changed; all of it where an import stands there since another time."""
+    """Return the changed parts of a module; None for all, or if an import's age has changed."""
     if any(after.since.get(one, version) != version for one, version in before.since.items()):
         return None
     return moved_inside(path, before.facets, after.facets)
@@ -240,7 +234,7 @@ def _inside(path: str, before: OutlinedModule, after: OutlinedModule) -> Moved |
 def _left_alone(
     before: Graph, modules: Mapping[str, OutlinedModule], gone: Mapping[str, int]
 ) -> set[str]:
-    """The modules for which another module is gone now, or is not any more, that they name."""
+    """Return the modules that name a module which has been removed, or is back, since."""
     paths = gone.keys() | before._gone.keys()
     moved = {path for path in paths if gone.get(path) != before._gone.get(path)}
     found = set()
@@ -259,7 +253,7 @@ def _surface(modules: Mapping[str, OutlinedModule], path: str) -> str | None:
 def _differ(
     before: OutlinedModule | None, after: OutlinedModule | None, keys: Iterable[str]
 ) -> bool:
-    """Whether one of some facets of a module is not as it was; a module may not be there."""
+    """Return whether a facet differs between two versions of a module that may not exist."""
     if before is None or after is None:
         return True
     return any(part_of(before.facets, key) != part_of(after.facets, key) for key in keys)
@@ -275,7 +269,7 @@ def _by(edges: Iterable[Edge], end: int) -> dict[str, list[Edge]]:
 def _walk(
     starts: Iterable[str], hops: int, step: Callable[[str], Iterable[str]]
 ) -> Iterator[tuple[str, int]]:
-    """The nodes reached, nearest first and by id, with their distances; hops -1 for no end."""
+    """Yield reached nodes and distances, nearest first, then by id; hops -1 for no end."""
     seen = dict.fromkeys(starts, 0)
     front, distance = sorted(seen), 0
     while front:

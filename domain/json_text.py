@@ -7,7 +7,7 @@ from pydantic_core import from_json, to_json
 
 
 def json_text(value: Any) -> str:
-    """A value as one line of JSON; numbers that JSON does not have are written as texts.
+    """Return a value as one line of JSON; numbers that JSON does not have become texts.
 
     >>> json_text({"score": float("nan"), "at most": [float("-inf")]})
     '{"score": "NaN", "at most": ["-Infinity"]}'

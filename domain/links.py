@@ -1,7 +1,7 @@
-"""The edges that begin in one module, with its names resolved, and what that took.
+"""Which edges begin in one module, and which facets were read to find them?
 
-They stand for as long as the module's own facets do, and those that were looked at in others:
-that is how a graph after one more iteration is made of the one before.
+The edges hold as long as the module's own facets and the facets read in others do: so a graph can
+be updated from the graph before one iteration.
 """
 
 import re
@@ -21,16 +21,16 @@ NEVER: Mapping[str, int] = MappingProxyType({})
 
 
 class Links(NamedTuple):
-    """What begins in one module."""
+    """The edges that begin in one module."""
 
     edges: tuple[Edge, ...]
-    "Sorted, once each."
+    "Edges, sorted, once each."
     unresolved: tuple[tuple[str, str], ...]
     "Node and the dotted name that could not be followed from it; sorted."
     libraries: tuple[tuple[str, str], ...]
-    "Library and where it comes from: standard or third-party."
+    "Library and its origin: standard or third-party."
     reads: Mapping[str, tuple[str, ...]]
-    "The keys of the facets that were looked at in other modules, there or not, by path."
+    "By path, the keys of the facets that were read in other modules, existing or not."
 
 
 def links_of(
@@ -39,11 +39,11 @@ def links_of(
     since: Mapping[str, int] = NEVER,
     gone: Mapping[str, int] = NEVER,
 ) -> Links:
-    """The links of a module.
+    """Return the links of a module.
 
-    An import that has stood in it `since` before a module of that name was `gone` meant that
-    module, and no library: it is unresolved. Both tell versions of events, of imports as written
-    and of modules by path.
+    An import that is older (`since`) than the removal (`gone`) of a module of that name meant that
+    module, and no library: it is unresolved. Both give versions of events, by the import as written
+    and by the module's path.
     """
     reader = Reader(modules)
     links = Linking(reader, PastReader(reader, gone), since, path)
@@ -61,17 +61,17 @@ def links_of(
 
 
 def concepts_in(text: str) -> list[str]:
-    """The concepts that a text names by number: RFC 5322, PEP 8; sorted, once each."""
+    """Return the numbered concepts in a text: RFC 5322, PEP 8; sorted, once each."""
     return sorted({f"concept:{a.lower()}-{b}" for a, b in _STANDARDS.findall(text)})
 
 
 def concept_of(heading: str) -> str:
-    """The concept that a heading stands for."""
+    """Return the concept of a heading."""
     return f"concept:{_SLUG.sub('-', heading.lower()).strip('-')}"
 
 
 class Linking:
-    """Collects what begins in one module."""
+    """A collector of the edges that begin in one module."""
 
     def __init__(
         self, reader: Reader, past: PastReader, since: Mapping[str, int], path: str
@@ -83,14 +83,14 @@ class Linking:
         self.libraries: dict[str, str] = {}
 
     def collect(self, facets: Facets) -> None:
-        """All edges of the module."""
+        """Collect all edges of the module."""
         standard = facets.get("standard", ())
         self.own(facets, standard)
         for name in names_in(facets):
             self.symbol(facets, name, standard)
 
     def own(self, facets: Facets, standard: Facet) -> None:
-        """The edges of the module itself."""
+        """Collect the edges of the module itself."""
         for written in facets.get("imports", ()):
             self._imports(written, standard)
         for key in sorted(facets):
@@ -119,7 +119,7 @@ class Linking:
             self._add(self.module, "imports", self._library(written, standard))
 
     def _names_module(self, binding: Facet, standard: Facet) -> None:
-        """`from . import x` imports the module x."""
+        """Link the module x of `from . import x`."""
         match binding:
             case ("from", written, original):
                 inner = f"{written}{original}" if written[-1:] == "." else f"{written}.{original}"
@@ -127,7 +127,7 @@ class Linking:
                     self._add(self.module, "imports", node_id("module", module))
 
     def _meant_own(self, dotted: str, standard: Facet) -> bool:
-        """Whether what looks like a library was one of the task's own modules, which is gone."""
+        """Return whether an apparent library is one of the task's own, removed modules."""
         names = dotted.split(".")
         if names[0] in standard or not self.past.gone:
             return False
@@ -142,11 +142,11 @@ class Linking:
         return f"library:{top}"
 
     def node(self, facets: Facets, name: str) -> str:
-        """A function, method, class or test of the module."""
+        """Return the id of a function, method, class or test of the module."""
         return node_id((facets[f"sig:{name}"] or ("function",))[0], self.path, name)
 
     def symbol(self, facets: Facets, name: str, standard: Facet) -> None:
-        """The edges of a function, method, class or test."""
+        """Collect the edges of a function, method, class or test."""
         node, kind = self.node(facets, name), (facets[f"sig:{name}"] or ("function",))[0]
         outer = name.rpartition(".")[0]
         self._add(self._outer(facets, outer), "contains", node)
@@ -166,12 +166,12 @@ class Linking:
         return node_id("class", self.path, outer) if f"sig:{outer}" in facets else self.module
 
     def _to(self, node: str, kind: str, dotted: str, scope: str, standard: Facet) -> str | None:
-        """The edge to what a name stands for; the name is noted where that cannot be told."""
+        """Add an edge to a name's target and return the target; note a name without one."""
         target = resolve(self.reader, self.path, dotted, scope)
         if target and target.kind == "library" and self._meant_own(target.path, standard):
             target = None
         if target is None:
-            # A name that is read and not known is a local matter: a type variable, a builtin.
+            # An unknown name that is only read is a local one: a type variable, a builtin.
             if kind != "uses_attribute":
                 self.unresolved[node, dotted] = None
             return None
@@ -196,7 +196,7 @@ class Linking:
         return node_id("module", target.path)
 
     def _says(self, node: str, doc: Facet, scope: str) -> None:
-        """What a docstring names: standards, and own things in backquotes."""
+        """Link the standards, and own nodes in backquotes, that a docstring names."""
         text = " ".join(doc)
         for concept in concepts_in(text):
             self._both_ways(node, concept)
@@ -209,7 +209,7 @@ class Linking:
 
 
 def headed(modules: Mapping[str, Facets]) -> Iterator[Edge]:
-    """Links between headings of documents and the classes, functions and modules they name."""
+    """Yield edges between headings of documents and the code that they name."""
     names: dict[str, list[str]] = {}
     for path in sorted(modules):
         stem = basename(path).rpartition(".")[0]

@@ -1,8 +1,8 @@
-"""A repository told at length, for people and other tools, as llmstxt.org has it.
+"""A long description of a repository for people and other tools, in the form of llmstxt.org.
 
-A name, what it is for, and sections of links with a sentence each: modules by folder with their
-classes and functions, tests, documents, what depends on what, and what may be skipped. Nothing
-here is an entry of a map: it is written anew for each moment.
+It has a name, a purpose, and sections of links with a sentence each: modules by folder with their
+classes and functions, tests, documents, dependencies, and optional parts. Nothing here is an entry
+of a map: the text is written anew for each moment.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,17 +16,17 @@ from backcast.domain.paths import is_aside
 from backcast.domain.roadmap_lines import chosen
 
 PURPOSE = 500
-"Characters of what it is all for."
+"Characters of the purpose."
 SENTENCE = 160
-"Characters of what a module, a class or a function says of itself."
+"Characters of a sentence about a module, a class or a function."
 SIGNATURE = 160
 NAME = 200
 MODULES = 500
-"Lines of a section at most; what is left out is told."
+"The most lines of a section; a mark stands for the rest."
 HELD = 8
-"Classes and functions of a module."
+"Classes and functions listed per module."
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
-"What stands for itself in a link."
+"Characters that a link need not encode."
 
 
 def llms_txt(
@@ -36,56 +36,56 @@ def llms_txt(
     rank: Mapping[str, float],
     masked: Callable[[str], str] = str,
 ) -> str:
-    """The text, whole lines of Markdown; all that is of unknown origin is made safe.
+    """Return the whole text in Markdown; texts of unknown origin are made safe.
 
-    `rank` tells by node how much it matters. `masked` takes what is secret out of each text.
+    `rank` tells by node how much it matters. `masked` removes secrets from a text.
     """
     return _Long(Layout(modules, graph, rank), masked).text(name)
 
 
 class _Long:
-    """Writes the sections; each text passes through `masked` before it is cut."""
+    """The writer of the sections; each text passes through `masked` before it is cut."""
 
     def __init__(self, layout: Layout, masked: Callable[[str], str]) -> None:
         self.layout, self.masked = layout, masked
 
     def text(self, name: str) -> str:
-        """All sections that have a line."""
-        parts = [f"# {self.told(name, NAME) or 'No name'}"]
+        """Return all sections that have a line."""
+        parts = [f"# {self.safe(name, NAME) or 'No name'}"]
         if purpose := self.purpose():
             parts.append(f"> {purpose}")
         for title, lines in self.sections():
             shown = list(_bounded(lines))
             if shown:
-                parts.append("\n".join([f"## {self.told(title, NAME)}", "", *shown]))
+                parts.append("\n".join([f"## {self.safe(title, NAME)}", "", *shown]))
         return "\n\n".join(parts) + "\n"
 
-    def told(self, text: str, most: int) -> str:
-        """A text as it may stand in Markdown: no link, no image and no tag is made of it."""
-        safe = plain(self.masked(text), most)
-        return "".join(f"\\{one}" if one in "\\[]<`" else one for one in safe)
+    def safe(self, text: str, most: int) -> str:
+        """Return a text that is safe in Markdown: it makes no link, image or tag."""
+        shown = plain(self.masked(text), most)
+        return "".join(f"\\{one}" if one in "\\[]<`" else one for one in shown)
 
     def link(self, path: str) -> str:
-        """A link to a module."""
-        return f"[{self.told(path, NAME)}]({_quoted(self.masked(path))})"
+        """Return a link to a module."""
+        return f"[{self.safe(path, NAME)}]({_quoted(self.masked(path))})"
 
     def purpose(self) -> str:
-        """What the README says first, or else the outermost package."""
-        told = {path: self.said(path) for path in self.layout.introductions}
-        path = chosen(told)
-        return self.told(told[path], PURPOSE) if path else ""
+        """Return the first paragraph of the README, or else of the outermost package."""
+        docs = {path: self.doc(path) for path in self.layout.introductions}
+        path = chosen(docs)
+        return self.safe(docs[path], PURPOSE) if path else ""
 
-    def said(self, path: str, name: str = "") -> str:
-        """The first paragraph of what something says of itself."""
+    def doc(self, path: str, name: str = "") -> str:
+        """Return the first paragraph of a docstring, or of a document."""
         facets = self.layout.modules.get(path, {})
         return " ".join(facets.get(f"doc:{name}" if name else "doc", ()))
 
     def sentence(self, path: str, name: str = "") -> str:
-        """The first sentence of it."""
-        return self.told(self.said(path, name).partition(". ")[0].rstrip("."), SENTENCE)
+        """Return the first sentence of that paragraph."""
+        return self.safe(self.doc(path, name).partition(". ")[0].rstrip("."), SENTENCE)
 
     def sections(self) -> Iterator[tuple[str, Iterable[str]]]:
-        """The title and the lines of each section."""
+        """Yield the title and the lines of each section."""
         aside: list[str] = []
         for folder, paths in self.layout.folders.items():
             if is_aside(paths[0]):
@@ -101,12 +101,12 @@ class _Long:
         yield "Optional", (self.line(path) for path in aside)
 
     def line(self, path: str, more: str = "") -> str:
-        """A link and what it leads to."""
-        told = more or self.sentence(path)
-        return f"- {self.link(path)}: {told}" if told else f"- {self.link(path)}"
+        """Return a link with a description."""
+        description = more or self.sentence(path)
+        return f"- {self.link(path)}: {description}" if description else f"- {self.link(path)}"
 
     def module(self, path: str) -> Iterator[str]:
-        """A module, and below it the classes and functions of it that matter most."""
+        """Yield a module's line, and lines for its classes and functions that matter most."""
         yield self.line(path)
         for node in self.layout.public(path)[:HELD]:
             name = name_of(node)
@@ -117,25 +117,25 @@ class _Long:
             yield f"  - `{code}`: {doc}" if doc else f"  - `{code}`"
 
     def entry(self, node: str) -> str:
-        """Where a program begins."""
+        """Return the line of an entry point."""
         return self.line(path_of(node), f"`{name_of(node)}`" if name_of(node) else "")
 
     def test(self, path: str) -> str:
-        """A test file, and what it tests most."""
+        """Return the line of a test file, with the modules that it tests most."""
         counts = self.layout.tested.get(path, {})
         own = [one for one in counts if one != path and one in self.layout.modules]
-        most = sorted(own, key=lambda one: (-counts[one], one))[:3]
+        most = sorted(own, key=lambda other: (-counts[other], other))[:3]
         return self.line(path, "tests " + ", ".join(map(self.link, most)) if most else "")
 
     def dependencies(self) -> Iterator[str]:
-        """Which folder imports from which, and the libraries of others that are used."""
+        """Yield which folder imports from which, and the third-party libraries."""
         for folder, needs in self.layout.between().items():
-            names = ", ".join(self.told(other or "the top", NAME) for other in sorted(needs))
-            yield f"- {self.told(folder or 'the top', NAME)} needs {names}"
+            names = ", ".join(self.safe(other or "the top", NAME) for other in sorted(needs))
+            yield f"- {self.safe(folder or 'the top', NAME)} needs {names}"
         libraries = self.layout.graph.libraries
         others = [one.partition(":")[2] for one in libraries if libraries[one] == "third-party"]
         if others:
-            yield "- libraries: " + ", ".join(self.told(one, NAME) for one in sorted(others)[:100])
+            yield "- libraries: " + ", ".join(self.safe(one, NAME) for one in sorted(others)[:100])
 
 
 def _bounded(lines: Iterable[str]) -> Iterator[str]:
@@ -147,6 +147,6 @@ def _bounded(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _quoted(path: str) -> str:
-    """A path as a link has it."""
+    """Return a path as a link encodes it."""
     encoded = path.encode(errors="replace")
     return "".join(chr(one) if chr(one) in _PLAIN else f"%{one:02X}" for one in encoded)

@@ -1,9 +1,8 @@
-"""Which lines of code stand on a context map: the `def` and `class` lines that the next run will
-most likely need, as many as fit.
+"""Which `def` and `class` lines will the next run most likely need on its map, and how many fit?
 
-What is gained per token decides. A file's path, and the id of the item that it begins, are paid
-once: so the lines of a file that are worth it together come together. It is the greedy answer to a
-knapsack, whose value lies below the best possible one by at most its largest step.
+Gain per token decides. A file's path, and the id of the item that it begins, are paid once; so the
+lines of a file that are worth it together are taken together. This is the greedy answer to a
+knapsack, whose value is below the best possible one by at most its largest step.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,9 +11,9 @@ from typing import NamedTuple
 DECIMALS = 9
 "Gains are rounded before they are compared: sums of floats differ in their last bits."
 LEAST = 1e-6
-"What a line gains for which nothing speaks."
+"The gain of a line without evidence."
 TOGETHER = 12
-"Lines of a file that may come together."
+"The most lines of a file that may be taken together."
 
 
 class Line(NamedTuple):
@@ -24,16 +23,16 @@ class Line(NamedTuple):
     path: str
     text: str
     tokens: int
-    "With the line's end before it."
+    "Tokens, including the line end before it."
 
 
 class Costs(NamedTuple):
-    """What stands around the lines, in tokens."""
+    """The token costs around the lines."""
 
     item: int
-    "The most of one item."
+    "The most tokens of one item."
     opens: Callable[[str], int]
-    "Of an item's first line: its id and the path of its file."
+    "The cost of an item's first line: its id and the path of its file."
 
 
 class Group(NamedTuple):
@@ -46,8 +45,8 @@ class Group(NamedTuple):
 def gains(
     shares: Mapping[str, Mapping[str, float]], weights: Mapping[str, float]
 ) -> dict[str, float]:
-    """How likely each node is needed next, by evidence of several kinds, each of which is brought
-    to the same sum before it is weighed."""
+    """Return each node's chance to be needed next. Each kind of evidence is scaled to the same sum
+    before it is weighed."""
     found: dict[str, float] = {}
     for kind in sorted(shares):
         whole, weight = sum(shares[kind].values()), weights.get(kind, 0.0)
@@ -58,8 +57,7 @@ def gains(
 
 
 def filled(lines: Sequence[Line], gain: Mapping[str, float], room: int) -> Mapping[str, float]:
-    """What each node gains; where those for which something speaks leave some of the tokens, each
-    other line a little, so that it comes after them."""
+    """Return each node's gain; if evidence leaves room, other lines gain a little."""
     if sum(one.tokens for one in lines if gain.get(one.node)) >= room:
         return gain
     return {one.node: gain.get(one.node) or LEAST for one in lines}
@@ -68,56 +66,55 @@ def filled(lines: Sequence[Line], gain: Mapping[str, float], room: int) -> Mappi
 def chosen(
     lines: Iterable[Line], gain: Mapping[str, float], tokens: int, costs: Costs
 ) -> list[Group]:
-    """The lines that are shown, in the items in which they are, the most worth first."""
+    """Return the shown lines, grouped into items, the most worth first."""
     worth = [one for one in lines if gain.get(one.node, 0.0) > 0]
-    left, groups = tokens, dict[str, list[list[Line]]]()
+    remaining, groups = tokens, dict[str, list[list[Line]]]()
     sizes: dict[str, int] = {}
-    "Of the last item of each file."
-    for one in _by_density(worth, gain, costs):
-        more, size = one.tokens, sizes.get(one.path, 0)
+    "Tokens of the last item of each file."
+    for line in _by_density(worth, gain, costs):
+        more, size = line.tokens, sizes.get(line.path, 0)
         new = not size or size + more > costs.item
         if new:
-            more += costs.opens(one.path)
-        if more > left:
+            more += costs.opens(line.path)
+        if more > remaining:
             continue
-        left -= more
-        items = groups.setdefault(one.path, [])
+        remaining -= more
+        items = groups.setdefault(line.path, [])
         if new:
             items.append([])
             size = 0
-        items[-1].append(one)
-        sizes[one.path] = size + more
+        items[-1].append(line)
+        sizes[line.path] = size + more
     return [Group(path, tuple(group)) for path, items in groups.items() for group in items]
 
 
 def _by_density(lines: Sequence[Line], gain: Mapping[str, float], costs: Costs) -> list[Line]:
-    """Lines by what they gain per token; those with which a file opens come together, as many as
-    gain most with the cost of opening it."""
+    """Return lines by gain per token; a file's first lines stay together, as many as are best with
+    the cost of opening the file."""
     files: dict[str, list[Line]] = {}
-    for one in sorted(lines, key=lambda one: (-gain[one.node] / one.tokens, one.node)):
-        files.setdefault(one.path, []).append(one)
+    for line in sorted(lines, key=lambda line: (-gain[line.node] / line.tokens, line.node)):
+        files.setdefault(line.path, []).append(line)
     found: list[tuple[float, str, list[Line]]] = []
     for path in sorted(files):
-        best, many = _opening([(gain[one.node], one.tokens) for one in files[path]],
+        best, count = _opening([(gain[one.node], one.tokens) for one in files[path]],
                               costs.opens(path))  # fmt: skip
-        found.append((-best, path, files[path][:many]))
-        for one in files[path][many:]:
-            found.append((-gain[one.node] / one.tokens, path, [one]))
-    ordered = sorted(found, key=lambda one: (round(one[0], DECIMALS), one[1]))
+        found.append((-best, path, files[path][:count]))
+        for line in files[path][count:]:
+            found.append((-gain[line.node] / line.tokens, path, [line]))
+    ordered = sorted(found, key=lambda row: (round(row[0], DECIMALS), row[1]))
     return [line for _, _, some in ordered for line in some]
 
 
 def _opening(some: Sequence[tuple[float, int]], tokens: int) -> tuple[float, int]:
-    """What the first lines of a file gain per token with what it costs to open it, and how many
-    of them gain most."""
-    best, many, gained = 0.0, 1, 0.0
+    """Return the best gain per token of a file's first lines with its opening, and their count."""
+    best, count, gained = 0.0, 1, 0.0
     for number, (gain, more) in enumerate(some[:TOGETHER], 1):
         gained, tokens = gained + gain, tokens + more
         if gained / tokens > best:
-            best, many = gained / tokens, number
-    return best, many
+            best, count = gained / tokens, number
+    return best, count
 
 
-def faded(shares: Iterable[tuple[int, float]], now: int, left: float) -> float:
-    """The sum of the parts of some updates, of each of which so much is left per update since."""
-    return sum(part * left ** (now - update) for update, part in shares)
+def faded(shares: Iterable[tuple[int, float]], now: int, rest: float) -> float:
+    """Return the sum of past updates' shares, each reduced to `rest` per update since."""
+    return sum(part * rest ** (now - update) for update, part in shares)

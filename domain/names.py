@@ -1,9 +1,9 @@
 """What does a name in a module stand for? Resolved through imports, aliases and classes.
 
 A name is followed as the language would: through imports, relative ones too, aliases, re-exports
-and star imports, `self` and `super`, attributes of classes whose type can be read off, and base
-classes. What cannot be followed is unresolved; nothing is guessed. Every facet that is looked at
-on the way is remembered, those that are not there too: the answer stands as long as they do.
+and star imports, `self` and `super`, attributes of classes whose type is written, and base classes.
+A name that cannot be followed is unresolved; nothing is guessed. The reader records every facet
+that it is asked for, missing ones too: the answer holds as long as they do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,36 +13,36 @@ from typing import NamedTuple
 from backcast.domain.outline import EXISTS, Facet, part_of
 
 MAX_STEPS = 64
-"Bindings that are followed for one name; a longer chain is a circle, or not worth it."
+"The most bindings followed for one name; a longer chain is a circle, or not worth it."
 
 
 class Target(NamedTuple):
-    """What a name stands for."""
+    """The thing that a name stands for."""
 
     kind: str
     "module, symbol, attribute or library."
     path: str
-    "The module's path; of a library its dotted name."
+    "The module's path; a library's dotted name."
     name: str = ""
     "The qualified name within the module."
 
 
 class Reader:
-    """Facets of the modules of one moment, and which of them were read."""
+    """The facets of the modules of one moment, with a record of the ones read."""
 
     def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
         self.modules = modules
         self.seen: dict[tuple[str, str], Facet | None] = {}
-        "What was read, there or not, by path and key."
+        "Facets read, existing or not, by path and key."
         self.paths: dict[tuple[str, str], str | None] = {}
-        "What `module_path` has found, by importer and name as written."
+        "Results of `module_path`, by importer and name as written."
         self.names: dict[tuple[str, str], Target | None] = {}
-        "What names of namespaces stand for, by module and name."
+        "Targets of names in namespaces, by module and name."
         self.resolved: dict[tuple[str, str, str], Target | None] = {}
-        "What `resolve` has found, by module, dotted name, and the class that `self` is of."
+        "Results of `resolve`, by module, dotted name, and the class of `self`."
 
     def facet(self, path: str, key: str) -> Facet | None:
-        """A facet of a module, or a part of one; None where there is none."""
+        """Return a facet of a module, or a part of one; None for none."""
         place = path, key
         if place not in self.seen:
             module = self.modules.get(path)
@@ -50,14 +50,14 @@ class Reader:
         return self.seen[place]
 
     def exists(self, path: str) -> bool:
-        """Whether there is a module."""
+        """Return whether a module exists."""
         return self.facet(path, EXISTS) is not None
 
 
 class PastReader(Reader):
-    """A reader that finds modules too which are gone by now.
+    """A reader that also finds removed modules.
 
-    What it looks at is told by the reader that it stands beside.
+    Its reads are recorded in the reader that it is made of.
     """
 
     def __init__(self, reader: Reader, gone: Mapping[str, int]) -> None:
@@ -65,23 +65,23 @@ class PastReader(Reader):
         self.seen, self.gone = reader.seen, gone
 
     def exists(self, path: str) -> bool:
-        """Whether there is a module, or was one."""
+        """Return whether a module exists, or did once."""
         return super().exists(path) or path in self.gone
 
 
 def resolve(reader: Reader, path: str, dotted: str, scope: str = "") -> Target | None:
-    """What a dotted name stands for in a module, or inside a function or class of it.
+    """Return the target of a dotted name in a module, or inside a function or class of it.
 
-    `scope` is the qualified name of that function or class; None where it cannot be told.
+    `scope` is the qualified name of that function or class. None if the name is unresolved.
     """
     return _Names(reader).kept(path, dotted, scope)
 
 
 def module_path(reader: Reader, importer: str, written: str) -> str | None:
-    """The path of the task's own module that an import names; None where it has none.
+    """Return the path of the task's own module that an import names; None for none.
 
-    `written` is as in the source: `pkg.mod`, `.mod`, `..`. Absolute names are looked for beside
-    the importer's outermost package, at the top, and in `src`.
+    `written` is as in the source: `pkg.mod`, `.mod`, `..`. Absolute names are looked for beside the
+    importer's outermost package, at the top, and in `src`.
     """
     key = importer, written
     if key not in reader.paths:
@@ -99,9 +99,9 @@ def _module_path(reader: Reader, importer: str, written: str) -> str | None:
             if not folder:
                 return None
             folder = dirname(folder)
-        return _there(reader, folder, parts)
+        return _module_at(reader, folder, parts)
     for root in _roots(reader, importer):
-        if found := _there(reader, root, parts):
+        if found := _module_at(reader, root, parts):
             return found
     return None
 
@@ -116,7 +116,7 @@ def _roots(reader: Reader, importer: str) -> Iterator[str]:
             yield root
 
 
-def _there(reader: Reader, folder: str, parts: list[str]) -> str | None:
+def _module_at(reader: Reader, folder: str, parts: list[str]) -> str | None:
     place = "/".join([folder, *parts] if folder else parts)
     package = f"{place}/__init__.py" if place else "__init__.py"
     if parts and reader.exists(f"{place}.py"):
@@ -131,7 +131,7 @@ class _Names:
         self.reader, self.steps = reader, 0
 
     def kept(self, path: str, dotted: str, scope: str) -> Target | None:
-        """What a dotted name stands for; asked once where no name of the scope's own hides it."""
+        """Return a dotted name's target; remembered unless a local name may hide it."""
         owner = ""
         if scope and dotted.partition(".")[0] in ("self", "super"):
             owner = self._owner(path, scope)
@@ -151,7 +151,7 @@ class _Names:
         return self._rest(self._root(path, root, scope), rest)
 
     def _root(self, path: str, name: str, scope: str) -> Target | None:
-        """What the first part of a name stands for; asked once where nothing led here."""
+        """Return the target of a name's first part; remembered if it is a question's first step."""
         if self.steps or (scope and self.reader.facet(path, f"locals:{scope}")):
             return self._in_scope(path, name, scope)
         key = path, name
@@ -161,7 +161,7 @@ class _Names:
         return self.reader.names[key]
 
     def _of_self(self, path: str, scope: str, root: str, rest: list[str]) -> Target | None:
-        """What `self.x.y` or `super.x` stands for in a method."""
+        """Return the target of `self.x.y` or `super.x` in a method."""
         owner = self._owner(path, scope)
         if not owner or not rest:
             return None
@@ -169,7 +169,7 @@ class _Names:
         return self._rest(first, rest[1:])
 
     def _owner(self, path: str, scope: str) -> str:
-        """The class that a method is in, or that the scope itself is."""
+        """Return the class of a method, or the scope itself if it is a class."""
         is_class = self.reader.facet(path, f"kind:{scope}") == ("class",)
         return scope if is_class else scope.rpartition(".")[0]
 
@@ -181,7 +181,7 @@ class _Names:
         return self._name(path, name)
 
     def _name(self, path: str, name: str) -> Target | None:
-        """What a name of a module's namespace stands for."""
+        """Return the target of a name in a module's namespace."""
         self.steps += 1
         if self.steps > MAX_STEPS:
             return None
@@ -198,7 +198,7 @@ class _Names:
             case ("def",):
                 return Target("symbol", path, name)
             case ("import", written):
-                # A folder without `__init__.py` that holds own modules looks like a library here.
+                # A folder of own modules without `__init__.py` looks like a library here.
                 module = module_path(self.reader, path, written)
                 return Target("module", module) if module else Target("library", written)
             case ("from", written, original):
@@ -211,10 +211,10 @@ class _Names:
         return None
 
     def _imported(self, path: str, written: str, original: str) -> Target | None:
-        """What `from written import original` brings."""
+        """Return the target of `from written import original`."""
         inner = f"{written}{original}" if written.endswith(".") else f"{written}.{original}"
         module = module_path(self.reader, path, written)
-        # A package may import from itself while it is being made: then only a submodule helps.
+        # A package may import from itself while it is initialised: only submodules exist then.
         if module and module != path and (found := self._name(module, original)):
             return found
         if submodule := module_path(self.reader, path, inner):
@@ -224,7 +224,7 @@ class _Names:
         return Target("library", inner)
 
     def _rest(self, target: Target | None, rest: list[str]) -> Target | None:
-        """What a target's attribute stands for, and so on to the end of the name."""
+        """Return the target of a target's attribute, and so on to the end of the name."""
         for part in rest:
             target = self._typed(target) if target and target.kind == "attribute" else target
             if target is None:
@@ -241,18 +241,18 @@ class _Names:
         return target
 
     def _typed(self, attribute: Target) -> Target | None:
-        """What is in an attribute, where its type can be read off."""
+        """Return the type of an attribute, if it is written."""
         typed = self.reader.facet(attribute.path, f"attribute:{attribute.name}")
         return self.dotted(attribute.path, typed[0], "") if typed and typed[0] else None
 
     def _submodule(self, package: str, name: str) -> Target | None:
         if not package.endswith("__init__.py"):
             return None
-        found = _there(self.reader, dirname(package), [name])
+        found = _module_at(self.reader, dirname(package), [name])
         return Target("module", found) if found else None
 
     def _member(self, path: str, owner: str, name: str, *, own: bool = True) -> Target | None:
-        """A method or attribute of a class or of the classes that it is made from."""
+        """Return a method or attribute of a class or of its base classes."""
         self.steps += 1
         if self.steps > MAX_STEPS:
             return None

@@ -1,4 +1,4 @@
-"""What things are called: nodes of the graph, and references to stored text.
+"""What are things called? Ids of the graph's nodes, and references to stored text.
 
 >>> node_id("function", "pkg/validators.py", "validate_email")
 'function:pkg/validators.py::validate_email'
@@ -18,8 +18,6 @@ from backcast.domain.errors import InputError
 SYMBOLS = ("function", "method", "class", "test")
 "The kinds of node that a module contains."
 KINDS = ("task", "module", *SYMBOLS, "attribute", "library", "setting", "concept")
-LIBRARIES = ("standard", "third-party")
-"Where a library comes from; what is neither is one of the task's own modules."
 
 _LINES = re.compile(r"L([1-9]\d{0,8})(?:-L([1-9]\d{0,8}))?")
 
@@ -34,14 +32,14 @@ class Edge(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Where the full text of a node stands: a module of a task, or a part of one."""
+    """The place of a node's full text: a module of a task, or a part of one."""
 
     task_id: str
     path: str
     lines: tuple[int, int] | None = None
     "First and last line, counted from 1."
     name: str | None = None
-    "A qualified name instead of lines, which edits above it do not move."
+    "A qualified name instead of lines; it is stable under edits above it."
 
     def __str__(self) -> str:
         part = ""
@@ -55,30 +53,30 @@ class Reference(NamedTuple):
 
 
 def node_id(kind: str, path: str, name: str = "") -> str:
-    """The id of a node, qualified by its path where it has one."""
+    """Return the id of a node, qualified by its path if it has one."""
     return f"{kind}:{path}::{name}" if name else f"{kind}:{path}"
 
 
 def kind_of(node: str) -> str:
-    """The kind of a node."""
+    """Return the kind of a node."""
     return node.partition(":")[0]
 
 
 def path_of(node: str) -> str:
-    """The path of the module that a node is or is in; else what follows its kind."""
+    """Return the path of a node's module; for other nodes, the text after the kind."""
     return node.partition(":")[2].partition("::")[0]
 
 
 def name_of(node: str) -> str:
-    """The qualified name of a node in its module; empty for a module."""
+    """Return the qualified name of a node in its module; empty for a module."""
     return node.partition(":")[2].partition("::")[2]
 
 
 def parse_reference(text: str) -> Reference:
-    """The reference that a text such as `storage://task/validators.py#L45-L67` states.
+    """Parse a text such as `storage://task/validators.py#L45-L67`; `InputError` if it is none.
 
-    Task ids may hold slashes no more than paths may begin with one; `InputError` otherwise. In a
-    path `%23` stands for `#` and `%25` for `%`; all else stands for itself.
+    Task ids may not hold slashes, and paths may not begin with one. In a path `%23` stands for `#`
+    and `%25` for `%`; all else stands for itself.
     """
     scheme, _, rest = text.partition("://")
     task_id, _, place = rest.partition("/")

@@ -1,8 +1,8 @@
-"""What is in a module, told in facets: small named pieces, each compared with its past alone.
+"""What is in a module? Its outline consists of facets, small named pieces that change separately.
 
-A facet is a tuple of texts under a key. What somebody made of a module is then out of date when
-one of the facets that were read has changed, and not when anything at all has. Keys, where
-`Q` is a qualified name within the module (`Cart.total`) and `N` a name in its namespace:
+A facet is a tuple of texts under a key. Anything made of a module is out of date only when one of
+the facets that it read has changed. In the keys `Q` is a qualified name within the module
+(`Cart.total`) and `N` a name in its namespace:
 
 | key | texts |
 |---|---|
@@ -24,11 +24,10 @@ one of the facets that were read has changed, and not when anything at all has. 
 | `config:Q` | names of settings that are read from the environment |
 | `body:Q` | a digest of the source text; how many versions of the module have changed it so far |
 
-A name is bound to `("def",)`, what is defined under it here; `("import", "pkg.mod")`, a module;
-`("from", "..pkg.mod", "thing")`, a name of another module, as written; `("alias", "dotted.name")`,
-something assigned to it; or `("value", text)`, any other value, with its text where it is a
-literal of at most 80 characters. A facet that would be empty is not there.
-Pure: nothing here parses anything.
+A name is bound to `("def",)`, defined here; `("import", "pkg.mod")`, a module; `("from",
+"..pkg.mod", "thing")`, a name of another module, as written; `("alias", "dotted.name")`, an
+assignment of another name; or `("value", text)`, any other value, with its text if it is a literal
+of at most 80 characters. Empty facets are left out. Pure: nothing here parses anything.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,31 +41,31 @@ from backcast.domain.events import ModuleOutlined
 Facet = tuple[str, ...]
 Facets = Map[str, Facet]
 Lines = Mapping[str, tuple[int, int]]
-"Per qualified name, its first and last line, counted from 1."
+"First and last line of each qualified name, counted from 1."
 
 ABSENT = ""
-"The digest of a facet that is not there."
+"The digest of a missing facet."
 EXISTS = ""
-"The key under which it is told that there is such a module at all."
+"The key by which a reader asks whether a module exists at all."
 PRESENT: Facet = ("present",)
 SOURCE = "source"
-"The key of the name of the text that was outlined; projections add it, not outliners."
+"The key of the outlined text's blob; projections add it, not outliners."
 
 
 class Outline(NamedTuple):
-    """The inside of one version of a module."""
+    """The facets and lines of one version of a module."""
 
     facets: Mapping[str, Facet]
     lines: Lines
 
 
 def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
-    """A facet of a module that is there, or a part of one; None where there is none.
+    """Return a facet of an existing module, or a part of one; None for none.
 
     Parts let a reader depend on less than a whole facet: `kind:Q` on the first text of `sig:Q`,
     `attribute:C.x` on what the class C says of x, `follows:Q` on the calls that may be followed,
-    `import:M` and `heading:H` on one that is there, `names` on which functions and classes there
-    are, `EXISTS` on the module's being there.
+    `import:M` and `heading:H` on the presence of one, `names` on the set of functions and classes,
+    `EXISTS` on the existence of the module.
     """
     found = facets.get(key)
     if found is not None:
@@ -80,13 +79,13 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
             return None if sig is None else sig[:1]
         case "attribute":
             owner, _, attribute = name.rpartition(".")
-            told = (one.partition("=") for one in facets.get(f"attributes:{owner}", ()))
-            return next(((of,) for plain, _, of in told if plain == attribute), None)
+            attributes = (one.partition("=") for one in facets.get(f"attributes:{owner}", ()))
+            return next(((of,) for plain, _, of in attributes if plain == attribute), None)
         case "follows":
             return tuple(one for one in facets.get(f"calls:{name}", ()) if one[:1] != "?")
         case "import" | "heading":
-            there = facets.get("imports" if head == "import" else head, ())
-            return PRESENT if name in there else None
+            names = facets.get("imports" if head == "import" else head, ())
+            return PRESENT if name in names else None
         case "names":
             return tuple(names_in(facets))
     return PRESENT
@@ -96,29 +95,29 @@ _PARTS = frozenset(("kind", "attribute", "follows", "import", "heading", "names"
 
 
 def digest_of(facet: Facet | None) -> str:
-    """Sixteen hex digits that tell a facet from every other; empty where there is none."""
+    """Return sixteen hex digits that identify a facet; empty for a missing one."""
     if facet is None:
         return ABSENT
     return sha256("\0".join((str(len(facet)), *facet)).encode(errors="replace")).hexdigest()[:16]
 
 
 def changed(before: Mapping[str, Facet], after: Mapping[str, Facet]) -> list[str]:
-    """The keys, sorted, under which two outlines differ."""
+    """Return the keys, sorted, under which two outlines differ."""
     keys = set(before) | set(after)
     return sorted(key for key in keys if before.get(key) != after.get(key))
 
 
-def applied(before: Outline | None, told: ModuleOutlined) -> Outline:
-    """The outline that a fact tells, which may be the difference to the one before."""
-    facets = {} if told.base is None or before is None else dict(before.facets)
-    for key in told.gone:
+def applied(before: Outline | None, fact: ModuleOutlined) -> Outline:
+    """Return the outline that a fact records, which may be the difference to the one before."""
+    facets = {} if fact.base is None or before is None else dict(before.facets)
+    for key in fact.gone:
         facets.pop(key, None)
-    facets.update(told.set)
-    return Outline(facets, lines_by_name(facets, told.lines))
+    facets.update(fact.set)
+    return Outline(facets, lines_by_name(facets, fact.lines))
 
 
 def lines_by_name(facets: Mapping[str, Facet], lines: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """First and last line of each qualified name; empty where names and lines do not agree."""
+    """Return each qualified name's first and last line; empty if names and lines disagree."""
     names = names_in(facets)
     if len(lines) != 2 * len(names):
         return {}
@@ -126,18 +125,18 @@ def lines_by_name(facets: Mapping[str, Facet], lines: Sequence[int]) -> dict[str
 
 
 def names_in(facets: Mapping[str, Facet]) -> list[str]:
-    """The qualified names of the functions, methods, classes and tests, sorted."""
+    """Return the qualified names of the functions, methods, classes and tests, sorted."""
     return sorted([key[4:] for key in facets if key[:4] == "sig:"])
 
 
 def shows(key: str) -> bool:
-    """Whether names in other modules are resolved through a facet."""
+    """Return whether names in other modules are resolved through a facet."""
     return key == "stars" or key.startswith(("name:", "sig:", "bases:", "attributes:"))
 
 
 def surface_of(facets: Facets) -> str:
-    """A digest of all that names in other modules are resolved through; empty for nothing."""
+    """Return a digest of all facets through which other modules resolve names; empty for none."""
     keys = sorted(filter(shows, facets))
-    # Of a signature only that it is there, and whether it is that of a class.
-    told = ((key, *(facets[key][:1] if key.startswith("sig:") else facets[key])) for key in keys)
-    return digest_of(tuple("\x01".join(one) for one in told)) if keys else ""
+    # Of a signature only its kind matters, such as function or class.
+    parts = ((key, *(facets[key][:1] if key.startswith("sig:") else facets[key])) for key in keys)
+    return digest_of(tuple("\x01".join(one) for one in parts)) if keys else ""

@@ -3,11 +3,11 @@
 from posixpath import basename
 
 ASIDE = frozenset(("benchmarks", "docs", "docs_src", "doc", "examples", "example", "scripts"))
-"Folders that show or measure the code and are not the code, where they stand at the top."
+"Folders at the top that show or measure the code and are not the code."
 
 
 def is_test(path: str) -> bool:
-    """Whether a module holds tests, or what tests share, by its path.
+    """Return whether a module holds tests, or code shared by tests, by its path.
 
     >>> is_test("tests/sources.py"), is_test("shop/test_cart.py"), is_test("shop/contest.py")
     (True, True, False)
@@ -19,25 +19,25 @@ def is_test(path: str) -> bool:
 
 
 def begins(path: str) -> bool:
-    """Whether a module only begins a package or a program."""
+    """Return whether a module only begins a package or a program."""
     return basename(path) in ("__init__.py", "__main__.py")
 
 
 def is_code(path: str) -> bool:
-    """Whether a module is code that is no test."""
+    """Return whether a module is code that is no test."""
     return path.endswith(".py") and not is_test(path)
 
 
 def is_aside(path: str) -> bool:
-    """Whether a module only shows or measures the code."""
+    """Return whether a module only shows or measures the code."""
     return path.partition("/")[0] in ASIDE and "/" in path
 
 
 def are_apart(folder: str, other: str) -> bool:
-    """Whether neither of two folders is the other or in it; all are apart from the top."""
-    one, two = f"{folder}/", f"{other}/"
+    """Return whether neither of two folders is the other or in it; all are apart from the top."""
+    first, second = f"{folder}/", f"{other}/"
     return (
         folder != other
-        and not (folder and two.startswith(one))
-        and not (other and one.startswith(two))
+        and not (folder and second.startswith(first))
+        and not (other and first.startswith(second))
     )

@@ -1,7 +1,7 @@
-"""Which links of a module still stand after it has changed, and the rest of them made anew.
+"""Which links of a changed module still hold? The others are made anew.
 
-What is linked again follows from the names that may mean something else now. So a graph after one
-more change is made of the one before, and is the one that would be made of nothing.
+The names that may mean something else now decide what is linked again. So a graph can be updated
+from the one before a change, and equals the graph that is built from nothing.
 """
 
 import re
@@ -16,20 +16,20 @@ from backcast.domain.outline import Facets, names_in
 
 _WORDS = re.compile(r"\w+")
 _UNREAD = ("body:", "raises:", "effects:", "decorators:")
-"Keys of facets that are not looked at here."
+"Keys of facets that links never read."
 _INSIDE = ("doc", "calls", "uses", "locals", "config")
-"Facets of functions and classes that only their own links are made of; so is a signature's text."
+"Facets that only affect the links of their own function or class, like a signature's text."
 
 
 class Moved(NamedTuple):
-    """What of a module's links may not stand any more, since it has changed inside."""
+    """The parts of a module whose links may no longer hold."""
 
     names: Collection[str]
-    "Its functions and classes that are to be linked again."
+    "Functions and classes to link again."
     gone: Collection[str]
-    "Nodes that are not there any more."
+    "Nodes that no longer exist."
     module: bool
-    "Whether what the module says for itself is to be linked again too: imports, headings."
+    "Whether the module's own edges (imports, headings) are to be linked again too."
 
 
 def relinked(
@@ -40,9 +40,9 @@ def relinked(
     before: Links,
     moved: Moved,
 ) -> Links:
-    """The links of a module of which only some may not stand any more.
+    """Return the links of a module of which only the `moved` parts are made anew.
 
-    What was looked at for the others stays among the reads, and so may what was for these.
+    All reads of the earlier links are kept, even those that only the new parts had needed.
     """
     reader, facets = Reader(modules), modules[path]
     links = Linking(reader, PastReader(reader, gone), since, path)
@@ -71,17 +71,16 @@ def relinked(
 
 
 def _is_of(edge: Edge, nodes: Collection[str]) -> bool:
-    """Whether an edge was told by one of some nodes."""
+    """Return whether an edge belongs to one of some nodes."""
     if edge.kind == "contains":
         return edge.target in nodes
     return edge.source in nodes or (edge.source.startswith("concept:") and edge.target in nodes)
 
 
 def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
-    """What of a module's links may have changed; None where it may be all of them.
+    """Return the parts of a module whose links may have changed; None if it may be all of them.
 
-    What is bound, defined or an attribute otherwise than before may be meant wherever a name has
-    it for a part.
+    A name that is bound, defined or typed differently may matter wherever another name contains it.
     """
     names, gone, parts, module = set[str](), set[str](), set[str](), False
     for key in chain(after, (key for key in before if key not in after)):
@@ -117,8 +116,8 @@ def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
 
 
 def _meant(facets: Facets, parts: set[str]) -> set[str] | None:
-    """The functions and classes whose names may mean something else, since one of some parts of
-    names does; None where classes inherit from it, so that any member may."""
+    """Return the functions and classes whose names contain one of some changed parts; None if a
+    base class does, so that any member may be affected."""
     found = set[str]()
     for _ in facets:
         more = {name for name in _bound_by(facets, parts) if name not in parts}
@@ -136,14 +135,14 @@ def _meant(facets: Facets, parts: set[str]) -> set[str] | None:
 
 
 def _bound_by(facets: Facets, parts: set[str]) -> Iterator[str]:
-    """Names and attributes that stand for something which has one of some parts."""
+    """Yield names and attributes that are bound to something with one of some parts in its name."""
     for key, texts in facets.items():
         head, _, name = key.partition(":")
         if head == "name" and texts[0] in ("alias", "from", "import"):
             if any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts[1:]):
                 yield name
         elif head == "attributes":
-            for one in texts:
-                plain, _, of = one.partition("=")
+            for text in texts:
+                attribute, _, of = text.partition("=")
                 if of and not parts.isdisjoint(_WORDS.findall(of)):
-                    yield plain
+                    yield attribute

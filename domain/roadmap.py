@@ -1,9 +1,9 @@
-"""The first entries of a map of code, which no model has written.
+"""Which first entries can a map of code have without asking a model?
 
-What an entry tells is read off facets, and their digests stand beside it: it is known to be out of
-date when one of them moves on. Where to look is chosen by the graph and by a score for each node.
-So an entry says that what it names is there, and as it says; it cannot say that nothing else is:
-a new module, a new import or a better example makes none of them stale.
+Entries are read off facets and keep their digests: an entry is known to be out of date when one of
+them changes. The graph and a score for each node choose where to look. So an entry proves that the
+things it names exist, as it says; it cannot say that there are no others: a new module, a new
+import or a better example makes no entry stale.
 """
 
 from collections.abc import Mapping
@@ -17,27 +17,27 @@ from backcast.domain.outline import Facets
 from backcast.domain.summary import built_from
 
 LINE = 240
-"Characters of an entry: 80 tokens, about."
+"Characters of an entry: about 80 tokens."
 ROADMAP, UNDERSTANDING = "CONTEXT ROADMAP", "CONTEXT UNDERSTANDING"
 
 
 def roadmap(
     modules: Mapping[str, Facets], graph: Graph, rank: Mapping[str, float]
 ) -> list[MapEntry]:
-    """The entries, the most worthwhile first.
+    """Return the entries, the most worthwhile first.
 
-    `rank` tells by node how much it matters; a node that is not there does not.
+    `rank` tells by node how much it matters; missing nodes do not matter.
     """
     layout = Layout(modules, graph, rank)
     central = [lines.central(path) for path in layout.central[: lines.CENTRAL]]
     first = _entry(layout, lines.purpose, UNDERSTANDING, "what it is all for")
-    told = [_entry(layout, write, ROADMAP, "much depends on it") for write in central]
+    modules_first = [_entry(layout, write, ROADMAP, "much depends on it") for write in central]
     rest = [_entry(layout, write, ROADMAP, why) for write, why in _LINES]
-    return [entry for entry in (first, *told, *rest) if entry]
+    return [entry for entry in (first, *modules_first, *rest) if entry]
 
 
 def _entry(layout: Layout, write: lines.Writer, section: str, why: str) -> MapEntry | None:
-    """What a writer tells as one line; None where that is nothing."""
+    """Return one writer's parts as an entry of one line; None if it has none."""
     reader = Reader(layout.modules)
     head, parts = write(layout, reader)
     texts, nodes = list[str](), dict[str, None]()
@@ -61,4 +61,4 @@ _LINES: tuple[tuple[lines.Writer, str], ...] = (
     (lines.examples, "how it is used"),
     (lines.concepts, "where a thing with another name is"),
 )
-"What tells each of the other entries, the most worthwhile first, and why it helps."
+"The writers of the other entries, the most worthwhile first, and why each helps."

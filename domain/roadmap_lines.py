@@ -1,7 +1,7 @@
-"""What each line of a roadmap tells, read off the facets of modules.
+"""What does each line of a roadmap say, as read off the facets of modules?
 
-Every fact and name on a line is asked of the reader, so that its digest is known. A line begins
-with a word on what it lists; what it lists is told in parts, the most worthwhile first.
+Every fact and name on a line is read through the reader, which records its digest. A line begins
+with a word on what it lists, and lists it in parts, the most worthwhile first.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,58 +16,58 @@ from backcast.domain.names import Reader, resolve
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 
 PURPOSE = 140
-"Characters of what it is all for."
+"Characters of the purpose."
 SENTENCE = 70
-"Characters of what a module says of itself."
+"Characters of a sentence about a module."
 NAMES = 50
-"Characters of the names of what is in a module."
+"Characters of the names of a module's contents."
 NAME = 60
 "Characters of a name or a path."
 CENTRAL = 4
-"Modules that are told of by themselves."
+"Modules with a line of their own."
 LISTED = 3
-"What a line lists at most."
+"The most parts of a line."
 WORDS = 4
-"Words that a purpose has at least; a paragraph of fewer is a title or a logo."
+"The least words of a purpose; a shorter paragraph is a title or a logo."
 
 
 class LinePart(NamedTuple):
-    """A piece of a line, which is told whole or not at all; of at most 200 characters."""
+    """A piece of a line, which is shown whole or not at all; of at most 200 characters."""
 
     text: str
     nodes: tuple[str, ...]
 
 
 Writer = Callable[[Layout, Reader], tuple[str, Iterable[LinePart]]]
-"Tells the beginning of a line, and what is listed after it."
+"Returns the beginning of a line, and the parts that follow."
 
 
 def purpose(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
-    """What the README says first, or else the outermost package."""
-    told = {path: _doc(reader, path, "") for path in layout.introductions}
-    path = chosen(told)
-    parts = [LinePart(plain(told[path], PURPOSE), (node_id("module", path),))] if path else []
+    """Return the README's first paragraph, or else that of the outermost package."""
+    docs = {path: _doc(reader, path, "") for path in layout.introductions}
+    path = chosen(docs)
+    parts = [LinePart(plain(docs[path], PURPOSE), (node_id("module", path),))] if path else []
     return "Purpose: ", parts
 
 
-def chosen(told: Mapping[str, str]) -> str | None:
-    """Which of some texts is most likely a purpose, by its name; None where none is.
+def chosen(texts: Mapping[str, str]) -> str | None:
+    """Return the name of the text that is most likely a purpose; None for none.
 
-    The first whole sentence, else the first text of some words: a README may begin with a logo, or
-    with links to itself in other languages.
+    It is the first whole sentence, else the first text of some words: a README may begin with a
+    logo, or with links to itself in other languages.
     """
-    texts = {name: text.strip() for name, text in told.items() if len(text.split()) >= WORDS}
+    texts = {name: text.strip() for name, text in texts.items() if len(text.split()) >= WORDS}
     whole = (name for name, text in texts.items() if text.endswith((".", "!", ":")))
     return next(whole, None) or next(iter(texts), None)
 
 
 def central(path: str) -> Writer:
-    """What a module is for, and what is in it."""
+    """Return a writer of a module's purpose and contents."""
 
     def write(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
         if not reader.exists(path):
             return "", ()
-        shown = _there(reader, _short(layout.public(path)[:LISTED]))
+        shown = _existing(reader, _short(layout.public(path)[:LISTED]))
         says = [sentence(reader, path), *(sentence(reader, path, name_of(n)) for n in shown[:1])]
         names = ", ".join(_name(name_of(node)) for node in shown)
         text = f"{_path(path)}: {next(filter(None, says), '')}".rstrip(": ")
@@ -78,18 +78,18 @@ def central(path: str) -> Writer:
 
 
 def _short(nodes: list[str]) -> list[str]:
-    """As many as have room for their names, the first in any case."""
+    """Return the first nodes whose names fit, at least one."""
     lengths = accumulate(len(name_of(node)) + 2 for node in nodes)
     return nodes[: max(1, sum(length <= NAMES for length in lengths))]
 
 
 def sentence(reader: Reader, path: str, name: str = "") -> str:
-    """The first sentence of what a module, or something in it, says of itself."""
+    """Return the first sentence of the docstring of a module, or of something in it."""
     return plain(_doc(reader, path, name).partition(". ")[0].rstrip("."), SENTENCE)
 
 
-def _there(reader: Reader, nodes: Iterable[str]) -> list[str]:
-    """Those modules, classes, functions and tests that there are."""
+def _existing(reader: Reader, nodes: Iterable[str]) -> list[str]:
+    """Return the modules, classes, functions and tests that exist."""
     return [node for node in nodes if _is_there(reader, path_of(node), node)]
 
 
@@ -100,9 +100,9 @@ def _is_there(reader: Reader, path: str, node: str) -> bool:
 
 
 def folders(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
-    """The folders, each with the modules of it that matter most.
+    """List the folders, each with the modules that matter most.
 
-    That there are others, new ones among them, is not told.
+    The line does not claim that there are no others.
     """
     found = [(one, paths) for one in layout.folders if (paths := layout.telling(one))]
     return "Folders: ", _tell_folders(reader, found[:LISTED] if len(found) > 1 else [])
@@ -110,15 +110,15 @@ def folders(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
 
 def _tell_folders(reader: Reader, folders: Iterable[tuple[str, list[str]]]) -> Iterator[LinePart]:
     for folder, paths in folders:
-        there = [path for path in paths[:2] if reader.exists(path)]
-        if there:
-            names = ", ".join(_name(basename(path)) for path in there)
-            nodes = tuple(node_id("module", path) for path in there)
+        existing = [path for path in paths[:2] if reader.exists(path)]
+        if existing:
+            names = ", ".join(_name(basename(path)) for path in existing)
+            nodes = tuple(node_id("module", path) for path in existing)
             yield LinePart(f"{_folder(folder)}: {names}", nodes)
 
 
 def imports(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
-    """Which folder's modules import from which, each shown by one import that there is."""
+    """List which folder's modules import from which, each proved by one import."""
     return "Imports: ", _needs(layout, reader)
 
 
@@ -133,7 +133,7 @@ def _needs(layout: Layout, reader: Reader) -> Iterator[LinePart]:
 
 
 def _shown(layout: Layout, reader: Reader, path: str, other: str) -> tuple[str, ...]:
-    """Two modules, if the one imports the other."""
+    """Return two modules as nodes if the one imports the other."""
     found = import_of(layout.reader, path, other)
     if found is None or found.holds(reader) != other:
         return ()
@@ -141,7 +141,7 @@ def _shown(layout: Layout, reader: Reader, path: str, other: str) -> tuple[str, 
 
 
 def programs(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
-    """Where programs begin."""
+    """List where programs begin."""
     return "Entry points: ", _begins(layout, reader)
 
 
@@ -152,13 +152,12 @@ def _begins(layout: Layout, reader: Reader) -> Iterator[LinePart]:
             package = _name(dirname(path).replace("/", "."))
             runs = f"python -m {package} ({_path(path)})" if package else _path(path)
             yield LinePart(runs, (node,))
-        elif _there(reader, [node]):
+        elif _existing(reader, [node]):
             yield LinePart(f"main in {_path(path)}", (node,))
 
 
 def tests(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
-    """Which test file tests which of the modules that matter most; it imports it, or
-    calls something in it."""
+    """List the test files of the most important modules, which they import or call."""
     folders = [dirname(path) for path in layout.tests]
     folder = max(sorted(dict.fromkeys(folders)), key=folders.count, default="")
     head = f"Tests in {_folder(folder)}: " if folder else "Tests: "
@@ -175,7 +174,7 @@ def _tested(layout: Layout, reader: Reader, folder: str) -> Iterator[LinePart]:
 
 
 def _tests(layout: Layout, reader: Reader, file: str, path: str) -> tuple[str, ...]:
-    """A test file and a module, if the one tests the other."""
+    """Return a test file and a module as nodes if the one tests the other."""
     if path in layout.imports[file]:
         return _shown(layout, reader, file, path)
     shown = any(_calls(reader, test, node) for test, node in layout.pairs(file, path)[:1])
@@ -183,7 +182,7 @@ def _tests(layout: Layout, reader: Reader, file: str, path: str) -> tuple[str, .
 
 
 def examples(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
-    """Small tests that use the classes which matter most."""
+    """List small tests that use the classes that matter most."""
     return "Examples: ", islice(_used(layout, reader), 2)
 
 
@@ -196,7 +195,7 @@ def _used(layout: Layout, reader: Reader) -> Iterator[LinePart]:
 def _use(layout: Layout, reader: Reader, node: str) -> Iterator[LinePart]:
     tests = [test for test in layout.uses_of(node) if len(name_of(test)) <= NAME]
     for test in tests[:1]:
-        if _there(reader, [node, test]) == [node, test] and _calls(reader, test, node):
+        if _existing(reader, [node, test]) == [node, test] and _calls(reader, test, node):
             place = f"{_path(path_of(test))}::{_name(name_of(test))}"
             yield LinePart(f"{_name(name_of(node))} in {place}", (node, test))
 
@@ -211,19 +210,19 @@ def _calls(reader: Reader, test: str, node: str) -> bool:
 
 
 def concepts(layout: Layout, reader: Reader) -> tuple[str, Iterable[LinePart]]:
-    """Where to find what documents and docstrings speak of by another name."""
+    """List where to find things that documents and docstrings call by another name."""
     return "Concepts: ", islice(_spoken_of(layout, reader), 2)
 
 
 def _spoken_of(layout: Layout, reader: Reader) -> Iterator[LinePart]:
     for concept, nodes in layout.concepts():
         node = nodes[0]
-        if _there(reader, [node]) and _told(layout, reader, concept, node):
+        if _existing(reader, [node]) and _names_concept(layout, reader, concept, node):
             yield LinePart(f"{_name(concept.partition(':')[2])} -> {_place(node)}", (node,))
 
 
-def _told(layout: Layout, reader: Reader, concept: str, node: str) -> bool:
-    """Whether a heading that there is stands for the concept, or the node's docstring tells it."""
+def _names_concept(layout: Layout, reader: Reader, concept: str, node: str) -> bool:
+    """Return whether an existing heading, or the node's docstring, names the concept."""
     for path in layout.headed(concept)[:1]:
         headings = sorted(layout.modules.get(path, {}).get("heading", ()))
         found = [one for one in headings if concept_of(one) == concept][:1]
@@ -246,7 +245,7 @@ def _name(text: str) -> str:
 
 
 def _path(path: str) -> str:
-    """A path, of a long one the last folders."""
+    """Return a path, a long one shortened to its last folders."""
     folders = path.split("/")
     while len(folders) > 1 and len(path) > NAME:
         folders = folders[1:]

@@ -1,7 +1,7 @@
-"""Does what was made of the modules still hold, and if not, why not?
+"""Does an entry that was made of modules still hold, and if not, why not?
 
-An entry holds as long as every facet that it was made of is as it was, those that were looked
-for and not there included. That is sound: what is made of equal facets is equal.
+An entry holds as long as every facet that it was made of is unchanged, and every facet that it
+missed is still missing. That is sound: equal facets give equal entries.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,16 @@ from backcast.domain.summary import BuiltFrom
 
 
 class Proof(NamedTuple):
-    """Why an entry no longer holds."""
+    """The reason why an entry no longer holds."""
 
     since: int
-    "The version, in the task, of the event that broke it first; 0 where that is not known."
+    "The version, in the task, of the event that broke it first; 0 if unknown."
     clock: tuple[tuple[str, int], ...]
-    "The iteration of each module that moved on, as of that event; 0 where it went away."
+    "The iteration of each changed module as of that event; 0 for a removed one."
     way: tuple[str, ...]
-    "How the entry's module needs the one that moved on."
+    "The modules from the entry's own to the changed one, each needing the next."
     facets: tuple[str, ...]
-    "What of it changed: `sig:clean`."
+    "The changed facets: `sig:clean`."
 
     def __str__(self) -> str:
         if not self.since:
@@ -34,14 +34,14 @@ class Proof(NamedTuple):
 
 
 class Modules:
-    """The facets of one moment, whose digests are made once."""
+    """The facets of one moment, with their digests computed once."""
 
     def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
         self.modules = modules
         self._digests: dict[tuple[str, str], str] = {}
 
     def digest(self, path: str, key: str) -> str:
-        """The digest of a facet as it is now."""
+        """Return the current digest of a facet."""
         found = self._digests.get((path, key))
         if found is None:
             module = self.modules.get(path)
@@ -50,7 +50,7 @@ class Modules:
         return found
 
     def changed(self, built_from: BuiltFrom) -> list[tuple[str, str]]:
-        """The facets, by path and key, that are not as they were; sorted."""
+        """Return the facets, by path and key, that have changed; sorted."""
         return [
             (path, key)
             for path, keys in sorted(built_from.items())
@@ -59,7 +59,7 @@ class Modules:
         ]
 
     def holds(self, built_from: BuiltFrom) -> bool:
-        """Whether every facet is as it was."""
+        """Return whether every facet is unchanged."""
         return all(
             self.digest(path, key) == digest
             for path, keys in built_from.items()
@@ -68,7 +68,7 @@ class Modules:
 
 
 def readers(entries: Mapping[str, BuiltFrom]) -> dict[str, list[str]]:
-    """The entries made of each module, there or not: all that a change of it can touch."""
+    """Return the entries made of each module, existing or not: those that it can touch."""
     found: dict[str, list[str]] = {}
     for entry in sorted(entries):
         for path in entries[entry]:
@@ -82,7 +82,7 @@ def touched(
     modules: Modules,
     paths: Iterable[str],
 ) -> list[str]:
-    """Of the entries that held until some modules moved on, those that no longer hold; sorted."""
+    """Return the entries, sorted, that the change of some modules made stale."""
     moved = list(paths)
     asked = sorted({entry for path in moved for entry in by_module.get(path, ())})
     return [

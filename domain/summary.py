@@ -1,9 +1,9 @@
-"""What a function, a module or a task is, in a few lines, made of outlines alone.
+"""What is a function, a module or a task, in a few lines made of outlines alone?
 
-A summary says what a reader needs before the code: purpose, inputs, outputs, what is raised and
-touched, and what it uses, with the interface of that. It holds no count, time or line number, so
-that it stays the same, to the byte, until something that it tells of has changed; what does
-change with every iteration (tests passed, refinements, where the code stands) is told beside it.
+A summary gives what a reader needs before the code: purpose, inputs, outputs, exceptions, side
+effects, and the interfaces that it uses. It holds no count, time or line number, so that its bytes
+stay the same until something that it describes has changed; facts that change with every iteration
+(tests passed, refinements, places) are shown beside it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,24 +14,24 @@ from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, digest_of
 
 EXTRACTIVE = "extractive 1"
-"The name and version of the summaries made here."
+"Name and version of the summariser of this module."
 _FUNCTIONS = ("class", "function", "method", "test")
 LIMITS = {"task": 100, "module": 300} | dict.fromkeys(_FUNCTIONS, 150)
-"Tokens of a summary where no profile says otherwise."
+"Tokens of a summary if no profile says otherwise."
 LIMITS_BY_WINDOW = {
     "8k": {"task": 100, "module": 200} | dict.fromkeys(_FUNCTIONS, 50),
     "32k": {"task": 100, "module": 500} | dict.fromkeys(_FUNCTIONS, 150),
 }
-"The same for the windows of Mistral 7B and of Qwen3 8B."
+"The limits for the windows of Mistral 7B and of Qwen3 8B."
 BuiltFrom = Mapping[str, Mapping[str, str]]
 "Per path of a module, the digests of the facets that were read, by key."
 
 Tokens = Callable[[str], int]
-"How many tokens a text is, or an upper bound of it."
+"A function that counts the tokens of a text, or an upper bound."
 
 
 class NodeSummary(NamedTuple):
-    """What a node is, in parts of falling importance, and what that was made of."""
+    """A node's summary in parts of falling importance, and the digests that it was made of."""
 
     node: str
     parts: tuple[tuple[str, str], ...]
@@ -40,12 +40,11 @@ class NodeSummary(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All of it, a line for each part."""
+        """The whole summary, one line per part."""
         return "\n".join(f"{label}: {text}" for label, text in self.parts)
 
     def fitted(self, limit: int, tokens: Tokens) -> tuple[str, tuple[str, ...]]:
-        """As many whole lines as fit into a number of tokens, the most important first, and the
-        labels of those that did not."""
+        """Return the first whole lines that fit a number of tokens, and the other labels."""
         lines: list[str] = []
         left_out: list[str] = []
         for label, text in self.parts:
@@ -58,14 +57,14 @@ class NodeSummary(NamedTuple):
 
 
 def summary_of(modules: Mapping[str, Mapping[str, Facet]], node: str) -> NodeSummary | None:
-    """The summary of a function, method, class, test or module; None where there is none."""
+    """Return the summary of a function, method, class, test or module; None for other nodes."""
     reader = Reader(modules)
     parts = parts_of(reader, node)
     return NodeSummary(node, parts, built_from(reader)) if parts else None
 
 
 def parts_of(reader: Reader, node: str) -> tuple[tuple[str, str], ...]:
-    """The parts of the summary of a node, as in `Summary`; none where there is no summary."""
+    """Return the parts of a node's summary, as in `NodeSummary`; empty for none."""
     path, name, kind = path_of(node), name_of(node), kind_of(node)
     if kind == "module":
         return tuple(_module(reader, path))
@@ -81,7 +80,7 @@ def task_summary(
     modules: Sequence[str],
     checks: tuple[int, int] | None = None,
 ) -> NodeSummary:
-    """The summary of a task: its goal, how it stands, its modules, and what passed at last."""
+    """Return the summary of a task: its goal, status, modules, and last checks."""
     parts = [("Task", task_id)]
     parts += _line("Goal", (goal,) if goal else ())
     parts.append(("Status", status))
@@ -91,14 +90,14 @@ def task_summary(
 
 
 def rate_of(passed: int, failed: int) -> str:
-    """How much of what was checked passed: `100% (12/12 tests passed)`."""
+    """Return how many checks passed: `100% (12/12 tests passed)`."""
     whole = passed + failed
     percent = f"{100 * passed // whole}% " if whole > 0 else ""
     return f"{percent}({passed}/{whole} tests passed)"
 
 
 def built_from(reader: Reader) -> dict[str, dict[str, str]]:
-    """The digests of all that a reader has read."""
+    """Return the digests of all that a reader has read."""
     found: dict[str, dict[str, str]] = {}
     for path, key in sorted(reader.seen):
         found.setdefault(path, {})[key] = digest_of(reader.seen[path, key])
@@ -106,11 +105,11 @@ def built_from(reader: Reader) -> dict[str, dict[str, str]]:
 
 
 Digests = tuple[tuple[str, str, str], ...]
-"Path, key and digest of each facet that was read, sorted: what a state keeps."
+"Path, key and digest of each facet that was read, sorted: the form that a state keeps."
 
 
 def flat(built_from: BuiltFrom) -> Digests:
-    """Digests as a state keeps them.
+    """Return digests in the form that a state keeps.
 
     >>> by_path(flat({"a.py": {"doc": "01", "sig:f": "02"}}))
     {'a.py': {'doc': '01', 'sig:f': '02'}}
@@ -123,7 +122,7 @@ def flat(built_from: BuiltFrom) -> Digests:
 
 
 def by_path(digests: Digests) -> BuiltFrom:
-    """Digests by path and key."""
+    """Return digests by path and key."""
     found: dict[str, dict[str, str]] = {}
     for path, key, digest in digests:
         found.setdefault(path, {})[key] = digest
@@ -158,18 +157,18 @@ def _module(reader: Reader, path: str) -> Iterator[tuple[str, str]]:
         line, message = (*error, "", "")[:2]
         yield "Cannot be parsed", f"{message}, line {line}" if line else message
     names = reader.facet(path, "names") or ()
-    told = tuple(_told(reader, path, name) for name in names if "." not in name)
-    yield from _line("Holds", told, "; ")
+    held = tuple(_outlined(reader, path, name) for name in names if "." not in name)
+    yield from _line("Holds", held, "; ")
     yield from _line("Headings", reader.facet(path, "heading"), "; ")
     needs = (_needed(reader, path, written) for written in reader.facet(path, "imports") or ())
     yield from _line("Needs", tuple(dict.fromkeys(needs)))
     shown = (one for name in names for one in _shown(reader, path, f"follows:{name}", name))
-    # What it takes from other modules of the task, as `[path::name(interface)]`.
+    # Names used from other modules of the task, as `[path::name(interface)]`.
     yield from _line("Uses", tuple(dict.fromkeys(one for one in shown if "::" in one)), "; ")
 
 
-def _told(reader: Reader, path: str, name: str) -> str:
-    """A function or class of a module: its interface, and the first sentence on it."""
+def _outlined(reader: Reader, path: str, name: str) -> str:
+    """Return a function's or class's interface with the first sentence of its docstring."""
     kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
     doc = " ".join(reader.facet(path, f"doc:{name}") or ()).partition(". ")[0].rstrip(".")
     shown = f"class {name}" if kind == "class" else f"{name}{signature}"
@@ -182,7 +181,7 @@ def _needed(reader: Reader, path: str, written: str) -> str:
 
 
 def _shown(reader: Reader, path: str, key: str, scope: str) -> Iterator[str]:
-    """What the names of a facet stand for: own things with their interface, libraries by name."""
+    """Yield the targets of a facet's names: own things with their interface, libraries by name."""
     for dotted in reader.facet(path, key) or ():
         target = resolve(reader, path, dotted.partition("[")[0], scope)
         if target is None:

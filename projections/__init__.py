@@ -1,8 +1,23 @@
-"""What event sourcing is: a state is what is left when events are folded, first to last.
+"""Event sourcing: a state is the fold of events, first to last.
 
 A projection is a module that answers one question about the log. It has a `State`, an `initial`
-one, and `evolve`, which takes a state and an event to the next state, touches nothing, and
-returns for every event there is. Below them stand plain functions asked of a state.
+one, and `evolve`, which returns the next state for a state and an event, and touches nothing.
+Below them stand plain functions that answer questions about a state. The laws, each a property
+test over every projection (`tests/test_laws.py`) or a contract over every store:
+
+- The future cannot change the past: later events do not change the state at a recorded position.
+  (By `at` alone a late record may, and does, add to what is known of the past.)
+- A fold can be cut anywhere: folding on from a saved state gives the state of the whole fold.
+- Every fact can be met in every state: `evolve` returns for unknown kinds too.
+- Asking changes nothing: two folds give equal states, and change no event or state.
+- Nothing is lost in writing: `decode(encode(fact)) == fact`, for every version ever written.
+- The log only grows: the store refuses rewrites, deletes, skipped versions and times that run
+  backwards; a reader that follows misses nothing.
+- The context fits: prompt and reserve are at most the window, in the model's own tokens; else an
+  error gives both numbers.
+- The log proves itself: each recorded context is rebuilt to the same digest in a fresh process.
+- History is history: the modules at an imported commit are those of `git ls-tree`.
+- Order is not luck: equal inputs give equal bytes under any `PYTHONHASHSEED`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,14 +43,14 @@ class Projection(Protocol):
 
     NAME: str
     VERSION: int
-    "Grows when `evolve` or `State` changes; kept states of an older version are ignored."
+    "Grows when `evolve` or `State` changes; snapshots of an older version are ignored."
     SCOPE: Literal["task", "store"]
     "Whether it folds the events of one task or of the whole store."
     State: Any
     initial: Any
 
     def evolve(self, state: Any, event: WorkflowEvent, /) -> Any:
-        """The state after one more event."""
+        """Return the state after one more event."""
 
 
 ALL: Sequence[Projection] = (
@@ -53,5 +68,5 @@ BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection 
 
 
 def fold(projection: Projection, events: Iterable[WorkflowEvent], state: Any = None) -> Any:
-    """The state after the events, begun from `initial` or from a state that was kept."""
+    """Return the state after the events, starting from `state` or from `initial`."""
     return reduce(projection.evolve, events, projection.initial if state is None else state)

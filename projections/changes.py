@@ -1,7 +1,8 @@
 """Which modules change together, and which have changed of late?
 
-What one cause brought counts as one change: the files of a commit, or what one event led to. Of
-each module the last `CHANGES` are kept, so that the state stays as large as the modules are many.
+All changes with one cause count as one: the files of a commit, or the consequences of one event.
+The state keeps the last `CHANGES` of each module, so that its size only grows with the number of
+modules.
 """
 
 from collections import Counter
@@ -19,10 +20,10 @@ CHANGES = 24
 
 
 class ChangesState(NamedTuple):
-    """The last changes of each module that is there."""
+    """The last changes of each existing module."""
 
     modules: Map[str, tuple[int, ...]] = Map()
-    "Per path the versions of the events that caused them, newest first."
+    "Per path, the versions of the events that caused them, newest first."
 
 
 State = ChangesState
@@ -31,7 +32,7 @@ initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
+    """Return the state after one more event."""
     modules, fact = state.modules, event.fact
     change = event.because[0] if event.because else event.version
     match fact:
@@ -47,10 +48,10 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 
 def together(state: State, path: str) -> dict[str, float]:
-    """How often other modules changed with one, by path.
+    """Return how often other modules changed together with one, by path.
 
     A change of n modules counts 1/(n - 1) for each pair, so that a sweep over all of them counts
-    for little; what counts adds up to the number of changes that were shared, at most `CHANGES`.
+    for little; the sum over all others is the number of shared changes, at most `CHANGES`.
     """
     own = set(state.modules.get(path, ()))
     if not own:
@@ -68,7 +69,7 @@ def together(state: State, path: str) -> dict[str, float]:
 
 
 def lately(state: State) -> dict[str, int]:
-    """The version of each module's latest change, by path."""
+    """Return the version of each module's latest change, by path."""
     return {path: state.modules[path][0] for path in sorted(state.modules)}
 
 

@@ -1,8 +1,8 @@
 """Which orientation knowledge is on the map?
 
-Of each context (a repository, a corpus) the items that stand on its map, which updates found them
-of use, and which nodes the runs behind those updates used. What a moment's modules say of an item,
-whether it still holds, is asked of both together (`backcast.domain.staleness`).
+For each context (a repository, a corpus) the state keeps the items of its map, the updates that
+judged their use, and the nodes that the runs behind those updates used. Whether an item still holds
+depends on a moment's modules too (`backcast.domain.staleness`).
 """
 
 from collections import Counter
@@ -23,18 +23,18 @@ SCOPE: Literal["task", "store"] = "store"
 REMEMBERED = 24
 "Updates that are kept of each item, and of each node."
 DECIMALS = 6
-"What items are worth is rounded before it is compared: sums of floats differ in their last bits."
+"Worths are rounded before they are compared: sums of floats differ in their last bits."
 MOST = 2_000
-"Items that a map may hold: what stands on it within its tokens is chosen from these."
+"The most items of a map; the shown ones are chosen from these to fit its tokens."
 
 
 class Share(NamedTuple):
-    """What part of a run was about something."""
+    """The share of one thing in a run."""
 
     update: int
-    "Counted from 1."
+    "The update, counted from 1."
     part: float
-    "Of all that the run used, or changed: more than 0, at most 1."
+    "The part of all that the run used, or changed: more than 0, at most 1."
 
 
 class ContextMap(NamedTuple):
@@ -42,17 +42,17 @@ class ContextMap(NamedTuple):
 
     context: str = ""
     updates: int = 0
-    "How many runs it was made of."
+    "The number of runs that it was made of."
     numbers: int = 0
-    "The last number that was given to an item; none is given twice."
+    "The number of the last new item; no number is used twice."
     items: Map[str, MapItem] = Map()
-    "By id."
+    "Items by id."
     uses: Map[str, tuple[Share, ...]] = Map()
     "By node, the last updates whose runs used it, the newest first."
     changes: Map[str, tuple[Share, ...]] = Map()
     "By path, the last updates whose runs changed functions or classes there, the newest first."
     refused: int = 0
-    "Edits that were not made: of unknown items or sections, or of unlawful texts."
+    "Edits that could not be made: unknown items or sections, or unlawful texts."
     task: str = ""
     version: int = 0
     "The event that edited it last."
@@ -62,7 +62,7 @@ class ContextMapState(NamedTuple):
     """The maps of all contexts."""
 
     maps: Map[str, ContextMap] = Map()
-    "By context."
+    "Maps by context."
 
 
 State = ContextMapState
@@ -71,7 +71,7 @@ initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
+    """Return the state after one more event."""
     match event.fact:
         case MapEdited() as fact:
             context = fact.context or event.task_id
@@ -83,12 +83,12 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 
 def map_of(state: State, context: str) -> ContextMap:
-    """The map of a context; an empty one where none was made."""
+    """Return the map of a context; an empty one if it has none."""
     return state.maps.get(context, ContextMap(context))
 
 
 def edited(before: ContextMap, fact: MapEdited, task: str = "", version: int = 0) -> ContextMap:
-    """The map after an event of a task. One that is begun anew gives no number twice either."""
+    """Return the map after an event of a task. Even a map that starts again reuses no number."""
     if fact.anew:
         return ContextMap(before.context, numbers=before.numbers, task=task, version=version)
     number, items = before.updates + 1, before.items
@@ -99,8 +99,8 @@ def edited(before: ContextMap, fact: MapEdited, task: str = "", version: int = 0
     with items.mutate() as tagging:
         for item in sorted(fact.tags):
             if item in items and fact.tags[item] in TAGS:
-                told = ((number, fact.tags[item]), *items[item].tags)
-                tagging[item] = items[item]._replace(tags=told[:REMEMBERED])
+                tags = ((number, fact.tags[item]), *items[item].tags)
+                tagging[item] = items[item]._replace(tags=tags[:REMEMBERED])
         items = tagging.finish()
     after = before._replace(
         updates=number, items=items, uses=uses, changes=changes,
@@ -114,18 +114,18 @@ def edited(before: ContextMap, fact: MapEdited, task: str = "", version: int = 0
 def _shared(
     before: Map[str, tuple[Share, ...]], number: int, counts: Mapping[str, int]
 ) -> Map[str, tuple[Share, ...]]:
-    """The last shares of each thing, with those of one more update."""
+    """Return the last shares of each thing, with those of one more update."""
     whole = sum(counts.values())
     with before.mutate() as changing:
         for name in sorted(counts):
-            told = (Share(number, counts[name] / whole), *changing.get(name, ()))
-            changing[name] = told[:REMEMBERED]
+            shares = (Share(number, counts[name] / whole), *changing.get(name, ()))
+            changing[name] = shares[:REMEMBERED]
         after = changing.finish()
     return after
 
 
 def _made(before: ContextMap, edit: MapEdit) -> ContextMap:
-    """The map after an edit; one that cannot be made is counted, and changes nothing else."""
+    """Return the map after an edit; an impossible edit is only counted."""
     items, known = before.items, before.items.get(edit.item)
     if edit.refused:
         return before._replace(refused=before.refused + 1)
@@ -153,22 +153,22 @@ def _written(item: MapItem, edit: MapEdit, map: ContextMap) -> MapItem:
 
 
 def ranked(map: ContextMap, settings: MapSettings) -> list[MapItem]:
-    """The items of a map, the most worth first, of equal ones the oldest; those of the settings'
-    core before all others.
+    """Return the items of a map, the most worth first, then the oldest; those of the settings' core
+    sections before all others.
 
-    What an item is worth is that of its section and, fading with each update, what was said of it,
-    less what its size takes.
+    An item's worth is that of its section, plus its tags, which fade with each update, minus a
+    price for its size.
     """
 
-    def place(one: MapItem) -> tuple[bool, float, str]:
-        value = worth(one, map.updates, settings)
-        return one.section not in settings.core, -value, one.id.rpartition("-")[2]
+    def place(item: MapItem) -> tuple[bool, float, str]:
+        value = worth(item, map.updates, settings)
+        return item.section not in settings.core, -value, item.id.rpartition("-")[2]
 
     return sorted((map.items[item] for item in sorted(map.items)), key=place)
 
 
 def worth(item: MapItem, now: int, settings: MapSettings) -> float:
-    """What an item is worth after so many updates."""
+    """Return the worth of an item after `now` updates."""
     said = (
         settings.tags.get(tag, 0.0) * settings.fading ** (now - update) for update, tag in item.tags
     )

@@ -1,11 +1,11 @@
 """Which modules, functions, tests and libraries are there, and what needs what?
 
-The state keeps what every module says of itself: the outline of its latest version. Who needs
-whom is not stored but asked of it (`backcast.domain.graph`), so that a renamed or deleted module takes its
-links along, and one that comes back finds them again.
+The state keeps the latest outline of every module. The edges are not stored but derived from it
+(`backcast.domain.graph`), so that a renamed or deleted module takes its links along, and a restored
+one finds them again.
 
-An outline may be recorded long after the version that it describes. It counts once it is there;
-until then a module shows the last good one, and `behind` names it.
+An outline may be recorded long after the version that it describes. It counts from then on; until
+then a module shows the last good one, and `behind` names it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,10 +32,10 @@ SCOPE: Literal["task", "store"] = "task"
 
 
 class ModuleNode(NamedTuple):
-    """The latest version of a module, and what is in it."""
+    """The latest version of a module, and its outline."""
 
     source: str | None = None
-    "The blob of its text; None where there is no such module now, or where its text is unknown."
+    "The blob of its text; None if the module is deleted or its text unknown."
     deleted: bool = False
     iteration: int = 0
     version: int = 0
@@ -48,9 +48,9 @@ class ModuleNode(NamedTuple):
     told: int = 0
     "The version of the event that brought that text."
     surface: str = ""
-    "A digest of what names in other modules are resolved through."
+    "A digest of the facets through which other modules resolve names."
     since: Map[str, int] = Map()
-    "Per import, as written, the version of the event since which it has stood in the module."
+    "Per import, as written, the version of the event since which the module has had it."
 
 
 class DependencyGraphState(NamedTuple):
@@ -59,7 +59,7 @@ class DependencyGraphState(NamedTuple):
     task_id: str = ""
     modules: Map[str, ModuleNode] = Map()
     concepts: Map[str, tuple[str, ...]] = Map()
-    "What the latest summary of a node speaks of, by node."
+    "The concepts in the latest summary of each node."
 
 
 State = DependencyGraphState
@@ -68,7 +68,7 @@ initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
+    """Return the state after one more event."""
     modules, fact, version = state.modules, event.fact, event.version
     match fact:
         case ModuleOutlined(module_name=name):
@@ -95,16 +95,16 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 
 def graph_of(state: State, before: Graph | None = None) -> Graph:
-    """The graph of a state; made of an earlier state's graph where that still stands."""
+    """Return the graph of a state, reusing an earlier state's graph where it still holds."""
     modules = {path: state.modules[path] for path in sorted(state.modules)}
-    there = {path: module for path, module in modules.items() if not module.deleted}
+    existing = {path: module for path, module in modules.items() if not module.deleted}
     gone = {path: module.version for path, module in modules.items() if module.deleted}
     concepts = {node: state.concepts[node] for node in sorted(state.concepts)}
-    return Graph.of(state.task_id, there, concepts, before, gone)
+    return Graph.of(state.task_id, existing, concepts, before, gone)
 
 
 def sharing(state: State, before: State) -> State:
-    """An equal state, which shares with one of another moment what is equal in both."""
+    """Return an equal state that shares its equal parts with the state of another moment."""
     with state.modules.mutate() as changing:
         for path in sorted(before.modules):
             if state.modules.get(path) == before.modules[path]:
@@ -114,9 +114,9 @@ def sharing(state: State, before: State) -> State:
 
 
 class Present(Mapping[str, Facets]):
-    """The facets of the modules there are, by path, in the order of the paths.
+    """The facets of the existing modules, by path, in the order of the paths.
 
-    Beside what the outline tells there is `source`, the name of the text that was outlined.
+    `source`, the name of the outlined text, is added to each outline.
     """
 
     def __init__(self, state: State) -> None:
@@ -143,12 +143,12 @@ class Present(Mapping[str, Facets]):
 
 
 def present(state: State) -> Mapping[str, Facets]:
-    """The facets of the modules there are."""
+    """Return the facets of the existing modules."""
     return Present(state)
 
 
 def behind(state: State) -> list[str]:
-    """The modules whose latest text is not outlined yet, sorted."""
+    """Return the modules whose latest text has no outline yet, sorted."""
     return [
         path
         for path in sorted(state.modules)
@@ -157,9 +157,9 @@ def behind(state: State) -> list[str]:
 
 
 def lines_of(state: State, path: str) -> Lines:
-    """Where each function and class of a module begins and ends in its text.
+    """Return the first and last line of each function and class in a module's text.
 
-    Empty where that is unknown: the text does not parse, or is not outlined yet.
+    Empty if unknown: the text does not parse, or has no outline yet.
     """
     module = state.modules.get(path, ModuleNode())
     if module.deleted or module.source != module.outlined or "error" in module.facets:
@@ -168,20 +168,20 @@ def lines_of(state: State, path: str) -> Lines:
 
 
 def clock_of(state: State, paths: Iterable[str]) -> dict[str, int]:
-    """The iteration of each of some modules that are there, by path, in the order given."""
+    """Return the iteration of each existing module among some paths, in their order."""
     modules = {path: state.modules[path] for path in paths if path in state.modules}
     return {path: module.iteration for path, module in modules.items() if not module.deleted}
 
 
 def built_at(state: State) -> int:
-    """The task version of the latest event that changed a module; 0 where none did."""
+    """Return the task version of the latest event that changed a module; 0 for none."""
     return max((module.version for module in state.modules.values()), default=0)
 
 
 def _moved_on(
     modules: Map[str, ModuleNode], name: str, source: str | None, iteration: int, version: int
 ) -> Map[str, ModuleNode]:
-    """The modules after one got a new text."""
+    """Return the modules after one got a new text."""
     module = modules.get(name, ModuleNode())
     return modules.set(
         name,
@@ -195,14 +195,14 @@ def _deleted(modules: Map[str, ModuleNode], name: str, version: int) -> Map[str,
 
 
 def _outlined(
-    modules: Map[str, ModuleNode], name: str, fact: ModuleOutlined, told: int
+    modules: Map[str, ModuleNode], name: str, fact: ModuleOutlined, version: int
 ) -> Map[str, ModuleNode]:
-    """The modules with the outline of one of them, unless that of a later text is there.
+    """Return the modules with one's new outline, unless it has the outline of a later text.
 
-    A difference to an outline that is not there is none.
+    A difference to an unknown outline is ignored.
     """
     module = modules.get(name)
-    if module is None or told < module.told:
+    if module is None or version < module.told:
         return modules
     if fact.base is not None and fact.base != module.outlined:
         return modules
@@ -215,14 +215,14 @@ def _outlined(
     touched = fact.base is None or any(map(shows, fact.gone)) or any(map(shows, fact.set))
     surface = surface_of(facets) if touched else module.surface
     module = module._replace(
-        outlined=fact.source, facets=facets, lines=fact.lines, told=told, surface=surface,
-        since=_since(module.since, facets.get("imports", ()), told),
+        outlined=fact.source, facets=facets, lines=fact.lines, told=version, surface=surface,
+        since=_since(module.since, facets.get("imports", ()), version),
     )  # fmt: skip
     return modules.set(name, module)
 
 
 def _since(before: Map[str, int], imports: Facet, version: int) -> Map[str, int]:
-    """Since when imports have stood in a module, of which some may be new."""
+    """Return the version since which a module has had each import, some of which may be new."""
     if len(before) == len(imports) and all(written in before for written in imports):
         return before
     return Map({written: before.get(written, version) for written in imports})

@@ -1,10 +1,10 @@
-"""What have finished tasks left for later ones?
+"""What have finished tasks contributed for later ones?
 
-What a task leaves is gathered while it runs, in bounded room, and left at TASK_COMPLETE; a task
-that goes on leaves it anew when it completes again. At TASK_FAILED what was gathered is kept
-apart, as what did not work. Summaries, plans and outlines that are told of a task after its end
-add to what it left. A branch leaves nothing: it only tries what could have been. The questions
-below are asked of the tasks that completed, the latest first, if they do not say otherwise.
+A task's contribution is gathered while it runs, in bounded room, and offered at TASK_COMPLETE; a
+task that continues offers a new one when it completes again. At TASK_FAILED the contribution is
+kept apart, as work that failed. Summaries, plans and outlines recorded after a task's end extend
+its contribution. A branch contributes nothing: it only tries what could have been. The questions
+below are about completed tasks, the latest first, unless they say otherwise.
 """
 
 from typing import Literal, NamedTuple
@@ -43,18 +43,18 @@ VERSION = 2
 SCOPE: Literal["task", "store"] = "store"
 
 RUNNING = 256
-"Tasks that are gathered from at once; of more, those that were heard of longest ago are dropped."
+"Running tasks that are gathered from at once; beyond that, the least recently active are dropped."
 
 
 class OfflineCacheState(NamedTuple):
-    """What tasks have left, and what those that run have gathered so far; by task."""
+    """Contributions of ended tasks, and of running tasks so far; by task."""
 
     running: Map[str, TaskLegacy] = Map()
     complete: Map[str, TaskLegacy] = Map()
     failed: Map[str, TaskLegacy] = Map()
-    "Tasks that failed and did not complete since."
+    "Tasks that failed and have not completed since."
     branches: Map[str, str] = Map()
-    "Their origins; empty where that was not told."
+    "Branches and their origins; empty for an unknown origin."
 
 
 State = OfflineCacheState
@@ -63,7 +63,7 @@ initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
+    """Return the state after one more event."""
     task, fact = event.task_id, event.fact
     if not isinstance(fact, _GATHERED) or task in state.branches:
         return state
@@ -90,7 +90,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 
 def _branched(state: State, task: str, origin: str) -> State:
-    """The state without what was gathered from the events that a branch was copied with."""
+    """Drop the contribution from the events that a branch was copied with."""
     running, complete, failed = (_without(tasks, task) for tasks in state[:3])
     return State(running, complete, failed, state.branches.set(task, origin))
 
@@ -100,7 +100,7 @@ def _without(tasks: Map[str, TaskLegacy], task: str) -> Map[str, TaskLegacy]:
 
 
 DERIVED = (ModuleOutlined, SummaryWritten, PlanLearned)
-"What may be told of a task after its end, and adds to what it left."
+"Event types that change what finished tasks contribute."
 _GATHERED = (
     *DERIVED, Branched, TaskStarted, ModuleIteration, ModuleRenamed, ModuleDeleted, ChecksRan,
     TaskComplete, TaskFailed,
@@ -118,25 +118,25 @@ class Finished(NamedTuple):
     modules: tuple[str, ...]
     passed: int
     failed: int
-    "Checks of the last run."
+    "Failed checks of the last run."
     failing: tuple[Failure, ...]
-    "Those that were never mended."
+    "Failed checks that were never fixed."
     version: int
-    "Of the event that ended it."
+    "The version of the event that ended it."
     position: int
 
 
 class Left(NamedTuple):
-    """A node that a task left."""
+    """A node that a task contributed."""
 
     node: str
     kind: str
     task: str
     text: str = ""
-    "Its latest summary; empty where none was written."
+    "Its latest summary; empty for none."
     tokens: int | None = None
     position: int = 0
-    "Of the summary, else of the latest iteration of its module."
+    "The position of the summary, else of the latest iteration of its module."
 
 
 class Solution(NamedTuple):
@@ -154,48 +154,39 @@ class Library(NamedTuple):
 
     name: str
     text: str
-    "What was written about it last."
+    "The latest summary of it."
     users: tuple[str, ...]
-    "References to the modules, those of the latest task first."
-
-
-class Recurring(NamedTuple):
-    """What failed, and was fixed, in several tasks."""
-
-    message: str
-    fixes: tuple[Fix, ...]
-    "Those of the latest task first."
+    "References to the modules that use it, those of the latest task first."
 
 
 def finished(state: State) -> list[Finished]:
-    """The tasks that ended, whatever came of them, the latest first."""
+    """Return all tasks that ended, complete or failed, the latest first."""
     ended = {**_by_task(state.complete), **_by_task(state.failed)}
-    told = [
+    tasks = [
         Finished(
             task, of.goal, "failed" if task in state.failed else "complete", of.reason,
-            tuple(sorted(of.modules)), of.passed, of.failed, of.open, of.version, of.position,
+            modules=tuple(sorted(of.modules)), passed=of.passed, failed=of.failed,
+            failing=of.open, version=of.version, position=of.position,
         )
         for task, of in ended.items()
     ]  # fmt: skip
-    return sorted(told, key=lambda one: (-one.position, one.task))
+    return sorted(tasks, key=lambda task: (-task.position, task.task))
 
 
 def nodes_left(state: State) -> list[Left]:
-    """The task, modules, functions and other nodes that each task left, sorted within a task."""
+    """Return the task, modules, functions and other nodes of each task, sorted within a task."""
     return [left for task, of in _by_task(state.complete).items() for left in _left(task, of)]
 
 
 def held(state: State) -> list[Held]:
-    """The nodes that were left, as a look-up reads them; of equal ids the latest task's first."""
+    """Return the contributed nodes for a look-up; of equal ids the latest task's first."""
     goals = {node_id("task", task): of.goal for task, of in _by_task(state.complete).items()}
-    return [
-        Held(left.node, left.task, tuple(filter(None, [goals.get(left.node)])))
-        for left in nodes_left(state)
-    ]
+    entries = nodes_left(state)
+    return [Held(e.node, e.task, tuple(filter(None, [goals.get(e.node)]))) for e in entries]
 
 
 def historical_solutions(state: State) -> list[Solution]:
-    """What was asked for, what was made of it, and where that stands."""
+    """Return each task's goal, its summary, and where its code stands."""
     solutions = []
     for task, of in _by_task(state.complete).items():
         nodes = {left.node: left for left in _left(task, of)}
@@ -207,7 +198,7 @@ def historical_solutions(state: State) -> list[Solution]:
 
 
 def library_knowledge(state: State) -> list[Library]:
-    """The libraries, by name: what modules import that is neither standard nor the task's own."""
+    """Return the third-party libraries that modules import, by name."""
     users: dict[str, list[str]] = {}
     texts: dict[str, str] = {}
     for task, of in _by_task(state.complete).items():
@@ -224,35 +215,23 @@ def library_knowledge(state: State) -> list[Library]:
 
 
 def plans(state: State) -> list[Plan]:
-    """What was learned about how to go about a task; within a task the latest first."""
+    """Return the learned plans; within a task the latest first."""
     return [plan for of in _by_task(state.complete).values() for plan in reversed(of.plans)]
 
 
 def fixes(state: State) -> list[Fix]:
-    """What failed and how it was mended; within a task the latest first."""
+    """Return the failures and their fixes; within a task the latest first."""
     return [fix for of in _by_task(state.complete).values() for fix in reversed(of.fixes)]
 
 
-def recurring(state: State) -> list[Recurring]:
-    """The messages that were fixed in two tasks or more, by message."""
-    by_message: dict[str, list[Fix]] = {}
-    for fix in fixes(state):
-        by_message.setdefault(fix.message, []).append(fix)
-    return [
-        Recurring(message, tuple(by_message[message]))
-        for message in sorted(by_message)
-        if len({fix.task for fix in by_message[message]}) > 1
-    ]
-
-
 def _by_task(tasks: Map[str, TaskLegacy]) -> dict[str, TaskLegacy]:
-    """Tasks, the one that ended last first."""
+    """Return tasks by their end, the latest first."""
     names = sorted(tasks, key=lambda task: (-tasks[task].position, task))
     return {task: tasks[task] for task in names}
 
 
 def _left(task: str, of: TaskLegacy) -> list[Left]:
-    """The nodes that a task left, sorted: all that it made, and what else it wrote about."""
+    """Return a task's contributed nodes, sorted: its code, and other summarised nodes."""
     made = {node_id("task", task): of.position}
     for path in sorted(of.modules):
         module = of.modules[path]
@@ -272,7 +251,7 @@ def _left(task: str, of: TaskLegacy) -> list[Left]:
 
 
 def _stands(of: TaskLegacy, node: str) -> bool:
-    """Whether what a summary is about is there at the end, as far as that is known."""
+    """Return whether the subject of a summary exists at the end, as far as known."""
     kind, module = kind_of(node), of.modules.get(path_of(node))
     if kind == "task":
         return False
@@ -284,7 +263,7 @@ def _stands(of: TaskLegacy, node: str) -> bool:
 
 
 def _own_names(of: TaskLegacy) -> set[str]:
-    """Names that could mean a module of the task's own: any folder or file name of its paths."""
+    """Return names that could mean an own module: any folder or file name of its paths."""
     parts = (part for path in sorted(of.modules) for part in path.split("/"))
     return {part.removesuffix(".py") for part in parts}
 

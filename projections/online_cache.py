@@ -1,9 +1,8 @@
-"""What is in hand for the task that is running?
+"""What does the running task need at hand?
 
-The goal, the module that is worked on, what failed last, and the nodes that the model was shown.
-When the task is complete the cache is emptied; only the goal and the counters stay.
-What is in hand is put in order here, and cut to a number of tokens by whoever shows it
-(`backcast.domain.cache`).
+The goal, the current module, the last failures, and the nodes that the model was shown. When the
+task is complete the cache is emptied; only the goal and the counters stay. `working_set` puts the
+entries in order; whoever shows them cuts them to a number of tokens.
 """
 
 from collections import Counter
@@ -60,9 +59,9 @@ class TouchedModule(NamedTuple):
     started: bool = False
     "Whether it was started and is not complete."
     failed: int = 0
-    "How many checks failed when it was last checked."
+    "Failed checks of its last run."
     iterations: tuple[ModuleIterated, ...] = ()
-    "The last ones, newest first."
+    "The last iterations, newest first."
     version: int = 0
 
 
@@ -70,7 +69,7 @@ class CheckOutcome(NamedTuple):
     """The outcome of a run of checks."""
 
     module: str
-    "Empty where the run was about all modules, or was not said to be about one."
+    "Empty if the run was about all modules, or does not say which."
     passed: int
     failed: int
     version: int
@@ -81,15 +80,15 @@ class ShownNode(NamedTuple):
 
     level: str
     found: str
-    "online, offline or made; empty where that was not told."
+    "online, offline or made; empty if unknown."
     tokens: int
     text: str | None
-    "The blob of the text that was shown."
+    "The blob of the shown text."
     version: int
 
 
 class Counters(NamedTuple):
-    """How often what was shown was there already; a node counts once a context."""
+    """How often shown nodes were in a cache already; a node counts once a context."""
 
     online: int = 0
     "Hits in this cache."
@@ -98,22 +97,22 @@ class Counters(NamedTuple):
     promotions: int = 0
     "Offline hits of nodes that this cache did not hold: it holds them from then on."
     misses: int = 0
-    "What had to be made."
+    "Nodes that neither cache held."
     evictions: int = 0
-    "What was dropped because too many nodes were shown after it."
+    "Nodes that were dropped because too many were shown after them."
 
 
 class OnlineCacheState(NamedTuple):
-    """What is in hand."""
+    """The cache of one task."""
 
     task: str = ""
     goal: str | None = None
     module: str = ""
-    "The module that is worked on; empty between two."
+    "The current module; empty between two."
     iteration: int = 0
     modules: Map[str, TouchedModule] = Map()
     failures: tuple[Failure, ...] = ()
-    "Newest first."
+    "Failures, newest first."
     checks: CheckOutcome | None = None
     shown: Map[str, ShownNode] = Map()
     counters: Counters = Counters()
@@ -125,10 +124,10 @@ initial = State()
 
 
 class HeldEntry(NamedTuple):
-    """One thing in hand."""
+    """One entry of the cache."""
 
     id: str
-    "The node's id; of what is no node its kind and its place in the task."
+    "The node's id; for other entries the kind and the place in the task."
     kind: str
     "task, module, failure, checks, refinement, iteration or node."
     priority: str
@@ -137,14 +136,14 @@ class HeldEntry(NamedTuple):
     "The version of the last event about it; 0 for the goal."
     text: str = ""
     blob: str | None = None
-    "The blob of its text, where the log has one."
+    "The blob of its text, if the log has one."
     level: str = ""
     tokens: int = 0
-    "Of what was shown, as it was recorded then; 0 where that is not known."
+    "Tokens of the shown text, as recorded then; 0 if unknown."
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
+    """Return the state after one more event."""
     match event.fact:
         case (
             ModuleStarted(module_name=name)
@@ -174,7 +173,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 
 def working_set(state: State) -> list[HeldEntry]:
-    """What is in hand, most needed first; each id once."""
+    """Return all entries, most needed first; each id once."""
     latest = [failure for failure in state.failures if not failure.over][:1]
     entries: list[HeldEntry] = []
     if state.goal is not None:
@@ -189,11 +188,11 @@ def working_set(state: State) -> list[HeldEntry]:
             HeldEntry(f"checks@{checks.version}", "checks", "HIGH", checks.version, text)
         )
     entries += [_module_entry(state, path, "refinement", "HIGH") for path in pending(state)]
-    for one in iterations(state):
-        text = f"{state.module} #{one.iteration}"
-        text += "" if one.score is None else f" score {one.score:g}"
-        id = f"iteration@{one.version}"
-        entries.append(HeldEntry(id, "iteration", "HIGH", one.version, text, one.source))
+    for made in iterations(state):
+        text = f"{state.module} #{made.iteration}"
+        text += "" if made.score is None else f" score {made.score:g}"
+        id = f"iteration@{made.version}"
+        entries.append(HeldEntry(id, "iteration", "HIGH", made.version, text, made.source))
     for node in sorted(state.shown, key=lambda node: (-state.shown[node].version, node)):
         level, _, tokens, blob, version = state.shown[node]
         entries.append(HeldEntry(node, "node", "MEDIUM", version, "", blob, level, tokens))
@@ -205,7 +204,7 @@ def working_set(state: State) -> list[HeldEntry]:
 
 
 def pending(state: State) -> list[str]:
-    """The modules that are not done: not complete, or not passing; the latest touched first."""
+    """Return the modules that are incomplete or failing; the latest touched first."""
     undone = [
         p for p in sorted(state.modules) if state.modules[p].started or state.modules[p].failed
     ]
@@ -213,12 +212,12 @@ def pending(state: State) -> list[str]:
 
 
 def iterations(state: State) -> tuple[ModuleIterated, ...]:
-    """The last iterations of the module that is worked on, newest first."""
+    """Return the last iterations of the current module, newest first."""
     return state.modules.get(state.module, TouchedModule()).iterations
 
 
 def held(state: State) -> list[Held]:
-    """The nodes in hand, as a look-up reads them, most needed first."""
+    """Return the nodes at hand for a look-up, most needed first."""
     nodes = [e for e in working_set(state) if e.kind in ("task", "module", "refinement", "node")]
     return [Held(e.id, names=(e.text,) if e.kind == "task" else ()) for e in nodes]
 
@@ -237,7 +236,7 @@ def _failure_entry(failure: Failure, priority: str) -> HeldEntry:
 
 
 def _worked(state: State, event: WorkflowEvent, name: str) -> State:
-    """The state after a module was started, made anew, or completed."""
+    """Return the state after a module was started, iterated, or completed."""
     module, version = state.modules.get(name, TouchedModule()), event.version
     match event.fact:
         case ModuleIteration(iteration=number, score=score, source=source):
@@ -259,7 +258,7 @@ def _touched(state: State, name: str, version: int, module: TouchedModule) -> St
 
 
 def _without(state: State, name: str) -> State:
-    """The state without a module and what is in it."""
+    """Return the state without a module and its contents."""
     shown, modules = state.shown, state.modules
     for node in sorted(shown):
         if path_of(node) == name and kind_of(node) in ("module", *SYMBOLS):
@@ -286,9 +285,9 @@ def _renamed(state: State, event: WorkflowEvent, fact: ModuleRenamed) -> State:
 
 
 def _checked(state: State, event: WorkflowEvent, fact: ChecksRan) -> State:
-    """The state after a run of checks; one that names no module is of the one that is worked on.
+    """Return the state after a run of checks; a run that names no module is about the current one.
 
-    Where it all passed, it is of all modules.
+    If all checks passed, it is about all modules.
     """
     at, passed, failed = module_of(fact), fact.passed, fact.unmet
     state = _failing(state, event, "checks", at)
@@ -305,7 +304,7 @@ def _checked(state: State, event: WorkflowEvent, fact: ChecksRan) -> State:
 
 
 def _failing(state: State, event: WorkflowEvent, kind: str, at: str = "") -> State:
-    """The state after something was tried: what had failed there is over, or has failed anew."""
+    """Return the state after a try: its earlier failures are over, and new ones are added."""
     whole = kind == "checks" and not at
     before = tuple(
         failure._replace(over=True)
@@ -317,7 +316,7 @@ def _failing(state: State, event: WorkflowEvent, kind: str, at: str = "") -> Sta
 
 
 def _shown(state: State, items: Iterable[ContextItem], version: int) -> State:
-    """The state after a context was shown: what was in it is in hand."""
+    """Return the state after a context was shown: its nodes are at hand."""
     counted, once = Counter[str](), dict[str, ContextItem]()
     for item in items:
         once.setdefault(item.node, item)

@@ -39,7 +39,7 @@ VERSION = 4
 SCOPE: Literal["task", "store"] = "task"
 
 SHOW = "show"
-"The tool by which a model asks to see nodes in full, and the word by which it does."
+"The tool by which a model asks to see nodes in full, and the word for it in an answer."
 
 
 class ModuleProgress(NamedTuple):
@@ -50,11 +50,11 @@ class ModuleProgress(NamedTuple):
     status: str = "started"
     "started, complete or deleted."
     failed: int | None = None
-    "Checks that failed or could not be run; None where it was not checked since its iteration."
+    "Checks that failed or could not run; None if unchecked since its iteration."
 
 
 class Planned(NamedTuple):
-    """A module that is to be written."""
+    """A module of the plan."""
 
     path: str
     purpose: str = ""
@@ -64,7 +64,7 @@ class Planned(NamedTuple):
 
 
 class PendingStep(NamedTuple):
-    """What a model is asked for, of which nothing has come yet that could be used."""
+    """A request to a model that has not led to a usable answer yet."""
 
     kind: str
     "plan, code or summary."
@@ -72,9 +72,9 @@ class PendingStep(NamedTuple):
     iteration: int = 0
     attempt: int = 1
     context: int = 0
-    "The version of the CONTEXT_BUILT that it was asked with; 0 where none was built yet."
+    "The version of the request's CONTEXT_BUILT; 0 if none was built yet."
     reply: int = 0
-    "The version of the MODEL_REPLIED; 0 while there is none."
+    "The version of the MODEL_REPLIED; 0 if there is none yet."
 
 
 class Whole(NamedTuple):
@@ -83,7 +83,7 @@ class Whole(NamedTuple):
     passed: int
     failed: int
     at: str = ""
-    "The path in which the first failure was raised; empty where that was not told."
+    "The path in which the first failure was raised; empty if unknown."
 
 
 class PendingCall(NamedTuple):
@@ -95,7 +95,7 @@ class PendingCall(NamedTuple):
 
 
 class ProgressState(NamedTuple):
-    """Where a task stands."""
+    """The progress of a task."""
 
     status: str = "unknown"
     "unknown, started, planning, generating, generated, complete or failed."
@@ -108,25 +108,24 @@ class ProgressState(NamedTuple):
     "The timestamp of the last event, in log order."
     modules: Map[str, ModuleProgress] = Map()
     calls: Map[str, PendingCall] = Map()
-    "Open tool calls, by call id, or by version where the log gives no id."
+    "Open tool calls, by call id, or by version if the log gives no id."
     asked: int = 0
-    "The version of a step or context that no model has answered yet; 0 when there is none."
+    "The version of a step or context that no model has answered yet; 0 for none."
     replies: int = 0
     planned: tuple[Planned, ...] = ()
     step: PendingStep | None = None
     refused: int = 0
-    "Answers to it that could not be used."
+    "Unusable answers to the current step."
     refusal: str = ""
-    "Why the last of them could not."
+    "Why the last of them was unusable."
     spent: int = 0
-    "Calls of tries that came to nothing, since something last came of one."
+    "Model calls of failed tries since the last successful one."
     looks: int = 0
     "How often the model has asked to see something since the last iteration of a module."
     wanted: tuple[str, ...] = ()
-    "Nodes that the next prompt shows in full, since the model asked to see them."
+    "Nodes that the next prompt shows in full, as the model asked to see them."
     tries: Map[str, int] = Map()
-    "How often it was tried to get something, by its kind and module; a summary, since the last \
-iteration of its module."
+    "Tries by kind and module; for a summary, since the module's last iteration."
     whole: Whole | None = None
 
 
@@ -136,14 +135,14 @@ initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
-    state = _asked(_told(state, event), event)
+    """Return the state after one more event."""
+    state = _asked(_worked(state, event), event)
     time, begun = event.timestamp, state.started_at or event.timestamp
     return state._replace(events=state.events + 1, started_at=begun, last_at=time)
 
 
-def _told(state: State, event: WorkflowEvent) -> State:
-    """How far the task has come."""
+def _worked(state: State, event: WorkflowEvent) -> State:
+    """Apply an event to the status, the plan and the modules."""
     modules = state.modules
     match event.fact:
         case ModuleIteration(module_name=name, iteration=number, score=score):
@@ -168,9 +167,7 @@ def _told(state: State, event: WorkflowEvent) -> State:
         case RequirementsComplete() | PlanningStarted():
             return state._replace(status="planning")
         case PlanningComplete(planned=planned):
-            plan = tuple(
-                Planned(one.path, one.purpose, one.dependencies, one.tests) for one in planned
-            )
+            plan = tuple(Planned(m.path, m.purpose, m.dependencies, m.tests) for m in planned)
             return state._replace(status="generating", planned=plan)
         case GenerationComplete():
             return state._replace(status="generated")
@@ -182,7 +179,7 @@ def _told(state: State, event: WorkflowEvent) -> State:
 
 
 def _asked(state: State, event: WorkflowEvent) -> State:
-    """What a model or a tool was asked for, and what came of it."""
+    """Apply an event to the requests to models and tools."""
     match event.fact:
         case StepStarted() as fact:
             return state._replace(asked=event.version, step=_step(state.step, fact))
@@ -195,11 +192,11 @@ def _asked(state: State, event: WorkflowEvent) -> State:
             step = state.step._replace(reply=event.version) if state.step else None
             return state._replace(replies=state.replies + 1, asked=0, step=step)
         case PolicyUsed() if state.step and not state.step.reply:
-            # What was built for another window, or by another policy, is not asked again.
+            # A context for another window, or by another policy, is not asked again.
             return state._replace(step=_anew(state.step))
         case AnswerRefused(reason=reason):
-            told = shortened(reason)
-            return state._replace(refused=state.refused + 1, refusal=told, step=_anew(state.step))
+            refused, refusal = state.refused + 1, shortened(reason)
+            return state._replace(refused=refused, refusal=refusal, step=_anew(state.step))
         case ModelFailed(kind="answer"):
             spent = attempt(state) - 1
             return _tried(state)._replace(asked=0, spent=spent)
@@ -221,7 +218,7 @@ def _asked(state: State, event: WorkflowEvent) -> State:
 
 
 def _step(before: PendingStep | None, fact: StepStarted) -> PendingStep | None:
-    """What is asked for; foreign logs do not say it."""
+    """Return the request that a step starts; foreign logs do not tell it."""
     if fact.kind is None:
         return None
     context = before.context if before and fact.again == before.context else 0
@@ -231,12 +228,12 @@ def _step(before: PendingStep | None, fact: StepStarted) -> PendingStep | None:
 
 
 def _anew(step: PendingStep | None) -> PendingStep | None:
-    """What is asked for, with nothing that was asked or answered yet."""
+    """Return the step before anything was asked or answered."""
     return step._replace(context=0, reply=0) if step else None
 
 
 def _comes(step: PendingStep, fact: PlanningComplete | ModuleIteration | SummaryWritten) -> bool:
-    """Whether a fact is what was asked for, made of the answer."""
+    """Return whether a fact is the requested one, made of the answer."""
     match fact:
         case PlanningComplete():
             asked = step.kind == "plan"
@@ -248,12 +245,12 @@ def _comes(step: PendingStep, fact: PlanningComplete | ModuleIteration | Summary
 
 
 def attempt(state: State) -> int:
-    """Which call it is, counted from 1, since something last came of one."""
+    """Return the number of the next model call, counted from 1, since the last success."""
     return 1 + state.spent + state.refused + state.looks
 
 
 def _tried(state: State) -> State:
-    """The state after what was asked for has come, or will not come."""
+    """Return the state after a request has succeeded or been given up."""
     tries = state.tries
     if state.step:
         key = tried(state.step.kind, state.step.module)
@@ -264,7 +261,7 @@ def _tried(state: State) -> State:
 
 
 def _summable(tries: Map[str, int], path: str) -> Map[str, int]:
-    """The tries but for summaries of a module and what it holds: it is another one now."""
+    """Return the tries without summaries of a module and its contents, which have changed."""
     for key in sorted(tries):
         kind, _, node = key.partition(":")
         if kind == "summary" and path_of(node) == path:
@@ -273,7 +270,7 @@ def _summable(tries: Map[str, int], path: str) -> Map[str, int]:
 
 
 def tried(kind: str, module: str) -> str:
-    """The key under which tries are counted."""
+    """Return the key under which tries are counted."""
     return f"{kind}:{module}"
 
 
@@ -289,7 +286,7 @@ def _checked(state: State, fact: ChecksRan) -> State:
 
 
 def waiting_for(state: State) -> str:
-    """What has to come next, in words; empty when the task has ended."""
+    """Return what has to come next, in words; empty if the task has ended."""
     if state.status in ("complete", "failed"):
         return ""
     if len(state.calls):
@@ -307,7 +304,7 @@ def _marked(modules: Map[str, ModuleProgress], name: str, status: str) -> Map[st
 def _answered(
     calls: Map[str, PendingCall], call_id: str | None, because: tuple[int, ...]
 ) -> Map[str, PendingCall]:
-    """The calls still open: an answer names its call, or its event, or means the oldest."""
+    """Return the calls still open: an answer names its call, or its event, or means the oldest."""
     if call_id is None:
         named = [key for key in sorted(calls) if calls[key].version in because]
         oldest = min(calls, key=lambda key: (calls[key].version, key), default="")

@@ -1,7 +1,7 @@
 """What was the model shown last?
 
-The items of the latest context, in their order: a prompt that begins as the one before it did is
-read again by the model only from where it differs.
+The state keeps the items of the latest context, in order: a model reads a prompt again only from
+the place where it differs from the one before.
 """
 
 from typing import Literal, NamedTuple
@@ -20,19 +20,19 @@ class ShownPart(NamedTuple):
     section: str
     level: str
     text: str | None
-    "The blob of what was shown."
+    "The blob of the shown text."
 
 
 class PromptsState(NamedTuple):
-    """The latest context that was built."""
+    """The latest context."""
 
     target: str = ""
     version: int = 0
-    "The version of the event that tells of it; 0 where there was none."
+    "The version of its CONTEXT_BUILT; 0 for none."
     digest: str = ""
     tokens: int = 0
     parts: tuple[ShownPart, ...] = ()
-    "What was shown, but for what was asked for by name."
+    "The items that were not asked for by name."
 
 
 State = PromptsState
@@ -41,12 +41,12 @@ initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
+    """Return the state after one more event."""
     match event.fact:
         case ContextBuilt(items=items, wanted=wanted) as fact:
-            # What was wanted was wanted for that prompt alone: it is no reason to show it again.
-            told = (one for one in items if one.node not in wanted)
-            parts = tuple(ShownPart(one.node, one.section, one.level, one.text) for one in told)
+            # Nodes were wanted for that prompt alone: that is no reason to show them again.
+            kept = (one for one in items if one.node not in wanted)
+            parts = tuple(ShownPart(one.node, one.section, one.level, one.text) for one in kept)
             return State(
                 fact.target or "", event.version, fact.digest or "", fact.tokens or 0, parts
             )

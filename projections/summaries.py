@@ -1,8 +1,8 @@
 """What was written about each node, at each level, and from which versions?
 
-Only what somebody wrote is here; the extractive summaries are derived
-(`backcast.domain.summary`). Of each summariser the latest text on a node is kept. Whether it still holds is asked of it together
-with the outlines of the moment (`backcast.domain.staleness`).
+Only summaries by a model or a person are here; extractive ones are derived
+(`backcast.domain.summary`). The state keeps the latest text of each summariser on a node. Whether a
+summary still holds depends on the outlines of the moment too (`backcast.domain.staleness`).
 """
 
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ class Written(NamedTuple):
     summariser: str
     "Name and version: `qwen3-8b 1`."
     version: int
-    "The task version of the event that brought it."
+    "The task version of its event."
     timestamp: datetime
     tokens: int | None
     built_at: int
@@ -39,7 +39,7 @@ class Written(NamedTuple):
 
     @property
     def made_of(self) -> BuiltFrom:
-        """The digests of what was read, by path and key."""
+        """The digests of the facets that were read, by path and key."""
         return by_path(self.built_from)
 
 
@@ -47,13 +47,13 @@ class SummariesState(NamedTuple):
     """The latest summaries, and the latest version of each summariser."""
 
     nodes: Map[str, tuple[Written, ...]] = Map()
-    "By node, the latest of each summariser, the latest written last."
+    "By node, the latest summary of each summariser, the newest last."
     summarisers: Map[str, int] = Map()
-    "The highest version that has written anything, by name."
+    "The highest version of each summariser that has written anything, by name."
     last_at: datetime | None = None
     "The timestamp of the last event."
     checks: Map[str, tuple[int, ...]] = Map()
-    "Passed and failed at the last checks of each module; of the whole task under ''."
+    "Passed and failed checks of each module's last run; of the whole task under ''."
 
 
 State = SummariesState
@@ -62,7 +62,7 @@ initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
+    """Return the state after one more event."""
     match event.fact:
         case SummaryWritten(node=str(node), text=str()) as fact:
             name, number = named(fact.summariser or "")
@@ -83,12 +83,12 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 
 def latest(state: State) -> dict[str, Written]:
-    """The summary of each node that was written last, by node."""
+    """Return the newest summary of each node, by node."""
     return {node: state.nodes[node][-1] for node in sorted(state.nodes)}
 
 
 def outlived(written: Written, at: datetime | None) -> bool:
-    """Whether a summary has passed its time to live at a time."""
+    """Return whether a summary has outlived its time at a moment."""
     if written.lives is None or at is None:
         return False
     try:
@@ -98,13 +98,13 @@ def outlived(written: Written, at: datetime | None) -> bool:
 
 
 def superseded(state: State, written: Written) -> bool:
-    """Whether its summariser has moved on to another version since."""
+    """Return whether a later version of the summariser has written anything."""
     name, number = named(written.summariser)
     return number < state.summarisers.get(name, 0)
 
 
 def named(summariser: str) -> tuple[str, int]:
-    """Name and version of a summariser; version 0 where it states none."""
+    """Return name and version of a summariser; version 0 if it states none."""
     name, _, number = summariser.rpartition(" ")
     if name and number.isascii() and number.isdigit():
         return name, int(number[:9])

@@ -1,14 +1,14 @@
 """Which version of each module is the latest, and who wrote it?
 
-Every iteration of a module carries a vector clock over the writers of that module. Of two
-iterations where neither clock dominates, neither writer knew of the other's: both stay, as heads,
-until somebody who knows both goes on.
+Every iteration of a module carries a vector clock over the writers of that module. If neither clock
+of two iterations dominates, neither writer knew of the other's work: both stay, as heads, until
+somebody who knows both continues.
 
-What a writer knew is derived from the log. An event without `because` follows all that stood
-before it. An event that names its causes knows them, what they knew, and all that its own writer
-wrote. While every event knows the one before it, the log is one line and nothing is kept for
-this; bookkeeping begins at the first event that does not. It goes back `HORIZON` versions, so that
-the state stays small: a cause further back counts as one that knew all before it.
+A writer's knowledge is derived from the log. An event without `because` follows all events before
+it. An event that names its causes knows them, their knowledge, and all events of its own writer.
+While every event knows the one before it, the log is one line and nothing is stored for this;
+bookkeeping begins at the first event that does not. It goes back `HORIZON` versions, so that the
+state stays small: an older cause counts as one that knew all before it.
 """
 
 from datetime import datetime
@@ -31,7 +31,7 @@ HORIZON = 256
 
 
 class ModuleVersion(NamedTuple):
-    """One iteration of a module: the latest, or one of the latest where writers were concurrent."""
+    """The latest iteration of a module, or one of several by concurrent writers."""
 
     iteration: int
     version: int
@@ -40,24 +40,24 @@ class ModuleVersion(NamedTuple):
     timestamp: datetime
     clock: VectorClock
     source: str | None
-    "The blob of its text; None where the log does not hold it."
+    "The blob of its text; None if the log does not hold it."
     mode: str | None
     deleted: bool
 
 
 class Knowledge(NamedTuple):
-    """What an event knew: all up to a version, and later ones by some writers."""
+    """The knowledge of an event: all up to a version, and later events of some writers."""
 
     upto: int = 0
     beyond: Map[str, int] = Map()
-    "Per writer, the version of the last event known, where it is later than `upto`."
+    "Per writer, the version of the last known event, if it is later than `upto`."
 
     def covers(self, writer: str, version: int) -> bool:
-        """Whether an event was known."""
+        """Return whether an event was known."""
         return version <= self.upto or version <= self.beyond.get(writer, 0)
 
     def joined(self, other: "Knowledge") -> "Knowledge":
-        """All that either knew."""
+        """Return the union of two pieces of knowledge."""
         beyond = self.beyond
         for writer in sorted(other.beyond):
             beyond = beyond.set(writer, max(other.beyond[writer], beyond.get(writer, 0)))
@@ -65,7 +65,7 @@ class Knowledge(NamedTuple):
 
 
 class VersionsState(NamedTuple):
-    """The heads of every module ever seen, and what its writers knew where that is not plain."""
+    """The heads of every module ever seen, and the knowledge of its writers."""
 
     modules: Map[str, tuple[ModuleVersion, ...]] = Map()
     line: int = 0
@@ -73,11 +73,11 @@ class VersionsState(NamedTuple):
     last_version: int = 0
     last_writer: str = ""
     spoke: Map[str, int] = Map()
-    "Per writer, the last version of theirs in such a stretch, noted when another writer goes on."
+    "Per writer, the version of their last event on the line, noted when another continues."
     writers: Map[str, Knowledge] = Map()
-    "What each writer knew after the last event of theirs outside such a stretch."
+    "Each writer's knowledge after their last event outside such a stretch."
     events: Map[int, Knowledge] = Map()
-    "What each event outside such a stretch knew, of the last `HORIZON` versions."
+    "The knowledge of each event outside such a stretch, for the last `HORIZON` versions."
 
 
 State = VersionsState
@@ -86,7 +86,7 @@ initial = State()
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
-    """The state after one more event."""
+    """Return the state after one more event."""
     modules, known = state.modules, _known(state, event)
     match event.fact:
         case ModuleIteration(module_name=name) | ModuleDeleted(module_name=name):
@@ -99,20 +99,20 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 
 def latest(state: State) -> dict[str, ModuleVersion]:
-    """The modules there are, by path: of concurrent heads the one recorded last."""
+    """Return the existing modules, by path: of concurrent heads the one recorded last."""
     heads = {name: state.modules[name][-1] for name in sorted(state.modules)}
     return {name: head for name, head in heads.items() if not head.deleted}
 
 
 def conflicts(state: State) -> dict[str, tuple[ModuleVersion, ...]]:
-    """The modules with several heads: iterations whose writers did not know of each other."""
+    """Return the modules with several heads: their writers did not know of each other."""
     return {
         name: state.modules[name] for name in sorted(state.modules) if len(state.modules[name]) > 1
     }
 
 
 def _known(state: State, event: WorkflowEvent) -> Knowledge | None:
-    """What an event knew; None where that is all before it, as it is while the log is one line."""
+    """Return an event's knowledge; None if it knows all before it, as in a log of one line."""
     version, writer, because = event.version, event.writer, event.because
     if not because:
         return None
@@ -135,7 +135,7 @@ def _noted(
     modules: Map[str, tuple[ModuleVersion, ...]],
     known: Knowledge | None,
 ) -> State:
-    """The state with the modules after an event, and with what the event knew."""
+    """Return the state with the modules after an event, and with the event's knowledge."""
     version, writer = event.version, event.writer
     line, spoke, writers, events = state.line, state.spoke, state.writers, state.events
     if writer != state.last_writer and line == state.last_version:
@@ -150,7 +150,7 @@ def _noted(
 
 
 def _knows_all(state: State, known: Knowledge) -> bool:
-    """Whether everything up to here is known, so that the log is one line again."""
+    """Return whether every event up to here is known, so that the log is one line again."""
     return known.upto >= state.line and all(
         known.covers(writer, state.writers[writer].beyond[writer])
         for writer in sorted(state.writers)
@@ -164,7 +164,7 @@ def _advance(
     known: Knowledge | None,
     came_from: str | None = None,
 ) -> Map[str, tuple[ModuleVersion, ...]]:
-    """The modules after an event made a new version of one: heads that it knew give way to it."""
+    """Return the modules with a new version of one: it replaces the heads that its event knew."""
     fact, writer, heads = event.fact, event.writer, modules.get(name, ())
     clock = VectorClock()
     unseen: tuple[ModuleVersion, ...] = ()
@@ -188,13 +188,13 @@ def _joined(
     writer: str,
     known: Knowledge | None,
 ) -> tuple[VectorClock, tuple[ModuleVersion, ...]]:
-    """The clock of all that a writer knew of a module, and the heads that it did not know."""
+    """Return the clock of a writer's knowledge of a module, and the heads unknown to it."""
     clock, unseen = VectorClock(), []
     for head in heads + previous:
         if known is None or known.covers(head.writer, head.version):
             clock = clock.merge(head.clock)
         elif head in heads:
             unseen.append(head)
-            # What the writer itself did to the module, it knows.
+            # A writer knows its own changes of the module.
             clock = clock.merge(VectorClock.of({writer: head.clock.steps(writer)}))
     return clock, tuple(unseen)

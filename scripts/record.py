@@ -25,10 +25,10 @@ def main(spec_file: Path, log: Path, answers: Path) -> None:
     """Run the task of a specification, and write its log."""
     noon, ticks = datetime(2026, 11, 20, 12, tzinfo=UTC), itertools.count()
     spec = spec_at(spec_file)
-    model = open_runtime(f"recorded:{answers}", spec.task)
+    model = open_runtime(f"answers:{answers}", spec.task)
     with EventStore.open("sqlite://", clock=lambda: noon + timedelta(seconds=next(ticks))) as store:
         start(store, spec)
-        named = f"recorded:{log}"
+        named = f"answers:{log}"
         state = work(
             store, spec.task, model._replace(name=named, out=f"out/{spec.task}"), runner="one"
         )

@@ -32,9 +32,7 @@ def spec_of(name: str) -> Spec:
 
 
 def answers(name: str, policy: Policy = DEFAULT, *, strict: bool) -> Runtime:
-    return open_runtime(
-        f"recorded:{log_of(name)}", spec_of(name).task, policy=policy, strict=strict
-    )
+    return open_runtime(f"answers:{log_of(name)}", spec_of(name).task, policy=policy, strict=strict)
 
 
 class Log(NamedTuple):

@@ -82,7 +82,7 @@ class Hostile(ThreadingHTTPServer):
     daemon_threads = True
     owner = "double"
 
-    def __init__(self, answer: Callable[["Handler"], None]) -> None:
+    def __init__(self, answer: Callable[["Handler"], object]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answer, self.over = answer, threading.Event()
         self.bodies: list[dict[str, Any]] = []
@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def hostile(answer: Callable[[Handler], None], owner: str = "double") -> Iterator[Hostile]:
+def hostile(answer: Callable[[Handler], object], owner: str = "double") -> Iterator[Hostile]:
     """A server that answers every prompt by a function, for as long as the block lasts."""
     with Hostile(answer) as server:
         server.owner = owner

@@ -1,6 +1,9 @@
 """Random logs: every kind of fact, several writers, late and wild times, causes of any shape."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import wraps
+from inspect import signature
 from typing import Any
 
 from hypothesis import strategies as st
@@ -252,9 +255,30 @@ def stored(events: list[WorkflowEvent], task_id: str = "task") -> EventStore:
     return store
 
 
+def each_of(choices: Sequence[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Ask a drawn example of each choice, as first argument: drawing takes longer than asking."""
+
+    def decorate(law: Callable[..., None]) -> Callable[..., None]:
+        @wraps(law)
+        def ask(*drawn: Any, **named: Any) -> None:
+            for choice in choices:
+                try:
+                    law(choice, *drawn, **named)
+                except BaseException as error:
+                    error.add_note(f"asked of {choice.NAME}")
+                    raise
+
+        whole = signature(law)
+        rest = list(whole.parameters.values())[1:]
+        ask.__signature__ = whole.replace(parameters=rest)  # type: ignore[attr-defined]
+        return ask
+
+    return decorate
+
+
 def iteration(name: str, number: int = 1, **more: Any) -> ModuleIteration:
     """A module iteration."""
     return ModuleIteration(module_name=name, iteration=number, **more)
 
 
-__all__ = ["claims", "facts", "iteration", "logs", "stored", "times"]
+__all__ = ["claims", "each_of", "facts", "iteration", "logs", "stored", "times"]

@@ -42,7 +42,9 @@ def test_what_is_chosen_never_exceeds_what_is_available(
         return
     items, omissions = allocated(offered, {"a": a, "b": b}, whole, kept)
     assert sum(item.tokens for item in items) <= whole
-    assert sorted(one.node for one in [*items, *omissions]) == sorted(one.node for one in offered)
+    assert sorted([one.node for one in items] + [one.node for one in omissions]) == sorted(
+        one.node for one in offered
+    )
     twice = {one.node for one in omissions if one.reason == DUPLICATE}
     assert {one.node for one in must} <= shown(items).keys() | twice
 

@@ -57,19 +57,20 @@ def core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("question", "code"),
     [
-        (("blame", "--item", "a.py"), 2),
-        (("blame", "--item", "a.py", "--at", "2"), 2),
-        (("diff", "--from", "1", "--to", "2"), 2),
-        (("diff", "--policy", "no-cache"), 2),
-        (("regress", "--policy", "no-cache"), 2),
-        (("verify",), 0),
+        (("blame", "agent", "a.py"), 2),
+        (("blame", "agent@2", "a.py"), 2),
+        (("diff", "agent@1", "agent@2"), 2),
+        (("diff", "agent", "--policy", "no-cache"), 2),
+        (("regress", "agent", "--policy", "no-cache"), 2),
+        (("context", "agent"), 2),
+        (("verify", "agent"), 0),
     ],
 )
 def test_a_run_of_another_agent_without_prompts_or_code_is_answered_in_a_line(
     question: tuple[str, ...], code: int, backcast: Backcast
 ) -> None:
-    backcast("import", "swe-agent", AGENT, "--task", "agent")
-    out, err, exit_code = backcast(*question, "--task", "agent")
+    backcast("import", "swe-agent", AGENT, "--as", "agent")
+    out, err, exit_code = backcast(*question)
     assert (out, exit_code) == ("", code)
     expected = "needed " if code else "0 prompts, 0 failed"
     assert expected in err.splitlines()[-1]
@@ -85,46 +86,51 @@ def test_regress_of_a_log_that_cannot_be_read_prints_no_table(backcast: Backcast
 # Of moments that are no prompts
 
 
-def test_an_event_that_is_no_prompt_is_told_and_one_that_is_not_there_is_refused(
+def test_an_event_that_is_no_prompt_names_the_nearest_and_one_that_is_not_there_is_refused(
     backcast: Backcast,
 ) -> None:
-    blame = ("blame", TILL, "--item", "module:money.py", "--at")
-    out, err, code = backcast(*blame, 80)
-    assert (out.splitlines()[0], code) == ("till@79 code orders.py #2", 0)
-    assert "event 80 is no prompt; taken is the one of event 79" in err
-    assert backcast(*blame, 79)[1] == ""
+    out, err, code = backcast("blame", f"{TILL}@80", "module:money.py")
+    assert (out, code) == ("", 2)
+    assert err == (
+        "backcast: till@80: needed the event of a prompt, found MODEL_REPLIED: the nearest prompts"
+        " are till@79 and till@85\n"
+    )
+    out, err, code = backcast("blame", f"{TILL}@79", "module:money.py")
+    assert (out.splitlines()[0], err, code) == ("till@79 code orders.py #2", "", 0)
     for gone in (0, 186):
-        _, err, code = backcast(*blame, gone)
-        assert (f"needed an event from 1 to 185, first or last, found {gone}" in err, code) == (
-            True, 2,
-        )  # fmt: skip
-    _, err, code = backcast("diff", TILL, "--from", 164, "--to", 79)
-    assert ("needed a moment behind --from, event 164, found 79" in err, code) == (True, 2)
+        _, err, code = backcast("blame", f"{TILL}@{gone}", "module:money.py")
+        assert (f"needed an event from 1 to 185, found {gone}" in err, code) == (True, 2)
+    _, err, code = backcast("diff", f"{TILL}@164", f"{TILL}@79")
+    assert ("needed a second moment behind the first, event 164, found event 79" in err, code) == (
+        True,
+        2,
+    )
 
 
 def test_a_recorded_prompt_is_explained_and_takes_no_option_of_a_new_one(
     backcast: Backcast,
 ) -> None:
     backcast("import", "events", TILL)
-    recorded = ("context", "--task", "till", "--event", 79)
+    recorded = ("context", "till@79")
     out, _, code = backcast(*recorded, "--explain")
     assert code == 0
     assert "module:orders.py" in out
     assert "failure:65.1" in out
     assert "superseded" in out
     assert "1374 tokens, counted by mistral-common v3" in out
-    for option, value in (("--query", "x"), ("--policy", "none.toml"), ("--at", "2026-01-01")):
+    for option, value in (("--policy", "none.toml"), ("--profile", "qwen3-8b-32k")):
         out, err, code = backcast(*recorded, option, value)
         assert (out, code) == ("", 2)
-        assert f"{option} has no meaning beside --event" in err
+        assert f"{option} needs --for NODE or --query TEXT" in err
 
 
 def test_a_type_of_which_there_is_no_event_is_told(backcast: Backcast) -> None:
     backcast("import", "events", TILL)
-    out, err, code = backcast("log", "--task", "till", "--type", "NOPE")
+    out, err, code = backcast("log", "till", "--type", "NOPE")
     assert (out, code) == ("", 0)
     assert "no event of type NOPE by then" in err
-    assert backcast("log", "--task", "till", "--position", "-1")[2] == 2
+    assert backcast("log", "till@-1")[2] == 2
+    assert backcast("log", "till@186")[2] == 2
 
 
 # With the core alone
@@ -134,16 +140,16 @@ def test_without_extras_a_bound_counts_and_words_are_searched(
     core: None, backcast: Backcast, caplog: pytest.LogCaptureFixture
 ) -> None:
     backcast("import", "events", TILL)
-    out, _, code = backcast("context", "--task", "till", "--for", "module:money.py")
+    out, _, code = backcast("context", "till", "--for", "module:money.py")
     assert (code, "[user]" in out) == (0, True)
     assert "upper bound, since what counts as mistral-v3 does is not installed" in caplog.text
-    assert backcast("map", "update", "--task", "till")[2] == 0
+    assert backcast("map", "update", "till")[2] == 0
     out, err, code = backcast("map", "show", "till", "--explain")
     assert (code, "of 3,072 tokens" in out + err) == (0, True)
-    out, err, code = backcast("search", "a share is rounded", "--task", "till", "-k", 1)
+    out, err, code = backcast("search", "till", "a share is rounded", "-k", 1)
     assert (code, len(out.splitlines())) == (0, 1)
     assert "found by words alone" in err
-    assert backcast("search", "a share is rounded", "--task", "till", "-k", 1, "--words")[0] == out
+    assert backcast("search", "till", "a share is rounded", "-k", 1, "--words")[0] == out
 
 
 def test_a_derivation_that_cannot_be_told_here_is_counted_apart(
@@ -161,7 +167,7 @@ def test_a_derivation_that_cannot_be_told_here_is_counted_apart(
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 @pytest.mark.parametrize(
-    "command", [("policy",), ("tasks",), ("log", "--json"), ("export", "--task", "till", "-")]
+    "command", [("policy",), ("tasks",), ("log", "--json"), ("export", "till", "-")]
 )
 def test_an_output_that_cannot_be_written_is_told_in_a_line(
     command: tuple[str, ...], backcast: Backcast
@@ -195,7 +201,7 @@ def test_rules_that_are_none_are_refused_by_whoever_reads_the_policy(
     policy = tmp_path / "mine.toml"
     policy.write_text(rules)
     backcast("import", "events", TILL)
-    prompt = ("context", "--task", "till", "--for", "module:money.py")
+    prompt = ("context", "till", "--for", "module:money.py")
     for command in (("policy",), prompt):
         out, err, code = backcast(*command, "--policy", policy)
         assert (out, code, err.startswith(f"backcast: {policy}: ")) == ("", 2, True)

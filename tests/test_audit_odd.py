@@ -15,7 +15,7 @@ from backcast.domain.events import (
 from backcast.domain.moment import Moment
 from backcast.engine.history.staleness import stale
 from backcast.engine.log.blobs import Blob
-from backcast.engine.replay.audit import gathered, life_of, told_in_order
+from backcast.engine.replay.audit import assembled, gathered, life_of
 from backcast.engine.replay.audit.occurrences import Life
 from tests.lives import CART, CLEAN, at, life, told
 from tests.sources import Task
@@ -41,7 +41,7 @@ def test_a_version_whose_outline_is_missing_is_told_as_not_known() -> None:
     [_, lost, *_] = [e.version for e in events if isinstance(e.fact, ModuleOutlined)]
     left = [event for event in events if event.version != lost]
     node = "function:cart.py::clean"
-    found = told_in_order(gathered(left, node), node, Moment(), lambda event: None)
+    found = assembled(gathered(left, node), node, Moment(), lambda event: None)
     # Each later outline is the difference to the one before it.
     assert [one.what for one in found.occurrences] == ["recorded", "unknown", "unknown", "unknown"]
     assert found.standing.state == "there"
@@ -63,7 +63,7 @@ def test_an_outline_by_another_outliner_changes_nothing() -> None:
 
 
 def of_events(events: list[WorkflowEvent], node: str = CLEAN) -> Life:
-    return told_in_order(gathered(events, node), node, Moment(), lambda event: None)
+    return assembled(gathered(events, node), node, Moment(), lambda event: None)
 
 
 def test_outlines_may_be_recorded_in_any_order() -> None:

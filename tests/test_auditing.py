@@ -41,18 +41,18 @@ def backcast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 def test_a_log_is_asked_as_a_store_is(backcast: Command) -> None:
-    code, from_log, _ = backcast("audit", TO_CENTS, TILL)
+    code, from_log, _ = backcast("audit", TILL, TO_CENTS)
     backcast("import", "events", TILL)
-    assert (code, backcast("audit", TO_CENTS, "--task", "till")[1]) == (0, from_log)
+    assert (code, backcast("audit", "till", TO_CENTS)[1]) == (0, from_log)
 
 
 def test_alike_prompts_in_a_row_are_one_row_for_people_and_many_for_programs(
     backcast: Command,
 ) -> None:
-    _, out, _ = backcast("audit", TO_CENTS, TILL)
+    _, out, _ = backcast("audit", TILL, TO_CENTS)
     [row] = [line for line in out.splitlines() if line.startswith("43 ")]
     assert row.split("shown ")[1].strip() == ("in 6 prompts (events 43, 49, 55, 59 ... 67) at full")
-    _, out, _ = backcast("audit", TO_CENTS, TILL, "--json")
+    _, out, _ = backcast("audit", TILL, TO_CENTS, "--json")
     *rows, standing = map(json.loads, out.splitlines())
     assert [row["event"] for row in rows if row["what"] == "shown"][2:8] == [
         43, 49, 55, 59, 63, 67,
@@ -71,12 +71,12 @@ def test_prompts_that_leave_a_node_out_for_other_reasons_are_rows_of_their_own(
             left = ContextOmission(node="library:os", section="libraries", reason=reason)
             fact = ContextBuilt(omissions=(left,), target="module:a.py")
             store.append("t", [Claim(fact, NOON)], after=number)
-    _, out, _ = backcast("audit", "library:os", "--task", "t")
+    _, out, _ = backcast("audit", "t", "library:os")
     assert [line.split("omitted  ")[1].strip() for line in out.splitlines()[1:3]] == [
         "in 2 prompts (events 1, 2); over budget",
         "in libraries; masked; for module:a.py",
     ]
-    _, out, _ = backcast("audit", "library:os", "--task", "t", "--json")
+    _, out, _ = backcast("audit", "t", "library:os", "--json")
     assert json.loads(out.splitlines()[2]) == {
         "event": 3, "timestamp": "2026-11-20T12:00:00Z", "what": "omitted", "told": "masked",
         "target": "module:a.py", "section": "libraries",
@@ -84,7 +84,7 @@ def test_prompts_that_leave_a_node_out_for_other_reasons_are_rows_of_their_own(
 
 
 def test_it_ends_with_what_the_life_came_to(backcast: Command) -> None:
-    assert backcast("audit", TO_CENTS, TILL)[1].splitlines()[-1] == (
+    assert backcast("audit", TILL, TO_CENTS)[1].splitlines()[-1] == (
         "function:money.py::to_cents: there; versions: 2; summaries: 2, 1 of them still holding;"
         " prompts: 34, shown in 22, within another in 9, left out of 0, not offered in 3"
     )
@@ -92,9 +92,9 @@ def test_it_ends_with_what_the_life_came_to(backcast: Command) -> None:
 
 def test_the_prompt_that_a_row_names_can_be_printed(backcast: Command) -> None:
     backcast("import", "events", TILL)
-    _, out, _ = backcast("audit", TO_CENTS, "--task", "till", "--json")
+    _, out, _ = backcast("audit", "till", TO_CENTS, "--json")
     shown = [row for row in map(json.loads, out.splitlines()) if row.get("level") == "full"]
-    _, prompt, _ = backcast("context", "--task", "till", "--event", str(shown[-1]["event"]))
+    _, prompt, _ = backcast("context", f"till@{shown[-1]['event']}")
     assert "def to_cents(text: str) -> int:" in prompt
 
 
@@ -110,13 +110,13 @@ def test_the_prompt_that_a_row_names_can_be_printed(backcast: Command) -> None:
     ],
 )  # fmt: skip
 def test_a_bare_path_and_name_are_enough(backcast: Command, bare: str, node: str) -> None:
-    code, out, _ = backcast("audit", bare, TILL, "--json")
+    code, out, _ = backcast("audit", TILL, bare, "--json")
     assert (code, json.loads(out.splitlines()[-1])["node"]) == (0, node)
 
 
 def test_a_moment_tells_of_what_had_happened_by_then(backcast: Command) -> None:
     backcast("import", "events", TILL)
-    _, out, _ = backcast("audit", TO_CENTS, "--task", "till", "--position", "100", "--json")
+    _, out, _ = backcast("audit", "till@100", TO_CENTS, "--json")
     *rows, standing = map(json.loads, out.splitlines())
     assert max(row["event"] for row in rows) <= 100
     assert (standing["versions"], standing["holding"]) == (1, 1)
@@ -125,16 +125,16 @@ def test_a_moment_tells_of_what_had_happened_by_then(backcast: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("money.py::to_cent", TILL), 2, "near it: 'function:money.py::to_cents'"),
-        (("class:money.py::to_cents", TILL), 2, "near it: 'function:money.py::to_cents'"),
-        (("mony.py", TILL), 2, "near it: 'module:money.py'"),
-        (("failure:1.1", TILL), 2, "found 'failure:1.1'"),
-        ((TO_CENTS,), 2, "needed --task TASK, or a LOG of one task"),
-        ((TO_CENTS, str(LOGS / "caches.jsonl")), 2, "needed --task TASK, found 3 in"),
-        ((TO_CENTS, TILL, "--task", "tell"), 2, "no task 'tell'"),
-        ((TO_CENTS, "nowhere.jsonl"), 2, "nowhere.jsonl: needed a log that"),
-        ((TO_CENTS, TILL, "--position", "1"), 2, "found 'function:money.py::to_cents'"),
-        ((TO_CENTS, TILL, "--at", "soon"), 2, "needed a time such as"),
+        ((TILL, "money.py::to_cent"), 2, "near it: 'function:money.py::to_cents'"),
+        ((TILL, "class:money.py::to_cents"), 2, "near it: 'function:money.py::to_cents'"),
+        ((TILL, "mony.py"), 2, "near it: 'module:money.py'"),
+        ((TILL, "failure:1.1"), 2, "found 'failure:1.1'"),
+        (("@5", TO_CENTS), 2, "needed TASK[@WHEN], found '@5'"),
+        ((str(LOGS / "caches.jsonl"), TO_CENTS), 2, "holds 3 tasks: needed "),
+        ((f"{TILL}#tell", TO_CENTS), 2, "no task 'tell' in this store; near it: till"),
+        (("nowhere.jsonl", TO_CENTS), 2, "nowhere.jsonl: needed a log that"),
+        ((f"{TILL}@1", TO_CENTS), 2, "found 'function:money.py::to_cents'"),
+        ((f"{TILL}@2026-02-30", TO_CENTS), 2, "needed a time such as"),
     ],
 )
 def test_a_wrong_question_is_answered_in_one_line(
@@ -153,10 +153,10 @@ def test_what_a_bare_name_may_mean_is_listed_where_it_means_several(
             blob = Blob(source)
             fact = ModuleIteration(module_name="a.py", iteration=number, source=blob.ref)
             store.append("t", [fact], after=number - 1, blobs=[blob])
-    code, out, err = backcast("audit", "a.py::f", "--task", "t")
+    code, out, err = backcast("audit", "t", "a.py::f")
     assert (code, out) == (2, "")
     assert "is 2 of them: 'class:a.py::f', 'function:a.py::f'" in err
-    code, out, _ = backcast("audit", "class:a.py::f", "--task", "t")
+    code, out, _ = backcast("audit", "t", "class:a.py::f")
     assert (code, out.splitlines()[1].split()[3]) == (0, "recorded")
 
 
@@ -164,9 +164,9 @@ def test_a_moment_before_the_outlines_is_refused_with_what_helps(backcast: Comma
     backcast("import", "events", str(LOGS / "caches.jsonl"))
     last = backcast("tasks")[1].split()[0]
     node = "function:validators.py::validate_email"
-    code, _, err = backcast("audit", node, "--task", "task-email", "--position", last)
+    code, _, err = backcast("audit", f"task-email@{last}", node)
     assert (code, "name it by a time" in err) == (2, True)
-    assert backcast("audit", node, "--task", "task-email")[0] == 0
+    assert backcast("audit", "task-email", node)[0] == 0
 
 
 def test_a_function_whose_text_is_missing_is_not_known_and_no_moment_helps(
@@ -175,9 +175,9 @@ def test_a_function_whose_text_is_missing_is_not_known_and_no_moment_helps(
     with EventStore.open(f"sqlite:///{tmp_path}/store.db") as store:
         fact = ModuleIteration(module_name="a.py", iteration=1, source=Blob(b"def f(): 0").ref)
         store.append("t", [fact], after=0)
-    code, _, err = backcast("audit", "function:a.py::f", "--task", "t")
+    code, _, err = backcast("audit", "t", "function:a.py::f")
     assert (code, "found 'function:a.py::f'" in err) == (2, True)
-    assert backcast("audit", "a.py", "--task", "t")[0] == 0
+    assert backcast("audit", "t", "a.py")[0] == 0
 
 
 def test_what_stands_in_a_log_does_not_reach_the_terminal_as_it_is(
@@ -188,9 +188,9 @@ def test_what_stands_in_a_log_does_not_reach_the_terminal_as_it_is(
         facts = [ModuleIteration(module_name=ODD, iteration=1), ContextBuilt(items=(item,))]
         claims = [Claim(fact, NOON, "\x1b]0;eve\x07") for fact in facts]
         store.append("t", claims, after=0)
-    code, out, err = backcast("audit", ODD, "--task", "t")
+    code, out, err = backcast("audit", "t", ODD)
     assert (code, err) == (0, "")
-    typo = backcast("audit", f"{ODD}x", "--task", "t")[2]
+    typo = backcast("audit", "t", f"{ODD}x")[2]
     for told in (out, typo):
         assert [c for c in told if not c.isprintable() and c != "\n"] == []
     assert len(typo.splitlines()) == 1

@@ -1,6 +1,6 @@
 """What is in hand, what finished tasks left, how both are looked up; and their laws."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from immutables import Map
 from pydantic import ValidationError
 
-from backcast.domain.cache import Held, LookUp, LookUpPolicy, capped, look_up, names_of, youngest
+from backcast.domain.cache import Held, LookUp, LookUpPolicy, look_up, names_of, youngest
 from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
@@ -35,17 +35,29 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.moment import Moment, upto
-from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.projections import fold, offline_cache, online_cache
-from tests.strategies import NODES, NOON, facts, iteration, json_values, logs, stored, times
+from tests.strategies import (
+    NODES,
+    NOON,
+    each_of,
+    facts,
+    iteration,
+    json_values,
+    logs,
+    stored,
+    times,
+)
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 EMAIL = "function:validators.py::validate_email"
 NONE = "TypeError: expected string or bytes-like object, got 'NoneType'"
-both = pytest.mark.parametrize("cache", [online_cache, offline_cache], ids=lambda c: c.NAME)
+CACHES = [online_cache, offline_cache]
+both = pytest.mark.parametrize("cache", CACHES, ids=lambda c: c.NAME)
+each = each_of(CACHES)
 
 
 @pytest.fixture(scope="module")
@@ -377,14 +389,6 @@ def test_a_run_that_does_not_tell_what_failed_mends_nothing() -> None:
     assert len(offline_cache.fixes(left_by(*work, passing(), TaskComplete()))) == 1
 
 
-def test_what_was_mended_in_two_tasks_is_recurring(store: EventStore) -> None:
-    [recurring] = offline_cache.recurring(fold(offline_cache, store.read()))
-    assert recurring.message == NONE
-    assert [fix.task for fix in recurring.fixes] == ["task-phone", "task-email"]
-    work = [iteration("a.py"), failing("no"), iteration("a.py", 2), passing()]
-    assert offline_cache.recurring(left_by(*work, *work, TaskComplete())) == []
-
-
 def test_a_plan_keeps_its_text_or_all_that_it_states(store: EventStore) -> None:
     [plan] = offline_cache.plans(fold(offline_cache, store.read()))
     assert (plan.name, plan.task) == ("validation", "task-email")
@@ -608,27 +612,16 @@ def test_a_node_that_was_evicted_is_promoted_again_when_it_is_found_offline() ->
     assert (state.counters.promotions, state.counters.evictions) == (2, 2)
 
 
-@given(sizes=st.lists(st.integers(0, 9)), limit=st.integers(0, 30))
-def test_entries_are_kept_whole_and_one_is_left_out_only_if_it_does_not_fit(
-    sizes: list[int], limit: int
-) -> None:
-    entries = list(enumerate(sizes))
-    kept = capped(entries, lambda entry: entry[1], limit)
-    assert kept == [entry for entry in entries if entry in kept]
-    assert sum(size for _, size in kept) <= limit
-    for place, size in set(entries) - set(kept):
-        assert size > limit - sum(one for before, one in kept if before < place)
-
-
 # The laws
 
 json_texts = st.text(max_size=8)
+ODD: Sequence[type[Fact]] = (ChecksRan, ToolReturned, PlanLearned, ModelFailed, TaskFailed)
 
 
 @st.composite
 def odd_facts(draw: st.DrawFn) -> Fact:
     """A fact that says more than its kind needs: as it should be said, or anything at all."""
-    kind = draw(st.sampled_from([ChecksRan, ToolReturned, PlanLearned, ModelFailed, TaskFailed]))
+    kind = draw(st.sampled_from(ODD))
     fact = draw(facts((kind,)))
     failure = st.fixed_dictionaries({}, optional={"name": json_texts, "message": json_texts})
     extra = draw(
@@ -667,8 +660,8 @@ def stores(draw: st.DrawFn) -> list[WorkflowEvent]:
     return events
 
 
-@both
 @given(log=stores(), later=stores(), at=st.none() | times)
+@each
 def test_what_comes_later_cannot_change_what_was_known(
     cache: ModuleType, log: list[WorkflowEvent], later: list[WorkflowEvent], at: datetime | None
 ) -> None:
@@ -677,8 +670,8 @@ def test_what_comes_later_cannot_change_what_was_known(
     assert fold(cache, upto(moment, log + more)) == fold(cache, upto(moment, log))
 
 
-@both
 @given(log=stores(), cut=st.integers(0, 10))
+@each
 def test_a_cache_can_be_cut_and_kept_as_json_anywhere(
     cache: ModuleType, log: list[WorkflowEvent], cut: int
 ) -> None:
@@ -689,9 +682,9 @@ def test_a_cache_can_be_cut_and_kept_as_json_anywhere(
     assert fold(cache, log[cut:], state) == fold(cache, log)
 
 
-@both
 @settings(max_examples=300)
 @given(log=stores(), fact=any_facts)
+@each
 def test_every_fact_can_be_met_and_changes_no_state_that_was(
     cache: ModuleType, log: list[WorkflowEvent], fact: Fact
 ) -> None:
@@ -704,15 +697,15 @@ def test_every_fact_can_be_met_and_changes_no_state_that_was(
     assert log == untouched
 
 
-@both
 @settings(max_examples=60)
 @given(log=logs(), at=st.none() | times, spacing=st.integers(1, 6))
+@each
 def test_a_cache_from_a_kept_state_is_the_cache_from_nothing(
     cache: ModuleType, log: list[WorkflowEvent], at: datetime | None, spacing: int
 ) -> None:
     with stored(log) as opened:
-        keep_states(opened, cache, "task", spacing)  # type: ignore[arg-type]
-        state = state_at(opened, cache, "task", Moment(at=at))  # type: ignore[arg-type]
+        save_snapshots(opened, cache, "task", spacing)
+        state = state_at(opened, cache, "task", Moment(at=at))
         assert state == fold(cache, upto(Moment(at=at), log))
 
 
@@ -739,7 +732,6 @@ def test_every_question_about_what_was_left_has_an_answer(log: list[WorkflowEven
     assert {fix.task for fix in offline_cache.fixes(state)} <= complete
     assert {plan.task for plan in offline_cache.plans(state)} <= complete
     assert all(library.users for library in offline_cache.library_knowledge(state))
-    assert all(len(one.fixes) > 1 for one in offline_cache.recurring(state))
 
 
 def outline(n: int) -> Fact:
@@ -753,7 +745,7 @@ def outline(n: int) -> Fact:
     )
 
 
-ENDLESS = {
+ENDLESS: dict[str, Callable[[int], Fact]] = {
     "iterations": lambda n: iteration(f"m{n:04}.py"),
     "starts": lambda n: ModuleStarted(module_name=f"m{n:04}.py"),
     "renames": lambda n: ModuleRenamed(

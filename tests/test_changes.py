@@ -3,14 +3,20 @@
 import pytest
 from hypothesis import given, settings
 
-from backcast.domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, WorkflowEvent
+from backcast.domain.events import (
+    Fact,
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+    WorkflowEvent,
+)
 from backcast.projections import changes, fold
 from tests.strategies import NOON, iteration, logs
 
 KINDS = (ModuleIteration, ModuleIteration, ModuleRenamed, ModuleDeleted)
 
 
-def log(*told: tuple[ModuleIteration | ModuleRenamed | ModuleDeleted, int]) -> list[WorkflowEvent]:
+def log(*told: tuple[Fact, int]) -> list[WorkflowEvent]:
     """Events, each with the version of what caused it; 0 for nothing."""
     return [
         WorkflowEvent(n, "task", n, fact, NOON, NOON, "ann", (cause,) if cause else ())
@@ -20,8 +26,11 @@ def log(*told: tuple[ModuleIteration | ModuleRenamed | ModuleDeleted, int]) -> l
 
 def commits(*changed: str) -> changes.State:
     """The state after some commits, each of which changed modules named by one letter."""
-    told = [(iteration(f"{name}.py"), n) for n, names in enumerate(changed, 1) for name in names]
-    return fold(changes, log(*told))
+    told: list[tuple[Fact, int]] = [
+        (iteration(f"{name}.py"), n) for n, names in enumerate(changed, 1) for name in names
+    ]
+    state: changes.State = fold(changes, log(*told))
+    return state
 
 
 def test_what_one_cause_brought_changed_together() -> None:
@@ -54,7 +63,7 @@ def test_one_change_of_a_module_in_two_steps_is_one() -> None:
 
 def test_a_renamed_module_keeps_its_history_and_a_deleted_one_none() -> None:
     moved = ModuleRenamed(module_name="z.py", previous_name="a.py", iteration=2)
-    told = [(iteration("a.py"), 1), (iteration("b.py"), 1), (moved, 2)]
+    told: list[tuple[Fact, int]] = [(iteration("a.py"), 1), (iteration("b.py"), 1), (moved, 2)]
     state = fold(changes, log(*told))
     assert changes.together(state, "z.py") == {"b.py": 1.0}
     assert changes.lately(state) == {"b.py": 1, "z.py": 2}

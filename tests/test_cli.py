@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from backcast.domain.events import ModuleIteration, ToolCalled
 from backcast.domain.node import Reference, parse_reference
-from backcast.engine.interfaces.cli import main, show_group
+from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.commands.show import command as show_command
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory import import_log as importing
@@ -105,7 +106,7 @@ def test_an_import_reports_as_json(backcast: Callable[..., Ran]) -> None:
 
 
 def test_log_prints_a_line_an_event_up_to_a_moment(imported: Callable[..., Ran]) -> None:
-    lines = imported("log", "--at", "2026-11-20T10:02:20").out.splitlines()
+    lines = imported("log", "@2026-11-20T10:02:20").out.splitlines()
     assert len(lines) == 6
     assert lines[-1].split() == [
         "6", "2026-11-20", "10:02:20", "task-abc123@6", "MODULE_ITERATION", "validators.py", "#1",
@@ -114,24 +115,24 @@ def test_log_prints_a_line_an_event_up_to_a_moment(imported: Callable[..., Ran])
 
 
 def test_log_filters_by_type_and_position(imported: Callable[..., Ran]) -> None:
-    ran = imported("log", "--type", "module_iteration", "--position", "9", "--json")
+    ran = imported("log", "@9", "--type", "module_iteration", "--json")
     assert [event["position"] for event in ran.objects] == [6, 7, 9]
 
 
-def test_known_at_is_the_time_of_recording_not_of_the_event(imported: Callable[..., Ran]) -> None:
-    assert imported("log", "--known-at", "2000-01-01").out == ""
-    assert len(imported("log", "--known-at", "2100-01-01").out.splitlines()) == 14
+def test_recorded_is_the_time_of_recording_not_of_the_event(imported: Callable[..., Ran]) -> None:
+    assert imported("log", "@recorded:2000-01-01").out == ""
+    assert len(imported("log", "@recorded:2100-01-01").out.splitlines()) == 14
 
 
 def test_show_progress_prints_the_state_then(imported: Callable[..., Ran]) -> None:
-    moment = ("--task", "task-abc123", "--at", "2026-11-20T10:03:50")
-    [state] = imported("show", "progress", *moment, "--json").objects
+    moment = "task-abc123@2026-11-20T10:03:50"
+    [state] = imported("show", "progress", moment, "--json").objects
     assert (state["status"], state["modules"]["validators.py"]["iteration"]) == ("generating", 2)
-    assert "validators.py  2" in imported("show", "progress", *moment).out
+    assert "validators.py  2" in imported("show", "progress", moment).out
 
 
 def test_show_versions_prints_who_and_when(imported: Callable[..., Ran]) -> None:
-    ran = imported("show", "versions", "--task", "task-abc123")
+    ran = imported("show", "versions", "task-abc123")
     assert "validators.py  3" in ran.out
     assert "2026-11-20T10:06:00Z" in ran.out
 
@@ -143,14 +144,15 @@ def test_a_table_in_a_pipe_is_not_cut(backcast: Callable[..., Ran], tmp_path: Pa
     file = tmp_path / "long.jsonl"
     file.write_text(json.dumps(line | {"writer": "somebody with a long name", "data": data}))
     backcast("import", "events", str(file))
-    [_, row] = backcast("show", "versions", "--task", "t").out.splitlines()
+    [_, row] = backcast("show", "versions", "t").out.splitlines()
     assert row.split("  ")[0] == name
     assert "somebody with a long name" in row
 
 
 def test_every_projection_has_its_command() -> None:
     short = {name.removeprefix("dependency_").removesuffix("_cache") for name in BY_NAME}
-    assert set(show_group.commands) == short
+    # A prompt is shown by `context`, a map by `map show`.
+    assert set(show_command.commands) == short - {"prompts", "context_map"}
 
 
 def test_tasks_are_listed(imported: Callable[..., Ran]) -> None:
@@ -162,11 +164,11 @@ def test_an_exported_log_gives_the_same_events_and_blobs_elsewhere(
     imported: Callable[..., Ran], tmp_path: Path
 ) -> None:
     file, other = str(tmp_path / "out.jsonl"), f"sqlite:///{tmp_path}/other.db"
-    assert imported("export", "--task", "task-abc123", file).code == 0
+    assert imported("export", "task-abc123", file).code == 0
     assert imported("import", "events", file, "--store", other).code == 0
-    assert imported("export", "--task", "task-abc123", "-", "--store", other).out == Path(
-        file
-    ).read_text(encoding="utf-8")
+    assert imported("export", "task-abc123", "-", "--store", other).out == Path(file).read_text(
+        encoding="utf-8"
+    )
     assert imported("fsck", "--store", other).code == 0
     again = imported("import", "events", file)
     assert again.out == "added 0 events, 14 known already, 0 skipped\n"
@@ -185,19 +187,20 @@ def test_a_sound_store_is_clean(imported: Callable[..., Ran]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (["show", "progress", "--task", "nobody"], "no task 'nobody' in this store", 2),
-        (["log", "--task", "nobody"], "no task 'nobody' in this store", 2),
-        (["log", "--at", "soon"], "needed a time such as 2026-11-20T10:31", 2),
-        (["log", "--at", "commit:4fd36e1"], "needed TASK@commit:SHA", 2),
-        (["log", "--position", "1", "--known-at", "2026-01-01"], "found several", 2),
-        (["log", "--follow", "--position", "1"], "it takes no moment", 2),
+        (["show", "progress", "nobody"], "no task 'nobody' in this store", 2),
+        (["log", "nobody"], "no task 'nobody' in this store", 2),
+        (["log", "@2026-13-01"], "needed a time such as 2026-11-20T10:31", 2),
+        (["log", "@commit:4fd36e1"], "needed TASK@commit:SHA", 2),
+        (["log", "@1,recorded:2026-01-01"], "needed at most one time, and one event", 2),
+        (["log", "--follow", "@1"], "it takes no moment", 2),
         (["log", "--store", "mysql://x"], "needed sqlite:///FILE or postgresql://", 2),
         (["log", "--store", "sqlite:///nowhere/x.db"], "no such store", 2),
         (["import", "events", "nowhere.jsonl"], "found nothing", 2),
         (["import", "git", "nowhere"], "found no such folder", 2),
         (["cat", "md5:1"], "needed blob:<64 hexadecimal digits>", 2),
         (["cat", "blob:" + "0" * 64], "is not in this store", 2),
-        (["nonsense"], "No such command", 2),
+        (["nonsense"], "no command 'nonsense'", 2),
+        (["veryfy"], "near it: verify", 2),
     ],
 )
 def test_bad_input_is_one_clear_line_and_an_exit_code(
@@ -217,7 +220,7 @@ def test_control_characters_in_a_log_do_not_reach_the_terminal(
     file = tmp_path / "odd.jsonl"
     file.write_text(json.dumps(line | {"data": {"goal": "\x1b[2Jgone\nforged line"}}))
     backcast("import", "events", str(file))
-    for ran in (backcast("log"), backcast("show", "progress", "--task", "t")):
+    for ran in (backcast("log"), backcast("show", "progress", "t")):
         assert "\x1b" not in ran.out
         assert "\\x1b[2Jgone\\nforged line" in ran.out
 
@@ -299,8 +302,8 @@ def test_a_bad_line_fails_an_import_of_our_own_lines_but_not_of_a_foreign_log(
     [
         ("log",),
         ("log", "--json"),
-        ("show", "progress", "--task", "task-abc123"),
-        ("export", "--task", "task-abc123", "-"),
+        ("show", "progress", "task-abc123"),
+        ("export", "task-abc123", "-"),
         ("tasks",),
     ],
 )
@@ -351,7 +354,7 @@ def test_a_path_with_a_hash_in_it_can_be_named(
         fact = ModuleIteration(module_name="C#/100%23.py", iteration=1, source=blob.ref)
         store.append("t", [fact], after=0, blobs=[blob])
     [told] = backcast(
-        "show", "summaries", "--task", "t", "--node", "function:C#/100%23.py::g", "--json"
+        "show", "summaries", "t", "--node", "function:C#/100%23.py::g", "--json"
     ).objects
     assert told["beside"]["Full code"] == "storage://t/C%23/100%2523.py#L3"
     ran = subprocess.run(

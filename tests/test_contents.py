@@ -103,11 +103,11 @@ def test_outlines_are_those_of_the_outliner_one_after_the_other(
                 for path, sources in by_path.items()
             ]
             for module, outlines in zip(modules, seen.outlines(modules, None), strict=True):
-                for (_, source), outline in zip(module.texts, outlines, strict=True):
-                    assert source is not None
+                for (_, text), outline in zip(module.texts, outlines, strict=True):
+                    assert text is not None
                     before, outliner = plainly.get(module.path), outliner_of(module.path)
                     assert outliner is not None
-                    wanted = outliner.outline(module.path, source, before)
+                    wanted = outliner.outline(module.path, text, before)
                     plainly[module.path] = known[module.path] = wanted
                     assert outline == wanted
             assert seen.held <= kept

@@ -26,8 +26,9 @@ from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
+from backcast.engine.models.llama_server import Server
 from backcast.engine.models.templates import pieces
-from backcast.engine.models.tokenizers import Server, UpperBound, tokenizer_of
+from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.replay.verify import verified
 from backcast.projections import dependency_graph, online_cache
 from tests.sources import Task
@@ -195,7 +196,7 @@ def test_too_small_a_window_is_told_with_both_numbers(store: EventStore) -> None
     profile = PROFILES["mistral-7b-8k"]
     rows = dict.fromkeys(profile.rows, 0) | {"generation": 2500, "buffer": 20}
     tiny = checked(profile._replace(window=2520, rows=rows))
-    with pytest.raises(BudgetExceededError, match="tokens for what must be shown, found"):
+    with pytest.raises(BudgetExceededError, match="tokens for the required items, found"):
         context_at(store, "task-def456", NOW, Request(EMAIL), tiny)
 
 
@@ -306,14 +307,14 @@ def test_a_fresh_process_derives_every_fixture_context_again_under_eight_hash_se
         sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()",
         "verify", "fixtures/logs/contexts.jsonl", "--json",
     ]  # fmt: skip
-    told = {
+    printed = {
         subprocess.run(
             script, cwd=HERE, env={**os.environ, "PYTHONHASHSEED": str(seed)},
             capture_output=True, check=True,
         ).stdout
         for seed in range(8)
     }  # fmt: skip
-    [lines] = told
+    [lines] = printed
     verdicts = [json.loads(line) for line in lines.splitlines()]
     told = [(one["rebuilt"]["verdict"], one["derived"]["verdict"]) for one in verdicts]
     assert told == [("same", "same")] * 5
@@ -329,11 +330,17 @@ def test_what_an_older_builder_recorded_is_rebuilt_and_told_to_be_older() -> Non
     assert all(one.derived.why.startswith("builder 2 -> 4") for one in verdicts)
 
 
+def of_shop(options: tuple[str, ...]) -> tuple[str, ...]:
+    """The address of the shop, at the moment that stands first, and the options."""
+    at = options[0] if options[0].startswith("@") else ""
+    return (f"task-def456{at}", *options[bool(at) :])
+
+
 @pytest.mark.parametrize(
     ("options", "note"),
     [
         (("--for", "module:nope.py"), "there is no nope.py at this moment"),
-        (("--query", "x", "--position", "0"), "nothing of the code is known at this moment"),
+        (("@recorded:2000-01-01", "--query", "x"), "nothing of the code is known at this moment"),
         (("--for", EMAIL, "--query", "x " * 9000), "the words of the request do not fit"),
     ],
 )
@@ -343,7 +350,7 @@ def test_what_makes_a_context_doubtful_is_said(
     url = ("--store", f"sqlite:///{tmp_path}/store.db")
     for arguments in (
         ("import", "events", str(LOG), *url),
-        ("context", "--task", "task-def456", *options, *url),
+        ("context", *of_shop(options), *url),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
@@ -368,7 +375,7 @@ def test_what_is_no_log_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFi
         (("--for", EMAIL, "--tokenizer", "words"), "needed mistral-v3, mistral-v1, qwen3,"),
         (("--for", EMAIL, "--tokenizer", "gguf:/none.gguf"), "needed a GGUF file"),
         (("--for", EMAIL, "--context-tokens", "0"), "needed a context of 1 token or more"),
-        (("--for", EMAIL, "--record", "--at", "2026-11-20"), "--record needs a moment by position"),
+        (("@2026-11-20", "--for", EMAIL, "--record"), "--record needs a moment by event"),
     ],
 )
 def test_a_wrong_request_is_one_line(
@@ -377,7 +384,7 @@ def test_a_wrong_request_is_one_line(
     url = ("--store", f"sqlite:///{tmp_path}/store.db")
     for arguments in (
         ("import", "events", str(LOG), *url),
-        ("context", "--task", "task-def456", *options, *url),
+        ("context", *of_shop(options), *url),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)

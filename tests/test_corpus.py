@@ -13,8 +13,8 @@ from backcast.engine.replay.corpus import (
     ReplayRun,
     Setting,
     Tried,
+    batches,
     runs_in,
-    stretches,
     tried,
 )
 
@@ -49,13 +49,27 @@ def test_two_processes_tell_what_one_tells_in_the_same_order() -> None:
     assert any(one.steps for one in alone)
 
 
+def test_an_open_log_is_measured_without_being_opened_again() -> None:
+    runs = runs_of(LOGS[0])
+    with opened(LOGS[0]) as log:
+        named = [run._replace(log="open") for run in runs]
+
+        found = list(tried(named, SETTINGS, processes=2, stores={"open": log.store}))
+
+    assert [one.run.log for one in found] == ["open"] * len(runs)
+    assert [untimed(one).steps for one in found] == [
+        untimed(one).steps for one in tried(runs, SETTINGS)
+    ]
+    assert any(one.steps for one in found)
+
+
 @given(st.lists(st.integers(0, 3), max_size=100), st.integers(1, 5))
 def test_every_run_is_handed_out_once_in_order_with_others_of_its_log(
     logs: list[int], processes: int
 ) -> None:
     runs = [ReplayRun(f"log-{log}", "task", 0, number, 1) for number, log in enumerate(logs)]
 
-    found = list(stretches(runs, processes))
+    found = list(batches(runs, processes))
 
     assert [run for some in found for run in some] == runs
     assert all(len({run.log for run in some}) == 1 for some in found)
@@ -63,12 +77,10 @@ def test_every_run_is_handed_out_once_in_order_with_others_of_its_log(
 
 
 @given(st.integers(1, 200), st.integers(1, 5))
-def test_stretches_of_one_log_never_grow_and_end_with_a_single_run(
-    many: int, processes: int
-) -> None:
+def test_batches_of_one_log_never_grow_and_end_with_a_single_run(many: int, processes: int) -> None:
     runs = [ReplayRun("log", "task", 0, number, 1) for number in range(many)]
 
-    sizes = [len(some) for some in stretches(runs, processes)]
+    sizes = [len(some) for some in batches(runs, processes)]
 
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 1

@@ -95,7 +95,7 @@ def test_prompts_are_the_same_only_to_the_byte(
 def test_a_policy_that_hides_failures_takes_them_out_and_says_why(
     forgetful: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ("diff", TILL, "--at", "164", "--policy", "recorded", "--policy", forgetful)
+    asked = ("diff", f"{TILL}@164", "--policy", "recorded", "--policy", forgetful)
     told = found(capsys, *asked)
     [gone] = told["changes"]
     assert (gone["kind"], gone["section"], gone["why"]) == ("out", "recent errors", "masked")
@@ -108,11 +108,11 @@ def test_a_policy_that_hides_failures_takes_them_out_and_says_why(
 def test_one_policy_is_compared_with_the_prompt_as_it_was_recorded(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert found(capsys, "diff", TILL, "--at", "164", "--policy", "default")["same"]
+    assert found(capsys, "diff", f"{TILL}@164", "--policy", "default")["same"]
 
 
 def test_two_moments_differ_by_events_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    told = found(capsys, "diff", VALIDATORS, "--from", "27", "--to", "33")
+    told = found(capsys, "diff", f"{VALIDATORS}@27", f"{VALIDATORS}@33")
     kinds = [line.split()[4] for line in told["events"]]
     assert kinds == ["MODULE_ITERATION", "CHECKS_RAN"]
     came = {one["node"] for one in told["changes"] if one["kind"] == "in"}
@@ -122,13 +122,13 @@ def test_two_moments_differ_by_events_that_are_named(capsys: pytest.CaptureFixtu
 def test_moments_may_be_times_with_a_request_of_ones_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = ("diff", VALIDATORS, "--from", "2026-11-20T12:00:05", "--to", "2026-11-20T13:00")
+    asked = ("diff", f"{VALIDATORS}@2026-11-20T12:00:05", f"{VALIDATORS}@2026-11-20T13:00")
     told = found(capsys, *asked, "--for", "module:validators.py")
     assert "module:validators.py" in {one["node"] for one in told["changes"]}
 
 
 def test_another_window_is_another_prompt(capsys: pytest.CaptureFixture[str]) -> None:
-    told = found(capsys, "diff", TILL, "--at", "164", "--profile", "qwen3-8b-32k")
+    told = found(capsys, "diff", f"{TILL}@164", "--profile", "qwen3-8b-32k")
     assert told["room"] == [5692, 17768]
     assert {one["kind"] for one in told["changes"]} >= {"level"}
 
@@ -138,14 +138,16 @@ def test_a_fork_is_compared_with_its_origin(
 ) -> None:
     url = ("--store", f"sqlite:///{tmp_path}/runs.db")
     assert told(capsys, "import", "events", VALIDATORS, *url)[0] == 0
-    assert told(capsys, "fork", "--task", "validators", "--at", "27", *url)[0] == 0
-    model = ("--model", f"recorded:{VALIDATORS}", "--out", str(tmp_path / "out"))
+    assert told(capsys, "fork", "validators@27", *url)[0] == 0
+    model = ("--model", f"answers:{VALIDATORS}", "--out", str(tmp_path / "out"))
     assert told(capsys, "resume", "validators~1", "--policy", forgetful, *model, *url)[0] == 0
-    tasks = ("--task", "validators", "--task", "validators~1")
+    tasks = ("validators", "validators~1")
     code, out, _ = told(capsys, "diff", *tasks, *url)
     assert code == 0
     assert "5 pairs of prompts, 2 differ" in out
     assert "- recent errors  failure:24.1" in out
+    code, out, _ = told(capsys, "diff", "validators@27", "validators~1@29", *url)
+    assert (code, "- recent errors  failure:24.1" in out) == (0, True)
 
 
 def test_a_log_is_the_same_as_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,19 +157,20 @@ def test_a_log_is_the_same_as_itself(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ((), 2, "needed --policy once or twice, --profile"),
-        (("--policy", "nonsense"), 2, "needed a TOML file or one of default,"),
-        (("--at", "soon", "--policy", "default"), 2, "needed the number of an event, first or"),
-        (("--at", "3", "--policy", "default"), 2, "the first prompt is till@16"),
-        (("--from", "27"), 2, "needed both --from and --to"),
-        (("--from", "1", "--to", "999"), 2, "the first prompt is till@16"),
-        (("--profile", "gpt"), 2, "needed a profile of"),
+        ((TILL,), 2, "needed a second address, --policy once or twice, or --profile"),
+        ((TILL, "--policy", "nonsense"), 2, "needed a TOML file or one of default,"),
+        ((f"{TILL}@3", "--policy", "default"), 2, "the nearest prompts are till@16 and till@20"),
+        ((f"{TILL}@79", f"{TILL}@999"), 2, "needed an event from 1 to 185, found 999"),
+        ((f"{TILL}@2026-11-20T11", TILL), 2, "the first is till@16"),
+        ((TILL, VALIDATORS, "--for", "module:a.py"), 2, "go with two moments of one task"),
+        ((TILL, VALIDATORS, "--policy", "default"), 2, "needed one address"),
+        ((TILL, "--profile", "gpt"), 2, "needed a profile of"),
     ],
 )
 def test_what_cannot_be_compared_is_told_in_a_line(
     arguments: tuple[str, ...], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ended, _, err = told(capsys, "diff", TILL, *arguments)
+    ended, _, err = told(capsys, "diff", *arguments)
     assert (ended, message in err) == (code, True), err
 
 
@@ -175,23 +178,23 @@ def test_what_cannot_be_compared_is_told_in_a_line(
 
 
 def test_what_is_in_names_its_level_and_its_events(capsys: pytest.CaptureFixture[str]) -> None:
-    told = found(capsys, "blame", TILL, "--at", "73", "--item", "money.py::to_cents")
+    told = found(capsys, "blame", f"{TILL}@73", "money.py::to_cents")
     assert told["inside"]
     assert told["because"] == [27]
     assert told["prompt"] == 73
 
 
 def test_what_failed_is_blamed_on_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
-    told = found(capsys, "blame", VALIDATORS, "--at", "33", "--item", "failure:30.1")
+    told = found(capsys, "blame", f"{VALIDATORS}@33", "failure:30.1")
     assert (told["because"], told["priority"]) == ([30], "CRITICAL")
-    gone = found(capsys, "blame", TILL, "--at", "164", "--item", "failure:76.1")
+    gone = found(capsys, "blame", f"{TILL}@164", "failure:76.1")
     assert (gone["inside"], gone["why"], gone["last"]) == (False, "superseded", 79)
 
 
 def test_what_stands_in_a_text_that_is_shown_is_in_by_that(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = found(capsys, "blame", TILL, "--at", "164", "--item", "money.py::share")
+    told = found(capsys, "blame", f"{TILL}@164", "money.py::share")
     assert (told["inside"], told["why"]) == (
         True, "it stands in the text of what holds it, which is shown",
     )  # fmt: skip
@@ -214,7 +217,7 @@ def test_what_fell_out_names_what_took_its_tokens(
     record_context(task.store, task.id, NOW, Request("module:a.py"), profile, apart)
     log = tmp_path / "log.jsonl"
     log.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
-    told = found(capsys, "blame", str(log), "--at", "last", "--item", "lib.py::f0")
+    told = found(capsys, "blame", f"{log}@last", "lib.py::f0")
     assert not told["inside"]
     assert told["last"] > 0
     assert told["rivals"]
@@ -224,6 +227,6 @@ def test_what_fell_out_names_what_took_its_tokens(
 def test_a_name_that_was_not_there_is_told_with_its_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code, _, err = told(capsys, "blame", TILL, "--at", "164", "--item", "money.py::to_cent")
+    code, _, err = told(capsys, "blame", f"{TILL}@164", "money.py::to_cent")
     assert code == 2
     assert "near are function:money.py::to_cents" in err

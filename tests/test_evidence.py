@@ -31,7 +31,8 @@ class Running:
 
     def __init__(self) -> None:
         self.task, self.version = Task(), 0
-        self.state, self.symbols = dependency_graph.initial, None
+        self.state = dependency_graph.initial
+        self.symbols: Symbols | None = None
 
     def after(self, path: str, source: str | None) -> Symbols:
         """The symbols after a module got another text, or went away."""
@@ -43,7 +44,7 @@ class Running:
         events = self.task.store.read(self.task.id, after=self.version)
         self.state = fold(dependency_graph, events, self.state)
         self.version = self.task.store.version(self.task.id)
-        graph = dependency_graph.graph_of(self.state, self.symbols and self.symbols.graph)
+        graph = dependency_graph.graph_of(self.state, self.symbols.graph if self.symbols else None)
         self.symbols = Symbols.of(self.state, graph, self.symbols)
         return self.symbols
 
@@ -216,8 +217,8 @@ def test_symbols_made_of_those_before_are_those_made_anew(
         assert kept.used.tolist() == anew.used.tolist()
         assert [kept.tests(one) for one in kept.parts] == [anew.tests(one) for one in anew.parts]
         for bodies in (False, True):
-            pair = (one.by_words(text, bodies=bodies) for one in (kept, anew))
-            np.testing.assert_allclose(*pair)
+            old, new = (one.by_words(text, bodies=bodies) for one in (kept, anew))
+            np.testing.assert_allclose(old, new)
         history = state_at(running.task.store, changes, running.task.id)
         for target in ("", "module:a.py", "function:a.py::one", "function:a.py::new", "x"):
             first, second = (

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import zstandard
 from backcast.domain.events import ContextBuilt, SourceRead
 from backcast.engine.context.recorded import rebuilt
 from backcast.engine.interfaces.cli import main
-from backcast.engine.interfaces.exporting import write
+from backcast.engine.interfaces.commands.export import write
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
 
@@ -30,7 +30,7 @@ def backcast(
     def run(*arguments: object) -> tuple[str, str, int]:
         with pytest.raises(SystemExit) as end:
             main([str(argument) for argument in arguments])
-        return *capsys.readouterr(), int(end.value.code or 0)  # type: ignore[return-value]
+        return *capsys.readouterr(), int(end.value.code or 0)
 
     return run
 
@@ -59,9 +59,9 @@ def test_a_secret_in_a_source_leaves_every_other_context_as_it_was(
 ) -> None:
     backcast("import", "events", LOGS / f"{task}.jsonl")
     plant(tmp_path, task)
-    assert backcast("context", "--task", task, "--for", "module:settings.py", "--record")[2] == 0
+    assert backcast("context", task, "--for", "module:settings.py", "--record")[2] == 0
     file, other = tmp_path / "shown.jsonl.zst", f"sqlite:///{tmp_path}/other.db"
-    out, err, code = backcast("export", "--task", task, "--redact", file)
+    out, err, code = backcast("export", task, "--redact", file)
     assert (out, err, code) == ("", "masked 3 aws_key in 3 texts\n", 0)
     assert backcast("import", "events", file, "--store", other)[2] == 0
     *before, (last, same) = contexts(other)
@@ -77,7 +77,7 @@ def test_a_context_tells_how_many_of_its_texts_were_masked(
     file, other = tmp_path / "shown.jsonl", f"sqlite:///{tmp_path}/other.db"
     # A word of the policy, and one of some sources.
     patterns = ["--pattern", "Use what it already", "--pattern", r"\bMOST_DIGITS\b"]
-    assert backcast("export", "--task", "validators", "--redact", *patterns, file)[2] == 0
+    assert backcast("export", "validators", "--redact", *patterns, file)[2] == 0
     backcast("import", "events", file, "--store", other)
     told = contexts(other)
     whole = contexts(f"sqlite:///{tmp_path}/store.db")
@@ -87,7 +87,7 @@ def test_a_context_tells_how_many_of_its_texts_were_masked(
     ]
     assert {fact.masked for fact, _ in told} > {1}
     again = tmp_path / "again.jsonl"
-    assert backcast("export", "--task", "validators", "--redact", "--store", other, again)[2] == 0
+    assert backcast("export", "validators", "--redact", "--store", other, again)[2] == 0
     assert again.read_bytes() == file.read_bytes()
 
 
@@ -97,7 +97,7 @@ def test_what_was_masked_is_told_as_json_and_never_shown(
     plant(tmp_path, "/home/ann/app", f"a = {KEY!r}; b = {KEY!r}")
     plant(tmp_path, "/home/ann/app", "ACME-123456 /home/ann")
     (tmp_path / "mine.txt").write_text("# ours\n\nACME-[0-9]{6}\n")
-    arguments = ["--task", "/home/ann/app", "--redact", "--patterns", tmp_path / "mine.txt"]
+    arguments = ["/home/ann/app", "--redact", "--patterns", tmp_path / "mine.txt"]
     out, err, code = backcast("export", *arguments, "--json", "-")
     counts = {"aws_key": 2, "home_path": 3, "pattern": 1}
     assert (json.loads(err), code) == ({"masked": counts, "texts": 4, "kept": 0}, 0)
@@ -127,7 +127,7 @@ def test_what_cannot_be_a_pattern_is_a_clear_error_and_nothing_is_written(
     plant(tmp_path, "t")
     (tmp_path / "file").write_text("# ours\n.*\n")
     arguments = [one.format(file=tmp_path / "file") for one in arguments]
-    _, err, code = backcast("export", "--task", "t", *arguments, tmp_path / "log.jsonl")
+    _, err, code = backcast("export", "t", *arguments, tmp_path / "log.jsonl")
     assert code == 2
     assert message.format(file=tmp_path / "file") in err
     assert "hunter2" not in err
@@ -138,7 +138,7 @@ def test_an_export_that_fails_leaves_what_stood_there(backcast: Backcast, tmp_pa
     file = tmp_path / "log.jsonl.zst"
     file.write_text("before")
 
-    def lines():  # type: ignore[no-untyped-def]
+    def lines() -> Iterator[str]:
         yield "{}"
         raise RuntimeError("in the middle")
 
@@ -147,7 +147,7 @@ def test_an_export_that_fails_leaves_what_stood_there(backcast: Backcast, tmp_pa
     assert file.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     _, err, code = backcast("import", "events", LOGS / "addresses.jsonl")
-    out, err, code = backcast("export", "--task", "task-abc123", tmp_path / "no/log.jsonl")
+    out, err, code = backcast("export", "task-abc123", tmp_path / "no/log.jsonl")
     assert (out, code) == ("", 2)
     assert (
         err == f"backcast: {tmp_path}/no/log.jsonl: cannot be written: No such file or directory\n"
@@ -171,7 +171,7 @@ def test_an_export_to_zst_is_the_same_log(backcast: Backcast, tmp_path: Path) ->
     backcast("import", "events", LOGS / "shop.jsonl")
     plain, packed = tmp_path / "log.jsonl", tmp_path / "log.jsonl.zst"
     for file in (plain, packed):
-        assert backcast("export", "--task", "task-def456", file) == ("", "", 0)
+        assert backcast("export", "task-def456", file) == ("", "", 0)
     body = zstandard.ZstdDecompressor().decompressobj().decompress(packed.read_bytes())
     assert body == plain.read_bytes()
     out, _, code = backcast("import", "events", packed)
@@ -214,21 +214,21 @@ def test_numbers_that_json_does_not_have_stand_as_texts_in_all_that_is_printed(
     # So large a number is infinite, too, and that is how it is stored.
     first.write_text("\n".join(lines).replace("-1e+99", "-1e999"))
     assert backcast("import", "events", first)[2] == 0
-    assert backcast("export", "--task", "t", first) == ("", "", 0)
+    assert backcast("export", "t", first) == ("", "", 0)
     told = strict(first.read_text())
     [iteration, checks, call, edited, new] = [one["data"] for one in told if "data" in one]
     assert (iteration["score"], iteration["more"], new["score"]) == (number, number, number)
     assert (checks["seconds"], checks["coverage"]) == (number, {"a": number})
     assert call["arguments"] == {"deep": [number, "-Infinity"]}
     assert edited["answers"] == [{"role": "draw", "seconds": number, "more": number}]
-    [state] = strict(backcast("show", "progress", "--task", "t", "--json")[0])
+    [state] = strict(backcast("show", "progress", "t", "--json")[0])
     assert state["modules"]["a.py"]["score"] == number
-    logged = strict(backcast("log", "--task", "t", "--json")[0])
+    logged = strict(backcast("log", "t", "--json")[0])
     assert [one["data"] for one in logged] == [iteration, checks, call, edited, new]
     assert backcast("import", "events", first)[:2] == (
         "added 0 events, 5 known already, 0 skipped\n", ""
     )  # fmt: skip
     other = ("--store", f"sqlite:///{tmp_path}/other.db")
     assert backcast("import", "events", first, *other)[1:] == ("", 0)
-    assert backcast("export", "--task", "t", again, *other)[2] == 0
+    assert backcast("export", "t", again, *other)[2] == 0
     assert again.read_bytes() == first.read_bytes()

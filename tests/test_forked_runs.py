@@ -20,7 +20,7 @@ from tests.test_git import Repository
 
 HERE = Path(__file__).parents[1]
 LOG = HERE / "fixtures/logs/validators.jsonl"
-RECORDED = f"recorded:{LOG}"
+RECORDED = f"answers:{LOG}"
 
 
 class Ran(NamedTuple):
@@ -93,7 +93,7 @@ def test_a_run_is_forked_in_its_middle_and_goes_on_under_another_policy(
     Path("out/validators/validators.py").write_text("# that of the origin\n")
     Path("other.toml").write_text("errors = 0\n")
 
-    ran = backcast("fork", "--task", "validators", "--at", 27)
+    ran = backcast("fork", "validators@27")
     assert ran.out == "forked validators at event 27 as validators~1: 25 events\n"
     assert ran.err == (
         "backcast: 'backcast resume validators~1 --policy FILE' goes on from there under another"
@@ -128,7 +128,7 @@ def offered_to_another_task(path: str) -> set[str]:
 def test_under_the_same_policy_a_branch_is_asked_the_very_prompts_of_its_origin(
     backcast: Backcast, at: int, held: int
 ) -> None:
-    forked = backcast("fork", LOG, "--at", at, "--as", "again", "--json").object
+    forked = backcast("fork", f"{LOG}@{at}", "--as", "again", "--json").object
     assert forked == {"task_id": "again", "origin": "validators", "version": held}
     ran = backcast("resume", "again", "--strict", "--model", RECORDED)
     assert ran.code == 0, ran.err
@@ -137,7 +137,7 @@ def test_under_the_same_policy_a_branch_is_asked_the_very_prompts_of_its_origin(
 
 
 def test_a_branch_of_a_run_that_has_ended_has_ended(backcast: Backcast) -> None:
-    ran = backcast("fork", LOG, "--at", "last")
+    ran = backcast("fork", LOG)
     assert ran.out == "forked validators at its last event as validators~1: 42 events\n"
     ran = backcast("resume", "validators~1", "--model", RECORDED)
     assert (ran.code, ran.out.splitlines()[-1].startswith("complete after 5")) == (0, True)
@@ -150,8 +150,8 @@ def test_a_recording_of_several_tasks_answers_a_branch_as_its_origin(
     other = (HERE / "fixtures/logs/till.jsonl").read_text()
     both = tmp_path / "both.jsonl"
     both.write_text(LOG.read_text() + other)
-    backcast("fork", LOG, "--at", 34)
-    ran = backcast("resume", "validators~1", "--model", f"recorded:{both}")
+    backcast("fork", f"{LOG}@34")
+    ran = backcast("resume", "validators~1", "--model", f"answers:{both}")
     assert ran.code == 0, ran.err
 
 
@@ -160,7 +160,7 @@ def test_a_recording_of_several_tasks_answers_a_branch_as_its_origin(
 
 def test_a_log_that_the_store_holds_already_is_not_imported_again(backcast: Backcast) -> None:
     for number in (1, 2):
-        ran = backcast("fork", LOG, "--at", 13)
+        ran = backcast("fork", f"{LOG}@13")
         assert ran.out == f"forked validators at event 13 as validators~{number}: 11 events\n"
     listed = [json.loads(line) for line in backcast("tasks", "--json").out.splitlines()]
     assert listed == [
@@ -170,7 +170,7 @@ def test_a_log_that_the_store_holds_already_is_not_imported_again(backcast: Back
     ]
     assert backcast("tasks").out.splitlines()[:2] == [
         "      42  validators",
-        "      12  validators~1  (branch of validators up to event 11)",
+        "      12  validators~1  (branch of validators@11)",
     ]
 
 
@@ -179,35 +179,36 @@ def test_of_a_file_with_several_tasks_one_has_to_be_named(
 ) -> None:
     both = tmp_path / "both.jsonl"
     both.write_text(LOG.read_text() + LOG.read_text().replace('"validators"', '"others"'))
-    ran = backcast("fork", both, "--at", 5)
+    ran = backcast("fork", f"{both}@5")
     assert ran.err == (
-        f"backcast: {both}: needed --task, since the log holds several, found others, validators\n"
+        f"backcast: {both}: needed {both}#TASK, since the log holds several, found others,"
+        " validators\n"
     )
-    ran = backcast("fork", both, "--at", 5, "--task", "nobody")
+    ran = backcast("fork", f"{both}#nobody@5")
     assert "needed task 'nobody' in it, found others, validators\n" in ran.err
-    assert backcast("fork", both, "--at", 5, "--task", "others").code == 0
+    assert backcast("fork", f"{both}#others@5").code == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint", "code"),
     [
-        (["--at", "5"], "needed FILE or --task TASK", 2),
-        (["--task", "validators"], "Missing option '--at'", 2),
-        (["--task", "validators", "--at", "soon"], "needed the number of an event, or last", 2),
-        (["--task", "validators", "--at", "43"], "needed an event from 1 to 42, or last", 2),
-        (["--task", "validators", "--at", "0"], "needed an event from 1 to 42, or last", 2),
-        (["--task", "nobody", "--at", "1"], "no task 'nobody' in this store", 2),
+        (["@5"], "needed TASK[@WHEN] to fork", 2),
+        (["validators@2026-11-20"], "needed an event or a commit to fork at, found a time", 2),
+        (["validators@soon"], "no task 'validators@soon' in this store; near it: validators", 2),
+        (["validators@43"], "needed an event from 1 to 42, found", 2),
+        (["validators@0"], "needed an event from 1 to 42, found", 2),
+        (["nobody@1"], "no task 'nobody' in this store", 2),
         (
-            ["--task", "validators", "--at", "1", "--as", "validators"],
+            ["validators@1", "--as", "validators"],
             "is in this store already",
             2,
         ),
-        (["--task", "validators", "--at", "1", "--as", ""], "needed a task that is not empty", 2),
-        (["none.jsonl", "--at", "1"], "needed a log to import, found nothing", 2),
-        (["odd.jsonl", "--at", "1"], "needed a log that 'backcast export' wrote, found line 2", 2),
-        (["empty.jsonl", "--at", "1"], "needed a log that 'backcast export' wrote, found noth", 2),
-        (["other.jsonl", "--at", "1"], "another event stands at version 1", 2),
-        (["--task", "validators", "--at", "1", "--store", "sqlite:///no.db"], "no such store", 2),
+        (["validators@1", "--as", ""], "needed a task that is not empty", 2),
+        (["none.jsonl@1"], "needed a log to import, found nothing", 2),
+        (["odd.jsonl@1"], "needed a log that 'backcast export' wrote, found line 2", 2),
+        (["empty.jsonl@1"], "needed a log that 'backcast export' wrote, found noth", 2),
+        (["other.jsonl@1"], "another event stands at version 1", 2),
+        (["validators@1", "--store", "sqlite:///no.db"], "no such store", 2),
     ],
 )
 def test_what_cannot_be_forked_is_told_and_nothing_is_made(
@@ -230,12 +231,12 @@ def test_what_cannot_be_forked_is_told_and_nothing_is_made(
 def test_a_name_of_a_log_does_not_reach_the_terminal_as_it_is(backcast: Backcast) -> None:
     line = {"type": "TASK_STARTED", "task_id": "\x1b[2Jgone", "timestamp": "2026-11-20T10:00:00Z"}
     Path("odd.jsonl").write_text(json.dumps(line))
-    ran = backcast("fork", "odd.jsonl", "--at", 1)
+    ran = backcast("fork", "odd.jsonl@1")
     assert "\x1b" not in ran.out + ran.err
-    assert "'backcast context --task \\x1b[2Jgone~1 --policy FILE' shows" in ran.err
+    assert "'backcast context \\x1b[2Jgone~1 --for NODE --policy FILE' shows" in ran.err
     assert backcast("tasks").out.splitlines() == [
         "       1  \\x1b[2Jgone",
-        "       2  \\x1b[2Jgone~1  (branch of \\x1b[2Jgone up to event 1)",
+        "       2  \\x1b[2Jgone~1  (branch of \\x1b[2Jgone@1)",
     ]
 
 
@@ -250,15 +251,15 @@ def test_a_git_history_is_forked_as_any_task_and_keeps_its_commits(
     for number in range(3):
         repository.write("a.py", f"def f(): return {number}\n")
         shas.append(repository.commit(f"change {number}"))
-    backcast("import", "git", "repo", "--task", "repo", "--no-outlines")
+    backcast("import", "git", "repo", "--as", "repo", "--no-outlines")
     with EventStore.open(create=False) as store:
         second = [e.version for e in store.read("repo", types=["COMMITTED"])][2] - 1
-    assert backcast("fork", "--task", "repo", "--at", second).code == 0
+    assert backcast("fork", f"repo@{second}").code == 0
 
     def module(task: str, at: str) -> str:
-        return backcast("cat", f"storage://{task}/a.py", "--at", at).out
+        return backcast("cat", f"storage://{task}/a.py", f"@{at}").out
 
     assert module("repo~1", f"commit:{shas[0]}") == "def f(): return 0\n"
     assert module("repo~1", f"commit:{shas[1]}") == "def f(): return 1\n"
-    ran = backcast("cat", "storage://repo~1/a.py", "--at", f"commit:{shas[2]}")
-    assert (ran.code, "found none" in ran.err) == (2, True)
+    ran = backcast("cat", "storage://repo~1/a.py", f"@commit:{shas[2]}")
+    assert (ran.code, "found no " in ran.err) == (2, True)

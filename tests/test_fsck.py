@@ -15,7 +15,7 @@ import pytest
 
 from backcast.domain.errors import DamagedError, UnavailableError
 from backcast.domain.events import SourceRead, TaskStarted, WorkflowEvent
-from backcast.engine.history.snapshots import keep_states, state_at
+from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.interfaces.options import opened
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob, Packed, ref_of
@@ -274,7 +274,7 @@ def test_a_body_that_lost_what_it_is_the_difference_to_is_named(
 ) -> None:
     damage("DELETE FROM blobs WHERE hash=?", digest(3))
     reader = EventStore(store.recorder)
-    with pytest.raises(DamagedError, match="what it is the difference to is missing"):
+    with pytest.raises(DamagedError, match="the body that it is the difference to is missing"):
         reader.get(ref_of(source(7)))
     assert reader.get(ref_of(source(2))) == source(2)
     lines = found(store)
@@ -297,7 +297,7 @@ def test_a_damaged_kept_state_is_not_believed(
     store.clock = lambda: datetime(2026, 11, 20, tzinfo=UTC)
     store.append("task", [TaskStarted(goal=str(n)) for n in range(25)], after=9)
     expected = state_at(store, progress, "task")
-    keep_states(store, progress, "task", spacing=10)
+    save_snapshots(store, progress, "task", spacing=10)
     if column == "state":
         last = store.recorder.one("SELECT state FROM snapshots ORDER BY version DESC LIMIT 1")[0]
         for place in range(0, len(last), 7):
@@ -363,7 +363,7 @@ def test_the_command_names_the_damage_and_the_log_goes_on(tmp_path: Path) -> Non
     assert (checked.returncode, checked.stdout, checked.stderr) == (1, f"{named}\n", "1 damaged\n")
     assert logged.stdout.count("TASK_STARTED") == 2
     assert logged.stderr == f"backcast: skipped {named}\n"
-    written = command("export", "--task", "task", str(tmp_path / "log.jsonl"))
+    written = command("export", "task", str(tmp_path / "log.jsonl"))
     assert (written.returncode, written.stderr) == (1, f"backcast: skipped {named}\n")
     assert (tmp_path / "log.jsonl").read_text().count("TASK_STARTED") == 2
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from backcast.domain.errors import InputError, MomentError
-from backcast.domain.events import ModuleIteration, ModuleRenamed, RefsRead
-from backcast.engine.history.moments import moment_of
+from backcast.domain.events import Committed, ModuleIteration, ModuleRenamed, RefsRead
+from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.oracle import differences, git_says, log_says
 from backcast.engine.log import EventStore
@@ -120,7 +120,7 @@ def test_at_every_commit_the_log_says_what_git_says(
     shas = repository.git("rev-list", "--first-parent", "HEAD").split()
     assert len(shas) == 12
     for sha in shas:
-        moment = moment_of(store, "repo", at=f"commit:{sha}")
+        moment = moment_at(store, "repo", f"commit:{sha}")
         state = state_at(store, versions, "repo", moment)
         assert log_says(store, state) == git_says(repository.path, sha)
 
@@ -253,18 +253,48 @@ def test_a_moment_is_named_by_a_commit(repository: Repository, store: EventStore
     second = repository.commit()
     run(store, "git", repository.path)
 
-    def modules(**named: str) -> list[str]:
-        return list(versions.latest(state_at(store, versions, "repo", moment(**named))))
+    def modules(when: str) -> list[str]:
+        moment = moment_at(store, "repo", when)
+        return list(versions.latest(state_at(store, versions, "repo", moment)))
 
-    def moment(**named: str) -> object:
-        return moment_of(store, "repo", **named)  # type: ignore[arg-type]
+    assert modules(f"commit:{first}") == ["a.py"]
+    assert modules(f"commit:{second[:8]}") == ["a.py", "b.py"]
+    assert modules(f"before:commit:{second}") == ["a.py"]
+    assert modules(f"before:commit:{first}") == []
+    with pytest.raises(MomentError, match="found no '0123456789'; names that are there: HEAD"):
+        modules("commit:0123456789")
 
-    assert modules(at=f"commit:{first}") == ["a.py"]
-    assert modules(at=f"commit:{second[:8]}") == ["a.py", "b.py"]
-    assert modules(before=f"commit:{second}") == ["a.py"]
-    assert modules(before=f"commit:{first}") == []
-    with pytest.raises(MomentError, match="found no"):
-        moment(at="commit:0123456789")
+
+def test_a_commit_goes_by_the_names_that_it_had_at_the_last_import(
+    repository: Repository, store: EventStore
+) -> None:
+    repository.write("a.py", "1\n")
+    first = repository.commit()
+    repository.git("tag", "-am", "first", "v1.0")
+    run(store, "git", repository.path)
+    repository.write("a.py", "2\n")
+    second = repository.commit()
+
+    def sha_of(name: str) -> str:
+        moment = moment_at(store, "repo", f"commit:{name}")
+        shas = [event.fact.sha for event in store.read("repo", moment=moment)
+                if isinstance(event.fact, Committed)]  # fmt: skip
+        return shas[-1]
+
+    assert sha_of("HEAD") == sha_of("v1.0") == first
+    report = run(store, "git", repository.path)
+    assert report.added == 4  # the commit, its module, what is in it, the names of commits
+    assert (sha_of("HEAD"), sha_of("main"), sha_of("v1.0")) == (second, second, first)
+    assert run(store, "git", repository.path).added == 0
+    repository.git("checkout", "-q", "-b", "side", first)
+    repository.write("b.py", "3\n")
+    aside = repository.commit()
+    repository.git("checkout", "-q", "main")
+    run(store, "git", repository.path)
+    with pytest.raises(MomentError, match=f"'side' is {aside[:12]}, which is not on its line"):
+        sha_of("side")
+    with pytest.raises(MomentError, match=r"names that are there: v1\.0"):
+        sha_of("v1.1")
 
 
 def test_a_shallow_clone_is_imported_and_told(

@@ -46,7 +46,7 @@ for line in sys.stdin:
 
 
 def recorded() -> Runtime:
-    return open_runtime(f"recorded:{LOG}", TASK)
+    return open_runtime(f"answers:{LOG}", TASK)
 
 
 def go_on(url: str, appends: int) -> int:
@@ -182,7 +182,7 @@ def test_of_two_processes_that_go_on_with_a_task_one_ends_it_and_the_other_stops
 ) -> None:
     url = begun(f"sqlite:///{tmp_path}/two.db")
     command = [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()",
-               "resume", TASK, "--model", f"recorded:{LOG}", "--store", url,
+               "resume", TASK, "--model", f"answers:{LOG}", "--store", url,
                "--out", str(tmp_path / "out")]  # fmt: skip
     both = [
         subprocess.Popen(

@@ -9,7 +9,7 @@ import pytest
 from backcast.engine.interfaces.cli import main
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
-SHOP = ("--task", "task-def456")
+SHOP = ("task-def456",)
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -42,7 +42,7 @@ def test_the_graph_is_told_to_programs_whole_or_around_a_node(backcast: Command)
 
 
 def test_the_graph_of_an_earlier_moment_has_what_was_there_then(backcast: Command) -> None:
-    _, out, _ = backcast("show", "graph", *SHOP, "--position", "6")
+    _, out, _ = backcast("show", "graph", "task-def456@6")
     assert "constants.py" in out
     assert "validators.py" not in out
 
@@ -56,7 +56,7 @@ def test_a_node_is_shown_with_both_ends_of_its_edges(backcast: Command) -> None:
 
 
 def test_the_working_set_and_what_tasks_left_are_shown(backcast: Command) -> None:
-    _, out, _ = backcast("show", "online", "--task", "task-web")
+    _, out, _ = backcast("show", "online", "task-web")
     assert out.splitlines()[1].split()[:2] == ["CRITICAL", "task:task-web"]
     _, out, _ = backcast("show", "offline")
     assert "task-phone" in out
@@ -67,8 +67,8 @@ def test_the_working_set_and_what_tasks_left_are_shown(backcast: Command) -> Non
 
 def test_outlines_are_made_once(backcast: Command) -> None:
     # This log came without outlines.
-    assert backcast("outline", "--task", "task-email")[1] == "outlined 2 texts\n"
-    assert backcast("outline", "--task", "task-email")[1] == "outlined 0 texts\n"
+    assert backcast("outline", "task-email")[1] == "outlined 2 texts\n"
+    assert backcast("outline", "task-email")[1] == "outlined 0 texts\n"
 
 
 def test_stale_tells_programs_the_proof(backcast: Command) -> None:
@@ -81,11 +81,11 @@ def test_stale_tells_programs_the_proof(backcast: Command) -> None:
 
 def test_a_moment_before_the_outlines_is_told(backcast: Command) -> None:
     backcast("import", "events", str(LOGS / "addresses.jsonl"))
-    _, out, _ = backcast("log", "--task", "task-abc123", "--json")
-    last = str(json.loads(out.splitlines()[-1])["position"])
-    backcast("outline", "--task", "task-abc123")
-    _, then, _ = backcast("show", "graph", "--task", "task-abc123", "--position", last)
-    _, now, _ = backcast("show", "graph", "--task", "task-abc123")
+    _, out, _ = backcast("log", "task-abc123", "--json")
+    last = str(json.loads(out.splitlines()[-1])["version"])
+    backcast("outline", "task-abc123")
+    _, then, _ = backcast("show", "graph", f"task-abc123@{last}")
+    _, now, _ = backcast("show", "graph", "task-abc123")
     assert "not outlined yet: utils.py, validators.py" in then
     assert "not outlined yet" not in now
 
@@ -95,8 +95,8 @@ def test_a_moment_before_the_outlines_is_told(backcast: Command) -> None:
     [
         (("show", "graph", *SHOP, "--node", "odd"), 2, "needed a node of task 'task-def456'"),
         (("show", "summaries", *SHOP, "--node", "module:no.py"), 2, "needed a node of task"),
-        (("stale", "--task", "none"), 2, "no task 'none'"),
-        (("stale", *SHOP, "--since", "yesterday"), 2, "needed a time such as"),
+        (("stale", "none"), 2, "no task 'none'"),
+        (("stale", *SHOP, "--since", "yesterday"), 2, "needed an event number, first, last, a"),
         (("cat", "storage://task-def456/utils.py#L1-L99"), 2, "the module has 11 lines"),
         (("cat", "storage://task-def456/utils.py#none"), 2, "needed #L1-L9, or a function"),
         (("cat", "storage://task-def456/none.py"), 2, "there is no such module"),
@@ -115,6 +115,6 @@ def test_a_wrong_question_is_answered_in_one_line(
 def test_a_reference_gives_the_text_of_its_moment(backcast: Command) -> None:
     reference = "storage://task-def456/utils.py#normalise"
     _, now, _ = backcast("cat", reference)
-    _, then, _ = backcast("cat", reference, "--at", "2026-11-20T12:04:30")
+    _, then, _ = backcast("cat", reference, "@2026-11-20T12:04:30")
     assert "keep_case" in now
     assert then == "def normalise(text):\n    return text\n"

@@ -18,21 +18,21 @@ from hypothesis import strategies as st
 from backcast.domain.errors import InputError
 from backcast.domain.events import FACTS, Claim, Fact, ModuleIteration, UnknownFact, WorkflowEvent
 from backcast.domain.moment import Moment, upto
-from backcast.engine.history.snapshots import Recent, keep_states, state_at
+from backcast.engine.history.snapshots import RecentStates, save_snapshots, state_at
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore
 from backcast.engine.log.codec import Codec, to_microseconds
 from backcast.projections import ALL, Projection, fold, versions
-from tests.strategies import NOON, facts, iteration, logs, stored, times
+from tests.strategies import NOON, each_of, facts, iteration, logs, stored, times
 
 HERE = Path(__file__).parents[1]
 KINDS = HERE / "fixtures/kinds.jsonl"
-every_projection = pytest.mark.parametrize("projection", ALL, ids=lambda p: p.NAME)
+every_projection = each_of(ALL)
 moments = st.builds(Moment, st.none() | st.integers(0, 30), st.none() | times)
 
 
-@every_projection
 @given(log=logs(), later=logs(), moment=moments)
+@every_projection
 def test_events_after_a_moment_cannot_change_it(
     projection: Projection, log: list[WorkflowEvent], later: list[WorkflowEvent], moment: Moment
 ) -> None:
@@ -42,8 +42,8 @@ def test_events_after_a_moment_cannot_change_it(
     assert fold(projection, upto(known, log + more)) == then
 
 
-@every_projection
 @given(log=logs(), cut=st.integers(0, 24))
+@every_projection
 def test_a_fold_can_be_cut_anywhere(
     projection: Projection, log: list[WorkflowEvent], cut: int
 ) -> None:
@@ -51,8 +51,8 @@ def test_a_fold_can_be_cut_anywhere(
     assert fold(projection, log[cut:], first) == fold(projection, log)
 
 
-@every_projection
 @given(log=logs(), at=times)
+@every_projection
 def test_a_fold_can_be_cut_and_kept_as_json_anywhere(
     projection: Projection, log: list[WorkflowEvent], at: datetime
 ) -> None:
@@ -62,8 +62,8 @@ def test_a_fold_can_be_cut_and_kept_as_json_anywhere(
     assert dump(kept) == dump(state)
 
 
-@every_projection
 @given(log=logs(), fact=facts())
+@every_projection
 def test_every_fact_can_be_met_in_every_state(
     projection: Projection, log: list[WorkflowEvent], fact: Fact
 ) -> None:
@@ -73,8 +73,8 @@ def test_every_fact_can_be_met_in_every_state(
     assert isinstance(state, projection.State)
 
 
-@every_projection
 @given(log=logs(), fact=facts())
+@every_projection
 def test_asking_changes_nothing(
     projection: Projection, log: list[WorkflowEvent], fact: Fact
 ) -> None:
@@ -88,25 +88,25 @@ def test_asking_changes_nothing(
     assert fold(projection, log) == state
 
 
-@every_projection
 @settings(max_examples=60)
 @given(log=logs(), moment=moments, spacing=st.integers(1, 6))
+@every_projection
 def test_a_state_from_a_kept_one_is_the_state_from_nothing(
     projection: Projection, log: list[WorkflowEvent], moment: Moment, spacing: int
 ) -> None:
     with stored(log) as store:
-        keep_states(store, projection, "task", spacing)
+        save_snapshots(store, projection, "task", spacing)
         from_nothing = fold(projection, upto(moment, log))
         assert state_at(store, projection, "task", moment) == from_nothing
 
 
-@every_projection
 @settings(max_examples=60)
 @given(log=logs(), asked=st.lists(moments, max_size=8), size=st.integers(1, 4))
+@every_projection
 def test_a_state_from_one_asked_for_lately_is_the_state_from_nothing(
     projection: Projection, log: list[WorkflowEvent], asked: list[Moment], size: int
 ) -> None:
-    recent = Recent(size)
+    recent = RecentStates(size)
     with stored(log) as store:
         for moment in asked:
             from_nothing = fold(projection, upto(moment, log))
@@ -114,9 +114,9 @@ def test_a_state_from_one_asked_for_lately_is_the_state_from_nothing(
     assert len(recent.states) <= size
 
 
-@every_projection
 @settings(max_examples=40)
 @given(log=logs(), grown=logs(), moment=moments, spacing=st.integers(1, 4))
+@every_projection
 def test_states_kept_before_a_log_grew_serve_it_after(
     projection: Projection,
     log: list[WorkflowEvent],
@@ -125,11 +125,11 @@ def test_states_kept_before_a_log_grew_serve_it_after(
     spacing: int,
 ) -> None:
     with stored(log) as store:
-        keep_states(store, projection, "task", spacing)
+        save_snapshots(store, projection, "task", spacing)
         store.clock = lambda: NOON + timedelta(days=1)
         for n, e in enumerate(grown, len(log) + 1):
             store.append("task", [Claim(e.fact, e.timestamp, e.writer)], after=n - 1)
-        keep_states(store, projection, "task", spacing)
+        save_snapshots(store, projection, "task", spacing)
         from_nothing = fold(projection, upto(moment, store.read("task")))
         assert state_at(store, projection, "task", moment) == from_nothing
 
@@ -216,15 +216,15 @@ def test_a_wild_timestamp_does_not_spoil_the_kept_states_after_it(kept_after_eac
         time = wild if n == 7 else NOON + timedelta(minutes=n)
         store.append("task", [Claim(iteration(f"m{n % 5}.py", n), time)], after=n - 1)
         if kept_after_each:
-            keep_states(store, versions, "task", 10)
-    keep_states(store, versions, "task", 10)
+            save_snapshots(store, versions, "task", 10)
+    save_snapshots(store, versions, "task", 10)
     at = to_microseconds(NOON + timedelta(minutes=88))
-    kept = store.recorder.kept("versions", versions.VERSION, "task", 100, at)
+    kept = store.recorder.snapshot_before("versions", versions.VERSION, "task", 100, at)
     assert kept is not None
     assert kept.version == 80
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Counted:
     """How many events of a kind are there? (a projection with a parameter)"""
 
@@ -245,7 +245,7 @@ def test_a_projection_may_have_parameters_and_a_new_version_ignores_states_kept_
     store = EventStore.open("sqlite://")
     store.append("task", [iteration("a.py", n) for n in range(1, 21)], after=0)
     old, new = Counted("MODULE_ITERATION", 1), Counted("TASK_STARTED", 2)
-    assert keep_states(store, old, "task", 5) == 4
+    assert save_snapshots(store, old, "task", 5) == 4
     assert state_at(store, old, "task") == 20
     assert state_at(store, new, "task") == 0
 

@@ -127,9 +127,10 @@ def test_an_answer_is_counted_and_the_common_prefix_is_not_read_again(name: str)
     assert (said.finish, said.cached_tokens) == ("length", 0)
     assert said.seconds is not None
     assert said.seconds > 0
-    assert model.complete(first, limits) == said._replace(
-        cached_tokens=len(ours(name, first)) - 1, seconds=pytest.approx(1, abs=1)
-    )
+    again = model.complete(first, limits)
+    assert again.seconds == pytest.approx(1, abs=1)
+    cached = len(ours(name, first)) - 1
+    assert again == said._replace(cached_tokens=cached, seconds=again.seconds)
     both = zip(ours(name, first), ours(name, second), strict=False)
     common = len(list(takewhile(lambda two: two[0] == two[1], both)))
     assert 100 < common < len(ours(name, second))
@@ -195,6 +196,7 @@ def fits(value: Any, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> boo
         known = schema.get("properties", {})
         there = set(schema.get("required", ())) <= set(value) <= set(known)
         return there and all(fits(one, known[key], whole) for key, one in value.items())
+    kinds: dict[str, type | tuple[type, ...]]
     kinds = {"integer": int, "boolean": bool, "number": (int, float), "null": type(None)}
     named = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     return any(isinstance(value, kinds[kind]) for kind in named)

@@ -88,8 +88,10 @@ def backcast(
         task.wrote("README.md", "# Store\n\nMail ACME-123456 from /home/ann/x now.\n")
 
     def run(*arguments: object) -> tuple[str, str, int]:
+        at = arguments[0] if str(arguments[0]).startswith("@") else ""
+        rest = map(str, arguments[bool(at) :])
         with pytest.raises(SystemExit) as end:
-            main(["export", "--task", "shop", *map(str, arguments)])
+            main(["export", f"shop{at}", *rest])
         return *capsys.readouterr(), int(end.value.code or 0)
 
     return run
@@ -99,11 +101,11 @@ def test_the_long_form_is_exported_as_of_a_moment(backcast: Backcast, tmp_path: 
     file = tmp_path / "llms.txt"
     assert backcast(file)[2] == 0
     assert "> Mail ACME-123456 from /home/ann/x now.\n" in file.read_text()
-    assert backcast("--at", "2026-11-20T12:08", file)[2] == 0
+    assert backcast("@2026-11-20T12:08", file)[2] == 0
     assert file.read_text() == long_form_of(STORE).replace("# store", "# shop", 1)
-    _, err, code = backcast("--at", "2026-11-20", tmp_path / "log.jsonl")
-    assert (code, "go with FILE.txt" in err) == (2, True)
-    _, err, code = backcast("--position", 3, tmp_path / "early.txt")
+    _, err, code = backcast("@2026-11-20", tmp_path / "log.jsonl")
+    assert (code, "goes with FILE.txt only" in err) == (2, True)
+    _, err, code = backcast("@3", tmp_path / "early.txt")
     assert (code, "outlined after that moment" in err) == (2, True)
     assert not (tmp_path / "early.txt").exists()
 

@@ -15,7 +15,7 @@ from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
 from backcast.engine.history.branches import fork
 from backcast.engine.interfaces.cli import cli
-from backcast.engine.interfaces.contexts import notes
+from backcast.engine.interfaces.commands.context import notes
 from backcast.engine.interfaces.map_text import MapMoment, moved
 from backcast.engine.interfaces.views import event_line
 from backcast.engine.log import EventStore
@@ -91,8 +91,8 @@ def test_a_policy_says_what_show_and_export_and_diff_leave_out(tmp_path: Path) -
     assert f"[{limit}]" in ran("show", "shop", *most)
     assert f"[{limit}]" not in ran("show", "shop", *under)
     assert f"[{limit}]" not in ran("export", "shop", *under)
-    assert "items that differ: 0" in ran("diff", "shop", "--from", held, *most)
-    assert f"- [{limit}] constants.py: LIMIT = 64" in ran("diff", "shop", "--from", held, *under)
+    assert "items that differ: 0" in ran("diff", f"shop@{held}", "shop", *most)
+    assert f"- [{limit}] constants.py: LIMIT = 64" in ran("diff", f"shop@{held}", "shop", *under)
 
 
 def test_a_branch_shows_the_map_that_it_knows_with_what_was_tried_in_it(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_a_branch_shows_the_map_that_it_knows_with_what_was_tried_in_it(tmp_path
     own = ran("show", "shop", *most)
     assert ("cart.py: tried" in own, "cart.py: later" in own) == (False, True)
     assert "LIMIT = 64\n" in own
-    assert "cart.py: tried" not in ran("show", branch.id, "--at", before, *most)
+    assert "cart.py: tried" not in ran("show", f"{branch.id}@{before}", *most)
     assert ran("export", branch.id, *most).startswith("# Map of shop\n\n## CONTEXT ROADMAP")
-    assert "] cart.py: tried\n" in ran("diff", branch.id, "--from", before, *most)
+    assert "] cart.py: tried\n" in ran("diff", f"{branch.id}@{before}", branch.id, *most)
     task_of_none = CliRunner().invoke(cli, ["map", "show", f"{branch.id}~1", "--store", url])
     assert isinstance(task_of_none.exception, InputError)
 
@@ -128,7 +128,7 @@ def test_a_branch_shows_the_map_that_it_knows_with_what_was_tried_in_it(tmp_path
 def test_a_map_that_a_context_leaves_out_is_told(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shop.db"
     limit, _ = moved_on(url)
-    asked = ["context", "--task", "shop", "--for", "module:cart.py", "--store", url]
+    asked = ["context", "shop", "--for", "module:cart.py", "--store", url]
     asked += ["--tokenizer", "upper-bound"]
     told = CliRunner().invoke(cli, [*asked, "--text"])
     assert "note: the context map is left out: it is shown without --text" in told.stderr
@@ -154,22 +154,22 @@ def test_a_map_is_begun_anew_and_what_it_was_stays_known(tmp_path: Path) -> None
     with EventStore.open(url) as store:
         copied(history(*VERSIONS), store)
     ran, most = commands(url), ("--tokenizer", "upper-bound")
-    ran("update", "--task", "history", "--tokens", "1", *most)
+    ran("update", "history", "--tokens", "1", *most)
     assert json.loads(ran("show", "history", "--json", *most))["items"] == []
-    left = json.loads(ran("update", "--task", "history", "--json", *most).splitlines()[-1])
+    left = json.loads(ran("update", "history", "--json", *most).splitlines()[-1])
     assert (left["runs"], left["edits"]) == (0, 0)
     with EventStore.open(url) as store:
         [*_, last] = store.read("history")
-    told = json.loads(ran("update", "--task", "history", "--anew", "--tokens", str(TOKENS),
+    told = json.loads(ran("update", "history", "--anew", "--tokens", str(TOKENS),
                           "--json", *most))  # fmt: skip
     assert (told["runs"], told["updates"]) == (len(VERSIONS) + 1, len(VERSIONS) + 1)
     assert "def total" in ran("show", "history", *most)
-    before = json.loads(ran("show", "history", "--position", str(last.position), "--json", *most))
+    before = json.loads(ran("show", f"history@{last.version}", "--json", *most))
     assert before["items"] == []
     with EventStore.open(url) as store:
         lines = [event_line(event) for event in store.read(types=["MAP_EDITED"])]
     assert sum("begun anew" in line for line in lines) == 1
-    again = json.loads(ran("update", "--task", "history", "--anew", "--last", "1", "--json",
+    again = json.loads(ran("update", "history", "--anew", "--last", "1", "--json",
                            "--tokens", str(TOKENS), *most))  # fmt: skip
     assert (again["runs"], again["updates"]) == (1, 2)
 
@@ -180,10 +180,10 @@ def test_a_frozen_map_says_how_many_runs_left_it_as_it_was(tmp_path: Path) -> No
         copied(history(*VERSIONS), store)
     policy = tmp_path / "frozen.toml"
     policy.write_text("[map]\nevolve = 2\nreopen = false\n")
-    told = commands(url)("update", "--task", "history", "--policy", str(policy))
+    told = commands(url)("update", "history", "--policy", str(policy))
     many = len(VERSIONS) + 1
     assert f"; {many - 2} of {many} runs left it as it was: it is frozen (evolve = 2)" in told
-    odd = CliRunner().invoke(cli, ["map", "show", "history", "--at", "1999-01-01", "--store", url])
+    odd = CliRunner().invoke(cli, ["map", "show", "history@1999-01-01", "--store", url])
     assert "needed a moment after the first edit of the map of 'history'" in str(odd.exception)
 
 
@@ -193,7 +193,7 @@ def test_what_does_not_parse_any_more_is_told_as_stale() -> None:
     [item] = [one for one in map.items.values() if is_lines(one) and "normalise" in one.text]
     task.wrote("utils.py", "def normalise(:\n")
     task.outlined()
-    then = MapMoment.at(task.store, task.id, {}, MapSettings(), TOKENS, UpperBound())
+    then = MapMoment.at(task.store, task.id, "", MapSettings(), TOKENS, UpperBound())
     assert item.id in then.shown.stale
     assert moved(then, item) == ["utils.py does not parse"]
 
@@ -203,7 +203,7 @@ def test_what_explains_a_map_names_who_said_of_what_use_an_item_was(tmp_path: Pa
     with EventStore.open(url) as store:
         copied(history(*VERSIONS), store)
     ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
-    ran("update", "--task", "history", *most)
+    ran("update", "history", *most)
     with EventStore.open(url) as store:
         [*_, last] = store.read("history", types=["MAP_EDITED"])
     told = ran("show", "history", "--explain", *most)
@@ -215,10 +215,10 @@ def test_a_map_begun_anew_whose_model_is_gone_is_empty_and_goes_on(tmp_path: Pat
     with EventStore.open(url) as store:
         shop(store=store)
     ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
-    whole = ran("update", "--task", "shop", *most)
+    whole = ran("update", "shop", *most)
     (tmp_path / "none.jsonl").write_text("")
-    command = ["map", "update", "--task", "shop", "--anew", "--store", url, *most]
-    odd = CliRunner().invoke(cli, [*command, "--model", f"recording:{tmp_path}/none.jsonl"])
+    command = ["map", "update", "shop", "--anew", "--store", url, *most]
+    odd = CliRunner().invoke(cli, [*command, "--model", f"answers:{tmp_path}/none.jsonl"])
     assert "as of 0 runs stands, the same command without --anew goes on" in str(odd.exception)
     assert json.loads(ran("show", "shop", "--json", *most))["items"] == []
-    assert ran("update", "--task", "shop", *most) == whole
+    assert ran("update", "shop", *most) == whole

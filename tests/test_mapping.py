@@ -266,19 +266,19 @@ def test_commands_update_show_compare_and_hand_on(tmp_path: Path) -> None:
         shop(store=store)
     ran = commands(url)
     most = ("--tokenizer", "upper-bound", "--tokens", str(TOKENS))
-    assert ran("update", "--task", "shop", *most).startswith("map of shop: ")
-    assert "is left to be read" in ran("update", "--task", "shop", *most)
+    assert ran("update", "shop", *most).startswith("map of shop: ")
+    assert "is left to be read" in ran("update", "shop", *most)
     shown = ran("show", "shop", "--explain", *most)
     assert "## CONTEXT ROADMAP" in shown
     assert "first to go: " in shown
     assert "1 helpful" not in shown
     assert '"worth"' in ran("show", "shop", "--json", *most)
     assert ran("export", "shop", *most).startswith("# Map of shop\n\n## CONTEXT ROADMAP")
-    early = ran("diff", "shop", "--from", "2026-11-20T12:30", "--to", "2026-11-21", *most)
+    early = ran("diff", "shop@2026-11-20T12:30", "shop@2026-11-21", *most)
     assert early.endswith("items that differ: 0\n")
     odd = CliRunner().invoke(cli, ["map", "show", "nothing", "--store", url])
     assert isinstance(odd.exception, InputError)
-    assert "there are shop: 'backcast map update --task TASK' makes one" in str(odd.exception)
+    assert "there are maps of shop; 'backcast map update TASK' makes one" in str(odd.exception)
 
 
 def test_hostile_sources_stand_on_a_map_as_plain_lines() -> None:
@@ -315,16 +315,16 @@ def test_a_map_is_shown_as_of_a_commit_and_compared_with_that_of_another(tmp_pat
     with EventStore.open(url) as store:
         imported(store, "git", repository.path)
     ran, most = commands(url), ("--tokenizer", "upper-bound", "--tokens", "2000")
-    assert ran("update", "--task", "repo", *most).startswith("map of repo: ")
-    old, new = (ran("show", "repo", "--at", f"commit:{sha}", *most) for sha in (first, second))
+    assert ran("update", "repo", *most).startswith("map of repo: ")
+    old, new = (ran("show", f"repo@commit:{sha}", *most) for sha in (first, second))
     assert "def total(cart: Cart) -> int" in old
     assert "def total(cart: Cart, tax: int) -> int" in new
     assert "0 of them stale" in new
-    arguments = ("--from", f"commit:{first}", "--to", f"commit:{second}", *most)
-    told = json.loads(ran("diff", "repo", "--json", *arguments))
+    arguments = (f"repo@commit:{first}", f"repo@commit:{second}", *most)
+    told = json.loads(ran("diff", *arguments, "--json"))
     [line] = [one for one in told if "def total" in one["text"]]
     assert (line["change"], "tax: int" in line["text"]) == ("~", True)
-    assert f"~ [{line['item']}] cart.py\n" in ran("diff", "repo", *arguments)
+    assert f"~ [{line['item']}] cart.py\n" in ran("diff", *arguments)
 
 
 def test_a_run_whose_policy_wants_it_ends_with_its_map_and_is_verified(

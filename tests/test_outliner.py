@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from backcast.domain.outline import Facet, Outline, changed
 from backcast.engine.memory.outliner import markdown, outliner_of, python
-from scripts.benches.outlines import measure
 
 NONE: Facet = ()
 
@@ -618,7 +617,7 @@ def test_deep_nesting_is_walked_without_recursion(name: str) -> None:
     module = python.outline("a.py", deep.encode()).facets
     body = "".join(f" {line}\n" for line in deep.split("\n"))
     function = python.outline("a.py", f"def f():\n{body}".encode()).facets
-    assert "error" not in module | function
+    assert "error" not in {**module, **function}
     assert function.get("calls:f") or name == "dots"
     assert name == "blocks" or module["name:y"][0] in ("value", "alias")
 
@@ -661,11 +660,6 @@ def test_outlines_are_the_same_under_any_hash_seed() -> None:
 def test_a_long_chain_of_definitions_of_one_name_takes_no_longer_than_its_length() -> None:
     facets = told("@overload\ndef f(x): a()\n" * 5_000)
     assert facets["calls:f"] == ("a",)
-
-
-def test_the_bench_measures_outlines_beside_the_parser() -> None:
-    rows = measure([Path(python.__file__), Path(__file__)], rounds=1)
-    assert [row.value is not None and row.value > 0 for row in rows] == [True] * 3
 
 
 pieces = st.sampled_from(

@@ -187,7 +187,7 @@ def test_commits_without_outlines_are_not_asked_as_if_they_had_some(
     store = ("--store", f"sqlite:///{tmp_path}/store.db")
     for arguments, code in (
         (("import", "git", str(repository), "--no-outlines", *store), 0),
-        (("stale", "--task", "repository", "--since", f"commit:{sha.strip()}", *store), 2),
+        (("stale", "repository", "--since", f"commit:{sha.strip()}", *store), 2),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from backcast.domain.errors import InputError
 from backcast.domain.policy import DEFAULT, WEIGHTS, Policy
 from backcast.engine.context.policies import policy_at, policy_of
-from backcast.engine.interfaces.contexts import toml_lines
+from backcast.engine.interfaces.commands.policy import toml_lines
 
 
 @pytest.fixture

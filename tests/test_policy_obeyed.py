@@ -82,7 +82,8 @@ def backcast(
     def run(*arguments: str) -> tuple[str, str]:
         with suppress(SystemExit):
             main([one.replace("DIR", str(tmp_path)) for one in arguments])
-        return tuple(capsys.readouterr())
+        out, err = capsys.readouterr()
+        return out, err
 
     run("import", "events", str(LOG))
     return run
@@ -103,7 +104,7 @@ def test_policy_prints_toml_and_its_digest(
 def test_a_context_is_built_by_the_policy_of_a_file(
     backcast: Callable[..., tuple[str, str]],
 ) -> None:
-    asked = ("context", "--task", "task-def456", "--for", "module:validators.py")
+    asked = ("context", "task-def456", "--for", "module:validators.py")
     default, _ = backcast(*asked)
     mine, _ = backcast(*asked, "--policy", "DIR/mine.toml")
     assert "Validation of what people type" in default
@@ -111,7 +112,7 @@ def test_a_context_is_built_by_the_policy_of_a_file(
 
 
 def test_a_query_alone_is_a_request(backcast: Callable[..., tuple[str, str]]) -> None:
-    out, err = backcast("context", "--task", "task-def456", "--query", "lower  normalise\n")
+    out, err = backcast("context", "task-def456", "--query", "lower  normalise\n")
     assert "def normalise(" in out
     assert "lower  normalise" in out.split("# Task description")[1]
     assert "# Current module" not in out
@@ -130,6 +131,6 @@ def test_a_query_alone_is_a_request(backcast: Callable[..., tuple[str, str]]) ->
 def test_a_request_that_cannot_be_read_is_one_line(
     backcast: Callable[..., tuple[str, str]], options: tuple[str, ...], message: str
 ) -> None:
-    out, err = backcast("context", "--task", "task-def456", *options)
+    out, err = backcast("context", "task-def456", *options)
     assert (out, len(err.splitlines())) == ("", 1)
     assert message in err

@@ -10,7 +10,7 @@ from backcast.domain.budget import PROFILES
 from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt, TaskStarted
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT
-from backcast.engine.context.prefix import Prefix, Prefixes, compared, encoded, shared
+from backcast.engine.context.prefix import Prefix, compared, encoded, shared
 from backcast.engine.context.recorded import context_at, messages, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.log import EventStore
@@ -83,15 +83,6 @@ def test_the_section_of_the_first_difference_is_named(
     before: str, after: str, section: str
 ) -> None:
     assert compared(prompt(before), prompt(after), COUNTER).section == section
-
-
-def test_hits_and_misses_are_counted_from_the_second_prompt_on() -> None:
-    registry = Prefixes(COUNTER)
-    texts = ["x" * 100, "x" * 100 + "y", "z" * 100, "z" * 100 + "x" * 99, "z" * 100 + "y" * 300]
-    found = [registry.add(prompt(text)) for text in texts]
-    assert found[0] is None
-    assert (registry.hits, registry.misses) == (2, 2)
-    assert [one.tokens >= 0.5 * one.of for one in found if one] == [True, False, True, False]
 
 
 # Two recorded contexts

@@ -259,7 +259,7 @@ def test_it(replay):
     tight = PROFILES["mistral-7b-8k"]._replace(window=2600)
     built = [step for step in replay("logs/validators.jsonl", profile=tight)]
     assert len(built) == 5
-    with pytest.raises(Exception, match="needed .* tokens for what must be shown"):
+    with pytest.raises(Exception, match="needed .* tokens for the required items"):
         built[1].context
     assert_within_budget(built[0])
 """

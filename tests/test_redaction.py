@@ -21,7 +21,7 @@ from backcast.domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
-from backcast.engine.interfaces.exporting import write
+from backcast.engine.interfaces.commands.export import write
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.events import line_for, parts

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from backcast.domain.policy import DEFAULT
 from backcast.engine.context import candidates
+from backcast.engine.context.evidence import weighed
 from backcast.engine.context.policies import policy_named
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
@@ -89,13 +90,13 @@ def test_what_code_uses_of_its_own_new_module_is_no_evidence() -> None:
 def test_a_change_is_a_request_as_things_stood_before_it(library: str) -> None:
     with opened(library) as log:
         found = list(requests(log.store, "library"))
-        workshop = BuilderPool(log.store)
+        pool = BuilderPool(log.store)
         assert [one.request.target for one in found[-3:]] == [
             f"function:app.py::use_{part}" for part in (9, 10, 11)
         ]
         last = found[-1]
         assert used(last) == (Used("symbol", "function:lib/part11.py::part11_3"),)
-        context = PolicyReplay(workshop).context(last)
+        context = PolicyReplay(pool).context(last)
         assert showing(context)(used(last)[0])
         assert "use_11" not in context.text
 
@@ -197,7 +198,7 @@ def broken_ranking(*told: Any) -> Any:
     return np.round(1 - WEIGHED(*told), 6)
 
 
-WEIGHED = candidates.weighed
+WEIGHED = weighed
 
 
 def test_a_deliberate_bug_in_the_ranking_is_caught(

@@ -59,8 +59,8 @@ def test_a_request_tells_of_the_modules_around_and_shows_their_tests() -> None:
 
 def test_prompts_for_a_model_that_thinks_end_otherwise_and_are_derived_again() -> None:
     if not tokenizer_of(QWEN3_8B_32K.tokenizer).exact:
-        pytest.skip("the vocabulary of Qwen2 is not here: scripts/qwen-vocabulary fetches it")
-    recorded = f"recorded:{FIXTURES / 'logs/validators.jsonl'}"
+        pytest.skip("the vocabulary of Qwen2 is not here: scripts/llama fetches it")
+    recorded = f"answers:{FIXTURES / 'logs/validators.jsonl'}"
     model = open_runtime(recorded, "validators", QWEN3_8B_32K,
                    Policy(thinking=Thinking(always=True)))  # fmt: skip
     with EventStore.open("sqlite://") as store:

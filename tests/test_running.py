@@ -5,6 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from backcast.domain.events import MessageReceived, SummaryWritten, TaskComplete, TaskStarted
 from backcast.domain.moment import Moment
 from backcast.engine.history.follow import TaskFollower
@@ -33,7 +35,9 @@ def test_what_a_task_leaves_is_known_from_the_next_event_on_after_its_end() -> N
         assert sorted(running.states.offline.complete) == ["other 0", "other 1", "other 2"]
 
 
-def test_each_event_is_looked_at_once_for_the_end_of_a_task() -> None:
+def test_each_event_is_looked_at_once_for_the_end_of_a_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with EventStore.open("sqlite://") as store:
         looked: list[tuple[int, int]] = []
         rows = store.recorder.rows
@@ -43,7 +47,7 @@ def test_each_event_is_looked_at_once_for_the_end_of_a_task() -> None:
                 looked.append((after, last or 0))
             return rows(task, after, last, **named)
 
-        store.recorder.rows = watched  # type: ignore[method-assign]
+        monkeypatch.setattr(store.recorder, "rows", watched)
         happened(store, "own", TaskStarted(goal="one"))
         running = TaskFollower(store, "own")
         for _ in range(3):

@@ -23,7 +23,7 @@ from tests.servers import FINE, Handler, hostile, llama_server
 
 HERE = Path(__file__).parents[1]
 SPEC, LOG = HERE / "fixtures/specs/validators.toml", HERE / "fixtures/logs/validators.jsonl"
-RECORDED = f"recorded:{LOG}"
+RECORDED = f"answers:{LOG}"
 Ran = tuple[int, str, str]
 Backcast = Callable[..., Ran]
 
@@ -116,14 +116,14 @@ def test_a_file_that_no_run_has_made_is_not_written_over(backcast: Backcast) -> 
 def test_a_recorded_prompt_is_printed_as_it_was(backcast: Backcast) -> None:
     backcast("run", SPEC, "--model", RECORDED)
     [*_, last] = events("CONTEXT_BUILT")
-    at = ("context", "--task", "validators", "--event")
-    code, out, _ = backcast(*at, last.version)
+    prompt = f"validators@{last.version}"
+    code, out, _ = backcast("context", prompt)
     assert (code, out.startswith("[system]\nYou write Python")) == (0, True)
     assert "Mend the module validators.py" in out
-    code, out, _ = backcast(*at, last.version, "--json")
+    code, out, _ = backcast("context", prompt, "--json")
     assert json.loads(out)["digest"] == last.fact.data["digest"]
-    code, _, err = backcast(*at, 1)
-    assert (code, "validators@1: needed a CONTEXT_BUILT" in err) == (2, True)
+    code, _, err = backcast("context", "validators@1")
+    assert (code, "validators@1: needed the event of a prompt" in err) == (2, True)
 
 
 def test_where_the_recorded_tokenizer_is_not_installed_a_bound_counts_and_says_so(
@@ -156,10 +156,10 @@ def test_an_interrupted_run_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
-        ("gpt", "needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1, found 'gpt'"),
-        ("recorded:none.jsonl", "none.jsonl"),
-        (f"recorded:{HERE}/fixtures/logs/addresses.jsonl", "found no answer of a model in it"),
-        (f"recorded:{SPEC}", "needed a log of JSON lines"),
+        ("gpt", "needed a model as answers:FILE, llama:FILE or http://HOST:PORT/v1, found 'gpt'"),
+        ("answers:none.jsonl", "none.jsonl"),
+        (f"answers:{HERE}/fixtures/logs/addresses.jsonl", "found no answer of a model in it"),
+        (f"answers:{SPEC}", "needed a log of JSON lines"),
         ("llama:none.gguf", "none.gguf"),
         (f"llama:{SPEC}", "validators.toml"),
         ("http://127.0.0.1:9/v1", "127.0.0.1:9"),
@@ -194,7 +194,7 @@ def test_a_window_too_small_is_told_with_both_numbers_and_a_larger_one_helps(
     code, _, err = backcast("run", tmp_path / "large.toml", "--model", RECORDED)
     assert code == 1
     assert re.search(
-        r"needed \d+,\d{3} tokens for what must be shown, found 5,\d{3}: the words", err
+        r"needed \d+,\d{3} tokens for the required items, found 5,\d{3}: the words", err
     )
     assert events("CONTEXT_BUILT") == []
     code, _, err = backcast("resume", "validators", "--profile", "mistral-7b-32k")

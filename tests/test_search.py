@@ -286,7 +286,7 @@ def test_a_damaged_vector_is_made_again(
 
 
 def test_a_vector_of_another_length_is_made_again(store: EventStore) -> None:
-    store.recorder.keep_vectors(Drawn.id, {hash_of("a"): bytes(16)}, 16)
+    store.recorder.save_vectors(Drawn.id, {hash_of("a"): bytes(16)}, 16)
     first = vectors(store, Drawn(), ["a"])
     assert (vectors(store, Giving(None, Drawn.id), ["a"]) == first).all()
 

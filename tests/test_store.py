@@ -543,11 +543,11 @@ def test_the_latest_kept_state_that_a_moment_can_begin_from_is_found(store: Even
     early = Snapshot(10, 100, LAST_US, 0, b"[1]")
     partial = Snapshot(20, 100, 900, 0, b"[2]")  # leaves out an event of 900
     whole = Snapshot(20, 900, LAST_US, 0, b"[3]")
-    store.recorder.keep("progress", 1, "task", [early, partial, whole])
-    store.recorder.keep("progress", 1, "task", [early._replace(state=b"kept before")])
+    store.recorder.save_snapshots("progress", 1, "task", [early, partial, whole])
+    store.recorder.save_snapshots("progress", 1, "task", [early._replace(state=b"kept before")])
 
     def kept(last: int, at_us: int | None = None, version: int = 1) -> Snapshot | None:
-        return store.recorder.kept("progress", version, "task", last, at_us)
+        return store.recorder.snapshot_before("progress", version, "task", last, at_us)
 
     assert kept(9) is None
     assert kept(10) == kept(19) == early
@@ -556,5 +556,5 @@ def test_the_latest_kept_state_that_a_moment_can_begin_from_is_found(store: Even
     assert kept(99, 100) == kept(99, 899) == partial
     assert kept(99, 900) == whole
     assert kept(99, version=2) is None
-    assert store.recorder.kept("versions", 1, "task", 99, None) is None
-    assert store.recorder.kept("progress", 1, "other", 99, None) is None
+    assert store.recorder.snapshot_before("versions", 1, "task", 99, None) is None
+    assert store.recorder.snapshot_before("progress", 1, "other", 99, None) is None

@@ -17,10 +17,10 @@ from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW, summary_of
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.staleness import stale
 from backcast.engine.interfaces.cli import main
-from backcast.engine.interfaces.summaries import told
+from backcast.engine.interfaces.summaries import node_summaries
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
-from backcast.engine.memory.model_summariser import ModelSummariser, Options
+from backcast.engine.memory.model_summariser import ModelSummariser
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.resummarise import Resummarised, resummarise
 from backcast.engine.memory.summariser import Extractive, Made, NodeFacts, Summariser
@@ -127,7 +127,7 @@ def test_a_summary_never_exceeds_its_limit_and_holds_whole_lines(limit: int, nod
 def test_limits_depend_on_the_window() -> None:
     task = shop()
     sizes = {
-        window: len(next(told(task.store, task.id, NOW, EMAIL, limits)).text)
+        window: len(next(node_summaries(task.store, task.id, NOW, EMAIL, limits)).text)
         for window, limits in {**LIMITS_BY_WINDOW, "": LIMITS}.items()
     }
     assert sizes["8k"] <= 50 < sizes["32k"] == sizes[""] <= 150
@@ -135,8 +135,8 @@ def test_limits_depend_on_the_window() -> None:
 
 def test_levels_refer_to_each_other_and_to_the_full_text() -> None:
     task = shop()
-    whole, *_ = told(task.store, task.id, NOW, f"task:{task.id}", None)
-    [one] = told(task.store, task.id, NOW, EMAIL, None)
+    whole, *_ = node_summaries(task.store, task.id, NOW, f"task:{task.id}", None)
+    [one] = node_summaries(task.store, task.id, NOW, EMAIL, None)
     assert "[validators.py]" in whole.text
     assert "Status: generating" in whole.text
     assert "in validators.py" in one.text
@@ -175,6 +175,9 @@ class Letters:
 
     def count(self, text: str) -> int:
         return len(text)
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text]
 
 
 def test_a_count_by_the_models_own_tokenizer_is_recorded() -> None:
@@ -289,18 +292,6 @@ def test_what_is_derived_holds_and_is_not_recorded() -> None:
     assert task.store.version(task.id) == before
 
 
-def test_an_example_and_a_field_to_think_in_are_options() -> None:
-    task = shop()
-    summary = summary_of(modules_of(SHOP), "module:utils.py")
-    assert summary is not None
-    for options in (Options(), Options(example=True, reasoning=True)):
-        clerk = Clerk()
-        asked = NodeFacts(summary, "def f(): pass")
-        ModelSummariser(clerk, options).summarise(asked, LIMITS, UpperBound())
-        assert ("An example" in clerk.asked[0][0].content) is options.example
-    assert task.store.version(task.id)
-
-
 def test_the_command_writes_from_a_recording_and_tells_what_failed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,9 +301,9 @@ def test_the_command_writes_from_a_recording_and_tells_what_failed(
     empty.write_text("")
     for arguments, code in (
         (("import", "events", str(log), *store), 0),
-        (("resummarise", "--task", "task-def456", "--summariser", "extractive", *store), 0),
-        (("resummarise", "--task", "task-def456", "--summariser", f"recording:{empty}", *store), 1),
-        (("resummarise", "--task", "task-def456", "--summariser", "oracle", *store), 2),
+        (("resummarise", "task-def456", "--summariser", "extractive", *store), 0),
+        (("resummarise", "task-def456", "--summariser", f"answers:{empty}", *store), 1),
+        (("resummarise", "task-def456", "--summariser", "oracle", *store), 2),
     ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
@@ -338,15 +329,15 @@ def test_the_command_counts_by_the_tokenizer_that_is_named(
         nodes = [f"module:{path}" for path in ("utils.py", "validators.py")]
         resummarise(store, "task-def456", summariser, [node, *nodes], NOW, UpperBound())
         version = store.version("task-def456")
-    base = ("resummarise", "--task", "task-def456", "--summariser", f"recording:{recording}")
-    moment = ("--position", str(version - 3), "--store", url)
+    address = f"task-def456@{version - 3}"
+    base = ("resummarise", address, "--summariser", f"answers:{recording}", "--store", url)
     counted = []
     for more in ((), ("--tokenizer", "mistral-v3")):
         with pytest.raises(SystemExit) as end:
-            main([*base, "--node", node, *more, *moment])
+            main([*base, "--node", node, *more])
         assert end.value.code == 0
         told_of = capsys.readouterr().err
-        assert ("tokens are counted by an upper bound" in told_of) is not more
+        assert ("tokens are counted by an upper bound" in told_of) == (not more)
         with EventStore.open(url) as store:
             *_, event = store.read("task-def456", types=["SUMMARY_WRITTEN"])
         counted.append((event.fact.data["tokens"], counts(event.fact.data["text"])))

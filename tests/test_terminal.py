@@ -73,7 +73,7 @@ def piped(url: str, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) 
         return out.decode(), err.decode()
 
     ran("import", "events", str(tmp_path / "log.jsonl"))
-    ran("context", "--task", "e2", "--for", NODE, "--record", "--json")
+    ran("context", "e2", "--for", NODE, "--record", "--json")
     return ran
 
 
@@ -89,30 +89,30 @@ def shown(piped: Backcast, monkeypatch: pytest.MonkeyPatch) -> Backcast:
     return ran
 
 
-TASK = ("--task", "e2")
+TASK = ("e2",)
 COMMANDS = {
     "log": ["log"],
     "tasks": ["tasks"],
-    "search": ["search", "does", *TASK],
+    "search": ["search", *TASK, "does"],
     "stale": ["stale", *TASK, "--since", "2026-11-20T10:00:00"],
-    "audit": ["audit", NODE, *TASK],
+    "audit": ["audit", *TASK, NODE],
     "context": ["context", *TASK, "--for", NODE],
     "context --query": ["context", *TASK, "--query", BAD + "w"],
     "context --text": ["context", *TASK, "--for", NODE, "--text"],
     "context --explain": ["context", *TASK, "--for", NODE, "--explain"],
-    "context --event": ["context", *TASK, "--event", "8"],
+    "context of an event": ["context", "e2@8"],
     "context of nothing": ["context", *TASK, "--for", f"module:{BAD}"],
     "cat": ["cat", f"storage://e2/{PATH}"],
-    "blame": ["blame", *TASK, "--item", PATH],
+    "blame": ["blame", *TASK, PATH],
     "diff": ["diff", *TASK, "--policy", "recorded", "--profile", "qwen3-8b-32k"],
-    "diff of moments": ["diff", *TASK, "--from", "2", "--to", "7", "--for", NODE],
+    "diff of moments": ["diff", "e2@2", "e2@7", "--for", NODE],
     "verify": ["verify", *TASK],
     "regress": ["regress", *TASK, "--policy", "recorded"],
     "map update": ["map", "update", *TASK],
     "map show": ["map", "show", f"c{RED}", "--explain"],
     "map export": ["map", "export", f"c{RED}"],
     "no map": ["map", "show", BAD],
-    "fork": ["fork", "--task", "e2", "--at", "3", "--as", f"b{RED}"],
+    "fork": ["fork", "e2@3", "--as", f"b{RED}"],
     "fsck": ["fsck"],
     "a policy": ["policy", "--policy", f"{RED}.toml"],
     "regress by a policy": ["regress", *TASK, "--policy", "recorded", "--policy", f"{RED}.toml"],
@@ -121,12 +121,11 @@ COMMANDS = {
     "no store": ["tasks", "--store", f"sqlite:///a{RED}.db"],
     "no command": [f"a{RED}"],
     "wrong option": ["diff", *TASK, "--policy", BAD],
-    "no task": ["log", "--task", BAD],
+    "no task": ["log", BAD],
     **{
         f"show {what}": ["show", what, *TASK]
         for what in (
-            "progress", "versions", "online", "offline", "prompts", "changes", "context_map",
-            "graph", "summaries",
+            "progress", "versions", "online", "changes", "graph", "summaries",
         )
     },
 }  # fmt: skip
@@ -172,7 +171,7 @@ def test_what_a_program_reads_is_exact(piped: Backcast, url: str) -> None:
     assert piped(*request)[0] == blocks
     with EventStore.open(url) as store:
         [event] = [one for one in store.read("e2") if isinstance(one.fact, ContextBuilt)]
-    assert piped("context", *TASK, "--event", str(event.version))[0] == blocks
+    assert piped("context", f"e2@{event.version}")[0] == blocks
 
 
 def test_a_policy_that_is_printed_is_read_again_as_it_was(piped: Backcast, tmp_path: Path) -> None:

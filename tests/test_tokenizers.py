@@ -281,7 +281,7 @@ def test_a_context_is_made_for_a_server_that_is_running(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = ("--store", f"sqlite:///{tmp_path}/store.db")
-    asked = ("--task", "task-def456", "--for", "module:validators.py", "--json")
+    asked = ("task-def456", "--for", "module:validators.py", "--json")
     for arguments in (
         ("import", "events", str(LOG), *store),
         ("context", *asked, "--profile", f"server:{url}", *store),
@@ -299,7 +299,7 @@ def test_a_stretched_window_is_warned_of_where_the_prompt_is_short(
 ) -> None:
     assert PROFILES["qwen3-8b-65k"].yarn == 2
     store = ("--store", f"sqlite:///{tmp_path}/store.db")
-    asked = ("--task", "task-def456", "--for", "module:validators.py")
+    asked = ("task-def456", "--for", "module:validators.py")
     for arguments in (
         ("import", "events", str(LOG), *store),
         ("context", *asked, "--profile", "qwen3-8b-65k", *store),

@@ -21,7 +21,8 @@ from backcast.domain.policy import MapSettings
 from backcast.engine.log import EventStore
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.tokenizers import UpperBound
-from scripts.benches.trial import Setting, against, main, table_of, tried
+from scripts.benches.__main__ import main
+from scripts.benches.trial import Setting, against, figures_of, tried
 from scripts.benches.trial_arms import ARMS
 from scripts.benches.trial_run import STEPS
 from scripts.benches.trial_world import Question, World, questions_about, questions_in
@@ -103,7 +104,7 @@ def test_questions_are_made_of_what_the_graph_knows(world: World, tmp_path: Path
         (["--task", "none"], "bench: no task 'none'", 1),
         (["--out", "."], "needed an empty folder for the logs", 1),
         (["--json", "no/such.json"], "needed a folder that is there", 1),
-        (["--model", "gpt"], "needed --model recording:FILE", 1),
+        (["--model", "gpt"], "needed --model answers:FILE", 1),
     ],
 )
 def test_a_trial_that_cannot_be_is_refused_before_anybody_is_asked(
@@ -114,11 +115,10 @@ def test_a_trial_that_cannot_be_is_refused_before_anybody_is_asked(
     with EventStore.open(store) as opened:
         shop(store=opened)
     (tmp_path / "answers.jsonl").write_text("")
-    given = ["--store", store, "--task", "shop", "--model", f"recording:{tmp_path}/answers.jsonl"]
+    given = ["--store", store, "--task", "shop", "--model", f"answers:{tmp_path}/answers.jsonl"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["trial", *given, "--tokenizer", "upper-bound", *arguments])
     with pytest.raises(SystemExit) as end:
-        main()
+        main(["trial", *given, "--tokenizer", "upper-bound", *arguments])
     told = capsys.readouterr().err + str(end.value.code)
     assert why in told
     assert (end.value.code if isinstance(end.value.code, int) else 1) == code
@@ -142,19 +142,20 @@ def test_arms_are_compared_on_the_same_questions_with_what_keeping_costs(world: 
     assert {len(one.outcomes) for one in results.values()} == {4}
     assert len({tuple(one.outcomes) for one in results.values()}) == 1
     bare, mapped = results["no map"], results["map, by rules"]
-    assert bare.told["score"] == 0
-    assert (bare.told["steps"], bare.kept.tokens, bare.tokens) == (2, 0, 220)
-    assert mapped.told["steps"] == 1
-    assert mapped.told["score"] == 0.5
+    assert bare.summary["score"] == 0
+    assert (bare.summary["steps"], bare.kept.tokens, bare.tokens) == (2, 0, 220)
+    assert mapped.summary["steps"] == 1
+    assert mapped.summary["score"] == 0.5
     assert (mapped.kept.tokens, mapped.tokens) == (0, 110)
     assert results["map, by model"].kept.tokens == 4 * 110
     assert results["playbook"].kept.tokens == 4 * 220
-    assert results["retrieval"].told["steps"] == 1
-    assert results["shared history"].told["steps"] == 1.5
-    assert results["playbook"].told["steps"] == 1.5
+    assert results["retrieval"].summary["steps"] == 1
+    assert results["shared history"].summary["steps"] == 1.5
+    assert results["playbook"].summary["steps"] == 1.5
     mean, low, high = against(mapped, bare)
     assert low <= mean == 0.5 <= high
-    assert len(table_of(list(results.values()), "it").rows) == len(ARMS)
+    rows = figures_of(list(results.values()), "it")
+    assert [row.details and row.details["arm"] for row in rows] == list(ARMS)
 
 
 def test_the_trial_runs_end_to_end_with_a_real_model(tmp_path: Path) -> None:
@@ -162,12 +163,13 @@ def test_the_trial_runs_end_to_end_with_a_real_model(tmp_path: Path) -> None:
     with EventStore.open(store) as opened:
         shop(store=opened)
     out, told = tmp_path / "logs", tmp_path / "told.json"
-    command = [sys.executable, "-m", "scripts.benches.trial", "--store", store, "--task", "shop"]
+    command = [sys.executable, "-m", "scripts.benches", "trial", "--store", store, "--task", "shop"]
     command += ["--model", f"llama:{tiny('mistral')}", "--tokenizer", "mistral-v3", "--make", "1"]
     command += ["--seeds", "1", "--out", str(out), "--json", str(told)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
-    rows = {row["arm"]: row for row in json.loads(told.read_text())}
+    figures = json.loads(told.read_text())["figures"]
+    rows = {row["details"]["arm"]: row["details"] for row in figures}
     assert list(rows) == list(ARMS)
     assert all(name in done.stdout for name in ARMS)
     for row in rows.values():

@@ -225,7 +225,7 @@ def test_a_store_that_may_only_be_read_can_be_read(
     copy.chmod(0o444)
     public.chmod(folder_mode)
     url = f"sqlite:///{path}"
-    logged = run("log", "--json", "--task", "task", "--store", url, program=AS_NOBODY)
+    logged = run("log", "--json", "task", "--store", url, program=AS_NOBODY)
     assert (logged.returncode, logged.stderr) == (0, "")
     assert len(logged.stdout.splitlines()) == 3
     refused = complaint("import", "events", copy, "--store", url, program=AS_NOBODY)
@@ -241,7 +241,7 @@ def test_a_store_that_may_only_be_read_shows_what_a_writer_has_just_written(publ
         for each in public.iterdir():
             each.chmod(0o444)
         public.chmod(0o555)
-        arguments = ("log", "--json", "--task", "task", "--store", f"sqlite:///{path}")
+        arguments = ("log", "--json", "task", "--store", f"sqlite:///{path}")
         logged = run(*arguments, program=AS_NOBODY)
         assert (logged.returncode, logged.stderr) == (0, "")
         assert len(logged.stdout.splitlines()) == 2
@@ -480,8 +480,8 @@ QUESTIONS: list[Callable[[EventStore], object]] = [
     lambda store: store.found("git:task", "id"),
     lambda store: store.found_like("git:task", "id"),
     lambda store: store.recorder.times_after("task", 1, 0),
-    lambda store: store.recorder.kept("progress", 1, "task", 3, None),
-    lambda store: store.recorder.keep("progress", 1, "task", []),
+    lambda store: store.recorder.snapshot_before("progress", 1, "task", 3, None),
+    lambda store: store.recorder.save_snapshots("progress", 1, "task", []),
     lambda store: list(check(store)),
 ]
 

@@ -215,7 +215,7 @@ def test_a_log_cut_in_mid_line_is_told_up_to_there(
         ("DELETE FROM events", "task 'validators': lacks 1 of its {last} events"),
     ],
 )
-@pytest.mark.parametrize("whose", [[], ["--task", "validators"]])
+@pytest.mark.parametrize("whose", [[], ["validators"]])
 def test_a_store_with_a_damaged_event_is_not_whole_wherever_that_stands(
     change: str, problem: str, whose: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

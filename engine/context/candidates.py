@@ -14,12 +14,11 @@ from backcast.domain.outline import Facet, names_in
 from backcast.domain.policy import ADDED, MAP, Policy
 from backcast.domain.staleness import Modules
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.constants import constants
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER, RequestEvidence, weighed
 from backcast.engine.context.maps import shown_map
-from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.patterns import patterns
 from backcast.engine.context.request import Request
+from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.context.sources import SourcePiece, Sources
 from backcast.engine.context.symbols import NONE, Floats, Symbols, last_name
 from backcast.engine.context.work import failures, iterations, left_out
@@ -190,7 +189,7 @@ class Candidates:
     def _lines(self, path: str) -> str:
         """The constants of a module, and the signatures of what stands in it."""
         names = (name for name in names_in(self.facets[path]) if "." not in name)
-        own = (name_of(one) for one in constants(self.symbols, path) if path_of(one) == path)
+        own = (name_of(one) for one in self.symbols.constants(path) if path_of(one) == path)
         lines = [self.sources.constant(path, name).signature for name in own]
         lines += [self.sources.piece(path, name).signature for name in names]
         return "\n".join(filter(None, lines))
@@ -310,7 +309,7 @@ class Candidates:
         """The constants of the module, and those that it imports, as their own lines."""
         words = set(IDENTIFIER.findall(self.request.query))
         needed = set(self.symbols.reads(self.target))
-        for node in constants(self.symbols, self.path):
+        for node in self.symbols.constants(self.path):
             path, name = path_of(node), name_of(node)
             piece = self.sources.constant(path, name)
             own = path == self.path

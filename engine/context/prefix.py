@@ -12,8 +12,6 @@ from backcast.engine.models.tokenizers import Encodes
 
 Token = int | str
 "The number of a token; of a control token of the chat template its text."
-HIT = 0.5
-"The share of a prompt that must be the one before's for the cache to have been worth it."
 
 
 class Prefix(NamedTuple):
@@ -24,27 +22,6 @@ class Prefix(NamedTuple):
     "Tokens of the later prompt."
     section: str
     "That in which they differ first; empty where they do not, or before any section."
-
-
-class Prefixes:
-    """A registry of consecutive prompts: how often the one before was worth keeping."""
-
-    def __init__(self, tokenizer: Encodes) -> None:
-        self.hits = self.misses = 0
-        self._tokenizer = tokenizer
-        self._last: list[PromptPiece] | None = None
-
-    def add(self, prompt: Sequence[PromptPiece]) -> Prefix | None:
-        """What a prompt shares with the one added before; None for the first."""
-        before, self._last = self._last, list(prompt)
-        if before is None:
-            return None
-        found = compared(before, prompt, self._tokenizer)
-        if found.tokens >= HIT * found.of:
-            self.hits += 1
-        else:
-            self.misses += 1
-        return found
 
 
 def compared(

@@ -19,12 +19,12 @@ from backcast.domain.summary import EXTRACTIVE
 from backcast.engine.context import builder, rendering
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
-from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.rendering import FIRST_ORDER, FIRST_SYSTEM, RenderItem, messages_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import sentence_embedder
+from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.history.task_states import PROJECTIONS, TaskStates, states_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from backcast.domain.graph import NEEDS, Graph
 from backcast.domain.links import Links
-from backcast.domain.names import Reader
+from backcast.domain.names import Reader, resolve
 from backcast.domain.node import node_id, path_of
 from backcast.domain.outline import Facets, names_in
 from backcast.domain.paths import is_test
@@ -113,8 +113,7 @@ class Symbols:
         self.named = [one for part in parts.values() for one in part.symbols]
         self.nodes = [one.node for one in self.named]
         self.places = {node: number for number, node in enumerate(self.nodes)}
-        self.constants: dict[str, list[str]] = {}
-        "Those of modules that were asked for, by path."
+        self._constants: dict[str, list[str]] = {}
 
     @classmethod
     def of(
@@ -153,6 +152,23 @@ class Symbols:
         """The constants of modules that a node needs."""
         part = self.parts.get(path_of(node))
         return part.reads.get(node, ()) if part else ()
+
+    def constants(self, path: str) -> list[str]:
+        """Return the nodes of a module's constants, own and imported by name; sorted.
+
+        A constant is any value bound in the module's namespace, unless its name is dunder-like.
+        """
+        if path not in self._constants:
+            nodes: set[str] = set()
+            part = self.parts.get(path)
+            for key in part.facets if part else ():
+                if key.startswith("name:") and not key.startswith("name:__"):
+                    target = resolve(self.reader, path, key.removeprefix("name:"))
+                    if target and target.kind == "attribute" and "." not in target.name:
+                        nodes.add(node_id("attribute", target.path, target.name))
+            nodes.update(*(part.reads.values() if part else ()))
+            self._constants[path] = sorted(nodes)
+        return self._constants[path]
 
     def tests(self, path: str) -> list[tuple[str, str]]:
         """Tests and what each of them tests: those of all that is in a module, and of more."""

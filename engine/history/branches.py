@@ -1,9 +1,9 @@
-"""Branches: tasks that begin as the copy of another one's first events, and go on by themselves.
+"""Branches: tasks that begin as a copy of another task's first events, and go on by themselves.
 
-A branch is a what-if. Its events have the versions, times, writers and causes that they have in
-its origin, as rows of its own; bodies are shared. So all that is asked of one task is answered as
-there. Of other tasks it knows for ever what its origin knew where it was forked, so that only what
-is tried in it differs; and it teaches them nothing.
+A branch is a what-if. Its copied events are rows of its own with the versions, times, writers and
+causes of its origin's; bodies are shared. So a question about one task has the same answer as
+there. What the branch knows of other tasks stays what its origin knew at the fork, so that only the
+trial itself differs; and other tasks learn nothing from a branch.
 """
 
 from collections.abc import Iterator
@@ -27,33 +27,33 @@ class Branch(NamedTuple):
     task_id: str
     origin: str
     version: int
-    "That of the last event that was copied."
+    "The version of the last event that was copied."
     root: str
-    "The first of the line, which is no branch."
+    "The first task of the line, which is no branch."
 
 
 class Lineage(NamedTuple):
-    """Where a task comes from; a task that is no branch is a line of its own."""
+    """A task's descent; a task that is no branch is its own root."""
 
     task_id: str
     root: str
-    "By whose name prompts speak of the task."
+    "The task by whose name prompts speak of it."
     copied: int = 0
     "The version of the last event that was copied; 0 where it is no branch."
     origin: str = ""
-    "The task of this store that knew of others what it knows; empty where it is the task itself."
+    "The task of this store whose knowledge of other tasks it shares; empty where it is no branch."
     shared: int = 0
-    "The version up to which both are the same."
+    "The version up to which it and `origin` are the same."
 
 
 def fork(
     store: EventStore, origin: str, version: int, task_id: str | None = None, *, runner: str = ""
 ) -> Branch:
-    """Begin a task as the copy of another one's events up to a version, from 1 on.
+    """Begin a task as a copy of another task's events up to a version, from 1 on.
 
-    Without a name it is the first of ORIGIN~1, ORIGIN~2, ... that is free; `runner` tells whoever
-    forks from all others, so that two who do so at once get a branch each. `InputError` where the
-    named task is there already, `DamagedError` where an event is not what was written.
+    Without a name it is the first of ORIGIN~1, ORIGIN~2, ... that is free. `runner` identifies the
+    process, so that two that fork at once get a branch each. `InputError` where the named task
+    exists already, `DamagedError` where an event is not what was written.
     """
     if task_id is not None:
         if store.version(task_id):
@@ -71,11 +71,11 @@ def fork(
 
 
 def _forked(store: EventStore, origin: str, version: int, task_id: str, runner: str) -> Branch:
-    """The branch, once it is stored: all or nothing, since half of it would pass for a task."""
+    """Store a branch, all or nothing, since half of it would pass for a task; return it."""
     rows = list(_copies(store, origin, version, task_id))
     root = lineage_of(store, origin).root
     fact = Branched(origin=origin, version=version, root=root, runner=runner)
-    # What is asked as of a time before today must see that it is one.
+    # Its time is that of its last event: a look at the past must see that it is a branch.
     claim = Claim(fact, from_microseconds(rows[-1][3] or 0), WRITER)
     store.write_rows([*rows, store.row(task_id, version + 1, claim)])
     return Branch(task_id, origin, version, root)
@@ -89,7 +89,7 @@ def _free_name(store: EventStore, task_id: str) -> str:
 
 
 def _copies(store: EventStore, origin: str, last: int, task_id: str) -> Iterator[NewRow]:
-    """The rows of a task's first events as those of another one, byte for byte."""
+    """Yield the rows of a task's first events as rows of another task, byte for byte."""
     copied = 0
     while rows := store.recorder.rows(origin, copied, last):
         for row in rows:
@@ -110,10 +110,10 @@ def _damaged(origin: str, last: int, version: int) -> DamagedError:
 
 
 def cut_at(store: EventStore, task_id: str, version: int | None) -> int:
-    """The last version that a branch forked at an event holds; None for the task's last event.
+    """Return the last version that a branch forked at an event holds; None is the last event.
 
-    At what begins a step it is what the step stood on, so that its prompt is built anew; else it
-    is the event itself. `MomentError` where the task has no such event, or nothing stands before.
+    For an event that begins a step it is the version that the step stood on, so that its prompt is
+    built anew. `MomentError` where the task has no such event, or no event before it.
     """
     last = store.require(task_id)
     at = last if version is None else version
@@ -135,43 +135,43 @@ def cut_at(store: EventStore, task_id: str, version: int | None) -> int:
 
 
 def branches(store: EventStore, task_id: str | None = None) -> dict[str, Branch]:
-    """The branches in the store, by task; or that task, where it is one."""
-    found = {}
-    # The last one counts: a branch of a branch is copied with what that says of itself.
+    """Return the branches in the store by task, or only `task_id` where it is a branch."""
+    by_task = {}
+    # The last event counts: a branch of a branch holds a copy of its origin's.
     for event in store.read(task_id, types=["BRANCHED"]):
         if isinstance(event.fact, Branched):
             task, origin = event.task_id, event.fact.origin or ""
             root = event.fact.root or origin or task
-            found[task] = Branch(task, origin, event.version - 1, root)
-    return found
+            by_task[task] = Branch(task, origin, event.version - 1, root)
+    return by_task
 
 
 def lineage_of(store: EventStore, task_id: str) -> Lineage:
-    """Where a task comes from, as far as that is in this store."""
+    """Return a task's descent, as far as it is in this store."""
     own = branches(store, task_id).get(task_id)
     if own is None:
         return Lineage(task_id, task_id)
-    branch, here, shared, passed = own, task_id, own.version, {task_id}
+    branch, ancestor, shared, passed = own, task_id, own.version, {task_id}
     while branch.origin not in passed and _same(store, branch):
-        shared, here = min(shared, branch.version), branch.origin
-        passed.add(here)
-        more = branches(store, here).get(here)
-        if more is None:
+        shared, ancestor = min(shared, branch.version), branch.origin
+        passed.add(ancestor)
+        above = branches(store, ancestor).get(ancestor)
+        if above is None:
             break
-        branch = more
-    return Lineage(task_id, own.root, own.version, "" if here == task_id else here, shared)
+        branch = above
+    return Lineage(task_id, own.root, own.version, "" if ancestor == task_id else ancestor, shared)
 
 
 def _same(store: EventStore, branch: Branch) -> bool:
-    """Whether a branch was forked from the task that has its origin's name here.
+    """Tell whether a branch was forked from the task that has its origin's name here.
 
-    An imported branch may have come without it, before it, or beside another one of that name.
+    A branch may be imported without its origin, before it, or beside another task of that name.
     """
     own, other = (_row(store, task, branch.version) for task in (branch.task_id, branch.origin))
     if own is None or other is None or own[0] < other[0]:
         return False
-    with suppress(ValueError):  # a damaged one is not the same
-        return _told(own) == _told(other)
+    with suppress(ValueError):  # a damaged row is not the same
+        return _content(own) == _content(other)
     return False
 
 
@@ -180,13 +180,13 @@ def _row(store: EventStore, task_id: str, version: int) -> Row | None:
     return rows[0] if rows else None
 
 
-def _told(row: Row) -> tuple[object, ...]:
-    """What a row tells, wherever it stands. Another version of zstd may pack it to other bytes."""
+def _content(row: Row) -> tuple[object, ...]:
+    """Return what a row says, wherever it stands. Versions of zstd may pack it to other bytes."""
     return row[3], row[4], row[6], row[7], plain(row[9])
 
 
 def known_by(store: EventStore, line: Lineage, moment: Moment) -> Moment:
-    """The moment up to which a task knew of other tasks; that of its origin, for a branch."""
+    """Return the moment up to which a task knew of other tasks; for a branch its origin's."""
     if not line.origin:
         return moment
     version = min(store.version_at(line.task_id, moment), line.shared)

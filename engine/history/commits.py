@@ -9,18 +9,19 @@ KINDS = ("COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
 
 
 class CodeChange(NamedTuple):
-    """Where a change stands in its task."""
+    """A commit or iteration, and its events in the task."""
 
     first: int
     last: int
-    "The versions of its first event, and of the last one before the next change."
+    "The versions of its first event, and of the last event before the next change."
     name: str
     words: str
+    "The commit message; empty for an iteration."
     paths: tuple[str, ...]
 
 
 def changed(store: EventStore, task_id: str) -> list[CodeChange]:
-    """The changes of a task that touch Python modules, in order."""
+    """Return the changes of a task that touch Python modules, in order."""
     groups: list[list[WorkflowEvent]] = []
     commits = False
     for event in store.read(task_id, types=KINDS):
@@ -31,8 +32,8 @@ def changed(store: EventStore, task_id: str) -> list[CodeChange]:
             groups.append([])
         groups[-1].append(event)
     ends = [group[0].version - 1 for group in groups[1:]] + [store.version(task_id)] * bool(groups)
-    found = (_change(group, end) for group, end in zip(groups, ends, strict=True))
-    return [one for one in found if one.paths]
+    changes = (_change(group, end) for group, end in zip(groups, ends, strict=True))
+    return [change for change in changes if change.paths]
 
 
 def _change(group: list[WorkflowEvent], end: int) -> CodeChange:

@@ -24,62 +24,62 @@ from backcast.engine.log.store import EventStore
 from backcast.projections import dependency_graph, offline_cache, progress
 from backcast.projections.context_map import ContextMap
 
-LEAVING = (*ENDS, *EDITS, "BRANCHED", *(str(fact.type) for fact in offline_cache.DERIVED))
-"By what tasks that have ended leave something, add to what they left, or leave nothing."
+CONTRIBUTION_TYPES = (*ENDS, *EDITS, "BRANCHED", *(str(f.type) for f in offline_cache.DERIVED))
+"Event types that change what finished tasks contribute."
 
 _GRAPHS: WeakKeyDictionary[EventStore, tuple[str, dependency_graph.State, Graph]] = (
     WeakKeyDictionary()
 )
-"The task, state and graph that were last in each store: of another moment most still stands."
+"The last task, state and graph of each store: most of a graph holds at the next moment too."
 
 
 class TaskFollower:
-    """A task that runs, as far as its log has been read."""
+    """The states of a task, up to the last event of its log that was read."""
 
     def __init__(self, store: EventStore, task_id: str) -> None:
         self.store, self.task_id = store, task_id
         self.line = lineage_of(store, task_id)
         self.version, self.position = 0, 0
-        "Up to where its log was read; a row at its end that is damaged is passed over."
+        "The version up to which the log was read, damaged events included; the last position."
         self.stood_at = 0
         "The version of the last event that could be read."
         self.states = TaskStates._make([*(one.initial for one in PROJECTIONS), ContextMap()])
         self.used: PolicyUsed | None = None
-        "With what the run was gone on with last."
+        "The model, profile and policy that the run uses now."
         self._graph: tuple[dependency_graph.State, Graph] | None = None
         self._edited = False
-        "Whether the map may have been edited since it was read."
+        "Whether the map may have been edited since `states` was made."
         self._looked = 0
-        "The position up to which it was looked for events by which a task ended."
+        "The position up to which other tasks were read for `CONTRIBUTION_TYPES`."
 
     @classmethod
     def since(cls, store: EventStore, task_id: str, version: int) -> Self:
-        """One that has read a task up to a version, from the states that are kept before it."""
-        running = cls(store, task_id)
+        """Return a follower that has read a task up to a version, with the help of snapshots."""
+        follower = cls(store, task_id)
         for event in store.read(task_id, after=version - 1, last=version) if version > 0 else ():
             moment = Moment(position=event.position)
-            running.states = states_at(store, task_id, moment)
+            follower.states = states_at(store, task_id, moment)
             if last := _last(store, task_id):
-                same = dependency_graph.sharing(running.states.graph, last[0])
-                running.states = running.states._replace(graph=same)
-            running.version, running.stood_at = version, version
-            running.position = event.position
-            running._looked = known_by(store, running.line, moment).position or 0
-        return running
+                same = dependency_graph.sharing(follower.states.graph, last[0])
+                follower.states = follower.states._replace(graph=same)
+            follower.version, follower.stood_at = version, version
+            follower.position = event.position
+            follower._looked = known_by(store, follower.line, moment).position or 0
+        return follower
 
     @property
     def stands(self) -> progress.State:
-        """How far the task has come."""
+        """The progress of the task."""
         return self.states.progress
 
     def read_on(self, last: int | None = None) -> progress.State:
-        """Take in what the log has brought since, up to a version where one is given; gives how far
-        the task has come."""
+        """Read new events, up to version `last` where it is given, and return the progress."""
         own = [one for one in PROJECTIONS if one is not offline_cache]
         states: list[Any] = list(self.states[: len(own)])
         last = self.store.version(self.task_id) if last is None else last
         for event in self.store.read(self.task_id, after=self.version, last=last):
-            states = [one.evolve(state, event) for one, state in zip(own, states, strict=True)]
+            pairs = zip(own, states, strict=True)
+            states = [projection.evolve(state, event) for projection, state in pairs]
             self.stood_at, self.position = event.version, event.position
             if isinstance(event.fact, PolicyUsed):
                 self.used = event.fact
@@ -89,25 +89,24 @@ class TaskFollower:
         return self.stands
 
     def _of_others(self) -> tuple[offline_cache.State, ContextMap]:
-        """What finished tasks have left by the last event that was read, and the map, as the task
-        knows them."""
+        """Return the contributions of finished tasks and the map, as the task knows them."""
         moment = Moment(position=self.position)
-        then = known_by(self.store, self.line, moment)
-        new = list(self.store.read(after=self._looked, last=then.position, types=LEAVING))
-        before, map = self.states.offline, self.states.map
-        if any(
-            event.type in ENDS or event.task_id in before.complete or event.task_id in before.failed
-            for event in new
-        ):
-            before = contributions_at(self.store, then)
+        known = known_by(self.store, self.line, moment)
+        new = list(
+            self.store.read(after=self._looked, last=known.position, types=CONTRIBUTION_TYPES)
+        )
+        offline, map = self.states.offline, self.states.map
+        ended = {*offline.complete, *offline.failed}
+        if any(event.type in ENDS or event.task_id in ended for event in new):
+            offline = contributions_at(self.store, known)
         if self._edited or any(event.type in EDITS for event in new):
             map, self._edited = map_known(self.store, self.line, moment), False
-        self._looked = then.position or 0
-        return before, map
+        self._looked = known.position or 0
+        return offline, map
 
     @property
     def graph(self) -> Graph:
-        """The graph of the modules, made of the one before where that still stands."""
+        """The graph of the modules; it shares what is unchanged with the graph before."""
         state, before = self.states.graph, self._graph or _last(self.store, self.task_id)
         if before is None or before[0] is not state:
             graph = dependency_graph.graph_of(state, before[1] if before else None)
@@ -117,18 +116,18 @@ class TaskFollower:
         return before[1]
 
     def event(self, version: int) -> WorkflowEvent:
-        """The event at a version of the task."""
+        """Return the event at a version of the task."""
         [event] = self.store.read(self.task_id, after=version - 1, last=version)
         return event
 
     def files(self) -> dict[str, bytes]:
-        """The latest text of every module and test, by path."""
+        """Return the latest text of every module and test, by path."""
         modules = self.states.graph.modules
-        there = {path: modules[path].source for path in sorted(modules)}
-        return {path: self.store.get(source) for path, source in there.items() if source}
+        sources = {path: modules[path].source for path in sorted(modules)}
+        return {path: self.store.get(source) for path, source in sources.items() if source}
 
 
 def _last(store: EventStore, task_id: str) -> tuple[dependency_graph.State, Graph] | None:
-    """The state and the graph of a task that were made last, if no other task's were since."""
+    """Return the last state and graph of a task, unless another task's were made since."""
     task, state, graph = _GRAPHS.get(store) or ("", dependency_graph.initial, None)
     return (state, graph) if graph and task == task_id else None

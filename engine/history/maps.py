@@ -1,6 +1,6 @@
-"""The maps of a store at any moment, once its edits have been read.
+"""The context maps of a store at any moment, from one reading of its edits.
 
-The states after all edits share their parts, so all of them are kept: a moment costs a look-up.
+The states after each edit share their parts, so all of them are held: a moment costs a look-up.
 """
 
 from bisect import bisect_right
@@ -21,8 +21,7 @@ EDITS = ("MAP_EDITED",)
 
 
 class Maps:
-    """All maps of a store, at all moments up to when they were read; what branches tried is no
-    part of them."""
+    """All maps of a store, at all moments up to when they were read, without edits in branches."""
 
     def __init__(self, store: EventStore) -> None:
         read = list(store.read(types=EDITS))
@@ -35,23 +34,23 @@ class Maps:
         times = [event.timestamp for event in self._events]
         rising = all(one <= other for one, other in pairwise(times))
         self._times: list[datetime] | None = times if rising else None
-        "Where they rise, what had happened by a time is a prefix too."
+        "None where they do not rise: then the edits up to a time are no prefix."
 
     def at(self, moment: Moment = NOW) -> context_map.State:
-        """The maps at a moment."""
+        """Return the maps at a moment."""
         if moment.at is not None and self._times is None:
             state: context_map.State = fold(context_map, upto(moment, self._events))
             return state
-        many = len(self._events)
+        count = len(self._events)
         if moment.position is not None:
-            many = bisect_right(self._positions, moment.position)
+            count = bisect_right(self._positions, moment.position)
         if moment.at is not None and self._times is not None:
-            many = min(many, bisect_right(self._times, moment.at))
-        return self._states[many]
+            count = min(count, bisect_right(self._times, moment.at))
+        return self._states[count]
 
 
 def map_known(store: EventStore, line: Lineage, moment: Moment) -> context_map.ContextMap:
-    """The map of what a task works on, as it was known there."""
+    """Return the map of a task's context, as the task knew it at a moment."""
     if next(store.read(types=EDITS), None) is None:
         return context_map.ContextMap()
     others = store.read(moment=known_by(store, line, moment), types=EDITS)
@@ -64,7 +63,7 @@ def map_known(store: EventStore, line: Lineage, moment: Moment) -> context_map.C
 
 
 def first_edit(store: EventStore, context: str) -> datetime | None:
-    """The time of the first edit of a context's map; None where there is none."""
+    """Return the time of the first edit of a context's map; None where there is none."""
     for event in store.read(types=EDITS):
         if isinstance(event.fact, MapEdited) and context in (event.fact.context, event.task_id):
             return event.timestamp
@@ -72,7 +71,7 @@ def first_edit(store: EventStore, context: str) -> datetime | None:
 
 
 def context_of(store: EventStore, line: Lineage, moment: Moment = NOW) -> str:
-    """The repository or corpus that a task works on: what its start names, else itself."""
+    """Return the repository or corpus that a task's start names; without one the root task."""
     for event in store.read(line.task_id, moment=moment, types=["TASK_STARTED"]):
         if isinstance(event.fact, TaskStarted) and event.fact.context:
             return event.fact.context
@@ -82,27 +81,26 @@ def context_of(store: EventStore, line: Lineage, moment: Moment = NOW) -> str:
 def stale_since(
     store: EventStore, line: Lineage, items: Iterable[MapItem], moment: Moment
 ) -> dict[str, int]:
-    """The version, in a task, of the event since which each of some items does not hold, by id.
+    """Return, by id, the version of the event since which an item does not hold.
 
-    Without those that hold, that another task wrote, or of which the log does not tell any more.
+    Items that hold, that another task wrote, or whose changes are not in the log are left out.
     """
-    asked = [one for one in items if one.task in (line.task_id, line.origin)]
     entries = [
-        DerivedEntry(one.id, "", (), _read_up_to(store, one), one.made_of)
-        for one in asked
-        if one.version
+        DerivedEntry(item.id, "", (), _read_up_to(store, item), item.made_of)
+        for item in items
+        if item.version and item.task in (line.task_id, line.origin)
     ]
     if not entries:
         return {}
     changes = store.read(line.task_id, moment=moment, types=KINDS)
-    # By which imports a change got there is not asked.
+    # An empty graph will do: the path of a change is not asked for.
     found = turns(changes, entries, Graph.of(line.task_id, {}, {}))
-    last = {entry.node: way[-1] for entry, way in zip(entries, found, strict=True) if way}
-    return {item: last[item][0] for item in sorted(last) if last[item][1]}
+    last = {entry.node: pairs[-1] for entry, pairs in zip(entries, found, strict=True) if pairs}
+    return {id: last[id][0] for id in sorted(last) if last[id][1]}
 
 
 def _read_up_to(store: EventStore, item: MapItem) -> int:
-    """The version of the last event that an item was made of."""
+    """Return the version of the last event that an item was made of."""
     for event in store.read(item.task, after=item.version - 1, last=item.version, types=EDITS):
         if isinstance(event.fact, MapEdited) and event.fact.built_at is not None:
             return event.fact.built_at

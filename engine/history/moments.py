@@ -34,15 +34,15 @@ def parse_time(text: str) -> datetime:
     >>> parse_time("2026-11-20").isoformat()
     '2026-11-20T23:59:59.999999+00:00'
     """
-    told = text.strip()
+    text = text.strip()
     try:
-        if _DAY.fullmatch(told):
-            return datetime.combine(datetime.fromisoformat(told), time.max, UTC)
-        found = datetime.fromisoformat(told)
+        if _DAY.fullmatch(text):
+            return datetime.combine(datetime.fromisoformat(text), time.max, UTC)
+        found = datetime.fromisoformat(text)
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         reason = str(error)
-    if (parts := _TIMED.fullmatch(told)) and parts[2].strip() and _is_time(parts[1]):
+    if (parts := _TIMED.fullmatch(text)) and parts[2].strip() and _is_time(parts[1]):
         raise MomentError(
             f"needed a zone such as Z or +01:00 behind {parts[1]}, found {parts[2].strip()!r}"
         )
@@ -126,7 +126,7 @@ def commit_span(store: EventStore, task_id: str | None, text: str) -> tuple[int,
         if not found:
             raise MomentError(
                 f"task {task_id!r}: needed a commit of the imported history, found that {name!r} is"
-                f" {sha[:12]}, which was imported by its merge or not at all"
+                f" {sha[:12]}, which is not on its line of first parents"
             )
     if len(found) > 1:
         near = ", ".join(sorted(_sha_at(store, task_id, version)[:10] for version in found))
@@ -142,8 +142,8 @@ def _commits(store: EventStore, lineage: Lineage, sha: str) -> list[int]:
         return []
     found = store.found_like(f"{FORMAT}:{lineage.origin or lineage.task_id}", sha.lower())
     if lineage.origin:  # a branch has the commits that it was copied with, at the same versions
-        found = [one for one in found if one.version <= lineage.shared]
-    return [one.version for one in found]
+        found = [row for row in found if row.version <= lineage.shared]
+    return [row.version for row in found]
 
 
 def _sha_at(store: EventStore, task_id: str, version: int) -> str:
@@ -162,14 +162,14 @@ def _sha_of(store: EventStore, task_id: str, name: str) -> str:
     if name in refs:
         return refs[name]
     if not refs:
-        told = (
+        hint = (
             "; names such as HEAD are not recorded in this log: 'backcast import git' records them"
         )
     else:
         near = get_close_matches(name, sorted(refs), 3, 0.5) or sorted(refs)[:3]
-        told = f"; names that are there: {', '.join(near)}"
+        hint = f"; names that are there: {', '.join(near)}"
     short = f" (at least {_SHORTEST} characters of a SHA)" if len(name) < _SHORTEST else ""
-    raise MomentError(f"task {task_id!r}: needed a commit{short}, found no {name!r}{told}")
+    raise MomentError(f"task {task_id!r}: needed a commit{short}, found no {name!r}{hint}")
 
 
 def _span(store: EventStore, task_id: str, version: int) -> tuple[int, int]:
@@ -182,38 +182,14 @@ def _span(store: EventStore, task_id: str, version: int) -> tuple[int, int]:
     return first, last
 
 
-def near_numbers(number: int, there: Iterable[int], most: int = 3) -> list[int]:
+def near_numbers(number: int, numbers: Iterable[int], most: int = 3) -> list[int]:
     """Return the numbers that are nearest to one, in order.
 
     >>> near_numbers(28, [8, 13, 21, 27, 33], most=2)
     [27, 33]
     """
-    return sorted(sorted(there, key=lambda one: (abs(one - number), one))[:most])
+    return sorted(sorted(numbers, key=lambda near: (abs(near - number), near))[:most])
 
 
 __all__ = ["BEFORE", "COMMIT", "FIRST", "FORMS", "LAST", "NOW", "RECORDED", "commit_span",
-           "moment_at", "moment_of", "near_numbers", "parse_time", "position_of"]  # fmt: skip
-
-
-def moment_of(
-    store: EventStore,
-    task_id: str | None,
-    *,
-    at: str | None = None,
-    before: str | None = None,
-    known_at: str | None = None,
-    position: int | None = None,
-) -> Moment:
-    """The moment that the options of a command name together."""
-    if sum(option is not None for option in (before, known_at, position)) > 1:
-        raise MomentError("needed one of --before, --known-at and --position, found several")
-    if known_at is not None:
-        position = store.position_at(parse_time(known_at))
-    if before is not None:
-        position = commit_span(store, task_id, before)[0] - 1
-    if at is None:
-        return Moment(position)
-    if not at.startswith(COMMIT):
-        return Moment(position, parse_time(at))
-    last = commit_span(store, task_id, at)[1]
-    return Moment(last if position is None else min(position, last))
+           "moment_at", "near_numbers", "parse_time", "position_of"]  # fmt: skip

@@ -1,9 +1,9 @@
-"""The state of a projection at a moment: the nearest kept state, and the events after it.
+"""The state of a projection at a moment: the nearest snapshot, and the events after it.
 
-A kept state is only a cache. Most hold all events of a task up to a version. Where some of those
-claim to have happened after what follows them, a second one leaves them out, so that one wild
-timestamp does not spoil every later one. A kept state serves a moment when it leaves out nothing
-that the moment holds, and holds nothing that the moment leaves out.
+A snapshot is only a cache. Most hold all events of a task up to a version. Where some of those
+claim to have happened after the events that follow them, a second snapshot leaves them out, so that
+one wild timestamp does not spoil every later one. A snapshot serves a moment when it leaves out
+nothing that the moment holds, and holds nothing that the moment leaves out.
 """
 
 from bisect import bisect_right, insort
@@ -25,24 +25,24 @@ from backcast.engine.log.store import EventStore
 from backcast.projections import Projection, fold
 
 SPACING = 250
-"""Events between kept states. `scripts/bench log` compares: half the spacing halves the look-up,
-and doubles the bytes."""
+"""Events between snapshots: half the spacing halves the look-up, and doubles the bytes."""
 
 
-class Recent:
-    """States that were asked for lately, of the store that asks: the next is often near one.
+class RecentStates:
+    """States that were asked for lately, in memory: the next one is often near one of them.
 
-    They are values and share their parts, so that many take little. Only whole prefixes are held.
+    They are values that share their parts, so many take little room. Only states of whole prefixes
+    of a task are held.
     """
 
     def __init__(self, size: int = 64) -> None:
         self.size = size
         self.states: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
-        "By projection, task and version; those asked for last stand last."
+        "By projection, task and version; the last used come last."
         self.versions: dict[tuple[str, str], list[int]] = {}
 
     def before(self, name: str, task_id: str, last: int) -> tuple[int, Any] | None:
-        """The latest state that is held up to a version."""
+        """Return the latest state up to a version, with its version; None where there is none."""
         versions = self.versions.get((name, task_id), [])
         place = bisect_right(versions, last)
         if not place:
@@ -52,7 +52,7 @@ class Recent:
         return versions[place - 1], self.states[key]
 
     def hold(self, name: str, task_id: str, version: int, state: Any) -> None:
-        """Hold a state, and let go of that which nobody has asked for longest."""
+        """Hold a state, and drop the one that was not used for longest."""
         if (name, task_id, version) not in self.states:
             insort(self.versions.setdefault((name, task_id), []), version)
         self.states[name, task_id, version] = state
@@ -66,11 +66,11 @@ def state_at(
     projection: Projection,
     task_id: str | None = None,
     moment: Moment = NOW,
-    recent: Recent | None = None,
+    recent: RecentStates | None = None,
 ) -> Any:
-    """The state at a moment, of a task, or of the whole store for a projection of that scope.
+    """Return the state at a moment: a task's, or the store's for a projection of that scope.
 
-    With `recent`, states are held in memory for the next question.
+    With `recent`, the state is held in memory for the next call.
     """
     if task_id is None or projection.SCOPE == "store":
         return fold(projection, store.read(moment=moment))
@@ -87,16 +87,15 @@ def state_at(
     return state
 
 
-def keep_states(
+def save_snapshots(
     store: EventStore, projection: Projection, task_id: str, spacing: int = SPACING
 ) -> int:
-    """Keep a state every `spacing` events of a task since the last one kept; gives how many."""
+    """Save a snapshot every `spacing` events since the last one, and return how many were saved."""
     last = store.version(task_id)
-    kept = _nearest(store, projection, task_id, last, None)
-    begin, state = _opened(projection, kept)
+    begin, state = _loaded(projection, _nearest(store, projection, task_id, last, None))
     if last - begin < spacing:
         return 0
-    low = store.recorder.kept_from(projection.NAME, projection.VERSION, task_id, begin)
+    low = store.recorder.from_us_before(projection.NAME, projection.VERSION, task_id, begin)
     ahead = sorted(store.recorder.times_after(task_id, begin, low))
     count, previous = 0, begin
     for block in _blocks(store.read(task_id, after=begin), spacing):
@@ -107,12 +106,12 @@ def keep_states(
         if ahead and previous and low > -LAST_US:
             # What is ahead claims to be later than most of what came next: leave it out.
             partial = _state(store, projection, task_id, previous, low)
-            _keep(store, projection, task_id, previous, (low, ahead[0], -LAST_US), partial)
+            _save(store, projection, task_id, previous, (low, ahead[0], -LAST_US), partial)
         for time in times:
             insort(ahead, time)
         state, previous = fold(projection, block, state), block[-1].version
         times_us = (max(low, ahead[-1]), LAST_US, min(times))
-        _keep(store, projection, task_id, previous, times_us, state)
+        _save(store, projection, task_id, previous, times_us, state)
         count += 1
     return count
 
@@ -120,7 +119,7 @@ def keep_states(
 def _state(
     store: EventStore, projection: Projection, task_id: str, last: int, at_us: int | None
 ) -> Any:
-    begin, state = _opened(projection, _nearest(store, projection, task_id, last, at_us))
+    begin, state = _loaded(projection, _nearest(store, projection, task_id, last, at_us))
     if at_us is None:
         return fold(projection, store.read(task_id, after=begin, last=last), state)
     at = Moment(at=from_microseconds(at_us))
@@ -134,19 +133,19 @@ def _state(
 def _nearest(
     store: EventStore, projection: Projection, task_id: str, last: int, at_us: int | None
 ) -> Snapshot | None:
-    return store.recorder.kept(projection.NAME, projection.VERSION, task_id, last, at_us)
+    return store.recorder.snapshot_before(projection.NAME, projection.VERSION, task_id, last, at_us)
 
 
-def _opened(projection: Projection, kept: Snapshot | None) -> tuple[int, Any]:
-    """The version after which to go on, and the state there."""
-    if kept is not None:
-        # A kept state only saves time: one that cannot be read is as if it were not there.
+def _loaded(projection: Projection, snapshot: Snapshot | None) -> tuple[int, Any]:
+    """Return the version after which to read on, and the state there."""
+    if snapshot is not None:
+        # A snapshot only saves time: one that cannot be read counts as missing.
         with suppress(ValueError, TypeError, LookupError, AttributeError, zstandard.ZstdError):
-            return kept.version, load(projection.State, zstandard.decompress(kept.state))
+            return snapshot.version, load(projection.State, zstandard.decompress(snapshot.state))
     return 0, projection.initial
 
 
-def _keep(
+def _save(
     store: EventStore,
     projection: Projection,
     task_id: str,
@@ -154,11 +153,11 @@ def _keep(
     times_us: tuple[int, int, int],
     state: Any,
 ) -> None:
-    kept = Snapshot(version, *times_us, zstandard.compress(dump(state)))
-    store.recorder.keep(projection.NAME, projection.VERSION, task_id, [kept])
+    snapshot = Snapshot(version, *times_us, zstandard.compress(dump(state)))
+    store.recorder.save_snapshots(projection.NAME, projection.VERSION, task_id, [snapshot])
 
 
 def _blocks(events: Iterator[WorkflowEvent], size: int) -> Iterator[list[WorkflowEvent]]:
-    """Whole blocks only: what is left over is not worth a kept state yet."""
+    """Yield whole blocks only: a shorter one is not worth a snapshot yet."""
     while len(block := list(islice(events, size))) == size:
         yield block

@@ -1,4 +1,4 @@
-"""The text behind a reference, as it was at a moment."""
+"""The source text that a reference names, as of a moment."""
 
 from backcast.domain.errors import InputError
 from backcast.domain.moment import Moment
@@ -9,7 +9,7 @@ from backcast.projections import dependency_graph
 
 
 def text_of(store: EventStore, reference: Reference, moment: Moment) -> bytes:
-    """The whole module, or the lines that a reference names.
+    """Return the whole module, or the lines, that a reference names.
 
     `InputError` where there was no such module, text, line or name at the moment.
     """
@@ -18,7 +18,7 @@ def text_of(store: EventStore, reference: Reference, moment: Moment) -> bytes:
 
 
 def text_in(store: EventStore, state: dependency_graph.State, reference: Reference) -> bytes:
-    """The text behind a reference in a state; `InputError` as above."""
+    """Return the text that a reference names in a state; `InputError` as in `text_of`."""
     module = state.modules.get(reference.path)
     if module is None or module.deleted or module.source is None:
         raise InputError(f"{reference}: there is no such module, or no text of it, at this moment")
@@ -35,7 +35,7 @@ def text_in(store: EventStore, state: dependency_graph.State, reference: Referen
 
 
 def _why(module: dependency_graph.ModuleNode) -> str:
-    """Why no name of a module can be found, where that is so."""
+    """Return why no name of a module can be found; empty where names can be."""
     if module.source != module.outlined:
         return ", and this text of it is not outlined (see 'backcast outline')"
     return ", and this text of it cannot be parsed" if "error" in module.facets else ""

@@ -1,4 +1,4 @@
-"""Which summaries no longer hold at a moment, and the proof: by which event, along which path."""
+"""Summaries that no longer hold at a moment, each with its proof: the event and the path."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -40,7 +40,7 @@ KINDS = (
 
 
 class DerivedEntry(NamedTuple):
-    """Something that was made of the modules, and may have been left behind by them."""
+    """Something that was derived from modules, and may be stale."""
 
     node: str
     summariser: str
@@ -58,7 +58,7 @@ class Stale(NamedTuple):
     clock: Sequence[tuple[str, int]]
     proof: Proof | None
     reason: str = ""
-    "Where it is not the modules that moved on."
+    "The reason where no module changed."
 
     def __str__(self) -> str:
         built = ", ".join(f"{path}={iteration}" for path, iteration in self.clock)
@@ -68,10 +68,9 @@ class Stale(NamedTuple):
 def stale(
     store: EventStore, task_id: str, moment: Moment, since: Moment | None = None
 ) -> list[Stale]:
-    """The summaries that do not hold at a moment, by node.
+    """Return the summaries that do not hold at a moment, by node.
 
-    With `since`, the extractive summaries as they were at that moment are asked instead of those
-    that were written.
+    With `since`, check the extractive summaries of that moment instead of the written ones.
     """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
@@ -94,13 +93,13 @@ def stale(
         Stale(entry.node, entry.summariser, entry.clock, proof)
         for entry, proof in zip(broken, proven, strict=True)
     ]
-    return sorted(outdated, key=lambda one: (one.node, one.summariser))
+    return sorted(outdated, key=lambda entry: (entry.node, entry.summariser))
 
 
 def extracted(
     state: dependency_graph.State, kinds: Iterable[str] = ("module", *SYMBOLS)
 ) -> Iterator[DerivedEntry]:
-    """The extractive summaries of a state, as entries, in the order of their paths and names."""
+    """Yield the extractive summaries of a state, in the order of their paths and names."""
     wanted = tuple(kinds)
     built = dependency_graph.built_at(state)
     modules = dependency_graph.present(state)
@@ -117,32 +116,35 @@ def extracted(
 def clock_of(
     state: dependency_graph.State, node: str, built_from: BuiltFrom
 ) -> list[tuple[str, int]]:
-    """The iterations of the modules that a node was built from, its own first.
+    """Return the iterations of the modules that a node was built from, its own first.
 
-    One of which it was only asked whether it is there, is not among them.
+    Modules that were only tested for existence are left out.
     """
     own = path_of(node)
-    told = (path for path, keys in built_from.items() if any(key != EXISTS for key in keys))
-    paths = [own, *sorted(path for path in told if path != own)]
+    read = (path for path, keys in built_from.items() if any(key != EXISTS for key in keys))
+    paths = [own, *sorted(path for path in read if path != own)]
     return list(dependency_graph.clock_of(state, paths).items())
 
 
 def _written(state: summaries.State) -> Iterator[tuple[DerivedEntry, summaries.Written]]:
     for node in sorted(state.nodes):
-        for one in state.nodes[node]:
-            clock = sorted(one.clock, key=lambda pair: (pair[0] != path_of(node), pair))
-            yield DerivedEntry(node, one.summariser, clock, one.built_at, one.made_of), one
+        for written in state.nodes[node]:
+            clock = sorted(written.clock, key=lambda pair: (pair[0] != path_of(node), pair))
+            entry = DerivedEntry(node, written.summariser, clock, written.built_at, written.made_of)
+            yield entry, written
 
 
 def _outdated(state: summaries.State, moment: Moment) -> Iterator[Stale]:
-    """The summaries that time or their own summariser has left behind."""
+    """Yield the summaries that outlived their time or were superseded by their summariser."""
     at = moment.at or state.last_at
-    for entry, one in _written(state):
+    for entry, written in _written(state):
         reason = ""
-        if summaries.outlived(one, at):
-            reason = f"outlived: it held for {one.lives:g} s from {one.timestamp.isoformat()}"
-        elif summaries.superseded(state, one):
-            name, number = summaries.named(one.summariser)
+        if summaries.outlived(written, at):
+            reason = (
+                f"outlived: it held for {written.lives:g} s from {written.timestamp.isoformat()}"
+            )
+        elif summaries.superseded(state, written):
+            name, number = summaries.named(written.summariser)
             latest = state.summarisers[name]
             reason = f"superseded: its summariser {name} moved on from {number} to {latest}"
         if reason:
@@ -152,38 +154,38 @@ def _outdated(state: summaries.State, moment: Moment) -> Iterator[Stale]:
 def proofs(
     events: Iterable[WorkflowEvent], entries: Sequence[DerivedEntry], graph: Graph
 ) -> list[Proof]:
-    """Why each of some entries no longer holds: the first change to what it was made of."""
+    """Return why each entry no longer holds: the first change to what it was made of."""
     readers: dict[str, list[int]] = {}
     for number, entry in enumerate(entries):
         for path in entry.built_from:
             readers.setdefault(path, []).append(number)
-    found: dict[int, Proof] = {}
+    first: dict[int, Proof] = {}
     for version, path, iteration, facets in _changes(events, readers):
         for number in readers[path]:
             entry = entries[number]
-            if version <= entry.built_at or number in found:
+            if version <= entry.built_at or number in first:
                 continue
             keys = _broken(facets, entry.built_from[path])
             if keys:
-                way = _way(graph, path_of(entry.node), path)
+                way = _path_to(graph, path_of(entry.node), path)
                 clock = ((path, iteration),)
-                found[number] = Proof(version, clock, way, tuple(_named(key) for key in keys))
-    return [found.get(number) or _unproven(entry) for number, entry in enumerate(entries)]
+                first[number] = Proof(version, clock, way, tuple(_part_name(key) for key in keys))
+    return [first.get(number) or _unproven(entry) for number, entry in enumerate(entries)]
 
 
 def turns(
     events: Iterable[WorkflowEvent], entries: Sequence[DerivedEntry], graph: Graph
 ) -> list[list[tuple[int, Proof | None]]]:
-    """When each of some entries went stale, with the proof, and held again, with none; by version.
+    """Return when each entry went stale, with the proof, and held again, with None; by version.
 
-    The first is what `proofs` gives, where the log tells of it.
+    The first proof is that of `proofs`, where the log still holds the change.
     """
     readers: dict[str, list[int]] = {}
     for number, entry in enumerate(entries):
         for path in entry.built_from:
             readers.setdefault(path, []).append(number)
     broken: list[set[str]] = [set() for _ in entries]
-    found: list[list[tuple[int, Proof | None]]] = [[] for _ in entries]
+    turns_of: list[list[tuple[int, Proof | None]]] = [[] for _ in entries]
     for version, path, iteration, facets in _changes(events, readers):
         for number in readers[path]:
             entry, before = entries[number], bool(broken[number])
@@ -192,19 +194,20 @@ def turns(
             keys = _broken(facets, entry.built_from[path])
             (broken[number].add if keys else broken[number].discard)(path)
             if before != bool(broken[number]):
-                way = _way(graph, path_of(entry.node), path) if keys else ()
-                clock, told = ((path, iteration),), tuple(_named(key) for key in keys)
-                found[number].append((version, Proof(version, clock, way, told) if keys else None))
-    return found
+                way = _path_to(graph, path_of(entry.node), path) if keys else ()
+                parts = tuple(_part_name(key) for key in keys)
+                proof = Proof(version, ((path, iteration),), way, parts) if keys else None
+                turns_of[number].append((version, proof))
+    return turns_of
 
 
 def _changes(
     events: Iterable[WorkflowEvent], paths: Mapping[str, object]
 ) -> Iterator[tuple[int, str, int, Mapping[str, Facet] | None]]:
-    """Version, path, iteration and facets (None once deleted) after each change, by version."""
+    """Yield version, path, iteration and facets (None once deleted) after each change."""
     outlines: dict[str, Outline] = {}
     iterations: dict[int, int] = {}
-    found: list[tuple[int, str, int, Mapping[str, Facet] | None]] = []
+    changes: list[tuple[int, str, int, Mapping[str, Facet] | None]] = []
     for event in events:
         match event.fact:
             case ModuleIteration(iteration=iteration):
@@ -212,19 +215,19 @@ def _changes(
             case ModuleRenamed(previous_name=previous, iteration=iteration):
                 iterations[event.version] = iteration
                 if previous in paths:
-                    found.append((event.version, previous, 0, None))
+                    changes.append((event.version, previous, 0, None))
             case ModuleDeleted(module_name=path) if path in paths:
-                found.append((event.version, path, 0, None))
+                changes.append((event.version, path, 0, None))
             case ModuleOutlined(module_name=path) if path in paths:
                 version = event.because[0] if event.because else event.version
                 outlines[path] = outline = applied(outlines.get(path), event.fact)
                 facets = {**outline.facets, SOURCE: (event.fact.source or "",)}
-                found.append((version, path, iterations.get(version, 0), facets))
-    return iter(sorted(found, key=lambda change: change[0]))
+                changes.append((version, path, iterations.get(version, 0), facets))
+    return iter(sorted(changes, key=lambda change: change[0]))
 
 
 def _broken(facets: Mapping[str, Facet] | None, keys: Mapping[str, str]) -> list[str]:
-    """The keys of one module under which it is not as it was."""
+    """Return the keys under which a module is not as it was."""
     return [
         key
         for key, digest in sorted(keys.items())
@@ -232,17 +235,17 @@ def _broken(facets: Mapping[str, Facet] | None, keys: Mapping[str, str]) -> list
     ]
 
 
-def _way(graph: Graph, own: str, moved: str) -> tuple[str, ...]:
-    """How the entry's module needs the one that moved on: through its imports where it does."""
+def _path_to(graph: Graph, own: str, moved: str) -> tuple[str, ...]:
+    """Return the path from the entry's module to the changed one, along imports where it can."""
     if own == moved:
         return (own,)
     return tuple(graph.path(own, moved)) or (own, moved)
 
 
-def _named(key: str) -> str:
+def _part_name(key: str) -> str:
     return key or "its being there"
 
 
 def _unproven(entry: DerivedEntry) -> Proof:
-    """Where the log does not tell any more what changed, as when an outline is damaged."""
+    """Return a proof without events, for a change that the log does not hold any more."""
     return Proof(0, (), (path_of(entry.node), name_of(entry.node)), ())

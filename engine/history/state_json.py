@@ -17,19 +17,19 @@ Builder = Callable[[Any], Any]
 
 
 def dump(state: Any) -> bytes:
-    """A state as JSON, the same bytes for equal states."""
+    """Return a state as JSON, the same bytes for equal states."""
     return to_json(state, fallback=_sorted_pairs)
 
 
 def load(kind: Any, body: bytes) -> Any:
-    """The state of a type that was dumped."""
+    """Return the state of a type that was dumped."""
     value = from_json(body)
     build = builder(kind)
     return build(value) if build else value
 
 
 def plain(value: Any) -> Any:
-    """A state as people and programs want to read it: named fields, and sorted maps."""
+    """Return a state as plain JSON values: objects with field names, and sorted keys."""
     if isinstance(value, Map):
         return {str(key): plain(value[key]) for key in sorted(value)}
     if hasattr(value, "_asdict"):
@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
 
 @cache
 def builder(kind: Any) -> Builder | None:
-    """How a value of a type is built from JSON; None where JSON gives it as it is."""
+    """Return what builds a value of a type from JSON; None where JSON gives it as it is."""
     arguments = get_args(kind)
     if get_origin(kind) is Map:
         return _map_builder(*map(builder, arguments))
@@ -65,7 +65,7 @@ def _map_builder(key: Builder | None, item: Builder | None) -> Builder:
 
 
 def _named_builder(kind: Any) -> Builder:
-    """A builder that touches only the fields that JSON does not give as they are."""
+    """Return a builder that converts only the fields that JSON does not give as they are."""
     fields = [builder(hint) for hint in get_type_hints(kind).values()]
     changed = [(index, build) for index, build in enumerate(fields) if build]
     if not changed:

@@ -1,7 +1,4 @@
-"""A task's folded states at a moment, together with what finished tasks contribute to it.
-
-Those states are all that a context is built from.
-"""
+"""A task's folded states at a moment: all that a context is built from."""
 
 from heapq import merge
 from typing import NamedTuple
@@ -10,7 +7,7 @@ from backcast.domain.events import Branched
 from backcast.domain.moment import Moment
 from backcast.engine.history.branches import Lineage, known_by, lineage_of
 from backcast.engine.history.maps import map_known
-from backcast.engine.history.snapshots import Recent, state_at
+from backcast.engine.history.snapshots import RecentStates, state_at
 from backcast.engine.log.store import EventStore
 from backcast.projections import (
     Projection,
@@ -34,7 +31,7 @@ ENDS = ("TASK_COMPLETE", "TASK_FAILED")
 
 
 class TaskStates(NamedTuple):
-    """What was known of a task at a moment, and what finished tasks had left by then."""
+    """A task's folded states at a moment, and what finished tasks contribute to it."""
 
     progress: progress.State
     graph: dependency_graph.State
@@ -44,13 +41,13 @@ class TaskStates(NamedTuple):
     changes: changes.State
     offline: offline_cache.State
     map: context_map.ContextMap = context_map.ContextMap()
-    "Of the repository or corpus that the task works on."
+    "The map of the repository or corpus that the task works on."
 
 
 def states_at(
-    store: EventStore, task_id: str, moment: Moment, recent: Recent | None = None
+    store: EventStore, task_id: str, moment: Moment, recent: RecentStates | None = None
 ) -> TaskStates:
-    """What was known of a task at a moment, and what finished tasks had left by then."""
+    """Return a task's states at a moment, and what finished tasks contribute to it by then."""
     line = lineage_of(store, task_id)
     states = TaskStates(
         progress=state_at(store, progress, task_id, moment, recent),
@@ -66,11 +63,8 @@ def states_at(
 
 
 def under_root_name(states: TaskStates, line: Lineage) -> TaskStates:
-    """The states of a task, under the name of the first of its line, whose prompts speak of it.
-
-    So a branch is asked in the words of its origin, and does not take what that left for another
-    task's work.
-    """
+    """Return a task's states under its root task's name, so that a branch's prompts match its
+    origin's, and the origin's contributions do not count as another task's."""
     if states.graph.task_id not in ("", line.root):
         states = states._replace(graph=states.graph._replace(task_id=line.root))
     if states.online.task not in ("", line.root):
@@ -79,12 +73,11 @@ def under_root_name(states: TaskStates, line: Lineage) -> TaskStates:
 
 
 def contributions_at(store: EventStore, moment: Moment) -> offline_cache.State:
-    """What finished tasks had left: tasks that have not ended leave nothing, nor do branches, and
-    are not read."""
-    told = list(store.read(moment=moment, types=(*ENDS, "BRANCHED")))
-    branches = {event.task_id for event in told if isinstance(event.fact, Branched)}
-    ended = sorted({event.task_id for event in told if event.type in ENDS} - branches)
+    """Return what finished tasks contribute at a moment: only tasks that ended, and no branches."""
+    events = list(store.read(moment=moment, types=(*ENDS, "BRANCHED")))
+    branches = {event.task_id for event in events if isinstance(event.fact, Branched)}
+    ended = sorted({event.task_id for event in events if event.type in ENDS} - branches)
     logs = (store.read(task, moment=moment) for task in ended)
-    events = merge(*logs, key=lambda event: event.position)
-    state: offline_cache.State = fold(offline_cache, events)
+    merged = merge(*logs, key=lambda event: event.position)
+    state: offline_cache.State = fold(offline_cache, merged)
     return state

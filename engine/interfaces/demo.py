@@ -107,7 +107,7 @@ def _moment(
     )
     from_kept, state = _timed(lambda: state_at(store, versions, task_id, moment), repeat=3)
     last = store.version_at(task_id, moment)
-    kept = store.recorder.kept(versions.NAME, versions.VERSION, task_id, last, None)
+    kept = store.recorder.snapshot_before(versions.NAME, versions.VERSION, task_id, last, None)
     assert isinstance(commit.fact, Committed)
     sha = commit.fact.sha
     modules = versions.latest(state)

@@ -21,13 +21,13 @@ FORGETFUL = DEFAULT.model_copy(update={"name": "forgetful", "errors": 0})
 
 def demonstrate_policy(store: EventStore, task_id: str, out: Console) -> bool:
     """Change the policy of a recorded run; tells whether its regression was found."""
-    workshop = BuilderPool(store)
+    pool = BuilderPool(store)
     step = step_at(store, task_id, "last")
-    found = sides_compared(workshop, step, Side("recorded"), Side("forgetful", FORGETFUL))
+    found = sides_compared(pool, step, Side("recorded"), Side("forgetful", FORGETFUL))
     out.print(f"\n[bold]what if its policy had been errors = 0?[/] its last prompt, {step.name}:")
     for line in diff_text(found).split("\n"):
         out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    both = [PolicyReplay(workshop), PolicyReplay(workshop, None, FORGETFUL)]
+    both = [PolicyReplay(pool), PolicyReplay(pool, None, FORGETFUL)]
     every = tuple(measured(steps(store, task_id, outcomes=True), both))
     run = ReplayRun("the run above", task_id, len(every))
     [beside] = compared([Tried(run, every)], ("recorded", "forgetful"), [Rules()])

@@ -31,7 +31,7 @@ def demonstrate_run(
 ) -> bool:
     """Run, travel back, rebuild; tells whether all of that held."""
     spec = spec_at(spec_file)
-    model = open_runtime(f"recorded:{recording}", spec.task, out=str(folder))
+    model = open_runtime(f"answers:{recording}", spec.task, out=str(folder))
     start(store, spec)
     with RunProgress(model.profile.prompt, out) as shown:
         state = work(store, spec.task, model, watch=shown.take)

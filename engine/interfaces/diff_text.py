@@ -1,4 +1,4 @@
-"""What differs between two prompts, as text: the sections that changed, then a line a change."""
+"""Render the difference between two prompts: the changed sections, then a line a change."""
 
 from collections.abc import Iterator
 
@@ -6,49 +6,50 @@ from backcast.engine.interfaces.views import one_line
 from backcast.engine.replay.diff import Diff, ItemChange
 
 SHOWN = 40
-"Changes that are told one by one."
+"Changes that get a line each."
 WIDTH = 160
-"Characters of a line; what is longer is cut."
+"Characters of a line; longer lines are cut."
 _SIGNS = {"in": "+", "out": "-"}
 
 
-def diff_text(found: Diff, shown: int = SHOWN) -> str:
-    """A difference as lines of text, of the changes no more than `shown`."""
-    return "\n".join(one_line(line, WIDTH) for line in _lines(found, shown))
+def diff_text(difference: Diff, shown: int = SHOWN) -> str:
+    """Return a difference as lines of text, with at most `shown` changes."""
+    return "\n".join(one_line(line, WIDTH) for line in _lines(difference, shown))
 
 
-def _lines(found: Diff, shown: int) -> Iterator[str]:
-    if found.same:
-        told = f"{found.tokens[0]:,} tokens"
-        yield f"{found.before} and {found.after} are the same to the byte: {told}"
+def _lines(difference: Diff, shown: int) -> Iterator[str]:
+    if difference.same:
+        same = f"{difference.before} and {difference.after} are the same to the byte"
+        yield f"{same}: {difference.tokens[0]:,} tokens"
         return
-    was, now = found.tokens
-    yield f"{found.before} -> {found.after}: {was:,} -> {now:,} tokens of {found.room[1]:,}"
-    if found.shared:
-        where = f"; they part in {found.shared.section}" if found.shared.section else ""
-        yield f"the first {found.shared.tokens:,} tokens are the same{where}"
-    yield from _prefixes(found)
-    changed = [(section, was, now) for section, was, now in found.sections if was != now]
+    was, now = difference.tokens
+    names = f"{difference.before} -> {difference.after}"
+    yield f"{names}: {was:,} -> {now:,} tokens of {difference.room[1]:,}"
+    if difference.shared:
+        where = f"; they part in {difference.shared.section}" if difference.shared.section else ""
+        yield f"the first {difference.shared.tokens:,} tokens are the same{where}"
+    yield from _prefixes(difference)
+    changed = [(section, was, now) for section, was, now in difference.sections if was != now]
     wide = max((len(section) for section, _, _ in changed), default=0)
     for section, was, now in changed:
         yield f"  {section:<{wide}}  {was:>6,} -> {now:>6,} tokens"
-    for change in found.changes[:shown]:
+    for change in difference.changes[:shown]:
         yield change_line(change)
-    if len(found.changes) > shown:
-        yield f"... and {len(found.changes) - shown} changes more"
-    if not found.changes:
+    if len(difference.changes) > shown:
+        yield f"... and {len(difference.changes) - shown} changes more"
+    if not difference.changes:
         yield "every item is shown alike: the text around them differs"
 
 
-def _prefixes(found: Diff) -> Iterator[str]:
-    """What each shares with the prompt that was asked before, where that was compared."""
-    told = [f"{one.tokens:,} of {one.of:,}" for one in found.prefix if one]
-    if told:
-        yield f"of the prompt before them they go on with {' -> '.join(told)} tokens"
+def _prefixes(difference: Diff) -> Iterator[str]:
+    """Yield what each prompt shares with the one asked before, where that was compared."""
+    shares = [f"{one.tokens:,} of {one.of:,}" for one in difference.prefix if one]
+    if shares:
+        yield f"of the prompt before them they go on with {' -> '.join(shares)} tokens"
 
 
 def change_line(change: ItemChange) -> str:
-    """One change as a line: `+ dependencies  function:a.py::f  full, 21 tokens  (lower score)`."""
+    """Return a change as a line: `+ errors  failure:9.1  full, 21 tokens  (lower score)`."""
     head = f"{_SIGNS.get(change.kind, '~')} {change.section}  {change.node}"
     how = change.after or change.before
     if change.kind == "level":
@@ -57,7 +58,7 @@ def change_line(change: ItemChange) -> str:
         how = f"another text, {change.before} -> {change.after}"
     elif change.kind == "moved":
         how = f"{change.after}, moved"
-    then = {"in": " before", "out": " now"}.get(change.kind, "")
-    # `diff` says of what was nowhere offered when that was.
-    then = "" if change.why.startswith("not offered") else then
-    return f"{head}  {how}" + (f"  ({change.why}{then})" if change.why else "")
+    when = {"in": " before", "out": " now"}.get(change.kind, "")
+    # The reason of an item that was not offered names its moment already.
+    when = "" if change.why.startswith("not offered") else when
+    return f"{head}  {how}" + (f"  ({change.why}{when})" if change.why else "")

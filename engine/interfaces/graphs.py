@@ -1,5 +1,6 @@
-"""The dependency graph as people and programs read it."""
+"""Render the dependency graph as tables and as JSON."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from backcast.engine.interfaces.views import table
 
 
 def graph_json(graph: Graph, around: Mapping[str, int] | None) -> dict[str, Any]:
-    """Nodes, edges and what could not be resolved; only around a node where that is asked."""
+    """Return nodes, edges and unresolved names as JSON; `around` limits them to its nodes."""
     nodes = [node for node in graph.nodes if around is None or node in around]
     inside = set(nodes)
     return {
@@ -30,7 +31,7 @@ def graph_json(graph: Graph, around: Mapping[str, int] | None) -> dict[str, Any]
 
 
 def show_graph(graph: Graph, behind: Sequence[str], console: Console) -> None:
-    """The modules in the order in which they need each other, and what else there is."""
+    """Print the modules in the order of their imports, with counts; `behind` lack outlines."""
     rows = []
     for path in graph.order():
         node = f"module:{path}"
@@ -41,19 +42,17 @@ def show_graph(graph: Graph, behind: Sequence[str], console: Console) -> None:
         users = len({edge.source for edge in graph.into.get(node, ()) if edge.kind == "imports"})
         rows.append((path, len(held), _some(own), _some(libraries), users))
     table(console, ("module", "holds", "imports", "libraries", "imported by"), rows)
-    counts: dict[str, int] = {}
-    for one in graph.nodes:
-        counts[kind_of(one)] = counts.get(kind_of(one), 0) + 1
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    console.print(f"\n{told}; {len(graph.edges)} edges, {len(graph.unresolved)} names unresolved")
-    for circle in graph.cycles():
-        console.print(Text(escaped(f"in a circle: {', '.join(circle)}")))
+    counts = Counter(map(kind_of, graph.nodes))
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    console.print(f"\n{kinds}; {len(graph.edges)} edges, {len(graph.unresolved)} names unresolved")
+    for cycle in graph.cycles():
+        console.print(Text(escaped(f"in a circle: {', '.join(cycle)}")))
     if behind:
         console.print(Text(escaped(f"not outlined yet: {_some(behind)}")))
 
 
 def show_node(graph: Graph, node: str, hops: int, console: Console) -> None:
-    """The edges of a node, and how far its neighbours are."""
+    """Print the edges of a node, and its neighbours with their distance in hops."""
     rows = [("", edge.kind, edge.target) for edge in graph.out.get(node, ())]
     rows += [(edge.source, edge.kind, "") for edge in graph.into.get(node, ())]
     rows += [("", "unresolved", name) for at, name in graph.unresolved if at == node]
@@ -61,7 +60,7 @@ def show_node(graph: Graph, node: str, hops: int, console: Console) -> None:
     if hops > 1:
         around = graph.neighbours(node, hops)
         console.print()
-        table(console, ("hops", "node"), [(far, one) for one, far in around.items() if far])
+        table(console, ("hops", "node"), [(far, other) for other, far in around.items() if far])
 
 
 def _some(names: Sequence[str], count: int = 4) -> str:

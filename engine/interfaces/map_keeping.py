@@ -1,4 +1,4 @@
-"""Keeps a map by a command: who does it, what was read, and what that came to."""
+"""Update a context map by a command: choose the updater, read runs, and report the result."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,8 +19,10 @@ from backcast.projections.context_map import ContextMap
 
 
 def counting(tokens: int | None = None, tokenizer: str | None = None) -> tuple[int, Tokenizer]:
-    """The most that a map may have, and who counts that: as Mistral does, or where that is not
-    installed a bound."""
+    """Return the tokens that a map may have, and the tokenizer that counts them.
+
+    Without a name that is Mistral's, or an upper bound where Mistral's is not installed.
+    """
     counter = tokenizer_of(tokenizer or counted_by("mistral-v3"))
     return tokens or MAP_TOKENS * (1 if counter.exact else BOUND), counter
 
@@ -28,8 +30,7 @@ def counting(tokens: int | None = None, tokenizer: str | None = None) -> tuple[i
 def keeping_of(
     policy: str, tokens: int, tokenizer: Tokenizer, model: str | None, profile: str | None
 ) -> MapUpdater:
-    """Who keeps a map by a policy; a model that is named takes both roles, where the policy names
-    none."""
+    """Return the updater for a policy; a named model takes both roles if the policy names none."""
     used = policy_named(policy)
     settings = used.map
     if model is not None and "model" not in (settings.distiller, settings.cartographer):
@@ -44,38 +45,38 @@ def keeping_of(
 
 
 class MapUpdate(NamedTuple):
-    """What an update came to."""
+    """The result of an update."""
 
     map: ContextMap | None
-    "None where no run was left to be read."
+    "None where no run remained to be read."
     runs: int
     edits: tuple[MapEdited, ...]
-    "After these runs, and before the first where the map begins with it."
+    "The recorded edits, with one before the first run where the map begins."
     settings: MapSettings
 
     @property
     def refused(self) -> int:
-        """Edits that were not made."""
+        """Number of edits that were refused."""
         return sum(bool(edit.refused) for fact in self.edits for edit in fact.edits)
 
     @property
     def asked(self) -> int:
-        """How often a model was asked."""
+        """Number of calls of a model."""
         return sum(len(fact.answers) for fact in self.edits)
 
     @property
     def tokens(self) -> int:
-        """Of prompts and answers, as far as the model tells them."""
+        """Tokens of prompts and answers, as far as the model reports them."""
         answers = [one for fact in self.edits for one in fact.answers]
         return sum((one.prompt_tokens or 0) + (one.tokens or 0) for one in answers)
 
     @property
-    def left(self) -> int:
-        """Runs that were read and left the map as it was."""
+    def unchanged(self) -> int:
+        """Number of runs that were read and left the map as it was."""
         return self.runs - sum(fact.run != BEGIN for fact in self.edits)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the result as JSON."""
         map = self.map or ContextMap()
         return {
             "context": map.context, "runs": self.runs, "edits": len(self.edits),
@@ -86,9 +87,9 @@ class MapUpdate(NamedTuple):
     def __str__(self) -> str:
         map = self.map or ContextMap()
         parts = [f"map of {map.context}: {len(map.items)} items after {map.updates} updates"]
-        if self.left:
+        if self.unchanged:
             parts.append(
-                f"{self.left} of {self.runs} runs left it as it was: it is frozen"
+                f"{self.unchanged} of {self.runs} runs left it as it was: it is frozen"
                 f" (evolve = {self.settings.evolve})"
             )
         if self.asked:
@@ -102,20 +103,23 @@ def kept(
     store: EventStore, task: str, keeping: MapUpdater, last: int | None, *, anew: bool,
     progress: Callable[[int], Callable[[int], None]],
 ) -> MapUpdate:  # fmt: skip
-    """Update the map of what a task works on; `progress` is told how many runs there are, and gives
-    what is told of each. `ModelError` with how far it came, where a model gives no answer."""
+    """Update the map of a task's context.
+
+    `progress` takes the number of runs and returns the function to call after each. `ModelError`
+    says how far the update came where a model gives no answer.
+    """
     stood, made, map = store.version(task), 0, None
     runs = begin_anew(store, task, last) if anew else unread(store, task, last)
     advance = progress(len(runs))
     try:
-        for one in keep_map(store, task, runs, keeping):
-            map = one
+        for updated in keep_map(store, task, runs, keeping):
+            map = updated
             made += 1
             advance(1)
     except ModelError as error:
         again = "the same command without --anew" if anew else "the same command"
-        told = f"{error}; the map as of {made} runs stands, {again} goes on from there"
-        raise ModelError(told if made or anew else str(error), error.kind) from None
+        text = f"{error}; the map as of {made} runs stands, {again} goes on from there"
+        raise ModelError(text if made or anew else str(error), error.kind) from None
     facts = (event.fact for event in store.read(task, after=stood, types=EDITS))
     edits = tuple(one for one in facts if isinstance(one, MapEdited) and not one.anew)
     return MapUpdate(map, len(runs), edits, keeping.settings)

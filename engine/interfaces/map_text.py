@@ -1,4 +1,4 @@
-"""Context maps as people and programs read them."""
+"""Render context maps as text and as JSON, and compare two moments of one."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Sized
@@ -19,7 +19,7 @@ from backcast.engine.context.counting import Counting
 from backcast.engine.context.maps import ShownMap, parses, shown_map, stale_in
 from backcast.engine.history.branches import lineage_of
 from backcast.engine.history.maps import EDITS, Maps, map_known, stale_since
-from backcast.engine.history.moments import COMMIT, moment_of
+from backcast.engine.history.moments import COMMIT, moment_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import one_line
@@ -30,14 +30,14 @@ from backcast.projections.context_map import ContextMap, worth
 
 WIDTH, SET_IN = 100, "    "
 FIRST, NAMED, OMITTED = 3, 4, 8
-"How many of a kind are named one by one."
+"Items of a list that are named one by one."
 
 
 class MapMoment(NamedTuple):
     """The map of a context at a moment."""
 
     name: str
-    "Of the context, or of a task that works on it."
+    "Name of the context, or of a task that works on it."
     map: ContextMap
     shown: ShownMap
     modules: Modules
@@ -45,121 +45,126 @@ class MapMoment(NamedTuple):
     counting: Counting
     tokens: int
     contexts: tuple[str, ...]
-    "All that had a map then."
+    "All contexts that had a map then."
     task: str
-    "The task by whose modules it is told what is stale."
+    "Task whose modules decide which items are stale."
     moment: Moment
 
     @classmethod
     def at(
-        cls, store: EventStore, context: str, moment: dict[str, Any], settings: MapSettings,
+        cls, store: EventStore, context: str, when: str, settings: MapSettings,
         tokens: int, tokenizer: Tokenizer,
     ) -> "MapMoment":  # fmt: skip
-        """The map as it was shown at a moment that options name; that of a task, a branch say, as
-        the task knew it."""
-        then = _moment(store, context, moment)
-        state = Maps(store).at(then)
+        """Return the map at a moment; a task's map as that task knew it."""
+        moment = _moment(store, context, when)
+        state = Maps(store).at(moment)
         map = context_map.map_of(state, context)
         task = map.task
         if context not in state.maps and store.version(context):
-            map, task = map_known(store, lineage_of(store, context), then), context
-        graph = state_at(store, dependency_graph, task, then) if task else dependency_graph.initial
+            map, task = map_known(store, lineage_of(store, context), moment), context
+        graph = (
+            state_at(store, dependency_graph, task, moment) if task else dependency_graph.initial
+        )
         modules, counting = Modules(dependency_graph.present(graph)), Counting(tokenizer)
         shown = shown_map(map, modules, settings, tokens, counting)
-        there = tuple(sorted(state.maps))
-        return cls(context, map, shown, modules, settings, counting, tokens, there, task, then)
+        contexts = tuple(sorted(state.maps))
+        return cls(
+            name=context, map=map, shown=shown, modules=modules, settings=settings,
+            counting=counting, tokens=tokens, contexts=contexts, task=task, moment=moment,
+        )  # fmt: skip
 
     @property
-    def told(self) -> str:
-        """The map in one line."""
-        shown, taken = self.shown, self.counting.count(self.shown.text)
-        known = f", as {self.name} knew it," if self.name != self.map.context else ""
+    def line(self) -> str:
+        """The map in one line: its name, updates, items and tokens."""
+        shown, tokens = self.shown, self.counting.count(self.shown.text)
+        knower = f", as {self.name} knew it," if self.name != self.map.context else ""
         return (
-            f"map of {self.map.context}{known} after {self.map.updates} updates:"
+            f"map of {self.map.context}{knower} after {self.map.updates} updates:"
             f" {len(shown.items)} of {len(self.map.items)} items, {len(shown.stale)} of them stale;"
-            f" {taken:,} of {self.tokens:,} tokens"
+            f" {tokens:,} of {self.tokens:,} tokens"
         )
 
 
-def _moment(store: EventStore, context: str, options: dict[str, Any]) -> Moment:
-    """The moment of a map. Its edits are recorded later than what they are about, with the time of
-    that: so a commit names a time here."""
-    at = options.get("at") or options.get("before")
-    if not at or not at.startswith(COMMIT):
-        return moment_of(store, None, **options)
-    named = moment_of(store, context, **options)
-    last = store.version_at(context, named)
+def _moment(store: EventStore, context: str, when: str) -> Moment:
+    """Return the moment of a map, by time where a commit names it.
+
+    A map's edits are recorded later than the events they are about, with the time of those.
+    """
+    moment = moment_at(store, context if store.version(context) else None, when)
+    if COMMIT not in when:
+        return moment
+    last = store.version_at(context, moment)
     [event] = store.read(context, after=last - 1, last=last)
     return Moment(at=event.timestamp)
 
 
-def plain_of(then: MapMoment, since: Mapping[str, str]) -> dict[str, Any]:
-    """A map as JSON."""
-    shown = {one.id for one in then.shown.items}
+def plain_of(at: MapMoment, since: Mapping[str, str]) -> dict[str, Any]:
+    """Return a map as JSON; `since` gives the event that made an item stale."""
+    shown = {one.id for one in at.shown.items}
     return {
-        "context": then.map.context,
-        "updates": then.map.updates,
-        "tokens": then.counting.count(then.shown.text),
-        "budget": then.tokens,
-        "text": then.shown.text,
+        "context": at.map.context,
+        "updates": at.map.updates,
+        "tokens": at.counting.count(at.shown.text),
+        "budget": at.tokens,
+        "text": at.shown.text,
         "items": [
             {
-                **_plain(one),
-                "worth": worth(one, then.map.updates, then.settings),
-                "tokens": then.counting.count(one.line),
-                "shown": one.id in shown,
-                "stale": moved(then, one),
-                "stale_since": since.get(one.id),
+                **_plain(item),
+                "worth": worth(item, at.map.updates, at.settings),
+                "tokens": at.counting.count(item.line),
+                "shown": item.id in shown,
+                "stale": moved(at, item),
+                "stale_since": since.get(item.id),
             }
-            for one in (then.map.items[item] for item in sorted(then.map.items))
+            for _, item in sorted(at.map.items.items())
         ],
     }
 
 
-def _plain(one: MapItem) -> dict[str, Any]:
-    told = one._asdict()
-    told["built_from"] = {path: dict(keys) for path, keys in one.made_of.items()}
-    return told
+def _plain(item: MapItem) -> dict[str, Any]:
+    data = item._asdict()
+    data["built_from"] = {path: dict(keys) for path, keys in item.made_of.items()}
+    return data
 
 
-def moved(then: MapMoment, one: MapItem) -> list[str]:
-    """What an item was made of and is not as it was, or cannot be told any more."""
-    found = [f"{path} {key}".rstrip() for path, key in then.modules.changed(one.made_of)]
-    odd = [path for path in sorted(one.made_of) if not parses(then.modules, path)]
+def moved(at: MapMoment, item: MapItem) -> list[str]:
+    """Return the sources of an item that have changed, or do not parse."""
+    found = [f"{path} {key}".rstrip() for path, key in at.modules.changed(item.made_of)]
+    odd = [path for path in sorted(item.made_of) if not parses(at.modules, path)]
     return [*found, *(f"{path} does not parse" for path in odd)]
 
 
-def since(store: EventStore, then: MapMoment) -> dict[str, str]:
-    """The event, `TASK@VERSION`, since which each stale item does not hold, where that is known."""
-    stale = [then.map.items[item] for item in stale_in(then.map, then.modules)]
-    found = stale_since(store, lineage_of(store, then.task), stale, then.moment) if stale else {}
-    return {item: f"{then.task}@{version}" for item, version in found.items()}
+def since(store: EventStore, at: MapMoment) -> dict[str, str]:
+    """Return the event, as `TASK@VERSION`, that made each stale item so, where known."""
+    stale = [at.map.items[item] for item in stale_in(at.map, at.modules)]
+    versions = stale_since(store, lineage_of(store, at.task), stale, at.moment) if stale else {}
+    return {item: f"{at.task}@{version}" for item, version in versions.items()}
 
 
-def taggers(store: EventStore, then: MapMoment) -> dict[str, str]:
-    """Who said last of each item of what use it was, and in which event, by id."""
+def taggers(store: EventStore, at: MapMoment) -> dict[str, str]:
+    """Return who tagged each item last and in which event, by item id."""
     return {
         item: f"{event.fact.distiller or 'somebody'} in {event.task_id}@{event.version}"
-        for event in store.read(moment=then.moment, types=EDITS)
+        for event in store.read(moment=at.moment, types=EDITS)
         if isinstance(event.fact, MapEdited)
-        and (event.fact.context or event.task_id) == then.map.context
+        and (event.fact.context or event.task_id) == at.map.context
         for item in event.fact.tags
     }
 
 
 def explained(
-    then: MapMoment, since: Mapping[str, str], tagged: Mapping[str, str], console: Console
+    at: MapMoment, since: Mapping[str, str], tagged: Mapping[str, str], console: Console
 ) -> None:
-    """Print where each item came from, what was said of it, and what would go next."""
-    paragraphs = [list(_origin(then, one, since, tagged)) for one in then.shown.items]
-    order = [one.id for one in reversed(then.shown.items)]
+    """Print each item's origin, worth and tags, and the items that would go first."""
+    paragraphs = [list(_origin(at, one, since, tagged)) for one in at.shown.items]
+    order = [one.id for one in reversed(at.shown.items)]
     paragraphs.append([f"first to go: {', '.join(order[:FIRST])}"])
-    if then.shown.left_out:
-        ids = [(one.node.rpartition(" ")[2], one.reason) for one in then.shown.left_out]
-        told = [f"{item} ({reason}{_by(since, item)})" for item, reason in ids]
-        paragraphs.append([f"not shown: {_some(told, OMITTED)}"])
+    if at.shown.left_out:
+        ids = [(one.node.rpartition(" ")[2], one.reason) for one in at.shown.left_out]
+        names = [f"{item} ({reason}{_by(since, item)})" for item, reason in ids]
+        paragraphs.append([f"not shown: {_some(names, OMITTED)}"])
     width = min(console.width, WIDTH)
-    for first, *rest in ([*map(escaped, told)] for told in paragraphs):
+    for first, *rest in ([*map(escaped, names)] for names in paragraphs):
         lines = wrap(first, width, subsequent_indent=SET_IN, break_on_hyphens=False)
         for line in rest:
             lines += wrap(line, width, initial_indent=SET_IN, subsequent_indent=2 * SET_IN,
@@ -168,25 +173,25 @@ def explained(
 
 
 def _origin(
-    then: MapMoment, one: MapItem, since: Mapping[str, str], tagged: Mapping[str, str]
+    at: MapMoment, item: MapItem, since: Mapping[str, str], tagged: Mapping[str, str]
 ) -> Iterator[str]:
-    """An item and, a line each, what it is worth, what it was made of, and why it is stale."""
-    said = Counter(tag for _, tag in one.tags)
+    """Yield an item's text, then lines for its worth, tags, sources and staleness."""
+    said = Counter(tag for _, tag in item.tags)
     found = ", ".join(f"{said[tag]}x {tag}" for tag in sorted(said))
-    yield one.line.partition("\n")[0]
+    yield item.line.partition("\n")[0]
     yield (
-        f"worth {worth(one, then.map.updates, then.settings):.2f},"
-        f" {then.counting.count(one.line)} tokens, since update {one.added}, written by"
-        f" {one.task}@{one.version}"
+        f"worth {worth(item, at.map.updates, at.settings):.2f},"
+        f" {at.counting.count(item.line)} tokens, since update {item.added}, written by"
+        f" {item.task}@{item.version}"
     )
     if found:
-        yield f"found {found}, last by {tagged.get(one.id, 'somebody')}"
-    named = set(findall(r"[\w./-]+", one.text))
-    others = [one_line(path) for path in sorted(one.made_of) if path not in named]
-    made = f"made of {_many(one.built_from, 'facet')} of {_many(one.made_of, 'file')}"
+        yield f"found {found}, last by {tagged.get(item.id, 'somebody')}"
+    named = set(findall(r"[\w./-]+", item.text))
+    others = [one_line(path) for path in sorted(item.made_of) if path not in named]
+    made = f"made of {_many(item.built_from, 'facet')} of {_many(item.made_of, 'file')}"
     yield f"{made}, among them {_some(others, NAMED)}" if others else made
-    if facets := [one_line(facet) for facet in moved(then, one)]:
-        yield f"stale{_by(since, one.id)}: {_some(facets, NAMED)}"
+    if facets := [one_line(facet) for facet in moved(at, item)]:
+        yield f"stale{_by(since, item.id)}: {_some(facets, NAMED)}"
 
 
 def _by(since: Mapping[str, str], item: str) -> str:
@@ -197,39 +202,40 @@ def _many(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
-def _some(told: Sequence[str], most: int) -> str:
-    """The first of some things, and how many more there are."""
-    more = f" and {len(told) - most} more" if len(told) > most else ""
-    return f"{', '.join(told[:most])}{more}"
+def _some(names: Sequence[str], most: int) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 class ItemDifference(NamedTuple):
-    """What became of an item between two moments."""
+    """The change of an item between two moments."""
 
     change: str
     item: str
     text: str
-    "As it is, or for one that went, as it was."
+    "Its text now, or before it went."
     before: str = ""
-    "Of one that was rewritten."
+    "Text of a rewritten item before."
 
     def __str__(self) -> str:
         first, *rest = self.text.split("\n")
         if self.change != "~" or not rest:
             return f"{self.change} [{self.item}] {self.text}"
-        lines = [one for one in ndiff(self.before.split("\n")[1:], rest) if one[:2] in ("- ", "+ ")]
-        return "\n".join([f"~ [{self.item}] {first}", *(f"  {one}" for one in lines)])
+        changes = ndiff(self.before.split("\n")[1:], rest)
+        lines = [line for line in changes if line[:2] in ("- ", "+ ")]
+        return "\n".join([f"~ [{self.item}] {first}", *(f"  {line}" for line in lines)])
 
 
 def compared(old: MapMoment, new: MapMoment) -> list[ItemDifference]:
-    """What came (+), went (-), or was rewritten (~) between two moments, by item."""
-    before, after = ({one.id: one for one in then.shown.items} for then in (old, new))
-    found = []
+    """Return the items that came (+), went (-) or were rewritten (~) between two moments."""
+    before, after = ({one.id: one for one in at.shown.items} for at in (old, new))
+    differences = []
     for item in sorted({*before, *after}, key=lambda id: id.rpartition("-")[2]):
         if item not in after:
-            found.append(ItemDifference("-", item, before[item].text))
+            differences.append(ItemDifference("-", item, before[item].text))
         elif item not in before:
-            found.append(ItemDifference("+", item, after[item].text))
+            differences.append(ItemDifference("+", item, after[item].text))
         elif before[item].text != after[item].text:
-            found.append(ItemDifference("~", item, after[item].text, before[item].text))
-    return found
+            differences.append(ItemDifference("~", item, after[item].text, before[item].text))
+    return differences

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backcast.domain.errors import BackcastError
 from backcast.domain.events import Committed
-from backcast.engine.history.moments import moment_of
+from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.importers.git import PLAIN, SUBMODULE, task_of
 from backcast.engine.log.store import EventStore
@@ -46,7 +46,7 @@ def differences(store: EventStore, repository: Path, task_id: str, commits: int)
     chosen = random.Random(0).sample(shas, min(commits, len(shas)))
     differing = []
     for sha in chosen:
-        state = state_at(store, versions, task_id, moment_of(store, task_id, at=f"commit:{sha}"))
+        state = state_at(store, versions, task_id, moment_at(store, task_id, f"commit:{sha}"))
         if log_says(store, state) != git_says(repository, sha):
             differing.append(sha)
     return differing

@@ -1,4 +1,4 @@
-"""A run as one watches it: what is being done on a terminal, and a line for all that was done."""
+"""Show a run while it happens: a status on a terminal, and a line for each result."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -25,7 +25,7 @@ from backcast.engine.interfaces.views import one_line
 
 
 class RunProgress:
-    """Lines on stderr, or where it is told; on a terminal also what is being done now."""
+    """A printer of lines to stderr or `out`; on a terminal it also shows the current step."""
 
     def __init__(self, room: int, out: Console | None = None) -> None:
         """`room`: the tokens that a prompt may have."""
@@ -46,7 +46,7 @@ class RunProgress:
             self.status.stop()
 
     def take(self, events: Sequence[WorkflowEvent]) -> None:
-        """Show what was appended."""
+        """Print the lines of appended events, and update the status."""
         for event in events:
             if line := self._line(event):
                 self.out.print(one_line(line, 300), markup=False, highlight=False, soft_wrap=True)
@@ -54,7 +54,7 @@ class RunProgress:
             self.status.update(Text(one_line(f"{self.asked}  {self.prompt}", 160)))
 
     def _line(self, event: WorkflowEvent) -> str:
-        """What is told of an event; empty where it is not."""
+        """Return the line about an event; empty for events without one."""
         match event.fact:
             case StepStarted() as fact:
                 number = f" #{fact.iteration}" if fact.iteration else ""
@@ -66,15 +66,15 @@ class RunProgress:
                 self.prompt += f"{', ' if self.prompt else ''}answer of {fact.tokens:,}"
             case PlanningComplete() as fact:
                 self.asked = "plan"
-                return self._told(", ".join(one.path for one in fact.planned))
+                return self._about(", ".join(one.path for one in fact.planned))
             case ChecksRan() as fact:
                 self.asked = self.asked or fact.module_name or ""
-                return self._told(_count(fact), fact.module_name) + _rest(fact)
+                return self._about(_count(fact), fact.module_name) + _rest(fact)
             case ToolReturned() as fact if fact.nodes or fact.message:
-                told = f"asks to see {', '.join(fact.nodes)}" if fact.nodes else "asks to see"
-                return self._told("; ".join(filter(None, (told, fact.message))))
+                text = f"asks to see {', '.join(fact.nodes)}" if fact.nodes else "asks to see"
+                return self._about("; ".join(filter(None, (text, fact.message))))
             case AnswerRefused(reason=reason) | ModelFailed(reason=reason):
-                return self._told(reason or "it failed")
+                return self._about(reason or "it failed")
             case MapEdited() as fact:
                 return _edited(fact)
             case TaskComplete():
@@ -83,7 +83,7 @@ class RunProgress:
                 return f"failed: {reason}"
         return ""
 
-    def _told(self, what: str, module: str | None = "") -> str:
+    def _about(self, what: str, module: str | None = "") -> str:
         asked = "all tests" if module is None else self.asked
         prompt = f"  ({self.prompt})" if self.prompt and module is not None else ""
         return f"{asked:<20} {what}{prompt}"
@@ -95,17 +95,17 @@ def _count(fact: ChecksRan) -> str:
 
 def _edited(fact: MapEdited) -> str:
     refused = sum(bool(edit.refused) for edit in fact.edits)
-    told = [f"{len(fact.edits) - refused} edits", f"{refused} refused" if refused else ""]
-    told.append(f"a model was asked {len(fact.answers)} times" if fact.answers else "")
-    return f"{'context map':<20} {', '.join(filter(None, told))}"
+    parts = [f"{len(fact.edits) - refused} edits", f"{refused} refused" if refused else ""]
+    parts.append(f"a model was asked {len(fact.answers)} times" if fact.answers else "")
+    return f"{'context map':<20} {', '.join(filter(None, parts))}"
 
 
 def _rest(fact: ChecksRan) -> str:
-    """What failed first, and what the sandbox stopped."""
-    told = [f"stopped: {one}" for one in fact.contained]
+    """Return the first failure, and what the sandbox stopped."""
+    parts = [f"stopped: {breach}" for breach in fact.contained]
     if fact.failures:
         first = fact.failures[0]
         name = first.name.partition("::")[2] or first.name
         said = first.message.partition("\n")[0]
-        told.insert(0, ": ".join(filter(None, (" ".join(filter(None, (first.at, name))), said))))
-    return "".join(f"; {one}" for one in told)
+        parts.insert(0, ": ".join(filter(None, (" ".join(filter(None, (first.at, name))), said))))
+    return "".join(f"; {part}" for part in parts)

@@ -1,4 +1,4 @@
-"""Summaries as people and programs read them: derived or written, and what is told beside them."""
+"""Render summaries, derived or written, with the details that belong beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from backcast.projections import dependency_graph, progress, summaries
 
 
 class NodeSummaries(NamedTuple):
-    """What is known of a node at a moment."""
+    """One summary of a node at a moment."""
 
     node: str
     text: str
@@ -39,7 +39,7 @@ class NodeSummaries(NamedTuple):
     left_out: Sequence[str]
     "Lines that the level's limit has no room for."
     beside: Sequence[tuple[str, str]]
-    "What changes with every iteration: tests, refinements, references up and down."
+    "Labelled details that change with each iteration: tests, refinements, references."
 
     def __str__(self) -> str:
         mark = "" if self.holds else ", STALE: see 'backcast stale'"
@@ -51,58 +51,58 @@ class NodeSummaries(NamedTuple):
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the summary as JSON."""
         return self._asdict() | {"beside": dict(self.beside)}
 
 
-def told(
+def node_summaries(
     store: EventStore,
     task_id: str,
     moment: Moment,
     node: str | None,
     limits: Mapping[str, int] | None = LIMITS,
 ) -> Iterator[NodeSummaries]:
-    """The summaries of a task at a moment, of one node or of all: task, modules, functions.
+    """Yield the summaries of one node, or of a task with its modules and functions.
 
     Derived ones are cut to whole lines within the limit of their level, where there are limits;
-    tokens are counted by an upper bound.
+    an upper bound counts their tokens.
     """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
     view = _View(task_id, graph_state, written, limits)
     if node is None or node == node_id("task", task_id):
         yield view.task(state_at(store, progress, task_id, moment))
-    for one in view.nodes() if node is None else [node]:
-        yield from view.told(one, moment)
+    for each in view.nodes() if node is None else [node]:
+        yield from view.summaries_of(each, moment)
 
 
 def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:
-    """The text of each node at a moment: the latest that was written if it holds, else derived."""
+    """Return each node's text at a moment: the latest written one that holds, else derived."""
     graph_state = state_at(store, dependency_graph, task_id, moment)
     view = _View(task_id, graph_state, state_at(store, summaries, task_id, moment))
     found = []
     for node in view.nodes():
-        *written, derived = [one.text for one in view.told(node, moment) if one.holds]
+        *written, derived = [one.text for one in view.summaries_of(node, moment) if one.holds]
         found.append(Document(node, written[-1] if written else derived))
     return found
 
 
 def nodes_of(store: EventStore, task_id: str, moment: Moment) -> Iterator[str]:
-    """The task, its modules, and their functions and classes."""
+    """Yield the task, its modules, and their functions and classes."""
     graph_state = state_at(store, dependency_graph, task_id, moment)
     yield node_id("task", task_id)
     yield from _View(task_id, graph_state, summaries.initial).nodes()
 
 
 def summariser_of(text: str) -> Summariser:
-    """The summariser that an option names."""
+    """Return the summariser that an option names."""
     if text == "extractive":
         return Extractive()
     return ModelSummariser(model_asked("--summariser extractive,", text))
 
 
 class _View:
-    """One moment of one task."""
+    """The nodes and summaries of one task at one moment."""
 
     def __init__(
         self,
@@ -137,13 +137,13 @@ class _View:
         made = Extractive().summarise(NodeFacts(summary), self.limits, UpperBound())
         return NodeSummaries(summary.node, made.text, Extractive.id, True, made.left_out, beside)
 
-    def told(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
+    def summaries_of(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
         beside = tuple(self._beside(node))
-        for one in self.written.nodes.get(node, ()):
-            late = summaries.outlived(one, moment.at or self.written.last_at)
-            moved_on = late or summaries.superseded(self.written, one)
-            holds = not moved_on and self.modules.holds(one.made_of)
-            yield NodeSummaries(node, one.text, one.summariser, holds, (), beside)
+        for written in self.written.nodes.get(node, ()):
+            late = summaries.outlived(written, moment.at or self.written.last_at)
+            moved_on = late or summaries.superseded(self.written, written)
+            holds = not moved_on and self.modules.holds(written.made_of)
+            yield NodeSummaries(node, written.text, written.summariser, holds, (), beside)
         if summary := summary_of(self.facets, node):
             yield self._derived(summary, beside)
 

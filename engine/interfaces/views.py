@@ -1,4 +1,4 @@
-"""What a person sees: events as lines, states as tables."""
+"""Render events as lines and projection states as tables."""
 
 import sys
 from collections import Counter
@@ -28,18 +28,18 @@ _TITLES = ("module_name", "path", "sha", "tool", "role", "goal", "reason", "targ
 
 
 def console() -> Console:
-    """A terminal as wide as it is; a pipe or a file as wide as the text needs."""
+    """Return a console as wide as its terminal; 250 characters wide for a pipe or a file."""
     return Console() if sys.stdout.isatty() else Console(width=250)
 
 
 def event_json(event: WorkflowEvent) -> str:
-    """An event as one line of JSON: its public form, and its place in this store."""
+    """Return an event as one line of JSON: its public form, and its place in this store."""
     place = {"position": event.position, "recorded_at": plain(event.recorded_at)}
     return json_text(place | line_of(event))
 
 
 def event_line(event: WorkflowEvent) -> str:
-    """An event as one line of text."""
+    """Return an event as one line of text."""
     when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S")
     data = event.fact.data
     title = next((str(data[key]) for key in _TITLES if data.get(key) not in (None, "")), "")
@@ -61,19 +61,19 @@ def event_line(event: WorkflowEvent) -> str:
 
 
 def _edited(fact: MapEdited) -> str:
-    """What an update of a map did: after which run, how many edits of each kind, made by whom."""
+    """Describe an update of a map: its run, the edits of each kind, and who made them."""
     if fact.anew:
         return "begun anew"
     made = Counter("refused" if edit.refused else edit.operation for edit in fact.edits)
     kinds = (("ADD", "+"), ("REPLACE", "~"), ("DELETE", "-"))
-    told = " ".join(f"{sign}{made[kind]}" for kind, sign in kinds)
+    counts = " ".join(f"{sign}{made[kind]}" for kind, sign in kinds)
     refused = f" {made['refused']} refused" if made["refused"] else ""
     by = ", ".join(filter(None, (fact.distiller, fact.cartographer)))
-    return f"{fact.run or 'whole task'} {told}{refused}{' by ' if by else ''}{by}"
+    return f"{fact.run or 'whole task'} {counts}{refused}{' by ' if by else ''}{by}"
 
 
 def one_line(text: str, width: int = 70) -> str:
-    """Text from a log, safe to print: control characters escaped, and cut to a width."""
+    """Return text from a log cut to a width, with control characters escaped."""
     text = escaped(text[: width + 1])
     return text if len(text) <= width else text[: width - 1] + "…"
 
@@ -128,21 +128,16 @@ def _show_online(state: online_cache.State, console: Console) -> None:
         for entry in online_cache.working_set(state)
     ]
     table(console, ("priority", "what", "level", "text"), rows)
-    told = ", ".join(f"{count} {name}" for name, count in state.counters._asdict().items())
-    console.print(f"shown so far: {told}")
+    counts = ", ".join(f"{count} {name}" for name, count in state.counters._asdict().items())
+    console.print(f"shown so far: {counts}")
 
 
 def _show_offline(state: offline_cache.State, console: Console) -> None:
     ended = [
-        (
-            one.task,
-            one.outcome,
-            one.goal or "",
-            len(one.modules),
-            f"{one.passed}/{one.passed + one.failed}",
-        )
-        for one in offline_cache.finished(state)
-    ]
+        (task.task, task.outcome, task.goal or "", len(task.modules),
+         f"{task.passed}/{task.passed + task.failed}")
+        for task in offline_cache.finished(state)
+    ]  # fmt: skip
     table(console, ("task", "outcome", "goal", "modules", "passed"), ended)
     sections: dict[str, tuple[Sequence[str], list[tuple[Any, ...]]]] = {
         "error -> fix": (
@@ -152,8 +147,8 @@ def _show_offline(state: offline_cache.State, console: Console) -> None:
         "libraries": (
             ("library", "used by", "known of it"),
             [
-                (one.name, len(one.users), one.text)
-                for one in offline_cache.library_knowledge(state)
+                (library.name, len(library.users), library.text)
+                for library in offline_cache.library_knowledge(state)
             ],
         ),
         "plans": (
@@ -174,8 +169,8 @@ def _show_prompts(state: prompts.State, console: Console) -> None:
         return
     rows = [(part.section, part.node, part.level, part.text) for part in state.parts]
     table(console, ("section", "node", "level", "text"), rows)
-    told = one_line(state.target or "a query", 200)
-    console.print(Text(f"\nfor {told}: {state.tokens} tokens, {escaped(state.digest[:16])}"))
+    target = one_line(state.target or "a query", 200)
+    console.print(Text(f"\nfor {target}: {state.tokens} tokens, {escaped(state.digest[:16])}"))
 
 
 def _show_changes(state: changes.State, console: Console) -> None:
@@ -184,16 +179,16 @@ def _show_changes(state: changes.State, console: Console) -> None:
     for path in sorted(lately, key=lambda path: (-lately[path], path)):
         near = changes.together(state, path)
         best = sorted(near, key=lambda other: (-near[other], other))[:3]
-        told = ", ".join(f"{other} {near[other]:.1f}" for other in best)
-        rows.append((path, lately[path], len(state.modules[path]), told))
+        neighbours = ", ".join(f"{other} {near[other]:.1f}" for other in best)
+        rows.append((path, lately[path], len(state.modules[path]), neighbours))
     table(console, ("module", "last change", "changes kept", "most often together with"), rows)
 
 
 def _show_maps(state: context_map.State, console: Console) -> None:
     for context in sorted(state.maps):
         map = state.maps[context]
-        told = f"{context}: {len(map.items)} items after {map.updates} updates"
-        console.print(Text(one_line(told, 200)))
+        title = f"{context}: {len(map.items)} items after {map.updates} updates"
+        console.print(Text(one_line(title, 200)))
         items = [map.items[item] for item in sorted(map.items)]
         rows = [(one.id, one.section, one.text, f"{one.task}@{one.version}") for one in items]
         table(console, ("item", "section", "text", "written by"), rows)
@@ -213,7 +208,7 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
 def table(
     console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int = 60
 ) -> None:
-    """A table without the columns that are empty in every row; no cell is wider than `width`."""
+    """Print a table without its empty columns; no cell is wider than `width`."""
     kept = [i for i, _ in enumerate(columns) if any(row[i] not in ("", None) for row in rows)]
     if not kept:
         return

@@ -1,8 +1,8 @@
-"""Large bodies as they are stored: whole, compressed, or as the difference to an earlier one.
+"""How are large bodies stored? Whole, compressed, or as the difference to an earlier one.
 
-The versions of a module resemble each other, so each is compressed with the one before it as
-zstd's dictionary. A chain of differences is cut after `MAX_DEPTH`, which bounds what reading the
-last of them costs. See `man zstd`, --patch-from.
+The versions of a module resemble each other, so each is compressed with the one before it as zstd's
+dictionary. A chain of differences is cut after `MAX_DEPTH`, which bounds the cost of reading its
+last body. See `man zstd`, --patch-from.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from backcast.domain.events import BLOB_PREFIX
 MAX_DEPTH = 50
 LEVEL = 6
 CHUNK = 32 * 2**20
-"Bytes that are asked for at once, whatever size a damaged row tells."
+"Bytes that are read at once, whatever size a damaged row claims."
 _WHOLE = -1
-"The depth of a body that is stored as it is."
+"The depth of a body that is stored uncompressed."
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A body to be stored, and the name of one that it resembles."""
+    """A body to be stored, and the name of a body that it resembles."""
 
     body: bytes
     base: str | None = None
@@ -42,26 +42,26 @@ class Packed(NamedTuple):
     digest: bytes
     base: bytes | None
     depth: int
-    "How many others must be read first; -1 for a body that is not compressed."
+    "How many other bodies must be read first; -1 for an uncompressed body."
     size: int
     "Bytes of the body itself."
     packed: bytes
 
 
 def ref_of(body: bytes) -> str:
-    """The name of a body: its content hash."""
+    """Return the name of a body: its content hash."""
     return BLOB_PREFIX + hashlib.sha256(body).hexdigest()
 
 
 def digest_of(ref: str) -> bytes:
-    """The hash in a blob's name; `ValueError` where it is none."""
+    """Return the hash in a blob's name; `ValueError` for any other text."""
     if not ref.startswith(BLOB_PREFIX) or len(ref) != len(BLOB_PREFIX) + 64:
         raise ValueError(f"needed {BLOB_PREFIX}<64 hexadecimal digits>, found {ref[:80]!r}")
     return bytes.fromhex(ref[len(BLOB_PREFIX) :])
 
 
 def pack(body: bytes, digest: bytes, base: tuple[Packed, bytes] | None = None) -> Packed:
-    """A body in its smallest form: against a base and its body where that is given and pays."""
+    """Return a body in its smallest form: as the difference to a given base if that pays."""
     if base is not None and base[0].depth < MAX_DEPTH and base[1]:
         packed = _compressor(body, base[1]).compress(body)
         if len(packed) * 4 < len(body):
@@ -74,9 +74,9 @@ def pack(body: bytes, digest: bytes, base: tuple[Packed, bytes] | None = None) -
 
 
 def unpack(chain: list[Packed]) -> bytes:
-    """The body of the last of a chain, each of which needs the one before it.
+    """Return the last body of a chain, each of which needs the one before it.
 
-    Raises `DamagedError` where the bytes do not give the body that the hash names.
+    Raises `DamagedError` if the bytes do not give the body that the hash names.
     """
     body = b""
     for packed in chain:
@@ -97,13 +97,13 @@ def _unpacked(packed: Packed, base: bytes) -> bytes:
         return packed.packed
     against = _dictionary(base) if packed.base is not None else None
     decompressor = zstandard.ZstdDecompressor(dict_data=against, max_window_size=2**31)
-    # The size is ours, never the frame's: a hostile frame could name any.
+    # The size is from the row, never from the frame: a hostile frame could claim any.
     reader = decompressor.stream_reader(packed.packed)
-    parts, left = [], packed.size + 1
-    while left > 0:
-        wanted = min(left, CHUNK)
+    parts, remaining = [], packed.size + 1
+    while remaining > 0:
+        wanted = min(remaining, CHUNK)
         parts.append(reader.read(wanted))
-        left = left - wanted if len(parts[-1]) == wanted else 0
+        remaining = remaining - wanted if len(parts[-1]) == wanted else 0
     return b"".join(parts)
 
 

@@ -1,8 +1,8 @@
-"""Facts to bytes and back: a closed registry of kinds, and upcasters for what older versions wrote.
+"""Facts to bytes and back: a closed registry of kinds, and upcasters for data of older versions.
 
-A stored kind is a name and a schema version, `MODULE_ITERATION:1`. Nothing that stands in a log is
-ever imported or run: a name that is not in the registry decodes to an `UnknownFact`, as does a
-newer schema version than this code knows, and both are written again as they came.
+A stored kind is a name and a schema version, `MODULE_ITERATION:1`. The codec never imports or runs
+anything from a log: a name that is not in the registry decodes to an `UnknownFact`, as does a newer
+schema version than this code knows, and both are written again as they came.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from backcast.engine.log.packing import plain
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
-"How data stored as (type, n) becomes data of schema version n + 1."
+"By (type, n), the function from data of version n to data of version n + 1."
 
 LATER: Mapping[str, frozenset[str]] = {
     "TASK_STARTED": frozenset({"spec", "context"}),
@@ -42,8 +42,8 @@ LATER: Mapping[str, frozenset[str]] = {
         "errors", "output", "preview", "contained", "isolation", "seconds", "coverage",
     }),
 }  # fmt: skip
-"""The fields that kinds were given after their first release. Before that any log could hold a key
-of such a name with a meaning of its own: where it does not fit, it is put aside as foreign."""
+"""The fields that kinds got after their first release. An older log could hold a key of such a name
+with a meaning of its own: a value that does not fit is put aside as foreign."""
 FOREIGN = "foreign"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ _EXACT_AS_FLOAT = 4_000_000_000_000_000
 
 
 class Codec:
-    """Encoding and decoding by a registry of fact types."""
+    """An encoder and decoder with a registry of fact types."""
 
     def __init__(
         self,
@@ -71,21 +71,21 @@ class Codec:
         }
 
     def encode(self, fact: Fact) -> tuple[str, bytes]:
-        """A fact's stored kind and its data as JSON; `ValueError` where it cannot be JSON."""
+        """Return a fact's stored kind and its data as JSON; `ValueError` if it cannot be JSON."""
         if known := self._encoders.get(type(fact)):
             topic, dump = known
-            # It was validated: to look for values of other types again takes a quarter of the time.
+            # The fact was validated: a second check of its types takes a quarter of the time.
             return topic, dump(fact, exclude_unset=True, warnings=False)
         kind = fact.kind if isinstance(fact, UnknownFact) else fact.type
         return f"{kind}:{schema_of(fact)}", to_json(fact.data, inf_nan_mode="strings")
 
     def decode(self, topic: str, body: bytes) -> Fact:
-        """The fact that was stored, compressed or not.
+        """Return the stored fact, compressed or not.
 
-        Raises `ValueError` or `InputError` where the body is not what its kind needs.
+        Raises `ValueError` or `InputError` if the body does not fit its kind.
         """
         decoder = self._decoders.get(topic)
-        if body[:1] != b"{":  # with which JSON of a fact begins
+        if body[:1] != b"{":  # the first byte of a fact as JSON
             body = plain(body)
         if decoder:
             with suppress(ValidationError):
@@ -93,9 +93,9 @@ class Codec:
         return self._decode_other(topic, body)
 
     def fact(self, kind: str, schema: int, data: dict[str, Any]) -> Fact:
-        """The fact that data of a kind and schema version states.
+        """Return the fact of a kind and schema version with this data.
 
-        Raises `InputError` naming the field where the data is not what the kind needs.
+        Raises `InputError` naming the field if the data does not fit the kind.
         """
         if kind not in self._facts or schema > self._facts[kind].schema_version:
             return UnknownFact(kind=kind, kind_version=schema, payload=data)
@@ -126,7 +126,7 @@ class Codec:
 
 
 def first_problem(error: ValidationError) -> str:
-    """A validation error in one line: the field, what was needed, what was found."""
+    """Return a validation error in one line: the field, what was needed, what was found."""
     problem = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(map(str, problem["loc"])) or "the whole"
     found = repr(problem["input"])
@@ -135,14 +135,14 @@ def first_problem(error: ValidationError) -> str:
 
 
 def to_microseconds(time: datetime) -> int:
-    """Whole microseconds since 1970; `ValueError` for a time without a zone."""
+    """Return whole microseconds since 1970; `ValueError` for a time without a zone."""
     if time.tzinfo is None:
         raise ValueError(f"needed a time with a zone, found {time.isoformat()}")
     return (time - EPOCH) // _MICROSECOND
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """The time, in UTC."""
+    """Return the time, in UTC."""
     if 0 <= microseconds < _EXACT_AS_FLOAT:
         return datetime.fromtimestamp(microseconds / 1e6, UTC)
     return EPOCH + timedelta(microseconds=microseconds)

@@ -1,4 +1,4 @@
-"""Is everything in the store what was written? Each row and blob that is not is named."""
+"""Is everything in the store as it was written? Each damaged row and blob is named."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,14 +9,14 @@ from backcast.engine.log.store import EventStore, refs_in
 
 
 def size(store: EventStore) -> int:
-    """How many rows and blobs there are to check."""
+    """Return how many rows and blobs there are to check."""
     events = store.recorder.one("SELECT count(*) FROM events")[0]
     blobs = store.recorder.one("SELECT count(*) FROM blobs")[0]
     return int(events + blobs)
 
 
 def check(store: EventStore, progress: Callable[[int], None] = lambda done: None) -> Iterator[str]:
-    """Name what is damaged, a line each."""
+    """Yield a line for each damaged row or blob."""
     for lines in (
         store.recorder.problems(),
         _check_events(store, progress),
@@ -69,7 +69,7 @@ def _problems(store: EventStore, row: Row, held: set[bytes]) -> Iterator[str]:
 
 def _check_blobs(store: EventStore, progress: Callable[[int], None]) -> Iterator[str]:
     bodies: dict[bytes, bytes] = {}
-    "The last bodies that were good, since the next is often the difference to one of them."
+    "The last good bodies, since the next one is often the difference to one of them."
     for packed in store.recorder.blobs():
         if not isinstance(packed.digest, bytes):  # a broken file can give anything
             yield "a blob has no name"

@@ -1,4 +1,4 @@
-"""A log by its name: a file that `backcast export` wrote, or the URL of a store."""
+"""Which log does a name mean? A file that `backcast export` wrote, or the URL of a store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,27 +10,27 @@ from backcast.engine.log.importers import Report, events, import_batches
 from backcast.engine.log.rows import Damage, DamageReporter
 from backcast.engine.log.store import EventStore
 
-TOLD = 3
-"Lines of a log that could not be read, of which the reasons are told."
+SHOWN = 3
+"Unreadable lines of a log that are reported with their reasons."
 
 
 class Log(NamedTuple):
-    """A log that is open."""
+    """An open log."""
 
     name: str
     store: EventStore
     tasks: tuple[str, ...]
     problems: tuple[str, ...] = ()
-    "What of it could not be read, a line each."
+    "One line for each part that could not be read."
 
 
 @contextmanager
 def opened(name: str, task: str | None = None, *, whole: bool = False) -> Iterator[Log]:
-    """The log at a path or a URL, or one task of it; a file is read into memory.
+    """Open the log at a path or a URL, or one task of it; a file is read into memory.
 
-    With `whole` the tasks of a store are read to their ends, as those of a file always are, so
-    that all that is damaged in them stands in the problems.
-    `InputError` where there is no such log, where nothing of it can be read, or where it is empty.
+    With `whole` the tasks of a store are read to their ends, as those of a file always are, so that
+    all damage in them is among the problems. `InputError` if there is no such log, if nothing of it
+    can be read, or if it is empty.
     """
     if "://" in name:
         with EventStore.open(name, create=False) as store:
@@ -44,7 +44,7 @@ def opened(name: str, task: str | None = None, *, whole: bool = False) -> Iterat
 
 
 def _filled(store: EventStore, path: Path) -> tuple[str, ...]:
-    """Import a file, and give what of it could not be read."""
+    """Import a file, and return its problems."""
     if not path.is_file():
         raise InputError(f"{path}: needed a log that 'backcast export' wrote, found no such file")
     report = Report()
@@ -52,13 +52,13 @@ def _filled(store: EventStore, path: Path) -> tuple[str, ...]:
     if not report.added:
         found = f"found {report.skipped[0]}" if report.skipped else "found no events"
         raise InputError(f"{path}: needed a log that 'backcast export' wrote, {found}")
-    more = len(report.skipped) - TOLD
-    told = [f"{path}: {line}" for line in report.skipped[:TOLD]]
-    return (*told, f"{path}: and {more} more lines") if more > 0 else tuple(told)
+    more = len(report.skipped) - SHOWN
+    problems = [f"{path}: {line}" for line in report.skipped[:SHOWN]]
+    return (*problems, f"{path}: and {more} more lines") if more > 0 else tuple(problems)
 
 
 def _damage(store: EventStore, tasks: tuple[str, ...], once: DamageReporter) -> Iterator[str]:
-    """What cannot be read of some tasks, a line each; it is not told again."""
+    """Yield a line for each damaged part of some tasks; it is not reported again."""
     tell, found = once.tell, list[Damage]()
     once.tell = found.append
     for task in tasks:

@@ -1,19 +1,19 @@
-"""Large facts as they are stored: JSON, compressed where that is worth it.
+"""How are large facts stored? As JSON, compressed where that pays.
 
-JSON never begins as a zstd frame does, so what stands in a row says itself which it is.
+JSON never begins like a zstd frame, so a stored body itself shows which of the two it is.
 """
 
 import zstandard
 
 PACKED_FROM = 8 * 2**10
-"Bytes of JSON from which on it is compressed; what is smaller can be read in the file."
+"Bytes of JSON from which on it is compressed; smaller facts stay readable in the file."
 LARGEST = 64 * 2**20
-"Bytes that a compressed body may claim to be."
+"The most bytes that a compressed body may claim to have."
 _FRAME = b"\x28\xb5\x2f\xfd"
 
 
 def packed(body: bytes) -> bytes:
-    """A body as it is stored.
+    """Return a body as it is stored.
 
     >>> packed(b"{}"), len(packed(b'{"a": "' + b"x" * 9000 + b'"}')) < 100
     (b'{}', True)
@@ -22,7 +22,7 @@ def packed(body: bytes) -> bytes:
 
 
 def plain(body: bytes) -> bytes:
-    """A stored body as JSON. `ValueError` where it is not what was stored."""
+    """Return a stored body as JSON; `ValueError` if it is damaged."""
     if body[:4] != _FRAME:
         return body
     try:

@@ -1,4 +1,4 @@
-"""Facts as rows, and rows as events."""
+"""Facts as rows of the database, and rows as events."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -29,26 +29,26 @@ class Damage(NamedTuple):
 
 
 class DamageReporter:
-    """Tells each damaged row once, however often it is read."""
+    """A reporter that reports each damaged row once, however often it is read."""
 
     def __init__(self, tell: Callable[[Damage], None]) -> None:
         self.tell = tell
-        self.told: set[Damage] = set()
+        self.reported: set[Damage] = set()
 
     def __call__(self, damage: Damage) -> None:
-        """Tell it, unless it was told."""
-        if damage not in self.told:
-            self.told.add(damage)
+        """Report a damaged row, unless it was reported before."""
+        if damage not in self.reported:
+            self.reported.add(damage)
             self.tell(damage)
 
 
 def row_of(codec: Codec, task_id: str, version: int, claim: Claim) -> NewRow:
-    """A claim as it is stored. `InputError` where it cannot be."""
+    """Return a claim as a row; `InputError` if it cannot be stored."""
     return rows_of(codec, task_id, version - 1, [claim])[0]
 
 
 def rows_of(codec: Codec, task_id: str, after: int, claims: Sequence[Claim]) -> list[NewRow]:
-    """Claims to a task as they are stored. `InputError` where one cannot be."""
+    """Return claims to a task as rows; `InputError` if one cannot be stored."""
     rows = []
     for version, (fact, timestamp, writer, causes) in enumerate(claims, after + 1):
         try:
@@ -75,7 +75,7 @@ def rows_of(codec: Codec, task_id: str, after: int, claims: Sequence[Claim]) -> 
 
 
 def _joined(task_id: str, version: int, causes: tuple[int, ...]) -> str:
-    """Causes as they are stored. `InputError` where one of them is no earlier version."""
+    """Return causes as one text; `InputError` if one of them is no earlier version."""
     because = str(causes[0])
     first = last = causes[0]
     if len(causes) > 1:
@@ -89,7 +89,7 @@ def _joined(task_id: str, version: int, causes: tuple[int, ...]) -> str:
 
 
 def made_of(rows: Sequence[Row], claims: Sequence[Claim]) -> list[WorkflowEvent]:
-    """Rows as events, with the facts that they were made of."""
+    """Return rows as events, with the facts that they were made of."""
     last_us, recorded_at = 0, from_microseconds(0)
     events = []
     for row, (fact, timestamp, _, causes) in zip(rows, claims, strict=True):
@@ -106,7 +106,7 @@ def made_of(rows: Sequence[Row], claims: Sequence[Claim]) -> list[WorkflowEvent]
 def events_of(
     rows: Sequence[Row], codec: Codec, report: Callable[[Damage], None]
 ) -> Iterator[WorkflowEvent]:
-    """Rows as events, with the facts that their bodies tell; damaged ones are only reported."""
+    """Yield rows as events, with facts decoded from their bodies; report damaged rows."""
     decode = codec.decode
     last_us = last_time_us = 0
     recorded_at = timestamp = from_microseconds(0)

@@ -1,10 +1,11 @@
-"""The EventStore: the only thing that turns facts into events. It appends and reads; no more."""
+"""The EventStore, which alone turns facts into events. It appends and reads; no more."""
 
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Self
 
 from backcast.domain.errors import DamagedError, InputError, UnknownTaskError
@@ -43,7 +44,7 @@ class EventStore:
         self.recorder, self.clock, self.report = recorder, clock, report
         self.codec = codec or Codec()
         self._recent: dict[str, tuple[Packed, bytes]] = {}
-        "Bodies read or written last, since the next one is often the difference to one of them."
+        "The bodies last read or written; the next is often a difference to one of them."
         self._recent_bytes = 0
 
     @classmethod
@@ -65,7 +66,7 @@ class EventStore:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self.recorder.close()
 
     # Appending
@@ -82,10 +83,9 @@ class EventStore:
     ) -> list[WorkflowEvent]:
         """Append facts to a task, all or none, and return them as events.
 
-        `after` is the task's version that the writer has read up to, 0 for a new task; where the
-        task has moved on, `ConflictError`. Appending the same facts at the same version again
-        finds the events that stand there. `writer` and `because` hold for the facts that are not
-        claims of their own.
+        `after` is the last version of the task that the writer has read, 0 for a new task;
+        `ConflictError` if the task has moved on. Appending the same facts at the same version again
+        returns the stored events. `writer` and `because` apply to facts that are not claims.
         """
         causes = tuple(because)
         claims = [
@@ -103,9 +103,9 @@ class EventStore:
     def _write(
         self, rows: Sequence[NewRow], claims: Sequence[Claim], blobs: Sequence[Blob]
     ) -> list[WorkflowEvent]:
-        """Write rows, and give them back as events with the facts that they were made of."""
+        """Write rows, and return them as events with the facts that they were made of."""
         events: list[WorkflowEvent] = []
-        # Made before the disk is waited for: after it the facts have left the processor's cache.
+        # Events are made before the disk write: after it the facts have left the processor's cache.
         self.write_rows(rows, blobs, placed=lambda rows: events.extend(made_of(rows, claims)))
         return events
 
@@ -116,8 +116,8 @@ class EventStore:
         sources: Sequence[NewSource] = (),
         placed: Callable[[Sequence[Row]], None] = lambda rows: None,
     ) -> list[Row]:
-        """Append rows, all or none, and give them back as they stand; `placed` is told of them
-        before they are written."""
+        """Append rows, all or none, and return them as stored; `placed` is called with them before
+        they are written."""
         packed = self._packed(blobs) if blobs else {}
         bodies = [held for held, _ in packed.values()]
         stored = self.recorder.append(
@@ -127,7 +127,7 @@ class EventStore:
         return stored
 
     def row(self, task_id: str, version: int, claim: Claim) -> NewRow:
-        """A claim as it is stored. `InputError` where it cannot be."""
+        """Return a claim as a row; `InputError` if it cannot be stored."""
         return row_of(self.codec, task_id, version, claim)
 
     def _now_us(self) -> int:
@@ -147,9 +147,9 @@ class EventStore:
         moment: Moment = NOW,
         types: Sequence[str] = (),
     ) -> Iterator[WorkflowEvent]:
-        """The events of a task, or of the whole store, in log order.
+        """Yield the events of a task, or of the whole store, in log order.
 
-        `after` and `last` are versions where a task is named, else positions. A damaged row is
+        `after` and `last` are versions if a task is named, else positions. A damaged row is
         reported, and left out.
         """
         if moment.position is not None:
@@ -160,7 +160,7 @@ class EventStore:
         key = 0 if task_id is None else 2
         while rows := self.recorder.rows(task_id, after, last, at_us=at_us, like=patterns):
             events = events_of(rows, self.codec, self.report)
-            # A kind that goes on after a colon matches the pattern too.
+            # A kind that continues after a colon matches the pattern too.
             yield from (event for event in events if event.type in types) if types else events
             after = rows[-1][key]  # type: ignore[assignment]  # both keys are whole numbers
 
@@ -173,13 +173,13 @@ class EventStore:
         interval: float = 0.1,
         until: Callable[[], bool] = lambda: False,
     ) -> Iterator[WorkflowEvent]:
-        """Yield events as they are appended, by any process; never ends unless `until` says so.
+        """Yield events as any process appends them; never ends unless `until` says so.
 
         `after` is as in `read`; `interval` is in seconds.
         """
         while True:
             ending = until()
-            # Up to a place, so that what is of other types, or damaged, is passed by once only.
+            # A fixed end, so that events of other types, or damaged ones, are read only once.
             last = self.last_position() if task_id is None else self.version(task_id)
             if last > after:
                 yield from self.read(task_id, after=after, last=last, types=types)
@@ -189,35 +189,35 @@ class EventStore:
             time.sleep(interval)
 
     def last_position(self) -> int:
-        """The position of the last event; 0 in an empty store."""
+        """Return the position of the last event; 0 in an empty store."""
         row = self.recorder.one("SELECT max(position) FROM events")
         return row[0] or 0
 
     def version(self, task_id: str) -> int:
-        """The last version of a task; 0 where the store does not hold it."""
+        """Return the last version of a task; 0 if the store does not hold it."""
         row = self.recorder.one("SELECT max(version) FROM events WHERE task_id=?", task_id)
         return row[0] or 0
 
     def require(self, task_id: str) -> int:
-        """The last version of a task; `UnknownTaskError` where the store does not hold it."""
+        """Return the last version of a task; `UnknownTaskError` if the store does not hold it."""
         version = self.version(task_id)
         if not version:
-            raise UnknownTaskError(task_id)
+            raise UnknownTaskError(task_id, get_close_matches(task_id, self.tasks(), 3, 0.5))
         return version
 
     def version_at(self, task_id: str, moment: Moment) -> int:
-        """The last version of a task that was known at a moment; 0 where none was."""
+        """Return the last version of a task that was known at a moment; 0 for none."""
         if moment.position is None:
             return self.version(task_id)
         return self.recorder.version_at(task_id, moment.position)
 
     def position_at(self, known_at: datetime) -> int:
-        """The last position recorded at a time or before it; 0 where there is none."""
+        """Return the last position recorded at a time or before it; 0 for none."""
         return self.recorder.position_at(to_microseconds(known_at))
 
     def tasks(self) -> list[str]:
-        """The tasks in the store, sorted."""
-        # One look into the index a task, however many events it has.
+        """Return the tasks in the store, sorted."""
+        # One index look-up per task, however many events it has.
         rows = self.recorder.all(
             "WITH RECURSIVE tasks(id) AS (SELECT min(task_id) FROM events UNION ALL"
             " SELECT (SELECT min(task_id) FROM events WHERE task_id>id) FROM tasks"
@@ -226,19 +226,19 @@ class EventStore:
         return sorted(row[0] for row in rows)
 
     def found(self, source: str, id: str) -> SourceRow | None:
-        """What a foreign log's own id was imported as, if it was."""
+        """Return the event that was imported under a foreign log's own id, if any."""
         return self.recorder.found(source, id)
 
     def found_like(self, source: str, prefix: str) -> list[SourceRow]:
-        """What the ids that begin so were imported as, two of them at the most."""
+        """Return at most two events that were imported under ids with a prefix."""
         return self.recorder.found_like(source, prefix)
 
     # Bodies
 
     def put(self, body: bytes, base: str | None = None) -> str:
-        """Keep a body once, under its content hash, and return its name.
+        """Store a body once, under its content hash, and return its name.
 
-        `base` names a body that it resembles; the difference to it is stored where that pays.
+        `base` names a body that it resembles; the difference to it is stored if that pays.
         """
         blob = Blob(body, base)
         packed = self._packed([blob])
@@ -247,15 +247,15 @@ class EventStore:
         return blob.ref
 
     def get(self, ref: str) -> bytes:
-        """The body of a name. Raises `DamagedError` where it is missing or damaged."""
+        """Return the body of a name. Raises `DamagedError` if it is missing or damaged."""
         return self._load(ref)[1]
 
     def holds(self, ref: str) -> bool:
-        """Whether the store has a body of this name."""
+        """Return whether the store has a body of this name."""
         return self.recorder.one("SELECT 1 FROM blobs WHERE hash=?", digest_of(ref)) is not None
 
     def _packed(self, blobs: Sequence[Blob]) -> dict[str, tuple[Packed, bytes]]:
-        """Those of the bodies that the store does not hold yet, by name, as they will be stored."""
+        """Return the bodies that the store does not hold yet, by name, ready to be stored."""
         new: dict[str, tuple[Packed, bytes]] = {}
         refs = [blob.ref for blob in blobs]
         held = self.recorder.held([digest_of(ref) for ref in dict.fromkeys(refs)])
@@ -267,7 +267,7 @@ class EventStore:
         return new
 
     def _base(self, ref: str) -> tuple[Packed, bytes] | None:
-        """A body to store the difference to; one that is missing or damaged is none."""
+        """Return a body to store the difference to; None if it is missing or damaged."""
         try:
             return self._load(ref)
         except DamagedError:
@@ -280,13 +280,13 @@ class EventStore:
         if not chain:
             raise DamagedError(f"{ref[:17]}… is not in this store")
         if chain[0].base is not None:
-            raise DamagedError(f"{ref[:17]}…: what it is the difference to is missing")
+            raise DamagedError(f"{ref[:17]}…: the body that it is the difference to is missing")
         loaded = chain[-1], unpack(chain)
         self._remember({ref: loaded})
         return loaded
 
     def _remember(self, bodies: Mapping[str, tuple[Packed, bytes]]) -> None:
-        """Keep bodies that the store holds at hand, the latest of them."""
+        """Cache the latest bodies that the store holds."""
         for ref, (packed, body) in bodies.items():
             if ref not in self._recent:
                 self._recent[ref] = (packed._replace(packed=b""), body)
@@ -297,5 +297,5 @@ class EventStore:
 
 
 def refs_in(body: bytes) -> list[str]:
-    """The names of blobs in a stored fact, of whatever kind, in order and once each."""
+    """Return the names of blobs in a stored fact of any kind, in order and once each."""
     return [f"blob:{match.decode()}" for match in dict.fromkeys(_REF.findall(body))]

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from backcast.domain.errors import InputError
-from backcast.engine.history.snapshots import SPACING, keep_states
+from backcast.engine.history.snapshots import SPACING, save_snapshots
 from backcast.engine.log.importers import Batch, Report, git, import_batches
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlined_batches import outlined
@@ -68,7 +68,7 @@ def keep_all_states(store: EventStore, report: Report, spacing: int = SPACING) -
     for task_id in sorted(report.tasks):
         for projection in ALL:
             if projection.SCOPE == "task":
-                keep_states(store, projection, task_id, spacing)
+                save_snapshots(store, projection, task_id, spacing)
 
 
 def _batches(

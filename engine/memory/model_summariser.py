@@ -6,7 +6,7 @@ bad answer it is asked once more, with the reason; after a second one the node k
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -64,22 +64,13 @@ FORMS: Mapping[str, type[_SummaryForm]] = {"task": TaskSummarizer, "module": Mod
 "Forms by kind of node; all other kinds have a `FunctionSummarizer`."
 
 
-class Options(NamedTuple):
-    """Optional parts of a prompt."""
-
-    example: bool = False
-    "A worked example."
-    reasoning: bool = False
-    "A field to think in, before the others."
-
-
 class ModelSummariser:
     """A summariser that asks a model."""
 
     derived = False
 
-    def __init__(self, model: Model, options: Options = Options()) -> None:  # noqa: B008  # a value
-        self.model, self.options = model, options
+    def __init__(self, model: Model) -> None:
+        self.model = model
 
     @property
     def id(self) -> str:
@@ -93,7 +84,7 @@ class ModelSummariser:
         form = form_of(asked.outlined.node)
         limit = limit_of(limits, asked.outlined.node)
         messages = self._messages(asked, limit)
-        schema = schema_of(form, reasoning=self.options.reasoning)
+        schema = schema_of(form)
         problem = ""
         for _ in range(2):
             answer = self.model.complete(messages, Limits(4 * limit), schema=schema)
@@ -109,9 +100,6 @@ class ModelSummariser:
             "You sum up code for a programmer who will not see it. Say only what the text shows."
             f" Answer in JSON. The field summary has at most {limit // 2} words."
         )
-        if self.options.example:
-            example = _EXAMPLES.get(kind_of(asked.outlined.node), _EXAMPLE)
-            ask += f"\n\nAn example of the form:\n{example}"
         parts = [asked.outlined.text]
         if asked.history:
             parts.append(f"History:\n{asked.history}")
@@ -125,11 +113,9 @@ def form_of(node: str) -> type[_SummaryForm]:
     return FORMS.get(kind_of(node), FunctionSummarizer)
 
 
-def schema_of(
-    form: type[_SummaryForm], *, reasoning: bool = False, longest: int | None = None
-) -> dict[str, Any]:
+def schema_of(form: type[_SummaryForm], *, longest: int | None = None) -> dict[str, Any]:
     """Return a closed JSON schema for a form; `longest` bounds each text, in characters."""
-    properties: dict[str, Any] = {"reasoning": {"type": "string"}} if reasoning else {}
+    properties: dict[str, Any] = {}
     text: dict[str, Any] = {"type": "string"} | ({"maxLength": longest} if longest else {})
     for name, field in form.model_fields.items():
         listed = field.annotation is not str
@@ -173,37 +159,3 @@ def _joined(first: BuiltFrom, second: BuiltFrom) -> BuiltFrom:
     """Return the sources of two things together."""
     paths = dict.fromkeys((*first, *second))
     return {path: {**first.get(path, {}), **second.get(path, {})} for path in paths}
-
-
-_EXAMPLE = json.dumps(
-    {
-        "purpose": "Adds the prices of the things in a cart.",
-        "inputs": "items: a list of things with a price",
-        "outputs": "the sum, a Decimal",
-        "workflow": "sums the prices, then takes off what the voucher allows",
-        "side_effects": "none",
-        "summary": "Adds the prices of the things in a cart and takes off the voucher.",
-    }
-)
-_EXAMPLES = {
-    "module": json.dumps(
-        {
-            "purpose": "The cart of a shop.",
-            "dependencies": ["decimal", "vouchers.py"],
-            "functions": ["total", "add"],
-            "workflow": "things are added, then the total is asked for",
-            "key_decisions": "prices are Decimal, never float",
-            "side_effects": "none",
-            "summary": "The cart of a shop: things are added, and totalled with vouchers.",
-        }
-    ),
-    "task": json.dumps(
-        {
-            "goal": "A cart for the shop.",
-            "status": "complete",
-            "modules": ["cart.py"],
-            "success_rate": "100% (4/4 tests passed)",
-            "summary": "The shop has a cart with vouchers; all tests pass.",
-        }
-    ),
-}

@@ -2,31 +2,17 @@
 
 import json
 import os
-from functools import lru_cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from io import BufferedReader, RawIOBase
-from socket import socket
-from time import monotonic
-from typing import Any, cast
-from urllib.error import HTTPError, URLError
-from urllib.request import (
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    build_opener,
-)
+from http.client import HTTPException
+from typing import Any
 
 from backcast.domain.budget import ModelProfile, of_window
 from backcast.domain.errors import InputError, UnavailableError
-from backcast.engine.models.address import address_of, is_here, key_for
+from backcast.engine.models.address import address_of, key_for
+from backcast.engine.models.http_client import NoAnswerError, ask
 from backcast.engine.models.templates import TEMPLATES, pieces
-from backcast.engine.models.wire import BYTES
 
 SECONDS = 60.0
-"Until a server takes a connection, and from then on for its whole answer."
+"For a question and its whole answer."
 PROBE = (("system", "S"), ("user", "U"))
 
 
@@ -76,88 +62,17 @@ class Server:
 
     def ask(self, path: str, asked: dict[str, Any] | None = None) -> dict[str, Any]:
         """What the server answers; `UnavailableError` where it does not, or not in JSON."""
-        body = None if asked is None else json.dumps(asked).encode()
-        headers = {"Content-Type": "application/json"}
-        if os.environ.get("BACKCAST_API_KEY"):
-            headers["Authorization"] = f"Bearer {key_for(self.url)}"
-        request = Request(self.url + path, body, headers)
+        key = key_for(self.url) if os.environ.get("BACKCAST_API_KEY") else ""
         try:
-            with _opener(is_here(self.url)).open(request, timeout=SECONDS) as answer:
-                told = answer.read(BYTES + 1)
-            if len(told) > BYTES:
-                raise UnavailableError(f"{self.url}{path}: answered more than {BYTES:,} bytes")
-            found = json.loads(told)
-        except HTTPError as error:
-            error.close()
-            raise UnavailableError(f"{self.url}{path}: answered {error.code}") from None
-        except (URLError, OSError, ValueError, HTTPException, RecursionError) as error:
+            answer = ask(self.url + path, asked, key, SECONDS)
+            if answer.status >= 300:
+                raise UnavailableError(f"{self.url}{path}: answered {answer.status}")
+            value = json.loads(answer.body)
+        except NoAnswerError as error:
+            raise UnavailableError(f"{self.url}{path}: answered {error}") from None
+        except (OSError, ValueError, HTTPException, RecursionError) as error:
             raise UnavailableError(f"{self.url}{path}: no answer: {error}") from None
-        return found if isinstance(found, dict) else {}
-
-
-class _Until(RawIOBase):
-    """What a socket receives until a moment of the monotonic clock; then `TimeoutError`.
-
-    The socket's own timeout is that between two bytes.
-    """
-
-    def __init__(self, under: socket, end: float) -> None:
-        self._socket, self._end = under, end
-        self._bytes = under.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if (left := self._end - monotonic()) <= 0:
-            raise TimeoutError("timed out")
-        self._socket.settimeout(left)
-        return self._bytes.readinto(buffer)
-
-    def close(self) -> None:
-        self._bytes.close()
-        super().close()
-
-    def makefile(self, _: str) -> BufferedReader:
-        """All that an `HTTPResponse` asks of a socket."""
-        return BufferedReader(self)
-
-
-class _Response(HTTPResponse):
-    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
-        super().__init__(cast(socket, _Until(sock, monotonic() + SECONDS)), *args, **options)
-
-
-class _Connection(HTTPConnection):
-    response_class = _Response
-
-
-class _SecureConnection(HTTPSConnection):
-    response_class = _Response
-
-
-class _HTTP(HTTPHandler):
-    def http_open(self, req: Request) -> HTTPResponse:
-        return self.do_open(_Connection, req)
-
-
-class _HTTPS(HTTPSHandler):
-    def https_open(self, req: Request) -> HTTPResponse:
-        return self.do_open(_SecureConnection, req)
-
-
-class _Stay(HTTPRedirectHandler):
-    """Follows no redirect: it would take the key, and what is asked, to who knows whom."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-@lru_cache
-def _opener(here: bool) -> OpenerDirector:
-    """What asks a server; one on this machine without a proxy, whatever the environment names."""
-    direct = [ProxyHandler({})] if here else []
-    return build_opener(_HTTP, _HTTPS, _Stay, *direct)
+        return value if isinstance(value, dict) else {}
 
 
 def _bare(prompt: str) -> str:

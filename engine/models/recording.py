@@ -30,6 +30,16 @@ def digest_of(messages: Sequence[Message], limits: Limits, schema: object) -> st
     return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
+def is_recording(path: Path) -> bool:
+    """Return whether a file holds answers by prompt, and not the log of a run."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            first = next((line for line in lines if line.strip()), "")
+        return isinstance(found := json.loads(first), dict) and "prompt" in found
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
 class Recording:
     """The answers of one model, read from a file of JSON lines."""
 

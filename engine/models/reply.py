@@ -1,6 +1,6 @@
 """A reply as it comes, token by token: the thought, the answer, and where it ends.
 
->>> reply = Reply(stop=["END"])
+>>> reply = ReplyReader(stop=["END"])
 >>> [reply.take(text) for text in (b"<thi", b"nk>hm</think>", b"\\n\\n4", b"2 E", b"ND of it")]
 [False, False, False, False, True]
 >>> reply.thought, reply.answer, reply.tokens
@@ -11,6 +11,23 @@ from codecs import getincrementaldecoder
 from collections.abc import Sequence
 
 OPEN, CLOSE = "<think>", "</think>"
+
+
+def split_thinking(text: str) -> tuple[str, str]:
+    r"""What was thought, and the answer; a block that is not closed has no answer behind it.
+
+    >>> split_thinking("<think>\nTwo.\n</think>\n\ndef two(): ...\n")
+    ('Two.', 'def two(): ...\n')
+    >>> split_thinking("<think>Two, or")
+    ('Two, or', '')
+    >>> split_thinking("It writes </think> where a <think> was.")
+    ('', 'It writes </think> where a <think> was.')
+    """
+    opened = text.lstrip()
+    if not opened.startswith(OPEN):
+        return "", text
+    thought, _, answer = opened.removeprefix(OPEN).partition(CLOSE)
+    return thought.strip(), answer.lstrip("\n")
 
 
 class ReplyReader:

@@ -1,23 +1,20 @@
 """A model behind a server that speaks as OpenAI's does: llama-server, vLLM and many others.
 
-llama-server tells more than they, and is told more: which it is, `/props` says. Needs the extra
-'server'.
+llama-server tells more than they, and is told more: which it is, `/props` says.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from backcast.domain.errors import InputError, ModelError
+from backcast.domain.errors import ModelError
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.address import address_of, key_for
+from backcast.engine.models.asking import Connection
 from backcast.engine.models.templates import merged
 from backcast.engine.models.wire import NO_SYSTEM, completion_of, name_of
-
-if TYPE_CHECKING:
-    from backcast.engine.models.asking import Connection
 
 log = logging.getLogger("backcast")
 
@@ -61,7 +58,7 @@ class ServerModel:
         "Tokens of prompt and answer together, where it tells."
         self.merges = False
         "Whether the system's text goes into the first user turn, as the template takes no other."
-        self._line = _line(self.url, key, backoff)
+        self._line = Connection(self.url, key_for(self.url, key) or "no-key", backoff)
         self._meet(name, seconds)
 
     def complete(
@@ -127,7 +124,7 @@ class ServerModel:
         if schema is not None:
             form = {"name": "answer", "schema": dict(schema), "strict": True}
             found["response_format"] = {"type": "json_schema", "json_schema": form}
-        return found | {"extra_body": extra}
+        return found | extra
 
     def _switch(self, limits: Limits) -> dict[str, Any]:
         """What tells a template whether the model may think."""
@@ -194,15 +191,6 @@ def _sent(messages: Sequence[Message], merges: bool) -> list[dict[str, str]]:
 def _address(url: str) -> str:
     """The URL under which `/chat/completions` lies; `InputError` where it can be none."""
     return address_of(url, "/v1").removesuffix("/v1") + "/v1"
-
-
-def _line(url: str, key: str, backoff: float) -> "Connection":
-    """The way to the server, where the extra is installed."""
-    try:
-        from backcast.engine.models.asking import Connection
-    except ImportError:
-        raise InputError("asking a model server needs 'pip install backcast[server]'") from None
-    return Connection(url, key_for(url, key) or "no-key", backoff)
 
 
 def _short(name: str) -> str:

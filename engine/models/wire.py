@@ -12,11 +12,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from backcast.domain.errors import ModelError
 from backcast.engine.models import Completion
-from backcast.engine.models.thinking import split_thinking
+from backcast.engine.models.reply import split_thinking
 
 FINISHES = ("stop", "length")
-BYTES = 16_000_000
-"The longest answer that is read: no model says more within its window."
 NAMED = 200
 "Characters of a model's name that are kept."
 SHOWN = 200

@@ -1,4 +1,4 @@
-"""A report of `backcast regress` as the baseline of a later one, by other code."""
+"""Read a `backcast regress` report as the baseline of a run by other code."""
 
 import json
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ Place = tuple[str, str, int]
 
 
 def figures_in(path: Path) -> dict[Place, Figures]:
-    """What a report tells of each step, under the last of its policies."""
+    """Return the figures of each step in a report, under the last of its policies."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(path.read_text(encoding="utf-8"))
         return {
             (run["run"]["log"], run["run"]["task"], step["version"]): _figures(step["figures"][-1])
-            for run in told["runs"]
+            for run in report["runs"]
             for step in run["steps"]
         }
     except OSError as error:
@@ -29,25 +29,25 @@ def figures_in(path: Path) -> dict[Place, Figures]:
         raise InputError(f"{path}: needed a report of 'regress', found {error!r:.80}") from None
 
 
-def _figures(told: dict[str, Any]) -> Figures:
-    items = {node: (priority, level) for node, (priority, level) in told["items"].items()}
-    missed = tuple(Used(kind, node) for kind, node in (one.values() for one in told["missed"]))
-    return Figures(**(told | {"items": items, "missed": missed, "stale": tuple(told["stale"])}))
+def _figures(row: dict[str, Any]) -> Figures:
+    items = {node: (priority, level) for node, (priority, level) in row["items"].items()}
+    missed = tuple(Used(kind, node) for kind, node in (pair.values() for pair in row["missed"]))
+    return Figures(**(row | {"items": items, "missed": missed, "stale": tuple(row["stale"])}))
 
 
 def beside(runs: Sequence[Tried], before: dict[Place, Figures]) -> tuple[list[Tried], int]:
-    """The runs with what a report tells of each step in front, and the steps it does not tell.
+    """Return the runs with the report's figures first, and how many steps it lacks.
 
-    Those are left out.
+    Steps that the report lacks are left out.
     """
-    found, unknown = [], 0
+    kept, unknown = [], 0
     for run, steps in runs:
-        known = []
+        measured = []
         for step in steps:
             figures = before.get((run.log, run.task, step.version))
             if figures is None:
                 unknown += 1
             else:
-                known.append(Measured(step.version, step.name, (figures, *step.figures)))
-        found.append(Tried(run, tuple(known)))
-    return found, unknown
+                measured.append(Measured(step.version, step.name, (figures, *step.figures)))
+        kept.append(Tried(run, tuple(measured)))
+    return kept, unknown

@@ -1,4 +1,4 @@
-"""Why is a thing in a prompt, or out of it, and by which events?"""
+"""Explain why a node is in a prompt or out of it, and name the events behind that."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -12,14 +12,14 @@ from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.candidates import Candidates
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
-from backcast.engine.replay.diff import ItemChange, built, changes
+from backcast.engine.replay.diff import built, changes
 from backcast.engine.replay.pairs import context_of
 from backcast.engine.replay.steps import ReplayStep, asked, steps
 from backcast.engine.replay.used import Used, showing
 
 
 class Rival(NamedTuple):
-    """Something that is in, and took tokens that were left before."""
+    """An item of the prompt that takes tokens which a missing one would need."""
 
     node: str
     level: str
@@ -30,39 +30,39 @@ class Rival(NamedTuple):
 
 
 class Blame(NamedTuple):
-    """Why a thing is in a prompt, or out of it."""
+    """Why a node is in a prompt, or out of it."""
 
     node: str
     inside: bool
     section: str
     level: str
-    "How it is shown; empty where it is not."
+    "Level at which it is shown; empty where it is out."
     tokens: int
-    "That it takes; where it is out, those of its shortest level."
+    "Tokens that it takes; where it is out, tokens of its shortest level."
     priority: str
     score: float
-    "How likely it was taken to be needed."
+    "Estimated chance that it is needed."
     why: str
     because: tuple[int, ...]
     "The versions of the events that it came from."
     last: int
-    "The event of the last prompt before that showed it; 0 for none."
+    "Event of the last earlier prompt that showed it; 0 for none."
     rivals: tuple[Rival, ...]
-    "Where it is out: what came in since then, or ranks right before it, up to the tokens it needs."
+    "For a node that is out: items that came in since then, or rank just above it."
 
 
-def blame(workshop: BuilderPool, step: ReplayStep, item: str) -> Blame:
-    """Why a thing is in the prompt of a step or out of it; `InputError` where it was not known."""
-    builder = PolicyReplay(workshop).builder(step)
+def blame(pool: BuilderPool, step: ReplayStep, item: str) -> Blame:
+    """Explain why a node is in a step's prompt or out of it; `InputError` for an unknown node."""
+    builder = PolicyReplay(pool).builder(step)
     symbols = builder.kept.symbols(step.known.states.graph, step.known.graph)
     offering = Candidates(step.known.states, symbols, step.request, builder.means)
     offered = {one.node: one for one in offering.all()}
     context = context_of(builder, step)
-    node = _named(item, offered, context, step)
-    last = _before(workshop.store, step, node)
-    there = {one.node: one for one in context.items}
-    if node in there:
-        return _inside(there[node], step, last)
+    node = _resolve(item, offered, context, step)
+    last = _last_shown(pool.store, step, node)
+    shown = {one.node: one for one in context.items}
+    if node in shown:
+        return _inside(shown[node], step, last)
     reasons = {one.node: one.reason for one in context.omissions}
     candidate = offered.get(node)
     around = showing(context)(Used("symbol", node))
@@ -74,7 +74,7 @@ def blame(workshop: BuilderPool, step: ReplayStep, item: str) -> Blame:
         return Blame(node, around, "", "", 0, "", 0.0, why, (), last, ())
     rivals: Sequence[Rival] = ()
     if why in (OVER, LOWER):
-        rivals = _rivals(workshop, builder, step, context, candidate, last)
+        rivals = _rivals(pool, builder, step, context, candidate, last)
     return Blame(
         node, around, candidate.section, "", candidate.levels[-1].tokens, candidate.priority,
         candidate.score, why, candidate.because, last, tuple(rivals),
@@ -94,73 +94,65 @@ def _inside(item: Item, step: ReplayStep, last: int) -> Blame:
 
 
 def _unoffered(offering: Candidates) -> str:
-    many = offering.passed_over
-    return f"not offered: {many} functions and classes were less likely to be needed" if many else (
-        "not offered: there was nothing of it to show"
-    )  # fmt: skip
+    if count := offering.passed_over:
+        return f"not offered: {count} functions and classes were less likely to be needed"
+    return "not offered: there was nothing of it to show"
 
 
-def _named(item: str, offered: dict[str, Candidate], context: Context, step: ReplayStep) -> str:
-    """The node of a name; a path or `PATH::NAME` will do."""
+def _resolve(item: str, offered: dict[str, Candidate], context: Context, step: ReplayStep) -> str:
+    """Return the node that a name means; a path or `PATH::NAME` will do."""
     nodes = [*offered, *(one.node for one in context.items), *step.known.graph.nodes]
     nodes += [one.node for one in context.omissions]
     known = dict.fromkeys(nodes)
     if item in known:
         return item
-    found = [node for node in known if node.partition(":")[2] == item and kind_of(node)]
-    if len(found) == 1:
-        return found[0]
-    near = found or get_close_matches(item, known, 3, 0.6)
-    told = f"; near are {', '.join(near)}" if near else ""
-    raise InputError(f"{step.task_id}@{step.version}: there was no {item!r} at this moment{told}")
+    matches = [node for node in known if node.partition(":")[2] == item and kind_of(node)]
+    if len(matches) == 1:
+        return matches[0]
+    near = matches or get_close_matches(item, known, 3, 0.6)
+    hint = f"; near are {', '.join(near)}" if near else ""
+    raise InputError(f"{step.task_id}@{step.version}: there was no {item!r} at this moment{hint}")
 
 
-def _before(store: EventStore, step: ReplayStep, node: str) -> int:
-    """The event of the last recorded prompt before a step that showed a node."""
+def _last_shown(store: EventStore, step: ReplayStep, node: str) -> int:
+    """Return the event of the last recorded prompt before a step that showed a node; else 0."""
     shown = (
-        one.version
-        for one in reversed(asked(store, step.task_id))
-        if one.version < step.version and any(item.node == node for item in one.fact.items)
+        prompt.version
+        for prompt in reversed(asked(store, step.task_id))
+        if prompt.version < step.version and any(item.node == node for item in prompt.fact.items)
     )
     return next(shown, 0)
 
 
 def _rivals(
-    workshop: BuilderPool, builder: ContextBuilder, step: ReplayStep, context: Context,
+    pool: BuilderPool, builder: ContextBuilder, step: ReplayStep, context: Context,
     candidate: Candidate, last: int,
 ) -> list[Rival]:  # fmt: skip
-    """What has the tokens that a thing would need."""
+    """Return the items that hold the tokens which a missing candidate needs."""
     needed = candidate.levels[-1].tokens
     if last:
-        before = next(one for one in steps(workshop.store, step.task_id) if one.version == last)
-        was = context_of(PolicyReplay(workshop).builder(before), before)
+        before = next(one for one in steps(pool.store, step.task_id) if one.version == last)
+        was = context_of(PolicyReplay(pool).builder(before), before)
         template = builder.profile.template
-        came = [
-            one
-            for one in changes(built("", was, template), built("", context, template))
-            if one.tokens > 0
-        ]
-        came.sort(key=lambda one: (one.section != candidate.section, -one.tokens))
-        return _enough([_came(one, context) for one in came], needed)
-    ahead = [one for one in context.items if one.section == candidate.section]
-    ahead.sort(key=lambda one: (one.score, one.node))
-    return _enough([_rival(one, one.tokens) for one in ahead], needed)
-
-
-def _came(change: ItemChange, context: Context) -> Rival:
-    item = next(one for one in context.items if one.node == change.node)
-    return _rival(item, change.tokens)
+        differences = changes(built("", was, template), built("", context, template))
+        grown = [change for change in differences if change.tokens > 0]
+        grown.sort(key=lambda change: (change.section != candidate.section, -change.tokens))
+        items = {item.node: item for item in context.items}
+        return _enough([_rival(items[one.node], one.tokens) for one in grown], needed)
+    ahead = [item for item in context.items if item.section == candidate.section]
+    ahead.sort(key=lambda item: (item.score, item.node))
+    return _enough([_rival(item, item.tokens) for item in ahead], needed)
 
 
 def _rival(item: Item, tokens: int) -> Rival:
     return Rival(item.node, item.level, tokens, item.score, item.because)
 
 
-def _enough(those: Sequence[Rival], needed: int) -> list[Rival]:
-    """The first of them that together have so many tokens."""
-    found: list[Rival] = []
-    for one in those:
-        if sum(rival.tokens for rival in found) >= needed:
+def _enough(rivals: Sequence[Rival], needed: int) -> list[Rival]:
+    """Return the first rivals whose tokens add up to `needed`."""
+    chosen: list[Rival] = []
+    for rival in rivals:
+        if sum(one.tokens for one in chosen) >= needed:
             break
-        found.append(one)
-    return found
+        chosen.append(rival)
+    return chosen

@@ -1,9 +1,9 @@
-"""Changes taken as requests, for logs that hold no prompts: git histories, other agents' runs.
+"""Replay steps made from code changes, for logs without prompts: git histories, other agents.
 
-Each commit that adds or changes a function is a request for one of its functions, in the words of
-its message, as things stood before it; where there are no commits, each iteration of a module is
-one. Of several functions it is the largest new one that uses something of the project's own, else
-the largest changed one that does.
+Each commit that adds or changes a function counts as a request for that function: its message is
+the query, and the state before it is what was known. Without commits, each iteration of a module
+counts. Of several functions the step takes the largest new one that uses the project's own code,
+else the largest changed one that does.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,20 +15,23 @@ from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import KnownState, ReplayStep
-from backcast.engine.replay.used import needs_of, there
+from backcast.engine.replay.used import is_known, needs_of
 from backcast.projections import dependency_graph
 
 NEAR = 250
-"Events that are sooner read than the states after them are found."
+"Events that are read faster than a state after them is looked up."
 LOOKED_AT = 3
-"Functions of a change that are looked at until one uses something of the project's own."
+"Functions of a change that are examined for use of the project's own code."
 
 
 def begun(
-    store: EventStore, task_id: str, some: Sequence[CodeChange], before: TaskFollower | None = None
+    store: EventStore,
+    task_id: str,
+    changes: Sequence[CodeChange],
+    before: TaskFollower | None = None,
 ) -> TaskFollower:
-    """A task, read up to some changes that follow each other: one that was read goes on."""
-    start = some[0].first - 1 if some else 0
+    """Return a task read up to the first of some changes; reuse `before` where it is near."""
+    start = changes[0].first - 1 if changes else 0
     ahead = start - before.version if before and before.task_id == task_id else -1
     if before and 0 <= ahead <= NEAR:
         return before
@@ -38,16 +41,16 @@ def begun(
 def requests(
     store: EventStore,
     task_id: str,
-    some: Sequence[CodeChange] | None = None,
+    changes: Sequence[CodeChange] | None = None,
     before: TaskFollower | None = None,
 ) -> Iterator[ReplayStep]:
-    """The steps that changes are taken as: all of a task's, or some that follow each other.
+    """Yield a step for each change: all changes of a task, or the consecutive ones given.
 
-    `before` is the task where it was read up to them, and is read on.
+    `before` is the task already read up to the first of them; it is read on.
     """
-    some = changed(store, task_id) if some is None else some
-    running = before or begun(store, task_id, some)
-    for change in some:
+    changes = changed(store, task_id) if changes is None else changes
+    running = before or begun(store, task_id, changes)
+    for change in changes:
         running.read_on(change.first - 1)
         known = KnownState(running.states, running.graph)
         running.read_on(change.last)
@@ -59,9 +62,9 @@ def requests(
 
 
 def _target(known: KnownState, after: KnownState, paths: Iterable[str]) -> str:
-    """The function that a change is taken to be about; empty where it touches none."""
-    old, new = (dependency_graph.present(one.states.graph) for one in (known, after))
-    found = []
+    """Return the function that a change is about; empty where it touches none."""
+    old, new = (dependency_graph.present(state.states.graph) for state in (known, after))
+    touched = []
     for path in paths:
         if path not in new or "error" in new[path]:
             continue
@@ -71,10 +74,10 @@ def _target(known: KnownState, after: KnownState, paths: Iterable[str]) -> str:
             if kind in ("function", "method") and _differs(old.get(path), new[path], name):
                 first, last = lines.get(name, (0, 0))
                 was_there = path in old and f"sig:{name}" in old[path]
-                found.append((was_there, first - last, path, name, kind))
-    targets = [node_id(kind, path, name) for _, _, path, name, kind in sorted(found)[:LOOKED_AT]]
+                touched.append((was_there, first - last, path, name, kind))
+    targets = [node_id(kind, path, name) for _, _, path, name, kind in sorted(touched)[:LOOKED_AT]]
     for target in targets:
-        if any(there(old, node) for node in needs_of(after.graph, target)):
+        if any(is_known(old, node) for node in needs_of(after.graph, target)):
             return target
     return targets[0] if targets else ""
 

@@ -1,7 +1,7 @@
-"""Many runs under several policies: each run is read once, whatever the number of policies."""
+"""Replay many recorded runs under several policies, reading each run once."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -21,47 +21,47 @@ from backcast.engine.replay.measure import Measured, measured
 from backcast.engine.replay.steps import ReplayStep, asked, steps
 
 WINDOW = 25
-"Changes of a history that are taken as one run."
+"Changes of a history that make one run."
 MOST = 32
-"Runs that are handed to a process at once: the more, the less is read twice; so often a progress \
-bar moves."
+"Runs handed to a process at once: more of them read less twice, fewer move a progress bar more."
 GC_THRESHOLD = (50_000, 50, 100)
 "Objects and rounds between searches for reference cycles; see `gc.set_threshold`."
 
 
 class ReplayRun(NamedTuple):
-    """A task of a log, or a stretch of one that holds no prompts but changes."""
+    """A task with prompts, or some consecutive changes of a task without prompts."""
 
     log: str
     task: str
     prompts: int
-    "Recorded prompts; 0 where changes are taken as requests."
+    "Recorded prompts; 0 where changes count as requests."
     first: int = 0
-    "Among the changes, the place of the first that belongs to it."
+    "Index of its first change."
     many: int = 0
+    "Number of its changes."
 
     @property
     def name(self) -> str:
-        """What it is called in a report."""
+        """Name of the run in a report."""
         if self.prompts:
             return f"{self.log}: {self.task}"
         return f"{self.log}: {self.task}, changes {self.first + 1} to {self.first + self.many}"
 
     def of(self, changes: Sequence[CodeChange]) -> Sequence[CodeChange]:
-        """Its own, of all changes of its task."""
+        """Return the run's own changes out of all changes of its task."""
         return changes[self.first : self.first + self.many]
 
 
 class Setting(NamedTuple):
-    """A policy under which prompts are built, and what it is called."""
+    """A named policy under which prompts are built."""
 
     name: str
     policy: Policy | None
-    "None for that by which each prompt was recorded."
+    "None for the policy by which each prompt was recorded."
 
 
 class Tried(NamedTuple):
-    """A run under every policy."""
+    """A run, measured under every policy."""
 
     run: ReplayRun
     steps: tuple[Measured, ...]
@@ -83,15 +83,15 @@ def rarely_collecting() -> Iterator[None]:
 
 
 def runs_in(log: Log, window: int = WINDOW) -> Iterator[ReplayRun]:
-    """The runs of an open log: its tasks; of one without prompts, its changes by the window."""
+    """Yield the runs of an open log: tasks with prompts, else windows of a task's changes."""
     for task in log.tasks:
-        prompts = sum(one.fact.stood_at is not None for one in asked(log.store, task))
+        prompts = sum(prompt.fact.stood_at is not None for prompt in asked(log.store, task))
         if prompts:
             yield ReplayRun(log.name, task, prompts)
             continue
-        there = len(changed(log.store, task))
-        for first in range(0, there, window):
-            yield ReplayRun(log.name, task, 0, first, min(window, there - first))
+        count = len(changed(log.store, task))
+        for first in range(0, count, window):
+            yield ReplayRun(log.name, task, 0, first, min(window, count - first))
 
 
 def tried(
@@ -99,87 +99,92 @@ def tried(
     settings: Sequence[Setting],
     profile: ModelProfile | None = None,
     processes: int = 1,
+    stores: Mapping[str, EventStore] = {},
 ) -> Iterator[Tried]:
-    """The runs under every setting, in their order."""
-    if processes == 1 or len(runs) == 1:
+    """Yield each run measured under every setting, in the order of the runs.
+
+    `stores` are logs that are open already, by name; with them all work stays in this process.
+    """
+    if processes == 1 or len(runs) == 1 or stores:
         with ExitStack() as stack, rarely_collecting():
-            hall = _Worker(stack)
-            yield from (_measured(hall, run, settings, profile) for run in runs)
+            worker = _Worker(stack, stores)
+            yield from (_measured(worker, run, settings, profile) for run in runs)
         return
-    work = partial(_tried, settings=tuple(settings), profile=profile)
+    work = partial(_measure_batch, settings=tuple(settings), profile=profile)
     # A fork would copy the threads and the database handles of whoever calls.
     with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
-        for some in pool.map(work, stretches(runs, processes)):
-            yield from some
+        for results in pool.map(work, batches(runs, processes)):
+            yield from results
 
 
-def stretches(runs: Sequence[ReplayRun], processes: int) -> Iterator[tuple[ReplayRun, ...]]:
-    """The runs, cut where another log begins, so that what is kept of a log serves the next run.
+def batches(runs: Sequence[ReplayRun], processes: int) -> Iterator[tuple[ReplayRun, ...]]:
+    """Yield the runs in batches of one log each, so that what a worker keeps serves the next run.
 
-    They get shorter, so that all processes end at about the same time.
+    Batches get shorter, so that all processes end at about the same time.
     """
     begin = 0
     while begin < len(runs):
         most = max(1, min(MOST, (len(runs) - begin) // (2 * processes)))
         _, first = next(groupby(runs[begin : begin + most], lambda run: run.log))
-        yield (some := tuple(first))
-        begin += len(some)
+        yield (batch := tuple(first))
+        begin += len(batch)
 
 
 class _Worker:
-    """The logs that are open, and what is kept of each."""
+    """The log that is open, and what is kept of it for the next run."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
+    def __init__(self, stack: ExitStack, stores: Mapping[str, EventStore] = {}) -> None:
+        self._stack, self._stores = stack, stores
         self._open: tuple[str, BuilderPool] | None = None
         self._running: TaskFollower | None = None
-        "The task that was read last, as far as it was: mostly the next run begins there."
+        "The task that was read last: the next run mostly begins where it stopped."
         self._changed: tuple[str, list[CodeChange]] | None = None
-        "A task, and its changes."
+        "A task and its changes."
 
-    def workshop(self, run: ReplayRun) -> BuilderPool:
-        """That of a run's log; the log before it is closed."""
+    def pool(self, run: ReplayRun) -> BuilderPool:
+        """Return the builders for a run's log; open it and close the log before it."""
         if self._open is None or self._open[0] != run.log:
             self._stack.close()
-            log = self._stack.enter_context(opened(run.log))
-            self._open = run.log, BuilderPool(log.store)
+            store = self._stores.get(run.log)
+            store = store or self._stack.enter_context(opened(run.log)).store
+            self._open = run.log, BuilderPool(store)
             self._running = self._changed = None
         return self._open[1]
 
     def steps(self, run: ReplayRun) -> Iterator[ReplayStep]:
-        """The steps of a run, with what came of each."""
-        store = self.workshop(run).store
+        """Return the steps of a run with their outcomes."""
+        store = self.pool(run).store
         if run.prompts:
             return steps_of(store, run)
         if self._changed is None or self._changed[0] != run.task:
             self._changed = run.task, changed(store, run.task)
-        some = run.of(self._changed[1])
-        self._running = begun(store, run.task, some, self._running)
-        return requests(store, run.task, some, self._running)
+        own = run.of(self._changed[1])
+        self._running = begun(store, run.task, own, self._running)
+        return requests(store, run.task, own, self._running)
 
 
-_HALL = _Worker(ExitStack())
-"Of a process that takes one run after another."
+_WORKER = _Worker(ExitStack())
+"The worker of a process of the pool, which takes one batch after another."
 
 
-def _tried(
+def _measure_batch(
     runs: tuple[ReplayRun, ...], settings: tuple[Setting, ...], profile: ModelProfile | None
 ) -> list[Tried]:
     with rarely_collecting():
-        return [_measured(_HALL, run, settings, profile) for run in runs]
+        return [_measured(_WORKER, run, settings, profile) for run in runs]
 
 
 def _measured(
-    hall: _Worker, run: ReplayRun, settings: Sequence[Setting], profile: ModelProfile | None
+    worker: _Worker, run: ReplayRun, settings: Sequence[Setting], profile: ModelProfile | None
 ) -> Tried:
-    workshop = hall.workshop(run)
-    lines = [PolicyReplay(workshop, profile, setting.policy) for setting in settings]
-    return Tried(run, tuple(measured(hall.steps(run), lines)))
+    pool = worker.pool(run)
+    replays = [PolicyReplay(pool, profile, setting.policy) for setting in settings]
+    return Tried(run, tuple(measured(worker.steps(run), replays)))
 
 
 def steps_of(store: EventStore, run: ReplayRun) -> Iterator[ReplayStep]:
-    """The steps of a run, with what came of each."""
+    """Return the steps of a run with their outcomes."""
     if run.prompts:
-        found = steps(store, run.task, outcomes=True)
-        return (one for one in found if one.built and one.built.stood_at is not None)
+        every = steps(store, run.task, outcomes=True)
+        return (step for step in every if step.built and step.built.stood_at is not None)
     return requests(store, run.task, run.of(changed(store, run.task)))

@@ -1,4 +1,4 @@
-"""Today's prompt for a step of a log, under the recorded policy or another one."""
+"""Build today's prompt for a step of a log, under the recorded policy or another one."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
-from backcast.engine.context.nearness import Nearness
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.recorded import nearness_of, profile_of
+from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
@@ -19,7 +19,7 @@ from backcast.projections import prompts
 
 
 class BuilderPool:
-    """Builders for the steps of one store, which share all that does not depend on a policy."""
+    """The context builders for one store, which share everything that no policy changes."""
 
     def __init__(
         self, store: EventStore, tokenizer: Callable[[str], Tokenizer] = tokenizer_of
@@ -29,14 +29,14 @@ class BuilderPool:
         self._builders: dict[tuple[str, str], ContextBuilder] = {}
 
     def kept(self, profile: ModelProfile) -> BuildCache:
-        """What is shared among all who count as a profile's model does."""
+        """Return the cache of all builders that count tokens as a profile's model does."""
         name = profile.tokenizer
         if name not in self._kept:
             self._kept[name] = BuildCache(self._tokenizer(name), self.store.get)
         return self._kept[name]
 
     def recorded(self, fact: ContextBuilt) -> ContextBuilder:
-        """The builder of a recorded prompt; `InputError` where that cannot be known."""
+        """Return the builder of a recorded prompt; `InputError` where it cannot be known."""
         names = fact.profile or "", fact.policy or ""
         if fact.embedder and fact.query_vector:
             asked = Nearness.recorded(self.store, fact.embedder, self.store.get(fact.query_vector))
@@ -46,36 +46,36 @@ class BuilderPool:
         return self._builders[names]
 
     def settings(self, fact: ContextBuilt) -> tuple[ModelProfile, Policy]:
-        """The profile and the policy of a recorded prompt."""
+        """Return the profile and the policy of a recorded prompt."""
         profile = profile_of(self.store.get(fact.profile)) if fact.profile else MISTRAL_7B_8K
         return profile, policy_of(self.store.get(fact.policy)) if fact.policy else DEFAULT
 
     def builder(
         self, profile: ModelProfile, policy: Policy, nearness: Nearness | None = None
     ) -> ContextBuilder:
-        """A builder of its own for a profile and a policy."""
+        """Make a builder for a profile and a policy."""
         meant = nearness or nearness_of(self.store, policy)
         return ContextBuilder(profile, self.kept(profile), policy, meant)
 
 
 class PolicyReplay:
-    """The prompts of one task under one policy: each begins as its own one before did."""
+    """The prompts of one task under one policy, each built after its own predecessor."""
 
     def __init__(
         self,
-        workshop: BuilderPool,
+        pool: BuilderPool,
         profile: ModelProfile | None = None,
         policy: Policy | None = None,
     ) -> None:
-        """Without a profile or policy each prompt's own recorded one is taken."""
-        self._workshop, self._profile, self._policy = workshop, profile, policy
+        """Without a profile or policy, take the one that each prompt recorded."""
+        self._pool, self._profile, self._policy = pool, profile, policy
         self._builders: dict[tuple[str | None, str | None], ContextBuilder] = {}
         self._before: dict[int, prompts.State] = {}
-        "What each prompt showed, by the version of the event that tells of the recorded one."
+        "What each prompt showed, by the version of its recorded event."
         self._last = prompts.initial
 
     def context(self, step: ReplayStep) -> Context:
-        """The prompt of a step; `BudgetExceededError` where what must be shown does not fit."""
+        """Build a step's prompt; `BudgetExceededError` where its mandatory items do not fit."""
         states = step.known.states
         known = states.prompts
         before = self._before.get(known.version, known) if step.built else self._last
@@ -85,27 +85,27 @@ class PolicyReplay:
         return context
 
     def builder(self, step: ReplayStep) -> ContextBuilder:
-        """The builder for a step."""
+        """Return the builder for a step."""
         fact, profile, policy = step.built, self._profile, self._policy
         if fact is not None and profile is None and policy is None:
-            return self._workshop.recorded(fact)
-        told = fact is not None and (profile is None or policy is None)
-        key = (fact.profile, fact.policy) if fact and told else (None, None)
+            return self._pool.recorded(fact)
+        as_recorded = fact is not None and (profile is None or policy is None)
+        key = (fact.profile, fact.policy) if fact and as_recorded else (None, None)
         if key not in self._builders:
-            settings = self._workshop.settings(fact) if fact and told else (_unrecorded(), DEFAULT)
-            self._builders[key] = self._workshop.builder(
-                profile or settings[0], policy or settings[1]
+            settings = (
+                self._pool.settings(fact) if fact and as_recorded else (_unrecorded(), DEFAULT)
             )
+            self._builders[key] = self._pool.builder(profile or settings[0], policy or settings[1])
         return self._builders[key]
 
 
 def _unrecorded() -> ModelProfile:
-    """The profile of a prompt that was never recorded."""
+    """Return the profile for a step that recorded no prompt."""
     return MISTRAL_7B_8K._replace(tokenizer=counted_by(MISTRAL_7B_8K.tokenizer))
 
 
 def shown_by(context: Context, step: ReplayStep) -> prompts.State:
-    """What a prompt showed, as the next one will know it once this one is recorded."""
+    """Return what a prompt showed, as the next prompt knows it once this one is recorded."""
     parts = tuple(
         prompts.ShownPart(item.node, item.section, item.level, ref_of(_bytes(item.text)))
         for item in context.items

@@ -1,4 +1,4 @@
-"""What differs between two prompts, section by section, and why."""
+"""Compare two prompts section by section, and explain each change."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,41 +14,41 @@ from backcast.engine.models.tokenizers import Encodes
 
 
 class Thing(NamedTuple):
-    """One thing in a prompt."""
+    """One item of a prompt, recorded or built now."""
 
     node: str
     section: str
     level: str
     tokens: int
     text: str
-    "The blob of what is shown."
+    "Blob reference of the text shown."
     because: tuple[int, ...] = ()
-    "The versions of the events that it came from, where they are known."
+    "Versions of the events that it came from, where known."
     priority: str = ""
 
 
 class ComparablePrompt(NamedTuple):
-    """A prompt that can be compared: a recorded one, or one that was built now."""
+    """A prompt ready for comparison, either recorded or built now."""
 
     name: str
     things: tuple[Thing, ...]
     omissions: Mapping[str, str]
-    "Why something is not in it, by node."
+    "Reason of each omission, by node."
     tokens: int
     room: int
-    "Tokens that it may have."
+    "Tokens that the prompt may have."
     pieces: Sequence[PromptPiece]
 
 
 class ItemChange(NamedTuple):
-    """One thing that two prompts do not show alike."""
+    """One item that two prompts show differently."""
 
     section: str
     node: str
     kind: str
     "in, out, level, text, or moved to another section or place."
     before: str
-    "Its level, and its tokens; empty where it is not in."
+    "Its level and tokens; empty where it is out."
     after: str
     tokens: int
     "Tokens more, or fewer where below 0."
@@ -57,49 +57,49 @@ class ItemChange(NamedTuple):
 
 
 class Diff(NamedTuple):
-    """What differs between two prompts."""
+    """The differences between two prompts."""
 
     before: str
     after: str
     tokens: tuple[int, int]
     room: tuple[int, int]
     sections: tuple[tuple[str, int, int], ...]
-    "Section, and the tokens of its items in each."
+    "Each section with the tokens of its items before and after."
     changes: tuple[ItemChange, ...]
     shared: Prefix | None
-    "What the later one shares with the earlier from its beginning."
+    "Leading tokens that both prompts share."
     prefix: tuple[Prefix | None, Prefix | None] = (None, None)
-    "What each shares with the prompt that was asked before: what llama.cpp need not read again."
+    "Leading tokens that each shares with the prompt before: llama.cpp need not read them again."
 
     @property
     def same(self) -> bool:
-        """Whether both are the same to the byte."""
+        """Whether both prompts are the same to the byte."""
         return self.shared is not None and self.tokens[0] == self.tokens[1] == self.shared.tokens
 
 
 def built(name: str, context: Context, template: str) -> ComparablePrompt:
-    """A prompt that was built now."""
+    """Return a prompt that was built now, ready for comparison."""
     things = tuple(
-        Thing(one.node, one.section, one.level, one.tokens,
-              ref_of(one.text.encode(errors="surrogatepass")), one.because, one.priority)
-        for one in context.items
+        Thing(item.node, item.section, item.level, item.tokens,
+              ref_of(item.text.encode(errors="surrogatepass")), item.because, item.priority)
+        for item in context.items
     )  # fmt: skip
-    omissions = {one.node: one.reason for one in reversed(context.omissions)}
+    omissions = {item.node: item.reason for item in reversed(context.omissions)}
     room = context.window - context.reserve
-    told = pieces(template, context.messages)
-    return ComparablePrompt(name, things, omissions, context.tokens, room, told)
+    prompt_pieces = pieces(template, context.messages)
+    return ComparablePrompt(name, things, omissions, context.tokens, room, prompt_pieces)
 
 
 def recorded(
     name: str, fact: ContextBuilt, read: Callable[[str], bytes], room: int
 ) -> ComparablePrompt:
-    """A prompt as it was recorded."""
+    """Return a recorded prompt, ready for comparison; `read` gets a blob."""
     things = tuple(
         Thing(one.node, one.section, one.level, one.tokens, one.text or "") for one in fact.items
     )
-    omissions = {one.node: one.reason for one in reversed(fact.omissions)}
-    told = pieces(fact.template or "", messages(fact, read))
-    return ComparablePrompt(name, things, omissions, fact.tokens or 0, room, told)
+    omissions = {item.node: item.reason for item in reversed(fact.omissions)}
+    prompt_pieces = pieces(fact.template or "", messages(fact, read))
+    return ComparablePrompt(name, things, omissions, fact.tokens or 0, room, prompt_pieces)
 
 
 def diff(
@@ -108,7 +108,7 @@ def diff(
     tokenizer: Encodes,
     last: Sequence[PromptPiece] | None = None,
 ) -> Diff:
-    """What differs; `last` is the prompt that was asked before either."""
+    """Compare two prompts; `last` is the prompt that was asked before either."""
     prefix = (None, None) if last is None else (
         compared(last, before.pieces, tokenizer), compared(last, after.pieces, tokenizer)
     )  # fmt: skip
@@ -120,8 +120,8 @@ def diff(
 
 
 def changes(before: ComparablePrompt, after: ComparablePrompt) -> Iterator[ItemChange]:
-    """What is not shown alike, in the order of the later prompt; what is out follows."""
-    old, new = ({one.node: one for one in prompt.things} for prompt in (before, after))
+    """Yield the changed items in the order of the later prompt, then the items that are out."""
+    old, new = ({thing.node: thing for thing in prompt.things} for prompt in (before, after))
     kept = _in_order([node for node in old if node in new], [node for node in new if node in old])
     for node, now in new.items():
         was = old.get(node)
@@ -149,7 +149,7 @@ def _kind(was: Thing, now: Thing, in_order: bool) -> str:
 
 
 def _in_order(old: Sequence[str], new: Sequence[str]) -> set[str]:
-    """The nodes that stand in the same order in both: a longest such sequence."""
+    """Return a longest sequence of nodes that stand in the same order in both."""
     places = {node: place for place, node in enumerate(old)}
     # Patience: the ends of the best rising sequences by length, and what stood before each.
     ends: list[int] = []
@@ -159,22 +159,21 @@ def _in_order(old: Sequence[str], new: Sequence[str]) -> set[str]:
         place = bisect_left(ends, places[node])
         before[node] = tails[place - 1] if place else None
         ends[place : place + 1], tails[place : place + 1] = [places[node]], [node]
-    found, node_now = set[str](), tails[-1] if tails else None
-    while node_now is not None:
-        found.add(node_now)
-        node_now = before[node_now]
-    return found
+    nodes, current = set[str](), tails[-1] if tails else None
+    while current is not None:
+        nodes.add(current)
+        current = before[current]
+    return nodes
 
 
-def _how(one: Thing) -> str:
-    return f"{one.level}, {one.tokens} tokens"
+def _how(thing: Thing) -> str:
+    return f"{thing.level}, {thing.tokens} tokens"
 
 
 def _sections(before: ComparablePrompt, after: ComparablePrompt) -> Iterator[tuple[str, int, int]]:
-    those = [*before.things, *after.things]
-    for section in dict.fromkeys(one.section for one in those):
+    for section in dict.fromkeys(thing.section for thing in (*before.things, *after.things)):
         was, now = (
-            sum(one.tokens for one in prompt.things if one.section == section)
+            sum(thing.tokens for thing in prompt.things if thing.section == section)
             for prompt in (before, after)
         )
         yield section, was, now

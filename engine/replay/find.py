@@ -1,80 +1,109 @@
-"""One prompt of a log, as people name it, and what was known at any moment of it."""
+"""A prompt of a log by its address, and what was known at any moment of it."""
 
 from collections.abc import Sequence
 from typing import TypeVar
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, MomentError
 from backcast.domain.moment import Moment
 from backcast.engine.context.request import Request
 from backcast.engine.history.commits import changed
+from backcast.engine.history.moments import FIRST, LAST, moment_at, near_numbers, position_of
 from backcast.engine.history.task_states import states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.changes import requests
-from backcast.engine.replay.steps import KnownState, ReplayStep, asked
+from backcast.engine.replay.steps import KnownState, RecordedPrompt, ReplayStep, asked
 from backcast.projections import dependency_graph
 
-LAST, FIRST = "last", "first"
 T = TypeVar("T")
 
 
 def known_at(store: EventStore, task_id: str, moment: Moment) -> KnownState:
-    """What was known of a task at a moment."""
+    """Return the knowledge of a task at a moment."""
     states = states_at(store, task_id, moment)
     return KnownState(states, dependency_graph.graph_of(states.graph))
 
 
-def step_at(store: EventStore, task_id: str, at: str) -> ReplayStep:
-    """The prompt that an event of a task tells of: its version, `first` or `last`.
+def prompt_at(store: EventStore, task_id: str, when: str = LAST) -> RecordedPrompt:
+    """Return the prompt that was recorded at a moment: as that event, or last by that time.
 
-    An event between two prompts names the one before it. Where a task has no prompts it is the
-    change that the event belongs to. `InputError` where there is none.
+    `first` and `last` are the first and last prompt. `MomentError` names the nearest where an event
+    is no prompt; `InputError` where the task has none.
     """
-    there = asked(store, task_id)
-    if not there:
-        return _change(store, task_id, at)
-    found = _named(there, at, [one.version for one in there], (task_id, store.version(task_id)))
-    moment = Moment(position=_position(store, task_id, found.stood_at))
-    known = known_at(store, task_id, moment)
+    prompts = asked(store, task_id)
+    if not prompts:
+        raise InputError(
+            f"task {task_id!r}: needed recorded prompts, found none: 'backcast context {task_id}"
+            " --for NODE' builds one"
+        )
+    versions = [prompt.version for prompt in prompts]
+    if not when.isdecimal():
+        return _last_by(store, task_id, when, prompts, versions)
+    position_of(store, task_id, int(when))  # there is such an event
+    if int(when) in versions:
+        return prompts[versions.index(int(when))]
+    near = " and ".join(f"{task_id}@{version}" for version in near_numbers(int(when), versions, 2))
+    [event] = store.read(task_id, after=int(when) - 1, last=int(when))
+    raise MomentError(
+        f"{task_id}@{when}: needed the event of a prompt, found {event.type}: the nearest prompts"
+        f" are {near}"
+    )
+
+
+def step_at(store: EventStore, task_id: str, when: str = LAST) -> ReplayStep:
+    """Return the prompt at a moment with the knowledge that it stood on.
+
+    Where a task has no prompts, the change at the moment is taken as a request.
+    """
+    if not asked(store, task_id):
+        return _change_at(store, task_id, when)
+    found = prompt_at(store, task_id, when)
+    stood_at = found.stood_at
+    position = position_of(store, task_id, stood_at) if stood_at > 0 else 0
+    known = known_at(store, task_id, Moment(position=position))
     return ReplayStep(
         task_id, found.version, found.name, found.request, found.fact, known, known, found.opened
     )
 
 
-def _change(store: EventStore, task_id: str, at: str) -> ReplayStep:
-    there = changed(store, task_id)
-    if not there:
+def _change_at(store: EventStore, task_id: str, when: str) -> ReplayStep:
+    changes = changed(store, task_id)
+    if not changes:
         raise InputError(f"task {task_id!r}: needed prompts, or changes of modules, found none")
-    one = _named(there, at, [one.first for one in there], (task_id, store.version(task_id)))
-    for step in requests(store, task_id, [one]):
+    change = _last_by(store, task_id, when, changes, [change.first for change in changes])
+    for step in requests(store, task_id, [change]):
         return step
-    raise InputError(f"{task_id}@{one.first}: {one.name} changes no function")
+    raise InputError(f"{task_id}@{change.first}: {change.name} changes no function")
 
 
-def _named(there: Sequence[T], at: str, versions: Sequence[int], task: tuple[str, int]) -> T:
-    """What is meant among some things with versions; `task` is a name and the last version."""
-    if at in (FIRST, LAST):
-        return there[0 if at == FIRST else -1]
-    if not at.isascii() or not at.isdigit():
-        raise InputError(f"needed the number of an event, {FIRST} or {LAST}, found {at!r}")
-    (task_id, last), version = task, int(at)
-    if not 1 <= version <= last:
-        raise InputError(
-            f"task {task_id!r}: needed an event from 1 to {last}, {FIRST} or {LAST}, found {at}"
+def _last_by(
+    store: EventStore, task_id: str, when: str, items: Sequence[T], versions: Sequence[int]
+) -> T:
+    """The last of some items, each with the version of its event, that a moment holds."""
+    if when in ("", LAST):
+        return items[-1]
+    if when == FIRST:
+        return items[0]
+    moment = moment_at(store, task_id, when)
+    last = store.version_at(task_id, moment)
+    held = [
+        place for place, version in enumerate(versions)
+        if version <= last and _happened(store, task_id, version, moment)
+    ]  # fmt: skip
+    if not held:
+        raise MomentError(
+            f"{task_id}@{when}: needed a moment with a prompt or change before it, found that the"
+            f" first is {task_id}@{versions[0]}"
         )
-    # What begins a step stands right before its prompt.
-    before = [n for n, one in enumerate(versions) if one <= version + 1]
-    if not before:
-        raise InputError(f"{task_id}@{version}: the first prompt is {task_id}@{versions[0]}")
-    exact = [n for n in before if versions[n] == version]
-    return there[exact[0] if exact else before[-1]]
+    return items[held[-1]]
 
 
-def _position(store: EventStore, task_id: str, version: int) -> int:
-    events = list(store.read(task_id, after=version - 1, last=version)) if version > 0 else []
-    return events[0].position if events else 0
+def _happened(store: EventStore, task_id: str, version: int, moment: Moment) -> bool:
+    if moment.at is None:
+        return True
+    return any(store.read(task_id, after=version - 1, last=version, moment=moment))
 
 
 def request_at(store: EventStore, task_id: str, version: int) -> Request | None:
-    """What the last prompt up to a version was asked for; None where there was none."""
-    there = [one for one in asked(store, task_id) if one.version <= version]
-    return there[-1].request if there else None
+    """Return the request of the last prompt up to a version; None where there was none."""
+    prompts = [prompt for prompt in asked(store, task_id) if prompt.version <= version]
+    return prompts[-1].request if prompts else None

@@ -1,4 +1,4 @@
-"""What can be told of a prompt without asking a model, and what another policy changes of it."""
+"""Measure a prompt without asking a model, and compare it with another policy's prompt."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,43 +18,43 @@ from backcast.engine.replay.used import Used, showing, used
 
 
 class Figures(NamedTuple):
-    """One prompt under one policy."""
+    """The measurements of one prompt under one policy."""
 
     digest: str
-    "Empty where there is no prompt, since what must be shown does not fit."
+    "Empty where the mandatory items do not fit, so that there is no prompt."
     tokens: int
     room: int
-    "Tokens that it may have."
+    "Tokens that the prompt may have."
     context: int
-    "Tokens of what is known of the code; `tokens` without the task and the frame."
+    "Tokens of the context part: `tokens` without the task and the frame."
     budget: int
-    "Tokens that this part may have."
+    "Tokens that the context part may have."
     sections: dict[str, int]
     "Tokens of each section's items."
     items: dict[str, tuple[str, str]]
-    "Priority and level of what is shown, by node."
+    "Priority and level of each item, by node."
     missed: tuple[Used, ...]
-    "What the outcome used and the prompt did not show."
+    "Evidence that the outcome used and the prompt did not show."
     kinds: dict[str, int]
-    "How many things the outcome used, by kind."
+    "Numbers of things that the outcome used, by kind."
     stale: tuple[str, ...]
-    "What is shown of it is a summary that no longer held."
+    "Nodes shown by a summary that no longer held."
     shared: int
-    "Leading tokens that it has in common with the prompt before it, under the same policy."
+    "Leading tokens shared with the prompt before, under the same policy."
     follows: int
-    "Its tokens, where there was one before it; else 0."
+    "Tokens of the prompt where another came before it; else 0."
     seconds: float
-    "It took so long to choose and render, with the states in hand."
+    "Seconds to choose and render, with the states at hand."
     error: str = ""
 
     @property
     def used(self) -> int:
-        """How many things the outcome used."""
+        """Number of things that the outcome used."""
         return sum(self.kinds.values())
 
 
 class Measured(NamedTuple):
-    """One step under every policy."""
+    """One step, measured under every policy."""
 
     version: int
     name: str
@@ -63,51 +63,51 @@ class Measured(NamedTuple):
 
 
 class Against(NamedTuple):
-    """What a policy changes of one prompt."""
+    """The nodes of one prompt that a policy changes."""
 
     came: tuple[str, ...]
     went: tuple[str, ...]
     lost: tuple[str, ...]
-    "Of what went, what was CRITICAL."
+    "Nodes that went and were CRITICAL."
     lowered: tuple[str, ...]
-    "What is shown by less."
+    "Nodes shown at a lower level."
 
 
 class Measuring:
-    """Measures the prompts of one policy, one after the other."""
+    """Measurements of the prompts of one policy, one after the other."""
 
-    def __init__(self, line: PolicyReplay) -> None:
-        self.line = line
+    def __init__(self, replay: PolicyReplay) -> None:
+        self.replay = replay
         self._last: list[Token] = []
 
     def figures(self, step: ReplayStep, evidence: Sequence[Used]) -> Figures:
-        """The figures of a step's prompt."""
+        """Build and measure a step's prompt; `evidence` is what its outcome used."""
         begin = perf_counter()
         try:
-            context = self.line.context(step)
+            context = self.replay.context(step)
         except BudgetExceededError as error:
             return _none(error, evidence)
         seconds = perf_counter() - begin
-        builder = self.line.builder(step)
+        builder = self.replay.builder(step)
         prompt = pieces(builder.profile.template, context.messages)
         tokens = encoded(prompt, builder.counting)
         common, follows = shared(self._last, tokens), len(tokens) if self._last else 0
         self._last = tokens
         sections = {section: taken for section, _, taken in context.sections if taken}
         shows = showing(context)
-        stale = tuple(one.node for one in stale_items(context.items, step.known.states))
+        stale = tuple(item.node for item in stale_items(context.items, step.known.states))
         return Figures(
             context.digest, context.tokens, context.window - context.reserve,
             sum(taken for section, taken in sections.items() if section != TASK),
             builder.profile.context, sections,
-            {one.node: (one.priority, one.level) for one in context.items},
-            tuple(one for one in evidence if not shows(one)), _kinds(evidence),
+            {item.node: (item.priority, item.level) for item in context.items},
+            tuple(item for item in evidence if not shows(item)), _kinds(evidence),
             stale, common, follows, seconds,
         )  # fmt: skip
 
 
 def _kinds(evidence: Sequence[Used]) -> dict[str, int]:
-    return dict(sorted(Counter(one.kind for one in evidence).items()))
+    return dict(sorted(Counter(thing.kind for thing in evidence).items()))
 
 
 def _none(error: BackcastError, evidence: Sequence[Used]) -> Figures:
@@ -116,9 +116,9 @@ def _none(error: BackcastError, evidence: Sequence[Used]) -> Figures:
     )
 
 
-def measured(steps: Iterator[ReplayStep], lines: Sequence[PolicyReplay]) -> Iterator[Measured]:
-    """Every step under every policy: what is known at it, and what was used, is found once."""
-    measuring = [Measuring(line) for line in lines]
+def measured(steps: Iterator[ReplayStep], replays: Sequence[PolicyReplay]) -> Iterator[Measured]:
+    """Yield each step measured under every policy; its state and evidence are found once."""
+    measuring = [Measuring(replay) for replay in replays]
     for step in steps:
         evidence = used(step)
         yield Measured(
@@ -127,7 +127,7 @@ def measured(steps: Iterator[ReplayStep], lines: Sequence[PolicyReplay]) -> Iter
 
 
 def against(before: Figures, after: Figures) -> Against:
-    """What a policy changes of a prompt; what stands in another's full text is not gone."""
+    """Compare a prompt under two policies; a node inside another's full text is not gone."""
     old, new = before.items, after.items
     went = tuple(node for node in old if node not in new and not _within(node, new))
     return Against(
@@ -145,4 +145,4 @@ def against(before: Figures, after: Figures) -> Against:
 def _within(node: str, items: dict[str, tuple[str, str]]) -> bool:
     path = path_of(node)
     around = (f"module:{path}", f"class:{path}::{node.rpartition('::')[2].rpartition('.')[0]}")
-    return any(items.get(one, ("", ""))[1] == "full" for one in around)
+    return any(items.get(outer, ("", ""))[1] == "full" for outer in around)

@@ -1,4 +1,4 @@
-"""Pairs of prompts worth comparing: two policies, two profiles, two moments, two logs."""
+"""Build pairs of prompts to compare: two policies, two profiles, two moments, two logs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,45 +18,45 @@ from backcast.engine.replay.diff import ComparablePrompt, Diff, built, diff, rec
 from backcast.engine.replay.steps import RecordedPrompt, ReplayStep, asked
 
 MOST = 100_000
-"Things left out that are named one by one: all of them, since each is to be explained."
+"Omissions that are named one by one: all of them, since each must be explained."
 
 
 class Side(NamedTuple):
-    """By what one of two prompts is built."""
+    """The settings that build one of two prompts."""
 
     name: str
     policy: Policy | None = None
-    "None for that by which it was recorded."
+    "None for the policy by which it was recorded."
     profile: ModelProfile | None = None
     now: bool = True
-    "Whether it is built now, or taken as it was recorded."
+    "Whether it is built now, rather than taken as recorded."
 
 
 def context_of(builder: ContextBuilder, step: ReplayStep) -> Context:
-    """The prompt of a step, after the recorded one before it, with all that is left out."""
+    """Build a step's prompt after the recorded one before it, naming every omission."""
     telling = builder.policy.model_copy(update={"omissions": MOST})
     other = ContextBuilder(builder.profile, builder.kept, telling, builder.means.nearness)
     return other.build(step.known.states, step.known.graph, step.request)
 
 
-def prompt_of(workshop: BuilderPool, step: ReplayStep, side: Side) -> ComparablePrompt:
-    """A step's prompt as it was recorded, or as it is built now."""
+def prompt_of(pool: BuilderPool, step: ReplayStep, side: Side) -> ComparablePrompt:
+    """Return a step's prompt as it was recorded, or as it is built now."""
     if not side.now and step.built:
-        room = workshop.settings(step.built)[0].prompt
-        return recorded(side.name, step.built, workshop.store.get, room)
-    builder = PolicyReplay(workshop, side.profile, side.policy).builder(step)
+        room = pool.settings(step.built)[0].prompt
+        return recorded(side.name, step.built, pool.store.get, room)
+    builder = PolicyReplay(pool, side.profile, side.policy).builder(step)
     return built(side.name, context_of(builder, step), builder.profile.template)
 
 
-def compared(workshop: BuilderPool, step: ReplayStep, before: Side, after: Side) -> Diff:
-    """One step's prompt built in two ways, each beside the prompt that was asked before it."""
-    counting = PolicyReplay(workshop, after.profile, after.policy).builder(step).counting
-    was, now = (prompt_of(workshop, step, side) for side in (before, after))
-    return diff(was, now, counting, asked_before(workshop.store, step))
+def compared(pool: BuilderPool, step: ReplayStep, before: Side, after: Side) -> Diff:
+    """Compare one step's prompt built in two ways, each beside the prompt asked before it."""
+    counting = PolicyReplay(pool, after.profile, after.policy).builder(step).counting
+    was, now = (prompt_of(pool, step, side) for side in (before, after))
+    return diff(was, now, counting, asked_before(pool.store, step))
 
 
 def asked_before(store: EventStore, step: ReplayStep) -> Sequence[PromptPiece] | None:
-    """The prompt that was recorded last before a step; None where there was none."""
+    """Return the last recorded prompt before a step; None where there is none."""
     version = step.known.states.prompts.version
     for event in store.read(step.task_id, after=version - 1, last=version) if version else ():
         if isinstance(event.fact, ContextBuilt) and event.fact.template:
@@ -65,26 +65,26 @@ def asked_before(store: EventStore, step: ReplayStep) -> Sequence[PromptPiece] |
 
 
 def moved(
-    workshop: BuilderPool, before: ReplayStep, after: ReplayStep, profile: ModelProfile | None
+    pool: BuilderPool, before: ReplayStep, after: ReplayStep, profile: ModelProfile | None
 ) -> Diff:
-    """The prompts of two moments, under the policy of each."""
-    lines = [PolicyReplay(workshop, profile).builder(step) for step in (before, after)]
+    """Compare the prompts of two moments, each under its own policy."""
+    builders = [PolicyReplay(pool, profile).builder(step) for step in (before, after)]
     both = [
         built(step.name, context_of(builder, step), builder.profile.template)
-        for step, builder in zip((before, after), lines, strict=True)
+        for step, builder in zip((before, after), builders, strict=True)
     ]
-    return diff(both[0], both[1], lines[1].counting)
+    return diff(both[0], both[1], builders[1].counting)
 
 
 class Pair(NamedTuple):
-    """The prompts of two logs that stand at the same place."""
+    """The prompts at the same place in two logs."""
 
     before: RecordedPrompt | None
     after: RecordedPrompt | None
 
     @property
     def same(self) -> bool:
-        """Whether both are the same to the byte."""
+        """Whether both prompts are the same to the byte."""
         pair = self.before, self.after
         return pair[0] is not None and pair[1] is not None and (
             pair[0].fact.digest == pair[1].fact.digest
@@ -92,26 +92,26 @@ class Pair(NamedTuple):
 
 
 def pairs(stores: tuple[EventStore, EventStore], tasks: tuple[str, str]) -> list[Pair]:
-    """The prompts of two tasks, side by side in their order."""
+    """Return the prompts of two tasks side by side in their order; `InputError` for none."""
     old, new = (asked(store, task) for store, task in zip(stores, tasks, strict=True))
-    many = max(len(old), len(new))
-    if not many:
+    count = max(len(old), len(new))
+    if not count:
         raise InputError(f"needed prompts in {tasks[0]!r} or {tasks[1]!r}, found none")
     return [
         Pair(old[n] if n < len(old) else None, new[n] if n < len(new) else None)
-        for n in range(many)
+        for n in range(count)
     ]  # fmt: skip
 
 
 def between(stores: tuple[EventStore, EventStore], pair: Pair) -> Diff | None:
-    """What differs between the prompts of a pair as they were recorded; None without both."""
+    """Compare the recorded prompts of a pair; None where one is missing."""
     if pair.before is None or pair.after is None:
         return None
     both = []
-    for store, one in zip(stores, (pair.before, pair.after), strict=True):
-        settings = BuilderPool(store).settings(one.fact)
-        name = f"{one.version} {one.name}"
-        both.append(recorded(name, one.fact, store.get, settings[0].prompt))
+    for store, prompt in zip(stores, (pair.before, pair.after), strict=True):
+        settings = BuilderPool(store).settings(prompt.fact)
+        name = f"{prompt.version} {prompt.name}"
+        both.append(recorded(name, prompt.fact, store.get, settings[0].prompt))
     try:
         counting = tokenizer_of(settings[0].tokenizer)
     except InputError:

@@ -1,7 +1,6 @@
-"""A policy beside a baseline, over many runs: what it gains, what it loses, and whether that is a
-regression by the rules.
+"""Compare a policy with a baseline over many runs, and judge by rules whether it is a regression.
 
-It tells what prompts would have been. What a model would have answered to them nobody can tell.
+Everything here is about prompts. What a model would have answered to them, nobody can tell.
 """
 
 from collections import Counter
@@ -22,24 +21,24 @@ from backcast.engine.replay.used import Used
 Points = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]
 DRAWS, SEED = 2_000, 0
-"Of the bootstrap: draws of as many runs as there are, and the seed by which they are drawn."
+"Bootstrap samples of the runs, and the seed of the generator."
 
 
 class Rules(BaseModel):
-    """How much worse than the baseline a policy may be."""
+    """Limits for how much worse than the baseline a policy may be."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     recall: Points = 1.0
     "Points by which the evidence recall may fall."
     critical: Count = 0
-    "Things of the baseline that were CRITICAL and are not shown any more."
+    "CRITICAL items of the baseline that may be missing."
     stale: Count = 0
-    "Stale summaries that are shown, beyond those of the baseline."
+    "Stale summaries that may be shown beyond the baseline's."
     unfit: Count = 0
-    "Prompts in which what must be shown does not fit, beyond those of the baseline."
+    "Prompts beyond the baseline's whose mandatory items may not fit."
     prefix: Points = 100.0
-    "Points by which the share of tokens that a prompt has in common with the last one may fall."
+    "Points by which the share of tokens shared with the prompt before may fall."
     tokens: Annotated[float, Field(ge=0)] | None = None
     "Percent by which the median prompt may grow; None for any."
 
@@ -48,64 +47,64 @@ NAMES = tuple(Rules.model_fields)
 
 
 def rules_of(policy: str, limits: Sequence[str] = ()) -> Rules:
-    """The rules that stand in a policy file, if it is one, with others laid over them.
+    """Return the rules of a policy file, where `policy` is one, with `limits` laid over them.
 
-    `limits` are as a command names them: `recall=2`. `InputError` where one is none.
+    `limits` are written as `recall=2`. `InputError` names a limit or table that is no rule.
     """
     table = toml_at(Path(policy)).get(RULES, {}) if Path(policy).is_file() else {}
     if not isinstance(table, dict):
         raise InputError(f"{policy}: {RULES}: needed a table, found {table!r:.40}")
-    told = dict(table)
+    values = dict(table)
     for limit in limits:
         name, _, number = limit.partition("=")
-        told[name.strip()] = number.strip()
+        values[name.strip()] = number.strip()
     try:
-        return Rules.model_validate(told)
+        return Rules.model_validate(values)
     except ValidationError as error:
-        one = error.errors()[0]
-        name = ".".join(map(str, one["loc"]))
-        if one["type"] == "extra_forbidden":
-            needed, found = f"a rule of {', '.join(NAMES)}", repr(name)
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            needed, given = f"a rule of {', '.join(NAMES)}", repr(name)
         else:
-            needed, found = f"{name}: {one['msg']}", f"{one['input']!r:.40}"
-        raise InputError(f"{policy}: needed {needed}, found {found}") from None
+            needed, given = f"{name}: {first['msg']}", f"{first['input']!r:.40}"
+        raise InputError(f"{policy}: needed {needed}, found {given}") from None
 
 
 class PolicySummary(NamedTuple):
-    """All prompts under one policy."""
+    """A summary of all prompts under one policy."""
 
     prompts: int
     unfit: int
-    "In which what must be shown does not fit."
+    "Prompts whose mandatory items do not fit."
     tokens: float
-    "Of the median prompt."
+    "Tokens of the median prompt."
     headroom: float
     "Tokens left free in the median prompt."
     over: int
     "Prompts over their budget."
     fill: float
-    "The share of its tokens that the context part uses, in the median prompt."
+    "Share of its budget that the context part of the median prompt uses."
     sections: dict[str, float]
     "Tokens of each section in the mean prompt."
     used: int
     shown: int
-    "Of what outcomes used, what the prompts showed."
+    "Things used by outcomes that the prompts showed."
     kinds: dict[str, tuple[int, int]]
-    "The same by kind: shown, used."
+    "Things shown and used, by kind."
     stale: int
     prefix: float | None
-    "The share of the prompts' tokens that stood at the beginning of the one before."
+    "Share of the prompts' tokens that the prompt before began with."
     milliseconds: float
-    "To choose and render the median prompt."
+    "Time to choose and render the median prompt."
 
     @property
     def recall(self) -> float | None:
-        """Percent of what outcomes used that the prompts showed; None where nothing was used."""
+        """Percent of the things used that the prompts showed; None where nothing was used."""
         return 100 * self.shown / self.used if self.used else None
 
 
 class Worse(NamedTuple):
-    """A prompt that shows less of what was used, or has lost what was CRITICAL."""
+    """A prompt that shows less of what was used, or lost CRITICAL items."""
 
     run: str
     step: str
@@ -114,31 +113,31 @@ class Worse(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A policy beside the baseline."""
+    """A policy compared with the baseline."""
 
     policy: str
     before: PolicySummary
     after: PolicySummary
     same: int
-    "Prompts that are the same to the byte."
+    "Prompts that are equal to the byte."
     came: int
     went: int
     lowered: int
     critical: int
-    "Things that were CRITICAL and are not shown any more."
+    "CRITICAL items that are not shown any more."
     recall: float | None
-    "Points by which the evidence recall is higher."
+    "Points by which the evidence recall rose."
     interval: tuple[float, float] | None
-    "The 95 % interval of that by bootstrap over the runs; None for a single run."
+    "95 % interval of `recall` by bootstrap over the runs; None for a single run."
     worse: tuple[Worse, ...]
     broken: tuple[str, ...]
-    "The rules that are broken, a line each."
+    "The rules that the policy breaks, a line each."
 
 
 def compared(
     runs: Sequence[Tried], policies: Sequence[str], rules: Sequence[Rules]
 ) -> list[Comparison]:
-    """Each policy but the first beside the first, by its own rules."""
+    """Compare each policy with the first one, by its own rules."""
     return [
         _comparison(runs, number, name, rules[number - 1])
         for number, name in enumerate(policies)
@@ -157,37 +156,38 @@ def _comparison(runs: Sequence[Tried], number: int, name: str, rules: Rules) -> 
             totals["same"] += bool(new.digest) and old.digest == new.digest
             for what in ("came", "went", "lowered", "lost"):
                 totals[what] += len(getattr(change, what))
-            missed = tuple(one for one in new.missed if one not in old.missed)
+            missed = tuple(thing for thing in new.missed if thing not in old.missed)
             if missed or change.lost:
                 where = f"{step.version} {step.name}"
                 worse.append(Worse(tried.run.name, where, missed, change.lost))
     recall = None if before.recall is None else (after.recall or 0.0) - before.recall
-    found = Comparison(
-        name, before, after, totals["same"], totals["came"], totals["went"], totals["lowered"],
-        totals["lost"], recall, interval(runs, number), tuple(worse), (),
+    comparison = Comparison(
+        policy=name, before=before, after=after, same=totals["same"], came=totals["came"],
+        went=totals["went"], lowered=totals["lowered"], critical=totals["lost"], recall=recall,
+        interval=interval(runs, number), worse=tuple(worse), broken=(),
     )  # fmt: skip
-    return found._replace(broken=tuple(broken(found, rules)))
+    return comparison._replace(broken=tuple(broken(comparison, rules)))
 
 
-def broken(found: Comparison, rules: Rules) -> Iterator[str]:
-    """The rules that a policy breaks."""
-    before, after = found.before, found.after
-    if found.recall is not None and -found.recall > rules.recall:
+def broken(comparison: Comparison, rules: Rules) -> Iterator[str]:
+    """Yield a line for each rule that a policy breaks."""
+    before, after = comparison.before, comparison.after
+    if comparison.recall is not None and -comparison.recall > rules.recall:
         sure = ""
-        if found.interval:
-            sure = " (95 % from {:+.1f} to {:+.1f})".format(*found.interval)
+        if comparison.interval:
+            sure = " (95 % from {:+.1f} to {:+.1f})".format(*comparison.interval)
         yield (
-            f"evidence recall fell by {-found.recall:.1f} points, from {before.recall:.1f} % to"
-            f" {after.recall or 0:.1f} %{sure}; {rules.recall:g} are allowed"
+            f"evidence recall fell by {-comparison.recall:.1f} points, from {before.recall:.1f} %"
+            f" to {after.recall or 0:.1f} %{sure}; {rules.recall:g} are allowed"
         )
-    for what, now, allowed in (
-        ("CRITICAL things are not shown any more", found.critical, rules.critical),
+    for what, count, allowed in (
+        ("CRITICAL things are not shown any more", comparison.critical, rules.critical),
         ("stale summaries more are shown", after.stale - before.stale, rules.stale),
         ("prompts more do not fit", after.unfit - before.unfit, rules.unfit),
         ("prompts are over their budget", after.over, 0),
     ):
-        if now > allowed:
-            yield f"{now} {what}; {allowed} are allowed"
+        if count > allowed:
+            yield f"{count} {what}; {allowed} are allowed"
     if before.prefix is not None and after.prefix is not None:
         fell = 100 * (before.prefix - after.prefix)
         if fell > rules.prefix:
@@ -198,37 +198,38 @@ def broken(found: Comparison, rules: Rules) -> Iterator[str]:
 
 
 def summary(runs: Sequence[Tried], number: int) -> PolicySummary:
-    """All prompts under the policy of a number."""
+    """Sum up all prompts under the policy at an index."""
     every = [step.figures[number] for tried in runs for step in tried.steps]
-    there = [one for one in every if one.digest]
+    built = [one for one in every if one.digest]
     sections: Counter[str] = Counter()
     used, missed = Counter[str](), Counter[str]()
-    for one in every:
-        sections.update(one.sections)
-        missed.update(thing.kind for thing in one.missed)
-        used.update(one.kinds)
-    follow = sum(one.follows for one in there)
+    for figures in every:
+        sections.update(figures.sections)
+        missed.update(thing.kind for thing in figures.missed)
+        used.update(figures.kinds)
+    follow = sum(one.follows for one in built)
     return PolicySummary(
-        len(every), len(every) - len(there), _median(one.tokens for one in there),
-        _median(one.room - one.tokens for one in there),
-        sum(one.tokens > one.room for one in there),
-        _median(one.context / max(1, one.budget) for one in there),
-        {name: sections[name] / max(1, len(there)) for name in sorted(sections)},
-        used.total(), used.total() - missed.total(),
-        {kind: (used[kind] - missed[kind], used[kind]) for kind in sorted(used)},
-        sum(len(one.stale) for one in there),
-        sum(one.shared for one in there) / follow if follow else None,
-        1000 * _median(one.seconds for one in there),
+        prompts=len(every), unfit=len(every) - len(built),
+        tokens=_median(one.tokens for one in built),
+        headroom=_median(one.room - one.tokens for one in built),
+        over=sum(one.tokens > one.room for one in built),
+        fill=_median(one.context / max(1, one.budget) for one in built),
+        sections={name: sections[name] / max(1, len(built)) for name in sorted(sections)},
+        used=used.total(), shown=used.total() - missed.total(),
+        kinds={kind: (used[kind] - missed[kind], used[kind]) for kind in sorted(used)},
+        stale=sum(len(one.stale) for one in built),
+        prefix=sum(one.shared for one in built) / follow if follow else None,
+        milliseconds=1000 * _median(one.seconds for one in built),
     )  # fmt: skip
 
 
 def _median(values: Iterable[float]) -> float:
-    found = list(values)
-    return float(median(found)) if found else 0.0
+    numbers = list(values)
+    return float(median(numbers)) if numbers else 0.0
 
 
 def interval(runs: Sequence[Tried], number: int) -> tuple[float, float] | None:
-    """The 95 % interval of the difference of recalls, in points, by bootstrap over the runs."""
+    """Return the 95 % interval of the recall difference, in points, by bootstrap over runs."""
     counts = np.array([_counts(tried, number) for tried in runs], float).reshape(-1, 3)
     counts = counts[counts[:, 0] > 0]
     if len(counts) < 2:
@@ -241,7 +242,7 @@ def interval(runs: Sequence[Tried], number: int) -> tuple[float, float] | None:
 
 
 def _counts(tried: Tried, number: int) -> tuple[int, int, int]:
-    """What a run's outcomes used, what the baseline showed of it, and what the policy does."""
+    """Count the things a run's outcomes used, and how many baseline and policy showed."""
     used = sum(step.figures[0].used for step in tried.steps)
     before, after = (
         used - sum(len(step.figures[n].missed) for step in tried.steps) for n in (0, number)
@@ -249,6 +250,7 @@ def _counts(tried: Tried, number: int) -> tuple[int, int, int]:
     return used, before, after
 
 
-def worst(found: Comparison, many: int) -> list[Worse]:
-    """The prompts that lose most, those first that lost what was CRITICAL."""
-    return sorted(found.worse, key=lambda one: (-len(one.lost), -len(one.missed)))[:many]
+def worst(comparison: Comparison, limit: int) -> list[Worse]:
+    """Return the prompts that lose most, first the ones that lost CRITICAL items."""
+    worse = sorted(comparison.worse, key=lambda prompt: (-len(prompt.lost), -len(prompt.missed)))
+    return worse[:limit]

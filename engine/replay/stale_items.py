@@ -1,6 +1,6 @@
-"""Which items of a prompt show a written summary that no longer holds at its moment?
+"""Find the items of a prompt that show a written summary which no longer held at its moment.
 
-Asked of what is shown and of what was known then, whatever the builder took for fresh.
+The check needs only the items and the state of that moment, not the builder's own judgement.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,23 +14,23 @@ from backcast.engine.history.task_states import TaskStates
 from backcast.projections import dependency_graph, summaries
 
 NAMED = 3
-"Changed facets that are named one by one."
+"Number of changed facets that are named one by one."
 
 
 class Shows(Protocol):
-    """What is asked of an item; `domain.context.Item` and `rendering.Shown` have it."""
+    """A shown item, such as `domain.context.Item` or `rendering.Shown`."""
 
     @property
     def node(self) -> str:
-        """What it is about."""
+        """Node that the item is about."""
 
     @property
     def level(self) -> str:
-        """full, summary, signature or name."""
+        """Level of detail: full, summary, signature or name."""
 
     @property
     def text(self) -> str:
-        """What is shown."""
+        """Text that is shown."""
 
 
 class StaleItem(NamedTuple):
@@ -38,7 +38,7 @@ class StaleItem(NamedTuple):
 
     node: str
     version: int
-    "Of the event that wrote the summary."
+    "Version of the event that wrote the summary."
     why: str
 
     def __str__(self) -> str:
@@ -46,17 +46,17 @@ class StaleItem(NamedTuple):
 
 
 def stale_items(items: Iterable[Shows], states: TaskStates) -> list[StaleItem]:
-    """The items that show a written summary of their node which does not hold, in their order.
+    """Return the items that show a written summary which does not hold, in their order.
 
-    What is still true by another source is not stale: by the summary that is derived of the
-    outline, or by a written one that holds.
+    Lines that another source confirms are not stale: the summary derived from the outline, or a
+    written one that holds.
     """
-    asked = _Asked(states)
-    return [stale for item in items for stale in asked.of(item)]
+    check = _StaleCheck(states)
+    return [stale for item in items for stale in check.of(item)]
 
 
-class _Asked:
-    """What was known at one moment."""
+class _StaleCheck:
+    """The summaries and outlines of one moment."""
 
     def __init__(self, states: TaskStates) -> None:
         self.written = states.summaries
@@ -65,46 +65,46 @@ class _Asked:
 
     def of(self, item: Shows) -> Iterator[StaleItem]:
         written = self.written.nodes.get(item.node, ())
-        shown = [one for one in written if _shows(item, one.text)]
-        for one in shown:
-            why = self._why(one)
-            if why and not set(_lines(one.text)) <= self._true(item.node, written):
-                yield StaleItem(item.node, one.version, why)
+        shown = [summary for summary in written if _shows(item, summary.text)]
+        for summary in shown:
+            why = self._why(summary)
+            if why and not set(_lines(summary.text)) <= self._true(item.node, written):
+                yield StaleItem(item.node, summary.version, why)
 
-    def _why(self, one: summaries.Written) -> str:
-        """Why a summary does not hold; empty where it does."""
-        if summaries.outlived(one, self.written.last_at):
-            return f"it held for {one.lives:g} s"
-        if summaries.superseded(self.written, one):
-            name, number = summaries.named(one.summariser)
+    def _why(self, summary: summaries.Written) -> str:
+        """Return why a summary does not hold; empty where it does."""
+        if summaries.outlived(summary, self.written.last_at):
+            return f"it held for {summary.lives:g} s"
+        if summaries.superseded(self.written, summary):
+            name, number = summaries.named(summary.summariser)
             return f"{name} moved on from {number} to {self.written.summarisers[name]}"
-        if self.modules.holds(one.made_of):
+        if self.modules.holds(summary.made_of):
             return ""
-        moved = [f"{key} of {path}" for path, key in self.modules.changed(one.made_of)]
+        moved = [f"{key} of {path}" for path, key in self.modules.changed(summary.made_of)]
         more = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
         return f"since then {', '.join(moved[:NAMED])}{more} changed"
 
     def _true(self, node: str, written: Iterable[summaries.Written]) -> set[str]:
-        """The lines that hold of a node."""
+        """Return the lines that hold for a node."""
         derived = summary_of(self.facets, node)
-        told = [one.text for one in written if not self._why(one)]
-        told += [derived.text, *(text for _, text in derived.parts)] if derived else []
-        return {line for text in told for line in _lines(text)}
+        texts = [one.text for one in written if not self._why(one)]
+        texts += [derived.text, *(text for _, text in derived.parts)] if derived else []
+        return {line for text in texts for line in _lines(text)}
 
 
 def _shows(item: Shows, text: str) -> bool:
-    """Whether an item is a summary's text, or holds it; code that is shown in full only the first.
+    """Whether an item shows a summary's text; code shown in full must equal it.
 
-    Of a function's summary the lines that its signature tells are not looked for.
+    The head lines of a function's summary are ignored, since its signature gives them too.
     """
-    shown, told = _lines(item.text), _lines(text)
+    shown, lines = _lines(item.text), _lines(text)
     if item.level == "full":
-        return shown == told != []
-    told = [line for line in told if not line.startswith(HEADS)] or told
-    return bool(told) and set(told) <= set(shown)
+        return shown == lines != []
+    lines = [line for line in lines if not line.startswith(HEADS)] or lines
+    return bool(lines) and set(lines) <= set(shown)
 
 
 def _lines(text: str) -> list[str]:
-    """The lines that say something, as they are with or without a comment mark."""
+    """Return the lines that are not blank, without comment marks."""
     lines = (line.strip().removeprefix("#").strip() for line in text.split("\n"))
     return [line for line in lines if line]

@@ -1,8 +1,7 @@
-"""The prompts of a log: each with what was known when it was asked for, and what came of it.
+"""Replay a log as steps: each prompt with what was known when it was asked for, and its outcome.
 
-Each event is read once. What is known at several steps shares its parts, so that many steps take
-little. Where a log holds no prompts, each change of it that touches a function is taken as a
-request: see `backcast.engine.replay.changes`.
+Each event is read once, and the states of many steps share their parts, so that they need little
+memory. For logs without prompts see `backcast.engine.replay.changes`.
 """
 
 from bisect import bisect_right
@@ -32,58 +31,58 @@ READ = (
 
 
 class KnownState(NamedTuple):
-    """What was known at a moment."""
+    """The states of all projections at a moment, and the dependency graph."""
 
     states: TaskStates
     graph: Graph
 
 
 class ReplayStep(NamedTuple):
-    """A prompt that was asked for."""
+    """A prompt that was asked for, with its state and its outcome."""
 
     task_id: str
     version: int
-    "Of the event that tells of the prompt; of the one that made the change, where none does."
+    "Version of the prompt's event, else of the event that made the change."
     name: str
-    "What was asked for, in a few words: `code validators.py #3`."
+    "The request in a few words: `code validators.py #3`."
     request: Request
     built: ContextBuilt | None
     "The prompt as it was recorded."
     known: KnownState
     after: KnownState
-    "What was known when its outcome was accepted; as before where nothing came of it."
+    "State when its outcome was accepted; equal to `known` where nothing came of it."
     opened: tuple[str, ...] = ()
-    "Nodes that were asked to be seen, or read, before the next prompt."
+    "Nodes that were requested or read before the next prompt."
 
 
 class RecordedPrompt(NamedTuple):
-    """A recorded prompt, and where in its task it stands."""
+    """A recorded prompt and its place in the task."""
 
     version: int
     stood_at: int
     begun: StepStarted
-    "What was asked for; nothing of it is told where a prompt stands alone."
+    "The step that asked for it; empty where a prompt stands alone."
     fact: ContextBuilt
     accepted: int
-    "The version at which all is known that came of it; where it stood, where nothing did."
+    "Version at which its outcome is complete; `stood_at` where nothing came of it."
     opened: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """What was asked for, in a few words."""
+        """The request in a few words."""
         return _name(self.begun, self.fact)
 
     @property
     def request(self) -> Request:
-        """What it was asked for."""
+        """The request that the prompt answers."""
         fact = self.fact
         return Request(fact.target or "", fact.query or "", fact.wanted, fact.needs)
 
 
 def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterator[ReplayStep]:
-    """The recorded prompts of a task, in the order in which they were asked for.
+    """Yield the recorded prompts of a task in the order in which they were asked for.
 
-    Without `outcomes` what came of them is not looked for.
+    Without `outcomes` the steps end where they began, which needs fewer states.
     """
     waiting = deque(asked(store, task_id))
     if not outcomes:
@@ -93,24 +92,24 @@ def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterato
         running.read_on(stop)
         known[stop] = KnownState(running.states, running.graph)
         while waiting and waiting[0].accepted <= stop:
-            one = waiting.popleft()
+            prompt = waiting.popleft()
             yield ReplayStep(
-                task_id, one.version, one.name, one.request, one.fact, known[one.stood_at],
-                known[one.accepted], one.opened,
+                task_id, prompt.version, prompt.name, prompt.request, prompt.fact,
+                known[prompt.stood_at], known[prompt.accepted], prompt.opened,
             )  # fmt: skip
             first = waiting[0].stood_at if waiting else stop
             known = {place: what for place, what in known.items() if place >= first}
 
 
 def asked(store: EventStore, task_id: str) -> list[RecordedPrompt]:
-    """The recorded prompts of a task that have a digest, by where they stood."""
+    """Return the recorded prompts of a task that have a digest, by the version they stood at."""
     log = _Log(store, task_id)
-    found = [log.asked(number) for number in range(len(log.built))]
-    return sorted(found, key=lambda one: (one.stood_at, one.version))
+    prompts = [log.asked(number) for number in range(len(log.built))]
+    return sorted(prompts, key=lambda prompt: (prompt.stood_at, prompt.version))
 
 
 class _Log:
-    """Where in a task prompts were asked for, and where things came of them."""
+    """The versions at which a task asked for prompts, and at which their outcomes came."""
 
     def __init__(self, store: EventStore, task_id: str) -> None:
         self.last = store.version(task_id)
@@ -118,9 +117,9 @@ class _Log:
         self.made: dict[str, list[int]] = {}
         "The versions at which each module was iterated."
         self.done: dict[str, list[int]] = {}
-        "Those at which it was complete."
+        "The versions at which each module was complete."
         self.opened: list[tuple[int, str]] = []
-        "By version, the nodes that were asked to be seen, or read."
+        "Versions, and the nodes that were requested or read at them."
         begun = StepStarted()
         for event in store.read(task_id, types=READ):
             match event.fact:
@@ -152,9 +151,9 @@ class _Log:
         )  # fmt: skip
 
     def _accepted(self, version: int, fact: ContextBuilt) -> int:
-        """Where all is known of the module that was accepted after a prompt; 0 where none was.
+        """Return the version at which the module accepted after a prompt is outlined; 0 for none.
 
-        Its outline stands behind it, and before the next prompt.
+        The outline stands after the module and before the next prompt.
         """
         path = path_of(fact.target or "")
         end = next((done for done in self.done.get(path, ()) if done > version), self.last)
@@ -168,9 +167,9 @@ class _Log:
 def _name(begun: StepStarted, fact: ContextBuilt) -> str:
     if begun.kind is None:
         return fact.target or "query"
-    told = [begun.kind, begun.module_name or ""]
+    words = [begun.kind, begun.module_name or ""]
     if begun.iteration:
-        told.append(f"#{begun.iteration}")
+        words.append(f"#{begun.iteration}")
     if begun.attempt and begun.attempt > 1:
-        told.append(f"attempt {begun.attempt}")
-    return " ".join(filter(None, told))
+        words.append(f"attempt {begun.attempt}")
+    return " ".join(filter(None, words))

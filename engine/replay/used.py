@@ -1,8 +1,8 @@
-"""What an outcome really used, and how much of that its prompt had shown.
+"""Find what the outcome of a prompt really used, and how much of it the prompt had shown.
 
-Used is what the accepted code names of the project's own that was there before, the failure that it
-mended and the test that had failed, and the files that were opened next. It is a lower bound of
-what was needed: code can only use what whoever wrote it knew, or guessed right.
+Used are the project's own symbols that the accepted code names and that existed before, the failure
+that it mended with its test, and the files opened next. That is a lower bound of what was needed:
+code can only use what its author knew, or guessed right.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,26 +28,26 @@ class Used(NamedTuple):
 
 
 def used(step: ReplayStep) -> tuple[Used, ...]:
-    """What the outcome of a step used, sorted; empty where nothing came of it."""
+    """Return what the outcome of a step used, sorted; empty where nothing came of it."""
     before = dependency_graph.present(step.known.states.graph)
-    found = {Used("symbol", node) for node in _symbols(step, before)}
-    found |= set(_mended(step.known, step.after, step.request.target, before))
+    things = {Used("symbol", node) for node in _symbols(step, before)}
+    things |= set(_mended(step.known, step.after, step.request.target, before))
     for node in step.opened:
         if path_of(node) in before:
-            found.add(Used("file" if kind_of(node) == "module" else "symbol", node))
-    return tuple(sorted(found))
+            things.add(Used("file" if kind_of(node) == "module" else "symbol", node))
+    return tuple(sorted(things))
 
 
 def _symbols(step: ReplayStep, before: Mapping[str, Facets]) -> Iterator[str]:
-    """What the target's accepted code needs, and was there before."""
+    """Yield the known symbols that the target's accepted code needs."""
     if step.after is not step.known and step.request.target:
         for node in needs_of(step.after.graph, step.request.target):
-            if there(before, node):
+            if is_known(before, node):
                 yield node
 
 
 def needs_of(graph: Graph, target: str) -> Iterator[str]:
-    """What a module needs of others, or a function of all but itself; tests apart."""
+    """Yield the symbols outside itself that a module or function needs; its tests do not count."""
     path, name = path_of(target), name_of(target)
     links = graph.links.get(path)
     for source, kind, node in links.edges if links else ():
@@ -61,42 +61,42 @@ def needs_of(graph: Graph, target: str) -> Iterator[str]:
             yield node
 
 
-def there(before: Mapping[str, Facets], node: str) -> bool:
-    """Whether a function, class or constant was there."""
+def is_known(before: Mapping[str, Facets], node: str) -> bool:
+    """Whether some outlines hold a function, class or constant."""
     facets, name = before.get(path_of(node)), name_of(node)
     if facets is None:
         return False
     outer, _, attribute = name.rpartition(".")
     if kind_of(node) == "attribute" and outer:
-        told = facets.get(f"attributes:{outer}", ())
-        return any(one.partition("=")[0] == attribute for one in told)
+        attributes = facets.get(f"attributes:{outer}", ())
+        return any(line.partition("=")[0] == attribute for line in attributes)
     return f"sig:{name}" in facets or f"name:{name}" in facets
 
 
 def _mended(
     known: KnownState, after: KnownState, target: str, before: Mapping[str, Facets]
 ) -> Iterator[Used]:
-    """The failures that were open and are not any more, and the tests that had failed."""
-    left = {_check(one) for one in after.states.online.failures if not one.over}
-    for one in known.states.online.failures if after is not known else ():
-        if one.over or one.kind != "checks" or _check(one) in left:
+    """Yield the failures that were open and are closed now, and their tests."""
+    open_checks = {_check(failure) for failure in after.states.online.failures if not failure.over}
+    for failure in known.states.online.failures if after is not known else ():
+        if failure.over or failure.kind != "checks" or _check(failure) in open_checks:
             continue
-        if one.at and path_of(target) and one.at != path_of(target):
+        if failure.at and path_of(target) and failure.at != path_of(target):
             continue
-        yield Used("failure", f"failure:{one.version}.{one.number}")
-        path, _, name = one.name.partition("::")
+        yield Used("failure", f"failure:{failure.version}.{failure.number}")
+        path, _, name = failure.name.partition("::")
         name = name.partition("[")[0].replace("::", ".")
         if name and f"sig:{name}" in before.get(path, {}):
             yield Used("test", node_id("test", path, name))
 
 
-def _check(one: Failure) -> tuple[str, str]:
-    return one.at, one.name or one.message
+def _check(failure: Failure) -> tuple[str, str]:
+    return failure.at, failure.name or failure.message
 
 
 def showing(context: Context) -> Callable[[Used], bool]:
-    """Whether a context shows a thing, by more than its name."""
-    levels = {one.node: one.level for one in context.items}
+    """Return a test of whether a context shows a thing by more than its name."""
+    levels = {item.node: item.level for item in context.items}
     shown = {node for node, level in levels.items() if level != "name"}
     files = {path_of(node) for node in shown if not node.startswith(("failure:", "task:"))}
 
@@ -106,7 +106,7 @@ def showing(context: Context) -> Callable[[Used], bool]:
             return path_of(node) in files
         return (
             node in shown
-            or any(levels.get(one) == "full" for one in _around(node))
+            or any(levels.get(outer) == "full" for outer in _around(node))
             or (
                 # A module's opening lines are its constants and the signatures of what is in it.
                 levels.get(node_id("module", path_of(node))) == "signature"
@@ -118,7 +118,7 @@ def showing(context: Context) -> Callable[[Used], bool]:
 
 
 def _around(node: str) -> Iterable[str]:
-    """What a thing's text stands in."""
+    """Yield the nodes whose full text contains a node's text."""
     path, outer = path_of(node), name_of(node)
     if path == node or node.startswith("failure:"):
         return

@@ -1,9 +1,9 @@
-"""Two questions about every recorded prompt: is it rebuilt, and would it be built again?
+"""Verify recorded prompts: do their texts give their digest, and does today's code build them?
 
 *Rebuilt*: the recorded texts, in their order and template, give the recorded digest. That must hold
-for every log ever written. *Derived*: today's builder, from what was known then, under the recorded
-policy, chooses and renders the same. Each is answered by same, different, or cannot be told; what
-is different is named by its first section, item and token, and by its cause.
+for every log ever written. *Derived*: today's builder, from what was known then and under the
+recorded policy, chooses and renders the same. Each answer is same, different, or cannot be told; a
+difference comes with its first section, item and token, and its cause.
 """
 
 from collections.abc import Iterator
@@ -29,18 +29,18 @@ UNTOLD: Literal["cannot be told"] = "cannot be told"
 
 
 class FirstDifference(NamedTuple):
-    """Where two prompts differ first."""
+    """The first place where two prompts differ."""
 
     section: str
-    "Empty before any section, and where only what follows the items differs."
+    "Empty before any section, and where only text after the items differs."
     node: str
-    "The first item that is not the same; empty where all are."
+    "The first item that differs; empty where all are the same."
     token: int
-    "The first token that is not the same, counted from 0."
+    "Index of the first token that differs."
     recorded: str
-    "How the item was shown then: its level and tokens, or `out`."
+    "The item as recorded: its level and tokens, or `out`."
     derived: str
-    "How it is shown now."
+    "The item as derived now."
 
     def __str__(self) -> str:
         where = f"in section {self.section!r} " if self.section else ""
@@ -53,45 +53,45 @@ class Answer(NamedTuple):
 
     verdict: Literal["same", "different", "cannot be told"]
     why: str = ""
-    "The cause of a difference, or what is missing where it cannot be told."
+    "Cause of a difference, or what is missing for an answer."
     difference: FirstDifference | None = None
     event: str = ""
-    "The event that makes the difference, where it was looked for."
+    "Event that makes the difference, where it was looked for."
 
     def __str__(self) -> str:
-        told: list[str] = [self.verdict]
+        parts: list[str] = [self.verdict]
         if self.difference:
-            told.append(f" {self.difference}")
+            parts.append(f" {self.difference}")
         if self.why:
-            told.append(f": {self.why}" if self.verdict == UNTOLD else f" ({self.why})")
+            parts.append(f": {self.why}" if self.verdict == UNTOLD else f" ({self.why})")
         if self.event:
-            told.append(f" {self.event}")
-        return "".join(told)
+            parts.append(f" {self.event}")
+        return "".join(parts)
 
 
 class Verdict(NamedTuple):
-    """What became of one recorded prompt."""
+    """Both answers about one recorded prompt."""
 
     task_id: str
     version: int
     name: str
-    "What was asked for."
+    "The request in a few words."
     rebuilt: Answer
     derived: Answer
 
     @property
     def holds(self) -> bool:
-        """Whether both questions are answered by same."""
+        """Whether both answers are `same`."""
         return self.rebuilt.verdict == self.derived.verdict == SAME
 
 
 def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
-    """Both questions, of every prompt that a task recorded with a digest."""
-    workshop = BuilderPool(store)
+    """Yield the answers for every prompt that a task recorded with a digest."""
+    pool = BuilderPool(store)
     with rarely_collecting():
         for step in steps(store, task_id):
             if step.built:
-                answers = _rebuilt(store, step.built), _derived(workshop, step, step.built)
+                answers = _rebuilt(store, step.built), _derived(pool, step, step.built)
                 yield Verdict(task_id, step.version, step.name, *answers)
 
 
@@ -109,7 +109,7 @@ def _rebuilt(store: EventStore, fact: ContextBuilt) -> Answer:
 
 
 def _unreadable(store: EventStore, fact: ContextBuilt) -> str:
-    """What a prompt needs to be rebuilt and is not there; empty where all is."""
+    """Return what is missing to rebuild a prompt; empty where nothing is."""
     version = fact.code.get("rendering", "1")
     if not version.isdigit() or int(version) > rendering.VERSION:
         return f"it was rendered by version {version}, this is {rendering.VERSION}"
@@ -123,11 +123,11 @@ def _unreadable(store: EventStore, fact: ContextBuilt) -> str:
     return ""
 
 
-def _derived(workshop: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Answer:
+def _derived(pool: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Answer:
     if fact.stood_at is None or not (fact.profile and fact.tokenizer):
         return Answer(UNTOLD, "the log does not tell where it stood, or by which profile")
     try:
-        builder = workshop.recorded(fact)
+        builder = pool.recorded(fact)
         counter = builder.counting.tokenizer
         if counter.id != fact.tokenizer:
             return Answer(UNTOLD, f"it was counted by {fact.tokenizer}, here is {counter.id}")
@@ -138,11 +138,11 @@ def _derived(workshop: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Ans
         return Answer(SAME)
     if fact.masked:
         return Answer(UNTOLD, f"{fact.masked} of its texts were masked when it was exported")
-    return Answer(DIFFERENT, cause(fact), _first(workshop.store, fact, context, counter))
+    return Answer(DIFFERENT, cause(fact), _first(pool.store, fact, context, counter))
 
 
 def cause(fact: ContextBuilt) -> str:
-    """Why a prompt may be derived otherwise: the versions of the code that have moved since."""
+    """Return why a prompt may be derived otherwise: code versions that changed since."""
     moved = [
         f"{name} {version} -> {CODE.get(name, 'none')}"
         for name, version in sorted(fact.code.items())
@@ -154,35 +154,35 @@ def cause(fact: ContextBuilt) -> str:
 def _first(
     store: EventStore, fact: ContextBuilt, context: Context, counter: Tokenizer
 ) -> FirstDifference | None:
-    """Where a recorded prompt and the derived one differ first; None where that cannot be read."""
+    """Return where the recorded and derived prompt first differ; None if it cannot be read."""
     try:
-        told = messages(fact, store.get)
+        recorded = messages(fact, store.get)
     except (DamagedError, InputError, ValueError):
         return None
-    before = pieces(fact.template or "", told)
+    before = pieces(fact.template or "", recorded)
     prefix = compared(before, pieces(fact.template or "", context.messages), counter)
-    node, was, now = first_item(fact, context)
-    return FirstDifference(prefix.section, node, prefix.tokens, was, now)
+    node, was, is_now = first_item(fact, context)
+    return FirstDifference(prefix.section, node, prefix.tokens, was, is_now)
 
 
 def first_item(fact: ContextBuilt, context: Context) -> tuple[str, str, str]:
-    """The first item that is not shown alike, how it was shown, and how it is."""
-    old = {one.node: (f"{one.level}, {one.tokens} tokens", one.text) for one in fact.items}
+    """Return the first item that differs, how it was shown, and how it is shown now."""
+    old = {item.node: (f"{item.level}, {item.tokens} tokens", item.text) for item in fact.items}
     new = {
-        one.node: (
-            f"{one.level}, {one.tokens} tokens", ref_of(one.text.encode(errors="surrogatepass")),
+        item.node: (
+            f"{item.level}, {item.tokens} tokens", ref_of(item.text.encode(errors="surrogatepass")),
         )
-        for one in context.items
+        for item in context.items
     }  # fmt: skip
-    reasons = {one.node: one.reason for one in context.omissions}
+    reasons = {item.node: item.reason for item in context.omissions}
     for mine, theirs in zip([*old, ""], [*new, ""], strict=False):
         if mine == theirs and old.get(mine) == new.get(theirs):
             continue
-        # What is gone is told before what came in its place.
+        # Name an item that is gone before the one that took its place.
         node = mine if mine and mine not in new else theirs or mine
         gone = f"out ({reasons[node]})" if node in reasons else "out"
-        was, now = old.get(node, ("out", None)), new.get(node, (gone, None))
-        if was[0] == now[0]:
-            return node, was[0], "elsewhere" if was == now else f"{now[0]}, another text"
-        return node, was[0], now[0]
+        was, is_now = old.get(node, ("out", None)), new.get(node, (gone, None))
+        if was[0] == is_now[0]:
+            return node, was[0], "elsewhere" if was == is_now else f"{is_now[0]}, another text"
+        return node, was[0], is_now[0]
     return "", "", ""

@@ -1,4 +1,4 @@
-"""A model whose answers come from a recorded run: `recorded:FILE`.
+"""A model whose answers come from a recorded run: `answers:FILE`.
 
 It answers a call as the recorded run answered the same call: same kind, module, iteration and
 attempt. Where the prompt differs from the recorded one, it warns once, with the first difference,

@@ -74,7 +74,10 @@ def used_before(store: EventStore, task_id: str) -> Before:
         policy = policy_of(store.get(last.policy)) if last.policy else DEFAULT
     except (DamagedError, InputError) as error:  # it may be of another version
         log.warning("task %s: the policy of its last run is not used: %s", task_id, error)
-    return Before(last.model, profile, policy, out)
+    model = last.model
+    if model and model.startswith("recorded:"):  # as version 0.1 wrote it
+        model = f"answers:{model.removeprefix('recorded:')}"
+    return Before(model, profile, policy, out)
 
 
 def open_runtime(
@@ -90,12 +93,12 @@ def open_runtime(
 ) -> Runtime:
     """Return the model that `name` addresses, with its profile.
 
-    A name is `recorded:FILE`, `llama:FILE` or the URL of a server; `InputError` for any other.
+    A name is `answers:FILE`, `llama:FILE` or the URL of a server; `InputError` for any other.
     `root` is the root task of a branch, whose recorded answers the branch may use.
     """
     kind, _, rest = name.partition(":")
     profile = profile_named(profile) if isinstance(profile, str) else profile
-    if kind == "recorded" and rest:
+    if kind == "answers" and rest:
         model, profile = _recorded(Path(rest), task_id, root, profile, strict=strict)
     elif kind == "llama" and rest:
         model, profile = _in_process(Path(rest), profile)
@@ -103,7 +106,7 @@ def open_runtime(
         model, profile = _on_server(name, profile, deterministic=deterministic)
     else:
         raise InputError(
-            "needed a model as recorded:FILE, llama:FILE or http://HOST:PORT/v1,"
+            "needed a model as answers:FILE, llama:FILE or http://HOST:PORT/v1,"
             f" found {shown(name)!r}"
         )
     return Runtime(model, name, profile, policy, out)
@@ -112,9 +115,13 @@ def open_runtime(
 def _recorded(
     path: Path, task_id: str, root: str, profile: ModelProfile | None, *, strict: bool
 ) -> tuple[Model, ModelProfile]:
-    """Return the model of a recorded run, with its profile."""
+    """Return the answers of a recorded run, with its profile; or of a recording, by prompt."""
+    from backcast.engine.models.recording import Recording, is_recording
     from backcast.engine.workflow.recorded_run import RecordedRun
 
+    if is_recording(path):
+        found = profile or MISTRAL_7B_8K
+        return Recording(path), found._replace(tokenizer=counted_by(found.tokenizer))
     model = RecordedRun(path, strict=strict, task=task_id, root=root)
     before = used_before(model.store, model.task).profile
     chosen = profile or before or MISTRAL_7B_8K

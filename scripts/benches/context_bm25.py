@@ -1,8 +1,8 @@
 """BM25 over pieces of source: Lucene's, as in the library bm25s.
 
 Each word of the request counts once, and long texts weigh in full (b 1 instead of 0.75): on httpx
-and llm both give the peers more than the defaults do (33 / 29 instead of 25 / 23 percent, bodies at
-8,000 tokens).
+and llm these settings give the peers more than the defaults do (33 / 29 instead of 25 / 23 percent,
+bodies at 8,000 tokens).
 """
 
 import re
@@ -19,37 +19,37 @@ K1, B = 1.5, 1.0
 
 
 def words(text: str) -> list[str]:
-    """The identifiers of a text and, where they have several, their parts; in small letters.
+    """Return the identifiers of a text in small letters, each followed by its parts, if several.
 
     >>> words("def buildRequest(self, base_url):")
     ['def', 'buildrequest', 'build', 'request', 'self', 'base_url', 'base', 'url']
     """
-    found = []
+    identifiers = []
     for word in WORD.findall(text):
-        found.append(word.lower())
+        identifiers.append(word.lower())
         parts = PART.findall(word)
         if len(parts) > 1:
-            found += [part.lower() for part in parts]
-    return found
+            identifiers += [part.lower() for part in parts]
+    return identifiers
 
 
 @lru_cache(120_000)
 def counted(path: str, text: str) -> tuple[Counter[str], int]:
-    """How often each word is in a piece, its path's words included; and how many there are."""
+    """Count each word of a piece and its path; return also the count of all words."""
     counts = Counter(words(path) + words(text))
     return counts, counts.total()
 
 
 def ranked(pieces: Sequence[Piece], query: str) -> list[Piece]:
-    """Pieces by their score, the highest first; ties by path and name."""
+    """Return pieces by their score, the highest first; ties by path and name."""
     asked = dict.fromkeys(words(query))
     documents = [counted(piece.path, piece.text) for piece in pieces]
     average = sum(length for _, length in documents) / max(1, len(documents))
-    found = [[(word, n) for word in asked if (n := counts.get(word))] for counts, _ in documents]
-    spread = Counter(word for document in found for word, _ in document)
+    matches = [[(word, n) for word in asked if (n := counts.get(word))] for counts, _ in documents]
+    spread = Counter(word for document in matches for word, _ in document)
     rare = {word: log(1 + (len(pieces) - n + 0.5) / (n + 0.5)) for word, n in spread.items()}
     scores = []
-    for piece, hits, (_, length) in zip(pieces, found, documents, strict=True):
+    for piece, hits, (_, length) in zip(pieces, matches, documents, strict=True):
         norm = K1 * (1 - B + B * length / average)
         score = sum(rare[word] * n / (n + norm) for word, n in hits)
         scores.append((-round(score, 9), piece.path, piece.name, piece))

@@ -1,7 +1,7 @@
-"""What does a new function use of the project's own? As jedi resolves it, on the tree afterwards.
+"""The project's own definitions that a new function uses, as jedi resolves them after the commit.
 
-Kept is what existed before the commit: the same path and qualified name in the parent's tree. The
-function itself is left out. A name is asked of jedi only where something of that name was there.
+Only definitions count that existed before the commit: the same path and qualified name in the
+parent's tree. The function itself is left out. Jedi is asked only about names that existed before.
 """
 
 import ast
@@ -15,11 +15,11 @@ from scripts.benches.context_source import Source, Symbol, code_of, imported, no
 from scripts.benches.context_trees import Checkout, Repository
 
 VERSION = 1
-"Grows when the same task would have other gold."
+"A number that grows when the same task would have other gold."
 
 
 class Gold(NamedTuple):
-    """Something of the project's own that the new function uses."""
+    """A definition of the project that the new function uses."""
 
     path: str
     name: str
@@ -34,7 +34,7 @@ class Gold(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A function whose uses are asked."""
+    """A function whose uses are resolved."""
 
     path: str
     symbol: Symbol
@@ -45,14 +45,14 @@ class Asked(NamedTuple):
 
 
 class Resolver:
-    """Jedi on one tree of a repository after another."""
+    """A resolver by jedi, on one tree of a repository after another."""
 
     def __init__(self, repository: Repository, folder: Path) -> None:
         jedi.settings.cache_directory = str(folder / "jedi")
         self.checkout = Checkout(repository, folder / "after")
 
     def gold(self, asked: Asked, source_of: Callable[[str], Source]) -> tuple[Gold, ...]:
-        """What a function uses, by path and name."""
+        """Return the definitions that a function uses, by path and name."""
         known = _Known(asked.before, source_of)
         wanted = list(_uses(asked, known))
         if not wanted:
@@ -63,24 +63,24 @@ class Resolver:
             path=folder / asked.path, project=jedi.Project(folder, added_sys_path=added)
         )
         places = {place for use in wanted for place in _places(script, folder, *use)}
-        found = set()
+        names = set()
         for path, line in places:
             after = asked.after.get(path)
             symbols = source_of(after).symbols.values() if after else ()
             name = next((one.name for one in symbols if one.first == line), None)
             if name and (path, name) != (asked.path, asked.symbol.name) and known.has(path, name):
-                found.add((path, name))
-        return tuple(known.gold(asked.path, path, name) for path, name in sorted(found))
+                names.add((path, name))
+        return tuple(known.gold(asked.path, path, name) for path, name in sorted(names))
 
 
 class _Known:
-    """What was there before the commit."""
+    """The definitions before the commit."""
 
     def __init__(self, tree: Mapping[str, str], source_of: Callable[[str], Source]) -> None:
         self.tree, self.source_of = tree, source_of
 
     def names(self) -> set[str]:
-        """The last parts of all names."""
+        """Return the last parts of all names."""
         sources = (self.source_of(oid) for oid in self.tree.values())
         return {name.rpartition(".")[2] for source in sources for name in source.symbols}
 
@@ -97,49 +97,49 @@ class _Known:
     def _near(self, own: str, path: str) -> bool:
         if own not in self.tree:
             return False
-        found = imported(own, self.source_of(self.tree[own]), self.tree)
-        for package in [place for place in found if place.endswith("__init__.py")]:
-            # A name may be taken of a package that takes it of a module.
+        modules = imported(own, self.source_of(self.tree[own]), self.tree)
+        for package in [place for place in modules if place.endswith("__init__.py")]:
+            # A package may pass on a name of a module.
             source = self.source_of(self.tree[package])
             for place, names in imported(package, source, self.tree).items():
-                if names & found[package] or "*" in names | found[package]:
-                    found.setdefault(place, set())
-        return path == own or path in found
+                if names & modules[package] or "*" in names | modules[package]:
+                    modules.setdefault(place, set())
+        return path == own or path in modules
 
 
 def _uses(asked: Asked, known: _Known) -> Iterator[tuple[int, int]]:
-    """Line and column of each name in the body that could be of the project's own."""
+    """Yield line and column of each name in the body that could be one of the project's own."""
     node = node_of(asked.source.tree, asked.symbol.first)
     if node is None:
         return
     names = known.names() | {
         alias.asname
-        for one in ast.walk(asked.source.tree)
-        if isinstance(one, ast.Import | ast.ImportFrom)
-        for alias in one.names
+        for statement in ast.walk(asked.source.tree)
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+        for alias in statement.names
         if alias.asname
     }
     seen = set()
-    for one in (inner for statement in code_of(node) for inner in ast.walk(statement)):
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load):
-            name, key, column = one.id, one.id, one.col_offset
-        elif isinstance(one, ast.Attribute):
-            name, key = one.attr, ast.unparse(one)
-            column = (one.end_col_offset or 0) - len(one.attr.encode())
+    for inner in (inner for statement in code_of(node) for inner in ast.walk(statement)):
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
+            name, key, column = inner.id, inner.id, inner.col_offset
+        elif isinstance(inner, ast.Attribute):
+            name, key = inner.attr, ast.unparse(inner)
+            column = (inner.end_col_offset or 0) - len(inner.attr.encode())
         else:
             continue
         if name in names and key not in seen:
             seen.add(key)
-            line = one.end_lineno or one.lineno
+            line = inner.end_lineno or inner.lineno
             text = asked.source.lines[line - 1].encode()[:column].decode(errors="replace")
             yield line, len(text)
 
 
 def _places(script: jedi.Script, folder: Path, line: int, column: int) -> Iterator[tuple[str, int]]:
-    """Where jedi says that a name is defined, in the project."""
+    """Yield the places in the project where jedi finds a name defined."""
     try:
         names = script.goto(line, column, follow_imports=True)
-    except Exception:  # jedi fails in many ways on odd code; then it tells nothing
+    except Exception:  # jedi fails in many ways on odd code; such a name has no place
         return
     for name in names:
         path = name.module_path

@@ -1,7 +1,4 @@
-"""Backcast's own contexts for tasks of a repository, built from its log before each commit.
-
-Everything that knows the builder's interface is here.
-"""
+"""Backcast's own contexts for tasks of a repository, built from its log before each commit."""
 
 import os
 import time
@@ -10,13 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.budget import MISTRAL_7B_8K, QWEN3_8B_32K, ModelProfile
-from backcast.domain.context import Context
 from backcast.domain.graph import Graph
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.request import Request
-from backcast.engine.history.moments import moment_of
-from backcast.engine.history.snapshots import Recent
+from backcast.engine.history.moments import moment_at
+from backcast.engine.history.snapshots import RecentStates
 from backcast.engine.history.task_states import TaskStates, states_at
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
@@ -31,34 +27,33 @@ TOKENIZER = "mistral-v3"
 EARLIER = 400
 "Commits of history before the oldest task, where a repository is big."
 WHOLE = 4_000
-"Commits up to which all of the history is imported."
+"The most commits with which all of the history is imported."
 
 
 class Built(NamedTuple):
-    """A context, and how it came about."""
+    """A context and its cost."""
 
     text: str
     "The context part alone."
     seconds: float
-    "Of building it, states and graph at hand."
+    "The time of its building, with states and graph at hand."
     over: bool
     "Whether the context part has more tokens than its budget."
-    context: Context
 
 
 def profile_of(tokens: int) -> ModelProfile:
-    """The profile whose context part has so many tokens, counted as Mistral 7B does."""
+    """Return the profile whose context part has `tokens` tokens, counted as Mistral 7B does."""
     near = MISTRAL_7B_8K if tokens <= 8_000 else QWEN3_8B_32K
     return near.with_context(tokens)._replace(tokenizer=TOKENIZER, template="mistral")
 
 
 def request_of(task: Task) -> Request:
-    """What the builder is asked."""
+    """Return the builder's request for a task."""
     return Request(f"function:{task.path}::{task.name}", task.request)
 
 
 def opened(bench: Bench, repository: Repository, tasks: Sequence[Task]) -> EventStore:
-    """The repository's log, imported once and kept in a file."""
+    """Open the repository's log, which is imported once and kept in a file."""
     path = bench.folder / f"log-{repository.name}-{repository.head()[:12]}.db"
     store = open_store(path)
     if not store.tasks():
@@ -71,10 +66,10 @@ def opened(bench: Bench, repository: Repository, tasks: Sequence[Task]) -> Event
 def ours(
     store: EventStore, name: str, tasks: Sequence[Task], budgets: Sequence[int]
 ) -> Iterator[tuple[Task, dict[int, Built]]]:
-    """The contexts of tasks, in the order of the log."""
+    """Yield the contexts of tasks by number of tokens, in the order of the log."""
     builders = {budget: Ours(budget, tokenizer_of(TOKENIZER), store) for budget in budgets}
-    recent, graph = Recent(), None
-    moments = [(moment_of(store, name, before=f"commit:{task.sha}"), task) for task in tasks]
+    recent, graph = RecentStates(), None
+    moments = [(moment_at(store, name, f"before:commit:{task.sha}"), task) for task in tasks]
     # Such a moment is a position, so that one walk through the log serves them all.
     for moment, task in sorted(moments, key=lambda one: (one[0].position or 0, one[1].id)):
         states = states_at(store, name, moment, recent)
@@ -84,23 +79,23 @@ def ours(
 
 
 class Ours:
-    """A builder of contexts with so many tokens, and a clock."""
+    """A builder of contexts of one size, with a clock."""
 
     def __init__(self, budget: int, tokenizer: Tokenizer, store: EventStore) -> None:
         self.budget, self.tokenizer = budget, tokenizer
         self.builder = ContextBuilder(profile_of(budget), BuildCache(tokenizer, store.get))
 
     def build(self, states: TaskStates, graph: Graph, asked: Request) -> Built:
-        """A context, and the seconds that it took."""
+        """Build a context and take its time."""
         begin = time.perf_counter()
         context = self.builder.build(states, graph, asked)
         taken = time.perf_counter() - begin
         over = self.tokenizer.count(context.text) > self.budget
-        return Built(context.text, taken, over, context)
+        return Built(context.text, taken, over)
 
 
 def _shallow(repository: Repository, tasks: Sequence[Task], work: Path) -> Path:
-    """The repository; a big one as a repository that borrows its objects and begins later."""
+    """Return the repository; a big one as one that borrows its objects and begins later."""
     chain = repository.git("rev-list", "--first-parent", "HEAD").split()
     last = max((chain.index(task.sha) for task in tasks), default=0) + EARLIER
     if len(chain) <= WHOLE or last >= len(chain):
@@ -110,8 +105,8 @@ def _shallow(repository: Repository, tasks: Sequence[Task], work: Path) -> Path:
         (folder / "objects" / "info").mkdir(parents=True)
         (folder / "refs").mkdir()
         objects = Path(repository.git("rev-parse", "--git-path", "objects").strip())
-        there = (repository.folder / objects).resolve()
-        (folder / "objects" / "info" / "alternates").write_text(f"{there}\n")
+        source = (repository.folder / objects).resolve()
+        (folder / "objects" / "info" / "alternates").write_text(f"{source}\n")
         (folder / "HEAD").write_text(f"{chain[0]}\n")
         (folder / "shallow").write_text(f"{chain[last]}\n")
     return folder

@@ -15,7 +15,7 @@ class Piece(NamedTuple):
 
 
 class Counting:
-    """Counts texts as they stand within a longer one, each once.
+    """A counter of texts as parts of a longer one; each is counted once.
 
     The tokens of this tokenizer never span a line's end, so that the parts add up.
     """
@@ -26,13 +26,13 @@ class Counting:
         self._alone = tokenizer.count("\n")
 
     def part(self, text: str) -> int:
-        """The tokens that a text and the end of its last line add to a longer one."""
+        """Return the tokens that a text and its last line's end add to a longer text."""
         if text not in self.known:
             self.known[text] = self.tokenizer.count(f"\n{text}\n") - self._alone
         return self.known[text]
 
     def whole(self, text: str) -> int:
-        """The tokens of a text that stands alone."""
+        """Return the tokens of a text that stands alone."""
         return self.tokenizer.count(text)
 
 
@@ -46,24 +46,24 @@ class Pack:
         self.taken: set[tuple[str, str]] = set()
 
     def fill(self, pieces: Iterable[Piece], most: int | None = None) -> None:
-        """Take the pieces that fit, in order; of them no more than so many tokens."""
-        left = self.free if most is None else min(most, self.free)
+        """Take the pieces that fit, in order, up to `most` tokens."""
+        room = self.free if most is None else min(most, self.free)
         for piece in pieces:
-            if left < 8:
+            if room < 8:
                 break
             if (piece.path, piece.name) in self.taken:
                 continue
             cost = self.counting.part(piece.text)
             if piece.path not in self.files:
                 cost += self.counting.part(f"## {piece.path}")
-            if cost <= left:
+            if cost <= room:
                 self.files.setdefault(piece.path, []).append(piece)
                 self.taken.add((piece.path, piece.name))
-                left -= cost
+                room -= cost
                 self.free -= cost
 
     def text(self, after: str = "") -> str:
-        """The context; what another method made may follow it."""
+        """Return the context, followed by another method's text."""
         while True:
             blocks = [
                 "\n".join([f"## {path}", *(piece.text for piece in pieces)])

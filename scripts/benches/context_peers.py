@@ -1,12 +1,12 @@
-"""The methods that Backcast is measured beside, each given the same tokens and the same request.
+"""The methods that Backcast is measured beside, with the same tokens and the same request.
 
 They see the source modules of the parent's tree, without tests; so does aider. Functions and
-methods are shown whole, a class by what stands above its first method. The function that is asked
+methods are shown whole, a class by the lines above its first method. The function that is asked
 for is left out: its old text stands in the request.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from scripts.benches.context_bm25 import ranked
@@ -15,30 +15,30 @@ from scripts.benches.context_source import Source, imported
 from scripts.benches.context_tasks import Sources, Task
 from scripts.benches.context_trees import Repository
 
-VERSION = 3
-"Grows when a peer would give another context."
+VERSION = 4
+"A number that grows when a peer would give another context."
 
 
 class View(NamedTuple):
-    """What a file shows of itself."""
+    """The pieces of a file."""
 
     bodies: tuple[Piece, ...]
     signatures: tuple[Piece, ...]
     outside: tuple[Piece, ...]
-    "What stands outside of functions and classes, then these, in their order."
+    "The code outside of functions and classes, then these, in their order."
 
 
 class Parent:
     """The tree before a commit, as the peers see it."""
 
     def __init__(self, repository: Repository, sources: Sources, task: Task) -> None:
-        self.repository, self.task = repository, task
+        self.task = task
         self.tree = repository.tree(task.parent)
         self.source = {path: sources.of(oid) for path, oid in self.tree.items()}
         self.view = {path: view_of(path, source) for path, source in self.source.items()}
 
     def pieces(self, kind: str, paths: Iterable[str]) -> Iterator[Piece]:
-        """The pieces of some files, file by file."""
+        """Yield the pieces of some files, file by file."""
         own = self.task.path, self.task.name
         for path in paths:
             if path in self.view:
@@ -57,18 +57,13 @@ class Parent:
         return ranked(list(self.pieces("signatures", self.tree)), self.task.request)
 
     @cached_property
-    def recent(self) -> list[Piece]:
-        """The functions of the files that were committed last."""
-        return list(self.pieces("bodies", self.repository.lately(self.task.parent)))
-
-    @cached_property
     def skeleton(self) -> list[Piece]:
         """Signatures: of the own file, what it imports, what that imports, and so on."""
         order = [self.task.path]
         for path in order:
             if path in self.source:
                 near = imported(path, self.source[path], self.tree)
-                order += [one for one in sorted(near) if one not in order]
+                order += [module for module in sorted(near) if module not in order]
         order += [path for path in self.tree if path not in order]
         return list(self.pieces("signatures", order))
 
@@ -78,27 +73,17 @@ class Parent:
         return self.pieces("outside", [self.task.path])
 
 
-_views: dict[int, View] = {}
-_held: list[Source] = []
-
-
+@lru_cache(12_000)
 def view_of(path: str, source: Source) -> View:
-    """What a file shows of itself; each parsed source is looked at once."""
-    if id(source) not in _views:
-        _views[id(source)] = _view(path, source)
-        _held.append(source)  # so that no other takes its place in memory
-    return _views[id(source)]
-
-
-def _view(path: str, source: Source) -> View:
-    bodies, signatures, covered = [], [], set()
-    for one in source.symbols.values():
-        if one.kind == "variable":
+    """Return the pieces of a file."""
+    bodies, signatures, covered = list[Piece](), list[Piece](), set[int]()
+    for symbol in source.symbols.values():
+        if symbol.kind == "variable":
             continue
-        end = one.head if one.kind == "class" else one.last
-        bodies.append(Piece(path, one.name, source.between(one.above, end).rstrip()))
-        signatures.append(Piece(path, one.name, source.signature(one)))
-        covered.update(range(one.above, end + 1))
+        end = symbol.head if symbol.kind == "class" else symbol.last
+        bodies.append(Piece(path, symbol.name, source.between(symbol.above, end).rstrip()))
+        signatures.append(Piece(path, symbol.name, source.signature(symbol)))
+        covered.update(range(symbol.above, end + 1))
     loose, block = [], list[str]()
     for number, line in enumerate([*source.lines, ""], 1):
         if number not in covered and line.strip() and number <= len(source.lines):
@@ -119,7 +104,6 @@ def _half(after: Callable[[Parent], Sequence[Piece]]) -> Callable[[Parent, Pack]
 
 METHODS: dict[str, Callable[[Parent, Pack], None]] = {
     "current file": lambda parent, pack: pack.fill(parent.own),
-    "recency window": lambda parent, pack: pack.fill(parent.recent),
     "BM25, bodies": lambda parent, pack: pack.fill(parent.bodies),
     "BM25, signatures": lambda parent, pack: pack.fill(parent.signatures),
     "half file + BM25 bodies": _half(lambda parent: parent.bodies),
@@ -128,7 +112,7 @@ METHODS: dict[str, Callable[[Parent, Pack], None]] = {
 
 
 def context(method: str, parent: Parent, counting: Counting, tokens: int) -> str:
-    """The context that a method gives."""
+    """Return the context by a method."""
     pack = Pack(counting, tokens)
     METHODS[method](parent, pack)
     return pack.text()

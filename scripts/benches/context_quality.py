@@ -1,142 +1,112 @@
-"""How much of what a new function will use is in the context built before it was written?
+"""The share of the definitions that a new function will use which a context shows before.
 
-Each repository is worked through by a process of its own. What the peers gave is kept in a file,
-so that ours can be measured again quickly.
+Each repository is measured by a separate process. The peers' contexts are judged once and kept in a
+file, so that ours can be measured again quickly. Tune on some repositories and report others.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from backcast.domain.errors import InputError
 from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches import context_gold, context_peers, context_score, context_tasks
 from scripts.benches.context_ours import TOKENIZER, opened, ours
-from scripts.benches.context_pack import Counting, Pack
+from scripts.benches.context_pack import Counting
 from scripts.benches.context_peers import METHODS, Parent
 from scripts.benches.context_score import seen
-from scripts.benches.context_tasks import Sources, Task, tasks_of
+from scripts.benches.context_shares import OURS, Result, Shown, figures_of
+from scripts.benches.context_tasks import Sources, tasks_of
 from scripts.benches.context_trees import Checkout, Repository
-from scripts.benches.figures import Bench
+from scripts.benches.figures import Bench, Figure
 from scripts.benches.peer import Peer, PeerMissing
 
-OURS = "Backcast"
-AIDER, AIDER_HALF = "aider RepoMap", "half file + RepoMap"
+AIDER = "aider RepoMap"
 PROCESSES = 2
-BIG = 1_000_000
-"Tokens of source from which on a repository is big."
+TASKS, SOME = 40, 10
+"Tasks of each repository, in a full bench and by default."
+BUDGETS = (8_000, 32_000)
 
 
-class Shown(NamedTuple):
-    """What one context held of a task's gold."""
-
-    seen: Sequence[Sequence[bool]]
-    "Signature and body, for each gold symbol."
-    tokens: int
-    over: bool
-    seconds: float
-
-
-class Result(NamedTuple):
-    """A repository's tasks and what each method gave at each number of tokens."""
-
-    name: str
-    head: str
-    size: int
-    "Tokens of its source at the newest commit."
-    tasks: Sequence[Task]
-    shown: dict[str, dict[str, list[Shown]]]
-    "By number of tokens and method, in the order of the tasks."
-    notes: list[str]
-
-
-class Asked(NamedTuple):
-    """What is to be measured."""
-
-    bench: Bench
-    repository: Path
-    count: int
-    budgets: Sequence[int]
-    peers: bool
-    "Whether peers that are not in the file are run."
-
-
-def measure(asked: Sequence[Asked]) -> list[Result]:
-    """The results of all repositories."""
-    if len(asked) == 1:
-        return [one_repository(asked[0])]
+def measure(bench: Bench) -> list[Figure]:
+    """Return the rows of the table."""
+    if len(bench.repositories) == 1:
+        return list(figures_of([_repository(bench)]))
+    each = [bench._replace(repositories=[folder]) for folder in bench.repositories]
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(one_repository, asked))
+        return list(figures_of(list(pool.map(_repository, each))))
 
 
-def one_repository(asked: Asked) -> Result:
-    """What every method gives for the tasks of a repository."""
-    repository, bench = Repository(asked.repository), asked.bench
+def _repository(bench: Bench) -> Result:
+    """Measure every method on the tasks of one repository."""
+    repository = Repository(bench.repositories[0])
     work = bench.folder / "work" / repository.name
     work.mkdir(parents=True, exist_ok=True)
-    tasks = tasks_of(bench, repository, asked.count, work)
-    size = _size(bench, repository)
-    result = Result(repository.name, repository.head(), size, tasks, {}, [])
-    for budget in asked.budgets:
-        result.shown[str(budget)] = {}
+    tasks = tasks_of(bench, repository, TASKS if bench.full else SOME, work)
+    if not tasks:
+        raise InputError(f"{repository.name}: needed a commit that changes a function that uses"
+                         " others of the project, found none")  # fmt: skip
+    shown: dict[int, dict[str, list[Shown]]] = {tokens: {} for tokens in BUDGETS}
+    result = Result(repository.name, repository.head(), _size(bench, repository), tasks, shown, [])
     begin = time.perf_counter()
-    _add_ours(result, asked, repository)
+    _add_ours(result, bench, repository)
     bench.say(f"{result.name}: ours took {time.perf_counter() - begin:.0f} s")
-    _add_peers(result, asked, repository, work)
+    _add_peers(result, bench, repository, work)
     return result
 
 
-def _add_ours(result: Result, asked: Asked, repository: Repository) -> None:
-    tokenizer, found = tokenizer_of(TOKENIZER), dict[tuple[str, int], Shown]()
-    with opened(asked.bench, repository, result.tasks) as store:
-        for task, built in ours(store, result.name, result.tasks, asked.budgets):
-            for budget, one in built.items():
-                tokens = tokenizer.count(one.text)
-                over = one.over or tokens > budget
-                found[task.id, budget] = Shown(seen(one.text, task.gold), tokens, over, one.seconds)
-    for budget in asked.budgets:
-        result.shown[str(budget)][OURS] = [found[task.id, budget] for task in result.tasks]
+def _add_ours(result: Result, bench: Bench, repository: Repository) -> None:
+    tokenizer, shown = tokenizer_of(TOKENIZER), dict[tuple[str, int], Shown]()
+    with opened(bench, repository, result.tasks) as store:
+        for task, contexts in ours(store, result.name, result.tasks, BUDGETS):
+            for budget, built in contexts.items():
+                tokens, gold = tokenizer.count(built.text), seen(built.text, task.gold)
+                over = built.over or tokens > budget
+                shown[task.id, budget] = Shown(gold, tokens, over, built.seconds)
+    for budget, methods in result.shown.items():
+        methods[OURS] = [shown[task.id, budget] for task in result.tasks]
 
 
-def _add_peers(result: Result, asked: Asked, repository: Repository, work: Path) -> None:
+def _add_peers(result: Result, bench: Bench, repository: Repository, work: Path) -> None:
     parts = (context_tasks, context_gold, context_peers, context_score)
     versions = ".".join(str(part.VERSION) for part in parts)
-    kept = asked.bench.folder / f"peers-{result.name}-{result.head[:12]}-{asked.count}.json"
+    kept = bench.folder / f"peers-{result.name}-{result.head[:12]}-{len(result.tasks)}.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
     if known.get("versions") != versions:
         known = {"versions": versions}
-    missing = [budget for budget in asked.budgets if str(budget) not in known]
-    if missing and asked.peers:
-        known |= _peers(result, asked.bench, repository, missing, work)
-        kept.write_text(json.dumps(known))
+    if missing := [budget for budget in BUDGETS if str(budget) not in known]:
+        known |= _peers(result, bench, repository, missing, work)
+        if not result.notes:  # aider is tried again where it could not be run
+            kept.write_text(json.dumps(known))
     for budget, methods in result.shown.items():
-        for method, shown in known.get(budget, {}).items():
-            methods[method] = [Shown(*one) for one in shown]
+        for method, shown in known.get(str(budget), {}).items():
+            methods[method] = [Shown(*values) for values in shown]
 
 
 def _peers(
     result: Result, bench: Bench, repository: Repository, budgets: list[int], work: Path
 ) -> dict[str, Any]:
-    """What the peers gave, by number of tokens and method."""
-    found: dict[str, Any] = {str(budget): {} for budget in budgets}
+    """Return the contexts of the peers, judged, by number of tokens and method."""
+    contexts: dict[str, Any] = {str(budget): {} for budget in budgets}
     counting, sources = Counting(tokenizer_of(TOKENIZER)), Sources(repository)
     aider = _Aider(bench, Checkout(repository, work / "before"), budgets)
     for number, task in enumerate(result.tasks):
         parent = Parent(repository, sources, task)
         for budget, method, text, taken in (
-            *_by_method(parent, counting, budgets), *aider.contexts(parent, counting),
+            *_by_method(parent, counting, budgets), *aider.contexts(parent),
         ):  # fmt: skip
             tokens = counting.whole(text)
             shown = Shown(seen(text, task.gold), tokens, tokens > budget, taken)
-            found[str(budget)].setdefault(method, []).append(shown)
+            contexts[str(budget)].setdefault(method, []).append(shown)
         if (number + 1) % 10 == 0:
             bench.say(f"{result.name}: peers of {number + 1} tasks")
     aider.close()
     result.notes.extend(aider.notes)
-    return found
+    return contexts
 
 
 Text = tuple[int, str, str, float]
@@ -152,14 +122,14 @@ def _by_method(parent: Parent, counting: Counting, budgets: list[int]) -> Iterat
 
 
 class _Aider:
-    """aider beside the other peers; nothing where it cannot be run."""
+    """A peer that yields nothing where aider cannot be run."""
 
     def __init__(self, bench: Bench, checkout: Checkout, budgets: list[int]) -> None:
         self.checkout, self.budgets = checkout, budgets
         self.notes: list[str] = []
         self.peer: Peer | None = None
         try:
-            self.peer = Peer.start(bench, "aider_map")
+            self.peer = Peer.start(bench)
             checkout.folder.mkdir(parents=True, exist_ok=True)
             self.peer.ask("open", root=str(checkout.folder.resolve()))
         except PeerMissing as missing:
@@ -167,30 +137,17 @@ class _Aider:
             bench.say(self.notes[-1])
             self.peer = None
 
-    def contexts(self, parent: Parent, counting: Counting) -> Iterator[Text]:
-        """The map alone, and after half of the current file."""
+    def contexts(self, parent: Parent) -> Iterator[Text]:
+        """Yield aider's maps of a task."""
         if self.peer is None:
             return
         self.checkout.show(parent.tree)
-        for budget, text, taken in self._maps(parent, [], self.budgets):
-            yield budget, AIDER, text, taken
-        packs = {budget: Pack(counting, budget) for budget in self.budgets}
-        for budget, pack in packs.items():
-            pack.fill(parent.own, budget // 2)
-        own = [parent.task.path] if parent.task.path in parent.tree else []
-        left = [pack.free for pack in packs.values()]
-        maps = self._maps(parent, own, left)
-        for (budget, pack), (_, text, taken) in zip(packs.items(), maps, strict=True):
-            yield budget, AIDER_HALF, pack.text(text), taken
-
-    def _maps(self, parent: Parent, chat: list[str], budgets: Sequence[int]) -> Iterator[Any]:
-        assert self.peer is not None
         begin = time.perf_counter()
-        request, paths = parent.task.request, list(parent.tree)
-        answer = self.peer.ask("maps", paths=paths, chat=chat, request=request, budgets=budgets)
-        taken = (time.perf_counter() - begin) / len(budgets)
-        for budget, text in zip(budgets, answer["maps"], strict=True):
-            yield budget, text, taken
+        answer = self.peer.ask("maps", paths=list(parent.tree), chat=[],
+                               request=parent.task.request, budgets=self.budgets)  # fmt: skip
+        taken = (time.perf_counter() - begin) / len(self.budgets)
+        for budget, text in zip(self.budgets, answer["maps"], strict=True):
+            yield budget, AIDER, text, taken
 
     def close(self) -> None:
         """End the process."""

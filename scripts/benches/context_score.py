@@ -1,6 +1,6 @@
-"""Is a definition in a context? Checked as plain text, alike for every method.
+"""Whether a definition is in a context: checked as plain text, alike for every method.
 
-A context groups what it shows under lines with files' paths (`## a/b.py`, or `a/b.py:` as aider
+A context groups its code under lines with files' paths (`## a/b.py`, or `a/b.py:` as aider
 writes). A signature is in it if its own `def` or `class` line stands under its file's line; a full
 body is in it if all its lines from `def` on do, one after the other, blank lines and outer spaces
 aside.
@@ -13,37 +13,37 @@ from typing import NamedTuple
 from scripts.benches.context_gold import Gold
 
 VERSION = 2
-"Grows when the same text would be judged otherwise."
+"A number that grows when the same text would be judged otherwise."
 HEADING = re.compile(r"## (?P<path>\S+\.py)$|(?P<aiders>[^\s:]+\.py):$")
 CUT = 100
-"Characters at which aider cuts lines."
+"The characters at which aider cuts lines."
 
 
 class Seen(NamedTuple):
-    """What of a gold symbol is in a context."""
+    """The parts of a gold symbol that are in a context."""
 
     signature: bool
     body: bool
 
 
 def seen(text: str, gold: Iterable[Gold]) -> list[Seen]:
-    """What a context shows of each gold symbol."""
+    """Return the parts of each gold symbol that a context shows."""
     files = by_file(text)
     return [_seen(files.get(one.path, []), one) for one in gold]
 
 
 def by_file(text: str) -> dict[str, list[str]]:
-    """The lines under each file's path, blank ones and outer spaces left out."""
+    """Return the lines under each file's path, without blank ones and outer spaces."""
     files: dict[str, list[str]] = {}
     lines: list[str] = []
     for raw in text.split("\n"):
-        if found := HEADING.match(raw):
-            lines = files.setdefault(found["path"] or found["aiders"], [])
+        if heading := HEADING.match(raw):
+            lines = files.setdefault(heading["path"] or heading["aiders"], [])
             lines.append("")
             continue
         line = raw.removeprefix("│").strip()
         if line:
-            # What was cut matches by its beginning.
+            # A line that aider cut matches by its beginning.
             lines.append(line + "\0" if len(raw) >= CUT and raw.startswith("│") else line)
     return files
 

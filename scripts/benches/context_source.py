@@ -1,4 +1,4 @@
-"""What stands in a Python source: its functions, methods, classes, constants and imports."""
+"""A Python source by its functions, methods, classes, constants and imports."""
 
 import ast
 import warnings
@@ -19,13 +19,13 @@ class Symbol(NamedTuple):
     "The line of its `def`, `class` or assignment, counted from 1."
     last: int
     above: int
-    "Where its decorators begin."
+    "The line where its decorators begin."
     opened: int
     "The last line before its body."
     head: int
     "Of a class: the last line before its first method; else `last`."
     same: str
-    "Equal where two versions of it do the same."
+    "A text that is equal where two versions do the same."
 
 
 class Source:
@@ -43,25 +43,25 @@ class Source:
         self.symbols = {symbol.name: symbol for symbol in _symbols(self.tree, "", "")}
 
     def between(self, first: int, last: int) -> str:
-        """Some lines, both ends included."""
+        """Return some lines, both ends included."""
         return "\n".join(self.lines[first - 1 : last])
 
     def full(self, symbol: Symbol) -> str:
-        """The text of a symbol, its decorators included."""
+        """Return the text of a symbol, its decorators included."""
         return self.between(symbol.above, symbol.last)
 
     def signature(self, symbol: Symbol) -> str:
-        """Its `def` or `class` line, all of it where it goes over several."""
+        """Return a symbol's whole `def` or `class` line, also over several lines."""
         return self.between(symbol.first, symbol.opened)
 
     def docstring(self, symbol: Symbol) -> str:
-        """Its docstring; empty where it has none."""
+        """Return a symbol's docstring; empty where it has none."""
         node = node_of(self.tree, symbol.first)
         return (ast.get_docstring(node) or "") if node is not None else ""
 
 
 def node_of(tree: ast.Module, line: int) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-    """The function whose `def` stands on a line."""
+    """Return the function whose `def` stands on a line."""
     for node in ast.walk(tree):
         if isinstance(node, DEFS) and node.lineno == line:
             return node
@@ -69,10 +69,11 @@ def node_of(tree: ast.Module, line: int) -> ast.FunctionDef | ast.AsyncFunctionD
 
 
 def code_of(node: DEFS | ast.ClassDef) -> list[ast.stmt]:
-    """The body of a function without its docstring."""
+    """Return the body of a function without its docstring."""
     first = node.body[0]
-    told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return node.body[1:] if told and isinstance(first.value.value, str) else node.body
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        return node.body[1:] if isinstance(first.value.value, str) else node.body
+    return node.body
 
 
 def _symbols(node: ast.AST, scope: str, around: str) -> Iterator[Symbol]:
@@ -94,11 +95,11 @@ def _defined(node: DEFS | ast.ClassDef, scope: str, around: str) -> Iterator[Sym
     last = node.end_lineno or node.lineno
     opened = max(node.lineno, node.body[0].lineno - 1)
     if isinstance(node, ast.ClassDef):
-        inner = [one.lineno for one in node.body if isinstance(one, DEFS | ast.ClassDef)]
-        inner += [
-            one.decorator_list[0].lineno
-            for one in node.body
-            if isinstance(one, DEFS | ast.ClassDef) and one.decorator_list
+        inner = [
+            line.lineno
+            for child in node.body
+            if isinstance(child, DEFS | ast.ClassDef)
+            for line in (child, *child.decorator_list[:1])
         ]
         head = min(inner) - 1 if inner else last
         yield Symbol(name, "class", node.lineno, last, above, opened, max(head, opened), "")
@@ -110,26 +111,26 @@ def _defined(node: DEFS | ast.ClassDef, scope: str, around: str) -> Iterator[Sym
 
 
 def imported(path: str, source: Source, tree: Mapping[str, str]) -> dict[str, set[str]]:
-    """The project's modules that a module imports directly, each with the names taken of it."""
-    found: dict[str, set[str]] = {}
+    """Return the project's modules that a module imports directly, with the imported names."""
+    modules: dict[str, set[str]] = {}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if place := _place(alias.name, path, 0, tree):
-                    found.setdefault(place, set())
+                    modules.setdefault(place, set())
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
             if place := _place(module, path, node.level, tree):
-                found.setdefault(place, set()).update(alias.name for alias in node.names)
+                modules.setdefault(place, set()).update(alias.name for alias in node.names)
             for alias in node.names:
                 dotted = f"{module}.{alias.name}" if module else alias.name
                 if place := _place(dotted, path, node.level, tree):
-                    found.setdefault(place, set())
-    return found
+                    modules.setdefault(place, set())
+    return modules
 
 
 def _place(dotted: str, path: str, level: int, tree: Mapping[str, str]) -> str | None:
-    """The path of a module by its dotted name, seen from another."""
+    """Return the path of a module by its dotted name, seen from another."""
     tail = dotted.replace(".", "/")
     if level:
         folder = path.split("/")[:-level]

@@ -1,9 +1,8 @@
 """Tasks from a real history: a function that a commit added or changed, asked for as of before.
 
 A commit counts when it is no merge, stands along first parents, and touches 1 to 10 source modules
-(tests are none). Of each such commit, the newest first, one function is the task, so that commits
-weigh the same: the largest new one that uses something of the project's own, else the largest
-changed one that does.
+(tests are none). One function of each such commit is the task, so that commits weigh the same: the
+largest new one that uses a definition of the project, else the largest changed one that does.
 """
 
 import json
@@ -18,15 +17,15 @@ from scripts.benches.context_trees import Change, Commit, Repository
 from scripts.benches.figures import Bench
 
 VERSION = 2
-"Grows when the same history would give other tasks."
+"A number that grows when the same history would give other tasks."
 TRIES = 3
-"Functions of a commit that are looked at until one uses something of the project's own."
+"Functions of a commit that are looked at until one uses a definition of the project."
 SCANNED = 2_000
-"Commits that are looked at in all."
+"The most commits that are looked at."
 
 
 class Task(NamedTuple):
-    """A function to be written, the request for it, and what it will use."""
+    """A function to be written, the request for it, and the definitions that it will use."""
 
     sha: str
     parent: str
@@ -43,14 +42,14 @@ class Task(NamedTuple):
 
     @property
     def id(self) -> str:
-        """What it is called on the command line."""
+        """The name of the task."""
         return f"{self.sha[:10]}:{self.path}::{self.name}"
 
     @property
     def request(self) -> str:
-        """What every method is told."""
-        told = (self.message, f"{self.path}::{self.name}", self.signature, self.docstring)
-        return "\n\n".join(part for part in (*told, self.before) if part)
+        """The request that every method gets."""
+        head = (self.message, f"{self.path}::{self.name}", self.signature, self.docstring)
+        return "\n\n".join(part for part in (*head, self.before) if part)
 
 
 class Changed(NamedTuple):
@@ -62,36 +61,36 @@ class Changed(NamedTuple):
 
 
 class Sources:
-    """The parsed sources of a repository, by object, those used last kept."""
+    """The parsed sources of a repository by object, in a cache."""
 
     def __init__(self, repository: Repository, size: int = 6_000) -> None:
         self.of = lru_cache(size)(lambda oid: Source(repository.body(oid)))
 
 
 def tasks_of(bench: Bench, repository: Repository, count: int, work: Path) -> list[Task]:
-    """The tasks of a repository, the newest first; kept in a file once found."""
+    """Return the tasks of a repository, the newest first; they are kept in a file."""
     kept = bench.folder / f"tasks-{repository.name}-{repository.head()[:12]}-{count}-{VERSION}.json"
     if kept.exists():
         return [_read(task) for task in json.loads(kept.read_text())]
-    found: list[Task] = []
+    tasks: list[Task] = []
     resolver = Resolver(repository, work)
     sources = Sources(repository)
     for looked, commit in enumerate(repository.commits()):
-        if len(found) == count or looked == SCANNED:
+        if len(tasks) == count or looked == SCANNED:
             break
         task = _task(repository, sources, resolver, commit)
         if task is not None:
-            found.append(task)
-            if len(found) % 10 == 0:
-                bench.say(f"{repository.name}: {len(found)} tasks in {looked + 1} commits")
-    kept.write_text(json.dumps(found, indent=1))
-    return found
+            tasks.append(task)
+            if len(tasks) % 10 == 0:
+                bench.say(f"{repository.name}: {len(tasks)} tasks in {looked + 1} commits")
+    kept.write_text(json.dumps(tasks, indent=1))
+    return tasks
 
 
 def _task(
     repository: Repository, sources: Sources, resolver: Resolver, commit: Commit
 ) -> Task | None:
-    """The task of a commit, if it is one."""
+    """Return the task of a commit, or None where it has none."""
     changes = repository.changes(commit)
     changed = sorted(_changed(sources, changes), key=_order)[:TRIES]
     if not changed:
@@ -103,10 +102,10 @@ def _task(
         gold = resolver.gold(asked, sources.of)
         if any(one.kind != "variable" for one in gold):
             past = sources.of(change.before).full(old) if change.before and old else ""
-            told = (source.signature(symbol), source.docstring(symbol), past)
+            texts = source.signature(symbol), source.docstring(symbol), past
             new = old is None
             return Task(commit.sha, commit.parent, change.path, symbol.name, new, commit.message,
-                        *told, gold)  # fmt: skip
+                        *texts, gold)  # fmt: skip
     return None
 
 
@@ -126,6 +125,6 @@ def _order(changed: Changed) -> tuple[bool, int, str, str]:
     return changed.old is not None, -size, changed.change.path, symbol.name
 
 
-def _read(told: list[Any]) -> Task:
-    *fields, gold = told
-    return Task(*fields, tuple(Gold(*one[:-1], tuple(one[-1])) for one in gold))
+def _read(values: list[Any]) -> Task:
+    gold = tuple(Gold._make((*one[:-1], tuple(one[-1]))) for one in values[-1])
+    return Task._make((*values[:-1], gold))

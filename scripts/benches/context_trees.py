@@ -9,7 +9,7 @@ from typing import NamedTuple
 TEST = re.compile(r"(^|/)tests?/|(^|/)(test_[^/]*|[^/]*_test|tests|conftest)\.py$")
 FLAGS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off")
 MOST_MODULES = 10
-"Changed modules of a commit, above which it is passed over."
+"The most changed modules of a commit that is not passed over."
 
 
 class Commit(NamedTuple):
@@ -25,12 +25,12 @@ class Change(NamedTuple):
 
     path: str
     before: str | None
-    "The object that it was; None where the commit added it."
+    "The object before the commit; None where the commit added the module."
     after: str
 
 
 class Repository:
-    """A git repository and the bodies that were read of it."""
+    """A git repository whose trees and bodies are read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,21 +39,21 @@ class Repository:
 
     @property
     def name(self) -> str:
-        """What it is called: the last parts of its path, without what all mirrors share."""
+        """The last part of its path, without the parts that all mirrors share."""
         parts = [part for part in self.folder.resolve().parts if part not in ("repo", ".git")]
         return parts[-1].partition("+")[2] or parts[-1]
 
     def git(self, *arguments: str) -> str:
-        """What git says."""
+        """Return the output of a git command."""
         done = subprocess.run(self._command(*arguments), capture_output=True, check=True)
         return done.stdout.decode(errors="replace")
 
     def head(self) -> str:
-        """The newest commit."""
+        """Return the newest commit."""
         return self.git("rev-parse", "HEAD").strip()
 
     def body(self, oid: str) -> bytes | None:
-        """The bytes of an object; None where the repository lacks it."""
+        """Return the bytes of an object; None where the repository lacks it."""
         assert self._cat.stdin is not None
         assert self._cat.stdout is not None
         self._cat.stdin.write(f"{oid}\n".encode())
@@ -66,16 +66,16 @@ class Repository:
         return body
 
     def tree(self, sha: str) -> dict[str, str]:
-        """Objects of the Python files that are no tests, by path, sorted."""
-        found = {}
+        """Return the objects of the Python files that are no tests, by path, sorted."""
+        objects = {}
         for line in self.git("ls-tree", "-r", "-z", sha).split("\0"):
             head, _, path = line.partition("\t")
             if path.endswith(".py") and not TEST.search(path) and head.startswith("100"):
-                found[path] = head.split()[2]
-        return dict(sorted(found.items()))
+                objects[path] = head.split()[2]
+        return dict(sorted(objects.items()))
 
     def commits(self) -> Iterator[Commit]:
-        """The commits along first parents that are no merges, the newest first."""
+        """Yield the commits along first parents that are no merges, the newest first."""
         lines = self.git("log", "--first-parent", "-z", "--format=%H%n%P%n%B", "HEAD").split("\0")
         for line in lines:
             sha, parents, message = [*line.split("\n", 2), "", ""][:3]
@@ -83,53 +83,48 @@ class Repository:
                 yield Commit(sha, parents, message.strip())
 
     def changes(self, commit: Commit) -> list[Change]:
-        """The source modules that a commit touched; none where it is passed over: too many, or
-        one that went and one that came, which may be the same."""
+        """Return the source modules that a commit touched; none for a commit that is passed over.
+
+        It is passed over for too many, or for one added and one removed, which may be the same.
+        """
         raw = self.git("diff-tree", "-r", "-z", "--no-renames", commit.parent, commit.sha)
         tokens = raw.split("\0")
-        found, gone = [], False
+        changes, gone = [], False
         for head, path in zip(tokens[::2], tokens[1::2], strict=False):
             if not path.endswith(".py") or TEST.search(path):
                 continue
             _, mode, before, after, status = head.split()
             gone = gone or status == "D"
             if status in "AM" and mode.startswith("100"):
-                found.append(Change(path, before if status == "M" else None, after))
-        came = any(change.before is None for change in found)
-        return [] if len(found) > MOST_MODULES or (gone and came) else found
-
-    def lately(self, sha: str, most: int = 200) -> list[str]:
-        """The source modules that the latest commits touched, the latest first."""
-        log = ("log", "--first-parent", "-m", "--no-renames", "--name-only", "-z", "--format=")
-        paths = re.split(r"[\0\n]", self.git(*log, f"--max-count={most}", sha))
-        source = (path for path in paths if path.endswith(".py") and not TEST.search(path))
-        return list(dict.fromkeys(source))
+                changes.append(Change(path, before if status == "M" else None, after))
+        came = any(change.before is None for change in changes)
+        return [] if len(changes) > MOST_MODULES or (gone and came) else changes
 
     def _command(self, *arguments: str) -> list[str]:
         return ["git", "--no-replace-objects", "-C", str(self.folder), *FLAGS, *arguments]
 
 
 class Checkout:
-    """A folder with the source modules of one tree after another; only what differs is written."""
+    """A folder with the source modules of one tree after another; only changes are written."""
 
     def __init__(self, repository: Repository, folder: Path) -> None:
         self.repository, self.folder = repository, folder
-        self.there: dict[str, str] = {}
+        self.objects: dict[str, str] = {}
 
     def show(self, tree: Mapping[str, str]) -> Path:
-        """Let the folder hold a tree."""
+        """Write a tree to the folder."""
         for path in self._gone(tree):
             (self.folder / path).unlink()
         for path, oid in tree.items():
-            if self.there.get(path) != oid and (body := self.repository.body(oid)) is not None:
+            if self.objects.get(path) != oid and (body := self.repository.body(oid)) is not None:
                 file = self.folder / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(body)
-                self.there[path] = oid
+                self.objects[path] = oid
         return self.folder
 
     def _gone(self, tree: Mapping[str, str]) -> Iterable[str]:
-        gone = [path for path in self.there if path not in tree]
+        gone = [path for path in self.objects if path not in tree]
         for path in gone:
-            del self.there[path]
+            del self.objects[path]
         return gone

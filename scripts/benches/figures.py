@@ -1,10 +1,11 @@
-"""What was measured, how times are taken, and the table that shows it.
+"""The figures of a bench, how times are taken, and the table that shows them.
 
 Works that are compared take turns (A B A B), so that a machine that is busy for a while slows
 both. A ratio is taken within each round; the median over the rounds is quoted, with the least and
 the greatest.
 """
 
+import argparse
 import gc
 import json
 import os
@@ -13,7 +14,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".bench"
 
 
 class Bound(NamedTuple):
@@ -31,7 +35,7 @@ class Bound(NamedTuple):
     value: float
 
     def holds(self, value: float) -> bool:
-        """Whether a figure is within it."""
+        """Return whether a figure is within the bound."""
         return value >= self.value if self.sign == ">=" else value <= self.value
 
     def __str__(self) -> str:
@@ -44,17 +48,19 @@ class Figure(NamedTuple):
     group: str
     what: str
     values: Sequence[float] = ()
-    "One a round, in `unit`; empty where it could not be measured."
+    "The value of each round, in `unit`; empty where it could not be measured."
     unit: str = "x"
-    "`x` for a ratio, else `ms`, `MB`, `B`, `s`, `us`."
+    "`x` for a ratio, else `ms`, `MB`, `%` and the like."
     ours: str = ""
     "Our own median, in words."
     control: str = ""
-    "What stands beside it, and its median."
+    "The thing beside it, and its median."
     must: Bound | None = None
     aim: Bound | None = None
     why: str = ""
-    "Why it could not be measured."
+    "The reason why it could not be measured."
+    details: Mapping[str, Any] | None = None
+    "Further values for the JSON file."
 
     @property
     def value(self) -> float | None:
@@ -74,20 +80,22 @@ class Figure(NamedTuple):
 
 
 class Bench(NamedTuple):
-    """What every part of a bench is given."""
+    """The circumstances that every part of a bench is given."""
 
     folder: Path
-    "Where it may write; emptied at the end."
+    "A folder to write to."
     full: bool
     repositories: Sequence[Path]
+    options: argparse.Namespace = argparse.Namespace()
+    "Options of this bench alone, among them."
 
     def say(self, what: str) -> None:
-        """Tell on stderr what is being measured."""
+        """Print on stderr what is being measured."""
         print(f"bench: {what}", file=sys.stderr, flush=True)
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long a work takes, with the garbage of earlier ones out of the way."""
+    """Return how long a work takes, after the garbage of earlier ones was collected."""
     gc.collect()
     begin = time.perf_counter()
     work()
@@ -95,7 +103,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turns(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
-    """The seconds that each work took in each round; one round more goes before and is dropped."""
+    """Return the seconds of each work by round; a first round is run and dropped."""
     for work in works:
         work()
     times: list[list[float]] = [[] for _ in works]
@@ -106,17 +114,17 @@ def in_turns(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
 
 
 def ratios(above: Iterable[float], below: Iterable[float]) -> list[float]:
-    """The ratio of two series, round by round."""
+    """Return the ratio of two series, round by round."""
     return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def rate(count: int, times: Sequence[float], what: str = "events") -> str:
-    """How many a second, in words, at the median time."""
+    """Return the count a second at the median time, in words."""
     return f"{count / median(times):,.0f} {what}/s"
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that so many percent of the values do not exceed."""
+    """Return the value that `percent` percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
@@ -153,7 +161,7 @@ def save(figures: Sequence[Figure], path: Path) -> None:
 
 
 def machine() -> str:
-    """On what all of this was measured."""
+    """Return the machine on which all of this was measured, in words."""
     return (
         f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()},"
         f" SQLite {sqlite3.sqlite_version}, fsync p50 {_fsync_ms():.2f} ms here"
@@ -161,15 +169,16 @@ def machine() -> str:
 
 
 def _fsync_ms() -> float:
-    """The median of 50 writes of a page, each forced to the disk, in milliseconds."""
-    with tempfile.TemporaryFile(dir=Path(__file__).parents[2]) as file:
-
-        def write() -> None:
+    """Return the median milliseconds of 50 writes of a page, each forced to the disk."""
+    with tempfile.TemporaryFile(dir=ROOT) as file:
+        times = []
+        for _ in range(50):
+            begin = time.perf_counter()
             file.write(b"x" * 4096)
             file.flush()
             os.fsync(file.fileno())
-
-        return median(seconds(write) for _ in range(50)) * 1000
+            times.append(1000 * (time.perf_counter() - begin))
+        return median(times)
 
 
 def _cell(figure: Figure) -> str:

@@ -2,14 +2,14 @@
 
 The control knows every value beforehand, positions and checksums included. It has the same
 columns, a unique index on (task_id, version), WAL, and fsync at every commit. It makes no events,
-encodes nothing, checks no version, and has no triggers. What each one writes is made just before
-its clock starts, as a caller makes it; they take turns at every append.
+encodes nothing, checks no version, and has no triggers. The input of each append is made before
+its clock starts; the three writers take turns at every append.
 """
 
 import gc
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -31,12 +31,12 @@ TABLES = (
 )
 INSERT = "INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)"
 TASKS = 20
-"Tasks that take turns, an append each."
+"Tasks that take turns, with one append each."
 NOW_US = to_microseconds(BEGIN)
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     rounds = 15 if bench.full else 9
     single = _compare(bench, rounds, batch=1, batches=200)
     batch = _compare(bench, rounds, batch=100, batches=60)
@@ -72,11 +72,11 @@ def _figures(what: str, times: list[list[float]], events: int, aim: float) -> li
 
 
 def _compare(bench: Bench, rounds: int, batch: int, batches: int) -> list[list[float]]:
-    """Seconds per round of: from facts, with bytes ready, raw."""
+    """Return the seconds of each round: from facts, with bytes ready, raw."""
     bench.say(f"append, {batch} at a time")
     ours, theirs = (open_store(bench.folder / f"{n}-{batch}.db", "full") for n in ("facts", "rows"))
     raw = _raw(bench.folder / f"raw-{batch}.db")
-    writers = (
+    writers: tuple[Iterator[Callable[[], object]], ...] = (
         (partial(ours.append, task, facts, after=n) for task, n, facts in _pieces(batch)),
         (partial(theirs.recorder.append, rows, lambda: NOW_US) for rows in _rows(ours, batch)),
         (partial(_insert, raw, values) for values in _values(ours, batch)),
@@ -87,22 +87,22 @@ def _compare(bench: Bench, rounds: int, batch: int, batches: int) -> list[list[f
         taken = [0.0, 0.0, 0.0]
         for turn in range(batches):
             for place in range(3):
-                # Whoever comes first after a pause finds a colder disk.
+                # The first writer after a pause meets a colder disk.
                 index = (turn + place) % 3
                 work = next(writers[index])
                 begin = time.perf_counter()
                 work()
                 taken[index] += time.perf_counter() - begin
         if number:
-            for kept, one in zip(times, taken, strict=True):
-                kept.append(one)
+            for series, spent in zip(times, taken, strict=True):
+                series.append(spent)
     for store in (ours, theirs, raw):
         store.close()
     return times
 
 
 def _pieces(batch: int) -> Iterator[tuple[str, int, list[Claim]]]:
-    """What is appended, without end: a task, its version so far, and facts. Tasks take turns."""
+    """Yield appends without end: a task, its version so far, and facts. Tasks take turns."""
     tasks = [claims(seed) for seed in range(TASKS)]
     for number in count():
         facts = list(islice(tasks[number % TASKS], batch))
@@ -110,19 +110,19 @@ def _pieces(batch: int) -> Iterator[tuple[str, int, list[Claim]]]:
 
 
 def _rows(store: EventStore, batch: int) -> Iterator[list[NewRow]]:
-    """The same pieces as rows that await their place."""
+    """Yield the same pieces as rows that await their position."""
     for task_id, after, facts in _pieces(batch):
         yield [store.row(task_id, n, claim) for n, claim in enumerate(facts, after + 1)]
 
 
 def _values(store: EventStore, batch: int) -> Iterator[list[Row]]:
-    """The same pieces as rows of the table."""
+    """Yield the same pieces as rows of the table."""
     places = count(1)
     for rows in _rows(store, batch):
         values = []
         for task_id, version, topic, time_us, writer, because, body in rows:
-            head = (task_id, version, topic, time_us or NOW_US, NOW_US, writer, because)
-            values.append((next(places), *head, checksum_of((*head, body)), body))
+            head = next(places), task_id, version, topic, time_us or NOW_US, NOW_US, writer, because
+            values.append((*head, checksum_of((*head, 0, body)), body))
         yield values
 
 

@@ -1,14 +1,11 @@
-"""Replay: read, check, decode, validate and fold, beside validation alone and beside OpenHands.
+"""Replay: read, check, decode, validate and fold, beside validation alone.
 
-The first control validates the stored bodies with the same models and does nothing else: no
-database, no checksum, no times, no event, no fold. The second validates each event's whole
-canonical JSON as one model, its data as the same fact, which is what we have before the fold. How
-fast raw sqlite3 fetches the rows is told beside them. The OpenHands SDK's own `EventLog` holds a
-file an event: it reads, validates and yields them, and folds nothing.
+The control validates each event's whole canonical JSON as one pydantic model and does nothing else:
+no database, no checksum, no fold. Beside it stands the rate of raw sqlite3 alone.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import reduce
 from operator import or_
@@ -17,19 +14,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from backcast.domain.events import FACTS, WorkflowEvent
+from backcast.domain.events import FACTS
 from backcast.engine.log.store import EventStore
-from backcast.projections import ALL, BY_NAME, fold
+from backcast.projections import ALL, BY_NAME, Projection, fold
 from scripts.benches.figures import Bench, Bound, Figure, in_turns, rate, ratios
-from scripts.benches.peer import Peer, PeerMissing
-from scripts.benches.workload import canonical, fill, in_pages, open_store
+from scripts.benches.workload import canonical, fill, open_store
 
-GROUP = "replay"
 TASK = "task-000"
 
 
 class _Envelope(BaseModel):
-    """What an event's canonical JSON holds beside its type and data."""
+    """The fields of an event's canonical JSON beside its type and data."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,60 +37,55 @@ class _Envelope(BaseModel):
     because: tuple[int, ...]
 
 
-_KINDS = [
-    create_model(
-        f"Whole{fact.__name__}", __base__=_Envelope, type=(Literal[name], ...), data=(fact, ...)
-    )
-    for name, fact in FACTS.items()
-]
-WHOLE: TypeAdapter[Any] = TypeAdapter(Annotated[reduce(or_, _KINDS), Field(discriminator="type")])
-"An event's canonical JSON as one model, its data as the fact that it is."
+def _whole(name: str, fact: type[BaseModel]) -> Any:
+    """Return the model of an event's canonical JSON, with its fact as data."""
+    fields: dict[str, Any] = {"type": (Literal[name], ...), "data": (fact, ...)}
+    return create_model(f"Whole{fact.__name__}", __base__=_Envelope, **fields)
+
+
+KINDS: Any = reduce(or_, (_whole(name, fact) for name, fact in FACTS.items()))
+WHOLE: TypeAdapter[Any] = TypeAdapter(Annotated[KINDS, Field(discriminator="type")])
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     count, rounds = (100_000, 7) if bench.full else (10_000, 9)
     with open_store(bench.folder / "replay.db") as store:
         fill(store, {TASK: count})
-        return [
-            *_beside_validation(bench, store, count, rounds),
-            *_beside_openhands(bench, store, 10_000 if bench.full else 3_000, rounds),
-        ]
+        return _figures(bench, store, count, rounds)
 
 
-def _beside_validation(bench: Bench, store: EventStore, count: int, rounds: int) -> list[Figure]:
+def _figures(bench: Bench, store: EventStore, count: int, rounds: int) -> list[Figure]:
     bench.say(f"replay of {count:,} events")
     works: dict[str, Callable[[], object]] = {
         "sqlite": _fetch(bench.folder / "replay.db"),
-        "bodies": _validate_bodies(store, count),
         "lines": _validate_lines(store),
-        "read, no fold": lambda: in_pages(store.read(TASK)),
-        **{name: _replay(store, name) for name in BY_NAME},
+        "read, no fold": lambda: sum(1 for _ in store.read(TASK)),
+        **{name: _replay(store, one) for name, one in BY_NAME.items()},
         "all projections": lambda: _fold_all(store.read(TASK)),
     }
     times = dict(zip(works, in_turns(rounds, *works.values()), strict=True))
-    sqlite, bodies, lines = (times.pop(name) for name in ("sqlite", "bodies", "lines"))
+    sqlite, lines = (times.pop(name) for name in ("sqlite", "lines"))
     aims = {name: Bound(">=", 0.6) for name in BY_NAME} | {"all projections": Bound(">=", 0.35)}
     return [
         Figure(
-            f"{GROUP} beside pydantic on {what}",
+            "replay beside pydantic on whole lines",
             name,
-            ratios(theirs, ours),
+            ratios(lines, ours),
             ours=rate(count, ours),
-            control=f"{rate(count, theirs)}; sqlite3 alone fetches {rate(count, sqlite, 'rows')}",
+            control=f"{rate(count, lines)}; sqlite3 alone fetches {rate(count, sqlite, 'rows')}",
             aim=aims.get(name),
         )
-        for what, theirs in (("whole lines", lines), ("bodies", bodies))
         for name, ours in times.items()
     ]
 
 
-def _replay(store: EventStore, name: str, last: int | None = None) -> Callable[[], object]:
-    return lambda: fold(BY_NAME[name], store.read(TASK, last=last))
+def _replay(store: EventStore, projection: Projection) -> Callable[[], object]:
+    return lambda: fold(projection, store.read(TASK))
 
 
 def _fold_all(events: Any) -> list[Any]:
-    """The states of all projections after one reading of the events."""
+    """Return the states of all projections after one reading of the events."""
     states = [projection.initial for projection in ALL]
     evolves = [projection.evolve for projection in ALL]
     for event in events:
@@ -113,17 +103,6 @@ def _fetch(path: Path) -> Callable[[], object]:
     )
 
 
-def _validate_bodies(store: EventStore, count: int) -> Callable[[], None]:
-    rows = store.recorder.rows(TASK, 0, limit=count)
-    pairs = [(FACTS[row[3].rpartition(":")[0]].model_validate_json, row[9]) for row in rows]
-
-    def work() -> None:
-        for validate, body in pairs:
-            validate(body)
-
-    return work
-
-
 def _validate_lines(store: EventStore) -> Callable[[], None]:
     lines = [canonical(event) for event in store.read(TASK)]
     validate = WHOLE.validate_json
@@ -133,49 +112,3 @@ def _validate_lines(store: EventStore) -> Callable[[], None]:
             validate(line)
 
     return work
-
-
-def _beside_openhands(bench: Bench, store: EventStore, count: int, rounds: int) -> list[Figure]:
-    bench.say(f"replay of {count:,} events by OpenHands")
-    try:
-        peer = Peer.start(bench, "openhands_log")
-    except PeerMissing as missing:
-        group = f"{GROUP} beside EventLog of openhands-sdk"
-        return [Figure(group, "any projection", must=Bound(">=", 3), why=str(missing))]
-    ours: list[list[float]]
-    with peer:
-        said = peer.ask("fill", folder=str(bench.folder / "openhands"), events=_told(store, count))
-        warm: list[float] = []
-        first: list[float] = []
-
-        def theirs() -> None:
-            warm.append(peer.ask("warm")["seconds"])
-            first.append(peer.ask("first")["seconds"])
-
-        ours = in_turns(
-            rounds, _replay(store, "progress", count), _replay(store, "versions", count), theirs
-        )
-    first, warm = first[1:], warm[1:]
-    size = f"{said['bytes'] / count:,.0f} B and a file an event"
-    return [
-        Figure(
-            f"{GROUP} beside EventLog of {said['version']}",
-            f"{name}, their {state}",
-            ratios(theirs_took, took),
-            ours=rate(count, took),
-            control=f"{rate(count, theirs_took)}; {size}",
-            must=Bound(">=", 3),
-        )
-        for name, took in zip(("progress", "versions"), ours, strict=False)
-        for state, theirs_took in (("texts in memory", warm), ("files read", first))
-    ]
-
-
-def _told(store: EventStore, count: int) -> Sequence[dict[str, str]]:
-    """What each event says: its kind, and the text that it carries."""
-    return [{"type": event.type, "text": _text(event)} for event in store.read(TASK, last=count)]
-
-
-def _text(event: WorkflowEvent) -> str:
-    """The longest text of a fact, and what else it states."""
-    return " ".join(str(value) for value in event.fact.data.values())

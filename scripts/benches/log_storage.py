@@ -1,7 +1,5 @@
 """Bytes on disk: events beside their own canonical JSON."""
 
-from pathlib import Path
-
 from scripts.benches.figures import Bench, Bound, Figure
 from scripts.benches.workload import canonical, checkpoint, fill, open_store
 
@@ -10,7 +8,7 @@ TASKS = [f"task-{n:03}" for n in range(10)]
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     events = 100_000 if bench.full else 20_000
     return [
         _figure(bench, events, 1000, Bound("<=", 1.3)),
@@ -34,20 +32,3 @@ def _figure(bench: Bench, events: int, size: int, must: Bound | None) -> Figure:
         control=f"canonical JSON of the whole event {json_bytes / events:,.0f} B",
         must=must,
     )
-
-
-def by_table(path: Path) -> dict[str, int]:
-    """Bytes of each table with its indexes; empty where SQLite was built without `dbstat`."""
-    import sqlite3
-
-    connection = sqlite3.connect(path)
-    try:
-        rows = connection.execute(
-            "SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name=s.name"
-            " GROUP BY m.tbl_name ORDER BY 2 DESC"
-        ).fetchall()
-    except sqlite3.OperationalError:
-        return {}
-    finally:
-        connection.close()
-    return dict(rows)

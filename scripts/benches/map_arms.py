@@ -1,11 +1,10 @@
 """Maps of `def` and `class` lines by different scores, as many lines each as fit the same tokens.
 
-Every arm may use what came before a run, and is asked which of the functions and classes that the
-run's code uses have their whole line on its map. Each chooses greedily by its score, a file's path
-is paid once, and what does not fit is skipped; ids and sections cost the others nothing.
+Every arm may use the runs before a run; it scores by how many of the functions and classes that the
+run's code uses have their whole line on its map. Each chooses greedily, pays a file's path once and
+skips lines that do not fit; the others pay nothing for ids and sections.
 """
 
-import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,27 +30,26 @@ class Arm(ABC):
         self._sizes: dict[str, int] = {}
         self.runs = 0
 
-    def shown(self, there: Sequence[Line], run: FinishedRun) -> set[str]:
-        """The nodes whose lines are on the map, of those that there are now."""
-        scores, left, opened, found = self.scores(there, run), self.tokens, set[str](), set[str]()
-        ranked = sorted(there, key=lambda one: (-scores.get(one.node, 0.0), one.node))
-        for one in ranked:
-            more = self._size(plain(one))
-            more += 0 if one.path in opened else self._size(one.path)
-            if more <= left:
-                left -= more
-                opened.add(one.path)
-                found.add(one.node)
-            if left < 4:
+    def shown(self, lines: Sequence[Line], run: FinishedRun) -> set[str]:
+        """Return the nodes whose lines are on the map, out of the current lines."""
+        scores, room, paths, nodes = self.scores(lines, run), self.tokens, set[str](), set[str]()
+        for line in sorted(lines, key=lambda one: (-scores.get(one.node, 0.0), one.node)):
+            more = self._size(plain(line))
+            more += 0 if line.path in paths else self._size(line.path)
+            if more <= room:
+                room -= more
+                paths.add(line.path)
+                nodes.add(line.node)
+            if room < 4:
                 break
-        return found
+        return nodes
 
     @abstractmethod
-    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
-        """What each line is worth, before the run; `run` holds the code as it was then."""
+    def scores(self, lines: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
+        """Return the worth of each line by node; `run` holds the code before the run."""
 
     def learn(self, used: Sequence[str], shown: set[str]) -> None:
-        """Note what a run used, and what the map had shown it."""
+        """Note the nodes that a run used, and those that the map had shown it."""
         self.runs += 1
 
     def _size(self, text: str) -> int:
@@ -61,43 +59,13 @@ class Arm(ABC):
 
 
 def plain(line: Line) -> str:
-    """A line by the last part of its name, as it stands in the source."""
+    """Return a line with the last part of its name, as it stands in the source."""
     name = name_of(line.node)
     return line.text.replace(name, name.rpartition(".")[2], 1)
 
 
-class Random(Arm):
-    """Any lines."""
-
-    name = "random"
-
-    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
-        """The same for the same run, whatever else was asked."""
-        dice = random.Random(self.runs)
-        return {one.node: dice.random() for one in there}
-
-
-class Latest(Arm):
-    """What was used last."""
-
-    name = "most recent"
-
-    def __init__(self, count: Tokens, tokens: int) -> None:
-        super().__init__(count, tokens)
-        self._last: dict[str, float] = {}
-
-    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
-        """The number of the run that used it last."""
-        return self._last
-
-    def learn(self, used: Sequence[str], shown: set[str]) -> None:
-        """Note what a run used."""
-        super().learn(used, shown)
-        self._last.update(dict.fromkeys(used, float(self.runs)))
-
-
 class Fading(Arm):
-    """Least frequently used goes first, uses fading: the bar."""
+    """An arm that evicts the least frequently used, with fading uses: the bar."""
 
     name = "decayed LFU"
 
@@ -105,12 +73,12 @@ class Fading(Arm):
         super().__init__(count, tokens)
         self._uses: dict[str, float] = {}
 
-    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
-        """How often it was used, a use counting less with every run since."""
+    def scores(self, lines: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
+        """Return the uses of each; a use counts less with every run since."""
         return self._uses
 
     def learn(self, used: Sequence[str], shown: set[str]) -> None:
-        """Note what a run used."""
+        """Note the nodes that a run used."""
         super().learn(used, shown)
         self._uses = {node: FADING * value for node, value in self._uses.items()}
         for node in used:
@@ -118,8 +86,7 @@ class Fading(Arm):
 
 
 class Paper(Arm):
-    """PEEK's Evictor as its authors' code has it: +1 where it helped, nothing fades, the oldest of
-    equals goes first; what is used is added."""
+    """PEEK's Evictor as in its authors' code: +1 for help, no fading, the oldest of equals goes."""
 
     name = "the paper's"
 
@@ -128,25 +95,25 @@ class Paper(Arm):
         self._score: Counter[str] = Counter()
         self._since: dict[str, int] = {}
         self.texts: dict[str, str] = {}
-        "Of what stands on the map, as it was when it came: nothing ever renews it."
+        "The line of each node on the map, as it was when it came: nothing ever renews it."
 
-    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
-        """Its score, and of equal ones the younger more."""
+    def scores(self, lines: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
+        """Return the score of each; the younger of equals is worth more."""
         return {node: self._score[node] + self._since[node] / 1e9 for node in self._since}
 
-    def shown(self, there: Sequence[Line], run: FinishedRun) -> set[str]:
-        """What was added and is not evicted; its text is that of then."""
-        found = super().shown([one for one in there if one.node in self._since], run)
-        for node in [node for node in self._since if node not in found]:
+    def shown(self, lines: Sequence[Line], run: FinishedRun) -> set[str]:
+        """Return the nodes that were added and not evicted; their texts stay as they came."""
+        nodes = super().shown([line for line in lines if line.node in self._since], run)
+        for node in [node for node in self._since if node not in nodes]:
             del self._since[node], self._score[node]
             self.texts.pop(node, None)
-        for one in there:
-            if one.node in found:
-                self.texts.setdefault(one.node, one.text)
-        return found
+        for line in lines:
+            if line.node in nodes:
+                self.texts.setdefault(line.node, line.text)
+        return nodes
 
     def learn(self, used: Sequence[str], shown: set[str]) -> None:
-        """Tag what helped, and add what was used."""
+        """Tag the nodes that helped, and add the used ones."""
         super().learn(used, shown)
         for node in used:
             if node in shown:
@@ -155,14 +122,16 @@ class Paper(Arm):
 
 
 class Ranked(Arm):
-    """aider's repository map: PageRank over files by the names that they use of each other, each
-    file's rank going to what it is used for; it knows no history."""
+    """aider's repository map: PageRank over files by the names that they use of each other.
+
+    Each file's rank goes to the definitions that it uses. It knows no history.
+    """
 
     name = "aider's"
 
-    def scores(self, there: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
-        """The rank of each definition."""
-        nodes = {one.node for one in there}
+    def scores(self, lines: Sequence[Line], run: FinishedRun) -> Mapping[str, float]:
+        """Return the rank of each definition."""
+        nodes = {line.node for line in lines}
         uses = Counter[tuple[str, str]]()
         for path, links in run.graph.links.items():
             for edge in links.edges:
@@ -177,10 +146,10 @@ class Ranked(Arm):
         out = Counter[str]()
         for (path, _), times in uses.items():
             out[path] += times**0.5
-        found = Counter[str]()
+        scores = Counter[str]()
         for (path, node), times in sorted(uses.items()):
-            found[node] += ranks[path] * times**0.5 / out[path]
-        return found
+            scores[node] += ranks[path] * times**0.5 / out[path]
+        return scores
 
 
-ARMS: Sequence[type[Arm]] = (Random, Latest, Fading, Paper, Ranked)
+ARMS: Sequence[type[Arm]] = (Fading, Paper, Ranked)

@@ -1,10 +1,8 @@
-"""The runs of a repository's history, one after the other: what each used, and which of that stood
-on the maps before it."""
+"""The runs of a history, one after the other: which used definitions stood on the maps before."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 
 from backcast.domain.context_map import rendered
@@ -27,23 +25,23 @@ from backcast.projections.context_map import ContextMap, edited
 from scripts.benches.map_arms import ARMS, Arm, Paper
 
 AGO = 10
-"Runs before: a function that was changed in one of them is edited again and again."
+"The runs before: a function that one of them changed is not new."
 OURS = "ours"
 
 
 @dataclass
 class Scores:
-    """Of each run, by arm, the share of what it used that stood on the map before it."""
+    """The shares of used definitions that stood on the map before each run, by arm."""
 
     all: dict[str, list[float]] = field(default_factory=dict)
     new: dict[str, list[float]] = field(default_factory=dict)
-    "Of what functions use that were not changed in the `AGO` runs before."
+    "The same for uses by functions that the `AGO` runs before did not change."
     tokens: list[int] = field(default_factory=list)
-    "Of our map after each run."
+    "The tokens of our map after each run."
     unflagged: list[float] = field(default_factory=list)
-    "Of our lines, the share that is not as the code is, and not told to be stale."
+    "The share of our lines that differ from the code and are not marked stale."
     wrong: list[float] = field(default_factory=list)
-    "The same of a map that is never renewed: the paper's."
+    "The same share of the paper's map, which is never renewed."
     updates: list[float] = field(default_factory=list)
     "Seconds of each update."
 
@@ -57,53 +55,46 @@ class History:
     runs: Sequence[Ended]
 
     @classmethod
-    def of(cls, store: EventStore, task: str, many: int) -> "History":
-        """The newest changes of a history."""
-        found = [Ended(one.name, one.first, one.last) for one in changed(store, task)]
-        return cls(store, task, found[-many:])
+    def of(cls, store: EventStore, task: str, count: int) -> "History":
+        """Return the newest changes of a history."""
+        runs = [Ended(one.name, one.first, one.last) for one in changed(store, task)]
+        return cls(store, task, runs[-count:])
 
     def walk(self) -> Iterator[tuple[FinishedRun, FinishedRun]]:
-        """What there was before each run, as a run that changed nothing, and the run."""
-        running = TaskFollower.since(self.store, self.task, self.runs[0].first - 1)
-        for one in self.runs:
-            running.read_on(one.first - 1)
-            before, graph = running.states.graph, running.graph
-            yield FinishedRun(BEGIN, before, before, graph), read_run(running, one)
+        """Yield the code before each run, as a run that changed nothing, and the run."""
+        follower = TaskFollower.since(self.store, self.task, self.runs[0].first - 1)
+        for run in self.runs:
+            follower.read_on(run.first - 1)
+            before, graph = follower.states.graph, follower.graph
+            yield FinishedRun(BEGIN, before, before, graph), read_run(follower, run)
 
 
 def scored(
     history: History, tokenizer: Tokenizer, tokens: int, settings: MapSettings,
-    freeze: Sequence[int] = (),
 ) -> Scores:  # fmt: skip
-    """Every arm over a history, each before it learns of the run that it is asked about."""
-    policy = MapUpdater.of(settings, tokens, tokenizer.count)
-    arms = [one(tokenizer.count, tokens) for one in ARMS]
-    lines, map, found = LineChooser(tokenizer.count), ContextMap(history.task), Scores()
-    frozen: dict[int, ContextMap] = {}
+    """Score every arm over a history, each before it learns of the run that it is asked about."""
+    updater = MapUpdater.of(settings, tokens, tokenizer.count)
+    arms = [arm(tokenizer.count, tokens) for arm in ARMS]
+    chooser, map, scores = LineChooser(tokenizer.count), ContextMap(history.task), Scores()
     recent: deque[frozenset[str]] = deque(maxlen=AGO)
-    for then, run in history.walk():
+    for before, run in history.walk():
         if not map.updates:
-            map = _updated(policy, map, then, found)
-        there = list(lines.candidates(then))
-        told = policy.distiller.distil(run, map)
-        changed = [one for one in told.changed if _counts(one)]
+            map = _updated(updater, map, before, scores)
+        lines = list(chooser.candidates(before))
+        changed = [node for node in updater.distiller.distil(run, map).changed if _counts(node)]
         if not changed:
             continue
-        all, new = used(run, changed, {one.node for one in there}, recent)
-        shown = {arm.name: arm.shown(there, then) for arm in arms}
-        shown[OURS] = on_map(map, there)
-        for many in freeze:
-            if map.updates <= many + 1:
-                frozen[many] = map
-            shown[f"frozen after {many}"] = on_map(frozen[many], there)
-        _note(found, shown, all, new)
-        _mistakes(found, map, then, there, arms)
+        all, new = used(run, changed, {line.node for line in lines}, recent)
+        shown = {arm.name: arm.shown(lines, before) for arm in arms}
+        shown[OURS] = on_map(map, lines)
+        _note(scores, shown, all, new)
+        _mistakes(scores, map, before, lines, arms)
         for arm in arms:
             arm.learn(sorted(all), shown[arm.name])
-        map = _updated(policy, map, run, found)
-        found.tokens.append(tokenizer.count(rendered(map.items.values())))
+        map = _updated(updater, map, run, scores)
+        scores.tokens.append(tokenizer.count(rendered(map.items.values())))
         recent.append(frozenset(changed))
-    return found
+    return scores
 
 
 def _counts(node: str) -> bool:
@@ -111,71 +102,73 @@ def _counts(node: str) -> bool:
 
 
 def used(
-    run: FinishedRun, changed: Sequence[str], there: set[str], recent: Sequence[frozenset[str]]
+    run: FinishedRun, changed: Sequence[str], known: set[str], recent: Sequence[frozenset[str]]
 ) -> tuple[set[str], set[str]]:
-    """What the changed functions use that was there before and was not changed itself; and what of
-    that those use which were not changed of late."""
+    """Return the earlier, unchanged definitions that changed functions use.
+
+    The second set has only the uses by functions that were not changed of late.
+    """
     own, lately = set(changed), frozenset[str]().union(*recent)
     all, new = set[str](), set[str]()
     for source in changed:
-        targets = {node for node in needs(run, source) if node in there and node not in own}
+        targets = {node for node in needs(run, source) if node in known and node not in own}
         all |= targets
         new |= targets if source not in lately else set()
     return all, new
 
 
-def on_map(map: ContextMap, there: Sequence[Line]) -> set[str]:
-    """The nodes of whose lines the map shows the whole, as they are now."""
-    now = {one.node: one.text for one in there}
-    found = set()
+def on_map(map: ContextMap, lines: Sequence[Line]) -> set[str]:
+    """Return the nodes whose whole current line stands on the map."""
+    current = {line.node: line.text for line in lines}
+    nodes = set()
     for item in map.items.values():
         if is_lines(item):
             path, *shown = item.text.split("\n")
             for node in item.nodes[1:]:
-                if node in now and path_of(node) == path and _stands(now[node], node, shown):
-                    found.add(node)
-    return found
+                if path_of(node) == path and _stands(current.get(node), node, shown):
+                    nodes.add(node)
+    return nodes
 
 
-def _stands(text: str, node: str, shown: Sequence[str]) -> bool:
+def _stands(text: str | None, node: str, shown: Sequence[str]) -> bool:
+    if text is None:
+        return False
     name = node.rpartition("::")[2]
     return text in shown or text.replace(name, name.rpartition(".")[2], 1) in shown
 
 
-def _updated(policy: MapUpdater, map: ContextMap, run: FinishedRun, found: Scores) -> ContextMap:
+def _updated(updater: MapUpdater, map: ContextMap, run: FinishedRun, scores: Scores) -> ContextMap:
     begin = perf_counter()
-    update = policy.update(map, run)
-    found.updates.append(perf_counter() - begin)
+    update = updater.update(map, run)
+    scores.updates.append(perf_counter() - begin)
     return map if update is None else edited(map, update.fact, "bench", 0)
 
 
-def _note(found: Scores, shown: dict[str, set[str]], all: set[str], new: set[str]) -> None:
+def _note(scores: Scores, shown: dict[str, set[str]], all: set[str], new: set[str]) -> None:
     for name, nodes in shown.items():
-        for scores, wanted in ((found.all, all), (found.new, new)):
+        for shares, wanted in ((scores.all, all), (scores.new, new)):
             if wanted:
-                scores.setdefault(name, []).append(len(wanted & nodes) / len(wanted))
+                shares.setdefault(name, []).append(len(wanted & nodes) / len(wanted))
 
 
 def _mistakes(
-    found: Scores, map: ContextMap, then: FinishedRun, there: Sequence[Line], arms: Sequence[Arm]
+    scores: Scores,
+    map: ContextMap,
+    before: FinishedRun,
+    lines: Sequence[Line],
+    arms: Sequence[Arm],
 ) -> None:
-    """Lines that are not as the code is, on our map where nobody says so, and on the paper's."""
-    stale = set(stale_in(map, Modules(then.after)))
-    right, every = on_map(map, there), 0
-    wrong = 0
+    """Note lines that differ from the code: unmarked ones on our map, and those on the paper's."""
+    stale = set(stale_in(map, Modules(before.after)))
+    right, every, wrong = on_map(map, lines), 0, 0
     for item in map.items.values():
         if is_lines(item):
             every += len(item.nodes) - 1
             if item.id not in stale:
                 wrong += sum(node not in right for node in item.nodes[1:])
-    found.unflagged.append(wrong / every if every else 0.0)
-    now = {one.node: one.text for one in there}
+    scores.unflagged.append(wrong / every if every else 0.0)
+    current = {line.node: line.text for line in lines}
     for arm in arms:
         if isinstance(arm, Paper) and arm.texts:
-            odd = sum(now.get(node) != text for node, text in arm.texts.items())
-            found.wrong.append(odd / len(arm.texts))
-
-
-def stored(path: Path) -> EventStore:
-    """A log that is only read."""
-    return EventStore.open(f"sqlite:///{path}", create=False)
+            odd = sum(current.get(node) != text for node, text in arm.texts.items())
+            scores.wrong.append(odd / len(arm.texts))

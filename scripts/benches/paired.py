@@ -1,4 +1,4 @@
-"""What one way is better than another by, run by run."""
+"""Paired differences between two ways, run by run, with their interval."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,12 @@ RESAMPLED = 2_000
 
 
 def pooled(differences: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """The mean of paired differences over all runs, and the 95 % of means that resampling the runs
-    within each repository gives."""
+    """Return the mean of paired differences over all runs, and the ends of its 95 % interval.
+
+    The runs are resampled within each repository.
+    """
     dice = np.random.default_rng(0)
-    many = sum(map(len, differences))
-    sums = sum(dice.choice(one, (RESAMPLED, len(one))).sum(axis=1) for one in differences)
-    low, high = np.percentile(sums / many, [2.5, 97.5])
-    return float(sum(one.sum() for one in differences) / many), float(low), float(high)
+    count = sum(map(len, differences))
+    sums = sum(dice.choice(runs, (RESAMPLED, len(runs))).sum(axis=1) for runs in differences)
+    low, high = np.percentile(sums / count, [2.5, 97.5])
+    return float(sum(runs.sum() for runs in differences) / count), float(low), float(high)

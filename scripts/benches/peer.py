@@ -1,4 +1,4 @@
-"""Other systems, each a process of its own Python (.venv-peers), asked a question a line."""
+"""aider's map, a process of another Python (.venv-peers) that is asked a question a line."""
 
 import json
 import os
@@ -13,57 +13,39 @@ from scripts.benches.figures import Bench
 HERE = Path(__file__).parent
 VENV = HERE.parents[1] / ".venv-peers"
 PYTHON = VENV / "bin" / "python"
-CONSTRAINTS = HERE / "constraints-peers.txt"
+CONSTRAINTS = HERE / "constraints-aider.txt"
 
 
-class Needs(NamedTuple):
-    """What a script in `peers/` needs."""
-
-    packages: str
-    oldest: tuple[int, int]
-    "The oldest Python that they run on."
-    alone: str = ""
-    "A package of which only some modules are used: without what it asks for."
-
-
-NEEDS = {
-    "openhands_log": Needs("openhands-sdk", (3, 12)),
-    "langgraph_turns": Needs("langgraph langgraph-checkpoint-sqlite", (3, 10)),
-    "aider_map": Needs(
-        "diskcache grep-ast mistral-common[sentencepiece] networkx numpy packaging pathspec"
-        " pygments rich scipy tqdm tree-sitter-language-pack",
-        (3, 10),
-        "aider-chat",
-    ),
-}
-QUIET = {
-    "OPENHANDS_SUPPRESS_BANNER": "1",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "PYTHONHASHSEED": "0",  # aider's maps follow it
-}
+AIDER = "aider-chat"
+"It is installed without its own pins, which fit neither the others' nor every Python."
+NEEDED = (
+    "diskcache grep-ast mistral-common[sentencepiece] networkx numpy packaging pathspec"
+    " pygments rich scipy tqdm tree-sitter-language-pack"
+)
+"The packages of aider's own that its map uses."
 
 
 class PeerMissing(Exception):
-    """Another system cannot be run here; says why."""
+    """Another system cannot be run here, for the reason in its message."""
 
 
 class Peer(NamedTuple):
-    """A running script of `peers/`."""
+    """The running script `aider_map.py`."""
 
     process: subprocess.Popen[str]
     asking: IO[str]
     answers: IO[str]
 
     @classmethod
-    def start(cls, bench: Bench, script: str) -> Self:
-        """Start a script, after its packages were installed. `PeerMissing` where that fails."""
-        _install(bench, NEEDS[script])
+    def start(cls, bench: Bench) -> Self:
+        """Install the script's packages and start it; `PeerMissing` where that fails."""
+        _install(bench)
         process = subprocess.Popen(
-            [str(PYTHON), str(HERE / "peers" / f"{script}.py")],
+            [str(PYTHON), "-P", str(HERE / "aider_map.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **QUIET},
+            env={**os.environ, "PYTHONHASHSEED": "0"},  # aider's maps follow it
             text=True,
         )
         assert process.stdin is not None
@@ -71,7 +53,7 @@ class Peer(NamedTuple):
         return cls(process, process.stdin, process.stdout)
 
     def ask(self, question: str, **arguments: Any) -> dict[str, Any]:
-        """The answer to a question. `PeerMissing` where the script has ended instead."""
+        """Return the answer to a question; `PeerMissing` where the script has ended instead."""
         self.asking.write(json.dumps({"ask": question, **arguments}) + "\n")
         self.asking.flush()
         line = self.answers.readline()
@@ -93,40 +75,29 @@ class Peer(NamedTuple):
         self.process.wait()
 
 
-def _install(bench: Bench, needs: Needs) -> None:
+def _install(bench: Bench) -> None:
     if not PYTHON.exists():
         _run("venv", _newest_python(), "-m", "venv", "--without-pip", str(VENV))
-    found = json.loads(
-        _run("python", str(PYTHON), "-c", "import sys; print(list(sys.version_info[:2]))")
-    )
-    name = needs.alone or needs.packages.split()[0]
-    if tuple(found) < needs.oldest:
-        raise PeerMissing(
-            f"{name} needs Python {needs.oldest[0]}.{needs.oldest[1]}, {VENV.name} has"
-            f" {found[0]}.{found[1]}: remove it, set PEERS_PYTHON, and run again"
-        )
-    stamp = VENV / f".installed-{name}"
+    stamp = VENV / ".installed"
     if stamp.exists() and stamp.read_text() == CONSTRAINTS.read_text():
         return
-    bench.say(f"installing {name} into {VENV.name}")
+    bench.say(f"installing {AIDER} into {VENV.name}")
     pip = (sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq")
     pins = ("--disable-pip-version-check", "-c", str(CONSTRAINTS))
-    _run("pip", *pip, *pins, *needs.packages.split())
-    if needs.alone:
-        # Its own pins fit neither the others' nor every Python.
-        _run("pip", *pip, *pins, "--no-deps", "--ignore-requires-python", needs.alone)
+    _run("pip", *pip, *pins, *NEEDED.split())
+    _run("pip", *pip, *pins, "--no-deps", "--ignore-requires-python", AIDER)
     stamp.write_text(CONSTRAINTS.read_text())
 
 
 def _newest_python() -> str:
-    """PEERS_PYTHON, or the newest on the path up to what the pins know."""
-    if told := os.environ.get("PEERS_PYTHON"):
-        return told
+    """Return PEERS_PYTHON, or the newest Python on the path that the pins know."""
+    if python := os.environ.get("PEERS_PYTHON"):
+        return python
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for name in ("3.13", "3.12"):
-        for python in [shutil.which(f"python{name}"), *sorted(pyenv.glob(f"{name}.*/bin/python"))]:
-            if python and not subprocess.run([python, "-V"], capture_output=True).returncode:
-                return str(python)
+        for path in [shutil.which(f"python{name}"), *sorted(pyenv.glob(f"{name}.*/bin/python"))]:
+            if path and not subprocess.run([path, "-V"], capture_output=True).returncode:
+                return str(path)
     return sys.executable
 
 

@@ -1,7 +1,6 @@
 """Windows of the histories of large repositories, taken as runs; each history is imported once.
 
-A window counts where the repository had 1,000 functions or more when it began: functions, methods
-and tests, as its outlines tell them.
+A window counts where the repository had 1,000 functions, methods and tests or more at its start.
 """
 
 import os
@@ -23,36 +22,36 @@ from scripts.benches.figures import Bench
 from scripts.benches.workload import checkpoint, open_store
 
 CHANGES = 30
-"Of a window; of about 23 of them a function is asked for."
+"Changes of a window; about 23 of them ask for a function."
 FUNCTIONS = 1_000
 KINDS = ("function", "method", "test")
 
 
-def windows(bench: Bench, many: int) -> list[ReplayRun]:
-    """So many runs, or as many as there are: the newest of each repository, as many of each.
+def windows(bench: Bench, count: int) -> list[ReplayRun]:
+    """Return at most `count` runs: the newest of each repository, as many of each.
 
-    They are sorted by repository, the oldest first, so that what is kept of a log is used again.
+    They are sorted by repository, the oldest first, so that the caches of a log serve its next run.
     """
-    each = [_newest(bench, folder, many) for folder in bench.repositories]
-    taken = [one for one in chain.from_iterable(zip_longest(*each)) if one][:many]
-    return sorted(taken, key=lambda one: (one.log, one.first))
+    each = [_newest(bench, folder, count) for folder in bench.repositories]
+    taken = [run for run in chain.from_iterable(zip_longest(*each)) if run][:count]
+    return sorted(taken, key=lambda run: (run.log, run.first))
 
 
-def _newest(bench: Bench, folder: Path, many: int) -> list[ReplayRun]:
+def _newest(bench: Bench, folder: Path, count: int) -> list[ReplayRun]:
     url, task = stored(bench, folder)
     with opened(url) as log:
-        changes, found = changed(log.store, task), list[ReplayRun]()
+        changes, runs = changed(log.store, task), list[ReplayRun]()
         for end in range(len(changes), CHANGES - 1, -CHANGES):
             first = end - CHANGES
-            if len(found) == many or _functions(log.store, task, changes[first]) < FUNCTIONS:
+            if len(runs) == count or _functions(log.store, task, changes[first]) < FUNCTIONS:
                 break
-            found.append(ReplayRun(url, task, 0, first, CHANGES))
-    bench.say(f"{task}: {len(found)} windows of {CHANGES} changes")
-    return found
+            runs.append(ReplayRun(url, task, 0, first, CHANGES))
+    bench.say(f"{task}: {len(runs)} windows of {CHANGES} changes")
+    return runs
 
 
 def _functions(store: EventStore, task: str, change: CodeChange) -> int:
-    """How many functions there were before a change."""
+    """Count the functions before a change."""
     events = list(store.read(task, after=change.first - 2, last=change.first - 1))
     if not events:
         return 0
@@ -69,7 +68,7 @@ def _named(state: dependency_graph.State) -> Iterator[str]:
 
 
 def stored(bench: Bench, folder: Path) -> tuple[str, str]:
-    """The URL of a repository's log, and its task there; imported if that was not done yet."""
+    """Return the URL of a repository's log and its task there, after an import where needed."""
     repository = Repository(folder)
     path = bench.folder / f"log-{repository.name}-{repository.head()[:12]}.db"
     if not path.exists():

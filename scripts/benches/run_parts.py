@@ -1,31 +1,29 @@
-"""Where time goes: the parts of the engine, each without the parts inside it.
-
-The places named here are those of a step of a run.
-"""
+"""The engine's time by its parts, each without the parts inside it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import backcast.engine.workflow.prompts as running
+import backcast.engine.workflow.prompts as prompts
 from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.projections import dependency_graph
 
 Place = tuple[str, Any, str]
-"What a part is called, and the function that it is: its owner, and its name there."
+"A part's name, and its function: the owner, and the name there."
 PLACES: tuple[Place, ...] = (
-    ("reading and folding", running.RunningTask, "read_on"),
+    ("reading and folding", TaskFollower, "read_on"),
     ("outlining", Outlining, "catch_up"),
     ("building the context", ContextBuilder, "build"),
-    ("comparing it with the one before", running, "prefix_of"),
-    ("making a fact of it", running, "fact_of"),
+    ("comparing it with the one before", prompts, "prefix_of"),
+    ("making a fact of it", prompts, "fact_of"),
     ("the graph of the modules", dependency_graph, "graph_of"),
     ("appending", EventStore, "append"),
-    ("the files for the checks", running.RunningTask, "files"),
+    ("the files for the checks", TaskFollower, "files"),
 )
 PARTS = tuple(name for name, _, _ in PLACES)
 
@@ -33,17 +31,16 @@ PARTS = tuple(name for name, _, _ in PLACES)
 class Parts:
     """The seconds spent in each part so far."""
 
-    def __init__(self, places: Sequence[Place] = PLACES) -> None:
-        self.places = places
-        self.seconds = dict.fromkeys((name for name, _, _ in places), 0.0)
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PARTS, 0.0)
         self._inner: list[float] = []
-        "What the parts inside of those that are running have taken."
+        "The seconds of the parts inside each part that is running."
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Measure, for as long as the block lasts."""
+        """Measure for as long as the block lasts."""
         with ExitStack() as stack:
-            for name, owner, attribute in self.places:
+            for name, owner, attribute in PLACES:
                 timed = self._timed(name, getattr(owner, attribute))
                 stack.enter_context(patch.object(owner, attribute, timed))
             yield

@@ -1,7 +1,7 @@
-"""What the engine takes for a step of a run, beside the model and the checks.
+"""The engine's time in a step of a run, without the model and the checks.
 
-A step is a call of the model: all that is done between two of them. The model is a double that
-answers at once, and the checks are told from the text, but where they are what is measured.
+A step is everything between two calls of the model. The model is a double that answers at once,
+and the double's checks read the text and run nothing.
 """
 
 import time
@@ -16,52 +16,37 @@ from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.workflow.answers import Checks
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.runtime import Runtime
-from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks
+from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from scripts.benches.figures import Bench, Bound, Figure, percentile
 from scripts.benches.run_parts import PARTS, Parts
 from scripts.benches.run_workload import Project, answer
 
-LONG = Project(50, 20)
-STRETCHES = {"1 to 100": (0, 100), "450 to 550": (449, 550), "901 to 1,000": (900, 1000)}
+LONG, SHORT = Project(50, 20), Project(10, 10)
+"Of a full bench, and by default."
 LOGS = (Project(10, 6), Project(10, 25), Project(10, 100))
-"The same project, its log once, 4 and 16 times as long."
+"The same project, with a log 1, 4 and 16 times as long."
 SIZES = (Project(10, 4), Project(40, 4), Project(160, 4))
 "The project once, 4 and 16 times as large."
 LAST = 30
 "Steps at the end of a run by which runs are compared."
-CHECKED = Project(4, 5)
 
 
 class Step(NamedTuple):
-    """What was measured of one step."""
+    """The seconds of the engine in one step, in all and by part."""
 
     seconds: float
-    "Of the engine alone."
-    rows: int
-    "Events that were read from the store."
-    version: int
-    "Of the task, when the model was asked."
     parts: Mapping[str, float]
 
 
 class Outside:
-    """A model and checks that take no time, or whose time is not the engine's."""
+    """A double of the model and the checks, whose time does not count."""
 
     id = "double"
 
-    def __init__(self, store: EventStore, parts: Parts, checks: Checks) -> None:
+    def __init__(self, parts: Parts, checks: Checks) -> None:
         self.steps: list[Step] = []
-        self.checked: list[float] = []
-        self._store, self._parts, self._checks, self._rows = store, parts, checks, 0
+        self._parts, self._checks = parts, checks
         self._took, self._before = 0.0, dict.fromkeys(PARTS, 0.0)
-        rows = store.recorder.rows
-
-        def counted(*arguments: Any, **named: Any) -> Any:
-            found = rows(*arguments, **named)
-            self._rows += len(found)
-            return found
-
-        store.recorder.rows = counted  # type: ignore[method-assign]
         self._back = time.perf_counter()
 
     def complete(
@@ -73,13 +58,12 @@ class Outside:
         stop: Sequence[str] = (),
         call: Call = NOTHING,
     ) -> Completion:
-        """The next text of a module, after what the engine took until now was taken down."""
+        """Note the engine's seconds until now, and return the next text of a module."""
         seconds = self._took + time.perf_counter() - self._back
-        now = dict(self._parts.seconds)
-        spent = {name: now[name] - self._before[name] for name in PARTS}
-        version = self._store.version(call.task)
-        self.steps.append(Step(seconds, self._rows, version, spent))
-        self._took, self._rows, self._before = 0.0, 0, now
+        total = dict(self._parts.seconds)
+        spent = {name: total[name] - self._before[name] for name in PARTS}
+        self.steps.append(Step(seconds, spent))
+        self._took, self._before = 0.0, total
         text = answer(call.module, call.iteration)
         self._back = time.perf_counter()
         return Completion(text)
@@ -87,95 +71,67 @@ class Outside:
     def checks(
         self, files: Mapping[str, bytes], tests: Sequence[str], limits: SandboxLimits
     ) -> Outcome:
-        """What the tests come to; how long that takes is none of the engine's time."""
+        """Return the outcome of the tests, off the engine's clock."""
         begin = time.perf_counter()
         self._took += begin - self._back
         outcome = self._checks(files, tests, limits)
         self._back = time.perf_counter()
-        self.checked.append(self._back - begin)
         return outcome
 
 
-def measure(bench: Bench, steps: int) -> list[Figure]:
-    """The rows of the table."""
-    return [*_long(bench), *_growth(bench), *_checks(bench)]
+def measure(bench: Bench) -> list[Figure]:
+    """Return the rows of the table."""
+    return [*_steps(bench), *_growth(bench)]
 
 
-def ran(folder: Path, project: Project, checks: Checks | None = None) -> Outside:
-    """A whole run of a project, on disk, each append forced to it."""
+def ran(folder: Path, project: Project) -> list[Step]:
+    """Return the steps of a whole run of a project, with each append forced to the disk."""
     path = folder / f"run-{project.modules}-{project.iterations}.db"
     parts = Parts()
     with EventStore.open(f"sqlite:///{path}") as store:
         start(store, project.spec())
-        outside = Outside(store, parts, checks or project.checks)
+        outside = Outside(parts, project.checks)
         with parts.watched():
             used = Runtime(outside, "double", MISTRAL_7B_8K)
             state = work(store, "project", used, checks=outside.checks)
     if state.status != "complete" or len(outside.steps) != project.steps:
         raise AssertionError(f"the run ended as {state.status}: {state.reason}")
-    return outside
+    return outside.steps
 
 
-def _long(bench: Bench) -> Iterator[Figure]:
-    """The run of 1,000 steps: how long they take, whether that grows, and where it goes."""
-    bench.say(f"{LONG.steps:,} steps")
-    steps = ran(bench.folder, LONG).steps
-    times = [1000 * one.seconds for one in steps[1:]]
-    group = f"a step without model and checks, {LONG.steps:,} steps, {LONG.modules} modules"
-    told = f"p95 {percentile(times, 95):.0f} ms, p99 {percentile(times, 99):.0f} ms"
-    yield Figure(group, "all of a step", [median(times)], "ms", told, aim=Bound("<=", 60))
-    first = 0.0
-    for name, (begin, end) in STRETCHES.items():
-        taken = median(1000 * one.seconds for one in steps[max(1, begin) : end])
-        first = first or taken
-        control = "" if taken == first else f"{taken / first:.2f} x of the first"
-        yield Figure(group, f"steps {name}", [taken], "ms", control=control)
+def _steps(bench: Bench) -> Iterator[Figure]:
+    """Yield the time of a long run's steps, its growth, and its parts."""
+    project = LONG if bench.full else SHORT
+    bench.say(f"{project.steps:,} steps")
+    steps = ran(bench.folder, project)[1:]
+    times = [1000 * step.seconds for step in steps]
+    group = f"a step without model and checks, {project.steps:,} steps, {project.modules} modules"
+    high = f"p95 {percentile(times, 95):.0f} ms, p99 {percentile(times, 99):.0f} ms"
+    yield Figure(group, "all of a step", [median(times)], "ms", high, aim=Bound("<=", 60))
+    early, late = (median(part) for part in (times[: len(times) // 10], times[-len(times) // 10 :]))
+    control = f"the first tenth {early:.1f} ms"
+    yield Figure(group, "the last tenth of the steps", [late], "ms", control=control)
     for name in (*PARTS, "the rest"):
-        spent = median(_of(one, name) for one in steps[1:])
+        spent = median(_of(step, name) for step in steps)
         yield Figure(group, f"of it {name}", [1000 * spent], "ms")
-    yield from _rows(group, steps)
 
 
 def _of(step: Step, name: str) -> float:
-    """The seconds that a part of a step took."""
+    """Return the seconds of a part of a step."""
     return step.parts.get(name, step.seconds - sum(step.parts.values()))
 
 
-def _rows(group: str, steps: Sequence[Step]) -> Iterator[Figure]:
-    """Events read from the store, beside those that were appended."""
-    read = sum(one.rows for one in steps[1:])
-    written = steps[-1].version - steps[0].version
-    told = f"{read:,} read, {written:,} appended"
-    yield Figure(group, "events read for each appended", [read / written], "x", told)
-    early, late = (
-        [one.rows for one in steps[begin:end]]
-        for begin, end in ((1, 100), STRETCHES["901 to 1,000"])
-    )
-    told = f"steps 901 to 1,000; at most {max(late)} in a step"
-    control = f"steps 1 to 100: {median(early):g}, at most {max(early)}"
-    yield Figure(group, "events read in a step", [median(late)], "", told, control)
-
-
 def _growth(bench: Bench) -> Iterator[Figure]:
-    """Runs with longer logs, and runs of larger projects."""
-    for what, projects in (("its iterations", LOGS), ("its modules", SIZES)):
-        group, first = f"a step where {what} are 1, 4 and 16 times as many", 0.0
+    """Yield runs with longer logs, and runs of larger projects."""
+    for what, sizes in (("its iterations", LOGS), ("its modules", SIZES)):
+        projects = sizes if bench.full else sizes[:2]
+        group, first = f"a step where {what} are 4 and 16 times as many", 0.0
         for project in projects:
             bench.say(f"{project.modules} modules, {project.iterations} iterations of each")
-            steps = ran(bench.folder, project).steps[-LAST:]
-            taken = [1000 * one.seconds for one in steps]
-            middle = median(taken)
+            steps = ran(bench.folder, project)[-LAST:]
+            middle = median(1000 * step.seconds for step in steps)
             first = first or middle
             name = f"{project.modules} modules, the last {LAST} of {project.steps:,} steps"
-            told = f"context {1000 * median(_of(one, PARTS[2]) for one in steps):.0f} ms"
+            context = f"context {1000 * median(_of(step, PARTS[2]) for step in steps):.0f} ms"
             control = "" if first == middle else f"{middle / first:.2f} x of the first"
-            yield Figure(group, name, [middle], "ms", told, control)
-
-
-def _checks(bench: Bench) -> Iterator[Figure]:
-    """What the checks take: they run foreign code in a sandbox."""
-    bench.say(f"{CHECKED.steps} steps with checks that are run")
-    outside = ran(bench.folder, CHECKED, run_checks)
-    taken = [1000 * one for one in outside.checked]
-    told = f"{len(taken)} runs, the last of all {CHECKED.modules} test files"
-    yield Figure("checks in the sandbox", "a run of a module's tests", taken, "ms", told)
+            yield Figure(group, name, [middle], "ms", context, control)

@@ -16,9 +16,9 @@ from backcast.engine.workflow.spec import RunLimits, Spec, SpecModule, Test
 FUNCTIONS = 6
 "Of each module."
 BACK = (1, 4, 9)
-"So many places before it stand the modules that one needs."
+"The distances to the earlier modules that a module needs."
 ASKED = (1, 2, 3)
-"What the tests call a function with."
+"The argument of a function in the tests."
 SHIFT = re.compile(r"^    shift = (\d+)$", re.MULTILINE)
 HEAD = '''"""Rules of part {own:03}: numbers, weighed by what other parts say of them."""
 
@@ -43,18 +43,18 @@ def test_weigh_{own:03}_{number}():
 
 
 class Project(NamedTuple):
-    """So many modules, each of so many iterations."""
+    """A project's size: its modules, and the iterations of each."""
 
     modules: int
     iterations: int
 
     @property
     def steps(self) -> int:
-        """How often a model is asked."""
+        """The number of calls of the model."""
         return self.modules * self.iterations
 
     def spec(self) -> Spec:
-        """The task, which is its own plan."""
+        """Return the specification of the task, with its plan."""
         numbers = range(self.modules)
         return Spec(
             task="project", goal="Weigh numbers by the rules of many parts",
@@ -71,16 +71,16 @@ class Project(NamedTuple):
         )  # fmt: skip
 
     def test(self, own: int) -> str:
-        """The test file of a module."""
+        """Return the test file of a module."""
         value = {n: self.value(own, n) for n in range(FUNCTIONS)}
-        told = (
+        tests = (
             TEST.format(own=own, number=n, asked=list(ASKED), value=value[n])
             for n in range(FUNCTIONS)
         )
-        return f"import part_{own:03}\n" + "".join(told)
+        return f"import part_{own:03}\n" + "".join(tests)
 
     def value(self, own: int, number: int) -> int:
-        """What a function gives in the end."""
+        """Return the final value of a function."""
         other = needed(own, number)
         total = sum(ASKED) * (number + 2)
         total += 0 if other is None else self.value(other, number)
@@ -89,15 +89,15 @@ class Project(NamedTuple):
     def checks(
         self, files: Mapping[str, bytes], tests: Sequence[str], limits: SandboxLimits
     ) -> Outcome:
-        """What the tests would come to, from the text alone: nothing is run."""
+        """Return the outcome of the tests from the text alone: nothing is run."""
         failures = [failure for test in tests for failure in self._failures(files, test)]
-        told = "\n".join(f"E   {one.message}\n\n{one.at}: AssertionError" for one in failures)
+        output = "\n".join(f"E   {one.message}\n\n{one.at}: AssertionError" for one in failures)
         passed = FUNCTIONS * len(tests) - len(failures)
-        return Outcome(passed, len(failures), 0, tuple(failures), told.encode(), 0.0, (), {}, {})
+        return Outcome(passed, len(failures), 0, tuple(failures), output.encode(), 0.0, (), {}, {})
 
     def _failures(self, files: Mapping[str, bytes], test: str) -> list[CheckFailure]:
         name = test.removeprefix("test_")
-        own, found = number_of(name), SHIFT.findall(files[name].decode())
+        own, shifts = number_of(name), SHIFT.findall(files[name].decode())
         return [
             CheckFailure(
                 name=f"{test}::test_weigh_{own:03}_{n}",
@@ -109,38 +109,38 @@ class Project(NamedTuple):
                 kind="failure",
             )
             for n in range(FUNCTIONS)
-            if int(found[n]) != shift_of(n, self.iterations)
+            if int(shifts[n]) != shift_of(n, self.iterations)
         ]
 
 
 def path(own: int) -> str:
-    """The path of a module."""
+    """Return the path of a module."""
     return f"part_{own:03}.py"
 
 
 def number_of(name: str) -> int:
-    """Which module a path is of."""
+    """Return the number of the module at a path."""
     return int(name.removeprefix("part_").removesuffix(".py"))
 
 
 def needs(own: int) -> list[int]:
-    """The modules that one needs: up to three earlier ones."""
+    """Return the modules that a module needs: up to three earlier ones."""
     return [own - back for back in BACK if own >= back]
 
 
 def needed(own: int, number: int) -> int | None:
-    """The module whose function a function calls."""
+    """Return the module whose function a function calls."""
     others = needs(own)
     return others[number % len(others)] if others else None
 
 
 def shift_of(number: int, iteration: int) -> int:
-    """By how much a function moves a sum as of an iteration: it was changed in each sixth."""
+    """Return a function's summand as of an iteration: each sixth iteration changes it."""
     return max((n for n in range(iteration + 1) if n % FUNCTIONS == number), default=0)
 
 
 def text(own: int, iteration: int) -> str:
-    """A module as of an iteration."""
+    """Return a module's text as of an iteration."""
     imports = "".join(f"import part_{other:03}\n" for other in sorted(needs(own)))
     parts = [HEAD.format(own=own, imports=f"{imports}\n" if imports else "")]
     for number in range(FUNCTIONS):
@@ -157,5 +157,5 @@ def text(own: int, iteration: int) -> str:
 
 
 def answer(module: str, iteration: int) -> str:
-    """What a model would say."""
+    """Return a model's answer with a module's text."""
     return f"```python {module}\n{text(number_of(module), iteration)}```\n"

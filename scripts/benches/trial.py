@@ -1,15 +1,14 @@
-"""`scripts/bench trial`: the real question, put to any model: does a map help it?
+"""A model's answers about a code base, with maps and other notes, beside no notes.
 
-One code base, many questions, one after the other; before each the notes of an arm stand above it,
-and after it the arm may learn. Every arm gets the same questions in the same order, side by side,
-so that a machine or a server that has a bad hour has it for all. Each question is a task in a log,
-so what a model saw and said can be looked at (`backcast log --json`, `cat`); the code base itself
-is not in it, so that `backcast map show` calls the items of such a log stale. What is printed is
-about this model and these questions. A model of random weights shows that it runs, and no more.
+A model gets many questions about one code base, one after the other; an arm's notes stand above
+each, and after each the arm may learn. Every arm gets the same questions in the same order, side by
+side, so that a bad hour of a machine or a server hits all. Each question is a task in a log, for
+`backcast log --json` and `cat`; the code base itself is not in it, so that `backcast map show`
+calls the items of such a log stale. The figures are about this model and these questions; a model
+of random weights shows that the bench runs, and no more.
 """
 
 import argparse
-import json
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,16 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from backcast.domain.context_map import Tokens
-from backcast.domain.errors import InputError, ModelError, UnavailableError
+from backcast.domain.errors import InputError
 from backcast.domain.policy import MapSettings
 from backcast.engine.context.policies import policy_named
 from backcast.engine.interfaces.asked import model_asked
 from backcast.engine.log.store import EventStore
 from backcast.engine.models import Model
 from backcast.engine.models.tokenizers import tokenizer_of
+from scripts.benches.figures import Bench, Figure
 from scripts.benches.paired import pooled
 from scripts.benches.trial_arms import ARMS, Arm, Given, Nothing
 from scripts.benches.trial_run import Asking, Cost, Outcome
@@ -45,7 +44,7 @@ class Way(NamedTuple):
     order: Sequence[Question]
 
     def step(self, number: int) -> Outcome:
-        """The next question, and what the arm learns of it."""
+        """Ask the next question, and let the arm learn from it."""
         question = self.order[number]
         notes = self.arm.notes(question.text)
         task = f"{self.arm.name}: {self.seed}: {number + 1}"
@@ -55,7 +54,7 @@ class Way(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """How all ways are gone."""
+    """The circumstances that all ways share."""
 
     world: World
     model: Model
@@ -64,12 +63,12 @@ class Setting(NamedTuple):
     room: int
     settings: MapSettings
     out: str = "sqlite://"
-    "The folder that the logs are left in; none, where they are not kept."
+    "The folder for the logs; by default they are not kept."
 
     def way(self, name: str, seed: int, questions: Sequence[Question]) -> Way:
-        """An arm before the first question."""
+        """Return an arm before the first question."""
         kept = not self.out.startswith("sqlite")
-        stem = "".join(one if one.isalnum() else "-" for one in f"{name}-{seed}")
+        stem = "".join(char if char.isalnum() else "-" for char in f"{name}-{seed}")
         log = EventStore.open(f"sqlite:///{self.out}/{stem}.db" if kept else self.out)
         given = Given(self.world, self.model, self.count, self.tokens, log, self.settings)
         asking = Asking(self.world, self.model, self.count, self.room, log)
@@ -79,15 +78,15 @@ class Setting(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of an arm: of each seed, the outcomes by question, and what keeping cost."""
+    """The outcomes of an arm by seed and question, and the cost of its notes."""
 
     name: str
     outcomes: dict[tuple[int, Question], Outcome]
     kept: Cost
 
     @property
-    def told(self) -> dict[str, Any]:
-        """As JSON."""
+    def summary(self) -> dict[str, Any]:
+        """The means and all questions, for JSON."""
         return {
             "arm": self.name,
             "score": mean(one.score for one in self.outcomes.values()),
@@ -95,15 +94,15 @@ class Result(NamedTuple):
             "tokens": self.tokens,
             "kept": self.kept.tokens / len(self.outcomes),
             "questions": [
-                {"seed": seed, "question": question.text, "answers": one.answers,
-                 "score": one.score, "steps": one.steps, "tokens": one.cost.tokens}
-                for (seed, question), one in self.outcomes.items()
+                {"seed": seed, "question": question.text, "answers": outcome.answers,
+                 "score": outcome.score, "steps": outcome.steps, "tokens": outcome.cost.tokens}
+                for (seed, question), outcome in self.outcomes.items()
             ],
         }  # fmt: skip
 
     @property
     def tokens(self) -> float:
-        """Of a question, those that keeping the notes took among them."""
+        """The mean tokens of a question, those for the notes among them."""
         asked = sum(one.cost.tokens for one in self.outcomes.values())
         return (asked + self.kept.tokens) / len(self.outcomes)
 
@@ -111,68 +110,56 @@ class Result(NamedTuple):
 def tried(
     setting: Setting, questions: Sequence[Question], arms: Sequence[str], seeds: int, workers: int
 ) -> list[Result]:
-    """Every arm on every order of the questions, one question of all at a time."""
+    """Try every arm on every order of the questions, in step: one question of each at a time."""
     ways = [setting.way(name, seed, questions) for seed in range(seeds) for name in arms]
     outcomes: list[list[Outcome]] = [[] for _ in ways]
     with ThreadPoolExecutor(workers) as pool:
         for number in track(range(len(questions)), "asking", console=Console(stderr=True)):
             steps = pool.map(lambda way, number=number: way.step(number), ways)
-            for found, outcome in zip(outcomes, steps, strict=True):
-                found.append(outcome)
+            for series, outcome in zip(outcomes, steps, strict=True):
+                series.append(outcome)
     return [_result(name, ways, outcomes) for name in arms]
 
 
 def _result(name: str, ways: Sequence[Way], outcomes: Sequence[Sequence[Outcome]]) -> Result:
-    found: dict[tuple[int, Question], Outcome] = {}
+    by_question: dict[tuple[int, Question], Outcome] = {}
     kept = Cost()
-    for way, some in zip(ways, outcomes, strict=True):
+    for way, series in zip(ways, outcomes, strict=True):
         if way.arm.name == name:
-            found |= {(way.seed, one.question): one for one in some}
+            by_question |= {(way.seed, outcome.question): outcome for outcome in series}
             kept.add(way.arm.cost.prompt, way.arm.cost.answer)
-    return Result(name, found, kept)
+    return Result(name, by_question, kept)
 
 
 def against(result: Result, bare: Result) -> tuple[float, float, float]:
-    """By how much an arm scores better than no notes, paired by question and seed: the mean, and
-    the 95 % of means that resampling gives."""
+    """Return by how much an arm scores better than no notes, and the ends of the 95 % interval."""
     pairs = [one.score - bare.outcomes[key].score for key, one in result.outcomes.items()]
     return pooled([np.array(pairs)])
 
 
-def table_of(results: Sequence[Result], title: str) -> Table:
-    """The arms side by side."""
-    bare = next(one for one in results if one.name == Nothing.name)
-    table = Table(title=title, title_justify="left", header_style="dim")
-    for name in ("notes", "score, %", "to no map, points (95 %)", "steps", "tokens a question",
-                 "of these to keep", "to no map"):  # fmt: skip
-        table.add_column(name, justify="left" if name == "notes" else "right")
-    for one in results:
-        told = one.told
-        by, low, high = (100 * value for value in against(one, bare))
-        table.add_row(
-            one.name, f"{100 * told['score']:.1f}", f"{by:+.1f} ({low:+.1f} to {high:+.1f})",
-            f"{told['steps']:.2f}", f"{one.tokens:,.0f}", f"{told['kept']:,.0f}",
-            f"{one.tokens / bare.tokens:.2f}x",
-        )  # fmt: skip
-    return table
+def figures_of(results: Sequence[Result], group: str) -> list[Figure]:
+    """Return a row for each arm."""
+    bare = next(result for result in results if result.name == Nothing.name)
+    figures = []
+    for result in results:
+        means = result.summary
+        by, low, high = (100 * value for value in against(result, bare))
+        cost = f"{means['steps']:.2f} steps, {result.tokens:,.0f} tokens a question"
+        beside = f"{result.tokens / bare.tokens:.2f}x the tokens of no map"
+        figures.append(Figure(
+            group, f"{result.name}: score", [100 * means["score"]], "%",
+            f"{cost}, {means['kept']:,.0f} of these to keep the notes",
+            f"{by:+.1f} points ({low:+.1f} to {high:+.1f}), {beside}", details=means,
+        ))  # fmt: skip
+    return figures
 
 
-def main() -> None:
-    """Ask, and print one table."""
-    asked = _parser().parse_args()
-    try:
-        compared(asked)
-    except (InputError, ModelError, UnavailableError, OSError) as error:
-        raise SystemExit(f"bench: {error}") from None
-
-
-def compared(asked: argparse.Namespace) -> None:
-    """The arms that were asked for, compared."""
+def measure(bench: Bench) -> list[Figure]:
+    """Compare the arms that the options name."""
+    asked = bench.options
     count = tokenizer_of(asked.tokenizer).count
     model = model_asked("--model", asked.model, asked.profile)
-    arms = [Nothing.name, *(one for one in asked.arm or ARMS if one != Nothing.name)]
-    if asked.json and not asked.json.parent.is_dir():
-        raise InputError(f"{asked.json}: needed a folder that is there")
+    arms = [Nothing.name, *(name for name in asked.arm or ARMS if name != Nothing.name)]
     if asked.out:
         Path(asked.out).mkdir(parents=True, exist_ok=True)
         if any(Path(asked.out).iterdir()):
@@ -190,13 +177,11 @@ def compared(asked: argparse.Namespace) -> None:
         workers = asked.workers if asked.model.startswith("http") else 1
         results = tried(setting, questions, arms, asked.seeds, workers)
     title = f"{model.id} on {asked.task}; questions: {len(questions)}, orders: {asked.seeds}"
-    Console(width=130).print(table_of(results, title))
-    if asked.json:
-        asked.json.write_text(json.dumps([one.told for one in results], indent=1) + "\n")
+    return figures_of(results, title)
 
 
 def _least(least: int) -> Callable[[str], int]:
-    """A number of at least so much."""
+    """Return a parser of numbers of `least` or more."""
 
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -206,32 +191,20 @@ def _least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scripts/bench trial", description=__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this bench alone."""
     add = parser.add_argument
-    add("--store", default="sqlite:///backcast.db", help="where the code base is imported")
-    add("--task", required=True, help="its task")
+    add("--store", default="sqlite:///backcast.db", help="the store with the code base")
+    add("--task", required=True, help="the code base's task")
     add("--model", required=True, metavar="NAME", help="llama:FILE, http://HOST:PORT/v1, ...")
-    add("--profile", help="of a server that does not tell its window")
-    add("--tokenizer", default="mistral-v3", help="whose tokens are counted")
+    add("--profile", help="the profile of a server that does not report its window")
+    add("--tokenizer", default="mistral-v3", help="the tokenizer that counts")
     add("--questions", type=Path, metavar="FILE", help="JSON lines: question, answers")
-    add(
-        "--make",
-        type=_least(1),
-        default=20,
-        metavar="N",
-        help="or so many that the graph can answer",
-    )
-    add("--arm", action="append", choices=list(ARMS), help="only these; repeatable")
+    add("--make", type=_least(1), default=20, metavar="N", help="or N questions of its graph")
+    add("--arm", action="append", choices=list(ARMS), help="only these arms; may be repeated")
     add("--seeds", type=_least(1), default=2, help="orders of the questions, the same for all arms")
-    add("--tokens", type=_least(100), default=1_024, help="of the notes")
-    add("--room", type=_least(2_000), default=6_000, help="of a prompt")
-    add("--policy", default="default", help="whose table `map` is used")
-    add("--workers", type=_least(1), default=4, help="questions at a time, of a server")
-    add("--out", metavar="FOLDER", help="where the logs are left: an empty one")
-    add("--json", type=Path, metavar="FILE", help="write everything to a file")
-    return parser
-
-
-if __name__ == "__main__":
-    main()
+    add("--tokens", type=_least(100), default=1_024, help="tokens of the notes")
+    add("--room", type=_least(2_000), default=6_000, help="tokens of a prompt")
+    add("--policy", default="default", help="the policy with the table `map`")
+    add("--workers", type=_least(1), default=4, help="questions at a time, for a server")
+    add("--out", metavar="FOLDER", help="an empty folder for the logs")

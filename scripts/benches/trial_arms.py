@@ -1,5 +1,7 @@
-"""What stands in the notes of a question, by arm: nothing, the map, what was said before, what a
-search finds, or a playbook that a model writes. All have the same tokens."""
+"""The notes above a question, by arm, all with the same tokens.
+
+An arm writes nothing, the map, the earlier answers, the hits of a search, or a model's playbook.
+"""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -11,10 +13,10 @@ from pydantic import BaseModel, ConfigDict
 from backcast.domain.context_map import Tokens, plain, rendered, within
 from backcast.domain.events import MapEdited
 from backcast.domain.policy import MapSettings
-from backcast.engine.context.search import Document, search_words
+from backcast.engine.context.search import search_words
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping import FinishedRun
-from backcast.engine.memory.mapping.asking import asked
+from backcast.engine.memory.mapping.asking import fill_in
 from backcast.engine.memory.mapping.cartographer import normal_form
 from backcast.engine.memory.mapping.runs import texts_of
 from backcast.engine.memory.mapping.trajectory import trajectory
@@ -26,18 +28,18 @@ from scripts.benches.trial_world import World, cut
 
 ANSWER = 1_500
 RECORD = 3_000
-"Tokens of a run, as a model reads it."
+"The tokens of a run for a model to read."
 
 
 @dataclass(frozen=True)
 class Given:
-    """What every arm is given."""
+    """The circumstances of every arm."""
 
     world: World
     model: Model
     count: Tokens
     tokens: int
-    "Of the notes."
+    "The most tokens of the notes."
     log: EventStore
     settings: MapSettings
 
@@ -52,59 +54,59 @@ class Arm(ABC):
         self.start()
 
     def start(self) -> None:  # noqa: B027  # most have nothing to begin with
-        """What is there before the first question."""
+        """Prepare for the first question."""
 
     @abstractmethod
     def notes(self, question: str) -> str:
-        """What stands above a question."""
+        """Return the notes above a question."""
 
     def learn(self, outcome: Outcome) -> None:  # noqa: B027  # nor do all learn
-        """Take in what came of a question; what a model is asked for that is paid in `cost`."""
+        """Learn from an outcome; the model's tokens for it are added to `cost`."""
 
     def run(self, outcome: Outcome) -> FinishedRun:
-        """A question as a finished run."""
+        """Return a question as a finished run."""
         world, text = self.given.world, texts_of(self.given.log)
         return FinishedRun("", world.state, world.state, world.graph, outcome.events, text)
 
 
 class Nothing(Arm):
-    """No notes."""
+    """An arm without notes."""
 
     name = "no map"
 
     def notes(self, question: str) -> str:
-        """None."""
+        """Return nothing."""
         return ""
 
 
 class ByRules(Arm):
-    """The map as events and rules keep it: no model is asked."""
+    """An arm with a map that events and rules keep: no model is asked."""
 
     name = "map, by rules"
     role: tuple[str, str] = ("events", "rules")
 
     def start(self) -> None:
-        """The map that the code itself makes."""
+        """Make the map of the code itself."""
         given = self.given
         distiller, cartographer = self.role
         roles = {"distiller": distiller, "cartographer": cartographer}
         settings = given.settings.model_copy(update=roles)
-        self.keeping = MapUpdater.of(settings, given.tokens, given.count, given.model)
+        self.updater = MapUpdater.of(settings, given.tokens, given.count, given.model)
         self.map = ContextMap(given.world.task)
         world = given.world
         self._update(FinishedRun("start", world.state, world.state, world.graph), "start")
 
     def notes(self, question: str) -> str:
-        """The map, within its tokens."""
-        items = ranked(self.map, self.keeping.settings)
+        """Return the map, within its tokens."""
+        items = ranked(self.map, self.updater.settings)
         return rendered(within(items, self.given.tokens, self.given.count))
 
     def learn(self, outcome: Outcome) -> None:
-        """Read the run."""
+        """Update the map by the run."""
         self._update(self.run(outcome), outcome.events[0].task_id)
 
     def _update(self, run: FinishedRun, task: str) -> None:
-        update = self.keeping.update(self.map, run)
+        update = self.updater.update(self.map, run)
         if update is None:
             return
         self.map, log = edited(self.map, update.fact), self.given.log
@@ -113,59 +115,58 @@ class ByRules(Arm):
         self._pay(update.fact)
 
     def _pay(self, fact: MapEdited) -> None:
-        for one in fact.answers:
-            said = self.given.log.get(one.text).decode(errors="replace") if one.text else ""
-            self.cost.add(one.prompt_tokens or 0, one.tokens or self.given.count(said))
+        for answer in fact.answers:
+            text = self.given.log.get(answer.text).decode(errors="replace") if answer.text else ""
+            self.cost.add(answer.prompt_tokens or 0, answer.tokens or self.given.count(text))
 
 
 class ByModel(ByRules):
-    """The map as a model reads the runs and draws it."""
+    """An arm with a map that a model draws from the runs."""
 
     name = "map, by model"
     role = ("model", "model")
 
 
 class History(Arm):
-    """What was asked, seen and answered before, the newest last."""
+    """An arm with the earlier questions, looks and answers, the newest last."""
 
     name = "shared history"
 
     def start(self) -> None:
-        """Nothing was said yet."""
-        self.said: list[str] = []
+        """Begin without any."""
+        self.records: list[str] = []
 
     def notes(self, question: str) -> str:
-        """As much of it as has room."""
-        kept, left = list[str](), self.given.tokens
-        for one in reversed(self.said):
-            left -= self.given.count(f"{one}\n")
-            if left < 0:
+        """Return the newest records that fit."""
+        kept, room = list[str](), self.given.tokens
+        for record in reversed(self.records):
+            room -= self.given.count(f"{record}\n")
+            if room < 0:
                 break
-            kept.insert(0, one)
+            kept.insert(0, record)
         return "\n".join(kept)
 
     def learn(self, outcome: Outcome) -> None:
-        """Keep what was said."""
+        """Keep a record of the question."""
         record = trajectory(self.run(outcome), RECORD, self.given.count)
-        told = ", ".join(outcome.answers) or "nothing"
-        text = f"Asked: {outcome.question.text}\n{record}\nAnswered: {told}"
-        self.said.append(cut(text, self.given.tokens // 2, self.given.count))
+        answers = ", ".join(outcome.answers) or "nothing"
+        text = f"Asked: {outcome.question.text}\n{record}\nAnswered: {answers}"
+        self.records.append(cut(text, self.given.tokens // 2, self.given.count))
 
 
 class Retrieval(Arm):
-    """What is told of the code that a question's words fit."""
+    """An arm with the summaries of the code that a search for the question finds."""
 
     name = "retrieval"
 
     def notes(self, question: str) -> str:
-        """The best found, as many as have room."""
-        documents = {one.id: one for one in self.given.world.documents}
-        kept, left = list[str](), self.given.tokens
+        """Return the best hits that fit."""
+        texts = {one.id: one.text for one in self.given.world.documents}
+        kept, room = list[str](), self.given.tokens
         for hit in search_words(self.given.world.documents, question, 20):
-            found: Document = documents[hit.id]
-            text = f"{found.id}\n{found.text}"
-            if (size := self.given.count(f"{text}\n")) <= left:
-                left -= size
+            text = f"{hit.id}\n{texts[hit.id]}"
+            if (size := self.given.count(f"{text}\n")) <= room:
+                room -= size
                 kept.append(text)
         return "\n".join(kept)
 
@@ -180,7 +181,7 @@ _F = TypeVar("_F", bound=_Form)
 
 
 class Reflection(_Form):
-    """What a model makes of a run."""
+    """A model's reflection on a run."""
 
     insight: str
     helpful: tuple[int, ...] = ()
@@ -188,28 +189,31 @@ class Reflection(_Form):
 
 
 class Additions(_Form):
-    """What a model adds to its playbook."""
+    """A model's additions to its playbook."""
 
     bullets: tuple[str, ...]
 
 
 class Playbook(Arm):
-    """A playbook in the manner of ACE: one call reflects on a run and counts which bullets helped,
-    another adds bullets; nothing is ever rewritten, and the least helpful have no room."""
+    """An arm with a playbook in the manner of ACE.
+
+    One call reflects on a run and counts which bullets helped, another adds bullets; nothing is
+    ever rewritten, and the least helpful have no room.
+    """
 
     name = "playbook"
 
     def start(self) -> None:
-        """It is empty."""
+        """Begin with an empty playbook."""
         self.bullets: list[str] = []
         self.counts = Counter[int]()
 
     def notes(self, question: str) -> str:
-        """The most helpful bullets, as many as have room."""
-        kept, left = list[int](), self.given.tokens
-        for number in sorted(range(len(self.bullets)), key=lambda one: (-self.counts[one], one)):
-            left -= self.given.count(f"{self._line(number)}\n")
-            if left < 0:
+        """Return the most helpful bullets that fit."""
+        kept, room = list[int](), self.given.tokens
+        for number in sorted(range(len(self.bullets)), key=lambda n: (-self.counts[n], n)):
+            room -= self.given.count(f"{self._line(number)}\n")
+            if room < 0:
                 break
             kept.append(number)
         return "\n".join(map(self._line, sorted(kept)))
@@ -221,35 +225,37 @@ class Playbook(Arm):
         """Reflect, then add."""
         record = trajectory(self.run(outcome), RECORD, self.given.count)
         known = self.notes(outcome.question.text) or "It is empty."
-        told = f"# Playbook\n\n{known}\n\n# Run\n\n{record}"
+        prompt = f"# Playbook\n\n{known}\n\n# Run\n\n{record}"
         numbers = {"type": "array", "items": {"type": "integer"}, "maxItems": 20}
         text = {"type": "string", "maxLength": 300}
-        shape = {"insight": text, "helpful": numbers, "harmful": numbers}
-        seen = self._asked(REFLECT, told, Reflection, shape)
-        if seen is None:
+        shape: dict[str, object] = {"insight": text, "helpful": numbers, "harmful": numbers}
+        reflection = self._asked(REFLECT, prompt, Reflection, shape)
+        if reflection is None:
             return
-        for one in seen.helpful:
-            self.counts[one - 1] += 1
-        for one in seen.harmful:
-            self.counts[one - 1] -= 1
-        told += f"\n\n# Insight\n\n{plain(seen.insight, 300)}"
+        for number in reflection.helpful:
+            self.counts[number - 1] += 1
+        for number in reflection.harmful:
+            self.counts[number - 1] -= 1
+        prompt += f"\n\n# Insight\n\n{plain(reflection.insight, 300)}"
         shape = {"bullets": {"type": "array", "items": text, "maxItems": 3}}
-        added = self._asked(ADD, told, Additions, shape)
-        there = {normal_form(one) for one in self.bullets}
-        for one in added.bullets[:3] if added else ():
-            if (said := plain(one, 300)) and normal_form(said) not in there:
-                self.bullets.append(said)
+        added = self._asked(ADD, prompt, Additions, shape)
+        known_forms = {normal_form(bullet) for bullet in self.bullets}
+        for raw in added.bullets[:3] if added else ():
+            if (bullet := plain(raw, 300)) and normal_form(bullet) not in known_forms:
+                self.bullets.append(bullet)
 
-    def _asked(self, system: str, told: str, form: type[_F], shape: dict[str, object]) -> _F | None:
+    def _asked(self, system: str, user: str, form: type[_F], shape: dict[str, object]) -> _F | None:
+        """Ask the model for an answer of a form; its tokens are added to `cost`."""
         schema = {"type": "object", "properties": shape, "required": list(shape),
                   "additionalProperties": False}  # fmt: skip
-        messages = [Message("system", system), Message("user", told)]
+        messages = [Message("system", system), Message("user", user)]
         call = Call(kind="playbook", module=form.__name__)
-        found, answers, _ = asked(self.given.model, messages, Limits(ANSWER), form, schema, call)
-        prompt = sum(self.given.count(one.content) for one in messages)
-        for one in answers:
-            self.cost.add(one.prompt_tokens or prompt, one.tokens or self.given.count(one.text))
-        return found
+        value, answers, _ = fill_in(self.given.model, messages, Limits(ANSWER), form, schema, call)
+        prompt = sum(self.given.count(message.content) for message in messages)
+        for answer in answers:
+            tokens = answer.tokens or self.given.count(answer.text)
+            self.cost.add(answer.prompt_tokens or prompt, tokens)
+        return value
 
 
 REFLECT = """\

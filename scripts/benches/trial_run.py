@@ -1,4 +1,4 @@
-"""Asks a model one question about a code base: it looks around step by step, then it answers.
+"""One question to a model about a code base: it looks around step by step, then it answers.
 
 All of it is recorded as the events of a task, so that a map can be made of it, and so that anybody
 can look at it later.
@@ -26,9 +26,9 @@ from backcast.engine.models import Call, Limits, Message, Model
 from scripts.benches.trial_world import Question, World
 
 STEPS = 6
-"Turns that a model has for a question, the answer among them."
+"The most turns for a question, the answer among them."
 ANSWER = 400
-"Tokens of a turn, at the most."
+"The most tokens of a turn."
 SYSTEM = """\
 You answer questions about a code base that you do not see. In each turn do one thing, in JSON: \
 find, with words, names parts of the code; show, with PATH or PATH::NAME, shows one; answer gives \
@@ -37,24 +37,24 @@ the answer, as a list of exact paths or names. Notes may be old or wrong: look b
 
 @dataclass
 class Cost:
-    """Tokens that were paid."""
+    """The tokens of some calls."""
 
     prompt: int = 0
     answer: int = 0
 
     @property
     def tokens(self) -> int:
-        """Of both."""
+        """The tokens of prompts and answers."""
         return self.prompt + self.answer
 
     def add(self, prompt: int, answer: int) -> None:
-        """Pay for one more call."""
+        """Add the tokens of one more call."""
         self.prompt += prompt
         self.answer += answer
 
 
 class Outcome(NamedTuple):
-    """What came of a question."""
+    """The outcome of a question."""
 
     question: Question
     answers: tuple[str, ...]
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 
     @property
     def score(self) -> float:
-        """F1 of what was named and what was to be named, by whole names; between 0 and 1."""
+        """The F1 of the named and the right answers, by whole names; between 0 and 1."""
         given = {one.strip().removeprefix("./") for one in self.answers if one.strip()}
         right = len(given & set(self.question.answers))
         return 2 * right / (len(given) + len(self.question.answers)) if right else 0.0
@@ -72,25 +72,25 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Asking:
-    """Who is asked, and where it is recorded."""
+    """A model, the code base that it is asked about, and the log of its answers."""
 
     world: World
     model: Model
     count: Tokens
     room: int
-    "Tokens that a prompt may have."
+    "The most tokens of a prompt."
     log: EventStore
     seen: list[str] = field(default_factory=list)
 
     def ask(self, task: str, question: Question, notes: str) -> Outcome:
-        """One question with some notes."""
+        """Ask one question with notes above it."""
         cost, self.seen, answers, step = Cost(), [], (), 0
         facts: list[Fact] = [TaskStarted(goal=question.text, context=self.world.task)]
         blobs: list[Blob] = []
         for step in range(1, STEPS + 1):
-            turn, told, bodies = self._turn(question, notes, cost, last=step == STEPS)
+            turn, more, bodies = self._turn(question, notes, cost, last=step == STEPS)
             blobs += bodies
-            facts += told
+            facts += more
             if turn["do"] == "answer":
                 answers = tuple(turn["answer"])
                 break
@@ -100,15 +100,17 @@ class Asking:
         outcome = Outcome(question, answers, step, cost, ())
         facts.append(TaskComplete(answers=answers, score=outcome.score))
         events = self.log.append(task, facts, after=0, writer=self.model.id, blobs=blobs)
-        # What it was shown is no part of what it did.
+        # The prompts are no part of the run.
         own = [event for event in events if not isinstance(event.fact, MessageReceived)]
         return outcome._replace(events=own)
 
     def _turn(
         self, question: Question, notes: str, cost: Cost, *, last: bool
     ) -> tuple[dict[str, Any], list[Fact], list[Blob]]:
-        """What a model does next, with what it was shown and said, as facts and their bodies; a
-        turn that cannot be read is an empty answer."""
+        """Return a model's next turn, with its prompt and answer as facts and their bodies.
+
+        A turn that cannot be read is an empty answer.
+        """
         messages = self._messages(question, notes, last=last)
         call = Call(kind="question", module=question.text, iteration=len(self.seen))
         schema = _schema(last=last)
@@ -136,19 +138,19 @@ class Asking:
     def _messages(self, question: Question, notes: str, *, last: bool) -> list[Message]:
         parts = [f"# Notes\n\n{notes}"] if notes else []
         parts.append(f"# Question\n\n{question.text}")
-        left = self.room - self.count(SYSTEM) - sum(map(self.count, parts)) - ANSWER
+        room = self.room - self.count(SYSTEM) - sum(map(self.count, parts)) - ANSWER
         seen = list[str]()
-        for one in reversed(self.seen):
-            left -= self.count(one)
-            if left < 0:
+        for text in reversed(self.seen):
+            room -= self.count(text)
+            if room < 0:
                 break
-            seen.insert(0, one)
+            seen.insert(0, text)
         parts += ["# Seen so far", *seen] if seen else []
         parts += ["This is your last turn: answer."] if last else []
         return [Message("system", SYSTEM), Message("user", "\n\n".join(parts))]
 
     def _looked(self, turn: dict[str, Any]) -> tuple[list[Fact], Blob]:
-        """A look, as facts, and what it showed."""
+        """Look at the code base; return the look as facts, and its text."""
         tool = "show" if turn["do"] == "show" else "find"
         text, nodes = (self.world.show if tool == "show" else self.world.find)(turn["what"])
         self.seen.append(f"## {tool} {turn['what']}\n{text}")
@@ -158,7 +160,7 @@ class Asking:
 
 
 def _turn_in(text: str) -> dict[str, Any]:
-    """What an answer says to do; an empty answer where it cannot be read."""
+    """Return the turn in an answer; an empty answer where it cannot be read."""
     try:
         turn = json.loads(text)
         answers = [str(one) for one in turn["answer"]]

@@ -1,5 +1,4 @@
-"""A code base at one moment, as whoever is asked about it may look into it, and questions about it
-whose answers its graph knows."""
+"""A code base at one moment that a model may look into, and questions that its graph can answer."""
 
 import json
 import random
@@ -24,22 +23,22 @@ from backcast.engine.log.store import EventStore
 from backcast.projections import dependency_graph
 
 FOUND, SHOWN = 8, 600
-"Nodes that a search names, and tokens of a text that is shown."
+"The most nodes of a search, and the most tokens of a shown text."
 MOST = 5
-"Answers that a question may have."
+"The most answers of a question."
 KINDS = ("function", "class")
 
 
 class Question(NamedTuple):
-    """Something to ask about a code base."""
+    """A question about a code base."""
 
     text: str
     answers: tuple[str, ...]
-    "All that is to be named, and nothing else."
+    "All names of a complete answer."
 
 
 class World:
-    """A task's code as it stands now."""
+    """A task's code in its latest state."""
 
     def __init__(self, store: EventStore, task: str, count: Tokens) -> None:
         self.store, self.task, self._count = store, task, count
@@ -49,12 +48,9 @@ class World:
 
     @cached_property
     def documents(self) -> list[Document]:
-        """The modules, functions and classes, with what is told of them."""
-        found = []
-        for node in self._nodes():
-            told = summary_of(self.facets, node)
-            found.append(Document(node, told.text if told else node))
-        return found
+        """The modules, functions and classes, each with its summary."""
+        summaries = {node: summary_of(self.facets, node) for node in self._nodes()}
+        return [Document(node, one.text if one else node) for node, one in summaries.items()]
 
     def _nodes(self) -> Iterator[str]:
         for path, facets in self.facets.items():
@@ -64,14 +60,14 @@ class World:
                     yield node_id((facets[f"sig:{name}"] or ("function",))[0], path, name)
 
     def find(self, words: str) -> tuple[str, tuple[str, ...]]:
-        """What a search for some words names."""
+        """Return the nodes that a search for words finds."""
         if not words.strip():
             return "Nothing: needed words.", ()
         hits = [hit.id for hit in search_words(self.documents, words, FOUND)]
         return "\n".join(hits) or "Nothing is found.", ()
 
     def show(self, what: str) -> tuple[str, tuple[str, ...]]:
-        """The text of a module or of a function in it (`PATH`, `PATH::NAME`), and its node."""
+        """Return the text of a module or a function in it (`PATH`, `PATH::NAME`), and its node."""
         kind, colon, rest = what.strip().partition(":")
         named = rest if colon and kind.isalpha() and not rest.startswith(":") else what.strip()
         path, _, name = named.partition("::")
@@ -80,71 +76,72 @@ class World:
             body = text_in(self.store, self.state, reference).decode(errors="replace")
         except (InputError, ValueError):
             return "There is no such thing.", ()
-        sig = self.facets.get(path, {}).get(f"sig:{name}") or ("function",)
+        facets = self.facets.get(path)
+        sig = (facets.get(f"sig:{name}") if facets else None) or ("function",)
         node = node_id(sig[0], path, name) if name else node_id("module", path)
         return cut(body, SHOWN, self._count), (node,)
 
 
 def cut(text: str, tokens: int, count: Callable[[str], int]) -> str:
-    """The first lines of a text that fit some tokens."""
-    kept, left = list[str](), tokens
+    """Return the first lines of a text that fit a number of tokens."""
+    kept, room = list[str](), tokens
     for line in text.split("\n"):
-        left -= count(f"{line}\n")
-        if left < 0:
+        room -= count(f"{line}\n")
+        if room < 0:
             return "\n".join([*kept, "..."])
         kept.append(line)
     return text
 
 
 def questions_in(path: Path) -> list[Question]:
-    """Questions from JSON lines: an object with `question` and `answers` each."""
+    """Read questions from JSON lines: an object with `question` and `answers` each."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except ValueError:
         raise InputError(f"{path}: needed questions in UTF-8") from None
-    found = []
+    questions = []
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
-                found.append(_question(json.loads(line)))
+                questions.append(_question(json.loads(line)))
         except (ValueError, KeyError, TypeError, RecursionError):
             needed = "needed an object with question, a text, and answers, a list of texts"
             raise InputError(f"{path}, line {number}: {needed}") from None
-    return found
+    return questions
 
 
-def _question(told: Mapping[str, object]) -> Question:
-    """A question as it is told; `ValueError` where it is none."""
-    text, answers = told["question"], told["answers"]
+def _question(fields: Mapping[str, object]) -> Question:
+    """Return a question from its JSON; `ValueError` where it is none."""
+    text, answers = fields["question"], fields["answers"]
     if not isinstance(answers, list) or not answers or set(map(type, (text, *answers))) != {str}:
         raise ValueError
-    asked = Question(str(text), tuple(map(str, answers)))
-    if not all(one.strip() for one in (asked.text, *asked.answers)):
+    question = Question(str(text), tuple(map(str, answers)))
+    if not all(one.strip() for one in (question.text, *question.answers)):
         raise ValueError
-    "".join((asked.text, *asked.answers)).encode()  # halves of surrogate pairs cannot be stored
-    return asked
+    "".join((question.text, *question.answers)).encode()  # halves of surrogate pairs cannot be kept
+    return question
 
 
-def questions_about(world: World, many: int, seed: int) -> list[Question]:
-    """So many questions, or as many as there are, of which the graph knows the answers."""
+def questions_about(world: World, count: int, seed: int) -> list[Question]:
+    """Return at most `count` questions whose answers the graph knows."""
     all = [*_defined(world), *_called(world)]
     dice = random.Random(seed)
-    return sorted(dice.sample(all, min(many, len(all))))
+    return sorted(dice.sample(all, min(count, len(all))))
 
 
 def _defined(world: World) -> Iterator[Question]:
-    """Where something is defined whose name stands there only."""
+    """Yield questions about the file of a name that is defined once."""
     places: defaultdict[str, list[str]] = defaultdict(list)
-    for one in world.documents:
-        if kind_of(one.id) in KINDS:
-            places[name_of(one.id)].append(path_of(one.id))
+    for document in world.documents:
+        if kind_of(document.id) in KINDS:
+            places[name_of(document.id)].append(path_of(document.id))
     for name in sorted(places):
         if len(places[name]) == 1:
             yield Question(f"In which file is {name} defined? Answer its path.", (places[name][0],))
 
 
 def _called(world: World) -> Iterator[Question]:
-    """What calls a function, where that is little."""
+    """Yield questions about the callers of a function that has few."""
     callers: defaultdict[str, set[str]] = defaultdict(set)
     for links in world.graph.links.values():
         for edge in links.edges:

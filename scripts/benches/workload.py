@@ -1,4 +1,4 @@
-"""Events such as a code-generation run leaves: mixed kinds, fifty modules, four writers.
+"""Drawn events like those of a code-generation run: mixed kinds, fifty modules, four writers.
 
 Text is cut from a long stretch of words drawn by a seed, so that events differ and nothing
 depends on how well they compress. One in twenty is late: its timestamp lies up to a thousand
@@ -40,9 +40,9 @@ WILD_VERSION = 7
 LATE_SHARE, LATE_EVENTS = 0.05, 1000
 MODULES = [f"package/part_{n // 10}/module_{n:02}.py" for n in range(50)]
 AROUND = 260
-"Bytes of an event's JSON that are not its text, about."
+"The bytes of an event's JSON beside its text, about."
 BURST = 20
-"Events of one task between those of others, at the most."
+"The most events of one task between those of others."
 PER_WRITE = 97
 """Events stored in one transaction while a store is being built; they share a time of recording.
 A prime, so that the moments by that time do not fall on kept states."""
@@ -55,24 +55,24 @@ TEXT = " ".join(_WORDS.choices(_LEXICON, k=200_000))
 
 
 def claims(seed: int = 0, size: int = 1000) -> Iterator[Claim]:
-    """The events of one task, without end: `size` is the bytes of each one's JSON, about."""
+    """Yield the events of one task without end, each of about `size` bytes of JSON."""
     task = _Task(seed, size)
     return (task.claim(BEGIN + n * TICK) for n in count())
 
 
 class _Task:
-    """One task's events, one after another."""
+    """A source of one task's events, one after another."""
 
     def __init__(self, seed: int, size: int) -> None:
         self.random, self.size = Random(seed), size
         self.version = self.step = self.call = 0
         self.iterations: dict[str, int] = {}
 
-    def claim(self, now: datetime) -> Claim:
-        """The next event, at a time."""
+    def claim(self, time: datetime) -> Claim:
+        """Return the next event, at a time."""
         self.version += 1
         fact, writer, because = self._next()
-        timestamp = now
+        timestamp = time
         if self.random.random() < LATE_SHARE:
             timestamp -= self.random.randrange(LATE_EVENTS) * TICK
         if self.version == WILD_VERSION:
@@ -80,7 +80,7 @@ class _Task:
         return Claim(fact, timestamp, writer, because)
 
     def _next(self) -> tuple[Fact, str, tuple[int, ...]]:
-        """A step of a run: asked, answered, a tool called, its answer, and what came of it."""
+        """Return the next fact of a step: a question, its answer, a tool's call, its result."""
         text = self._text()
         match self.version % 8:
             case 1:
@@ -104,7 +104,7 @@ class _Task:
                 return ChecksRan(passed=passed, failed=40 - passed, text=text), "tools", ()
             case _:
                 if self.random.random() < 0.5:
-                    # Written by somebody who has not read the checks: a second line of knowledge.
+                    # Its writer has not read the checks: a second line of knowledge.
                     return SummaryWritten(text=text), "reviewer", (self.version - 2,)
                 return MessageReceived(role="user", words=text), "reviewer", ()
 
@@ -126,7 +126,7 @@ class _Task:
 
 
 def fill(store: EventStore, sizes: Mapping[str, int], *, size: int = 1000, seed: int = 0) -> None:
-    """Write tasks of so many events each, which take turns in bursts, one event a second."""
+    """Write tasks of the given sizes, which take turns in bursts, one event a second."""
     clock = BEGIN
     store.clock = lambda: clock
     tasks = {name: _Task(seed + number, size) for number, name in enumerate(sorted(sizes))}
@@ -143,25 +143,25 @@ def fill(store: EventStore, sizes: Mapping[str, int], *, size: int = 1000, seed:
 
 
 def _turns(sizes: Mapping[str, int], random: Random) -> Iterator[str]:
-    """Whose event comes next: bursts of 1 to 20 events of a task, in random order."""
+    """Yield the task of each next event: bursts of 1 to 20 events of a task, in random order."""
     bursts = []
     for name in sorted(sizes):
-        left = sizes[name]
-        while left:
-            burst = min(left, random.randint(1, BURST))
+        remaining = sizes[name]
+        while remaining:
+            burst = min(remaining, random.randint(1, BURST))
             bursts.append((name, burst))
-            left -= burst
+            remaining -= burst
     random.shuffle(bursts)
     return (name for name, burst in bursts for _ in range(burst))
 
 
 def some_time(random: Random, events: int) -> datetime:
-    """A random instant in the life of a filled store, in microseconds."""
+    """Return a random instant in the life of a filled store, to the microsecond."""
     return BEGIN + timedelta(microseconds=random.randrange(events * 1_000_000))
 
 
 def canonical(event: WorkflowEvent) -> bytes:
-    """The whole event as JSON: sorted keys, no spaces, nothing left out."""
+    """Return the whole event as JSON: sorted keys, no spaces, nothing left out."""
     line: dict[str, Any] = line_of(event) | {
         "position": event.position,
         "recorded_at": event.recorded_at.isoformat(),
@@ -171,7 +171,7 @@ def canonical(event: WorkflowEvent) -> bytes:
 
 
 def checkpoint(path: Path) -> int:
-    """Move what stands in SQLite's journal into the file; gives the file's bytes."""
+    """Move SQLite's journal into the file; return the file's bytes."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -179,10 +179,5 @@ def checkpoint(path: Path) -> int:
 
 
 def open_store(path: Path, fsync: str = "normal") -> EventStore:
-    """A store in a file."""
+    """Open a store in a file."""
     return EventStore.open(f"sqlite:///{path}", fsync=fsync)
-
-
-def in_pages(events: Iterator[WorkflowEvent]) -> int:
-    """How many events there are, with none of them kept."""
-    return sum(1 for _ in events)

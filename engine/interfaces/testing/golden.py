@@ -1,6 +1,6 @@
-"""A prompt as a file that people can read and keep: `674 tokens, digest 9f...`, then its messages.
+"""Golden files: a prompt as text that people can read, its tokens and digest before its messages.
 
-Where two differ, the sections that do are told, and the first lines.
+The diff of two golden texts names the sections that differ, then the first differing lines.
 """
 
 import os
@@ -14,20 +14,20 @@ from backcast.domain.policy import SECTIONS
 from backcast.engine.interfaces.views import one_line
 
 LINES = 20
-"Differing lines that are told."
+"Differing lines that are shown."
 WIDTH = 120
-"Characters of one of them."
+"Characters of a differing line."
 _SECTIONS = tuple(f"# {section.capitalize()}" for section in SECTIONS)
 
 
 def golden_text(context: Context) -> str:
-    """A prompt as its golden file has it."""
+    """Return the text of a prompt's golden file."""
     messages = (f"[{role}]\n{text}\n" for role, text in context.messages)
     return "\n".join([f"{context.tokens} tokens, digest {context.digest}\n", *messages])
 
 
 def read_golden(path: Path) -> str | None:
-    """What a golden file says; None where there is none."""
+    """Return the text of a golden file; None where there is none."""
     try:
         return path.read_bytes().decode(errors="surrogatepass")
     except (FileNotFoundError, NotADirectoryError):
@@ -35,7 +35,7 @@ def read_golden(path: Path) -> str | None:
 
 
 def write_golden(path: Path, text: str) -> None:
-    """Write a golden file, whole or not at all, unless it says so already."""
+    """Write a golden file atomically, unless it holds the text already."""
     if read_golden(path) == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def write_golden(path: Path, text: str) -> None:
 
 
 def golden_diff(golden: str, now: str) -> str:
-    """Where a golden text and today's differ: its sections, and the first differing lines."""
+    """Return the sections where a golden text and today's differ, and the first lines."""
     return "\n".join(one_line(line, WIDTH) for line in _lines(golden, now))
 
 
@@ -65,10 +65,10 @@ def _lines(golden: str, now: str) -> Iterator[str]:
 
 
 def _sections(text: str) -> dict[str, list[str]]:
-    """The lines of each section, by its name; those before any under `head`."""
-    found: dict[str, list[str]] = {}
+    """Return the lines of each section by name; lines before the first are under `head`."""
+    sections: dict[str, list[str]] = {}
     name = "head"
     for line in text.split("\n"):
         name = line[2:].lower() if line in _SECTIONS else name
-        found.setdefault(name, []).append(line)
-    return found
+        sections.setdefault(name, []).append(line)
+    return sections

@@ -1,4 +1,4 @@
-"""Logs that many tests ask for: each file is read once, and its prompts are built once."""
+"""Cache of open logs for tests: each file is read once, and its prompts are built once."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,11 +11,11 @@ from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore
 
 KEPT = 100
-"Files that stay open; a log of 34 prompts takes 3 MB with all that was built of it."
+"Files that stay open; a log of 34 prompts takes 3 MB with its built prompts."
 
 
 class OpenLog:
-    """One log that is open, and what was built of it."""
+    """One open log and its built prompts."""
 
     def __init__(self, name: str) -> None:
         self._open = ExitStack()
@@ -26,7 +26,7 @@ class OpenLog:
     def replays(
         self, task: str, policy: Policy | None, profile: ModelProfile | None
     ) -> KeptIterator[Replayed]:
-        """The prompts of a task under a policy and profile."""
+        """Return the prompts of a task under a policy and profile."""
         key = task, policy.digest if policy else None, repr(profile)
         if key not in self._replays:
             store = self.log.store
@@ -34,18 +34,18 @@ class OpenLog:
         return self._replays[key]
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Close the log."""
         self._open.close()
 
 
 class OpenLogs:
-    """The logs of a run of tests, by file as it stood when it was read."""
+    """The open logs of a test run, by file and its state when read."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept, self._open = kept, dict[tuple[str, int, int], OpenLog]()
 
     def log(self, path: Path, task: str | None = None) -> Log:
-        """The log in a file, or one task of it; errors are those of `opened`."""
+        """Return the log in a file, or one task of it; raises what `opened` raises."""
         log = self._opened(path).log
         if task is None:
             return log
@@ -55,7 +55,7 @@ class OpenLogs:
     def replays(
         self, log: Log, policy: Policy | None = None, profile: ModelProfile | None = None
     ) -> Iterator[Replayed]:
-        """The prompts of a log, task by task; kept where the log is and was not added to."""
+        """Yield the prompts of a log, task by task, from the cache unless events were added."""
         known = next((one for one in self._open.values() if one.log.store is log.store), None)
         for task in log.tasks:
             if known and known.size == size(log.store):
@@ -64,29 +64,26 @@ class OpenLogs:
                 yield from replayed(log.store, task, policy, profile)
 
     def trim(self) -> None:
-        """Close the logs that were added to, and those of which most others were asked since.
-
-        To be called when no test runs.
-        """
+        """Close the logs that grew, and the least recently used ones; no test may be running."""
         touched = [key for key, one in self._open.items() if one.size != size(one.log.store)]
         oldest = list(self._open)[: max(0, len(self._open) - self._kept)]
         for key in dict.fromkeys((*touched, *oldest)):
             self._open.pop(key).close()
 
     def close(self) -> None:
-        """Close all."""
+        """Close all logs."""
         while self._open:
             self._open.popitem()[1].close()
 
     def _opened(self, path: Path) -> OpenLog:
         key = _key(path)
-        found = self._open.pop(key, None) or OpenLog(str(path))
-        self._open[key] = found  # what was asked for last stands last
-        return found
+        log = self._open.pop(key, None) or OpenLog(str(path))
+        self._open[key] = log  # the last used log stands last
+        return log
 
 
 def _key(path: Path) -> tuple[str, int, int]:
-    """A file as it stands now; one that is not there has no size."""
+    """Return a file's path and state now; a missing file has size -1."""
     try:
         stat = path.stat()
     except OSError:
@@ -95,5 +92,5 @@ def _key(path: Path) -> tuple[str, int, int]:
 
 
 def size(store: EventStore) -> int:
-    """How many events a store holds."""
+    """Return the number of events in a store."""
     return sum(map(store.version, store.tasks()))

@@ -1,10 +1,10 @@
-"""A pytest plugin: what a model was shown at each step of a log, as fixtures.
+"""A pytest plugin with fixtures for the prompts of recorded runs, built again by today's code.
 
     def test_the_target_is_shown(context_at):
         assert_contains(context_at("logs/till.jsonl", 49), "items.py")
 
-What such tests say stands in `assertions`, beside this. Every run of pytest loads this module where
-Backcast is installed, so all else of Backcast is imported where it is first needed.
+The assertions stand in `assertions`, beside this. Every run of pytest loads this module where
+Backcast is installed, so the rest of Backcast is imported where it is first needed.
 """
 
 import warnings
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
 MARKER, POLICY = "backcast_logs", "backcast_policy"
 LOG, STEP = "recorded_log", "recorded_step"
-"The fixtures of which a test is run once for each there is."
+"Fixtures that run a test once for each log, or for each recorded prompt."
 
 
 class PytestRun(NamedTuple):
-    """What the assertions know of the run of pytest that they stand in."""
+    """The settings of a pytest run that the assertions need."""
 
     base: Path = Path()
-    "Where relative paths begin: the folder of the configuration file, else pytest's rootdir."
+    "Base of relative paths: the folder of the configuration file, else pytest's rootdir."
     update: bool = False
-    "Whether golden files are written."
+    "Whether assertions write golden files."
 
 
 RUNS = [PytestRun()]
-"The runs that are under way in this process, the innermost last."
+"The pytest runs in progress in this process, the innermost last."
 _POLICY = pytest.StashKey["Policy | None"]()
 _OPEN = pytest.StashKey["OpenLogs"]()
 _PLACES = pytest.StashKey["dict[tuple[str, ...], list[RecordedPlace]]"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Name the options, on the command line and in the configuration file."""
+    """Declare the options of the command line and of the configuration file."""
     group = parser.getgroup("backcast", "Backcast: the prompts of recorded runs, built again")
     group.addoption(
         "--backcast-policy", metavar="FILE",
@@ -65,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker, and read the policy under test if there is one."""
+    """Declare the marker, and read the policy under test if there is one."""
     config.addinivalue_line(
         "markers",
         f'{MARKER}("logs", "more/*.jsonl"): run this test once for each log of these folders, files'
@@ -76,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close the logs."""
+    """Close the open logs."""
     if _POLICY in config.stash:  # else it was not configured to its end
         RUNS.pop()
     if _OPEN in config.stash:
@@ -99,8 +99,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def policy(pytestconfig: pytest.Config) -> "Policy | None":
-    """The policy under test: of --backcast-policy FILE, or of the ini option backcast_policy.
-    None without either: each prompt's own recorded one. Tests may name one for all they replay:
+    """The policy under test, from --backcast-policy FILE or the ini option backcast_policy.
+    None without either: each prompt keeps its recorded policy. Tests may override it:
         @pytest.fixture
         def policy():
             return DEFAULT.model_copy(update={"errors": 1})
@@ -110,11 +110,11 @@ def policy(pytestconfig: pytest.Config) -> "Policy | None":
 
 @pytest.fixture
 def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
-    """Opens a log for the length of a test: a file that 'backcast export' wrote, or a store's URL.
+    """Open a log for the length of a test: a file that 'backcast export' wrote, or a store's URL.
         log = event_log("logs/till.jsonl")
         log = event_log("logs/caches.jsonl", task="task-web")
 
-    A file is read once for all tests; what one of them appends no other one sees.
+    A file is read once for all tests; events that one test appends are invisible to the others.
     """
     from backcast.engine.log.open_logs import opened
 
@@ -138,13 +138,13 @@ def event_log(pytestconfig: pytest.Config) -> "Iterator[Callable[..., Log]]":
 def replay(
     pytestconfig: pytest.Config, event_log: "Callable[..., Log]", policy: "Policy | None"
 ) -> "Callable[..., Iterator[Replayed]]":
-    """Builds the recorded prompts of a log again, in the order in which they were asked for.
+    """Build the recorded prompts of a log again, in the order in which they were asked for.
         for step in replay("logs/till.jsonl"):
             assert_within_budget(step.context)
 
-    Each has its `step` (what was asked for, and what was known then), its `context` as it is built
-    today, the one it was `recorded` as, and the `previous` one. Under the policy under test if
-    there is one, else under each prompt's own, unless it is told: replay(log, policy, profile).
+    Each has its `step` (the request, and what was known then), its `context` as built today, its
+    `recorded` form, and the `previous` prompt. The policy is the one under test, else each prompt's
+    own, unless the call names one: replay(log, policy, profile).
     """
     under_test, logs = policy, _open_logs(pytestconfig)
 
@@ -154,8 +154,8 @@ def replay(
         profile: "ModelProfile | None" = None,
     ) -> "Iterator[Replayed]":
         __tracebackhide__ = True
-        one = event_log(log) if isinstance(log, str | Path) else log
-        return logs.replays(one, policy or under_test, profile)
+        opened = event_log(log) if isinstance(log, str | Path) else log
+        return logs.replays(opened, policy or under_test, profile)
 
     return replay
 
@@ -164,27 +164,29 @@ def replay(
 def context_at(
     event_log: "Callable[..., Log]", replay: "Callable[..., Iterator[Replayed]]"
 ) -> "Callable[..., Context]":
-    """Builds one recorded prompt again: by the number of its event, or the first or last one.
+    """Build one recorded prompt again, named by its event number, or "first" or "last".
         context = context_at("logs/till.jsonl", 49)
         context = context_at(event_log("logs/caches.jsonl", task="task-web"), "last")
 
-    'backcast verify LOG' lists the numbers. A policy and a profile can be told as for `replay`.
+    'backcast verify LOG' lists the numbers. A policy and a profile may follow, as for `replay`.
     """
     from backcast.engine.interfaces.testing.replayed import place_of
 
-    def context_at(log: "Log | str | Path", step: int | str, *told: Any, **named: Any) -> "Context":
+    def context_at(
+        log: "Log | str | Path", step: int | str, *args: Any, **kwargs: Any
+    ) -> "Context":
         __tracebackhide__ = True
-        one = event_log(log) if isinstance(log, str | Path) else log
-        task, version = place_of(one, step)
-        prompts = replay(one._replace(tasks=(task,)), *told, **named)
-        return next(each.context for each in prompts if each.step.version == version)
+        opened = event_log(log) if isinstance(log, str | Path) else log
+        task, version = place_of(opened, step)
+        prompts = replay(opened._replace(tasks=(task,)), *args, **kwargs)
+        return next(one.context for one in prompts if one.step.version == version)
 
     return context_at
 
 
 @pytest.fixture
 def recorded_log(request: pytest.FixtureRequest, event_log: "Callable[..., Log]") -> "Log":
-    """Each of some logs in turn: the test is run once for every one of them.
+    """Each of several logs in turn: the test runs once for each log.
         @pytest.mark.backcast_logs("logs", "more/*.jsonl")
         def test_all_is_within_budget(recorded_log, replay):
             for step in replay(recorded_log):
@@ -208,7 +210,7 @@ def recorded_step(
     event_log: "Callable[..., Log]",
     replay: "Callable[..., Iterator[Replayed]]",
 ) -> "Replayed":
-    """Each recorded prompt of some logs in turn, built again: the test is run once for each.
+    """Each recorded prompt of several logs in turn, built again: the test runs once for each.
         @pytest.mark.backcast_logs("logs/till.jsonl")
         def test_nothing_stale_is_shown(recorded_step):
             assert_no_stale(recorded_step)
@@ -217,11 +219,11 @@ def recorded_step(
     """
     place = _place(request, STEP)
     prompts = replay(event_log(place.path, place.task))
-    return next(each for each in prompts if each.step.version == place.version)
+    return next(prompt for prompt in prompts if prompt.step.version == place.version)
 
 
 def _place(request: pytest.FixtureRequest, name: str) -> "RecordedPlace":
-    """What a test is run with; it ends where that cannot be had."""
+    """Return the place that a test runs with; fail the test where there is none."""
     if not hasattr(request, "param"):
         pytest.fail(
             f"{name}: needed @pytest.mark.{MARKER}(FOLDER) or the ini option {MARKER}, found"
@@ -261,7 +263,7 @@ def _open_logs(config: pytest.Config) -> "OpenLogs":
 
 
 def _places(config: pytest.Config, prompts: bool, patterns: Sequence[str]) -> "list[RecordedPlace]":
-    """The logs that some patterns name, or the prompts in them; looked for once a run."""
+    """Return the logs that some patterns name, or their prompts; found once in a run."""
     from backcast.engine.interfaces.testing.recorded_places import log_places, prompt_places
 
     known = config.stash.setdefault(_PLACES, {})

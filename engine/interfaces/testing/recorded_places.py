@@ -1,6 +1,6 @@
-"""The logs of folders and patterns, and the prompts in them, as tests are run over them.
+"""Find the logs of folders and patterns, and the prompts in them, to parametrize tests.
 
-Nothing is built here. The same files give the same places in the same order to whoever asks.
+No prompt is built here. The same files give the same places in the same order to every process.
 """
 
 from collections import Counter
@@ -11,69 +11,67 @@ from typing import NamedTuple
 
 from backcast.domain.errors import BackcastError, InputError
 from backcast.engine.interfaces.testing.open_logs import OpenLogs
-from backcast.engine.log.open_logs import Log
 from backcast.engine.replay.steps import asked
 
 
 class RecordedPlace(NamedTuple):
-    """A log, or a prompt in it, or why there is none."""
+    """A log, a prompt in it, or the problem that hides them."""
 
     id: str
-    "`till`, or `till@25`; with its task where a log has several, with its folder where two logs \
-have the same name."
+    "`till` or `till@25`; with its task if a log has several, with its folder if two share a name."
     path: Path
     task: str | None = None
     version: int = 0
-    "Of the event that tells of the prompt; 0 for the whole log."
+    "Version of the prompt's event; 0 for the whole log."
     problem: str = ""
 
 
 def log_places(base: Path, patterns: Sequence[str]) -> list[RecordedPlace]:
-    """The logs that some folders, files and glob patterns name, sorted within each.
+    """Return the logs that folders, files and glob patterns name, sorted within each.
 
-    One that names nothing is a place with a problem.
+    A pattern that names nothing gives a place with a problem.
     """
-    found: dict[Path, None] = {}
+    paths: dict[Path, None] = {}
     problems = []
     for pattern in patterns:
         try:
-            found |= dict.fromkeys(_files(base, pattern))
+            paths |= dict.fromkeys(_files(base, pattern))
         except InputError as error:
             problems.append(RecordedPlace(pattern, base / pattern, problem=str(error)))
-    stems = Counter(path.stem for path in found)
-    named = (
+    stems = Counter(path.stem for path in paths)
+    names = (
         path.stem if stems[path.stem] == 1 else _within(base, path).with_suffix("").as_posix()
-        for path in found
+        for path in paths
     )
-    return [*map(RecordedPlace, named, found), *problems]
+    return [*map(RecordedPlace, names, paths), *problems]
 
 
 def prompt_places(logs: OpenLogs, base: Path, patterns: Sequence[str]) -> list[RecordedPlace]:
-    """The recorded prompts of those logs, in the order in which they were asked for.
+    """Return the recorded prompts of the named logs in the order in which they were asked for.
 
-    A log that cannot be read is a place with a problem, and so are logs that all have no prompt.
+    An unreadable log gives a place with a problem, and so do logs without any prompt.
     """
-    named = log_places(base, patterns)
-    found = [prompt for place in named for prompt in _prompts(logs, place)]
-    if found:
-        return found
+    places = log_places(base, patterns)
+    prompts = [prompt for place in places for prompt in _prompts(logs, place)]
+    if prompts:
+        return prompts
     where = ", ".join(patterns)
-    told = f"{where}: needed recorded prompts, found none in {len(named)} logs"
-    return [RecordedPlace(where, base, problem=told)]
+    missing = f"{where}: needed recorded prompts, found none in {len(places)} logs"
+    return [RecordedPlace(where, base, problem=missing)]
 
 
 def _files(base: Path, pattern: str) -> list[Path]:
     place = base / pattern
     if place.is_dir():
-        found = sorted(place.glob("*.jsonl"))
+        paths = sorted(place.glob("*.jsonl"))
         what = "no .jsonl file in it"
     else:
-        found = [place] if place.is_file() else sorted(map(Path, glob(str(place), recursive=True)))
-        found = [path for path in found if path.is_file()]
+        paths = [place] if place.is_file() else sorted(map(Path, glob(str(place), recursive=True)))
+        paths = [path for path in paths if path.is_file()]
         what = "nothing of that name"
-    if not found:
+    if not paths:
         raise InputError(f"{pattern}: needed a log, or a folder or pattern of logs, found {what}")
-    return found
+    return paths
 
 
 def _within(base: Path, path: Path) -> Path:
@@ -86,15 +84,11 @@ def _prompts(logs: OpenLogs, place: RecordedPlace) -> Iterator[RecordedPlace]:
         return
     try:
         log = logs.log(place.path)
-        found = list(_asked(log))
+        versions = [(task, one.version) for task in log.tasks for one in asked(log.store, task)]
     except BackcastError as error:
         yield place._replace(problem=str(error))
         return
     several = len(log.tasks) > 1
-    for task, version in found:
+    for task, version in versions:
         name = f"{place.id}:{task}" if several else place.id
         yield RecordedPlace(f"{name}@{version}", place.path, task, version)
-
-
-def _asked(log: Log) -> Iterator[tuple[str, int]]:
-    return ((task, one.version) for task in log.tasks for one in asked(log.store, task))

@@ -1,4 +1,4 @@
-"""The recorded prompts of a log, built again today, as values that a test can ask."""
+"""The recorded prompts of a log, built again today, as values for tests."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -20,27 +20,27 @@ from backcast.engine.replay.steps import ReplayStep, asked, steps
 
 T = TypeVar("T")
 ENDS = ("first", "last")
-"The prompts that can be named without the version of their event."
+"Names of prompts that need no event version."
 WIDTH = 120
 "Characters of a prompt's name."
 
 
 class Replayed(NamedTuple):
-    """A recorded prompt, and what today's code makes of it."""
+    """A recorded prompt, and the prompt that today's code builds in its place."""
 
     step: ReplayStep
-    "What was asked for, and what was known then."
+    "The request, and what was known then."
     outcome: Context | BackcastError
-    "The prompt as it is built today, or why it cannot be."
+    "The prompt as built today, or the error that prevents it."
     builder: ContextBuilder | None
-    "Who built it; None where nobody could be found."
+    "The builder; None where it cannot be known."
     store: EventStore
     previous: "Replayed | None" = None
-    "The one asked before it in its task; of that one the one before is not told."
+    "The prompt asked before it in its task, without its own `previous`."
 
     @property
     def context(self) -> Context:
-        """The prompt as it is built today; raises what kept it from being built."""
+        """The prompt as built today; raises the error that prevents it."""
         __tracebackhide__ = True
         if isinstance(self.outcome, Context):
             return self.outcome
@@ -54,24 +54,24 @@ class Replayed(NamedTuple):
 
     @property
     def request(self) -> Request:
-        """What was asked for."""
+        """The request that the prompt answers."""
         return self.step.request
 
     @property
     def as_recorded(self) -> bool:
-        """Whether today's prompt is the recorded one, to the byte."""
+        """Whether today's prompt equals the recorded one to the byte."""
         return isinstance(self.outcome, Context) and self.outcome.digest == self.fact.digest
 
     @property
     def prompt(self) -> ComparablePrompt:
-        """Today's prompt, as it can be compared."""
+        """Today's prompt, ready for comparison."""
         context = self.context
-        assert self.builder is not None  # somebody built the context
+        assert self.builder is not None  # whoever has a context has its builder
         return built(str(self), context, self.builder.profile.template)
 
     @property
     def recorded(self) -> ComparablePrompt:
-        """The recorded prompt, as it can be compared; `DamagedError` where a text is missing."""
+        """The recorded prompt, ready for comparison; `DamagedError` where a text is missing."""
         room = self.builder.profile.prompt if self.builder else 0
         return recorded("as recorded", self.fact, self.store.get, room)
 
@@ -86,85 +86,85 @@ def replayed(
     store: EventStore, task_id: str, policy: Policy | None = None,
     profile: ModelProfile | None = None,
 ) -> Iterator[Replayed]:  # fmt: skip
-    """The recorded prompts of a task, in the order in which they were asked for.
+    """Yield the recorded prompts of a task, in the order in which they were asked for.
 
-    Without a policy or profile each prompt's own recorded one is taken. One that cannot be built
-    tells why when its context is asked for; the others go on.
+    Without a policy or profile take each prompt's recorded one. A prompt that cannot be built
+    raises its error when its context is used; the others go on.
     """
-    line = PolicyReplay(BuilderPool(store), profile, policy)
+    replay = PolicyReplay(BuilderPool(store), profile, policy)
     last: Replayed | None = None
     for step in steps(store, task_id):
-        outcome, builder = _built(line, step)
-        yield (one := Replayed(step, outcome, builder, store, last))
-        last = one._replace(previous=None)
+        outcome, builder = _built(replay, step)
+        yield (current := Replayed(step, outcome, builder, store, last))
+        last = current._replace(previous=None)
 
 
 def _built(
-    line: PolicyReplay, step: ReplayStep
+    replay: PolicyReplay, step: ReplayStep
 ) -> tuple[Context | BackcastError, ContextBuilder | None]:
     try:
-        builder = line.builder(step)
+        builder = replay.builder(step)
     except (BackcastError, ValueError) as error:
-        return _told(error), None
+        return _bare(error), None
     try:
-        return line.context(step), builder
+        return replay.context(step), builder
     except (BackcastError, ValueError) as error:
-        return _told(error), builder
+        return _bare(error), builder
 
 
-def _told(error: BackcastError | ValueError) -> BackcastError:
-    """An error as it is kept: without the frames of those that it passed."""
-    told = error if isinstance(error, BackcastError) else InputError(str(error))
-    return told.with_traceback(None)
+def _bare(error: BackcastError | ValueError) -> BackcastError:
+    """Return an error without its traceback, which would keep frames alive."""
+    kept = error if isinstance(error, BackcastError) else InputError(str(error))
+    return kept.with_traceback(None)
 
 
 class KeptIterator(Generic[T]):
-    """What an iterator gives: taken once, as far as it is asked for, and kept."""
+    """An iterable that runs an iterator once, as far as needed, and keeps its items."""
 
     def __init__(self, begin: Callable[[], Iterator[T]]) -> None:
-        self._begin, self._given = begin, list[T]()
-        self._left: Iterator[T] | None = None
+        self._begin, self._items = begin, list[T]()
+        self._rest: Iterator[T] | None = None
 
     def __iter__(self) -> Iterator[T]:
         place = 0
-        while place < len(self._given) or self._more():
-            yield self._given[place]
+        while place < len(self._items) or self._more():
+            yield self._items[place]
             place += 1
 
     def _more(self) -> bool:
-        if self._left is None:
-            self._left = islice(self._begin(), len(self._given), None)
+        if self._rest is None:
+            self._rest = islice(self._begin(), len(self._items), None)
         try:
-            self._given.append(next(self._left))
+            self._items.append(next(self._rest))
         except StopIteration:
             return False
         except BaseException:
-            # An iterator that has raised gives nothing any more: the next one who asks begins anew.
-            self._left = None
+            # An iterator that has raised is finished: the next reader starts a new one.
+            self._rest = None
             raise
         return True
 
 
 def place_of(log: Log, step: int | str) -> tuple[str, int]:
-    """The task and version of a recorded prompt: of an event number, or the first or last one.
+    """Return the task and version of a prompt, named by an event number, `first` or `last`.
 
-    `InputError` in one line where there is no such prompt, or one in each of several tasks.
+    `InputError` where no task has such a prompt, or several tasks have one.
     """
-    prompts = {task: [one.version for one in asked(log.store, task)] for task in log.tasks}
-    found = [
+    prompts = {task: [prompt.version for prompt in asked(log.store, task)] for task in log.tasks}
+    places = [
         (task, _version(versions, step))
         for task, versions in prompts.items()
         if versions and (step in ENDS or step in versions)
     ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        tasks = ", ".join(task for task, _ in found)
+    if len(places) == 1:
+        return places[0]
+    if places:
+        tasks = ", ".join(task for task, _ in places)
         raise InputError(f"{log.name}: needed one task, found prompt {step} in {tasks}: name one")
     known = [version for versions in prompts.values() for version in versions]
-    told = f"its prompts are {_some(known)}" if known else "it has no recorded prompts"
+    hint = f"its prompts are {_some(known)}" if known else "it has no recorded prompts"
     raise InputError(
-        f"{log.name}: needed 'first', 'last' or the event of a prompt, found {step!r}: {told}"
+        f"{log.name}: needed 'first', 'last' or the event of a prompt, found {step!r}: {hint}"
     )
 
 
@@ -175,6 +175,6 @@ def _version(versions: list[int], step: int | str) -> int:
 
 
 def _some(versions: list[int], most: int = 12) -> str:
-    """Numbers in a row, the first of them."""
-    told = ", ".join(map(str, versions[:most]))
-    return told if len(versions) <= most else f"{told} and {len(versions) - most} more"
+    """Return the first numbers, and how many more there are."""
+    numbers = ", ".join(map(str, versions[:most]))
+    return numbers if len(versions) <= most else f"{numbers} and {len(versions) - most} more"

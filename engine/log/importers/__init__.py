@@ -1,8 +1,8 @@
 """Foreign logs into the store: one file a format, each a generator of batches of foreign facts.
 
-A format says what happened and what its log calls it; `import_batches` gives versions, resolves
-causes, stores each batch whole, and passes over what it has imported before. So an import can be
-cut off anywhere and run again, and a log that has grown adds only what is new.
+A format yields facts with the ids of its own log; `import_batches` assigns versions, resolves
+causes, stores each batch whole, and skips batches that were imported before. So an import can be
+cut off anywhere and run again, and a log that has grown adds only its new events.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from backcast.engine.log.recorder import NewRow, NewSource
 from backcast.engine.log.store import EventStore
 
 FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
-"How much is stored in one transaction at the most, beyond a batch."
+"The most events and bytes stored in one transaction, beyond a batch."
 BEFORE = -1
-"As a cause: the event in front of it, whatever that is; -2 is the one in front of that."
+"As a cause: the event before it, whatever that is; -2 is the one before that."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,14 +32,14 @@ class ForeignFact(NamedTuple):
     timestamp: datetime
     writer: str = ""
     id: str | None = None
-    "What the foreign log calls it; the first of a batch must have one, or a version."
+    "Its id in the foreign log; the first fact of a batch must have one, or a version."
     because: tuple[str | int, ...] = ()
-    """What it calls the causes, or their versions, or how far back they are, as `BEFORE`; ids that
-    the store does not hold are passed over."""
+    """The causes as foreign ids, or versions, or distances back, as `BEFORE`; ids that the store
+    does not hold are skipped."""
     digest: bytes = b""
-    "A hash of the whole foreign record, where the same id could come with other content."
+    "A hash of the whole foreign record, for ids that could come again with other content."
     version: int | None = None
-    "Its version in the task, where the log states it."
+    "Its version in the task, if the log states it."
 
 
 class Batch(NamedTuple):
@@ -49,11 +49,11 @@ class Batch(NamedTuple):
     facts: Sequence[ForeignFact]
     blobs: Sequence[Blob] = ()
     name: str = ""
-    "Where it stands in the foreign log, for the report: `line 3`."
+    "Its place in the foreign log, for the report: `line 3`."
 
 
 class Report:
-    """What an import did, and what it could not do."""
+    """The results and problems of an import."""
 
     def __init__(self) -> None:
         self.added = 0
@@ -61,9 +61,9 @@ class Report:
         self.known = 0
         "Events that it held already."
         self.skipped: list[str] = []
-        "What was not imported, a line each, with the reason."
+        "A line for each skipped part, with the reason."
         self.notes: list[str] = []
-        "What the reader of the log should know."
+        "Notes for the reader of the log."
         self.tasks: dict[str, int] = {}
         "Events added, by task."
 
@@ -79,7 +79,7 @@ def import_batches(
     report: Report,
     progress: Callable[[int], None] = lambda batches: None,
 ) -> Report:
-    """Store the batches that are new. `progress` is called with 1 for each batch that was read."""
+    """Store the new batches. `progress` is called with 1 for each batch that was read."""
     importer = _Importer(store, format, report)
     for batch in batches:
         try:
@@ -92,20 +92,20 @@ def import_batches(
 
 
 class _Importer:
-    """Collects batches until a transaction is worth it."""
+    """A collector of batches for one transaction at a time."""
 
     def __init__(self, store: EventStore, format: str, report: Report) -> None:
         self.store, self.format, self.report = store, format, report
         self.versions: dict[str, int] = {}
         self.ids: dict[tuple[str, str], tuple[bytes, int]] = {}
-        "Digest and version of what is waiting to be stored, by task and foreign id."
+        "Digest and version of the events that wait to be stored, by task and foreign id."
         self.rows: list[NewRow] = []
         self.blobs: list[Blob] = []
         self.sources: list[NewSource] = []
         self.bytes = 0
 
     def take(self, batch: Batch) -> None:
-        """Store a batch soon, unless it was imported before."""
+        """Collect a batch, unless it was imported before."""
         if any("\0" in name for name in (batch.task_id, *(fact.id or "" for fact in batch.facts))):
             raise InputError(f"needed a task and ids without NUL, found {batch.task_id!r}")
         if self._is_known(batch):
@@ -129,7 +129,7 @@ class _Importer:
             self.flush()
 
     def _note_ids(self, batch: Batch, before: int) -> None:
-        """Remember what the foreign log calls the events after a version."""
+        """Note the foreign ids of the events after version `before`."""
         source = f"{self.format}:{batch.task_id}"
         for n, foreign in enumerate(batch.facts):
             if foreign.id is not None:
@@ -137,7 +137,7 @@ class _Importer:
                 self.sources.append((source, foreign.id, foreign.digest[:8], len(self.rows) + n))
 
     def flush(self) -> None:
-        """Store what has been collected."""
+        """Store the collected batches."""
         if not self.rows:
             return
         self.store.write_rows(self.rows, self.blobs, self.sources)
@@ -153,41 +153,41 @@ class _Importer:
         return self.versions[task_id]
 
     def _is_known(self, batch: Batch) -> bool:
-        """Whether a batch was imported before. `Conflict` where something else was."""
+        """Return whether a batch was imported before; `Conflict` if another one was."""
         first = batch.facts[0]
         if first.version is not None:
             return self._stands(batch.task_id, first, first.version)
         known = self._look_up(batch.task_id, first.id or "")
         if known is not None and known[0] != first.digest[:8]:
             raise Conflict(
-                f"{first.id}: came before with other content, which is kept; another --task"
-                f" keeps both"
+                f"{first.id}: came before with other content, which is kept; to keep both,"
+                f" import with --as NAME"
             )
         return known is not None
 
     def _stands(self, task_id: str, foreign: ForeignFact, version: int) -> bool:
-        """Whether a fact that states its version stands there already."""
+        """Return whether a fact with a stated version is stored already."""
         last = self._version(task_id)
         if version == last + 1:
             return False
         if version > last:
             raise Conflict(f"task {task_id!r}: needed version {last + 1} next, found {version}")
         self.flush()
-        told = (foreign.timestamp, foreign.writer, foreign.because)
+        stated = (foreign.timestamp, foreign.writer, foreign.because)
         stored = self.store.read(task_id, after=version - 1, last=version)
         if not any(
-            told == (event.timestamp, event.writer, event.because)
+            stated == (event.timestamp, event.writer, event.because)
             and self._says_the_same(foreign.fact, event.fact)
             for event in stored
         ):
             raise Conflict(
-                f"task {task_id!r}: another event stands at version {version}; to keep both, give"
-                f" the new ones another --task"
+                f"task {task_id!r}: another event stands at version {version}; to keep both,"
+                f" import with --as NAME"
             )
         return True
 
     def _says_the_same(self, fact: Fact, stored: Fact) -> bool:
-        """Whether a fact is stored as another one is; no NaN equals another one otherwise."""
+        """Return whether two facts are stored alike; this makes NaN equal NaN."""
         if fact == stored:
             return True
         encoded = (self.store.codec.encode(one) for one in (fact, stored))
@@ -197,7 +197,7 @@ class _Importer:
     def _causes(
         self, task_id: str, because: tuple[str | int, ...], before: int, here: dict[str, int]
     ) -> tuple[int, ...]:
-        """The versions of the causes, those of the same batch among them."""
+        """Return the versions of the causes, including those in the same batch."""
         found = set()
         for cause in because:
             if isinstance(cause, int):
@@ -216,13 +216,13 @@ class _Importer:
 
 
 def synthetic_time(step: int) -> datetime:
-    """The time of a step in a log that tells none: the epoch and a second for each step.
+    """Return the time of a step in a log without times: the epoch and a second for each step.
 
-    Facts that carry it say `"synthetic_time": true`.
+    Facts with such a time say `"synthetic_time": true`.
     """
     return EPOCH + timedelta(seconds=step)
 
 
 def digest(record: bytes) -> bytes:
-    """A hash of a foreign record, to tell whether one that comes again is the same."""
+    """Return a hash of a foreign record, to tell whether a repeated one is the same."""
     return hashlib.sha256(record).digest()[:8]

@@ -1,4 +1,4 @@
-"""Sessions of Claude Code: JSON lines with a uuid each, that name the line they follow.
+"""Sessions of Claude Code: JSON lines, each with a uuid and the uuid of the line it follows.
 
 A line is a batch under its uuid. A line without one (a summary, a snapshot) goes under its hash,
 since a continued session repeats it in another file at another place. A session is a task, under
@@ -14,6 +14,7 @@ from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.content import (
     hashed,
     id_of,
+    is_block,
     mapping,
     parted,
     sequence,
@@ -28,11 +29,11 @@ FORMAT = "claude-code"
 PREFIX = "CLAUDE_CODE"
 NEEDED = "a Claude Code session (JSON lines with 'type' and 'sessionId' or 'uuid')"
 MACHINERY = ("<command-", "<local-command-", "Caveat: The messages below")
-"How texts begin that stand for the user and are not what the user asked for."
+"The beginnings of generated texts in the user's name, which are no request of the user."
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
-    """Yield a batch a line, and the start of the task before the first line that asks for it."""
+    """Yield a batch a line, and the start of the task before the user's first request."""
     first = first_object(path, _is_entry, NEEDED)
     log = ForeignLog(PREFIX, task_id or _session(path, first), report)
     goal: str | None = None
@@ -51,7 +52,7 @@ def _is_entry(entry: dict[str, Any]) -> bool:
 
 
 def _session(path: Path, first: dict[str, Any]) -> str:
-    """The first session id in the file; summaries, which have none, may stand before it."""
+    """Return the first session id in the file; summaries, which have none, may precede it."""
     if string(first.get("sessionId")) is None:
         for _, _, entry in read_objects(path, Report()):
             if string(entry.get("sessionId")):
@@ -68,7 +69,7 @@ def _goal(entry: dict[str, Any]) -> str | None:
 
 
 def _tell(record: ForeignRecord, entry: dict[str, Any]) -> None:
-    """Tell a line as what it is, because of the line that it follows."""
+    """Add the facts of a line, caused by the line that it follows."""
     because = [entry.get(name) for name in ("parentUuid", "leafUuid", "logicalParentUuid")]
     causes = [id_of(id, "") for id in because]
     message = mapping(entry.get("message"))
@@ -83,9 +84,9 @@ def _tell(record: ForeignRecord, entry: dict[str, Any]) -> None:
 def _assistant(
     record: ForeignRecord, entry: dict[str, Any], message: dict[str, Any], because: list[str]
 ) -> None:
-    text, left = parted(message["content"])
-    calls = [block for block in sequence(message["content"]) if _is(block, "tool_use", "name")]
-    rest = _envelope(entry, without(message, "model"), left)
+    text, remaining = parted(message["content"])
+    calls = [block for block in sequence(message["content"]) if is_block(block, "tool_use", "name")]
+    rest = _envelope(entry, without(message, "model"), remaining)
     id = record.reply(text, message.get("model"), rest, because)
     for block in calls:
         record.call(block["name"], block.get("id"), block.get("input"), {}, (id,))
@@ -94,10 +95,10 @@ def _assistant(
 def _user(
     record: ForeignRecord, entry: dict[str, Any], message: dict[str, Any], because: list[str]
 ) -> None:
-    """Tell results first, then what was said: the first of these facts carries the line."""
-    text, left = parted(message["content"])
-    rest = _envelope(entry, message, left)
-    results = [b for b in sequence(message["content"]) if _is(b, "tool_result", "tool_use_id")]
+    """Add results first, then the message: the first of these facts carries the line."""
+    text, remaining = parted(message["content"])
+    rest = _envelope(entry, message, remaining)
+    results = [b for b in sequence(message["content"]) if is_block(b, "tool_result", "tool_use_id")]
     for block in results:
         output, failed = parted(block.get("content"))[0], block.get("is_error")
         id = record.answer(block["tool_use_id"], output, failed, rest, because)
@@ -110,7 +111,7 @@ def _user(
 
 
 def _source(record: ForeignRecord, entry: dict[str, Any], answer: str) -> None:
-    """Tell the whole text of a file, where the tool that wrote it returns just that."""
+    """Add the whole text of a file if the result of a writing tool contains it."""
     result = mapping(entry.get("toolUseResult"))
     path, folder = string(result.get("filePath")), string(entry.get("cwd"))
     content = result.get("content")
@@ -122,23 +123,21 @@ def _source(record: ForeignRecord, entry: dict[str, Any], answer: str) -> None:
         record.tell(SourceRead, named, writer=record.facts[-1].writer, because=(answer,))
 
 
-def _envelope(entry: dict[str, Any], message: dict[str, Any], left: object) -> dict[str, Any]:
-    """A line without what its facts name; of the blocks that are facts, the rest stays in it."""
+def _envelope(entry: dict[str, Any], message: dict[str, Any], remaining: object) -> dict[str, Any]:
+    """Return a line without the parts that its facts name; the rest of the blocks stays in it."""
     kept = without(message, "content")
-    if left is not None:
-        kept["content"] = [_left(b) for b in left] if isinstance(left, list) else left
+    if isinstance(remaining, list):
+        kept["content"] = [*map(_without_fact, remaining)]
+    elif remaining is not None:
+        kept["content"] = remaining
     return {**entry, "message": kept}
 
 
-def _left(block: object) -> object:
-    if _is(block, "tool_use", "name"):
+def _without_fact(block: object) -> object:
+    if is_block(block, "tool_use", "name"):
         return without(mapping(block), "name", "input")
-    if _is(block, "tool_result", "tool_use_id"):
+    if is_block(block, "tool_result", "tool_use_id"):
         output = parted(mapping(block).get("content"))[1]
         kept = without(mapping(block), "content", "is_error")
         return kept if output is None else {**kept, "content": output}
     return block
-
-
-def _is(block: object, type: str, name: str) -> bool:
-    return mapping(block).get("type") == type and string(mapping(block).get(name)) is not None

@@ -1,7 +1,7 @@
-"""Sessions of Cline: the messages of a session, what is said of it as a whole, its compactions.
+"""Sessions of Cline: the messages of a session, its summary record, and its compactions.
 
-Each is a JSON file that names its session, which is the task. A file is written anew as the
-session goes on, so what it says beside the messages goes under its hash.
+Each is a JSON file that names its session, which is the task. A file is rewritten as the session
+continues, so its fields beside the messages go under their hash.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.content import (
     hashed,
     id_of,
+    is_block,
     mapping,
     parted,
     replaced,
@@ -33,7 +34,7 @@ NEEDED = "a Cline session (JSON object with 'session_id', or 'sessionId' and 'me
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
-    """Yield a batch a message; a compaction, and a session as a whole, are one batch each."""
+    """Yield a batch a message; a compaction and a session record are one batch each."""
     document = mapping(read_json(path, NEEDED))
     messages, session = document.get("messages"), string(document.get("session_id"))
     if session is None and not ("sessionId" in document and isinstance(messages, list)):
@@ -96,9 +97,9 @@ def _messages(log: ForeignLog, document: dict[str, Any]) -> Iterator[Batch]:
 
 
 def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
-    """Tell a message: a reply and its calls, or results and what was said."""
-    text, left = parted(message.get("content"))
-    blocks = [_left(block) for block in left] if isinstance(left, list) else left
+    """Add the facts of a message: a reply and its calls, or results and the user's text."""
+    text, remaining = parted(message.get("content"))
+    blocks = [*map(_without_fact, remaining)] if isinstance(remaining, list) else remaining
     role, rest = string(message.get("role")), replaced(message, "content", blocks)
     because = (record.log.last,)
     if role == "assistant":
@@ -117,7 +118,7 @@ def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
 
 
 def _answer(record: ForeignRecord, block: dict[str, Any], rest: dict[str, Any]) -> None:
-    """Tell a result; where its content is no text, the text is that content as JSON."""
+    """Add a result; content that is no text is stored as JSON."""
     content, failed = block.get("content"), block.get("is_error")
     output = content if isinstance(content, str) else to_json(content).decode()
     answers = [mapping(answer).get("success") for answer in sequence(content)]
@@ -126,17 +127,13 @@ def _answer(record: ForeignRecord, block: dict[str, Any], rest: dict[str, Any]) 
 
 
 def _blocks(message: dict[str, Any], type: str, name: str) -> list[dict[str, Any]]:
-    return [mapping(b) for b in sequence(message.get("content")) if _is(b, type, name)]
+    return [mapping(b) for b in sequence(message.get("content")) if is_block(b, type, name)]
 
 
-def _is(block: object, type: str, name: str) -> bool:
-    return mapping(block).get("type") == type and string(mapping(block).get(name)) is not None
-
-
-def _left(block: object) -> object:
-    """What stays in a message of a block that is a fact."""
-    if _is(block, "tool_use", "name"):
+def _without_fact(block: object) -> object:
+    """Return the rest of a block that became a fact."""
+    if is_block(block, "tool_use", "name"):
         return without(mapping(block), "name", "input")
-    if _is(block, "tool_result", "tool_use_id"):
+    if is_block(block, "tool_result", "tool_use_id"):
         return without(mapping(block), "content")
     return block

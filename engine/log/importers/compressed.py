@@ -1,4 +1,4 @@
-"""Files that may be compressed by zstd, read as they come: bounded, whatever a frame claims."""
+"""Files that may be compressed by zstd, read in bounded steps, whatever a frame claims."""
 
 from collections.abc import Iterator
 from io import BufferedReader, RawIOBase
@@ -9,20 +9,20 @@ import zstandard
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 STEP = 512
-"""Compressed bytes that are taken at once. A block of zstd takes 4 bytes at least and gives 128 KiB
-at most, so that 16 MiB is the most that a hostile step can become."""
+"""Compressed bytes that are taken at once. A block of zstd takes at least 4 bytes and gives at most
+128 KiB, so 16 MiB is the most that a hostile step can become."""
 READ = 256 * 2**10
-"Bytes that are read on at once, of what has been unpacked."
+"Unpacked bytes that are read at once."
 
 
 class CutError(ValueError):
-    """A compressed file that ends in the middle, or goes on as none; it says which."""
+    """A compressed file that ends in the middle or continues otherwise, as the message says."""
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file for reading; what is compressed is read as what it holds.
+    """Open a file for reading; a compressed file is read as its content.
 
-    Reading raises `CutError` where that cannot go on. What came before it has been given by then.
+    Reading raises `CutError` where it cannot continue, after all that came before.
     """
     file = path.open("rb")
     # Peeked at, since a pipe cannot go back.
@@ -32,13 +32,13 @@ def opened(path: Path) -> BinaryIO:
 
 
 class _Plain(RawIOBase):
-    """The bytes that a compressed file holds, as a raw file of its own."""
+    """The content of a compressed file, as a raw file of its own."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.pieces, self.rest = file, _pieces(file), memoryview(b"")
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def readinto(self, into: bytearray) -> int:  # type: ignore[override]  # as io calls it
@@ -59,7 +59,7 @@ class _Plain(RawIOBase):
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    """What frame after frame holds."""
+    """Yield the content, frame after frame."""
     frame = None
     while packed := file.read(STEP):
         while packed:

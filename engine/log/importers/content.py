@@ -1,4 +1,4 @@
-"""Values of foreign records taken as what they should be, where they are that.
+"""Fields of foreign records in the types that they should have, with defaults for all others.
 
 >>> parted([{"type": "text", "text": "hello", "cache": True}])
 ('hello', [{'type': 'text', 'cache': True}])
@@ -17,42 +17,42 @@ from backcast.domain.errors import InputError
 from backcast.engine.log.importers.lines import parse
 
 _ID = re.compile(r"[^\x00-\x1f\x7f#]{1,200}")
-"What an id may be: it goes into an index, and `#` sets apart the facts of one record."
+"The form of an id: it goes into an index, and `#` separates the facts of one record."
 _MILLISECONDS = 1e11
-"Times from here on are no seconds since 1970: they would be past the year 5000."
+"Larger times are no seconds since 1970: they would be past the year 5000."
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """The object, or an empty one for any other value."""
+    """Return the object, or an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def sequence(value: object) -> list[Any]:
-    """The list, or an empty one for any other value."""
+    """Return the list, or an empty one for any other value."""
     return value if isinstance(value, list) else []
 
 
 def string(value: object) -> str | None:
-    """The string, if it is one and not empty."""
+    """Return the string, or None for an empty one or any other value."""
     return value if isinstance(value, str) and value else None
 
 
 def without(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The fields of a record but for some."""
+    """Return the fields of a record without some."""
     return {name: value for name, value in record.items() if name not in names}
 
 
-def replaced(record: Mapping[str, Any], name: str, left: object) -> dict[str, Any]:
-    """A record with what is left of one of its fields, if anything is."""
+def replaced(record: Mapping[str, Any], name: str, remaining: object) -> dict[str, Any]:
+    """Return a record with only the rest of one of its fields, if there is any."""
     kept = without(record, name)
-    return kept if left is None else {**kept, name: left}
+    return kept if remaining is None else {**kept, name: remaining}
 
 
 def parted(content: object) -> tuple[str | None, object]:
-    """The text of a message's content, and what remains when that text has gone elsewhere.
+    """Return the text of a message's content, and the rest once that text is stored elsewhere.
 
     The content is a string, or a list of blocks. The texts of several blocks are joined by line
-    breaks; the blocks then remain as they are, since they cannot be told from the joined text.
+    breaks; the blocks then remain as they are, since the joined text does not show their bounds.
     """
     if isinstance(content, str):
         return content, None
@@ -72,20 +72,25 @@ def _text(block: object) -> str | None:
     return text if isinstance(text, str) and mapping(block).get("type", "text") == "text" else None
 
 
+def is_block(block: object, type: str, name: str) -> bool:
+    """Return whether a block of a content has a type, and a string under a name."""
+    return mapping(block).get("type") == type and string(mapping(block).get(name)) is not None
+
+
 def arguments_of(value: object) -> object:
-    """The arguments of a call: the object in a string of JSON, else the value itself."""
+    """Return the arguments of a call: the object in a string of JSON, else the value itself."""
     if not isinstance(value, str) or not value.lstrip().startswith("{"):
         return value
     try:
         arguments = parse(value.encode())
-        from_json(to_json([[arguments]]))  # it will stand deeper than it did
+        from_json(to_json([[arguments]]))  # it will be nested more deeply
     except (InputError, ValueError):
         return value
     return arguments
 
 
 def time_of(value: object) -> datetime | None:
-    """The time in UTC of an ISO text, or of seconds or milliseconds since 1970, if it is one.
+    """Return the time in UTC of an ISO text, or of seconds or milliseconds since 1970; else None.
 
     A text without a zone gives a time without one.
     """
@@ -102,7 +107,7 @@ def time_of(value: object) -> datetime | None:
 
 
 def id_of(value: object, default: str) -> str:
-    """The id that a log gives; its hash where it is no fit name, the default where it is none."""
+    """Return a log's id; its hash if it is invalid, the default if it is missing."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 10**100 else None
     if not isinstance(value, str) or not value:
@@ -111,22 +116,22 @@ def id_of(value: object, default: str) -> str:
 
 
 def hashed(name: str, record: bytes) -> str:
-    """An id made of a record's own bytes, for one that has no id and may come again."""
+    """Return an id made of a record's own bytes, for a record without one that may come again."""
     return f"{name}:{hashlib.sha256(record).hexdigest()[:32]}"
 
 
 def task_of(value: object, path: Path) -> str:
-    """The task that a log is imported as: what it calls itself, else the path's name."""
+    """Return the task name for a log: its own name, else the path's name."""
     return name_of(value) or name_of(stem_of(path)) or "unnamed"
 
 
 def name_of(value: object) -> str | None:
-    """The string, if it can name a task."""
+    """Return the string if it can name a task, else None."""
     return value if isinstance(value, str) and _ID.fullmatch(value) and value.strip() else None
 
 
 def stem_of(path: Path) -> str:
-    """A path's name without what says only that it is a file of its kind."""
+    """Return a path's name without the suffixes of its kind of file."""
     name = path.name if path.is_dir() else path.name.removesuffix(".traj.json")
     stem = name if name != path.name or path.is_dir() else path.stem
     return re.sub(r"[\x00-\x1f\x7f#]", "_", stem.encode("utf-8", "replace").decode())[:200]

@@ -1,10 +1,10 @@
-"""Backcast's own lines, in and out: one JSON object a line, as the seeds have it.
+"""Backcast's own lines, in and out: one JSON object a line, in the form of the seeds.
 
 `type`, `task_id`, `timestamp` and `data` are enough. A line that states its `version`, as exported
-ones do, is the event of that version: it adds nothing where the same event stands, and is refused
-where another one does. Bodies travel in lines of their own, before the event that points at them:
-`{"blob": "blob:…", "text": "…"}`, or `"base64"` where they are not UTF-8. A line `{"note": "…"}`
-is for people, and is passed over.
+ones do, is the event of that version: it adds nothing if the same event is stored, and is refused
+if another one is. Bodies travel in lines of their own, before the event that points at them:
+`{"blob": "blob:…", "text": "…"}`, or `"base64"` if they are not UTF-8. A line `{"note": "…"}` is
+for people, and is skipped.
 """
 
 from base64 import b64decode, b64encode
@@ -29,7 +29,7 @@ FORMAT = "events"
 LONGEST = 256 * 2**20
 "Bytes of the longest line that is read: the largest body of a git object, as base64."
 Part = Blob | dict[str, Any]
-"What an exported line holds: a body, or an event's public form."
+"The content of an exported line: a body, or an event's public form."
 ENVELOPE = ("type", "task_id", "timestamp", "data", "writer", "because", "version", "schema")
 _BLOB_FIELDS = {
     name: [
@@ -42,31 +42,31 @@ _BLOB_FIELDS = {
 
 
 def export_lines(store: EventStore, task_id: str) -> Iterator[str]:
-    """A task as lines that another store can import, and that give the same events there."""
+    """Yield a task as lines from which another store imports the same events."""
     return map(line_for, parts(store, task_id))
 
 
 def parts(store: EventStore, task_id: str, last: int | None = None) -> Iterator[Part]:
-    """The events of a task up to a version, each after those bodies that it first points at."""
-    told: set[str] = set()
+    """Yield the events of a task up to a version, each after the bodies that it first points at."""
+    yielded: set[str] = set()
     for event in store.read(task_id, last=last):
         line = line_of(event)
         for ref in refs_in(to_json(line["data"])):
-            if ref not in told and store.holds(ref):
-                told.add(ref)
+            if ref not in yielded and store.holds(ref):
+                yielded.add(ref)
                 yield Blob(store.get(ref))
         yield line
 
 
 def line_for(part: Part) -> str:
-    """A part of a log as a line."""
+    """Return a part of a log as a line."""
     if isinstance(part, Blob):
         return _blob_line(part.ref, part.body)
     return json_text(part)
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
-    """A batch a line. Lines that are not what is needed are reported and passed over."""
+    """Yield a batch a line. Unusable lines are reported and skipped."""
     reader = _Reader(task_id)
     for number, raw in read_lines(path, report, LONGEST):
         try:
@@ -79,7 +79,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
 
 
 class _Reader:
-    """Reads line after line; remembers bodies until the event that points at them comes."""
+    """A reader of line after line that holds bodies until the event that points at them comes."""
 
     def __init__(self, task_id: str | None) -> None:
         self.task_id, self.codec = task_id, Codec()
@@ -89,7 +89,7 @@ class _Reader:
         "The last source of each module, which the next one will resemble."
 
     def batch(self, raw: bytes, name: str) -> Batch | None:
-        """The batch of a line; None for one that holds a body or a note."""
+        """Return the batch of a line; None for a body or a note."""
         line = parse(raw)
         if not isinstance(line, dict):
             raise InputError(f"needed a JSON object, found {type(line).__name__}")
@@ -116,7 +116,7 @@ class _Reader:
             raise InputError(f"because: needed a list of versions, found {because!r}")
         if version is not None:
             return ForeignFact(fact, timestamp, writer, because=tuple(because), version=version)
-        # The same line may stand in a log twice: it is the second of its kind then.
+        # A log may hold the same line twice: the count makes their ids differ.
         known = digest(raw)
         self.seen[known] += 1
         id = f"{known.hex()}#{self.seen[known]}"
@@ -129,7 +129,7 @@ class _Reader:
 
 
 def _data(line: dict[str, Any]) -> dict[str, Any]:
-    """The payload, and with it whatever else the line says."""
+    """Return the payload with all other fields of the line added."""
     data = line.get("data", {})
     if not isinstance(data, dict):
         raise InputError(f"data: needed an object, found {type(data).__name__}")
@@ -137,7 +137,7 @@ def _data(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bodies_moved_out(kind: str, data: dict[str, Any]) -> list[bytes]:
-    """Texts that stand in the line where a fact points at a body: they become bodies."""
+    """Move texts out of the line that belong into bodies, and return them."""
     bodies = []
     for field in _BLOB_FIELDS.get(kind, ()):
         text = data.get(field)
@@ -152,7 +152,7 @@ def _is_ref(text: str) -> bool:
 
 
 def _body(line: dict[str, Any]) -> bytes:
-    """The body in a line, which must be the one that its name says."""
+    """Return the body in a line, which must match its name."""
     try:
         body = (
             b64decode(line["base64"], validate=True) if "base64" in line else line["text"].encode()

@@ -1,4 +1,4 @@
-"""A git history as a task: each commit a batch, each file that it touched a fact about a module.
+"""A git history as a task: each commit a batch, each changed file a fact about a module.
 
 The history is read along first parents, merges as their difference to the first one: any other
 order of branches folds to trees that never existed. Objects come from `git cat-file --batch`;
@@ -28,7 +28,7 @@ from backcast.engine.log.store import EventStore
 
 FORMAT = "git"
 MAX_OBJECT = 128 * 2**20
-"Bytes of the largest file that is taken over."
+"Bytes of the largest file that is imported."
 PLAIN, SUBMODULE = "100644", "160000"
 
 LOG = (
@@ -50,7 +50,7 @@ class FileChange(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """A commit and what it changed against its first parent."""
+    """A commit and its changes against its first parent."""
 
     sha: str
     parents: Sequence[str]
@@ -64,13 +64,13 @@ class Commit(NamedTuple):
 
 
 def task_of(repository: Path) -> str:
-    """The task that a repository is imported as: the name of its folder."""
+    """Return the task name for a repository: the name of its folder."""
     folder = repository.resolve()
     return (folder.parent if folder.name == ".git" else folder).name.removesuffix(".git")
 
 
 def count(repository: Path) -> int:
-    """How many commits there are along first parents. `InputError` where there are none."""
+    """Return how many commits there are along first parents; `InputError` for none."""
     if not repository.is_dir():
         raise InputError(f"{repository}: needed a git repository, found no such folder")
     lines = _git(repository, "rev-list", "--count", "--first-parent", "HEAD", "--")
@@ -78,7 +78,7 @@ def count(repository: Path) -> int:
 
 
 def read(repository: Path, task_id: str, store: EventStore, report: Report) -> Iterator[Batch]:
-    """The commits that the task does not hold yet, oldest first, a batch each."""
+    """Yield the commits that the task does not hold yet, oldest first, a batch each."""
     if _git(repository, "rev-parse", "--is-shallow-repository").strip() == "true":
         report.notes.append("a shallow clone: history begins at its oldest commit")
     head = _git(repository, "rev-parse", "--verify", "HEAD").strip()
@@ -87,7 +87,7 @@ def read(repository: Path, task_id: str, store: EventStore, report: Report) -> I
     if last is not None and not _is_ancestor(repository, last, head):
         raise InputError(
             f"{repository}: commit {last[:12]}, imported before, is not in this history along"
-            f" first parents (was it rewritten?): import it as another --task"
+            f" first parents (was it rewritten?): import it with --as NAME"
         )
     with _objects(repository) as objects:
         for commit in _commits(repository, last, report):
@@ -108,11 +108,11 @@ class _Tree:
         self.last_commit: str | None = None
         self.last_time = EPOCH
         self.names: dict[str, str] = {}
-        "The names of commits as they were recorded last."
+        "The names of commits as last recorded."
         self.named = 0
-        "How often they were."
+        "How often names were recorded."
         self.before = BEFORE
-        "How far back the last event is that tells of the code."
+        "The distance back to the last event about code."
         for event in store.read(task_id):
             self.before = BEFORE - isinstance(event.fact, RefsRead)
             self.last_time = max(self.last_time, event.timestamp)
@@ -125,7 +125,7 @@ class _Tree:
                     self.modules[fact.module_name] = (fact.iteration, fact.source)
 
     def batch(self, commit: Commit, objects: "Objects", report: Report) -> Batch:
-        """The facts of a commit, and the sources that it brought."""
+        """Return the facts of a commit, and its new sources."""
         self.last_time = max(_time(commit.authored), self.last_time)
         stated = {"parents": list(commit.parents)} if len(commit.parents) > 1 else {}
         committed = Committed(
@@ -147,7 +147,7 @@ class _Tree:
         return Batch(self.task_id, facts, blobs)
 
     def names_batch(self, names: dict[str, str]) -> Batch:
-        """The names of commits as a fact, for `commit:TAG` to be found by."""
+        """Return the names of commits as a fact, so that `commit:TAG` finds them."""
         fact = ForeignFact(RefsRead(refs=names), self.last_time, FORMAT, f"names {self.named + 1}")
         return Batch(self.task_id, [fact])
 
@@ -180,7 +180,7 @@ class _Tree:
             stated["missing"] = change.oid
             report.skipped.append(f"{path} at {sha[:12]}: the repository lacks object {change.oid}")
         self.modules[path] = (iteration + 1, source)
-        # In a swap the old name is taken at once by another file: nothing was renamed away.
+        # In a swap another file takes the old name at once: it was not renamed away.
         if previous is not None and previous not in targets:
             return ModuleRenamed(
                 module_name=path, previous_name=previous, iteration=iteration + 1, **stated
@@ -216,10 +216,10 @@ class Objects:
         self.asking, self.answers = asking, answers
 
     def read(self, oids: Sequence[str]) -> dict[str, bytes | None]:
-        """The objects' bytes; None for those that the repository lacks, or that are too large."""
+        """Return the objects' bytes; None for missing or too large ones."""
         bodies: dict[str, bytes | None] = {}
         wanted = list(dict.fromkeys(oids))
-        for start in range(0, len(wanted), 500):  # more would fill both pipes, and stand still
+        for start in range(0, len(wanted), 500):  # more would fill both pipes, and block
             some = wanted[start : start + 500]
             self.asking.write("".join(f"{oid}\n" for oid in some).encode())
             self.asking.flush()
@@ -262,8 +262,8 @@ def _objects(repository: Path) -> Iterator[Objects]:
 
 
 def _commits(repository: Path, last: str | None, report: Report) -> Iterator[Commit]:
-    """The commits after one, oldest first. Where objects are missing that git needs to tell
-    similar files, it goes on with exact renames only."""
+    """Yield the commits after one, oldest first. If objects are missing that git needs to find
+    similar files, it continues with exact renames only."""
     for renames in ("--find-renames", "--find-renames=100%"):
         span = f"{last}..HEAD" if last else "HEAD"
         command = _command(repository, *LOG, renames, span, "--")
@@ -278,12 +278,12 @@ def _commits(repository: Path, last: str | None, report: Report) -> Iterator[Com
             reason = process.stderr.read().decode(errors="replace").strip()
         if process.returncode == 0:
             return
-        report.notes.append("objects are missing: renames are told by equal content only")
+        report.notes.append("objects are missing: only renames with equal content are recognised")
     raise InputError(f"{repository}: git log failed: {reason.splitlines()[-1] if reason else '?'}")
 
 
 def _tokens(stream: IO[bytes]) -> Iterator[bytes]:
-    """What stands between NUL bytes."""
+    """Yield the texts between NUL bytes."""
     rest = b""
     while chunk := stream.read(2**16):
         *tokens, rest = (rest + chunk).split(b"\0")
@@ -320,12 +320,12 @@ def _commit(head: Sequence[str], changes: Sequence[FileChange]) -> Commit:
 
 
 def _text(raw: bytes) -> str:
-    """Text; bytes that are not UTF-8 are written as escapes, since JSON holds none."""
+    """Return text in which bytes that are not UTF-8 are escaped, since JSON holds none."""
     return raw.decode(errors="backslashreplace")
 
 
 def _time(seconds: int) -> datetime:
-    """A commit's own time; the epoch where it names a year that no calendar here knows."""
+    """Return a commit's own time; the epoch for a year that Python does not know."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
@@ -360,7 +360,7 @@ def _command(repository: Path, *arguments: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the user's settings changes what is read."""
+    """Return an environment without settings of the user that would change the output."""
     ours = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
     return {**os.environ, **ours, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
 

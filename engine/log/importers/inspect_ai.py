@@ -1,7 +1,7 @@
-"""Evaluation logs of Inspect: the typed events of each sample, and what was made of them.
+"""Evaluation logs of Inspect: the typed events of each sample, and the results.
 
-A log is one JSON file; each of its samples is a task. Texts that stand in a sample's attachments
-are told in full where they are a fact's text; elsewhere they stay as they are named.
+A log is one JSON file; each of its samples is a task. A fact's text is taken from the sample's
+attachments; elsewhere references to attachments stay as they are.
 """
 
 from collections.abc import Iterator
@@ -83,17 +83,17 @@ def _content(messages: list[dict[str, Any]]) -> object:
 
 
 def _full(content: object, attached: dict[str, Any]) -> tuple[str | None, object]:
-    """The text of a content, from the attachments where it stands there, and what is left."""
-    text, left = parted(content)
+    """Return the text of a content, from the attachments if it is there, and the rest."""
+    text, remaining = parted(content)
     whole = attached.get((text or "").removeprefix(ATTACHMENT))
     named = text is not None and text.startswith(ATTACHMENT) and isinstance(whole, str)
-    return (whole, content) if named else (text, left)
+    return (whole, content) if named else (text, remaining)
 
 
 def _tell(
     record: ForeignRecord, event: Any, attached: dict[str, Any], asked: str | None
 ) -> str | None:
-    """Tell an event; return the name of the blob with what the model was last asked."""
+    """Add an event's facts; return the blob name of the last request to the model."""
     fields = mapping(event)
     match fields.get("event"):
         case "sample_init":
@@ -101,8 +101,8 @@ def _tell(
         case "model":
             return _model(record, fields, attached, asked)
         case "tool" if string(fields.get("function")):
-            output, left = _full(fields.get("result"), attached)
-            rest = replaced(without(fields, "function", "id"), "result", left)
+            output, remaining = _full(fields.get("result"), attached)
+            rest = replaced(without(fields, "function", "id"), "result", remaining)
             failed = fields.get("error") is not None
             record.answer(fields.get("id"), output, failed, rest, (), fields["function"])
         case kind:
@@ -111,7 +111,7 @@ def _tell(
 
 
 def _init(record: ForeignRecord, fields: dict[str, Any], attached: dict[str, Any]) -> None:
-    """Tell what the sample gives to the model at first."""
+    """Add the first messages that the sample gives to the model."""
     asked = mapping(fields.get("sample")).get("input")
     messages = sequence(asked) or [{"role": "user", "content": asked}]
     for message in map(mapping, messages):
@@ -126,7 +126,7 @@ def _model(
     rest = dict(fields)
     for name in ("input", "call", "tools"):
         if isinstance(rest.get(name), dict | list):
-            # Each request repeats those before it, so they are kept as differences.
+            # Each request repeats the earlier ones, so they are stored as differences.
             rest[name] = {"json": record.keep(to_json(rest[name]), asked)}
             asked = rest["input"]["json"] if name == "input" else asked
     output = mapping(fields.get("output"))
@@ -139,14 +139,15 @@ def _model(
         else:
             record.tell(ModelFailed, {"reason": reason}, rest, writer="agent")
         return asked
-    text, left = _full(message.get("content"), attached)
+    text, remaining = _full(message.get("content"), attached)
     calls = sequence(message.get("tool_calls"))
-    told = [call for call in map(mapping, calls) if string(call.get("function"))]
-    kept = without(message, "tool_calls") if told and len(told) == len(calls) else message
-    choices = [{**choice, "message": replaced(kept, "content", left)}, *others]
+    valid = [call for call in map(mapping, calls) if string(call.get("function"))]
+    all_valid = 0 < len(calls) == len(valid)
+    kept = without(message, "tool_calls") if all_valid else message
+    choices = [{**choice, "message": replaced(kept, "content", remaining)}, *others]
     rest["output"] = {**output, "choices": choices}
     id = record.reply(text, output.get("model"), rest, ())
-    for call in told:
+    for call in valid:
         about = without(call, "function", "id", "arguments")
         record.call(call["function"], call.get("id"), call.get("arguments"), about, (id,))
     return asked

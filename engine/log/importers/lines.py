@@ -1,4 +1,4 @@
-r"""Lines and JSON of files that anyone may have written: bounded, and one reason for what is bad.
+r"""Lines and JSON of files that anyone may have written: bounded, with one reason for each problem.
 
 >>> parse(rb'{"text": "cut in half \ud83d"}')
 {'text': 'cut in half \\ud83d'}
@@ -31,9 +31,9 @@ _ESCAPES = re.compile(
 def read_lines(path: Path, report: Report, longest: int = MAX_LINE) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file that are not blank, stripped, with their numbers from 1.
 
-    A line over `longest` bytes is reported and passed over, a piece at a time. A file compressed by
-    zstd is read as what it holds; where that is cut, it is reported after what came before it.
-    Raises `InputError` where the file cannot be read.
+    A line over `longest` bytes is reported and skipped, a piece at a time. A file compressed by
+    zstd is read as its content; a cut is reported after all that came before it. Raises
+    `InputError` if the file cannot be read.
     """
     number = 0
     try:
@@ -73,13 +73,13 @@ def read_objects(path: Path, report: Report) -> Iterator[tuple[int, bytes, dict[
 
 
 def first_object(path: Path, test: Callable[[dict[str, Any]], bool], needed: str) -> dict[str, Any]:
-    """Find the first line that is an object of the format; `InputError` where there is none."""
+    """Return the first line that is an object of the format; `InputError` if there is none."""
     found = "no line"
     for _, line in read_lines(path, Report()):
         try:
             value = parse(line)
         except InputError as error:
-            value, found = None, f"what is {error}" if found == "no line" else found
+            value, found = None, f"text that is {error}" if found == "no line" else found
         else:
             found = named(value) if found == "no line" else found
         if isinstance(value, dict) and test(value):
@@ -88,7 +88,7 @@ def first_object(path: Path, test: Callable[[dict[str, Any]], bool], needed: str
 
 
 def read_json(path: Path, needed: str) -> object:
-    """Read a file that is one JSON document; `InputError` with what was needed where not."""
+    """Return the content of a file that is one JSON document; else `InputError` with `needed`."""
     try:
         if (size := path.stat().st_size) > MAX_FILE:
             raise InputError(f"{path}: needed at most {MAX_FILE:,} bytes, found {size:,}")
@@ -97,14 +97,14 @@ def read_json(path: Path, needed: str) -> object:
         raise unreadable(path, error) from None
     except InputError as error:
         if str(error).startswith("not JSON"):
-            raise InputError(f"{path}: needed {needed}, found what is {error}") from None
+            raise InputError(f"{path}: needed {needed}, found text that is {error}") from None
         raise
 
 
 def parse(line: bytes) -> Any:
-    """The value of a JSON text; `InputError("not JSON: ...")` where it is none.
+    """Return the value of a JSON text; else `InputError("not JSON: ...")`.
 
-    Half of a surrogate pair, which is no text, stands in the value as it was escaped.
+    Half of a surrogate pair, which is no text, stays in the value as it was escaped.
     """
     try:
         return from_json(line, allow_inf_nan=False)
@@ -116,7 +116,7 @@ def parse(line: bytes) -> Any:
 
 
 def named(value: object) -> str:
-    """What kind of JSON value it is, in words, for a message."""
+    """Return the kind of a JSON value in words, for a message."""
     match value:
         case dict():
             keys = ", ".join(sorted(repr(key[:30]) for key in list(value)[:5]))
@@ -134,5 +134,5 @@ def named(value: object) -> str:
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """The error for a file that the system does not let us read."""
+    """Return the error for a file that the system does not let us read."""
     return InputError(f"{path}: needed a readable file, found: {error.strerror or error}")

@@ -2,7 +2,7 @@
 
 The path is a file of events, one JSON a line; a JSON file with an event, a list of them, a base
 state or a logged request; or a folder of such files, as the SDK keeps a conversation. The task is
-the conversation's id where a base state tells it, else the name of the file or folder.
+the conversation's id if a base state has it, else the name of the file or folder.
 """
 
 import re
@@ -38,13 +38,13 @@ SAID = (
     "thought", "reasoning_content", "thinking_blocks", "responses_reasoning_item",
     "llm_response_id",
 )  # fmt: skip
-"What an action event tells of the reply that it is part of."
+"The fields of an action event that belong to its reply."
 ENDS: Mapping[str, type[Fact]] = {
     "finished": TaskComplete,
     "error": TaskFailed,
     "stuck": TaskFailed,
 }
-"What an execution status says of the task."
+"The fact for each final execution status."
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
@@ -65,7 +65,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
 
 
 def _folder(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
-    """The files of a folder, events first, since what has no time takes that of the one before."""
+    """Yield a folder's files, events first: a record without a time takes the last one."""
     files = sorted((file for file in path.rglob("*.json*") if file.is_file()), key=_place)
     log = ForeignLog(PREFIX, task_id or _task(path, files), report)
     conversation = _Conversation(log)
@@ -89,14 +89,14 @@ def _folder(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
 
 
 def _place(file: Path) -> tuple[bool, str, list[tuple[int, str]]]:
-    """Where a file stands in the order: the numbers in names count as numbers."""
+    """Return a file's sort key: numbers in names count as numbers."""
     parts = re.findall(r"(\d{1,18})|(\D+)", file.name)
     order = [(int(number or -1), text) for number, text in parts]
     return not file.name.startswith("event"), file.parent.as_posix(), order
 
 
 def _task(path: Path, files: list[Path]) -> str:
-    """The id in a base state in the folder or beside its events, else the folder's name."""
+    """Return the id in a base state in the folder or beside its events, else the folder's name."""
     home = path.resolve().parent if path.resolve().name == "events" else path.resolve()
     for file in (*files, home / "base_state.json"):
         if file.name == "base_state.json" and file.is_file():
@@ -127,7 +127,7 @@ def _is_base_state(value: object) -> bool:
 
 
 def _kind(event: Mapping[str, Any]) -> str | None:
-    """The SDK's kind of an event, or the action or observation of the versions before it."""
+    """Return the SDK's kind of an event, or in older versions its action or observation."""
     names = (string(event.get(name)) for name in ("kind", "action", "observation"))
     return next(filter(None, names), None)
 
@@ -139,17 +139,17 @@ class _Conversation:
         self.log = log
         self.started = False
         self.replies = 0
-        "How many of the model's replies, as later requests repeat them, were told."
+        "How many of the model's replies, which later requests repeat, were imported."
         self.asked: str | None = None
-        "The blob of the messages of the request before."
+        "The blob of the previous request's messages."
 
     def lines(self, path: Path) -> Iterator[Batch]:
-        """The batches of a file with an event a line."""
+        """Yield the batches of a file with an event a line."""
         for number, _, event in read_objects(path, self.log.report):
             yield from self._event(event, f"{path.stem}:{number}")
 
     def document(self, path: Path, document: Any) -> Iterator[Batch]:
-        """The batches of a JSON file."""
+        """Yield the batches of a JSON file."""
         if isinstance(document, list):
             for number, event in enumerate(document, 1):
                 yield from self._event(event, f"{path.stem}:{number}")
@@ -182,7 +182,7 @@ class _Conversation:
         yield record.batch
 
     def _request(self, request: dict[str, Any], default: str) -> Iterator[Batch]:
-        """What was new among the messages of a request, and what the model replied."""
+        """Yield the new messages of a request, and the model's reply."""
         messages = [mapping(message) for message in request["messages"]]
         asked = time = request.get("timestamp")
         with suppress(TypeError, OverflowError):  # either may be anything
@@ -192,7 +192,7 @@ class _Conversation:
         replies = 0
         count: Counter[str] = Counter()
         for message in messages:
-            # Marks such as cache_control come and go on a message from request to request.
+            # Marks such as cache_control change on a message from request to request.
             text, calls = parted(message.get("content"))[0], message.get("tool_calls")
             raw = to_json([message.get("role"), text, calls, message.get("tool_call_id")])
             count[id := hashed("message", raw)] += 1
@@ -212,8 +212,8 @@ class _Conversation:
 
 
 def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
-    text, left = parted(message.get("content"))
-    role, rest = string(message.get("role")), replaced(message, "content", left)
+    text, remaining = parted(message.get("content"))
+    role, rest = string(message.get("role")), replaced(message, "content", remaining)
     if role == "tool":
         call_id, tool = message.get("tool_call_id"), message.get("name")
         rest = without(rest, "tool_call_id", "name")
@@ -228,7 +228,7 @@ def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
 
 
 def _response(record: ForeignRecord, request: dict[str, Any], base: str | None) -> str:
-    """Tell a reply and its calls; return the name of the blob with the request's messages."""
+    """Add a reply and its calls; return the blob name of the request's messages."""
     asked = record.keep(to_json(request["messages"]), base)
     rest = {**request, "messages": {"json": asked}}
     for name in ("tools", "kwargs", "raw_messages", "raw_response"):
@@ -237,10 +237,10 @@ def _response(record: ForeignRecord, request: dict[str, Any], base: str | None) 
     response = request["response"]
     choice, *others = sequence(response.get("choices")) or [None]
     message = mapping(mapping(choice).get("message"))
-    text, left = parted(message.get("content"))
+    text, remaining = parted(message.get("content"))
     if message:
         kept = without(message, "tool_calls") if all_calls(message) else message
-        choices = [{**choice, "message": replaced(kept, "content", left)}, *others]
+        choices = [{**choice, "message": replaced(kept, "content", remaining)}, *others]
         rest["response"] = {**response, "choices": choices}
     id = record.reply(text, response.get("model"), rest, ())
     record.openai_calls(message, (id,))
@@ -248,7 +248,7 @@ def _response(record: ForeignRecord, request: dict[str, Any], base: str | None) 
 
 
 def _say(record: ForeignRecord, event: dict[str, Any]) -> bool:
-    """Tell a message of the user or the model, or the system prompt."""
+    """Add a message of the user or the model, or the system prompt."""
     if "llm_message" not in event:
         prompt = mapping(event.get("system_prompt"))
         rest = {**event, "system_prompt": without(prompt, "text")}
@@ -256,8 +256,8 @@ def _say(record: ForeignRecord, event: dict[str, Any]) -> bool:
             record.message("system", text, rest, ())
         return text is not None
     message = mapping(event["llm_message"])
-    text, left = parted(message.get("content"))
-    rest = {**event, "llm_message": replaced(message, "content", left)}
+    text, remaining = parted(message.get("content"))
+    rest = {**event, "llm_message": replaced(message, "content", remaining)}
     if text is not None and event.get("source") == "agent":
         record.reply(text, None, rest, ())
     elif text is not None:
@@ -266,7 +266,7 @@ def _say(record: ForeignRecord, event: dict[str, Any]) -> bool:
 
 
 def _act(record: ForeignRecord, event: dict[str, Any]) -> bool:
-    """Tell what the model thought, if it said so, and what it called."""
+    """Add the model's thoughts, if there are any, and its call."""
     tool = string(event.get("tool_name"))
     if tool is None:
         return False
@@ -287,13 +287,13 @@ def _act(record: ForeignRecord, event: dict[str, Any]) -> bool:
 
 
 def _observe(record: ForeignRecord, event: dict[str, Any]) -> bool:
-    """Tell what a tool returned, or why it did not."""
+    """Add a tool's output, or why there is none."""
     seen = mapping(event.get("observation"))
     rest = without(event, "tool_name", "tool_call_id")
     output, failed = None, None
     if seen:
-        output, left = parted(seen.get("content"))
-        rest["observation"] = replaced(seen, "content", left)
+        output, remaining = parted(seen.get("content"))
+        rest["observation"] = replaced(seen, "content", remaining)
         code = seen.get("exit_code")
         failed = bool(seen.get("is_error")) or (isinstance(code, int) and code > 0)
     for name in ("error", "rejection_reason"):
@@ -305,7 +305,7 @@ def _observe(record: ForeignRecord, event: dict[str, Any]) -> bool:
 
 
 def _end(record: ForeignRecord, event: dict[str, Any]) -> bool:
-    """Tell that the conversation came to an end, where a change of state says so."""
+    """Add the end of the conversation if a change of state reports it."""
     status = event.get("value")
     if event.get("key") != "execution_status" or not isinstance(status, str) or status not in ENDS:
         return False
@@ -323,4 +323,4 @@ TELL: Mapping[str, Callable[[ForeignRecord, dict[str, Any]], bool]] = {
     "UserRejectObservation": _observe,
     "ConversationStateUpdateEvent": _end,
 }
-"How the kinds of event are told that have a match; each says whether this one has."
+"The functions for kinds of event that have a matching fact; each returns whether it found one."

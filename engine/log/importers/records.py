@@ -1,9 +1,9 @@
 """Records of a foreign log as batches: ids, times, bodies, and the fields that no fact names.
 
-Nothing of a record is lost: what a fact does not name stays on it under its own name. A string
-over `INLINE` characters is replaced by the name of its blob; a list or an object that is still
-over `INLINE_JSON` bytes by `{"json": name}`. What would hide a field of the fact stands under
-`foreign`.
+No part of a record is lost: a field that a fact does not name stays on it under its own name. A
+string over `INLINE` characters is replaced by the name of its blob; a list or an object that is
+still over `INLINE_JSON` bytes by `{"json": name}`. A field that would hide one of the fact's own
+stands under `foreign`.
 """
 
 import math
@@ -58,15 +58,15 @@ class ForeignLog:
         self._step = 0
 
     def record(self, id: str, raw: bytes, time: object = None) -> "ForeignRecord":
-        """Begin a record. One that tells no time has that of the record before it."""
+        """Begin a record. Without a time it takes that of the record before it."""
         self._step += 1
-        told = self._told(time)
-        self._time = told or self._time
+        stated = self._with_zone(time)
+        self._time = stated or self._time
         when = self._time or synthetic_time(self._step)
-        return ForeignRecord(self, id, raw, when, synthetic=told is None)
+        return ForeignRecord(self, id, raw, when, synthetic=stated is None)
 
     def start(self, id: str, goal: str | None, rest: object = None, time: object = None) -> Batch:
-        """The start of the task, as the record of that id states it."""
+        """Return the start of the task, as the record of that id states it."""
         start = self.record(f"start:{id}", to_json([goal, rest]), time)
         named = {"goal": None if goal is None else goal[:MAX_GOAL]}
         if goal is not None and len(goal) > MAX_GOAL:
@@ -74,7 +74,7 @@ class ForeignLog:
         start.tell(TaskStarted, named, rest, writer="user")
         return start.batch
 
-    def _told(self, value: object) -> datetime | None:
+    def _with_zone(self, value: object) -> datetime | None:
         time = time_of(value)
         if time is None or time.tzinfo is not None:
             return time
@@ -84,7 +84,7 @@ class ForeignLog:
 
 
 class ForeignRecord:
-    """One record of a foreign log on its way to becoming a batch."""
+    """One record of a foreign log while its batch is built."""
 
     def __init__(
         self, log: ForeignLog, id: str, raw: bytes, when: datetime, *, synthetic: bool
@@ -96,7 +96,7 @@ class ForeignRecord:
 
     @property
     def batch(self) -> Batch:
-        """What was told so far."""
+        """The facts and bodies so far."""
         return Batch(self.log.task_id, self.facts, self.blobs)
 
     def keep(self, body: str | bytes, base: str | None = None) -> str:
@@ -133,14 +133,14 @@ class ForeignRecord:
         return id
 
     def message(self, role: str, text: str | None, rest: object, because: Iterable[object]) -> str:
-        """Tell that somebody who is not the model said something."""
+        """Add a message to the model from somebody else."""
         named = {"role": role} | self._body("text", text)
         return self.tell(MessageReceived, named, rest, writer=role, because=because)
 
     def reply(
         self, text: str | None, model: object, rest: object, because: Iterable[object]
     ) -> str:
-        """Tell that the model said something."""
+        """Add a reply of the model."""
         named = {"model": model} | self._body("text", text)
         writer = string(model) or "agent"
         return self.tell(ModelReplied, named, rest, writer=writer, because=because)
@@ -154,7 +154,7 @@ class ForeignRecord:
         because: Iterable[object],
         writer: str = "agent",
     ) -> str:
-        """Tell that the model called a tool; arguments in a string of JSON are parsed."""
+        """Add a tool call of the model; arguments in a string of JSON are parsed."""
         parsed = arguments_of(arguments)
         if parsed is not arguments and to_json(parsed) != str(arguments).encode():
             rest = {**rest, "arguments_text": arguments}
@@ -165,7 +165,7 @@ class ForeignRecord:
         return id
 
     def openai_calls(self, message: Mapping[str, Any], because: Iterable[object]) -> None:
-        """Tell the calls of a message as the OpenAI interface has them."""
+        """Add the calls of a message in the form of the OpenAI interface."""
         because = tuple(because)
         for call in sequence(message.get("tool_calls")):
             if tool := tool_of(call):
@@ -182,7 +182,7 @@ class ForeignRecord:
         because: Iterable[object] = (),
         tool: object = None,
     ) -> str:
-        """Tell what a tool returned, because of the call that it answers."""
+        """Add a tool's result, caused by the call that it answers."""
         call, called = self.log.calls.get(string(call_id) or "", (None, None))
         tool = called if tool is None else tool
         named = {"tool": tool, "call_id": call_id, "failed": failed} | self._body("output", output)
@@ -193,7 +193,7 @@ class ForeignRecord:
     def unknown(
         self, name: object, rest: object, because: Iterable[object] = (), writer: str = ""
     ) -> str:
-        """Tell what has no match among the facts, as it is."""
+        """Add an unknown fact for a record without a matching kind."""
         kind = _NAME.sub("_", name)[:80] if isinstance(name, str) and name else "UNKNOWN"
         named = {"kind": f"{self.log.prefix}_{kind}"}
         return self.tell(UnknownFact, named, rest, writer=writer, because=because)
@@ -202,7 +202,7 @@ class ForeignRecord:
         return {} if text is None else {name: self.keep(text)}
 
     def _shelved(self, fields: dict[str, Any], hidden: Container[str]) -> dict[str, Any]:
-        """Fields as they stand on a fact, with the large ones in blobs."""
+        """Return fields as a fact holds them, with the large ones in blobs."""
         blobs = len(self.blobs)
         kept = {name: self.shelf(value) for name, value in fields.items()}
         clash = {name: kept[name] for name in kept if name in hidden or name in RESERVED}
@@ -214,7 +214,7 @@ class ForeignRecord:
         return kept | ({"synthetic_time": True} if self.synthetic else {})
 
     def shelf(self, value: object) -> object:
-        """A value as it stands in a fact: the name of a blob in place of a large one."""
+        """Return a value as a fact holds it, with a blob's name in place of a large one."""
         blobs = len(self.blobs)
         small = self._strings(value)
         if isinstance(small, dict | list) and len(to_json(small)) > INLINE_JSON:
@@ -236,18 +236,18 @@ class ForeignRecord:
 
 
 def tool_of(call: object) -> str | None:
-    """The tool of a call as the OpenAI interface has it."""
+    """Return the tool of a call in the form of the OpenAI interface."""
     return string(mapping(mapping(call).get("function")).get("name"))
 
 
 def all_calls(message: Mapping[str, Any]) -> bool:
-    """Whether all calls of a message can be told, so that they need not stay on the message."""
+    """Return whether all calls of a message become facts and can leave the message."""
     calls = message.get("tool_calls")
     return isinstance(calls, list) and all(tool_of(call) for call in calls)
 
 
 def _fits(name: str, value: object) -> bool:
-    """Whether a foreign value is of the type that the field of a fact needs."""
+    """Return whether a foreign value has the type that the field of a fact needs."""
     if name == "failed":
         return isinstance(value, bool)
     return isinstance(value, str) or name not in ("call_id", "model", "tool")

@@ -1,10 +1,10 @@
 """Trajectories of SWE-agent and mini-swe-agent: thought, action and observation, step by step.
 
-A `.traj` tells its run twice: as steps, which become replies, calls and results, and as the
-history of messages, whose beginning (the prompts) is told by no step. The rest of the history is
-kept as unknown facts. Demonstrations hold a history only, mini-swe-agent's files a chat. Neither
-has times, but for the newest of mini-swe-agent. The task is named after the file: several runs
-work on one instance.
+A `.traj` records its run twice: as steps, which become replies, calls and results, and as the
+history of messages, whose beginning (the prompts) is in no step. The rest of the history is kept as
+unknown facts. Demonstrations hold a history only, mini-swe-agent's files a chat. Only the newest
+version of mini-swe-agent has times. The task is named after the file: several runs work on one
+instance.
 """
 
 import re
@@ -37,16 +37,16 @@ NEEDED = "a SWE-agent trajectory (JSON object with 'trajectory', 'history' or 'm
 
 LISTS = ("trajectory", "history", "messages")
 CONSTANT = ("environment", "replay_config")
-"What stands fast from the beginning of a run."
-TOLD = ("response", "action", "observation")
-"What becomes facts of its own in a step."
+"Fields that stay the same during a run."
+OWN_FACTS = ("response", "action", "observation")
+"Fields of a step that become facts of their own."
 
 _COMMAND = re.compile(r"```(?:bash|mswea_bash_command)\s*\n(.*?)\n```", re.DOTALL)
 _RESULT = re.compile(r"<returncode>(-?\d{1,9})</returncode>")
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
-    """Yield the batches of a trajectory: a step or a message each, and what the run ended in."""
+    """Yield the batches of a trajectory: a step or a message each, and the end of the run."""
     document = read_json(path, NEEDED)
     log = ForeignLog(PREFIX, task_id or task_of(None, path), report)
     run = mapping(document) or {"messages": document}
@@ -67,7 +67,7 @@ def _is_chat(value: Any) -> bool:
 
 
 def _chat(name: str, log: ForeignLog, run: dict[str, Any], messages: list[Any]) -> Iterator[Batch]:
-    """Messages where there are no steps: what the model said and called, what came back."""
+    """Yield the messages of a file without steps."""
     yield from _start(name, log, run, messages[: _first_reply(messages)])
     chat = _Chat(log)
     for number, message in enumerate(messages, 1):
@@ -96,7 +96,7 @@ def _steps(
 
 
 def _first_reply(messages: list[Any]) -> int:
-    """How many messages stand before the model's first that is not part of a demonstration."""
+    """Return the number of messages before the model's first one outside of demonstrations."""
     for place, message in enumerate(messages):
         if mapping(message).get("role") == "assistant" and not message.get("is_demo"):
             return place
@@ -108,7 +108,7 @@ def _config(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start(name: str, log: ForeignLog, run: dict[str, Any], prompts: list[Any]) -> Iterator[Batch]:
-    """The goal: the problem that the configuration states, else the last prompt."""
+    """Yield the start with its goal: the configured problem, else the last prompt."""
     goal = string(mapping(_config(run).get("problem_statement")).get("text"))
     for prompt in reversed(prompts):
         if goal is None and mapping(prompt).get("role") == "user":
@@ -119,31 +119,31 @@ def _start(name: str, log: ForeignLog, run: dict[str, Any], prompts: list[Any]) 
 
 
 def _step(record: ForeignRecord, step: object, model: object, base: str | None) -> str | None:
-    """Tell a step as reply, call and result; return the name of its messages' blob."""
+    """Add a step as reply, call and result; return the blob name of its messages."""
     fields, last = mapping(step), (record.log.last,)
-    told = {name: fields[name] for name in TOLD if isinstance(fields.get(name), str)}
-    if not told:
+    texts = {name: fields[name] for name in OWN_FACTS if isinstance(fields.get(name), str)}
+    if not texts:
         record.unknown("STEP", step, last)
         return base
-    rest = without(fields, *told)
+    rest = without(fields, *texts)
     for asked in ("messages", "query"):
-        # Each step repeats the messages of all before it, so they are kept as differences.
+        # Each step repeats the messages of all earlier ones, so they are stored as differences.
         if isinstance(rest.get(asked), list):
             base = record.keep(to_json(rest[asked]), base)
             rest[asked] = {"json": base}
-    id, tool = record.reply(told.get("response"), model, rest, last), None
-    if "action" in told:
-        tool = next(iter(told["action"].split()), "shell")[:80]
-        id = record.call(tool, None, {"command": told["action"]}, {}, (id,))
-    if "observation" in told:
-        record.answer(None, told["observation"], None, {}, (id,), tool)
+    id, tool = record.reply(texts.get("response"), model, rest, last), None
+    if "action" in texts:
+        tool = next(iter(texts["action"].split()), "shell")[:80]
+        id = record.call(tool, None, {"command": texts["action"]}, {}, (id,))
+    if "observation" in texts:
+        record.answer(None, texts["observation"], None, {}, (id,), tool)
     return base
 
 
 def _end(log: ForeignLog, run: dict[str, Any]) -> Iterator[Batch]:
-    """How the run ended, by the exit status; what a growing file says of itself, until then."""
-    told = [name for name in LISTS if isinstance(run.get(name), list)]
-    rest = without(run, *told, *CONSTANT)
+    """Yield the end of the run by its exit status, or the information of a growing run."""
+    lists = [name for name in LISTS if isinstance(run.get(name), list)]
+    rest = without(run, *lists, *CONSTANT)
     if not rest:
         return
     raw = to_json(rest)
@@ -167,13 +167,13 @@ class _Chat:
         "The foreign id of the call, and its tool."
 
     def batch(self, id: str, message: object) -> Batch:
-        """The batch of one message."""
+        """Return the batch of one message."""
         fields = mapping(message)
         extra = mapping(fields.get("extra"))
         record = self.log.record(id, to_json(message), extra.get("timestamp"))
         role = string(fields.get("role"))
-        text, left = parted(fields.get("content"))
-        rest = replaced(fields, "content", left)
+        text, remaining = parted(fields.get("content"))
+        rest = replaced(fields, "content", remaining)
         if role == "assistant" and not fields.get("is_demo"):
             self._reply(record, text, rest)
         elif role == "tool" or (self.open and role == "user" and _is_result(text, fields)):
@@ -207,7 +207,7 @@ class _Chat:
 
 
 def _command(text: str | None, rest: dict[str, Any]) -> str | None:
-    """The one command of a reply: its action, or its only block of shell code."""
+    """Return the one command of a reply: its action, or its only block of shell code."""
     if "action" in rest:
         return string(rest["action"])
     found = _COMMAND.findall(text or "")

@@ -1,8 +1,8 @@
 """The tables of a store, on SQLite or PostgreSQL: all contact with the `eventsourcing` library.
 
-The recorders are subclasses of the library's application recorders: its connection pools, its
-transactions and errors, and its contract, with a table definition of our own. Rows come and go as
-tuples; what they mean is the business of `backcast.engine.log.store`.
+The recorders are subclasses of the library's application recorders: they use its connection pools,
+transactions, errors and contract, with a table definition of our own. Rows come and go as tuples;
+`backcast.engine.log.store` knows what they mean.
 """
 
 from backcast.domain.errors import InputError
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def open_recorder(url: str, *, fsync: str = "full", create: bool = True) -> Recorder:
-    """Connect to a store, making its tables where there are none and `create` allows it.
+    """Connect to a store, making its tables if there are none and `create` allows it.
 
     `sqlite://` is in memory, `sqlite:///name.db` a file here, `sqlite:////path/name.db` one
     anywhere, `postgresql://user@host/name` a database. `fsync` is `full` (an acknowledged event

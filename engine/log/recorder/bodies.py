@@ -10,7 +10,7 @@ class Bodies(Database):
     """The bodies of one store."""
 
     def put(self, blobs: Sequence[Packed]) -> None:
-        """Keep bodies that the store does not hold yet."""
+        """Store bodies that are not in the table yet."""
         with self.transact(write=True) as cursor:
             self._put(cursor, blobs)
 
@@ -23,7 +23,7 @@ class Bodies(Database):
             )
 
     def held(self, digests: Sequence[bytes]) -> set[bytes]:
-        """Those of the digests whose bodies the store holds."""
+        """Return which of the digests have a body in the store."""
         found: set[bytes] = set()
         for start in range(0, len(digests), 500):
             some = digests[start : start + 500]
@@ -33,7 +33,7 @@ class Bodies(Database):
         return found
 
     def chain(self, digest: bytes) -> list[Packed]:
-        """A body as it is stored, after those that it is the difference to; empty if not held."""
+        """Return a body as stored, after the bodies that it builds on; empty if not held."""
         # By level, not by depth: two writers that stored the same body at once may each believe
         # another depth of it. The limit ends a circle, which only damage can make.
         rows = self.all(
@@ -47,7 +47,7 @@ class Bodies(Database):
         return [Packed(*row) for row in rows]
 
     def blobs(self) -> Iterator[Packed]:
-        """Every body as it is stored, each after the one that it is the difference to."""
+        """Yield every body as stored, each after the one that it is the difference to."""
         last = 0
         while rows := self.all(
             "SELECT hash, base, depth, size, packed, id FROM blobs WHERE id>? ORDER BY id LIMIT 64",

@@ -1,4 +1,4 @@
-"""The `eventsourcing` library's own contract, kept by our tables, so that its tests and tools work.
+"""The `eventsourcing` library's own contract on our tables, so that its tests and tools work.
 
 It is the library's view of the same rows: `originator_id` is a task, `originator_version` its
 version, `state` the body, and a notification id is a position.
@@ -21,7 +21,7 @@ from backcast.engine.log.recorder.database import like
 from backcast.engine.log.recorder.tables import NewRow, Recorder
 
 POLLING = 0.05
-"Seconds between two looks of a subscription."
+"Seconds between two queries of a subscription."
 
 
 class LibraryContract(Recorder):
@@ -30,7 +30,7 @@ class LibraryContract(Recorder):
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
-        """Append the library's events: `IntegrityError` where their versions are taken."""
+        """Append the library's events; `IntegrityError` if their versions are taken."""
         rows: list[NewRow] = [
             (str(e.originator_id), e.originator_version, e.topic, None, "", "", e.state)
             for e in stored_events
@@ -52,7 +52,7 @@ class LibraryContract(Recorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
-        """The events of a task."""
+        """Return the events of a task."""
         rows = self.rows(str(originator_id), -1 if gt is None else gt, lte, limit=2**31)
         events = [StoredEvent(row[1], row[2], row[3], row[9]) for row in rows]
         return (events[::-1] if desc else events)[:limit]
@@ -66,24 +66,24 @@ class LibraryContract(Recorder):
         *,
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
-        """The events of the store by position."""
+        """Return the events of the store by position."""
         after = 0 if start is None else start - inclusive_of_start
         rows = self.rows(None, after, stop, like=[like(topic) for topic in topics], limit=limit)
         return [Notification(row[1], row[2], row[3], row[9], row[0]) for row in rows]
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:
-        """The events of the store by position, as they are appended by any process."""
+        """Return a subscription to the store's events by position, from any process."""
         return _Polling(self, gt, topics)
 
     def max_notification_id(self) -> int | None:
-        """The last position, or None in an empty store."""
+        """Return the last position, or None in an empty store."""
         row = self.one("SELECT max(position) FROM events")
         position: int | None = row[0]
         return position
 
 
 class _Polling(ListenNotifySubscription[Any]):
-    """A subscription that looks for itself: SQLite notifies nobody."""
+    """A subscription that polls: SQLite notifies nobody."""
 
     def _loop_on_pull(self) -> None:
         try:

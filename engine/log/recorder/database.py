@@ -1,4 +1,4 @@
-"""What every part of a store asks of its database: transactions, and questions in one."""
+"""What does every part of a store need of its database? Transactions, and queries in one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from backcast.domain.errors import InputError
 
 
 class Cursor(Protocol):
-    """What is used of a database cursor, with `?` for parameters in both databases."""
+    """The part of a database cursor that is used, with `?` for parameters in both databases."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
         """Run a statement."""
@@ -18,10 +18,10 @@ class Cursor(Protocol):
         """Run a statement for each row."""
 
     def fetchone(self) -> Any:
-        """The next row, or None."""
+        """Return the next row, or None."""
 
     def fetchall(self) -> Any:
-        """The rows that are left."""
+        """Return the remaining rows."""
 
 
 class Database(ABC):
@@ -29,27 +29,27 @@ class Database(ABC):
 
     @abstractmethod
     def transact(self, *, write: bool) -> AbstractContextManager[Cursor]:
-        """One transaction; with `write`, alone until it ends, and durable when it has ended.
+        """Open one transaction; with `write`, alone until it ends, and durable when it has ended.
 
-        Raises `UnavailableError` where the database refuses.
+        Raises `UnavailableError` if the database refuses.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
 
     @abstractmethod
     def problems(self) -> Iterator[str]:
-        """What the database itself finds wrong with its files, a line each."""
+        """Yield a line for each fault that the database itself finds in its files."""
 
     def one(self, sql: str, *parameters: Any) -> Any:
-        """The first row that a question gives, or None."""
+        """Return the first row of a query, or None."""
         with self.transact(write=False) as cursor:
             cursor.execute(sql, parameters)
             return cursor.fetchone()
 
     def all(self, sql: str, *parameters: Any) -> list[Any]:
-        """All rows that a question gives."""
+        """Return all rows of a query."""
         with self.transact(write=False) as cursor:
             cursor.execute(sql, parameters)
             rows: list[Any] = cursor.fetchall()
@@ -57,10 +57,10 @@ class Database(ABC):
 
 
 def not_text(error: UnicodeEncodeError) -> InputError:
-    """What is said where a text holds half a character, as undecodable file names do."""
+    """Return the error for a text with half a character, as undecodable file names have."""
     return InputError(f"needed text that can be written as UTF-8, found {error.object[:40]!r}")
 
 
 def like(text: str) -> str:
-    """A pattern that matches just this text."""
+    """Return a pattern that matches just this text."""
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

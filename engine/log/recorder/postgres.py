@@ -92,7 +92,7 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
 
     @classmethod
     def open(cls, url: str, *, fsync: str = "full", create: bool = True) -> Self:
-        """Connect to a database by its URL, which is libpq's own, with all that it may say."""
+        """Connect to a database by its URL, in any form that libpq takes."""
         try:
             said = conninfo_to_dict(url)
         except psycopg.Error as error:
@@ -160,7 +160,7 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
 
     @contextmanager
     def transact(self, *, write: bool) -> Iterator[Cursor]:
-        """One transaction. A writer locks the table against other writers until its commit, so
+        """Open one transaction. A writer locks the table against other writers until its commit, so
         positions become visible in their order and a reader that follows misses none."""
         try:
             with (
@@ -189,17 +189,17 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
             raise UnavailableError(f"{self.shown}: {self._hint(error)}") from error
 
     def _hint(self, error: Exception) -> str:
-        """What a refusal of PostgreSQL means, and what to do next."""
+        """Return what an error of PostgreSQL means, and what to do next."""
         if "lock timeout" in str(error):
             return f"locked by another process for {self.lock_timeout:g} s: try again"
         return _line(error)
 
     def problems(self) -> Iterator[str]:
-        """Nothing: PostgreSQL checks its pages when it reads them."""
+        """Yield nothing: PostgreSQL checks its pages when it reads them."""
         return iter(())
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self.datastore.close()
 
 

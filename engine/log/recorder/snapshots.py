@@ -1,4 +1,4 @@
-"""The table of kept states. They are only a cache: any of them may be missing."""
+"""The table of snapshots. They are only a cache: any of them may be missing."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,11 +8,11 @@ from xxhash import xxh3_64_digest
 from backcast.engine.log.recorder.database import Database
 
 LAST_US = 2**63 - 1
-"Later than any timestamp: the `until_us` of a state that leaves nothing out."
+"Later than any timestamp: the `until_us` of a snapshot that leaves no event out."
 
 
 class Snapshot(NamedTuple):
-    """A kept state: that of the events up to `version` that happened before `until_us`."""
+    """A stored state: the fold of the events up to `version` that happened before `until_us`."""
 
     version: int
     from_us: int
@@ -20,28 +20,30 @@ class Snapshot(NamedTuple):
     until_us: int
     "The earliest timestamp among the events up to `version` that are not in it."
     least_us: int
-    "The earliest timestamp among the events since the state that was kept before it."
+    "The earliest timestamp among the events since the previous snapshot."
     state: bytes
 
 
 class Snapshots(Database):
-    """The kept states of one store."""
+    """The snapshots of one store."""
 
-    def keep(self, projection: str, version: int, task_id: str, states: Sequence[Snapshot]) -> None:
-        """Keep states of a projection; they are only a cache."""
+    def save_snapshots(
+        self, projection: str, version: int, task_id: str, snapshots: Sequence[Snapshot]
+    ) -> None:
+        """Store snapshots of a projection; they are only a cache."""
         with self.transact(write=True) as cursor:
             cursor.executemany(
                 "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
                 [
-                    (projection, version, task_id, *kept[:4], _seal(kept) + kept.state)
-                    for kept in states
+                    (projection, version, task_id, *snapshot[:4], _seal(snapshot) + snapshot.state)
+                    for snapshot in snapshots
                 ],
             )
 
-    def kept(
+    def snapshot_before(
         self, projection: str, version: int, task_id: str, last: int, at_us: int | None
     ) -> Snapshot | None:
-        """The latest kept state that a moment can begin from."""
+        """Return the latest snapshot that a moment can begin from."""
         while True:
             row = self.one(
                 "SELECT version, from_us, until_us, least_us, state FROM snapshots"
@@ -57,17 +59,17 @@ class Snapshots(Database):
             if row is None:
                 return None
             stored = Snapshot(*row)
-            kept = stored._replace(state=stored.state[_SEAL:])
-            if stored.state[:_SEAL] == _seal(kept):
-                return kept
-            last = kept.version - 1  # damaged: an earlier one serves as well
+            snapshot = stored._replace(state=stored.state[_SEAL:])
+            if stored.state[:_SEAL] == _seal(snapshot):
+                return snapshot
+            last = snapshot.version - 1  # damaged: an earlier one serves as well
 
     def stretches(
         self, projection: str, version: int, task_id: str, after: int, last: int, at_us: int
     ) -> list[tuple[int, int]]:
-        """Where events that happened by a time can stand: (after, last) pairs of versions.
+        """Return where events that happened by a time can stand: (after, last) pairs of versions.
 
-        Told by the states that were kept; all that came after the last of them may hold some.
+        The snapshots tell this; any events after the last snapshot may be among them.
         """
         rows = self.all(
             "SELECT version, least_us FROM snapshots WHERE projection=? AND projection_version=?"
@@ -87,8 +89,8 @@ class Snapshots(Database):
             after = end
         return found
 
-    def kept_from(self, projection: str, version: int, task_id: str, before: int) -> int:
-        """The least `from_us` of the last states kept before a version of a task."""
+    def from_us_before(self, projection: str, version: int, task_id: str, before: int) -> int:
+        """Return the least `from_us` of the last snapshots before a version of a task."""
         row = self.one(
             "SELECT from_us FROM snapshots WHERE projection=? AND projection_version=?"
             " AND task_id=? AND version<? ORDER BY version DESC, from_us LIMIT 1",
@@ -103,6 +105,6 @@ class Snapshots(Database):
 _SEAL = 8
 
 
-def _seal(kept: Snapshot) -> bytes:
-    """A checksum in front of a kept state, since a damaged one would be believed."""
-    return xxh3_64_digest(b"%d,%d,%d,%d," % kept[:4] + kept.state)
+def _seal(snapshot: Snapshot) -> bytes:
+    """Return a checksum to put in front of a snapshot, since a damaged one would be believed."""
+    return xxh3_64_digest(b"%d,%d,%d,%d," % snapshot[:4] + snapshot.state)

@@ -26,9 +26,9 @@ from backcast.engine.log.recorder.database import Cursor, not_text
 from backcast.engine.log.recorder.tables import SCHEMA_VERSION
 
 APPLICATION_ID = 0x42434154
-"Tells a store from other SQLite files (PRAGMA application_id)."
+"The mark of a store among SQLite files (PRAGMA application_id)."
 PATIENCE = 0.02
-"Seconds between two tries for what SQLite itself does not wait for."
+"Seconds between two tries of an operation for which SQLite itself does not wait."
 
 TABLES = (
     """CREATE TABLE events (
@@ -128,8 +128,8 @@ class _Pool(SQLiteConnectionPool):
         super().put_connection(conn)
 
     def close(self) -> None:
-        """Close what is idle. What another thread uses is closed when it comes back: SQLite would
-        end the process."""
+        """Close idle connections. One that another thread uses is closed when it comes back: SQLite
+        would end the process."""
         with self._put_condition:
             self._in_use.clear()
         super().close()
@@ -172,7 +172,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         return recorder
 
     def prepare(self, *, create: bool = True) -> None:
-        """Make the tables in a file that has none; refuse one that is not ours, or newer."""
+        """Make the tables in a file that has none; refuse a foreign or newer one."""
         with self.transact(write=False) as cursor:
             application, schema = self._marks(cursor)
             cursor.execute("SELECT count(*) FROM sqlite_master")
@@ -201,7 +201,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
             cursor.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def _write_ahead(self) -> None:
-        """Let readers go on while one writes; the file remembers it.
+        """Let readers read while one process writes; the file remembers it.
 
         SQLite does not wait here for another process that is doing the same, so we do.
         """
@@ -220,7 +220,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
 
     @contextmanager
     def _writing(self) -> Iterator[SQLiteConnection]:
-        """The one connection that writes: the pool's turn-taking would cost a tenth of append."""
+        """Yield the one connection that writes; taking turns in a pool costs a tenth of append."""
         if not self._turn.acquire(timeout=self.lock_timeout):
             raise sqlite3.OperationalError("database is locked")
         try:
@@ -241,8 +241,8 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
 
     @contextmanager
     def transact(self, *, write: bool) -> Iterator[Cursor]:
-        """One transaction. A writer takes the lock at its beginning, not at its first write:
-        what it has read by then could be out of date."""
+        """Open one transaction. A writer takes the lock at its beginning, not at its first write:
+        its earlier reads could be out of date."""
         own = write and self.path
         with (
             self._named_errors(),
@@ -274,8 +274,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
             raise UnavailableError(f"{shown}: {self._hint(error)}") from error
 
     def all(self, sql: str, *parameters: Any) -> list[Any]:
-        """All rows that a question gives, texts that are no UTF-8 any more included: a checksum
-        will tell."""
+        """Return all rows of a query; texts may be damaged UTF-8, as a checksum will tell."""
         try:
             return super().all(sql, *parameters)
         except UnavailableError as error:
@@ -290,13 +289,13 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
                 raw.text_factory = str
 
     def problems(self) -> Iterator[str]:
-        """What SQLite finds wrong with the file."""
+        """Yield what SQLite finds wrong with the file."""
         for (line,) in self.all("PRAGMA integrity_check"):
             if line != "ok":
                 yield f"{self.path}: {' '.join(line.split())}"
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._turn:
             if self._writer is not None:
                 self._writer._close()
@@ -304,7 +303,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
             self.datastore.close()
 
     def _hint(self, error: Exception) -> str:
-        """What a refusal of SQLite means, and what to do next."""
+        """Return what an error of SQLite means, and what to do next."""
         text = str(error)
         for sign, hint in {
             "readonly": "read-only: needed a store that can be written",
@@ -330,7 +329,7 @@ def _uri(path: str, create: bool) -> str:
 
 
 def _stands_still(path: Path) -> bool:
-    """Whether nobody is writing to a store in a folder where nobody may.
+    """Return whether nobody is writing to a store in a read-only folder.
 
     SQLite needs to put a file beside the one that it reads, unless it is told so.
     """

@@ -1,4 +1,4 @@
-"""The statements that both databases share, and the rules that hold whoever appends."""
+"""The statements that both databases share, and the rules that hold for every writer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from backcast.engine.log.recorder.snapshots import LAST_US, Snapshots
 from backcast.engine.log.recorder.vectors import VectorTable
 
 SCHEMA_VERSION = 1
-"Of the tables; a store of a newer one is refused."
+"The version of the tables; a newer store is refused."
 
 ROW_COLUMNS = (
     "position, task_id, version, topic, timestamp_us, recorded_us, writer, because, checksum, body"
@@ -28,11 +28,11 @@ NewRow = tuple[str, int, str, int | None, str, str, bytes]
 the time of recording), writer, because (versions in the same task, joined by commas), body."""
 
 NewSource = tuple[str, str, bytes, int]
-"What a foreign log calls an event: source, id, digest of the content, index of the row."
+"An event's identity in a foreign log: source, id, digest of the content, index of the row."
 
 
 class SourceRow(NamedTuple):
-    """What a foreign log's own id was imported as."""
+    """The event that was imported under a foreign log's own id."""
 
     digest: bytes
     position: int
@@ -40,7 +40,7 @@ class SourceRow(NamedTuple):
 
 
 def checksum_of(row: Row) -> int:
-    """What a row's checksum should be: 63 bits over all the rest, for accidents only."""
+    """Return the right checksum of a row: 63 bits over all the rest, for accidents only."""
     *head, _, body = row
     if not isinstance(body, bytes):
         return -1  # a broken file can give anything
@@ -62,12 +62,12 @@ class Recorder(Bodies, Snapshots, VectorTable):
         strict: bool = True,
         placed: Callable[[Sequence[Row]], None] = lambda rows: None,
     ) -> list[Row]:
-        """Store rows in one transaction, with the bodies that they point at, and give them back
-        as they stand; `placed` is told of them as soon as their places are known.
+        """Store rows in one transaction, with the bodies that they point at, and return them as
+        stored; `placed` is called with them as soon as their places are known.
 
-        Rows that stand there already, byte for byte, are found again rather than written twice;
-        `ConflictError` where other rows stand there, or where a version would be left out.
-        Without `strict` a task may begin at any version, and no row may stand there already.
+        Rows that are stored already, byte for byte, are returned rather than written twice;
+        `ConflictError` if other rows stand there, or if a version would be skipped. Without
+        `strict` a task may begin at any version, and no row may be stored already.
         """
         try:
             with self.transact(write=True) as cursor:
@@ -120,7 +120,7 @@ class Recorder(Bodies, Snapshots, VectorTable):
     def _stored_already(
         self, cursor: Cursor, rows: Sequence[NewRow], tails: dict[str, int]
     ) -> list[Row]:
-        """The rows as they stand, if all of them do, so that a retry changes nothing."""
+        """Return the stored rows if all of them are the same, so that a retry changes nothing."""
         found: list[Row] = []
         for row in rows:
             cursor.execute(
@@ -144,9 +144,10 @@ class Recorder(Bodies, Snapshots, VectorTable):
         like: Sequence[str] = (),
         limit: int = 512,
     ) -> list[Row]:
-        """Rows of a task by version, or of the store by position: after one, up to another.
+        """Return rows of a task by version, or of the store by position, after one and up to
+        another.
 
-        `like` are patterns of SQL's LIKE, of which the topic has to match one.
+        `like` are patterns of SQL's LIKE; the topic has to match one of them.
         """
         key = "position" if task_id is None else "version"
         conditions: list[tuple[str, Any]] = [(f"{key}>?", _in_range(after))]
@@ -168,9 +169,9 @@ class Recorder(Bodies, Snapshots, VectorTable):
         )
 
     def version_at(self, task_id: str, position: int) -> int:
-        """The last version of a task among the positions up to one; 0 where there is none.
+        """Return the last version of a task among the positions up to one; 0 for none.
 
-        Versions rise with positions, so this halves the range, and needs no index of its own.
+        Versions rise with positions, so a binary search suffices, and needs no index of its own.
         """
         with self.transact(write=False) as cursor:
             low, high = 0, self._tail(cursor, task_id) or 0
@@ -187,7 +188,7 @@ class Recorder(Bodies, Snapshots, VectorTable):
             return low
 
     def times_after(self, task_id: str, last: int, time_us: int) -> list[int]:
-        """The timestamps later than one among the versions of a task up to one."""
+        """Return the timestamps after a time among the versions of a task up to one."""
         rows = self.all(
             "SELECT timestamp_us FROM events WHERE task_id=? AND version<=? AND timestamp_us>?",
             task_id,
@@ -197,9 +198,9 @@ class Recorder(Bodies, Snapshots, VectorTable):
         return [time for (time,) in rows]
 
     def position_at(self, time_us: int) -> int:
-        """The last position recorded at a time or before it; 0 where there is none.
+        """Return the last position recorded at a time or before it; 0 for none.
 
-        Recorded times never fall, so this halves the range too.
+        Recorded times never fall, so a binary search suffices here too.
         """
         with self.transact(write=False) as cursor:
             cursor.execute("SELECT max(position) FROM events")
@@ -216,12 +217,12 @@ class Recorder(Bodies, Snapshots, VectorTable):
     # Foreign logs
 
     def found(self, source: str, id: str) -> SourceRow | None:
-        """What a foreign log's own id was imported as."""
+        """Return the event that was imported under a foreign log's own id, if any."""
         row = self.one(f"{_FOUND} AND s.id=?", source, id)
         return SourceRow(*row) if row else None
 
     def found_like(self, source: str, prefix: str) -> list[SourceRow]:
-        """What the ids that begin so were imported as, two of them at the most."""
+        """Return at most two events that were imported under ids with a prefix."""
         rows = self.all(f"{_FOUND} AND s.id LIKE ? ESCAPE '!' LIMIT 2", source, like(prefix) + "%")
         return [SourceRow(*row) for row in rows]
 
@@ -239,7 +240,7 @@ _FOUND = (
 
 
 def _placed(rows: Sequence[NewRow], tails: dict[str, int], after: int, recorded: int) -> list[Row]:
-    """New rows after a position, with their checksums; `tails` are the tasks' last versions."""
+    """Return new rows after a position, with checksums; `tails` are the tasks' last versions."""
     values: list[Row] = []
     for position, row in enumerate(rows, after + 1):
         task_id, version, topic, timestamp, writer, because, body = row
@@ -261,16 +262,16 @@ def _placed(rows: Sequence[NewRow], tails: dict[str, int], after: int, recorded:
 
 
 def _same(row: NewRow, stored: Row) -> bool:
-    """Whether a row to be written is the one that stands there; an unstated time is any time."""
+    """Return whether a new row equals a stored one; an unstated time equals any time."""
     _, _, topic, timestamp, writer, because, body = row
     if (topic, writer, because) != (stored[3], stored[6], stored[7]):
         return False
     if timestamp is not None and timestamp != stored[4]:
         return False
-    # Another version of zstd may pack the same to other bytes.
+    # Another version of zstd may pack equal bodies to other bytes.
     return body == stored[9] or plain(body) == plain(stored[9])
 
 
 def _in_range(number: int) -> int:
-    """The nearest number that a column can hold."""
+    """Return the nearest number that a column can hold."""
     return max(-LAST_US, min(number, LAST_US))

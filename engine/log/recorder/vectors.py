@@ -1,7 +1,7 @@
-"""The table of vectors that texts were embedded to. They are only a cache.
+"""The table of text vectors by an embedder. They are only a cache.
 
-A store gets the table when the first vector is kept: one made before there was any opens as it
-is, and one that cannot be written is searched without.
+A store gets the table with its first vector: an older store opens as it is, and a read-only one is
+searched without vectors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ class VectorTable(Database):
     """The vectors of one store, each under its embedder and the hash of its text."""
 
     make_vectors: str
-    "The statement that makes the table where there is none."
+    "The statement that makes the table if it is missing."
     has_vectors: str
-    "The question that gives a row where there is the table."
+    "The query that gives a row if the table exists."
 
     def vectors(self, embedder: str, hashes: Sequence[bytes], size: int) -> dict[bytes, bytes]:
-        """The vectors of `size` bytes that are kept, by hash; what is damaged is left out."""
+        """Return the stored vectors of `size` bytes, by hash; damaged ones are left out."""
         with self.transact(write=False) as cursor:
             cursor.execute(self.has_vectors)
             if cursor.fetchone() is None:
                 return {}
             return _intact(cursor, embedder, hashes, size)
 
-    def keep_vectors(
+    def save_vectors(
         self, embedder: str, made: Mapping[bytes, bytes], size: int
     ) -> dict[bytes, bytes]:
-        """Keep vectors of `size` bytes, and give those that stand: where another process came
-        first, its own, since the same text embeds to other bits in another batch."""
+        """Store vectors of `size` bytes, and return the stored ones: if another process came first,
+        its own, since the same text embeds to other bits in another batch."""
         with self.transact(write=True) as cursor:
             cursor.execute(self.make_vectors)
             standing = _intact(cursor, embedder, list(made), size)
@@ -69,5 +69,5 @@ def _intact(
 
 
 def _seal(embedder: str, digest: bytes, vector: bytes) -> bytes:
-    """A checksum in front of a vector, since a damaged one would be believed."""
+    """Return a checksum to put in front of a vector, since a damaged one would be believed."""
     return xxh3_64_digest(embedder.encode() + b"\0" + digest + vector)

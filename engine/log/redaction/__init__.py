@@ -1,8 +1,9 @@
-"""A log with its secrets and home paths masked, so that it can be shown to others.
+"""How can a log be shown to others? With its secrets and home paths masked.
 
-A log is read twice: first for what is secret in it, then it is masked, so that a secret is found
-also where nothing tells of it. A body that is masked has another content hash; its name is changed
-wherever it stands. Splitting a secret over two texts hides it, as does a body that is no text.
+A log is read twice: first to learn its secrets, then to mask them, so that a secret is also found
+in places that do not announce it. A masked body has another content hash; its name is changed
+wherever it stands. A secret that is split over two texts stays hidden, as does a secret in a body
+that is no text.
 """
 
 import json
@@ -27,43 +28,43 @@ from backcast.engine.log.redaction.masks import Masks
 from backcast.engine.log.redaction.named import announced
 
 Change = Callable[[str, str], str]
-"A text and the kind of secret that it is as a whole, if it is one, to what stands in its place."
+"From a text and its kind, if the whole text is a secret, to its replacement."
 
 _PARTS: tuple[type[BaseModel], ...] = (PlannedModule, ContextItem, ContextOmission, CheckFailure)
 OURS = frozenset(field for model in (*FACTS.values(), *_PARTS) for field in model.model_fields)
-"Keys by which facts are read: they say nothing of anybody."
+"Keys by which facts are read: they reveal nothing about anybody."
 DIGESTS = {"digest", "sha"}
 DIGESTS_WITHIN = {"built_from", "set"}
 _HEX = re.compile(r"[0-9a-f]{16,64}")
 _REF = re.compile(BLOB_PREFIX + r"[0-9a-f]{64}")
 LARGEST_POLICY = 2**20
 _SHOWN = ("node", "section", "level", "text")
-"What of an item enters a prompt."
+"The fields of an item that enter a prompt."
 
 
 class Redaction:
-    """Masks the parts of one log."""
+    """The masking of one log."""
 
     def __init__(self, masks: Masks) -> None:
         self.masks = masks
         self.texts = 0
-        "Texts that were masked: fields and bodies."
+        "Masked texts: fields and bodies."
         self.kept = 0
         "Bodies that are no text, and were kept as they are."
         self._refs: dict[str, str] = {}
-        "The names of the bodies that were masked, and their new ones."
+        "The new name of each masked body, by its old one."
         self._settings: set[str] = set()
         "Policies whose words to the model were masked."
 
     def learn(self, part: Part) -> None:
-        """Note what is secret in a part."""
+        """Learn the secrets of a part."""
         if isinstance(part, Blob):
             self.masks.learn(_text(part.body) or "")
         else:
             _event(part, self._noted)
 
     def masked(self, part: Part) -> Part:
-        """A part without its secrets."""
+        """Return a part without its secrets."""
         if isinstance(part, Blob):
             return self._body(part)
         line = _event(part, self._masked)
@@ -73,7 +74,7 @@ class Redaction:
         return line
 
     def masked_text(self, text: str) -> str:
-        """A text that was made of a log without the log's secrets."""
+        """Return a text that was made of the log without the log's secrets."""
         return self._masked(text, "")
 
     def _noted(self, text: str, kind: str) -> str:
@@ -102,7 +103,7 @@ class Redaction:
         return changed
 
     def _unlike(self, before: dict[str, Any], after: dict[str, Any]) -> int:
-        """How many texts of a prompt are masked, those that were so before included."""
+        """Return how many texts of a prompt are masked, including those masked before."""
         items = zip(before.get("items", ()), after.get("items", ()), strict=True)
         count = sum(any(old.get(key) != new.get(key) for key in _SHOWN) for old, new in items)
         count += before.get("policy") in self._settings
@@ -115,27 +116,27 @@ def redacted(
     redaction: Redaction,
     advance: Callable[[int], None] = lambda parts: None,
 ) -> Iterator[Part]:
-    """The parts of a log without its secrets. `read` gives them, each time the same, and is called
-    twice; `advance` is called with 1 for each part that was read.
+    """Yield the parts of a log without its secrets. `read` returns the same parts each time, and is
+    called twice; `advance` is called with 1 for each part that was read.
 
-    Raises `PatternError` where a pattern of the user's takes too long for a text.
+    Raises `PatternError` if a pattern of the user's takes too long for a text.
     """
     for part in read():
         redaction.learn(part)
         advance(1)
-    told: set[str] = set()
+    yielded: set[str] = set()
     for part in read():
         masked = redaction.masked(part)
         advance(1)
-        # Two bodies may be the same one when they are masked.
-        if not isinstance(masked, Blob) or masked.ref not in told:
+        # Two bodies may be equal after masking.
+        if not isinstance(masked, Blob) or masked.ref not in yielded:
             yield masked
         if isinstance(masked, Blob):
-            told.add(masked.ref)
+            yielded.add(masked.ref)
 
 
 def _event(line: dict[str, Any], change: Change) -> dict[str, Any]:
-    """An event's public form with its texts changed; not its type, unless that is foreign."""
+    """Return an event's public form with its texts changed, and a foreign type too."""
     named = ("task_id", "writer") if line["type"] in FACTS else ("task_id", "writer", "type")
     return line | {
         "data": _value(line["data"], change, "", False),
@@ -144,8 +145,7 @@ def _event(line: dict[str, Any], change: Change) -> dict[str, Any]:
 
 
 def _value(value: Any, change: Change, key: str, digests: bool) -> Any:
-    """A value with its texts changed, the keys within it too. `digests` tells that there are some
-    among the texts."""
+    """Return a value with its texts and keys changed; with `digests`, some are digests."""
     match value:
         case str():
             kind = announced(key, value)
@@ -159,16 +159,16 @@ def _value(value: Any, change: Change, key: str, digests: bool) -> Any:
 
 
 def _object(value: dict[str, Any], change: Change, digests: bool) -> dict[str, Any]:
-    # As variables are often told: {"name": "API_KEY", "value": "..."}.
+    # A common form of variables: {"name": "API_KEY", "value": "..."}.
     name = str(value.get("name", value.get("key", "")))
     found: dict[str, Any] = {}
-    for key, one in value.items():
-        told = _key(key, change)
-        # Names of two people, say, that are one when they are masked.
-        while told in found:
-            told += "_"
+    for key, item in value.items():
+        changed = _key(key, change)
+        # Two keys, such as names of people, may be equal after masking.
+        while changed in found:
+            changed += "_"
         within = digests or key in DIGESTS_WITHIN
-        found[told] = _value(one, change, name if key == "value" else key, within)
+        found[changed] = _value(item, change, name if key == "value" else key, within)
     return found
 
 
@@ -177,7 +177,7 @@ def _key(key: str, change: Change) -> str:
 
 
 def _text(body: bytes) -> str | None:
-    """A body as a text, odd bytes in it escaped; None for what is none."""
+    """Return a body as a text, with odd bytes escaped; None for a binary body."""
     try:
         return body.decode()
     except UnicodeDecodeError:
@@ -185,9 +185,9 @@ def _text(body: bytes) -> str | None:
 
 
 def _words(text: str) -> object:
-    """What a policy says to the model, and in which order it shows things; None for other texts."""
+    """Return a policy's words to the model and its order; None for other texts."""
     try:
-        told = json.loads(text) if len(text) < LARGEST_POLICY else {}
-        return told["system"], told["order"]
+        policy = json.loads(text) if len(text) < LARGEST_POLICY else {}
+        return policy["system"], policy["order"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None

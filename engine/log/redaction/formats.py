@@ -1,9 +1,9 @@
-"""Secrets that show by their own form.
+"""Secrets with a form of their own.
 
-A table of ours, since the libraries that there are find that a line holds a secret, not where it
-begins and ends: detect-secrets 1.5 gives `ghp` for a GitHub token, a JWT without its signature, of
-a private key the words that it begins with, and nothing for the keys of most makers of models.
-None of these rules looks for randomness: digests, references and base64 are no secrets by that.
+The table is ours, since existing libraries find that a line holds a secret, not where it begins and
+ends: detect-secrets 1.5 gives `ghp` for a GitHub token, a JWT without its signature, the first
+words of a private key, and nothing for the keys of most makers of models. None of these rules looks
+for randomness: digests, references and base64 alone are no secrets.
 """
 
 import re
@@ -48,15 +48,15 @@ LONGEST_KEY, LONGEST_GAP = 64 * 2**10, 100
 
 
 def found_in(text: str) -> Iterator[SecretSpan]:
-    """What shows by its own form."""
+    """Yield secrets that have a form of their own."""
     yield from found_by(RULES, text)
     for key in _KEY_BEGINS.finditer(text) if "PRIVATE KEY" in text else ():
         yield from _lines_of_key(text, key.end())
 
 
 def _lines_of_key(text: str, start: int) -> Iterator[SecretSpan]:
-    """The lines of a private key; those that say that there is one stay, and so does the code
-    around them, where a source holds it as texts."""
+    """Yield the lines of a private key; the lines that announce it stay, as does the code around
+    them if a source holds the key as texts."""
     end = text.find(_KEY_ENDS, start, start + LONGEST_KEY)
     last = start
     for match in _KEY_PARTS.finditer(text, start, end if end >= 0 else start + LONGEST_KEY):

@@ -1,7 +1,7 @@
-"""Masks for what is found in texts: equal secrets get equal masks, and no line is added or lost.
+"""How are secrets masked? Equal secrets get equal masks, and no line is added or lost.
 
 A mask is a word of letters, digits and underscores, so that a source parses with it as before,
-wherever in it the secret stood: `MASKED_aws_key_1`.
+wherever the secret stood: `MASKED_aws_key_1`.
 """
 
 import json
@@ -20,17 +20,17 @@ from backcast.engine.log.redaction.patterns import Patterns
 from backcast.engine.log.redaction.rules import SecretSpan, is_mixed
 
 KEPT = re.compile(r"MASKED(?:_[a-z]+)+_(?P<number>\d{1,9})|blob:[0-9a-f]{64}")
-"What is never masked: masks, and the names of bodies."
+"Texts that are never masked: masks, and the names of bodies."
 ENCODED = "encoded"
-"The kind of what is base64 and holds a secret."
+"The kind of a base64 text that holds a secret."
 SPREAD_FROM = 8
-"Letters of the shortest secret that is looked for elsewhere too, where nothing tells of it."
+"Letters of the shortest secret that is masked everywhere, also where nothing announces it."
 _LINES = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}+={0,2}")
 
 
 class MaskedPiece(NamedTuple):
-    """What one mask takes the place of; it stands in one line."""
+    """A part of one line that a mask replaces."""
 
     start: int
     end: int
@@ -38,21 +38,21 @@ class MaskedPiece(NamedTuple):
 
 
 class Masks:
-    """Learns which secrets there are, text by text, and then masks them, text by text."""
+    """A masker that first learns the secrets, text by text, and then masks them, text by text."""
 
     def __init__(self, patterns: Patterns | None = None) -> None:
         self.patterns = patterns or Patterns()
         self.known: dict[str, str] = {}
-        "Secrets that are looked for everywhere, and their kinds."
+        "Secrets that are masked everywhere, and their kinds."
         self.masks: dict[str, str] = {}
         self.last: Counter[str] = Counter()
         "The highest number of a mask, by kind."
         self.counts: Counter[str] = Counter()
-        "How often something was masked, by kind."
+        "The number of replacements, by kind."
 
     def learn(self, text: str, kind: str = "") -> None:
-        """Note the secrets of a text, and the masks that stand in it already; where a kind is
-        named, all of the text is a secret."""
+        """Learn the secrets of a text, and the masks that it has already; with a kind, the whole
+        text is a secret."""
         for match in KEPT.finditer(text):
             if match["number"]:
                 stands = match[0].removeprefix("MASKED_").rpartition("_")[0]
@@ -65,7 +65,7 @@ class Masks:
                     self.known.setdefault(written, found.kind)
 
     def mask(self, text: str, kind: str = "") -> str:
-        """A text without its secrets; where a kind is named, all of the text is one."""
+        """Return a text without its secrets; with a kind, the whole text is one."""
         while pieces := list(_pieces(text, self._all(text, kind))):
             text = "".join(self._replaced(text, pieces))
         return text
@@ -82,14 +82,14 @@ class Masks:
         yield from self.patterns.found_in(text)
 
     def _packed(self, text: str) -> Iterator[SecretSpan]:
-        """Texts in base64 that hold a secret."""
+        """Yield base64 texts that hold a secret."""
         for match in _BASE64.finditer(text):
             held = _unpacked(match[0])
             if held and (any(_shown(held)) or any(self._spread(held))):
                 yield SecretSpan(*match.span(), ENCODED)
 
     def _spread(self, text: str) -> Iterator[SecretSpan]:
-        """Secrets that are known from elsewhere."""
+        """Yield secrets that are known from elsewhere."""
         for secret, kind in self.known.items():
             start = text.find(secret)
             while start >= 0:
@@ -102,7 +102,7 @@ class Masks:
             self.counts[kind] += 1
             yield text[last:start]
             yield self._mask(kind, text[start:end])
-            # Else the digit would be of the mask's number.
+            # Else the digit would become part of the mask's number.
             yield "_" if kind != places.HOME and text[end : end + 1].isdigit() else ""
             last = end
         yield text[last:]
@@ -119,41 +119,41 @@ class Masks:
 
 
 def _shown(text: str) -> Iterator[SecretSpan]:
-    """What a text itself shows to be a secret, or a person's name in a path."""
+    """Yield secrets that the text itself shows, and people's names in paths."""
     return chain(formats.found_in(text), named.found_in(text), places.found_in(text))
 
 
 def _pieces(text: str, found: Iterable[SecretSpan]) -> Iterator[MaskedPiece]:
-    """What is found, each letter once, line by line, without what is kept."""
+    """Yield the parts to mask, without overlaps, line by line, except kept texts."""
     kept = [match.span() for match in KEPT.finditer(text)]
-    for one in _merged(sorted(found)):
-        for start, end in _without(kept, one.start, one.end):
+    for span in _merged(sorted(found)):
+        for start, end in _without(kept, span.start, span.end):
             for line in _LINES.finditer(text, start, end):
-                told = line[0].strip()
-                at = line.start() + line[0].find(told)
-                if told and not (one.kind == places.HOME and told == places.USER):
-                    yield MaskedPiece(at, at + len(told), one.kind)
+                secret = line[0].strip()
+                at = line.start() + line[0].find(secret)
+                if secret and not (span.kind == places.HOME and secret == places.USER):
+                    yield MaskedPiece(at, at + len(secret), span.kind)
 
 
 def _merged(found: list[SecretSpan]) -> Iterator[SecretSpan]:
-    """Overlapping parts as one, of the kind of the longest; a name in a path is the least."""
+    """Yield overlapping spans as one, of the kind of the longest; a name in a path ranks last."""
     whole: SecretSpan | None = None
     rank = (False, 0)
-    for one in found:
-        worth = (one.kind != places.HOME, one.end - one.start)
-        if whole is None or one.start >= whole.end:
+    for span in found:
+        worth = (span.kind != places.HOME, span.end - span.start)
+        if whole is None or span.start >= whole.end:
             if whole is not None:
                 yield whole
-            whole, rank = one, worth
+            whole, rank = span, worth
             continue
-        kind = one.kind if worth > rank else whole.kind
-        whole, rank = SecretSpan(whole.start, max(whole.end, one.end), kind), max(worth, rank)
+        kind = span.kind if worth > rank else whole.kind
+        whole, rank = SecretSpan(whole.start, max(whole.end, span.end), kind), max(worth, rank)
     if whole is not None:
         yield whole
 
 
 def _without(kept: list[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
-    """A part of a text without what is kept in it."""
+    """Yield a span without the kept spans in it."""
     for first, last in islice(kept, bisect_right(kept, start, key=lambda span: span[1]), None):
         if first >= end:
             break
@@ -165,12 +165,12 @@ def _without(kept: list[tuple[int, int]], start: int, end: int) -> Iterator[tupl
 
 
 def _ways_of(secret: str) -> list[str]:
-    """A secret as it stands in a text, in a URL and in JSON."""
+    """Return a secret as it is written in a text, in a URL and in JSON."""
     return list(dict.fromkeys([secret, quote(secret, safe=""), json.dumps(secret)[1:-1]]))
 
 
 def _spreads(secret: str) -> bool:
-    """Whether a text is so much of a secret that nothing else will be it by chance."""
+    """Return whether a secret is so unusual that equal texts are no coincidence."""
     return (
         len(secret) >= SPREAD_FROM
         and is_mixed(secret)
@@ -180,7 +180,7 @@ def _spreads(secret: str) -> bool:
 
 
 def _unpacked(text: str) -> str:
-    """The text that base64 holds; empty where it holds none."""
+    """Return the text that base64 holds; empty for none."""
     plain = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         body = b64decode(plain + "=" * (-len(plain) % 4), validate=True)

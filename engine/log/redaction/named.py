@@ -1,4 +1,4 @@
-r"""Secrets that show by a name before them: `API_KEY=...`, `"password": "..."`, `--token ...`.
+r"""Secrets with a name before them: `API_KEY=...`, `"password": "..."`, `--token ...`.
 
 >>> [text[f.start:f.end] for text in ['password = "hunter2"', "API_KEY=a1b2c3", "token = next()"]
 ...  for f in found_in(text)]
@@ -13,16 +13,16 @@ from backcast.engine.log.redaction.rules import SecretSpan, is_given, is_mixed
 
 KIND = "secret"
 LONGEST_NAME, LONGEST_LEAD = 16, 48
-"Letters of a name, and of what stands before it: an option's or a query's."
+"Letters of a name, and of the option or query before it."
 _LETTERS = ("word", "wd", "phrase", "secret", "pass", "token", "credential", "credentials", "key")
-"What the names end by, which is quick to find."
+"The ends of the names, which are quick to find."
 _ENDS = [
     re.compile(way) for end in _LETTERS for way in (end, end.capitalize(), end.upper())
 ]  # fmt: skip
 
 
 def _ways(*names: str) -> str:
-    """Names in the ways in which they are written: api_key, apiKey, ApiKey, API_KEY."""
+    """Return names in all their spellings: api_key, apiKey, ApiKey, API_KEY."""
     found = []
     for name in names:
         first, *rest = name.split("-")
@@ -43,13 +43,13 @@ _NAME = re.compile(rf"(?:(?P<password>{_PASSWORDS})|(?P<secret>{_SECRETS})|(?P<t
 _LEAD = re.compile(r"(?:(?P<option>--)|(?P<query>[?&;]|%3[Ff]|%26))[\w.-]*\Z")
 
 _CLOSED = r"\d{0,2}(?:\\*[\"'])?\]?[ \t]{0,8}"
-"What may follow a name that is a key: a quote, escaped or not, and a bracket."
+"The text that may follow a name used as a key: a quote, escaped or not, and a bracket."
 _FOLLOWED = re.compile(_CLOSED + r"(?:[:=!]|%3|(?<=[ \t])[^\s])")
 _SET = r"(?:=>|:=|[=!]==?|:[ \t]{0,3}\w[\w.\[\]| ]{0,40}=|[:=])[ \t]{0,8}"
 _OPEN = r"[rbfuRBFU]{0,2}(?P<quote>\\*[\"'])"
 _BARE = r"(?P<secret>(?![$<{%*])(?:(?!%26)[^\s\"'\\;&|,`(){}<>\[\]]){4,200}+)(?![(\[{])"
 _LONGER = re.compile(r"(?:(?!%26)[^\s\"'\\;&|,`(){}<>\[\]])*+")
-"How a value without quotes goes on; only what is one is read to its end."
+"The rest of a value without quotes; only an accepted value is read to its end."
 
 
 def _quoted(letter: str, longest: int) -> re.Pattern[str]:
@@ -58,12 +58,12 @@ def _quoted(letter: str, longest: int) -> re.Pattern[str]:
 
 
 def is_random(secret: str) -> bool:
-    """Whether a value is long, and has digits and letters."""
+    """Return whether a value is long, and has digits and letters."""
     return len(secret) >= 8 and is_given(secret) and is_mixed(secret)
 
 
 def _is_no_code(secret: str) -> bool:
-    """Whether a value without quotes is none of what a program has there."""
+    """Return whether a value without quotes cannot be code."""
     return (
         is_given(secret)
         and secret.lower() not in ("none", "null", "true", "false", "undefined")
@@ -72,11 +72,11 @@ def _is_no_code(secret: str) -> bool:
 
 
 class _ValueForm(NamedTuple):
-    """How a value may follow a name."""
+    """A form in which a value may follow a name."""
 
     pattern: re.Pattern[str]
     names: tuple[str, ...]
-    "What the name has to be; one of them."
+    "Kinds of name, one of which is needed."
     fits: Callable[[str], bool]
     sure: bool = False
     bare: bool = True
@@ -104,11 +104,11 @@ _FORMS = (
 
 
 def found_in(text: str) -> Iterator[SecretSpan]:
-    """What shows by a name before it."""
+    """Yield secrets with a name before them."""
     for ends in _ENDS:
         reached = 0
         for match in ends.finditer(text):
-            # What stands in a secret needs no look; few of the others give a value.
+            # Skip names inside a secret; few of the others have a value.
             if match.start() >= reached and _FOLLOWED.match(text, match.end()):
                 for found in _given(text, match.end()):
                     reached = max(reached, found.end)
@@ -116,25 +116,25 @@ def found_in(text: str) -> Iterator[SecretSpan]:
 
 
 def _given(text: str, end: int) -> Iterator[SecretSpan]:
-    """The values that follow a name which ends there."""
+    """Yield the values that follow a name which ends at `end`."""
     kinds = _kinds_of(text, end)
     for form in _FORMS:
         if kinds.intersection(form.names):
             match = form.pattern.match(text, end)
             if match and form.fits(match["secret"]):
                 start, last = match.span("secret")
-                # The pattern is bounded, since most of what it meets is no secret.
+                # The pattern is bounded, since most of its matches are no secrets.
                 longer = _LONGER.match(text, last) if form.bare else None
                 yield SecretSpan(start, longer.end() if longer else last, KIND, form.sure)
 
 
 def _kinds_of(text: str, end: int) -> set[str]:
-    """What a name that ends there may be; nothing where it is none."""
+    """Return what a name that ends at `end` may be; empty if it is none."""
     start = max(0, end - LONGEST_NAME)
     name = _NAME.search(text[start:end])
     if name is None:
         return set()
-    kinds = {kind for kind, told in name.groupdict().items() if told}
+    kinds = {kind for kind, text in name.groupdict().items() if text}
     kinds |= {"shouted"} if name[0].isupper() else set()
     first = start + name.start()
     lead = _LEAD.search(text[max(0, first - LONGEST_LEAD) : first])
@@ -142,7 +142,7 @@ def _kinds_of(text: str, end: int) -> set[str]:
 
 
 def announced(key: str, value: str) -> str:
-    """The kind of secret that a value is as a whole, since its key says so; empty where not."""
+    """Return the kind of a value that its key announces as a secret; empty for none."""
     name = _KEY.fullmatch(key)
     if name is None or len(value) < 4 or not is_given(value):
         return ""

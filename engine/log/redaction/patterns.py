@@ -1,4 +1,4 @@
-"""Regular expressions of the user's own: what they match is masked too."""
+"""Regular expressions of the user's own, whose matches are masked too."""
 
 import re
 import signal
@@ -12,7 +12,7 @@ from backcast.engine.log.redaction.rules import SecretSpan
 
 KIND = "pattern"
 SECONDS = 5.0
-"What a pattern may take for a text, and as much again for each `LARGE` characters of it."
+"Seconds that a pattern may take for a text, and again for each `LARGE` characters of it."
 LARGE = 5_000_000
 _LETTERS = [chr(letter) for letter in range(32, 127)] + ["\n", "\t", "\u00e9"]
 _ORDINARY = (
@@ -24,25 +24,25 @@ _ORDINARY = (
 
 
 class PatternError(InputError):
-    """A pattern that cannot be used; says which one and why, and never what it is."""
+    """An unusable pattern; the message says which one and why, and never quotes it."""
 
 
 class Patterns:
     """The user's patterns, compiled, and bounded in time.
 
-    Python's expressions can take time without an end for a text (`(a+)+$`), so that a clock stops
-    them; where there is none, outside the main thread and on Windows, nothing does.
+    Python's expressions can take forever on a text (`(a+)+$`), so an alarm stops them; outside the
+    main thread and on Windows there is no alarm, and nothing stops them.
     """
 
-    def __init__(self, told: Iterable[tuple[str, str]] = (), seconds: float = SECONDS) -> None:
+    def __init__(self, patterns: Iterable[tuple[str, str]] = (), seconds: float = SECONDS) -> None:
         self.seconds = seconds
-        self.compiled = [(name, _compiled(name, pattern)) for name, pattern in told]
+        self.compiled = [(name, _compiled(name, pattern)) for name, pattern in patterns]
         for name, pattern in self.compiled:
             with within(seconds, f"{name}: {_SLOW}"):
                 _check(name, pattern)
 
     def found_in(self, text: str) -> Iterator[SecretSpan]:
-        """What the patterns match in a text. `PatternError` where one takes too long."""
+        """Yield what the patterns match in a text. `PatternError` if one takes too long."""
         for name, pattern in self.compiled:
             limit = self.seconds * (1 + len(text) // LARGE)
             with within(limit, f"{name}: {_SLOW}, found a text of {len(text):,} where it did not"):
@@ -54,7 +54,7 @@ _SLOW = "needed a pattern that is quick on any text"
 
 
 def patterns_in(lines: Iterable[str], name: str) -> list[tuple[str, str]]:
-    """The patterns of a file, one a line, with where they stand; # begins a comment line."""
+    """Return the patterns of a file, one a line, with their places; # begins a comment line."""
     stripped = ((number, line.strip()) for number, line in enumerate(lines, 1))
     return [
         (f"{name}, line {number}", line)
@@ -71,7 +71,7 @@ def _compiled(name: str, pattern: str) -> re.Pattern[str]:
 
 
 def _check(name: str, pattern: re.Pattern[str]) -> None:
-    """Refuse what would mask a log as a whole."""
+    """Refuse a pattern that would mask any log as a whole."""
     texts = ("", *_LETTERS, *_ORDINARY)
     if any(match.start() == match.end() for text in texts for match in pattern.finditer(text)):
         raise PatternError(f"{name}: needed a pattern of a secret, found one of the empty text")
@@ -83,7 +83,7 @@ def _check(name: str, pattern: re.Pattern[str]) -> None:
 
 @contextmanager
 def within(seconds: float, message: str) -> Iterator[None]:
-    """Stop what takes longer, by `PatternError`."""
+    """Stop the block after some seconds with a `PatternError`."""
     main = threading.current_thread() is threading.main_thread()
     if not main or not hasattr(signal, "setitimer"):
         yield

@@ -1,4 +1,4 @@
-"""Secrets that show by their place, in URLs and headers; and people's names in paths of homes."""
+"""Secrets at telling places, in URLs and headers; and people's names in paths of homes."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from backcast.engine.log.redaction.named import KIND, is_random
 from backcast.engine.log.redaction.rules import SecretSpan, found_by, is_given, rule
 
 HOME = "home_path"
-"The kind of a person's name in a path, which `user` takes the place of."
+"The kind of a person's name in a path, which is replaced by `user`."
 USER = "user"
 _NAME = r"(?P<secret>\w(?:[\w.@+-]{0,62}\w)?)"
 _FOLDERS = r"(?:home|Users)"
@@ -15,7 +15,7 @@ _ROOT = re.compile(
     r"(?:\A|[^\w.~*)\]}\\-]|\\[nrt])"
     r"(?:\\{0,2}/(?:export|usr|var|data|net|nfs|mnt\\{0,2}/[A-Za-z]|[A-Za-z]))?\\{0,2}\Z"
 )
-"What may stand before /home or /Users: other systems' places and drives, and no relative path."
+"The text before /home or /Users: other systems' places and drives, no relative path."
 _USER = r"[^\s/?#@:\"'<>\\]{0,64}"
 
 RULES = (
@@ -44,5 +44,5 @@ RULES = (
 
 
 def found_in(text: str) -> Iterator[SecretSpan]:
-    """What shows by its place."""
+    """Yield secrets at telling places."""
     return found_by(RULES, text)

@@ -1,13 +1,13 @@
-"""A rule: what a secret looks like, or what stands around one."""
+"""Rules that find secrets by their form, or by the text around them."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 WORD = re.compile(r"(?:\A|[^A-Za-z0-9]|\\[nrt])\Z")
-"What stands before a word: no letter or digit, unless it is of a line's end as JSON has it."
+"The text before a word: no letter or digit, unless it belongs to a line end as JSON has it."
 BEFORE = 24
-"Letters that are looked at before a secret; more than any rule needs."
+"Letters that are read before a secret; more than any rule needs."
 
 
 class SecretSpan(NamedTuple):
@@ -18,7 +18,7 @@ class SecretSpan(NamedTuple):
     kind: str
     "Letters and underscores: `aws_key`."
     sure: bool = False
-    "Whether it is a secret wherever else it stands, without what told it here."
+    "Whether it is a secret everywhere, also where nothing announces it."
 
 
 class Rule(NamedTuple):
@@ -26,13 +26,13 @@ class Rule(NamedTuple):
 
     kind: str
     pattern: re.Pattern[str]
-    "The secret is its group of this name, else all of it. Never more than linear: texts are large."
+    "The secret is its group of this name, else the whole match. At most linear in time."
     hints: tuple[str, ...] = ()
-    "One of them stands in each text in which there is such a secret; finding that out is quick."
+    "Texts, one of which is in every text with such a secret; a quick test."
     fits: Callable[[str], bool] = lambda secret: True
     sure: bool = True
     before: re.Pattern[str] | None = None
-    "What stands right before the match, so that a search can begin with what is rare."
+    "The text right before the match, so that a search can begin with something rare."
 
 
 def rule(
@@ -44,32 +44,32 @@ def rule(
     sure: bool = True,
     before: re.Pattern[str] | None = None,
 ) -> Rule:
-    """A rule of a regular expression, and of hints with blanks between them."""
+    """Return a rule of a regular expression, and of hints separated by blanks."""
     return Rule(kind, re.compile(pattern, re.MULTILINE), tuple(hints.split()), fits, sure, before)
 
 
 def found_by(rules: Sequence[Rule], text: str) -> Iterator[SecretSpan]:
-    """What rules find in a text; parts may overlap."""
-    for one in rules:
-        if one.hints and not any(hint in text for hint in one.hints):
+    """Yield the spans that rules find in a text; they may overlap."""
+    for rule in rules:
+        if rule.hints and not any(hint in text for hint in rule.hints):
             continue
-        group = "secret" if "secret" in one.pattern.groupindex else 0
-        for match in one.pattern.finditer(text):
+        group = "secret" if "secret" in rule.pattern.groupindex else 0
+        for match in rule.pattern.finditer(text):
             start = match.start()
-            if one.before and not one.before.search(text[max(0, start - BEFORE) : start]):
+            if rule.before and not rule.before.search(text[max(0, start - BEFORE) : start]):
                 continue
-            if one.fits(match[group]):
-                yield SecretSpan(*match.span(group), one.kind, one.sure)
+            if rule.fits(match[group]):
+                yield SecretSpan(*match.span(group), rule.kind, rule.sure)
 
 
 def is_given(secret: str) -> bool:
-    """Whether a value is one: no place for one, such as `${KEY}`, `<your key>` or `****`, and not
-    the end of a text of which the name was the last word: `'password="' + given + '"'`."""
+    """Return whether a value is real: no placeholder such as `${KEY}`, `<your key>` or `****`, and
+    not the rest of a text that ends with the name: `'password="' + given + '"'`."""
     return secret[0] not in "$<{'\"" and secret[:2] not in ("%(", "%s") and len(set(secret)) > 1
 
 
 def is_mixed(secret: str) -> bool:
-    """Whether a value has digits and letters, unlike most words."""
+    """Return whether a value has digits and letters, unlike most words."""
     return bool(_DIGIT.search(secret) and _LETTER.search(secret))
 
 

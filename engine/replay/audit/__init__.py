@@ -1,10 +1,11 @@
-"""What became of a node: a module, a function, a failure, a task, as a log tells it?
+"""Audit the life of one node in a log: a module, a function, a failure or a task.
 
-Each event is read once, and only what is about the node is kept. A log may tell late what an
-earlier event changed, so what is told is put in order at the end. Where somebody summed the node
-up, the changes of modules are read once more, for the proofs of what went stale.
+Each event is read once, and only what concerns the node is kept. A log may record late what an
+earlier event changed, so the occurrences are sorted at the end. Where the node has written
+summaries, the changes of modules are read once more, to prove when a summary went stale.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -28,7 +29,7 @@ IN_MODULES = ("module", *SYMBOLS, "attribute")
 
 
 class NodeRecord(NamedTuple):
-    """What a log says of a node, by what says it."""
+    """The facts of a log about one node, by their source."""
 
     texts: Texts
     itself: Other
@@ -38,15 +39,15 @@ class NodeRecord(NamedTuple):
 
 
 def gathered(events: Iterable[WorkflowEvent], node: str) -> NodeRecord:
-    """What some events of a task say of a node."""
-    found = NodeRecord(
+    """Gather what some events of a task say about a node."""
+    record = NodeRecord(
         Texts(path_of(node)), other_of(node), NodeChecks(node), Summaries(node), NodePrompts(node)
     )
-    takes = [one.take for one in found]
+    takes = [part.take for part in record]
     for event in events:
         for take in takes:
             take(event)
-    return found
+    return record
 
 
 def life_of(
@@ -56,47 +57,47 @@ def life_of(
     moment: Moment,
     advance: Callable[[int], None] = lambda step: None,
 ) -> Life:
-    """The life of a node up to a moment; of no occurrence where the log tells nothing of it.
+    """Return the life of a node up to a moment; without occurrences if the log has none.
 
-    `advance` is told of each event that is read.
+    `advance` is called with 1 for each event read.
     """
 
-    def told() -> Iterable[WorkflowEvent]:
+    def events() -> Iterable[WorkflowEvent]:
         for event in store.read(task_id, moment=moment):
             advance(1)
             yield event
 
     def time_of(version: int) -> datetime | None:
-        found = store.read(task_id, after=version - 1, last=version)
-        return next((event.timestamp for event in found), None)
+        read = store.read(task_id, after=version - 1, last=version)
+        return next((event.timestamp for event in read), None)
 
-    found = gathered(told(), node)
-    if found.summaries.said:
-        _prove(store, task_id, moment, found.summaries)
-    return told_in_order(found, node, moment, time_of)
+    record = gathered(events(), node)
+    if record.summaries.lives:
+        _prove(store, task_id, moment, record.summaries)
+    return assembled(record, node, moment, time_of)
 
 
-def told_in_order(
-    found: NodeRecord,
+def assembled(
+    record: NodeRecord,
     node: str,
     moment: Moment,
     time_of: Callable[[int], datetime | None],
 ) -> Life:
-    """What was gathered, in log order, and what it came to."""
-    stages = found.texts.stages(node) if kind_of(node) in IN_MODULES else []
-    told = [
+    """Assemble a node's occurrences in log order, and its standing."""
+    stages = record.texts.stages(node) if kind_of(node) in IN_MODULES else []
+    occurred = [
         *occurrences(stages),
-        *found.itself.told,
-        *found.checks.occurrences(stages),
-        *found.summaries.occurrences(time_of),
-        *found.prompts.occurrences(stages),
+        *record.itself.occurrences,
+        *record.checks.occurrences(stages),
+        *record.summaries.occurrences(time_of),
+        *record.prompts.occurrences(stages),
     ]
-    told.sort(key=lambda one: one.event)
-    return Life(tuple(told), _standing(found, node, moment, told, stages))
+    occurred.sort(key=lambda occurrence: occurrence.event)
+    return Life(tuple(occurred), _standing(record, node, moment, occurred, stages))
 
 
 def named(events: Iterable[WorkflowEvent], path: str, name: str) -> list[str]:
-    """The nodes that ever had a name in a module, as its outlines tell; sorted."""
+    """Return the nodes that ever had a name in a module's outlines, sorted."""
     owner, _, last = name.rpartition(".")
     found: set[str] = set()
     for event in events:
@@ -104,36 +105,40 @@ def named(events: Iterable[WorkflowEvent], path: str, name: str) -> list[str]:
             case ModuleOutlined(module_name=module, set=facets) if module == path:
                 found |= {node_id(kind, path, name) for kind in facets.get(f"sig:{name}", ())[:1]}
                 values = facets.get(f"name:{name}", ())[:1] == ("value",)
-                told = (one.partition("=")[0] for one in facets.get(f"attributes:{owner}", ()))
-                if values or (owner and last in told):
+                pairs = facets.get(f"attributes:{owner}", ())
+                attributes = (pair.partition("=")[0] for pair in pairs)
+                if values or (owner and last in attributes):
                     found.add(node_id("attribute", path, name))
     return sorted(found)
 
 
-def _prove(store: EventStore, task_id: str, moment: Moment, found: Summaries) -> None:
-    """Tell when the summaries of a node went stale, by which event and along which path."""
+def _prove(store: EventStore, task_id: str, moment: Moment, written: Summaries) -> None:
+    """Find when each summary of a node went stale, by which event and along which path."""
     state = state_at(store, dependency_graph, task_id, moment)
     events = store.read(task_id, moment=moment, types=KINDS)
     modules = Modules(dependency_graph.present(state))
-    told = turns(events, found.entries(), dependency_graph.graph_of(state))
-    found.turned(told, lambda entry: modules.holds(entry.built_from))
+    proofs = turns(events, written.entries(), dependency_graph.graph_of(state))
+    written.turned(proofs, lambda entry: modules.holds(entry.built_from))
 
 
 def _standing(
-    found: NodeRecord,
+    record: NodeRecord,
     node: str,
     moment: Moment,
-    told: Sequence[Occurrence],
+    occurred: Sequence[Occurrence],
     stages: Sequence[Stage],
 ) -> Standing:
-    holding = found.summaries.holding(moment.at)
-    state = found.itself.state or "unknown"
-    if any(stage.there for stage in stages):
-        state = "there" if stages[-1].there else "deleted"
-    if state == "there" and found.summaries.said and not holding:
+    holding = record.summaries.holding(moment.at)
+    state = record.itself.state or "unknown"
+    if any(stage.exists for stage in stages):
+        state = "there" if stages[-1].exists else "deleted"
+    if state == "there" and record.summaries.lives and not holding:
         state = "stale"
-    shown, within, omitted = (sum(one.what == what for one in told) for what in (IN, WITHIN, OUT))
+    counts = Counter(occurrence.what for occurrence in occurred)
+    shown, within, omitted = (counts[what] for what in (IN, WITHIN, OUT))
     return Standing(
-        node, state, sum(one.what in COUNTED for one in told), len(found.summaries.said), holding,
-        shown, within, omitted, found.prompts.count - shown - within - omitted,
+        node=node, state=state, versions=sum(counts[what] for what in COUNTED),
+        summaries=len(record.summaries.lives), holding=holding,
+        shown=shown, within=within, omitted=omitted,
+        not_offered=record.prompts.count - shown - within - omitted,
     )  # fmt: skip

@@ -1,17 +1,17 @@
-"""What can be told of a node's life, as values."""
+"""The values that describe a node's life: occurrences, and the standing they sum up to."""
 
 from datetime import datetime
 from typing import NamedTuple
 
 IN, WITHIN, OUT = "shown", "within", "omitted"
-"How a prompt can have dealt with a node; one that did none of it did not offer the node."
+"How a prompt dealt with a node; a prompt with none of them did not offer it."
 
 
 class Occurrence(NamedTuple):
     """Something that happened to a node."""
 
     event: int
-    "The version of the event in its task, as `backcast log` and `context --event` name it."
+    "Version of the event in its task, as `backcast log` and `context --event` name it."
     timestamp: datetime
     what: str
     """recorded (first), changed, unchanged (a module that was written again as it was), renamed,
@@ -19,37 +19,36 @@ class Occurrence(NamedTuple):
     stale, holds again, superseded; shown, within, omitted; asked for; failed, passed, mended;
     complete."""
     who: str = ""
-    "Who wrote it."
+    "Writer of the event, or the summariser."
     told: str = ""
-    "The rest in words: which iteration, what a summary says, a proof, a reason, a message."
+    "Details in words: an iteration, a summary's text, a proof, a reason, a message."
     of: int = 0
-    "Another event that it is about: the summary that went stale, what is replaced; 0 for none."
+    "Version of the summary that went stale or was replaced; 0 for none."
     facets: tuple[str, ...] = ()
-    "What of the node changed: keys as in `backcast.domain.outline`, sorted."
+    "Facets of the node that changed: keys as in `backcast.domain.outline`, sorted."
     asked: str = ""
-    "What a prompt was for: plan, code or summary; empty where the log does not tell."
+    "Purpose of a prompt: plan, code or summary; empty where unknown."
     target: str = ""
-    "The node that a prompt was for."
+    "Node that a prompt was for."
     section: str = ""
     level: str = ""
-    "The level at which a prompt showed it, or showed what it is within."
+    "Level at which a prompt showed the node, or the node around it."
     tokens: int | None = None
-    "Of a summary, or of what a prompt showed."
+    "Tokens of a summary, or of the item that a prompt showed."
     found: str = ""
-    "Where what was shown was found: online, offline or made."
+    "Source of the item shown: online, offline or made."
     task: str = ""
-    "The finished task that left what was shown."
+    "Finished task that contributed the item shown."
     within: str = ""
-    "The node whose full text held this one."
+    "Node whose full text held this one."
     text: str | None = None
-    "The blob of what was shown."
+    "Blob reference of the text shown."
 
 
 class Standing(NamedTuple):
-    """What a life came to, at the moment asked. Every prompt counts once, in one of the last four.
+    """The sum of a life at a moment. Every prompt counts once, in one of the last four fields.
 
-    A prompt names only the first of what it leaves out: what it does not name counts as not
-    offered.
+    A prompt names only its first omissions; a node that it does not name counts as not offered.
     """
 
     node: str
@@ -58,11 +57,11 @@ class Standing(NamedTuple):
     also complete or failed, of a failure also over, of an iteration also superseded; unknown where
     the log tells nothing of it but what was said or shown."""
     versions: int
-    "How often it was recorded, changed, renamed or came back."
+    "Times it was recorded, changed, renamed or came back."
     summaries: int
-    "How many were written."
+    "Summaries written."
     holding: int
-    "How many of those hold: the last of each summariser, unless stale, outlived or superseded."
+    "Summaries that hold: the last of each summariser, unless stale, outlived or superseded."
     shown: int
     within: int
     omitted: int
@@ -70,7 +69,7 @@ class Standing(NamedTuple):
 
 
 class Life(NamedTuple):
-    """All that a log tells of a node, in log order, and what it came to."""
+    """The occurrences of a node in log order, and its standing."""
 
     occurrences: tuple[Occurrence, ...]
     standing: Standing

@@ -1,4 +1,4 @@
-"""The lives of what is in no outline: a task, an iteration of a module, something that failed."""
+"""The lives of nodes outside outlines: a task, an iteration of a module, a failure."""
 
 from typing import Protocol
 
@@ -22,28 +22,32 @@ from backcast.engine.replay.audit.occurrences import Occurrence
 
 
 class Other(Protocol):
-    """Gathers what happened to a node itself."""
+    """A collector of what happened to a node itself."""
 
     state: str
-    "Empty where nothing is told of it."
-    told: list[Occurrence]
+    "Empty while nothing is known."
+    occurrences: list[Occurrence]
 
     def take(self, event: WorkflowEvent) -> None:
         """Note what an event did to the node."""
 
 
 class Nothing:
-    """Of a node that is told of by others alone, and of what is in an outline."""
+    """The empty life, for nodes in outlines and for nodes that only others mention."""
 
     def __init__(self) -> None:
-        self.state, self.told = "", list[Occurrence]()
+        self.state, self.occurrences = "", list[Occurrence]()
 
     def take(self, event: WorkflowEvent) -> None:
-        """Nothing."""
+        """Ignore the event."""
+
+    def _note(self, event: WorkflowEvent, what: str, text: str = "") -> None:
+        place = event.version, event.timestamp
+        self.occurrences.append(Occurrence(*place, what, event.writer, shortened(text)))
 
 
 class TaskLife(Nothing):
-    """The task itself, from its start to its end."""
+    """The life of a task, from its start to its end."""
 
     def __init__(self, node: str) -> None:
         super().__init__()
@@ -56,28 +60,28 @@ class TaskLife(Nothing):
         match event.fact:
             case TaskStarted(goal=goal):
                 self.state = "there"
-                self.told.append(_of(event, "recorded", goal or ""))
+                self._note(event, "recorded", goal or "")
             case TaskComplete():
                 self.state = "complete"
-                self.told.append(_of(event, "complete"))
+                self._note(event, "complete")
             case TaskFailed(reason=reason):
                 self.state = "failed"
-                self.told.append(_of(event, "failed", reason or ""))
+                self._note(event, "failed", reason or "")
 
 
 class ModuleLife(Nothing):
-    """One iteration of a module, until the next."""
+    """The life of one iteration of a module, until the next one."""
 
     def __init__(self, node: str) -> None:
         super().__init__()
         self.path, _, self.number = node.partition(":")[2].rpartition("@")
 
     def take(self, event: WorkflowEvent) -> None:
-        """Note where it was made, and where another took its place."""
+        """Note where the iteration was made, checked and replaced."""
         match event.fact:
             case ModuleIteration(module_name=self.path) | ModuleRenamed(module_name=self.path):
                 if str(event.fact.iteration) == self.number:
-                    self.told.append(_of(event, "back" if self.told else "recorded"))
+                    self._note(event, "back" if self.occurrences else "recorded")
                     self.state = "there"
                 else:
                     self._end(event, f"by iteration {event.fact.iteration}")
@@ -87,16 +91,16 @@ class ModuleLife(Nothing):
                 self.state == "there" and passed + unmet > 0
             ):
                 what = "failed" if unmet > 0 else "passed"
-                self.told.append(_of(event, what, f"{passed} of {passed + unmet} passed"))
+                self._note(event, what, f"{passed} of {passed + unmet} passed")
 
-    def _end(self, event: WorkflowEvent, told: str) -> None:
+    def _end(self, event: WorkflowEvent, cause: str) -> None:
         if self.state == "there":
             self.state = "superseded"
-            self.told.append(_of(event, "superseded", told))
+            self._note(event, "superseded", cause)
 
 
-class Failed(Nothing):
-    """Something that failed, until the same was tried again."""
+class FailureLife(Nothing):
+    """The life of a failure, until the same was tried again."""
 
     def __init__(self, node: str) -> None:
         super().__init__()
@@ -104,39 +108,35 @@ class Failed(Nothing):
         self.failure: Failure | None = None
 
     def take(self, event: WorkflowEvent) -> None:
-        """Note where it failed, and where the same was tried again."""
-        there = failures_of(event)
+        """Note where the failure arose, and where the same was tried again."""
+        failures = failures_of(event)
         if self.failure is None:
-            same = (one for one in there if f"{one.version}.{one.number}" == self.place)
+            same = (one for one in failures if f"{one.version}.{one.number}" == self.place)
             self.failure = next(same, None)
             if self.failure:
                 self.state = "there"
-                self.told.append(_of(event, "recorded", _said(self.failure)))
-        elif self.state == "there" and _tried(event, self.failure):
+                self._note(event, "recorded", _describe(self.failure))
+        elif self.state == "there" and _retried(event, self.failure):
             self.state = "over"
-            again = next((one for one in there if _same(one, self.failure)), None)
-            told = f"as failure:{again.version}.{again.number}" if again else ""
-            self.told.append(_of(event, "failed" if again else "mended", told))
+            again = next((one for one in failures if _same(one, self.failure)), None)
+            text = f"as failure:{again.version}.{again.number}" if again else ""
+            self._note(event, "failed" if again else "mended", text)
 
 
 def other_of(node: str) -> Other:
-    """What gathers the life of a node that is in no outline."""
-    kinds = {"task": TaskLife, "iteration": ModuleLife, "failure": Failed}
+    """Return the collector for a node's own life."""
+    kinds = {"task": TaskLife, "iteration": ModuleLife, "failure": FailureLife}
     made = kinds.get(kind_of(node))
     return made(node) if made else Nothing()
 
 
-def _of(event: WorkflowEvent, what: str, told: str = "") -> Occurrence:
-    return Occurrence(event.version, event.timestamp, what, event.writer, shortened(told))
-
-
-def _said(failure: Failure) -> str:
+def _describe(failure: Failure) -> str:
     head = " ".join(filter(None, (failure.kind, failure.at, failure.name)))
     return f"{head}: {failure.message}" if failure.message else head
 
 
-def _tried(event: WorkflowEvent, failure: Failure) -> bool:
-    """Whether an event tells that what had failed was tried again, as `online_cache` has it."""
+def _retried(event: WorkflowEvent, failure: Failure) -> bool:
+    """Whether an event tries again what had failed, by the rules of `online_cache`."""
     match event.fact:
         case ChecksRan(passed=passed, unmet=unmet) as fact:
             ran = passed > 0 or unmet > 0

@@ -1,4 +1,4 @@
-"""In which prompts a node was shown, in which it was left out, and why."""
+"""The prompts that showed a node or left it out, and why."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -17,26 +17,26 @@ from backcast.engine.replay.audit.occurrences import IN, OUT, WITHIN, Occurrence
 from backcast.engine.replay.audit.texts import Stage, stage_at
 
 DUPLICATE = "duplicate"
-"The reason of what is left out since the text of something else holds it."
+"Reason of an omission whose text another item holds."
 
 
 class NodePrompt(NamedTuple):
-    """What one prompt tells of a node."""
+    """The part of one prompt that concerns a node."""
 
     event: int
     timestamp: datetime
     asked: str
     target: str
     stood_at: int
-    "The version that was read up to."
+    "Version that the prompt was built at."
     item: ContextItem | None
     outer: ContextItem | None
-    "What was shown in full and holds the node, if that was there."
-    left: tuple[ContextOmission, ...]
+    "Item shown in full whose text would hold the node."
+    omissions: tuple[ContextOmission, ...]
 
 
 class NodePrompts:
-    """The prompts of a task, as far as they are about one node, gathered from events."""
+    """The prompts of a task that concern one node, gathered from events."""
 
     def __init__(self, node: str) -> None:
         self.node, self.count = node, 0
@@ -52,20 +52,20 @@ class NodePrompts:
             case ContextBuilt() as fact:
                 self.count += 1
                 prompt = self._prompt(event, fact)
-                if prompt.item or prompt.outer or prompt.left:
+                if prompt.item or prompt.outer or prompt.omissions:
                     self._prompts.append(prompt)
                 self._asked = ""
             case ToolReturned(nodes=nodes, tool=tool) if self.node in nodes:
-                told = f"by {tool}" if tool else ""
+                text = f"by {tool}" if tool else ""
                 place = event.version, event.timestamp
-                self._wishes.append(Occurrence(*place, "asked for", event.writer, told))
+                self._wishes.append(Occurrence(*place, "asked for", event.writer, text))
 
     def occurrences(self, stages: Sequence[Stage]) -> Iterator[Occurrence]:
-        """What the model asked for, and what each prompt did: one thing, or nothing."""
+        """Yield the model's requests for the node, and at most one occurrence for each prompt."""
         yield from self._wishes
-        for one in self._prompts:
-            if told := _dealt(one, stages):
-                yield told
+        for prompt in self._prompts:
+            if occurrence := _occurrence(prompt, stages):
+                yield occurrence
 
     def _prompt(self, event: WorkflowEvent, fact: ContextBuilt) -> NodePrompt:
         return NodePrompt(
@@ -78,7 +78,7 @@ class NodePrompts:
 
 
 def holds(item: ContextItem, node: str) -> bool:
-    """Whether what was shown is the full text of what a node stands in."""
+    """Whether an item shows the full text of a node's module or class."""
     kind, name = kind_of(item.node), name_of(item.node)
     if item.level != "full" or item.node == node or path_of(item.node) != path_of(node):
         return False
@@ -87,28 +87,28 @@ def holds(item: ContextItem, node: str) -> bool:
     return kind == "module" or (kind in SYMBOLS and name_of(node).startswith(f"{name}."))
 
 
-def _dealt(one: NodePrompt, stages: Sequence[Stage]) -> Occurrence | None:
-    """How a prompt dealt with a node; None where it did not.
+def _occurrence(prompt: NodePrompt, stages: Sequence[Stage]) -> Occurrence | None:
+    """Return how a prompt dealt with a node; None where it did not.
 
-    What was not there yet cannot have been within another. A node that is shown may be told of as
-    left out, too: that is of its summary, or of its full text.
+    A node that did not exist yet cannot have been within another. A prompt may both show a node
+    and omit its summary or full text.
     """
-    stage = stage_at(stages, one.stood_at)
-    outer = one.outer if stage and stage.there else None
-    item = one.item or outer
-    if not item and not one.left:
+    stage = stage_at(stages, prompt.stood_at)
+    outer = prompt.outer if stage and stage.exists else None
+    item = prompt.item or outer
+    if not item and not prompt.omissions:
         return None
-    reasons = dict.fromkeys(left.reason for left in one.left)
+    reasons = dict.fromkeys(omission.reason for omission in prompt.omissions)
     if item:
         reasons.pop(DUPLICATE, None)
-    told = Occurrence(
-        one.event, one.timestamp, IN if one.item else WITHIN if outer else OUT,
-        told="; ".join(reasons), asked=one.asked, target=one.target,
+    occurrence = Occurrence(
+        prompt.event, prompt.timestamp, IN if prompt.item else WITHIN if outer else OUT,
+        told="; ".join(reasons), asked=prompt.asked, target=prompt.target,
     )  # fmt: skip
     if item is None:
-        return told._replace(section=one.left[0].section)
-    return told._replace(
+        return occurrence._replace(section=prompt.omissions[0].section)
+    return occurrence._replace(
         section=item.section, level=item.level, found=item.found, task=item.task or "",
-        text=item.text, within="" if one.item else item.node,
-        tokens=item.tokens if one.item else None,
+        text=item.text, within="" if prompt.item else item.node,
+        tokens=item.tokens if prompt.item else None,
     )  # fmt: skip

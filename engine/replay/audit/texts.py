@@ -1,4 +1,4 @@
-"""The versions of one module, and what each of them did to a node in it."""
+"""The versions of one module, and what each version did to a node in it."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,12 +26,12 @@ OF_SYMBOL = (
 )  # fmt: skip
 "The facets of a function or class; see `backcast.domain.outline`."
 COUNTED = ("recorded", "changed", "renamed", "back")
-"What makes a new version of a node."
+"Occurrences that count as a new version of a node."
 NOWHERE: Mapping[str, tuple[int, int]] = {}
 
 
 class OutlineFacts(NamedTuple):
-    """What one outline tells of a version."""
+    """The content of one outline of a version."""
 
     facets: Facets
     lines: tuple[int, ...]
@@ -43,30 +43,30 @@ class Version(NamedTuple):
     event: int
     timestamp: datetime
     who: str
-    told: str
+    note: str
     source: str | None
     gone: bool
     renamed: bool
     outlines: dict[str, OutlineFacts]
-    "By outliner, the one recorded last standing last; empty where none can be read."
+    "By outliner, the last recorded one last; empty where none can be read."
 
 
 class Stage(NamedTuple):
-    """How a node stood from a version of its module on."""
+    """The standing of a node from a version of its module on."""
 
     version: Version
-    there: bool
+    exists: bool
     what: str
-    "Empty where the version did nothing to the node."
+    "Empty where the version left the node as it was."
     facets: tuple[str, ...] = ()
 
     def lines(self, name: str) -> tuple[int, int] | None:
-        """First and last line of a name; None where they are not known."""
-        if not self.there or not self.version.outlines:
+        """Return the first and last line of a name; None where unknown."""
+        if not self.exists or not self.version.outlines:
             return None
         facets, lines = _last(self.version)
-        found = NOWHERE if "error" in facets else lines_by_name(facets, lines)
-        return found.get(name)
+        by_name = NOWHERE if "error" in facets else lines_by_name(facets, lines)
+        return by_name.get(name)
 
 
 class _Compared(TypedDict):
@@ -75,16 +75,16 @@ class _Compared(TypedDict):
 
 
 class Texts:
-    """The versions of one module, gathered from events. Outlines may come long after the texts."""
+    """The versions of one module, gathered from events; outlines may come long after texts."""
 
     def __init__(self, path: str) -> None:
         self.path, self.versions = path, list[Version]()
-        self._told: list[tuple[int, ModuleOutlined]] = []
+        self._outlines: list[tuple[int, ModuleOutlined]] = []
         self._commit: tuple[datetime, str, str] | None = None
-        "Time, writer and SHA of the latest."
+        "Time, writer and SHA of the latest commit."
 
     def take(self, event: WorkflowEvent) -> None:
-        """Note what an event says of the module."""
+        """Note what an event says about the module."""
         match event.fact:
             case Committed(sha=sha):
                 self._commit = event.timestamp, event.writer, sha
@@ -100,10 +100,10 @@ class Texts:
             case ModuleDeleted(module_name=self.path):
                 self._add(event, "its module was deleted", gone=True)
             case ModuleOutlined(module_name=self.path) as fact:
-                self._told.append((event.because[0] if event.because else event.version, fact))
+                self._outlines.append((event.because[0] if event.because else event.version, fact))
 
     def stages(self, node: str) -> list[Stage]:
-        """How the module, or a node in it, stood from version to version."""
+        """Return the stages of the module, or of a node in it, from version to version."""
         self._outline()
         return list(_stages(self.versions, node))
 
@@ -111,19 +111,19 @@ class Texts:
         return bool(self.versions) and self.versions[-1].source == source
 
     def _add(
-        self, event: WorkflowEvent, told: str, source: str | None = None, *,
+        self, event: WorkflowEvent, note: str, source: str | None = None, *,
         gone: bool = False, renamed: bool = False,
     ) -> None:  # fmt: skip
         if self._commit and self._commit[:2] == (event.timestamp, event.writer):
-            told += f", commit:{self._commit[2][:10]}"
+            note += f", commit:{self._commit[2][:10]}"
         place = event.version, event.timestamp, event.writer
-        self.versions.append(Version(*place, told, source, gone, renamed, {}))
+        self.versions.append(Version(*place, note, source, gone, renamed, {}))
 
     def _outline(self) -> None:
-        """Give each version its outlines. One that is the difference to what is missing is none."""
+        """Give each version its outlines; skip a difference whose base is missing."""
         known: dict[tuple[str, str | None], Facets] = {}
         places = [version.event for version in self.versions]
-        for event, fact in sorted(self._told, key=lambda told: told[0]):
+        for event, fact in sorted(self._outlines, key=lambda entry: entry[0]):
             outliner = fact.outliner or ""
             place = bisect_right(places, event) - 1
             before: Facets | None = Map()
@@ -139,14 +139,14 @@ class Texts:
 
 
 def occurrences(stages: Sequence[Stage]) -> Iterator[Occurrence]:
-    """What happened to a node by the versions of its module."""
-    for (event, timestamp, who, told, *_), _, what, facets in stages:
+    """Yield what the versions of a module did to a node."""
+    for (event, timestamp, who, note, *_), _, what, facets in stages:
         if what:
-            yield Occurrence(event, timestamp, what, who, told, facets=facets)
+            yield Occurrence(event, timestamp, what, who, note, facets=facets)
 
 
 def stage_at(stages: Sequence[Stage], event: int) -> Stage | None:
-    """How a node stood at an event; None before anything is told of it."""
+    """Return the stage of a node at an event; None before its first version."""
     place = bisect_right(stages, event, key=lambda stage: stage.version.event) - 1
     return stages[place] if place >= 0 else None
 
@@ -162,23 +162,23 @@ def _applied(before: Facets, fact: ModuleOutlined) -> Facets:
 
 def _stages(versions: Sequence[Version], node: str) -> Iterator[Stage]:
     before: Version | None = None
-    there = ever = False
+    existed = ever = False
     for version in versions:
         known = version.gone or version.outlines or kind_of(node) == "module"
         if not known:
-            yield Stage(version, there, "unknown" if there else "")
+            yield Stage(version, existed, "unknown" if existed else "")
             continue
         now = not version.gone and _part(version, node) is not None
-        stage = Stage(version, now, _turn(version, there=there, now=now, ever=ever))
-        if there and now and before is not None:
+        stage = Stage(version, now, _turn(version, existed=existed, now=now, ever=ever))
+        if existed and now and before is not None:
             stage = stage._replace(**_compared(before, version, node))
         yield stage
-        before, there, ever = version, now, ever or now
+        before, existed, ever = version, now, ever or now
 
 
-def _turn(version: Version, *, there: bool, now: bool, ever: bool) -> str:
-    """What became of a node that was there or not, and is now or not."""
-    if there == now:
+def _turn(version: Version, *, existed: bool, now: bool, ever: bool) -> str:
+    """Return what became of a node that `existed` before and exists `now`, or not."""
+    if existed == now:
         return ""
     if not now:
         return "deleted"
@@ -186,13 +186,13 @@ def _turn(version: Version, *, there: bool, now: bool, ever: bool) -> str:
 
 
 def _compared(before: Version, after: Version, node: str) -> _Compared:
-    """What the second of two versions did to a node that is in both.
+    """Return what the second of two versions did to a node that is in both.
 
-    Two outliners may tell the same text in other words, so only outlines by one are compared.
+    Outliners may describe the same text differently, so only outlines by one are compared.
     """
     facets: tuple[str, ...] = ()
     if common := [name for name in after.outlines if name in before.outlines]:
-        old, new = (_part(one, node, common[-1]) or {} for one in (before, after))
+        old, new = (_part(version, node, common[-1]) or {} for version in (before, after))
         facets = tuple(changed(old, new))
     if kind_of(node) != "module":
         return {"what": "changed" if facets else "", "facets": facets}
@@ -202,9 +202,9 @@ def _compared(before: Version, after: Version, node: str) -> _Compared:
 
 
 def _part(version: Version, node: str, outliner: str = "") -> Mapping[str, Facet] | None:
-    """What a version says of a node; None where the node is not in it.
+    """Return the facets of a node in a version; None where the node is not in it.
 
-    Of a body the digest alone: how often it was changed may be counted anew.
+    Of a body only the digest counts: its number of changes may be counted anew.
     """
     kind, name = kind_of(node), name_of(node)
     facets: Mapping[str, Facet] = Map()
@@ -214,10 +214,10 @@ def _part(version: Version, node: str, outliner: str = "") -> Mapping[str, Facet
         keys = list(facets)
     elif kind == "attribute":
         key = f"attribute:{name}" if "." in name else f"name:{name}"
-        found = part_of(facets, key)
-        return {key: found} if found and ("." in name or found[0] == "value") else None
+        value = part_of(facets, key)
+        return {key: value} if value and ("." in name or value[0] == "value") else None
     elif facets.get(f"sig:{name}", ())[:1] == (kind,):
-        keys = [key for one in OF_SYMBOL if (key := f"{one}:{name}") in facets]
+        keys = [key for facet in OF_SYMBOL if (key := f"{facet}:{name}") in facets]
     else:
         return None
     return {key: facets[key][:1] if key.startswith("body:") else facets[key] for key in keys}

@@ -1,0 +1,156 @@
+"""Addresses as arguments of commands: parsed, completed by the shell, and opened."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+from click.shell_completion import CompletionItem
+
+from backcast.domain.errors import BackcastError, InputError
+from backcast.engine.history.address import Address, looks_dated, parse
+from backcast.engine.interfaces.options import DEFAULT_STORE, opened
+from backcast.engine.interfaces.terminal import message
+
+if TYPE_CHECKING:
+    from backcast.domain.moment import Moment
+    from backcast.engine.log.open_logs import Log
+    from backcast.engine.log.store import EventStore
+
+TASK_WHEN, ANY = "TASK[@WHEN]", "[FILE.jsonl#]TASK[@WHEN]"
+UNREADABLE = 2
+"The exit code where a log cannot be read at all."
+NAMED, COMPLETED = 5, 40
+"Tasks that an error names, and moments that a shell is offered."
+
+
+class AddressType(click.ParamType[Address]):
+    """`TASK[@WHEN]`, with the tasks and moments of the store as completions."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Address:
+        """Return the address that was typed; `InputError` where it is none."""
+        return value if isinstance(value, Address) else parse(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the tasks, or behind an @ the moments, that begin as what is typed."""
+        try:
+            with opened(ctx.params.get("url") or DEFAULT_STORE) as store:
+                return [CompletionItem(text) for text in _completions(store, incomplete)]
+        except BackcastError:
+            return []
+
+
+def address_argument(
+    name: str = "address", *, required: bool = True, metavar: str = ANY, many: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add an address to a command; `many` for any number of them."""
+    return click.argument(
+        name, type=AddressType(), required=required and not many, nargs=-1 if many else 1,
+        metavar=f"[{metavar}]..." if many else metavar if required else f"[{metavar}]",
+    )  # fmt: skip
+
+
+class Place(NamedTuple):
+    """A task of an open store, and a moment of it."""
+
+    store: "EventStore"
+    task: str
+    when: str
+    "The moment as it was typed."
+    log: str = ""
+    "The name of the log, where it is not the store of the command."
+
+    @property
+    def moment(self) -> "Moment":
+        """The moment; `MomentError` where there is none such."""
+        from backcast.engine.history.moments import moment_at
+
+        return moment_at(self.store, self.task, self.when)
+
+    def outlined(self) -> "Moment":
+        """Outline every text of the task, and return the moment."""
+        from backcast.engine.interfaces.outlining import outline_all
+
+        moment = self.moment
+        outline_all(self.store, self.task)
+        return moment
+
+
+@contextmanager
+def task_at(address: Address, url: str) -> Iterator[Place]:
+    """Open the one task that an address names. `InputError` where it names none, or several."""
+    if address.log:
+        with log_at(address, url) as log:
+            for problem in log.problems:
+                message(f"skipped {problem}")
+            yield Place(log.store, only_task(log), address.when, address.log)
+        return
+    if address.task is None:
+        raise InputError(f"needed {TASK_WHEN}, found {str(address)!r}: 'backcast tasks' lists them")
+    with opened(url) as store:
+        require(store, address)
+        yield Place(store, address.task, address.when)
+
+
+@contextmanager
+def log_at(address: Address, url: str, *, whole: bool = False) -> "Iterator[Log]":
+    """Open the log that an address names, or the store of the command."""
+    from backcast.engine.log.open_logs import opened as opened_log
+
+    with opened_log(address.log or url, address.task, whole=whole) as log:
+        yield log
+
+
+def require(store: "EventStore", address: Address) -> None:
+    """Refuse a task that the store does not hold, and say what may have been meant."""
+    from pathlib import Path
+
+    task = address.task or ""
+    if not store.version(task) and Path(task).is_file():
+        raise InputError(f"{task}: needed a task, or a log whose name ends in .jsonl, found a file")
+    store.require(task)
+
+
+def only_task(log: "Log") -> str:
+    """Return the task of a log that holds one; `InputError` where it holds several."""
+    if len(log.tasks) == 1:
+        return log.tasks[0]
+    raise InputError(
+        f"{log.name} holds {len(log.tasks)} tasks: needed {log.name}#TASK, one of"
+        f" {', '.join(log.tasks[:NAMED])}{', ...' if log.tasks[NAMED:] else ''}"
+    )
+
+
+def each_log(addresses: Sequence[Address], url: str) -> "Iterator[Log | None]":
+    """Open each log in turn; None for one that cannot be read, after the reason is told."""
+    for address in addresses or (Address(),):
+        if address.when:
+            raise InputError(f"{str(address)!r}: needed a task or a log, found a moment of one")
+        try:
+            with log_at(address, url, whole=True) as log:
+                for problem in log.problems:
+                    message(f"skipped {problem}")
+                yield log
+        except BackcastError as error:
+            message(error)
+            yield None
+
+
+def _completions(store: "EventStore", incomplete: str) -> list[str]:
+    tasks = store.tasks()
+    task, mark, _ = incomplete.rpartition("@")
+    if not mark or task not in tasks:
+        names = [f"{name}@" if looks_dated(name) else name for name in tasks]
+        return [name for name in names if name.startswith(incomplete)]
+    events = list(store.read(task, types=["CONTEXT_BUILT", "COMMITTED", "REFS_READ"]))
+    moments = ["first", "last"]
+    for event in reversed(events):
+        data = event.fact.data
+        moments += [f"commit:{name}" for name in data.get("refs", ())]
+        moments.append(f"commit:{data['sha'][:10]}" if "sha" in data else str(event.version))
+    offered = [f"{task}@{moment}" for moment in dict.fromkeys(moments)]
+    return [text for text in offered if text.startswith(incomplete)][:COMPLETED]

@@ -1,0 +1,213 @@
+"""`backcast context`: what a model was shown, or would be shown at a moment."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import Place, address_argument, task_at
+from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.profiles import node_asked, policy_by, profile_by
+from backcast.engine.interfaces.terminal import hand_on, message
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backcast.domain.context import Context
+    from backcast.domain.events import ContextBuilt
+
+BUILDING = {"policy_file": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
+            "context_tokens": "--context-tokens", "text_only": "--text",
+            "record": "--record"}  # fmt: skip
+"Options that need a request: a recorded prompt is as it was."
+
+
+@click.command(name="context")
+@address_argument()
+@store_option
+@click.option("--for", "target", metavar="NODE", help="module:PATH or function:PATH::NAME.")
+@click.option("--query", default="", metavar="TEXT", help="What is to be done, in words.")
+@click.option("--policy", "policy_file", type=Path, metavar="FILE", help="Settings, as TOML.")
+@click.option("--profile", "name", metavar="NAME", help="mistral-7b-8k unless another is named.")
+@click.option("--tokenizer", metavar="NAME", help="Another than the profile's: gguf:FILE, ...")
+@click.option("--context-tokens", type=int, metavar="N", help="A context part of N tokens.")
+@click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
+@click.option("--text", "text_only", is_flag=True, help="What is known of the code alone.")
+@click.option("--record", is_flag=True, help="Append it as a CONTEXT_BUILT, for 'verify'.")
+@json_option
+def command(
+    address: Address, url: str, target: str | None, query: str, explain: bool, as_json: bool,
+    **building: Any,
+) -> None:  # fmt: skip
+    """Print the messages that a model saw, or would see at a moment, within its window.
+
+    \b
+    backcast context validators@21                     # the prompt that was recorded as event 21
+    backcast context validators@21 --explain           # what it was made of
+    backcast context task-abc123@2026-11-20T10:31 --for module:validators.py
+    backcast context httpx@before:commit:SHA --query "retry when a server is too busy"
+
+    Without --for and --query it is a recorded prompt, rebuilt from the log: the one at WHEN, or the
+    last one. A function that is asked for need not exist yet. A policy file sets what differs from
+    the default; 'backcast policy' prints all settings.
+    """
+    with task_at(address, url) as place:
+        if target or query.strip():
+            _print_built(place, target, query, explain=explain, as_json=as_json, **building)
+            return
+        for name, option in BUILDING.items():
+            if building[name]:
+                raise InputError(
+                    f"{option} needs --for NODE or --query TEXT, which say what to build"
+                )
+        _print_recorded(place, as_json=as_json, explain=explain)
+
+
+def _print_built(
+    place: Place, target: str | None, query: str, *, policy_file: Path | None, name: str | None,
+    tokenizer: str | None, context_tokens: int | None, explain: bool, text_only: bool,
+    record: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Build the context of a request, and print it."""
+    from backcast.engine.context.recorded import context_at, record_context
+    from backcast.engine.context.request import Request
+    from backcast.engine.interfaces.views import console
+    from backcast.engine.models.tokenizers import tokenizer_of
+
+    request = Request(node_asked(target, query), query)
+    profile = profile_by(name or "mistral-7b-8k", tokenizer, context_tokens)
+    policy = policy_by(policy_file)
+    counter = tokenizer_of(profile.tokenizer)
+    if record and place.log:
+        raise InputError("--record needs a task of a store, found a log in a file")
+    at = place.outlined()
+    if record and at.at is not None:
+        raise InputError("--record needs a moment by event or commit, or none: not a time")
+    build = record_context if record else context_at
+    found = build(place.store, place.task, at, request, profile, policy)
+    if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
+        message(f"note: tokens are counted by an {counter.id}")
+    for note in notes(found, target, text_only=text_only and not (explain or as_json)):
+        message(f"note: {note}")
+    if profile.yarn > 1 and found.tokens <= profile.window // profile.yarn:
+        message(
+            f"warning: {found.tokens:,} tokens fit the model's own window of"
+            f" {profile.window // profile.yarn:,}; loaded with YaRN x{profile.yarn} it answers"
+            " short prompts worse"
+        )
+    if as_json:
+        click.echo(json_text(_plain(found)))
+    elif explain:
+        _show(found, console())
+    elif text_only:
+        hand_on(found.text)
+    else:
+        for role, text in found.messages:
+            hand_on(f"[{role}]\n{text}\n")
+
+
+def notes(context: "Context", target: str | None, *, text_only: bool = False) -> list[str]:
+    """What one should know of a context, or of its text alone, before one trusts it."""
+    from backcast.domain.policy import MAP
+
+    lines = []
+    path = (target or "").partition(":")[2].partition("::")[0]
+    if not any(item.section != "task description" for item in context.items):
+        lines.append("nothing of the code is known at this moment")
+    elif path and not any(item.node == f"module:{path}" for item in context.items):
+        lines.append(f"there is no {path} at this moment; what else is known is shown")
+    if any(one.section == "task description" for one in context.omissions):
+        lines.append("the words of the request do not fit, and are left out: shorten them")
+    if not any(item.section == MAP for item in context.items):
+        off = Counter(one.reason for one in context.omissions if one.section == MAP)
+        why = ", ".join(f"{off[reason]} {reason}" for reason in sorted(off))
+        lines += [f"no item of the context map is shown: {why}"] if off else []
+    elif text_only:
+        lines.append("the context map is left out: it is shown without --text")
+    return lines
+
+
+def _plain(context: "Context") -> dict[str, Any]:
+    """A context as JSON."""
+    return context._asdict() | {
+        "messages": [{"role": role, "content": text} for role, text in context.messages],
+        "items": [item._asdict() for item in context.items],
+        "omissions": [omission._asdict() for omission in context.omissions],
+        "sections": [
+            {"section": section, "budget": budget, "tokens": tokens}
+            for section, budget, tokens in context.sections
+        ],
+    }
+
+
+def _show(context: "Context", out: "Console") -> None:
+    """Print what is in a context and why, and what is out and why."""
+    from backcast.engine.interfaces.views import table
+
+    bars = [
+        (section, budget, tokens, "#" * min(40, round(40 * tokens / budget)) if budget else "")
+        for section, budget, tokens in context.sections
+        if budget or tokens
+    ]
+    table(out, ("section", "budget", "tokens", "used"), bars)
+    out.print()
+    items = [
+        (item.priority, item.node, item.version or "", item.level, item.tokens,
+         f"{item.score:g}", ", ".join(map(str, item.because)))
+        for item in context.items
+    ]  # fmt: skip
+    table(out, ("priority", "in", "version", "level", "tokens", "score", "events"), items)
+    if context.omissions:
+        out.print()
+        table(out, ("out", "reason"), [(one.node, one.reason) for one in context.omissions])
+    out.print("\nA section fills its own budget first; what others leave flows on to it.")
+    room = context.window - context.reserve
+    out.print(
+        f"\n{context.tokens} tokens of {room}, {context.reserve} kept for the answer;"
+        f" digest {context.digest[:16]}"
+    )
+
+
+def _print_recorded(place: Place, *, as_json: bool, explain: bool) -> None:
+    """Print a prompt as it was recorded; with `explain` its items and omissions."""
+    from backcast.engine.context.recorded import messages
+    from backcast.engine.replay.find import prompt_at
+
+    prompt = prompt_at(place.store, place.task, place.when)
+    if explain and not as_json:
+        _explain(prompt.fact, f"{place.log}{'#' if place.log else ''}{place.task}@{prompt.version}")
+        return
+    rebuilt = messages(prompt.fact, place.store.get)
+    if as_json:
+        shown = [{"role": role, "content": text} for role, text in rebuilt]
+        click.echo(json_text({"messages": shown, "digest": prompt.fact.digest}))
+        return
+    for role, text in rebuilt:
+        hand_on(f"[{role}]\n{text}\n")
+
+
+def _explain(fact: "ContextBuilt", address: str) -> None:
+    """Print the items of a prompt, and what was left out and why."""
+    from backcast.engine.interfaces.views import console, one_line, table
+
+    out = console()
+    request = [fact.target or "", fact.query or ""]
+    out.print(one_line("for " + ": ".join(filter(None, request)), 160), markup=False)
+    items = [(item.section, item.node, item.level, item.tokens, item.found) for item in fact.items]
+    table(out, ("section", "in", "level", "tokens", "found"), items)
+    if fact.omissions:
+        out.print()
+        table(
+            out,
+            ("out", "reason"),
+            [(omission.node, omission.reason) for omission in fact.omissions],
+        )
+    out.print(
+        f"\n{fact.tokens} tokens, counted by {fact.tokenizer}; why an item is in or out:"
+        f" backcast blame {one_line(address, 200)} NODE",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip

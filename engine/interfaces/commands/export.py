@@ -1,0 +1,201 @@
+"""`backcast export`: write a task's log, or its modules at length, to a file."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import Place, address_argument, task_at
+from backcast.engine.interfaces.options import json_option, store_option
+
+if TYPE_CHECKING:
+    from backcast.engine.log.redaction import Redaction
+    from backcast.engine.log.redaction.patterns import Patterns
+    from backcast.engine.log.store import EventStore
+
+LONG_FORM = ".txt"
+"How the name of a file ends in which a repository is told, and not its log."
+LEVEL = 9
+"Of zstd's compression."
+
+
+@click.command(name="export")
+@address_argument(metavar="TASK[@WHEN]")
+@store_option
+@click.option("--redact", is_flag=True, help="Mask secrets, and names in the paths of homes.")
+@click.option("--pattern", "patterns", multiple=True, metavar="REGEX", help="Mask that too.")
+@click.option(
+    "--patterns", "pattern_file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Mask these too: one a line, # begins a comment line.",
+)  # fmt: skip
+@json_option
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+def command(
+    address: Address, url: str, redact: bool, patterns: tuple[str, ...],
+    pattern_file: Path | None, as_json: bool, file: Path,
+) -> None:  # fmt: skip
+    """Write a task's events and blobs as JSON lines, to FILE or to stdout (-).
+
+    To a FILE that ends in .txt, write what is in the task's modules instead, as of a moment, for
+    people and other tools: purpose, modules, tests, dependencies, in the form of llms.txt.
+
+    \b
+    backcast export task-abc123 run.jsonl
+    backcast import events run.jsonl --store sqlite:///other.db
+    backcast export task-abc123 --redact --pattern 'ACME-[0-9]{6}' run.jsonl.zst
+    backcast export rich@2026-11-20T10:31 llms.txt
+
+    What ends in .zst is compressed. With --redact keys, passwords and tokens that show as such are
+    masked, equal ones by equal masks (MASKED_aws_key_1), and /home/ann becomes /home/user; stderr
+    tells how many. E-mail addresses and names elsewhere stay, and so does what nothing shows to be
+    a secret: look at the file before you give it away, or name what else is one by --pattern.
+
+    The exit code is 1 where an event is damaged: the others are written.
+    """
+    from backcast.engine.log.rows import DamageReporter
+
+    if not redact and (patterns or pattern_file or as_json):
+        raise click.UsageError("--pattern, --patterns and --json go with --redact")
+    long_form = file.suffix == LONG_FORM
+    if not long_form and address.when:
+        raise click.UsageError(
+            f"{str(address)!r}: a moment goes with FILE{LONG_FORM}: a log is whole"
+        )
+    found = _patterns(patterns, pattern_file) if redact else None
+    with task_at(address, url) as place:
+        store, task = place.store, place.task
+        store.report = reporter = DamageReporter(store.report)
+        if long_form:
+            redaction = _write_long_form(file, place, found)
+            if redaction is not None:
+                _print(redaction, as_json)
+        elif found is None:
+            from backcast.engine.log.importers.events import export_lines
+
+            write(file, export_lines(store, task))
+        else:
+            _print(_write_redacted(file, store, task, found), as_json)
+    raise SystemExit(1 if reporter.reported else 0)
+
+
+def _write_redacted(
+    file: Path, store: "EventStore", task: str, patterns: "Patterns"
+) -> "Redaction":
+    from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.log.importers.events import line_for, parts
+    from backcast.engine.log.redaction import Redaction, redacted
+    from backcast.engine.log.redaction.masks import Masks
+
+    redaction, last = Redaction(Masks(patterns)), store.version(task)
+    with progress_bar("redacting", None) as advance:
+        masked = redacted(lambda: parts(store, task, last), redaction, advance)
+        write(file, map(line_for, masked))
+    return redaction
+
+
+def _write_long_form(file: Path, place: Place, patterns: "Patterns | None") -> "Redaction | None":
+    """Write what is in the modules of a task; what its log shows to be secret is masked in it."""
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.interfaces.outlining import need_outlines
+    from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.log.importers.events import parts
+    from backcast.engine.log.redaction import Redaction
+    from backcast.engine.log.redaction.masks import Masks
+    from backcast.engine.memory.mapping.cartographer import long_form
+    from backcast.projections import dependency_graph
+
+    store, task, at = place.store, place.task, place.outlined()
+    need_outlines(store, task, at)
+    state = state_at(store, dependency_graph, task, at)
+    if patterns is None:
+        write(file, long_form(task, state).splitlines())
+        return None
+    redaction = Redaction(Masks(patterns))
+    with progress_bar("redacting", None) as advance:
+        for part in parts(store, task, store.version(task)):
+            redaction.learn(part)
+            advance(1)
+    write(file, long_form(task, state, redaction.masked_text).splitlines())
+    return redaction
+
+
+def _patterns(texts: tuple[str, ...], file: Path | None) -> "Patterns":
+    from backcast.engine.log.redaction.patterns import PatternError, Patterns, patterns_in
+
+    named = [(f"--pattern {number}", pattern) for number, pattern in enumerate(texts, 1)]
+    try:
+        if file is not None:
+            named += patterns_in(file.read_text(encoding="utf-8").splitlines(), str(file))
+        return Patterns(named)
+    except PatternError as error:
+        raise click.UsageError(str(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise click.UsageError(f"{file}: needed a file of patterns, found: {reason}") from None
+
+
+def _print(redaction: "Redaction", as_json: bool) -> None:
+    """Say what was masked, and never what it was."""
+    counts = dict(sorted(redaction.masks.counts.items()))
+    if as_json:
+        result = {"masked": counts, "texts": redaction.texts, "kept": redaction.kept}
+        click.echo(json_text(result), err=True)
+        return
+    masked = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    click.echo(f"masked {masked or 'nothing'} in {redaction.texts} texts", err=True)
+    if redaction.kept:
+        click.echo(f"kept {redaction.kept} bodies that are no text as they are", err=True)
+
+
+def write(path: Path, lines: Iterable[str]) -> None:
+    """Write lines to a file, compressed where it ends in .zst, or to stdout (-).
+
+    The file is there when all of it is written, and not before; what stood there stays till then.
+    Raises `InputError` where it cannot be written.
+    """
+    if str(path) == "-":
+        for line in lines:
+            click.echo(line)
+        return
+    try:
+        with _replacing(path) as out:
+            if path.suffix != ".zst":
+                out.writelines(f"{line}\n".encode() for line in lines)
+                return
+            import zstandard
+
+            compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+            with compressor.stream_writer(out, closefd=False) as packed:
+                for line in lines:
+                    packed.write(f"{line}\n".encode())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside another, which it takes the place of at the end."""
+    path = path.resolve()
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        with path.open("wb") as out:  # a pipe, or a device: nothing to replace
+            yield out
+        return
+    beside = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    try:
+        with beside.open("xb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        if path.exists():
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""`backcast log`: print events in log order."""
+
+import sys
+from contextlib import ExitStack
+
+import click
+
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import address_argument, log_at, require
+from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.terminal import message
+
+
+@click.command(name="log")
+@address_argument(required=False)
+@store_option
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only these; may be repeated.")
+@click.option("--follow", is_flag=True, help="Wait for more, until interrupted.")
+@json_option
+def command(
+    address: Address | None, url: str, types: tuple[str, ...], follow: bool, as_json: bool
+) -> None:
+    """Print events in log order: of a task, of a log in a file, or of the whole store.
+
+    \b
+    backcast log backcast@commit:4fd36e1 --type COMMITTED
+    backcast log @2026-11-20
+    backcast log till --follow
+    """
+    from backcast.engine.history.moments import moment_at
+    from backcast.engine.interfaces.views import event_json, event_line
+
+    address = address or Address()
+    if follow and (address.when or address.log):
+        raise click.UsageError("--follow waits for later events of a store: it takes no moment")
+    kinds = [kind.upper() for kind in types]
+    with ExitStack() as stack:
+        if address.log:
+            store = stack.enter_context(log_at(address, url)).store
+        else:
+            store = stack.enter_context(opened(url))
+        if address.task is not None and not follow:
+            require(store, address)
+        if follow:
+            events = store.follow(address.task, types=kinds)
+        else:
+            moment = moment_at(store, address.task, address.when)
+            events = store.read(address.task, moment=moment, types=kinds)
+        found = False
+        for event in events:
+            found = True
+            click.echo(event_json(event) if as_json else event_line(event))
+            if follow:
+                sys.stdout.flush()
+        if kinds and not found:
+            message(f"note: no event of type {', '.join(kinds)} by then")

@@ -1,0 +1,54 @@
+"""`backcast policy`: print the settings by which a context is chosen."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.options import json_option
+from backcast.engine.interfaces.profiles import policy_by
+from backcast.engine.interfaces.terminal import SPEAKS
+
+
+@click.command(name="policy")
+@click.option("--policy", "policy_file", type=Path, metavar="FILE", help="Settings, as TOML.")
+@json_option
+def command(policy_file: Path | None, as_json: bool) -> None:
+    """Print every setting by which a context is chosen, and their digest.
+
+    \b
+    backcast policy
+    backcast policy --policy mine.toml --json
+    """
+    found = policy_by(policy_file)
+    if as_json:
+        click.echo(json_text({"digest": found.digest, "settings": found.model_dump(mode="json")}))
+        return
+    click.echo(f"# digest {found.digest}")
+    for line in toml_lines(found.model_dump(mode="json")):
+        click.echo(line)
+
+
+def toml_lines(settings: dict[str, Any], table: str = "") -> list[str]:
+    """Settings as TOML, plain ones first."""
+    lines = [f"[{table}]"] if table else []
+    tables = {name: value for name, value in settings.items() if isinstance(value, dict)}
+    for name, value in settings.items():
+        if name not in tables:
+            lines.append(f"{_toml_key(name)} = {_toml(value)}")
+    for name, value in tables.items():
+        place = f"{table}.{_toml_key(name)}" if table else _toml_key(name)
+        lines += ["", *toml_lines(value, place)]
+    return lines
+
+
+def _toml_key(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    # TOML has no pairs of surrogates, and escapes more than JSON; what a terminal obeys, always.
+    text = json.dumps(value, ensure_ascii=False)
+    return SPEAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,0 +1,200 @@
+"""`backcast regress`: try policies on recorded logs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.profiles import profile_by
+from backcast.engine.interfaces.terminal import message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backcast.domain.budget import ModelProfile
+    from backcast.engine.interfaces.regress_report import Column
+    from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
+    from backcast.engine.replay.regress import Rules
+
+RECORDED = "recorded"
+"Names each prompt's own policy, by which it was recorded."
+
+
+@click.command(name="regress")
+@address_argument("addresses", many=True, metavar="FILE.jsonl|TASK")
+@store_option
+@click.option("--policy", "policies", multiple=True, metavar="NEW",
+              help="TOML or a name; may be repeated.")  # fmt: skip
+@click.option("--baseline", default=RECORDED, metavar="OLD", show_default=True,
+              help="TOML, a name, each prompt's own, or a report (.json).")  # fmt: skip
+@click.option("--limit", "limits", multiple=True, metavar="RULE=N", help="What counts as worse.")
+@click.option("--profile", metavar="NAME", help="Another window than the recorded one.")
+@click.option("--context-tokens", type=int, help="A context part of so many tokens.")
+@click.option("--window", type=click.IntRange(1), default=25, show_default=True,
+              help="Changes of a history that count as one run.")  # fmt: skip
+@click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
+              help="Also as FILE.md or FILE.json; may be repeated.")  # fmt: skip
+@click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
+@json_option
+def command(
+    addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], baseline: str,
+    limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
+    reports: tuple[Path, ...], processes: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Build every prompt of recorded logs under other policies, and tell what gets worse.
+
+    \b
+    backcast regress fixtures/logs/till.jsonl --policy mine.toml
+    backcast regress runs/*.jsonl --policy hierarchical --policy no-cache --report out.md
+    backcast regress runs/*.jsonl --report main.json        # later, by other code:
+    backcast regress runs/*.jsonl --policy recorded --baseline main.json
+
+    No model is asked. Evidence recall is the share, of what the accepted code really used, that the
+    prompt had shown. In a log without prompts (a git history) each change of a function is taken as
+    a request for it. What counts as a regression stands in the policy's file under [regress], or in
+    --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens (percent). Exit
+    codes: 0, 1 for a regression, 2 where a log, policy or option cannot be read.
+    """
+    for report in reports:
+        # Before the work, which is long.
+        if report.suffix not in (".md", ".json"):
+            raise click.UsageError(
+                f"--report: needed a name that ends in .md or .json, found {report}"
+            )
+        if not report.parent.is_dir():
+            raise click.UsageError(f"--report: needed a folder that is there, found {report}")
+    try:
+        plan = _planned(policies, baseline, limits, profile, context_tokens)
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+    runs, unreadable = _runs(addresses, url, window)
+    if not runs:
+        if unreadable:
+            raise SystemExit(UNREADABLE)  # the reason is on stderr
+        raise InputError("needed recorded prompts, or changes of functions, to try, found none")
+    columns, found = _compared(plan, _tried(plan, runs, processes))
+    _print(columns, found, reports, as_json)
+    broken = any(column.beside and column.beside.broken for column in columns)
+    raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
+
+
+class _Plan(NamedTuple):
+    """What is to be tried."""
+
+    settings: "list[Setting]"
+    rules: "list[Rules]"
+    "Of each policy but the baseline."
+    profile: "ModelProfile | None"
+    report: Path | None
+    "The report that is the baseline; else that is the first setting."
+
+
+def _planned(
+    policies: tuple[str, ...], baseline: str, limits: tuple[str, ...], profile: str | None,
+    context_tokens: int | None,
+) -> _Plan:  # fmt: skip
+    from backcast.engine.replay.regress import rules_of
+
+    report = Path(baseline) if baseline.endswith(".json") else None
+    names = [*policies] if report else [baseline, *policies]
+    if report and not report.is_file():
+        raise InputError(f"{report}: needed a report of 'regress --report', found no such file")
+    if not names:
+        raise InputError("--baseline names a report: needed --policy too, for instance recorded")
+    asked = None
+    if profile or context_tokens:
+        asked = profile_by(profile or "mistral-7b-8k", None, context_tokens)
+    rules = [rules_of(name, limits) for name in policies]
+    return _Plan([_setting(name) for name in names], rules, asked, report)
+
+
+def _setting(name: str) -> "Setting":
+    from backcast.engine.context.policies import policy_named
+    from backcast.engine.replay.corpus import Setting
+
+    policy = None if name == RECORDED else policy_named(name)
+    return Setting(Path(name).stem if name.endswith(".toml") else name, policy)
+
+
+def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[ReplayRun], int]":
+    """The runs of some logs, and how many of the logs cannot be read."""
+    from backcast.engine.replay.corpus import runs_in
+
+    runs: list[ReplayRun] = []
+    unreadable = 0
+    for log in each_log(addresses, url):
+        if log is None:
+            unreadable += 1
+            continue
+        found = list(runs_in(log, window))
+        if not found:
+            message(f"note: {log.name} holds no prompts and no changes")
+        runs += found
+    return runs, unreadable
+
+
+def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "list[Tried]":
+    from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.replay.corpus import tried
+
+    found = []
+    with progress_bar("runs", len(runs)) as advance:
+        for one in tried(runs, plan.settings, plan.profile, processes or os.cpu_count() or 1):
+            found.append(one)
+            advance(1)
+    return found
+
+
+def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":
+    """The columns of the table, and the runs with the baseline in front."""
+    from backcast.engine.interfaces.regress_report import Column
+    from backcast.engine.replay.baseline import beside, figures_in
+    from backcast.engine.replay.regress import compared, summary
+
+    names = [one.name for one in plan.settings]
+    if plan.report:
+        try:
+            found, unknown = beside(found, figures_in(plan.report))
+        except InputError as error:
+            raise click.UsageError(str(error)) from None
+        names = [plan.report.name, *names]
+        if unknown and not any(one.steps for one in found):
+            raise click.UsageError(f"{plan.report}: tells none of the prompts of these logs")
+        if unknown:
+            message(f"note: {plan.report} lacks {unknown} prompts")
+    others = compared(found, names, plan.rules)
+    first = Column(names[0], summary(found, 0))
+    return [first, *(Column(one.policy, one.after, one) for one in others)], found
+
+
+def _print(
+    columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]", as_json: bool
+) -> None:
+    from backcast.engine.interfaces.regress_report import NOTE, lines, markdown, rows, summed
+    from backcast.engine.interfaces.regress_report import as_json as told
+    from backcast.engine.interfaces.views import console, table
+
+    for report in reports:
+        text = markdown(columns, found)
+        if report.suffix == ".json":
+            text = json_text(told(columns, found))
+        try:
+            report.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{report}: cannot be written: {error.strerror}") from None
+    if as_json:
+        for column in columns:
+            click.echo(json_text(summed(column)))
+        return
+    head, *rest = rows(columns)
+    table(console(), head, [row for row in rest if any(row[1:])])
+    for column in columns:
+        for line in lines(column.beside) if column.beside else ():
+            click.echo(line)
+    click.echo(f"backcast: {NOTE}", err=True)

@@ -1,0 +1,38 @@
+"""`backcast run`: run a task from its specification."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.engine.interfaces.options import opened
+from backcast.engine.interfaces.running import go_on, run_options, runtime_of
+
+
+@click.command(name="run")
+@click.argument("spec", type=Path)
+@click.option("--model", required=True, metavar="MODEL", help="answers:FILE, llama:FILE or a URL.")
+@run_options
+def command(spec: Path, url: str, **options: Any) -> None:
+    """Run a task: plan it, write its modules, test them, mend them, until all tests pass.
+
+    \b
+    backcast run fixtures/specs/validators.toml --model answers:fixtures/logs/validators.jsonl
+    backcast run task.toml --model llama:/models/Qwen3-8B-Q4_K_M.gguf --profile qwen3-8b-32k
+    backcast run task.toml --model http://127.0.0.1:8080/v1
+
+    SPEC is a TOML file with task, goal, [[tests]] and, if wanted, requirements, context, summaries,
+    [[modules]], [limits] and [checks]: 'backcast help specifications'. Every step is recorded in
+    the store: a run that was cut off, however, goes on with 'backcast resume TASK'.
+    """
+    from backcast.engine.workflow.loop import start
+    from backcast.engine.workflow.spec import spec_at
+
+    task = spec_at(spec)
+    if options["out"] and options["out"].exists() and not options["out"].is_dir():
+        raise InputError(f"{options['out']}: needed a folder for the code, found a file")
+    with opened(url, create=True) as store:
+        runtime = runtime_of(options, store, task.task)
+        start(store, task)
+        go_on(store, task.task, runtime, options)

@@ -1,0 +1,75 @@
+"""`backcast search`: find functions and modules by what they do."""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import click
+
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.terminal import escaped, message
+
+if TYPE_CHECKING:
+    from backcast.engine.context.search import Document, SearchHit
+    from backcast.engine.log.store import EventStore
+
+MEANING = ("faiss", "sentence_transformers")
+"The packages that a search by meaning needs."
+
+
+@click.command(name="search")
+@address_argument()
+@click.argument("query")
+@store_option
+@click.option("-k", "count", default=10, show_default=True, help="How many to find.")
+@click.option(
+    "--embedder", metavar="NAME", help="A sentence-transformers model, by name or folder."
+)
+@click.option("--words", is_flag=True, help="By words alone, as where no model is installed.")
+@json_option
+def command(
+    address: Address, query: str, url: str, count: int, embedder: str | None, words: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Find modules and functions by what they do, as they were then: by meaning and by words.
+
+    The meaning needs the extra 'semantic', in a clone 'scripts/install all'.
+
+    \b
+    backcast search task-abc123@2026-11-20T12:30 "is this an e-mail address?"
+    """
+    from backcast.engine.interfaces.summaries import documents
+
+    if words and embedder:
+        raise click.UsageError("--words needs no --embedder")
+    with task_at(address, url) as place:
+        current = documents(place.store, place.task, place.outlined())
+        hits = _hits(place.store, current, query, count, embedder, words=words)
+    texts = {document.id: document.text for document in current}
+    for hit in hits:
+        if as_json:
+            click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
+        else:
+            click.echo(f"{hit.score:.4f}  {escaped(hit.id)}")
+
+
+def _hits(
+    store: "EventStore", current: "list[Document]", query: str, count: int, embedder: str | None, *,
+    words: bool,
+) -> "list[SearchHit]":  # fmt: skip
+    """Search by words, and by meaning too unless that is left out or its model is not installed."""
+    from backcast.engine.context.search import search, search_words, sentence_embedder
+    from backcast.engine.interfaces.terminal import progress_bar
+
+    if not words and not embedder and not all(find_spec(name) for name in MEANING):
+        words = True
+        message(
+            "note: found by words alone; by meaning too after 'pip install backcast[semantic]', in"
+            " a clone 'scripts/install all'"
+        )
+    if words:
+        return search_words(current, query, count)
+    with progress_bar("embedding", len(current)) as advance:
+        return search(store, sentence_embedder(embedder), current, query, count, advance)

@@ -1,0 +1,145 @@
+"""`backcast show`: the state of a task at a moment, one sub-command a projection."""
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.options import json_option, opened, store_option
+
+PROJECTIONS = {
+    "progress": ("progress", "How far the task has come, and what it is waiting for."),
+    "versions": ("versions", "Which version of each module is the latest, and who wrote it."),
+    "online": ("online_cache", "What is in hand for the task: its working set, in order."),
+    "changes": ("changes", "Which modules change together, and which have changed of late."),
+}
+"What can be shown of a task: the projection that is folded, and its question."
+
+
+@click.group(name="show")
+def command() -> None:
+    """The state of a task at a moment, one sub-command a projection.
+
+    \b
+    backcast show progress task-abc123@2026-11-20T10:31
+    backcast show versions httpx@commit:a226c60
+    """
+
+
+def _projection(name: str, projection: str, help: str) -> None:
+    @command.command(name=name, help=help)
+    @address_argument()
+    @store_option
+    @json_option
+    def show_state(address: Address, url: str, as_json: bool) -> None:
+        from backcast.engine.history.snapshots import state_at
+        from backcast.projections import BY_NAME
+
+        with task_at(address, url) as place:
+            state = state_at(place.store, BY_NAME[projection], place.task, place.moment)
+        _print(name, state, as_json)
+
+
+for _name, (_folded, _help) in PROJECTIONS.items():
+    _projection(_name, _folded, _help)
+
+
+@command.command()
+@address_argument(required=False, metavar="@WHEN")
+@store_option
+@json_option
+def offline(address: Address | None, url: str, as_json: bool) -> None:
+    """What finished tasks have left for later ones, in the whole store."""
+    from backcast.engine.history.moments import moment_at
+    from backcast.engine.history.snapshots import state_at
+    from backcast.projections import offline_cache
+
+    if address and (address.task or address.log):
+        raise InputError(f"needed @WHEN: the whole store is asked, found {str(address)!r}")
+    with opened(url) as store:
+        moment = moment_at(store, None, address.when if address else "")
+        state = state_at(store, offline_cache, None, moment)
+    _print("offline", state, as_json)
+
+
+def _print(name: str, state: object, as_json: bool) -> None:
+    from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.views import console, show
+
+    if as_json:
+        click.echo(json_text(plain(state)))
+    else:
+        show(name, state, console())
+
+
+@command.command()
+@address_argument()
+@store_option
+@click.option("--node", metavar="NODE", help="Only the surroundings of this one.")
+@click.option(
+    "--hops", type=click.IntRange(min=1), default=1, show_default=True, help="How far around it."
+)
+@json_option
+def graph(address: Address, url: str, node: str | None, hops: int, as_json: bool) -> None:
+    """Which module, function, class, test, library and concept needs which.
+
+    \b
+    backcast show graph backcast --node module:domain/clock.py
+    """
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.interfaces.graphs import graph_json, show_graph, show_node
+    from backcast.engine.interfaces.views import console
+    from backcast.engine.memory.outliner import outliner_of
+    from backcast.projections import dependency_graph
+
+    with task_at(address, url) as place:
+        state = state_at(place.store, dependency_graph, place.task, place.outlined())
+    found = dependency_graph.graph_of(state)
+    behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
+    if node is not None and node not in found.nodes:
+        raise InputError(
+            f"needed a node of task {place.task!r} such as module:PATH, found {node!r}"
+        )
+    if as_json:
+        around = None if node is None else found.neighbours(node, hops)
+        click.echo(json_text(graph_json(found, around)))
+    elif node is None:
+        show_graph(found, behind, console())
+    else:
+        show_node(found, node, hops, console())
+
+
+@command.command()
+@address_argument()
+@store_option
+@click.option("--node", metavar="NODE", help="Only this one: function:PATH::NAME.")
+@click.option("--window", type=click.Choice(["8k", "32k"]), help="Cut to what fits such models.")
+@click.option("--whole", is_flag=True, help="Derived ones without a limit of tokens.")
+@json_option
+def summaries(
+    address: Address, url: str, node: str | None, window: str | None, whole: bool, as_json: bool
+) -> None:
+    """Each node in a few lines: the derived summary, and those that somebody wrote.
+
+    \b
+    backcast show summaries backcast --node module:domain/clock.py
+    """
+    from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW
+    from backcast.engine.interfaces.summaries import node_summaries
+
+    limits = None if whole else LIMITS_BY_WINDOW[window] if window else LIMITS
+    with task_at(address, url) as place:
+        count = 0
+        for summary in node_summaries(place.store, place.task, place.outlined(), node, limits):
+            text = json_text(summary.plain()) if as_json else str(summary)
+            click.echo(text if as_json or not count else f"\n{text}")
+            count += 1
+    if node is not None and not count:
+        raise InputError(
+            f"needed a node of task {place.task!r} such as module:PATH, found {node!r}"
+        )
+
+
+def _no_node(task: str, node: str) -> InputError:
+    return InputError(f"needed a node of task {task!r} such as module:PATH, found {node!r}")

@@ -1,0 +1,41 @@
+"""`backcast stale`: which summaries no longer hold, and why."""
+
+import click
+
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.terminal import escaped
+
+
+@click.command(name="stale")
+@address_argument()
+@store_option
+@click.option("--since", metavar="WHEN", help="Ask the extractive summaries of then: commit:SHA.")
+@json_option
+def command(address: Address, url: str, since: str | None, as_json: bool) -> None:
+    """Print every summary that no longer holds, and the proof.
+
+    Without --since, the summaries that somebody wrote are asked. Ends with 0 either way.
+
+    \b
+    backcast stale backcast
+    backcast stale backcast@commit:9b1c2d3 --since commit:4fd36e1
+    """
+    from backcast.engine.history.moments import moment_at
+    from backcast.engine.history.staleness import stale as stale_at
+    from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.outlining import need_outlines
+
+    with task_at(address, url) as place:
+        at = place.outlined()
+        begin = moment_at(place.store, place.task, since) if since else None
+        if begin is not None:
+            need_outlines(place.store, place.task, begin)
+            need_outlines(place.store, place.task, at)
+        found = stale_at(place.store, place.task, at, begin)
+    for proof in found:
+        click.echo(json_text(plain(proof)) if as_json else escaped(str(proof)))
+    if not as_json:
+        click.echo(f"{len(found)} stale", err=True)

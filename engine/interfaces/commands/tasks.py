@@ -1,0 +1,27 @@
+"""`backcast tasks`: list the tasks of a store."""
+
+from typing import Any
+
+import click
+
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.options import json_option, opened, store_option
+
+
+@click.command(name="tasks")
+@store_option
+@json_option
+def command(url: str, as_json: bool) -> None:
+    """List the tasks in the store; for a branch, show its origin."""
+    from backcast.engine.history.branches import branches
+    from backcast.engine.interfaces.views import one_line
+
+    with opened(url) as store:
+        forked = branches(store)
+        for task in store.tasks():
+            row: dict[str, Any] = {"task_id": task, "events": store.version(task)}
+            line = f"{row['events']:>8}  {one_line(task, 200)}"
+            if branch := forked.get(task):
+                row |= {"origin": branch.origin, "version": branch.version}
+                line += f"  (branch of {one_line(branch.origin, 200)}@{branch.version})"
+            click.echo(json_text(row) if as_json else line)

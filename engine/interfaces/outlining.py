@@ -1,0 +1,46 @@
+"""Outlines as commands need them: made where they are missing, demanded of a moment."""
+
+import os
+from typing import TYPE_CHECKING
+
+from backcast.domain.errors import MomentError, UnavailableError
+from backcast.engine.interfaces.terminal import message
+
+if TYPE_CHECKING:
+    from backcast.domain.moment import Moment
+    from backcast.engine.log.store import EventStore
+
+
+def outline_all(store: "EventStore", task: str) -> int:
+    """Outline the texts that the log has brought since the last time; report them on stderr."""
+    from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.memory.outlines import Outlining
+
+    outlining = Outlining(store, task, os.cpu_count() or 1)
+    waiting = outlining.waiting_for()
+    if waiting:
+        try:
+            with progress_bar("outlining", waiting) as advance:
+                outlining.catch_up(advance)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{waiting} texts of task {task!r} are not outlined yet ('backcast outline'), and"
+                f" outlines are kept: {error}"
+            ) from error
+        message(f"outlined {waiting} texts of task {task}, once for all")
+    return waiting
+
+
+def need_outlines(store: "EventStore", task: str, moment: "Moment") -> None:
+    """Refuse a moment by event or commit that stands before the outlines of its texts."""
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.memory.outliner import outliner_of
+    from backcast.projections import dependency_graph
+
+    state = state_at(store, dependency_graph, task, moment)
+    behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
+    if behind:
+        raise MomentError(
+            f"{len(behind)} modules were outlined after that moment was recorded, {behind[0]!r}"
+            f" among them: name it by a time, such as {task}@2026-11-20T10:31"
+        )

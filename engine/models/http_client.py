@@ -1,0 +1,146 @@
+"""One question to a model server over HTTP, within so many seconds and so many bytes.
+
+A socket's timeout bounds the wait for its next bytes, not that for a whole answer: here every wait
+ends where the whole is to end. No redirect is followed: it would take the prompt, and the key, to
+who knows whom.
+"""
+
+import json
+import ssl
+from functools import lru_cache
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection, IncompleteRead
+from io import BufferedReader, RawIOBase
+from socket import socket
+from time import monotonic
+from typing import Any, NamedTuple, cast
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import (
+    AbstractHTTPHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    getproxies,
+)
+
+from backcast.engine.models.address import is_here
+
+CONNECT = 5.0
+"Seconds until a server that does not take a connection counts as not there."
+BYTES = 16_000_000
+"The longest answer that is read: no model says more within its window."
+
+
+class NoAnswerError(Exception):
+    """The server sends what cannot be a model's answer; the rest of it is not read."""
+
+
+class HttpAnswer(NamedTuple):
+    """The status and body of a server's answer."""
+
+    status: int
+    body: bytes
+
+
+def ask(url: str, body: object, key: str, seconds: float) -> HttpAnswer:
+    """Post a body as JSON, or get the URL where it is None, and return the answer.
+
+    Raise `TimeoutError` when the seconds are over, `NoAnswerError` for an answer that is packed or
+    too long, `OSError`, `HTTPException` or `ValueError` where the server gives none.
+    """
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    data = None if body is None else json.dumps(body).encode()
+    if seconds <= 0:
+        raise TimeoutError("no time is left")
+    try:
+        with _opener(url).open(Request(url, data, headers), timeout=seconds) as answer:
+            return HttpAnswer(answer.status, _read(answer))
+    except URLError as error:
+        raise error.reason if isinstance(error.reason, OSError) else error from None
+
+
+def _read(answer: HTTPResponse) -> bytes:
+    packing = answer.headers.get("content-encoding", "identity")
+    if packing != "identity":  # a few packed bytes could fill the memory
+        raise NoAnswerError(f"content packed by {packing[:20]!r}")
+    body = answer.read(BYTES + 1)
+    if len(body) > BYTES:
+        raise NoAnswerError(f"more than {BYTES:,} bytes")
+    if answer.length:
+        raise IncompleteRead(body, answer.length)
+    return body
+
+
+def _opener(url: str) -> OpenerDirector:
+    """Return what asks a server: one on this machine without a proxy, whatever is set."""
+    scheme, proxies = urlsplit(url).scheme, {} if is_here(url) else getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    opener = OpenerDirector()
+    opener.add_handler(ProxyHandler({scheme: proxy} if proxy else {}))
+    opener.add_handler(_Handler())
+    return opener
+
+
+class _Handler(AbstractHTTPHandler):
+    http_request = https_request = AbstractHTTPHandler.do_request_
+
+    def http_open(self, request: Request) -> HTTPResponse:
+        return self.do_open(_Connection, request)
+
+    def https_open(self, request: Request) -> HTTPResponse:
+        return self.do_open(_SecureConnection, request, context=_certificates())
+
+
+class _Connection(HTTPConnection):
+    """A connection whose `timeout` is that of the question and its whole answer."""
+
+    timeout: float
+
+    def connect(self) -> None:
+        self._end = monotonic() + self.timeout
+        self.timeout = min(CONNECT, self.timeout)
+        try:
+            super().connect()
+        except TimeoutError:
+            raise ConnectionError(f"no connection within {self.timeout:.3g} seconds") from None
+        self.sock.settimeout(max(0.001, self._end - monotonic()))
+
+    def response_class(self, sock: socket, *args: Any, **options: Any) -> HTTPResponse:  # type: ignore[override]
+        return HTTPResponse(cast(socket, _Until(sock, self._end)), *args, **options)
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
+
+
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+class _Until(RawIOBase):
+    """The bytes that a socket receives until a moment of the monotonic clock; then
+    `TimeoutError`."""
+
+    def __init__(self, under: socket, end: float) -> None:
+        self._socket, self._end = under, end
+        self._bytes = under.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if (seconds := self._end - monotonic()) <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(seconds)
+        return self._bytes.readinto(buffer)
+
+    def close(self) -> None:
+        self._bytes.close()
+        super().close()
+
+    def makefile(self, _: str) -> BufferedReader:
+        """Return all that an `HTTPResponse` asks of a socket."""
+        return BufferedReader(self)

@@ -1,0 +1,160 @@
+"""The README and the topics of `backcast help` are true: what they show runs, and prints that."""
+
+import doctest
+import re
+import shlex
+import tomllib
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import click
+import pytest
+
+from backcast.engine.interfaces.cli import cli, main
+from backcast.engine.interfaces.commands.help import FOLDER, topics
+from backcast.engine.interfaces.testing import plugin
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.workflow.sandbox.run import SandboxLimits
+from backcast.engine.workflow.spec import RunLimits, spec_at
+
+pytest_plugins = ["pytester"]
+
+HERE = Path(__file__).parents[1]
+README = (HERE / "README.md").read_text(encoding="utf-8")
+PAGES = {"README": README} | {
+    path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))
+}
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to stand in, with the fixtures and no store yet."""
+    (tmp_path / "fixtures").symlink_to(HERE / "fixtures")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # processes take longer to start than to work
+    return tmp_path
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return the code blocks of a page, each behind its language."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE)
+
+
+def ran(command: str) -> tuple[str, int]:
+    """Return what a command prints, as a terminal shows it, and its exit code."""
+    screen = TextIOWrapper(BytesIO(), "utf-8", write_through=True)
+    with redirect_stdout(screen), redirect_stderr(screen), pytest.raises(SystemExit) as end:
+        main(shlex.split(command)[1:])
+    screen.seek(0)
+    return "\n".join(line.rstrip() for line in screen.read().splitlines()), int(end.value.code or 0)
+
+
+@each_page
+def test_what_it_shows_runs_and_prints_that(
+    page: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for language, text in blocks(page):
+        if language == "console":
+            type_in(text)
+        elif language == "python" and "def test_" in text:
+            (folder / "test_it.py").write_text(text)
+            tokenizer_of("mistral-v3")  # a run of pytest in this process drops what it imports
+            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+            pytester: pytest.Pytester = request.getfixturevalue("pytester")
+            monkeypatch.chdir(folder)
+            result = pytester.runpytest_inprocess("-p", plugin.__name__, "test_it.py")
+            assert result.ret == 0
+            assert result.parseoutcomes()["passed"] > 1
+        elif language == "python":
+            exec(compile(text, f"Python of {page}", "exec"), {})
+
+
+def type_in(text: str) -> None:
+    """Type what stands behind each `$`; files are written as `cat` shows them."""
+    code = 0
+    for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+        if command.startswith("cat "):
+            Path(command.removeprefix("cat ")).write_text(shown)
+        elif command == "echo $?":
+            assert (command, shown) == (command, f"{code}\n")
+            code = 0
+        else:
+            assert code == 0, f"exit code before: {command}"
+            printed, code = ran(command)
+            check = doctest.OutputChecker().check_output
+            assert check(shown, f"{printed}\n", doctest.ELLIPSIS), f"$ {command}\n{printed}"
+    assert code == 0
+
+
+def command_of(words: list[str]) -> tuple[click.Command, click.Context, list[str]]:
+    """Return the command that words name, and the words behind its name."""
+    command: click.Command = cli
+    context = click.Context(cli, info_name="backcast")
+    while isinstance(command, click.Group) and words and not words[0].isupper():
+        found = command.get_command(context, words[0])
+        assert found, f"{words[0]} is no command of {command.name}"
+        command, words = found, words[1:]
+        context = click.Context(command, context)
+    return command, context, words
+
+
+@each_page
+def test_each_command_in_it_is_one_with_its_options(page: str) -> None:
+    plain = "".join(text for language, text in blocks(page) if not language).replace("\\\n", " ")
+    for line in re.findall(r"^backcast (.*?)(?: [|>].*)?$", plain, re.MULTILINE):
+        command, context, words = command_of(shlex.split(line, comments=True))
+        command.make_context(command.name, words, parent=context.parent)  # it runs nothing
+
+
+@each_page
+def test_each_command_in_its_text_has_the_options_that_stand_behind_it(page: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
+    for span in re.findall(r"`backcast ([^`]+)`", text):
+        command, context, rest = command_of(span.split())
+        known = {option for one in command.get_params(context) for option in one.opts}
+        assert {word for word in rest if word.startswith("-")} <= known, span
+
+
+@each_page
+def test_it_is_short_and_fits_a_screen(page: str) -> None:
+    lines = PAGES[page].splitlines()
+    assert len(lines) <= (250 if page == "README" else 90)
+    assert [line for line in lines if len(line) > 110] == []
+
+
+def test_topics_are_listed_with_their_first_sentence_and_printed_as_they_stand() -> None:
+    listed, code = ran("backcast help")
+    assert code == 0
+    assert [line.split()[0] for line in listed.splitlines()] == sorted(topics()) != []
+    for name, sentence in topics().items():
+        assert re.fullmatch(r"[A-Z`].*[.]", sentence)
+        assert sentence in listed
+        assert ran(f"backcast help {name}")[0] == PAGES[name].strip("\n")
+        assert PAGES[name].startswith("# ")
+        assert f"`{name}`" in README
+
+
+def test_an_unknown_topic_is_one_line_that_tells_what_is_near() -> None:
+    printed, code = ran("backcast help polices")
+    assert code == 2
+    assert printed.count("\n") == 0
+    assert "did you mean policies?" in printed
+
+
+def test_every_file_of_the_reading_list_is_there() -> None:
+    paths = re.findall(r"^\d+\. `(\S+)`", README, re.MULTILINE)
+    assert len(paths) == 12
+    assert [path for path in paths if not (HERE / path).exists()] == []
+
+
+def test_the_specification_that_is_shown_is_one_and_shows_the_defaults(folder: Path) -> None:
+    [toml] = [text for language, text in blocks("specifications") if language == "toml"]
+    (folder / "task.toml").write_text(toml)
+    (folder / "test_validators.py").write_text("def test(): pass")
+    spec = spec_at(folder / "task.toml")
+    assert (spec.limits, spec.checks, spec.summaries) == (RunLimits(), SandboxLimits(), "derived")
+    shown = tomllib.loads(toml)
+    assert list(shown["limits"]) == list(RunLimits.model_fields)
+    assert list(shown["checks"]) == list(SandboxLimits.model_fields)
