@@ -87,7 +87,7 @@ ALL = [*BEGUN, *done("a.py"), ModuleStarted(module_name="b.py"), *done("b.py")]
     [
         ([TaskStarted()], AskModel("plan")),
         ([TaskStarted(), *asked()[:1]], AskModel("plan")),
-        ([TaskStarted(), *asked()], TakeAnswer(progress.Step("plan", reply=3))),
+        ([TaskStarted(), *asked()], TakeAnswer(progress.PendingStep("plan", reply=3))),
         ([TaskStarted(), *asked(), AnswerRefused()], AskModel("plan", attempt=2)),
         ([TaskStarted(), *asked()[:1], ModelFailed(kind="timeout")], AskModel("plan")),
         ([TaskStarted(), PLAN], AppendFacts((ModuleStarted(module_name="a.py"),))),
@@ -133,7 +133,9 @@ def test_a_module_is_tried_as_often_as_the_limits_say() -> None:
 
 def test_a_prompt_for_another_model_or_policy_is_not_asked_again() -> None:
     step = StepStarted(kind="plan")
-    assert stands(TaskStarted(), step, PolicyUsed(model="other")).step == progress.Step("plan")
+    assert stands(TaskStarted(), step, PolicyUsed(model="other")).step == progress.PendingStep(
+        "plan"
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def _done(action: Action, turn: str) -> list[Fact]:
             ]
         case TakeAnswer(step=step) if turn == "refuse":
             return [AnswerRefused(reason="no")]
-        case TakeAnswer(step=progress.Step(kind="plan")):
+        case TakeAnswer(step=progress.PendingStep(kind="plan")):
             return [PLAN]
     path, number = action.step.module, action.step.iteration
     failed = turn in ("fail", "break")
@@ -218,9 +220,11 @@ def test_where_nobody_knows_which_module_is_wrong_each_is_mended_in_turn() -> No
 def test_only_what_was_asked_for_closes_what_was_asked() -> None:
     open_step = [TaskStarted(), *asked()]
     other = SummaryWritten(node="module:a.py", text="by somebody else")
-    assert decide(stands(*open_step, other), SPEC) == TakeAnswer(progress.Step("plan", reply=3))
+    assert decide(stands(*open_step, other), SPEC) == TakeAnswer(
+        progress.PendingStep("plan", reply=3)
+    )
     stray = ModuleIteration(module_name="b.py", iteration=9)
-    step = progress.Step("code", "a.py", 1, reply=5)
+    step = progress.PendingStep("code", "a.py", 1, reply=5)
     assert decide(stands(*BEGUN, *asked("code", "a.py", 1), stray), SPEC) == TakeAnswer(step)
 
 
