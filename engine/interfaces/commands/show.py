@@ -19,7 +19,7 @@ PROJECTIONS = {
 
 @click.group(name="show")
 def command() -> None:
-    """The state of a task at a moment, one sub-command a projection.
+    """Show the state of a task at a moment, by projection.
 
     \b
     backcast show progress task-abc123@2026-11-20T10:31
