@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -356,3 +357,23 @@ def test_nothing_that_the_repository_configures_is_run(
     run(store, "git", repository.path)
     assert not (tmp_path / "trapped").exists()
     assert [e.fact for e in store.read("repo") if isinstance(e.fact, ModuleIteration)]
+
+
+def test_a_commit_that_is_ambiguous_names_those_that_it_may_be(
+    repository: Repository, store: EventStore
+) -> None:
+    stream = "".join(
+        f"commit refs/heads/main\ncommitter A <a@b.c> {1_700_000_000 + n} +0000\ndata 1\nx\n"
+        for n in range(600)
+    )
+    subprocess.run(["git", "-C", str(repository.path), "fast-import", "--quiet", "--force"],
+                   input=stream, text=True, check=True)  # fmt: skip
+    run(store, "git", repository.path)
+    shas = sorted(repository.git("rev-list", "main").split())
+    first, second = next(pair for pair in pairwise(shas) if pair[0][:4] == pair[1][:4])
+    with pytest.raises(MomentError) as refused:
+        moment_at(store, "repo", f"commit:{first[:4]}")
+    assert str(refused.value) == (
+        f"task 'repo': needed one commit, found several that begin with {first[:4]!r}:"
+        f" {first[:10]}, {second[:10]}"
+    )
