@@ -363,7 +363,7 @@ def test_what_is_no_log_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as end:
         main(["verify", str(tmp_path / "some.toml")])
     assert end.value.code == 2
-    told = "needed a log that 'backcast export' wrote, found line 1: not JSON"
+    told = "some.toml: needed a task, or a log whose name ends in .jsonl, found a file"
     assert told in capsys.readouterr().err
 
 

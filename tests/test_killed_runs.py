@@ -173,7 +173,7 @@ def test_a_run_that_is_killed_at_any_instant_ends_as_an_unbroken_one(
                 after_appends += [pending(url)] if by_append else []
             assert_as_unbroken(url, unbroken)
     assert kills >= 30
-    kinds = {"ask plan", "ask code", "TakeAnswer", "CheckAll", "Complete", "Record"}
+    kinds = {"ask plan", "ask code", "TakeAnswer", "CheckAll", "Complete", "AppendFacts"}
     assert kinds <= set(after_appends), "what was to be done next when it was killed"
 
 

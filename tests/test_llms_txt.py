@@ -104,7 +104,7 @@ def test_the_long_form_is_exported_as_of_a_moment(backcast: Backcast, tmp_path: 
     assert backcast("@2026-11-20T12:08", file)[2] == 0
     assert file.read_text() == long_form_of(STORE).replace("# store", "# shop", 1)
     _, err, code = backcast("@2026-11-20", tmp_path / "log.jsonl")
-    assert (code, "goes with FILE.txt only" in err) == (2, True)
+    assert (code, "a moment goes with FILE.txt" in err) == (2, True)
     _, err, code = backcast("@3", tmp_path / "early.txt")
     assert (code, "outlined after that moment" in err) == (2, True)
     assert not (tmp_path / "early.txt").exists()

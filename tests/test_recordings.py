@@ -223,4 +223,4 @@ def test_how_a_task_was_run_is_known_though_its_policy_is_of_another_version() -
     used = PolicyUsed(policy=policy.ref, profile=profile.ref, model="recorded:a", out="out")
     with EventStore.open("sqlite://") as store:
         store.append("t", [used], after=0, blobs=[policy, profile])
-        assert used_before(store, "t") == ("recorded:a", QWEN3_8B_32K, DEFAULT, "out")
+        assert used_before(store, "t") == ("answers:a", QWEN3_8B_32K, DEFAULT, "out")

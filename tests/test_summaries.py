@@ -349,8 +349,8 @@ def test_its_help_tells_what_a_recording_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        main(["resummarise", "--help"])
-    [line] = [one for one in capsys.readouterr().out.splitlines() if one.strip()[:1] == "{"]
+        main(["help", "recordings"])
+    [line] = [one for one in capsys.readouterr().out.splitlines() if one.startswith('{"prompt')]
     recording = tmp_path / "told.jsonl"
     recording.write_text(line.strip())
     assert Recording(recording).id == "qwen3-8b"

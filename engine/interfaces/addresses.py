@@ -1,13 +1,13 @@
 """Addresses as arguments of commands: parsed, completed by the shell, and opened."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
 
-from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.errors import BackcastError, InputError, UnavailableError
 from backcast.engine.history.address import Address, looks_dated, parse
 from backcast.engine.interfaces.options import DEFAULT_STORE, opened
 from backcast.engine.interfaces.terminal import message
@@ -91,7 +91,9 @@ def task_at(address: Address, url: str) -> Iterator[Place]:
         return
     if address.task is None:
         raise InputError(f"needed {TASK_WHEN}, found {str(address)!r}: 'backcast tasks' lists them")
-    with opened(url) as store:
+    with ExitStack() as stack:
+        with _as_file(address):
+            store = stack.enter_context(opened(url))
         require(store, address)
         yield Place(store, address.task, address.when)
 
@@ -101,18 +103,32 @@ def log_at(address: Address, url: str, *, whole: bool = False) -> "Iterator[Log]
     """Open the log that an address names, or the store of the command."""
     from backcast.engine.log.open_logs import opened as opened_log
 
-    with opened_log(address.log or url, address.task, whole=whole) as log:
+    with ExitStack() as stack:
+        with _as_file(address):
+            name = address.log or url
+            log = stack.enter_context(opened_log(name, address.task, whole=whole))
         yield log
 
 
 def require(store: "EventStore", address: Address) -> None:
     """Refuse a task that the store does not hold, and say what may have been meant."""
+    with _as_file(address):
+        store.require(address.task or "")
+
+
+@contextmanager
+def _as_file(address: Address) -> Iterator[None]:
+    """Where what is named as a task cannot be had, and is a file, say how logs are named."""
     from pathlib import Path
 
-    task = address.task or ""
-    if not store.version(task) and Path(task).is_file():
-        raise InputError(f"{task}: needed a task, or a log whose name ends in .jsonl, found a file")
-    store.require(task)
+    try:
+        yield
+    except (InputError, UnavailableError):
+        if address.log or not Path(address.task or "").is_file():
+            raise
+        raise InputError(
+            f"{address.task}: needed a task, or a log whose name ends in .jsonl, found a file"
+        ) from None
 
 
 def only_task(log: "Log") -> str:

@@ -31,11 +31,11 @@ def digest_of(messages: Sequence[Message], limits: Limits, schema: object) -> st
 
 
 def is_recording(path: Path) -> bool:
-    """Return whether a file holds answers by prompt, and not the log of a run."""
+    """Return whether a file holds answers by prompt, none or some, and not the log of a run."""
     try:
         with path.open(encoding="utf-8") as lines:
             first = next((line for line in lines if line.strip()), "")
-        return isinstance(found := json.loads(first), dict) and "prompt" in found
+        return not first or (isinstance(line := json.loads(first), dict) and "prompt" in line)
     except (OSError, ValueError, RecursionError):
         return False
 

@@ -56,7 +56,7 @@ def command(
     the default; 'backcast policy' prints all settings.
     """
     with task_at(address, url) as place:
-        if target or query.strip():
+        if target is not None or query:
             _print_built(place, target, query, explain=explain, as_json=as_json, **building)
             return
         for name, option in BUILDING.items():
