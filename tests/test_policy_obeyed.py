@@ -122,7 +122,7 @@ def test_a_query_alone_is_a_request(backcast: Callable[..., tuple[str, str]]) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "needed --for NODE or --query TEXT, or both"),
+        ((), "needed recorded prompts, found none: 'backcast context task-def456 --for NODE'"),
         (("--query", " "), "needed --for NODE or --query TEXT, or both"),
         (("--query", "x", "--policy", "DIR/bad.toml"), "bad.toml: needed one of name, "),
         (("--query", "x", "--policy", "DIR/none.toml"), "none.toml: needed a policy file: No such"),
