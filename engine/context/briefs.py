@@ -43,7 +43,7 @@ class Briefs:
         self._kept: dict[str, Brief] = {}
 
     def of(self, facets: Mapping[str, Module], node: str, limit: int, tokens: Tokens) -> str:
-        """The summary of a node within a number of tokens; empty where there is none.
+        """Return the summary of a node within a number of tokens; empty where there is none.
 
         `tokens` is always the same.
         """

@@ -19,7 +19,7 @@ class BuildCache:
         self._evidence: Evidence | None = None
 
     def symbols(self, state: dependency_graph.State, graph: Graph) -> Symbols:
-        """The symbols of a moment, made of those of the moment asked for last."""
+        """Return the symbols of a moment, made of those of the moment asked for last."""
         if self._symbols is None or self._symbols.graph is not graph:
             self._symbols = Symbols.of(state, graph, self._symbols)
         return self._symbols
@@ -27,7 +27,7 @@ class BuildCache:
     def evidence(
         self, symbols: Symbols, history: changes.State, asked: RequestEvidence
     ) -> Evidence:
-        """The evidence for a request; that for the last one is kept, for other policies."""
+        """Return the evidence for a request; that for the last one is kept, for other policies."""
         if self._evidence is None or not self._evidence.answers(symbols, history, asked):
             self._evidence = Evidence(symbols, history, asked)
         return self._evidence

@@ -45,7 +45,7 @@ class Retained(NamedTuple):
 
 
 class ContextBuilder:
-    """Builds contexts for one model under one policy."""
+    """A builder of contexts for one model under one policy."""
 
     def __init__(
         self,

@@ -110,7 +110,7 @@ def _first(error: ValidationError) -> str:
             "": Policy,
         }
         known = inner[place].model_fields
-        needed, found = f"wrong of {', '.join(known)}", repr(name)
+        needed, found = f"one of {', '.join(known)}", repr(name)
     elif wrong["type"] == "value_error":
         return wrong["msg"].removeprefix("Value error, ")
     else:

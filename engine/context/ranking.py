@@ -38,12 +38,12 @@ class Ranking(NamedTuple):
 
     @classmethod
     def of(cls, graph: Graph) -> "Ranking":
-        """The ranking of a graph."""
+        """Return the ranking of a graph."""
         return cls.of_edges(graph.nodes, graph.edges)
 
     @classmethod
     def of_edges(cls, nodes: Sequence[str], edges: Sequence[Edge]) -> "Ranking":
-        """The ranking of some nodes and the edges among them."""
+        """Return the ranking of some nodes and the edges among them."""
         import numpy as np
         from scipy.sparse import coo_array
 

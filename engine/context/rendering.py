@@ -34,7 +34,7 @@ FIRST_ORDER = (
 
 
 def joint(level: str, version: int = VERSION) -> str:
-    """What divides an item from the one after it; a line's end after what has no body."""
+    """Return what divides an item from the one after it; a line's end after what has no body."""
     return "\n" if version > 1 and level in ("signature", "name") else "\n\n"
 
 
@@ -49,7 +49,7 @@ def messages_of(
 
 
 def body_of(items: Sequence[RenderItem], order: Sequence[str], version: int = VERSION) -> str:
-    """The items, grouped under their sections and the paths of their files."""
+    """Return the items, grouped under their sections and the paths of their files."""
     parts = []
     for section in order:
         shown = [item for item in items if item.section == section]
@@ -59,13 +59,13 @@ def body_of(items: Sequence[RenderItem], order: Sequence[str], version: int = VE
 
 
 def heading(path: str, version: int = VERSION) -> str:
-    """The line above the items of a file, and what divides it from them."""
+    """Return the line above the items of a file, and what divides it from them."""
     return f"## {path}" + ("\n" if version > 1 else "\n\n")
 
 
 @lru_cache(maxsize=50_000)
 def file_of(node: str) -> str:
-    """The path of the file that a node is or is in; empty for what is in none."""
+    """Return the path of the file that a node is or is in; empty for what is in none."""
     return path_of(node) if node.startswith(_IN_FILES) else ""
 
 

@@ -69,7 +69,7 @@ class SourceText:
         return lines
 
     def constant(self, name: str) -> SourcePiece:
-        """The lines that bind a name; empty where they are too many."""
+        """Return the lines that bind a name; empty where they are too many."""
         if name not in self._constants:
             lines, found = self.lines, self._bound.get(name, ())
             begin = next((n for n in found if not _quoted(lines[:n])), None)
@@ -152,7 +152,7 @@ class Sources:
         return "\n".join(self._lines.of(module.source)).strip("\n")
 
     def constant(self, path: str, name: str) -> SourcePiece:
-        """The lines that bind a name of a module; empty where they are too many."""
+        """Return the lines that bind a name of a module; empty where they are too many."""
         text, _ = self._texts[path] if path in self._texts else self._of(path)
         return NOTHING if text is None else text.constant(name)
 

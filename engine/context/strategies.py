@@ -20,7 +20,7 @@ _HAND = Details(iterations=3, tests="full", errors="full", patterns=0)
 
 
 def _weights(*names: str, **more: float) -> dict[str, float]:
-    """The default weights of some evidence, and none of all other."""
+    """Return the default weights of some evidence, and none of all other."""
     return {name: WEIGHTS[name] for name in ("always", *names)} | more
 
 

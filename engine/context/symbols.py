@@ -78,19 +78,19 @@ class SymbolIndex:
         "By column the texts of the moment asked for last, and their words."
 
     def node(self, node: str) -> int:
-        """The number of a node."""
+        """Return the number of a node."""
         return self._nodes.setdefault(node, len(self._nodes))
 
     def name(self, name: str) -> int:
-        """The number of the last part of a name."""
+        """Return the number of the last part of a name."""
         return self._names.setdefault(name, len(self._names))
 
     def names(self, words: Iterable[str]) -> Numbers:
-        """The numbers of those of some words that are names."""
+        """Return the numbers of the words that are names."""
         return np.array([self._names[word] for word in words if word in self._names], np.int64)
 
     def number(self, text: str) -> int:
-        """The number of a text."""
+        """Return the number of a text."""
         number = self._numbers.get(text)
         if number is None:
             number = self._numbers[text] = len(self._numbers)
@@ -99,7 +99,7 @@ class SymbolIndex:
         return number
 
     def full(self, symbols: int) -> bool:
-        """Whether it is time to begin anew, where so many symbols are current."""
+        """Tell whether too many texts are held for a number of current symbols."""
         return len(self._numbers) > SPARE + TIMES * symbols
 
 
@@ -119,7 +119,7 @@ class Symbols:
     def of(
         cls, state: dependency_graph.State, graph: Graph, before: "Symbols | None" = None
     ) -> "Symbols":
-        """The symbols of a moment, made of those of another where they still stand."""
+        """Return the symbols of a moment, made of those of another where they still stand."""
         known = (
             before.known if before and not before.known.full(len(before.nodes)) else SymbolIndex()
         )
@@ -144,12 +144,12 @@ class Symbols:
         return Reader(self.facets)
 
     def needs(self, node: str) -> Sequence[str]:
-        """The functions and classes that a node needs."""
+        """Return the functions and classes that a node needs."""
         part = self.parts.get(path_of(node))
         return part.needs.get(node, ()) if part else ()
 
     def reads(self, node: str) -> Sequence[str]:
-        """The constants of modules that a node needs."""
+        """Return the constants of modules that a node needs."""
         part = self.parts.get(path_of(node))
         return part.reads.get(node, ()) if part else ()
 
@@ -219,7 +219,7 @@ class Symbols:
         return Ranking.of(self.graph)
 
     def by_words(self, query: str, *, bodies: bool) -> Floats:
-        """How well the texts of the symbols answer a query, by BM25; the best is 1."""
+        """Return how well the texts of the symbols answer a query, by BM25; the best is 1."""
         current, rows = self._bodies if bodies else self._signatures
         scores = current.scores(query)[rows] if len(self.nodes) else np.zeros(0)
         return scores / (scores.max(initial=0.0) or 1.0)
@@ -248,7 +248,7 @@ class Symbols:
 
 
 def last_name(node: str) -> str:
-    """The last part of a symbol's name."""
+    """Return the last part of a symbol's name."""
     return node.rpartition("::")[2].rpartition(".")[2]
 
 
@@ -257,7 +257,7 @@ _READ = ("sig:", "doc:", "bases:", "calls:", "uses:", "raises:", "config:")
 
 
 def _alike(before: Facets, after: Facets) -> bool:
-    """Whether two outlines give the same symbols, found by the same words."""
+    """Tell whether two outlines give the same symbols, found by the same words."""
     return before is after or (
         all(before.get(key) == facet for key, facet in after.items() if key.startswith(_READ))
         and all(key in after for key in before if key.startswith(_READ))
@@ -316,7 +316,7 @@ def _node(path: str, name: str, facets: Facets) -> str:
 
 
 def _numbers(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex) -> Numbers:
-    """The symbols of a module in numbers."""
+    """Return the symbols of a module in numbers."""
     rows = []
     for name in names:
         node, outer = _node(path, name, facets), name.rpartition(".")[0]

@@ -64,11 +64,6 @@ def iterations(
         priority = policy.priority("related functions")
         shown = levels(texts, score)
         yield Candidate(
-            node,
-            "current module",
-            priority,
-            shown,
-            score,
-            (iteration.version,),
+            node, "current module", priority, shown, score, (iteration.version,),
             iteration.iteration,
-        )
+        )  # fmt: skip

@@ -19,7 +19,6 @@ from backcast.projections import (
     offline_cache,
     online_cache,
     progress,
-    prompts,
     versions,
 )
 
@@ -163,16 +162,6 @@ def _show_offline(state: offline_cache.State, console: Console) -> None:
     console.print(f"\n{len(offline_cache.nodes_left(state))} nodes left")
 
 
-def _show_prompts(state: prompts.State, console: Console) -> None:
-    if not state.version:
-        console.print("no context was built yet")
-        return
-    rows = [(part.section, part.node, part.level, part.text) for part in state.parts]
-    table(console, ("section", "node", "level", "text"), rows)
-    target = one_line(state.target or "a query", 200)
-    console.print(Text(f"\nfor {target}: {state.tokens} tokens, {escaped(state.digest[:16])}"))
-
-
 def _show_changes(state: changes.State, console: Console) -> None:
     lately = changes.lately(state)
     rows = []
@@ -201,7 +190,6 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "offline": _show_offline,
     "context_map": _show_maps,
     "changes": _show_changes,
-    "prompts": _show_prompts,
 }
 
 

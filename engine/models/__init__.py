@@ -76,7 +76,7 @@ class Model(Protocol):
         stop: Sequence[str] = (),
         call: Call = NOTHING,
     ) -> Completion:
-        """The answer to some messages; `ModelError` where there is none.
+        """Return the answer to some messages; `ModelError` where there is none.
 
         With `schema`, a closed JSON schema, the answer is JSON of that form, as far as the model
         can be held to it. It ends before any text of `stop`.

@@ -34,7 +34,7 @@ def address_of(url: str, path: str = "") -> str:
 
 
 def key_for(url: str, key: str = "") -> str:
-    """The key for a server: the one given, else BACKCAST_API_KEY; empty where there is none.
+    """Return the key for a server: the one given, else BACKCAST_API_KEY; empty where there is none.
 
     OPENAI_API_KEY is for OpenAI's own server only. `InputError` where a header cannot hold it.
     """
@@ -47,7 +47,7 @@ def key_for(url: str, key: str = "") -> str:
 
 
 def is_openai(url: str) -> bool:
-    """Whether an address is that of OpenAI's own server.
+    """Tell whether an address is that of OpenAI's own server.
 
     >>> is_openai("https://api.openai.com/v1"), is_openai("https://api.openai.com.example.org")
     (True, False)
@@ -57,7 +57,7 @@ def is_openai(url: str) -> bool:
 
 
 def is_here(url: str) -> bool:
-    """Whether an address is that of this machine."""
+    """Tell whether an address is that of this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -68,7 +68,7 @@ def is_here(url: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """What somebody named, for an error: without what may be a password or key.
+    """Return a name as an error may repeat it: without a password or key.
 
     >>> shown("ftp://me:secret@host/v1?api_key=secret"), shown("recording:what?")
     ('ftp://...@host/v1?...', 'recording:what?')

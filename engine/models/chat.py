@@ -63,5 +63,5 @@ class Chat:
 
 
 def _unused(text: str) -> str:
-    """A character of none of the messages, that no template means anything by."""
+    """Return a character of none of the messages, that no template means anything by."""
     return next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text)

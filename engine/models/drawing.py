@@ -14,7 +14,7 @@ TOP_K, TOP_P = 40, 0.95
 
 
 class Draw:
-    """Draws token after token. By the same seed it draws the same."""
+    """A sampler that draws token after token, the same ones for the same seed."""
 
     def __init__(self, loaded: Loaded, seed: int, temperature: float, held: Any) -> None:
         import llama_cpp as c
@@ -30,7 +30,7 @@ class Draw:
             c.llama_sampler_chain_add(self.chain, part)
 
     def __call__(self) -> int:
-        """The next token."""
+        """Return the next token."""
         token = int(self._c.llama_sampler_sample(self.chain, self._loaded.llm.ctx, -1))
         if self._held is None:
             return token

@@ -60,7 +60,7 @@ class _Rules:
         self.named: dict[str, str] = {}
 
     def rule(self, schema: Mapping[str, Any], name: str = "") -> str:
-        """The name of a schema's rule."""
+        """Return the name of a schema's rule."""
         name = name or f"root{len(self.rules)}"
         self.rules[name] = ""  # keeps its place before those that it needs
         self.rules[name] = self._body(schema)
@@ -120,7 +120,7 @@ class _Rules:
 
 
 def _members(pairs: Sequence[tuple[str, bool]]) -> str:
-    """The properties in their order, those that may be missing as such."""
+    """Return the properties in their order, those that may be missing as such."""
     # The first that is there has no comma before it: each that may be it is a choice.
     choices = []
     for first, (pair, needed) in enumerate(pairs):
@@ -145,7 +145,7 @@ def _list(each: str, low: int, high: int | None) -> str:
 
 
 def _literal(value: object) -> str:
-    """A value as JSON has it; a letter beyond ASCII as itself or escaped."""
+    """Return a value as JSON has it; a letter beyond ASCII as itself or escaped."""
     written = json.dumps(value, ensure_ascii=False)
     return " ".join(
         _quoted(run) if run.isascii() else _either(run)

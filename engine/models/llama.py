@@ -78,7 +78,7 @@ class LlamaModel:
         stop: Sequence[str] = (),
         call: Call = NOTHING,
     ) -> Completion:
-        """The answer; `ModelError` where the prompt is too long, or the time too short.
+        """Return the answer; `ModelError` where the prompt is too long, or the time too short.
 
         The time is looked at between tokens, and while the prompt is read after every 512.
         """
@@ -128,7 +128,7 @@ class LlamaModel:
         return ""
 
     def count(self, text: str) -> int:
-        """The tokens of a text between two control tokens."""
+        """Return the tokens of a text between two control tokens."""
         return len(self.loaded.encode(text))
 
     def tokens(self, messages: Sequence[Message], thinking: bool = False) -> list[int]:
@@ -191,7 +191,7 @@ class LlamaModel:
 
 
 def _fingerprint(path: Path) -> str:
-    """What tells a file from others of its name: by its size, beginning and end."""
+    """Return what tells a file from others of its name: by its size, beginning and end."""
     size = path.stat().st_size
     with path.open("rb") as file:
         first = file.read(_ENDS)

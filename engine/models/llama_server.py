@@ -26,11 +26,11 @@ class Server:
         self.id = f"llama-server at {self.url}"
 
     def count(self, text: str) -> int:
-        """The tokens of a text between two control tokens."""
+        """Return the tokens of a text between two control tokens."""
         return len(self.encode(text))
 
     def encode(self, text: str) -> list[int]:
-        """The tokens themselves, by number."""
+        """Return the tokens themselves, by number."""
         asked = {"content": text.encode(errors="replace").decode(), "parse_special": False}
         tokens = self.ask("/tokenize", asked).get("tokens")
         if not isinstance(tokens, list):
@@ -46,7 +46,7 @@ class Server:
         return of_window(f"server:{self.url}", window, f"server:{self.url}", self.template())
 
     def template(self) -> str:
-        """The chat template, told by what the server makes of two short messages."""
+        """Return the chat template, told by what the server makes of two short messages."""
         messages = [{"role": role, "content": text} for role, text in PROBE]
         asked = {"messages": messages, "chat_template_kwargs": {"enable_thinking": False}}
         prompt = self.ask("/apply-template", asked).get("prompt")
@@ -61,7 +61,7 @@ class Server:
         )
 
     def ask(self, path: str, asked: dict[str, Any] | None = None) -> dict[str, Any]:
-        """What the server answers; `UnavailableError` where it does not, or not in JSON."""
+        """Return what the server answers; `UnavailableError` where it does not, or not in JSON."""
         key = key_for(self.url) if os.environ.get("BACKCAST_API_KEY") else ""
         try:
             answer = ask(self.url + path, asked, key, SECONDS)

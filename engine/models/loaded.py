@@ -40,12 +40,12 @@ class Loaded:
         self.size = self.llm.n_vocab()
 
     def encode(self, text: str, control: bool = False) -> list[int]:
-        """The tokens of a text between two control tokens, or with such tokens in it."""
+        """Return the tokens of a text between two control tokens, or with such tokens in it."""
         body = text.encode(errors="replace")
         return list(self.llm.tokenize(body, add_bos=False, special=control)) if body else []
 
     def piece(self, token: int, control: bool = False) -> bytes:
-        """The bytes of a token; none of a control token, unless asked for."""
+        """Return the bytes of a token; none of a control token, unless asked for."""
         return bytes(self.llm.detokenize([token], special=control))
 
     def name(self, token: int) -> str:
@@ -66,7 +66,7 @@ class Loaded:
         return frozenset(n for n in range(self.size) if not _whole(self.piece(n)))
 
     def ends(self, token: int) -> bool:
-        """Whether a token ends what a model says."""
+        """Tell whether a token ends what a model says."""
         return bool(self._c.llama_vocab_is_eog(self.vocabulary, token))
 
     def read(self, tokens: Sequence[int], until: float) -> int:

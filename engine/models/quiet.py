@@ -24,7 +24,7 @@ def listen() -> None:
 
 @cache
 def _listener() -> Any:
-    """What llama.cpp calls; it must stay alive."""
+    """Return what llama.cpp calls; it must stay alive."""
     import llama_cpp
 
     def take(level: int, text: bytes, _: object) -> None:

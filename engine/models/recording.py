@@ -20,7 +20,7 @@ _COMPLETION = TypeAdapter(Completion)
 
 
 def digest_of(messages: Sequence[Message], limits: Limits, schema: object) -> str:
-    """What a prompt is known by: SHA-256 over all that a model is asked.
+    """Return what a prompt is known by: SHA-256 over all that a model is asked.
 
     What may be thought counts only where something may: else it is as it was before that counted.
     """
@@ -78,7 +78,7 @@ class Recording:
         stop: Sequence[str] = (),
         call: Call = NOTHING,
     ) -> Completion:
-        """The recorded answer; `ModelError` for a prompt that was not recorded."""
+        """Return the recorded answer; `ModelError` for a prompt that was not recorded."""
         digest = digest_of(messages, limits, schema)
         if digest not in self.answers:
             raise ModelError(
@@ -89,7 +89,7 @@ class Recording:
 
 
 class AnswerRecorder:
-    """Asks another model, and writes down what it answers."""
+    """Another model, whose answers are written to a recording."""
 
     def __init__(self, model: Model, path: Path) -> None:
         self.model, self.path, self.id = model, path, model.id
@@ -103,7 +103,7 @@ class AnswerRecorder:
         stop: Sequence[str] = (),
         call: Call = NOTHING,
     ) -> Completion:
-        """The model's answer, which is a line of the recording from now on."""
+        """Return the model's answer, which is a line of the recording from now on."""
         answer = self.model.complete(messages, limits, schema=schema, stop=stop, call=call)
         fields = answer._asdict() | {"model": answer.model or self.id}
         line = {"prompt": digest_of(messages, limits, schema)} | fields

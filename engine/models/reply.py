@@ -14,7 +14,7 @@ OPEN, CLOSE = "<think>", "</think>"
 
 
 def split_thinking(text: str) -> tuple[str, str]:
-    r"""What was thought, and the answer; a block that is not closed has no answer behind it.
+    r"""Return what was thought, and the answer; a block that is not closed has no answer behind it.
 
     >>> split_thinking("<think>\nTwo.\n</think>\n\ndef two(): ...\n")
     ('Two.', 'def two(): ...\n')

@@ -70,7 +70,7 @@ class ServerModel:
         stop: Sequence[str] = (),
         call: Call = NOTHING,
     ) -> Completion:
-        """What the model answers; `ModelError` where it does not."""
+        """Return what the model answers; `ModelError` where it does not."""
         started = monotonic()
         options = self._options(limits, schema, stop)
 
@@ -127,7 +127,7 @@ class ServerModel:
         return options | extra
 
     def _switch(self, limits: Limits) -> dict[str, Any]:
-        """What tells a template whether the model may think."""
+        """Return what tells a template whether the model may think."""
         if not self._switched:
             return {}
         return {"chat_template_kwargs": {"enable_thinking": limits.thinking > 0}}
@@ -167,7 +167,7 @@ class ServerModel:
         self.merges = not self._takes_system(props, seconds)
 
     def _takes_system(self, props: Mapping[str, Any], seconds: float) -> bool:
-        """Whether the template shows the system's text before the first user's."""
+        """Tell whether the template shows the system's text before the first user's."""
         caps = props.get("chat_template_caps")
         if isinstance(caps, dict) and caps.get("supports_system_role") is False:
             return False  # llama-server would join the two by one line end, we by two
@@ -189,12 +189,12 @@ def _sent(messages: Sequence[Message], merges: bool) -> list[dict[str, str]]:
 
 
 def _address(url: str) -> str:
-    """The URL under which `/chat/completions` lies; `InputError` where it can be none."""
+    """Return the URL under which `/chat/completions` lies; `InputError` where it can be none."""
     return address_of(url, "/v1").removesuffix("/v1") + "/v1"
 
 
 def _short(name: str) -> str:
-    """A name that tells a model, not the folder that it lies in."""
+    """Return a model's name without the folder of its file."""
     return name.rpartition("/")[2] if name.endswith(".gguf") else name
 
 

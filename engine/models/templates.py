@@ -58,7 +58,7 @@ UNTHOUGHT = (
 
 
 def pieces(template: str, messages: Sequence[tuple[str, str]]) -> list[PromptPiece]:
-    """The prompt as a chat template renders it, up to where the answer begins."""
+    """Return the prompt as a chat template renders it, up to where the answer begins."""
     if template in ("chatml", "qwen3"):
         prompt = []
         for role, text in messages:
@@ -92,7 +92,7 @@ def digest_of(prompt: Sequence[PromptPiece]) -> str:
 
 
 def merged(messages: Sequence[Message]) -> list[Message]:
-    r"""The same without a system: its text begins the first user turn.
+    r"""Return messages without a system role: its text begins the first user turn.
 
     >>> merged([Message("system", "Be brief."), Message("user", "Why?")])
     [Message(role='user', content='Be brief.\n\nWhy?')]

@@ -42,7 +42,7 @@ class Encodes(Protocol):
     """Makes tokens of a text."""
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text between two control tokens, by number."""
+        """Return the tokens of a text between two control tokens, by number."""
 
 
 class Tokenizer(Encodes, Protocol):
@@ -57,7 +57,7 @@ class Tokenizer(Encodes, Protocol):
         """Whether `count` is the number itself, or a bound that it never exceeds."""
 
     def count(self, text: str) -> int:
-        """The tokens of a text between two control tokens; as many as are encoded."""
+        """Return the tokens of a text between two control tokens; as many as are encoded."""
 
 
 class UpperBound:
@@ -71,11 +71,11 @@ class UpperBound:
     exact = False
 
     def count(self, text: str) -> int:
-        """The bytes of the text in UTF-8, and one for a space in front."""
+        """Return the bytes of the text in UTF-8, and one for a space in front."""
         return len(text.encode(errors="replace")) + 1 if text else 0
 
     def encode(self, text: str) -> list[int]:
-        """The bytes of the text in UTF-8 after one space: no model's tokens, but as many."""
+        """Return the bytes of the text in UTF-8 after one space: no model's tokens, but as many."""
         return list(f" {text}".encode(errors="replace")) if text else []
 
 
@@ -101,15 +101,15 @@ class Mistral:
         self.id = f"mistral-common v{version}, {self._pieces.n_words} pieces"
 
     def count(self, text: str) -> int:
-        """The tokens of a text between two control tokens."""
+        """Return the tokens of a text between two control tokens."""
         return sum([len(tokens) for tokens in self._by_lines(text)])
 
     def encode(self, text: str) -> list[int]:
-        """The tokens themselves, by number."""
+        """Return the tokens themselves, by number."""
         return [token for tokens in self._by_lines(text) for token in tokens]
 
     def _by_lines(self, text: str) -> list[Sequence[int]]:
-        """The tokens of each line, those after the first with the line's end before them.
+        """Return the tokens of each line, those after the first with the line's end before them.
 
         No piece of either version holds a line's end, and none is made across what is no piece: so
         each line's tokens are its own, and are asked for once.
@@ -160,11 +160,11 @@ class Vocabulary:
         self.id = f"vocabulary of {path.rpartition('/')[2]}, {self._model.n_vocab()} tokens"
 
     def count(self, text: str) -> int:
-        """The tokens of a text between two control tokens."""
+        """Return the tokens of a text between two control tokens."""
         return len(self.encode(text))
 
     def encode(self, text: str) -> list[int]:
-        """The tokens themselves, by number."""
+        """Return the tokens themselves, by number."""
         body = text.encode(errors="replace")
         return list(self._model.tokenize(body, add_bos=False, special=False)) if body else []
 
@@ -183,7 +183,7 @@ class Qwen3(Vocabulary):
         self.id = f"qwen3 by {self.id}"
 
     def encode(self, text: str) -> list[int]:
-        """The tokens themselves, by number."""
+        """Return the tokens themselves, by number."""
         tokens: list[int] = []
         for part in self._SPLIT.split(text):
             added = self.ADDED.get(part)

@@ -75,7 +75,7 @@ class ChatCompletion(BaseModel):
 
 
 def completion_of(body: bytes, where: str, seconds: float) -> Completion:
-    """The completion that a body holds; `ModelError` where it holds none."""
+    """Return the completion that a body holds; `ModelError` where it holds none."""
     try:
         reply = ChatCompletion.model_validate_json(body)
     except ValidationError as error:
@@ -102,7 +102,7 @@ def completion_of(body: bytes, where: str, seconds: float) -> Completion:
 
 
 def name_of(text: str) -> str:
-    r"""A model's name as it can be stored and shown, whatever a server says.
+    r"""Return a model's name as it can be stored and shown, whatever a server says.
 
     >>> name_of("x\0y")
     'x?y'
@@ -115,7 +115,7 @@ def _printable(text: str) -> str:
 
 
 def _split(said: ChatMessage) -> tuple[str, str | None]:
-    """What was thought, and what was answered."""
+    """Return what was thought, and what was answered."""
     apart = said.reasoning_content or said.reasoning or ""
     if said.content is None or apart:
         return apart.strip(), said.content
@@ -130,12 +130,12 @@ def _cached(reply: ChatCompletion) -> int | None:
 
 
 def garbled(where: str, found: str) -> ModelError:
-    """The error for an answer that is none."""
+    """Return the error for an answer that is none."""
     return ModelError(f"{where}: needed a chat completion in JSON, found {found}", "garbled")
 
 
 def refusal(status: int, body: bytes, where: str, key: str) -> ModelError:
-    """The error that a status of 300 and above is."""
+    """Return the error that a status of 300 and above is."""
     if status in (401, 403):  # such a server likes to repeat the key
         return ModelError(f"{where}: answered {status}: it needs another API key", "refused")
     message = told_by(body).replace(key, "...") if key else told_by(body)
@@ -147,7 +147,7 @@ def refusal(status: int, body: bytes, where: str, key: str) -> ModelError:
 
 
 def told_by(body: bytes) -> str:
-    """The message of an error's body in one line, or the body's beginning."""
+    """Return the message of an error's body in one line, or the body's beginning."""
     try:
         error: Any = json.loads(body)["error"]
         message = error if isinstance(error, str) else error["message"]

@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from backcast.domain.errors import InputError, MomentError
 from backcast.domain.moment import Moment
-from backcast.engine.context.request import Request
 from backcast.engine.history.commits import changed
 from backcast.engine.history.moments import FIRST, LAST, moment_at, near_numbers, position_of
 from backcast.engine.history.task_states import states_at
@@ -101,9 +100,3 @@ def _happened(store: EventStore, task_id: str, version: int, moment: Moment) -> 
     if moment.at is None:
         return True
     return any(store.read(task_id, after=version - 1, last=version, moment=moment))
-
-
-def request_at(store: EventStore, task_id: str, version: int) -> Request | None:
-    """Return the request of the last prompt up to a version; None where there was none."""
-    prompts = [prompt for prompt in asked(store, task_id) if prompt.version <= version]
-    return prompts[-1].request if prompts else None

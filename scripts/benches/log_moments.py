@@ -23,7 +23,7 @@ from scripts.benches.workload import fill, open_store, some_time
 GROUP = "state of one task at a random instant"
 BIG = "task-big"
 AXES = ("--at", "--known-at")
-ROUNDS, QUERIES = 5, 80
+ROUNDS = 5
 
 
 class Subject(NamedTuple):
@@ -78,12 +78,12 @@ def _built(bench: Bench, name: str, sizes: dict[str, int], kept: Sequence[str]) 
 
 def _warm(bench: Bench, subjects: Sequence[Subject]) -> list[Figure]:
     bench.say("states at random instants")
-    random = Random(3)
+    random, queries = Random(3), 80 if bench.full else 16
     times: dict[tuple[str, str], list[list[float]]] = {}
     for number in range(ROUNDS + 1):
         for subject in subjects:
             for axis in AXES:
-                taken = [_query(random, subject, axis, ALL[n % len(ALL)]) for n in range(QUERIES)]
+                taken = [_query(random, subject, axis, ALL[n % len(ALL)]) for n in range(queries)]
                 if number:
                     times.setdefault((subject.name, axis), []).append(taken)
     figures = []

@@ -31,7 +31,7 @@ class Embedder(Protocol):
         """How many numbers a vector has."""
 
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
-        """A row for each text, of length 1."""
+        """Return a row for each text, of length 1."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SentenceEmbedder:
     model: Any
 
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
-        """A row for each text, of length 1."""
+        """Return a row for each text, of length 1."""
         cleaned = [text.encode(errors="replace").decode().replace("\0", " ") for text in texts]
         rows: NDArray[np.float32] = self.model.encode(
             cleaned, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
@@ -108,7 +108,7 @@ def _ask_hub(name: str) -> None:
 
 
 def _quietly(load: Callable[[], Any]) -> Any:
-    """What is loaded, with a progress bar on a terminal only."""
+    """Return what is loaded, with a progress bar on a terminal only."""
     from transformers.utils import logging
 
     if sys.stderr.isatty() or not logging.is_progress_bar_enabled():

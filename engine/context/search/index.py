@@ -67,7 +67,7 @@ class Index:
             self._flat.add(rows[new])
 
     def current(self, documents: Sequence[Document]) -> Current:
-        """What a search needs to know of the documents of a moment; made once for many."""
+        """Return what a search needs to know of the documents of a moment; made once for many."""
         ordered = sorted(documents)
         ids = [document.id for document in ordered]
         for id, other in pairwise(ids):
@@ -102,7 +102,7 @@ class Index:
         return _fused(current.ids, near, by_words(query, current), k)
 
     def by_meaning(self, asked: Vectors, current: Current, count: int) -> Numbers:
-        """The documents nearest to a vector, by number, the best first."""
+        """Return the documents nearest to a vector, by number, the best first."""
         rows, units = self._candidates(asked, current.rows, count)
         scores = np.full(len(current.rows), _OTHER)
         scores[np.searchsorted(current.rows, rows)] = units
@@ -132,7 +132,7 @@ class Index:
         return found[0], float(scores[0, -1])
 
     def _scored(self, asked: Vectors, rows: Numbers) -> Numbers:
-        """The cosines of rows with a vector, the same on every machine.
+        """Return the cosines of rows with a vector, the same on every machine.
 
         Those of faiss are not: it sums in float32, in an order that depends on the processor.
         """
@@ -145,12 +145,12 @@ class Index:
 
 
 def by_words(query: str, current: Current) -> Numbers:
-    """The documents that hold a word of a query, by number, the best first."""
+    """Return the documents that hold a word of a query, by number, the best first."""
     return _ranked(_units(current.words.scores(query))[current.texts], 1)
 
 
 def by_words_alone(documents: Sequence[Document], query: str, k: int) -> list[SearchHit]:
-    """The `k` best of some documents that hold a word of a query, the best first."""
+    """Return the `k` best of some documents that hold a word of a query, the best first."""
     check_request(query, k)
     ordered, counts = sorted(documents), WordCounts()
     for document in ordered:
@@ -175,7 +175,7 @@ def _units(scores: Floats | np.float64) -> Numbers:
 
 
 def _ranked(units: Numbers, least: int) -> Numbers:
-    """The places of the scores that reach a least one, the best first, ties by place."""
+    """Return the places of the scores that reach a least one, the best first, ties by place."""
     places = np.flatnonzero(units >= least)
     if not len(places):
         return places
@@ -188,7 +188,7 @@ def _ranked(units: Numbers, least: int) -> Numbers:
 
 
 def _fused(ids: Sequence[str], near: Numbers, worded: Numbers, k: int) -> list[SearchHit]:
-    """The best by both rankings.
+    """Return the best by both rankings.
 
     What is not near, and has `k` documents before it by words, has them before it in the end too.
     """

@@ -28,7 +28,7 @@ DECIMALS = 4
 
 
 def hash_of(text: str) -> bytes:
-    """What a text is known by."""
+    """Return the hash by which the store knows a text."""
     return sha256(text.encode(errors="replace")).digest()
 
 
@@ -38,7 +38,7 @@ def vectors(
     texts: Sequence[str],
     progress: Callable[[int], None] = lambda step: None,
 ) -> Vectors:
-    """A row for each text: from the store, or made and kept there.
+    """Return a row for each text: from the store, or made and kept there.
 
     `progress` is told how many texts were embedded; those found in the store come first.
     """
@@ -60,7 +60,7 @@ def vectors(
 
 
 def embedded(embedder: Embedder, texts: Sequence[str]) -> Vectors:
-    """What an embedder makes of texts. `InputError` where that is not what it has to be."""
+    """Return what an embedder makes of texts. `InputError` where that is not what it has to be."""
     try:
         return checked(np.asarray(embedder.embed(texts)), len(texts), embedder.dimensions)
     except (InputError, ValueError, TypeError) as error:
@@ -102,7 +102,7 @@ class RecordedEmbedder:
 
 
 class Nearness:
-    """Compares texts with a request."""
+    """A comparison of texts with a request, by meaning."""
 
     def __init__(self, store: EventStore, embedder: Embedder, asked: bytes | None = None) -> None:
         """`asked` is the request's vector, as `asked_body` gave it, where it is known."""

@@ -33,7 +33,7 @@ _BREAK = re.compile(r"_+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in order.
+    """Return the words of a text, in order.
 
     >>> words("def parse_json(HTTPServer): ...")
     ['def', 'parse_json', 'parse', 'json', 'httpserver', 'http', 'server']
@@ -63,7 +63,7 @@ class CurrentWords(NamedTuple):
     "Per entry, BM25's fraction: how much the word says there, however rare it is."
 
     def scores(self, query: str) -> Floats:
-        """How well each text answers a query."""
+        """Return how well each text answers a query."""
         scores = np.zeros(len(self.weights))
         # In one order, since a sum of floats depends on it.
         for word in sorted(set(words(query))):
@@ -108,7 +108,7 @@ class WordCounts:
         return known
 
     def current(self, rows: Numbers, weights: Numbers) -> CurrentWords:
-        """The words of some rows, rising, and how many documents each of them stands for."""
+        """Return the words of some rows, rising, and how many documents each of them stands for."""
         self._columns = self._columns or self._by_word()
         starts, holding, counts = self._columns
         places = np.full(len(self._lengths), -1)
@@ -125,7 +125,7 @@ class WordCounts:
         return CurrentWords(self._numbers, documents, weights, before[starts], texts, impacts)
 
     def _by_word(self) -> tuple[Numbers, Numbers, Floats]:
-        """The entries as a sparse matrix by columns: where each begins, rows, counts."""
+        """Return the entries as a sparse matrix by columns: where each begins, rows, counts."""
         numbers = np.array(self._words, np.int64)
         # Word and place in one number: a plain sort of these is far faster than a stable one.
         order = (numbers << 32) + np.arange(len(numbers))

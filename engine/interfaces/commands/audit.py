@@ -24,7 +24,7 @@ NEAR = 3
 @store_option
 @json_option
 def command(address: Address, node: str, url: str, as_json: bool) -> None:
-    """Tell the life of a node: each version, summary and prompt, and what it came to.
+    """Tell the life of a node: its versions, summaries and prompts.
 
     \b
     backcast audit task-abc123 function:validators.py::validate_email

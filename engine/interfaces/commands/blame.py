@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @store_option
 @json_option
 def command(address: Address, node: str, url: str, as_json: bool) -> None:
-    """Tell which events put a thing into a prompt, at which level; or what pushed it out.
+    """Tell which events put a thing into a prompt, or pushed it out.
 
     \b
     backcast blame fixtures/logs/till.jsonl@164 money.py::share

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("ref", metavar="REF")
 @address_argument("moment", required=False, metavar="@WHEN")
 def command(url: str, ref: str, moment: Address | None) -> None:
-    """Write the body of a blob to stdout, or the text of a module or a part of it as it was then.
+    """Print a blob, or the text of a module or a part as it was.
 
     In a path, %23 stands for # and %25 for %.
 

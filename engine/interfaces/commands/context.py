@@ -43,7 +43,7 @@ def command(
     address: Address, url: str, target: str | None, query: str, explain: bool, as_json: bool,
     **building: Any,
 ) -> None:  # fmt: skip
-    """Print the messages that a model saw, or would see at a moment, within its window.
+    """Print the prompt that a model saw, or would see.
 
     \b
     backcast context validators@21                     # the prompt that was recorded as event 21

@@ -40,7 +40,7 @@ def command(
     first: Address, second: Address | None, url: str, policies: tuple[str, ...],
     profiles: tuple[str, ...], target: str | None, query: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Tell what differs between two prompts, section by section: in, out, by more or less, and why.
+    """Compare two prompts: what is in, out, shown by less, and why.
 
     \b
     backcast diff fixtures/logs/till.jsonl@164 --policy recorded --policy mine.toml

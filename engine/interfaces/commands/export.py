@@ -42,7 +42,7 @@ def command(
     address: Address, url: str, redact: bool, patterns: tuple[str, ...],
     pattern_file: Path | None, as_json: bool, file: Path,
 ) -> None:  # fmt: skip
-    """Write a task's events and blobs as JSON lines, to FILE or to stdout (-).
+    """Write a task's log as JSON lines, to FILE or stdout (-).
 
     To a FILE that ends in .txt, write what is in the task's modules instead, as of a moment, for
     people and other tools: purpose, modules, tests, dependencies, in the form of llms.txt.

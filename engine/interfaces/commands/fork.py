@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @store_option
 @json_option
 def command(address: Address, name: str | None, url: str, as_json: bool) -> None:
-    """Begin another history of a task: its events up to a moment, as a task of its own.
+    """Begin another history of a task at a moment, as a new task.
 
     \b
     backcast fork validators@21

@@ -13,7 +13,7 @@ from backcast.engine.interfaces.terminal import escaped
 @store_option
 @json_option
 def command(url: str, as_json: bool) -> None:
-    """Read everything, and name each row and blob that is not what was written."""
+    """Find damaged events and blobs."""
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.fsck import check, size
 

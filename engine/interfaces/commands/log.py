@@ -20,7 +20,7 @@ from backcast.engine.interfaces.terminal import message
 def command(
     address: Address | None, url: str, types: tuple[str, ...], follow: bool, as_json: bool
 ) -> None:
-    """Print events in log order: of a task, of a log in a file, or of the whole store.
+    """Print events of a task, a file or the store, in log order.
 
     \b
     backcast log backcast@commit:4fd36e1 --type COMMITTED

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group(name="map")
 def command() -> None:
-    """Context maps: what helps any later run to find its way, in a fixed number of tokens.
+    """Keep context maps: orientation in a fixed number of tokens.
 
     \b
     backcast map update rich --last 100            # read the last 100 commits as runs

@@ -12,9 +12,9 @@ from backcast.engine.interfaces.options import store_option
 @address_argument(metavar="TASK")
 @store_option
 def command(address: Address, url: str) -> None:
-    """Record what is in the modules of a task: functions, classes, imports, calls.
+    """Record what is in the modules of a task, beforehand.
 
-    Commands that need it do it by themselves; this does it beforehand.
+    That is functions, classes, imports and calls. Commands that need it do it by themselves.
 
     \b
     backcast outline backcast

@@ -16,7 +16,7 @@ from backcast.engine.interfaces.terminal import SPEAKS
 @click.option("--policy", "policy_file", type=Path, metavar="FILE", help="Settings, as TOML.")
 @json_option
 def command(policy_file: Path | None, as_json: bool) -> None:
-    """Print every setting by which a context is chosen, and their digest.
+    """Print the settings by which contexts are chosen.
 
     \b
     backcast policy

@@ -47,7 +47,7 @@ def command(
     limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
     reports: tuple[Path, ...], processes: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Build every prompt of recorded logs under other policies, and tell what gets worse.
+    """Build recorded prompts under other policies; tell what is worse.
 
     \b
     backcast regress fixtures/logs/till.jsonl --policy mine.toml

@@ -15,7 +15,7 @@ from backcast.engine.interfaces.running import go_on, run_options, runtime_of
 @click.option("--model", metavar="MODEL", help="Another than before.")
 @run_options
 def command(address: Address, url: str, **options: Any) -> None:
-    """Go on with a task that was cut off, from where its log ends.
+    """Go on with a task that was cut off, where its log ends.
 
     \b
     backcast resume validators

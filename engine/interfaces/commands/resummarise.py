@@ -22,7 +22,7 @@ def command(
     address: Address, url: str, summariser: str, tokenizer: str, nodes: tuple[str, ...],
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Ask a model for the summaries that are missing or stale, and record what it writes.
+    """Ask a model for summaries that are missing or stale.
 
     Older moments keep the summaries that they had. A summary that still holds is not asked for
     again; nodes that the model fails on keep what they had, and are named on stderr (exit code 1).

@@ -15,7 +15,7 @@ from backcast.engine.interfaces.running import go_on, run_options, runtime_of
 @click.option("--model", required=True, metavar="MODEL", help="answers:FILE, llama:FILE or a URL.")
 @run_options
 def command(spec: Path, url: str, **options: Any) -> None:
-    """Run a task: plan it, write its modules, test them, mend them, until all tests pass.
+    """Run a task until all its tests pass: plan, write, test, mend.
 
     \b
     backcast run fixtures/specs/validators.toml --model answers:fixtures/logs/validators.jsonl

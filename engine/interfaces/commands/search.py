@@ -33,7 +33,9 @@ def command(
     address: Address, query: str, url: str, count: int, embedder: str | None, words: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Find modules and functions by what they do, as they were then: by meaning and by words.
+    """Find modules and functions by what they did at a moment.
+
+    They are searched by meaning and by words.
 
     The meaning needs the extra 'semantic', in a clone 'scripts/install all'.
 

@@ -19,7 +19,7 @@ PROJECTIONS = {
 
 @click.group(name="show")
 def command() -> None:
-    """The state of a task at a moment, one sub-command a projection.
+    """Show the state of a task at a moment, by projection.
 
     \b
     backcast show progress task-abc123@2026-11-20T10:31
@@ -98,9 +98,7 @@ def graph(address: Address, url: str, node: str | None, hops: int, as_json: bool
     found = dependency_graph.graph_of(state)
     behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
     if node is not None and node not in found.nodes:
-        raise InputError(
-            f"needed a node of task {place.task!r} such as module:PATH, found {node!r}"
-        )
+        raise _no_node(place.task, node)
     if as_json:
         around = None if node is None else found.neighbours(node, hops)
         click.echo(json_text(graph_json(found, around)))
@@ -136,9 +134,7 @@ def summaries(
             click.echo(text if as_json or not count else f"\n{text}")
             count += 1
     if node is not None and not count:
-        raise InputError(
-            f"needed a node of task {place.task!r} such as module:PATH, found {node!r}"
-        )
+        raise _no_node(place.task, node)
 
 
 def _no_node(task: str, node: str) -> InputError:

@@ -29,7 +29,7 @@ LOGS = "FILE.jsonl|TASK"
 def command(
     addresses: tuple[Address, ...], url: str, bisect: bool, only: str | None, as_json: bool
 ) -> None:
-    """Rebuild every recorded prompt from the log, and build it again as the policy then had it.
+    """Rebuild every recorded prompt, and derive it again.
 
     \b
     backcast verify fixtures/logs/till.jsonl fixtures/logs/validators.jsonl
