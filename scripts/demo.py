@@ -17,7 +17,7 @@ from backcast.engine.interfaces import cli
 from backcast.projections import versions
 
 FOLDER, WIDTH = Path(__file__).resolve().parents[1] / ".demo", 100
-POLICY = 'name = "forgetful"\nerrors = 0  # tell the model of no failure: that saves tokens\n'
+POLICY = 'name = "forget"\nerrors = 0  # tell the model of no failure: that saves tokens\n'
 
 
 def main(repository: Path) -> None:
@@ -28,27 +28,23 @@ def main(repository: Path) -> None:
     os.environ.pop("BACKCAST_STORE", None)  # the default one, in this folder
     for old in FOLDER.glob("backcast.db*"):
         old.unlink()
-    Path("forgetful.toml").write_text(POLICY)
+    Path("forget.toml").write_text(POLICY)
 
     print(
-        "# 1. A task runs until its tests pass; the answers are recorded, the code and tests real."
+        "# 1. A task runs until its tests pass. The answers are recorded; code and tests are real."
     )
     answers = "answers:../fixtures/logs/validators.jsonl"
-    run("run", "../fixtures/specs/validators.toml", "--model", answers, first=7)
+    run("run", "../fixtures/specs/validators.toml", "--model", answers, begin="plan ", first=7)
     print("\n# 2. Event 33 is its last prompt. What did the model see, and what put it there?")
     run("context", "validators@33", begin="# Recent errors", first=2)
     run("blame", "validators@33", "failure:30.1", first=2, last=1)
-    print(
-        "\n# 3. Was it so? Each prompt is rebuilt from the log, and chosen anew, to the same bytes."
-    )
+    print("\n# 3. Was that sent? Each prompt is rebuilt, and chosen anew, to the same bytes.")
     run("verify", "validators", first=0, last=1)
-    print(
-        "\n# 4. What if failures were not shown? Fewer tokens, but the model's next fix used them."
-    )
-    run("diff", "validators@33", "--policy", "forgetful.toml", first=3, last=1)
-    forgetful = ("regress", "validators", "--policy", "forgetful.toml")
-    output = run(*forgetful, begin="REGRESSION", first=1, code=1)
-    prove("REGRESSION under forgetful: evidence recall fell" in output, "found no regression")
+    print("\n# 4. What if no failures were shown? Fewer tokens, but the accepted code used them.")
+    run("diff", "validators@33", "--policy", "forget.toml", first=3, last=1)
+    regress = ("regress", "validators", "--policy", "forget.toml")
+    output = run(*regress, begin="REGRESSION", first=1, code=1)
+    prove("REGRESSION under forget: evidence recall fell" in output, "found no regression")
     print("\n# 5. A git history is a log, too: it can be asked about any commit.")
     run("import", "git", os.path.relpath(repository), "--as", "history", first=0, last=1)
     shas = git(repository, "rev-list", "--first-parent", "HEAD").decode().split()
@@ -56,12 +52,12 @@ def main(repository: Path) -> None:
     run("show", "versions", f"history@{when}", first=3)
     with backcast.open("backcast.db") as store:
         heads = versions.latest(store.task("history").at(when).versions)
-    told = {path: (head.source or "").removeprefix("blob:") for path, head in heads.items()}
-    prove(told == files(repository, when.removeprefix("commit:")), f"git differs at {when}")
-    print(f"These {len(told)} files are those that git has there, by name and content.")
+    recorded = {path: (head.source or "").removeprefix("blob:") for path, head in heads.items()}
+    prove(recorded == files(repository, when.removeprefix("commit:")), f"git differs at {when}")
+    print(f"These {len(recorded)} files are those that git has there, by name and content.")
     print("\n# 6. What should a model know of this code? A map of it, in a fixed number of tokens.")
     run("map", "update", "history", "--last", "3", first=1)
-    run("map", "show", "history", begin="[", first=2)
+    run("map", "show", "history", first=2)
     print("Now by hand: cd .demo; ../.venv/bin/backcast help", flush=True)
 
 
