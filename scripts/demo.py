@@ -31,7 +31,7 @@ def main(repository: Path) -> None:
     Path("forget.toml").write_text(POLICY)
 
     print(
-        "# 1. A task runs until its tests pass. The answers are recorded; code and tests are real."
+        "# 1. A task runs until its tests pass. Its answers are recorded, code and tests are real."
     )
     answers = "answers:../fixtures/logs/validators.jsonl"
     run("run", "../fixtures/specs/validators.toml", "--model", answers, begin="plan ", first=7)
