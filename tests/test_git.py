@@ -11,10 +11,10 @@ from backcast.domain.errors import InputError, MomentError
 from backcast.domain.events import Committed, ModuleIteration, ModuleRenamed, RefsRead
 from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
-from backcast.engine.interfaces.oracle import differences, git_says, log_says
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.projections import versions
+from tests.oracle import differences, git_says, log_says
 
 HERE = Path(__file__).parents[1]
 ENVIRONMENT = {

@@ -12,6 +12,18 @@ from backcast.domain.errors import InputError
 from backcast.domain.policy import DEFAULT, WEIGHTS, Policy
 from backcast.engine.context.policies import policy_at, policy_of
 from backcast.engine.interfaces.commands.policy import toml_lines
+from backcast.engine.log.open_logs import opened
+from backcast.engine.replay.verify import verified
+
+EVERY_SETTING = Path(__file__).parents[1] / "fixtures/logs/every-setting.jsonl"
+"Two tasks that share a map, recorded at commit 2677833 under a policy that sets all there was."
+UNSET = {
+    "map.cartographer": "asks a model",
+    "map.distiller": "asks a model",
+    "map.merge": "asks an embedder",
+    "weights.meaning": "asks an embedder",
+}
+"What the policy of that log leaves as it is by default, and why."
 
 
 @pytest.fixture
@@ -201,3 +213,24 @@ def test_tables_in_tables_are_printed_by_their_whole_name() -> None:
     assert told({"a b": {"c": {"é": 1}}}).split("\n") == [
         "", '["a b"]', "", '["a b".c]', '"é" = 1',
     ]  # fmt: skip
+
+
+def leaves(settings: Mapping[str, Any], table: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting by its whole name."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{table}{name}.")
+        else:
+            yield f"{table}{name}", value
+
+
+def test_prompts_under_a_policy_that_sets_everything_are_derived_as_they_were() -> None:
+    with opened(str(EVERY_SETTING)) as log:
+        [used] = {event.fact.data["policy"] for event in log.store.read(types=["POLICY_USED"])}
+        policy = policy_of(log.store.get(used))
+        verdicts = [one for task in log.tasks for one in verified(log.store, task)]
+    recorded = dict(leaves(policy.model_dump(mode="json")))
+    default = dict(leaves(DEFAULT.model_dump(mode="json")))
+    assert {name for name in default if recorded[name] == default[name]} == set(UNSET)
+    assert policy.shares
+    assert [one.holds for one in verdicts] == [True] * 10

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from backcast.domain.errors import InputError
-from backcast.engine.history.snapshots import SPACING, save_snapshots
+from backcast.engine.history.snapshots import save_snapshots
 from backcast.engine.log.importers import Batch, Report, git, import_batches
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlined_batches import outlined
@@ -33,7 +33,6 @@ def run(
     *,
     outlines: bool = True,
     processes: int = 1,
-    spacing: int = SPACING,
     progress: Progress = lambda what, total: nullcontext(lambda step: None),
 ) -> Report:
     """Import a log, and keep the snapshots from which later questions begin.
@@ -47,7 +46,7 @@ def run(
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         import_batches(store, format, batches, report, advance)
-    keep_all_states(store, report, spacing)
+    keep_all_states(store, report)
     return report
 
 
@@ -63,12 +62,12 @@ def counted(format: str, path: Path) -> int | None:
     return None
 
 
-def keep_all_states(store: EventStore, report: Report, spacing: int = SPACING) -> None:
+def keep_all_states(store: EventStore, report: Report) -> None:
     """Keep snapshots of every projection for the tasks that an import added to."""
     for task_id in sorted(report.tasks):
         for projection in ALL:
             if projection.SCOPE == "task":
-                save_snapshots(store, projection, task_id, spacing)
+                save_snapshots(store, projection, task_id)
 
 
 def _batches(

@@ -3,16 +3,13 @@
 import hashlib
 import random
 import subprocess
-import sys
 from pathlib import Path
 
-from backcast.domain.errors import BackcastError
 from backcast.domain.events import Committed
 from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
-from backcast.engine.log.importers.git import PLAIN, SUBMODULE, task_of
+from backcast.engine.log.importers.git import PLAIN, SUBMODULE
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.import_log import run
 from backcast.projections import versions
 
 Tree = dict[str, tuple[str, str | None]]
@@ -52,23 +49,6 @@ def differences(store: EventStore, repository: Path, task_id: str, commits: int)
     return differing
 
 
-def main() -> None:
-    """Compare, and exit with 1 where something differs."""
-    repository = Path(sys.argv[1])
-    commits = int(sys.argv[2]) if len(sys.argv) > 2 else 50
-    try:
-        with EventStore.open("sqlite://") as store:
-            report = run(store, "git", repository)
-            differing = differences(store, repository, task_of(repository), commits)
-    except BackcastError as error:
-        sys.exit(f"oracle: {error}")
-    print(
-        f"{task_of(repository)}: {report.added} events; of {commits} random commits"
-        f" {len(differing)} differ from git {' '.join(differing)}".rstrip()
-    )
-    sys.exit(1 if differing else 0)
-
-
 def _git_name(body: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
 
@@ -76,7 +56,3 @@ def _git_name(body: bytes) -> str:
 def _git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     command = ["git", "-C", str(repository), *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
-
-
-if __name__ == "__main__":
-    main()
