@@ -29,28 +29,13 @@ if TYPE_CHECKING:
         policy,
         profile,
         regress,
-    )
+    )  # fmt: skip
 
 __all__ = [
-    "BackcastError",
-    "Known",
-    "ModelProfile",
-    "Policy",
-    "Prompt",
-    "Store",
-    "Task",
-    "assert_contains",
-    "assert_no_stale",
-    "assert_prefix_shared",
-    "assert_same_context",
-    "assert_within_budget",
-    "diff",
-    "open",
-    "open_log",
-    "policy",
-    "profile",
-    "regress",
-]
+    "BackcastError", "Known", "ModelProfile", "Policy", "Prompt", "Store", "Task",
+    "assert_contains", "assert_no_stale", "assert_prefix_shared", "assert_same_context",
+    "assert_within_budget", "diff", "open", "open_log", "policy", "profile", "regress",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ from backcast.engine.interfaces.testing.assertions import (
 )
 from backcast.engine.interfaces.testing.replayed import Replayed, replayed
 from backcast.engine.log.importers import Report
-from backcast.engine.log.open_logs import opened
+from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import counted, run
 from backcast.engine.memory.outlines import Outlining
@@ -314,7 +314,7 @@ def regress(
         if isinstance(item, TaskHandle):
             name = item.opened.name if isinstance(item, Task) else item.id
             stores[name] = item.store
-            chosen += (found for found in runs_in_store(name, item.store) if found.task == item.id)
+            chosen += runs_in(Log(name, item.store, (item.id,)))
         else:
             with opened(str(item)) as log:
                 chosen += runs_in(log)
@@ -332,13 +332,6 @@ def regress(
     done = [*tried([run for run in chosen if run.log in stores], settings, stores=stores),
             *tried(files, settings)]  # fmt: skip
     return compared(done, names, rules)
-
-
-def runs_in_store(name: str, store: EventStore) -> Iterator[ReplayRun]:
-    """Yield the runs of a store that is open."""
-    from backcast.engine.log.open_logs import Log
-
-    return runs_in(Log(name, store, tuple(store.tasks())))
 
 
 def policy(name: str | Path = "default") -> Policy:

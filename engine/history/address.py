@@ -51,7 +51,7 @@ def parse(text: str) -> Address:
 
 def looks_dated(name: str) -> bool:
     """Return whether a task's name would be taken for a task and a moment."""
-    return bool(_divided(f"{name}")[1]) if not name.endswith("@") else True
+    return name.endswith("@") or bool(_divided(name)[1])
 
 
 def _divided(text: str) -> tuple[str, str]:

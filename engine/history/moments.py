@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 from backcast.domain.errors import MomentError
 from backcast.domain.events import Committed, RefsRead
-from backcast.domain.moment import NOW, Moment
+from backcast.domain.moment import Moment
 from backcast.engine.history.branches import Lineage, lineage_of
 from backcast.engine.log.importers.git import FORMAT
 from backcast.engine.log.store import EventStore
@@ -189,7 +189,3 @@ def near_numbers(number: int, numbers: Iterable[int], most: int = 3) -> list[int
     [27, 33]
     """
     return sorted(sorted(numbers, key=lambda near: (abs(near - number), near))[:most])
-
-
-__all__ = ["BEFORE", "COMMIT", "FIRST", "FORMS", "LAST", "NOW", "RECORDED", "commit_span",
-           "moment_at", "near_numbers", "parse_time", "position_of"]  # fmt: skip
