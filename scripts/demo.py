@@ -30,9 +30,7 @@ def main(repository: Path) -> None:
         old.unlink()
     Path("forget.toml").write_text(POLICY)
 
-    print(
-        "# 1. A task runs until its tests pass. Its answers are recorded, code and tests are real."
-    )
+    print("# 1. A task runs until its tests pass. Its answers are recorded, all else is real.")
     answers = "answers:../fixtures/logs/validators.jsonl"
     run("run", "../fixtures/specs/validators.toml", "--model", answers, begin="plan ", first=7)
     print("\n# 2. Event 33 is its last prompt. What did the model see, and what put it there?")
