@@ -83,6 +83,19 @@ def test_the_store_is_in_the_demos_folder_and_made_anew(
     ]
 
 
+def test_a_history_of_one_commit_has_no_map_and_proves_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = Repository(tmp_path / "short")
+    short.write("a b.txt", "one\n")
+    short.commit()
+    demo.main(short.path)
+    out = capsys.readouterr().out
+    assert "These 1 files are those that git has there, by name and content.\n" in out
+    assert "backcast: no run of task history that changes code is left to be read" in out
+    assert "map show" not in out
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
