@@ -131,7 +131,7 @@ def test_at_random_commits_of_this_repository_the_log_says_what_git_says(
 ) -> None:
     if not (HERE / ".git").exists():
         pytest.skip("this copy of the project has no git history")
-    run(store, "git", HERE, "backcast")
+    run(store, "git", HERE, "backcast", outlines=False)
     assert differences(store, HERE, "backcast", 50) == []
 
 

@@ -152,29 +152,35 @@ def assert_as_unbroken(url: str, unbroken: dict[str, Any]) -> None:
                 answered.add(call)
 
 
-def test_a_run_that_is_killed_at_any_instant_ends_as_an_unbroken_one(
+def test_a_run_that_is_killed_after_any_append_ends_as_an_unbroken_one(
     tmp_path: Path, unbroken: dict[str, Any]
 ) -> None:
-    kills, after_appends = 0, list[str]()
+    after_appends = list[str]()
     with nursery() as process:
-        for number in range(6):
-            url = begun(f"sqlite:///{tmp_path}/{number}.db")
-            randomly, legs = random.Random(number), count(number)
-            by_append = number % 2 == 0
-            while not (
-                # At each append in turn, and not only the first: a run that always dies as soon
-                # as it has said what it will ask gets nowhere.
-                leg(process, url, appends=1 + next(legs) % 4)
-                if by_append
-                # Later each time: on a slow machine a step takes longer than any bound.
-                else leg(process, url, seconds=randomly.uniform(0.01, 0.8 + next(legs) / 10))
-            ):
-                kills += 1
-                after_appends += [pending(url)] if by_append else []
+        for number in (0, 2):  # where the first kill stands
+            url, legs = begun(f"sqlite:///{tmp_path}/{number}.db"), count(number)
+            # At each append in turn, and not only the first: a run that always dies as soon as it
+            # has said what it will ask gets nowhere.
+            while not leg(process, url, appends=1 + next(legs) % 4):
+                after_appends.append(pending(url))
             assert_as_unbroken(url, unbroken)
-    assert kills >= 30
+    assert len(after_appends) >= 15
     kinds = {"ask plan", "ask code", "TakeAnswer", "CheckAll", "Complete", "AppendFacts"}
     assert kinds <= set(after_appends), "what was to be done next when it was killed"
+
+
+@pytest.mark.parametrize("seed", [1, 3, 5])
+def test_a_run_that_is_killed_at_any_time_ends_as_an_unbroken_one(
+    tmp_path: Path, unbroken: dict[str, Any], seed: int
+) -> None:
+    url, kills = begun(f"sqlite:///{tmp_path}/killed.db"), 0
+    randomly, legs = random.Random(seed), count(seed)
+    with nursery() as process:
+        # Later each time: on a slow machine a step takes longer than any bound.
+        while not leg(process, url, seconds=randomly.uniform(0.01, 0.8 + next(legs) / 10)):
+            kills += 1
+    assert_as_unbroken(url, unbroken)
+    assert kills >= 2
 
 
 def test_of_two_processes_that_go_on_with_a_task_one_ends_it_and_the_other_stops(
