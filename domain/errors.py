@@ -53,7 +53,7 @@ class UnknownTaskError(InputError):
     def __init__(self, task_id: str, near: Sequence[str] = ()) -> None:
         self.task_id, self.near = task_id, tuple(near)
         hint = f"; near it: {', '.join(near)}" if near else ""
-        super().__init__(f"no task {task_id!r} in this store{hint}: 'backcast tasks' lists all")
+        super().__init__(f"no task {task_id!r} in this store{hint} ('backcast tasks' lists all)")
 
 
 class ModelError(BackcastError):

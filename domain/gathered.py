@@ -1,4 +1,4 @@
-"""What does one task contribute to later ones? Gathered in bounded room while it runs."""
+"""Folds what one task leaves to later ones: modules, summaries, plans, fixes; in bounded room."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which links of a changed module still hold? The others are made anew.
+"""Updates the links of a changed module: keeps those that hold, makes the others anew.
 
 The names that may mean something else now decide what is linked again. So a graph can be updated
 from the one before a change, and equals the graph that is built from nothing.

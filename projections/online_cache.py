@@ -1,4 +1,4 @@
-"""What does the running task need at hand?
+"""What does the running task have in hand: goal, module, failures, nodes it was shown?
 
 The goal, the current module, the last failures, and the nodes that the model was shown. When the
 task is complete the cache is emptied; only the goal and the counters stay. `working_set` puts the

@@ -1,4 +1,4 @@
-"""What is made once for all contexts of one log, whatever the policies by which they are chosen."""
+"""Caches a log's texts, token counts and symbols for all policies that build from it."""
 
 from backcast.domain.graph import Graph
 from backcast.engine.context.briefs import Briefs

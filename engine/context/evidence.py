@@ -1,4 +1,4 @@
-"""How likely is it that a function or class will be needed? Evidence, and what it comes to.
+"""How likely is a function or class to be needed? A logistic sum of weighted evidence.
 
 The evidence is what the log held before the moment and what the request says; the weights are the
 policy's. The sum is logistic, so what comes out can be read as a chance, and compared with what an

@@ -1,4 +1,4 @@
-"""Contexts as facts: built, recorded, and rebuilt to the byte.
+"""Builds a context at a moment, records it as a fact, and rebuilds a recorded one to the byte.
 
 The bytes of a recorded context follow from the recorded texts, their order and the template alone.
 Whether today's code would choose the same is another question: see `backcast.engine.replay.verify`.

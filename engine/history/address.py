@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from backcast.domain.errors import InputError
 
+FORMS = "an event number, first, last, a time such as 2026-11-20T10:31, commit:SHA or recorded:TIME"
 _PART = re.compile(r"\d+|first|last|\d{4}-\d.*|commit:.*|before:.*|recorded:.*", re.DOTALL)
 "What can only be meant as a moment, be it a good one or not."
 _FILE = re.compile(r".+\.jsonl(\.zst|\.gz)?", re.DOTALL)

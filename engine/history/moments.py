@@ -12,13 +12,13 @@ from difflib import get_close_matches
 from backcast.domain.errors import MomentError
 from backcast.domain.events import Committed, RefsRead
 from backcast.domain.moment import Moment
+from backcast.engine.history.address import FORMS
 from backcast.engine.history.branches import Lineage, lineage_of
 from backcast.engine.log.importers.git import FORMAT
 from backcast.engine.log.store import EventStore
 
 COMMIT, BEFORE, RECORDED = "commit:", "before:", "recorded:"
 FIRST, LAST = "first", "last"
-FORMS = "an event number, first, last, a time such as 2026-11-20T10:31, commit:SHA or recorded:TIME"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIMED = re.compile(r"(\d{4}-\d{2}-\d{2}[T ][\d:.,]+)(.*)", re.DOTALL)
 _SHORTEST = 4

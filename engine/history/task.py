@@ -9,7 +9,7 @@ from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.history.branches import Lineage, lineage_of
 from backcast.engine.history.moments import moment_at
-from backcast.engine.history.snapshots import RecentStates, state_at
+from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.store import EventStore
 from backcast.projections import Projection
 
@@ -66,8 +66,6 @@ class TaskHandle:
                 return NOW
         return moment_at(self.store, self.id, when)
 
-    def state(
-        self, projection: Projection, when: When = "", recent: RecentStates | None = None
-    ) -> Any:
+    def state(self, projection: Projection, when: When = "") -> Any:
         """Return what a projection knew of the task at a moment."""
-        return state_at(self.store, projection, self.id, self.moment(when), recent)
+        return state_at(self.store, projection, self.id, self.moment(when))

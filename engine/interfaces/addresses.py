@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from backcast.domain.errors import BackcastError, InputError, UnavailableError
-from backcast.engine.history.address import Address, looks_dated, parse
+from backcast.domain.errors import BackcastError, InputError, MomentError, UnavailableError
+from backcast.engine.history.address import FORMS, Address, looks_dated, parse
 from backcast.engine.interfaces.options import DEFAULT_STORE, opened
 from backcast.engine.interfaces.terminal import message
 
@@ -112,6 +112,9 @@ def log_at(address: Address, url: str, *, whole: bool = False) -> "Iterator[Log]
 
 def require(store: "EventStore", address: Address) -> None:
     """Refuse a task that the store does not hold, and say what may have been meant."""
+    task, mark, tail = (address.task or "").rpartition("@")
+    if mark and not store.version(address.task or "") and store.version(task):
+        raise MomentError(f"needed {FORMS} behind {task}@, found {tail!r}")
     with _as_file(address):
         store.require(address.task or "")
 

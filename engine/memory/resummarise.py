@@ -1,4 +1,4 @@
-"""Writes summaries of a task's nodes as of a moment, as new facts beside the existing ones."""
+"""Writes the summaries that are missing or stale at a moment, as new facts."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Measure a prompt without asking a model, and compare it with another policy's prompt."""
+"""Measures a prompt without a model (tokens, items, evidence), beside another policy's."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

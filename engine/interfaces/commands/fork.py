@@ -89,8 +89,9 @@ def _report(store: "EventStore", branch: "Branch", at: int | None, as_json: bool
         return
     new, origin = one_line(branch.task_id, 200), one_line(branch.origin, 200)
     where = "its last event" if at is None else f"event {at}"
+    where = f"before the step of {where}" if at and branch.version < at else f"at {where}"
     events = "1 event" if branch.version == 1 else f"{branch.version} events"
-    click.echo(f"forked {origin} at {where} as {new}: {events}")
+    click.echo(f"forked {origin} {where} as {new}: {events}")
     does = f"backcast context {new} --for NODE --policy FILE' shows what a model would see"
     for event in store.read(branch.task_id, last=1):
         if event.fact.data.get("spec"):  # it is a run of ours
