@@ -94,7 +94,7 @@ def test_a_run_is_forked_in_its_middle_and_goes_on_under_another_policy(
     Path("other.toml").write_text("errors = 0\n")
 
     ran = backcast("fork", "validators@27")
-    assert ran.out == "forked validators at event 27 as validators~1: 25 events\n"
+    assert ran.out == "forked validators before the step of event 27 as validators~1: 25 events\n"
     assert ran.err == (
         "backcast: 'backcast resume validators~1 --policy FILE' goes on from there under another"
         " policy\n"
@@ -161,7 +161,8 @@ def test_a_recording_of_several_tasks_answers_a_branch_as_its_origin(
 def test_a_log_that_the_store_holds_already_is_not_imported_again(backcast: Backcast) -> None:
     for number in (1, 2):
         ran = backcast("fork", f"{LOG}@13")
-        assert ran.out == f"forked validators at event 13 as validators~{number}: 11 events\n"
+        where = "before the step of event 13"
+        assert ran.out == f"forked validators {where} as validators~{number}: 11 events\n"
     listed = [json.loads(line) for line in backcast("tasks", "--json").out.splitlines()]
     assert listed == [
         {"task_id": "validators", "events": 42},
@@ -194,7 +195,7 @@ def test_of_a_file_with_several_tasks_one_has_to_be_named(
     [
         (["@5"], "needed TASK[@WHEN] to fork", 2),
         (["validators@2026-11-20"], "needed an event or a commit to fork at, found a time", 2),
-        (["validators@soon"], "no task 'validators@soon' in this store; near it: validators", 2),
+        (["validators@soon"], "commit:SHA or recorded:TIME behind validators@, found 'soon'", 2),
         (["validators@43"], "needed an event from 1 to 42, found", 2),
         (["validators@0"], "needed an event from 1 to 42, found", 2),
         (["nobody@1"], "no task 'nobody' in this store", 2),
