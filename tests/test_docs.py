@@ -1,9 +1,11 @@
 """The README and the topics of `backcast help` are true: what they show runs, and prints that."""
 
+import ast
 import doctest
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -116,6 +118,28 @@ def test_each_command_in_its_text_has_the_options_that_stand_behind_it(page: str
         command, context, rest = command_of(span.split())
         known = {option for one in command.get_params(context) for option in one.opts}
         assert {word for word in rest if word.startswith("-")} <= known, span
+
+
+def said(source: str) -> Iterator[str]:
+    """Yield the texts in a module's source, with an X for each value that stands in one."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_each_command_that_the_package_speaks_of_has_the_options_behind_it() -> None:
+    spans = set()
+    for file in (HERE / "engine").rglob("*.py"):
+        for text in said(file.read_text(encoding="utf-8")):
+            spans |= set(re.findall(r"(?:'|^    )backcast ([a-z]+\b[^'#\n]*)", text, re.MULTILINE))
+    assert len(spans) > 60
+    for span in sorted(spans):
+        command, context, rest = command_of(span.split())
+        known = {option for one in command.get_params(context) for option in one.opts}
+        assert {word for word in rest if re.match("--?[a-z]", word)} <= known, span
 
 
 @each_page

@@ -120,7 +120,7 @@ def cut_at(store: EventStore, task_id: str, version: int | None) -> int:
     if not 1 <= at <= last:
         raise MomentError(
             f"task {task_id!r}: needed an event from 1 to {last}, or last, found {at}:"
-            f" 'backcast log --task {task_id}' numbers them"
+            f" 'backcast log {task_id}' numbers them"
         )
     held = at
     for event in store.read(task_id, after=at - 1, last=at):
