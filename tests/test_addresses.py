@@ -14,6 +14,7 @@ from backcast.domain.moment import Moment
 from backcast.engine.history.address import Address, parse
 from backcast.engine.history.moments import moment_at
 from backcast.engine.history.task import TaskHandle
+from backcast.engine.interfaces.addresses import require
 from backcast.engine.interfaces.cli import cli
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
@@ -114,6 +115,13 @@ def test_a_moment_that_is_none_is_refused_in_a_line(
 def test_a_task_that_is_not_there_names_those_near_it(store: EventStore) -> None:
     with pytest.raises(UnknownTaskError, match="no task 'tell' in this store; near it: till"):
         TaskHandle(store, "tell")
+
+
+def test_a_moment_that_does_not_parse_is_no_part_of_a_name(store: EventStore) -> None:
+    with pytest.raises(MomentError, match="behind till@, found 'yesterday'"):
+        require(store, parse("till@yesterday"))
+    with pytest.raises(UnknownTaskError, match="no task 'till@79' in this store"):
+        require(store, parse("till@79@"))
 
 
 def test_a_prompt_is_the_event_or_the_last_one_by_a_time(store: EventStore) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ class Ran(NamedTuple):
     code: int
 
     @property
-    def objects(self) -> list[dict]:  # type: ignore[type-arg]
+    def objects(self) -> list[Any]:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
@@ -129,6 +129,12 @@ def test_show_progress_prints_the_state_then(imported: Callable[..., Ran]) -> No
     [state] = imported("show", "progress", moment, "--json").objects
     assert (state["status"], state["modules"]["validators.py"]["iteration"]) == ("generating", 2)
     assert "validators.py  2" in imported("show", "progress", moment).out
+
+
+def test_a_moment_before_a_task_began_is_said_to_be_one(imported: Callable[..., Ran]) -> None:
+    ran = imported("show", "progress", "task-abc123@2026-11-20T09")
+    assert ran.err == "backcast: note: nothing had happened by then: task-abc123 begins later\n"
+    assert imported("show", "progress", "task-abc123@2026-11-20T11").err == ""
 
 
 def test_show_versions_prints_who_and_when(imported: Callable[..., Ran]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -112,8 +113,10 @@ def log_at(address: Address, url: str, *, whole: bool = False) -> "Iterator[Log]
 
 def require(store: "EventStore", address: Address) -> None:
     """Refuse a task that the store does not hold, and say what may have been meant."""
-    task, mark, tail = (address.task or "").rpartition("@")
-    if mark and not store.version(address.task or "") and store.version(task):
+    name = address.task or ""
+    task, _, tail = name.rpartition("@")
+    # A bare @ at the end of the address made a whole name of what looks dated.
+    if not looks_dated(name) and task and store.version(task) and not store.version(name):
         raise MomentError(f"needed {FORMS} behind {task}@, found {tail!r}")
     with _as_file(address):
         store.require(address.task or "")
@@ -122,8 +125,6 @@ def require(store: "EventStore", address: Address) -> None:
 @contextmanager
 def _as_file(address: Address) -> Iterator[None]:
     """Where what is named as a task cannot be had, and is a file, say how logs are named."""
-    from pathlib import Path
-
     try:
         yield
     except (InputError, UnavailableError):

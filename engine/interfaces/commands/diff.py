@@ -170,8 +170,11 @@ def _compare_runs(before: Place, after: Place, as_json: bool) -> None:
             )
         return
     found = pairs(stores, (before.task, after.task))
-    named = [pair for pair in found if before.when and _at(pair.before, before)]
-    named += [pair for pair in found if after.when and _at(pair.after, after)]
+    named: list[Pair] = []
+    for side, place in enumerate((before, after)):
+        if place.when:
+            prompt = prompt_at(place.store, place.task, place.when)
+            named = [pair for pair in found if pair[side] == prompt]
     differing = [pair for pair in found if not pair.same]
     if not as_json:
         click.echo(f"{len(found)} pairs of prompts, {len(differing)} differ")
@@ -183,12 +186,6 @@ def _compare_runs(before: Place, after: Place, as_json: bool) -> None:
             _print(difference, as_json, "")
     if as_json and not (named or differing):
         click.echo(json_text({"pairs": len(found), "differ": 0}))
-
-
-def _at(prompt: object, place: Place) -> bool:
-    from backcast.engine.replay.find import prompt_at
-
-    return prompt == prompt_at(place.store, place.task, place.when)
 
 
 def _print(

@@ -1,5 +1,6 @@
 """`backcast fork`: what if a task had gone on under another policy, or with another model?"""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -59,8 +60,6 @@ def command(address: Address, name: str | None, url: str, as_json: bool) -> None
 
 def _imported(store: "EventStore", address: Address) -> str:
     """Import a file unless the store holds it, and return the task that is meant."""
-    from pathlib import Path
-
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.importers import Report
     from backcast.engine.log.importers.events import read

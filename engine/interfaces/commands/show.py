@@ -7,6 +7,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.terminal import message
 
 PROJECTIONS = {
     "progress": ("progress", "How far the task has come, and what it is waiting for."),
@@ -38,6 +39,8 @@ def _projection(name: str, projection: str, help: str) -> None:
 
         with task_at(address, url) as place:
             state = state_at(place.store, BY_NAME[projection], place.task, place.moment)
+            if next(place.store.read(place.task, moment=place.moment), None) is None:
+                message(f"note: nothing had happened by then: {place.task} begins later")
         _print(name, state, as_json)
 
 
