@@ -431,7 +431,8 @@ class SummaryWritten(Fact):
     clock: dict[str, int] = {}
     "The iteration of each module that it was built from, by path."
     built_from: dict[str, dict[str, str]] = {}
-    "Per path, the digests of the facets that were read; see `backcast.domain.outline`."
+    """Per path, the digests of the facets that were read; see `backcast.domain.outline`. Without
+    them any later iteration of a module in the clock outdates the summary."""
     lives: float | None = None
     "Seconds after its timestamp for which it holds, whatever happens; None for ever."
 

@@ -50,6 +50,8 @@ EXISTS = ""
 PRESENT: Facet = ("present",)
 SOURCE = "source"
 "The key of the outlined text's blob; projections add it, not outliners."
+ITERATION = "iteration"
+"The key of the module's iteration, in digits; projections add it, not outliners."
 
 
 class Outline(NamedTuple):

@@ -24,7 +24,16 @@ from backcast.domain.events import (
 )
 from backcast.domain.graph import Graph
 from backcast.domain.links import concepts_in
-from backcast.domain.outline import SOURCE, Facet, Facets, Lines, lines_by_name, shows, surface_of
+from backcast.domain.outline import (
+    ITERATION,
+    SOURCE,
+    Facet,
+    Facets,
+    Lines,
+    lines_by_name,
+    shows,
+    surface_of,
+)
 
 NAME = "dependency_graph"
 VERSION = 2
@@ -116,7 +125,7 @@ def sharing(state: State, before: State) -> State:
 class Present(Mapping[str, Facets]):
     """The facets of the existing modules, by path, in the order of the paths.
 
-    `source`, the name of the outlined text, is added to each outline.
+    `source`, the name of the outlined text, and `iteration` are added to each outline.
     """
 
     def __init__(self, state: State) -> None:
@@ -129,7 +138,8 @@ class Present(Mapping[str, Facets]):
             module = self._modules[path]
             if module.deleted:
                 raise KeyError(path)
-            made = self._made[path] = module.facets.set(SOURCE, (module.outlined or "",))
+            outlined = module.facets.set(SOURCE, (module.outlined or "",))
+            made = self._made[path] = outlined.set(ITERATION, (str(module.iteration),))
         return made
 
     def __iter__(self) -> Iterator[str]:

@@ -11,10 +11,11 @@ from typing import Literal, NamedTuple
 from immutables import Map
 
 from backcast.domain.events import ChecksRan, SummaryWritten, WorkflowEvent
+from backcast.domain.outline import ITERATION, digest_of
 from backcast.domain.summary import BuiltFrom, Digests, by_path, flat
 
 NAME = "summaries"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -33,7 +34,7 @@ class Written(NamedTuple):
     clock: tuple[tuple[str, int], ...]
     "The iteration of each module that it was built from, by path."
     built_from: Digests
-    "Path, key and digest of each facet that was read."
+    "Path, key and digest of each facet that was read; of the iterations where none was stated."
     lives: float | None
     "Seconds after its timestamp for which it holds; None for ever."
 
@@ -111,6 +112,11 @@ def named(summariser: str) -> tuple[str, int]:
     return summariser, 0
 
 
+def _by_iteration(clock: dict[str, int]) -> BuiltFrom:
+    """Return the sources of a summary that states iterations alone: any later one outdates it."""
+    return {path: {ITERATION: digest_of((str(n),))} for path, n in clock.items()}
+
+
 def _written(fact: SummaryWritten, event: WorkflowEvent) -> Written:
     return Written(
         text=fact.text or "",
@@ -120,6 +126,6 @@ def _written(fact: SummaryWritten, event: WorkflowEvent) -> Written:
         tokens=fact.tokens,
         built_at=event.version if fact.built_at is None else fact.built_at,
         clock=tuple(sorted(fact.clock.items())),
-        built_from=flat(fact.built_from),
+        built_from=flat(fact.built_from or _by_iteration(fact.clock)),
         lives=fact.lives,
     )

@@ -1,5 +1,6 @@
 """Questions that a log cannot answer, packages that are not there, and an output that is full."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
+from backcast.engine.log import EventStore
 from backcast.engine.models import tokenizers
 from tests.recordings import FIXTURES
 
 TILL, AGENT = FIXTURES / "logs/till.jsonl", FIXTURES / "foreign/swe-agent.traj"
+SPEC = FIXTURES / "specs/validators.toml"
 Backcast = Callable[..., tuple[str, str, int]]
 
 CLI = "from backcast.engine.interfaces.cli import main; main()"
@@ -76,6 +80,82 @@ def test_a_run_of_another_agent_without_prompts_or_code_is_answered_in_a_line(
     assert expected in err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("question", "missing"),
+    [
+        (("show", "versions", "agent"), "MODULE_ITERATION or MODULE_RENAMED or SOURCE_READ"),
+        (("show", "changes", "agent"), "MODULE_ITERATION or MODULE_RENAMED or MODULE_DELETED"),
+        (("show", "graph", "agent"), "MODULE_ITERATION or MODULE_RENAMED or SOURCE_READ"),
+        (("search", "agent", "a lamp"), "MODULE_ITERATION or MODULE_RENAMED or SOURCE_READ"),
+        (("log", "agent", "--type", "COMMITTED"), "COMMITTED"),
+        (("stale", "agent"), "SUMMARY_WRITTEN"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_an_answer_that_is_empty_says_what_the_log_holds_instead(
+    question: tuple[str, ...], missing: str, backcast: Backcast
+) -> None:
+    backcast("import", "swe-agent", AGENT, "--as", "agent")
+    _, err, code = backcast(*question)
+    note = next(line for line in err.splitlines() if line.startswith("backcast: note: no "))
+    assert f"task 'agent' has no {missing} by then, but " in note
+    assert " TOOL_CALLED" in note
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    "question", [("show", "versions", "till@2000-01-01"), ("log", "till@2000-01-01"),
+                 ("show", "progress", "till@2000-01-01"), ("show", "offline", "@2000-01-01")]
+)  # fmt: skip
+def test_a_moment_before_anything_happened_names_the_first_event(
+    question: tuple[str, ...], backcast: Backcast
+) -> None:
+    backcast("import", "events", TILL)
+    _, err, code = backcast(*question)
+    assert code == 0
+    assert "nothing had happened in " in err
+    assert "; its first event is of 20" in err
+
+
+def test_an_answer_that_is_not_empty_carries_no_note(backcast: Backcast) -> None:
+    backcast("import", "events", TILL)
+    for question in (("show", "versions", "till"), ("show", "progress", "till"), ("log", "till"),
+                     ("show", "online", "till"), ("show", "changes", "till")):  # fmt: skip
+        assert "note: no " not in backcast(*question)[1]
+
+
+def test_an_empty_store_says_how_it_is_filled(backcast: Backcast, tmp_path: Path) -> None:
+    EventStore.open(f"sqlite:///{tmp_path}/store.db", create=True).close()
+    assert backcast("tasks")[1] == (
+        "backcast: note: the store is empty: 'backcast import' or 'backcast run' fills it\n"
+    )
+
+
+# Of policies and windows
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_a_strategy_goes_wherever_a_policy_is_asked_for(name: str, backcast: Backcast) -> None:
+    out, _, code = backcast("policy", "--policy", name, "--json")
+    assert code == 0
+    assert json.loads(out)["settings"]["name"] == STRATEGIES[name].name
+    out, _, code = backcast("context", f"{TILL}@79", "--for", "module:orders.py", "--policy", name)
+    assert code == 0
+    assert "orders.py" in out
+    for command in (("policy",), ("context", TILL, "--query", "x"), ("run", SPEC, "--model", "x")):
+        _, err, code = backcast(*command, "--policy", "nonsense")
+        assert (code, "needed a TOML file or one of default, no-cache, " in err) == (2, True)
+
+
+def test_a_window_that_the_model_does_not_have_is_told(backcast: Backcast) -> None:
+    asked = ("context", f"{TILL}@79", "--for", "module:orders.py", "--context-tokens")
+    _, err, code = backcast(*asked, 20_000)
+    assert (code, "the window is 24,192; mistral-7b-8k has 8,192" in err) == (0, True)
+    assert "the window is" not in backcast(*asked, 4_000)[1]
+    _, err, _ = backcast("regress", f"{TILL}", "--policy", "recorded", "--context-tokens", 20_000)
+    assert "the window is 24,192; mistral-7b-8k has 8,192" in err
+
+
 def test_regress_of_a_log_that_cannot_be_read_prints_no_table(backcast: Backcast) -> None:
     out, err, code = backcast("regress", "/nope.jsonl", "--policy", "no-cache", "--json")
     assert (out, code, len(err.splitlines())) == ("", 2, 1)
@@ -128,7 +208,7 @@ def test_a_type_of_which_there_is_no_event_is_told(backcast: Backcast) -> None:
     backcast("import", "events", TILL)
     out, err, code = backcast("log", "till", "--type", "NOPE")
     assert (out, code) == ("", 0)
-    assert "no event of type NOPE by then" in err
+    assert "note: no event: task 'till' has no NOPE by then, but 34 CONTEXT_BUILT, " in err
     assert backcast("log", "till@-1")[2] == 2
     assert backcast("log", "till@186")[2] == 2
 

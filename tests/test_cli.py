@@ -133,7 +133,10 @@ def test_show_progress_prints_the_state_then(imported: Callable[..., Ran]) -> No
 
 def test_a_moment_before_a_task_began_is_said_to_be_one(imported: Callable[..., Ran]) -> None:
     ran = imported("show", "progress", "task-abc123@2026-11-20T09")
-    assert ran.err == "backcast: note: nothing had happened by then: task-abc123 begins later\n"
+    assert ran.err == (
+        "backcast: note: no progress: nothing had happened in task 'task-abc123' by then; its first"
+        " event is of 2026-11-20T10:00:00+00:00\n"
+    )
     assert imported("show", "progress", "task-abc123@2026-11-20T11").err == ""
 
 

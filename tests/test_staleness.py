@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError, MomentError
-from backcast.domain.events import SummaryWritten
+from backcast.domain.events import Claim, Fact, ModuleDeleted, ModuleIteration, SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference, kind_of, path_of
 from backcast.domain.outline import Facets
@@ -21,6 +21,7 @@ from backcast.engine.history.staleness import extracted, stale
 from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.projections import dependency_graph
+from backcast.projections import summaries as kept
 from tests.sources import SHOP, Task, graph_of, modules_of
 from tests.strategies import NOON
 
@@ -319,3 +320,51 @@ def test_the_graph_gives_the_way_from_an_entry_to_what_moved() -> None:
         "validators.py",
         "constants.py",
     ]
+
+
+# Of summaries that state a version clock and no digests
+
+
+@given(
+    clock=st.dictionaries(st.sampled_from(["a.py", "b.js", "c"]), st.integers(1, 3), min_size=1),
+    later=st.lists(st.sampled_from(["a.py", "b.js", "c", "other.py"]), max_size=4),
+)
+@settings(max_examples=40)
+def test_a_clock_without_digests_holds_until_a_module_in_it_moves_on(
+    clock: dict[str, int], later: list[str]
+) -> None:
+    iterations = dict(clock)
+    facts: list[Fact] = [
+        ModuleIteration(module_name=path, iteration=n) for path, n in sorted(clock.items())
+    ]
+    facts.append(SummaryWritten(node=f"module:{min(clock)}", text="It adds.", clock=clock))
+    written = len(facts)
+    for path in later:
+        iterations[path] = iterations.get(path, 0) + 1
+        facts.append(ModuleIteration(module_name=path, iteration=iterations[path]))
+    with EventStore.open("sqlite://") as store:
+        store.append("t", [Claim(fact, NOON) for fact in facts], after=0)
+        outdated = stale(store, "t", NOW)
+        before = stale(store, "t", Moment(position=written))
+        states = [state_at(store, folded, "t", NOW) for folded in (dependency_graph, kept)]
+    assert before == []
+    moved = [n for n, path in enumerate(later, written + 1) if path in clock]
+    assert [entry.proof.since for entry in outdated if entry.proof] == moved[:1]
+    modules = Modules(dependency_graph.present(states[0]))
+    [summary] = states[1].nodes[f"module:{min(clock)}"]
+    assert modules.holds(summary.made_of) == (not moved)
+
+
+def test_a_deleted_module_outdates_a_clock_and_digests_go_before_it() -> None:
+    dated = SummaryWritten(node="module:a.py", text="It adds.", clock={"a.py": 1})
+    sure = dated.model_copy(update={"summariser": "m 1", "built_from": {"a.py": {"doc": ""}}})
+    facts = [ModuleIteration(module_name="a.py", iteration=1), dated, sure]
+    with EventStore.open("sqlite://") as store:
+        store.append("t", [Claim(fact, NOON) for fact in facts], after=0)
+        store.append("t", [Claim(ModuleIteration(module_name="a.py", iteration=2), NOON)], after=3)
+        assert [str(entry) for entry in stale(store, "t", NOW)] == [
+            "module:a.py summary (built at a.py=1) stale since event 4: a.py=2, path a.py"
+        ]
+        store.append("t", [Claim(ModuleDeleted(module_name="a.py"), NOON)], after=4)
+        [entry] = stale(store, "t", NOW)
+        assert entry.summariser == ""

@@ -17,6 +17,7 @@ from backcast.domain.moment import Moment
 from backcast.domain.node import SYMBOLS, kind_of, name_of, node_id, path_of
 from backcast.domain.outline import (
     EXISTS,
+    ITERATION,
     SOURCE,
     Facet,
     Outline,
@@ -165,6 +166,8 @@ def proofs(
             entry = entries[number]
             if version <= entry.built_at or number in first:
                 continue
+            if not _concerns(facets, entry.built_from[path]):
+                continue
             keys = _broken(facets, entry.built_from[path])
             if keys:
                 way = _path_to(graph, path_of(entry.node), path)
@@ -189,7 +192,7 @@ def turns(
     for version, path, iteration, facets in _changes(events, readers):
         for number in readers[path]:
             entry, before = entries[number], bool(broken[number])
-            if version <= entry.built_at:
+            if version <= entry.built_at or not _concerns(facets, entry.built_from[path]):
                 continue
             keys = _broken(facets, entry.built_from[path])
             (broken[number].add if keys else broken[number].discard)(path)
@@ -204,16 +207,25 @@ def turns(
 def _changes(
     events: Iterable[WorkflowEvent], paths: Mapping[str, object]
 ) -> Iterator[tuple[int, str, int, Mapping[str, Facet] | None]]:
-    """Yield version, path, iteration and facets (None once deleted) after each change."""
+    """Yield version, path, iteration and facets (None once deleted) after each change.
+
+    A new text comes twice, as its iteration alone, and with its outline where it has one.
+    """
     outlines: dict[str, Outline] = {}
     iterations: dict[int, int] = {}
     changes: list[tuple[int, str, int, Mapping[str, Facet] | None]] = []
     for event in events:
         match event.fact:
-            case ModuleIteration(iteration=iteration):
+            case ModuleIteration(module_name=path, iteration=iteration):
                 iterations[event.version] = iteration
-            case ModuleRenamed(previous_name=previous, iteration=iteration):
+                if path in paths:
+                    alone = {ITERATION: (str(iteration),)}
+                    changes.append((event.version, path, iteration, alone))
+            case ModuleRenamed(module_name=path, previous_name=previous, iteration=iteration):
                 iterations[event.version] = iteration
+                if path in paths:
+                    alone = {ITERATION: (str(iteration),)}
+                    changes.append((event.version, path, iteration, alone))
                 if previous in paths:
                     changes.append((event.version, previous, 0, None))
             case ModuleDeleted(module_name=path) if path in paths:
@@ -224,6 +236,11 @@ def _changes(
                 facets = {**outline.facets, SOURCE: (event.fact.source or "",)}
                 changes.append((version, path, iterations.get(version, 0), facets))
     return iter(sorted(changes, key=lambda change: change[0]))
+
+
+def _concerns(facets: Mapping[str, Facet] | None, keys: Mapping[str, str]) -> bool:
+    """Return whether a change tells of the keys: an iteration alone, or an outline."""
+    return facets is None or (ITERATION in keys) == (ITERATION in facets)
 
 
 def _broken(facets: Mapping[str, Facet] | None, keys: Mapping[str, str]) -> list[str]:

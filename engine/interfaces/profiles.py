@@ -1,13 +1,19 @@
 """Profiles and policies as options name them."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from backcast.domain.errors import InputError
+from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
     from backcast.domain.policy import Policy
+
+
+DEFAULT_PROFILE = "mistral-7b-8k"
 
 
 def node_asked(target: str | None, query: str) -> str:
@@ -34,14 +40,37 @@ def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> 
     return profile._replace(tokenizer=tokenizer or counted_by(profile.tokenizer))
 
 
-def policy_by(path: Path | None) -> "Policy":
-    """Return the policy of a file, else the default."""
+def note_window(name: str, profile: "ModelProfile") -> None:
+    """Say on stderr that a profile, made of the named one, has a window that the model lacks."""
+    from backcast.engine.workflow.runtime import profile_named
+
+    own = profile_named(name).window
+    if profile.window > own:
+        message(
+            f"note: with {profile.context:,} tokens of context and {profile.generation:,} kept for"
+            f" the answer the window is {profile.window:,}; {name} has {own:,}, so these prompts"
+            " are for comparison only"
+        )
+
+
+def policy_by(name: str | None) -> "Policy":
+    """Return the policy of a strategy's name or of a TOML file, else the default."""
     from backcast.domain.policy import DEFAULT
-    from backcast.engine.context.policies import policy_at
+    from backcast.engine.context.policies import policy_named
+    from backcast.engine.context.strategies import STRATEGIES
     from backcast.engine.replay.regress import rules_of
 
-    if path is None:
+    if name is None:
         return DEFAULT
-    policy = policy_at(path)
-    rules_of(str(path))  # rules are not used here, and wrong ones are wrong here, too
+    policy = policy_named(name)
+    if name not in STRATEGIES:
+        rules_of(name)  # rules are not used here, and wrong ones are wrong here, too
     return policy
+
+
+def policy_option(name: str = "policy_name") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option --policy of the commands that take one policy."""
+    return click.option(
+        "--policy", name, metavar="NAME_OR_FILE",
+        help="A strategy, or settings as TOML: 'backcast help policies'.",
+    )  # fmt: skip

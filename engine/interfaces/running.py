@@ -9,7 +9,7 @@ import click
 from backcast.domain.errors import ConflictError, InputError, ModelError, StoreError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.profiles import policy_by
+from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
             help="A llama-server reads each prompt anew, since what it remembers changes answers.",
         ),
         click.option("--out", type=Path, metavar="FOLDER", help="For the code; else out/TASK."),
-        click.option("--policy", "policy_file", type=Path, metavar="FILE", help="As TOML."),
+        policy_option(),
         click.option("--profile", metavar="NAME", help="The window and its rows; see context."),
         store_option,
     ):
@@ -51,7 +51,7 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     name = options["model"] or before.model
     if not name:
         raise InputError(f"task {task!r} names no model: needed --model")
-    policy = policy_by(options["policy_file"]) if options["policy_file"] else before.policy
+    policy = policy_by(options["policy_name"]) if options["policy_name"] else before.policy
     same = options["model"] in (None, before.model)
     profile = options["profile"] or (before.profile if same else None)
     out = options["out"] or Path(before.out or f"out/{task}")

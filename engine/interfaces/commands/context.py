@@ -1,7 +1,6 @@
 """`backcast context`: what a model was shown, or would be shown at a moment."""
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,14 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import Place, address_argument, task_at
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.profiles import node_asked, policy_by, profile_by
+from backcast.engine.interfaces.profiles import (
+    DEFAULT_PROFILE,
+    node_asked,
+    note_window,
+    policy_by,
+    policy_option,
+    profile_by,
+)
 from backcast.engine.interfaces.terminal import hand_on, message
 
 if TYPE_CHECKING:
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
     from backcast.domain.context import Context
     from backcast.domain.events import ContextBuilt
 
-BUILDING = {"policy_file": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
+BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
             "context_tokens": "--context-tokens", "text_only": "--text",
             "record": "--record"}  # fmt: skip
 "Options that need a request: a recorded prompt is as it was."
@@ -31,10 +37,17 @@ BUILDING = {"policy_file": "--policy", "name": "--profile", "tokenizer": "--toke
 @store_option
 @click.option("--for", "target", metavar="NODE", help="module:PATH or function:PATH::NAME.")
 @click.option("--query", default="", metavar="TEXT", help="What is to be done, in words.")
-@click.option("--policy", "policy_file", type=Path, metavar="FILE", help="Settings, as TOML.")
-@click.option("--profile", "name", metavar="NAME", help="mistral-7b-8k unless another is named.")
+@policy_option()
+@click.option(
+    "--profile", "name", metavar="NAME", help=f"{DEFAULT_PROFILE} unless another is named."
+)
 @click.option("--tokenizer", metavar="NAME", help="Another than the profile's: gguf:FILE, ...")
-@click.option("--context-tokens", type=int, metavar="N", help="A context part of N tokens.")
+@click.option(
+    "--context-tokens",
+    type=int,
+    metavar="N",
+    help="A context part of N tokens; the window changes by the difference.",
+)
 @click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
 @click.option("--text", "text_only", is_flag=True, help="What is known of the code alone.")
 @click.option("--record", is_flag=True, help="Append it as a CONTEXT_BUILT, for 'verify'.")
@@ -53,7 +66,7 @@ def command(
 
     Without --for and --query it is a recorded prompt, rebuilt from the log: the one at WHEN, or the
     last one. A function that is asked for need not exist yet. A policy file sets what differs from
-    the default; 'backcast policy' prints all settings.
+    the default; 'backcast policy' prints all settings, 'backcast help policies' the strategies.
     """
     with task_at(address, url) as place:
         if target is not None or query:
@@ -68,7 +81,7 @@ def command(
 
 
 def _print_built(
-    place: Place, target: str | None, query: str, *, policy_file: Path | None, name: str | None,
+    place: Place, target: str | None, query: str, *, policy_name: str | None, name: str | None,
     tokenizer: str | None, context_tokens: int | None, explain: bool, text_only: bool,
     record: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -79,8 +92,10 @@ def _print_built(
     from backcast.engine.models.tokenizers import tokenizer_of
 
     request = Request(node_asked(target, query), query)
-    profile = profile_by(name or "mistral-7b-8k", tokenizer, context_tokens)
-    policy = policy_by(policy_file)
+    profile = profile_by(name or DEFAULT_PROFILE, tokenizer, context_tokens)
+    if context_tokens:
+        note_window(name or DEFAULT_PROFILE, profile)
+    policy = policy_by(policy_name)
     counter = tokenizer_of(profile.tokenizer)
     if record and place.log:
         raise InputError("--record needs a task of a store, found a log in a file")

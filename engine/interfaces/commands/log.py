@@ -7,8 +7,8 @@ import click
 
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, log_at, require
+from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import message
 
 
 @click.command(name="log")
@@ -27,6 +27,7 @@ def command(
     backcast log @2026-11-20
     backcast log till --follow
     """
+    from backcast.domain.moment import NOW
     from backcast.engine.history.moments import moment_at
     from backcast.engine.interfaces.views import event_json, event_line
 
@@ -42,6 +43,7 @@ def command(
         if address.task is not None and not follow:
             require(store, address)
         if follow:
+            moment = NOW
             events = store.follow(address.task, types=kinds)
         else:
             moment = moment_at(store, address.task, address.when)
@@ -52,5 +54,5 @@ def command(
             click.echo(event_json(event) if as_json else event_line(event))
             if follow:
                 sys.stdout.flush()
-        if kinds and not found:
-            message(f"note: no event of type {', '.join(kinds)} by then")
+        if not found:
+            note_empty(store, address.task, moment, "event", tuple(kinds))

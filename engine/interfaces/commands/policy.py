@@ -1,28 +1,28 @@
 """`backcast policy`: print the settings by which a context is chosen."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option
-from backcast.engine.interfaces.profiles import policy_by
+from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.terminal import SPEAKS
 
 
 @click.command(name="policy")
-@click.option("--policy", "policy_file", type=Path, metavar="FILE", help="Settings, as TOML.")
+@policy_option()
 @json_option
-def command(policy_file: Path | None, as_json: bool) -> None:
+def command(policy_name: str | None, as_json: bool) -> None:
     """Print the settings by which contexts are chosen.
 
     \b
     backcast policy
+    backcast policy --policy full-replay
     backcast policy --policy mine.toml --json
     """
-    found = policy_by(policy_file)
+    found = policy_by(policy_name)
     if as_json:
         click.echo(json_text({"digest": found.digest, "settings": found.model_dump(mode="json")}))
         return

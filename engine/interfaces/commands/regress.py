@@ -11,7 +11,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.profiles import profile_by
+from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, note_window, profile_by
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ RECORDED = "recorded"
               help="TOML, a name, each prompt's own, or a report (.json).")  # fmt: skip
 @click.option("--limit", "limits", multiple=True, metavar="RULE=N", help="What counts as worse.")
 @click.option("--profile", metavar="NAME", help="Another window than the recorded one.")
-@click.option("--context-tokens", type=int, help="A context part of so many tokens.")
+@click.option("--context-tokens", type=int, metavar="N",
+              help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
 @click.option("--window", type=click.IntRange(1), default=25, show_default=True,
               help="Changes of a history that count as one run.")  # fmt: skip
 @click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
@@ -109,7 +110,9 @@ def _planned(
         raise InputError("--baseline names a report: needed --policy too, for instance recorded")
     asked = None
     if profile or context_tokens:
-        asked = profile_by(profile or "mistral-7b-8k", None, context_tokens)
+        asked = profile_by(profile or DEFAULT_PROFILE, None, context_tokens)
+        if context_tokens:
+            note_window(profile or DEFAULT_PROFILE, asked)
     rules = [rules_of(name, limits) for name in policies]
     return _Plan([_setting(name) for name in names], rules, asked, report)
 

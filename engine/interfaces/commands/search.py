@@ -8,6 +8,7 @@ import click
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.terminal import escaped, message
 
@@ -48,6 +49,8 @@ def command(
         raise click.UsageError("--words needs no --embedder")
     with task_at(address, url) as place:
         current = documents(place.store, place.task, place.outlined())
+        if not current:
+            note_empty(place.store, place.task, place.moment, *FILLED_BY["versions"])
         hits = _hits(place.store, current, query, count, embedder, words=words)
     texts = {document.id: document.text for document in current}
     for hit in hits:

@@ -1,13 +1,16 @@
 """`backcast show`: the state of a task at a moment, one sub-command a projection."""
 
+from collections.abc import Callable, Sized
+from typing import Any
+
 import click
 
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import message
 
 PROJECTIONS = {
     "progress": ("progress", "How far the task has come, and what it is waiting for."),
@@ -38,9 +41,10 @@ def _projection(name: str, projection: str, help: str) -> None:
         from backcast.projections import BY_NAME
 
         with task_at(address, url) as place:
-            state = state_at(place.store, BY_NAME[projection], place.task, place.moment)
-            if next(place.store.read(place.task, moment=place.moment), None) is None:
-                message(f"note: nothing had happened by then: {place.task} begins later")
+            moment = place.moment
+            state = state_at(place.store, BY_NAME[projection], place.task, moment)
+            if _is_empty(name, state):
+                note_empty(place.store, place.task, moment, *FILLED_BY[name])
         _print(name, state, as_json)
 
 
@@ -63,7 +67,18 @@ def offline(address: Address | None, url: str, as_json: bool) -> None:
     with opened(url) as store:
         moment = moment_at(store, None, address.when if address else "")
         state = state_at(store, offline_cache, None, moment)
+        if not offline_cache.finished(state):
+            note_empty(store, None, moment, "finished task", ("TASK_COMPLETE", "TASK_FAILED"))
     _print("offline", state, as_json)
+
+
+def _is_empty(name: str, state: Any) -> bool:
+    from backcast.projections import changes, online_cache, versions
+
+    rows: dict[str, Callable[[Any], Sized]] = {
+        "versions": versions.latest, "changes": changes.lately, "online": online_cache.working_set,
+    }  # fmt: skip
+    return not rows[name](state) if name in rows else not state.events
 
 
 def _print(name: str, state: object, as_json: bool) -> None:
@@ -98,6 +113,8 @@ def graph(address: Address, url: str, node: str | None, hops: int, as_json: bool
 
     with task_at(address, url) as place:
         state = state_at(place.store, dependency_graph, place.task, place.outlined())
+        if not dependency_graph.present(state):
+            note_empty(place.store, place.task, place.moment, *FILLED_BY["versions"])
     found = dependency_graph.graph_of(state)
     behind = [path for path in dependency_graph.behind(state) if outliner_of(path)]
     if node is not None and node not in found.nodes:

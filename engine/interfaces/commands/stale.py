@@ -5,6 +5,7 @@ import click
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.terminal import escaped
 
@@ -24,9 +25,11 @@ def command(address: Address, url: str, since: str | None, as_json: bool) -> Non
     backcast stale backcast@commit:9b1c2d3 --since commit:4fd36e1
     """
     from backcast.engine.history.moments import moment_at
+    from backcast.engine.history.snapshots import state_at
     from backcast.engine.history.staleness import stale as stale_at
     from backcast.engine.history.state_json import plain
     from backcast.engine.interfaces.outlining import need_outlines
+    from backcast.projections import summaries
 
     with task_at(address, url) as place:
         at = place.outlined()
@@ -35,6 +38,8 @@ def command(address: Address, url: str, since: str | None, as_json: bool) -> Non
             need_outlines(place.store, place.task, begin)
             need_outlines(place.store, place.task, at)
         found = stale_at(place.store, place.task, at, begin)
+        if not (found or begin or state_at(place.store, summaries, place.task, at).nodes):
+            note_empty(place.store, place.task, at, *FILLED_BY["summaries"])
     for proof in found:
         click.echo(json_text(plain(proof)) if as_json else escaped(str(proof)))
     if not as_json:

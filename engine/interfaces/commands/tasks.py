@@ -6,6 +6,7 @@ import click
 
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.terminal import message
 
 
 @click.command(name="tasks")
@@ -17,6 +18,8 @@ def command(url: str, as_json: bool) -> None:
     from backcast.engine.interfaces.views import one_line
 
     with opened(url) as store:
+        if not store.tasks():
+            message("note: the store is empty: 'backcast import' or 'backcast run' fills it")
         forked = branches(store)
         for task in store.tasks():
             row: dict[str, Any] = {"task_id": task, "events": store.version(task)}
