@@ -1,0 +1,170 @@
+"""The commits of a git repository along first parents, as `git log --raw` prints them.
+
+>>> time_of_date("2011-09-29T14:38:50+518:00")
+datetime.datetime(2011, 9, 8, 0, 38, 50, tzinfo=datetime.timezone.utc)
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import IO, NamedTuple
+
+from backcast.domain.errors import InputError
+from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.git_objects import Absent, Objects
+from backcast.engine.log.importers.git_repository import GitRepository, reason_of
+from backcast.engine.log.importers.times import EPOCH
+
+LOG = (
+    "log", "--first-parent", "--diff-merges=first-parent", "--reverse", "--root", "--raw", "-z",
+    "--no-abbrev", "-l2000", "--encoding=UTF-8", "--no-color", "--no-ext-diff", "--no-textconv",
+    "--no-show-signature", "--no-notes", "--no-mailmap", "--no-follow", "--no-relative",
+    "--ignore-submodules=none", "-O/dev/null",
+    "--format=%x01%H%x00%P%x00%an%x00%at%x00%aI%x00%ct%x00%cI%x00%B%x00",
+)  # fmt: skip
+RENAMES = ("--find-renames", "--find-renames=100%")
+EXACT = "objects are missing: only renames with equal content are recognised"
+FIELDS = 7
+"The texts of a commit after its name."
+_ZONED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)([+-])(\d+):(\d\d)")
+_RAW = re.compile(r"(-?\d{1,12})(?: [+-]\d+)?")
+_IDENT = re.compile(rb"^(author|committer) (.*?) ?(?:<[^>\n]*>)? ?([^<>\n]*)$", re.MULTILINE)
+
+
+class FileChange(NamedTuple):
+    """A line of `git log --raw`."""
+
+    mode: str
+    oid: str
+    status: str
+    path: str
+    previous: str | None
+
+
+class Commit(NamedTuple):
+    """A commit and its changes against its first parent."""
+
+    sha: str
+    parents: Sequence[str]
+    author: str
+    authored_at: str
+    "The date as git prints it in ISO 8601, or as the commit holds it where git reads none."
+    committed_at: str
+    message: str
+    changes: Sequence[FileChange]
+
+
+def commits(
+    repository: GitRepository, last: str | None, objects: Objects, report: Report
+) -> Iterator[Commit]:
+    """Yield the commits after one, oldest first. If objects are missing that git needs to find
+    similar files, it continues with exact renames only."""
+    printed = repository.scratch / "stderr"
+    begun = last
+    for renames in RENAMES:
+        span = f"{last}..{repository.head}" if last else repository.head
+        with (
+            printed.open("wb") as errors,
+            subprocess.Popen(
+                repository.command(*LOG, renames, span, "--"), stdout=subprocess.PIPE,
+                stderr=errors, env=repository.environment, cwd=repository.scratch,
+            ) as process,
+        ):  # fmt: skip
+            assert process.stdout is not None
+            # A commit is known to be whole when another follows, or git ends well.
+            held: Commit | None = None
+            for commit in _parse(_tokens(process.stdout), objects):
+                if held:
+                    last = held.sha
+                    yield held
+                held = commit
+            if process.wait() == 0:
+                if held:
+                    yield held
+                report.notes.extend([EXACT] if renames != RENAMES[0] else [])
+                return
+    reason = reason_of(printed.read_bytes())
+    if last == begun:
+        raise InputError(f"{repository.path}: {reason}")
+    report.skipped.append(f"the history after commit {(last or '')[:12]}: {reason}")
+
+
+def time_of_date(text: str) -> datetime | None:
+    """Return the time of a commit's date; None where Python knows none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        if found := _ZONED.fullmatch(text):  # a zone that only git takes for one
+            offset = timedelta(hours=int(found[3]), minutes=int(found[4]))
+            local = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+            return local - offset if found[2] == "+" else local + offset
+        if found := _RAW.fullmatch(text):
+            return EPOCH + timedelta(seconds=int(found[1]))
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _tokens(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the texts between NUL bytes."""
+    rest = b""
+    while chunk := stream.read(2**16):
+        *tokens, rest = (rest + chunk).split(b"\0")
+        yield from tokens
+
+
+def _parse(tokens: Iterator[bytes], objects: Objects) -> Iterator[Commit]:
+    head: list[str] = []
+    changes: list[FileChange] = []
+    for token in tokens:
+        token = token.lstrip(b"\n")
+        if token.startswith(b"\x01"):
+            if head:
+                yield _commit(head, changes, objects)
+            head = [token[1:].decode(), *(_text(next(tokens, b"")) for _ in range(FIELDS))]
+            changes = []
+        elif token.startswith(b":"):
+            _, mode, _, oid, status = token.decode().split(" ")
+            first = _text(next(tokens, b""))
+            moved = status[0] in "RC"
+            path = _text(next(tokens, b"")) if moved else first
+            previous = first if status[0] == "R" else None
+            changes.append(FileChange(mode, oid, status[0], path, previous))
+    if head:
+        yield _commit(head, changes, objects)
+
+
+def _commit(head: Sequence[str], changes: Sequence[FileChange], objects: Objects) -> Commit:
+    sha, parents, author, authored, authored_at, committed, committed_at, message = head
+    dates = [_date(authored, authored_at), _date(committed, committed_at)]
+    if author == "%an" or None in dates:
+        # Git leaves a placeholder as it is where it cannot read the line of a person.
+        raw = objects.read([sha], b"commit")[sha]
+        header = b"" if isinstance(raw, Absent) else raw.split(b"\n\n", 1)[0]
+        people = {found[1]: found for found in _IDENT.finditer(header)}
+        if author == "%an":
+            author = _text(people[b"author"][2]) if b"author" in people else ""
+        for place, name in enumerate((b"author", b"committer")):
+            if dates[place] is None:
+                dates[place] = _text(people[name][3]).strip() if name in people else ""
+    return Commit(
+        sha, parents.split(), author, dates[0] or "", dates[1] or "", message.strip(), changes
+    )
+
+
+def _date(seconds: str, iso: str) -> str | None:
+    """Return a date as git prints it; None where that is not the time that the commit holds."""
+    date = f"{iso[:-1]}+00:00" if iso.endswith("Z") else iso  # newer versions of git print Z
+    if not seconds.isdigit():
+        return None
+    time = time_of_date(date)
+    is_odd = time is not None and (time - EPOCH) // timedelta(seconds=1) != int(seconds)
+    return None if is_odd else date
+
+
+def _text(raw: bytes) -> str:
+    """Return text in which bytes that are not UTF-8 are escaped, since JSON holds none."""
+    return raw.decode(errors="backslashreplace")
