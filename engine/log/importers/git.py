@@ -2,9 +2,11 @@
 
 The history is read along first parents, merges as their difference to the first one: any other
 order of branches folds to trees that never existed. Objects come from `git cat-file --batch`;
-nothing is checked out, and nothing that the repository configures is run.
+nothing is checked out, and nothing that the repository configures is run. A commit gets the later
+one of its author date and its parent's time, unless the date is wild (see `times`).
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +36,7 @@ FAULTS: Mapping[int, str] = {
     " as '%aI', or as 1970"
 }
 "What was wrong with the events of each version of this importer and those before it."
+NAMES = ("refs/heads/", "refs/remotes/", "refs/tags/")
 PLAIN, SUBMODULE = "100644", "160000"
 Bodies = Mapping[str, bytes | Absent]
 
@@ -41,7 +44,8 @@ Bodies = Mapping[str, bytes | Absent]
 def task_of(repository: Path) -> str:
     """Return the task name for a repository: the name of its folder."""
     folder = repository.resolve()
-    return (folder.parent if folder.name == ".git" else folder).name.removesuffix(".git")
+    name = (folder.parent if folder.name == ".git" else folder).name.removesuffix(".git")
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def count(repository: Path) -> int:
@@ -57,7 +61,8 @@ def read(
     tree = _Tree(store, task_id, Timeline(now or datetime.now(UTC)))
     last = tree.last_commit
     with opened(path) as repository, reading(repository) as objects:
-        report.notes.extend(repository.notes())
+        refs = repository.refs()
+        report.notes.extend(repository.notes(refs))
         if last is not None and not _is_ancestor(repository, last):
             raise InputError(
                 f"{path}: commit {last[:12]}, imported before, is not in this history along"
@@ -65,7 +70,7 @@ def read(
             )
         for commit in commits(repository, last, objects, report):
             yield tree.batch(commit, objects, report)
-        names = _names(repository)
+        names = _names(repository, refs)
         if names != tree.names:
             yield tree.names_batch(names)
 
@@ -192,15 +197,11 @@ def _dates(commit: Committed) -> tuple[datetime | None, datetime | None]:
     return time_of_date(commit.authored_at), time_of_date(commit.committed_at)
 
 
-def _names(repository: GitRepository) -> dict[str, str]:
+def _names(repository: GitRepository, refs: Mapping[str, str]) -> dict[str, str]:
     """Return the SHAs of HEAD, branches and tags; a tag goes before a branch of its name."""
-    refs = {
-        name: sha
-        for name, sha in sorted(repository.refs().items())
-        if name.startswith(("refs/heads/", "refs/remotes/", "refs/tags/"))
-    }
-    peeled = repository.peeled(list(dict.fromkeys(refs.values())))
-    names = {name.split("/", 2)[2]: peeled[sha] for name, sha in refs.items()}
+    named = {name: refs[name] for name in sorted(refs) if name.startswith(NAMES)}
+    peeled = repository.peeled(list(dict.fromkeys(named.values())))
+    names = {name.split("/", 2)[2]: peeled[sha] for name, sha in named.items()}
     names["HEAD"] = repository.head
     return {name: names[name] for name in sorted(names)}
 

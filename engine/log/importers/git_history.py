@@ -29,7 +29,10 @@ FIELDS = 7
 "The texts of a commit after its name."
 _ZONED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)([+-])(\d+):(\d\d)")
 _RAW = re.compile(r"(-?\d{1,12})(?: [+-]\d+)?")
-_IDENT = re.compile(rb"^(author|committer) (.*?) ?(?:<[^>\n]*>)? ?([^<>\n]*)$", re.MULTILINE)
+_PERSON = re.compile(
+    rb"^(author|committer) (?:([^<\n]*?) ?<.*>([^>\n]*)|(.*?)((?:-?\d+ [+-]\d+)?))$", re.MULTILINE
+)
+"The name and date of a person, whose address may be lacking."
 
 
 class FileChange(NamedTuple):
@@ -72,16 +75,17 @@ def commits(
             ) as process,
         ):  # fmt: skip
             assert process.stdout is not None
-            # A commit is known to be whole when another follows, or git ends well.
+            # The last commit may be torn where git was killed; on its own it ends after one.
             held: Commit | None = None
             for commit in _parse(_tokens(process.stdout), objects):
                 if held:
                     last = held.sha
                     yield held
                 held = commit
-            if process.wait() == 0:
-                if held:
-                    yield held
+            if process.wait() >= 0 and held:
+                last = held.sha
+                yield held
+            if process.returncode == 0:
                 report.notes.extend([EXACT] if renames != RENAMES[0] else [])
                 return
     reason = reason_of(printed.read_bytes())
@@ -144,12 +148,14 @@ def _commit(head: Sequence[str], changes: Sequence[FileChange], objects: Objects
         # Git leaves a placeholder as it is where it cannot read the line of a person.
         raw = objects.read([sha], b"commit")[sha]
         header = b"" if isinstance(raw, Absent) else raw.split(b"\n\n", 1)[0]
-        people = {found[1]: found for found in _IDENT.finditer(header)}
-        if author == "%an":
-            author = _text(people[b"author"][2]) if b"author" in people else ""
-        for place, name in enumerate((b"author", b"committer")):
-            if dates[place] is None:
-                dates[place] = _text(people[name][3]).strip() if name in people else ""
+        people = {
+            found[1]: (_text(found[2] or found[4] or b""), _text(found[3] or found[5] or b""))
+            for found in _PERSON.finditer(header)
+        }
+        for place, role in enumerate((b"author", b"committer")):
+            name, stated = people.get(role, ("", ""))
+            dates[place] = stated.strip() if dates[place] is None else dates[place]
+            author = name.strip() if role == b"author" and author in ("", "%an") else author
     return Commit(
         sha, parents.split(), author, dates[0] or "", dates[1] or "", message.strip(), changes
     )

@@ -85,7 +85,7 @@ def _answer(answers: IO[bytes], kind: bytes) -> bytes | Absent | None:
     if not line.endswith(b"\n"):
         return None
     if len(head) != 3:
-        return Absent("the repository lacks it")
+        return Absent("the repository lacks it, or it is damaged")
     size = int(head[2])
     fits, is_kind = size <= MAX_OBJECT, head[1] == kind
     body = answers.read(size) if fits and is_kind else _passed_over(answers, size)

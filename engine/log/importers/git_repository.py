@@ -86,14 +86,14 @@ class GitRepository(NamedTuple):
             for name, line in zip(objects, found, strict=True)
         }
 
-    def notes(self) -> list[str]:
-        """Return what the reader of this history must know."""
+    def notes(self, refs: Mapping[str, str]) -> list[str]:
+        """Return what the reader of a history with these refs must know."""
         notes = []
         if (self.scratch / "shallow").exists():
             notes.append("a shallow clone: history begins at its oldest commit")
         if any((self.folder / "objects/pack").glob("*.promisor")):
             notes.append("a partial clone: objects that are not here are not fetched")
-        replaced = sum(name.startswith("refs/replace/") for name in self.refs())
+        replaced = sum(name.startswith("refs/replace/") for name in refs)
         grafted = len(_lines(self.folder / "info/grafts"))
         if replaced or grafted:
             notes.append(
@@ -167,14 +167,18 @@ def _head(path: Path, git_dir: Path) -> str:
         return _ask_itself(path, git_dir, "rev-parse", "--verify", "HEAD").decode().strip()
     except InputError:
         branches = [name.split("/", 2)[2] for name in _refs(path, git_dir, "refs/heads")]
-        try:
-            named = _ask_itself(path, git_dir, "symbolic-ref", "HEAD").decode(errors="replace")
-        except InputError:
-            named = "no branch"
-        hint = f"; branches with commits: {', '.join(branches[:5])}" if branches else ""
-        raise InputError(
-            f"{path}: no commits yet: HEAD is {named.strip()}, which names no commit{hint}"
-        ) from None
+    try:
+        named = (git_dir / "HEAD").read_bytes()[:1000].decode(errors="replace").strip()
+    except OSError:
+        named = "unreadable"
+    hint = f"; branches with commits: {', '.join(branches[:5])}" if branches else ""
+    reason = "needed a commit at HEAD" if branches or _holds(git_dir, named) else "no commits yet"
+    raise InputError(f"{path}: {reason}, found {named!r}, which names none{hint}")
+
+
+def _holds(git_dir: Path, named: str) -> bool:
+    """Return whether there is a file for the branch that HEAD names, or HEAD names no branch."""
+    return not named.startswith("ref: ") or (git_dir / named.removeprefix("ref: ")).exists()
 
 
 def _is_named(path: Path, git_dir: Path) -> bool:
