@@ -50,8 +50,8 @@ def task_of(repository: Path) -> str:
 
 def count(repository: Path) -> int:
     """Return how many commits there are along first parents; `InputError` for none."""
-    with opened(repository) as found:
-        return int(found.ask("rev-list", "--count", "--first-parent", found.head, "--"))
+    found = opened(repository)
+    return int(found.ask("rev-list", "--count", "--first-parent", found.head, "--"))
 
 
 def read(
@@ -60,7 +60,8 @@ def read(
     """Yield the commits that the task does not hold yet, oldest first, a batch each."""
     tree = _Tree(store, task_id, Timeline(now or datetime.now(UTC)))
     last = tree.last_commit
-    with opened(path) as repository, reading(repository) as objects:
+    repository = opened(path)
+    with reading(repository) as objects:
         refs = repository.refs()
         report.notes.extend(repository.notes(refs))
         if last is not None and not _is_ancestor(repository, last):

@@ -7,7 +7,8 @@ datetime.datetime(2011, 9, 8, 0, 38, 50, tzinfo=datetime.timezone.utc)
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
 from backcast.domain.errors import InputError
@@ -63,15 +64,14 @@ def commits(
 ) -> Iterator[Commit]:
     """Yield the commits after one, oldest first. If objects are missing that git needs to find
     similar files, it continues with exact renames only."""
-    printed = repository.scratch / "stderr"
-    begun = last
+    begun, reason = last, ""
     for renames in RENAMES:
         span = f"{last}..{repository.head}" if last else repository.head
         with (
-            printed.open("wb") as errors,
+            TemporaryFile() as errors,
             subprocess.Popen(
                 repository.command(*LOG, renames, span, "--"), stdout=subprocess.PIPE,
-                stderr=errors, env=repository.environment, cwd=repository.scratch,
+                stderr=errors, env=repository.environment, cwd=repository.empty,
             ) as process,
         ):  # fmt: skip
             assert process.stdout is not None
@@ -88,7 +88,8 @@ def commits(
             if process.returncode == 0:
                 report.notes.extend([EXACT] if renames != RENAMES[0] else [])
                 return
-    reason = reason_of(printed.read_bytes())
+            errors.seek(0)
+            reason = reason_of(errors.read(2**20))
     if last == begun:
         raise InputError(f"{repository.path}: {reason}")
     report.skipped.append(f"the history after commit {(last or '')[:12]}: {reason}")
@@ -97,16 +98,12 @@ def commits(
 def time_of_date(text: str) -> datetime | None:
     """Return the time of a commit's date; None where Python knows none."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        if found := _ZONED.fullmatch(text):  # a zone that only git takes for one
-            offset = timedelta(hours=int(found[3]), minutes=int(found[4]))
-            local = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
-            return local - offset if found[2] == "+" else local + offset
         if found := _RAW.fullmatch(text):
             return EPOCH + timedelta(seconds=int(found[1]))
+        if found := _ZONED.fullmatch(text):  # git takes for a zone what Python does not
+            offset = timedelta(hours=int(found[3]), minutes=int(found[4]))
+            local = datetime.fromisoformat(f"{found[1]}+00:00")
+            return local - offset if found[2] == "+" else local + offset
     except (ValueError, OverflowError):
         pass
     return None

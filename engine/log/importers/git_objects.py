@@ -54,7 +54,7 @@ class Objects:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=self.repository.environment,
-                cwd=self.repository.scratch,
+                cwd=self.repository.empty,
             )
         assert self.process.stdin is not None
         assert self.process.stdout is not None

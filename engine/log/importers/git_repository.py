@@ -1,17 +1,16 @@
 """A git repository that is only read, and answers alike under every configuration.
 
 Two things are asked of the repository itself, in an environment of our own: where it lies, and
-which commits its names stand for. Everything else is asked of an empty repository in a temporary
-folder that borrows the objects. So nothing that the repository, its user or the machine configures
-has a say: no attributes, grafts, replaced objects, filters or hooks, and nothing is fetched.
+which commits its names stand for. Everything else is asked of an empty repository, which comes
+with this package and borrows the objects. So nothing that the repository, its user or the machine
+configures has a say: no attributes, grafts, replaced objects, filters or hooks, and nothing is
+fetched.
 """
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from backcast.domain.errors import InputError
@@ -41,14 +40,8 @@ OURS = {
 }
 PATIENCE = 600
 "Seconds that git may take for one answer; it reads every file that a configuration includes."
-CONFIG = """\
-[core]
-\trepositoryFormatVersion = {version}
-\tbare = true
-\tcommitGraph = false
-\tmultiPackIndex = false
-"""
-SHA256 = "[extensions]\n\tobjectFormat = sha256\n"
+EMPTY = Path(__file__).parent / "empty_repositories"
+"A git folder without objects for each kind of object names."
 
 
 class GitRepository(NamedTuple):
@@ -59,7 +52,8 @@ class GitRepository(NamedTuple):
     folder: Path
     "The repository's own folder, which the linked worktrees share."
     git_dir: Path
-    scratch: Path
+    empty: Path
+    "The git folder through which the objects are read."
     environment: Mapping[str, str]
     "What a process needs to see the objects, and nothing else."
     head: str
@@ -70,7 +64,7 @@ class GitRepository(NamedTuple):
 
     def ask(self, *arguments: str, asked: bytes = b"") -> bytes:
         """Return git's answer to a question about objects; `InputError` if it fails."""
-        return _answer(self.path, self.command(*arguments), self.environment, self.scratch, asked)
+        return _answer(self.path, self.command(*arguments), self.environment, self.empty, asked)
 
     def refs(self) -> dict[str, str]:
         """Return the object of each ref, by its full name; refs that are broken are left out."""
@@ -89,7 +83,7 @@ class GitRepository(NamedTuple):
     def notes(self, refs: Mapping[str, str]) -> list[str]:
         """Return what the reader of a history with these refs must know."""
         notes = []
-        if (self.scratch / "shallow").exists():
+        if _lines(self.folder / "shallow"):
             notes.append("a shallow clone: history begins at its oldest commit")
         if any((self.folder / "objects/pack").glob("*.promisor")):
             notes.append("a partial clone: objects that are not here are not fetched")
@@ -105,8 +99,7 @@ class GitRepository(NamedTuple):
         return notes
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[GitRepository]:
+def opened(path: Path) -> GitRepository:
     """Open the repository at a path; `InputError` if there is none, or none with a commit."""
     place = path.parent if path.name == ".git" and path.is_file() else path
     if not place.is_dir():
@@ -115,22 +108,13 @@ def opened(path: Path) -> Iterator[GitRepository]:
     git_dir = _located(path, place)
     folder = Path(_path(_ask_itself(path, git_dir, "rev-parse", "--git-common-dir"), git_dir))
     format = _ask_itself(path, git_dir, "rev-parse", "--show-object-format").decode().strip()
-    head = _head(path, git_dir)
-    with TemporaryDirectory(prefix="backcast-git-") as scratch:
-        environment = _scratch(Path(scratch), folder, format)
-        yield GitRepository(path, folder, git_dir, Path(scratch), environment, head)
-
-
-def _scratch(scratch: Path, folder: Path, format: str) -> Mapping[str, str]:
-    """Make an empty repository that borrows objects, and return the environment to use it."""
-    config = CONFIG.format(version=0 if format == "sha1" else 1)
-    (scratch / "config").write_text(config + (SHA256 if format == "sha256" else ""))
-    (scratch / "HEAD").write_text("ref: refs/heads/none\n")
-    (scratch / "refs").mkdir()
-    if shallow := _lines(folder / "shallow"):
-        (scratch / "shallow").write_bytes(b"".join(line + b"\n" for line in shallow))
-    objects = os.path.realpath(folder / "objects")
-    return _closed({"GIT_DIR": str(scratch), "GIT_OBJECT_DIRECTORY": objects})
+    empty = EMPTY / format
+    if not empty.is_dir():
+        raise InputError(f"{path}: needed objects named by sha1 or sha256, found {format}")
+    named = {"GIT_DIR": str(empty), "GIT_OBJECT_DIRECTORY": os.path.realpath(folder / "objects")}
+    if (folder / "shallow").exists():
+        named["GIT_SHALLOW_FILE"] = os.path.realpath(folder / "shallow")
+    return GitRepository(path, folder, git_dir, empty, _closed(named), _head(path, git_dir))
 
 
 def _located(path: Path, place: Path) -> Path:
