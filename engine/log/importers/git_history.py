@@ -7,7 +7,8 @@ datetime.datetime(2011, 9, 8, 0, 38, 50, tzinfo=datetime.timezone.utc)
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
@@ -95,8 +96,14 @@ def commits(
     report.skipped.append(f"the history after commit {(last or '')[:12]}: {reason}")
 
 
+@lru_cache(maxsize=8)
 def time_of_date(text: str) -> datetime | None:
     """Return the time of a commit's date; None where Python knows none."""
+    try:
+        if text[10:11] == "T" and text[-6:-5] in ("+", "-"):
+            return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
     try:
         if found := _RAW.fullmatch(text):
             return EPOCH + timedelta(seconds=int(found[1]))
@@ -164,7 +171,7 @@ def _date(seconds: str, iso: str) -> str | None:
     if not seconds.isdigit():
         return None
     time = time_of_date(date)
-    is_odd = time is not None and (time - EPOCH) // timedelta(seconds=1) != int(seconds)
+    is_odd = time is not None and time.timestamp() != int(seconds)
     return None if is_odd else date
 
 
