@@ -358,3 +358,31 @@ def test_a_history_with_wild_dates_comes_alike_in_parts_and_at_once(tmp_path: Pa
     commits = [e for e in at_once.read("t") if isinstance(e.fact, Committed)]
     found = [e.timestamp.year for e in commits]
     assert found == [2015, 2015, 2015, 2016, 2016, 2016, 2017, 2017, 2018, 2018, 2031, 2032]
+
+
+def test_renames_beside_a_missing_object_come_alike_in_parts_and_at_once(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repo")
+    for name in "abc":
+        repository.write(f"{name}.py", text(name))
+    repository.commit()
+    oid = repository.git("rev-parse", "HEAD:b.py")
+    shas = []
+    for name in "abc":  # each renamed with a change, for which git compares the contents
+        repository.git("mv", f"{name}.py", f"new-{name}.py")
+        repository.write(f"new-{name}.py", text(name) + "more\n")
+        shas.append(repository.commit(name))
+    (repository.path / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    parts, at_once = EventStore.open("sqlite://"), EventStore.open("sqlite://")
+    for sha in shas:
+        repository.git("update-ref", "HEAD", sha)
+        run(parts, "git", repository.path, outlines=False)
+    report = run(at_once, "git", repository.path, outlines=False)
+    code = ["COMMITTED", "MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED"]
+    facts = [[(e.type, e.fact) for e in store.read("repo", types=code)]
+             for store in (parts, at_once)]  # fmt: skip
+    assert facts[0] == facts[1]
+    renamed = [e.fact.data["module_name"] for e in at_once.read("repo", types=["MODULE_RENAMED"])]
+    assert renamed == ["new-a.py", "new-c.py"]
+    assert report.notes == [
+        "objects are missing: of 1 commit only renames with equal content are recognised"
+    ]

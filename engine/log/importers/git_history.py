@@ -19,14 +19,13 @@ from backcast.engine.log.importers.git_repository import GitRepository, reason_o
 from backcast.engine.log.importers.times import EPOCH
 
 LOG = (
-    "log", "--first-parent", "--diff-merges=first-parent", "--reverse", "--root", "--raw", "-z",
+    "log", "--first-parent", "--diff-merges=first-parent", "--root", "--raw", "-z",
     "--no-abbrev", "-l2000", "--encoding=UTF-8", "--no-color", "--no-ext-diff", "--no-textconv",
     "--no-show-signature", "--no-notes", "--no-mailmap", "--no-follow", "--no-relative",
     "--ignore-submodules=none", "-O/dev/null",
     "--format=%x01%H%x00%P%x00%an%x00%at%x00%aI%x00%ct%x00%cI%x00%B%x00",
 )  # fmt: skip
-RENAMES = ("--find-renames", "--find-renames=100%")
-EXACT = "objects are missing: only renames with equal content are recognised"
+EXACT = "objects are missing: of {} only renames with equal content are recognised"
 FIELDS = 7
 "The texts of a commit after its name."
 _ZONED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)([+-])(\d+):(\d\d)")
@@ -60,40 +59,77 @@ class Commit(NamedTuple):
     changes: Sequence[FileChange]
 
 
+class GitFailure(NamedTuple):
+    """The reason why git ended before it printed all commits."""
+
+    reason: str
+    lacks: bool
+    "Whether it may have lacked an object."
+
+
 def commits(
     repository: GitRepository, last: str | None, objects: Objects, report: Report
 ) -> Iterator[Commit]:
-    """Yield the commits after one, oldest first. If objects are missing that git needs to find
-    similar files, it continues with exact renames only."""
-    begun, reason = last, ""
-    for renames in RENAMES:
-        span = f"{last}..{repository.head}" if last else repository.head
-        with (
-            TemporaryFile() as errors,
-            subprocess.Popen(
-                repository.command(*LOG, renames, span, "--"), stdout=subprocess.PIPE,
-                stderr=errors, env=repository.environment, cwd=repository.empty,
-            ) as process,
-        ):  # fmt: skip
+    """Yield the commits after one, oldest first.
+
+    Where git lacks an object that it needs to find similar files, it is asked for that commit again
+    without looking for them, so that a history read in parts comes as one read at once.
+    """
+    span = f"{last}..{repository.head}" if last else repository.head
+    names = repository.ask("rev-list", "--first-parent", "--reverse", span, "--").split()
+    done, exact = 0, 0
+    failure: GitFailure | None = None
+    while done < len(names) and not failure:
+        failure = GitFailure("git printed no commit", lacks=True)
+        for found in _printed(repository, names[done:], "--find-renames", objects):
+            if isinstance(found, Commit):
+                done += 1
+                yield found
+            else:
+                failure = found
+        if done == len(names) or not failure.lacks:
+            break
+        for found in _printed(repository, [names[done]], "--find-renames=100%", objects):
+            if isinstance(found, Commit):
+                done, exact, failure = done + 1, exact + 1, None
+                yield found
+            else:
+                failure = found
+    if exact:
+        report.notes.append(EXACT.format(f"{exact} commit{'s' * (exact > 1)}"))
+    if done < len(names) and failure:
+        if not done:
+            raise InputError(f"{repository.path}: {failure.reason}")
+        after = names[done - 1].decode()[:12]
+        report.skipped.append(f"the history after commit {after}: {failure.reason}")
+
+
+def _printed(
+    repository: GitRepository, names: Sequence[bytes], renames: str, objects: Objects
+) -> Iterator["Commit | GitFailure"]:
+    """Yield the commits of these names, and the reason why git ended before it printed all."""
+    with TemporaryFile() as asked, TemporaryFile() as errors:
+        asked.write(b"\n".join(names) + b"\n")
+        asked.seek(0)
+        command = repository.command(*LOG, renames, "--no-walk=unsorted", "--stdin")
+        with subprocess.Popen(
+            command, stdin=asked, stdout=subprocess.PIPE, stderr=errors,
+            env=repository.environment, cwd=repository.empty,
+        ) as process:  # fmt: skip
             assert process.stdout is not None
             # The last commit may be torn where git was killed; on its own it ends after one.
             held: Commit | None = None
             for commit in _parse(_tokens(process.stdout), objects):
                 if held:
-                    last = held.sha
                     yield held
                 held = commit
             if process.wait() >= 0 and held:
-                last = held.sha
                 yield held
-            if process.returncode == 0:
-                report.notes.extend([EXACT] if renames != RENAMES[0] else [])
-                return
+        if process.returncode < 0:
+            yield GitFailure(f"git was ended by signal {-process.returncode}", lacks=False)
+        elif process.returncode:
             errors.seek(0)
-            reason = reason_of(errors.read(2**20))
-    if last == begun:
-        raise InputError(f"{repository.path}: {reason}")
-    report.skipped.append(f"the history after commit {(last or '')[:12]}: {reason}")
+            yield GitFailure(reason_of(errors.read(2**20)), lacks=True)
 
 
 @lru_cache(maxsize=8)

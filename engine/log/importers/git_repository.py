@@ -106,11 +106,11 @@ def opened(path: Path) -> GitRepository:
         found = "a file" if place.exists() else "no such folder"
         raise InputError(f"{path}: needed a git repository, found {found}")
     git_dir = _located(path, place)
-    folder = Path(_path(_ask_itself(path, git_dir, "rev-parse", "--git-common-dir"), git_dir))
-    format = _ask_itself(path, git_dir, "rev-parse", "--show-object-format").decode().strip()
-    empty = EMPTY / format
+    about = _ask_itself(path, git_dir, "rev-parse", "--show-object-format", "--git-common-dir")
+    format, _, common = about.partition(b"\n")
+    folder, empty = Path(_path(common, git_dir)), EMPTY / os.fsdecode(format)
     if not empty.is_dir():
-        raise InputError(f"{path}: needed objects named by sha1 or sha256, found {format}")
+        raise InputError(f"{path}: needed objects named by sha1 or sha256, found {empty.name}")
     named = {"GIT_DIR": str(empty), "GIT_OBJECT_DIRECTORY": os.path.realpath(folder / "objects")}
     if (folder / "shallow").exists():
         named["GIT_SHALLOW_FILE"] = os.path.realpath(folder / "shallow")
