@@ -11,6 +11,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import Committed, RefsRead
 from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.views import event_line
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers import Report, git, import_batches
 from backcast.engine.memory.import_log import counted, run
@@ -329,6 +330,7 @@ def test_a_wild_date_spoils_no_later_one_and_is_counted(
     [wild] = [e for e in store.read("repo") if getattr(e.fact, "sha", None) == sha]
     assert wild.timestamp.timestamp() == before
     assert wild.fact.data["authored_at"] == "2120-01-01T01:01:00+01:00"
+    assert f" {sha} dated 2120-01-01T01:01:00+01:00  Ann" in event_line(wild)
     assert run(store, "git", repository.path).notes == []
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.views import event_line
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers.times import DAY, EPOCH, JUMP, NEAR, Timeline
 from backcast.engine.memory.import_log import run
@@ -229,3 +230,30 @@ def test_a_first_line_that_is_wild_leaves_the_others_alone(tmp_path: Path) -> No
     assert (second.timestamp.minute, third.timestamp.minute) == (0, 1)
     assert second.timestamp.year == 2025
     assert [note for note in report.notes if "1 record" in note]
+
+
+def test_a_log_that_grew_gets_the_times_of_one_read_at_once(tmp_path: Path) -> None:
+    stated: list[object] = [
+        "2025-03-01T10:00:00Z", "2120-01-01T00:00:00Z", None, "2025-03-01T10:01:00Z",
+        "2012-01-01T00:00:00Z", "2012-01-02T00:00:00Z", None, "2025-03-01T10:02:00Z",
+        "2025-03-01T10:03:00Z", "1970-01-01T00:00:00Z", "2025-03-01T10:04:00Z",
+    ]  # fmt: skip
+    log = tmp_path / "s.jsonl"
+    parts, at_once = EventStore.open("sqlite://"), EventStore.open("sqlite://")
+    for count in range(1, len(stated) + 1):
+        log.write_text(claude(stated[:count]))
+        run(parts, "claude-code", log, "t")
+    run(at_once, "claude-code", log, "t")
+    facts = [[(e.fact, e.timestamp) for e in store.read("t")] for store in (parts, at_once)]
+    assert facts[0] == facts[1]
+    assert len(facts[0]) == len(stated) + 1
+
+
+def test_the_log_prints_the_time_that_a_record_states(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text(claude(["2025-03-01T10:00:00Z", "2120-01-01T00:00:00Z"]))
+    store = EventStore.open("sqlite://")
+    run(store, "claude-code", tmp_path / "s.jsonl", "t")
+    start, first, wild = map(event_line, store.read("t"))
+    assert "2025-03-01 10:00:00" in wild
+    assert " dated 2120-01-01T00:00:00Z  user" in wild
+    assert " dated " not in start + first

@@ -101,9 +101,12 @@ class GitRepository(NamedTuple):
 
 def opened(path: Path) -> GitRepository:
     """Open the repository at a path; `InputError` if there is none, or none with a commit."""
-    place = path.parent if path.name == ".git" and path.is_file() else path
-    if not place.is_dir():
-        found = "a file" if place.exists() else "no such folder"
+    try:
+        place = path.parent if path.name == ".git" and path.is_file() else path
+        found = "" if place.is_dir() else "a file" if place.exists() else "no such folder"
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found:
         raise InputError(f"{path}: needed a git repository, found {found}")
     git_dir = _located(path, place)
     about = _ask_itself(path, git_dir, "rev-parse", "--show-object-format", "--git-common-dir")
