@@ -264,6 +264,18 @@ def test_a_git_that_is_not_there_is_told(
         counted("git", repository.path)
 
 
+def test_a_program_in_the_repository_is_not_taken_for_git(
+    repository: Repository, store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (repository.path, repository.path / ".git"):
+        (folder / "git").write_text(f"#!/bin/sh\ntouch {tmp_path}/trapped\n")
+        (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f".::{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    assert run(store, "git", repository.path, outlines=False).skipped == []
+    assert not (tmp_path / "trapped").exists()
+
+
 # Dates and names as commits hold them
 
 PEOPLE = {
@@ -386,5 +398,5 @@ def test_renames_beside_a_missing_object_come_alike_in_parts_and_at_once(tmp_pat
     renamed = [e.fact.data["module_name"] for e in at_once.read("repo", types=["MODULE_RENAMED"])]
     assert renamed == ["new-a.py", "new-c.py"]
     assert report.notes == [
-        "objects are missing: of 1 commit only renames with equal content are recognised"
+        "objects are missing: for 1 commit only renames with equal content are recognised"
     ]

@@ -32,8 +32,8 @@ FORMAT = "git"
 VERSION = 2
 FAULTS: Mapping[int, str] = {
     1: "a commit with a wild date (2120) dated all later ones; log.diffMerges of a configuration"
-    " hid what merges changed; GIT_DIR led to another repository; dates that git cannot read came"
-    " as '%aI', or as 1970"
+    " hid what merges changed; GIT_DIR led to another repository; grafts were followed; dates that"
+    " git cannot read came as '%aI', or as 1970"
 }
 "What was wrong with the events of each version of this importer and those before it."
 NAMES = ("refs/heads/", "refs/remotes/", "refs/tags/")

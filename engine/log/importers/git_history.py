@@ -25,7 +25,7 @@ LOG = (
     "--ignore-submodules=none", "-O/dev/null",
     "--format=%x01%H%x00%P%x00%an%x00%at%x00%aI%x00%ct%x00%cI%x00%B%x00",
 )  # fmt: skip
-EXACT = "objects are missing: of {} only renames with equal content are recognised"
+EXACT = "objects are missing: for {} only renames with equal content are recognised"
 FIELDS = 7
 "The texts of a commit after its name."
 _ZONED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)([+-])(\d+):(\d\d)")

@@ -8,6 +8,7 @@ fetched.
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ class GitRepository(NamedTuple):
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command for a question about objects; it needs `environment`."""
-        return ["git", "--no-pager", *arguments]
+        return [_program(self.path), "--no-pager", *arguments]
 
     def ask(self, *arguments: str, asked: bytes = b"") -> bytes:
         """Return git's answer to a question about objects; `InputError` if it fails."""
@@ -95,7 +96,9 @@ class GitRepository(NamedTuple):
                 f" (refs/replace) and {grafted} grafts (info/grafts) are not followed"
             )
         if not _is_named(self.path, self.git_dir):
-            notes.append(f"this folder lies in {self.git_dir}, of which the whole is imported")
+            notes.append(
+                f"this folder lies in the repository {self.git_dir}: all of it is imported"
+            )
         return notes
 
 
@@ -122,7 +125,7 @@ def opened(path: Path) -> GitRepository:
 
 def _located(path: Path, place: Path) -> Path:
     """Return the git folder for a path as git finds it, for us or else for its user."""
-    command = ["git", "rev-parse", "--absolute-git-dir"]
+    command = [_program(path), "rev-parse", "--absolute-git-dir"]
     try:
         found = _answer(path, command, _closed(), place)
     except InputError as error:
@@ -138,7 +141,16 @@ def _ask_itself(path: Path, git_dir: Path, *arguments: str) -> bytes:
     """Return the answer of the repository itself, for questions that read no objects."""
     # Its own folder as work tree stands in for any that it configures, which may be gone.
     named = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(git_dir)}
-    return _answer(path, ["git", "--no-pager", *arguments], _closed(named), git_dir)
+    command = [_program(path), "--no-pager", *arguments]
+    return _answer(path, command, _closed(named), git_dir)
+
+
+def _program(path: Path) -> str:
+    """Return where git lies, looked up outside of the repository, whatever PATH says of `.`."""
+    program = shutil.which("git")
+    if program is None:
+        raise InputError(f"{path}: needed git, found no such program on PATH")
+    return os.path.abspath(program)
 
 
 def _refs(path: Path, git_dir: Path, *under: str) -> dict[str, str]:
@@ -207,8 +219,6 @@ def _answer(
             command, input=asked, capture_output=True, env=environment, cwd=folder,
             timeout=PATIENCE, check=False,
         )  # fmt: skip
-    except FileNotFoundError:
-        raise InputError(f"{path}: needed git, found no such program on PATH") from None
     except subprocess.TimeoutExpired:
         raise InputError(f"{path}: git gave no answer within {PATIENCE} s") from None
     except OSError as error:
