@@ -66,6 +66,11 @@ def test_each_commit_gets_a_time_that_the_next_can_live_with(
     assert times(dates) == expected
 
 
+def test_a_machine_whose_own_clock_is_wild_believes_what_it_reads() -> None:
+    assert times(both(2020, 2021, 2022), now=EPOCH) == [2020, 2021, 2022]
+    assert times(both(2020, 2021, 2120, 2022), now=EPOCH) == [2020, 2021, 2021, 2022]
+
+
 def test_an_old_patch_is_not_wild_and_a_clock_that_was_never_set_is() -> None:
     timeline = Timeline(NOW)
     assert timeline.commit(year(2020), year(2020))
@@ -257,3 +262,14 @@ def test_the_log_prints_the_time_that_a_record_states(tmp_path: Path) -> None:
     assert "2025-03-01 10:00:00" in wild
     assert " dated 2120-01-01T00:00:00Z  user" in wild
     assert " dated " not in start + first
+
+
+def test_an_event_that_was_never_completed_has_the_time_of_its_beginning(tmp_path: Path) -> None:
+    event = {"event": "info", "uuid": "e", "data": 1, "completed": None,
+             "timestamp": "2025-03-01T10:00:00Z"}  # fmt: skip
+    sample = {"uuid": "s", "input": "do", "events": [event]}
+    document = {"eval": {"eval_id": "e"}, "status": "started", "samples": [sample]}
+    (tmp_path / "i.json").write_text(json_text(document))
+    store = EventStore.open("sqlite://")
+    run(store, "inspect", tmp_path / "i.json")
+    assert {event.timestamp for event in store.read("s")} == {datetime(2025, 3, 1, 10, tzinfo=UTC)}

@@ -4,7 +4,8 @@ A clock that was wrong once must not date all that follows. Whether a time is be
 the times before it alone, from a commit's own two dates, and from the moment of the import, so
 that a log imported in two parts gets the same times as one imported at once:
 
-- A time more than a day after the moment of the import is wild: it cannot have been.
+- A time more than a day after the moment of the import is wild: it cannot have been. (A machine
+  whose clock stands before 2010 has a wild clock itself, and nothing is held against it.)
 - A jump of more than ten years is wild until the next time stands near it. So a history that slept
   longer has one event dated too early, and a wrong clock moves later times by ten years at most.
 - In a log of an agent a time before 2010 is wild: there were no such agents.
@@ -35,7 +36,7 @@ JUMP = timedelta(days=3660)
 NEAR = timedelta(days=366)
 "The longest time between two records in a row of which the second confirms the first's jump."
 SINCE = datetime(2010, 1, 1, tzinfo=UTC)
-"The earliest time that is believed in a log of an agent."
+"The earliest time that is believed in a log of an agent, or of the clock of this machine."
 RESET = datetime(1981, 1, 1, tzinfo=UTC)
 "Earlier times come from clocks that nobody set: no jump is measured from them."
 SHOWN = 5
@@ -46,7 +47,8 @@ class Timeline:
     """The times of a log's records so far, by which the next one is judged."""
 
     def __init__(self, now: datetime) -> None:
-        self.now = now
+        self.latest = now + DAY if now >= SINCE else None
+        "The latest time that can be true."
         self.last: datetime | None = None
         "The time of the last record."
         self.doubted: datetime | None = None
@@ -87,7 +89,7 @@ class Timeline:
     def _believes(self, time: datetime) -> bool:
         near = self.doubted is not None and abs(time - self.doubted) <= NEAR
         jumps = self._jumps(time)
-        believed = time <= self.now + DAY and (near or not jumps)
+        believed = (self.latest is None or time <= self.latest) and (near or not jumps)
         self.doubted = time if jumps and not believed else None
         return believed
 
