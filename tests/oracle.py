@@ -16,10 +16,10 @@ Tree = dict[str, tuple[str, str | None]]
 "Path to mode and git's name of the content, which is None where there is none to be had."
 
 
-def log_says(store: EventStore, state: versions.State) -> Tree:
+def log_says(store: EventStore, state: versions.State, format: str = "sha1") -> Tree:
     """The modules in a state; their contents are read from the store and named as git does."""
     return {
-        name: (head.mode or PLAIN, head.source and _git_name(store.get(head.source)))
+        name: (head.mode or PLAIN, head.source and _git_name(store.get(head.source), format))
         for name, head in versions.latest(state).items()
     }
 
@@ -49,8 +49,8 @@ def differences(store: EventStore, repository: Path, task_id: str, commits: int)
     return differing
 
 
-def _git_name(body: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+def _git_name(body: bytes, format: str) -> str:
+    return hashlib.new(format, b"blob %d\0" % len(body) + body).hexdigest()
 
 
 def _git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:

@@ -37,7 +37,7 @@ class Repository:
         self.git("init", "--quiet", "--initial-branch=main")
 
     def git(self, *arguments: str, author: str = "Ann") -> str:
-        when = f"{self.clock} +0100"
+        when = f"@{self.clock} +0100"
         ours = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when, "GIT_AUTHOR_NAME": author}
         command = ["git", "-c", "protocol.file.allow=always", *arguments]
         done = subprocess.run(

@@ -3,13 +3,14 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backcast.domain.events import ChecksRan, MapEdited, WorkflowEvent, line_of
+from backcast.domain.events import ChecksRan, Committed, MapEdited, WorkflowEvent, line_of
 from backcast.domain.json_text import json_text
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.terminal import escaped
@@ -52,11 +53,26 @@ def event_line(event: WorkflowEvent) -> str:
         title += f" {data['tokens']} tokens"
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
+    stated = _stated_time(event)
+    dated = f" dated {one_line(stated, 40)}" if stated else ""
     line = (
         f"{event.position:>7}  {when}  {one_line(event.task_id, 200)}@{event.version}"
-        f"  {one_line(event.type):<16} {one_line(title)}  {one_line(event.writer, 30)}"
+        f"  {one_line(event.type):<16} {one_line(title)}{dated}  {one_line(event.writer, 30)}"
     )
     return line.rstrip()
+
+
+def _stated_time(event: WorkflowEvent) -> str | None:
+    """Return the time that a foreign log states for an event, if the event has another one."""
+    if not isinstance(event.fact, Committed):
+        stated = event.fact.data.get("stated_time")
+        return None if stated is None else str(stated)
+    date = event.fact.authored_at
+    try:
+        same = datetime.fromisoformat(date).astimezone(UTC) == event.timestamp
+    except (ValueError, OverflowError):
+        same = False
+    return None if same else date
 
 
 def _edited(fact: MapEdited) -> str:

@@ -77,7 +77,15 @@ def _size(path: Path, group: str, repository: Path, objects: Sequence[str]) -> F
 
 def _objects(repository: Path) -> list[str]:
     """Return the ids of the files along the history of first parents, each once, in order."""
-    log = ("log", "--first-parent", "-m", "--reverse", "--root", "--raw", "--no-abbrev")
+    log = (
+        "log",
+        "--first-parent",
+        "--diff-merges=first-parent",
+        "--reverse",
+        "--root",
+        "--raw",
+        "--no-abbrev",
+    )
     raw = _git(repository, *log, "--no-renames", "--format=").splitlines()
     changes = [line.split(" ", 5) for line in raw]
     return list(

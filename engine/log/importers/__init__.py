@@ -7,7 +7,7 @@ cut off anywhere and run again, and a log that has grown adds only its new event
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pydantic_core import from_json
@@ -15,6 +15,7 @@ from pydantic_core import from_json
 from backcast.domain.errors import InputError
 from backcast.domain.events import Claim, Fact
 from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers.times import EPOCH, wild_note
 from backcast.engine.log.recorder import NewRow, NewSource
 from backcast.engine.log.store import EventStore
 
@@ -22,7 +23,6 @@ FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
 "The most events and bytes stored in one transaction, beyond a batch."
 BEFORE = -1
 "As a cause: the event before it, whatever that is; -2 is the one before that."
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ForeignFact(NamedTuple):
@@ -62,6 +62,8 @@ class Report:
         "Events that it held already."
         self.skipped: list[str] = []
         "A line for each skipped part, with the reason."
+        self.wild: list[str] = []
+        "A text for each record whose time is not believed, with the time that it states."
         self.notes: list[str] = []
         "Notes for the reader of the log."
         self.tasks: dict[str, int] = {}
@@ -88,6 +90,8 @@ def import_batches(
             report.skipped.append(f"{batch.name}: {error}" if batch.name else str(error))
         progress(1)
     importer.flush()
+    if report.wild:
+        report.notes.append(wild_note(report.wild, of_commits=format == "git"))
     return report
 
 

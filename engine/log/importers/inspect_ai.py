@@ -58,7 +58,7 @@ def _sample(log: ForeignLog, name: str, sample: Any) -> Iterator[Batch]:
     attached, asked, started = mapping(fields.get("attachments")), None, False
     for number, event in enumerate(sequence(fields.get("events")), 1):
         id = f"{name}:{id_of(mapping(event).get('uuid'), str(number))}"
-        time = mapping(event).get("completed", mapping(event).get("timestamp"))
+        time = mapping(event).get("completed") or mapping(event).get("timestamp")
         if not started and (goal := _goal(fields, attached)):
             started = True
             yield log.start(name, goal, time=mapping(event).get("timestamp"))

@@ -3,7 +3,7 @@
 No part of a record is lost: a field that a fact does not name stays on it under its own name. A
 string over `INLINE` characters is replaced by the name of its blob; a list or an object that is
 still over `INLINE_JSON` bytes by `{"json": name}`. A field that would hide one of the fact's own
-stands under `foreign`.
+stands under `foreign`. A time that is not believed stands under `stated_time`.
 """
 
 import math
@@ -33,6 +33,7 @@ from backcast.engine.log.importers.content import (
     time_of,
     without,
 )
+from backcast.engine.log.importers.times import Timeline
 
 INLINE = 1024
 "Characters of the longest string that stays in a fact."
@@ -40,7 +41,7 @@ INLINE_JSON = 64 * 2**10
 "Bytes of the largest list or object that stays in a fact."
 MAX_GOAL = 64 * 2**10
 "Characters of a goal; a longer one is cut, and its whole text is a blob."
-RESERVED = frozenset(("foreign", "synthetic_time"))
+RESERVED = frozenset(("foreign", "stated_time", "synthetic_time"))
 
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -48,22 +49,29 @@ _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 class ForeignLog:
     """A foreign log while it is read: its task, the time, and the calls that await an answer."""
 
-    def __init__(self, prefix: str, task_id: str, report: Report) -> None:
+    def __init__(
+        self, prefix: str, task_id: str, report: Report, now: datetime | None = None
+    ) -> None:
         self.prefix, self.task_id, self.report = prefix, task_id, report
+        self.timeline = Timeline(now or datetime.now(UTC))
         self.calls: dict[str, tuple[str, str]] = {}
         "The foreign id of the fact, and the tool, by the log's id of the call."
         self.last: str | None = None
         "The foreign id of the last fact."
-        self._time: datetime | None = None
         self._step = 0
 
     def record(self, id: str, raw: bytes, time: object = None) -> "ForeignRecord":
-        """Begin a record. Without a time it takes that of the record before it."""
+        """Begin a record. Without a time, or with a wild one, it takes that of the one before."""
         self._step += 1
         stated = self._with_zone(time)
-        self._time = stated or self._time
-        when = self._time or synthetic_time(self._step)
-        return ForeignRecord(self, id, raw, when, synthetic=stated is None)
+        wild = stated is not None and not self.timeline.record(stated)
+        named = f"{id.removeprefix('start:')[:48]} ({str(time)[:40]})"
+        if wild and self.report.wild[-1:] != [named]:
+            self.report.wild.append(named)
+        when = self.timeline.last or synthetic_time(self._step)
+        record = ForeignRecord(self, id, raw, when, synthetic=stated is None or wild)
+        record.wild = time if wild else None
+        return record
 
     def start(self, id: str, goal: str | None, rest: object = None, time: object = None) -> Batch:
         """Return the start of the task, as the record of that id states it."""
@@ -90,6 +98,8 @@ class ForeignRecord:
         self, log: ForeignLog, id: str, raw: bytes, when: datetime, *, synthetic: bool
     ) -> None:
         self.log, self.id, self.when, self.synthetic = log, id, when, synthetic
+        self.wild: object = None
+        "The time that the record states, if it is not believed."
         self.digest = digest(raw)
         self.facts: list[ForeignFact] = []
         self.blobs: list[Blob] = []
@@ -211,6 +221,7 @@ class ForeignRecord:
         if len(to_json(kept)) > 16 * INLINE_JSON:
             del self.blobs[blobs:]
             kept = {"foreign": {"json": self.keep(to_json(fields))}}
+        kept |= {} if self.wild is None else {"stated_time": self.wild}
         return kept | ({"synthetic_time": True} if self.synthetic else {})
 
     def shelf(self, value: object) -> object:
