@@ -26,7 +26,7 @@ HANG = 60.0
 def ask(answer: Answer, limits: Limits = LIMITS, key: str = SECRET) -> Completion:
     """What a server that answers so is understood to have said."""
     with hostile(answer) as server:
-        model = ServerModel(server.url, key=key, backoff=0.01)
+        model = ServerModel(server.url, key=key, backoff=0.01, patience=0.5)
         return model.complete(ASKED, limits)
 
 
@@ -144,7 +144,7 @@ def test_of_an_answer_without_bounds_only_so_much_is_read() -> None:
 
 def test_a_server_that_is_down_is_unavailable() -> None:
     with hostile(saying(FINE)) as server:
-        model = ServerModel(server.url, backoff=0.01)
+        model = ServerModel(server.url, backoff=0.01, patience=0.1)
     with pytest.raises(ModelError, match="Connection refused") as error:
         model.complete(ASKED, LIMITS)
     assert error.value.kind == "unavailable"

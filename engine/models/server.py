@@ -12,7 +12,7 @@ from typing import Any
 from backcast.domain.errors import ModelError
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.address import address_of, key_for
-from backcast.engine.models.asking import Connection
+from backcast.engine.models.asking import PATIENCE, Connection
 from backcast.engine.models.templates import merged
 from backcast.engine.models.wire import NO_SYSTEM, completion_of, name_of
 
@@ -41,12 +41,14 @@ class ServerModel:
         slot: int | None = None,
         seconds: float = 60.0,
         backoff: float = 0.5,
+        patience: float = PATIENCE,
     ) -> None:
         """`ModelError` where nobody answers within `seconds`; a model that loads is waited for.
 
         `deterministic` has llama-server read each prompt anew: what it remembers changes the last
         bits. Else it looks itself for the slot that remembers most of a prompt; `slot` names one,
-        for a server that others ask too. `backoff`: the seconds before a second try. Without a
+        for a server that others ask too. `backoff`: the seconds before a second try;
+        `patience`: those for which a server that went down is waited for. Without a
         `key` it is BACKCAST_API_KEY, and OPENAI_API_KEY for https://api.openai.com alone.
         """
         self.url = _address(url)
@@ -58,7 +60,7 @@ class ServerModel:
         "Tokens of prompt and answer together, where it tells."
         self.merges = False
         "Whether the system's text goes into the first user turn, as the template takes no other."
-        self._line = Connection(self.url, key_for(self.url, key) or "no-key", backoff)
+        self._line = Connection(self.url, key_for(self.url, key) or "no-key", backoff, patience)
         self._meet(name, seconds)
 
     def complete(
