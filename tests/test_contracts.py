@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backcast.engine.workflow.contracts import RefusedError, code_of, plan_of, plan_schema
+from backcast.engine.workflow.code_answers import code_of
+from backcast.engine.workflow.contracts import plan_of, plan_schema
+from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.spec import Spec, SpecModule, Test
 
 SPEC = Spec(task="t", goal="g", tests=(Test(path="test_a.py", source="import a"),))

@@ -205,6 +205,15 @@ def test_a_thought_is_kept_apart_however_it_is_told() -> None:
     assert (cut.thinking, cut.text, cut.finish) == ("Hm, or", "", "length")
 
 
+def test_what_holds_no_content_is_still_what_the_model_said() -> None:
+    thought = ask(ending("stop", content=None, reasoning_content="Hm."))
+    assert (thought.thinking, thought.text, thought.finish) == ("Hm.", "", "stop")
+    calls = [{"type": "function", "function": {"name": "write", "arguments": "{}"}}]
+    called = ask(ending("tool_calls", content=None, tool_calls=calls))
+    assert called.text.startswith('<tool_call>[{"type": "function", "function": {"name": "write"')
+    assert called.finish == "stop"
+
+
 def test_a_server_of_another_kind_is_asked_by_the_standard_and_said_aloud(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -22,10 +22,11 @@ from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping.runs import keep_after
 from backcast.engine.workflow.answers import Checks
-from backcast.engine.workflow.contracts import RefusedError, plan_in
+from backcast.engine.workflow.contracts import plan_in
 from backcast.engine.workflow.decide import decide
 from backcast.engine.workflow.perform import Performer
 from backcast.engine.workflow.prompts import RunningTask
+from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks, safe_path
 from backcast.engine.workflow.spec import Spec, spec_of
