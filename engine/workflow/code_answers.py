@@ -26,8 +26,8 @@ _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39|#x27);")
 _OMITTED = (
     r"[(\[]?(?:\.\.\.|…).*\b(?:rest|existing|remaining|unchanged|same|before|previous|omitted)\b.*",
     r"[(\[]?(?:the )?(?:rest|remainder) of (?:the |this |your )?(?:file|code|module|class"
-    r"|function|implementation|program)"
-    r"(?: (?:goes |stays |is |remains )?(?:here|the same|same|as before|as is|above)\W*|\b.*(?:unchanged|omitted|\.\.\.|…)\W*)",
+    r"|function|implementation|program)(?: (?:goes |stays |is |remains )?(?:here|the same|same"
+    r"|as before|as is|above)\W*|\b.*(?:unchanged|omitted|\.\.\.|…)\W*)",
     r".*\b(?:existing|remaining|previous|other|rest of the) (?:\w+ )?(?:code|functions|methods"
     r"|imports|classes|implementation)\b.*(?:\.\.\.|…)\W*",
     r"(?:the )?(?:rest|existing code|other code|everything else|all else|code)"

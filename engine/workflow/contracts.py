@@ -14,6 +14,7 @@ from backcast.domain.events import PlannedModule
 from backcast.engine.log.codec import first_problem
 from backcast.engine.workflow.code_answers import LONGEST, check_encodable, checked
 from backcast.engine.workflow.fences import blocks_of
+from backcast.engine.workflow.module_names import check_importable
 from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.spec import Spec, check_names, check_one_folder, ordered
 
@@ -122,6 +123,7 @@ def checked_plan(modules: Sequence[PlannedModule], spec: Spec) -> tuple[PlannedM
     try:
         check_one_folder([*given, *by_path])
         check_names([*by_path])
+        check_importable([*by_path], (test.source for test in spec.tests))
         order = ordered([(module.path, module.dependencies) for module in modules])
     except ValueError as error:
         raise RefusedError(str(error)) from None
