@@ -181,7 +181,7 @@ SAID = {
         "the code ended the interpreter before its tests did, with status 3: the last line",
     ),
     "characters that steer a terminal": ("E: \x1b[31m\x9b\u202e", {}, r"E: \x1b[31m\x9b\u202e"),
-    "what says enough": ("NameError: name 'y' is not known", {}, "NameError: name 'y' is not known"),
+    "what says enough": ("KeyError: 'y'", {}, "KeyError: 'y'"),
 }  # fmt: skip
 
 

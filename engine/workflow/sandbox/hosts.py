@@ -40,7 +40,7 @@ def _places() -> Sequence[tuple[str, str]]:
     packages = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
     named = {
         **dict.fromkeys((sys.prefix, sys.base_prefix, sys.exec_prefix), "python"),
-        **dict.fromkeys([path for path in sys.path if os.path.isabs(path)], "site-packages"),
+        **dict.fromkeys([path for path in sys.path if "site-packages" in path], "site-packages"),
         **dict.fromkeys(library, "python"),
         **dict.fromkeys(packages, "site-packages"),
         sys.executable: "python",
