@@ -62,13 +62,18 @@ RUNS = {
     ),
     "input": (
         "NAME = input()\n",
-        "EOFError: EOF when reading a line: in a test there is no input: take the value as an"
+        "EOFError: EOF when reading a line; in a test there is no input: take the value as an"
         ' argument, and read it only under `if __name__ == "__main__":`', "m.py:1",
     ),
     "an interrupt": (
         "raise KeyboardInterrupt\n",
         "KeyboardInterrupt was raised at line 1 of m.py, which ends all tests; raise another"
         " exception", "",
+    ),
+    "the end of pytest": (
+        "import pytest\n\n\ndef ok():\n    pytest.exit('done', 0)\n",
+        "m.py called pytest.exit('done', 0) at line 5, which ends all tests; return, or raise",
+        "m.py:5",
     ),
     "a server at import": (
         "import socket\n\nS = socket.create_server(('127.0.0.1', 8080))\n",

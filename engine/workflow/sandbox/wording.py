@@ -27,6 +27,7 @@ _INTERRUPT = re.compile(r"^([^\s:][^:\n]*):(\d+): KeyboardInterrupt$", re.MULTIL
 _NO_MODULE = re.compile(r"\AModuleNotFoundError: No module named '([\w.]+)'")
 _NO_NAME = re.compile(r"\AImportError: cannot import name '(\w+)' from '([\w.]+)' \(.*\)")
 _NO_ATTRIBUTE = re.compile(r"\AAttributeError: module '(\w+)' has no attribute '(\w+)'")
+_PYTEST_EXIT = re.compile(r"\bpytest\.exit\(")
 _EXITS = re.compile(r"\b_exit\(|\babort\(\)|\bos\.kill\(|\bexecv")
 
 
@@ -150,7 +151,7 @@ def _status(message: str, at: str, at_import: bool, run: RunEvidence) -> Said:
     place = run.place(_crash(run.output), innermost=False)
     if status > 128 or status < 0:
         return _signal(status - 128 if status > 128 else -status, place, run)
-    place, line = _exit_in(run)
+    place, line = _line_in(run, _EXITS)
     last = run.output.strip().rpartition("\n")[2][:200]
     if not line:
         more = f": {last}" if last else ""
@@ -177,7 +178,7 @@ def _signal(number: int, place: str, run: RunEvidence) -> Said:
         9: "it killed itself, or needed too much memory",
     }.get(number, "the code sent it to itself, or ran into a limit")
     if not place:
-        place, _ = _exit_in(run)
+        place, _ = _line_in(run, _EXITS)
     path, _, line = place.rpartition(":")
     where = f" at line {line}" if line else ""
     shown = f" ({run.line(place)})" if run.line(place) else ""
@@ -190,19 +191,24 @@ def _crash(output: str) -> str:
     return output[output.rfind("(most recent call first)") :]
 
 
-def _exit_in(run: RunEvidence) -> tuple[str, str]:
-    """Return the place and the line that ends the interpreter, where one file has such a line."""
+def _line_in(run: RunEvidence, sign: re.Pattern[str]) -> tuple[str, str]:
+    """Return the place and the text of the first line with a sign; those of tests come last."""
     for path in sorted(run.files, key=lambda path: (path in run.given, path)):
         text = run.files[path].decode(errors="replace") if path.endswith(".py") else ""
         for number, line in enumerate(text.splitlines(), 1):
-            if _EXITS.search(line.partition("#")[0]):
+            if sign.search(line.partition("#")[0]):
                 return f"{path}:{number}", line.strip()[:SHOWN]
     return "", ""
 
 
 def _interrupt(message: str, at: str, at_import: bool, run: RunEvidence) -> Said:
-    if not message.startswith("ended before its tests did: pytest ended with 2"):
+    if not message.startswith("ended before its tests did: pytest ended with"):
         return None
+    if "_pytest.outcomes.Exit:" in run.output:
+        place, line = _line_in(run, _PYTEST_EXIT)
+        path, _, number = place.rpartition(":")
+        called = f"{path} called {line} at line {number}" if line else "pytest.exit was called"
+        return f"{called}, which ends all tests; return, or raise an exception", place or at
     found = _INTERRUPT.search(run.output)
     if found is None:
         return None
@@ -306,6 +312,9 @@ ADVICE = (
     ("(most likely due to a circular import)", False,
      "two modules import each other: import inside the function that needs it, or move what both"
      " need into one of them"),
+    ("BlockingIOError: [Errno 11]", False, "too many processes or threads were started"),
+    ("RuntimeError: can't start new thread", False, "too many processes or threads were started"),
+    ("_pytest.outcomes.Exit: ", True, "pytest.exit ends all tests: raise an exception instead"),
     ("RecursionError", False, "a function calls itself without end"),
     ("not allowed here: network", True, f"no server and no network is needed at import: {MAIN}"),
     ("(while attempting to bind", True, f"a server is started at import: {MAIN}"),
@@ -320,7 +329,7 @@ def _advised(message: str, at: str, at_import: bool, run: RunEvidence) -> Said:
         return "\n".join(filter(None, (f"{first}: {advice}", rest))), at
     for sign, only, advice in ADVICE:
         if sign in first and (at_import or not only):
-            return "\n".join(filter(None, (f"{first}: {advice}", rest))), at
+            return "\n".join(filter(None, (f"{first}; {advice}", rest))), at
     return None
 
 
