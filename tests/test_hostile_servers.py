@@ -212,6 +212,7 @@ def test_what_holds_no_content_is_still_what_the_model_said() -> None:
     called = ask(ending("tool_calls", content=None, tool_calls=calls))
     assert called.text.startswith('<tool_call>[{"type": "function", "function": {"name": "write"')
     assert called.finish == "stop"
+    assert ask(ending("stop", content=None, refusal="I must not.")).text == "I must not."
 
 
 def test_a_server_of_another_kind_is_asked_by_the_standard_and_said_aloud(

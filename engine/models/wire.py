@@ -37,6 +37,8 @@ class ChatMessage(BaseModel):
     reasoning_content: str | None = None
     reasoning: str | None = None
     "The same, as vLLM has called it since."
+    refusal: str | None = None
+    "What it says instead of an answer."
     tool_calls: list[dict[str, Any]] | None = None
 
 
@@ -89,6 +91,8 @@ def completion_of(body: bytes, where: str, seconds: float) -> Completion:
     choice = reply.choices[0]
     thinking, text = _split(choice.message)
     finish = choice.finish_reason
+    if not text and choice.message.refusal:
+        text = choice.message.refusal
     if choice.message.tool_calls:  # it is told that there are none
         calls = json.dumps(choice.message.tool_calls)[:CALLED]
         text, finish = f"{text or ''}<tool_call>{calls}</tool_call>", "stop"

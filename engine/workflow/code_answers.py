@@ -13,7 +13,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from backcast.domain.errors import InputError
-from backcast.engine.workflow.fences import PYTHON, FencedBlock, blocks_of, quote_after
+from backcast.engine.workflow.fences import (
+    PYTHON,
+    FencedBlock,
+    blocks_of,
+    quote_after,
+    without_strings,
+)
 from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.sandbox.box import safe_path
 from backcast.projections.progress import SHOW
@@ -131,7 +137,7 @@ def _whole(body: str, path: str) -> str:
         raise RefusedError(f"needed the whole of {path}, found an empty block")
     if _EDITS.search(body) and _parsed(body) is None:
         raise RefusedError(f"needed the whole of {path}, every line of it, found a change of it")
-    for number, line in _outside_strings(body):
+    for number, line in _outside_strings(body) if "#" in body else ():
         if "#" in line and _GAP.fullmatch(line[:500]):
             raise RefusedError(
                 f"needed the whole of {path}, every line of it, found a gap at line {number}:"
@@ -140,8 +146,7 @@ def _whole(body: str, path: str) -> str:
     first = next(line for line in body.split("\n") if line.strip())
     if first[0] in " \t" and _parsed(textwrap.dedent(body)) is not None:
         body = textwrap.dedent(body)
-    bare = (re.sub(r"'[^']*'|\"[^\"]*\"|#.*", "", line) for _, line in _outside_strings(body))
-    if any(map(_ENTITY.search, bare)):
+    if _ENTITY.search(body) and _ENTITY.search(_bare(body)):
         meant = html.unescape(body)
         if _parsed(meant) is None:
             raise RefusedError(
@@ -179,6 +184,15 @@ def _outside_strings(body: str) -> list[tuple[int, str]]:
             lines.append((number, line))
         quote = quote_after(line, quote)
     return lines
+
+
+def _bare(body: str) -> str:
+    """Return Python without its strings and comments."""
+    lines, quote = list[str](), ""
+    for line in body.split("\n"):
+        code, quote = without_strings(line, quote)
+        lines.append(code)
+    return "\n".join(lines)
 
 
 def path_of_label(label: str) -> str:

@@ -72,19 +72,30 @@ def quote_after(line: str, quote: str = "") -> str:
     >>> quote_after("x = '''a"), quote_after("b'''  # '''", "'''"), quote_after("it = 'x")
     ("'''", '', '')
     """
-    at = 0
+    return without_strings(line, quote)[1]
+
+
+def without_strings(line: str, quote: str = "") -> tuple[str, str]:
+    """Return a line of Python without its strings and its comment, and the quotes that are open
+    behind it.
+
+    >>> without_strings("x = f('a', 3)  # c")
+    ('x = f(, 3)  ', '')
+    """
+    at, code = 0, ""
     while True:
         if not quote:
             found = _QUOTE.search(line, at)
+            code += line[at : found.start() if found else len(line)]
             if found is None or found[0] == "#":
-                return ""
+                return code, ""
             quote, at = found[0], found.end()
         found = _CLOSING[quote].search(line, at)
         while found is not None and found[0] != quote:
             found = _CLOSING[quote].search(line, found.end())
         if found is None:  # a line end ends a string in single quotes, unless it is escaped
             escaped = (len(line) - len(line.rstrip("\\"))) % 2
-            return quote if len(quote) == 3 or escaped else ""
+            return code, quote if len(quote) == 3 or escaped else ""
         quote, at = "", found.end()
 
 
