@@ -13,10 +13,11 @@ from backcast.engine.log import EventStore
 from backcast.engine.models import Completion
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.runtime import Runtime
+from backcast.engine.workflow.sandbox.evidence import RunEvidence, printable
 from backcast.engine.workflow.sandbox.hosts import without_places
 from backcast.engine.workflow.sandbox.outcome import LONGEST_MESSAGE, Results
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits, run_checks
-from backcast.engine.workflow.sandbox.wording import RunEvidence, printable, worded
+from backcast.engine.workflow.sandbox.wording import worded
 from backcast.engine.workflow.spec import RunLimits, Spec, SpecModule, Test
 from tests.test_answers_read import Double, block
 

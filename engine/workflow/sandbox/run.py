@@ -22,11 +22,12 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import CheckFailure
 from backcast.engine.workflow.sandbox import guard, outcome
 from backcast.engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
+from backcast.engine.workflow.sandbox.evidence import RunEvidence
 from backcast.engine.workflow.sandbox.hosts import without_places
 from backcast.engine.workflow.sandbox.isolation import Orders
 from backcast.engine.workflow.sandbox.outcome import Results, read_results
 from backcast.engine.workflow.sandbox.watch import WatchedRun
-from backcast.engine.workflow.sandbox.wording import RunEvidence, worded
+from backcast.engine.workflow.sandbox.wording import worded
 
 IMPORTS = "check_imports.py"
 "The test file beside the code that imports the modules where there are no tests."

@@ -4,23 +4,25 @@ pytest and Python tell programmers at a terminal what happened; a small model se
 Each line here names what the code did, where, and what to do instead.
 """
 
-import ast
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
 from backcast.domain.events import CheckFailure
+from backcast.engine.workflow.sandbox.evidence import (
+    FRAME,
+    NAMED,
+    RunEvidence,
+    crash_in,
+    defined,
+    line_with,
+    printable,
+)
 from backcast.engine.workflow.sandbox.hosts import without_places
 from backcast.engine.workflow.sandbox.outcome import LONGEST_MESSAGE, Results
 
 MAIN = 'put it under `if __name__ == "__main__":`'
-SHOWN = 80
-"Characters of a line of code that a message repeats."
-NAMED = 8
-"Names of a module, or modules of a run, that a message lists."
-_FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
 _SYSTEM_EXIT = re.compile(r"\ASystemExit(?::.*)?\Z", re.DOTALL)
 _STATUS = re.compile(r"\Aended before its tests did, with exit status (-?\d+)\Z")
 _INTERRUPT = re.compile(r"^([^\s:][^:\n]*):(\d+): KeyboardInterrupt$", re.MULTILINE)
@@ -29,46 +31,6 @@ _NO_NAME = re.compile(r"\AImportError: cannot import name '(\w+)' from '([\w.]+)
 _NO_ATTRIBUTE = re.compile(r"\AAttributeError: module '(\w+)' has no attribute '(\w+)'")
 _PYTEST_EXIT = re.compile(r"\bpytest\.exit\(")
 _EXITS = re.compile(r"\b_exit\(|\babort\(\)|\bos\.kill\(|\bexecv")
-
-
-class RunEvidence(NamedTuple):
-    """What is known of a run beside its results."""
-
-    files: Mapping[str, bytes]
-    box: str
-    code: int | None
-    "The exit status."
-    output: str
-    seconds: float
-    memory: int
-    output_bytes: int
-    given: frozenset[str] = frozenset()
-    "The files of tests."
-
-    def line(self, place: str) -> str:
-        """Return the line of code at a place; empty where there is none."""
-        path, _, number = place.rpartition(":")
-        lines = self.files.get(path, b"").decode(errors="replace").splitlines()
-        at = int(number) if number.isdecimal() else 0
-        return lines[at - 1].strip()[:SHOWN] if 0 < at <= len(lines) else ""
-
-    def place(self, text: str, innermost: bool = True) -> str:
-        """Return the place among the files in a traceback, whose last line is the innermost; the
-        last but for files of tests where there is another."""
-        found = [
-            f"{path}:{number}"
-            for path, number in _FRAME.findall(text.replace(f"{self.box}/files/", ""))
-            if path in self.files
-        ]
-        own = [place for place in found if place.rpartition(":")[0] not in self.given] or found
-        return (own[-1] if innermost else own[0]) if own else ""
-
-    @property
-    def modules(self) -> str:
-        """The modules of the run but for tests, as a list."""
-        own = sorted(path for path in self.files if path.endswith(".py") and path not in self.given)
-        more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
-        return f"{', '.join(own[:NAMED])}{more}" or "none"
 
 
 def worded(results: Results, run: RunEvidence) -> Results:
@@ -89,27 +51,13 @@ def _worded(failure: CheckFailure, run: RunEvidence) -> CheckFailure:
     return failure.model_copy(update={"message": shown, "at": at})
 
 
-def printable(text: str) -> str:
-    r"""Return a text without characters that steer a terminal.
-
-    >>> printable("a\x1b[31m\r\nb\x9b\tc")
-    'a\\x1b[31m\nb\\x9b\tc'
-    """
-    lines = text.replace("\r\n", "\n").split("\n")
-    return "\n".join("".join(map(_shown, line)) for line in lines)
-
-
-def _shown(char: str) -> str:
-    return char if char.isprintable() or char == "\t" else ascii(char)[1:-1]
-
-
 def _internal(failure: CheckFailure, run: RunEvidence) -> tuple[CheckFailure, str, str]:
     """Return what ended pytest itself: the name of the test file, the exception and its place."""
     prefix = "INTERNALERROR> "
     lines = [line for line in run.output.split("\n") if line.startswith(prefix)]
     trace = "\n".join(line.removeprefix(prefix) for line in lines)
     raised = [line for line in trace.split("\n") if line and line[0] not in " T"]
-    tests = [p for p, _ in _FRAME.findall(trace.replace(f"{run.box}/files/", "")) if p in run.given]
+    tests = [p for p, _ in FRAME.findall(trace.replace(f"{run.box}/files/", "")) if p in run.given]
     name = tests[0] if tests else ""
     message = raised[-1] if raised else failure.message
     return failure.model_copy(update={"name": name}), message, run.place(trace)
@@ -148,10 +96,10 @@ def _status(message: str, at: str, at_import: bool, run: RunEvidence) -> Said:
     if found is None:
         return None
     status = int(found[1])
-    place = run.place(_crash(run.output), innermost=False)
+    place = run.place(crash_in(run.output), innermost=False)
     if status > 128 or status < 0:
         return _signal(status - 128 if status > 128 else -status, place, run)
-    place, line = _line_in(run, _EXITS)
+    place, line = line_with(run, _EXITS)
     last = run.output.strip().rpartition("\n")[2][:200]
     if not line:
         more = f": {last}" if last else ""
@@ -178,7 +126,7 @@ def _signal(number: int, place: str, run: RunEvidence) -> Said:
         9: "it killed itself, or needed too much memory",
     }.get(number, "the code sent it to itself, or ran into a limit")
     if not place:
-        place, _ = _line_in(run, _EXITS)
+        place, _ = line_with(run, _EXITS)
     path, _, line = place.rpartition(":")
     where = f" at line {line}" if line else ""
     shown = f" ({run.line(place)})" if run.line(place) else ""
@@ -186,26 +134,11 @@ def _signal(number: int, place: str, run: RunEvidence) -> Said:
     return f"{crashed}: signal {number} {name}: {why}", place
 
 
-def _crash(output: str) -> str:
-    """Return the traceback of faulthandler, which begins with the innermost frame."""
-    return output[output.rfind("(most recent call first)") :]
-
-
-def _line_in(run: RunEvidence, sign: re.Pattern[str]) -> tuple[str, str]:
-    """Return the place and the text of the first line with a sign; those of tests come last."""
-    for path in sorted(run.files, key=lambda path: (path in run.given, path)):
-        text = run.files[path].decode(errors="replace") if path.endswith(".py") else ""
-        for number, line in enumerate(text.splitlines(), 1):
-            if sign.search(line.partition("#")[0]):
-                return f"{path}:{number}", line.strip()[:SHOWN]
-    return "", ""
-
-
 def _interrupt(message: str, at: str, at_import: bool, run: RunEvidence) -> Said:
     if not message.startswith("ended before its tests did: pytest ended with"):
         return None
     if "_pytest.outcomes.Exit:" in run.output:
-        place, line = _line_in(run, _PYTEST_EXIT)
+        place, line = line_with(run, _PYTEST_EXIT)
         path, _, number = place.rpartition(":")
         called = f"{path} called {line} at line {number}" if line else "pytest.exit was called"
         return f"{called}, which ends all tests; return, or raise an exception", place or at
@@ -222,7 +155,7 @@ def _stopped(message: str, at: str, at_import: bool, run: RunEvidence) -> Said:
         return None
     why, place = list[str](), ""
     if "time limit" in message:
-        place = run.place(_crash(run.output), innermost=False)
+        place = run.place(crash_in(run.output), innermost=False)
         path, _, number = place.rpartition(":")
         where = f"at line {number} of {path} ({run.line(place)})" if place else "running"
         why.append(f"after {run.seconds:g} seconds it was still {where}; no loop or wait may last")
@@ -283,22 +216,6 @@ def _theirs(module: str, run: RunEvidence) -> str:
     if first not in sys.stdlib_module_names or not own:
         return ""
     return f"that is Python's own {first}, imported in place of {own[0]}; only another name helps"
-
-
-def defined(source: bytes) -> list[str]:
-    """Return the names that a module defines at its top level, in order."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    names = list[str]()
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.append(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return list(dict.fromkeys(names))
 
 
 ADVICE = (
