@@ -97,6 +97,9 @@ TAKEN = {
     "a turn's beginning": ("<|im_start|>assistant\n" + block(DOC), DOC),
     "a thought before it": (f"<think>\nFirst {F}python\nx{F}\n</think>\n\n{block(DOC)}", DOC),
     "a thought that the template opened": (f"Hm.\n{DRAFT}</think>\n\n{block(DOC)}", DOC),
+    "a word about thoughts behind it": (
+        f"{block(DOC)}It leaves out </think> tags.\n{block('f()' + chr(10), 'bash')}", DOC,
+    ),
     "a thought in a channel": (
         f"<|channel|>analysis<|message|>Hm, {block('x')}<|end|><|start|>assistant<|channel|>final"
         f"<|message|>{block(DOC)}<|return|>", DOC,

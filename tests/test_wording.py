@@ -115,10 +115,10 @@ def test_where_a_run_stood_when_its_time_was_out_is_told(code: str, place: str) 
     )
 
 
-def said(message: str, *, kind: str = "error", output: str = "", **files: str) -> CheckFailure:
-    """What becomes of a failure in a run with these modules."""
-    bodies = {f"{name}.py": text.encode() for name, text in files.items()}
-    failure = CheckFailure(name="test_m.py", message=message, at="m.py:1", kind=kind)
+def said(message: str, *, name: str = "test_m.py", output: str = "", **files: str) -> CheckFailure:
+    """What becomes of an error in a run with these modules."""
+    bodies = {f"{path}.py": text.encode() for path, text in files.items()}
+    failure = CheckFailure(name=name, message=message, at="m.py:1", kind="error")
     run = RunEvidence(
         {"m.py": b"import n\n", **bodies}, "/tmp/box", 0, output, 5.0, 2**29, 1_000,
         frozenset({"test_m.py"}),
@@ -198,6 +198,11 @@ def test_a_message_says_what_to_do(name: str) -> None:
     assert words in found.message
     assert len(found.message) <= LONGEST_MESSAGE
     assert printable(found.message) == found.message
+
+
+def test_an_exit_in_a_fixture_is_none_at_import() -> None:
+    assert "at import" in said("SystemExit: 0").message
+    assert "in a test" in said("SystemExit: 0", name="test_m.py::test_ok").message
 
 
 def test_what_ended_pytest_itself_is_told_by_its_last_lines() -> None:

@@ -21,6 +21,8 @@ log = logging.getLogger("backcast")
 GREEDY: dict[str, Any] = {"temperature": 0, "seed": 1}
 SWITCHED = ("vllm", "sglang")
 "Servers beside llama.cpp that hand `chat_template_kwargs` to the template, by their own name."
+LOOK = 10.0
+"Seconds for what only llama-server tells: it has answered already, and others need not."
 PROBE = tuple(
     Message(role, f"{role}-{number}")
     for number, role in enumerate(("system", "user", "assistant", "user"))
@@ -153,7 +155,7 @@ class ServerModel:
     def _look(self, seconds: float) -> None:
         """Ask what only llama-server tells."""
         try:
-            props = self._line.get(f"{self.root}/props", seconds)
+            props = self._line.get(f"{self.root}/props", min(seconds, LOOK))
         except ModelError:
             props = {}
         self.native = "build_info" in props and "chat_template" in props

@@ -43,7 +43,8 @@ def said(text: str) -> Said:
         return Said(answer, thought)
     before, closed, after = text.partition(CLOSE)
     # A template may have opened the thought already. Behind an answer the tag is only a word.
-    if closed and OPEN not in before and "```" in after and before.count("```") % 2 == 0:
+    alone = not after.partition("\n")[0].strip()
+    if closed and alone and OPEN not in before and "```" in after and before.count("```") % 2 == 0:
         return Said(after.lstrip("\n"), before.strip())
     return Said(text)
 

@@ -43,8 +43,9 @@ def _worded(failure: CheckFailure, run: RunEvidence) -> CheckFailure:
     message, at = failure.message, failure.at
     if failure.name.endswith("pytest::internal"):
         failure, message, at = _internal(failure, run)
+    at_import = failure.kind == "error" and "::" not in failure.name  # else a fixture failed
     for rule in RULES:
-        if said := rule(message, at, failure.kind == "error", run):
+        if said := rule(message, at, at_import, run):
             message, at = said
             break
     shown = printable(without_places(message, run.box))[:LONGEST_MESSAGE]
