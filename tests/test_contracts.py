@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backcast.engine.workflow.contracts import RefusedError, code_of, plan_of, plan_schema
-from backcast.engine.workflow.spec import Spec, SpecModule, Test
+from backcast.domain.errors import InputError
+from backcast.engine.log import EventStore
+from backcast.engine.workflow.code_answers import code_of
+from backcast.engine.workflow.contracts import plan_of, plan_schema
+from backcast.engine.workflow.loop import start
+from backcast.engine.workflow.refusals import RefusedError
+from backcast.engine.workflow.spec import Spec, SpecModule, Test, spec_of
 
 SPEC = Spec(task="t", goal="g", tests=(Test(path="test_a.py", source="import a"),))
 NAMED = SPEC.model_copy(update={"modules": (SpecModule(path="a.py"), SpecModule(path="b.py"))})
@@ -58,6 +63,57 @@ def test_a_plan_that_cannot_be_followed_is_refused(
     with pytest.raises(RefusedError, match=None) as caught:
         planned(*modules)
     assert complaint in str(caught.value)
+
+
+STRANGE = {
+    "a module of Python's own": (["random.py"], "a module random of its own, which is imported in"),
+    "a package of Python's own": (
+        ["json/more.py"],
+        "take another name, or a package, such as shop/",
+    ),
+    "a built-in module": (["sys.py"], "Python has a module sys of its own"),
+    "a module of pytest's": (["pluggy.py"], "pytest has a module pluggy, which is imported in its"),
+    "a file of tests": (["test_b.py"], "pytest takes it for a file of tests"),
+    "a file of tests in a folder": (["tests/b_test.py"], "pytest takes it for a file of tests"),
+    "a dash": (["shop-cart.py"], "shop-cart is no name in Python; name it shop_cart, for instance"),
+    "a dash in a folder": (["my-shop/cart.py"], "my-shop is no name in Python; name it my_shop"),
+    "a digit": (["2fa.py"], "2fa is no name in Python; name it _2fa, for instance"),
+    "a dot": (["a.b.py"], "a.b is no name in Python; name it a_b, for instance"),
+    "a word of the grammar": (["class.py"], "class is a word of Python's grammar"),
+    "one in a folder": (["import/a.py"], "import is a word of Python's grammar"),
+    "a module and a package": (["a.py", "a/__init__.py"], "found 'a.py' and 'a/__init__.py'"),
+    "a module and a folder": (["pkg/a.py", "pkg/a/b.py"], "found 'pkg/a.py' and 'pkg/a/b.py'"),
+    "in capitals": (["A.py", "a/b.py"], "found 'A.py' and 'a/b.py': of a module and a package"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_module_that_tests_cannot_import_is_refused_before_it_is_written(name: str) -> None:
+    paths, complaint = STRANGE[name]
+    with pytest.raises(RefusedError) as caught:
+        planned(*map(module, paths))
+    assert complaint in str(caught.value)
+    named = SPEC.model_copy(update={"modules": tuple(SpecModule(path=one) for one in paths)})
+    with EventStore.open("sqlite://") as store, pytest.raises(InputError) as told:
+        start(store, named)
+    assert complaint in str(told.value)
+    assert spec_of(named.model_dump_json().encode()) == named  # a log may hold it
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["shop/random.py", "shop/types.py", "src/queue.py", "match.py", "type.py", "a/__main__.py",
+     "randoms.py", "contest.py", "tests/helpers.py", "größe.py", "_a.py"],
+)  # fmt: skip
+def test_a_module_that_tests_can_import_may_have_any_name(path: str) -> None:
+    assert planned(module(path)) == [path]
+
+
+def test_a_file_that_tests_run_by_its_path_may_have_any_name() -> None:
+    source = "import runpy\n\nrunpy.run_path('bin/shop-cart.py')\n"
+    tests = (Test(path="test_a.py", source=source),)
+    spec = SPEC.model_copy(update={"tests": tests})
+    assert planned(module("bin/shop-cart.py"), spec=spec) == ["bin/shop-cart.py"]
 
 
 @pytest.mark.parametrize("text", ["", "no", "[1]", '{"modules": 3}', "[" * 100_000, '{"a": 1}'])

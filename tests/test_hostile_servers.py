@@ -26,7 +26,7 @@ HANG = 60.0
 def ask(answer: Answer, limits: Limits = LIMITS, key: str = SECRET) -> Completion:
     """What a server that answers so is understood to have said."""
     with hostile(answer) as server:
-        model = ServerModel(server.url, key=key, backoff=0.01)
+        model = ServerModel(server.url, key=key, backoff=0.01, patience=0.5)
         return model.complete(ASKED, limits)
 
 
@@ -144,7 +144,7 @@ def test_of_an_answer_without_bounds_only_so_much_is_read() -> None:
 
 def test_a_server_that_is_down_is_unavailable() -> None:
     with hostile(saying(FINE)) as server:
-        model = ServerModel(server.url, backoff=0.01)
+        model = ServerModel(server.url, backoff=0.01, patience=0.1)
     with pytest.raises(ModelError, match="Connection refused") as error:
         model.complete(ASKED, LIMITS)
     assert error.value.kind == "unavailable"
@@ -203,6 +203,16 @@ def test_a_thought_is_kept_apart_however_it_is_told() -> None:
         assert (answer.thinking, answer.text) == ("Hm.", "Yes.")
     cut = ask(ending("length", content=None, reasoning_content="Hm, or"))
     assert (cut.thinking, cut.text, cut.finish) == ("Hm, or", "", "length")
+
+
+def test_what_holds_no_content_is_still_what_the_model_said() -> None:
+    thought = ask(ending("stop", content=None, reasoning_content="Hm."))
+    assert (thought.thinking, thought.text, thought.finish) == ("Hm.", "", "stop")
+    calls = [{"type": "function", "function": {"name": "write", "arguments": "{}"}}]
+    called = ask(ending("tool_calls", content=None, tool_calls=calls))
+    assert called.text.startswith('<tool_call>[{"type": "function", "function": {"name": "write"')
+    assert called.finish == "stop"
+    assert ask(ending("stop", content=None, refusal="I must not.")).text == "I must not."
 
 
 def test_a_server_of_another_kind_is_asked_by_the_standard_and_said_aloud(

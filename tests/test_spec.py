@@ -65,6 +65,8 @@ def test_the_fixtures_can_be_read_and_come_back_from_a_log() -> None:
             '[[modules]]\npath = "b.py"\ndependencies = ["a.py"]',
             "without a cycle, found a.py -> b.py -> a.py",
         ),
+        (HEAD + TESTED + '[[modules]]\npath = "types.py"', "found 'types.py': Python has a module"),
+        (HEAD + TESTED + '[[modules]]\npath = "a-b.py"', "name it a_b, for instance"),
         ("\0", "needed TOML"),
     ],
 )  # fmt: skip

@@ -24,6 +24,7 @@ from urllib.request import (
 )
 
 from backcast.engine.models.address import is_here
+from backcast.engine.models.retry_after import wait_asked
 
 CONNECT = 5.0
 "Seconds until a server that does not take a connection counts as not there."
@@ -40,6 +41,8 @@ class HttpAnswer(NamedTuple):
 
     status: int
     body: bytes
+    wait: float | None = None
+    "Seconds that the server asks to wait before the next try."
 
 
 def ask(url: str, body: object, key: str, seconds: float) -> HttpAnswer:
@@ -48,15 +51,16 @@ def ask(url: str, body: object, key: str, seconds: float) -> HttpAnswer:
     Raise `TimeoutError` when the seconds are over, `NoAnswerError` for an answer that is packed or
     too long, `OSError`, `HTTPException` or `ValueError` where the server gives none.
     """
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    sent = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     if key:
-        headers["Authorization"] = f"Bearer {key}"
+        sent["Authorization"] = f"Bearer {key}"
     data = None if body is None else json.dumps(body).encode()
     if seconds <= 0:
         raise TimeoutError("no time is left")
     try:
-        with _opener(url).open(Request(url, data, headers), timeout=seconds) as answer:
-            return HttpAnswer(answer.status, _read(answer))
+        with _opener(url).open(Request(url, data, sent), timeout=seconds) as answer:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return HttpAnswer(answer.status, _read(answer), wait_asked(headers, answer.status))
     except URLError as error:
         raise error.reason if isinstance(error.reason, OSError) else error from None
 

@@ -12,7 +12,7 @@ from typing import Any
 from backcast.domain.errors import ModelError
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.address import address_of, key_for
-from backcast.engine.models.asking import Connection
+from backcast.engine.models.asking import PATIENCE, Connection
 from backcast.engine.models.templates import merged
 from backcast.engine.models.wire import NO_SYSTEM, completion_of, name_of
 
@@ -21,6 +21,8 @@ log = logging.getLogger("backcast")
 GREEDY: dict[str, Any] = {"temperature": 0, "seed": 1}
 SWITCHED = ("vllm", "sglang")
 "Servers beside llama.cpp that hand `chat_template_kwargs` to the template, by their own name."
+LOOK = 10.0
+"Seconds for what only llama-server tells: it has answered already, and others need not."
 PROBE = tuple(
     Message(role, f"{role}-{number}")
     for number, role in enumerate(("system", "user", "assistant", "user"))
@@ -41,12 +43,14 @@ class ServerModel:
         slot: int | None = None,
         seconds: float = 60.0,
         backoff: float = 0.5,
+        patience: float = PATIENCE,
     ) -> None:
         """`ModelError` where nobody answers within `seconds`; a model that loads is waited for.
 
         `deterministic` has llama-server read each prompt anew: what it remembers changes the last
         bits. Else it looks itself for the slot that remembers most of a prompt; `slot` names one,
-        for a server that others ask too. `backoff`: the seconds before a second try. Without a
+        for a server that others ask too. `backoff`: the seconds before a second try;
+        `patience`: those for which a server that went down is waited for. Without a
         `key` it is BACKCAST_API_KEY, and OPENAI_API_KEY for https://api.openai.com alone.
         """
         self.url = _address(url)
@@ -58,7 +62,7 @@ class ServerModel:
         "Tokens of prompt and answer together, where it tells."
         self.merges = False
         "Whether the system's text goes into the first user turn, as the template takes no other."
-        self._line = Connection(self.url, key_for(self.url, key) or "no-key", backoff)
+        self._line = Connection(self.url, key_for(self.url, key) or "no-key", backoff, patience)
         self._meet(name, seconds)
 
     def complete(
@@ -151,7 +155,7 @@ class ServerModel:
     def _look(self, seconds: float) -> None:
         """Ask what only llama-server tells."""
         try:
-            props = self._line.get(f"{self.root}/props", seconds)
+            props = self._line.get(f"{self.root}/props", min(seconds, LOOK))
         except ModelError:
             props = {}
         self.native = "build_info" in props and "chat_template" in props

@@ -17,6 +17,8 @@ from backcast.engine.models.reply import split_thinking
 FINISHES = ("stop", "length")
 NAMED = 200
 "Characters of a model's name that are kept."
+CALLED = 2_000
+"Characters of a tool's call that are kept."
 SHOWN = 200
 "Characters of what a server says that an error repeats."
 TOO_LONG = re.compile(
@@ -35,6 +37,9 @@ class ChatMessage(BaseModel):
     reasoning_content: str | None = None
     reasoning: str | None = None
     "The same, as vLLM has called it since."
+    refusal: str | None = None
+    "What it says instead of an answer."
+    tool_calls: list[dict[str, Any]] | None = None
 
 
 class Choice(BaseModel):
@@ -84,20 +89,27 @@ def completion_of(body: bytes, where: str, seconds: float) -> Completion:
         reason = f"{problem['msg']} ({place}) in {_start(body)}"
         raise garbled(where, reason) from None
     choice = reply.choices[0]
-    if choice.finish_reason not in FINISHES:
-        filtered = choice.finish_reason == "content_filter"
+    thinking, text = _split(choice.message)
+    finish = choice.finish_reason
+    if not text and choice.message.refusal:
+        text = choice.message.refusal
+    if choice.message.tool_calls:  # it is told that there are none
+        calls = json.dumps(choice.message.tool_calls)[:CALLED]
+        text, finish = f"{text or ''}<tool_call>{calls}</tool_call>", "stop"
+    if finish not in FINISHES:
+        filtered = finish == "content_filter"
+        why = ": a filter of the server stopped the model; put the task in other words"
         raise ModelError(
             f"{where}: needed an answer that ends by stop or length, found"
-            f" {choice.finish_reason[:40]!r}",
+            f" {finish[:40]!r}{why if filtered else ''}",
             "refused" if filtered else "garbled",
         )
-    thinking, text = _split(choice.message)
     usage = reply.usage or Usage()
-    if text is None and choice.finish_reason == "stop":
+    if text is None and finish == "stop" and not thinking:
         raise garbled(where, "an answer without content")
     return Completion(
         text or "", usage.prompt_tokens, usage.completion_tokens,
-        choice.finish_reason, _cached(reply), thinking, seconds, name_of(reply.model),
+        finish, _cached(reply), thinking, seconds, name_of(reply.model),
     )  # fmt: skip
 
 

@@ -24,8 +24,11 @@ from backcast.engine.memory.model_summariser import VERSION as SUMMARISER
 from backcast.engine.memory.model_summariser import filled, form_of, made_of
 from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Completion
-from backcast.engine.workflow.contracts import Code, RefusedError, code_of, plan_of
+from backcast.engine.workflow.code_answers import Code, code_of
+from backcast.engine.workflow.contracts import json_in, plan_of
 from backcast.engine.workflow.prompts import PromptBuilder
+from backcast.engine.workflow.refusals import RefusedError
+from backcast.engine.workflow.said import said
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec
 from backcast.projections import dependency_graph, progress
@@ -37,6 +40,17 @@ Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
 
 PREVIEW = 2_000
 "Characters of a test run's output that the fact itself holds."
+
+
+WANTED = {"plan": "the JSON", "summary": "the JSON", "code": "the fenced block"}
+"What the model is to answer with, by the kind of step."
+
+
+class ReadAnswer(NamedTuple):
+    """An answer as it is read."""
+
+    text: str
+    thought: str
 
 
 class ActionResult(NamedTuple):
@@ -60,28 +74,47 @@ class Answers:
         """Return the facts that follow from the answer to a step."""
         reply = self.task.event(step.reply)
         assert isinstance(reply.fact, ModelReplied)
-        text = self._text(reply.fact)
+        text = self._said(reply.fact)
         try:
             if reply.fact.finish == "length":
-                raise RefusedError(self._cut_off(reply.fact))
+                raise RefusedError(self._cut_off(text, reply.fact, step.kind))
+            if not text.text.strip():
+                raise RefusedError(self._empty(text, reply.fact, step.kind))
             match step.kind:
                 case "plan":
-                    planned = plan_of(text, self.spec)
+                    planned = plan_of(text.text, self.spec)
                     return ActionResult([PlanningComplete(planned=planned)], writer=reply.writer)
                 case "summary":
-                    return self._take_summary(step.module, text, reply.fact)
-            code = code_of(text, step.module, self.spec.limits.nodes)
+                    return self._take_summary(step.module, text.text, reply.fact)
+            code = code_of(text.text, step.module, self.spec.limits.nodes)
             if code.show:
                 return self._show(code)
             return self._check(step, code, reply.writer)
         except RefusedError as error:
             return ActionResult([AnswerRefused(reason=f"Your last answer was not used: {error}")])
 
-    def _cut_off(self, reply: ModelReplied) -> str:
+    def _cut_off(self, answer: ReadAnswer, reply: ModelReplied, kind: str) -> str:
         tokens = reply.tokens or self.prompts.profile.generation
+        short = f"in at most {tokens // 2} tokens, about {max(1, tokens // 20)} lines"
+        if not answer.thought:
+            return f"it was cut off after {tokens} tokens. Answer without any explanation, {short}"
+        if not answer.text.strip():
+            return (
+                f"it was cut off after {tokens} tokens, and all of them were thinking: there is no"
+                " answer. Think little or not at all, and answer with"
+                f" {WANTED[kind]} alone, {short}"
+            )
         return (
-            f"it was cut off after {tokens} tokens. Answer without any explanation, in at most"
-            f" {tokens // 2} tokens, about {max(1, tokens // 20)} lines"
+            f"it was cut off after {tokens} tokens, about {self._thought(answer, reply)} of them"
+            f" for thinking. Think less, and answer with {WANTED[kind]} alone, {short}"
+        )
+
+    def _empty(self, answer: ReadAnswer, reply: ModelReplied, kind: str) -> str:
+        if not answer.thought:
+            return f"it was empty. Answer with {WANTED[kind]}"
+        return (
+            f"it was empty but for thinking ({self._thought(answer, reply)} tokens). Think less,"
+            f" and then write {WANTED[kind]} as the answer itself: what is only thought is not read"
         )
 
     def _check(self, step: progress.PendingStep, code: Code, writer: str) -> ActionResult:
@@ -136,7 +169,7 @@ class Answers:
         inputs = self.task.summary_inputs()
         asked = inputs.node_facts(node)
         limit = limit_of(LIMITS, node)
-        answer = Completion(text)
+        answer = Completion(json_in(text))
         form, problem = filled(form_of(node), answer, limit, self.prompts.tokenizer)
         if form is None or asked is None:
             raise RefusedError(problem or f"there is no {node}")
@@ -145,9 +178,18 @@ class Answers:
         claim, blobs = inputs.claim(node, made, name, self.task.version)
         return ActionResult([claim], blobs)
 
-    def _text(self, reply: ModelReplied) -> str:
+    def _said(self, reply: ModelReplied) -> ReadAnswer:
         body = self.task.store.get(reply.text) if reply.text else b""
-        return body.decode(errors="surrogatepass")
+        spoken = said(body.decode(errors="surrogatepass"))
+        apart = self.task.store.get(reply.thinking) if reply.thinking else b""
+        return ReadAnswer(spoken.text, apart.decode(errors="replace") + spoken.thought)
+
+    def _thought(self, answer: ReadAnswer, reply: ModelReplied) -> int:
+        """Return the tokens that were thought, the model's own count where nothing else was."""
+        if not answer.text.strip() and reply.tokens:
+            return reply.tokens
+        counted = self.prompts.tokenizer.count(answer.thought)
+        return min(counted, reply.tokens or counted)
 
 
 def given(spec: Spec) -> list[str]:

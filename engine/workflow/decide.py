@@ -18,7 +18,8 @@ from backcast.domain.events import (
     PlanningComplete,
     TaskFailed,
 )
-from backcast.engine.workflow.contracts import RefusedError, plan_in
+from backcast.engine.workflow.contracts import plan_in
+from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.spec import Spec
 from backcast.projections import progress
 

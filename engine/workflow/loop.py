@@ -22,10 +22,12 @@ from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.mapping.runs import keep_after
 from backcast.engine.workflow.answers import Checks
-from backcast.engine.workflow.contracts import RefusedError, plan_in
+from backcast.engine.workflow.contracts import plan_in
 from backcast.engine.workflow.decide import decide
+from backcast.engine.workflow.module_names import check_importable
 from backcast.engine.workflow.perform import Performer
 from backcast.engine.workflow.prompts import RunningTask
+from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks, safe_path
 from backcast.engine.workflow.spec import Spec, spec_of
@@ -44,11 +46,12 @@ def start(store: EventStore, spec: Spec) -> None:
             f"task {spec.task!r} is in this store already: 'backcast resume {spec.task}' goes on"
             " with it; to begin anew, name another task or another store"
         )
-    if spec.planned:
-        try:
+    try:
+        check_importable([one.path for one in spec.modules], [one.source for one in spec.tests])
+        if spec.planned:
             plan_in(spec)
-        except RefusedError as error:
-            raise InputError(f"task {spec.task!r}: {error}") from None
+    except (RefusedError, ValueError) as error:
+        raise InputError(f"task {spec.task!r}: {error}") from None
     body = Blob(spec.model_dump_json(exclude_none=True).encode())
     tests = [Blob(test.source.encode()) for test in spec.tests]
     # An absent context is not recorded, so that older logs stay as they are.

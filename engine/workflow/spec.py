@@ -15,6 +15,7 @@ from pydantic import model_validator as validator
 
 from backcast.domain.errors import InputError
 from backcast.engine.log.codec import first_problem
+from backcast.engine.workflow.module_names import check_importable
 from backcast.engine.workflow.sandbox.box import check_paths, safe_path
 from backcast.engine.workflow.sandbox.run import SandboxLimits
 
@@ -192,9 +193,14 @@ def spec_at(path: Path) -> Spec:
     try:
         for test in fields.get("tests", ()):
             _inline_file(path, test)
-        return Spec.model_validate(fields)
+        spec = Spec.model_validate(fields)
+        # Not of a specification that a log holds: its task may have ended long ago.
+        check_importable([one.path for one in spec.modules], [one.source for one in spec.tests])
+        return spec
     except ValidationError as error:
         raise InputError(f"{path}: {_problem(error)}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
     except (TypeError, AttributeError):
         raise InputError(f"{path}: needed [[tests]] with path, and source or file") from None
 

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 REPORTS = 64
@@ -166,11 +167,16 @@ def _measured(box: str, run: Callable[[], int]) -> int:
 
 
 def main(
-    box: str, report: int, coverage: bool, arguments: list[str], held: dict[str, str]
-) -> NoReturn:
-    """Run pytest under the guard, report its exit code, and end this process."""
+    box: str, report: int, coverage: bool, arguments: list[str], held: dict[str, str],
+    late: float = 0.0,
+) -> NoReturn:  # fmt: skip
+    """Run pytest under the guard, report its exit code, and end this process.
+
+    After `late` seconds, shortly before the run is stopped, it prints where the code is.
+    """
     import _posixsubprocess
     import _thread
+    import faulthandler
     import subprocess
     import threading
 
@@ -187,6 +193,9 @@ def main(
         if hasattr(module, name):
             _report_refusals(guard, module, name)
     sys.addaudithook(guard)
+    if late > 0:
+        with suppress(RuntimeError, OSError):  # no thread may be free for that
+            faulthandler.dump_traceback_later(late, file=2)
 
     def run() -> int:
         return int(pytest.main(arguments, plugins=[progress]))

@@ -22,9 +22,12 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import CheckFailure
 from backcast.engine.workflow.sandbox import guard, outcome
 from backcast.engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
+from backcast.engine.workflow.sandbox.evidence import RunEvidence
+from backcast.engine.workflow.sandbox.hosts import without_places
 from backcast.engine.workflow.sandbox.isolation import Orders
 from backcast.engine.workflow.sandbox.outcome import Results, read_results
 from backcast.engine.workflow.sandbox.watch import WatchedRun
+from backcast.engine.workflow.sandbox.wording import worded
 
 IMPORTS = "check_imports.py"
 "The test file beside the code that imports the modules where there are no tests."
@@ -116,9 +119,22 @@ def run_checks(
         if box.holds_file_of(max(limits.file_bytes, largest + 1)):
             named.add("file size")
         shares = _coverage(box, files) if limits.coverage else {}
-        output = bytes(run.output[: limits.output_bytes]).replace(b"%s/" % bytes(box.files), b"")
+        spoken = bytes(run.output[: limits.output_bytes]).decode(errors="surrogateescape")
+        results = worded(results, _evidence(box, run, files, tests, limits, spoken))
+        output = without_places(spoken, f"{box.path}").encode(errors="surrogateescape")
     seconds = time.monotonic() - before
     return Outcome(*results, output, seconds, tuple(sorted(named)), run.held, shares)
+
+
+def _evidence(
+    box: Box, run: WatchedRun, files: Mapping[str, bytes], tests: Sequence[str],
+    limits: SandboxLimits, output: str,
+) -> RunEvidence:  # fmt: skip
+    """Return what tells how a run ended, for the words of its failures."""
+    return RunEvidence(
+        files, f"{box.path}", run.code, output, limits.seconds, limits.memory,
+        limits.output_bytes, frozenset(tests),
+    )  # fmt: skip
 
 
 def _run(
@@ -147,7 +163,10 @@ def _command(box: Box, tests: Sequence[str], limits: SandboxLimits) -> list[str]
         *("--color=no", "--tb=short", f"--junitxml={box.path}/junit.xml"),
         *("-o", "junit_family=xunit1", *paths),
     ]
-    options = {"box": f"{box.path}", "coverage": limits.coverage, "arguments": arguments}
+    late = max(limits.seconds / 2, limits.seconds - 2)
+    options = {
+        "box": f"{box.path}", "coverage": limits.coverage, "arguments": arguments, "late": late,
+    }  # fmt: skip
     source = Path(guard.__file__).read_text(encoding="utf-8")
     return [sys.executable, "-u", "-s", "-P", "-c", source, json.dumps(options)]
 
