@@ -8,9 +8,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from backcast.engine.log.redaction.names import KIND
-from backcast.engine.log.redaction.rules import COMMA, Rule, SecretSpan, found_by, is_given, rule
+from backcast.engine.log.redaction.rules import (
+    COMMA,
+    WORD,
+    Rule,
+    SecretSpan,
+    found_by,
+    is_given,
+    rule,
+)
 
-_START = r"(?:\b|(?<=\\[nrt]))"
 _GAP = (
     r"(?:(?<=[\"'],)(?:\r?\n|\\[rn])|\\\r?\n|(?<!\\)(?:\\{3}|\\{6}|\\{12})[rn]"
     r"|(?!\\[rn])[^\n|;]){0,300}?"
@@ -18,22 +25,31 @@ _GAP = (
 "The text between a command and one of its options; a line may go on after a backslash."
 _BLANK = rf"(?:{COMMA}\\*[\"']|(?:[ \t]|\\\r?\n){{1,8}}\\*[\"']?|=\\*[\"']?)"
 "The text between an option and its value; the two may be items of a list."
+_GLUED = r"\\*[\"']?"
 _NEAR = _BLANK.replace("{1,8}", "{0,8}")
 _VALUE = r"(?P<secret>(?<=[\"'])[^\"'\\\n]{3,200}+(?=\\*[\"'])|[^\s\"'\\,;|&)\]]{3,200}+)"
 _LOGINS = r"(?:docker|podman|nerdctl|buildah|skopeo|crane|oc|az|cf|ibmcloud|helm[ \t]+registry)"
 FLAGS = (
-    (r"mysql|mysqldump|mysqladmin|mysqlimport|mysqlsh|mariadb|mariadb-dump|mariadb-admin"
-     r"|sshpass|mongo|mongosh|mongodump|mongorestore|7z|7za|rar", "-p", r"\\*[\"']?"),
-    (rf"sshpass|mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport|twine"
-     rf"|{_LOGINS}(?:\W|\\n){{1,40}}login", "-p", _BLANK),
-    ("redis-cli", "-a", _BLANK),
-    ("ldap(?:search|add|modify|delete|whoami|passwd)", "-w", _BLANK),
-    ("sqlcmd|bcp|unzip|zip|isql", "-P", _BLANK),
-)  # fmt: skip
-"Commands, their options before a secret, and what stands between the two."
-USERS = (("curl|wget", r"-u|--user|-U|--proxy-user"), ("https?|xhs?", r"-a|--auth"),
-         ("smbclient", r"-U|--user"))  # fmt: skip
-"Commands, and their options before user:password."
+    ("mysql", "mysql|mysqldump|mysqladmin|mysqlimport|mysqlsh", "-p", _GLUED),
+    ("mariadb", "mariadb|mariadb-dump|mariadb-admin", "-p", _GLUED),
+    ("sshpass", "sshpass", "-p", f"(?:{_BLANK}|{_GLUED})"),
+    ("mongo", "mongo(?:sh|dump|restore|export|import)?", "-p", f"(?:{_BLANK}|{_GLUED})"),
+    ("login", _LOGINS + r"(?:\W|\\n){1,40}login", "-p", _BLANK),
+    ("twine", "twine", "-p", _BLANK),
+    ("7z", "7za?", "-p", _GLUED),
+    ("redis-cli", "redis-cli", "-a", _BLANK),
+    ("ldap", "ldap(?:search|add|modify|delete|whoami|passwd)", "-w", _BLANK),
+    ("sqlcmd bcp isql", "sqlcmd|bcp|isql", "-P", _BLANK),
+    ("-P", "(?:un)?zip", "-P", _BLANK),
+)
+"Hints, commands, their options before a secret, and what stands between the two."
+USERS = (
+    ("curl", "curl", "-u|--user|-U|--proxy-user"),
+    ("wget", "wget", "-u|--user"),
+    ("-a --auth", "https?", "-a|--auth"),
+    ("smbclient", "smbclient", "-U|--user"),
+)
+"Hints, commands, and their options before user:password."
 
 
 def _is_no_port(secret: str) -> bool:
@@ -45,13 +61,12 @@ _PORT = re.compile(r"[\d.]{0,24}:?\d{1,5}(?::\d{1,5})?(?:/\w{1,4})?|[a-z]+(?:_[a
 
 def _flags() -> Iterator[Rule]:
     """Yield the rules of options that are secret because of the command alone."""
-    for commands, flag, blank in FLAGS:
-        before = rf"{_START}(?:{commands})\b{_GAP}(?<=[\s\"']){flag}{blank}"
-        yield rule(KIND, before + _VALUE, flag, _is_no_port)
-    for commands, flags in USERS:
-        before = rf"{_START}(?:{commands})(?=[\s\"'\\]){_GAP}(?<=[\s\"'])(?:{flags}){_NEAR}"
-        hints = flags.replace("|", " ")
-        yield rule(KIND, rf"{before}[^\s:%\"'\\]{{1,64}}[:%]{_VALUE}", hints, is_given)
+    for hints, commands, flag, blank in FLAGS:
+        lead = rf"(?:{commands})\b{_GAP}(?<=[\s\"']){flag}{blank}"
+        yield rule(KIND, lead + _VALUE, hints, _is_no_port, before=WORD)
+    for hints, commands, flags in USERS:
+        lead = rf"(?:{commands})(?=[\s\"'\\]){_GAP}(?<=[\s\"'])(?:{flags}){_NEAR}"
+        yield rule(KIND, rf"{lead}[^\s:%\"'\\]{{1,64}}[:%]{_VALUE}", hints, is_given, before=WORD)
 
 
 RULES = tuple(_flags())

@@ -25,6 +25,8 @@ SPREAD_FROM = 8
 "Letters of the shortest secret that is masked everywhere, also where nothing announces it."
 LONGEST_LEAD = 24
 "Letters that are read before a number."
+FEW = 100
+"Known secrets for which a text is searched one by one, which is quicker for few."
 _LINES = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}+={0,2}")
 _WORD = re.compile(r"[^\s\"'<>\\`]+")
@@ -49,6 +51,8 @@ class Masks:
         "Secrets that are masked everywhere, and their kinds."
         self._lengths: dict[str, set[int]] = {}
         "The lengths of known secrets by their first letters."
+        self._silent: set[tuple[int, int, str]] = set()
+        "Texts, by their hashes, that were searched and show no secret by themselves."
         self.masks: dict[str, str] = {}
         self.last: Counter[str] = Counter()
         "The highest number of a mask, by kind."
@@ -61,9 +65,13 @@ class Masks:
             if match["number"]:
                 stands = match[0].removeprefix("MASKED_").rpartition("_")[0]
                 self.last[stands] = max(self.last[stands], int(match["number"]))
+        silent = True
         for found in self._announced(text, name):
+            silent = False
             if found.sure:
                 self._know(text[found.start : found.end], found.kind)
+        if silent:
+            self._silent.add((hash(text), len(text), name))
 
     def mask(self, text: str, name: str = "") -> str:
         """Return a text without its secrets; `name` is its field's."""
@@ -83,7 +91,8 @@ class Masks:
                 self._lengths.setdefault(written[:SPREAD_FROM], set()).add(len(written))
 
     def _all(self, text: str, name: str) -> Iterator[SecretSpan]:
-        yield from self._announced(text, name)
+        if (hash(text), len(text), name) not in self._silent:
+            yield from self._announced(text, name)
         yield from self._packed(text)
         yield from self._spread(text)
 
@@ -120,14 +129,23 @@ class Masks:
         """Yield secrets that are known from elsewhere. However many are known, a text is read
         once: for the first letters of one of them, by each of their lengths."""
         lengths = self._lengths
-        if not lengths:
-            return
-        starts = range(len(text) - SPREAD_FROM + 1)
-        for start in [at for at in starts if text[at : at + SPREAD_FROM] in lengths]:
+        for start in self._starts(text):
             for length in lengths[text[start : start + SPREAD_FROM]]:
                 kind = self.known.get(text[start : start + length])
                 if kind:
                     yield SecretSpan(start, start + length, kind)
+
+    def _starts(self, text: str) -> Iterator[int]:
+        """Yield the places where a known secret may begin."""
+        if len(self._lengths) > FEW:
+            every = range(len(text) - SPREAD_FROM + 1)
+            yield from [at for at in every if text[at : at + SPREAD_FROM] in self._lengths]
+            return
+        for first in self._lengths:
+            start = text.find(first)
+            while start >= 0:
+                yield start
+                start = text.find(first, start + 1)
 
     def _replaced(self, text: str, pieces: Iterable[MaskedPiece]) -> Iterator[str]:
         last = 0

@@ -75,7 +75,9 @@ def _said(secret: str) -> bool:
 
 
 _METHOD = re.compile(
-    r"(?:[a-z]+[-_/])*[a-z]{1,12}-?\d{1,4}(?:[-_/.:][a-z\d]+)*[a-z]{0,9}\W*|\d+\W*[a-z]+"
+    r"(?:sha|md|base|utf|hmac|bcrypt|argon|scrypt|pbkdf|python|py|ipv|u?int|float|oauth|http|aes"
+    r"|rsa|ecdsa|ed|iso|rfc|pkcs|crc|blake|uuid|ascii|latin|hs|rs|es|ps|v|x|b|k|h|p|i|s|win)[-_]?"
+    r"\d{1,5}(?:[-_/.:][a-z\d]{1,12})*(?:s|n|url|encoded|hashed|sum|bit|bits)?\W*|\d+\W*[a-z]+"
 )
 
 

@@ -65,8 +65,8 @@ RULES = (
          "_auth _password", lambda secret: _is_no_code(secret)),
     rule(KIND, r"(?:machine[ \t]+\S{1,200}|default)\s{1,40}(?:login|user)\s{1,40}\S{1,200}\s{1,40}"
          r"password\s{1,40}(?P<secret>\S{3,200}+)", "password", is_given),
-    rule(KIND, r"(?:^|[\s\"']|\\n)[\w.*-]{1,100}:(?:\d{4,5}|\*):(?!\d+:)[^:\s]{1,64}:[^:\s]{1,64}:"
-         r"(?P<secret>[^\s:\"'\\]{4,200}+)(?=[\s\"'\\]|$)", ":", lambda secret: is_mixed(secret)),
+    rule(KIND, r":(?:\d{4,5}|\*):(?!\d+:)[^:\s]{1,64}:[^:\s]{1,64}:(?P<secret>[^\s:\"'\\]{4,200}+)"
+         r"(?=[\s\"'\\]|$)", ":", is_mixed, before=re.compile(r"[\w.*-]\Z")),
     rule(KIND, rf"(?i:auth|login){_QUOTE}?[ \t]{{0,3}}[:=(][ \t]{{0,3}}[\[(]?"
          rf"(?:\s|\\n){{0,40}}{_QUOTE}[^\"'\\\n]{{1,64}}{COMMA}{_QUOTE}"
          rf"(?P<secret>[^\"'\\\n]{{4,200}}+){_QUOTE}",
