@@ -28,6 +28,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.events import line_for, parts
 from backcast.engine.log.redaction import Redaction, redacted
 from backcast.engine.log.redaction.masks import Masks
+from backcast.engine.log.redaction.patterns import within
 from backcast.engine.memory.import_log import run
 from tests import lookalikes
 from tests.secret_forms import FIELDS, OWN_FORMS, TEXTS, drawn, value
@@ -261,3 +262,30 @@ def test_a_redacted_log_is_imported_and_redacts_to_itself(seed: int, tmp_path: P
         report = run(other, "events", file)
         assert (report.skipped, report.added) == ([], len(stated) + 1)
         assert "\n".join(written(other)) == text
+
+
+HOSTILE = [
+    '"passwords": [', '"secrets": {"a": "b", ', "'cookies': {", "-----END RSA PRIVATE KEY-----\n",
+    "mysql -p", "docker login -p ", "Cookie: a=", "Authorization: Basic ", ":5432:a:b:", "%3D",
+    'api_key", "', '"name": "API_KEY", ', "<password>", "auth=('a',", "machine a login ",
+    "password='abcd1'\"efgh\"", "password=abcd1\\\nefgh\\\n", "password is ", "_.- key", "[{(",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_takes_no_more_than_its_length(text: str) -> None:
+    with within(60, "took what grows faster than the text"):  # these take a second at the most
+        masks, long = Masks(), text * (50_000 // len(text))
+        masks.learn(long)
+        masks.mask(long)
+
+
+def test_how_many_secrets_are_known_does_not_slow_the_search_of_a_text() -> None:
+    random, masks = Random(8), Masks()
+    secrets = [value(random) for _ in range(20_000)]
+    for secret in secrets:
+        masks.learn(secret, "password")
+    text = "\n".join(secrets[::200]) + "\n" + "the quick brown fox " * 5_000
+    with within(20, "looked for each secret by itself"):  # it takes a tenth of a second
+        masked = masks.mask(text)
+    assert found(secrets[::200], masked, []) == []

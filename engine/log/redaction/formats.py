@@ -74,8 +74,10 @@ def found_in(text: str) -> Iterator[SecretSpan]:
         return
     for key in _KEY_BEGINS.finditer(text):
         yield from _lines_of_key(text, key.end())
+    last = 0
     for end in _KEY_CLOSES.finditer(text):
-        yield from _lines_before(text, end.start())
+        yield from _lines_before(text, last, end.start())
+        last = end.end()
 
 
 def _lines_of_key(text: str, start: int) -> Iterator[SecretSpan]:
@@ -94,9 +96,9 @@ def _lines_of_key(text: str, start: int) -> Iterator[SecretSpan]:
             yield SecretSpan(*match.span(), "private_key", whole)
 
 
-def _lines_before(text: str, end: int) -> Iterator[SecretSpan]:
+def _lines_before(text: str, start: int, end: int) -> Iterator[SecretSpan]:
     """Yield the lines of a private key whose beginning is cut off."""
-    start = max(0, end - LONGEST_KEY)
+    start = max(start, end - LONGEST_KEY)
     if _KEY_BEGINS.search(text, start, end):
         return
     parts = [part for part in _KEY_PARTS.finditer(text, start, end) if part["part"]]

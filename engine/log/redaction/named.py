@@ -142,20 +142,24 @@ _PART = re.compile(
 def found_in(text: str) -> Iterator[SecretSpan]:
     """Yield secrets with a name before them."""
     for ends in _ENDS:
-        reached = 0
+        reached = listed = 0
         for match in ends.finditer(text):
+            end = match.end()
             # Skip names inside a secret; few of the others have a value.
-            if match.start() >= reached and _FOLLOWED.match(text, match.end()):
-                for found in _given(text, match.end()):
-                    reached = max(reached, found.end)
-                    yield found
+            if match.start() < reached or not _FOLLOWED.match(text, end):
+                continue
+            name, kinds = _name_at(text, end)
+            for found in _given(text, end, name, kinds):
+                reached = max(reached, found.end)
+                yield found
+            # A name inside a list was read with the list.
+            if "listed" in kinds and end >= listed and (start := _LISTED.match(text, end)):
+                values, listed = _listed(text, start.end(), name + "s" * (text[end] == "s"))
+                yield from values
 
 
-def _given(text: str, end: int) -> Iterator[SecretSpan]:
+def _given(text: str, end: int, name: str, kinds: set[str]) -> Iterator[SecretSpan]:
     """Yield the values that follow a name which ends at `end`."""
-    name, kinds = _name_at(text, end)
-    if not kinds:
-        return
     for form in _FORMS:
         if kinds.intersection(form.names):
             match = form.pattern.match(text, end)
@@ -169,8 +173,6 @@ def _given(text: str, end: int) -> Iterator[SecretSpan]:
                     group = "secret" if more["secret"] else "next"
                     yield SecretSpan(*more.span(group), KIND)
                     last = more.end(group)
-    if "listed" in kinds:
-        yield from _listed(text, end, name)
 
 
 def _fit(form: _ValueForm, secret: str, name: str, kinds: set[str]) -> bool:
@@ -181,36 +183,34 @@ def _fit(form: _ValueForm, secret: str, name: str, kinds: set[str]) -> bool:
     return any(fits(kind, secret, name) for kind in kinds.intersection(_NAMES))
 
 
-def _listed(text: str, end: int, name: str) -> Iterator[SecretSpan]:
-    """Yield the values of a list or an object that has a name."""
-    start = _LISTED.match(text, end)
-    plural = text[end : end + 1] == "s"
-    if start is None:
-        return
-    depth, key, named = 0, "", name + "s" * plural
-    inner: list[bool] = []
-    for part in _PART.finditer(text, start.end(), start.end() + LONGEST_VALUES):
+def _listed(text: str, start: int, name: str) -> tuple[list[SecretSpan], int]:
+    """Return the secret values of a list or an object that has a name, and where it ends."""
+    key, objects, found = "", list[bool](), list[SecretSpan]()
+    for part in _PART.finditer(text, start, start + LONGEST_VALUES):
         if part["open"]:
-            inner.append(part["open"] == "{")
-            depth += 1
-            key = "" if depth > 1 and inner[-1] else key
+            objects.append(part["open"] == "{")
+            key = "" if len(objects) > 1 and objects[-1] else key
         elif part["close"]:
-            inner.pop()
-            depth -= 1
-            if not depth:
-                return
-        elif part["key"] and inner and inner[-1]:
+            if objects:
+                objects.pop()
+            if not objects:
+                return found, part.end()
+        elif part["key"] and objects and objects[-1]:
             key = part["text"]
         else:
-            counts = names.within(named, key) if key else named
             group = "number" if part["number"] else "text"
-            secret = part[group]
-            if group == "number" and names.is_secret_number(counts, secret):
-                yield SecretSpan(*part.span(group), KIND)
-            elif group == "text" and not (kind_of(secret) and not is_mixed(secret)):
-                for found in names.in_field(counts, secret):
-                    at = part.start(group)
-                    yield found._replace(start=at + found.start, end=at + found.end)
+            named = names.within(name, key) if key else name
+            found += _in_item(named, part[group], part.start(group), group == "number")
+    return found, start + LONGEST_VALUES
+
+
+def _in_item(name: str, value: str, start: int, number: bool) -> Iterator[SecretSpan]:
+    if number:
+        if names.is_secret_number(name, value):
+            yield SecretSpan(start, start + len(value), KIND)
+    elif is_mixed(value) or not kind_of(value):  # else a list of names
+        for found in names.in_field(name, value):
+            yield found._replace(start=start + found.start, end=start + found.end)
 
 
 def _name_at(text: str, end: int) -> tuple[str, set[str]]:
