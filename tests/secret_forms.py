@@ -89,7 +89,8 @@ TEXTS = [
     "//registry.npmjs.org/:_authToken={}", "_password={}",
     "index-url = https://ann:{}@pypi.example.org/simple", "aws_secret_access_key = {}",
     "[db]\npassword = {}\n", 'api_key = "{}"  # ours', 'requests.get(url, auth=("ann", "{}"))',
-    '{{"auth": "ann:{}"}}',
+    '{{"auth": "ann:{}"}}', "{{'Authorization': '{}'}}", "SECRET_KEY_BASE={}", "db_pw={}",
+    "aws configure set aws_secret_access_key {}", "git config set x.token {}",
 ]  # fmt: skip
 "Texts with a secret; where `{}` stands twice, two secrets."
 

@@ -21,7 +21,8 @@ LONGEST_VALUES = 4000
 _ENDS = [re.compile(way) for end in names.ENDS for way in (end, end.capitalize(), end.upper())]
 _LEAD = re.compile(
     r"(?:(?P<option>(?:--|(?:^|[\s\"'\[,(])-)[\w.-]*)|(?P<query>(?:[?&;#]|%3[Ff]|%26)[\w.-]*)"
-    r"|(?P<tag><(?:\w+:)?[\w.-]*)|(?P<variable>(?:\b|\\n)(?:ENV|setx)[ \t]+[\w.]*)"
+    r"|(?P<tag><(?:\w+:)?[\w.-]*)"
+    r"|(?P<variable>(?:\b|\\n)(?:ENV|setx|config(?:ure)?[ \t]+set)[ \t]+[\w./:-]*)"
     r"|(?P<header>(?:^|[\"'\s])[A-Za-z]+-(?:[A-Za-z]+-)*))\Z",
     re.MULTILINE,
 )

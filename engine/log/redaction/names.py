@@ -20,7 +20,8 @@ KIND, HEADER, COOKIE = "secret", "authorization", "cookie"
 "Kinds of a mask."
 _TABLE = {
     "password": "password passwd passphrase passcode pwd pword",
-    "secret": "secret secret-key db-pass user-pass admin-pass smtp-pass root-pass store-pass"
+    "secret": "secret secret-key secret-key-base"
+    " db-pass user-pass admin-pass smtp-pass root-pass store-pass"
     " connection-string dsn",
     "named": "access-token refresh-token auth-token api-token bearer-token id-token session-token"
     " csrf-token xsrf-token security-token oauth-token bot-token app-token deploy-token"
@@ -30,17 +31,17 @@ _TABLE = {
     " signing-key shared-key account-key hmac-key jwt-key consumer-key",
     "weak": "token credential pass pin-code client-key service-key master-key webhook-key"
     " license-key app-key session-key storage-key deploy-key admin-key csrf csrftoken"
-    " csrfmiddlewaretoken phpsessid jsessionid sessionid otp jwt",
+    " csrfmiddlewaretoken phpsessid jsessionid sessionid otp jwt pw",
     "cookie": "cookie cookie-jar",
     "header": "authorization",
     "auth": "auth basic-auth userpwd user-pwd",
 }
 "The names by what they say of their value; - stands where words may be parted in any way."
-_WORD_ALONE = {"pass", "csrf", "otp", "jwt", "dsn", "auth", "pword"}
+_WORD_ALONE = {"pass", "csrf", "otp", "jwt", "dsn", "auth", "pword", "pw"}
 "Names that are also the ends of other words: bypass."
 ENDS = (
     "word", "wd", "phrase", "code", "secret", "pass", "token", "credential", "key", "string",
-    "dsn", "sessionid", "sessid", "csrf", "otp", "jwt", "cookie",
+    "dsn", "sessionid", "sessid", "csrf", "otp", "jwt", "cookie", "pw", "base",
 )  # fmt: skip
 "The ends of all names that a text may have before a value."
 STRONG = {"password", "secret", "named", "cookie", "header"}

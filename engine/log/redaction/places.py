@@ -59,6 +59,8 @@ RULES = (
     rule(HEADER, _AUTHORIZATION +
          r"(?:[rbfuRBFU]{0,2}\\*[\"'])?(?P<secret>[^\s\"'\\,(){}\[\]<>]{8,}+)(?![ \t(\[{])",
          "uthorization UTHORIZATION", is_random),
+    rule(HEADER, rf"(?:uthorization|UTHORIZATION){_QUOTE}[ \t]{{0,3}}:[ \t]{{0,3}}{_QUOTE}"
+         rf"(?P<secret>[^\s\"'\\]{{6,}}+){_QUOTE}", "uthorization UTHORIZATION", is_given),
     rule(HEADER, r"earer[ \t]{1,3}(?P<secret>[A-Za-z0-9_.~+/-]{20,}+={0,2})", "earer",
          is_random),
     rule(KIND, r"_(?:auth|password)[ \t]{0,3}=[ \t]{0,3}\\*[\"']?(?P<secret>[^\s\"'\\]{4,}+)",
