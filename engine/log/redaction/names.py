@@ -44,7 +44,6 @@ ENDS = (
     "dsn", "sessionid", "sessid", "csrf", "otp", "jwt", "cookie", "pw", "base",
 )  # fmt: skip
 "The ends of all names that a text may have before a value."
-STRONG = {"password", "secret", "named", "cookie", "header"}
 PLURAL = {"password", "secret", "named"}
 "Kinds of name of which a plural holds nothing but secrets."
 VALUE_KEYS = frozenset(
