@@ -2,6 +2,9 @@
 
 import json
 import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -232,3 +235,46 @@ def test_numbers_that_json_does_not_have_stand_as_texts_in_all_that_is_printed(
     assert backcast("import", "events", first, *other)[1:] == ("", 0)
     assert backcast("export", "t", again, *other)[2] == 0
     assert again.read_bytes() == first.read_bytes()
+
+
+STORES = ["store.db", "link.db", "hard.db", "other.db", "store.db-wal", "store.db-journal"]
+
+
+@pytest.mark.parametrize("redact", [[], ["--redact"]], ids=["plain", "redacted"])
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_is_never_replaced_by_a_log(
+    name: str, redact: list[str], backcast: Backcast, tmp_path: Path
+) -> None:
+    plant(tmp_path, "t")
+    EventStore.open(f"sqlite:///{tmp_path}/other.db").close()
+    (tmp_path / "link.db").symlink_to("store.db")
+    os.link(tmp_path / "store.db", tmp_path / "hard.db")
+    for end in ("-wal", "-journal"):
+        (tmp_path / f"store.db{end}").touch()
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.db")}
+    out, err, code = backcast("export", "t", *redact, tmp_path / name)
+    assert (out, code) == ("", 2)
+    assert "needed a file for a log, found a database, which would be lost" in err
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.db")} == before
+
+
+@pytest.mark.parametrize("redact", [[], ["--redact"]], ids=["plain", "redacted"])
+def test_a_closed_output_is_told(redact: list[str], tmp_path: Path) -> None:
+    plant(tmp_path, "t")
+    words = ["export", "t", *redact, "--store", f"sqlite:///{tmp_path}/store.db", "-"]
+    start = "from backcast.engine.interfaces.cli import main; main()"
+    command = [sys.executable, "-c", start, *words]
+    shell = " ".join(map(shlex.quote, command))
+    ended = subprocess.run(
+        ["sh", "-c", f"{shell} >&-"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (
+        2, "backcast: -: cannot be written: the output is closed\n",
+    )  # fmt: skip
+
+
+def test_a_log_of_before_is_replaced(backcast: Backcast, tmp_path: Path) -> None:
+    plant(tmp_path, "t")
+    (tmp_path / "log.jsonl").write_text("old")
+    assert backcast("export", "t", tmp_path / "log.jsonl")[2] == 0
+    assert (tmp_path / "log.jsonl").read_text().startswith('{"blob"')

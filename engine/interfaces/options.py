@@ -1,17 +1,30 @@
 """Options that commands share, and the store that they open."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from backcast.domain.errors import InputError
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
 
 DEFAULT_STORE = "sqlite:///backcast.db"
+STORE_VARIABLE = "BACKCAST_STORE"
+
+
+def _named(context: click.Context, option: click.Parameter, url: str) -> str:
+    """Return a store's URL; refuse an empty variable, which click takes for none."""
+    source = context.get_parameter_source(option.name or "")
+    if source is click.core.ParameterSource.DEFAULT and os.environ.get(STORE_VARIABLE) == "":
+        raise InputError(
+            f"{STORE_VARIABLE}: needed the URL of a store, found an empty text: set it, or unset it"
+        )
+    return url
 
 
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -19,7 +32,8 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--store",
         "url",
-        envvar="BACKCAST_STORE",
+        envvar=STORE_VARIABLE,
+        callback=_named,
         default=DEFAULT_STORE,
         show_default=True,
         metavar="URL",
@@ -35,10 +49,15 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def opened(url: str, *, create: bool = False) -> Iterator["EventStore"]:
-    """Open the store at a URL; each damaged row that is met is reported on stderr, once."""
+    """Open the store at a URL; each damaged row that is met is reported on stderr, once.
+
+    `InputError` for a store that no later command would find.
+    """
+    from backcast.engine.log.recorder import check_kept
     from backcast.engine.log.rows import DamageReporter
     from backcast.engine.log.store import EventStore
 
+    check_kept(url)
     with EventStore.open(url, create=create) as store:
         store.report = DamageReporter(lambda damage: message(f"skipped {damage}"))
         yield store

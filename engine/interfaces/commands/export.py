@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ LONG_FORM = ".txt"
 "How the name of a file ends in which a repository is told, and not its log."
 LEVEL = 9
 "Of zstd's compression."
+_DATABASE = b"SQLite format 3\0"
+"The first bytes of a store."
+_PARTS_OF_DATABASE = ("-wal", "-shm", "-journal")
+"How the names of files beside a store end."
 
 
 @click.command(name="export")
@@ -159,9 +164,11 @@ def write(path: Path, lines: Iterable[str]) -> None:
     """Write lines to a file, compressed where it ends in .zst, or to stdout (-).
 
     The file is there when all of it is written, and not before; what stood there stays till then.
-    Raises `InputError` where it cannot be written.
+    Raises `InputError` where it cannot be written, and where a database would be lost.
     """
     if str(path) == "-":
+        if not sys.stdout:  # closed: click would write to nowhere
+            raise InputError("-: cannot be written: the output is closed")
         for line in lines:
             click.echo(line)
         return
@@ -188,6 +195,10 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as out:  # a pipe, or a device: nothing to replace
             yield out
         return
+    if _is_database(path):
+        raise InputError(
+            f"{path}: needed a file for a log, found a database, which would be lost: name another"
+        )
     beside = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
         with beside.open("xb") as out:
@@ -199,3 +210,14 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _is_database(path: Path) -> bool:
+    """Return whether a file is a store, or a part of one."""
+    for end in _PARTS_OF_DATABASE:
+        if path.name.endswith(end) and path.exists():
+            return _is_database(path.with_name(path.name.removesuffix(end)))
+    if not path.exists():
+        return False
+    with path.open("rb") as held:
+        return held.read(len(_DATABASE)) == _DATABASE

@@ -6,6 +6,7 @@ transactions, errors and contract, with a table definition of our own. Rows come
 """
 
 from backcast.domain.errors import InputError
+from backcast.engine.log.recorder.addresses import IN_MEMORY, check_kept, scheme_of, sqlite_file
 from backcast.engine.log.recorder.database import like
 from backcast.engine.log.recorder.snapshots import LAST_US, Snapshot
 from backcast.engine.log.recorder.tables import (
@@ -25,6 +26,7 @@ __all__ = [
     "Row",
     "Snapshot",
     "SourceRow",
+    "check_kept",
     "checksum_of",
     "like",
     "open_recorder",
@@ -35,23 +37,22 @@ def open_recorder(url: str, *, fsync: str = "full", create: bool = True) -> Reco
     """Connect to a store, making its tables if there are none and `create` allows it.
 
     `sqlite://` is in memory, `sqlite:///name.db` a file here, `sqlite:////path/name.db` one
-    anywhere, `postgresql://user@host/name` a database. `fsync` is `full` (an acknowledged event
-    survives a loss of power) or `normal` (it survives a killed process).
+    anywhere, `postgresql://user@host/name` a database. The path of a file stands as it is, without
+    escapes. `fsync` is `full` (an acknowledged event survives a loss of power) or `normal` (it
+    survives a killed process). `InputError` for a URL that would keep nothing, or lead elsewhere.
     """
     if fsync not in ("full", "normal"):
         raise InputError(f"fsync: needed 'full' or 'normal', found {fsync!r}")
-    scheme = url.partition("://")[0]
+    scheme = scheme_of(url)
     if scheme == "sqlite":
         from backcast.engine.log.recorder.sqlite import SQLiteRecorder
 
-        path = url.removeprefix("sqlite://").removeprefix("/")
+        path = "" if url == IN_MEMORY else sqlite_file(url)
         return SQLiteRecorder.open(path, fsync=fsync, create=create)
-    if scheme in ("postgresql", "postgres"):
-        try:
-            from backcast.engine.log.recorder.postgres import PostgresRecorder
-        except ImportError:
-            raise InputError(
-                f"{scheme}:// needs the extra 'postgres': pip install 'backcast[postgres]'"
-            ) from None
-        return PostgresRecorder.open(url, fsync=fsync, create=create)
-    raise InputError(f"store: needed sqlite:///FILE or postgresql://HOST/NAME, found {url!r}")
+    try:
+        from backcast.engine.log.recorder.postgres import PostgresRecorder
+    except ImportError:
+        raise InputError(
+            f"{scheme}:// needs the extra 'postgres': pip install 'backcast[postgres]'"
+        ) from None
+    return PostgresRecorder.open(url, fsync=fsync, create=create)

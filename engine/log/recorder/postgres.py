@@ -98,6 +98,10 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         except psycopg.Error as error:
             raise InputError(f"store: needed postgresql://USER@HOST/NAME: {_line(error)}") from None
         host, port, name = (said.pop(key, "") for key in ("host", "port", "dbname"))
+        if not name and "service" not in said:  # libpq would take one of the user's name
+            raise InputError(
+                "store: needed postgresql://USER@HOST/NAME, found no NAME of a database"
+            )
         shown = f"postgresql://{host}/{name}"
         try:  # the pool would wait, and not say why
             psycopg.connect(url, connect_timeout=5).close()

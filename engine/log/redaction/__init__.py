@@ -24,11 +24,12 @@ from backcast.domain.events import (
 )
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.events import Part
+from backcast.engine.log.redaction.commands import in_command
 from backcast.engine.log.redaction.masks import Masks
-from backcast.engine.log.redaction.named import announced
+from backcast.engine.log.redaction.names import is_secret_number, kind_of, named_by, within
 
 Change = Callable[[str, str], str]
-"From a text and its kind, if the whole text is a secret, to its replacement."
+"From a text and the name of its field to its replacement."
 
 _PARTS: tuple[type[BaseModel], ...] = (PlannedModule, ContextItem, ContextOmission, CheckFailure)
 OURS = frozenset(field for model in (*FACTS.values(), *_PARTS) for field in model.model_fields)
@@ -37,6 +38,8 @@ DIGESTS = {"digest", "sha"}
 DIGESTS_WITHIN = {"built_from", "set"}
 _HEX = re.compile(r"[0-9a-f]{16,64}")
 _REF = re.compile(BLOB_PREFIX + r"[0-9a-f]{64}")
+LONGEST_COMMAND = 64
+"Words of a command line."
 LARGEST_POLICY = 2**20
 _SHOWN = ("node", "section", "level", "text")
 "The fields of an item that enter a prompt."
@@ -77,14 +80,14 @@ class Redaction:
         """Return a text that was made of the log without the log's secrets."""
         return self._masked(text, "")
 
-    def _noted(self, text: str, kind: str) -> str:
-        self.masks.learn(text, kind)
+    def _noted(self, text: str, name: str) -> str:
+        self.masks.learn(text, name)
         return text
 
-    def _masked(self, text: str, kind: str) -> str:
+    def _masked(self, text: str, name: str) -> str:
         if text in self._refs:
             return self._refs[text]
-        masked = self.masks.mask(text, kind)
+        masked = self.masks.mask(text, name)
         self.texts += masked != text
         return _REF.sub(lambda ref: self._refs.get(ref[0], ref[0]), masked)
 
@@ -139,7 +142,7 @@ def _event(line: dict[str, Any], change: Change) -> dict[str, Any]:
     """Return an event's public form with its texts changed, and a foreign type too."""
     named = ("task_id", "writer") if line["type"] in FACTS else ("task_id", "writer", "type")
     return line | {
-        "data": _value(line["data"], change, "", False),
+        "data": _object(line["data"], change, "", False),
         **{key: change(line[key], "") for key in named},
     }
 
@@ -148,27 +151,49 @@ def _value(value: Any, change: Change, key: str, digests: bool) -> Any:
     """Return a value with its texts and keys changed; with `digests`, some are digests."""
     match value:
         case str():
-            kind = announced(key, value)
-            digest = (digests or key in DIGESTS) and not kind and _HEX.fullmatch(value)
-            return value if digest else change(value, kind)
+            digest = (digests or key in DIGESTS) and not kind_of(key) and _HEX.fullmatch(value)
+            return value if digest else change(value, key)
+        case bool():
+            return value
+        case int() | float() if key not in OURS and is_secret_number(key, str(value)):
+            return change(str(value), key)
         case list():
-            return [_value(one, change, key, digests) for one in value]
+            return list(_items(value, change, key, digests))
         case dict():
-            return _object(value, change, digests)
+            return _object(value, change, key, digests)
     return value
 
 
-def _object(value: dict[str, Any], change: Change, digests: bool) -> dict[str, Any]:
+def _items(values: list[Any], change: Change, key: str, digests: bool) -> Iterator[Any]:
+    """Yield the items of a list; in a pair, or in a command line, an item before says of one that
+    it is a secret."""
+    texts = [item for item in values if isinstance(item, str)]
+    secrets: dict[int, tuple[int, int]] = {}
+    if len(texts) == len(values) <= LONGEST_COMMAND:
+        secrets = {index: (start, end) for index, start, end in in_command(texts)}
+        if kind_of(key) == "auth" and len(texts) == 2:  # a name and a password
+            secrets[1] = 0, len(texts[1])
+    before = ""
+    for index, item in enumerate(values):
+        if index in secrets:
+            start, end = secrets[index]
+            item = item[:start] + change(item[start:end], "password") + item[end:]
+        name = named_by(before, item) if isinstance(item, str) and not kind_of(key) else ""
+        yield _value(item, change, name or key, digests)
+        before = item if isinstance(item, str) else ""
+
+
+def _object(value: dict[str, Any], change: Change, name: str, digests: bool) -> dict[str, Any]:
     # A common form of variables: {"name": "API_KEY", "value": "..."}.
-    name = str(value.get("name", value.get("key", "")))
+    named = str(value.get("name", value.get("key", "")))
+    named = named if kind_of(named) else name
     found: dict[str, Any] = {}
     for key, item in value.items():
         changed = _key(key, change)
         # Two keys, such as names of people, may be equal after masking.
         while changed in found:
             changed += "_"
-        within = digests or key in DIGESTS_WITHIN
-        found[changed] = _value(item, change, name if key == "value" else key, within)
+        found[changed] = _value(item, change, within(named, key), digests or key in DIGESTS_WITHIN)
     return found
 
 

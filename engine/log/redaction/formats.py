@@ -11,6 +11,18 @@ from collections.abc import Iterator
 
 from backcast.engine.log.redaction.rules import WORD, SecretSpan, found_by, rule
 
+UNPACKED = re.compile(r"(?:\A|[^A-Za-z0-9+/=_-]|\\[nrt])\Z")
+"The text before a word that is no part of base64."
+
+
+def is_unlike_words(secret: str) -> bool:
+    """Return whether one part of a text between hyphens and underscores is long and mixed."""
+    return any(
+        len(part) >= 16 and re.search(r"\d", part) and re.search(r"[A-Za-z]", part)
+        for part in re.split(r"[_-]", secret)
+    )
+
+
 RULES = (
     rule("aws_key", r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}", "AKIA ASIA ABIA ACCA",
          before=WORD),
@@ -29,11 +41,18 @@ RULES = (
          r"|r8_[A-Za-z0-9]{37,}+|pplx-[A-Za-z0-9]{40,}+", "gsk_ xai- hf_ r8_ pplx-"),
     rule("google_key", r"AIza[A-Za-z0-9_-]{35}|(?:ya29\.|GOCSPX-)[A-Za-z0-9_-]{20,}+",
          "AIza ya29. GOCSPX-"),
-    rule("npm_token", r"npm_[A-Za-z0-9]{36}", "npm_"),
+    rule("npm_token", r"npm_[A-Za-z0-9]{36,}+", "npm_"),
     rule("pypi_token", r"pypi-[A-Za-z0-9_-]{50,}+", "pypi-"),
     rule("sendgrid_key", r"SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}+", "SG."),
     rule("twilio_key", r"SK[0-9a-f]{32}(?![A-Za-z0-9])", "SK", before=WORD),
     rule("telegram_token", r"(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{33}", ":AA"),
+    rule("social_token", r"EAA[A-Za-z0-9]{40,}+(?![A-Za-z0-9+/=])", "EAA", before=UNPACKED),
+    rule("service_token", r"(?:dckr_pat_|sntry[su]_|lin_api_|sbp_|nvapi-|tvly-|lsv2_[ps]t_|fw_"
+         r"|rubygems_|figd_|PMAK-|NRAK-|pul-|xkeysib-|dp\.[a-z]{2,5}\.|sq0[a-z]{3}-|ATATT3|ATCTT3"
+         r"|CCIPAT_|ops_eyJ|phx_|vcp_|re_|key-)(?=[A-Za-z_-]{0,64}\d)[A-Za-z0-9_=-]{20,}+",
+         "dckr_pat_ sntry lin_api_ sbp_ nvapi- tvly- lsv2_ fw_ rubygems_ figd_ PMAK- NRAK- pul-"
+         " xkeysib- dp. sq0 ATATT3 ATCTT3 CCIPAT_ ops_eyJ phx_ vcp_ re_ key-", before=WORD,
+         fits=is_unlike_words),
     rule("cloud_token", r"do[opr]_v1_[0-9a-f]{64}|dapi[0-9a-f]{32}|hv[sb]\.[A-Za-z0-9_-]{24,}+"
          r"|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", "_v1_ dapi hvs. hvb. shpat_ shpca_ shppa_ shpss_"),
     rule("private_key", r"AGE-SECRET-KEY-1[0-9A-Z]{58}", "AGE-SECRET-KEY-1"),
@@ -42,16 +61,23 @@ RULES = (
 
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = "-----END"
+_KEY_CLOSES = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY")
 _KEY_PARTS = re.compile(r"\\[nrt]|(?P<part>[A-Za-z0-9+/]++={0,2})")
-LONGEST_KEY, LONGEST_GAP = 64 * 2**10, 100
-"Characters of a private key, and between two of its lines."
+LONGEST_KEY, LONGEST_GAP, LONGEST_LINE_END = 64 * 2**10, 100, 12
+"Characters of a private key, between two of its lines, and between two that nothing announces."
 
 
 def found_in(text: str) -> Iterator[SecretSpan]:
     """Yield secrets that have a form of their own."""
     yield from found_by(RULES, text)
-    for key in _KEY_BEGINS.finditer(text) if "PRIVATE KEY" in text else ():
+    if "PRIVATE KEY" not in text:
+        return
+    for key in _KEY_BEGINS.finditer(text):
         yield from _lines_of_key(text, key.end())
+    last = 0
+    for end in _KEY_CLOSES.finditer(text):
+        yield from _lines_before(text, last, end.start())
+        last = end.end()
 
 
 def _lines_of_key(text: str, start: int) -> Iterator[SecretSpan]:
@@ -68,3 +94,18 @@ def _lines_of_key(text: str, start: int) -> Iterator[SecretSpan]:
         if whole or (closing and last > start):
             last = match.end()
             yield SecretSpan(*match.span(), "private_key", whole)
+
+
+def _lines_before(text: str, start: int, end: int) -> Iterator[SecretSpan]:
+    """Yield the lines of a private key whose beginning is cut off."""
+    start = max(start, end - LONGEST_KEY)
+    if _KEY_BEGINS.search(text, start, end):
+        return
+    parts = [part for part in _KEY_PARTS.finditer(text, start, end) if part["part"]]
+    last = end
+    for part in reversed(parts):
+        length = part.end() - part.start()
+        if last - part.end() > LONGEST_LINE_END or (length < 40 and last < end):
+            return
+        last = part.start()
+        yield SecretSpan(*part.span(), "private_key", length >= 16)

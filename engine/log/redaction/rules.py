@@ -3,9 +3,12 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
 WORD = re.compile(r"(?:\A|[^A-Za-z0-9]|\\[nrt])\Z")
 "The text before a word: no letter or digit, unless it belongs to a line end as JSON has it."
+COMMA = r"\\*[\"'],(?:\s|\\+[nr]){0,40}"
+"The text between two items of a list that stand in quotes, without the second quote."
 BEFORE = 24
 "Letters that are read before a secret; more than any rule needs."
 
@@ -65,7 +68,13 @@ def found_by(rules: Sequence[Rule], text: str) -> Iterator[SecretSpan]:
 def is_given(secret: str) -> bool:
     """Return whether a value is real: no placeholder such as `${KEY}`, `<your key>` or `****`, and
     not the rest of a text that ends with the name: `'password="' + given + '"'`."""
-    return secret[0] not in "$<{'\"" and secret[:2] not in ("%(", "%s") and len(set(secret)) > 1
+    secret = unquote(secret) if "%" in secret else secret
+    return (
+        secret[0] not in "$<{'\""
+        and secret[:2] not in ("%(", "%s")
+        and len(set(secret)) > 1
+        and not _PLACEHOLDER.match(secret)
+    )
 
 
 def is_mixed(secret: str) -> bool:
@@ -74,3 +83,9 @@ def is_mixed(secret: str) -> bool:
 
 
 _DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
+_PLACEHOLDER = re.compile(
+    r"(?:your|insert|enter)[-_ ](?:[a-z]+[-_ ])*[a-z]+\Z|[xX*.-]{3,}(?:[-_][xX*.-]+)*\Z"
+    r"|\[?(?:redacted|masked|hidden|removed|filtered|none|null|nil|true|false|undefined|str|string"
+    r"|optional|required|empty|unset)\]?\Z",
+    re.IGNORECASE,
+)
