@@ -58,7 +58,7 @@ def _pass_over(file: BinaryIO) -> None:
         pass
 
 
-def read_objects(path: Path, report: Report) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+def read_objects(path: Path, report: Report, is_whole: Callable[[dict[str, Any]], bool] = lambda value: True) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
     """Yield the lines that are JSON objects; the others are reported with the reason."""
     for number, line in read_lines(path, report):
         try:

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from backcast.domain.events import (
     Fact,
@@ -138,10 +138,15 @@ class ForeignRecord:
         return self.tell(MessageReceived, named, rest, writer=role, because=because)
 
     def reply(
-        self, text: str | None, model: object, rest: object, because: Iterable[object]
+        self,
+        text: str | None,
+        model: object,
+        rest: object,
+        because: Iterable[object],
+        thinking: str | None = None,
     ) -> str:
         """Add a reply of the model."""
-        named = {"model": model} | self._body("text", text)
+        named = {"model": model} | self._body("text", text) | self._body("thinking", thinking)
         writer = string(model) or "agent"
         return self.tell(ModelReplied, named, rest, writer=writer, because=because)
 
@@ -231,7 +236,7 @@ class ForeignRecord:
             case list():
                 return [self._strings(item) for item in value]
             case float() if not math.isfinite(value):
-                return repr(value)
+                return str(from_json(to_json(value, inf_nan_mode="strings")))
         return value
 
 
