@@ -25,7 +25,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.lines import first_object, read_objects
-from backcast.engine.log.importers.people import MACHINE, asked
+from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "claude-code"
@@ -43,12 +43,11 @@ SYNTHETIC = "<synthetic>"
 "The model of an answer that the program wrote itself."
 TEXTS = ("text", "tool_result")
 "The blocks that need not come from a person; a picture does."
-NO_GOAL = "no person's words were found, only what programs wrote: it gives the task no goal"
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
-    first = first_object(path, _is_entry, NEEDED)
+    first = first_object(path, _is_entry, NEEDED, FORMAT)
     log = ForeignLog(PREFIX, task_id or _session(path, first), report)
     goal: str | None = None
     answers = Answers()
@@ -102,9 +101,7 @@ def _is_generated(entry: dict[str, Any]) -> bool:
     return entry.get("toolUseResult") is not None and isinstance(content, str)
 
 
-def _tell(
-    record: ForeignRecord, entry: dict[str, Any], said: str | None, answers: Answers
-) -> None:
+def _tell(record: ForeignRecord, entry: dict[str, Any], said: str | None, answers: Answers) -> None:
     """Add the facts of a line, caused by the line that it follows."""
     because = [entry.get(name) for name in ("parentUuid", "leafUuid", "logicalParentUuid")]
     causes = [id_of(id, "") for id in because]
@@ -154,9 +151,7 @@ def _assistant(
         id = record.unknown("REPLY_PART", rest, [*because, answer.reply or ""])
     answer.usage = message.get("usage", answer.usage)
     for block in calls:
-        record.call(
-            block["name"], block.get("id"), block.get("input"), {}, (answer.reply or id,)
-        )
+        record.call(block["name"], block.get("id"), block.get("input"), {}, (answer.reply or id,))
         answer.calls.update([block["id"]] if string(block.get("id")) else [])
 
 
@@ -179,7 +174,9 @@ def _user(
             _source(record, entry, id)
     if text is not None or not results:
         role = string(message.get("role")) or "user"
-        only_text = all(mapping(b).get("type", "text") in TEXTS for b in sequence(message["content"]))
+        only_text = all(
+            mapping(b).get("type", "text") in TEXTS for b in sequence(message["content"])
+        )
         by_machine = said is None and (_is_generated(entry) or (text is not None and only_text))
         shown = {"asked": said} if said and said != text else {}
         record.message(MACHINE if by_machine else role, text, rest | shown, because)

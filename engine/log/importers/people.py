@@ -22,6 +22,8 @@ from backcast.engine.log.importers.content import mapping, sequence
 
 MACHINE = "machine"
 "The role of a message that no person wrote and no model either: the agent's program did."
+NO_GOAL = "no person's words were found, only what programs wrote: it gives the task no goal"
+"The note on a log in which nobody asks for anything."
 
 OPENINGS = (
     "This session is being continued from a previous conversation",
@@ -43,13 +45,15 @@ ALONE = frozenset((
 "The whole texts that a program writes as the user."
 AROUND = ("task", "feedback", "answer", "user_message", "user_input", "user-memory-input")
 "The wrappers around a person's words."
-BUILT_IN = frozenset(
-    "add-dir agents bashes branch bug clear color compact config context copy cost desktop doctor"
-    " effort exit export extra-usage fast feedback fork help hooks ide install-github-app keybindings"
-    " login logout mcp memory model output-style permissions plugin privacy-settings quit"
-    " release-notes remote-control rename resume rewind sandbox skills stats status statusline tag"
-    " tasks terminal-setup theme todos upgrade usage vim voice".split()
-)
+BUILT_IN = frozenset((
+    "add-dir", "agents", "bashes", "branch", "bug", "clear", "color", "compact", "config",
+    "context", "copy", "cost", "desktop", "doctor", "effort", "exit", "export", "extra-usage",
+    "fast", "feedback", "fork", "help", "hooks", "ide", "keybindings", "login", "logout", "mcp",
+    "memory", "model", "output-style", "permissions", "plugin", "privacy-settings", "quit",
+    "release-notes", "remote-control", "rename", "resume", "rewind", "sandbox", "skills", "stats",
+    "status", "statusline", "tag", "tasks", "terminal-setup", "theme", "todos", "upgrade",
+    "usage", "vim", "voice",
+))  # fmt: skip
 "Slash commands to the program, which ask the model for nothing."
 
 _NAMES = (
@@ -107,10 +111,9 @@ def words(text: str) -> str | None:
 
 def _texts(blocks: list[Any]) -> Iterator[str]:
     for block in blocks:
-        if isinstance(block, str):
-            yield block
-        elif mapping(block).get("type", "text") == "text" and isinstance(block.get("text"), str):
-            yield block["text"]
+        fields = {"text": block} if isinstance(block, str) else mapping(block)
+        if fields.get("type", "text") == "text" and isinstance(fields.get("text"), str):
+            yield fields["text"]
 
 
 def _unmarked(text: str) -> str:

@@ -52,6 +52,8 @@ class ForeignLog:
         self.prefix, self.task_id, self.report = prefix, task_id, report
         self.calls: dict[str, tuple[str, str]] = {}
         "The foreign id of the fact, and the tool, by the log's id of the call."
+        self.replies: dict[str, str] = {}
+        "The foreign id of the reply, by the log's id of the model's answer."
         self.last: str | None = None
         "The foreign id of the last fact."
         self._time: datetime | None = None
