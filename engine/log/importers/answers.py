@@ -1,4 +1,4 @@
-"""Answers of a model that a log tells in several lines, so that each counts once.
+"""StreamedAnswers of a model that a log tells in several lines, so that each counts once.
 
 Claude Code writes a line for each block of an answer as it comes (thoughts, text, calls), and all
 of them carry the answer's id and its usage. The first line with more than thoughts becomes the
@@ -13,7 +13,7 @@ from backcast.engine.log.importers.content import mapping, sequence, string
 THOUGHTS = ("thinking", "redacted_thinking")
 
 
-class Answer:
+class StreamedAnswer:
     """An answer as far as it is known."""
 
     def __init__(self, people: int) -> None:
@@ -43,11 +43,11 @@ class Answer:
         return bool(blocks) and all(mapping(b).get("type") in THOUGHTS for b in blocks)
 
 
-class Answers:
+class StreamedAnswers:
     """The answers in a log, by their ids."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], Answer] = {}
+        self._found: dict[tuple[str, str], StreamedAnswer] = {}
         self._people: dict[object, int] = {}
         "How many messages people wrote, by conversation."
 
@@ -56,7 +56,7 @@ class Answers:
         chain = _chain(entry)
         self._people[chain] = self._people.get(chain, 0) + 1
 
-    def of(self, entry: dict[str, Any]) -> Answer:
+    def of(self, entry: dict[str, Any]) -> StreamedAnswer:
         """Return the answer of a line: a new one, unless the line continues one.
 
         Some servers give each answer the same id: what follows on a person's words is another one.
@@ -64,13 +64,13 @@ class Answers:
         people = self._people.get(_chain(entry), 0)
         id = string(mapping(entry.get("message")).get("id"))
         if id is None:
-            return Answer(people)
+            return StreamedAnswer(people)
         key = id, string(entry.get("requestId")) or ""
         answer = self._found.get(key)
         if answer is None or (
             people > answer.people and string(entry.get("parentUuid")) not in answer.lines
         ):
-            answer = self._found[key] = Answer(people)
+            answer = self._found[key] = StreamedAnswer(people)
         answer.people = people
         if uuid := string(entry.get("uuid")):
             answer.lines.add(uuid)

@@ -3,7 +3,7 @@
 A line is a batch under its uuid. A line without one (a summary, a snapshot) goes under its hash,
 since a continued session repeats it in another file at another place. A session is a task, under
 its session id, and its side chains are part of it. Of the lines of one answer of the model the
-first with more than thoughts is the reply, the others are `REPLY_PART`s of it; see `Answers`.
+first with more than thoughts is the reply, the others are `REPLY_PART`s of it; see `StreamedAnswers`.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Any
 
 from backcast.domain.events import ModelFailed, SourceRead
 from backcast.engine.log.importers import Batch, Report
-from backcast.engine.log.importers.answers import Answer, Answers
+from backcast.engine.log.importers.answers import StreamedAnswer, StreamedAnswers
 from backcast.engine.log.importers.content import (
     hashed,
     id_of,
@@ -50,7 +50,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     first = first_object(path, _is_entry, NEEDED, FORMAT)
     log = ForeignLog(PREFIX, task_id or _session(path, first), report)
     goal: str | None = None
-    answers = Answers()
+    answers = StreamedAnswers()
     for _, line, entry in read_objects(path, report, _is_whole):
         id = id_of(entry.get("uuid"), hashed("line", line))
         said = _words(entry)
@@ -101,7 +101,9 @@ def _is_generated(entry: dict[str, Any]) -> bool:
     return entry.get("toolUseResult") is not None and isinstance(content, str)
 
 
-def _tell(record: ForeignRecord, entry: dict[str, Any], said: str | None, answers: Answers) -> None:
+def _tell(
+    record: ForeignRecord, entry: dict[str, Any], said: str | None, answers: StreamedAnswers
+) -> None:
     """Add the facts of a line, caused by the line that it follows."""
     because = [entry.get(name) for name in ("parentUuid", "leafUuid", "logicalParentUuid")]
     causes = [id_of(id, "") for id in because]
@@ -133,21 +135,22 @@ def _assistant(
     entry: dict[str, Any],
     message: dict[str, Any],
     because: list[str],
-    answer: Answer,
+    answer: StreamedAnswer,
 ) -> None:
     content = message["content"]
     blocks = [block for block in sequence(content) if is_block(block, "tool_use", "name")]
     calls = [block for block in blocks if string(block.get("id")) not in answer.calls]
     answer.take_thoughts(content)
-    if answer.reply is None and not (message.get("id") and answer.only_thinks(content)):
+    if answer.reply is None and not (string(message.get("id")) and answer.only_thinks(content)):
         text, remaining = parted(content)
         rest = _envelope(entry, without(message, "model"), remaining, calls)
         thinking = answer.thinking or None
         id = answer.reply = record.reply(text, message.get("model"), rest, because, thinking)
     else:
-        # Its usage is the whole answer's, and counts once; a later one replaces it.
-        repeated = "usage" if message.get("usage") == answer.usage else ""
-        rest = _envelope(entry, without(message, repeated), content, calls)
+        # Each line repeats the usage of the whole answer, which counts once, with the reply.
+        rest = _envelope(entry, without(message, "usage"), content, calls)
+        if message.get("usage", answer.usage) != answer.usage:
+            rest["usage_so_far"] = message["usage"]
         id = record.unknown("REPLY_PART", rest, [*because, answer.reply or ""])
     answer.usage = message.get("usage", answer.usage)
     for block in calls:

@@ -11,7 +11,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
@@ -94,7 +94,7 @@ class _Plain(RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, into: bytearray) -> int:  # type: ignore[override]  # as io calls it
+    def readinto(self, into: Any) -> int:
         """Read on, and return how many bytes came."""
         while not self.rest:
             if self.cut:
@@ -148,18 +148,8 @@ def _zstd(file: BinaryIO) -> Iterator[bytes]:
         raise CutError("needed a whole zstd file, found one that is cut off")
 
 
-class _Unpacker(Protocol):
-    """A decompressor of one stream, as bz2 and lzma have them."""
-
-    eof: bool
-    needs_input: bool
-    unused_data: bytes
-
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
 class _Gzip:
-    """A decompressor of gzip with the form of the others."""
+    """A decompressor of gzip with the form of those of bz2 and lzma."""
 
     def __init__(self) -> None:
         self.stream = zlib.decompressobj(wbits=31)
@@ -184,11 +174,11 @@ class _Gzip:
         return piece
 
 
-def _streams(name: str, make: Callable[[], _Unpacker]) -> Callable[[BinaryIO], Iterator[bytes]]:
+def _streams(name: str, make: Callable[[], Any]) -> Callable[[BinaryIO], Iterator[bytes]]:
     """Return a function that yields a file's content, stream after stream."""
 
     def pieces(file: BinaryIO) -> Iterator[bytes]:
-        stream: _Unpacker | None = None
+        stream: Any = None
         data = file.read(READ)
         while data or stream:
             stream = stream or make()
@@ -213,7 +203,7 @@ def _streams(name: str, make: Callable[[], _Unpacker]) -> Callable[[BinaryIO], I
 
 PACKED: dict[bytes, Callable[[BinaryIO], Iterator[bytes]]] = {
     b"\x28\xb5\x2f\xfd": _zstd,
-    b"\x1f\x8b": _streams("gzip", cast(Callable[[], _Unpacker], _Gzip)),
+    b"\x1f\x8b": _streams("gzip", _Gzip),
     b"BZh": _streams("bzip2", bz2.BZ2Decompressor),
     b"\xfd7zXZ\0": _streams("xz", lzma.LZMADecompressor),
 }

@@ -51,11 +51,11 @@ def read_json(
     document is of another format, or none.
     """
     text = _bytes_of(path, needed)
-    value, problems = _value(text, report)
+    value, problems, reason = _value(text, report)
     if not is_ours(value):
         found = f"{named(value)}{hint(value, word)}"
-        if problems and not found.partition(":")[2]:
-            found = f"text that is {problems[0].reason}"
+        if reason and not hint(value, word):
+            found = f"text that is {reason}"
         found = kind_of(text[:LENGTH]) or (found if text.strip(b"\0 \t\r\n") else _nothing(text))
         raise InputError(f"{path}: needed {needed}, found {found}")
     for problem in problems:
@@ -84,30 +84,28 @@ def _nothing(text: bytes) -> str:
     return f"a file of {zeros:,} NUL bytes" if zeros else "a file of white space"
 
 
-def _value(text: bytes, report: Report) -> tuple[Any, list[Problem]]:
-    """Return the value of a text, and what could not be read of it."""
+def _value(text: bytes, report: Report) -> tuple[Any, list[Problem], str]:
+    """Return the value of a text, what could not be read of it, and why it is no JSON."""
     inner = text.strip().removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
     offset = text.find(inner[:64]) if inner else 0
     try:
-        return parse(inner), []
+        return parse(inner), [], ""
     except InputError as error:
-        first = Problem(offset, str(error))
+        reason = str(error)
     if not is_utf8(inner):
         note_bytes(text.count(b"\n", 0, offset + _first_odd(inner)) + 1, report)
         inner = as_utf8(inner)
         try:
-            return parse(inner), []
+            return parse(inner), [], ""
         except InputError as error:
-            first = Problem(offset, str(error))
+            reason = str(error)
     if (several := _several(inner)) is not None:
         values, end = several
         rest = inner[end:].strip(b"\0 \t\r\n")
         behind = [Problem(offset + end, f"{len(rest):,} bytes behind the end are not JSON")]
-        return values, behind if rest else []
+        return values, behind if rest else [], ""
     value, problems = salvaged(inner)
-    if value is None:
-        return None, [first]
-    return value, [Problem(offset + at, reason) for at, reason in problems]
+    return value, [Problem(offset + at, why) for at, why in problems], reason
 
 
 def _first_odd(text: bytes) -> int:

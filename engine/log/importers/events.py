@@ -23,6 +23,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.codec import Codec
 from backcast.engine.log.importers import Batch, ForeignFact, Report, digest
 from backcast.engine.log.importers.lines import first_object, read_values
+from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.store import EventStore, refs_in
 
 FORMAT = "events"
@@ -85,7 +86,8 @@ def require(path: Path) -> None:
 
 
 def _is_line(line: dict[str, Any]) -> bool:
-    return bool({"blob", "note"} & line.keys()) or isinstance(line.get("type"), str)
+    ours = isinstance(line.get("type"), str) and format_of(line) in (None, FORMAT)
+    return ours or bool({"blob", "note"} & line.keys())
 
 
 def _is_whole(line: dict[str, Any]) -> bool:

@@ -166,19 +166,18 @@ def _parts(
 ) -> Iterator[Line]:
     """Yield the whole values of a text, and report its torn parts by the lines they begin in."""
     parts = list(pieces(text, is_whole, in_list=in_list))
+    if error and not any(isinstance(part.value, dict) for part in parts):
+        report.skipped.append(f"line {numbers[0]}: {error}")
+        return
     for place, part in enumerate(parts):
         number = numbers[bisect_right(starts, part.start) - 1]
         if not part.reason:
-            if not is_utf8(text[part.start : part.end]):
-                note_bytes(number, report)
-            yield number, text[part.start : part.end], part.value
+            yield number, text[part.start : part.end].strip(), part.value
             continue
-        reason = error if error and len(parts) == 1 else part.reason
+        reason = error if len(parts) == 1 and error else part.reason
         if place + 1 < len(parts):
-            reason += (
-                f"; {part.end - part.start:,} bytes of it are skipped,"
-                f" and the whole record behind them is read"
-            )
+            size = part.end - part.start
+            reason = f"{size:,} bytes are no whole record; the whole one behind them is read"
         report.skipped.append(f"line {number}: {reason}")
 
 
@@ -196,19 +195,20 @@ def read_objects(
 def first_object(path: Path, test: Test, needed: str, word: str) -> dict[str, Any]:
     """Return the first object of the format; `InputError` if there is none."""
     report = Report()
-    first: object = None
+    first: object = ...
     found = ""
     for _, _, value in read_values(path, report, is_whole=test):
         if isinstance(value, dict) and test(value):
             return value
         if not found:
             first, found = value, named(value)
-    found = f"{found}{hint(first, word)}" if found else nothing_in(path, report)
+    found = f"{found}{hint(first, word)}" if isinstance(first, dict | list) else ""
+    found = found or nothing_in(path, report, "" if first is ... else named(first))
     raise InputError(f"{path}: needed {needed}, found {found}")
 
 
-def nothing_in(path: Path, report: Report) -> str:
-    """Return in words what a file is from which nothing could be read."""
+def nothing_in(path: Path, report: Report, value: str) -> str:
+    """Return in words what a file is that holds nothing of a log; at most a plain value."""
     try:
         with path.open("rb") as file:
             head = file.read(LENGTH)
@@ -223,11 +223,13 @@ def nothing_in(path: Path, report: Report) -> str:
     if not head:
         return "an empty file"
     if not report.skipped:
-        return "a file without a line of text"
+        return value or "a file of white space"
     reason = report.skipped[0].partition(": ")[2]
     return f"text that is {reason}" if reason.startswith("not JSON") else reason
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
     """Return the error for a file that the system does not let us read."""
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{path}: needed a file, found a folder: name a file in it")
     return InputError(f"{path}: needed a readable file, found: {error.strerror or error}")

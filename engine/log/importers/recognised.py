@@ -15,11 +15,12 @@ NAMES = {
 }
 "What each word of `backcast import` reads."
 OTHERS = {
-    "codex": "a session of Codex",
-    "atif": "an ATIF trajectory",
-    "otlp": "traces of OpenTelemetry",
+    "cline-shown": "what Cline shows; its messages stand in api_conversation_history.json",
+    "codex": "a session of Codex, which no importer reads",
+    "atif": "an ATIF trajectory, which no importer reads",
+    "otlp": "traces of OpenTelemetry, which no importer reads",
 }
-"Logs that are known, and that nothing here reads."
+"What is said of other files that are known."
 
 
 def format_of(value: object) -> str | None:
@@ -56,6 +57,8 @@ def _of(fields: Mapping[str, Any]) -> str | None:
 
 def _of_line(fields: Mapping[str, Any]) -> str | None:
     keys, is_typed = fields.keys(), isinstance(fields.get("type"), str)
+    if fields.get("type") in ("say", "ask") and {"ts", "say", "ask"} & keys:
+        return "cline-shown"
     if is_typed and {"task_id", "timestamp"} <= keys:
         return "events"
     if is_typed and {"payload", "timestamp"} <= keys:
@@ -83,5 +86,5 @@ def hint(value: object, word: str) -> str:
     if found is None or found == word:
         return ""
     if found in OTHERS:
-        return f": {OTHERS[found]}, which no importer reads"
+        return f": {OTHERS[found]}"
     return f": {NAMES[found]}, for which 'backcast import {found}' is meant"

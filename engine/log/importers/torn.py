@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers.json_values import parse
 
-MAX_PIECES = 100_000
-"Pieces that are looked for in one text."
+MAX_TEARS = 1000
+"Tears in one text behind which whole values are looked for."
 MAX_WINDOW = 2**24
 "Bytes after a tear in which the next whole record may begin."
 
@@ -49,8 +49,8 @@ def pieces(
     chars = text.decode("utf-8", "surrogateescape")
     between = _LIST_BETWEEN if in_list else _BETWEEN
     where = _Places(chars)
-    at, torn_at, reason = int(in_list), -1, ""
-    for _ in range(MAX_PIECES):
+    at, torn_at, reason, tears = int(in_list), -1, "", 0
+    while tears <= MAX_TEARS:
         at = _end(between, chars, at) if torn_at < 0 else at
         if at >= len(chars):
             break
@@ -58,12 +58,13 @@ def pieces(
         value, why = _value(chars[start:end]) if not problem else (None, problem)
         fits = not why and (torn_at < 0 or (isinstance(value, dict) and is_whole(value)))
         if not fits:
+            tears += 1
             if torn_at < 0:
                 torn_at, reason = at, why
             if (nested := _closed_before(chars, at, end)) is not None:
-                found, no = _value(chars[nested:end])
+                found, no = _value(chars[slice(*nested)])
                 if not no and isinstance(found, dict) and is_whole(found):
-                    start, value, fits = nested, found, True
+                    (start, end), value, fits = nested, found, True
         if fits:
             if torn_at >= 0 and start > torn_at:
                 yield Part(where.byte(torn_at), where.byte(start), None, reason)
@@ -71,6 +72,8 @@ def pieces(
             at, torn_at = end, -1
             continue
         at = _next(chars, at, end)
+    if torn_at < 0 and at < len(chars):
+        torn_at, reason = at, f"not JSON: more than {MAX_TEARS:,} tears in one text"
     if torn_at >= 0:
         yield Part(where.byte(torn_at), len(text), None, reason)
 
@@ -123,19 +126,19 @@ def _value(chars: str) -> tuple[Any, str]:
         return None, str(error)
 
 
-def _closed_before(chars: str, start: int, end: int) -> int | None:
-    """Return where the object begins that is closed last, at the end of a torn text."""
-    last = chars[start:end].rstrip(" \t\r\n\0,")
-    if not last.endswith("}"):
+def _closed_before(chars: str, start: int, end: int) -> tuple[int, int] | None:
+    """Return the bounds of the object that is closed last, at the end of a torn text."""
+    last = start + len(chars[start:end].rstrip(" \t\r\n\0,"))
+    if chars[last - 1 : last] != "}":
         return None
     opens: list[int] = []
-    closed = None
-    for token in _TOKEN.finditer(chars, start, start + len(last)):
+    closed = -1
+    for token in _TOKEN.finditer(chars, start, last):
         if token[0] in "{[":
             opens.append(token.start())
-        elif token[0] in "}]" and opens:
-            closed = opens.pop()
-    return closed if closed is not None and closed > start and chars[closed] == "{" else None
+        elif token[0] in "}]":
+            closed = opens.pop() if opens else -1
+    return (closed, last) if closed > start and chars[closed] == "{" else None
 
 
 def _next(chars: str, at: int, end: int) -> int:
