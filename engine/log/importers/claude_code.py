@@ -3,7 +3,7 @@
 A line is a batch under its uuid. A line without one (a summary, a snapshot) goes under its hash,
 since a continued session repeats it in another file at another place. A session is a task, under
 its session id, and its side chains are part of it. Of the lines of one answer of the model the
-first with more than thoughts is the reply, the others are `REPLY_PART`s of it; see `StreamedAnswers`.
+first with more than thoughts is the reply, the others are `REPLY_PART`s of it; see `answers`.
 """
 
 from collections.abc import Iterator

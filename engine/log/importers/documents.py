@@ -58,6 +58,11 @@ def read_json(
             found = f"text that is {reason}"
         found = kind_of(text[:LENGTH]) or (found if text.strip(b"\0 \t\r\n") else _nothing(text))
         raise InputError(f"{path}: needed {needed}, found {found}")
+    if zeros := len(text) - len(text.lstrip(b"\0")):
+        report.skipped.append(f"line 1: {zeros:,} NUL bytes, as a crash leaves them")
+    if zeros := len(text) - len(text.rstrip(b"\0")):
+        line = text.count(b"\n") + 1
+        report.skipped.append(f"line {line}: {zeros:,} NUL bytes, as a crash leaves them")
     for problem in problems:
         line = text.count(b"\n", 0, problem.at) + 1
         report.skipped.append(f"line {line}: {problem.reason}")
@@ -143,8 +148,10 @@ def salvaged(text: bytes) -> tuple[Any, list[Problem]]:
     for begin, end, whole in slices:
         key, _, rest = _field(text, begin, end)
         if key is None:
-            if text[begin:end].strip():
-                problems.append(_cut(begin) if not whole else Problem(begin, "no field"))
+            if not whole:
+                problems.append(_cut(begin))
+            elif text[begin:end].strip():
+                problems.append(Problem(begin, "not JSON: needed a field"))
             continue
         value = _part(text, rest, end, whole, problems)
         if value is not UNREAD:
@@ -174,10 +181,10 @@ def _part(text: bytes, begin: int, end: int, whole: bool, problems: list[Problem
 def _list(text: bytes, slices: list[tuple[int, int, bool]], problems: list[Problem]) -> list[Any]:
     values: list[Any] = []
     for number, (begin, end, whole) in enumerate(slices, 1):
-        if not text[begin:end].strip(b"\0 \t\r\n"):
-            continue
         if not whole:
             problems.append(_cut(begin, f"element {number}"))
+            continue
+        if not text[begin:end].strip():
             continue
         try:
             values.append(parse(text[begin:end]))

@@ -113,7 +113,7 @@ def opens_more(line: bytes, error: str) -> bool:
 
 
 def _is_list_of(value: list[Any], is_whole: Test) -> bool:
-    return bool(value) and all(isinstance(item, dict) and is_whole(item) for item in value)
+    return all(isinstance(item, dict) for item in value) and any(map(is_whole, value))
 
 
 def _document(
