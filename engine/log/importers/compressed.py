@@ -9,7 +9,7 @@ import lzma
 import zlib
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
-from io import BufferedReader, RawIOBase
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -50,6 +50,12 @@ def opened(path: Path) -> BinaryIO:
     if encoding := encoding_of(head[:HEAD]):
         return cast(BinaryIO, BufferedReader(_Plain(file, _decoded(file, encoding)), READ))
     return file
+
+
+def unpacked(packed: bytes) -> BinaryIO:
+    """Return the content of bytes that zstd compressed, as a file."""
+    file = BytesIO(packed)
+    return cast(BinaryIO, BufferedReader(_Plain(file, _zstd(file)), READ))
 
 
 def encoding_of(head: bytes) -> str | None:

@@ -11,10 +11,9 @@ from pathlib import Path
 from struct import unpack
 from typing import Any, BinaryIO, cast
 
-import zstandard
-
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.compressed import unpacked
 from backcast.engine.log.importers.documents import UNREAD
 from backcast.engine.log.importers.json_values import named, parse
 from backcast.engine.log.importers.lines import unreadable
@@ -112,15 +111,10 @@ def _member(archive: zipfile.ZipFile, name: str) -> BinaryIO:
     if info.compress_type != ZSTD:
         return cast(BinaryIO, archive.open(info))
     assert archive.filename
-    file = Path(archive.filename).open("rb")  # noqa: SIM115  # the reader closes it
-    try:
+    with Path(archive.filename).open("rb") as file:
         file.seek(info.header_offset)
         head = file.read(30)
         if head[:4] != b"PK\x03\x04":
             raise InputError(f"{name}: needed a whole member, found none")
         file.seek(sum(unpack("<HH", head[26:30])), 1)
-        reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=True)
-    except BaseException:
-        file.close()
-        raise
-    return cast(BinaryIO, reader)
+        return unpacked(file.read(min(info.compress_size, MAX_MEMBER)))
