@@ -11,10 +11,14 @@ from typing import Any
 from backcast.engine.log.importers.content import mapping, sequence, string
 
 THOUGHTS = ("thinking", "redacted_thinking")
+RECENT = 500
+"Answers that are remembered; the lines of an answer stand near each other."
 
 
 class StreamedAnswer:
     """An answer as far as it is known."""
+
+    __slots__ = ("calls", "lines", "people", "reply", "thinking", "usage")
 
     def __init__(self, people: int) -> None:
         self.people = people
@@ -71,6 +75,8 @@ class StreamedAnswers:
             people > answer.people and string(entry.get("parentUuid")) not in answer.lines
         ):
             answer = self._found[key] = StreamedAnswer(people)
+            if len(self._found) > RECENT:
+                del self._found[next(iter(self._found))]
         answer.people = people
         if uuid := string(entry.get("uuid")):
             answer.lines.add(uuid)

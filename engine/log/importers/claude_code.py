@@ -106,7 +106,7 @@ def _tell(
 ) -> None:
     """Add the facts of a line, caused by the line that it follows."""
     because = [entry.get(name) for name in ("parentUuid", "leafUuid", "logicalParentUuid")]
-    causes = [id_of(id, "") for id in because]
+    causes = [id_of(id, "") for id in because if id]
     message = mapping(entry.get("message"))
     if entry.get("type") == "assistant" and "content" in message:
         if entry.get("isApiErrorMessage") is True or message.get("model") == SYNTHETIC:
