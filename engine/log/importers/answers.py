@@ -32,19 +32,22 @@ class StreamedAnswer:
         "The usage that was last stated."
         self.thinking = ""
 
-    def take_thoughts(self, content: object) -> None:
-        """Add the thoughts of a line; a stream repeats the earlier ones at their beginning."""
-        said = (mapping(block).get("thinking") for block in sequence(content))
+    def take_thoughts(self, content: object) -> bool:
+        """Add the thoughts of a line, and return whether it brings nothing else.
+
+        A stream repeats the earlier thoughts at the beginning of the later ones.
+        """
+        blocks = sequence(content)
+        thoughts = [b for b in blocks if isinstance(b, dict) and b.get("type") in THOUGHTS]
+        if not thoughts:
+            return False
+        said = (block.get("thinking") for block in thoughts)
         thought = "\n".join(text for text in said if isinstance(text, str))
         if thought.startswith(self.thinking):
             self.thinking = thought
         elif thought:
             self.thinking += f"\n{thought}"
-
-    def only_thinks(self, content: object) -> bool:
-        """Return whether a line brings nothing but thoughts."""
-        blocks = sequence(content)
-        return bool(blocks) and all(mapping(b).get("type") in THOUGHTS for b in blocks)
+        return len(thoughts) == len(blocks)
 
 
 class StreamedAnswers:

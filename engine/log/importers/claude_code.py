@@ -140,8 +140,8 @@ def _assistant(
     content = message["content"]
     blocks = [block for block in sequence(content) if is_block(block, "tool_use", "name")]
     calls = [block for block in blocks if string(block.get("id")) not in answer.calls]
-    answer.take_thoughts(content)
-    if answer.reply is None and not (string(message.get("id")) and answer.only_thinks(content)):
+    only_thoughts = answer.take_thoughts(content) and string(message.get("id"))
+    if answer.reply is None and not only_thoughts:
         text, remaining = parted(content)
         rest = _envelope(entry, without(message, "model"), remaining, calls)
         thinking = answer.thinking or None
@@ -177,12 +177,15 @@ def _user(
             _source(record, entry, id)
     if text is not None or not results:
         role = string(message.get("role")) or "user"
-        only_text = all(
-            mapping(b).get("type", "text") in TEXTS for b in sequence(message["content"])
-        )
-        by_machine = said is None and (_is_generated(entry) or (text is not None and only_text))
-        shown = {"asked": said} if said and said != text else {}
-        record.message(MACHINE if by_machine else role, text, rest | shown, because)
+        content = message["content"]
+        by_machine = said is None and (_is_generated(entry) or (text and _is_text(content)))
+        if said and said != text:
+            rest = {**rest, "asked": said}
+        record.message(MACHINE if by_machine else role, text, rest, because)
+
+
+def _is_text(content: object) -> bool:
+    return all(mapping(block).get("type", "text") in TEXTS for block in sequence(content))
 
 
 def _source(record: ForeignRecord, entry: dict[str, Any], answer: str) -> None:
