@@ -50,7 +50,10 @@ def test_the_four_fields_of_the_seeds_are_enough(store: EventStore, tmp_path: Pa
     ("line", "reason"),
     [
         ("{not json", "line 1: not JSON"),
-        ('{"a": NaN}', "line 1: not JSON"),
+        ('{"a": NaN}', "line 1: task_id: needed a text, found nothing"),
+        ('{"a": nan}', "line 1: not JSON"),
+        (LINE | {"version": float("nan")}, "version: needed a whole number from 1, found nan"),
+        (LINE | {"because": [float("inf")]}, "because: needed a list of versions"),
         ("[1]", "line 1: needed a JSON object, found list"),
         ("[" * 100_000, "line 1: not JSON"),
         (LINE | {"type": None}, "line 1: type: needed a text, found None"),

@@ -55,6 +55,10 @@ def _importer(name: str, help: str) -> None:
         with opened(url, create=True) as store:
             report = run(store, name, path, task, processes=os.cpu_count() or 1,
                          progress=progress_bar, **more)  # fmt: skip
+        if name == "events" and report.skipped and not (report.added or report.known):
+            from backcast.engine.log.importers.events import require
+
+            require(path)  # what is no log at all has one reason, not one a line
         _print(report, as_json)
         # A foreign log is what it is; one of our own should not hold what cannot be taken.
         # Of a history only new commits are read, and there is no history without one.

@@ -1,7 +1,8 @@
 """Sessions of Cline: the messages of a session, its summary record, and its compactions.
 
 Each is a JSON file that names its session, which is the task. A file is rewritten as the session
-continues, so its fields beside the messages go under their hash.
+continues, so its fields beside the messages go under their hash. The extension of VS Code keeps a
+task as a bare list of messages, `api_conversation_history.json`, in a folder with the task's name.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from backcast.domain.errors import InputError
 from backcast.domain.events import TaskComplete, TaskFailed
 from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.content import (
@@ -25,21 +25,35 @@ from backcast.engine.log.importers.content import (
     task_of,
     without,
 )
-from backcast.engine.log.importers.lines import named, read_json
+from backcast.engine.log.importers.documents import UNREAD, read_json
+from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "cline"
+VERSION = 2
+FAULTS = {
+    1: "what Cline adds to a request (environment details, results, resumptions) counted as a"
+    " person's words, also in the goal",
+}
+"What was wrong with the facts of earlier versions."
 PREFIX = "CLINE"
-NEEDED = "a Cline session (JSON object with 'session_id', or 'sessionId' and 'messages')"
+NEEDED = (
+    "a Cline session (JSON object with 'session_id', or 'sessionId' and 'messages'; or the list"
+    " of messages in api_conversation_history.json)"
+)
+HISTORY = "api_conversation_history"
+TEXTS = ("text", "tool_result")
+"The blocks that need not come from a person; a picture or a file does."
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a message; a compaction and a session record are one batch each."""
-    document = mapping(read_json(path, NEEDED))
+    found = read_json(path, NEEDED, _is_session, FORMAT, report)
+    document = {"messages": found} if isinstance(found, list) else found
     messages, session = document.get("messages"), string(document.get("session_id"))
-    if session is None and not ("sessionId" in document and isinstance(messages, list)):
-        raise InputError(f"{path}: needed {NEEDED}, found {named(document)}")
-    task = task_id or task_of(session or document.get("sessionId"), path)
+    home = path.resolve().parent
+    name = home.name if path.stem == HISTORY and home.name.isdigit() else None
+    task = task_id or task_of(session or document.get("sessionId") or name, path)
     log = ForeignLog(PREFIX, task, report)
     if session is not None:
         yield _session(log, document)
@@ -49,6 +63,18 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
         yield record.batch
     else:
         yield from _messages(log, document)
+
+
+def _is_session(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(
+            mapping(message).get("role") in ("user", "assistant") and "content" in message
+            for message in value
+        )
+    fields = mapping(value)
+    return string(fields.get("session_id")) is not None or (
+        "sessionId" in fields and isinstance(fields.get("messages"), list)
+    )
 
 
 def _is_compaction(message: object) -> bool:
@@ -74,26 +100,38 @@ def _session(log: ForeignLog, document: dict[str, Any]) -> Batch:
 
 
 def _messages(log: ForeignLog, document: dict[str, Any]) -> Iterator[Batch]:
-    messages = [mapping(message) or {"value": message} for message in document["messages"]]
-    time = next(filter(None, (message.get("ts") for message in messages)), None)
-    for message in messages:
-        goal = string(parted(message.get("content"))[0])
-        if message.get("role") == "user" and goal:
-            yield log.start("session", goal, time=time)
-            break
+    messages = [
+        message if message is UNREAD else mapping(message) or {"value": message}
+        for message in document["messages"]
+    ]
+    time = next(filter(None, (mapping(message).get("ts") for message in messages)), None)
+    if goal := next(filter(None, map(_words, messages)), None):
+        yield log.start("session", goal, time=time)
+    else:
+        log.report.notes.append(NO_GOAL)
     if prompt := string(document.get("system_prompt")):
         record = _whole(log, "system", {"system_prompt": prompt}, time)
         record.message("system", prompt, None, ())
         yield record.batch
     for number, message in enumerate(messages, 1):
-        id = id_of(message.get("id"), f"message:{number}")
-        record = log.record(id, to_json(message), message.get("ts"))
-        _message(record, message)
+        if isinstance(message, dict):
+            id = id_of(message.get("id"), f"message:{number}")
+            record = log.record(id, to_json(message), message.get("ts"))
+            _message(record, message)
+            yield record.batch
+    if rest := without(document, "messages", "system_prompt" if prompt else ""):
+        record = _whole(log, "file", rest, document.get("updated_at"))
+        record.unknown("FILE", rest)
         yield record.batch
-    rest = without(document, "messages", "system_prompt" if prompt else "")
-    record = _whole(log, "file", rest, document.get("updated_at"))
-    record.unknown("FILE", rest)
-    yield record.batch
+
+
+def _words(message: object) -> str | None:
+    """Return what a person wrote in a message; None if nobody did."""
+    fields = mapping(message)
+    shown_as = mapping(fields.get("metadata")).get("displayRole")
+    if fields.get("role") != "user" or fields.get("isSummary") is True or shown_as == "system":
+        return None
+    return asked(fields.get("content"))
 
 
 def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
@@ -114,7 +152,22 @@ def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
             _answer(record, block, rest)
             rest = {}
         if text is not None or not record.facts:
-            record.message(role, text, without(rest, "role"), because)
+            _say(record, message, text, role, rest)
+
+
+def _say(
+    record: ForeignRecord, message: dict[str, Any], text: str | None, role: str, rest: object
+) -> None:
+    """Add a message in the user's name, from a person or from Cline itself."""
+    said, fields = _words(message), mapping(rest)
+    blocks = [mapping(block) for block in sequence(message.get("content"))]
+    only_text = all(block.get("type", "text") in TEXTS for block in blocks)
+    because = (record.log.last,)
+    if role == "user" and said is None and text is not None and only_text:
+        record.message(MACHINE, text, fields, because)
+    else:
+        shown = {"asked": said} if said and said != text else {}
+        record.message(role, text, without(fields, "role") | shown, because)
 
 
 def _answer(record: ForeignRecord, block: dict[str, Any], rest: dict[str, Any]) -> None:

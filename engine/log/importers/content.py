@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from backcast.domain.errors import InputError
-from backcast.engine.log.importers.lines import parse
+from backcast.engine.log.importers.json_values import parse
 
 _ID = re.compile(r"[^\x00-\x1f\x7f#]{1,200}")
 "The form of an id: it goes into an index, and `#` separates the facts of one record."

@@ -22,10 +22,12 @@ from backcast.domain.json_text import json_text
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.codec import Codec
 from backcast.engine.log.importers import Batch, ForeignFact, Report, digest
-from backcast.engine.log.importers.lines import parse, read_lines
+from backcast.engine.log.importers.lines import first_object, read_values
+from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.store import EventStore, refs_in
 
 FORMAT = "events"
+NEEDED = "Backcast's own lines (JSON objects with 'type', 'task_id' and 'timestamp')"
 LONGEST = 256 * 2**20
 "Bytes of the longest line that is read: the largest body of a git object, as base64."
 Part = Blob | dict[str, Any]
@@ -68,14 +70,30 @@ def line_for(part: Part) -> str:
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line. Unusable lines are reported and skipped."""
     reader = _Reader(task_id)
-    for number, raw in read_lines(path, report, LONGEST):
+    for number, raw, line in read_values(path, report, LONGEST, _is_whole):
         try:
-            batch = reader.batch(raw, f"line {number}")
+            batch = reader.batch(raw, line, f"line {number}")
         except InputError as error:
             report.skipped.append(f"line {number}: {error}")
             continue
         if batch is not None:
             yield batch
+
+
+def require(path: Path) -> None:
+    """Raise `InputError` if no line of a file is one of ours, whole or not."""
+    first_object(path, _is_line, NEEDED, FORMAT)
+
+
+def _is_line(line: dict[str, Any]) -> bool:
+    ours = isinstance(line.get("type"), str) and format_of(line) in (None, FORMAT)
+    return ours or bool({"blob", "note"} & line.keys())
+
+
+def _is_whole(line: dict[str, Any]) -> bool:
+    """Return whether an object on a damaged line is a line's own, not a part of one."""
+    is_event = "type" in line and "task_id" in line and "timestamp" in line
+    return is_event or ("blob" in line and bool({"text", "base64"} & line.keys()))
 
 
 class _Reader:
@@ -88,9 +106,8 @@ class _Reader:
         self.sources: dict[str, str] = {}
         "The last source of each module, which the next one will resemble."
 
-    def batch(self, raw: bytes, name: str) -> Batch | None:
+    def batch(self, raw: bytes, line: object, name: str) -> Batch | None:
         """Return the batch of a line; None for a body or a note."""
-        line = parse(raw)
         if not isinstance(line, dict):
             raise InputError(f"needed a JSON object, found {type(line).__name__}")
         if "blob" in line:

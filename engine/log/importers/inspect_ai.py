@@ -1,7 +1,7 @@
 """Evaluation logs of Inspect: the typed events of each sample, and the results.
 
-A log is one JSON file; each of its samples is a task. A fact's text is taken from the sample's
-attachments; elsewhere references to attachments stay as they are.
+A log is one JSON file, or an `.eval` archive of several; each of its samples is a task. A fact's
+text is taken from the sample's attachments; elsewhere references to attachments stay as they are.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from backcast.domain.errors import InputError
 from backcast.domain.events import ModelFailed
 from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.content import (
@@ -25,23 +24,28 @@ from backcast.engine.log.importers.content import (
     task_of,
     without,
 )
-from backcast.engine.log.importers.lines import named, read_json
+from backcast.engine.log.importers.documents import UNREAD, read_json
+from backcast.engine.log.importers.eval_archive import is_archive, read_archive
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "inspect"
 PREFIX = "INSPECT"
-NEEDED = "an Inspect eval log (JSON object with 'eval' and 'samples' or 'status')"
+NEEDED = "an Inspect eval log (.eval, or a JSON object with 'eval' and 'samples' or 'status')"
 ATTACHMENT = "attachment://"
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch an event, one for the rest of each sample, one for the rest of the log."""
-    document = mapping(read_json(path, NEEDED))
-    if not isinstance(document.get("eval"), dict) or not {"samples", "status"} & document.keys():
-        raise InputError(f"{path}: needed {NEEDED}, found {named(document)}")
-    about = document["eval"]
+    if is_archive(path):
+        document, samples = read_archive(path, report)
+    else:
+        document = read_json(path, NEEDED, _is_log, FORMAT, report)
+        samples = iter(sequence(document.get("samples")))
+    about = mapping(document["eval"])
     eval_id = task_of(about.get("eval_id"), path)
-    for number, sample in enumerate(sequence(document.get("samples")), 1):
+    for number, sample in enumerate(samples, 1):
+        if sample is UNREAD:
+            continue
         fields = mapping(sample)
         name = name_of(fields.get("uuid")) or f"{eval_id}:{number}"
         yield from _sample(ForeignLog(PREFIX, task_id or name, report), name, sample)
@@ -51,6 +55,11 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     )
     record.unknown("LOG", rest)
     yield record.batch
+
+
+def _is_log(document: Any) -> bool:
+    fields = mapping(document)
+    return isinstance(fields.get("eval"), dict) and bool({"samples", "status"} & fields.keys())
 
 
 def _sample(log: ForeignLog, name: str, sample: Any) -> Iterator[Batch]:

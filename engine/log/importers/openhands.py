@@ -28,10 +28,18 @@ from backcast.engine.log.importers.content import (
     task_of,
     without,
 )
-from backcast.engine.log.importers.lines import first_object, named, read_json, read_objects
+from backcast.engine.log.importers.documents import UNREAD, read_json
+from backcast.engine.log.importers.lines import first_object, read_objects
+from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls
 
 FORMAT = "openhands"
+VERSION = 2
+FAULTS = {
+    1: "results of tools, summaries and the example before the task counted as a person's words,"
+    " also in the goal; a reply that several calls share counted once for each",
+}
+"What was wrong with the facts of earlier versions."
 PREFIX = "OPENHANDS"
 NEEDED = "OpenHands events (objects with 'kind' and 'source'), a base state or a logged request"
 SAID = (
@@ -52,16 +60,17 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     if path.is_dir():
         yield from _folder(path, task_id, report)
     elif path.suffix == ".json":
-        document = read_json(path, NEEDED)
-        if not _is_ours(document):
-            raise InputError(f"{path}: needed {NEEDED}, found {named(document)}")
+        document = read_json(path, NEEDED, _is_ours, FORMAT, report)
         id = mapping(document).get("id") if _is_base_state(document) else None
         task = task_id or task_of(id, path)
-        yield from _Conversation(ForeignLog(PREFIX, task, report)).document(path, document)
+        conversation = _Conversation(ForeignLog(PREFIX, task, report))
+        yield from conversation.document(path, document)
+        conversation.close()
     else:
-        first_object(path, _is_event, NEEDED)
-        log = ForeignLog(PREFIX, task_id or task_of(None, path), report)
-        yield from _Conversation(log).lines(path)
+        first_object(path, _is_event, NEEDED, FORMAT)
+        conversation = _Conversation(ForeignLog(PREFIX, task_id or task_of(None, path), report))
+        yield from conversation.lines(path)
+        conversation.close()
 
 
 def _folder(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
@@ -73,17 +82,17 @@ def _folder(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     for file in files:
         try:
             if file.suffix == ".jsonl":
-                first_object(file, _is_event, NEEDED)
+                first_object(file, _is_event, NEEDED, FORMAT)
                 batches = conversation.lines(file)
-            elif _is_ours(document := read_json(file, NEEDED)):
-                batches = conversation.document(file, document)
             else:
-                raise InputError(f"{file}: needed {NEEDED}, found {named(document)}")
+                document = read_json(file, NEEDED, _is_ours, FORMAT, report)
+                batches = conversation.document(file, document)
         except InputError as error:
             report.skipped.append(str(error))
             continue
         found = True
         yield from batches
+    conversation.close()
     if not found:
         raise InputError(f"{path}: needed {NEEDED}, found a folder without them")
 
@@ -101,7 +110,9 @@ def _task(path: Path, files: list[Path]) -> str:
     for file in (*files, home / "base_state.json"):
         if file.name == "base_state.json" and file.is_file():
             with suppress(InputError):
-                return task_of(mapping(read_json(file, NEEDED)).get("id"), home)
+                return task_of(
+                    mapping(read_json(file, NEEDED, _is_ours, FORMAT, Report())).get("id"), home
+                )
     return task_of(None, home)
 
 
@@ -137,22 +148,28 @@ class _Conversation:
 
     def __init__(self, log: ForeignLog) -> None:
         self.log = log
-        self.started = False
+        self.started = self.heard = False
         self.replies = 0
         "How many of the model's replies, which later requests repeat, were imported."
         self.asked: str | None = None
         "The blob of the previous request's messages."
 
+    def close(self) -> None:
+        """Note what the whole conversation lacks."""
+        if self.heard and not self.started:
+            self.log.report.notes.append(NO_GOAL)
+
     def lines(self, path: Path) -> Iterator[Batch]:
         """Yield the batches of a file with an event a line."""
-        for number, _, event in read_objects(path, self.log.report):
+        for number, _, event in read_objects(path, self.log.report, _is_event):
             yield from self._event(event, f"{path.stem}:{number}")
 
     def document(self, path: Path, document: Any) -> Iterator[Batch]:
         """Yield the batches of a JSON file."""
         if isinstance(document, list):
             for number, event in enumerate(document, 1):
-                yield from self._event(event, f"{path.stem}:{number}")
+                if event is not UNREAD:
+                    yield from self._event(event, f"{path.stem}:{number}")
         elif _is_request(document):
             yield from self._request(document, path.stem)
         elif _is_event(document):
@@ -171,8 +188,9 @@ class _Conversation:
     def _event(self, value: object, default: str) -> Iterator[Batch]:
         event = mapping(value)
         id, kind, time = id_of(event.get("id"), default), _kind(event), event.get("timestamp")
+        self.heard = self.heard or kind == "MessageEvent"
         if kind == "MessageEvent" and event.get("source") == "user":
-            goal = parted(mapping(event.get("llm_message")).get("content"))[0]
+            goal = asked(mapping(event.get("llm_message")).get("content"))
             yield from self._start(id, goal, time)
         record = self.log.record(id, to_json(value), time)
         tell = TELL.get(kind or "")
@@ -184,11 +202,12 @@ class _Conversation:
     def _request(self, request: dict[str, Any], default: str) -> Iterator[Batch]:
         """Yield the new messages of a request, and the model's reply."""
         messages = [mapping(message) for message in request["messages"]]
-        asked = time = request.get("timestamp")
+        self.heard = True
+        sent = time = request.get("timestamp")
         with suppress(TypeError, OverflowError):  # either may be anything
-            asked = time - request.get("latency_sec")  # type: ignore[operator]
-        goals = (parted(m.get("content"))[0] for m in messages if m.get("role") == "user")
-        yield from self._start("request", next(goals, None), asked)
+            sent = time - request.get("latency_sec")  # type: ignore[operator]
+        goals = (asked(m.get("content")) for m in messages if m.get("role") == "user")
+        yield from self._start("request", next(filter(None, goals), None), sent)
         replies = 0
         count: Counter[str] = Counter()
         for message in messages:
@@ -200,7 +219,7 @@ class _Conversation:
                 replies += 1
                 if replies <= self.replies:
                     continue  # the reply to a request before
-            record = self.log.record(f"{id}:{count[id]}", raw, asked)
+            record = self.log.record(f"{id}:{count[id]}", raw, sent)
             _message(record, message)
             yield record.batch
         self.replies = max(self.replies, replies) + 1
@@ -222,15 +241,27 @@ def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
         kept = without(rest, "tool_calls") if all_calls(message) else rest
         record.openai_calls(message, (record.reply(text, None, kept, ()),))
     elif role is not None:
-        record.message(role, text, without(rest, "role"), ())
+        _hear(record, role, text, message.get("content"), without(rest, "role"))
     else:
         record.unknown("MESSAGE", message)
 
 
+def _hear(
+    record: ForeignRecord, role: str, text: str | None, content: object, rest: dict[str, Any]
+) -> None:
+    """Add a message to the model, from a person or from a program in the user's name."""
+    said = asked(content) if role == "user" else None
+    pictures = any(mapping(b).get("type", "text") != "text" for b in sequence(content))
+    if role == "user" and said is None and text and not pictures:
+        record.message(MACHINE, text, {**rest, "role": role}, ())
+    else:
+        record.message(role, text, rest | ({"asked": said} if said and said != text else {}), ())
+
+
 def _response(record: ForeignRecord, request: dict[str, Any], base: str | None) -> str:
     """Add a reply and its calls; return the blob name of the request's messages."""
-    asked = record.keep(to_json(request["messages"]), base)
-    rest = {**request, "messages": {"json": asked}}
+    sent = record.keep(to_json(request["messages"]), base)
+    rest = {**request, "messages": {"json": sent}}
     for name in ("tools", "kwargs", "raw_messages", "raw_response"):
         if isinstance(rest.get(name), dict | list):
             rest[name] = {"json": record.keep(to_json(rest[name]))}
@@ -244,7 +275,7 @@ def _response(record: ForeignRecord, request: dict[str, Any], base: str | None) 
         rest["response"] = {**response, "choices": choices}
     id = record.reply(text, response.get("model"), rest, ())
     record.openai_calls(message, (id,))
-    return asked
+    return sent
 
 
 def _say(record: ForeignRecord, event: dict[str, Any]) -> bool:
@@ -261,7 +292,10 @@ def _say(record: ForeignRecord, event: dict[str, Any]) -> bool:
     if text is not None and event.get("source") == "agent":
         record.reply(text, None, rest, ())
     elif text is not None:
-        record.message(string(message.get("role")) or "user", text, rest, ())
+        role = string(message.get("role")) or "user"
+        by_program = role == "user" and event.get("source") != "user"
+        content = () if by_program else message.get("content")
+        _hear(record, role, text, content, rest)
     return text is not None
 
 
@@ -280,8 +314,13 @@ def _act(record: ForeignRecord, event: dict[str, Any]) -> bool:
     else:
         rest.pop("action", None)
     arguments = used.get("arguments") if used is call else event.get("action")
-    id = record.reply(text, None, said, ()) if text else None
-    rest = rest if text else {**rest, **said}
+    answer = string(event.get("llm_response_id")) or ""
+    id = record.log.replies.get(answer)
+    if text and id is None:
+        id = record.reply(text, None, said, ())
+        record.log.replies.update({answer: id} if answer else {})
+    else:  # the calls of an answer share its thoughts
+        rest |= said if text is None or said["thought"] else {**said, "thought": event["thought"]}
     record.call(tool, event.get("tool_call_id"), arguments, rest, (id,))
     return True
 

@@ -10,9 +10,10 @@ import math
 import re
 from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from backcast.domain.events import (
     Fact,
@@ -41,6 +42,8 @@ INLINE_JSON = 64 * 2**10
 "Bytes of the largest list or object that stays in a fact."
 MAX_GOAL = 64 * 2**10
 "Characters of a goal; a longer one is cut, and its whole text is a blob."
+PLAIN = frozenset((int, bool, type(None)))
+"The types whose values stay in a fact as they are."
 RESERVED = frozenset(("foreign", "stated_time", "synthetic_time"))
 
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -56,6 +59,8 @@ class ForeignLog:
         self.timeline = Timeline(now or datetime.now(UTC))
         self.calls: dict[str, tuple[str, str]] = {}
         "The foreign id of the fact, and the tool, by the log's id of the call."
+        self.replies: dict[str, str] = {}
+        "The foreign id of the reply, by the log's id of the model's answer."
         self.last: str | None = None
         "The foreign id of the last fact."
         self._step = 0
@@ -133,7 +138,7 @@ class ForeignRecord:
         if kind is UnknownFact:
             fact: Fact = kind.model_validate({"payload": self._shelved(fields, ())} | fits)
         else:
-            shelved = self._shelved(fields, {*kind.model_fields, *named})
+            shelved = self._shelved(fields, _fields_of(kind) | named.keys())
             fact = kind.model_validate(shelved | fits)
         causes = tuple(id for id in because if isinstance(id, str) and id)
         id = f"{self.id}#{len(self.facts)}" if self.facts else self.id
@@ -148,10 +153,15 @@ class ForeignRecord:
         return self.tell(MessageReceived, named, rest, writer=role, because=because)
 
     def reply(
-        self, text: str | None, model: object, rest: object, because: Iterable[object]
+        self,
+        text: str | None,
+        model: object,
+        rest: object,
+        because: Iterable[object],
+        thinking: str | None = None,
     ) -> str:
         """Add a reply of the model."""
-        named = {"model": model} | self._body("text", text)
+        named = {"model": model} | self._body("text", text) | self._body("thinking", thinking)
         writer = string(model) or "agent"
         return self.tell(ModelReplied, named, rest, writer=writer, because=because)
 
@@ -214,7 +224,9 @@ class ForeignRecord:
     def _shelved(self, fields: dict[str, Any], hidden: Container[str]) -> dict[str, Any]:
         """Return fields as a fact holds them, with the large ones in blobs."""
         blobs = len(self.blobs)
-        kept = {name: self.shelf(value) for name, value in fields.items()}
+        kept = {
+            name: value if _is_small(value) else self.shelf(value) for name, value in fields.items()
+        }
         clash = {name: kept[name] for name in kept if name in hidden or name in RESERVED}
         kept = {name: value for name, value in kept.items() if name not in clash}
         kept |= {"foreign": clash} if clash else {}
@@ -226,6 +238,8 @@ class ForeignRecord:
 
     def shelf(self, value: object) -> object:
         """Return a value as a fact holds it, with a blob's name in place of a large one."""
+        if isinstance(value, str):
+            return self.keep(value) if len(value) > INLINE else value
         blobs = len(self.blobs)
         small = self._strings(value)
         if isinstance(small, dict | list) and len(to_json(small)) > INLINE_JSON:
@@ -238,12 +252,25 @@ class ForeignRecord:
             case str():
                 return self.keep(value) if len(value) > INLINE else value
             case dict():
-                return {name: self._strings(item) for name, item in value.items()}
+                return {
+                    name: item if _is_small(item) else self._strings(item)
+                    for name, item in value.items()
+                }
             case list():
-                return [self._strings(item) for item in value]
+                return [item if _is_small(item) else self._strings(item) for item in value]
             case float() if not math.isfinite(value):
-                return repr(value)
+                return str(from_json(to_json(value, inf_nan_mode="strings")))
         return value
+
+
+def _is_small(value: object) -> bool:
+    """Return whether a value certainly stays in a fact as it is."""
+    return len(value) <= INLINE if type(value) is str else type(value) in PLAIN
+
+
+@cache
+def _fields_of(kind: type[Fact]) -> frozenset[str]:
+    return frozenset(kind.model_fields)
 
 
 def tool_of(call: object) -> str | None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from backcast.domain.errors import InputError
 from backcast.domain.events import TaskComplete, TaskFailed
 from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.content import (
@@ -28,10 +27,18 @@ from backcast.engine.log.importers.content import (
     task_of,
     without,
 )
-from backcast.engine.log.importers.lines import named, read_json
+from backcast.engine.log.importers.documents import UNREAD, read_json
+from backcast.engine.log.importers.people import asked
+from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls
 
 FORMAT = "swe-agent"
+VERSION = 2
+FAULTS = {
+    1: "sessions of Cline and requests of OpenHands were taken for trajectories; the task of a"
+    " demonstration could become the goal",
+}
+"What was wrong with the facts of earlier versions."
 PREFIX = "SWE_AGENT"
 NEEDED = "a SWE-agent trajectory (JSON object with 'trajectory', 'history' or 'messages')"
 
@@ -47,7 +54,7 @@ _RESULT = re.compile(r"<returncode>(-?\d{1,9})</returncode>")
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield the batches of a trajectory: a step or a message each, and the end of the run."""
-    document = read_json(path, NEEDED)
+    document = read_json(path, NEEDED, _is_run, FORMAT, report)
     log = ForeignLog(PREFIX, task_id or task_of(None, path), report)
     run = mapping(document) or {"messages": document}
     steps, history = sequence(run.get("trajectory")), sequence(run.get("history"))
@@ -55,11 +62,18 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
         yield from _steps(log, run, steps, history)
     elif _is_chat(history):
         yield from _chat("history", log, run, history)
-    elif _is_chat(run.get("messages")):
-        yield from _chat("message", log, run, run["messages"])
     else:
-        raise InputError(f"{path}: needed {NEEDED}, found {named(document)}")
+        yield from _chat("message", log, run, run["messages"])
     yield from _end(log, run)
+
+
+def _is_run(document: Any) -> bool:
+    """Return whether a document is a trajectory; a chat of another agent has marks of its own."""
+    run = mapping(document) or {"messages": document}
+    steps, history = sequence(run.get("trajectory")), sequence(run.get("history"))
+    if steps or _is_chat(history):
+        return True
+    return _is_chat(run.get("messages")) and format_of(document) in (None, FORMAT)
 
 
 def _is_chat(value: Any) -> bool:
@@ -71,6 +85,8 @@ def _chat(name: str, log: ForeignLog, run: dict[str, Any], messages: list[Any]) 
     yield from _start(name, log, run, messages[: _first_reply(messages)])
     chat = _Chat(log)
     for number, message in enumerate(messages, 1):
+        if message is UNREAD:
+            continue
         yield chat.batch(f"{name}:{number}", message)
 
 
@@ -80,15 +96,21 @@ def _steps(
     prompts = history[: _first_reply(history)]
     yield from _start("history", log, run, prompts)
     for number, message in enumerate(prompts, 1):
+        if message is UNREAD:
+            continue
         yield _Chat(log).batch(f"history:{number}", message)
     base: str | None = None
     model = mapping(mapping(_config(run).get("agent")).get("model")).get("name")
     for number, step in enumerate(steps, 1):
+        if step is UNREAD:
+            continue
         record = log.record(f"step:{number}", to_json(step))
         base = _step(record, step, model, base)
         yield record.batch
     last = log.last
     for number, message in enumerate(history[len(prompts) :], len(prompts) + 1):
+        if message is UNREAD:
+            continue
         record = log.record(f"history:{number}", to_json(message))
         record.unknown("HISTORY", message)
         yield record.batch
@@ -111,8 +133,9 @@ def _start(name: str, log: ForeignLog, run: dict[str, Any], prompts: list[Any]) 
     """Yield the start with its goal: the configured problem, else the last prompt."""
     goal = string(mapping(_config(run).get("problem_statement")).get("text"))
     for prompt in reversed(prompts):
-        if goal is None and mapping(prompt).get("role") == "user":
-            goal = string(parted(prompt.get("content"))[0])
+        is_demo = mapping(prompt).get("is_demo") is True
+        if goal is None and mapping(prompt).get("role") == "user" and not is_demo:
+            goal = asked(prompt.get("content"))
     rest = {key: run[key] for key in CONSTANT if key in run}
     if goal is not None or rest:
         yield log.start(name, goal, rest)
@@ -126,11 +149,11 @@ def _step(record: ForeignRecord, step: object, model: object, base: str | None) 
         record.unknown("STEP", step, last)
         return base
     rest = without(fields, *texts)
-    for asked in ("messages", "query"):
+    for name in ("messages", "query"):
         # Each step repeats the messages of all earlier ones, so they are stored as differences.
-        if isinstance(rest.get(asked), list):
-            base = record.keep(to_json(rest[asked]), base)
-            rest[asked] = {"json": base}
+        if isinstance(rest.get(name), list):
+            base = record.keep(to_json(rest[name]), base)
+            rest[name] = {"json": base}
     id, tool = record.reply(texts.get("response"), model, rest, last), None
     if "action" in texts:
         tool = next(iter(texts["action"].split()), "shell")[:80]
