@@ -6,14 +6,30 @@ A name that cannot be followed is unresolved; nothing is guessed. The reader rec
 that it is asked for, missing ones too: the answer holds as long as they do.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from posixpath import dirname, join
 from typing import NamedTuple
 
-from backcast.domain.outline import EXISTS, Facet, part_of
+from backcast.domain.outline import EXISTS, LINK, Facet, part_of
+from backcast.domain.paths import is_aside, is_test
+from backcast.domain.tree import FOLDER, PACKAGE, SOURCES, TOP, TREE, Root, Tree, root_of, tree_of
 
 MAX_STEPS = 64
 "The most bindings followed for one name; a longer chain is a circle, or not worth it."
+MAX_LINKS = 8
+"The most symbolic links followed for one module."
+LONGEST_LIST = 1_400
+"Characters of an `__all__` that is surely written out whole."
+_MORE = re.compile(r"[*+]")
+UNSHADOWED = frozenset(
+    (
+        *("abc", "atexit", "builtins", "codecs", "errno", "faulthandler", "gc", "genericpath"),
+        *("importlib", "io", "itertools", "marshal", "ntpath", "os", "posix", "posixpath", "pwd"),
+        *("site", "stat", "sys", "time"),
+    )
+)
+"Modules of the language that Python holds in itself, and finds before any file."
 
 
 class Target(NamedTuple):
@@ -30,8 +46,11 @@ class Target(NamedTuple):
 class Reader:
     """The facets of the modules of one moment, with a record of the ones read."""
 
-    def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
+    def __init__(
+        self, modules: Mapping[str, Mapping[str, Facet]], tree: Tree | None = None
+    ) -> None:
         self.modules = modules
+        self._tree = tree
         self.seen: dict[tuple[str, str], Facet | None] = {}
         "Facets read, existing or not, by path and key."
         self.paths: dict[tuple[str, str], str | None] = {}
@@ -45,9 +64,23 @@ class Reader:
         """Return a facet of a module, or a part of one; None for none."""
         place = path, key
         if place not in self.seen:
-            module = self.modules.get(path)
-            self.seen[place] = None if module is None else part_of(module, key)
+            if path == TREE:
+                self.seen[place] = self.tree.facets.get(key)
+            else:
+                module = self.modules.get(path)
+                self.seen[place] = None if module is None else part_of(module, key)
         return self.seen[place]
+
+    @property
+    def tree(self) -> Tree:
+        """The tree of the modules."""
+        if self._tree is None:
+            self._tree = tree_of(self.modules)
+        return self._tree
+
+    def roots(self, name: str) -> tuple[Root, ...]:
+        """Return the folders in which a name stands at the top."""
+        return tuple(map(root_of, self.facet(TREE, TOP + name) or ()))
 
     def exists(self, path: str) -> bool:
         """Return whether a module exists."""
@@ -60,13 +93,29 @@ class PastReader(Reader):
     Its reads are recorded in the reader that it is made of.
     """
 
-    def __init__(self, reader: Reader, gone: Mapping[str, int]) -> None:
-        super().__init__(reader.modules)
+    def __init__(self, reader: Reader, gone: Mapping[str, int], tree: Tree | None = None) -> None:
+        super().__init__(reader.modules, tree)
         self.seen, self.gone = reader.seen, gone
 
     def exists(self, path: str) -> bool:
         """Return whether a module exists, or did once."""
         return super().exists(path) or path in self.gone
+
+    @property
+    def tree(self) -> Tree:
+        """The tree of the modules and of the removed ones."""
+        if self._tree is None:
+            self._tree = past_tree(self.modules, self.gone)
+        return self._tree
+
+    def roots(self, name: str) -> tuple[Root, ...]:
+        """Return the folders in which a name stands or stood; the reader itself reads the name."""
+        return tuple(map(root_of, self.tree.facets.get(TOP + name) or ()))
+
+
+def past_tree(modules: Mapping[str, object], gone: Mapping[str, int]) -> Tree:
+    """Return the tree of some modules and removed ones."""
+    return tree_of(dict.fromkeys(sorted({*modules, *gone})))
 
 
 def resolve(reader: Reader, path: str, dotted: str, scope: str = "") -> Target | None:
@@ -81,7 +130,9 @@ def module_path(reader: Reader, importer: str, written: str) -> str | None:
     """Return the path of the task's own module that an import names; None for none.
 
     `written` is as in the source: `pkg.mod`, `.mod`, `..`. Absolute names are looked for beside the
-    importer's outermost package, at the top, and in `src`.
+    importer's outermost package, in the folders above it and their folders of sources, at the tops
+    of other projects of the repository, and at last wherever there is one package of that name. A
+    name of the language's own library is the task's own only where a program stands beside it.
     """
     key = importer, written
     if key not in reader.paths:
@@ -100,28 +151,94 @@ def _module_path(reader: Reader, importer: str, written: str) -> str | None:
                 return None
             folder = dirname(folder)
         return _module_at(reader, folder, parts)
-    for root in _roots(reader, importer):
+    for root in _roots(reader, importer, parts[0]) if parts else ():
         if found := _module_at(reader, root, parts):
             return found
     return None
 
 
-def _roots(reader: Reader, importer: str) -> Iterator[str]:
+def _roots(reader: Reader, importer: str, top: str) -> list[str]:
+    """Return the folders in which Python would look for a name, those it stands in, in order.
+
+    Packages and modules go before folders that are no packages, as they do in Python.
+    """
+    if top in UNSHADOWED or not (roots := reader.roots(top)):
+        return []
+    home = _home(reader, importer)
+    if reader.facet(importer, f"standard:{top}"):
+        near = [one.folder for one in roots if one.kind != FOLDER]
+        return [folder for folder in dict.fromkeys((home, "")) if folder in near]
+    above: dict[str, int] = {}
+    for folder in _upwards(home):
+        for place in (folder, *(join(folder, name) for name in SOURCES)):
+            above.setdefault(place, len(above))
+    ranked = []
+    for root in roots:
+        is_folder = root.kind == FOLDER
+        if root.folder in above:
+            ranked.append(((is_folder, 0, above[root.folder], ""), root.folder))
+        elif _is_elsewhere(root, top, roots):
+            far = -len(_common(root.folder, home))
+            ranked.append(((is_folder, 1 + (not root.declared), far, root.folder), root.folder))
+    return list(dict.fromkeys(folder for _, folder in sorted(ranked)))
+
+
+def _home(reader: Reader, importer: str) -> str:
+    """Return the folder of the importer's outermost package, or of the importer itself."""
     folder = dirname(importer)
     while folder and reader.exists(join(folder, "__init__.py")):
         folder = dirname(folder)
-    yield folder
-    for root in ("", "src"):
-        if root != folder:
-            yield root
+    return folder
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    while folder:
+        yield folder
+        folder = dirname(folder)
+    yield ""
+
+
+def _is_elsewhere(root: Root, top: str, roots: tuple[Root, ...]) -> bool:
+    """Return whether a root that is not above an importer may be on its path all the same."""
+    if is_test(f"{top}/x.py") or is_test(f"{top}.py") or is_aside(f"{top}/"):
+        return False
+    if root.declared:
+        return True
+    if root.kind != PACKAGE or is_aside(f"{root.folder}/x") or is_test(f"{root.folder}/x.py"):
+        return False
+    return sum(one.kind == PACKAGE for one in roots) == 1
+
+
+def _common(folder: str, other: str) -> list[str]:
+    """Return the parts that two folders have in common at their beginning."""
+    found: list[str] = []
+    for part, own in zip(folder.split("/"), other.split("/"), strict=False):
+        if part != own:
+            break
+        found.append(part)
+    return found
 
 
 def _module_at(reader: Reader, folder: str, parts: list[str]) -> str | None:
+    """Return the module of a dotted name below a folder: a package goes before a module."""
     place = "/".join([folder, *parts] if folder else parts)
     package = f"{place}/__init__.py" if place else "__init__.py"
-    if parts and reader.exists(f"{place}.py"):
-        return f"{place}.py"
-    return package if reader.exists(package) else None
+    for path in (package, f"{place}.py", f"{place}.pyi") if parts else (package,):
+        if found := _linked(reader, path):
+            return found
+    return None
+
+
+def _linked(reader: Reader, path: str) -> str | None:
+    """Return an existing module, or the one that it is a symbolic link to."""
+    for _ in range(MAX_LINKS):
+        if not reader.exists(path):
+            return None
+        found = reader.facet(path, EXISTS) or ()
+        if found[:1] != (LINK,) or not reader.exists(found[1]):
+            break
+        path = found[1]
+    return path
 
 
 class _Names:
@@ -148,7 +265,7 @@ class _Names:
             return None
         if root in ("self", "super") and scope:
             return self._of_self(path, scope, root, rest)
-        return self._rest(self._root(path, root, scope), rest)
+        return self._rest(self._root(path, root, scope), rest, path)
 
     def _root(self, path: str, name: str, scope: str) -> Target | None:
         """Return the target of a name's first part; remembered if it is a question's first step."""
@@ -166,7 +283,7 @@ class _Names:
         if not owner or not rest:
             return None
         first = self._member(path, owner, rest[0], own=root == "self")
-        return self._rest(first, rest[1:])
+        return self._rest(first, rest[1:], path)
 
     def _owner(self, path: str, scope: str) -> str:
         """Return the class of a method, or the scope itself if it is a class."""
@@ -186,12 +303,31 @@ class _Names:
         if self.steps > MAX_STEPS:
             return None
         if binding := self.reader.facet(path, f"name:{name}"):
-            return self._bound(path, name, binding)
-        for written in self.reader.facet(path, "stars") or ():
+            return self._bound(path, name, binding) or self._otherwise(path, name)
+        for written in reversed(self.reader.facet(path, "stars") or ()):
             module = module_path(self.reader, path, written)
-            if module and module != path and (found := self._name(module, name)):
+            if not module or module == path or not self._exports(module, name):
+                continue
+            if found := self._name(module, name):
                 return found
         return None
+
+    def _otherwise(self, path: str, name: str) -> Target | None:
+        """Return the target of a name by its other bindings, where the first one leads nowhere."""
+        for text in self.reader.facet(path, f"other:{name}") or ():
+            if found := self._bound(path, name, tuple(text.split(" "))):
+                return found
+        return None
+
+    def _exports(self, module: str, name: str) -> bool:
+        """Return whether `from module import *` may bring a name."""
+        match self.reader.facet(module, "name:__all__"):
+            case None:
+                return name[:1] != "_"
+            case ("value", text) if 2 < len(text) < LONGEST_LIST and text.isprintable():
+                is_whole = text[0] == "[" and text[-1] == "]" and not _MORE.search(text)
+                return not is_whole or repr(name) in text
+        return True
 
     def _bound(self, path: str, name: str, binding: Facet) -> Target | None:
         match binding:
@@ -223,7 +359,7 @@ class _Names:
             return None
         return Target("library", inner)
 
-    def _rest(self, target: Target | None, rest: list[str]) -> Target | None:
+    def _rest(self, target: Target | None, rest: list[str], importer: str) -> Target | None:
         """Return the target of a target's attribute, and so on to the end of the name."""
         for part in rest:
             target = self._typed(target) if target and target.kind == "attribute" else target
@@ -233,8 +369,8 @@ class _Names:
                 case "module":
                     target = self._name(target.path, part) or self._submodule(target.path, part)
                 case "library":
-                    own = module_path(self.reader, "", f"{target.path}.{part}")
                     dotted = f"{target.path}.{part}"
+                    own = module_path(self.reader, importer, dotted)
                     target = Target("module", own) if own else Target("library", dotted)
                 case _:
                     target = self._member(target.path, target.name, part)

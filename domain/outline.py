@@ -8,6 +8,7 @@ the facets that it read has changed. In the keys `Q` is a qualified name within 
 |---|---|
 | `doc` | the first paragraph of the module's docstring |
 | `error` | the line and message of what does not parse; all else is then of the last good version |
+| `link` | of a symbolic link in place of a module: the path that it leads to |
 | `imports` | every module imported anywhere in it, as written: `os.path`, `.models`, `..` |
 | `standard` | those of the imported top-level names that belong to the language's own library |
 | `stars` | the modules that all names are imported from, as written |
@@ -48,6 +49,8 @@ ABSENT = ""
 EXISTS = ""
 "The key by which a reader asks whether a module exists at all."
 PRESENT: Facet = ("present",)
+LINK = "link"
+"The key of the file that a symbolic link in place of a module leads to."
 SOURCE = "source"
 "The key of the outlined text's blob; projections add it, not outliners."
 
@@ -64,8 +67,8 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
 
     Parts let a reader depend on less than a whole facet: `kind:Q` on the first text of `sig:Q`,
     `attribute:C.x` on what the class C says of x, `follows:Q` on the calls that may be followed,
-    `import:M` and `heading:H` on the presence of one, `names` on the set of functions and classes,
-    `EXISTS` on the existence of the module.
+    `import:M`, `standard:M` and `heading:H` on the presence of one, `names` on the set of functions
+    and classes, `EXISTS` on the existence of the module, and on where it leads if it is a link.
     """
     found = facets.get(key)
     if found is not None:
@@ -83,15 +86,18 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
             return next(((of,) for plain, _, of in attributes if plain == attribute), None)
         case "follows":
             return tuple(one for one in facets.get(f"calls:{name}", ()) if one[:1] != "?")
-        case "import" | "heading":
+        case "import" | "heading" | "standard":
             names = facets.get("imports" if head == "import" else head, ())
             return PRESENT if name in names else None
         case "names":
             return tuple(names_in(facets))
-    return PRESENT
+    link = facets.get(LINK)
+    return (LINK, *link) if link else PRESENT
 
 
-_PARTS = frozenset(("kind", "attribute", "follows", "import", "heading", "names", EXISTS))
+_PARTS = frozenset(
+    ("kind", "attribute", "follows", "import", "heading", "standard", "names", EXISTS)
+)
 
 
 def digest_of(facet: Facet | None) -> str:
