@@ -13,7 +13,19 @@ from typing import NamedTuple
 
 from backcast.domain.outline import EXISTS, LINK, Facet, part_of
 from backcast.domain.paths import is_aside, is_test
-from backcast.domain.tree import FOLDER, PACKAGE, SOURCES, TOP, TREE, Root, Tree, root_of, tree_of
+from backcast.domain.tree import (
+    FOLDER,
+    KINDS,
+    MODULE,
+    PACKAGE,
+    SOURCES,
+    TOP,
+    TREE,
+    Root,
+    Tree,
+    root_of,
+    tree_of,
+)
 
 MAX_STEPS = 64
 "The most bindings followed for one name; a longer chain is a circle, or not worth it."
@@ -151,36 +163,46 @@ def _module_path(reader: Reader, importer: str, written: str) -> str | None:
                 return None
             folder = dirname(folder)
         return _module_at(reader, folder, parts)
-    for root in _roots(reader, importer, parts[0]) if parts else ():
-        if found := _module_at(reader, root, parts):
+    for folder, kind in _places(reader, importer, parts[0]) if parts else ():
+        if len(parts) > 1 and kind == MODULE:
+            continue  # nothing is inside a module
+        if found := _module_at(reader, folder, parts, is_module=kind == MODULE):
             return found
     return None
 
 
-def _roots(reader: Reader, importer: str, top: str) -> list[str]:
-    """Return the folders in which Python would look for a name, those it stands in, in order.
+def _places(reader: Reader, importer: str, top: str) -> Iterator[tuple[str, str]]:
+    """Yield the folders in which Python would find a name, with what stands there, in order.
 
     Packages and modules go before folders that are no packages, as they do in Python.
     """
     if top in UNSHADOWED or not (roots := reader.roots(top)):
-        return []
+        return
     home = _home(reader, importer)
+    beside = [(one.folder, one.kind) for one in reversed(roots) if one.kind != FOLDER]
+    yield from (place for place in beside if place[0] == home)
+    # A name of the language's own library is another one only beside a program.
     if reader.facet(importer, f"standard:{top}"):
-        near = [one.folder for one in roots if one.kind != FOLDER]
-        return [folder for folder in dict.fromkeys((home, "")) if folder in near]
+        yield from (place for place in beside if place[0] == "" != home)
+    else:
+        yield from _all_places(top, roots, home)
+
+
+def _all_places(top: str, roots: tuple[Root, ...], home: str) -> list[tuple[str, str]]:
     above: dict[str, int] = {}
     for folder in _upwards(home):
         for place in (folder, *(join(folder, name) for name in SOURCES)):
             above.setdefault(place, len(above))
     ranked = []
     for root in roots:
+        kind, folder = KINDS.index(root.kind), root.folder
         is_folder = root.kind == FOLDER
-        if root.folder in above:
-            ranked.append(((is_folder, 0, above[root.folder], ""), root.folder))
+        if folder in above:
+            ranked.append((is_folder, 0, above[folder], folder, kind))
         elif _is_elsewhere(root, top, roots):
-            far = -len(_common(root.folder, home))
-            ranked.append(((is_folder, 1 + (not root.declared), far, root.folder), root.folder))
-    return list(dict.fromkeys(folder for _, folder in sorted(ranked)))
+            far = -len(_common(folder, home))
+            ranked.append((is_folder, 2 - root.declared, far, folder, kind))
+    return [(folder, KINDS[kind]) for *_, folder, kind in sorted(ranked)]
 
 
 def _home(reader: Reader, importer: str) -> str:
@@ -219,11 +241,14 @@ def _common(folder: str, other: str) -> list[str]:
     return found
 
 
-def _module_at(reader: Reader, folder: str, parts: list[str]) -> str | None:
+def _module_at(
+    reader: Reader, folder: str, parts: list[str], *, is_module: bool = False
+) -> str | None:
     """Return the module of a dotted name below a folder: a package goes before a module."""
     place = "/".join([folder, *parts] if folder else parts)
     package = f"{place}/__init__.py" if place else "__init__.py"
-    for path in (package, f"{place}.py", f"{place}.pyi") if parts else (package,):
+    files = (package, f"{place}.py", f"{place}.pyi") if parts else (package,)
+    for path in files[is_module:]:
         if found := _linked(reader, path):
             return found
     return None

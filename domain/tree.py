@@ -15,7 +15,8 @@ from backcast.domain.outline import Facet
 TREE = ""
 "The path under which readers ask about the tree itself."
 TOP = "top:"
-PACKAGE, MODULE, FOLDER = "package", "module", "folder"
+KINDS = PACKAGE, MODULE, FOLDER = ("package", "module", "folder")
+"Where several stand in one folder, Python takes the first."
 MARKERS = ("pyproject.toml", "setup.py", "setup.cfg")
 "Files at the top of a project."
 SOURCES = ("src", "lib", "python")
