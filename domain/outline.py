@@ -2,7 +2,7 @@
 
 A facet is a tuple of texts under a key. Anything made of a module is out of date only when one of
 the facets that it read has changed. In the keys `Q` is a qualified name within the module
-(`Cart.total`) and `N` a name in its namespace:
+(`Cart.total`; `area#2` for a second live definition) and `N` a name in its namespace:
 
 | key | texts |
 |---|---|
@@ -11,10 +11,12 @@ the facets that it read has changed. In the keys `Q` is a qualified name within 
 | `link` | of a symbolic link in place of a module: the path that it leads to |
 | `imports` | every module imported anywhere in it, as written: `os.path`, `.models`, `..` |
 | `standard` | those of the imported top-level names that belong to the language's own library |
-| `stars` | the modules that all names are imported from, as written |
+| `stars` | the modules that all names are imported from, as written, in order |
 | `name:N` | what a name of the namespace is bound to, see below |
+| `other:N` | what else it may be bound to: `from .x y`, `def`; the likeliest first |
 | `heading` | the headings of a document, in order |
 | `sig:Q` | kind (function, method, class or test), then the signature as written |
+| `overloads:Q` | the signatures of an overloaded function's variants |
 | `doc:Q` | the first paragraph of the docstring |
 | `decorators:Q`, `bases:Q` | expressions as written |
 | `attributes:Q` | of a class: `name=dotted.type` where a type can be read off, else `name` |
@@ -137,7 +139,10 @@ def names_in(facets: Mapping[str, Facet]) -> list[str]:
 
 def shows(key: str) -> bool:
     """Return whether names in other modules are resolved through a facet."""
-    return key == "stars" or key.startswith(("name:", "sig:", "bases:", "attributes:"))
+    return key in ("stars", LINK) or key.startswith(_SHOWN)
+
+
+_SHOWN = ("name:", "other:", "sig:", "bases:", "attributes:")
 
 
 def surface_of(facets: Facets) -> str:

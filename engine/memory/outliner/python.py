@@ -21,18 +21,23 @@ from backcast.engine.memory.outliner.python_attributes import attributes_of
 from backcast.engine.memory.outliner.python_effects import ROOTS
 from backcast.engine.memory.outliner.python_names import Namespace, imports_below
 from backcast.engine.memory.outliner.python_scopes import context_of
-from backcast.engine.memory.outliner.python_symbols import Symbol, first_line, symbols_in
+from backcast.engine.memory.outliner.python_symbols import (
+    Symbol,
+    first_line,
+    overloads_of,
+    symbols_in,
+)
 from backcast.engine.memory.outliner.python_texts import doc_of, signature_of, text_of
 from backcast.engine.memory.outliner.python_walk import Walk
 from backcast.engine.memory.outliner.texts import LONGEST, MOST, broken, listed, oversized, stood_in
 
 NAME = "python"
-VERSION = 1
+VERSION = 2
 SUFFIXES: tuple[str, ...] = (".py", ".pyi")
 TEST_FOLDERS = ("test", "tests")
 OF_SYMBOL = (
     "sig", "doc", "decorators", "bases", "attributes", "calls", "locals", "raises", "effects",
-    "uses", "config",
+    "uses", "config", "overloads",
 )  # fmt: skip
 "Facets of a function or class that depend only on its body."
 PRINTABLE = bytes(range(32, 127))
@@ -149,6 +154,8 @@ class _Outlining:
         yield "sig", (kind, "" if is_class else signature_of(node))
         if doc := doc_of(node):
             yield "doc", (doc,)
+        if variants := overloads_of(symbol):
+            yield "overloads", tuple(map(signature_of, variants[:MOST]))
         if node.decorator_list:
             yield "decorators", tuple(map(text_of, node.decorator_list[:MOST]))
         if is_class:
@@ -194,14 +201,23 @@ class _Outlining:
         """Add the facets of the module itself."""
         for name, binding in self.namespace.bound.items():
             self.facets[f"name:{name}"] = binding
+            if others := self._others(name, binding):
+                self.facets[f"other:{name}"] = others
         tops = {module.partition(".")[0] for module in self.imports}
         facets = {
             "doc": (doc,) if (doc := doc_of(self.tree)) else (),
             "imports": listed(self.imports),
             "standard": listed(tops & sys.stdlib_module_names),
-            "stars": listed(self.namespace.stars),
+            "stars": tuple(self.namespace.stars)[:MOST],
         }
         self.facets.update((key, facet) for key, facet in facets.items() if facet)
+
+    def _others(self, name: str, binding: Facet) -> Facet:
+        """Return the other bindings of a name as texts, without repeats."""
+        found = self.namespace.others.get(name, ())
+        return tuple(dict.fromkeys(" ".join(one)[:LONGEST] for one in found if one != binding))[
+            :MOST
+        ]
 
 
 def _counted(digest: str, before: Facet) -> Facet:

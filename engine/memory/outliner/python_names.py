@@ -2,7 +2,8 @@
 
 Statements inside `if`, `try`, `with`, `for`, `while` and `match` count like statements outside. The
 last definition wins, except that an `except` or `else` branch does not override a name that the
-body beside it binds: the first of two alternatives is the preferred one.
+body beside it binds: the first of two alternatives is the preferred one. A branch that Python does
+not run (`TYPE_CHECKING`, another version or platform) binds only what nothing else does.
 """
 
 import ast
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from backcast.domain.outline import Facet
+from backcast.engine.memory.outliner.python_conditions import decided, is_for_typing
 from backcast.engine.memory.outliner.python_texts import (
     LONGEST_ALL,
     dotted_of,
@@ -28,11 +30,17 @@ BLOCKS: frozenset[type[ast.AST]] = frozenset((*CHOICES, *LOOPS, ast.While, *WITH
 BRANCHES: frozenset[type[ast.AST]] = frozenset((ast.ExceptHandler, ast.match_case))
 PARTS = {kind: [part for part in kind._fields if part in STATEMENTS] for kind in BLOCKS | BRANCHES}
 ASSIGNING = frozenset((ast.Assign, ast.AnnAssign, ast.AugAssign, *LOOPS, *WITHS))
+TYPING, NOBODY = "typing", "nobody"
 SEQUENCES = (ast.Tuple, ast.List)
+ADDING = ("__all__.extend", "__all__.append")
 ACCESSORS = ("getter", "setter", "deleter")
 
 Chain = tuple[set[str], "Chain"] | None
 "Sets of names, the innermost first."
+
+
+Branch = tuple[object, "Branch"] | None
+"The branches around a statement, the innermost first, each with an identity of its own."
 
 
 class BranchedStatement(NamedTuple):
@@ -43,6 +51,10 @@ class BranchedStatement(NamedTuple):
     "Names bound by the bodies to which this is the other branch."
     within: Chain = None
     "Sets for the names bound here, which other branches look up."
+    branch: Branch = None
+    "The branches that may be passed over."
+    unrun: str = ""
+    "Who reads a branch that Python does not run: `TYPING` or `NOBODY`; empty for one that it runs."
 
     def takes(self, name: str) -> bool:
         """Return whether this statement binds a name, and note the name if so."""
@@ -57,6 +69,15 @@ class BranchedStatement(NamedTuple):
         return len(name) <= LONGEST
 
 
+def always_after(later: Branch, earlier: Branch) -> bool:
+    """Return whether all that runs an earlier statement runs a later one as well."""
+    while earlier is not later:
+        if earlier is None:
+            return False
+        earlier = earlier[1]
+    return True
+
+
 def places(body: Sequence[Any]) -> Iterator[BranchedStatement]:
     """Yield the statements of a body in order, also inside blocks, but not inside definitions."""
     stack = [BranchedStatement(statement) for statement in reversed(body)]
@@ -69,20 +90,41 @@ def places(body: Sequence[Any]) -> Iterator[BranchedStatement]:
 
 def _in_block(place: BranchedStatement) -> list[BranchedStatement]:
     """Return the statements of a block, the last first."""
-    statement, beside, within = place
-    other, inside = beside, within
-    if statement.__class__ in CHOICES:
+    statement, beside, within, branch, unrun = place
+    kind = statement.__class__
+    runs = decided(statement.test) if kind is ast.If else None
+    parts: list[tuple[Sequence[Any], Chain, Chain, Branch, str]]
+    if runs is not None:
+        reader = TYPING if is_for_typing(statement.test) else NOBODY
+        parts = [
+            (statement.body, beside, within, branch, unrun or ("" if runs else reader)),
+            (statement.orelse, beside, within, branch, unrun or (reader if runs else "")),
+        ]
+    elif kind in WITHS:
+        parts = [(statement.body, beside, within, branch, unrun)]
+    elif kind in CHOICES:
         bound: set[str] = set()
-        other, inside = (bound, beside), (bound, within)
-    branches = [(getattr(statement, "body", ()), beside, inside)]
-    for name in ("cases", "handlers"):
-        branches += [(branch.body, other, within) for branch in getattr(statement, name, ())]
-    branches.append((getattr(statement, "orelse", ()), other, within))
-    branches.append((getattr(statement, "finalbody", ()), beside, within))
+        other: Chain = (bound, beside)
+        inside: Chain = (bound, within)
+        own: Branch = (object(), branch)
+        parts = [(statement.body, beside, inside, own, unrun)]
+        for handler in getattr(statement, "handlers", ()):
+            parts.append((handler.body, other, within, (object(), branch), unrun))
+        # What follows a `try` that went well comes after all of it.
+        if kind is ast.If:
+            parts.append((statement.orelse, other, within, (object(), branch), unrun))
+        else:
+            parts.append((statement.orelse, beside, inside, own, unrun))
+        parts.append((getattr(statement, "finalbody", ()), beside, within, branch, unrun))
+    else:
+        bodies = [
+            getattr(statement, "body", ()),
+            *(c.body for c in getattr(statement, "cases", ())),
+        ]
+        bodies.append(getattr(statement, "orelse", ()))
+        parts = [(body, beside, within, (object(), branch), unrun) for body in bodies]
     return [
-        BranchedStatement(inner, beside, within)
-        for body, beside, within in reversed(branches)
-        for inner in reversed(body)
+        BranchedStatement(inner, *rest) for body, *rest in reversed(parts) for inner in body[::-1]
     ]
 
 
@@ -149,13 +191,20 @@ class Namespace:
     def __init__(self, body: Sequence[Any], walrus: bool) -> None:
         """Read a module's body; `walrus` tells whether it contains `:=`."""
         self.bound: dict[str, Facet] = {}
+        self.others: dict[str, list[Facet]] = {}
+        "What else a name may be bound to, the likeliest first."
         self.imports: set[str] = set()
-        self.stars: set[str] = set()
+        self.stars: dict[str, None] = {}
+        "The modules that all names are imported from, in order."
+        self._unrun: dict[str, list[tuple[str, Facet]]] = {}
+        self._branches: dict[str, Branch] = {}
         for place in places(body):
             self._take(place)
             if walrus or place.statement.__class__ is ast.Match:
                 for name, value in _bound_within(place.statement):
                     self._bind(place, name, binding_of(value))
+        for name, bindings in self._unrun.items():
+            self._bind_unrun(name, bindings)
 
     def _take(self, place: BranchedStatement) -> None:
         statement = place.statement
@@ -166,11 +215,14 @@ class Namespace:
             self.imports.update(modules_of(statement))
             for name, binding in imported(statement):
                 if name == "*":
-                    self.stars.add(binding[1])
+                    self.stars.pop(binding[1], None)
+                    self.stars[binding[1]] = None
                 else:
                     self._bind(place, name, binding)
         elif statement.__class__.__name__ == "TypeAlias":  # not before Python 3.12
             self._bind(place, statement.name.id, ("value", ""))
+        elif kind is ast.Expr:
+            self._extend(place, statement.value)
         else:
             for target, _, value in assigned(statement):
                 if target.__class__ is ast.Name:
@@ -180,15 +232,59 @@ class Namespace:
         if name != "__all__":
             self._bind(place, name, binding_of(value))
         elif place.statement.__class__ is ast.AugAssign:
-            texts = [*self.bound.get(name, ("",))[1:], exported_of(place.statement.value)]
-            self._bind(place, name, ("value", " + ".join(filter(None, texts))[:LONGEST_ALL]))
+            self._export(place, place.statement.value)
         else:
             self._bind(place, name, ("value", exported_of(value) if value is not None else ""))
 
+    def _extend(self, place: BranchedStatement, call: Any) -> None:
+        """Take `__all__.extend(...)` and its like as additions."""
+        if call.__class__ is ast.Call and dotted_of(call.func) in ADDING:
+            for value in call.args:
+                self._export(place, value)
+
+    def _export(self, place: BranchedStatement, value: Any) -> None:
+        texts = [*self.bound.get("__all__", ("",))[1:], exported_of(value)]
+        self._bind(place, "__all__", ("value", " + ".join(filter(None, texts))[:LONGEST_ALL]))
+
     def _bind(self, place: BranchedStatement, name: str, binding: Facet) -> None:
-        if place.takes(name):
-            longest = LONGEST_ALL if name == "__all__" else LONGEST
-            self.bound[name] = tuple(text[:longest] for text in binding)
+        longest = LONGEST_ALL if name == "__all__" else LONGEST
+        binding = tuple(text[:longest] for text in binding)
+        if place.unrun:
+            self._unrun.setdefault(name, []).append((place.unrun, binding))
+            return
+        before = self.bound.get(name)
+        if not place.takes(name):
+            self._bind_otherwise(name, binding, last=True)
+            return
+        if before and place.branch is not self._branches.get(name):
+            if not always_after(place.branch, self._branches.get(name)):
+                self._bind_otherwise(name, before)
+            else:
+                self.others.pop(name, None)
+        self._branches[name] = place.branch
+        self.bound[name] = binding
+
+    def _bind_otherwise(self, name: str, binding: Facet, *, last: bool = False) -> None:
+        """Note another binding; a value is none that a name could be followed to."""
+        if binding[0] != "value" and len(name) <= LONGEST:
+            found = self.others.setdefault(name, [])
+            found.insert(len(found) if last else 0, binding)
+
+    def _bind_unrun(self, name: str, bindings: list[tuple[str, Facet]]) -> None:
+        """Take what only readers of the source see, where the program says nothing better.
+
+        A value, such as None, is no better than what a type checker sees in its place.
+        """
+        *others, (reader, shown) = bindings
+        if len(name) > LONGEST:
+            return
+        ran = self.bound.get(name)
+        if ran is None or (ran[0] == "value" and reader == TYPING):
+            self.bound[name] = shown
+        else:
+            others.append((reader, shown))
+        for _, binding in others:
+            self._bind_otherwise(name, binding, last=True)
 
 
 def binding_of(value: Any) -> Facet:

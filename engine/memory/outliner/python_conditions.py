@@ -1,0 +1,114 @@
+"""Decides conditions of Python that say which version, platform or reader a branch is for."""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backcast.engine.memory.outliner.python_texts import dotted_of
+
+PYTHON = (3, 11, 0, "final", 0)
+"The version that decides branches: the oldest that this program runs on, so that outlines are the \
+same on all of them."
+PLATFORM = "linux"
+_COMPARED: Mapping[type, Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_KNOWN: Mapping[str, bool] = {"TYPE_CHECKING": False, "PY2": False, "PY3": True}
+_VALUES: Mapping[str, object] = {
+    "sys.version_info": PYTHON,
+    "sys.version_info.major": PYTHON[0],
+    "sys.version_info.minor": PYTHON[1],
+    "sys.platform": PLATFORM,
+    "os.name": "posix",
+}
+
+
+def decided(test: Any) -> bool | None:
+    """Return whether a condition holds; None where it cannot be told.
+
+    >>> tests = ("sys.version_info < (3, 11)", "sys.version_info[:2] == (3, 11)", "not x", "0")
+    >>> [decided(ast.parse(f"if {test}: ...").body[0].test) for test in tests]
+    [False, True, None, False]
+    """
+    flips = False
+    while test.__class__ is ast.UnaryOp and test.op.__class__ is ast.Not:
+        test, flips = test.operand, not flips
+    holds = _holds(test)
+    return None if holds is None else holds is not flips
+
+
+def is_for_typing(test: Any) -> bool:
+    """Return whether a condition asks if a type checker reads the source."""
+    while test.__class__ is ast.UnaryOp:
+        test = test.operand
+    return dotted_of(test).rpartition(".")[2] == "TYPE_CHECKING"
+
+
+def _holds(test: Any) -> bool | None:
+    kind = test.__class__
+    if kind is ast.Constant:
+        return bool(test.value)
+    if kind is ast.Name or kind is ast.Attribute:
+        return _KNOWN.get(dotted_of(test).rpartition(".")[2])
+    if kind is ast.BoolOp:
+        is_and = test.op.__class__ is ast.And
+        # A long row of operands stands side by side; inside of one, only a bit is looked at.
+        parts = [_plainly(value) for value in test.values]
+        if is_and in [not part for part in parts if part is not None]:
+            return not is_and
+        return None if None in parts else is_and
+    return _plainly(test)
+
+
+def _plainly(test: Any) -> bool | None:
+    """Decide a condition without `and` and `or`."""
+    kind = test.__class__
+    if kind is ast.UnaryOp and test.op.__class__ is ast.Not:
+        inner = _plainly(test.operand) if test.operand.__class__ is not ast.UnaryOp else None
+        return None if inner is None else not inner
+    if kind is ast.Name or kind is ast.Attribute:
+        return _KNOWN.get(dotted_of(test).rpartition(".")[2])
+    if kind is ast.Compare and len(test.ops) == 1:
+        return _compared(test.left, test.ops[0].__class__, test.comparators[0])
+    if kind is ast.Call and dotted_of(test.func) == "sys.platform.startswith" and test.args:
+        start = _literal(test.args[0])
+        return PLATFORM.startswith(start) if isinstance(start, str) else None
+    return None
+
+
+def _compared(left: Any, op: type, right: Any) -> bool | None:
+    compare, value, other = _COMPARED.get(op), _value(left), _literal(right)
+    if compare is None or value is None or value.__class__ is not other.__class__:
+        return None
+    try:
+        return compare(value, other)
+    except TypeError:
+        return None
+
+
+def _value(node: Any) -> object:
+    """Return the value of what tells a version or platform; None for anything else."""
+    if node.__class__ is not ast.Subscript:
+        return _VALUES.get(dotted_of(node))
+    whole, part = _VALUES.get(dotted_of(node.value)), node.slice
+    if not isinstance(whole, tuple):
+        return None
+    if part.__class__ is ast.Slice and part.lower is None and part.step is None:
+        end = _literal(part.upper)
+        return whole[:end] if isinstance(end, int) and 0 < end <= len(whole) else None
+    place = _literal(part)
+    return whole[place] if isinstance(place, int) and 0 <= place < len(whole) else None
+
+
+def _literal(node: Any) -> object:
+    if node.__class__ is ast.Constant:
+        return node.value
+    if node.__class__ is ast.Tuple and all(e.__class__ is ast.Constant for e in node.elts):
+        return tuple(element.value for element in node.elts)
+    return None
