@@ -8,6 +8,7 @@ the facets that it read has changed. In the keys `Q` is a qualified name within 
 |---|---|
 | `doc` | the first paragraph of the module's docstring |
 | `error` | the line and message of what does not parse; all else is then of the last good version |
+| `newer` | of a module for a newer Python than the outliner's: its version, and the constructs |
 | `link` | of a symbolic link in place of a module: the path that it leads to |
 | `imports` | every module imported anywhere in it, as written: `os.path`, `.models`, `..` |
 | `standard` | those of the imported top-level names that belong to the language's own library |
@@ -53,6 +54,8 @@ EXISTS = ""
 PRESENT: Facet = ("present",)
 LINK = "link"
 "The key of the file that a symbolic link in place of a module leads to."
+NEWER = "newer"
+"The key of what in a module is newer than the Python that outlined it."
 SOURCE = "source"
 "The key of the outlined text's blob; projections add it, not outliners."
 

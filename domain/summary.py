@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from backcast.domain.names import Reader, module_path, resolve
 from backcast.domain.node import kind_of, name_of, node_id, path_of
-from backcast.domain.outline import Facet, digest_of
+from backcast.domain.outline import EXISTS, LINK, Facet, digest_of
 
 EXTRACTIVE = "extractive 1"
 "Name and version of the summariser of this module."
@@ -152,6 +152,9 @@ def _module(reader: Reader, path: str) -> Iterator[tuple[str, str]]:
     if not reader.exists(path):
         return
     yield "Module", path
+    existing = reader.facet(path, EXISTS) or ()
+    if existing[:1] == (LINK,):
+        yield "Symbolic link to", f"[{existing[1]}]" if reader.exists(existing[1]) else existing[1]
     yield from _line("Purpose", reader.facet(path, "doc"), " ")
     if error := reader.facet(path, "error"):
         line, message = (*error, "", "")[:2]

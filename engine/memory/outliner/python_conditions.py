@@ -109,6 +109,7 @@ def _value(node: Any) -> object:
 def _literal(node: Any) -> object:
     if node.__class__ is ast.Constant:
         return node.value
-    if node.__class__ is ast.Tuple and all(e.__class__ is ast.Constant for e in node.elts):
-        return tuple(element.value for element in node.elts)
+    if node.__class__ is ast.Tuple:
+        values = [element.value for element in node.elts if isinstance(element, ast.Constant)]
+        return tuple(values) if len(values) == len(node.elts) else None
     return None
