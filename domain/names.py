@@ -245,12 +245,25 @@ def _module_at(
     reader: Reader, folder: str, parts: list[str], *, is_module: bool = False
 ) -> str | None:
     """Return the module of a dotted name below a folder: a package goes before a module."""
-    place = "/".join([folder, *parts] if folder else parts)
-    package = f"{place}/__init__.py" if place else "__init__.py"
-    files = (package, f"{place}.py", f"{place}.pyi") if parts else (package,)
-    for path in files[is_module:]:
-        if found := _linked(reader, path):
-            return found
+    for _ in range(MAX_LINKS):
+        place = "/".join([folder, *parts] if folder else parts)
+        package = f"{place}/__init__.py" if place else "__init__.py"
+        files = (package, f"{place}.py", f"{place}.pyi") if parts else (package,)
+        for path in files[is_module:]:
+            if found := _linked(reader, path):
+                return found
+        if is_module or not (within := _linked_folder(reader, folder, parts)):
+            return None
+        folder, parts = within
+    return None
+
+
+def _linked_folder(reader: Reader, folder: str, parts: list[str]) -> tuple[str, list[str]] | None:
+    """Return where a dotted name goes on if one of its folders is a symbolic link."""
+    for end in range(1, len(parts) + 1):
+        found = reader.facet("/".join([folder, *parts[:end]] if folder else parts[:end]), EXISTS)
+        if found and found[0] == LINK:
+            return found[1], parts[end:]
     return None
 
 

@@ -62,7 +62,7 @@ class Tree:
         found: dict[str, set[tuple[str, str]]] = {}
         seen: set[str] = set()
         for path in files:
-            if path.endswith(SUFFIXES):
+            if path.endswith(SUFFIXES) or basename(path).isidentifier():
                 self._take(path, found, seen)
         self.facets: Mapping[str, Facet] = {
             TOP + name: tuple(
@@ -73,10 +73,12 @@ class Tree:
         "By the key of a name, the roots that hold it; sorted."
 
     def _take(self, path: str, found: dict[str, set[tuple[str, str]]], seen: set[str]) -> None:
-        folder, stem = dirname(path), basename(path).partition(".")[0]
+        folder, name = dirname(path), basename(path)
+        stem = name.partition(".")[0]
         if stem != "__init__" and folder not in self._packages:
-            found.setdefault(stem, set()).add((folder, MODULE))
-        while folder and folder not in seen:
+            # A file without a suffix may be a symbolic link to a folder; readers ask it.
+            found.setdefault(stem, set()).add((folder, MODULE if stem != name else FOLDER))
+        while stem != name and folder and folder not in seen:
             seen.add(folder)
             outer = dirname(folder)
             if outer not in self._packages:

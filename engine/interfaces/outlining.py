@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 def outline_all(store: "EventStore", task: str) -> int:
     """Outline the texts that the log has brought since the last time; report them on stderr."""
+    from backcast.engine.history.snapshots import state_at
     from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.memory.not_outlined import not_outlined
     from backcast.engine.memory.outlines import Outlining
+    from backcast.projections import dependency_graph
 
     outlining = Outlining(store, task, os.cpu_count() or 1)
     waiting = outlining.waiting_for()
@@ -28,6 +31,8 @@ def outline_all(store: "EventStore", task: str) -> int:
                 f" outlines are kept: {error}"
             ) from error
         message(f"outlined {waiting} texts of task {task}, once for all")
+        for line in not_outlined(state_at(store, dependency_graph, task)):
+            message(f"note: {line}")
     return waiting
 
 

@@ -78,16 +78,15 @@ class Contents:
 
     def _in_order(self, module: Versions) -> list[Outline | None]:
         """Return the outlines of a module's versions, each as the successor of the one before."""
-        path, before, texts, _ = module
-        outliner = outliner_of(path)
+        before, outliner = module.before, outliner_of(module.path)
         outlines: list[Outline | None] = []
-        for ref, body in texts:
-            if body is None or outliner is None:
+        for ref, body in module.texts:
+            if body is None or not (outliner or ref in module.links):
                 outlines.append(None)
                 continue
             key = _key(module, ref)
             known = self._known[key] = self._known.pop(key)
-            before = outliner.after(known[0], before)
+            before = outliner.after(known[0], before) if outliner else known[0]
             outlines.append(before)
         return outlines
 

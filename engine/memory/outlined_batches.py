@@ -69,7 +69,7 @@ class _Work:
                 case (
                     ModuleIteration(module_name=path, source=str(source))
                     | ModuleRenamed(module_name=path, source=str(source))
-                ) if outliner_of(path):
+                ) if outliner_of(path) or is_link(foreign.fact):
                     text = SourceVersion(
                         path, source, self.number, foreign.timestamp, is_link(foreign.fact)
                     )

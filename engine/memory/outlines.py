@@ -112,7 +112,7 @@ class Outlining:
                 ModuleIteration(module_name=path, source=str(source))
                 | ModuleRenamed(module_name=path, source=str(source))
                 | SourceRead(path=path, source=source)
-            ) if outliner_of(path):
+            ) if outliner_of(path) or is_link(event.fact):
                 text = SourceVersion(
                     path, source, event.version, event.timestamp, is_link(event.fact)
                 )
@@ -182,7 +182,7 @@ def source_version(event: WorkflowEvent) -> int:
 
 def is_link(fact: Fact) -> bool:
     """Return whether a version of a module is a symbolic link, by the mode that git gives it."""
-    return (fact.model_extra or {}).get("mode") == LINK_MODE
+    return getattr(fact, "mode", None) == LINK_MODE
 
 
 def versions_of(

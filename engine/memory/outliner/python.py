@@ -9,6 +9,7 @@ A text that does not parse, for example since its nesting is too deep, has the r
 """
 
 import ast
+import codecs
 import io
 import re
 import sys
@@ -43,6 +44,10 @@ OF_SYMBOL = (
 )  # fmt: skip
 "Facets of a function or class that depend only on its body."
 PRINTABLE = bytes(range(32, 127))
+ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"),
+)  # fmt: skip
 UNPACKING = ("unpacking cannot be used in comprehension", "unpacking cannot be used in dict compr")
 OF_PYTHON_2 = ("in call to 'print'", "in call to 'exec'", "leading zeros in decimal")
 "Parts of the parser's messages about what a newer or an older Python knows."
@@ -50,7 +55,7 @@ OF_PYTHON_2 = ("in call to 'print'", "in call to 'exec'", "leading zeros in deci
 
 def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
     """Return the outline of a module; the last good one, with the error, if it does not parse."""
-    if reason := unread(source):
+    if reason := unread(source) or _other_encoding(source):
         return broken(before, None, reason)
     try:
         text = _decoded(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
@@ -97,6 +102,14 @@ def is_test_file(path: str) -> bool:
     if any(folder in TEST_FOLDERS for folder in folders):
         return True
     return stem.startswith("test_") or stem.endswith("_test")
+
+
+def _other_encoding(source: bytes) -> str:
+    """Return the error message for a text whose byte order mark Python does not read."""
+    for mark, name in ENCODINGS:
+        if source.startswith(mark):
+            return f"{name}, which Python does not read"
+    return ""
 
 
 def _decoded(source: bytes) -> str:
