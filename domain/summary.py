@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.domain.names import Reader, module_path, resolve
-from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.node import kind_of, name_of, node_id, path_of, plain_name
 from backcast.domain.outline import EXISTS, LINK, Facet, digest_of
 
 EXTRACTIVE = "extractive 1"
@@ -174,7 +174,8 @@ def _outlined(reader: Reader, path: str, name: str) -> str:
     """Return a function's or class's interface with the first sentence of its docstring."""
     kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
     doc = " ".join(reader.facet(path, f"doc:{name}") or ()).partition(". ")[0].rstrip(".")
-    shown = f"class {name}" if kind == "class" else f"{name}{signature}"
+    plain = plain_name(name)
+    shown = f"class {plain}" if kind == "class" else f"{plain}{signature}"
     return f"{shown}: {doc}" if doc else shown
 
 
