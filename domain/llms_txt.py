@@ -111,8 +111,8 @@ class _Long:
         for node in self.layout.public(path)[:HELD]:
             name = name_of(node)
             _, signature, *_ = (*self.layout.modules[path].get(f"sig:{name}", ()), "", "")
-            plain = plain_name(name)
-            shown = f"class {plain}" if kind_of(node) == "class" else f"{plain}{signature}"
+            written = plain_name(name)
+            shown = f"class {written}" if kind_of(node) == "class" else f"{written}{signature}"
             code = plain(self.masked(shown), SIGNATURE).replace("`", "'")
             doc = self.sentence(path, name)
             yield f"  - `{code}`: {doc}" if doc else f"  - `{code}`"

@@ -416,7 +416,8 @@ class _Names:
 
     def _typed(self, attribute: Target) -> Target | None:
         """Return the type of an attribute, if it is written."""
-        typed = self.reader.facet(attribute.path, f"attribute:{attribute.name}")
+        kind = "attribute" if "." in attribute.name else "type"
+        typed = self.reader.facet(attribute.path, f"{kind}:{attribute.name}")
         return self.dotted(attribute.path, typed[0], "") if typed and typed[0] else None
 
     def _submodule(self, package: str, name: str) -> Target | None:

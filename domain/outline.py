@@ -15,6 +15,7 @@ the facets that it read has changed. In the keys `Q` is a qualified name within 
 | `stars` | the modules that all names are imported from, as written, in order |
 | `name:N` | what a name of the namespace is bound to, see below |
 | `other:N` | what else it may be bound to: `from .x y`, `def`; the likeliest first |
+| `type:N` | the type of a name bound to a value, where one can be read off: `config.Settings` |
 | `heading` | the headings of a document, in order |
 | `sig:Q` | kind (function, method, class or test), then the signature as written |
 | `overloads:Q` | the signatures of an overloaded function's variants |
@@ -145,7 +146,7 @@ def shows(key: str) -> bool:
     return key in ("stars", LINK) or key.startswith(_SHOWN)
 
 
-_SHOWN = ("name:", "other:", "sig:", "bases:", "attributes:")
+_SHOWN = ("name:", "other:", "type:", "sig:", "bases:", "attributes:")
 
 
 def surface_of(facets: Facets) -> str:

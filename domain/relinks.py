@@ -97,7 +97,7 @@ def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
                 gone.update([node_id(old[0] if old else "function", path, name)]
                             if old is not None else [])  # fmt: skip
                 names.update(one for one in names_in(after) if one.startswith(f"{name}."))
-        elif head in ("name", "other"):
+        elif head in ("name", "other", "type"):
             parts.add(name)
         elif head == "attributes":
             parts.update(one.partition("=")[0] for one in {*(old or ())} ^ {*(new or ())})
@@ -141,7 +141,9 @@ def _bound_by(facets: Facets, parts: set[str]) -> Iterator[str]:
     """Yield names and attributes that are bound to something with one of some parts in its name."""
     for key, texts in facets.items():
         head, _, name = key.partition(":")
-        if head == "other" or (head == "name" and texts[0] in ("alias", "from", "import")):
+        if head in ("other", "type") or (
+            head == "name" and texts[0] in ("alias", "from", "import")
+        ):
             if any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts):
                 yield name
         elif head == "attributes":

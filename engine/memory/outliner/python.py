@@ -265,6 +265,8 @@ class _Outlining:
             self.facets[f"name:{name}"] = binding
             if others := self._others(name, binding):
                 self.facets[f"other:{name}"] = others
+            if binding[0] == "value" and name in self.namespace.types:
+                self.facets[f"type:{name}"] = (self.namespace.types[name],)
         tops = {module.partition(".")[0] for module in self.imports}
         facets = {
             "doc": (doc,) if (doc := doc_of(self.tree)) else (),

@@ -18,6 +18,7 @@ from backcast.engine.memory.outliner.python_texts import (
     exported_of,
     literal_of,
 )
+from backcast.engine.memory.outliner.python_types import type_in, type_of
 from backcast.engine.memory.outliner.texts import LONGEST
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -191,6 +192,8 @@ class Namespace:
     def __init__(self, body: Sequence[Any], walrus: bool) -> None:
         """Read a module's body; `walrus` tells whether it contains `:=`."""
         self.bound: dict[str, Facet] = {}
+        self.types: dict[str, str] = {}
+        "The types of values, where the source shows them."
         self.others: dict[str, list[Facet]] = {}
         "What else a name may be bound to, the likeliest first."
         self.imports: set[str] = set()
@@ -224,9 +227,17 @@ class Namespace:
         elif kind is ast.Expr:
             self._extend(place, statement.value)
         else:
-            for target, _, value in assigned(statement):
+            for target, annotation, value in assigned(statement):
                 if target.__class__ is ast.Name:
                     self._assign(place, target.id, value)
+                    self._type(target.id, annotation, value)
+
+    def _type(self, name: str, annotation: Any, value: Any) -> None:
+        """Note the type of a value, if that is what the name is bound to."""
+        if self.bound.get(name, ())[:1] == ("value",) and len(name) <= LONGEST:
+            kind = type_in(annotation) or (value is not None and type_of(value, {}))
+            if kind:
+                self.types[name] = kind[:LONGEST]
 
     def _assign(self, place: BranchedStatement, name: str, value: Any) -> None:
         if name != "__all__":
