@@ -184,7 +184,7 @@ class _Outlining:
         bodies: list[tuple[str, Sequence[Any]]] = [("", self.tree.body)]
         while bodies:
             prefix, body = bodies.pop()
-            symbols, overridden = symbols_in(body)
+            symbols, overridden = symbols_in(body, self.namespace.bound)
             for symbol in symbols:
                 name = prefix + symbol.name
                 if len(name) <= LONGEST:

@@ -3,14 +3,18 @@
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from backcast.domain.outline import Facet
 from backcast.engine.memory.outliner.python_texts import dotted_of
 
 PYTHON = (3, 11, 0, "final", 0)
 "The version that decides branches: the oldest that this program runs on, so that outlines are the \
 same on all of them."
 PLATFORM = "linux"
+NAMES = (ast.Name, ast.Attribute)
+NOTHING: Mapping[str, Facet] = MappingProxyType({})
 _COMPARED: Mapping[type, Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -29,8 +33,10 @@ _VALUES: Mapping[str, object] = {
 }
 
 
-def decided(test: Any) -> bool | None:
+def decided(test: Any, bound: Mapping[str, Facet] = NOTHING) -> bool | None:
     """Return whether a condition holds; None where it cannot be told.
+
+    `bound` has the module's bindings: an import that may fail is taken to have gone well.
 
     >>> tests = ("sys.version_info < (3, 11)", "sys.version_info[:2] == (3, 11)", "not x", "0")
     >>> [decided(ast.parse(f"if {test}: ...").body[0].test) for test in tests]
@@ -39,7 +45,7 @@ def decided(test: Any) -> bool | None:
     flips = False
     while test.__class__ is ast.UnaryOp and test.op.__class__ is ast.Not:
         test, flips = test.operand, not flips
-    holds = _holds(test)
+    holds = _holds(test, bound)
     return None if holds is None else holds is not flips
 
 
@@ -50,39 +56,54 @@ def is_for_typing(test: Any) -> bool:
     return dotted_of(test).rpartition(".")[2] == "TYPE_CHECKING"
 
 
-def _holds(test: Any) -> bool | None:
+def _holds(test: Any, bound: Mapping[str, Facet]) -> bool | None:
+    if test.__class__ is not ast.BoolOp:
+        return _plainly(test, bound)
+    is_and = test.op.__class__ is ast.And
+    parts = [_plainly(value, bound) for value in test.values]
+    if is_and in [not part for part in parts if part is not None]:
+        return not is_and
+    return None if None in parts else is_and
+
+
+def _plainly(test: Any, bound: Mapping[str, Facet]) -> bool | None:
+    """Decide a condition without `and` and `or`."""
     kind = test.__class__
     if kind is ast.Constant:
         return bool(test.value)
-    if kind is ast.Name or kind is ast.Attribute:
-        return _KNOWN.get(dotted_of(test).rpartition(".")[2])
-    if kind is ast.BoolOp:
-        is_and = test.op.__class__ is ast.And
-        # A long row of operands stands side by side; inside of one, only a bit is looked at.
-        parts = [_plainly(value) for value in test.values]
-        if is_and in [not part for part in parts if part is not None]:
-            return not is_and
-        return None if None in parts else is_and
-    return _plainly(test)
-
-
-def _plainly(test: Any) -> bool | None:
-    """Decide a condition without `and` and `or`."""
-    kind = test.__class__
     if kind is ast.UnaryOp and test.op.__class__ is ast.Not:
-        inner = _plainly(test.operand) if test.operand.__class__ is not ast.UnaryOp else None
+        inner = _plainly(test.operand, bound) if test.operand.__class__ in NAMES else None
         return None if inner is None else not inner
-    if kind is ast.Name or kind is ast.Attribute:
-        return _KNOWN.get(dotted_of(test).rpartition(".")[2])
+    if kind in NAMES:
+        known = _KNOWN.get(dotted_of(test).rpartition(".")[2])
+        return _is_true(test, bound) if known is None else known
     if kind is ast.Compare and len(test.ops) == 1:
-        return _compared(test.left, test.ops[0].__class__, test.comparators[0])
+        return _compared(test.left, test.ops[0].__class__, test.comparators[0], bound)
     if kind is ast.Call and dotted_of(test.func) == "sys.platform.startswith" and test.args:
         start = _literal(test.args[0])
         return PLATFORM.startswith(start) if isinstance(start, str) else None
     return None
 
 
-def _compared(left: Any, op: type, right: Any) -> bool | None:
+def _is_true(node: Any, bound: Mapping[str, Facet]) -> bool | None:
+    """Return whether a name of the module is bound to something true."""
+    name = dotted_of(node)
+    match bound.get(name, ()):
+        case ("import" | "def", *_):
+            return True
+        case ("from", *_) if not name.isupper():  # which would be a setting
+            return True
+        case ("value", "True" | "False" | "None" as text, *_):
+            return text == "True"
+    return None
+
+
+def _compared(left: Any, op: type, right: Any, bound: Mapping[str, Facet]) -> bool | None:
+    if op in (ast.Is, ast.IsNot) and right.__class__ is ast.Constant and right.value is None:
+        binding = bound.get(dotted_of(left), ())
+        if binding[:1] in (("import",), ("from",), ("def",)):
+            return op is ast.IsNot
+        return op is ast.Is if binding[:2] == ("value", "None") else None
     compare, value, other = _COMPARED.get(op), _value(left), _literal(right)
     if compare is None or value is None or value.__class__ is not other.__class__:
         return None

@@ -7,11 +7,11 @@ not run (`TYPE_CHECKING`, another version or platform) binds only what nothing e
 """
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from backcast.domain.outline import Facet
-from backcast.engine.memory.outliner.python_conditions import decided, is_for_typing
+from backcast.engine.memory.outliner.python_conditions import NOTHING, decided, is_for_typing
 from backcast.engine.memory.outliner.python_texts import (
     LONGEST_ALL,
     dotted_of,
@@ -79,21 +79,28 @@ def always_after(later: Branch, earlier: Branch) -> bool:
     return True
 
 
-def places(body: Sequence[Any]) -> Iterator[BranchedStatement]:
-    """Yield the statements of a body in order, also inside blocks, but not inside definitions."""
+def places(
+    body: Sequence[Any], bound: Mapping[str, Facet] = NOTHING
+) -> Iterator[BranchedStatement]:
+    """Yield the statements of a body in order, also inside blocks, but not inside definitions.
+
+    `bound` has the module's bindings, which may decide conditions; it may grow on the way.
+    """
     stack = [BranchedStatement(statement) for statement in reversed(body)]
     while stack:
         place = stack.pop()
         yield place
         if place.statement.__class__ in BLOCKS:
-            stack.extend(_in_block(place))
+            stack.extend(_in_block(place, bound))
 
 
-def _in_block(place: BranchedStatement) -> list[BranchedStatement]:
+def _in_block(
+    place: BranchedStatement, bound_before: Mapping[str, Facet]
+) -> list[BranchedStatement]:
     """Return the statements of a block, the last first."""
     statement, beside, within, branch, unrun = place
     kind = statement.__class__
-    runs = decided(statement.test) if kind is ast.If else None
+    runs = decided(statement.test, bound_before) if kind is ast.If else None
     parts: list[tuple[Sequence[Any], Chain, Chain, Branch, str]]
     if runs is not None:
         reader = TYPING if is_for_typing(statement.test) else NOBODY
@@ -201,7 +208,7 @@ class Namespace:
         "The modules that all names are imported from, in order."
         self._unrun: dict[str, list[tuple[str, Facet]]] = {}
         self._branches: dict[str, Branch] = {}
-        for place in places(body):
+        for place in places(body, self.bound):
             self._take(place)
             if walrus or place.statement.__class__ is ast.Match:
                 for name, value in _bound_within(place.statement):

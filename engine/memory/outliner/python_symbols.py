@@ -7,9 +7,11 @@ property, and the variants of an overloaded function, form one symbol.
 """
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from backcast.domain.outline import Facet
+from backcast.engine.memory.outliner.python_conditions import NOTHING
 from backcast.engine.memory.outliner.python_names import (
     ACCESSORS,
     DEFINITIONS,
@@ -84,12 +86,17 @@ class _Group:
             self.kept = node
 
 
-def symbols_in(body: Sequence[Any]) -> tuple[list[Symbol], list[Any]]:
-    """Return the symbols of a module's or class's body, and the definitions that are gone."""
+def symbols_in(
+    body: Sequence[Any], bound: Mapping[str, Facet] = NOTHING
+) -> tuple[list[Symbol], list[Any]]:
+    """Return the symbols of a module's or class's body, and the definitions that are gone.
+
+    `bound` has the module's bindings.
+    """
     groups: dict[str, _Group] = {}
     others: dict[str, list[_Group]] = {}
     overridden: list[Any] = []
-    for ordinal, place in enumerate(places(body)):
+    for ordinal, place in enumerate(places(body, bound)):
         node = place.statement
         if node.__class__ not in DEFINITIONS:
             continue
