@@ -31,6 +31,7 @@ BLOCKS: frozenset[type[ast.AST]] = frozenset((*CHOICES, *LOOPS, ast.While, *WITH
 BRANCHES: frozenset[type[ast.AST]] = frozenset((ast.ExceptHandler, ast.match_case))
 PARTS = {kind: [part for part in kind._fields if part in STATEMENTS] for kind in BLOCKS | BRANCHES}
 ASSIGNING = frozenset((ast.Assign, ast.AnnAssign, ast.AugAssign, *LOOPS, *WITHS))
+DEEPEST_WRAPPING = 10
 TYPING, NOBODY = "typing", "nobody"
 SEQUENCES = (ast.Tuple, ast.List)
 ADDING = ("__all__.extend", "__all__.append")
@@ -248,7 +249,8 @@ class Namespace:
 
     def _assign(self, place: BranchedStatement, name: str, value: Any) -> None:
         if name != "__all__":
-            self._bind(place, name, binding_of(value))
+            if not (name in self.bound and wraps(value, name)):
+                self._bind(place, name, binding_of(value))
         elif place.statement.__class__ is ast.AugAssign:
             self._export(place, place.statement.value)
         else:
@@ -303,6 +305,17 @@ class Namespace:
             others.append((reader, shown))
         for _, binding in others:
             self._bind_otherwise(name, binding, last=True)
+
+
+def wraps(value: Any, name: str) -> bool:
+    """Return whether a value is a name in calls: `f = first(second(f))`, as decorators do it."""
+    for _ in range(DEEPEST_WRAPPING):
+        if value.__class__ is not ast.Call or not value.args:
+            return False
+        if any(one.__class__ is ast.Name and one.id == name for one in value.args):
+            return True
+        value = value.args[0]
+    return False
 
 
 def binding_of(value: Any) -> Facet:
