@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from backcast.domain.links import NEVER, Links, headed, links_of
-from backcast.domain.names import past_tree
 from backcast.domain.node import Edge, kind_of, node_id
 from backcast.domain.outline import Facets, part_of
+from backcast.domain.reader import past_tree
 from backcast.domain.relinks import Moved, moved_inside, relinked
 from backcast.domain.tree import TREE, Tree, moved_tops, tops_in, tree_of
 

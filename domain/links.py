@@ -11,9 +11,11 @@ from posixpath import basename
 from types import MappingProxyType
 from typing import NamedTuple
 
-from backcast.domain.names import PastReader, Reader, Target, module_path, resolve
+from backcast.domain.imports import module_path
+from backcast.domain.names import resolve
 from backcast.domain.node import Edge, node_id, plain_name
 from backcast.domain.outline import LINK, Facet, Facets, names_in
+from backcast.domain.reader import PastReader, Reader, Target
 from backcast.domain.tree import Tree
 
 _STANDARDS = re.compile(r"\b(RFC|PEP|ISO|IEEE|ECMA)[ -]?(\d{1,6})\b")

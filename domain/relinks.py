@@ -10,9 +10,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from backcast.domain.links import Linking, Links
-from backcast.domain.names import PastReader, Reader
 from backcast.domain.node import Edge, node_id, plain_name
 from backcast.domain.outline import Facets, names_in
+from backcast.domain.reader import PastReader, Reader
 from backcast.domain.tree import Tree
 
 _WORDS = re.compile(r"\w+")

@@ -9,9 +9,11 @@ stay the same until something that it describes has changed; facts that change w
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from backcast.domain.names import Reader, module_path, resolve
+from backcast.domain.imports import module_path
+from backcast.domain.names import resolve
 from backcast.domain.node import kind_of, name_of, node_id, path_of, plain_name
 from backcast.domain.outline import EXISTS, LINK, Facet, digest_of
+from backcast.domain.reader import Reader
 
 EXTRACTIVE = "extractive 1"
 "Name and version of the summariser of this module."

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from backcast.domain.graph import NEEDS, Graph
 from backcast.domain.links import Links
-from backcast.domain.names import Reader, resolve
+from backcast.domain.names import resolve
 from backcast.domain.node import node_id, path_of, plain_name
 from backcast.domain.outline import Facets, names_in
 from backcast.domain.paths import is_test
+from backcast.domain.reader import Reader
 from backcast.engine.context.ranking import Ranking
 from backcast.engine.context.search.words import CurrentWords, WordCounts
 from backcast.projections import dependency_graph

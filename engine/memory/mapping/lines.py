@@ -11,11 +11,11 @@ from backcast.domain.events import MapEdit, MapEdited
 from backcast.domain.graph import NEEDS
 from backcast.domain.links import Links
 from backcast.domain.map_lines import Costs, Group, Line, chosen, faded, filled, gains
-from backcast.domain.names import Reader
 from backcast.domain.node import kind_of, name_of, node_id, path_of, plain_name
 from backcast.domain.outline import Facets, names_in
 from backcast.domain.paths import is_aside, is_code
 from backcast.domain.policy import MapSettings
+from backcast.domain.reader import Reader
 from backcast.domain.summary import built_from
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.projections.context_map import ContextMap, edited
