@@ -111,7 +111,7 @@ class _Names:
         match self.reader.facet(module, "name:__all__"):
             case None:
                 return name[:1] != "_"
-            case ("value", text) if 2 < len(text) < LONGEST_LIST and text.isprintable():
+            case ("value", text) if 2 <= len(text) < LONGEST_LIST and text.isprintable():
                 is_whole = text[0] == "[" and text[-1] == "]" and not _MORE.search(text)
                 return not is_whole or repr(name) in text
         return True

@@ -9,12 +9,7 @@ A text that does not parse, for example since its nesting is too deep, has the r
 """
 
 import ast
-import codecs
-import io
-import re
 import sys
-import tokenize
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +17,7 @@ from backcast.domain.outline import NEWER, Facet, Outline, digest_of
 from backcast.engine.memory.outliner.python_attributes import attributes_of
 from backcast.engine.memory.outliner.python_effects import ROOTS
 from backcast.engine.memory.outliner.python_names import Namespace, imports_below
-from backcast.engine.memory.outliner.python_newer import UNPACKED, lowered
+from backcast.engine.memory.outliner.python_parse import decoded, other_encoding, parsed, reason_of
 from backcast.engine.memory.outliner.python_scopes import context_of
 from backcast.engine.memory.outliner.python_symbols import (
     Symbol,
@@ -43,25 +38,17 @@ OF_SYMBOL = (
     "uses", "config", "overloads",
 )  # fmt: skip
 "Facets of a function or class that depend only on its body."
-PRINTABLE = bytes(range(32, 127))
-ENCODINGS = (
-    (codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"),
-)  # fmt: skip
-UNPACKING = ("unpacking cannot be used in comprehension", "unpacking cannot be used in dict compr")
-OF_PYTHON_2 = ("in call to 'print'", "in call to 'exec'", "leading zeros in decimal")
-"Parts of the parser's messages about what a newer or an older Python knows."
 
 
 def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
     """Return the outline of a module; the last good one, with the error, if it does not parse."""
-    if reason := unread(source) or _other_encoding(source):
+    if reason := unread(source) or other_encoding(source):
         return broken(before, None, reason)
     try:
-        text = _decoded(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-        tree, newer = _parsed(text)
+        text = decoded(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+        tree, newer = parsed(text)
     except SyntaxError as error:
-        return broken(before, error.lineno, _reason(error))
+        return broken(before, error.lineno, reason_of(error))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         return broken(before, line, f"bytes that are not {error.encoding}: {error.reason}")
@@ -102,67 +89,6 @@ def is_test_file(path: str) -> bool:
     if any(folder in TEST_FOLDERS for folder in folders):
         return True
     return stem.startswith("test_") or stem.endswith("_test")
-
-
-def _other_encoding(source: bytes) -> str:
-    """Return the error message for a text whose byte order mark Python does not read."""
-    for mark, name in ENCODINGS:
-        if source.startswith(mark):
-            return f"{name}, which Python does not read"
-    return ""
-
-
-def _decoded(source: bytes) -> str:
-    """Return the text of a module, by its coding cookie and byte order mark."""
-    encoding = tokenize.detect_encoding(io.BytesIO(source).readline)[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if PRINTABLE.decode(encoding) != PRINTABLE.decode():
-            raise LookupError(f"needed an encoding that has ASCII in it, found {encoding}")
-        return source.decode(encoding)
-
-
-def _parsed(text: str) -> tuple[ast.Module, Facet]:
-    """Return the tree of a module, and what of it is newer than this Python: version, constructs.
-
-    Newer syntax is parsed in the older spelling.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(text), ()
-        except SyntaxError as error:
-            older = lowered(text)
-            if older is None:
-                raise
-            try:
-                tree = ast.parse(older.text)
-            except (SyntaxError, ValueError):
-                raise error from None
-        versions = [version for version, _ in older.needs]
-        return tree, (max(versions, key=_numbers), *(what for _, what in older.needs))
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split(".")]
-
-
-def _reason(error: SyntaxError) -> str:
-    """Return what a syntax error says, with the version of Python that the text is for."""
-    message = error.msg or "invalid syntax"
-    if any(part in message for part in UNPACKING):
-        version, construct = UNPACKED
-        return f"needs Python {version} or newer ({construct}): {message}"
-    words = (error.text or "").split()
-    if any(part in message for part in OF_PYTHON_2) or _is_of_python_2(words):
-        return f"Python 2: {message}"
-    return message
-
-
-def _is_of_python_2(words: Sequence[str]) -> bool:
-    """Return whether the line of an error is one that Python 2 knows, by its words."""
-    line = " ".join(words)
-    return bool(re.match(r"(except\b[^:]*, *[a-z_]\w* *:|raise [\w.]+, |exec \w)|.*(`|<>)", line))
 
 
 class _Outlining:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from backcast.domain.outline import Facet
-from backcast.engine.memory.outliner.python_names import ASSIGNING, FUNCTIONS, assigned, statements
+from backcast.engine.memory.outliner.python_branches import FUNCTIONS, statements
+from backcast.engine.memory.outliner.python_names import ASSIGNING, assigned
 from backcast.engine.memory.outliner.python_texts import dotted_of
 from backcast.engine.memory.outliner.python_types import type_in, type_of
 from backcast.engine.memory.outliner.texts import listed

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from backcast.domain.outline import Facet
-from backcast.engine.memory.outliner.python_conditions import NOTHING
-from backcast.engine.memory.outliner.python_names import (
-    ACCESSORS,
+from backcast.engine.memory.outliner.python_branches import (
     DEFINITIONS,
     Branch,
     always_after,
     places,
 )
+from backcast.engine.memory.outliner.python_conditions import NOTHING
+from backcast.engine.memory.outliner.python_names import ACCESSORS
 from backcast.engine.memory.outliner.python_texts import dotted_of
 
 PASSING = frozenset(
