@@ -11,7 +11,8 @@ from backcast.domain.outline import names_in
 from backcast.engine.memory.outliner.python import outline
 from backcast.engine.memory.outliner.python_newer import lowered
 
-NEWER = {
+INSIDE = "quotes, backslashes or comments inside of f-strings"
+NEWER: dict[str, tuple[str, ...]] = {
     "def f[T](x: T) -> T: return g(x)": ("3.12", "type parameter lists"),
     "async def f[T: (int, str), *Ts, **P](x): g(x)": ("3.12", "type parameter lists"),
     "def f[\n  T,  # one\n](x): g(x)": ("3.12", "type parameter lists"),
@@ -19,11 +20,11 @@ NEWER = {
     "class f[T = int]: x = g(1)": ("3.13", "type parameter lists", "defaults of type parameters"),
     "type N = int\ndef f(): g()": ("3.12", "type statements"),
     "type N[T] = list[T]\ndef f(): g()": ("3.12", "type parameter lists", "type statements"),
-    "def f(x): return f'{g(x['a'])}'": ("3.12", None),
-    "def f(x): return f'{', '.join(g(y) for y in x)}'": ("3.12", None),
-    "def f(x): return f'{'\\n'.join(g(x))}'": ("3.12", None),
-    "def f(x): return f'{\n  g(x)  # why\n}'": ("3.12", None),
-    "def f(x): return f'{f'{f'{g(x)}'}'}'": ("3.12", None),
+    "def f(x): return f'{g(x['a'])}'": ("3.12", INSIDE),
+    "def f(x): return f'{', '.join(g(y) for y in x)}'": ("3.12", INSIDE),
+    "def f(x): return f'{'\\n'.join(g(x))}'": ("3.12", INSIDE),
+    "def f(x): return f'{\n  g(x)  # why\n}'": ("3.12", INSIDE),
+    "def f(x): return f'{f'{f'{g(x)}'}'}'": ("3.12", INSIDE),
     "def f(x): return t'{g(x)!r:>{w}}'": ("3.14", "t-strings"),
     "def f():\n  try: g()\n  except A, B: pass": ("3.14", "except without parentheses"),
     "def f():\n  try: g()\n  except* A, b.C: pass": ("3.14", "except without parentheses"),
@@ -47,8 +48,7 @@ def test_newer_syntax_is_outlined_and_named(source: str) -> None:
     inside = [key for key in made.facets if key.startswith("calls:") and key != "calls:after"]
     assert any("g" in made.facets[key] for key in inside)
     if sys.version_info < _version(needs[0]):
-        what = needs[1:] if needs[1] else ("quotes, backslashes or comments inside of f-strings",)
-        assert made.facets["newer"] == (needs[0], *what)
+        assert made.facets["newer"] == needs
     else:
         assert "newer" not in made.facets
 
@@ -91,8 +91,8 @@ def test_python_that_parses_is_left_as_it_is() -> None:
 
 PIECES = st.sampled_from(
     ["def f[T", "](x):", " pass\n", "f'{", "}'", "f\"\"\"{", "t'", "'", '"', "{", "}", "[", "]",
-     "(", ")", ":", "!r", "=", "\\", "\\N{", "#", "\n", "type X", " = 1", "except A, B:", "class C[",
-     "lazy import x", ",", "as", "\\\n", "a", "é", "\x0c", "rf'{", "b'", '"""']
+     "(", ")", ":", "!r", "=", "\\", "\\N{", "#", "\n", "type X", " = 1", "except A, B:",
+     "class C[", "lazy import x", ",", "as", "\\\n", "a", "é", "\x0c", "rf'{", "b'", '"""']
 )  # fmt: skip
 
 
