@@ -13,6 +13,8 @@ from backcast.domain.imports import module_at, module_path
 from backcast.domain.outline import Facet
 from backcast.domain.reader import Reader, Target
 
+VERSION = 2
+"Grows when a name may lead elsewhere than before, by the same outlines."
 MAX_STEPS = 64
 "The most bindings followed for one name; a longer chain is a circle, or not worth it."
 LONGEST_LIST = 1_400

@@ -76,6 +76,8 @@ class Outlining:
         self.heads: dict[str, SourceVersion] = {}
         self.waiting: dict[int, SourceVersion] = {}
         "Texts without an outline, by the version of their event."
+        self.renewed = 0
+        "How many of them have the outline of another version of the outliner."
         self.known: dict[str, LatestOutline] = {}
         self.contents = Contents()
 
@@ -85,9 +87,11 @@ class Outlining:
         for event in self.store.read(self.task_id, after=self.version, last=last, types=KINDS):
             self._take(event)
         self.version = last
+        new = len(self.waiting)
         for path, known in self.known.items():
             if known.outliner != outliner_name(path) and path in self.heads:
                 self.waiting[self.heads[path].version] = self.heads[path]
+        self.renewed = len(self.waiting) - new
         return len(self.waiting)
 
     def catch_up(self, progress: Callable[[int], None] = lambda done: None) -> int:

@@ -98,13 +98,13 @@ def _is_true(node: Any, bound: Mapping[str, Facet]) -> bool | None:
     return None
 
 
-def _compared(left: Any, op: type, right: Any, bound: Mapping[str, Facet]) -> bool | None:
+def _compared(asked: Any, op: type, right: Any, bound: Mapping[str, Facet]) -> bool | None:
     if op in (ast.Is, ast.IsNot) and right.__class__ is ast.Constant and right.value is None:
-        binding = bound.get(dotted_of(left), ())
+        binding = bound.get(dotted_of(asked), ())
         if binding[:1] in (("import",), ("from",), ("def",)):
             return op is ast.IsNot
         return op is ast.Is if binding[:2] == ("value", "None") else None
-    compare, value, other = _COMPARED.get(op), _value(left), _literal(right)
+    compare, value, other = _COMPARED.get(op), _value(asked), _literal(right)
     if compare is None or value is None or value.__class__ is not other.__class__:
         return None
     try:
