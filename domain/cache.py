@@ -30,7 +30,7 @@ from backcast.domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
-from backcast.domain.node import name_of, path_of
+from backcast.domain.node import name_of, path_of, plain_name
 
 LONGEST = 1_000
 "Characters of a message that a state keeps; the log has all of it."
@@ -122,7 +122,7 @@ def names_of(node: str) -> tuple[str, ...]:
     ('module:shop/cart.py', 'shop/cart.py', 'cart.py')
     """
     path, name = path_of(node), name_of(node)
-    last = name.rpartition(".")[2] if name else path.rpartition("/")[2]
+    last = plain_name(name.rpartition(".")[2]) if name else path.rpartition("/")[2]
     names = (node, node.partition(":")[2], name or path, last)
     return tuple(dict.fromkeys(filter(None, names)))
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from backcast.domain.links import NEVER, Links, headed, links_of
 from backcast.domain.node import Edge, kind_of, node_id
 from backcast.domain.outline import Facets, part_of
+from backcast.domain.reader import past_tree
 from backcast.domain.relinks import Moved, moved_inside, relinked
+from backcast.domain.tree import TREE, Tree, moved_tops, tops_in, tree_of
 
 if TYPE_CHECKING:
     import networkx
@@ -42,9 +44,11 @@ class Graph:
         modules: Mapping[str, OutlinedModule],
         concepts: Mapping[str, Sequence[str]],
         gone: Mapping[str, int],
+        tree: Tree | None = None,
     ) -> None:
         self.task_id, self.links = task_id, links
         self._modules, self._concepts, self._gone = modules, concepts, gone
+        self._tree = tree or tree_of(modules)
 
     @classmethod
     def of(
@@ -62,18 +66,21 @@ class Graph:
         """
         kept: Mapping[str, Links] = before.links if before else {}
         anew: Mapping[str, Moved | None] = dict.fromkeys(modules)
+        tree = tree_of(modules)
         if before is not None:
             anew = _moved_on(before._modules, modules, kept)
             anew |= dict.fromkeys(_left_alone(before, modules, gone))
+            anew |= dict.fromkeys(_elsewhere(before, modules, tree))
         facets = {path: module.facets for path, module in modules.items()} if anew else {}
+        trees = tree, past_tree(modules, gone) if anew and gone else None
         made = {
-            path: links_of(facets, path, modules[path].since, gone)
+            path: links_of(facets, path, modules[path].since, gone, trees)
             if moved is None
-            else relinked(facets, path, modules[path].since, gone, kept[path], moved)
+            else relinked(facets, path, modules[path].since, gone, kept[path], moved, trees)
             for path, moved in anew.items()
         }
         links = {path: made.get(path) or kept[path] for path in sorted(modules)}
-        return cls(task_id, links, modules, concepts, gone)
+        return cls(task_id, links, modules, concepts, gone, tree)
 
     @cached_property
     def edges(self) -> Sequence[Edge]:
@@ -237,13 +244,27 @@ def _left_alone(
     """Return the modules that name a module which has been removed, or is back, since."""
     paths = gone.keys() | before._gone.keys()
     moved = {path for path in paths if gone.get(path) != before._gone.get(path)}
+    tops_moved, tops_of_all = tops_in(moved), tops_in(paths)
     found = set()
     for path, links in before.links.items():
         if path in modules:
-            asked = moved if modules[path].since == before._modules[path].since else paths
-            if asked and not asked.isdisjoint(links.reads):
+            same = modules[path].since == before._modules[path].since
+            asked, tops = (moved, tops_moved) if same else (paths, tops_of_all)
+            if asked and not (
+                asked.isdisjoint(links.reads) and tops.isdisjoint(links.reads.get(TREE, ()))
+            ):
                 found.add(path)
     return found
+
+
+def _elsewhere(before: Graph, modules: Mapping[str, OutlinedModule], tree: Tree) -> set[str]:
+    """Return the modules that ask for a name whose places in the tree are others now."""
+    tops = moved_tops(before._tree, tree)
+    return {
+        path
+        for path, links in (before.links.items() if tops else ())
+        if path in modules and not tops.isdisjoint(links.reads.get(TREE, ()))
+    }
 
 
 def _surface(modules: Mapping[str, OutlinedModule], path: str) -> str | None:

@@ -10,11 +10,12 @@ from posixpath import basename, dirname
 from typing import NamedTuple
 
 from backcast.domain.graph import Graph
+from backcast.domain.imports import module_path
 from backcast.domain.links import concept_of
-from backcast.domain.names import Reader, module_path
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import PRESENT, Facet
 from backcast.domain.paths import are_apart, begins, is_aside, is_code, is_test
+from backcast.domain.reader import Reader
 
 DECIMALS = 7
 "Scores are rounded before they are compared: sums of floats differ in their last bits."

@@ -6,13 +6,17 @@ be updated from the graph before one iteration.
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from posixpath import basename
 from types import MappingProxyType
 from typing import NamedTuple
 
-from backcast.domain.names import PastReader, Reader, Target, module_path, resolve
-from backcast.domain.node import Edge, node_id
-from backcast.domain.outline import Facet, Facets, names_in
+from backcast.domain.imports import module_path
+from backcast.domain.names import resolve
+from backcast.domain.node import Edge, node_id, plain_name
+from backcast.domain.outline import LINK, Facet, Facets, names_in
+from backcast.domain.reader import PastReader, Reader, Target
+from backcast.domain.tree import Tree
 
 _STANDARDS = re.compile(r"\b(RFC|PEP|ISO|IEEE|ECMA)[ -]?(\d{1,6})\b")
 _QUOTED = re.compile(r"`+([A-Za-z_][\w.]{0,100})(?:\(\))?`+")
@@ -38,15 +42,16 @@ def links_of(
     path: str,
     since: Mapping[str, int] = NEVER,
     gone: Mapping[str, int] = NEVER,
+    trees: tuple[Tree | None, Tree | None] = (None, None),
 ) -> Links:
-    """Return the links of a module.
+    """Return the links of a module; `trees` are those of the modules, and with the removed ones.
 
     An import that is older (`since`) than the removal (`gone`) of a module of that name meant that
     module, and no library: it is unresolved. Both give versions of events, by the import as written
     and by the module's path.
     """
-    reader = Reader(modules)
-    links = Linking(reader, PastReader(reader, gone), since, path)
+    reader = Reader(modules, trees[0])
+    links = Linking(reader, PastReader(reader, gone, trees[1]), since, path, modules[path])
     links.collect(modules[path])
     reads: dict[str, list[str]] = {}
     for other, key in links.reader.seen:
@@ -74,9 +79,15 @@ class Linking:
     """A collector of the edges that begin in one module."""
 
     def __init__(
-        self, reader: Reader, past: PastReader, since: Mapping[str, int], path: str
+        self,
+        reader: Reader,
+        past: PastReader,
+        since: Mapping[str, int],
+        path: str,
+        facets: Facets,
     ) -> None:
         self.reader, self.past, self.since, self.path = reader, past, since, path
+        self._facets = facets
         self.module = node_id("module", path)
         self.edges: dict[Edge, None] = {}
         self.unresolved: dict[tuple[str, str], None] = {}
@@ -91,6 +102,9 @@ class Linking:
 
     def own(self, facets: Facets, standard: Facet) -> None:
         """Collect the edges of the module itself."""
+        for linked in facets.get(LINK, ()):
+            if self.reader.exists(linked):
+                self._add(self.module, "imports", node_id("module", linked))
         for written in facets.get("imports", ()):
             self._imports(written, standard)
         for key in sorted(facets):
@@ -115,16 +129,36 @@ class Linking:
         elif written.startswith(".") or self._meant_own(written, standard):
             if written.strip("."):
                 self.unresolved[self.module, written] = None
-        else:
+        elif written not in self._folders:
             self._add(self.module, "imports", self._library(written, standard))
 
     def _names_module(self, binding: Facet, standard: Facet) -> None:
         """Link the module x of `from . import x`."""
         match binding:
             case ("from", written, original):
-                inner = f"{written}{original}" if written[-1:] == "." else f"{written}.{original}"
-                if module := module_path(self.reader, self.path, inner):
+                within = module_path(self.reader, self.path, written)
+                if within and not within.endswith("__init__.py"):
+                    return
+                if module := module_path(self.reader, self.path, _inner(written, original)):
                     self._add(self.module, "imports", node_id("module", module))
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        """The own folders without `__init__.py` that modules are imported from, as written."""
+        bindings = [self._facets[key] for key in sorted(self._facets) if key[:5] == "name:"]
+        for key in sorted(self._facets):
+            if key.startswith("locals:"):
+                texts = (text.partition("=")[2] for text in self._facets[key])
+                bindings += [tuple(text.split(" ")) for text in texts]
+        found = set()
+        for binding in bindings:
+            match binding:
+                case ("from", written, original) if written[:1] != ".":
+                    if not module_path(self.reader, self.path, written) and module_path(
+                        self.reader, self.path, _inner(written, original)
+                    ):
+                        found.add(written)
+        return frozenset(found)
 
     def _meant_own(self, dotted: str, standard: Facet) -> bool:
         """Return whether an apparent library is one of the task's own, removed modules."""
@@ -208,6 +242,11 @@ class Linking:
                     self._add(node, "references", found)
 
 
+def _inner(written: str, original: str) -> str:
+    """Return the module that `from written import original` would import."""
+    return f"{written}{original}" if written[-1:] == "." else f"{written}.{original}"
+
+
 def headed(modules: Mapping[str, Facets]) -> Iterator[Edge]:
     """Yield edges between headings of documents and the code that they name."""
     names: dict[str, list[str]] = {}
@@ -217,7 +256,8 @@ def headed(modules: Mapping[str, Facets]) -> Iterator[Edge]:
         for name in names_in(modules[path]):
             kind = (modules[path][f"sig:{name}"] or ("function",))[0]
             if kind != "test" and "." not in name:
-                names.setdefault(concept_of(name), []).append(node_id(kind, path, name))
+                concept = concept_of(plain_name(name))
+                names.setdefault(concept, []).append(node_id(kind, path, name))
     for path in sorted(modules):
         for heading in modules[path].get("heading", ()):
             concept = concept_of(heading)

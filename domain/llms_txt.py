@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from backcast.domain.context_map import MORE, plain
 from backcast.domain.graph import Graph
 from backcast.domain.layout import Layout
-from backcast.domain.node import kind_of, name_of, path_of
+from backcast.domain.node import kind_of, name_of, path_of, plain_name
 from backcast.domain.outline import Facets
 from backcast.domain.paths import is_aside
 from backcast.domain.roadmap_lines import chosen
@@ -111,7 +111,8 @@ class _Long:
         for node in self.layout.public(path)[:HELD]:
             name = name_of(node)
             _, signature, *_ = (*self.layout.modules[path].get(f"sig:{name}", ()), "", "")
-            shown = f"class {name}" if kind_of(node) == "class" else f"{name}{signature}"
+            written = plain_name(name)
+            shown = f"class {written}" if kind_of(node) == "class" else f"{written}{signature}"
             code = plain(self.masked(shown), SIGNATURE).replace("`", "'")
             doc = self.sentence(path, name)
             yield f"  - `{code}`: {doc}" if doc else f"  - `{code}`"

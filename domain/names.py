@@ -6,67 +6,20 @@ A name that cannot be followed is unresolved; nothing is guessed. The reader rec
 that it is asked for, missing ones too: the answer holds as long as they do.
 """
 
-from collections.abc import Iterator, Mapping
-from posixpath import dirname, join
-from typing import NamedTuple
+import re
+from posixpath import dirname
 
-from backcast.domain.outline import EXISTS, Facet, part_of
+from backcast.domain.imports import module_at, module_path
+from backcast.domain.outline import Facet
+from backcast.domain.reader import Reader, Target
 
+VERSION = 2
+"Grows when a name may lead elsewhere than before, by the same outlines."
 MAX_STEPS = 64
 "The most bindings followed for one name; a longer chain is a circle, or not worth it."
-
-
-class Target(NamedTuple):
-    """The thing that a name stands for."""
-
-    kind: str
-    "module, symbol, attribute or library."
-    path: str
-    "The module's path; a library's dotted name."
-    name: str = ""
-    "The qualified name within the module."
-
-
-class Reader:
-    """The facets of the modules of one moment, with a record of the ones read."""
-
-    def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
-        self.modules = modules
-        self.seen: dict[tuple[str, str], Facet | None] = {}
-        "Facets read, existing or not, by path and key."
-        self.paths: dict[tuple[str, str], str | None] = {}
-        "Results of `module_path`, by importer and name as written."
-        self.names: dict[tuple[str, str], Target | None] = {}
-        "Targets of names in namespaces, by module and name."
-        self.resolved: dict[tuple[str, str, str], Target | None] = {}
-        "Results of `resolve`, by module, dotted name, and the class of `self`."
-
-    def facet(self, path: str, key: str) -> Facet | None:
-        """Return a facet of a module, or a part of one; None for none."""
-        place = path, key
-        if place not in self.seen:
-            module = self.modules.get(path)
-            self.seen[place] = None if module is None else part_of(module, key)
-        return self.seen[place]
-
-    def exists(self, path: str) -> bool:
-        """Return whether a module exists."""
-        return self.facet(path, EXISTS) is not None
-
-
-class PastReader(Reader):
-    """A reader that also finds removed modules.
-
-    Its reads are recorded in the reader that it is made of.
-    """
-
-    def __init__(self, reader: Reader, gone: Mapping[str, int]) -> None:
-        super().__init__(reader.modules)
-        self.seen, self.gone = reader.seen, gone
-
-    def exists(self, path: str) -> bool:
-        """Return whether a module exists, or did once."""
-        return super().exists(path) or path in self.gone
+LONGEST_LIST = 1_400
+"Characters of an `__all__` that is surely written out whole."
+_MORE = re.compile(r"[*+]")
 
 
 def resolve(reader: Reader, path: str, dotted: str, scope: str = "") -> Target | None:
@@ -75,53 +28,6 @@ def resolve(reader: Reader, path: str, dotted: str, scope: str = "") -> Target |
     `scope` is the qualified name of that function or class. None if the name is unresolved.
     """
     return _Names(reader).kept(path, dotted, scope)
-
-
-def module_path(reader: Reader, importer: str, written: str) -> str | None:
-    """Return the path of the task's own module that an import names; None for none.
-
-    `written` is as in the source: `pkg.mod`, `.mod`, `..`. Absolute names are looked for beside the
-    importer's outermost package, at the top, and in `src`.
-    """
-    key = importer, written
-    if key not in reader.paths:
-        reader.paths[key] = _module_path(reader, importer, written)
-    return reader.paths[key]
-
-
-def _module_path(reader: Reader, importer: str, written: str) -> str | None:
-    name = written.lstrip(".")
-    level = len(written) - len(name)
-    parts = [part for part in name.split(".") if part]
-    if level:
-        folder = dirname(importer)
-        for _ in range(level - 1):
-            if not folder:
-                return None
-            folder = dirname(folder)
-        return _module_at(reader, folder, parts)
-    for root in _roots(reader, importer):
-        if found := _module_at(reader, root, parts):
-            return found
-    return None
-
-
-def _roots(reader: Reader, importer: str) -> Iterator[str]:
-    folder = dirname(importer)
-    while folder and reader.exists(join(folder, "__init__.py")):
-        folder = dirname(folder)
-    yield folder
-    for root in ("", "src"):
-        if root != folder:
-            yield root
-
-
-def _module_at(reader: Reader, folder: str, parts: list[str]) -> str | None:
-    place = "/".join([folder, *parts] if folder else parts)
-    package = f"{place}/__init__.py" if place else "__init__.py"
-    if parts and reader.exists(f"{place}.py"):
-        return f"{place}.py"
-    return package if reader.exists(package) else None
 
 
 class _Names:
@@ -148,7 +54,7 @@ class _Names:
             return None
         if root in ("self", "super") and scope:
             return self._of_self(path, scope, root, rest)
-        return self._rest(self._root(path, root, scope), rest)
+        return self._rest(self._root(path, root, scope), rest, path)
 
     def _root(self, path: str, name: str, scope: str) -> Target | None:
         """Return the target of a name's first part; remembered if it is a question's first step."""
@@ -166,7 +72,7 @@ class _Names:
         if not owner or not rest:
             return None
         first = self._member(path, owner, rest[0], own=root == "self")
-        return self._rest(first, rest[1:])
+        return self._rest(first, rest[1:], path)
 
     def _owner(self, path: str, scope: str) -> str:
         """Return the class of a method, or the scope itself if it is a class."""
@@ -186,12 +92,31 @@ class _Names:
         if self.steps > MAX_STEPS:
             return None
         if binding := self.reader.facet(path, f"name:{name}"):
-            return self._bound(path, name, binding)
-        for written in self.reader.facet(path, "stars") or ():
+            return self._bound(path, name, binding) or self._otherwise(path, name)
+        for written in reversed(self.reader.facet(path, "stars") or ()):
             module = module_path(self.reader, path, written)
-            if module and module != path and (found := self._name(module, name)):
+            if not module or module == path or not self._exports(module, name):
+                continue
+            if found := self._name(module, name):
                 return found
         return None
+
+    def _otherwise(self, path: str, name: str) -> Target | None:
+        """Return the target of a name by its other bindings, where the first one leads nowhere."""
+        for text in self.reader.facet(path, f"other:{name}") or ():
+            if found := self._bound(path, name, tuple(text.split(" "))):
+                return found
+        return None
+
+    def _exports(self, module: str, name: str) -> bool:
+        """Return whether `from module import *` may bring a name."""
+        match self.reader.facet(module, "name:__all__"):
+            case None:
+                return name[:1] != "_"
+            case ("value", text) if 2 <= len(text) < LONGEST_LIST and text.isprintable():
+                is_whole = text[0] == "[" and text[-1] == "]" and not _MORE.search(text)
+                return not is_whole or repr(name) in text
+        return True
 
     def _bound(self, path: str, name: str, binding: Facet) -> Target | None:
         match binding:
@@ -223,7 +148,7 @@ class _Names:
             return None
         return Target("library", inner)
 
-    def _rest(self, target: Target | None, rest: list[str]) -> Target | None:
+    def _rest(self, target: Target | None, rest: list[str], importer: str) -> Target | None:
         """Return the target of a target's attribute, and so on to the end of the name."""
         for part in rest:
             target = self._typed(target) if target and target.kind == "attribute" else target
@@ -233,8 +158,8 @@ class _Names:
                 case "module":
                     target = self._name(target.path, part) or self._submodule(target.path, part)
                 case "library":
-                    own = module_path(self.reader, "", f"{target.path}.{part}")
                     dotted = f"{target.path}.{part}"
+                    own = module_path(self.reader, importer, dotted)
                     target = Target("module", own) if own else Target("library", dotted)
                 case _:
                     target = self._member(target.path, target.name, part)
@@ -242,13 +167,14 @@ class _Names:
 
     def _typed(self, attribute: Target) -> Target | None:
         """Return the type of an attribute, if it is written."""
-        typed = self.reader.facet(attribute.path, f"attribute:{attribute.name}")
+        kind = "attribute" if "." in attribute.name else "type"
+        typed = self.reader.facet(attribute.path, f"{kind}:{attribute.name}")
         return self.dotted(attribute.path, typed[0], "") if typed and typed[0] else None
 
     def _submodule(self, package: str, name: str) -> Target | None:
         if not package.endswith("__init__.py"):
             return None
-        found = _module_at(self.reader, dirname(package), [name])
+        found = module_at(self.reader, dirname(package), [name])
         return Target("module", found) if found else None
 
     def _member(self, path: str, owner: str, name: str, *, own: bool = True) -> Target | None:

@@ -72,6 +72,15 @@ def name_of(node: str) -> str:
     return node.partition(":")[2].partition("::")[2]
 
 
+def plain_name(name: str) -> str:
+    """Return a qualified name as it is written: several definitions of a name have numbers.
+
+    >>> plain_name("Shape.area#2")
+    'Shape.area'
+    """
+    return name.partition("#")[0] if "#" in name else name
+
+
 def parse_reference(text: str) -> Reference:
     """Parse a text such as `storage://task/validators.py#L45-L67`; `InputError` if it is none.
 

@@ -2,18 +2,23 @@
 
 A facet is a tuple of texts under a key. Anything made of a module is out of date only when one of
 the facets that it read has changed. In the keys `Q` is a qualified name within the module
-(`Cart.total`) and `N` a name in its namespace:
+(`Cart.total`; `area#2` for a second live definition) and `N` a name in its namespace:
 
 | key | texts |
 |---|---|
 | `doc` | the first paragraph of the module's docstring |
 | `error` | the line and message of what does not parse; all else is then of the last good version |
+| `newer` | of a module for a newer Python than the outliner's: its version, and the constructs |
+| `link` | of a symbolic link in place of a module: the path that it leads to |
 | `imports` | every module imported anywhere in it, as written: `os.path`, `.models`, `..` |
 | `standard` | those of the imported top-level names that belong to the language's own library |
-| `stars` | the modules that all names are imported from, as written |
+| `stars` | the modules that all names are imported from, as written, in order |
 | `name:N` | what a name of the namespace is bound to, see below |
+| `other:N` | what else it may be bound to: `from .x y`, `def`; the likeliest first |
+| `type:N` | the type of a name bound to a value, where one can be read off: `config.Settings` |
 | `heading` | the headings of a document, in order |
 | `sig:Q` | kind (function, method, class or test), then the signature as written |
+| `overloads:Q` | the signatures of an overloaded function's variants |
 | `doc:Q` | the first paragraph of the docstring |
 | `decorators:Q`, `bases:Q` | expressions as written |
 | `attributes:Q` | of a class: `name=dotted.type` where a type can be read off, else `name` |
@@ -48,6 +53,10 @@ ABSENT = ""
 EXISTS = ""
 "The key by which a reader asks whether a module exists at all."
 PRESENT: Facet = ("present",)
+LINK = "link"
+"The key of the file that a symbolic link in place of a module leads to."
+NEWER = "newer"
+"The key of what in a module is newer than the Python that outlined it."
 SOURCE = "source"
 "The key of the outlined text's blob; projections add it, not outliners."
 ITERATION = "iteration"
@@ -66,8 +75,8 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
 
     Parts let a reader depend on less than a whole facet: `kind:Q` on the first text of `sig:Q`,
     `attribute:C.x` on what the class C says of x, `follows:Q` on the calls that may be followed,
-    `import:M` and `heading:H` on the presence of one, `names` on the set of functions and classes,
-    `EXISTS` on the existence of the module.
+    `import:M`, `standard:M` and `heading:H` on the presence of one, `names` on the set of functions
+    and classes, `EXISTS` on the existence of the module, and on where it leads if it is a link.
     """
     found = facets.get(key)
     if found is not None:
@@ -85,15 +94,18 @@ def part_of(facets: Mapping[str, Facet], key: str) -> Facet | None:
             return next(((of,) for plain, _, of in attributes if plain == attribute), None)
         case "follows":
             return tuple(one for one in facets.get(f"calls:{name}", ()) if one[:1] != "?")
-        case "import" | "heading":
+        case "import" | "heading" | "standard":
             names = facets.get("imports" if head == "import" else head, ())
             return PRESENT if name in names else None
         case "names":
             return tuple(names_in(facets))
-    return PRESENT
+    link = facets.get(LINK)
+    return (LINK, *link) if link else PRESENT
 
 
-_PARTS = frozenset(("kind", "attribute", "follows", "import", "heading", "names", EXISTS))
+_PARTS = frozenset(
+    ("kind", "attribute", "follows", "import", "heading", "standard", "names", EXISTS)
+)
 
 
 def digest_of(facet: Facet | None) -> str:
@@ -133,7 +145,10 @@ def names_in(facets: Mapping[str, Facet]) -> list[str]:
 
 def shows(key: str) -> bool:
     """Return whether names in other modules are resolved through a facet."""
-    return key == "stars" or key.startswith(("name:", "sig:", "bases:", "attributes:"))
+    return key in ("stars", LINK) or key.startswith(_SHOWN)
+
+
+_SHOWN = ("name:", "other:", "type:", "sig:", "bases:", "attributes:")
 
 
 def surface_of(facets: Facets) -> str:

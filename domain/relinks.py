@@ -10,12 +10,13 @@ from itertools import chain
 from typing import NamedTuple
 
 from backcast.domain.links import Linking, Links
-from backcast.domain.names import PastReader, Reader
-from backcast.domain.node import Edge, node_id
+from backcast.domain.node import Edge, node_id, plain_name
 from backcast.domain.outline import Facets, names_in
+from backcast.domain.reader import PastReader, Reader
+from backcast.domain.tree import Tree
 
 _WORDS = re.compile(r"\w+")
-_UNREAD = ("body:", "raises:", "effects:", "decorators:")
+_UNREAD = ("body:", "raises:", "effects:", "decorators:", "overloads:", "newer")
 "Keys of facets that links never read."
 _INSIDE = ("doc", "calls", "uses", "locals", "config")
 "Facets that only affect the links of their own function or class, like a signature's text."
@@ -39,13 +40,14 @@ def relinked(
     gone: Mapping[str, int],
     before: Links,
     moved: Moved,
+    trees: tuple[Tree | None, Tree | None] = (None, None),
 ) -> Links:
     """Return the links of a module of which only the `moved` parts are made anew.
 
     All reads of the earlier links are kept, even those that only the new parts had needed.
     """
-    reader, facets = Reader(modules), modules[path]
-    links = Linking(reader, PastReader(reader, gone), since, path)
+    reader, facets = Reader(modules, trees[0]), modules[path]
+    links = Linking(reader, PastReader(reader, gone, trees[1]), since, path, facets)
     standard = facets.get("standard", ())
     if moved.module:
         links.own(facets, standard)
@@ -91,11 +93,11 @@ def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
         if head == "sig":
             names.update([name] if new is not None else [])
             if old is None or new is None or old[:1] != new[:1]:
-                parts.add(name.rpartition(".")[2])
+                parts.add(plain_name(name.rpartition(".")[2]))
                 gone.update([node_id(old[0] if old else "function", path, name)]
                             if old is not None else [])  # fmt: skip
                 names.update(one for one in names_in(after) if one.startswith(f"{name}."))
-        elif head == "name":
+        elif head in ("name", "other", "type"):
             parts.add(name)
         elif head == "attributes":
             parts.update(one.partition("=")[0] for one in {*(old or ())} ^ {*(new or ())})
@@ -104,6 +106,7 @@ def moved_inside(path: str, before: Facets, after: Facets) -> Moved | None:
             parts.update({*(old or ())} ^ {*(new or ())} if key == "standard" else ())
         elif head in _INSIDE and name:
             names.add(name)
+            module = module or head == "locals"
         else:
             return None
     if not parts:
@@ -138,8 +141,10 @@ def _bound_by(facets: Facets, parts: set[str]) -> Iterator[str]:
     """Yield names and attributes that are bound to something with one of some parts in its name."""
     for key, texts in facets.items():
         head, _, name = key.partition(":")
-        if head == "name" and texts[0] in ("alias", "from", "import"):
-            if any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts[1:]):
+        if head in ("other", "type") or (
+            head == "name" and texts[0] in ("alias", "from", "import")
+        ):
+            if any(not parts.isdisjoint(_WORDS.findall(one)) for one in texts):
                 yield name
         elif head == "attributes":
             for text in texts:

@@ -12,8 +12,8 @@ from backcast.domain import roadmap_lines as lines
 from backcast.domain.context_map import MORE, MapEntry, plain
 from backcast.domain.graph import Graph
 from backcast.domain.layout import Layout
-from backcast.domain.names import Reader
 from backcast.domain.outline import Facets
+from backcast.domain.reader import Reader
 from backcast.domain.summary import built_from
 
 LINE = 240

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from backcast.domain.context_map import MORE, plain
 from backcast.domain.layout import Layout, import_of
 from backcast.domain.links import concept_of, concepts_in
-from backcast.domain.names import Reader, resolve
+from backcast.domain.names import resolve
 from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.reader import Reader
 
 PURPOSE = 140
 "Characters of the purpose."

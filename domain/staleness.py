@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from backcast.domain.outline import Facet, digest_of, part_of
 from backcast.domain.summary import BuiltFrom
+from backcast.domain.tree import TREE, Tree, tree_of
 
 
 class Proof(NamedTuple):
@@ -39,13 +40,19 @@ class Modules:
     def __init__(self, modules: Mapping[str, Mapping[str, Facet]]) -> None:
         self.modules = modules
         self._digests: dict[tuple[str, str], str] = {}
+        self._tree: Tree | None = None
 
     def digest(self, path: str, key: str) -> str:
         """Return the current digest of a facet."""
         found = self._digests.get((path, key))
         if found is None:
-            module = self.modules.get(path)
-            found = digest_of(None if module is None else part_of(module, key))
+            if path == TREE:
+                self._tree = self._tree or tree_of(self.modules)
+                facet = self._tree.facets.get(key)
+            else:
+                module = self.modules.get(path)
+                facet = None if module is None else part_of(module, key)
+            found = digest_of(facet)
             self._digests[path, key] = found
         return found
 
@@ -83,7 +90,7 @@ def touched(
     paths: Iterable[str],
 ) -> list[str]:
     """Return the entries, sorted, that the change of some modules made stale."""
-    moved = list(paths)
+    moved = [*paths, TREE]
     asked = sorted({entry for path in moved for entry in by_module.get(path, ())})
     return [
         entry

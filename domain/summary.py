@@ -9,9 +9,11 @@ stay the same until something that it describes has changed; facts that change w
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from backcast.domain.names import Reader, module_path, resolve
-from backcast.domain.node import kind_of, name_of, node_id, path_of
-from backcast.domain.outline import Facet, digest_of
+from backcast.domain.imports import module_path
+from backcast.domain.names import resolve
+from backcast.domain.node import kind_of, name_of, node_id, path_of, plain_name
+from backcast.domain.outline import EXISTS, LINK, Facet, digest_of
+from backcast.domain.reader import Reader
 
 EXTRACTIVE = "extractive 1"
 "Name and version of the summariser of this module."
@@ -152,6 +154,9 @@ def _module(reader: Reader, path: str) -> Iterator[tuple[str, str]]:
     if not reader.exists(path):
         return
     yield "Module", path
+    existing = reader.facet(path, EXISTS) or ()
+    if existing[:1] == (LINK,):
+        yield "Symbolic link to", f"[{existing[1]}]" if reader.exists(existing[1]) else existing[1]
     yield from _line("Purpose", reader.facet(path, "doc"), " ")
     if error := reader.facet(path, "error"):
         line, message = (*error, "", "")[:2]
@@ -171,7 +176,8 @@ def _outlined(reader: Reader, path: str, name: str) -> str:
     """Return a function's or class's interface with the first sentence of its docstring."""
     kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
     doc = " ".join(reader.facet(path, f"doc:{name}") or ()).partition(". ")[0].rstrip(".")
-    shown = f"class {name}" if kind == "class" else f"{name}{signature}"
+    plain = plain_name(name)
+    shown = f"class {plain}" if kind == "class" else f"{plain}{signature}"
     return f"{shown}: {doc}" if doc else shown
 
 

@@ -15,7 +15,7 @@ from backcast.engine.log.blobs import ref_of
 from backcast.engine.memory import contents
 from backcast.engine.memory.contents import Contents, Versions
 from backcast.engine.memory.import_log import run
-from backcast.engine.memory.outliner import outliner_of, python
+from backcast.engine.memory.outliner import outliner_of, python_parse
 from tests.sources import Task
 
 PATHS = ("a.py", "b.py", "tests/a.py", "test_b.pyi", "README.md")
@@ -42,7 +42,7 @@ def parsing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return real(source)
 
     # Only the outliner's own: pytest parses modules, too.
-    monkeypatch.setattr(python, "ast", SimpleNamespace(**{**vars(ast), "parse": parse}))
+    monkeypatch.setattr(python_parse, "ast", SimpleNamespace(**{**vars(ast), "parse": parse}))
     return given
 
 

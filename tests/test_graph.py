@@ -290,10 +290,15 @@ def test_what_is_imported_only_after_a_module_of_its_name_went_away_is_a_library
 
 
 STEPS = st.tuples(
-    st.sampled_from(["wrote", "deleted", "renamed"]),
-    st.sampled_from(["a.py", "b.py", "p/__init__.py", "p/b.py"]),
-    st.sampled_from(["", "import a, p.b", "from b import f\ndef g(): f()", "def f(): pass"]),
-)
+    st.sampled_from(["wrote", "wrote", "deleted", "renamed"]),
+    st.sampled_from(
+        ["a.py", "b.py", "p/__init__.py", "p/b.py", "q/src/b.py", "q/t.py", "r/b/__init__.py"]
+    ),
+    st.sampled_from(
+        ["", "import a, p.b", "from b import f\ndef g(): f()", "def f(): pass",
+         "def g():\n  from p import b\n  b.f()"]
+    ),
+)  # fmt: skip
 
 
 @settings(max_examples=60)

@@ -10,8 +10,8 @@ from immutables import Map
 
 from backcast.domain.context_map import SECTIONS, MapEntry, plain
 from backcast.domain.graph import Graph
-from backcast.domain.names import Reader
 from backcast.domain.outline import Facets, surface_of
+from backcast.domain.reader import Reader
 from backcast.domain.roadmap import LINE, roadmap
 from backcast.domain.summary import built_from
 from backcast.engine.history.snapshots import state_at

@@ -154,7 +154,7 @@ def test_a_module_that_would_hide_another_makes_its_users_stale() -> None:
     assert entry is not None
     hidden = {**sources, "app/utils.py": "def f(x): pass"}
     now = Modules(modules_of(hidden))
-    assert now.changed(entry.built_from) == [("app/utils.py", "")]
+    assert now.changed(entry.built_from) == [("", "top:utils")]
 
 
 def shop() -> Task:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from backcast.domain.names import Reader
 from backcast.domain.outline import Facet, part_of
+from backcast.domain.reader import Reader
 from backcast.domain.summary import NodeSummary, Tokens, parts_of
 
 KEPT = 50_000

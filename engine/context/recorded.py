@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 
+from backcast.domain import names
 from backcast.domain.budget import ModelProfile, checked
 from backcast.domain.cache import LookUp, LookUpPolicy, look_up
 from backcast.domain.context import Context
@@ -39,6 +40,7 @@ from backcast.projections import (
 
 CODE = {
     "builder": str(builder.VERSION), "rendering": str(rendering.VERSION), "summaries": EXTRACTIVE,
+    "names": str(names.VERSION),
 } | {one.NAME: str(one.VERSION) for one in (*PROJECTIONS, context_map)}  # fmt: skip
 "The versions of the code that chooses and renders, as each fact records them."
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from backcast.domain.graph import NEEDS, Graph
 from backcast.domain.links import Links
-from backcast.domain.names import Reader, resolve
-from backcast.domain.node import node_id, path_of
+from backcast.domain.names import resolve
+from backcast.domain.node import node_id, path_of, plain_name
 from backcast.domain.outline import Facets, names_in
 from backcast.domain.paths import is_test
+from backcast.domain.reader import Reader
 from backcast.engine.context.ranking import Ranking
 from backcast.engine.context.search.words import CurrentWords, WordCounts
 from backcast.projections import dependency_graph
@@ -249,10 +250,10 @@ class Symbols:
 
 def last_name(node: str) -> str:
     """Return the last part of a symbol's name."""
-    return node.rpartition("::")[2].rpartition(".")[2]
+    return plain_name(node.rpartition("::")[2].rpartition(".")[2])
 
 
-_READ = ("sig:", "doc:", "bases:", "calls:", "uses:", "raises:", "config:")
+_READ = ("sig:", "doc:", "bases:", "calls:", "uses:", "raises:", "config:", "overloads:")
 "Keys of facets that a part is made of, beside the links."
 
 
@@ -334,7 +335,8 @@ def _texts(path: str, name: str, facets: Facets) -> tuple[str, str]:
     """The words by which a symbol is found: those of its interface, and with them its body's."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     texts = [*facets.get(f"sig:{name}", ())[1:], *facets.get(f"doc:{name}", ())]
-    interface = " ".join([stem, name, *texts, *facets.get(f"bases:{name}", ())])
+    texts += [*facets.get(f"bases:{name}", ()), *facets.get(f"overloads:{name}", ())]
+    interface = " ".join([stem, plain_name(name), *texts])
     keys = (f"calls:{name}", f"uses:{name}", f"raises:{name}", f"config:{name}")
     inside = [text for key in keys for text in facets.get(key, ())]
     return interface, " ".join([interface, *inside])

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from backcast.domain.errors import MomentError
 from backcast.domain.events import (
     EventType,
+    Fact,
     ModuleDeleted,
     ModuleIteration,
     ModuleOutlined,
@@ -28,6 +29,7 @@ from backcast.domain.outline import (
 )
 from backcast.domain.staleness import Modules, Proof
 from backcast.domain.summary import EXTRACTIVE, BuiltFrom, summary_of
+from backcast.domain.tree import TOP, TREE, Tree, tells_roots, tops_in
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.store import EventStore
 from backcast.projections import dependency_graph, summaries
@@ -161,7 +163,7 @@ def proofs(
         for path in entry.built_from:
             readers.setdefault(path, []).append(number)
     first: dict[int, Proof] = {}
-    for version, path, iteration, facets in _changes(events, readers):
+    for version, path, moved, facets in _changes(events, readers, _tops(entries)):
         for number in readers[path]:
             entry = entries[number]
             if version <= entry.built_at or number in first:
@@ -170,9 +172,9 @@ def proofs(
                 continue
             keys = _broken(facets, entry.built_from[path])
             if keys:
-                way = _path_to(graph, path_of(entry.node), path)
-                clock = ((path, iteration),)
-                first[number] = Proof(version, clock, way, tuple(_part_name(key) for key in keys))
+                way = _path_to(graph, path_of(entry.node), moved[0])
+                parts = tuple(_part_name(key) for key in keys)
+                first[number] = Proof(version, (moved,), way, parts)
     return [first.get(number) or _unproven(entry) for number, entry in enumerate(entries)]
 
 
@@ -189,7 +191,7 @@ def turns(
             readers.setdefault(path, []).append(number)
     broken: list[set[str]] = [set() for _ in entries]
     turns_of: list[list[tuple[int, Proof | None]]] = [[] for _ in entries]
-    for version, path, iteration, facets in _changes(events, readers):
+    for version, path, moved, facets in _changes(events, readers, _tops(entries)):
         for number in readers[path]:
             entry, before = entries[number], bool(broken[number])
             if version <= entry.built_at or not _concerns(facets, entry.built_from[path]):
@@ -197,45 +199,94 @@ def turns(
             keys = _broken(facets, entry.built_from[path])
             (broken[number].add if keys else broken[number].discard)(path)
             if before != bool(broken[number]):
-                way = _path_to(graph, path_of(entry.node), path) if keys else ()
+                way = _path_to(graph, path_of(entry.node), moved[0]) if keys else ()
                 parts = tuple(_part_name(key) for key in keys)
-                proof = Proof(version, ((path, iteration),), way, parts) if keys else None
+                proof = Proof(version, (moved,), way, parts) if keys else None
                 turns_of[number].append((version, proof))
     return turns_of
 
 
+class _Change(NamedTuple):
+    """What a module, or the tree, is after an event."""
+
+    version: int
+    path: str
+    moved: tuple[str, int]
+    "The module that changed, and its iteration; 0 for a removed one."
+    facets: Mapping[str, Facet] | None
+    "None once it is deleted."
+
+
+def _tops(entries: Sequence[DerivedEntry]) -> Mapping[str, int]:
+    """Return the names in the tree that entries were built from, with when the first one was."""
+    found: dict[str, int] = {}
+    for entry in entries:
+        for key in entry.built_from.get(TREE, ()):
+            found[key] = min(found.get(key, entry.built_at), entry.built_at)
+    return found
+
+
 def _changes(
-    events: Iterable[WorkflowEvent], paths: Mapping[str, object]
-) -> Iterator[tuple[int, str, int, Mapping[str, Facet] | None]]:
-    """Yield version, path, iteration and facets (None once deleted) after each change.
+    events: Iterable[WorkflowEvent], paths: Mapping[str, object], tops: Mapping[str, int]
+) -> Iterator[_Change]:
+    """Yield the modules among some paths after each change, and the tree if names are asked for.
 
     A new text comes twice, as its iteration alone, and with its outline where it has one.
     """
     outlines: dict[str, Outline] = {}
     iterations: dict[int, int] = {}
-    changes: list[tuple[int, str, int, Mapping[str, Facet] | None]] = []
+    changes: list[_Change] = []
+    existing: set[str] = set()
+    oldest = min(tops.values(), default=0)
     for event in events:
+        moved = _come_or_gone(event.fact, existing) if tops else ()
+        if event.version > oldest and _may_lead_elsewhere(moved, tops):
+            shown = moved[-1], getattr(event.fact, "iteration", 0)
+            changes.append(_Change(event.version, TREE, shown, Tree(sorted(existing)).facets))
         match event.fact:
             case ModuleIteration(module_name=path, iteration=iteration):
                 iterations[event.version] = iteration
                 if path in paths:
                     alone = {ITERATION: (str(iteration),)}
-                    changes.append((event.version, path, iteration, alone))
+                    changes.append(_Change(event.version, path, (path, iteration), alone))
             case ModuleRenamed(module_name=path, previous_name=previous, iteration=iteration):
                 iterations[event.version] = iteration
                 if path in paths:
                     alone = {ITERATION: (str(iteration),)}
-                    changes.append((event.version, path, iteration, alone))
+                    changes.append(_Change(event.version, path, (path, iteration), alone))
                 if previous in paths:
-                    changes.append((event.version, previous, 0, None))
+                    changes.append(_Change(event.version, previous, (previous, 0), None))
             case ModuleDeleted(module_name=path) if path in paths:
-                changes.append((event.version, path, 0, None))
+                changes.append(_Change(event.version, path, (path, 0), None))
             case ModuleOutlined(module_name=path) if path in paths:
                 version = event.because[0] if event.because else event.version
                 outlines[path] = outline = applied(outlines.get(path), event.fact)
                 facets = {**outline.facets, SOURCE: (event.fact.source or "",)}
-                changes.append((version, path, iterations.get(version, 0), facets))
-    return iter(sorted(changes, key=lambda change: change[0]))
+                moved_to = path, iterations.get(version, 0)
+                changes.append(_Change(version, path, moved_to, facets))
+    return iter(sorted(changes, key=lambda change: change.version))
+
+
+def _come_or_gone(fact: Fact, existing: set[str]) -> tuple[str, ...]:
+    """Return the modules that a fact adds or removes, and change the existing ones."""
+    match fact:
+        case ModuleRenamed(module_name=path, previous_name=previous):
+            existing.discard(previous)
+            existing.add(path)
+            return previous, path
+        case ModuleDeleted(module_name=path) if path in existing:
+            existing.remove(path)
+            return (path,)
+        case ModuleIteration(module_name=path) | ModuleOutlined(module_name=path) if (
+            path not in existing
+        ):
+            existing.add(path)
+            return (path,)
+    return ()
+
+
+def _may_lead_elsewhere(paths: Sequence[str], tops: Mapping[str, int]) -> bool:
+    return any(map(tells_roots, paths)) or not tops_in(paths).isdisjoint(tops)
 
 
 def _concerns(facets: Mapping[str, Facet] | None, keys: Mapping[str, str]) -> bool:
@@ -260,7 +311,7 @@ def _path_to(graph: Graph, own: str, moved: str) -> tuple[str, ...]:
 
 
 def _part_name(key: str) -> str:
-    return key or "its being there"
+    return f"where {key[4:]} is" if key.startswith(TOP) else key or "its being there"
 
 
 def _unproven(entry: DerivedEntry) -> Proof:

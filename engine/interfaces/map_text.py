@@ -15,6 +15,7 @@ from backcast.domain.events import MapEdited
 from backcast.domain.moment import Moment
 from backcast.domain.policy import MapSettings
 from backcast.domain.staleness import Modules
+from backcast.domain.tree import TOP, TREE
 from backcast.engine.context.counting import Counting
 from backcast.engine.context.maps import ShownMap, parses, shown_map, stale_in
 from backcast.engine.history.branches import lineage_of
@@ -129,7 +130,10 @@ def _plain(item: MapItem) -> dict[str, Any]:
 
 def moved(at: MapMoment, item: MapItem) -> list[str]:
     """Return the sources of an item that have changed, or do not parse."""
-    found = [f"{path} {key}".rstrip() for path, key in at.modules.changed(item.made_of)]
+    found = [
+        f"where {key.removeprefix(TOP)} is" if path == TREE else f"{path} {key}".rstrip()
+        for path, key in at.modules.changed(item.made_of)
+    ]
     odd = [path for path in sorted(item.made_of) if not parses(at.modules, path)]
     return [*found, *(f"{path} does not parse" for path in odd)]
 
@@ -187,11 +191,13 @@ def _origin(
     if found:
         yield f"found {found}, last by {tagged.get(item.id, 'somebody')}"
     named = set(findall(r"[\w./-]+", item.text))
-    others = [one_line(path) for path in sorted(item.made_of) if path not in named]
-    made = f"made of {_many(item.built_from, 'facet')} of {_many(item.made_of, 'file')}"
+    files = [path for path in sorted(item.made_of) if path != TREE]
+    others = [one_line(path) for path in files if path not in named]
+    facets = [one for one in item.built_from if one[0] != TREE]
+    made = f"made of {_many(facets, 'facet')} of {_many(files, 'file')}"
     yield f"{made}, among them {_some(others, NAMED)}" if others else made
-    if facets := [one_line(facet) for facet in moved(at, item)]:
-        yield f"stale{_by(since, item.id)}: {_some(facets, NAMED)}"
+    if changed := [one_line(facet) for facet in moved(at, item)]:
+        yield f"stale{_by(since, item.id)}: {_some(changed, NAMED)}"
 
 
 def _by(since: Mapping[str, str], item: str) -> str:

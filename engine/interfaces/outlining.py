@@ -13,21 +13,31 @@ if TYPE_CHECKING:
 
 def outline_all(store: "EventStore", task: str) -> int:
     """Outline the texts that the log has brought since the last time; report them on stderr."""
+    from backcast.engine.history.snapshots import state_at
     from backcast.engine.interfaces.terminal import progress_bar
-    from backcast.engine.memory.outlines import Outlining
+    from backcast.engine.memory.not_outlined import not_outlined
+    from backcast.engine.memory.outlines import ALONE, Outlining
+    from backcast.projections import dependency_graph
 
     outlining = Outlining(store, task, os.cpu_count() or 1)
     waiting = outlining.waiting_for()
+    new = waiting - outlining.renewed
     if waiting:
         try:
             with progress_bar("outlining", waiting) as advance:
                 outlining.catch_up(advance)
         except UnavailableError as error:
+            if not new:
+                return 0  # the outlines of an earlier version will do where nothing can be kept
             raise UnavailableError(
                 f"{waiting} texts of task {task!r} are not outlined yet ('backcast outline'), and"
                 f" outlines are kept: {error}"
             ) from error
+        if not (new or waiting > ALONE):
+            return waiting  # a few outlines were only renewed, which is no news
         message(f"outlined {waiting} texts of task {task}, once for all")
+        for line in not_outlined(state_at(store, dependency_graph, task)):
+            message(f"note: {line}")
     return waiting
 
 

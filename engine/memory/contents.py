@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from backcast.domain.outline import Outline
 from backcast.engine.memory.outliner import outliner_name, outliner_of
+from backcast.engine.memory.outliner.texts import linked
 
 KEPT_BYTES = 16 * 2**20
 "Bytes of contents whose outlines stay cached between calls."
@@ -29,6 +30,8 @@ class Versions(NamedTuple):
     "The same outliner's outline of the version before them."
     texts: Sequence[tuple[str, bytes | None]]
     "Name and body of each content; None for a missing body."
+    links: frozenset[str] = frozenset()
+    "Names of the contents that are no texts, but targets of symbolic links."
 
 
 class Contents:
@@ -63,24 +66,27 @@ class Contents:
         """Return a module's contents that have no outline yet, and note them in `new`."""
         bodies = []
         for ref, body in module.texts:
-            key = _key(module.path, ref)
-            if body is not None and key not in self._known and key not in new:
+            key = _key(module, ref)
+            if body is None or key in self._known or key in new:
+                continue
+            if ref in module.links:
+                self._known[key] = linked(module.path, body), 0
+            else:
                 new[key] = len(body)
                 bodies.append(body)
         return bodies
 
     def _in_order(self, module: Versions) -> list[Outline | None]:
         """Return the outlines of a module's versions, each as the successor of the one before."""
-        path, before, texts = module
-        outliner = outliner_of(path)
+        before, outliner = module.before, outliner_of(module.path)
         outlines: list[Outline | None] = []
-        for ref, body in texts:
-            if body is None or outliner is None:
+        for ref, body in module.texts:
+            if body is None or not (outliner or ref in module.links):
                 outlines.append(None)
                 continue
-            key = _key(path, ref)
+            key = _key(module, ref)
             known = self._known[key] = self._known.pop(key)
-            before = outliner.after(known[0], before)
+            before = outliner.after(known[0], before) if outliner else known[0]
             outlines.append(before)
         return outlines
 
@@ -101,6 +107,9 @@ def parsed(job: Job) -> list[Outline]:
     return outlines
 
 
-def _key(path: str, ref: str) -> Key:
+def _key(module: Versions, ref: str) -> Key:
+    path = module.path
+    if ref in module.links:
+        return outliner_name(path), f"link at {path}", ref
     outliner = outliner_of(path)
     return outliner_name(path), outliner.place_of(path) if outliner else "", ref

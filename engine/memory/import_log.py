@@ -6,11 +6,12 @@ from importlib import import_module
 from pathlib import Path
 
 from backcast.domain.errors import InputError
-from backcast.engine.history.snapshots import save_snapshots
+from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.log.importers import Batch, Report, git, import_batches
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.not_outlined import not_outlined
 from backcast.engine.memory.outlined_batches import outlined
-from backcast.projections import ALL
+from backcast.projections import ALL, dependency_graph
 
 MODULES = {
     "events": "events",
@@ -47,6 +48,9 @@ def run(
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         import_batches(store, format, batches, report, advance)
     keep_all_states(store, report)
+    if format == "git" and outlines:
+        for task in sorted(report.tasks):
+            report.notes += not_outlined(state_at(store, dependency_graph, task))
     return report
 
 

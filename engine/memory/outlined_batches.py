@@ -12,7 +12,7 @@ from itertools import chain, islice
 from backcast.domain.events import ModuleIteration, ModuleRenamed
 from backcast.engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.contents import Contents, Versions
+from backcast.engine.memory.contents import Contents
 from backcast.engine.memory.outliner import outliner_name, outliner_of
 from backcast.engine.memory.outlines import (
     ALONE,
@@ -20,9 +20,10 @@ from backcast.engine.memory.outlines import (
     LatestOutline,
     Outlining,
     SourceVersion,
-    before_of,
     fact_of,
+    is_link,
     pool_of,
+    versions_of,
 )
 
 TOGETHER = 200
@@ -68,8 +69,10 @@ class _Work:
                 case (
                     ModuleIteration(module_name=path, source=str(source))
                     | ModuleRenamed(module_name=path, source=str(source))
-                ) if outliner_of(path):
-                    text = SourceVersion(path, source, self.number, foreign.timestamp)
+                ) if outliner_of(path) or is_link(foreign.fact):
+                    text = SourceVersion(
+                        path, source, self.number, foreign.timestamp, is_link(foreign.fact)
+                    )
                     texts.append((place, text))
         return texts
 
@@ -83,10 +86,7 @@ class _Work:
         by_path: dict[str, list[SourceVersion]] = {}
         for _, text in chain.from_iterable(texts):
             by_path.setdefault(text.path, []).append(text)
-        modules = [
-            Versions(path, before_of(self.known, path), [(t.source, self._body(t)) for t in own])
-            for path, own in by_path.items()
-        ]
+        modules = [versions_of(path, own, self.known, self._body) for path, own in by_path.items()]
         made = self.contents.outlines(modules, pool)
         waiting = {path: iter(outlines) for path, outlines in zip(by_path, made, strict=True)}
         while sum(map(len, self.bodies.values())) > 2 * FLUSH_BYTES:

@@ -15,6 +15,7 @@ from backcast.domain.errors import DamagedError
 from backcast.domain.events import (
     Claim,
     EventType,
+    Fact,
     ModuleIteration,
     ModuleOutlined,
     ModuleRenamed,
@@ -33,6 +34,7 @@ KINDS = (
     EventType.SOURCE_READ,
     EventType.MODULE_OUTLINED,
 )
+LINK_MODE = "120000"
 TOGETHER = 400
 "Texts that are outlined between two appends."
 ALONE = 64
@@ -47,6 +49,8 @@ class SourceVersion(NamedTuple):
     version: int
     "The version of the event that brought the text."
     timestamp: datetime
+    is_link: bool = False
+    "Whether its text is the target of a symbolic link."
 
 
 class LatestOutline(NamedTuple):
@@ -72,6 +76,8 @@ class Outlining:
         self.heads: dict[str, SourceVersion] = {}
         self.waiting: dict[int, SourceVersion] = {}
         "Texts without an outline, by the version of their event."
+        self.renewed = 0
+        "How many of them have the outline of another version of the outliner."
         self.known: dict[str, LatestOutline] = {}
         self.contents = Contents()
 
@@ -81,9 +87,11 @@ class Outlining:
         for event in self.store.read(self.task_id, after=self.version, last=last, types=KINDS):
             self._take(event)
         self.version = last
+        new = len(self.waiting)
         for path, known in self.known.items():
             if known.outliner != outliner_name(path) and path in self.heads:
                 self.waiting[self.heads[path].version] = self.heads[path]
+        self.renewed = len(self.waiting) - new
         return len(self.waiting)
 
     def catch_up(self, progress: Callable[[int], None] = lambda done: None) -> int:
@@ -108,8 +116,10 @@ class Outlining:
                 ModuleIteration(module_name=path, source=str(source))
                 | ModuleRenamed(module_name=path, source=str(source))
                 | SourceRead(path=path, source=source)
-            ) if outliner_of(path):
-                text = SourceVersion(path, source, event.version, event.timestamp)
+            ) if outliner_of(path) or is_link(event.fact):
+                text = SourceVersion(
+                    path, source, event.version, event.timestamp, is_link(event.fact)
+                )
                 self.heads[path] = self.waiting[event.version] = text
             case ModuleOutlined(module_name=path, outliner=str(outliner), source=str(source)):
                 version = source_version(event)
@@ -126,10 +136,7 @@ class Outlining:
         by_path: dict[str, list[SourceVersion]] = {}
         for text in texts:
             by_path.setdefault(text.path, []).append(text)
-        modules = [
-            Versions(path, before_of(self.known, path), [(t.source, self._body(t)) for t in own])
-            for path, own in by_path.items()
-        ]
+        modules = [versions_of(path, own, self.known, self._body) for path, own in by_path.items()]
         made = self.contents.outlines(modules, pool)
         claims: list[tuple[int, Claim]] = []
         for (path, own), outlines in zip(by_path.items(), made, strict=True):
@@ -175,6 +182,24 @@ class Outlining:
 def source_version(event: WorkflowEvent) -> int:
     """Return the version of the event whose text an outline describes."""
     return event.because[0] if event.because else event.version
+
+
+def is_link(fact: Fact) -> bool:
+    """Return whether a version of a module is a symbolic link, by the mode that git gives it."""
+    return getattr(fact, "mode", None) == LINK_MODE
+
+
+def versions_of(
+    path: str,
+    texts: Sequence[SourceVersion],
+    known: Mapping[str, LatestOutline],
+    body: Callable[[SourceVersion], bytes | None],
+) -> Versions:
+    """Return the versions of a module that are to be outlined."""
+    links = frozenset(text.source for text in texts if text.is_link)
+    return Versions(
+        path, before_of(known, path), [(text.source, body(text)) for text in texts], links
+    )
 
 
 def before_of(known: Mapping[str, LatestOutline], path: str) -> Outline | None:

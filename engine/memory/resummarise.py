@@ -7,9 +7,9 @@ from typing import NamedTuple
 from backcast.domain.errors import DamagedError
 from backcast.domain.events import Claim, SummaryWritten
 from backcast.domain.moment import NOW, Moment
-from backcast.domain.names import Reader
 from backcast.domain.node import Reference, kind_of, name_of, path_of
 from backcast.domain.outline import SOURCE, Facet
+from backcast.domain.reader import Reader
 from backcast.domain.staleness import Modules
 from backcast.domain.summary import LIMITS, BuiltFrom, built_from, rate_of, summary_of, task_summary
 from backcast.engine.history.snapshots import state_at

@@ -148,6 +148,8 @@ def cause(fact: ContextBuilt) -> str:
         for name, version in sorted(fact.code.items())
         if CODE.get(name) != version
     ]
+    # A prompt from before names had a version may differ by them, if by nothing else.
+    moved = moved or [f"{one} 1 -> {CODE[one]}" for one in ("names",) if one not in fact.code]
     return ", ".join(moved) or "by the same code: --bisect names the event"
 
 

@@ -8,9 +8,9 @@ from immutables import Map
 from backcast.domain.context_map import Distilled, MapEntry, MapItem, plain
 from backcast.domain.events import ChecksRan, ToolReturned
 from backcast.domain.graph import NEEDS
-from backcast.domain.names import Reader
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import EXISTS, Facet, Facets, names_in
+from backcast.domain.reader import Reader
 from backcast.domain.summary import built_from
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.projections.context_map import ContextMap

@@ -11,11 +11,11 @@ from backcast.domain.events import MapEdit, MapEdited
 from backcast.domain.graph import NEEDS
 from backcast.domain.links import Links
 from backcast.domain.map_lines import Costs, Group, Line, chosen, faded, filled, gains
-from backcast.domain.names import Reader
-from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.node import kind_of, name_of, node_id, path_of, plain_name
 from backcast.domain.outline import Facets, names_in
 from backcast.domain.paths import is_aside, is_code
 from backcast.domain.policy import MapSettings
+from backcast.domain.reader import Reader
 from backcast.domain.summary import built_from
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.projections.context_map import ContextMap, edited
@@ -150,9 +150,9 @@ class LineChooser:
             kind = (facets[f"sig:{name}"] or ("",))[0]
             outer = facets.get(f"sig:{name.rpartition('.')[0]}", ())
             inside = "." in name and outer[:1] != ("class",)
-            text = header(facets, name, name)
+            text = header(facets, name, plain_name(name))
             if kind in SYMBOLS and not inside and len(text) <= WIDEST and lawful(f"{path}\n{text}"):
-                short = header(facets, name, name.rpartition(".")[2])
+                short = header(facets, name, plain_name(name.rpartition(".")[2]))
                 yield Line(node_id(kind, path, name), path, text, self._size(short))
 
     def _size(self, text: str) -> int:
@@ -238,7 +238,7 @@ def _fields(modules: Mapping[str, Facets], group: Group) -> dict[str, object]:
         if kind_of(line.node) == "class":
             reader.facet(path, f"bases:{name}")
         owner, _, short = name.rpartition(".")
-        text.append(header(facets, name, short if owner and owner == above else name))
+        text.append(header(facets, name, short if owner and owner == above else plain_name(name)))
         above = name if kind_of(line.node) == "class" else owner
     nodes = (node_id("module", path), *(line.node for line in ordered))
     return {"text": "\n".join(text), "nodes": nodes, "built_from": built_from(reader)}

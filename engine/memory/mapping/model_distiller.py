@@ -7,10 +7,10 @@ and proposes candidates that would help later runs.
 from collections.abc import Iterator, Mapping, Sequence
 
 from backcast.domain.context_map import SECTIONS, TAGS, Distilled, MapEntry, Tokens, plain, rendered
-from backcast.domain.names import Reader
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import SOURCE
 from backcast.domain.policy import MapSettings
+from backcast.domain.reader import Reader
 from backcast.domain.summary import built_from
 from backcast.engine.memory.mapping import FinishedRun
 from backcast.engine.memory.mapping.asking import fill_in

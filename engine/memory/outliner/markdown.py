@@ -12,12 +12,12 @@ from backcast.engine.memory.outliner.texts import (
     LONGEST,
     broken,
     first_paragraph,
-    oversized,
     stood_in,
+    unread,
 )
 
 NAME = "markdown"
-VERSION = 1
+VERSION = 2
 SUFFIXES: tuple[str, ...] = (".md", ".markdown")
 MOST_HEADINGS = 200
 LONGEST_LINE = 1000
@@ -37,8 +37,8 @@ ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
     """Return the outline of a document; bytes that are not UTF-8 are replaced."""
-    if too_large := oversized(source):
-        return broken(before, None, too_large)
+    if reason := unread(source):
+        return broken(before, None, reason)
     headings: list[str] = []
     prose: list[str] = []
     for kind, text in _parts(_lines(source.decode("utf-8-sig", errors="replace"))):

@@ -9,43 +9,46 @@ A text that does not parse, for example since its nesting is too deep, has the r
 """
 
 import ast
-import io
 import sys
-import tokenize
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from backcast.domain.outline import Facet, Outline, digest_of
+from backcast.domain.outline import NEWER, Facet, Outline, digest_of
 from backcast.engine.memory.outliner.python_attributes import attributes_of
 from backcast.engine.memory.outliner.python_effects import ROOTS
 from backcast.engine.memory.outliner.python_names import Namespace, imports_below
+from backcast.engine.memory.outliner.python_parse import decoded, other_encoding, parsed, reason_of
 from backcast.engine.memory.outliner.python_scopes import context_of
-from backcast.engine.memory.outliner.python_symbols import Symbol, first_line, symbols_in
+from backcast.engine.memory.outliner.python_symbols import (
+    Symbol,
+    first_line,
+    overloads_of,
+    symbols_in,
+)
 from backcast.engine.memory.outliner.python_texts import doc_of, signature_of, text_of
 from backcast.engine.memory.outliner.python_walk import Walk
-from backcast.engine.memory.outliner.texts import LONGEST, MOST, broken, listed, oversized, stood_in
+from backcast.engine.memory.outliner.texts import LONGEST, MOST, broken, listed, stood_in, unread
 
 NAME = "python"
-VERSION = 1
+VERSION = 2
 SUFFIXES: tuple[str, ...] = (".py", ".pyi")
 TEST_FOLDERS = ("test", "tests")
 OF_SYMBOL = (
     "sig", "doc", "decorators", "bases", "attributes", "calls", "locals", "raises", "effects",
-    "uses", "config",
+    "uses", "config", "overloads",
 )  # fmt: skip
 "Facets of a function or class that depend only on its body."
-PRINTABLE = bytes(range(32, 127))
 
 
 def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
     """Return the outline of a module; the last good one, with the error, if it does not parse."""
-    if too_large := oversized(source):
-        return broken(before, None, too_large)
+    if reason := unread(source) or other_encoding(source):
+        return broken(before, None, reason)
     try:
-        text, tree = _parsed(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+        text = decoded(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+        tree, newer = parsed(text)
     except SyntaxError as error:
-        return broken(before, error.lineno, error.msg)
+        return broken(before, error.lineno, reason_of(error))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         return broken(before, line, f"bytes that are not {error.encoding}: {error.reason}")
@@ -53,7 +56,8 @@ def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
         return broken(before, None, "needed a module that can be parsed, found too deep nesting")
     except (ValueError, LookupError) as error:
         return broken(before, None, str(error))
-    return _Outlining(path, text, tree, before.facets if before else {}).outline()
+    made = _Outlining(path, text, tree, before.facets if before else {}).outline()
+    return Outline({**made.facets, NEWER: newer}, made.lines) if newer else made
 
 
 def place_of(path: str) -> str:
@@ -87,17 +91,6 @@ def is_test_file(path: str) -> bool:
     return stem.startswith("test_") or stem.endswith("_test")
 
 
-def _parsed(source: bytes) -> tuple[str, ast.Module]:
-    """Return the text of a module, by its coding cookie and byte order mark, and its tree."""
-    encoding = tokenize.detect_encoding(io.BytesIO(source).readline)[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if PRINTABLE.decode(encoding) != PRINTABLE.decode():
-            raise LookupError(f"needed an encoding that has ASCII in it, found {encoding}")
-        text = source.decode(encoding)
-        return text, ast.parse(text)
-
-
 class _Outlining:
     """The state of outlining one module."""
 
@@ -117,7 +110,7 @@ class _Outlining:
         bodies: list[tuple[str, Sequence[Any]]] = [("", self.tree.body)]
         while bodies:
             prefix, body = bodies.pop()
-            symbols, overridden = symbols_in(body)
+            symbols, overridden = symbols_in(body, self.namespace.bound)
             for symbol in symbols:
                 name = prefix + symbol.name
                 if len(name) <= LONGEST:
@@ -149,6 +142,8 @@ class _Outlining:
         yield "sig", (kind, "" if is_class else signature_of(node))
         if doc := doc_of(node):
             yield "doc", (doc,)
+        if variants := overloads_of(symbol):
+            yield "overloads", tuple(map(signature_of, variants[:MOST]))
         if node.decorator_list:
             yield "decorators", tuple(map(text_of, node.decorator_list[:MOST]))
         if is_class:
@@ -194,14 +189,25 @@ class _Outlining:
         """Add the facets of the module itself."""
         for name, binding in self.namespace.bound.items():
             self.facets[f"name:{name}"] = binding
+            if others := self._others(name, binding):
+                self.facets[f"other:{name}"] = others
+            if binding[0] == "value" and name in self.namespace.types:
+                self.facets[f"type:{name}"] = (self.namespace.types[name],)
         tops = {module.partition(".")[0] for module in self.imports}
         facets = {
             "doc": (doc,) if (doc := doc_of(self.tree)) else (),
             "imports": listed(self.imports),
             "standard": listed(tops & sys.stdlib_module_names),
-            "stars": listed(self.namespace.stars),
+            "stars": tuple(self.namespace.stars)[:MOST],
         }
         self.facets.update((key, facet) for key, facet in facets.items() if facet)
+
+    def _others(self, name: str, binding: Facet) -> Facet:
+        """Return the other bindings of a name as texts, without repeats."""
+        found = self.namespace.others.get(name, ())
+        return tuple(dict.fromkeys(" ".join(one)[:LONGEST] for one in found if one != binding))[
+            :MOST
+        ]
 
 
 def _counted(digest: str, before: Facet) -> Facet:

@@ -5,16 +5,15 @@ annotations, from calls of names that look like classes, and from annotations of
 """
 
 import ast
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from backcast.domain.outline import Facet
-from backcast.engine.memory.outliner.python_names import ASSIGNING, FUNCTIONS, assigned, statements
+from backcast.engine.memory.outliner.python_branches import FUNCTIONS, statements
+from backcast.engine.memory.outliner.python_names import ASSIGNING, assigned
 from backcast.engine.memory.outliner.python_texts import dotted_of
-from backcast.engine.memory.outliner.texts import LONGEST, listed
-
-DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+from backcast.engine.memory.outliner.python_types import type_in, type_of
+from backcast.engine.memory.outliner.texts import listed
 
 
 def attributes_of(node: Any) -> Facet:
@@ -42,7 +41,7 @@ def _assigned_in(node: Any) -> Iterator[tuple[str, str]]:
             continue
         for target, annotation, value in assigned(statement):
             if target.__class__ is ast.Name:
-                yield target.id, _type_in(annotation) or _type_of(value, {})
+                yield target.id, type_in(annotation) or type_of(value, {})
 
 
 def _assigned_on(own: str, method: Any) -> Iterator[tuple[str, str]]:
@@ -59,49 +58,15 @@ def _assigned_on(own: str, method: Any) -> Iterator[tuple[str, str]]:
             for target, annotation, value in assigned(statement):
                 if target.__class__ is ast.Attribute and dotted_of(target.value) == own:
                     parameters = _parameters(method) if parameters is None else parameters
-                    yield target.attr, _type_in(annotation) or _type_of(value, parameters)
+                    yield target.attr, type_in(annotation) or type_of(value, parameters)
 
 
 def _parameters(node: Any) -> dict[str, str]:
     """Return the parameters of a function, with the types in their annotations."""
     arguments = node.args
     plain = arguments.posonlyargs + arguments.args + arguments.kwonlyargs
-    return {argument.arg: _type_in(argument.annotation) for argument in plain}
-
-
-def _type_in(annotation: Any) -> str:
-    """Return the only class in an annotation, besides None; empty where there are several."""
-    kind = annotation.__class__
-    if kind is ast.Constant and isinstance(annotation.value, str):
-        return _type_written(annotation.value)
-    if kind is ast.BinOp and annotation.op.__class__ is ast.BitOr:
-        sides = [annotation.left, annotation.right]
-        named = [side for side in sides if not _is_none(side)]
-        return dotted_of(named[0]) if len(named) == 1 else ""
-    if kind is ast.Subscript and dotted_of(annotation.value).rpartition(".")[2] == "Optional":
-        return dotted_of(annotation.slice)
-    return dotted_of(annotation)
-
-
-def _type_written(text: str) -> str:
-    named = [part.strip() for part in text[:LONGEST].split("|") if part.strip() != "None"]
-    return named[0] if len(named) == 1 and DOTTED.fullmatch(named[0]) else ""
-
-
-def _type_of(value: Any, parameters: Mapping[str, str]) -> str:
-    """Return the class of a value: a called class, or the type of a parameter; else empty."""
-    if value.__class__ is ast.Name:
-        return parameters.get(value.id, "")
-    if value.__class__ is not ast.Call:
-        return ""
-    dotted = dotted_of(value.func)
-    looks_like_class = dotted.rpartition(".")[2].lstrip("_")[:1].isupper()
-    return dotted if looks_like_class and dotted.partition(".")[0] not in parameters else ""
+    return {argument.arg: type_in(argument.annotation) for argument in plain}
 
 
 def _is_name(target: Any, *others: Any) -> bool:
     return target.__class__ is ast.Name and not others
-
-
-def _is_none(node: Any) -> bool:
-    return node.__class__ is ast.Constant and node.value is None

@@ -2,7 +2,8 @@
 
 Statements inside `if`, `try`, `with`, `for`, `while` and `match` count like statements outside. The
 last definition wins, except that an `except` or `else` branch does not override a name that the
-body beside it binds: the first of two alternatives is the preferred one.
+body beside it binds: the first of two alternatives is the preferred one. A branch that Python does
+not run (`TYPE_CHECKING`, another version or platform) binds only what nothing else does.
 """
 
 import ast
@@ -10,90 +11,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from backcast.domain.outline import Facet
+from backcast.engine.memory.outliner.python_branches import (
+    DEFINITIONS,
+    LOOPS,
+    TYPING,
+    WITHS,
+    Branch,
+    BranchedStatement,
+    always_after,
+    places,
+    statements,
+)
 from backcast.engine.memory.outliner.python_texts import (
     LONGEST_ALL,
     dotted_of,
     exported_of,
     literal_of,
 )
+from backcast.engine.memory.outliner.python_types import type_in, type_of
 from backcast.engine.memory.outliner.texts import LONGEST
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
-LOOPS = (ast.For, ast.AsyncFor)
-WITHS = (ast.With, ast.AsyncWith)
-CHOICES = (ast.If, ast.Try, ast.TryStar)
-STATEMENTS = ("body", "cases", "handlers", "orelse", "finalbody")
-BLOCKS: frozenset[type[ast.AST]] = frozenset((*CHOICES, *LOOPS, ast.While, *WITHS, ast.Match))
-BRANCHES: frozenset[type[ast.AST]] = frozenset((ast.ExceptHandler, ast.match_case))
-PARTS = {kind: [part for part in kind._fields if part in STATEMENTS] for kind in BLOCKS | BRANCHES}
 ASSIGNING = frozenset((ast.Assign, ast.AnnAssign, ast.AugAssign, *LOOPS, *WITHS))
+DEEPEST_WRAPPING = 10
 SEQUENCES = (ast.Tuple, ast.List)
+ADDING = ("__all__.extend", "__all__.append")
 ACCESSORS = ("getter", "setter", "deleter")
-
-Chain = tuple[set[str], "Chain"] | None
-"Sets of names, the innermost first."
-
-
-class BranchedStatement(NamedTuple):
-    """A statement, with the branches around it."""
-
-    statement: Any
-    beside: Chain = None
-    "Names bound by the bodies to which this is the other branch."
-    within: Chain = None
-    "Sets for the names bound here, which other branches look up."
-
-    def takes(self, name: str) -> bool:
-        """Return whether this statement binds a name, and note the name if so."""
-        beside, within = self.beside, self.within
-        while beside is not None:
-            if name in beside[0]:
-                return False
-            beside = beside[1]
-        while within is not None:
-            within[0].add(name)
-            within = within[1]
-        return len(name) <= LONGEST
-
-
-def places(body: Sequence[Any]) -> Iterator[BranchedStatement]:
-    """Yield the statements of a body in order, also inside blocks, but not inside definitions."""
-    stack = [BranchedStatement(statement) for statement in reversed(body)]
-    while stack:
-        place = stack.pop()
-        yield place
-        if place.statement.__class__ in BLOCKS:
-            stack.extend(_in_block(place))
-
-
-def _in_block(place: BranchedStatement) -> list[BranchedStatement]:
-    """Return the statements of a block, the last first."""
-    statement, beside, within = place
-    other, inside = beside, within
-    if statement.__class__ in CHOICES:
-        bound: set[str] = set()
-        other, inside = (bound, beside), (bound, within)
-    branches = [(getattr(statement, "body", ()), beside, inside)]
-    for name in ("cases", "handlers"):
-        branches += [(branch.body, other, within) for branch in getattr(statement, name, ())]
-    branches.append((getattr(statement, "orelse", ()), other, within))
-    branches.append((getattr(statement, "finalbody", ()), beside, within))
-    return [
-        BranchedStatement(inner, beside, within)
-        for body, beside, within in reversed(branches)
-        for inner in reversed(body)
-    ]
-
-
-def statements(body: Sequence[Any]) -> Iterator[Any]:
-    """Yield the same statements and the branches of blocks, statements outside of blocks first."""
-    waiting = [body]
-    for block in waiting:  # which grows on the way
-        for statement in block:
-            yield statement
-            for name in PARTS.get(statement.__class__, ()):
-                waiting.append(getattr(statement, name))
 
 
 class Assigned(NamedTuple):
@@ -149,13 +91,22 @@ class Namespace:
     def __init__(self, body: Sequence[Any], walrus: bool) -> None:
         """Read a module's body; `walrus` tells whether it contains `:=`."""
         self.bound: dict[str, Facet] = {}
+        self.types: dict[str, str] = {}
+        "The types of values, where the source shows them."
+        self.others: dict[str, list[Facet]] = {}
+        "What else a name may be bound to, the likeliest first."
         self.imports: set[str] = set()
-        self.stars: set[str] = set()
-        for place in places(body):
+        self.stars: dict[str, None] = {}
+        "The modules that all names are imported from, in order."
+        self._unrun: dict[str, list[tuple[str, Facet]]] = {}
+        self._branches: dict[str, Branch] = {}
+        for place in places(body, self.bound):
             self._take(place)
             if walrus or place.statement.__class__ is ast.Match:
                 for name, value in _bound_within(place.statement):
                     self._bind(place, name, binding_of(value))
+        for name, bindings in self._unrun.items():
+            self._bind_unrun(name, bindings)
 
     def _take(self, place: BranchedStatement) -> None:
         statement = place.statement
@@ -166,29 +117,96 @@ class Namespace:
             self.imports.update(modules_of(statement))
             for name, binding in imported(statement):
                 if name == "*":
-                    self.stars.add(binding[1])
+                    self.stars.pop(binding[1], None)
+                    self.stars[binding[1]] = None
                 else:
                     self._bind(place, name, binding)
         elif statement.__class__.__name__ == "TypeAlias":  # not before Python 3.12
             self._bind(place, statement.name.id, ("value", ""))
+        elif kind is ast.Expr:
+            self._extend(place, statement.value)
         else:
-            for target, _, value in assigned(statement):
+            for target, annotation, value in assigned(statement):
                 if target.__class__ is ast.Name:
                     self._assign(place, target.id, value)
+                    self._type(target.id, annotation, value)
+
+    def _type(self, name: str, annotation: Any, value: Any) -> None:
+        """Note the type of a value, if that is what the name is bound to."""
+        if self.bound.get(name, ())[:1] == ("value",) and len(name) <= LONGEST:
+            kind = type_in(annotation) or (value is not None and type_of(value, {}))
+            if kind:
+                self.types[name] = kind[:LONGEST]
 
     def _assign(self, place: BranchedStatement, name: str, value: Any) -> None:
         if name != "__all__":
-            self._bind(place, name, binding_of(value))
+            if not (name in self.bound and wraps(value, name)):
+                self._bind(place, name, binding_of(value))
         elif place.statement.__class__ is ast.AugAssign:
-            texts = [*self.bound.get(name, ("",))[1:], exported_of(place.statement.value)]
-            self._bind(place, name, ("value", " + ".join(filter(None, texts))[:LONGEST_ALL]))
+            self._export(place, place.statement.value)
         else:
             self._bind(place, name, ("value", exported_of(value) if value is not None else ""))
 
+    def _extend(self, place: BranchedStatement, call: Any) -> None:
+        """Take `__all__.extend(...)` and its like as additions."""
+        if call.__class__ is ast.Call and dotted_of(call.func) in ADDING:
+            for value in call.args:
+                self._export(place, value)
+
+    def _export(self, place: BranchedStatement, value: Any) -> None:
+        texts = [*self.bound.get("__all__", ("",))[1:], exported_of(value)]
+        self._bind(place, "__all__", ("value", " + ".join(filter(None, texts))[:LONGEST_ALL]))
+
     def _bind(self, place: BranchedStatement, name: str, binding: Facet) -> None:
-        if place.takes(name):
-            longest = LONGEST_ALL if name == "__all__" else LONGEST
-            self.bound[name] = tuple(text[:longest] for text in binding)
+        longest = LONGEST_ALL if name == "__all__" else LONGEST
+        binding = tuple(text[:longest] for text in binding)
+        if place.unrun:
+            self._unrun.setdefault(name, []).append((place.unrun, binding))
+            return
+        before = self.bound.get(name)
+        if not place.takes(name):
+            self._bind_otherwise(name, binding, last=True)
+            return
+        if before and place.branch is not self._branches.get(name):
+            if not always_after(place.branch, self._branches.get(name)):
+                self._bind_otherwise(name, before)
+            else:
+                self.others.pop(name, None)
+        self._branches[name] = place.branch
+        self.bound[name] = binding
+
+    def _bind_otherwise(self, name: str, binding: Facet, *, last: bool = False) -> None:
+        """Note another binding; a value is none that a name could be followed to."""
+        if binding[0] != "value" and len(name) <= LONGEST:
+            found = self.others.setdefault(name, [])
+            found.insert(len(found) if last else 0, binding)
+
+    def _bind_unrun(self, name: str, bindings: list[tuple[str, Facet]]) -> None:
+        """Take what only readers of the source see, where the program says nothing better.
+
+        A value, such as None, is no better than what a type checker sees in its place.
+        """
+        *others, (reader, shown) = bindings
+        if len(name) > LONGEST:
+            return
+        ran = self.bound.get(name)
+        if ran is None or (ran[0] == "value" and reader == TYPING):
+            self.bound[name] = shown
+        else:
+            others.append((reader, shown))
+        for _, binding in others:
+            self._bind_otherwise(name, binding, last=True)
+
+
+def wraps(value: Any, name: str) -> bool:
+    """Return whether a value is a name in calls: `f = first(second(f))`, as decorators do it."""
+    for _ in range(DEEPEST_WRAPPING):
+        if value.__class__ is not ast.Call or not value.args:
+            return False
+        if any(one.__class__ is ast.Name and one.id == name for one in value.args):
+            return True
+        value = value.args[0]
+    return False
 
 
 def binding_of(value: Any) -> Facet:

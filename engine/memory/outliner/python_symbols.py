@@ -1,15 +1,36 @@
-"""Finds the functions and classes of a body: one symbol for each name, with all its definitions.
+"""Finds the functions and classes of a body: one symbol for each live definition of a name.
 
-The last of two definitions of one name wins. The accessors of a property, and the variants of an
-overloaded function, form one symbol.
+The last of two definitions of one name wins, and has the name as its own. An earlier one lives on
+where a decorator has taken it (`@area.register`, `@app.route`), or where only one of the two runs
+(`try` and `except`, `if` and `else`): it is `name#2`, the next one `name#3`. The accessors of a
+property, and the variants of an overloaded function, form one symbol.
 """
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from backcast.engine.memory.outliner.python_names import ACCESSORS, DEFINITIONS, places
+from backcast.domain.outline import Facet
+from backcast.engine.memory.outliner.python_branches import (
+    DEFINITIONS,
+    Branch,
+    always_after,
+    places,
+)
+from backcast.engine.memory.outliner.python_conditions import NOTHING
+from backcast.engine.memory.outliner.python_names import ACCESSORS
 from backcast.engine.memory.outliner.python_texts import dotted_of
+
+PASSING = frozenset(
+    (
+        *("abstractmethod", "abstractproperty", "cache", "cached_property", "classmethod"),
+        *("contextmanager", "asynccontextmanager", "coroutine", "dataclass", "deprecated", "final"),
+        *("fixture", "lru_cache", "no_type_check", "overload", "override", "parametrize", "patch"),
+        *("property", "runtime_checkable", "singledispatch", "singledispatchmethod", "skip"),
+        *("skipif", "staticmethod", "total_ordering", "wraps", "xfail"),
+    )
+)
+"Decorators that keep nothing of what they are given."
 
 
 class Symbol(NamedTuple):
@@ -36,7 +57,8 @@ class Symbol(NamedTuple):
 class _Group:
     """The definitions of one name so far."""
 
-    def __init__(self, ordinal: int) -> None:
+    def __init__(self, ordinal: int, branch: Branch = None) -> None:
+        self.branch = branch
         self.nodes: list[Any] = []
         self.kept: Any = None
         self.first = self.last = ordinal
@@ -46,6 +68,12 @@ class _Group:
         if ast.ClassDef in (node.__class__, self.nodes[0].__class__):
             return False
         return self.kept is None or is_accessor(node)
+
+    def outlives(self, branch: Branch) -> bool:
+        """Return whether it is still there after a definition of its name in a branch."""
+        if not always_after(branch, self.branch):
+            return True
+        return any(map(_is_taken, self.nodes))
 
     def add(self, ordinal: int, node: Any) -> None:
         """Add a definition."""
@@ -58,23 +86,41 @@ class _Group:
             self.kept = node
 
 
-def symbols_in(body: Sequence[Any]) -> tuple[list[Symbol], list[Any]]:
-    """Return the symbols of a module's or class's body, and the overridden definitions."""
+def symbols_in(
+    body: Sequence[Any], bound: Mapping[str, Facet] = NOTHING
+) -> tuple[list[Symbol], list[Any]]:
+    """Return the symbols of a module's or class's body, and the definitions that are gone.
+
+    `bound` has the module's bindings.
+    """
     groups: dict[str, _Group] = {}
+    others: dict[str, list[_Group]] = {}
     overridden: list[Any] = []
-    for ordinal, place in enumerate(places(body)):
+    for ordinal, place in enumerate(places(body, bound)):
         node = place.statement
         if node.__class__ not in DEFINITIONS:
             continue
-        if not place.takes(node.name):
-            overridden.append(node)
+        if place.unrun or not place.takes(node.name):
+            beside = others.setdefault(node.name, [])
+            if not (beside and beside[-1].branch is place.branch and beside[-1].joins(node)):
+                beside.append(_Group(ordinal, place.branch))
+            beside[-1].add(ordinal, node)
             continue
         group = groups.get(node.name)
         if group is None or not group.joins(node):
-            overridden += group.nodes if group else []
-            group = groups[node.name] = _Group(ordinal)
+            if group and group.outlives(place.branch):
+                others.setdefault(node.name, []).append(group)
+            elif group:
+                overridden += group.nodes
+            group = groups[node.name] = _Group(ordinal, place.branch)
         group.add(ordinal, node)
-    return [_symbol(name, group) for name, group in groups.items()], overridden
+    symbols = [_symbol(name, group) for name, group in groups.items()]
+    for name, beside in others.items():
+        beside.sort(key=lambda group: group.first)
+        if name not in groups:
+            symbols.append(_symbol(name, beside.pop(0)))
+        symbols += [_symbol(f"{name}#{n}", group) for n, group in enumerate(beside, 2)]
+    return symbols, overridden
 
 
 def first_line(node: Any) -> int:
@@ -96,6 +142,25 @@ def is_accessor(node: Any) -> bool:
         and dotted_of(decorator.value) == node.name
         for decorator in node.decorator_list
     )
+
+
+def _is_taken(node: Any) -> bool:
+    """Return whether a decorator may have kept a definition, so that it lives on without a name."""
+    for decorator in () if is_accessor(node) else node.decorator_list:
+        called = decorator.func if decorator.__class__ is ast.Call else decorator
+        dotted = dotted_of(called)
+        if dotted.rpartition(".")[2] not in PASSING:
+            return True
+    return False
+
+
+def overloads_of(symbol: Symbol) -> list[Any]:
+    """Return the variants of an overloaded function, besides the definition that is kept."""
+    return [
+        node
+        for node in symbol.nodes
+        if node is not symbol.kept and node.__class__ is not ast.ClassDef and _is_overload(node)
+    ]
 
 
 def _is_overload(node: Any) -> bool:

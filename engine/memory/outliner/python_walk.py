@@ -13,11 +13,12 @@ from operator import attrgetter
 from typing import Any
 
 from backcast.domain.outline import Facet
-from backcast.engine.memory.outliner.python_attributes import DOTTED, first_parameter
+from backcast.engine.memory.outliner.python_attributes import first_parameter
 from backcast.engine.memory.outliner.python_names import imported, modules_of
 from backcast.engine.memory.outliner.python_scopes import Scope, collect, lead_of
 from backcast.engine.memory.outliner.python_symbols import is_accessor
 from backcast.engine.memory.outliner.python_texts import chain_of, dotted_of
+from backcast.engine.memory.outliner.python_types import DOTTED
 from backcast.engine.memory.outliner.texts import LONGEST, listed
 
 ATOMS = {"arg", "attr", "ctx", "id", "is_async", "kind", "kwd_attrs", "op", "ops", "type_comment"}

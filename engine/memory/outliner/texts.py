@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from posixpath import dirname, join, normpath
 
-from backcast.domain.outline import Facet, Outline
+from backcast.domain.outline import LINK, Facet, Outline
 
 LONGEST_SOURCE = 4 * 2**20
 "Most bytes of a source that is read."
 LONGEST = 500
 "Characters of a text in a facet."
+LFS = b"version https://git-lfs.github.com/spec/"
+LONGEST_POINTER = 1024
 MOST = 300
 "Texts in a facet."
 UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -46,6 +49,27 @@ def stood_in(before: Outline | None, error: Facet) -> Outline:
     facets: Mapping[str, Facet] = before.facets if before else {}
     kept = {key: facets[key] for key in sorted(facets)}
     return Outline(kept | {"error": error}, dict(before.lines) if before else {})
+
+
+def unread(source: bytes) -> str:
+    """Return why a source is not read at all; empty where it is."""
+    return oversized(source) or pointer(source)
+
+
+def pointer(source: bytes) -> str:
+    """Return the error message for a pointer of Git LFS, which stands for another file."""
+    if not source.startswith(LFS) or len(source) > LONGEST_POINTER:
+        return ""
+    size = re.search(rb"^size (\d{1,20})$", source, re.MULTILINE)
+    whole = f" of {int(size[1]):,} bytes" if size else ""
+    return f"a Git LFS pointer: the file itself{whole} is not in the history"
+
+
+def linked(path: str, source: bytes) -> Outline:
+    """Return the outline of a symbolic link: the path that it leads to, as seen from the top."""
+    written = fit(source[:LONGEST].decode(errors="replace"))
+    target = normpath(join(dirname(path), written))
+    return Outline({LINK: (target,)}, {})
 
 
 def oversized(source: bytes) -> str:
