@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backcast.domain.events import ChecksRan, MapEdited, WorkflowEvent, line_of
+from backcast.domain.events import ChecksRan, Imported, MapEdited, WorkflowEvent, line_of
 from backcast.domain.json_text import json_text
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.terminal import escaped
@@ -52,6 +52,8 @@ def event_line(event: WorkflowEvent) -> str:
         title += f" {data['tokens']} tokens"
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
+    if isinstance(event.fact, Imported):
+        title = f"by {event.fact.format} importer {event.fact.version}"
     line = (
         f"{event.position:>7}  {when}  {one_line(event.task_id, 200)}@{event.version}"
         f"  {one_line(event.type):<16} {one_line(title)}  {one_line(event.writer, 30)}"

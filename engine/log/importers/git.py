@@ -17,6 +17,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import (
     Committed,
     Fact,
+    Imported,
     ModuleDeleted,
     ModuleIteration,
     ModuleRenamed,
@@ -114,6 +115,8 @@ class _Tree:
         self.before = BEFORE
         "The distance back to the last event about code."
         for event in store.read(task_id):
+            if isinstance(event.fact, Imported):
+                continue
             self.before = BEFORE - isinstance(event.fact, RefsRead)
             self.last_time = max(self.last_time, event.timestamp)
             match event.fact:
