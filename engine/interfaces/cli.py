@@ -32,6 +32,9 @@ COMMANDS = {
 OUTPUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 UNREAD = 128 + 13
 "The exit code of a process that SIGPIPE ends, as shells report it."
+INTERRUPTED = 128 + 2
+"The exit code of a process that SIGINT ends."
+_INTERRUPTED = "interrupted by Ctrl-C; what was stored stays"
 _MEANWHILE = (
     "task {!r}: another process wrote to it at the same time, so this command stopped; run it again"
     " when the other has ended (events that are written already are not written twice)"
@@ -61,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, 1)
     except BackcastError as error:
         _fail(error, 2)
+    except KeyboardInterrupt:
+        _fail(_INTERRUPTED, INTERRUPTED)
 
 
 def _fail(error: Exception | str, code: int) -> None:
@@ -98,10 +103,13 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
+        interrupted = False
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             pass
+        except KeyboardInterrupt:
+            interrupted = True  # outside of this block, for all that was under way to be closed
         except click.UsageError as error:
             text = error.format_message()
             if escaped_lines(text) == text:
@@ -111,6 +119,8 @@ class _Commands(click.Group):
             # rich ends with 1 by itself.
             if not isinstance(end.__context__, BrokenPipeError):
                 raise
+        if interrupted:
+            _fail(_INTERRUPTED, INTERRUPTED)
         _give_up_output()
         sys.exit(UNREAD)
 
