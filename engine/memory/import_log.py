@@ -36,7 +36,7 @@ def run(
     if format == "git":
         met[task_id or git.task_of(path)] = None  # of a history only new commits are read
     with progress(f"importing {path.name}", counted(format, path)) as advance:
-        batches = _noted(_batches(store, format, path, task_id, report), met)
+        batches = _noted(batches_of(store, format, path, task_id, report), met)
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         import_batches(store, format, batches, report, advance, importer_of(format))
@@ -73,9 +73,10 @@ def keep_all_states(store: EventStore, report: Report) -> None:
                 save_snapshots(store, projection, task_id)
 
 
-def _batches(
+def batches_of(
     store: EventStore, format: str, path: Path, task_id: str | None, report: Report
 ) -> Iterator[Batch]:
+    """Return the batches of a log, as the module of its format reads them."""
     if format == "git":
         return git.read(path, task_id or git.task_of(path), store, report)
     importer = import_module(f"backcast.engine.log.importers.{MODULES[format]}")

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from pydantic_core import from_json
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim, Fact, Imported
+from backcast.domain.events import Claim, Fact
 from backcast.engine.log.blobs import Blob
-from backcast.engine.log.importers.versions import Marks
+from backcast.engine.log.importers.versions import Importer, Marks
 from backcast.engine.log.recorder import NewRow, NewSource
 from backcast.engine.log.store import EventStore
 
@@ -80,12 +80,12 @@ def import_batches(
     batches: Iterable[Batch],
     report: Report,
     progress: Callable[[int], None] = lambda batches: None,
-    importer: Imported | None = None,
+    importer: Importer | None = None,
 ) -> Report:
     """Store the new batches. `progress` is called with 1 for each batch that was read.
 
-    `importer` names the version that reads the format. A task records it right behind its first
-    new batch, unless it says the same already; None records nothing.
+    `importer` returns what a task records of the importer, right behind its first new batch and
+    unless it says the same already; None records nothing.
     """
     collector = _Importer(store, format, report, importer)
     for batch in batches:
@@ -102,7 +102,7 @@ class _Importer:
     """A collector of batches for one transaction at a time."""
 
     def __init__(
-        self, store: EventStore, format: str, report: Report, importer: Imported | None
+        self, store: EventStore, format: str, report: Report, importer: Importer | None
     ) -> None:
         self.store, self.format, self.report = store, format, report
         self.marks = Marks(store, format, importer)

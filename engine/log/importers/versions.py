@@ -5,7 +5,7 @@ Each module of a format states a `VERSION`, which grows when other facts come of
 only what is new, so events of an older version stay as they are; IMPORTED events tell of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
@@ -25,6 +25,8 @@ MODULES = {
 "The module of each format."
 OWN = "events"
 "The format of our own logs, whose events tell of their importers themselves."
+Importer = Callable[[str], Imported]
+"Returns what an import records of itself in a task."
 UNRECORDED = 1
 "The version of all importers before versions were recorded."
 
@@ -51,7 +53,7 @@ class Faulty(NamedTuple):
 class Marks:
     """What an import records of itself in each task."""
 
-    def __init__(self, store: EventStore, format: str, importer: Imported | None) -> None:
+    def __init__(self, store: EventStore, format: str, importer: Importer | None) -> None:
         self.store, self.format, self.importer = store, format, importer
         self.places: dict[str, list[int]] = {}
         "The versions of the IMPORTED events of each task."
@@ -63,7 +65,7 @@ class Marks:
         if self.importer is None or task_id in self.known:
             return None
         self.known.add(task_id)
-        mark, last = self.importer, self._last(task_id)
+        mark, last = self.importer(task_id), self._last(task_id)
         if (
             last is None
             and self.store.version(task_id)
@@ -97,12 +99,18 @@ class Marks:
         return last
 
 
-def importer_of(format: str, anew: str | None = None) -> Imported | None:
-    """Return what an import of a format records of itself; None for our own lines."""
+def importer_of(format: str, origins: Mapping[str, str] = {}) -> Importer | None:
+    """Return the function from a task to what an import of a format records of itself there; None
+    for our own lines. `origins` are the tasks that others are written anew of."""
     if format == OWN:
         return None
-    stated = {} if anew is None else {"anew": anew}
-    return Imported(format=format, version=version_of(format), **stated)
+    version = version_of(format)
+
+    def importer(task_id: str) -> Imported:
+        stated = {"anew": origins[task_id]} if task_id in origins else {}
+        return Imported(format=format, version=version, **stated)
+
+    return importer
 
 
 def version_of(format: str) -> int:
