@@ -104,23 +104,23 @@ def run_anew(
     """
     if format == OWN or format not in MODULES:
         raise InputError(f"--anew: needed a foreign format, found {format}: its events are as told")
-    report, names = Report(), _Names(store, format)
+    report, copied = Report(), _Copies(store, format)
     with progress(f"importing {path.name} anew", counted(format, path)) as advance:
         if format == "git":
-            name = names.of(task_id or git.task_of(path))
+            name = copied.of(task_id or git.task_of(path))
             batches = git.read(path, name, store, report)
             batches = outlined(store, name, batches, processes) if outlines else batches
         else:
-            batches = names.renamed(batches_of(store, format, path, task_id, report))
-        import_batches(store, format, batches, report, advance, importer_of(format, names.origins))
+            batches = copied.renamed(batches_of(store, format, path, task_id, report))
+        import_batches(store, format, batches, report, advance, importer_of(format, copied.origins))
     keep_all_states(store, report)
     return report, [
         compared(store, task, anew, report.tasks.get(anew, 0))
-        for task, anew in sorted(names.known.items())
+        for task, anew in sorted(copied.known.items())
     ]
 
 
-class _Names:
+class _Copies:
     """The tasks that are written anew."""
 
     def __init__(self, store: EventStore, format: str) -> None:

@@ -30,6 +30,7 @@ def command() -> None:
     \b
     backcast import git ~/src/httpx --as httpx
     backcast import swe-agent run.traj --store sqlite:///runs.db
+    backcast import git ~/src/httpx --as httpx --anew    # again, as httpx~2
     """
 
 
@@ -72,7 +73,7 @@ def _importer(name: str, help: str) -> None:
                          progress=progress_bar, **more)  # fmt: skip
         _print(report, as_json)
         # A foreign log is what it is; one of our own should not hold what cannot be taken.
-        # Of a history only new commits are read, and there is no history without one.
+        # Of a history only new commits are read, and there is no history without pair.
         taken = report.added or report.known or (name == "git" and not report.skipped)
         if not (taken or report.skipped):
             message(f"nothing was found in {path}")
@@ -104,40 +105,40 @@ def _anew(name: str, path: Path, url: str, task: str | None, as_json: bool, **mo
         report, compared = run_anew(store, name, path, task, processes=os.cpu_count() or 1,
                                     progress=progress_bar, **more)  # fmt: skip
     _print_problems(report)
-    for one in compared:
+    for pair in compared:
         if as_json:
-            click.echo(json_text(plain(one)))
+            click.echo(json_text(plain(pair)))
             continue
-        click.echo(_summed(one))
-        if one.differs:
-            table(console(), ("", one.task, one.anew, "moved"), _rows(one))
+        click.echo(_summed(pair))
+        if pair.differs:
+            table(console(), ("", pair.task, pair.anew, "moved"), _rows(pair))
     sys.exit(0 if compared else 1)
 
 
-def _summed(one: "AnewTask") -> str:
+def _summed(pair: "AnewTask") -> str:
     """Return a line about a task that was imported anew."""
-    old, new = escaped(one.task), escaped(one.anew)
-    if one.added:
-        done = f"added {one.added} events to task {new}, beside {old}"
+    old, new = escaped(pair.task), escaped(pair.anew)
+    if pair.added:
+        done = f"added {pair.added} events to task {new}, beside {old}"
     else:
         done = f"task {new} holds {old} anew already: nothing was added"
-    return f"{done}; {'they differ' if one.differs else 'nothing differs'}"
+    return f"{done}; {'they differ' if pair.differs else 'nothing differs'}"
 
 
-def _rows(one: "AnewTask") -> "list[tuple[str, ...]]":
+def _rows(pair: "AnewTask") -> "list[tuple[str, ...]]":
     """Return the rows of the table of what differs."""
     rows = [
-        (f"events {change.kind}", *(f"{count} more" if count else "" for count in change[1:3]),
+        (f"events {change.kind}", *(f"{count} only here" if count else "" for count in change[1:3]),
          str(change.moved or ""))
-        for change in one.kinds
+        for change in pair.kinds
     ]  # fmt: skip
-    rows += [(f"module {change.path}", "", change.what, "") for change in one.modules[:SHOWN]]
-    if len(one.modules) > SHOWN:
-        rows.append((f"and {len(one.modules) - SHOWN} more modules", "", "", ""))
-    if one.goals[0] != one.goals[1]:
-        rows.append(("goal", *((goal or "none")[:60] for goal in one.goals), ""))
-    if one.replies[0] != one.replies[1]:
-        rows.append(("replies", *map(str, one.replies), ""))
+    rows += [(f"module {change.path}", "", change.what, "") for change in pair.modules[:SHOWN]]
+    if len(pair.modules) > SHOWN:
+        rows.append((f"and {len(pair.modules) - SHOWN} more modules", "", "", ""))
+    if pair.goals[0] != pair.goals[1]:
+        rows.append(("goal", *((goal or "none")[:60] for goal in pair.goals), ""))
+    if pair.replies[0] != pair.replies[1]:
+        rows.append(("replies", *map(str, pair.replies), ""))
     return rows
 
 

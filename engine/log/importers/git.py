@@ -117,7 +117,7 @@ class _Tree:
         for event in store.read(task_id):
             if isinstance(event.fact, Imported):
                 continue
-            self.before = BEFORE - isinstance(event.fact, RefsRead)
+            self.before = self.before - 1 if isinstance(event.fact, RefsRead) else BEFORE
             self.last_time = max(self.last_time, event.timestamp)
             match event.fact:
                 case Committed(sha=sha):
