@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def mended(monkeypatch: pytest.MonkeyPatch) -> None:
     def batches(*arguments: Any) -> Iterator[Any]:
         for batch in read(*arguments):
             if batch.facts[0].fact.data.get("message") == "then":
-                time = importers.EPOCH.fromtimestamp(1_600_000_200, importers.UTC)
+                time = datetime.fromtimestamp(1_600_000_200, UTC)
                 batch = batch._replace(facts=[f._replace(timestamp=time) for f in batch.facts])
             yield batch
 

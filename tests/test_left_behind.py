@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from backcast.domain.errors import WorkerError
 from backcast.engine.log import EventStore
 from backcast.engine.log.fsck import check
+from backcast.engine.log.workers import pool_of
 from backcast.engine.memory.import_log import run
 
 HERE = Path(__file__).parents[1]
@@ -181,15 +184,16 @@ def test_workers_in_a_long_call_end_with_their_parent(how: str, tmp_path: Path) 
     with subprocess.Popen(
         [sys.executable, script, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, env={**os.environ, "BACKCAST_MARK": mark},
-    ) as parent:  # fmt: skip
+    ) as parent, ExitStack() as stack:  # fmt: skip
+        assert parent.stdin is not None
         assert parent.stdout is not None
         assert parent.stderr is not None
+        stack.callback(parent.kill)
         assert [parent.stdout.readline() for _ in range(2)] == ["at work\n"] * 2
         assert len(marked(mark)) == 4  # with the tracker of semaphores
         if how.startswith("SIG"):
             parent.send_signal(signal.Signals[how])
         else:
-            assert parent.stdin is not None
             parent.stdin.write("\n")
             parent.stdin.flush()
         assert left_after(mark) == []
@@ -216,7 +220,8 @@ def test_a_command_that_is_asked_to_end_says_one_line_at_most(
         [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()", *words],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         start_new_session=True,
-    ) as command:  # fmt: skip
+    ) as command, ExitStack() as stack:  # fmt: skip
+        stack.callback(command.kill)
         while command.poll() is None and len(marked(mark)) < 4:
             time.sleep(0.01)
         assert command.poll() is None, "needed workers that are at work"
@@ -230,3 +235,34 @@ def test_a_command_that_is_asked_to_end_says_one_line_at_most(
     else:
         assert (command.returncode, err) == (-signal.SIGTERM, "")
     assert all(path.name.startswith("store.db") for path in tmp_path.iterdir())
+
+
+def test_a_worker_that_is_killed_is_one_error_of_ours() -> None:
+    with pytest.raises(WorkerError, match="found one that was killed"), pool_of(2) as pool:
+        pool.submit(os._exit, 9).result()
+
+
+@linux
+def test_what_a_test_run_has_started_ends_with_it_too(tmp_path: Path) -> None:
+    folder, mark = tmp_path / "data", f"{os.getpid()}-watched"
+    folder.mkdir()
+    script = f"""
+import subprocess, sys, time
+from pathlib import Path
+from tests.servers import ended_with_us
+server = subprocess.Popen(["sleep", "100"], start_new_session=True)
+with ended_with_us(server.pid, Path({str(folder)!r})):
+    print("ready", flush=True)
+    time.sleep(100)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=HERE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "BACKCAST_MARK": mark},
+    ) as parent:  # fmt: skip
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        assert len(marked(mark)) == 3
+        parent.kill()
+        parent.wait()
+        assert left_after(mark) == []
+    assert not folder.exists()

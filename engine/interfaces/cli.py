@@ -17,7 +17,13 @@ from typing import Any
 
 import click
 
-from backcast.domain.errors import BackcastError, ConflictError, DamagedError, ModelError
+from backcast.domain.errors import (
+    BackcastError,
+    ConflictError,
+    DamagedError,
+    ModelError,
+    WorkerError,
+)
 from backcast.engine.interfaces.installed import check_installation
 from backcast.engine.interfaces.terminal import escaped_lines, in_a_line, message
 
@@ -60,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConflictError as error:
         # Where it expected what it found, the refusal has another reason, which it names.
         _fail(_MEANWHILE.format(error.task_id) if error.expected != error.found else error, 1)
-    except (ModelError, DamagedError) as error:
+    except (ModelError, DamagedError, WorkerError) as error:
         _fail(error, 1)
     except BackcastError as error:
         _fail(error, 2)

@@ -10,10 +10,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from threading import Lock, Thread
+
+from backcast.domain.errors import WorkerError
 
 _QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
 _STARTING = Lock()
@@ -32,6 +35,12 @@ def pool_of(processes: int) -> Iterator[ProcessPoolExecutor]:
     try:
         _start(pool, processes)
         yield pool
+    except BrokenProcessPool:
+        pool.shutdown()
+        raise WorkerError(
+            f"needed {processes} worker processes to the end, found one that was killed"
+            " (was memory short?): run it again; what was stored stays"
+        ) from None
     except BaseException:
         held.close()
         pool.shutdown(cancel_futures=True)
