@@ -6,6 +6,7 @@ BackcastError
 │   ├── MomentError       a time, position or commit that names no moment of the log
 │   └── UnknownTaskError  a task that the store does not hold
 ├── ModelError            a model gave no answer
+├── WorkerError           a worker process was ended from outside
 └── StoreError            the store cannot do what was asked
     ├── ConflictError     the task has moved on, or holds other facts at that version
     ├── UnavailableError  read-only, locked, full, unreachable, or not a store at all
@@ -64,6 +65,10 @@ class ModelError(BackcastError):
         """unavailable (not there, or it failed), timeout, overflow (the prompt is too long for
         it), refused (it does not take such a request), or garbled (an answer that is none)."""
         super().__init__(message)
+
+
+class WorkerError(BackcastError):
+    """A worker process was ended from outside, in the midst of its work."""
 
 
 class StoreError(BackcastError):

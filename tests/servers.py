@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -33,6 +34,28 @@ FINE = {
 }
 
 
+WATCH = """
+import os, shutil, signal, sys
+if not sys.stdin.read():  # nothing came before the pipe was closed: it was not done in order
+    try:
+        os.kill(int(sys.argv[1]), signal.SIGQUIT)  # PostgreSQL stops at once
+    except OSError:
+        pass
+    shutil.rmtree(sys.argv[2], ignore_errors=True) if sys.argv[2] else None
+"""
+
+
+@contextmanager
+def ended_with_us(pid: int, folder: Path | None = None) -> Iterator[None]:
+    """A watch that ends a server, and removes its folder, when this process is killed."""
+    command = [sys.executable, "-c", WATCH, str(pid), str(folder or "")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watch:
+        try:
+            yield
+        finally:
+            watch.communicate(b"done")
+
+
 @contextmanager
 def llama_server(model: str, folder: Path, *options: str) -> Iterator[str]:
     """The URL of a llama-server with two slots; a test that needs one is skipped without."""
@@ -48,8 +71,9 @@ def llama_server(model: str, folder: Path, *options: str) -> Iterator[str]:
     with (folder / f"{port}.log").open("w+") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
         try:
-            _wait(f"http://127.0.0.1:{port}", process, folder / f"{port}.log")
-            yield f"http://127.0.0.1:{port}"
+            with ended_with_us(process.pid):
+                _wait(f"http://127.0.0.1:{port}", process, folder / f"{port}.log")
+                yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):

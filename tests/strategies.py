@@ -198,6 +198,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(
         (
             "attempt",
+            "earlier",
             "again",
             "prompt_tokens",
             "predicted_tokens",

@@ -198,7 +198,9 @@ def test_an_import_that_is_killed_and_run_again_ends_as_if_run_at_once(tmp_path:
     with EventStore.open(url) as store, EventStore.open("sqlite://") as at_once:
         run(at_once, "git", tmp_path / "repo")
         assert told(store) == told(at_once)
-        assert len(told(store)) == 3001  # commits, two modules of each, what is in those, names
+        assert (
+            len(told(store)) == 3002
+        )  # commits, two modules of each, what is in those, names, importer
         for event in store.read("repo", types=["MODULE_ITERATION"]):
             name = event.fact.data["source"]
             assert store.get(name) == at_once.get(name)

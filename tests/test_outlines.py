@@ -165,7 +165,7 @@ def test_the_outlines_of_a_commit_stand_right_behind_it(tmp_path: Path) -> None:
         assert state == fold(dependency_graph, store.read("t"))
     assert [event.type for event in events] == [
         "COMMITTED", "MODULE_ITERATION", "MODULE_ITERATION", "MODULE_OUTLINED", "MODULE_OUTLINED",
-        "COMMITTED", "MODULE_ITERATION", "MODULE_OUTLINED",
+        "IMPORTED", "COMMITTED", "MODULE_ITERATION", "MODULE_OUTLINED",
         "COMMITTED", "MODULE_RENAMED", "MODULE_OUTLINED", "REFS_READ",
     ]  # fmt: skip
     assert [_brought(event, events) for event in events if event.type == "MODULE_OUTLINED"] == [

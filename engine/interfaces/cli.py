@@ -17,7 +17,13 @@ from typing import Any
 
 import click
 
-from backcast.domain.errors import BackcastError, ConflictError, DamagedError, ModelError
+from backcast.domain.errors import (
+    BackcastError,
+    ConflictError,
+    DamagedError,
+    ModelError,
+    WorkerError,
+)
 from backcast.engine.interfaces.installed import check_installation
 from backcast.engine.interfaces.terminal import escaped_lines, in_a_line, message
 
@@ -32,6 +38,9 @@ COMMANDS = {
 OUTPUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 UNREAD = 128 + 13
 "The exit code of a process that SIGPIPE ends, as shells report it."
+INTERRUPTED = 128 + 2
+"The exit code of a process that SIGINT ends."
+_INTERRUPTED = "interrupted by Ctrl-C; what was stored stays"
 _MEANWHILE = (
     "task {!r}: another process wrote to it at the same time, so this command stopped; run it again"
     " when the other has ended (events that are written already are not written twice)"
@@ -57,10 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConflictError as error:
         # Where it expected what it found, the refusal has another reason, which it names.
         _fail(_MEANWHILE.format(error.task_id) if error.expected != error.found else error, 1)
-    except (ModelError, DamagedError) as error:
+    except (ModelError, DamagedError, WorkerError) as error:
         _fail(error, 1)
     except BackcastError as error:
         _fail(error, 2)
+    except KeyboardInterrupt:
+        _fail(_INTERRUPTED, INTERRUPTED)
 
 
 def _fail(error: Exception | str, code: int) -> None:
@@ -98,10 +109,13 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
+        interrupted = False
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             pass
+        except KeyboardInterrupt:
+            interrupted = True  # outside of this block, for all that was under way to be closed
         except click.UsageError as error:
             text = error.format_message()
             if escaped_lines(text) == text:
@@ -111,6 +125,8 @@ class _Commands(click.Group):
             # rich ends with 1 by itself.
             if not isinstance(end.__context__, BrokenPipeError):
                 raise
+        if interrupted:
+            _fail(_INTERRUPTED, INTERRUPTED)
         _give_up_output()
         sys.exit(UNREAD)
 

@@ -6,10 +6,16 @@ Every command imports this module, so it imports nothing slow at its top.
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+from backcast.domain.json_text import json_text
+
+if TYPE_CHECKING:
+    from backcast.engine.log.store import EventStore
 
 SPEAKS = re.compile("(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 "Characters that a terminal obeys or cannot show: controls, direction overrides, surrogates."
@@ -45,6 +51,18 @@ def in_a_line(text: object) -> str:
 def message(text: object) -> None:
     """Print a message on stderr, in one line."""
     click.echo(f"backcast: {in_a_line(text)}", err=True)
+
+
+def note_faults(store: "EventStore", tasks: Iterable[str], as_json: bool) -> None:
+    """Note each task that came by an importer with a known fault."""
+    from backcast.engine.log.importers.versions import faulty
+
+    for task in tasks:
+        for part in faulty(store, task):
+            if as_json:
+                click.echo(json_text({"note": str(part)} | part._asdict()))
+            else:
+                message(f"note: {part}")
 
 
 def hand_on(text: str) -> None:

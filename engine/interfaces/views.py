@@ -10,7 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backcast.domain.events import ChecksRan, Committed, MapEdited, WorkflowEvent, line_of
+from backcast.domain.events import (
+    ChecksRan,
+    Committed,
+    Imported,
+    MapEdited,
+    WorkflowEvent,
+    line_of,
+)
 from backcast.domain.json_text import json_text
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.terminal import escaped
@@ -53,6 +60,8 @@ def event_line(event: WorkflowEvent) -> str:
         title += f" {data['tokens']} tokens"
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
+    if isinstance(event.fact, Imported):
+        title = f"by {event.fact.format} importer {event.fact.version}"
     stated = _stated_time(event)
     dated = f" dated {one_line(stated, 40)}" if stated else ""
     line = (

@@ -8,6 +8,18 @@
 (1, 1, 'validate e-mail')
 """
 
-from backcast.engine.log.store import EventStore
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backcast.engine.log.store import EventStore
 
 __all__ = ["EventStore"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the store when it is first asked for: a worker watches its parent before that."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from backcast.engine.log.store import EventStore
+
+    return EventStore

@@ -38,6 +38,7 @@ LATER: Mapping[str, frozenset[str]] = {
         "cartographer", "policy", "answers", "built_at", "anew",
     }),
     "BRANCHED": frozenset({"origin", "version", "root", "runner"}),
+    "IMPORTED": frozenset({"format", "version", "earlier", "anew"}),
     "CHECKS_RAN": frozenset({
         "errors", "output", "preview", "contained", "isolation", "seconds", "coverage",
     }),

@@ -8,19 +8,11 @@ from pathlib import Path
 from backcast.domain.errors import InputError
 from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.log.importers import Batch, Report, git, import_batches
+from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.not_outlined import not_outlined
 from backcast.engine.memory.outlined_batches import outlined
 from backcast.projections import ALL, dependency_graph
-
-MODULES = {
-    "events": "events",
-    "swe-agent": "swe_agent",
-    "openhands": "openhands",
-    "claude-code": "claude_code",
-    "cline": "cline",
-    "inspect": "inspect_ai",
-}
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 "Shows the progress of work with a name and a number of steps; called with each step's size."
@@ -41,17 +33,28 @@ def run(
     With `outlines`, the texts of a git history are outlined at once, commit by commit, by
     `processes` processes; see `Outlining`.
     """
-    report = Report()
+    report, met = Report(), dict[str, None]()
+    if format == "git":
+        met[task_id or git.task_of(path)] = None  # of a history only new commits are read
     with progress(f"importing {path.name}", counted(format, path)) as advance:
-        batches = _batches(store, format, path, task_id, report)
+        batches = _noted(batches_of(store, format, path, task_id, report), met)
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
-        import_batches(store, format, batches, report, advance)
+        import_batches(store, format, batches, report, advance, importer_of(format))
     keep_all_states(store, report)
     if format == "git" and outlines:
         for task in sorted(report.tasks):
             report.notes += not_outlined(state_at(store, dependency_graph, task))
+    for task in sorted(met) if format != OWN else ():
+        report.notes += [str(part) for part in faulty(store, task) if part.format == format]
     return report
+
+
+def _noted(batches: Iterator[Batch], met: dict[str, None]) -> Iterator[Batch]:
+    """Yield batches, and note their tasks."""
+    for batch in batches:
+        met[batch.task_id] = None
+        yield batch
 
 
 def counted(format: str, path: Path) -> int | None:
@@ -74,9 +77,10 @@ def keep_all_states(store: EventStore, report: Report) -> None:
                 save_snapshots(store, projection, task_id)
 
 
-def _batches(
+def batches_of(
     store: EventStore, format: str, path: Path, task_id: str | None, report: Report
 ) -> Iterator[Batch]:
+    """Return the batches of a log, as the module of its format reads them."""
     if format == "git":
         return git.read(path, task_id or git.task_of(path), store, report)
     importer = import_module(f"backcast.engine.log.importers.{MODULES[format]}")

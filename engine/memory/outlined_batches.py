@@ -12,6 +12,7 @@ from itertools import chain, islice
 from backcast.domain.events import ModuleIteration, ModuleRenamed
 from backcast.engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
 from backcast.engine.log.store import EventStore
+from backcast.engine.log.workers import pool_of
 from backcast.engine.memory.contents import Contents
 from backcast.engine.memory.outliner import outliner_name, outliner_of
 from backcast.engine.memory.outlines import (
@@ -22,7 +23,6 @@ from backcast.engine.memory.outlines import (
     SourceVersion,
     fact_of,
     is_link,
-    pool_of,
     versions_of,
 )
 

@@ -5,10 +5,9 @@ on. Each is stored as the difference to the outline of the module's text before.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from datetime import datetime
-from multiprocessing import get_context
 from typing import NamedTuple
 
 from backcast.domain.errors import DamagedError
@@ -24,6 +23,7 @@ from backcast.domain.events import (
 )
 from backcast.domain.outline import Outline, applied, changed, names_in
 from backcast.engine.log.store import EventStore
+from backcast.engine.log.workers import pool_of
 from backcast.engine.memory.contents import Contents, Versions
 from backcast.engine.memory.outliner import outliner_name, outliner_of
 
@@ -206,12 +206,6 @@ def before_of(known: Mapping[str, LatestOutline], path: str) -> Outline | None:
     """Return the outline to continue a module from; None if another outliner made it."""
     last = known.get(path)
     return last.outline if last and last.outliner == outliner_name(path) else None
-
-
-def pool_of(processes: int) -> ProcessPoolExecutor:
-    """Return a pool of processes that outline."""
-    # A fork would copy the threads and database handles of the caller.
-    return ProcessPoolExecutor(processes, mp_context=get_context("forkserver"))
 
 
 def fact_of(text: SourceVersion, outline: Outline, before: LatestOutline | None) -> ModuleOutlined:

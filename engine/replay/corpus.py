@@ -2,11 +2,9 @@
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import groupby
-from multiprocessing import get_context
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
@@ -15,6 +13,7 @@ from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore
+from backcast.engine.log.workers import pool_of
 from backcast.engine.replay.changes import begun, requests
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.measure import Measured, measured
@@ -111,8 +110,7 @@ def tried(
             yield from (_measured(worker, run, settings, profile) for run in runs)
         return
     work = partial(_measure_batch, settings=tuple(settings), profile=profile)
-    # A fork would copy the threads and the database handles of whoever calls.
-    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
+    with pool_of(min(processes, len(runs))) as pool:
         for results in pool.map(work, batches(runs, processes)):
             yield from results
 

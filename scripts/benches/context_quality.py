@@ -7,12 +7,11 @@ file, so that ours can be measured again quickly. Tune on some repositories and 
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from backcast.domain.errors import InputError
+from backcast.engine.log.workers import pool_of
 from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches import context_gold, context_peers, context_score, context_tasks
 from scripts.benches.context_ours import TOKENIZER, opened, ours
@@ -37,7 +36,7 @@ def measure(bench: Bench) -> list[Figure]:
     if len(bench.repositories) == 1:
         return list(figures_of([_repository(bench)]))
     each = [bench._replace(repositories=[folder]) for folder in bench.repositories]
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+    with pool_of(PROCESSES) as pool:
         return list(figures_of(list(pool.map(_repository, each))))
 
 

@@ -1,19 +1,25 @@
 """`backcast fsck`: find what is damaged."""
 
 import sys
+from contextlib import suppress
 
 import click
 
+from backcast.domain.errors import BackcastError
 from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.options import json_option, opened, store_option
-from backcast.engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.terminal import escaped, note_faults
 
 
 @click.command(name="fsck")
 @store_option
 @json_option
 def command(url: str, as_json: bool) -> None:
-    """Find damaged events and blobs."""
+    """Find damaged events and blobs.
+
+    Tasks that came by an importer with a known fault are noted, on stderr or as lines with "note":
+    they are as they were written, so the exit code tells only of damage.
+    """
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.log.fsck import check, size
 
@@ -22,6 +28,9 @@ def command(url: str, as_json: bool) -> None:
         for damage in check(store, advance):
             count += 1
             click.echo(json_text({"damage": damage}) if as_json else escaped(str(damage)))
+        store.report = lambda damage: None  # it is among the lines above
+        with suppress(BackcastError):
+            note_faults(store, store.tasks(), as_json)
     if not as_json:
         click.echo(f"{count} damaged" if count else "clean", err=True)
     sys.exit(1 if count else 0)

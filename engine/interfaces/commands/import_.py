@@ -14,6 +14,7 @@ from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from backcast.engine.log.importers import Report
+    from backcast.engine.memory.import_anew import AnewTask
 
 SHOWN = 20
 "Lines that could not be taken, of which the reasons are shown."
@@ -29,6 +30,7 @@ def command() -> None:
     \b
     backcast import git ~/src/httpx --as httpx
     backcast import swe-agent run.traj --store sqlite:///runs.db
+    backcast import git ~/src/httpx --as httpx --anew    # again, as httpx~2
     """
 
 
@@ -41,13 +43,27 @@ def _importer(name: str, help: str) -> None:
             help="Outline the sources at once; else when a command first asks for it.",
         )(function)  # fmt: skip
 
+    def anew(function: Callable[..., Any]) -> Callable[..., Any]:
+        if name == "events":
+            return function
+        return click.option(
+            "--anew", is_flag=True,
+            help="Write the task again beside the one that is stored, and tell what differs.",
+        )(function)  # fmt: skip
+
     @command.command(name=name, help=help)
     @click.argument("path", type=click.Path(path_type=Path))
     @store_option
     @click.option("--as", "task", metavar="TASK", help="The task to import as; else the log's own.")
     @json_option
     @outlines
-    def importer(path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
+    @anew
+    def importer(
+        path: Path, url: str, task: str | None, as_json: bool, anew: bool = False, **more: bool
+    ) -> None:
+        if anew:
+            _anew(name, path, url, task, as_json, **more)
+            return
         from backcast.engine.interfaces.terminal import progress_bar
         from backcast.engine.memory.import_log import counted, run
 
@@ -61,7 +77,7 @@ def _importer(name: str, help: str) -> None:
             require(path)  # what is no log at all has one reason, not one a line
         _print(report, as_json)
         # A foreign log is what it is; one of our own should not hold what cannot be taken.
-        # Of a history only new commits are read, and there is no history without one.
+        # Of a history only new commits are read, and there is no history without pair.
         taken = report.added or report.known or (name == "git" and not report.skipped)
         if not (taken or report.skipped):
             message(f"nothing was found in {path}")
@@ -80,13 +96,58 @@ for _name, _help in {
     _importer(_name, _help)
 
 
+def _anew(name: str, path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
+    """Import a log again beside its task, and print what differs."""
+    from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.interfaces.views import console, table
+    from backcast.engine.memory.import_anew import run_anew
+    from backcast.engine.memory.import_log import counted
+
+    counted(name, path)
+    with opened(url) as store:
+        report, compared = run_anew(store, name, path, task, processes=os.cpu_count() or 1,
+                                    progress=progress_bar, **more)  # fmt: skip
+    _print_problems(report)
+    for pair in compared:
+        if as_json:
+            click.echo(json_text(plain(pair)))
+            continue
+        click.echo(_summed(pair))
+        if pair.differs:
+            table(console(), ("", pair.task, pair.anew, "moved"), _rows(pair))
+    sys.exit(0 if compared else 1)
+
+
+def _summed(pair: "AnewTask") -> str:
+    """Return a line about a task that was imported anew."""
+    old, new = escaped(pair.task), escaped(pair.anew)
+    if pair.added:
+        done = f"added {pair.added} events to task {new}, beside {old}"
+    else:
+        done = f"task {new} holds {old} anew already: nothing was added"
+    return f"{done}; {'they differ' if pair.differs else 'nothing differs'}"
+
+
+def _rows(pair: "AnewTask") -> "list[tuple[str, ...]]":
+    """Return the rows of the table of what differs."""
+    rows = [
+        (f"events {change.kind}", *(f"{count} only here" if count else "" for count in change[1:3]),
+         str(change.moved or ""))
+        for change in pair.kinds
+    ]  # fmt: skip
+    rows += [(f"module {change.path}", "", change.what, "") for change in pair.modules[:SHOWN]]
+    if len(pair.modules) > SHOWN:
+        rows.append((f"and {len(pair.modules) - SHOWN} more modules", "", "", ""))
+    if pair.goals[0] != pair.goals[1]:
+        rows.append(("goal", *((goal or "none")[:60] for goal in pair.goals), ""))
+    if pair.replies[0] != pair.replies[1]:
+        rows.append(("replies", *map(str, pair.replies), ""))
+    return rows
+
+
 def _print(report: "Report", as_json: bool) -> None:
-    for note in report.notes:
-        message(f"note: {note}")
-    for line in report.skipped[:SHOWN]:
-        message(f"skipped {line}")
-    if len(report.skipped) > SHOWN:
-        message(f"and {len(report.skipped) - SHOWN} more skipped")
+    _print_problems(report)
     if as_json:
         click.echo(json_text(vars(report)))
         return
@@ -97,3 +158,12 @@ def _print(report: "Report", as_json: bool) -> None:
         f"added {report.added} events{f' ({tasks})' if tasks else ''},"
         f" {report.known} known already, {len(report.skipped)} skipped"
     )
+
+
+def _print_problems(report: "Report") -> None:
+    for note in report.notes:
+        message(f"note: {note}")
+    for line in report.skipped[:SHOWN]:
+        message(f"skipped {line}")
+    if len(report.skipped) > SHOWN:
+        message(f"and {len(report.skipped) - SHOWN} more skipped")

@@ -9,6 +9,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.terminal import note_faults
 
 if TYPE_CHECKING:
     from backcast.engine.log.open_logs import Log
@@ -36,7 +37,8 @@ def command(
     backcast verify till --bisect
 
     Without an address the whole store is asked. The exit code is 0 where every answer is "same" and
-    every log is whole, 2 where a log cannot be read at all, else 1.
+    every log is whole, 2 where a log cannot be read at all, else 1. Tasks that came by an importer
+    with a known fault are noted, on stderr or as lines with "note", and are no failure.
     """
     count, failed, unknown, unreadable, torn = 0, 0, 0, 0, 0
     for log in each_log(addresses, url):
@@ -48,6 +50,7 @@ def command(
             count, failed = count + 1, failed + (not _holds(verdict, only))
             unknown += not _differs(verdict, only) and not _holds(verdict, only)
             _print(verdict, only, as_json)
+        note_faults(log.store, log.tasks, as_json)
     if count or not unreadable:
         blind = f", of them {unknown} that cannot be told here" if unknown else ""
         click.echo(f"{count} prompts, {failed} failed{blind}", err=True)

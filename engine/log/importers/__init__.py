@@ -6,6 +6,7 @@ cut off anywhere and run again, and a log that has grown adds only its new event
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -16,13 +17,14 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import Claim, Fact
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.times import EPOCH, wild_note
+from backcast.engine.log.importers.versions import Importer, Marks
 from backcast.engine.log.recorder import NewRow, NewSource
 from backcast.engine.log.store import EventStore
 
 FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
 "The most events and bytes stored in one transaction, beyond a batch."
 BEFORE = -1
-"As a cause: the event before it, whatever that is; -2 is the one before that."
+"As a cause: the event before it that an importer told; -2 is the one before that."
 
 
 class ForeignFact(NamedTuple):
@@ -57,7 +59,7 @@ class Report:
 
     def __init__(self) -> None:
         self.added = 0
-        "Events that are new in the store."
+        "Events of the foreign log that are new in the store."
         self.known = 0
         "Events that it held already."
         self.skipped: list[str] = []
@@ -80,16 +82,21 @@ def import_batches(
     batches: Iterable[Batch],
     report: Report,
     progress: Callable[[int], None] = lambda batches: None,
+    importer: Importer | None = None,
 ) -> Report:
-    """Store the new batches. `progress` is called with 1 for each batch that was read."""
-    importer = _Importer(store, format, report)
+    """Store the new batches. `progress` is called with 1 for each batch that was read.
+
+    `importer` returns what a task records of the importer, right behind its first new batch and
+    unless it says the same already; None records nothing.
+    """
+    collector = _Importer(store, format, report, importer)
     for batch in batches:
         try:
-            importer.take(batch)
+            collector.take(batch)
         except InputError as error:
             report.skipped.append(f"{batch.name}: {error}" if batch.name else str(error))
         progress(1)
-    importer.flush()
+    collector.flush()
     if report.wild:
         report.notes.append(wild_note(report.wild, of_commits=format == "git"))
     return report
@@ -98,8 +105,11 @@ def import_batches(
 class _Importer:
     """A collector of batches for one transaction at a time."""
 
-    def __init__(self, store: EventStore, format: str, report: Report) -> None:
+    def __init__(
+        self, store: EventStore, format: str, report: Report, importer: Importer | None
+    ) -> None:
         self.store, self.format, self.report = store, format, report
+        self.marks = Marks(store, format, importer)
         self.versions: dict[str, int] = {}
         self.ids: dict[tuple[str, str], tuple[bytes, int]] = {}
         "Digest and version of the events that wait to be stored, by task and foreign id."
@@ -107,6 +117,8 @@ class _Importer:
         self.blobs: list[Blob] = []
         self.sources: list[NewSource] = []
         self.bytes = 0
+        self.own: Counter[str] = Counter()
+        "Events that tell of the importer among the rows, by task."
 
     def take(self, batch: Batch) -> None:
         """Collect a batch, unless it was imported before."""
@@ -119,12 +131,17 @@ class _Importer:
         here: dict[str, int] = {}
         for foreign in batch.facts:
             version += 1
-            because = self._causes(batch.task_id, foreign.because, version - 1, here)
+            because = self._causes(batch.task_id, foreign.because, version, here)
             claim = Claim(foreign.fact, foreign.timestamp, foreign.writer, because)
             rows.append(self.store.row(batch.task_id, version, claim))
             if foreign.id is not None:
                 here[foreign.id] = version
         self._note_ids(batch, version - len(rows))
+        if (mark := self.marks.new(batch.task_id, version + 1)) is not None:
+            version += 1
+            claim = Claim(mark, batch.facts[-1].timestamp, self.format, ())
+            rows.append(self.store.row(batch.task_id, version, claim))
+            self.own[batch.task_id] += 1
         self.rows.extend(rows)
         self.versions[batch.task_id] = version
         self.blobs.extend(batch.blobs)
@@ -145,9 +162,11 @@ class _Importer:
         if not self.rows:
             return
         self.store.write_rows(self.rows, self.blobs, self.sources)
-        for row in self.rows:
-            self.report.tasks[row[0]] = self.report.tasks.get(row[0], 0) + 1
-        self.report.added += len(self.rows)
+        for task_id, count in Counter(row[0] for row in self.rows).items():
+            foreign = count - self.own[task_id]
+            self.report.tasks[task_id] = self.report.tasks.get(task_id, 0) + foreign
+            self.report.added += foreign
+        self.own.clear()
         self.rows, self.blobs, self.sources, self.bytes = [], [], [], 0
         self.ids.clear()
 
@@ -199,13 +218,13 @@ class _Importer:
         return kind == stored_kind and from_json(body) == from_json(stored_body)
 
     def _causes(
-        self, task_id: str, because: tuple[str | int, ...], before: int, here: dict[str, int]
+        self, task_id: str, because: tuple[str | int, ...], version: int, here: dict[str, int]
     ) -> tuple[int, ...]:
-        """Return the versions of the causes, including those in the same batch."""
+        """Return the versions of the causes of the event at a version, also in the same batch."""
         found = set()
         for cause in because:
             if isinstance(cause, int):
-                found.add(cause if cause > 0 else before + 1 + cause)
+                found.add(cause if cause > 0 else self.marks.back(task_id, version, -cause))
             elif cause in here:
                 found.add(here[cause])
             elif "\0" not in cause and (known := self._look_up(task_id, cause)) is not None:

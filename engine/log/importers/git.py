@@ -15,6 +15,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import (
     Committed,
     Fact,
+    Imported,
     ModuleDeleted,
     ModuleIteration,
     ModuleRenamed,
@@ -92,7 +93,9 @@ class _Tree:
         self.before = BEFORE
         "The distance back to the last event about code."
         for event in store.read(task_id):
-            self.before = BEFORE - isinstance(event.fact, RefsRead)
+            if isinstance(event.fact, Imported):
+                continue
+            self.before = self.before - 1 if isinstance(event.fact, RefsRead) else BEFORE
             match event.fact:
                 case Committed() as fact:
                     self.last_commit = fact.sha
