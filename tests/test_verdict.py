@@ -236,14 +236,14 @@ def test_code_that_meddles_when_it_is_imported_does_not_pass(trick: str) -> None
 
 
 CALLED = {  # what the code does instead of the asked
-    "import pytest\n    pytest.skip('later')": "was skipped by n.py:",
-    "import pytest\n    pytest.xfail('later')": "was marked as expected to fail by n.py:",
-    "import pytest\n    pytest.importorskip('no_such_module')": "was skipped by n.py:",
-    "import unittest\n    raise unittest.SkipTest('later')": "was skipped by n.py:",
+    "import pytest\n    pytest.skip('later')": "skipped this test (later)",
+    "import pytest\n    pytest.xfail('later')": "marked this test as expected to fail (later)",
+    "import pytest\n    pytest.importorskip('no_such_module')": "skipped this test (could not",
+    "import unittest\n    raise unittest.SkipTest('later')": "skipped this test (later)",
     "import pytest\n"
     "    class Mine(pytest.skip.Exception):\n        pass\n"
-    "    raise Mine('later')": "was skipped by n.py:",
-    "exec(compile('import pytest; pytest.skip(\"1\")', 'x', 'exec'))": "was skipped by x:1",
+    "    raise Mine('later')": "skipped this test (later)",
+    "exec(compile('import pytest; pytest.skip(\"1\")', 'x', 'exec'))": "x:1 skipped this test (1)",
     "raise SystemExit(0)": "SystemExit",
 }
 
@@ -262,7 +262,7 @@ def test_a_fixture_of_the_code_that_skips_is_told_too() -> None:
     code = "import pytest\n\n\n@pytest.fixture\ndef ready():\n    pytest.skip('later')\n"
     done = outcome(code, "from n import ready\n\n\ndef test_a(ready):\n    assert 0\n")
     assert (done.passed, done.failed) == (0, 1)
-    assert "was skipped by n.py:6 (later)" in done.failures[0].message
+    assert "n.py:6 skipped this test (later)" in done.failures[0].message
 
 
 def test_no_module_is_imported_that_leaves_itself_out() -> None:
@@ -357,7 +357,7 @@ def test_what_the_text_itself_leaves_out_is_told_apart() -> None:
 def test_whether_the_module_can_be_imported_is_no_reason_to_skip() -> None:
     done = outcome("import no_such\n", "import pytest\n\nn = pytest.importorskip('n')\n")
     assert (done.passed, done.failed, done.skipped) == (0, 1, 0)
-    assert "was skipped by" in done.failures[0].message
+    assert "skipped this test" in done.failures[0].message
 
 
 HONEST = {

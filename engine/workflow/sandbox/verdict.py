@@ -163,12 +163,16 @@ def _by_its_text(case: SeenCase, texts: GivenTexts, path: str, line: int, outsid
 
 
 def _left_out(case: SeenCase, path: str, line: int, reason: str) -> CheckFailure:
-    verb = {"xfailed": "was marked as expected to fail"}.get(case.state, "was skipped")
+    what = (
+        "marked this test as expected to fail" if case.state == "xfailed" else "skipped this test"
+    )
     place = _place(path, line)
-    by = f" by {place}" if path else " by a mark that is not in its text"
     said = f" ({' '.join(reason.split())[:200]})" if reason else ""
-    return _failure(case.id, f"{verb}{by}{said}. {MENDED}: the code must do what the test asks,"
-                    " and must not leave it out", place)  # fmt: skip
+    message = (
+        f"{place or 'a mark that is not in its text'} {what}{said}. {MENDED}: the code must do what"
+        " the test asks, and must not leave it out"
+    )
+    return _failure(case.id, message, place)
 
 
 def _untold(results: Results, cases: Sequence[SeenCase]) -> list[CheckFailure]:

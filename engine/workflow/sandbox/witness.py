@@ -65,6 +65,8 @@ class Witness:
         self.pristine: list[tuple[Any, str, Any, Any]] = []
         self.told: set[str] = set()
         self.path: object = None
+        "The file of the tests that are running."
+        self.paths: dict[object, str] = {}
 
     def take_texts(self) -> None:
         """Compile the task's files as they are now, so that no later change of them counts."""
@@ -164,15 +166,16 @@ class Witness:
 
     # What becomes of each test
 
-    def pytest_collection_finish(self) -> None:
+    def pytest_collection_finish(self, session: Any) -> None:
         self.compare()
+        self.path = session.items[0].path if session.items else None
 
     def pytest_make_collect_report(self, collector: Any) -> Generator[None, Any, Any]:
         """Tell which files were left out as a whole."""
         report = yield
         call = getattr(report, "call", None)
         if call is not None and call.excinfo is not None and report.outcome == "skipped":
-            path = os.path.relpath(collector.path, self.folder)
+            path = self._path_of(collector)
             skip = ["skipped", *self._origin(call.excinfo.value), str(call.excinfo.value)[:500]]
             self.send({"cases": [[path, "", path, "skipped", False, [skip]]]})
         return report
@@ -228,7 +231,7 @@ class Witness:
     def _tell(self, item: Any) -> None:
         case = self.case
         state = "unrun" if case["state"] == "passed" and not case["returned"] else case["state"]
-        path, name = os.path.relpath(item.path, self.folder), getattr(item, "originalname", None)
+        path, name = self._path_of(item), getattr(item, "originalname", None)
         class_node = _class_node()
         classes = [str(node.name) for node in item.listchain() if isinstance(node, class_node)]
         qualified = ".".join([*classes, name or item.name])
@@ -237,6 +240,12 @@ class Witness:
         self.passed.append(entry)
         if state != "passed" or len(self.passed) >= BATCH:
             self.flush()
+
+    def _path_of(self, node: Any) -> str:
+        path = self.paths.get(node.path)
+        if path is None:
+            path = self.paths[node.path] = os.path.relpath(node.path, self.folder)
+        return path
 
     def flush(self) -> None:
         """Tell of the tests that were not told of yet."""
