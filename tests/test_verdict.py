@@ -177,6 +177,13 @@ TOUCHED = {  # what the first test lets the code do, before the others run
     "the guard's own names": "import __main__\n"
     "    __main__.Progress.pytest_runtest_logreport = print\n"
     "    __main__.Witness._tell = print",
+    "what writes the notes": "import json\n"
+    "    real = json.JSONEncoder.encode\n"
+    "    json.JSONEncoder.encode = lambda self, value: real(self, value).replace('fail', 'pass')",
+    "the methods of a suite": "import sys\n"
+    "    sys.modules['test_n'].E.assertEqual = lambda self, *values: None",
+    "the names of the test file": "import sys, types\n"
+    "    sys.modules['test_n'].math = types.SimpleNamespace(isclose=lambda *values: True)",
     "a trace that stays": "import sys\n    sys.settrace(lambda frame, event, value: None)",
     "another module for the tests": "import sys, types\n"
     "    fake = types.ModuleType('unittest')\n"
@@ -205,6 +212,26 @@ def test_meddling_is_told_though_each_value_is_right(trick: str) -> None:
 
 
 IMPORTED = {  # what the code does when it is imported
+    "brings another pytest": "import contextlib, sys, types, pytest\n"
+    "sys.modules['test_n'].pytest = types.SimpleNamespace(mark=pytest.mark, raises=contextlib."
+    "suppress)",
+    "names an exception": "import sys, pytest\n"
+    "sys.modules['test_n'].AssertionError = pytest.skip.Exception",
+    "brings other built-in functions": "import builtins, sys\n"
+    "sys.modules['test_n'].__builtins__ = dict(vars(builtins), AssertionError=None)",
+    "brings other test files": "import importlib.machinery, sys\n"
+    "class Finder:\n"
+    "    def find_spec(self, name, path=None, target=None):\n"
+    "        if name == 'test_z':\n"
+    "            return importlib.machinery.ModuleSpec(name, self, origin='test_z.py')\n"
+    "    def create_module(self, spec):\n"
+    "        return None\n"
+    "    def exec_module(self, module):\n"
+    "        import os\n"
+    "        module.__file__ = os.path.abspath('test_z.py')\n"
+    "        module.test_z = lambda: None\n"
+    "sys.meta_path.insert(0, Finder())",
+    "is of another system": "import sys\nsys.platform = 'win32'",
     "skips the file": "import pytest\npytest.skip('later', allow_module_level=True)",
     "raises SkipTest": "import unittest\nraise unittest.SkipTest('later')",
     "marks the test file": "import sys, pytest\n"
@@ -230,9 +257,22 @@ IMPORTED = {  # what the code does when it is imported
 @pytest.mark.parametrize("trick", IMPORTED)
 def test_code_that_meddles_when_it_is_imported_does_not_pass(trick: str) -> None:
     tests = "from n import value\n\n\ndef test_z():\n    assert value() == 4\n"
-    done = outcome(f"{IMPORTED[trick]}\n{WRONG}", test_z=tests)
-    assert done.failed + done.errors > 0
-    assert done.passed == 0, done.failures
+    code = f"{IMPORTED[trick]}\n{WRONG}"
+    alone = outcome(code, test_z=tests)
+    assert alone.failed + alone.errors > 0
+    assert alone.passed == 0, alone.failures
+
+
+@pytest.mark.parametrize("trick", [
+    "brings another pytest", "names an exception", "brings other built-in functions",
+    "brings other test files", "is of another system", "brings plugins", "builds other classes",
+    "changes the tests on disk",
+])  # fmt: skip
+def test_meddling_at_import_is_told_though_each_value_is_right(trick: str) -> None:
+    tests = "from n import value\n\n\ndef test_z():\n    assert value() == 4\n"
+    done = outcome(f"{IMPORTED[trick]}\n{RIGHT}", test_z=tests)
+    assert done.failed > 0
+    assert any("leave" in failure.message for failure in done.failures)
 
 
 CALLED = {  # what the code does instead of the asked

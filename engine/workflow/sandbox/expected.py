@@ -206,6 +206,8 @@ def _replaced(node: ast.AST) -> Iterator[str]:
     values: Sequence[ast.AST] = ()
     if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
         values = [node.slice]
+    elif isinstance(node, ast.Global):
+        yield from node.names
     elif isinstance(node, ast.Call):
         values = [*node.args, *(keyword.value for keyword in node.keywords)]
     for value in values:
@@ -302,6 +304,11 @@ class _TextReader:
             )
         return self.sources.get(_root(node), "pytest") not in KNOWN
 
+    def _keeps(self, node: ast.expr) -> bool:
+        """Return whether one can see through a decorator to the function in the text."""
+        root = _root(node)
+        return root not in self.foreign and self.sources.get(root, "pytest") in KNOWN
+
     def _unsettled(self) -> Iterator[str]:
         """Yield the names of tests that the file itself replaces or takes away."""
         for node in ast.walk(self.tree):
@@ -360,7 +367,7 @@ class _TextReader:
             text.required.pop(prefix + node.name, None)
             return
         name = prefix + node.name
-        text.required[name] = all(map(_is_mark, node.decorator_list))
+        text.required[name] = all(map(self._keeps, node.decorator_list))
         text.excused.discard(name)
         if any(map(self._excusing, node.decorator_list)):
             text.excused.add(name)

@@ -6,7 +6,7 @@ shares an interpreter with the code that it watches, which can fake its reports,
 other programs. The walls are in `isolation.py`.
 
 The sandbox passes it as code, since code inside cannot read the files around this one; beside it
-stands `witness.py`, which sees each test run.
+stand `pristine.py` and `witness.py`, which see each test run.
 """
 
 import json
@@ -195,9 +195,7 @@ def main(
     started = {"started": True, "secret": secret}
     os.write(report, json.dumps(started).encode() + b"\n")
     send, exit_now = witnessing["sender"](report, secret), os._exit
-    witness = witnessing["prepared"](
-        witnessing["Witness"](f"{guard.box}/files", given, imports, send)
-    )
+    witness = witnessing["prepared"](f"{guard.box}/files", given, imports, send)
     # "tryfirst": before the plugin that writes the results.
     pytest.hookimpl(tryfirst=True)(Progress.pytest_sessionfinish)
     for module, name in ((os, "fork"), (_posixsubprocess, "fork_exec"), (subprocess, "_fork_exec"),
@@ -211,7 +209,7 @@ def main(
         return int(pytest.main(arguments, plugins=[witness, progress]))
 
     code = _measured(box, run) if coverage else run()
-    witness.compare()
+    witness.watch.compare()
     witness.flush()
     results = _digest(f"{box}/junit.xml")
     sys.stdout.flush()

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import CheckFailure
-from backcast.engine.workflow.sandbox import guard, outcome, witness
+from backcast.engine.workflow.sandbox import guard, outcome, pristine, witness
 from backcast.engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
 from backcast.engine.workflow.sandbox.expected import GivenTexts, read_texts
 from backcast.engine.workflow.sandbox.isolation import Orders
@@ -50,13 +50,13 @@ ENDINGS = {128 + 9: "memory", 128 + 24: "cpu time", 128 + 25: "file size"}
 
 
 START = (
-    "import binascii, marshal, sys; (lambda seen, code, held: (exec(seen, held), exec(code,"
-    " {'__name__': '__main__', 'witnessing': held})))("
+    "import binascii, marshal, sys; (lambda watch, seen, code, held: (exec(watch, held),"
+    " exec(seen, held), exec(code, {'__name__': '__main__', 'witnessing': held})))("
     "*marshal.loads(binascii.a2b_base64(sys.argv.pop(1))), {'__name__': 'witness'})"
 )
-"Runs the two codes inside with names of their own, which `__main__` does not show."
+"Runs the three codes inside with names of their own, which `__main__` does not show."
 ODD = frozenset({"this", "antigravity", "turtle", "turtledemo", "tkinter", "idlelib", "test"})
-"Modules of the standard library that are not imported before the tests ask for them."
+"Modules that are not imported before the tests ask for them."
 
 
 class SandboxLimits(BaseModel):
@@ -155,15 +155,21 @@ def _texts(files: Mapping[str, bytes], tests: Sequence[str], given: Collection[s
 
 
 def _library(files: Mapping[str, bytes], texts: GivenTexts) -> list[str]:
-    """Return the modules of the standard library that the tests import.
+    """Return the modules of libraries that the tests import.
 
-    None where a file bears the name of one, since the tests may mean that.
+    None where a file bears the name of a standard one, since the tests may mean that.
     """
-    if {path.partition("/")[0].removesuffix(".py") for path in files} & sys.stdlib_module_names:
+    folders = {"", *(f"{path.rpartition('/')[0]}/" for path in texts.by_path if "/" in path)}
+    own = {
+        path.removeprefix(folder).partition("/")[0].removesuffix(".py")
+        for path in files
+        for folder in folders
+        if path.startswith(folder)
+    }
+    if own & sys.stdlib_module_names:
         return []
     names = {name for text in texts.by_path.values() for name in text.imports}
-    known = sys.stdlib_module_names - ODD
-    return sorted(name for name in names if name.partition(".")[0] in known)
+    return sorted(name for name in names if name.partition(".")[0] not in own | ODD)
 
 
 def _run(
@@ -203,9 +209,9 @@ def _command(
 
 @cache
 def _codes() -> str:
-    """Return the codes of the witness and the guard, for the same Python."""
-    sources = [Path(f"{part.__file__}").read_text(encoding="utf-8") for part in (witness, guard)]
-    codes = tuple(compile(source, witness.NAME, "exec") for source in sources)
+    """Return the codes that run inside, for the same Python."""
+    parts = [Path(f"{part.__file__}").read_text("utf-8") for part in (pristine, witness, guard)]
+    codes = tuple(compile(source, pristine.NAME, "exec") for source in parts)
     return binascii.b2a_base64(marshal.dumps(codes), newline=False).decode()
 
 

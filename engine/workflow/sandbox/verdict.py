@@ -13,8 +13,10 @@ from backcast.engine.workflow.sandbox.expected import GivenTexts
 from backcast.engine.workflow.sandbox.outcome import LISTED, LONGEST_MESSAGE, Results
 
 MENDED = "A test counts only when it runs to its end and passes"
-RUNNERS = ("_pytest.", "pytest.", "pluggy.", "unittest.", "builtins.", "sys.settrace",
-           "sys.setprofile")  # fmt: skip
+RUNNERS = (
+    "_pytest.", "pytest.", "pluggy.", "unittest.", "builtins.", "sys.settrace", "sys.setprofile",
+    "sys.platform", "sys.version_info", "sys.implementation", "os.name",
+)  # fmt: skip
 "Where every change decides tests, whoever made it."
 
 
@@ -103,10 +105,10 @@ def _changed(note: Mapping[str, Any], texts: GivenTexts) -> CheckFailure | None:
     changed = note.get("changed")
     if not isinstance(changed, str):
         return None
-    at, deciding = note.get("at") or [], changed.startswith(RUNNERS) or "." not in changed
+    at, own = note.get("at") or [], texts.by_path.get(note.get("of", ""))
     if texts.replaces(changed.rpartition(".")[2]) or (at and at[0] in texts.by_path):
         return None
-    if not at and not deciding:
+    if own is None and not at and not changed.startswith(RUNNERS) and "." in changed:
         return None  # libraries change themselves
     place = _place(*at) if at else ""
     by = f" by {place}" if place else ""

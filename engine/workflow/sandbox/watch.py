@@ -1,5 +1,6 @@
 """Starts one run, reads its output and report, and stops it at a limit."""
 
+import ast
 import json
 import os
 import selectors
@@ -107,7 +108,7 @@ class WatchedRun:
         secret = b""
         for number, line in enumerate(bytes(self.reported).split(b"\n")):
             noted = secret and line.startswith(secret)
-            entry = _parsed(line.removeprefix(secret)) if noted else _parsed(line)
+            entry = _noted(line.removeprefix(secret)) if noted else _parsed(line)
             if number == 0 and isinstance(entry, dict):
                 self.held = {str(key): str(value) for key, value in entry.items()}
             elif number == 1 and isinstance(entry, dict) and entry.get("started") is True:
@@ -161,6 +162,13 @@ def _stop(keeper: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         keeper.kill()  # its children are set to die with it
         return keeper.wait()
+
+
+def _noted(line: bytes) -> Any:
+    """Return a note, which is written as Python writes its values."""
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+        return ast.literal_eval(line.decode("ascii"))
+    return None
 
 
 def _parsed(line: bytes) -> Any:
