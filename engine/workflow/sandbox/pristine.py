@@ -77,17 +77,19 @@ class RunnerWatch:
             if isinstance(inner, types.CodeType):
                 self._note_codes(inner)
 
-    def is_own(self, function: Any) -> bool:
-        """Return whether a function, or what it wraps, is one that the task's own text defines."""
+    def maker(self, function: Any) -> str:
+        """Return who defines a function, or what it wraps: text, library, or nobody known."""
+        file = NAME
         for _ in range(20):
             function = getattr(function, "__func__", function)
             if id(getattr(function, "__code__", None)) in self.codes:
-                return True
+                return "text"
+            file = _file_of(function)
             drawn = getattr(getattr(function, "hypothesis", None), "inner_test", None)
             function = drawn or getattr(function, "__wrapped__", getattr(function, "func", None))
             if function is None:
                 break
-        return False
+        return "" if self.inside(file) or file == NAME else "library"
 
     def note(self) -> None:
         """Note what runs the tests, before any foreign code is read."""
@@ -121,7 +123,7 @@ class RunnerWatch:
             builtins = sys.modules["builtins"]
             if held.get("__builtins__") is not vars(builtins):
                 self.tell(module, "__builtins__", None)
-            for name in (held.keys() & vars(builtins).keys()) - STANDARD:
+            for name in (held.keys() & vars(builtins).keys()) - STANDARD - _bound(tree):
                 self.tell(module, name, held[name])
             self.pristine += _parts(module)
             self.pristine += [
@@ -138,17 +140,23 @@ class RunnerWatch:
         for owner, name, value, code in self.pristine:
             held = owner if isinstance(owner, dict) else vars(owner)
             found = held.get(name)
-            if found is not value or (code and getattr(value, "__code__", None) is not code):
+            same = found is value and (not code or getattr(value, "__code__", None) is code)
+            if not same and not self._completes(owner, name, found):
                 self.tell(owner, name, found)
         for owner, names in self.names:
             held = vars(owner)
             for name in held.keys() - names:
-                if callable(held[name]):
+                if callable(held[name]) and not self._completes(owner, name, held[name]):
                     self.tell(owner, name, held[name])
         for kind in ("trace", "profile"):
             function = getattr(sys, f"get{kind}")()
             if function is not None and self.defined(function):
                 self.tell(sys, f"set{kind}", function)
+
+    def _completes(self, owner: Any, name: str, value: Any) -> bool:
+        """Return whether a library completes a class when it is first used, such as a protocol."""
+        special = isinstance(owner, type) and name[:2] == "__" and owner.__module__ not in RUNNERS
+        return special and not self.defined(value)
 
     def tell(self, owner: Any, name: str, value: Any) -> None:
         """Tell of one change, once."""
@@ -209,6 +217,25 @@ def _file(owner: Any) -> str:
     """Return the file of a module, or of the one that defines a class."""
     module = sys.modules.get(owner.__module__) if isinstance(owner, type) else owner
     return str(getattr(module, "__file__", None) or "/")
+
+
+def _file_of(function: Any) -> str:
+    """Return the file of a function's code; this one's where there is no code."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code.co_filename if isinstance(code, types.CodeType) else NAME
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    """Return the names that a text binds anywhere."""
+    found = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.alias):
+            found.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+    return found
 
 
 def _imported(tree: ast.Module, known: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backcast.engine.workflow.sandbox.pristine import LISTED, NAME, RunnerWatch
+    from backcast.engine.workflow.sandbox.pristine import LISTED, NAME, RunnerWatch, _file_of
 
 BATCH = 500
 "Passed tests that are told at a time."
@@ -85,7 +85,7 @@ class Witness:
         if call is not None and call.excinfo is not None and report.outcome == "skipped":
             path = self._path_of(collector)
             skip = ["skipped", *self._origin(call.excinfo.value), _said(call.excinfo.value)]
-            self.send({"cases": [[path, "", path, "skipped", False, [skip]]]})
+            self.send({"cases": [[path, "", path, "skipped", "", [skip]]]})
         return report
 
     def pytest_runtest_call(self, item: Any) -> Generator[None, Any, Any]:
@@ -95,7 +95,7 @@ class Witness:
             self.case["returned"] = True  # cannot be seen from here
             return (yield)
         case = self.case
-        case["own"] = case["own"] and self.watch.is_own(real)
+        case["maker"] = case["maker"] and self.watch.maker(real)
 
         @functools.wraps(real)
         def seen(*arguments: Any, **options: Any) -> Any:
@@ -121,7 +121,7 @@ class Witness:
                 state="passed",
                 skips=[],
                 returned=False,
-                own=self.watch.is_own(getattr(item, "obj", None)),
+                maker=self.watch.maker(getattr(item, "obj", None)),
             )
         caught = getattr(item, "_excinfo", None)  # of a unittest.TestCase, whose runner takes it
         raised = caught[0] if caught else call.excinfo
@@ -149,7 +149,7 @@ class Witness:
         classes = [str(node.name) for node in item.listchain() if isinstance(node, class_node)]
         qualified = ".".join([*classes, name or item.name])
         node = item.nodeid if item.nodeid.startswith(path) else f"{path}{item.nodeid}"
-        entry = [path, qualified, node, state, case["own"], case["skips"]]
+        entry = [path, qualified, node, state, case["maker"], case["skips"]]
         self.untold.append(entry)
         if state != "passed" or len(self.untold) >= BATCH:
             self.flush()
@@ -230,12 +230,6 @@ def _leaves(error: BaseException | None) -> bool:
 
 def _is_runner(file: str) -> bool:
     return "/_pytest/" in file or "/unittest/" in file or "/pluggy/" in file or file == NAME
-
-
-def _file_of(function: Any) -> str:
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    return code.co_filename if isinstance(code, types.CodeType) else "/"
 
 
 def _is_sync(function: Any) -> bool:
