@@ -1,8 +1,10 @@
 """Runs foreign code and its tests in isolation, and returns the outcome as a value.
 
 The layers of isolation are in `isolation.py`, and each outcome names the layers that it had. They
-have limits: tests and the code under test share an interpreter, so hostile code can fake its own
-results. It cannot get out that way, and ending early counts as an error. Memory and CPU time are
+have limits: tests and the code under test share an interpreter. Which tests must pass is therefore
+read from their text (`expected.py`), and what is seen inside (`pristine.py`, `witness.py`) is
+judged outside (`verdict.py`); `backcast help limits` names what hostile code can fake all the same.
+It cannot get out that way, and ending early counts as an error. Memory and CPU time are
 limited per process, and thereby in sum, since the number of processes is limited. Disk is limited
 per file. Attempts of the tests' own interpreter are named; attempts of programs that it starts are
 stopped silently. No plugins of pytest are loaded, except a conftest.py among the files.
