@@ -151,6 +151,22 @@ TOUCHED = {  # what the first test lets the code do, before the others run
     "            for plugin in list(one.get_plugins()):\n"
     "                if type(plugin).__name__ in ('Witness', 'Progress'):\n"
     "                    one.unregister(plugin)",
+    "the witness itself": "import gc\n"
+    "    for one in gc.get_objects():\n"
+    "        if type(one).__name__ == 'Witness':\n"
+    "            one._tell = lambda item: None",
+    "an alarm": "import pytest, signal, time\n"
+    "    def skip(*values):\n"
+    "        pytest.skip('later')\n"
+    "    signal.signal(signal.SIGALRM, skip)\n"
+    "    signal.setitimer(signal.ITIMER_REAL, 0.01)\n"
+    "    time.sleep(1)",
+    "the report's descriptor": "import os\n"
+    "    for number in range(3, 20):\n"
+    "        try:\n"
+    "            os.dup2(os.open('/dev/null', os.O_WRONLY), number)\n"
+    "        except OSError:\n"
+    "            pass",
     "an end at once": "import os\n    os._exit(0)",
     "an end by another thread": "import os, threading\n"
     "    threading.Timer(0.01, os._exit, [0]).start()\n"
