@@ -390,6 +390,8 @@ class ChecksRan(Fact):
     failed: int
     errors: int = 0
     "Checks that could not run to their end, or whose modules could not be imported."
+    skipped: int = 0
+    "Checks that their own text leaves out or expects to fail; neither passed nor failed."
     module_name: str | None = None
     "The checked module; None for the task as a whole."
     failures: tuple[CheckFailure, ...] = ()

@@ -67,13 +67,18 @@ def go_on(url: str, appends: int) -> int:
 
 
 @contextmanager
-def nursery() -> Iterator["subprocess.Popen[str]"]:
+def nursery(temporary: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process whose children run; what they leave in the temporary directory is gone at last."""
+    temporary.mkdir(exist_ok=True)
     with subprocess.Popen(
         [sys.executable, "-c", NURSERY],
         cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
     ) as process:  # fmt: skip
         assert hear(process) == "ready"
         yield process
+        assert leg(process, begun(f"sqlite:///{temporary}-last.db"))  # which removes what is left
+    assert [*temporary.iterdir()] == []
 
 
 def hear(process: "subprocess.Popen[str]") -> str:
@@ -156,7 +161,7 @@ def test_a_run_that_is_killed_after_any_append_ends_as_an_unbroken_one(
     tmp_path: Path, unbroken: dict[str, Any]
 ) -> None:
     after_appends = list[str]()
-    with nursery() as process:
+    with nursery(tmp_path / "temporary") as process:
         for number in (0, 2):  # where the first kill stands
             url, legs = begun(f"sqlite:///{tmp_path}/{number}.db"), count(number)
             # At each append in turn, and not only the first: a run that always dies as soon as it
@@ -175,7 +180,7 @@ def test_a_run_that_is_killed_at_any_time_ends_as_an_unbroken_one(
 ) -> None:
     url, kills = begun(f"sqlite:///{tmp_path}/killed.db"), 0
     randomly, legs = random.Random(seed), count(seed)
-    with nursery() as process:
+    with nursery(tmp_path / "temporary") as process:
         # Later each time: on a slow machine a step takes longer than any bound.
         while not leg(process, url, seconds=randomly.uniform(0.01, 0.8 + next(legs) / 10)):
             kills += 1

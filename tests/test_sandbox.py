@@ -434,16 +434,64 @@ def test_it():
 
 
 def test_a_run_ends_with_who_asked_for_it(tmp_path: Path) -> None:
-    code = b"import time\n\ndef test_it():\n    open('begun', 'w').close(); time.sleep(60)\n"
+    with _asking(tmp_path) as asking:
+        _until(lambda: [*tmp_path.glob("backcast-*/files/begun")] != [])
+        asking.kill()
+    _until(lambda: not _running(f"{tmp_path}/backcast-"))
+
+
+SLEEPER = b"import time\n\ndef test_it():\n    open('begun', 'w').close(); time.sleep(60)\n"
+
+
+def _asking(folder: Path, code: bytes = SLEEPER) -> "subprocess.Popen[bytes]":
+    """A process that runs a test, with its temporary files in a folder."""
     parent = (
         "from backcast.engine.workflow.sandbox.run import run_checks;"
         f" run_checks({{'test_it.py': {code!r}}}, ['test_it.py'])"
     )
-    environment = {"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-c", parent], env=environment) as asking:
-        _until(lambda: [*tmp_path.glob("backcast-*/files/begun")] != [])
-        asking.kill()
-    _until(lambda: not _running(f"{tmp_path}/backcast-"))
+    environment = {"PYTHONPATH": str(PROJECT), "TMPDIR": str(folder)}
+    return subprocess.Popen([sys.executable, "-c", parent], env=environment)
+
+
+def _until_there(folder: Path, pattern: str, before: set[Path]) -> None:
+    """Wait for a path in none of the folders that were there before."""
+    _until(lambda: any(not before & {*path.parents, path} for path in folder.glob(pattern)))
+
+
+def test_what_killed_runs_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    left = set[Path]()
+    for moment in ("*", "*/files/test_it.py", "*/files/begun", "*", "*/files/begun"):
+        with _asking(tmp_path) as asking:
+            _until_there(tmp_path, moment, left)
+            asking.kill()
+        left = {*tmp_path.iterdir()}
+        assert len(left) == 1, "what the last one left is gone, and its own is there"
+    with _asking(tmp_path) as living:
+        _until_there(tmp_path, "*/files/begun", left)
+        [box] = tmp_path.iterdir()
+        with _asking(tmp_path, b"def test_it():\n    pass\n"):
+            pass
+        assert [*tmp_path.iterdir()] == [box], "what another run needs was removed"
+        living.kill()
+    with _asking(tmp_path, b"def test_it():\n    pass\n"):
+        pass
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_nothing_else_is_removed_than_what_runs_have_left(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/file").write_text("mine")
+    (tmp_path / "backcast-box-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "backcast-box-file").write_text("mine")
+    (tmp_path / "backcast-other").mkdir()
+    if os.geteuid() == 0:
+        (tmp_path / "backcast-box-foreign").mkdir()
+        os.chown(tmp_path / "backcast-box-foreign", 12345, 12345)
+    before = sorted(tmp_path.rglob("*"))
+    with _asking(tmp_path, b"def test_it():\n    pass\n"):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def _until(true: Callable[[], bool]) -> None:

@@ -90,7 +90,8 @@ class RunProgress:
 
 
 def _count(fact: ChecksRan) -> str:
-    return f"{fact.passed} of {fact.passed + fact.unmet} passed"
+    skipped = f", {fact.skipped} skipped by their own text" if fact.skipped else ""
+    return f"{fact.passed} of {fact.passed + fact.unmet} passed{skipped}"
 
 
 def _edited(fact: MapEdited) -> str:

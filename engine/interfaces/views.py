@@ -56,6 +56,7 @@ def event_line(event: WorkflowEvent) -> str:
         title += f" score {data['score']}"
     if isinstance(event.fact, ChecksRan):
         title += f" {event.fact.passed} of {event.fact.passed + event.fact.unmet} passed"
+        title += f", {event.fact.skipped} skipped by their own text" if event.fact.skipped else ""
     if isinstance(data.get("tokens"), int):
         title += f" {data['tokens']} tokens"
     if isinstance(event.fact, MapEdited):

@@ -7,6 +7,7 @@ from backcast.domain.cache import names_of
 from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
     AnswerRefused,
+    CheckFailure,
     ChecksRan,
     Claim,
     Fact,
@@ -210,15 +211,29 @@ def replied(answer: Completion, id: str, predicted: int | None) -> ActionResult:
     return ActionResult([fact], [text, *thinking], model)
 
 
+def with_some_run(outcome: Outcome) -> Outcome:
+    """Return an outcome with an error where every test of a task leaves itself out."""
+    if outcome.passed or outcome.failed or outcome.errors or not outcome.skipped:
+        return outcome
+    message = (
+        f"there are no tests that ran: {outcome.skipped} leave themselves out by their own text, so"
+        " nothing shows that the task is done"
+    )
+    failure = CheckFailure(message=message, kind="error")
+    return outcome._replace(errors=1, failures=(failure,))
+
+
 def checks_ran(outcome: Outcome, path: str | None) -> ActionResult:
     """Return the outcome of a test run as a fact."""
     output = outcome.output.decode(errors="replace")
     long = [Blob(outcome.output)] if len(output) > PREVIEW else []
+    # No skipped check is not recorded, so that older logs stay as they are.
+    skipped = {"skipped": outcome.skipped} if outcome.skipped else {}
     fact = ChecksRan(
         passed=outcome.passed, failed=outcome.failed, errors=outcome.errors, module_name=path,
         failures=outcome.failures, preview=output[-PREVIEW:],
         output=long[0].ref if long else None, contained=outcome.contained,
         isolation=dict(outcome.isolation), seconds=round(outcome.seconds, 3),
-        coverage=dict(outcome.coverage),
+        coverage=dict(outcome.coverage), **skipped,
     )  # fmt: skip
     return ActionResult([fact], long, "sandbox")

@@ -29,7 +29,7 @@ from backcast.engine.workflow.perform import Performer
 from backcast.engine.workflow.prompts import RunningTask
 from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.runtime import Runtime
-from backcast.engine.workflow.sandbox.run import run_checks, safe_path
+from backcast.engine.workflow.sandbox.run import safe_path
 from backcast.engine.workflow.spec import Spec, spec_of
 from backcast.projections import dependency_graph, progress
 
@@ -73,11 +73,12 @@ def work(
     watch: Watch = lambda events: None,
     *,
     runner: str = "",
-    checks: Checks = run_checks,
+    checks: Checks | None = None,
 ) -> progress.State:
     """Work on a task until it ends, and return its progress.
 
-    `runner` identifies this process, by default with a random name; `checks` runs the tests.
+    `runner` identifies this process, by default with a random name; `checks` runs the tests in
+    place of the sandbox.
 
     Raises `ConflictError` where another process works on the task, and `ModelError` where the model
     gives no answer. The log then holds all finished steps, and another call continues from there.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from backcast.domain.errors import ModelError
 from backcast.domain.events import (
@@ -27,6 +28,7 @@ from backcast.engine.workflow.answers import (
     checks_ran,
     given,
     replied,
+    with_some_run,
 )
 from backcast.engine.workflow.decide import (
     Action,
@@ -55,13 +57,15 @@ class Performer:
         *,
         runner: str,
         watch: Callable[[Sequence[WorkflowEvent]], None] = lambda events: None,
-        checks: Checks = run_checks,
+        checks: Checks | None = None,
     ) -> None:
-        """`runner` identifies this process; `watch` is called with the events that are appended."""
+        """`runner` identifies this process; `watch` is called with the events that are appended;
+        `checks` runs the tests in place of the sandbox."""
         self.task, self.runtime, self.model = task, runtime, runtime.model
         self.prompts = PromptBuilder(task, runtime.profile, runtime.policy)
-        self.spec, self.runner, self.watch, self.checks = spec, runner, watch, checks
-        self.answers = Answers(self.prompts, spec, checks, self.model.id)
+        self.spec, self.runner, self.watch = spec, runner, watch
+        self.checks: Checks = checks or partial(run_checks, given=given(spec))
+        self.answers = Answers(self.prompts, spec, self.checks, self.model.id)
         self.store, self.task_id = task.store, task.task_id
 
     def perform(self, action: Action) -> ActionResult:
@@ -73,7 +77,7 @@ class Performer:
                 return self.answers.take(step)
             case CheckAll():
                 outcome = self.checks(self.task.files(), given(self.spec), self.spec.checks)
-                return checks_ran(outcome, None)
+                return checks_ran(with_some_run(outcome), None)
             case Complete():
                 return self._complete()
             case AppendFacts(facts=facts):

@@ -113,7 +113,8 @@ class Spec(_Part):
         return bool(self.modules) and all(module.purpose for module in self.modules)
 
 
-RESERVED = ("conftest", "pytest", "_pytest", "sitecustomize", "usercustomize")
+RESERVED = ("conftest", "pytest", "_pytest", "pluggy", "iniconfig", "sitecustomize",
+            "usercustomize")  # fmt: skip
 "Module names by which code would control its own tests."
 
 

@@ -4,6 +4,7 @@ Code that is not trusted made whatever it holds afterwards: links are not follow
 are read, and only up to a given size.
 """
 
+import fcntl
 import os
 import shutil
 import stat
@@ -19,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 from backcast.domain.errors import InputError
+from backcast.engine.workflow.sandbox.isolation import is_spare
 
 LONGEST_PATH, LONGEST_PART = 500, 150
 "Bytes in UTF-8, so that paths fit below any directory."
@@ -31,6 +33,8 @@ SYSTEM = (
     "/etc/mime.types", "/etc/os-release", "/etc/ssl/certs",
 )  # fmt: skip
 "System paths that programs need to run; none holds anybody's own data."
+PREFIX = "backcast-box-"
+"The beginning of the names of boxes, by which a later run finds those that were left behind."
 
 
 def safe_path(path: str) -> str:
@@ -68,9 +72,10 @@ def check_paths(files: Mapping[str, bytes]) -> None:
 class Box:
     """A run's directory: it works in `files`, and has a `home` and a `tmp` of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         self.path, self.files = path, path / "files"
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self.descriptor = descriptor
+        "Of the directory itself; it holds the lock that says that somebody still needs it."
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Write files whose paths have been checked."""
@@ -108,16 +113,70 @@ class Box:
 
 @contextmanager
 def new_box() -> Iterator[Box]:
-    """Make a new, empty box, and remove it afterwards with all that it holds."""
-    path = Path(tempfile.mkdtemp(prefix="backcast-")).resolve()
-    for name in ("files", "home", "tmp", "root"):
-        (path / name).mkdir()
-    box = Box(path)
+    """Make a new, empty box, and remove it afterwards with all that it holds.
+
+    A process that is killed cannot do that, so the first box of the next one removes what it left.
+    """
+    _remove_abandoned(tempfile.gettempdir())
+    box = None
+    while box is None:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        box = Box(path, claim[0]) if (claim := _claimed(path)) is not None else None
     try:
+        for name in ("files", "home", "tmp", "root"):
+            (path / name).mkdir()
         yield box
     finally:
-        os.close(box.descriptor)
         _remove(path)
+        os.close(box.descriptor)
+
+
+def _claimed(path: Path) -> tuple[int, bool] | None:
+    """Return a descriptor of a directory and whether it is locked; None where it is in use or gone.
+
+    The kernel opens the lock when its holder ends, however that happens. Some file systems have no
+    locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+            return descriptor, True
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        return descriptor, False
+    os.close(descriptor)
+    return None
+
+
+@cache
+def _remove_abandoned(folder: str) -> None:
+    """Remove the boxes that killed processes left in a folder; once per process.
+
+    Only directories of this user are touched, and those of the users that a root gives its boxes.
+    """
+    entries = list[os.DirEntry[str]]()
+    with suppress(OSError), os.scandir(folder) as found:
+        entries = [entry for entry in found if entry.name.startswith(PREFIX)]
+    for entry in entries:
+        with suppress(OSError):
+            if not _is_own(entry.stat(follow_symlinks=False)):
+                continue
+            path = Path(entry.path)
+            claim = _claimed(path)
+            if claim is not None:
+                if claim[1]:
+                    _remove(path)
+                os.close(claim[0])
+
+
+def _is_own(status: os.stat_result) -> bool:
+    user, owner = os.geteuid(), status.st_uid
+    return stat.S_ISDIR(status.st_mode) and (owner == user or (user == 0 and is_spare(owner)))
 
 
 def _remove(path: Path) -> None:

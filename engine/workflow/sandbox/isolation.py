@@ -185,9 +185,23 @@ def _landlock(orders: Orders, changed: bool) -> None:
 
 def _spare_user(keeper: int) -> int | None:
     """Return a user id that nobody else has, no other run either; None where there is none."""
+    users = _spare_users()
+    return users[keeper % len(users)] if users else None
+
+
+def _spare_users() -> range:
     with open("/proc/self/uid_map", "rb") as lines:
         end = max(int(line.split()[0]) + int(line.split()[2]) for line in lines)
-    return min(end, SPARE_USERS) - 10_000 + keeper % 8_000 if end > 20_000 else None
+    first = min(end, SPARE_USERS) - 10_000
+    return range(first, first + 8_000) if end > 20_000 else range(0)
+
+
+def is_spare(user: int) -> bool:
+    """Return whether a user id is one of those that only runs have."""
+    try:
+        return user in _spare_users()
+    except (OSError, ValueError):
+        return False
 
 
 def _become(user: int) -> None:

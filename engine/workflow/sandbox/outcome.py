@@ -25,6 +25,8 @@ class Results(NamedTuple):
     failed: int = 0
     errors: int = 0
     failures: tuple[CheckFailure, ...] = ()
+    skipped: int = 0
+    "Checks that their own text leaves out or expects to fail."
 
     def with_error(self, message: str, name: str = "") -> "Results":
         """Return these results and one more error."""

@@ -1,18 +1,24 @@
 """Runs foreign code and its tests in isolation, and returns the outcome as a value.
 
 The layers of isolation are in `isolation.py`, and each outcome names the layers that it had. They
-have limits: tests and the code under test share an interpreter, so hostile code can fake its own
-results. It cannot get out that way, and ending early counts as an error. Memory and CPU time are
+have limits: tests and the code under test share an interpreter. Which tests must pass is therefore
+read from their text (`expected.py`), and what is seen inside (`pristine.py`, `witness.py`) is
+judged outside (`verdict.py`); `backcast help limits` names what hostile code can fake all the same.
+It cannot get out that way, and ending early counts as an error. Memory and CPU time are
 limited per process, and thereby in sum, since the number of processes is limited. Disk is limited
 per file. Attempts of the tests' own interpreter are named; attempts of programs that it starts are
 stopped silently. No plugins of pytest are loaded, except a conftest.py among the files.
 """
 
+import binascii
 import json
+import marshal
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +26,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import CheckFailure
-from backcast.engine.workflow.sandbox import guard, outcome
+from backcast.engine.workflow.sandbox import guard, outcome, pristine, witness
 from backcast.engine.workflow.sandbox.box import Box, check_paths, new_box, readable, safe_path
 from backcast.engine.workflow.sandbox.evidence import RunEvidence
+from backcast.engine.workflow.sandbox.expected import GivenTexts, read_texts
 from backcast.engine.workflow.sandbox.hosts import without_places
 from backcast.engine.workflow.sandbox.isolation import Orders
 from backcast.engine.workflow.sandbox.outcome import Results, read_results
+from backcast.engine.workflow.sandbox.verdict import altered, counted_imports, judged
 from backcast.engine.workflow.sandbox.watch import WatchedRun
 from backcast.engine.workflow.sandbox.wording import worded
 
@@ -44,6 +52,16 @@ SIGNS = {
 "Limits by the signs of them in a failure's message."
 ENDINGS = {128 + 9: "memory", 128 + 24: "cpu time", 128 + 25: "file size"}
 "Limits by the exit status of a process that a signal of the kernel ended."
+
+
+START = (
+    "import binascii, marshal, sys; (lambda watch, seen, code, held: (exec(watch, held),"
+    " exec(seen, held), exec(code, {'__name__': '__main__', 'witnessing': held})))("
+    "*marshal.loads(binascii.a2b_base64(sys.argv.pop(1))), {'__name__': 'witness'})"
+)
+"Runs the three codes inside with names of their own, which `__main__` does not show."
+ODD = frozenset({"this", "antigravity", "turtle", "turtledemo", "tkinter", "idlelib", "test"})
+"Modules that are not imported before the tests ask for them."
 
 
 class SandboxLimits(BaseModel):
@@ -86,6 +104,8 @@ class Outcome(NamedTuple):
     "The layer that held network, files, processes and user; `guard` means only Python's hooks."
     coverage: Mapping[str, float]
     "The share of executed lines, from 0 to 1, by path; empty where not measured."
+    skipped: int = 0
+    "Checks that their own text leaves out or expects to fail; neither passed nor failed."
 
 
 USUAL = SandboxLimits()
@@ -96,24 +116,28 @@ def run_checks(
     tests: Sequence[str],
     limits: SandboxLimits = USUAL,
     without: Collection[str] = (),
+    given: Collection[str] | None = None,
 ) -> Outcome:
     """Run the pytest files `tests` among `files`, or import all modules where `tests` is empty.
 
-    `files` are bodies by relative POSIX path. `InputError` for an unsafe path; whatever the code
-    itself does is an outcome. `without` names layers (see `isolation.Orders`) to leave out, so that
-    the others can be tested alone.
+    `files` are bodies by relative POSIX path; `given` names those that the code under test did not
+    bring, whose text says which tests must pass: by default the tests and each conftest.py.
+    `InputError` for an unsafe path; whatever the code itself does is an outcome. `without` names
+    layers (see `isolation.Orders`) to leave out, so that the others can be tested alone.
     """
     check_paths(files)
     if missing := [path for path in tests if path not in files]:
         raise InputError(f"needed tests that are among the files, found {missing[0]!a}")
     before = time.monotonic()
+    own = [path for path in files if path.rpartition("/")[2] == "conftest.py"]
+    texts = _texts(files, tests, {*tests, *own} if given is None else {*given, *tests})
     with new_box() as box:
         box.put(files)
         (box.path / "pytest.ini").write_text(SETTINGS)
         (box.path / IMPORTS).write_text(_imports(files))
-        orders = _orders(box, tests, limits)
+        orders = _orders(box, tests, limits, texts, _library(files, texts))
         run = _run(orders, without, limits, before + limits.seconds)
-        results = _results(box, run, files)
+        results = altered(_results(box, run, files, texts), box, files)
         named = run.named | _signs(run, results)
         largest = max(map(len, files.values()), default=0)
         if box.holds_file_of(max(limits.file_bytes, largest + 1)):
@@ -123,7 +147,36 @@ def run_checks(
         results = worded(results, _evidence(box, run, files, tests, limits, spoken))
         output = without_places(spoken, f"{box.path}").encode(errors="surrogateescape")
     seconds = time.monotonic() - before
-    return Outcome(*results, output, seconds, tuple(sorted(named)), run.held, shares)
+    counts = results.passed, results.failed, results.errors, results.failures
+    return Outcome(
+        *counts, output, seconds, tuple(sorted(named)), run.held, shares, results.skipped
+    )
+
+
+def _texts(files: Mapping[str, bytes], tests: Sequence[str], given: Collection[str]) -> GivenTexts:
+    """Return what the tests' text tells; of the imports where there are no tests."""
+    if tests:
+        return read_texts(files, tests, given)
+    path = f"../{IMPORTS}"
+    return read_texts({path: _imports(files).encode(), **files}, [path], [path])
+
+
+def _library(files: Mapping[str, bytes], texts: GivenTexts) -> list[str]:
+    """Return the modules of libraries that the tests import.
+
+    None where a file bears the name of a standard one, since the tests may mean that.
+    """
+    folders = {"", *(f"{path.rpartition('/')[0]}/" for path in texts.by_path if "/" in path)}
+    own = {
+        path.removeprefix(folder).partition("/")[0].removesuffix(".py")
+        for path in files
+        for folder in folders
+        if path.startswith(folder)
+    }
+    if own & sys.stdlib_module_names:
+        return []
+    names = {name for text in texts.by_path.values() for name in text.imports}
+    return sorted(name for name in names if name.partition(".")[0] not in own | ODD)
 
 
 def _evidence(
@@ -149,13 +202,18 @@ def _run(
     return run
 
 
-def _orders(box: Box, tests: Sequence[str], limits: SandboxLimits) -> Orders:
+def _orders(
+    box: Box, tests: Sequence[str], limits: SandboxLimits, texts: GivenTexts, library: list[str]
+) -> Orders:
     resources = limits.model_dump(include={"cpu_seconds", "memory", "processes", "file_bytes"})
-    command = _command(box, tests, limits)
+    given = {"given": list(texts.by_path), "imports": library}
+    command = _command(box, tests, limits, given)
     return Orders(str(box.path), command, list(readable()), resources, skip=[], report=-1)
 
 
-def _command(box: Box, tests: Sequence[str], limits: SandboxLimits) -> list[str]:
+def _command(
+    box: Box, tests: Sequence[str], limits: SandboxLimits, given: Mapping[str, list[str]]
+) -> list[str]:
     paths = [f"./{path}" for path in tests] or ["--import-mode=importlib", f"../{IMPORTS}"]
     arguments = [
         *("-c", f"{box.path}/pytest.ini", "--rootdir", f"{box.files}"),
@@ -166,9 +224,17 @@ def _command(box: Box, tests: Sequence[str], limits: SandboxLimits) -> list[str]
     late = max(limits.seconds / 2, limits.seconds - 2)
     options = {
         "box": f"{box.path}", "coverage": limits.coverage, "arguments": arguments, "late": late,
+        **given,
     }  # fmt: skip
-    source = Path(guard.__file__).read_text(encoding="utf-8")
-    return [sys.executable, "-u", "-s", "-P", "-c", source, json.dumps(options)]
+    return [sys.executable, "-u", "-s", "-P", "-c", START, _codes(), json.dumps(options)]
+
+
+@cache
+def _codes() -> str:
+    """Return the codes that run inside, for the same Python."""
+    parts = [Path(f"{part.__file__}").read_text("utf-8") for part in (pristine, witness, guard)]
+    codes = tuple(compile(source, pristine.NAME, "exec") for source in parts)
+    return binascii.b2a_base64(marshal.dumps(codes), newline=False).decode()
 
 
 def _imports(files: Mapping[str, bytes]) -> str:
@@ -187,7 +253,7 @@ def test_import(path):
 """
 
 
-def _results(box: Box, run: WatchedRun, files: Mapping[str, bytes]) -> Results:
+def _results(box: Box, run: WatchedRun, files: Mapping[str, bytes], texts: GivenTexts) -> Results:
     """Return the results of the tests; one error with the reason where they did not end."""
     if stopped := sorted(run.named & {"time limit", "output"}):
         return Results().with_error(f"stopped before its tests ended: {', '.join(stopped)}")
@@ -200,15 +266,19 @@ def _results(box: Box, run: WatchedRun, files: Mapping[str, bytes]) -> Results:
     try:
         if body is None:
             raise ValueError("there is no such file, or it is too large")
+        if blake2b(body).hexdigest() != run.results:
+            raise ValueError("somebody wrote to it after the tests")
         results = read_results(body, files, f"{box.files}", f"../{IMPORTS}")
     except ValueError as error:
         return Results().with_error(f"left no results that can be read: {error}")
     if run.ended == 5:
-        return results.with_error("there are no tests")
+        results = judged(results, texts, run.notes)
+        idle = not results.failures and not results.skipped
+        return results.with_error("there are no tests") if idle else results
     if (run.ended and not results.failures) or (run.unfinished != 0 and run.ended != 2):
         ending = f"pytest ended with {run.ended}, {run.unfinished} tests were not finished"
         return results._replace(passed=0).with_error(f"ended before its tests did: {ending}")
-    return results
+    return counted_imports(judged(results, texts, run.notes), f"../{IMPORTS}")
 
 
 def _signs(run: WatchedRun, results: Results) -> set[str]:

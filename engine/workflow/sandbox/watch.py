@@ -1,5 +1,6 @@
 """Starts one run, reads its output and report, and stops it at a limit."""
 
+import ast
 import json
 import os
 import selectors
@@ -14,7 +15,7 @@ from typing import Any
 from backcast.engine.workflow.sandbox.isolation import Orders
 from backcast.engine.workflow.sandbox.processes import LINGERING
 
-LONGEST_REPORT = 64 * 2**10
+LONGEST_REPORT = 16 * 2**20
 "Bytes of the inside's report that are read."
 LISTED = 64
 "Different attempts that are named."
@@ -45,6 +46,10 @@ class WatchedRun:
     "The exit code of pytest; None where it did not finish."
     unfinished: int | None = None
     "The number of collected tests that did not finish."
+    results: str = ""
+    "The digest of the results when the tests had ended."
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    "What the witness saw of the tests, in order; see `witness.py`."
 
     def watch(self, orders: Orders) -> "WatchedRun":
         """Start a run, and return when all its processes have ended."""
@@ -96,17 +101,29 @@ class WatchedRun:
         return bool(self.named)
 
     def _parse_report(self) -> None:
-        """Parse the report, whose first two lines were written before any foreign code ran."""
-        for number, line in enumerate(bytes(self.reported).splitlines()):
-            entry = _parsed(line)
+        """Parse the report, whose first two lines were written before any foreign code ran.
+
+        The second holds the secret with which the notes of the witness begin.
+        """
+        secret = b""
+        for number, line in enumerate(bytes(self.reported).split(b"\n")):
+            noted = secret and line.startswith(secret)
+            entry = _noted(line.removeprefix(secret)) if noted else _parsed(line)
             if number == 0 and isinstance(entry, dict):
                 self.held = {str(key): str(value) for key, value in entry.items()}
-            elif number == 1:
-                self.started = entry == {"started": True}
-            elif isinstance(entry, dict) and isinstance(entry.get("ended"), int):
-                self.ended, self.unfinished = entry["ended"], entry.get("unfinished")
+            elif number == 1 and isinstance(entry, dict) and entry.get("started") is True:
+                self.started, secret = True, f"{entry['secret']} ".encode()
+            elif noted and isinstance(entry, dict):
+                self._note(entry)
             elif isinstance(entry, str) and len(self.named) < LISTED:
                 self.named.add(ascii(entry[:200])[1:-1])
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        if "ended" in entry:
+            self.ended, self.unfinished = entry["ended"], entry["unfinished"]
+            self.results = entry["results"]
+        else:
+            self.notes.append(entry)
 
 
 def environment(box: str) -> dict[str, str]:
@@ -145,6 +162,13 @@ def _stop(keeper: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         keeper.kill()  # its children are set to die with it
         return keeper.wait()
+
+
+def _noted(line: bytes) -> Any:
+    """Return a note, which is written as Python writes its values."""
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+        return ast.literal_eval(line.decode("ascii"))
+    return None
 
 
 def _parsed(line: bytes) -> Any:
