@@ -401,7 +401,7 @@ def test_an_evaluation_that_was_not_finished_is_read_from_its_journal(tmp_path: 
     journal = json.dumps({"version": 2, "eval": {"eval_id": "e"}}).encode()
     body = zipped(_journal__start_json=journal, samples__1_epoch_1_json=sample)
     found, report = told_bytes(tmp_path, body)
-    assert len(found) == 2
+    assert len(found) == 3
     assert report.notes == ["the evaluation was not finished: its archive has no header"]
 
 
