@@ -246,6 +246,17 @@ def test_a_bad_element_of_a_list_does_not_move_the_others(tmp_path: Path) -> Non
         assert (report.added, report.known, report.skipped) == (1, 5, [])
 
 
+def test_an_event_that_was_cut_off_is_not_imported_in_part(tmp_path: Path) -> None:
+    first, second = records(FOREIGN / "openhands.jsonl")[1:3]
+    for number, text in enumerate([json.dumps(first), json.dumps(second)[:200], ""]):
+        (tmp_path / f"event-{number}.json").write_text(text)
+    found, report = told(openhands, tmp_path)
+    assert len(found) == 2  # the start of the task, and the first event
+    [cut, empty] = report.skipped
+    assert "found text that is not JSON: EOF" in cut
+    assert "found an empty file" in empty
+
+
 def test_a_document_behind_which_other_text_stands_is_read(tmp_path: Path) -> None:
     path = tmp_path / "run.traj"
     path.write_bytes((FOREIGN / "swe-agent.traj").read_bytes() + b'"}]}\n')
@@ -401,7 +412,7 @@ def test_an_evaluation_that_was_not_finished_is_read_from_its_journal(tmp_path: 
     journal = json.dumps({"version": 2, "eval": {"eval_id": "e"}}).encode()
     body = zipped(_journal__start_json=journal, samples__1_epoch_1_json=sample)
     found, report = told_bytes(tmp_path, body)
-    assert len(found) == 2
+    assert len(found) == 3
     assert report.notes == ["the evaluation was not finished: its archive has no header"]
 
 

@@ -183,6 +183,15 @@ def test_times_without_a_zone_are_read_as_utc_and_a_note_says_so_once() -> None:
         assert first.timestamp.isoformat() == "2026-01-02T03:04:05.000001+00:00"
 
 
+def test_a_sample_without_events_still_has_its_goal(tmp_path: Path) -> None:
+    log = records(FOREIGN / "inspect.json")[0]
+    log["samples"] = [{"id": 1, "input": "Greet the world."}]
+    found = events(inspect_ai, written(tmp_path / "log.json", log))
+    assert [event.fact.data.get("goal") for event in found if event.type == "TASK_STARTED"] == [
+        "Greet the world."
+    ]
+
+
 def test_a_result_is_caused_by_the_call_that_it_answers() -> None:
     for format, name in SAMPLES:
         found = events(format, FOREIGN / name)

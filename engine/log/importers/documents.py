@@ -43,16 +43,23 @@ class Problem(NamedTuple):
 
 
 def read_json(
-    path: Path, needed: str, is_ours: Callable[[Any], bool], word: str, report: Report
+    path: Path,
+    needed: str,
+    is_ours: Callable[[Any], bool],
+    word: str,
+    report: Report,
+    *,
+    whole: bool = False,
 ) -> Any:
     """Return the content of a file that is one JSON document of a format.
 
-    What is damaged in it is reported, and the rest returned. `InputError` with `needed` if the
-    document is of another format, or none.
+    What is damaged in it is reported, and the rest returned; but not of an object that is one
+    record, and so must be `whole`. `InputError` with `needed` if the document is of another format,
+    or none.
     """
     text = _bytes_of(path, needed)
     value, problems, reason = _value(text, report)
-    if not is_ours(value):
+    if not is_ours(value) or (whole and reason and isinstance(value, dict)):
         found = f"{named(value)}{hint(value, word)}"
         if reason and not hint(value, word):
             found = f"text that is {reason}"

@@ -29,6 +29,9 @@ from backcast.engine.log.importers.eval_archive import is_archive, read_archive
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "inspect"
+VERSION = 2
+FAULTS = {1: "a sample without events had no goal"}
+"What was wrong with the facts of earlier versions."
 PREFIX = "INSPECT"
 NEEDED = "an Inspect eval log (.eval, or a JSON object with 'eval' and 'samples' or 'status')"
 ATTACHMENT = "attachment://"
@@ -74,6 +77,8 @@ def _sample(log: ForeignLog, name: str, sample: Any) -> Iterator[Batch]:
         record = log.record(id, to_json(event), time)
         asked = _tell(record, event, attached, asked)
         yield record.batch
+    if not started and (goal := _goal(fields, attached)):
+        yield log.start(name, goal)
     rest = without(fields, "events") if isinstance(fields.get("events"), list) else sample
     raw = to_json(rest)
     record = log.record(hashed(f"{name}:sample", raw), raw)

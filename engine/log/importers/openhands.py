@@ -60,7 +60,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     if path.is_dir():
         yield from _folder(path, task_id, report)
     elif path.suffix == ".json":
-        document = read_json(path, NEEDED, _is_ours, FORMAT, report)
+        document = read_json(path, NEEDED, _is_ours, FORMAT, report, whole=True)
         id = mapping(document).get("id") if _is_base_state(document) else None
         task = task_id or task_of(id, path)
         conversation = _Conversation(ForeignLog(PREFIX, task, report))
@@ -85,7 +85,7 @@ def _folder(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
                 first_object(file, _is_event, NEEDED, FORMAT)
                 batches = conversation.lines(file)
             else:
-                document = read_json(file, NEEDED, _is_ours, FORMAT, report)
+                document = read_json(file, NEEDED, _is_ours, FORMAT, report, whole=True)
                 batches = conversation.document(file, document)
         except InputError as error:
             report.skipped.append(str(error))
@@ -111,7 +111,10 @@ def _task(path: Path, files: list[Path]) -> str:
         if file.name == "base_state.json" and file.is_file():
             with suppress(InputError):
                 return task_of(
-                    mapping(read_json(file, NEEDED, _is_ours, FORMAT, Report())).get("id"), home
+                    mapping(read_json(file, NEEDED, _is_ours, FORMAT, Report(), whole=True)).get(
+                        "id"
+                    ),
+                    home,
                 )
     return task_of(None, home)
 
