@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from backcast.domain.errors import UnavailableError
 from backcast.domain.events import ModuleOutlined, WorkflowEvent
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.outlining import outline_all
 from backcast.engine.log import EventStore
 from backcast.engine.memory import outlines
 from backcast.engine.memory.import_log import run
@@ -108,6 +110,38 @@ def test_a_newer_outliner_outlines_the_latest_texts_again(
     assert told(task)[-1].outliner == f"python {python.VERSION}"
     assert "sig:g" in facets(task)["a.py"]
     assert Outlining(task.store, task.id).catch_up() == 0
+
+
+def test_a_few_outlines_by_a_newer_outliner_are_no_news(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Task()
+    task.wrote("a.py", "def f(): pass")
+    assert outline_all(task.store, task.id) == 1
+    assert "outlined 1 texts" in capsys.readouterr().err
+    monkeypatch.setattr(python, "VERSION", python.VERSION + 1)
+    assert outline_all(task.store, task.id) == 1
+    assert capsys.readouterr().err == ""
+    assert told(task)[-1].outliner == f"python {python.VERSION}"
+
+
+def test_outlines_of_an_older_outliner_do_where_nothing_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise UnavailableError("needed a store that can be written")
+
+    task = Task()
+    task.wrote("a.py", "def f(): pass")
+    task.outlined()
+    monkeypatch.setattr(python, "VERSION", python.VERSION + 1)
+    monkeypatch.setattr(task.store, "append", refuse)
+    assert outline_all(task.store, task.id) == 0
+    monkeypatch.undo()
+    task.wrote("b.py", "")
+    monkeypatch.setattr(task.store, "append", refuse)
+    with pytest.raises(UnavailableError, match="1 texts of task 'task' are not outlined yet"):
+        outline_all(task.store, task.id)
 
 
 def test_many_texts_are_outlined_by_several_processes_as_by_one(

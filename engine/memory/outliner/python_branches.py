@@ -77,6 +77,24 @@ def places(
             stack.extend(_in_block(place, bound))
 
 
+def definitions(
+    body: Sequence[Any], bound: Mapping[str, Facet] = NOTHING
+) -> Iterator[tuple[int, BranchedStatement]]:
+    """Yield the functions and classes among the same statements, with their place among them."""
+    place = 0
+    for statement in body:
+        kind = statement.__class__
+        if kind in BLOCKS:
+            for inner in places([statement], bound):
+                if inner.statement.__class__ in DEFINITIONS:
+                    yield place, inner
+                place += 1
+            continue
+        if kind in DEFINITIONS:
+            yield place, BranchedStatement(statement)
+        place += 1
+
+
 def _in_block(
     place: BranchedStatement, bound_before: Mapping[str, Facet]
 ) -> list[BranchedStatement]:

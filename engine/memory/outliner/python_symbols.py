@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 from backcast.domain.outline import Facet
 from backcast.engine.memory.outliner.python_branches import (
-    DEFINITIONS,
     Branch,
     always_after,
-    places,
+    definitions,
 )
 from backcast.engine.memory.outliner.python_conditions import NOTHING
 from backcast.engine.memory.outliner.python_names import ACCESSORS
@@ -96,10 +95,8 @@ def symbols_in(
     groups: dict[str, _Group] = {}
     others: dict[str, list[_Group]] = {}
     overridden: list[Any] = []
-    for ordinal, place in enumerate(places(body, bound)):
+    for ordinal, place in definitions(body, bound):
         node = place.statement
-        if node.__class__ not in DEFINITIONS:
-            continue
         if place.unrun or not place.takes(node.name):
             beside = others.setdefault(node.name, [])
             if not (beside and beside[-1].branch is place.branch and beside[-1].joins(node)):
