@@ -42,7 +42,7 @@ def run(
         import_batches(store, format, batches, report, advance, importer_of(format))
     keep_all_states(store, report)
     for task in sorted(met) if format != OWN else ():
-        report.notes += [str(part) for part in faulty(store, task) if part.format == format]
+        report.notes += map(str, faulty(store, task, [format]))
     return report
 
 
