@@ -168,7 +168,7 @@ def is_unrecorded(store: EventStore, task_id: str, format: str) -> bool:
 
 
 def faulty(store: EventStore, task_id: str, formats: Collection[str] = MODULES) -> Iterator[Faulty]:
-    """Yield those of some formats whose events came into a task by an importer with a known fault."""
+    """Yield the formats, of some, that came into a task by an importer with a known fault."""
     for format, versions in versions_in(store, task_id, formats).items():
         if format in formats and (fault := fault_of(format, versions[0])):
             whole = len(versions) == 1
