@@ -106,6 +106,14 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def begun(mark: str, count: int) -> int:
+    """How many marked processes there are, once they are so many, or ten seconds have gone by."""
+    deadline = time.monotonic() + 10
+    while len(marked(mark)) != count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return len(marked(mark))
+
+
 def left_after(mark: str) -> list[int]:
     """The marked processes that are still there after a second; more where others are at work."""
     busy = os.getloadavg()[0] / (os.cpu_count() or 1)
@@ -154,10 +162,10 @@ def test_nothing_is_left_a_second_after_a_kill_at_any_moment(
                 mark = f"{os.getpid()}-{kind}-{number}"
                 working[mark] = born(nursery, kind, history, folder, mark)
         waits = sorted(moments.uniform(0, 1.5) for _ in working)
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             for wait, (mark, pid) in zip(waits, working.items(), strict=True):
-                time.sleep(max(0.0, begun + wait - time.monotonic()))
+                time.sleep(max(0.0, start + wait - time.monotonic()))
                 parted += len(marked(mark)) > 1
                 os.kill(pid, signal.SIGKILL)
         finally:
@@ -190,7 +198,7 @@ def test_workers_in_a_long_call_end_with_their_parent(how: str, tmp_path: Path) 
         assert parent.stderr is not None
         stack.callback(parent.kill)
         assert [parent.stdout.readline() for _ in range(2)] == ["at work\n"] * 2
-        assert len(marked(mark)) == 4  # with the tracker of semaphores
+        assert begun(mark, 4) == 4  # with the tracker of semaphores
         if how.startswith("SIG"):
             parent.send_signal(signal.Signals[how])
         else:
@@ -261,7 +269,7 @@ with ended_with_us(server.pid, Path({str(folder)!r})):
     ) as parent:  # fmt: skip
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
-        assert len(marked(mark)) == 3
+        assert begun(mark, 3) == 3
         parent.kill()
         parent.wait()
         assert left_after(mark) == []

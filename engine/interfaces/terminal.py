@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backcast.domain.json_text import json_text
-
 if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
 
@@ -55,6 +53,7 @@ def message(text: object) -> None:
 
 def note_faults(store: "EventStore", tasks: Iterable[str], as_json: bool) -> None:
     """Note each task that came by an importer with a known fault."""
+    from backcast.domain.json_text import json_text
     from backcast.engine.log.importers.versions import faulty
 
     for task in tasks:

@@ -46,7 +46,7 @@ def run(
         for task in sorted(report.tasks):
             report.notes += not_outlined(state_at(store, dependency_graph, task))
     for task in sorted(met) if format != OWN else ():
-        report.notes += [str(part) for part in faulty(store, task) if part.format == format]
+        report.notes += map(str, faulty(store, task, [format]))
     return report
 
 

@@ -5,7 +5,7 @@ Each module of a format states a `VERSION`, which grows when other facts come of
 only what is new, so events of an older version stay as they are; IMPORTED events tell of them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
@@ -125,17 +125,19 @@ def fault_of(format: str, version: int) -> str:
     return "; ".join(faults[last] for last in sorted(faults) if version <= last)
 
 
-def versions_in(store: EventStore, task_id: str) -> dict[str, list[int]]:
+def versions_in(
+    store: EventStore, task_id: str, formats: Collection[str] = MODULES
+) -> dict[str, list[int]]:
     """Return the versions of importers that brought a task's events, by format.
 
-    Formats whose events do not tell are looked for only if something was wrong at first.
+    Of `formats`, those whose events do not tell are looked for if something was wrong at first.
     """
     found: dict[str, set[int]] = {}
     for event in store.read(task_id, types=["IMPORTED"]):
         match event.fact:
             case Imported(format=str(format), version=int(version), earlier=earlier):
                 found.setdefault(format, set()).update({version, earlier or version})
-    for format in MODULES:
+    for format in formats:
         faulty_at_first = format not in found and fault_of(format, UNRECORDED)
         if faulty_at_first and is_unrecorded(store, task_id, format):
             found[format] = {UNRECORDED}
@@ -165,10 +167,10 @@ def is_unrecorded(store: EventStore, task_id: str, format: str) -> bool:
     )
 
 
-def faulty(store: EventStore, task_id: str) -> Iterator[Faulty]:
-    """Yield the formats whose events came into a task by an importer with a known fault."""
-    for format, versions in versions_in(store, task_id).items():
-        if fault := fault_of(format, versions[0]):
+def faulty(store: EventStore, task_id: str, formats: Collection[str] = MODULES) -> Iterator[Faulty]:
+    """Yield the formats, of some, that came into a task by an importer with a known fault."""
+    for format, versions in versions_in(store, task_id, formats).items():
+        if format in formats and (fault := fault_of(format, versions[0])):
             whole = len(versions) == 1
             anew = _anew(store, task_id, format)
             yield Faulty(task_id, format, versions[0], fault, whole, anew)
@@ -177,7 +179,9 @@ def faulty(store: EventStore, task_id: str) -> Iterator[Faulty]:
 def _anew(store: EventStore, task_id: str, format: str) -> str:
     """Return the latest copy of a task that came by an importer without a known fault."""
     for copy in reversed(copies(store, task_id, format)):
-        if not any(fault_of(format, version) for version in versions_in(store, copy)[format]):
+        if not any(
+            fault_of(format, version) for version in versions_in(store, copy, [format])[format]
+        ):
             return copy
     return ""
 
