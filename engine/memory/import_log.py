@@ -6,8 +6,10 @@ from importlib import import_module
 from pathlib import Path
 
 from backcast.domain.errors import InputError
+from backcast.domain.events import EventType
 from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.log.importers import Batch, Report, git, import_batches
+from backcast.engine.log.importers.people import NO_GOAL
 from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.not_outlined import not_outlined
@@ -42,6 +44,10 @@ def run(
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         import_batches(store, format, batches, report, advance, importer_of(format))
     keep_all_states(store, report)
+    if met and all(
+        any(True for _ in store.read(task, types=[EventType.TASK_STARTED])) for task in met
+    ):
+        report.notes = [note for note in report.notes if note != NO_GOAL]  # another log told it
     if format == "git" and outlines:
         for task in sorted(report.tasks):
             report.notes += not_outlined(state_at(store, dependency_graph, task))

@@ -77,7 +77,7 @@ def _importer(name: str, help: str) -> None:
             require(path)  # what is no log at all has one reason, not one a line
         _print(report, as_json)
         # A foreign log is what it is; one of our own should not hold what cannot be taken.
-        # Of a history only new commits are read, and there is no history without pair.
+        # Of a history only new commits are read, and there is no history without one.
         taken = report.added or report.known or (name == "git" and not report.skipped)
         if not (taken or report.skipped):
             message(f"nothing was found in {path}")
@@ -91,7 +91,7 @@ for _name, _help in {
     "openhands": "An OpenHands event file, or a folder of them.",
     "claude-code": "A Claude Code session (JSON lines).",
     "cline": "A Cline session.",
-    "inspect": "An Inspect AI evaluation log (JSON).",
+    "inspect": "An Inspect AI evaluation log (.eval, or .json).",
 }.items():
     _importer(_name, _help)
 
