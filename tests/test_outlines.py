@@ -112,6 +112,20 @@ def test_a_newer_outliner_outlines_the_latest_texts_again(
     assert Outlining(task.store, task.id).catch_up() == 0
 
 
+def test_counts_go_on_when_a_newer_outliner_outlines_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = Task()
+    for source in ("def f(): pass", "def f(): return 1"):
+        task.wrote("a.py", source)
+    task.outlined()
+    before = facets(task)["a.py"]["body:f"]
+    monkeypatch.setattr(python, "VERSION", python.VERSION + 1)
+    assert Outlining(task.store, task.id).catch_up() == 1
+    assert facets(task)["a.py"]["body:f"] == before
+    assert before[1] == "2"
+
+
 def test_a_few_outlines_by_a_newer_outliner_are_no_news(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,8 @@ class Versions(NamedTuple):
     "Name and body of each content; None for a missing body."
     links: frozenset[str] = frozenset()
     "Names of the contents that are no texts, but targets of symbolic links."
+    counted: Outline | None = None
+    "Another version's outline of the version before them, whose counts go on."
 
 
 class Contents:
@@ -86,7 +88,10 @@ class Contents:
                 continue
             key = _key(module, ref)
             known = self._known[key] = self._known.pop(key)
-            before = outliner.after(known[0], before) if outliner else known[0]
+            last = before
+            if before is None and "error" not in known[0].facets:
+                last = module.counted
+            before = outliner.after(known[0], last) if outliner else known[0]
             outlines.append(before)
         return outlines
 

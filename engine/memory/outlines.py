@@ -197,9 +197,9 @@ def versions_of(
 ) -> Versions:
     """Return the versions of a module that are to be outlined."""
     links = frozenset(text.source for text in texts if text.is_link)
-    return Versions(
-        path, before_of(known, path), [(text.source, body(text)) for text in texts], links
-    )
+    before, last = before_of(known, path), known.get(path)
+    bodies = [(text.source, body(text)) for text in texts]
+    return Versions(path, before, bodies, links, last.outline if last and not before else None)
 
 
 def before_of(known: Mapping[str, LatestOutline], path: str) -> Outline | None:
