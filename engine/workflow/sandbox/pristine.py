@@ -16,11 +16,11 @@ LISTED = 20
 "Changes that are told."
 RUNNERS = (
     "_pytest.runner", "_pytest.python", "_pytest.reports", "_pytest.unittest", "_pytest.skipping",
-    "_pytest.outcomes", "_pytest.raises", "_pytest.recwarn", "_pytest.nodes", "_pytest.main",
-    "_pytest.junitxml", "_pytest.python_api", "_pytest.fixtures", "_pytest.subtests",
+    "_pytest.outcomes", "_pytest.raises", "_pytest.recwarn", "_pytest.nodes", 
+    "_pytest.python_api", "_pytest.subtests",
     "_pytest.assertion", "_pytest.assertion.rewrite", "_pytest.assertion.util",
-    "_pytest.monkeypatch", "pytest", "pluggy._hooks", "pluggy._callers",
-    "pluggy._manager", "pluggy._result", "unittest.case",
+    "pytest", "pluggy._hooks", "pluggy._callers",
+    "pluggy._result", "unittest.case",
 )  # fmt: skip
 "Modules that run tests and compare values for them."
 FREE = frozenset({"print", "input", "open", "breakpoint", "help", "exit", "quit", "_",
@@ -46,7 +46,8 @@ class RunnerWatch:
         self.codes: dict[int, types.CodeType] = {}
         "The codes of the task's own text, by identity."
         self.trees: dict[str, ast.Module] = {}
-        self.pristine: list[tuple[Any, str, Any, Any]] = []
+        # Four lists, not tuples: so many new containers would wake the garbage collector.
+        self.pristine: tuple[list[Any], ...] = ([], [], [], [])
         self.names: list[tuple[Any, frozenset[str]]] = []
         "The names in each module and class of the tests."
         self.told: set[str] = set()
@@ -100,18 +101,37 @@ class RunnerWatch:
                 continue  # the tests will tell
         for name in dict.fromkeys((*RUNNERS, *self.imports)):
             if (module := sys.modules.get(name)) is not None:
-                self.pristine += _parts(module)
-                self.pristine.append((sys.modules, name, module, None))
+                self.keep_parts(module)
+                self.keep(sys.modules, name, module, None)
         builtins = sys.modules["builtins"]
-        self.pristine.append((sys.modules, "builtins", builtins, None))
-        self.pristine += [part for part in _parts(builtins) if part[1] not in FREE]
+        self.keep(sys.modules, "builtins", builtins, None)
+        self.keep_parts(builtins, FREE)
         for owner, name in SETTLED:
             module = sys.modules[owner]
-            self.pristine.append((module, name, vars(module)[name], None))
+            self.keep(module, name, vars(module)[name], None)
+
+    def keep_parts(self, module: Any, free: Collection[str] = ()) -> None:
+        """Keep each function and class of a module, without the names in `free`."""
+        owners, names, values, codes = self.pristine
+        for owner, name, value, code in _parts(module):
+            if name not in free:
+                owners.append(owner)
+                names.append(name)
+                values.append(value)
+                codes.append(code)
+
+    def keep(self, *part: Any) -> None:
+        """Keep owner, name, value and code of what must not change."""
+        for held, value in zip(self.pristine, part, strict=True):
+            held.append(value)
 
     def note_tests(self, modules: Collection[Any]) -> None:
         """Note the modules of the tests, and tell what they hold that is not of their text."""
-        known = {name: value for owner, name, value, _ in self.pristine if owner is sys.modules}
+        known = {
+            name: value
+            for owner, name, value, _ in zip(*self.pristine, strict=True)
+            if owner is sys.modules
+        }
         for module in modules:
             held = vars(module)
             tree = self.trees.get(str(held.get("__file__")))
@@ -125,19 +145,17 @@ class RunnerWatch:
                 self.tell(module, "__builtins__", None)
             for name in (held.keys() & vars(builtins).keys()) - STANDARD - _bound(tree):
                 self.tell(module, name, held[name])
-            self.pristine += _parts(module)
-            self.pristine += [
-                (module, name, value, None)
-                for name, value in held.items()
-                if isinstance(value, types.ModuleType)
-            ]
+            self.keep_parts(module)
+            for name, value in held.items():
+                if isinstance(value, types.ModuleType):
+                    self.keep(module, name, value, None)
             classes = [value for value in held.values() if isinstance(value, type)]
             own = [value for value in classes if value.__module__ == module.__name__]
             self.names += [(owner, frozenset(vars(owner))) for owner in (module, *own)]
 
     def compare(self) -> None:
         """Tell what has been changed since."""
-        for owner, name, value, code in self.pristine:
+        for owner, name, value, code in zip(*self.pristine, strict=True):
             held = owner if isinstance(owner, dict) else vars(owner)
             found = held.get(name)
             same = found is value and (not code or getattr(value, "__code__", None) is code)
