@@ -146,7 +146,7 @@ def test_a_fork_is_compared_with_its_origin(
     assert code == 0
     assert "5 pairs of prompts, 2 differ" in out
     assert "- recent errors  failure:24.1" in out
-    code, out, _ = told(capsys, "diff", "validators@27", "validators~1@29", *url)
+    code, out, _ = told(capsys, "diff", "validators@27", "validators~1@32", *url)
     assert (code, "- recent errors  failure:24.1" in out) == (0, True)
 
 

@@ -333,7 +333,7 @@ def test_a_wild_date_spoils_no_later_one_and_is_counted(
     repository.write("later.py", "2\n")
     repository.commit("later")
     report = run(store, "git", repository.path)
-    assert report.notes == [
+    assert [note for note in report.notes if "wild" in note] == [
         "wild times: 1 commit takes its committer date or the time of the one before it:"
         f" {sha[:7]} (2120-01-01T01:01:00+01:00)"
     ]

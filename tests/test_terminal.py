@@ -194,7 +194,7 @@ def test_a_terminal_shows_what_would_have_spoken(shown: Backcast) -> None:
         shown("map", "show", f"c{RED}", "--explain")[0].split()
     )
     assert f"{MADE[:-5]}\\x1b[31m" in shown("log")[0]
-    assert shown("policy", "--policy", f"{RED}no\nfile")[1].startswith("backcast: \\x1b[31mno file")
+    assert shown("policy", "--policy", f"{RED}no\nfile")[1].endswith("'\\x1b[31mno\\nfile'\n")
 
 
 def test_bytes_that_are_no_text_are_shown_on_a_terminal(shown: Backcast, url: str) -> None:

@@ -251,14 +251,14 @@ def test_a_log_that_grew_gets_the_times_of_one_read_at_once(tmp_path: Path) -> N
     run(at_once, "claude-code", log, "t")
     facts = [[(e.fact, e.timestamp) for e in store.read("t")] for store in (parts, at_once)]
     assert facts[0] == facts[1]
-    assert len(facts[0]) == len(stated) + 1
+    assert len(facts[0]) == len(stated) + 2
 
 
 def test_the_log_prints_the_time_that_a_record_states(tmp_path: Path) -> None:
     (tmp_path / "s.jsonl").write_text(claude(["2025-03-01T10:00:00Z", "2120-01-01T00:00:00Z"]))
     store = EventStore.open("sqlite://")
     run(store, "claude-code", tmp_path / "s.jsonl", "t")
-    start, first, wild = map(event_line, store.read("t"))
+    start, _, first, wild = map(event_line, store.read("t"))
     assert "2025-03-01 10:00:00" in wild
     assert " dated 2120-01-01T00:00:00Z  user" in wild
     assert " dated " not in start + first

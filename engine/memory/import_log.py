@@ -44,9 +44,7 @@ def run(
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         import_batches(store, format, batches, report, advance, importer_of(format))
     keep_all_states(store, report)
-    if met and all(
-        any(True for _ in store.read(task, types=[EventType.TASK_STARTED])) for task in met
-    ):
+    if met and all(_has_begun(store, task) for task in met):
         report.notes = [note for note in report.notes if note != NO_GOAL]  # another log told it
     if format == "git" and outlines:
         for task in sorted(report.tasks):
@@ -54,6 +52,10 @@ def run(
     for task in sorted(met) if format != OWN else ():
         report.notes += map(str, faulty(store, task, [format]))
     return report
+
+
+def _has_begun(store: EventStore, task: str) -> bool:
+    return any(True for _ in store.read(task, types=[EventType.TASK_STARTED]))
 
 
 def _noted(batches: Iterator[Batch], met: dict[str, None]) -> Iterator[Batch]:

@@ -6,7 +6,6 @@ cut off anywhere and run again, and a log that has grown adds only its new event
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -117,8 +116,6 @@ class _Importer:
         self.blobs: list[Blob] = []
         self.sources: list[NewSource] = []
         self.bytes = 0
-        self.own: Counter[str] = Counter()
-        "Events that tell of the importer among the rows, by task."
 
     def take(self, batch: Batch) -> None:
         """Collect a batch, unless it was imported before."""
@@ -141,7 +138,6 @@ class _Importer:
             version += 1
             claim = Claim(mark, batch.facts[-1].timestamp, self.format, ())
             rows.append(self.store.row(batch.task_id, version, claim))
-            self.own[batch.task_id] += 1
         self.rows.extend(rows)
         self.versions[batch.task_id] = version
         self.blobs.extend(batch.blobs)
@@ -162,11 +158,9 @@ class _Importer:
         if not self.rows:
             return
         self.store.write_rows(self.rows, self.blobs, self.sources)
-        for task_id, count in Counter(row[0] for row in self.rows).items():
-            foreign = count - self.own[task_id]
-            self.report.tasks[task_id] = self.report.tasks.get(task_id, 0) + foreign
-            self.report.added += foreign
-        self.own.clear()
+        for row in self.rows:
+            self.report.tasks[row[0]] = self.report.tasks.get(row[0], 0) + 1
+        self.report.added += len(self.rows)
         self.rows, self.blobs, self.sources, self.bytes = [], [], [], 0
         self.ids.clear()
 
