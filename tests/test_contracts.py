@@ -72,7 +72,7 @@ STRANGE = {
         "take another name, or a package, such as shop/",
     ),
     "a built-in module": (["sys.py"], "Python has a module sys of its own"),
-    "a module of pytest's": (["pygments.py"], "pytest has a module pygments, which is imported in its"),
+    "a module of pytest's": (["py.py"], "pytest has a module py, which is imported in its"),
     "a file of tests": (["test_b.py"], "pytest takes it for a file of tests"),
     "a file of tests in a folder": (["tests/b_test.py"], "pytest takes it for a file of tests"),
     "a dash": (["shop-cart.py"], "shop-cart is no name in Python; name it shop_cart, for instance"),

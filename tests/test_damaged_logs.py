@@ -38,9 +38,9 @@ from backcast.engine.log.store import EventStore
 FOREIGN = Path(__file__).parent.parent / "fixtures/foreign"
 OWN = Path(__file__).parent.parent / "fixtures/logs/validators.jsonl"
 FORMATS = [claude_code, openhands, cline, inspect_ai, swe_agent, events]
-LINES = [(claude_code, FOREIGN / "claude-code.jsonl"), (openhands, FOREIGN / "openhands.jsonl"),
+LINES: list[tuple[ModuleType, Path]] = [(claude_code, FOREIGN / "claude-code.jsonl"), (openhands, FOREIGN / "openhands.jsonl"),
          (events, OWN)]  # fmt: skip
-DOCUMENTS = [
+DOCUMENTS: list[tuple[ModuleType, str]] = [
     (cline, "cline.json"), (inspect_ai, "inspect.json"), (swe_agent, "swe-agent.traj"),
     (swe_agent, "mini-swe-agent.traj.json"), (openhands, "openhands-request.json"),
 ]  # fmt: skip
@@ -288,7 +288,7 @@ def test_bytes_that_are_no_utf8_stay_readable_and_are_noted(
     format: ModuleType, name: str, tmp_path: Path
 ) -> None:
     message = {"role": "user", "content": "Caf\xe9 und \x93mehr\x94"}
-    value = {"type": "user", "uuid": "u", "sessionId": "s", "message": message}
+    value: Any = {"type": "user", "uuid": "u", "sessionId": "s", "message": message}
     value = value if format is claude_code else {"sessionId": "s", "messages": [message]}
     path = tmp_path / name
     path.write_bytes(json.dumps(value, ensure_ascii=False).encode("latin-1"))

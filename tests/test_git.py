@@ -306,7 +306,7 @@ def test_a_shallow_clone_is_imported_and_told(
         repository.commit()
     repository.git("clone", "--quiet", "--depth=1", f"file://{repository.path}", "../shallow")
     report = run(store, "git", tmp_path / "shallow")
-    assert report.added == 5  # the importer, a commit, its module, its outline, the names of commits
+    assert report.added == 5  # a commit, the importer, a module, its outline, the names
     assert "shallow" in report.notes[0]
 
 

@@ -22,7 +22,8 @@ from backcast.engine.log.importers import (
     openhands,
     swe_agent,
 )
-from backcast.engine.log.importers.lines import MAX_LINE, parse, read_lines, read_objects
+from backcast.engine.log.importers.json_values import parse
+from backcast.engine.log.importers.lines import MAX_LINE, read_lines, read_objects
 from backcast.engine.log.rows import Damage
 from backcast.engine.log.store import EventStore, refs_in
 

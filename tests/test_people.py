@@ -235,7 +235,7 @@ def test_a_picture_alone_is_a_persons(tmp_path: Path) -> None:
 
 
 def test_an_error_written_as_an_answer_is_a_failure_and_a_stopgap_no_reply(tmp_path: Path) -> None:
-    synthetic = {"message": {"model": "<synthetic>"}}
+    synthetic: Any = {"message": {"model": "<synthetic>"}}
     error = [{"type": "text", "text": "API Error: 529 overloaded"}]
     stopgap = [{"type": "text", "text": "No response requested."}]
     lines = [

@@ -217,7 +217,7 @@ def nothing_in(path: Path, report: Report, value: str) -> str:
     except OSError as error:
         raise unreadable(path, error) from None
     except CutError as error:
-        return str(error).partition("found")[2].lstrip(": ") or str(error)
+        return _cut(str(error))
     if kind := kind_of(head) or kind_of(inner):
         return kind
     if not head:
@@ -225,7 +225,13 @@ def nothing_in(path: Path, report: Report, value: str) -> str:
     if not report.skipped:
         return value or "a file of white space"
     reason = report.skipped[0].partition(": ")[2]
-    return f"text that is {reason}" if reason.startswith("not JSON") else reason
+    return f"text that is {reason}" if reason.startswith("not JSON") else _cut(reason)
+
+
+def _cut(reason: str) -> str:
+    """Return what a file is, in the words of the error that found it cut off."""
+    kind = reason.removeprefix("needed a whole ").partition(", found one that is")[0]
+    return f"a {kind} that is cut off" if kind != reason else reason
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
