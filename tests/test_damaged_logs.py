@@ -38,9 +38,12 @@ from backcast.engine.log.store import EventStore
 FOREIGN = Path(__file__).parent.parent / "fixtures/foreign"
 OWN = Path(__file__).parent.parent / "fixtures/logs/validators.jsonl"
 FORMATS = [claude_code, openhands, cline, inspect_ai, swe_agent, events]
-LINES: list[tuple[ModuleType, Path]] = [(claude_code, FOREIGN / "claude-code.jsonl"), (openhands, FOREIGN / "openhands.jsonl"),
-         (events, OWN)]  # fmt: skip
-DOCUMENTS: list[tuple[ModuleType, str]] = [
+LINES = [
+    (claude_code, FOREIGN / "claude-code.jsonl"),
+    (openhands, FOREIGN / "openhands.jsonl"),
+    (events, OWN),
+]
+DOCUMENTS = [
     (cline, "cline.json"), (inspect_ai, "inspect.json"), (swe_agent, "swe-agent.traj"),
     (swe_agent, "mini-swe-agent.traj.json"), (openhands, "openhands-request.json"),
 ]  # fmt: skip
@@ -307,8 +310,8 @@ def test_numbers_that_json_lacks_are_kept_as_texts_in_every_format(tmp_path: Pat
     def with_nan(value: Any) -> Any:
         return value | {"score": NAN, "deep": {"large": [NAN] * 3000, "x": float("inf")}}
 
-    for format, file in (*DOCUMENTS, *LINES):
-        source = FOREIGN / file if isinstance(file, str) else file
+    documents = [(format, FOREIGN / name) for format, name in DOCUMENTS]
+    for format, source in (*documents, *LINES):
         path = tmp_path / source.name
         if source.suffix == ".jsonl":
             path.write_text(text_of([with_nan(value) for value in records(source)]))
