@@ -64,6 +64,10 @@ ODD = frozenset({"this", "antigravity", "turtle", "turtledemo", "tkinter", "idle
 "Modules that are not imported before the tests ask for them."
 
 
+UNUSED = ("doctest", "pastebin", "setuponly", "setupplan", "stepwise")
+"Plugins of pytest that a run without their options only loads."
+
+
 class SandboxLimits(BaseModel):
     """Limits of a run."""
 
@@ -218,6 +222,7 @@ def _command(
     arguments = [
         *("-c", f"{box.path}/pytest.ini", "--rootdir", f"{box.files}"),
         *("--confcutdir", f"{box.files}", "-p", "no:cacheprovider", "-q", "-s"),
+        *(part for name in UNUSED for part in ("-p", f"no:{name}")),
         *("--color=no", "--tb=short", f"--junitxml={box.path}/junit.xml"),
         *("-o", "junit_family=xunit1", *paths),
     ]
