@@ -70,6 +70,11 @@ class Server:
         source, bos, eos = (
             str(props.get(name) or "") for name in ("chat_template", "bos_token", "eos_token")
         )
+        if not source:
+            raise InputError(
+                f"{self.url}: needed a chat template like {' or '.join(TEMPLATES)}, or one that the"
+                f" server tells, found {prompt[:120]!r}"
+            )
         try:
             own = chosen(OwnTemplate(source, bos, eos, begins=self._begins(bos)), ())
             shown = "".join(piece.text for piece in pieces(own.text, PROBE))
