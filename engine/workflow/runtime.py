@@ -140,12 +140,12 @@ def _in_process(
     from backcast.engine.models.places import model_file
 
     found = file_profile(place, budget, _source(template))
-    for note in found.notes:
-        log.warning("%s", note)
     profile = found.profile
     model = LlamaModel(
         model_file(place), profile.window, template=found.template, yarn=profile.yarn
     )
+    for note in found.notes:
+        log.warning("%s", note)
     return model, profile
 
 
