@@ -160,12 +160,12 @@ def _unread_templates() -> Iterator[None]:
 
         def to_chat_handler(self) -> None: ...
 
-    kept = llama_chat_format.Jinja2ChatFormatter
-    llama_chat_format.Jinja2ChatFormatter = Unread
+    formats: Any = llama_chat_format
+    kept, formats.Jinja2ChatFormatter = formats.Jinja2ChatFormatter, Unread
     try:
         yield
     finally:
-        llama_chat_format.Jinja2ChatFormatter = kept
+        formats.Jinja2ChatFormatter = kept
 
 
 def stretched(path: Path, known: Mapping[str, str], window: int, yarn: int) -> dict[str, Any]:
