@@ -74,11 +74,11 @@ def _environment() -> Any:
     class Bounded(ImmutableSandboxedEnvironment):
         intercepted_binops = frozenset(("*", "**"))
 
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            size = _size(left) * _size(right) if operator == "*" else 0
+        def call_binop(self, context: Any, operator: str, value: Any, other: Any) -> Any:
+            size = _size(value) * _size(other) if operator == "*" else 0
             if operator == "**" or size > REPEATED:
                 raise ValueError(f"it makes more of a value by {operator} than {REPEATED:,}")
-            return super().call_binop(context, operator, left, right)
+            return super().call_binop(context, operator, value, other)
 
     return Bounded
 

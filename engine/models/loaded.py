@@ -155,13 +155,13 @@ def _unread_templates() -> Iterator[None]:
     """
     from llama_cpp import llama_chat_format
 
-    class Unread:
+    class UncompiledTemplate:
         def __init__(self, **_: object) -> None: ...
 
         def to_chat_handler(self) -> None: ...
 
     formats: Any = llama_chat_format
-    kept, formats.Jinja2ChatFormatter = formats.Jinja2ChatFormatter, Unread
+    kept, formats.Jinja2ChatFormatter = formats.Jinja2ChatFormatter, UncompiledTemplate
     try:
         yield
     finally:
