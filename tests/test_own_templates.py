@@ -115,6 +115,9 @@ def test_a_run_goes_on_by_the_template_that_was_named(make: Make, backcast: Comm
     runtime = open_runtime(f"llama:{file}", profile=MISTRAL_7B_8K)
     assert runtime.profile.rows == MISTRAL_7B_8K.rows
     assert own_of(runtime.profile.template).source == LOUD
+    own = runtime.profile
+    resumed = open_runtime(f"llama:{file}", profile=own, template=own.template)
+    assert (resumed.profile, resumed.model.id) == (own, runtime.model.id)
     again = open_runtime(f"llama:{file}", profile=MISTRAL_7B_8K, template="mistral")
     assert again.profile.template == "mistral"
     code, _, err = backcast("run", SPEC, "--model", f"llama:{file}", "--template", "alpaca")
