@@ -47,13 +47,19 @@ def main(folder: Path) -> None:
         print(f"scripts/tiny-models: no {qwen.name}: it needs {vocabulary.name}", file=sys.stderr)
 
 
-def write(path: Path, kind: str, vocabulary: Callable[[GGUFWriter], int], template: str) -> None:
-    """Write a model file, whole or not at all."""
+def write(
+    path: Path,
+    kind: str,
+    vocabulary: Callable[[GGUFWriter], int],
+    template: str,
+    context: int | None = None,
+) -> None:
+    """Write a model file, whole or not at all; without a template where that is empty."""
     part = path.with_name(f"{path.name}.{os.getpid()}")
     writer = GGUFWriter(part, kind)
     writer.add_name(path.stem)
     writer.add_block_count(BLOCKS)
-    writer.add_context_length(CONTEXT[kind])
+    writer.add_context_length(context or CONTEXT[kind])
     writer.add_embedding_length(WIDTH)
     writer.add_feed_forward_length(INNER)
     writer.add_head_count(HEADS)
@@ -64,7 +70,8 @@ def write(path: Path, kind: str, vocabulary: Callable[[GGUFWriter], int], templa
     writer.add_rope_freq_base(1e6)
     size = vocabulary(writer)
     writer.add_vocab_size(size)
-    writer.add_chat_template(template)
+    if template:
+        writer.add_chat_template(template)
     for name, shape in shapes(kind, size):
         add(writer, name, shape)
     writer.write_header_to_file()

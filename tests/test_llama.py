@@ -237,7 +237,7 @@ def test_a_schema_that_cannot_be_held_to_is_refused(
 
 
 def test_a_model_is_asked_something() -> None:
-    model = LlamaModel(tiny("qwen3"), WINDOW, template="{% if messages %}a{% endif %}")
+    model = LlamaModel(tiny("qwen3"), WINDOW, template=OPENED.removesuffix("<think>\n").rstrip())
     with pytest.raises(ModelError, match="needed messages, found none"):
         model.complete([], Limits(10))
 

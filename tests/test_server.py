@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backcast.domain.budget import of_window
-from backcast.domain.errors import InputError, ModelError
+from backcast.domain.errors import ModelError
 from backcast.engine.context.prefix import compared, encoded
 from backcast.engine.context.rendering import RenderItem, messages_of
 from backcast.engine.models import Limits, Message
@@ -139,18 +139,42 @@ def test_of_an_equal_prompt_all_but_the_last_token_is_remembered(url: str) -> No
     assert second.cached_tokens == (first.prompt_tokens or 0) - 1
 
 
-def test_a_run_goes_on_only_by_a_profile_of_the_model_that_is_served(url: str, kind: str) -> None:
+def test_a_profile_of_another_model_gives_its_rows_alone(url: str, kind: str) -> None:
     own = open_runtime(url).profile
     assert open_runtime(url, profile=own).profile == own
     tokens = {"mistral": "mistral-v3", "qwen3": "qwen3"}
     for other, tokenizer in tokens.items():
         for template in KINDS.values():
             profile = of_window("mine", 8192, tokenizer, template)
-            if other == kind and template == KINDS[kind]:
-                assert open_runtime(url, profile=profile).profile == profile
-            elif tokenizer_of(tokenizer).exact or template != KINDS[kind]:
-                with pytest.raises(InputError, match=r"profile mine, .* found .*--profile"):
-                    open_runtime(url, profile=profile)
+            counted = (
+                tokenizer if other == kind or not tokenizer_of(tokenizer).exact else own.tokenizer
+            )
+            served = profile._replace(template=KINDS[kind], tokenizer=counted)
+            assert open_runtime(url, profile=profile).profile == served
+
+
+LOUD = (
+    "{% for m in messages %}[INST]{{ m.role | upper }}: {{ m.content }}[/INST]{% endfor %}ANSWER:"
+)
+
+
+def test_a_template_that_is_none_of_ours_is_told_and_counted_by_its_tokens(
+    serve: Serve, tmp_path: Path
+) -> None:
+    file = tmp_path / "loud.jinja"
+    file.write_text(LOUD)
+    url = serve("mistral", "--chat-template-file", str(file))
+    runtime = open_runtime(url)
+    assert json.loads(runtime.profile.template)["controls"] == [
+        "</s>",
+        "<s>",
+        "[/INST]",
+        "[INST]",
+    ]
+    rendered = prompt("loud", shown=1)
+    predicted = encoded(pieces(runtime.profile.template, rendered), tokenizer_of(f"server:{url}"))
+    answer = runtime.model.complete(told(rendered), Limits(4))
+    assert answer.prompt_tokens == len(predicted) > 50
 
 
 def test_a_slot_can_be_named(url: str) -> None:

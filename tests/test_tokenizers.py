@@ -18,6 +18,7 @@ from backcast.domain.budget import PROFILES, ModelProfile, of_window
 from backcast.domain.errors import InputError, UnavailableError
 from backcast.engine.interfaces.cli import main
 from backcast.engine.models.llama_server import Server
+from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import (
     QWEN_VOCABULARY,
     Mistral,
@@ -117,7 +118,7 @@ def test_a_profile_is_made_from_the_window_and_template_of_a_server(url: str) ->
 def test_a_server_that_says_something_else_is_told_in_a_line(url: str) -> None:
     Answers.said["/apply-template"] = {"prompt": "SYSTEM: S USER: U"}
     with pytest.raises(
-        InputError, match="needed a chat template like mistral or chatml or qwen3, found"
+        InputError, match="needed a chat template like mistral or chatml or qwen3, or one"
     ):
         Server(url).profile()
     Answers.said["/props"] = {"default_generation_settings": {}}
@@ -154,19 +155,38 @@ def profile_of(tokenizer: str, template: str) -> ModelProfile:
     [(CHATML, "mistral", "chatml"), (CHATML, "qwen3", "chatml"), (QWEN3, "chatml", "qwen3"),
      (MISTRAL, "qwen3", "mistral")],
 )  # fmt: skip
-def test_a_server_of_another_template_than_the_profiles_is_refused(
+def test_a_profile_divides_the_window_and_the_server_tells_its_template(
     native: str, prompt: str, template: str, found: str
 ) -> None:
     Answers.said["/apply-template"] = {"prompt": prompt}
-    message = f"of profile mine, {template}, found template {found}: choose another --profile"
-    with pytest.raises(InputError, match=message):
-        open_runtime(native, profile=profile_of("upper-bound", template))
+    given = profile_of("upper-bound", template)
+    assert open_runtime(native, profile=given).profile == given._replace(template=found)
 
 
-def test_a_server_of_other_tokens_than_the_profiles_is_refused(native: str) -> None:
+def test_a_server_of_other_tokens_than_the_profiles_counts_itself(native: str) -> None:
     pytest.importorskip("mistral_common", reason="needs the extra 'mistral'")
-    with pytest.raises(InputError, match="of profile mine, mistral-v3, found other tokens: choose"):
-        open_runtime(native, profile=profile_of("mistral-v3", "chatml"))
+    given = profile_of("mistral-v3", "chatml")
+    counted = given._replace(tokenizer=f"server:{native}")
+    assert open_runtime(native, profile=given).profile == counted
+
+
+OWN = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
+SHOWN = "<|system|>S<|end|><|user|>U<|end|><|assistant|>"
+
+
+def test_a_server_of_a_template_of_its_own_tells_it_whole(url: str) -> None:
+    Answers.said["/props"] = {
+        "chat_template": OWN, "bos_token": "<s>", "eos_token": "</s>",
+        "default_generation_settings": {"n_ctx": 16384},
+    }  # fmt: skip
+    Answers.said["/apply-template"] = {"prompt": SHOWN}
+    profile = Server(url).profile()
+    told = pieces(profile.template, [("system", "S"), ("user", "<|user|>{{ 1 }}")])
+    assert "".join(piece.text for piece in told) == SHOWN.replace("U", "<|user|>{{ 1 }}")
+    assert json.loads(profile.template)["source"] == OWN
+    Answers.said["/apply-template"] = {"prompt": f"{SHOWN}!"}
+    with pytest.raises(InputError, match="that makes the same here as there, found"):
+        Server(url).profile()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from backcast.domain.budget import ModelProfile, checked
 from backcast.domain.cache import LookUp, LookUpPolicy, look_up
 from backcast.domain.context import Context
 from backcast.domain.errors import DamagedError, InputError
-from backcast.domain.events import ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.events import BLOB_PREFIX, ContextBuilt, ContextItem, ContextOmission
 from backcast.domain.moment import Moment
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.domain.summary import EXTRACTIVE
@@ -29,6 +29,7 @@ from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.history.task_states import PROJECTIONS, TaskStates, states_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
+from backcast.engine.models.chat import is_own
 from backcast.engine.models.templates import digest_of, pieces
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.projections import (
@@ -118,7 +119,7 @@ def prefix_of(
     for event in store.read(task_id, after=version - 1, last=version) if version else ():
         if isinstance(event.fact, ContextBuilt):
             with suppress(DamagedError, InputError, ValueError):
-                before = pieces(event.fact.template or "", messages(event.fact, store.get))
+                before = pieces(template_of(event.fact, store.get), messages(event.fact, store.get))
                 after = pieces(profile.template, context.messages)
                 return compared(before, after, tokenizer)
     return None
@@ -146,6 +147,7 @@ def fact_of(
     places |= {one.node: ("offline", one.task) for one in context.items if one.task}
     profiled = Blob(json.dumps(profile._asdict(), sort_keys=True).encode())
     settings = Blob(policy.body)
+    own = [Blob(profile.template.encode())] if is_own(profile.template) else []
     texts = [Blob(item.text.encode(errors="surrogatepass")) for item in context.items]
     items = tuple(
         ContextItem(
@@ -159,19 +161,26 @@ def fact_of(
     fact = ContextBuilt(
         items=items, omissions=omissions, target=request.target, query=request.query,
         **{name: value for name in ("wanted", "needs") if (value := getattr(request, name))},
-        stood_at=stood_at, profile=profiled.ref, policy=settings.ref, template=profile.template,
+        stood_at=stood_at, profile=profiled.ref, policy=settings.ref,
+        template=own[0].ref if own else profile.template,
         tokenizer=tokenizer.id, code=CODE, tokens=context.tokens,
         sections={one: tokens for one, _, tokens in context.sections if tokens},
         shared_prefix=prefix.tokens if prefix else None,
         parted_in=prefix.section if prefix else None,
         digest=context.digest,
     )  # fmt: skip
-    return fact, [profiled, settings, *texts]
+    return fact, [profiled, settings, *own, *texts]
 
 
 def rebuilt(fact: ContextBuilt, read: Callable[[str], bytes]) -> str:
     """Return the digest of the prompt that the recorded texts give."""
-    return digest_of(pieces(fact.template or "", messages(fact, read)))
+    return digest_of(pieces(template_of(fact, read), messages(fact, read)))
+
+
+def template_of(fact: ContextBuilt, read: Callable[[str], bytes]) -> str:
+    """Return the chat template of a recorded context: its name, or the model's own as recorded."""
+    named = fact.template or ""
+    return read(named).decode() if named.startswith(BLOB_PREFIX) else named
 
 
 def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[str, str], ...]:

@@ -35,6 +35,11 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
         ),
         click.option("--out", type=Path, metavar="FOLDER", help="For the code; else out/TASK."),
         policy_option(),
+        click.option(
+            "--template",
+            metavar="NAME_OR_FILE",
+            help="A chat template for llama:FILE; else it is the model's own.",
+        ),
         click.option("--profile", metavar="NAME", help="The window and its rows; see context."),
         store_option,
     ):
@@ -54,11 +59,12 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     policy = policy_by(options["policy_name"]) if options["policy_name"] else before.policy
     same = options["model"] in (None, before.model)
     profile = options["profile"] or (before.profile if same else None)
+    template = options["template"] or (before.profile.template if same and before.profile else "")
     out = options["out"] or Path(before.out or f"out/{task}")
     try:
         return open_runtime(
-            name, task, profile, policy, root=lineage_of(store, task).root, out=str(out),
-            strict=options["strict"], deterministic=options["deterministic"],
+            name, task, profile, policy, template=template, root=lineage_of(store, task).root,
+            out=str(out), strict=options["strict"], deterministic=options["deterministic"],
         )  # fmt: skip
     except ModelError as error:  # nothing has begun yet
         raise InputError(str(error)) from None

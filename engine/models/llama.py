@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -10,7 +9,7 @@ from typing import Any
 
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
-from backcast.engine.models.chat import PROBE, Chat, RenderedRun
+from backcast.engine.models.chat import PLAIN, PROBE, Chat, RenderedRun, is_own, own_of
 from backcast.engine.models.drawing import drawing
 from backcast.engine.models.grammar import gbnf
 from backcast.engine.models.loaded import Loaded
@@ -18,7 +17,6 @@ from backcast.engine.models.reply import CLOSE, OPEN, ReplyReader
 from backcast.engine.models.templates import TEMPLATES
 
 log = logging.getLogger("backcast")
-ADD_BOS = "tokenizer.ggml.add_bos_token"
 _ENDS = 1 << 20
 
 
@@ -38,13 +36,16 @@ class LlamaModel:
     ) -> None:
         """Load a file, for prompt and answer of `window` tokens together.
 
-        `template` names the one by which prompts were counted, or is one in Jinja: it is used,
-        and `differs` tells where the file has another. Without it the file's own is used. `yarn`
-        is the factor by which the window is stretched, where the model was trained for less.
+        `template` names the one by which prompts were counted, is one in Jinja, or one as a log
+        holds it: it is used, and `differs` tells where the file has another. Without it the
+        file's own is used, and where it has none, texts are read as they are. `yarn` is the
+        factor by which the window is stretched, where the model was trained for less.
         """
+        if template and template not in TEMPLATES and "{" not in template:
+            raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template}")
         self.loaded = loaded = Loaded(path, window, yarn, threads)
         self.window, self._seed, self._temperature = window, seed, temperature
-        known = loaded.llm.metadata
+        known = loaded.known
         # SentencePiece writes a space in front of a text, which is none of it.
         self._spaced = (
             known.get("tokenizer.ggml.model") == "llama"
@@ -52,14 +53,15 @@ class LlamaModel:
         )
         self._closing = loaded.encode(f"\n{CLOSE}\n\n", control=True)
         self._marks = [loaded.encode(text, control=True) for text in (OPEN, CLOSE)]
-        own = known.get("tokenizer.chat_template", "")
-        if template and template not in TEMPLATES and "{" not in template:
-            raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template}")
-        if not (own or template):
-            raise InputError(f"{path}: it has no chat template: name one")
+        own = known.get("tokenizer.chat_template", "") or PLAIN
+        if is_own(template):
+            template = own_of(template).source
         used = TEMPLATES.get(template, template) or own
-        self._chat = self._chat_of(used)
-        self.differs = self._difference(own) if template else ""
+        try:
+            self._chat = self._chat_of(used)
+        except InputError as error:
+            raise InputError(f"{path}: {error}; --template names another") from None
+        self.differs = self._difference(own) if template and template != own else ""
         "What the file's own chat template would make of two messages, where it is not the same."
         if self.differs:
             log.warning("%s: %s", path, self.differs)
@@ -115,18 +117,6 @@ class LlamaModel:
             seconds=monotonic() - began,
         )
 
-    @property
-    def template(self) -> str:
-        """The name of the template that makes the same of two messages; empty where none does."""
-        runs = self._numbers(self._chat.runs(PROBE)), self._numbers(self._chat.runs(PROBE, True))
-        for name, jinja in sorted(TEMPLATES.items(), reverse=True):
-            with suppress(InputError, ModelError):
-                chat = self._chat_of(jinja)
-                same = self._numbers(chat.runs(PROBE)), self._numbers(chat.runs(PROBE, True))
-                if same == runs:
-                    return name
-        return ""
-
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""
         return len(self.loaded.encode(text))
@@ -144,7 +134,7 @@ class LlamaModel:
         for text, control in runs:
             tokens += [loaded.controls[text]] if control else loaded.encode(text)
         first = loaded.llm.token_bos()
-        begun = tokens[:1] == [first] or loaded.llm.metadata.get(ADD_BOS) != "true"
+        begun = tokens[:1] == [first] or not loaded.begins
         return tokens if begun else [first, *tokens]
 
     def _answer(self, reply: ReplyReader, limits: Limits, grammar: str, until: float) -> bool:
@@ -177,7 +167,7 @@ class LlamaModel:
         return Chat(template, bos, eos, loaded.controls)
 
     def _difference(self, own: str) -> str:
-        if not own:
+        if own == PLAIN:
             return ""
         try:
             theirs = self._chat_of(own).runs(PROBE, thinking=True)

@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
 from http.client import HTTPException
 from typing import Any
 
 from backcast.domain.budget import ModelProfile, of_window
 from backcast.domain.errors import InputError, UnavailableError
 from backcast.engine.models.address import address_of, key_for
+from backcast.engine.models.chat import OwnTemplate, chosen, renders
 from backcast.engine.models.http_client import NoAnswerError, ask
 from backcast.engine.models.templates import TEMPLATES, pieces
 
 SECONDS = 60.0
 "For a question and its whole answer."
+_TOKENS = re.compile(r"<[^<>\s]{1,60}>|\[/?[A-Z][A-Z_]*\]")
+"What control tokens look like."
 PROBE = (("system", "S"), ("user", "U"))
 
 
@@ -46,7 +50,10 @@ class Server:
         return of_window(f"server:{self.url}", window, f"server:{self.url}", self.template())
 
     def template(self) -> str:
-        """Return the chat template, told by what the server makes of two short messages."""
+        """Return the chat template, told by what the server makes of two short messages.
+
+        It is one of ours by its name where it makes the same, else the server's own, whole.
+        """
         messages = [{"role": role, "content": text} for role, text in PROBE]
         asked = {"messages": messages, "chat_template_kwargs": {"enable_thinking": False}}
         prompt = self.ask("/apply-template", asked).get("prompt")
@@ -55,10 +62,47 @@ class Server:
             # Some templates leave the first control token to the tokenizer, or differ in blanks.
             if isinstance(prompt, str) and _bare(prompt) == _bare(ours):
                 return template
-        raise InputError(
-            f"{self.url}: needed a chat template like {' or '.join(TEMPLATES)}, found"
-            f" {str(prompt)[:120]!r}"
+        return self._own(str(prompt))
+
+    def _own(self, prompt: str) -> str:
+        """Return the template that the server tells, if it makes the same prompt here."""
+        props = self.ask("/props")
+        source, bos, eos = (
+            str(props.get(name) or "") for name in ("chat_template", "bos_token", "eos_token")
         )
+        if not source:
+            raise InputError(
+                f"{self.url}: needed a chat template like {' or '.join(TEMPLATES)}, or one that the"
+                f" server tells, found {prompt[:120]!r}"
+            )
+        try:
+            own = chosen(OwnTemplate(source, bos, eos, begins=self._begins(bos)), ())
+            shown = "".join(piece.text for piece in pieces(own.text, PROBE))
+        except InputError as error:
+            raise InputError(f"{self.url}: {error}") from None
+        if _bare(shown.removeprefix(bos)) != _bare(prompt.removeprefix(bos)):
+            raise InputError(
+                f"{self.url}: needed a chat template that makes the same here as there, found"
+                f" {shown[:120]!r} here and {prompt[:120]!r} there"
+            )
+        made = renders(own)
+        return chosen(own, filter(self._is_control, {*_TOKENS.findall(made), bos, eos})).text
+
+    def _begins(self, bos: str) -> str:
+        """Return the token that the server puts before a prompt; empty for none."""
+        added, bare = (self._numbers("x", add_special=added) for added in (True, False))
+        return bos if bos and len(added) > len(bare) else ""
+
+    def _is_control(self, text: str) -> bool:
+        """Tell whether a text is one control token, which no text of a message becomes."""
+        if not text:
+            return False
+        special = self._numbers(text, parse_special=True)
+        return len(special) == 1 and special != self._numbers(text, parse_special=False)
+
+    def _numbers(self, text: str, **options: bool) -> list[int]:
+        tokens = self.ask("/tokenize", {"content": text, **options}).get("tokens")
+        return tokens if isinstance(tokens, list) else []
 
     def ask(self, path: str, asked: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what the server answers; `UnavailableError` where it does not, or not in JSON."""

@@ -5,7 +5,8 @@ What it read stays in its cache: of the next prompt only what follows the common
 
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -13,31 +14,41 @@ from typing import Any
 
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.models.quiet import complaint, quiet
+from backcast.engine.models.threads import threads_free
 
 
-class Loaded:
-    """A model with a window of so many tokens. It does one thing at a time."""
+class ModelFile:
+    """A model file, opened for its vocabulary and what it says of itself, or for all of it."""
 
-    def __init__(self, path: Path, window: int, yarn: int = 1, threads: int | None = None) -> None:
+    def __init__(self, path: Path, **options: Any) -> None:
         try:
             import llama_cpp
         except ImportError:
             raise InputError(f"{path}: to run it needs 'pip install backcast[llama]'") from None
-        self.path, self.window, self._c = path, window, llama_cpp
-        self.stretched: dict[str, Any] = {}
-        if yarn > 1:
-            header = _open(path, vocab_only=True)
-            self.stretched = stretched(path, header.metadata, window, yarn)
-            header.close()
-        self.llm: Any = _open(
-            path, n_ctx=window, n_threads=threads, n_gpu_layers=-1, **self.stretched
-        )
-        if yarn == 1:
-            stretched(path, self.llm.metadata, window, yarn)
+        self.path, self._c = path, llama_cpp
+        self.llm: Any = _open(path, **(options or {"vocab_only": True}))
         # At the very end it could not be closed any more, and would say so.
         weakref.finalize(self, self.llm.close)
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.llm.model)
         self.size = self.llm.n_vocab()
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """What the file says of itself."""
+        known: Mapping[str, str] = self.llm.metadata
+        return known
+
+    @property
+    def trained(self) -> int:
+        """Tokens of the window that the model was trained for; 0 where the file does not say."""
+        kind = self.known.get("general.architecture", "")
+        return int(self.known.get(f"{kind}.context_length", 0))
+
+    @property
+    def begins(self) -> str:
+        """The token that stands before every prompt; empty for none."""
+        added = self._c.llama_vocab_get_add_bos(self.vocabulary)
+        return self.name(self.llm.token_bos()) if added else ""
 
     def encode(self, text: str, control: bool = False) -> list[int]:
         """Return the tokens of a text between two control tokens, or with such tokens in it."""
@@ -59,6 +70,25 @@ class Loaded:
         kinds = (self._c.llama_vocab_get_attr(self.vocabulary, n) for n in range(self.size))
         control = int(self._c.LLAMA_TOKEN_ATTR_CONTROL)
         return {self.name(number): number for number, kind in enumerate(kinds) if kind & control}
+
+
+class Loaded(ModelFile):
+    """A model with a window of so many tokens. It does one thing at a time."""
+
+    def __init__(self, path: Path, window: int, yarn: int = 1, threads: int | None = None) -> None:
+        self.stretched: dict[str, Any] = {}
+        if yarn > 1:
+            header = ModelFile(path)
+            self.stretched = stretched(path, header.known, window, yarn)
+            header.llm.close()
+        threads = threads or threads_free()
+        super().__init__(
+            path, n_ctx=window, n_threads=threads, n_threads_batch=threads, n_gpu_layers=-1,
+            **self.stretched,
+        )  # fmt: skip
+        self.window = window
+        if yarn == 1:
+            stretched(path, self.known, window, yarn)
 
     @cached_property
     def broken(self) -> frozenset[int]:
@@ -105,15 +135,37 @@ def _open(path: Path, **options: Any) -> Any:
         with path.open("rb") as file:
             if file.read(4) != b"GGUF":
                 raise InputError(f"{path}: needed a GGUF file, found another")
-        with quiet():
+        with quiet(), _unread_templates():
             return Llama(model_path=os.fspath(path), verbose=False, **options)
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{path}: needed a GGUF file: {error.strerror}") from None
-    except Exception as error:  # of the chat template in it, it raises what Jinja does
+    except Exception as error:
         reason = complaint() or str(error)
         raise InputError(f"{path}: needed a model that llama.cpp can run: {reason}") from None
+
+
+@contextmanager
+def _unread_templates() -> Iterator[None]:
+    """Keep the bindings from compiling the templates of a file, which nobody has asked for.
+
+    A broken one would cost the whole model, and a hostile one all memory: `jinja` bounds what it
+    compiles.
+    """
+    from llama_cpp import llama_chat_format
+
+    class UncompiledTemplate:
+        def __init__(self, **_: object) -> None: ...
+
+        def to_chat_handler(self) -> None: ...
+
+    formats: Any = llama_chat_format
+    kept, formats.Jinja2ChatFormatter = formats.Jinja2ChatFormatter, UncompiledTemplate
+    try:
+        yield
+    finally:
+        formats.Jinja2ChatFormatter = kept
 
 
 def stretched(path: Path, known: Mapping[str, str], window: int, yarn: int) -> dict[str, Any]:

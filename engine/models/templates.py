@@ -58,7 +58,10 @@ UNTHOUGHT = (
 
 
 def pieces(template: str, messages: Sequence[tuple[str, str]]) -> list[PromptPiece]:
-    """Return the prompt as a chat template renders it, up to where the answer begins."""
+    """Return the prompt as a chat template renders it, up to where the answer begins.
+
+    The template is a name, or a model's own as a log holds it: see `backcast.engine.models.chat`.
+    """
     if template in ("chatml", "qwen3"):
         prompt = []
         for role, text in messages:
@@ -81,7 +84,11 @@ def pieces(template: str, messages: Sequence[tuple[str, str]]) -> list[PromptPie
             elif role == "assistant":
                 prompt += [PromptPiece(text), PromptPiece("</s>", True)]
         return prompt
-    raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template!r}")
+    if template.startswith("{"):
+        from backcast.engine.models.chat import pieces_of
+
+        return pieces_of(template, messages)
+    raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template[:80]!r}")
 
 
 def digest_of(prompt: Sequence[PromptPiece]) -> str:

@@ -3,7 +3,7 @@
 - `mistral-v3`, `mistral-v1`: Mistral's own SentencePiece of 32,768 or 32,000 pieces; needs
   `mistral-common`.
 - `gguf:FILE`: llama.cpp with the vocabulary of a model file and nothing else of it; needs
-  `llama-cpp-python`.
+  `llama-cpp-python`. Where the file lies elsewhere here, see `backcast.engine.models.places`.
 - `qwen3:FILE`: the same for a vocabulary of Qwen2, with the tokens that Qwen3 adds; `qwen3` takes
   the one that `scripts/install all` fetched, and where there is none the bound.
 - `server:URL`: llama-server's `/tokenize`.
@@ -12,7 +12,6 @@
 Control tokens, as chat templates hold them, are one token each and are never made of text.
 """
 
-import atexit
 import logging
 import re
 import sys
@@ -28,7 +27,8 @@ from typing import Any, Protocol
 from backcast.domain.errors import InputError
 from backcast.engine.models.address import shown
 from backcast.engine.models.llama_server import Server
-from backcast.engine.models.quiet import quiet
+from backcast.engine.models.loaded import ModelFile
+from backcast.engine.models.places import model_file
 
 log = logging.getLogger("backcast")
 
@@ -144,20 +144,11 @@ class Vocabulary:
     exact = True
 
     def __init__(self, path: str) -> None:
-        try:
-            from llama_cpp import Llama
-        except ImportError:
-            raise InputError(
-                "counting by a model file needs 'pip install backcast[llama]'"
-            ) from None
-        try:
-            with quiet():
-                self._model = Llama(model_path=path, vocab_only=True, verbose=False)
-        except (ValueError, OSError, RuntimeError, AssertionError) as error:
-            raise InputError(f"{path}: needed a GGUF file with a vocabulary: {error}") from None
-        # At the very end it could not be closed any more, and would say so.
-        atexit.register(self._model.close)
-        self.id = f"vocabulary of {path.rpartition('/')[2]}, {self._model.n_vocab()} tokens"
+        if find_spec("llama_cpp") is None:
+            raise InputError("counting by a model file needs 'pip install backcast[llama]'")
+        file = ModelFile(model_file(path))
+        self._file, self._model = file, file.llm  # which is closed with its file
+        self.id = f"vocabulary of {path.rpartition('/')[2]}, {file.size} tokens"
 
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from backcast.domain.context import Context
 from backcast.domain.events import ContextBuilt
 from backcast.engine.context.prefix import Prefix, compared
-from backcast.engine.context.recorded import messages
+from backcast.engine.context.recorded import messages, template_of
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import Encodes
@@ -98,7 +98,7 @@ def recorded(
         Thing(one.node, one.section, one.level, one.tokens, one.text or "") for one in fact.items
     )
     omissions = {item.node: item.reason for item in reversed(fact.omissions)}
-    prompt_pieces = pieces(fact.template or "", messages(fact, read))
+    prompt_pieces = pieces(template_of(fact, read), messages(fact, read))
     return ComparablePrompt(name, things, omissions, fact.tokens or 0, room, prompt_pieces)
 
 

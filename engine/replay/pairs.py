@@ -9,7 +9,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import Policy
 from backcast.engine.context.builder import ContextBuilder
-from backcast.engine.context.recorded import messages
+from backcast.engine.context.recorded import messages, template_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
@@ -60,7 +60,7 @@ def asked_before(store: EventStore, step: ReplayStep) -> Sequence[PromptPiece] |
     version = step.known.states.prompts.version
     for event in store.read(step.task_id, after=version - 1, last=version) if version else ():
         if isinstance(event.fact, ContextBuilt) and event.fact.template:
-            return pieces(event.fact.template, messages(event.fact, store.get))
+            return pieces(template_of(event.fact, store.get), messages(event.fact, store.get))
     return None
 
 

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 from backcast.domain.context import Context
 from backcast.domain.errors import BackcastError, DamagedError, InputError
-from backcast.domain.events import ContextBuilt
+from backcast.domain.events import BLOB_PREFIX, ContextBuilt
 from backcast.engine.context import rendering
 from backcast.engine.context.prefix import compared
-from backcast.engine.context.recorded import CODE, messages, rebuilt
+from backcast.engine.context.recorded import CODE, messages, rebuilt, template_of
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.templates import pieces
@@ -114,7 +114,11 @@ def _unreadable(store: EventStore, fact: ContextBuilt) -> str:
     if not version.isdigit() or int(version) > rendering.VERSION:
         return f"it was rendered by version {version}, this is {rendering.VERSION}"
     texts = {f"the text of {one.node}": one.text for one in fact.items}
-    for what, ref in {"its policy": fact.policy, **texts}.items():
+    named = fact.template or ""
+    template = named if named.startswith(BLOB_PREFIX) else None
+    for what, ref in {
+        "its policy": fact.policy, "its chat template": template, **texts
+    }.items():  # fmt: skip
         try:
             if ref is not None:
                 store.get(ref)
@@ -158,11 +162,11 @@ def _first(
 ) -> FirstDifference | None:
     """Return where the recorded and derived prompt first differ; None if it cannot be read."""
     try:
-        recorded = messages(fact, store.get)
+        template = template_of(fact, store.get)
+        before = pieces(template, messages(fact, store.get))
+        prefix = compared(before, pieces(template, context.messages), counter)
     except (DamagedError, InputError, ValueError):
         return None
-    before = pieces(fact.template or "", recorded)
-    prefix = compared(before, pieces(fact.template or "", context.messages), counter)
     node, was, is_now = first_item(fact, context)
     return FirstDifference(prefix.section, node, prefix.tokens, was, is_now)
 

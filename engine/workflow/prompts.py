@@ -15,6 +15,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.resummarise import SummaryInputs
+from backcast.engine.models.chat import thinking as thinking_template
 from backcast.engine.models.tokenizers import tokenizer_of
 
 
@@ -50,8 +51,8 @@ class PromptBuilder:
         self.builder = ContextBuilder(profile, cache, policy, nearness)
         self.thinker = self.builder
         "The builder for calls in which the model thinks, where the template differs."
-        if profile.template == "qwen3":
-            open_ended = profile._replace(template="chatml")
+        if (template := thinking_template(profile.template)) != profile.template:
+            open_ended = profile._replace(template=template)
             self.thinker = ContextBuilder(open_ended, cache, policy, nearness)
 
     def build(

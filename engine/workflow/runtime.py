@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from backcast.domain.budget import MISTRAL_7B_8K, PROFILES, QWEN3_8B_32K, ModelProfile
+from backcast.domain.budget import MISTRAL_7B_8K, PROFILES, ModelProfile
 from backcast.domain.errors import DamagedError, InputError, UnavailableError
 from backcast.domain.events import PolicyUsed
 from backcast.domain.policy import DEFAULT, Policy
@@ -14,16 +14,13 @@ from backcast.engine.history.branches import lineage_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models import Model
 from backcast.engine.models.address import shown
+from backcast.engine.models.templates import TEMPLATES
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
 
 if TYPE_CHECKING:
     from backcast.engine.models.llama_server import Server
 
 
-SMALLEST = 512
-"Tokens of the window in which a model file is opened only for its template."
-OF_TEMPLATE = {"mistral": MISTRAL_7B_8K, "qwen3": QWEN3_8B_32K, "chatml": QWEN3_8B_32K}
-"The default profile of a model file, by its template."
 PROBE = (
     'def f(x: int) -> str:\n    """Größe, 字, 🌍."""\n\treturn f\'{x:>08.3f}\' * 2 ** -1  # a_b\n'
 )
@@ -86,6 +83,7 @@ def open_runtime(
     profile: ModelProfile | str | None = None,
     policy: Policy = DEFAULT,
     *,
+    template: str = "",
     root: str = "",
     out: str = "",
     strict: bool = False,
@@ -93,15 +91,18 @@ def open_runtime(
 ) -> Runtime:
     """Return the model that `name` addresses, with its profile.
 
-    A name is `answers:FILE`, `llama:FILE` or the URL of a server; `InputError` for any other.
-    `root` is the root task of a branch, whose recorded answers the branch may use.
+    A name is `answers:FILE`, `llama:FILE` or the URL of a server; `InputError` for any other. A
+    given profile divides the window; tokens and chat template are the model's own, where it tells
+    them. `template` (a name, a file in Jinja, or one as a log holds it) is used instead of the own
+    one of a model in this process. `root` is the root task of a branch, whose recorded answers the
+    branch may use.
     """
     kind, _, rest = name.partition(":")
     profile = profile_named(profile) if isinstance(profile, str) else profile
     if kind == "answers" and rest:
         model, profile = _recorded(Path(rest), task_id, root, profile, strict=strict)
     elif kind == "llama" and rest:
-        model, profile = _in_process(Path(rest), profile)
+        model, profile = _in_process(rest, profile, template)
     elif kind.lower() in ("http", "https"):
         model, profile = _on_server(name, profile, deterministic=deterministic)
     else:
@@ -130,17 +131,39 @@ def _recorded(
     return model, chosen
 
 
-def _in_process(path: Path, profile: ModelProfile | None) -> tuple[Model, ModelProfile]:
-    """Return llama.cpp with a model file, whose own vocabulary counts tokens."""
+def _in_process(
+    place: str, budget: ModelProfile | None, template: str
+) -> tuple[Model, ModelProfile]:
+    """Return llama.cpp with a model file, whose own vocabulary and chat template make prompts."""
     from backcast.engine.models.llama import LlamaModel
+    from backcast.engine.models.own import file_profile
+    from backcast.engine.models.places import model_file
 
-    if profile is None:
-        template = LlamaModel(path, SMALLEST).template
-        if template not in OF_TEMPLATE:
-            raise InputError(f"{path}: needed --profile, since its chat template is none of ours")
-        profile = OF_TEMPLATE[template]
-    model = LlamaModel(path, profile.window, template=profile.template, yarn=profile.yarn)
-    return model, profile._replace(tokenizer=f"gguf:{path}")
+    found = file_profile(place, budget, _source(template))
+    profile = found.profile
+    model = LlamaModel(
+        model_file(place), profile.window, template=found.template, yarn=profile.yarn
+    )
+    for note in found.notes:
+        log.warning("%s", note)
+    return model, profile
+
+
+def _source(template: str) -> str:
+    """Return a chat template by its name, or as it is written; else what its file holds."""
+    if not template or template in TEMPLATES or "{" in template:
+        return template
+    path = Path(template).expanduser()
+    try:
+        if (source := path.read_text(encoding="utf-8")).strip():
+            return source
+        why = "it is empty"
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+    raise InputError(
+        f"needed a chat template of {', '.join(TEMPLATES)} or a file in Jinja, found"
+        f" {template[:80]!r}: {why}"
+    )
 
 
 def _on_server(
@@ -153,12 +176,12 @@ def _on_server(
     model = ServerModel(url, deterministic=deterministic)
     if profile is None and not model.native:
         raise InputError(f"{url}: needed --profile, since only llama-server tells its own")
-    if profile is None:
+    if model.native:
         server = Server(model.root)
-        profile = server.profile()
-        profile = profile._replace(tokenizer=_local_tokenizer(server) or profile.tokenizer)
-    elif model.native:
-        _compare(Server(model.root), profile)
+        profile = _as_served(server, profile) if profile else server.profile()
+        if profile.tokenizer == f"server:{server.url}":
+            profile = profile._replace(tokenizer=_local_tokenizer(server) or profile.tokenizer)
+    assert profile is not None
     if model.window is not None and profile.window > model.window:
         raise InputError(
             f"{url}: needed a window of {profile.window:,} tokens for profile {profile.name},"
@@ -167,22 +190,20 @@ def _on_server(
     return model, profile
 
 
-def _compare(server: "Server", profile: ModelProfile) -> None:
-    """Raise `InputError` where a server renders or counts prompts unlike a profile."""
-    needed = f"{server.url}: needed a model with the template and tokens of profile {profile.name}"
-    if (found := server.template()) != profile.template:
-        raise InputError(
-            f"{needed}, {profile.template}, found template {found}: choose another --profile"
-        )
+def _as_served(server: "Server", profile: ModelProfile) -> ModelProfile:
+    """Return the rows of a profile, with the template and tokens by which a server reads prompts.
+
+    A tokenizer that cannot be asked here stays, since nothing speaks against it.
+    """
+    served = profile._replace(template=server.template())
     try:
         counter = _exact_tokenizer(profile.tokenizer)
         ours = counter.encode(PROBE) if counter else None
     except UnavailableError:  # the profile counts by another server
-        return
-    if ours is not None and ours != server.encode(PROBE):
-        raise InputError(
-            f"{needed}, {profile.tokenizer}, found other tokens: choose another --profile"
-        )
+        return served
+    if ours is None or ours == server.encode(PROBE):
+        return served
+    return served._replace(tokenizer=f"server:{server.url}")
 
 
 def _local_tokenizer(server: "Server") -> str:
@@ -207,12 +228,21 @@ def _exact_tokenizer(name: str) -> Tokenizer | None:
 
 
 def profile_named(name: str) -> ModelProfile:
-    """Return a profile by its name, or the profile of a server: `server:URL`."""
+    """Return a profile by its name, or that of `server:URL` or of a model file, `gguf:FILE`."""
     if name.startswith("server:"):
         from backcast.engine.models.llama_server import Server
 
         return Server(name.removeprefix("server:")).profile()
+    if name.startswith("gguf:") and name != "gguf:":
+        from backcast.engine.models.own import file_profile
+
+        found = file_profile(name.removeprefix("gguf:"))
+        for note in found.notes:
+            log.warning("%s", note)
+        return found.profile
     if name not in PROFILES:
         known = ", ".join(PROFILES)
-        raise InputError(f"needed a profile of {known} or server:URL, found {shown(name)!r}")
+        raise InputError(
+            f"needed a profile of {known}, server:URL or gguf:FILE, found {shown(name)!r}"
+        )
     return PROFILES[name]

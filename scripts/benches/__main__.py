@@ -73,6 +73,10 @@ BENCHES = {
         "--only speed ../aiohttp",
         keeps="histories",
     ),
+    "solve": Entry(
+        "the tiny tasks that a small model with real weights solves, beside the default policy",
+        {"solve": "solve"},
+    ),
     "trial": Entry(
         "a model's answers about a code base with maps and other notes, beside no notes",
         {"trial": "trial"},

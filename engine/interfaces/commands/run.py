@@ -19,7 +19,7 @@ def command(spec: Path, url: str, **options: Any) -> None:
 
     \b
     backcast run fixtures/specs/validators.toml --model answers:fixtures/logs/validators.jsonl
-    backcast run task.toml --model llama:/models/Qwen3-8B-Q4_K_M.gguf --profile qwen3-8b-32k
+    backcast run task.toml --model llama:/models/Qwen3-8B-Q4_K_M.gguf
     backcast run task.toml --model http://127.0.0.1:8080/v1
 
     SPEC is a TOML file with task, goal, [[tests]] and, if wanted, requirements, context, summaries,
