@@ -32,6 +32,8 @@ VERSION = 1
 "Grows when the same file, prompt and text would give other numbers."
 LOGITS = 2**24
 "Logits that are held at once: 64 MiB of them."
+MOST = 8_192
+"Tokens of the window where nothing else is asked for."
 DIGITS = 16
 "Hexadecimal digits by which a file and a template are named."
 
@@ -76,10 +78,10 @@ class LikelihoodReader:
         """Load a file for prompt and text of `window` tokens together.
 
         Without a window it is as large as the file says that the model was trained for, at most
-        8,192. Without `threads` as many work as cores are free. `InputError` where llama.cpp
+        `MOST`. Without `threads` as many work as cores are free. `InputError` where llama.cpp
         cannot load the file.
         """
-        self.window = window or min(8_192, trained_window(path))
+        self.window = window or min(MOST, trained_window(path))
         self.loaded = loaded = Loaded(path, self.window, threads=threads)
         threads = threads or free_cores()
         loaded._c.llama_set_n_threads(loaded.llm.ctx, threads, threads)
@@ -238,12 +240,12 @@ class LikelihoodReader:
 
         size = 64
         while True:
-            buffer = (ctypes.c_char * size)()
+            buffer = ctypes.create_string_buffer(size)
             length = llama_cpp.llama_token_to_piece(
                 self.loaded.vocabulary, token, buffer, size, 0, True
             )
             if length >= 0:
-                return bytes(buffer[:length])
+                return buffer.raw[:length]
             size = -length
 
     def _chat_of(self, template: str) -> Chat:

@@ -11,7 +11,13 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, note_window, profile_by
+from backcast.engine.interfaces.profiles import (
+    DEFAULT_PROFILE,
+    RECORDED,
+    note_window,
+    profile_by,
+    setting_of,
+)
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
@@ -21,9 +27,6 @@ if TYPE_CHECKING:
     from backcast.engine.interfaces.regress_report import Column
     from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
     from backcast.engine.replay.regress import Rules
-
-RECORDED = "recorded"
-"Names each prompt's own policy, by which it was recorded."
 
 
 @click.command(name="regress")
@@ -114,15 +117,7 @@ def _planned(
         if context_tokens:
             note_window(profile or DEFAULT_PROFILE, asked)
     rules = [rules_of(name, limits) for name in policies]
-    return _Plan([_setting(name) for name in names], rules, asked, report)
-
-
-def _setting(name: str) -> "Setting":
-    from backcast.engine.context.policies import policy_named
-    from backcast.engine.replay.corpus import Setting
-
-    policy = None if name == RECORDED else policy_named(name)
-    return Setting(Path(name).stem if name.endswith(".toml") else name, policy)
+    return _Plan([setting_of(name) for name in names], rules, asked, report)
 
 
 def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[ReplayRun], int]":
