@@ -542,17 +542,19 @@ def test_a_log_that_cannot_be_read_is_told_and_the_others_are_scored(
     assert score(log.with_name("none.jsonl"), *model).code == 2
 
 
-def test_real_weights_hold_a_module_for_likelier_where_its_prompt_shows_it(
+def test_real_weights_hold_a_body_for_likelier_below_bodies_like_it_than_below_names(
     score: Callable[..., Printed], tmp_path: Path
 ) -> None:
     task, path = history(), tmp_path / "history.jsonl"
     path.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
-    blind = tmp_path / "blind.toml"
-    blind.write_text('name = "blind"\n[weights]\nalways = -50.0\n')
+    names = tmp_path / "names.toml"
+    names.write_text("[worth]\nname = 1.0\nsignature = 0.001\nsummary = 0.001\nfull = 0.001\n")
     printed = score(
         path, "--model", f"llama:{smollm2()}", "--context-tokens", SMALL, "--sample", "3",
-        "--policy", "default", "--policy", blind, "--json",
+        "--policy", "default", "--policy", names, "--json",
     )  # fmt: skip
     report = json.loads(printed.out)
-    shown, none = (policy["new"]["nats"] / policy["new"]["tokens"] for policy in report["policies"])
-    assert 0 < shown < none
+    shown, named = (
+        policy["new"]["nats"] / policy["new"]["tokens"] for policy in report["policies"]
+    )
+    assert 0 < shown < named
