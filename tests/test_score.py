@@ -558,3 +558,24 @@ def test_real_weights_hold_a_body_for_likelier_below_bodies_like_it_than_below_n
         policy["new"]["nats"] / policy["new"]["tokens"] for policy in report["policies"]
     )
     assert 0 < shown < named
+
+
+def test_a_redacted_export_keeps_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = f"sqlite:///{tmp_path}/store.db"
+    file = tmp_path / "log.jsonl"
+    stated = fact(
+        step=1, target="function:part1.py::part_1", policy="default",
+        model="tiny.gguf 0123456789abcdef",
+        template="fedcba9876543210", prompt=f"{7**76:064x}"[:64], outcome=f"{5**90:064x}"[:64],
+        reader="1, llama-cpp-python 0.3.36", prompt_tokens=90,
+    )  # fmt: skip
+    with EventStore.open(store) as kept:
+        task = history()
+        for event in task.store.read():
+            kept.append("history", [event.fact], after=event.version - 1)
+        kept.append("history", [stated], after=kept.version("history"))
+    main_of(["export", "history", str(file), "--store", store, "--redact"])
+    capsys.readouterr()
+    with opened(str(file)) as log:
+        *_, last = log.store.read("history")
+    assert last.fact == stated
