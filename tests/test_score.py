@@ -1,6 +1,7 @@
 """Scores: each asked once, kept as a fact, summed up in pairs, and read by nothing that builds."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -156,6 +157,12 @@ def test_a_run_verifies_the_same_once_it_is_scored(
         kinds = [event.type for event in opened_store.read("validators")]
     assert kinds[-4:] == ["SCORED"] * 4
     assert kinds[-5] != "SCORED"
+    main_of(["log", "validators", "--store", store, "--type", "SCORED"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert re.search(
+        r"SCORED +module:constants.py [\d.]+ nats of \d+ tokens under recorded", lines[0]
+    )
     assert verified() == before
 
 
@@ -529,6 +536,17 @@ def test_an_interrupt_loses_nothing_and_ends_with_130(
     assert len(log.with_name(f"{log.name}.scores").read_text().splitlines()) == 2
     monkeypatch.setattr(LikelihoodReader, "score", read)
     assert "4 prompts of 4 steps: 2 differ and were never read" in score(*arguments).err
+
+
+def test_where_scores_cannot_be_kept_that_is_told_at_the_first(
+    score: Callable[..., Printed], log: Path
+) -> None:
+    model = ["--model", f"llama:{tiny('mistral')}", "--context-tokens", SMALL]
+    printed = score(log, *model, "--scores", log.with_name("none") / "s.scores", "--json")
+    assert printed.code == 0
+    assert printed.err.count("note: the scores are printed, and not kept: ") == 1
+    report = json.loads(printed.out)
+    assert (report["kept"], len(report["steps"])) == (False, 4)
 
 
 def test_a_log_that_cannot_be_read_is_told_and_the_others_are_scored(

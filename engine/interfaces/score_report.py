@@ -88,8 +88,6 @@ def remarks(scoring: Scoring) -> Iterator[str]:
         yield f"note: {len(scoring.waiting)} steps were not reached"
     for book in dict.fromkeys(scoring.books.values()):
         yield from (f"note: skipped {line}" for line in book.notes)
-        if book.unkept:
-            yield one_line(f"note: the scores are printed, and not kept: {book.unkept}", LONGEST)
 
 
 def as_json(scoring: Scoring, scores: Sequence[PolicyScore]) -> dict[str, Any]:

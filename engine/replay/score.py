@@ -94,15 +94,22 @@ class ScorePlan:
         self.not_sampled = 0
         "Steps that the sample left out."
 
-    def add(self, logs: Sequence[Log], sample: int | None = None) -> None:
+    def add(
+        self,
+        logs: Sequence[Log],
+        sample: int | None = None,
+        advance: Callable[[int], None] = lambda steps: None,
+    ) -> None:
         """Add the steps of open logs, or a sample of so many of them.
 
         A step is in every sample that is larger than one that it is in, whatever else there is.
+        `advance` is called for each step whose prompts are built.
         """
         every = (found for log in logs for found in self._found(log))
         if sample is None:
             for log, step, outcome, unit in every:
                 self._plan(log, step, outcome, unit)
+                advance(1)
             return
         count = 0
 
@@ -116,6 +123,7 @@ class ScorePlan:
         self.not_sampled += count - len(chosen)
         for log, step, outcome, unit in sorted(chosen, key=lambda found: _order(logs, found)):
             self._plan(log, step, outcome, unit)
+            advance(1)
 
     def _found(self, log: Log) -> Iterator["_Found"]:
         """Yield the steps of a log whose outcome is known, and note those that cannot be read."""

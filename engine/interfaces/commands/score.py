@@ -77,7 +77,8 @@ def command(
         if not logs:
             raise SystemExit(UNREADABLE)  # the reasons are on stderr
         plan = ScorePlan(reader, settings, profile)
-        plan.add(logs, sample)
+        with progress_bar("steps", sample) as advance:
+            plan.add(logs, sample, advance)
         books = {
             log.name: ScoreBook(
                 log.store, scores or (None if "://" in log.name else file_beside(log.name))
@@ -150,7 +151,7 @@ def _scored(
         f" {tokens:,} tokens at most"
     )
     begun = monotonic()
-    read = 0
+    read, unkept = 0, list[str]()
     with progress_bar("tokens", tokens) as bar:
 
         def advance(size: int) -> None:
@@ -163,6 +164,10 @@ def _scored(
                 )
             read += size
             bar(size)
+            for reason in {book.unkept: 0 for book in books.values() if book.unkept}:
+                if reason not in unkept:
+                    unkept.append(reason)
+                    message(f"note: the scores are printed, and not kept: {reason}")
 
         try:
             scoring.run(advance)
