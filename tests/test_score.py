@@ -578,6 +578,51 @@ def test_real_weights_hold_a_body_for_likelier_below_bodies_like_it_than_below_n
     assert 0 < shown < named
 
 
+def test_regress_has_scores_as_a_row_and_a_rule(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def regressed(*options: object) -> Printed:
+        arguments = [log, "--policy", "no-cache", "--baseline", "default", *options]
+        with pytest.raises(SystemExit) as end:
+            main(["regress", *map(str, arguments), "--processes", "1"])
+        out, err = capsys.readouterr()
+        return Printed(out, err, int(end.value.code or 0))
+
+    model = ["--model", f"llama:{tiny('mistral')}", "--context-tokens", SMALL]
+    limits = [f"--limit={name}=100" for name in ("recall", "critical", "unfit")]
+    assert "nats per token" not in regressed(*limits, "--context-tokens", SMALL).out
+    shown = regressed(*model, *limits)
+    assert shown.code == 0
+    assert "new lines, nats per token" in shown.out
+    assert "it is not what a model would have answered" in shown.err
+    read = LikelihoodReader.score
+
+    def worse(reader: LikelihoodReader, *arguments: Any) -> tuple[LineNats, ...]:
+        calls.append(1)
+        more = 0.1 * (len(calls) % 2 == 0)  # the second policy's
+        lines = read(reader, *arguments)
+        return tuple(LineNats(line.tokens, line.nats + more * line.tokens) for line in lines)
+
+    calls: list[int] = []
+    log.with_name(f"{log.name}.scores").unlink()
+    monkeypatch.setattr(LikelihoodReader, "score", worse)
+    monkeypatch.setattr(ScoreBook, "find", lambda book, key: None)
+    broken = regressed(*model, *limits)
+    assert broken.code == 1
+    said = (
+        r"REGRESSION under no-cache: outcomes got less likely by 0\.[\d]+ nats per token; 0\.02 are"
+    )
+    assert re.search(said, broken.out)
+    assert regressed(*model, *limits, "--limit", "nats=9").code == 0
+    report = tmp_path / "report.json"
+    assert regressed(*model, *limits, "--limit", "nats=9", "--report", report).code == 0
+    policies = json.loads(report.read_text())["policies"]
+    assert policies[1]["score"]["beside"]["per_token"] > 0.02
+    refused = regressed(*model, "--baseline", report)
+    assert refused.code == 2
+    assert "needed a policy as the baseline, found a report" in refused.err
+
+
 def test_a_redacted_export_keeps_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = f"sqlite:///{tmp_path}/store.db"
     file = tmp_path / "log.jsonl"

@@ -31,9 +31,9 @@ def rows(scores: Sequence[PolicyScore], steps: int) -> Iterator[tuple[str, ...]]
     yield "steps", *(str(steps) for _ in scores)
     yield "tokens of the prompt, median", *(f"{score.prompt_tokens:,.0f}" for score in scores)
     yield "new lines, nats per token", *(_nats(s.new.per_token, s.new.tokens) for s in scores)
-    yield "  to the first", *(_interval(s.beside, "per_token", "interval") for s in scores)
+    yield "  to the first", *(difference(s.beside, "per_token", "interval") for s in scores)
     yield "  mean over steps", *(_nats(s.new.per_step, s.new.tokens) for s in scores)
-    yield "  to the first", *(_interval(s.beside, "per_step", "step_interval") for s in scores)
+    yield "  to the first", *(difference(s.beside, "per_step", "step_interval") for s in scores)
     yield "  steps that got worse", *(_worse(score.beside) for score in scores)
     yield "  tokens", *(f"{score.new.tokens:,}" for score in scores)
     yield "all lines, nats per token", *(_nats(s.whole.per_token, s.whole.tokens) for s in scores)
@@ -44,7 +44,10 @@ def _nats(value: float, tokens: int) -> str:
     return f"{value:.3f}" if tokens else "no line"
 
 
-def _interval(beside: ScoreDifference | None, name: str, interval: str) -> str:
+def difference(
+    beside: ScoreDifference | None, name: str = "per_token", interval: str = "interval"
+) -> str:
+    """Return by how much outcomes got less likely, in nats per token, with its interval."""
     if beside is None:
         return ""
     bounds: tuple[float, float] | None = getattr(beside, interval)

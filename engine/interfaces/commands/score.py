@@ -2,30 +2,25 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
 
-from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, log_at
+from backcast.engine.interfaces.addresses import UNREADABLE, address_argument
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import RECORDED, setting_of
 from backcast.engine.interfaces.running import INTERRUPTED
-from backcast.engine.interfaces.terminal import escaped, message, progress_bar
+from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backcast.engine.log.open_logs import Log
     from backcast.engine.replay.corpus import Setting
-    from backcast.engine.replay.kept_scores import ScoreBook
-    from backcast.engine.replay.score import ScorePlan, Scoring
-
-MINUTE = 90
-"Seconds from which a time is said in minutes."
+    from backcast.engine.replay.score import Scoring
 
 
 @click.command(name="score")
@@ -64,28 +59,14 @@ def command(
     scores. Exit codes: 0, 2 where nothing can be scored, 130 after Ctrl-C, which loses nothing.
     'backcast help scores' explains the table.
     """
-    from backcast.engine.models.likelihood import LikelihoodReader
-    from backcast.engine.replay.kept_scores import ScoreBook, file_beside
-    from backcast.engine.replay.score import ScorePlan, reading_profile
-
     settings = _settings(policies or (RECORDED,))
-    path = _file_of(model)
-    profile = reading_profile(path, context_tokens)
-    reader = LikelihoodReader(path, profile.window, threads=threads)
+    reading = Reading(model, context_tokens, sample, seconds, threads, scores)
+    reader = reading.reader()
     with ExitStack() as stack:
-        logs, unreadable = _opened(stack, addresses, url)
+        logs, unreadable = opened_logs(stack, addresses, url)
         if not logs:
             raise SystemExit(UNREADABLE)  # the reasons are on stderr
-        plan = ScorePlan(reader, settings, profile)
-        with progress_bar("steps", sample) as advance:
-            plan.add(logs, sample, advance)
-        books = {
-            log.name: ScoreBook(
-                log.store, scores or (None if "://" in log.name else file_beside(log.name))
-            )
-            for log in logs
-        }
-        scoring, interrupted = _scored(plan, books, seconds)
+        scoring, interrupted = reading.scored(reader, logs, settings)
         _print(scoring, by_line, as_json)
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept")
@@ -98,88 +79,6 @@ def _settings(names: "Sequence[str]") -> "list[Setting]":
         return [setting_of(name) for name in names]
     except InputError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _file_of(name: str) -> Path:
-    """Return the file of a model that reads; `InputError` where it is none."""
-    from backcast.engine.models.address import shown
-
-    kind, _, place = name.partition(":")
-    if kind in ("http", "https"):
-        raise InputError(
-            f"needed llama:FILE, found {shown(name)}: llama-server returns no log-probabilities of"
-            " a prompt"
-        )
-    if kind != "llama" or not place:
-        raise InputError(f"needed llama:FILE, found {shown(name)!r}")
-    return Path(place).expanduser()
-
-
-def _opened(stack: ExitStack, addresses: "Sequence[Address]", url: str) -> "tuple[list[Log], int]":
-    """Open all logs; return them and how many cannot be read, after the reasons are told."""
-    logs, unreadable = [], 0
-    for address in addresses or (Address(),):
-        if address.when:
-            raise InputError(f"{str(address)!r}: needed a task or a log, found a moment of one")
-        try:
-            log = stack.enter_context(log_at(address, url))
-        except BackcastError as error:
-            message(error)
-            unreadable += 1
-            continue
-        for problem in log.problems:
-            message(f"skipped {problem}")
-        logs.append(log)
-    return logs, unreadable
-
-
-def _scored(
-    plan: "ScorePlan", books: "dict[str, ScoreBook]", seconds: float | None
-) -> "tuple[Scoring, bool]":
-    """Read what was never read; return the scores, and whether Ctrl-C ended it."""
-    from backcast.engine.replay.score import Scoring
-
-    if not plan.jobs:
-        reasons = [f"{step.step}: {step.reason}" for step in plan.left_out[:1]]
-        reasons = reasons or ["found none"]
-        raise InputError(f"needed a step whose outcome can be read: {reasons[0]}")
-    waiting = plan.to_read(books)
-    scoring = Scoring(plan, books, seconds)
-    prompts, tokens = len(plan.jobs) * len(plan.settings), sum(waiting.values())
-    message(
-        f"{prompts} prompts of {len(plan.jobs)} steps: {len(waiting)} differ and were never read,"
-        f" {tokens:,} tokens at most"
-    )
-    begun = monotonic()
-    read, unkept = 0, list[str]()
-    with progress_bar("tokens", tokens) as bar:
-
-        def advance(size: int) -> None:
-            nonlocal read
-            if not read and size < tokens:
-                taken = max(monotonic() - begun, 1e-3)
-                message(
-                    f"about {_time((tokens - size) * taken / size)} more, at"
-                    f" {size / taken:,.0f} tokens a second"
-                )
-            read += size
-            bar(size)
-            for reason in {book.unkept: 0 for book in books.values() if book.unkept}:
-                if reason not in unkept:
-                    unkept.append(reason)
-                    message(f"note: the scores are printed, and not kept: {reason}")
-
-        try:
-            scoring.run(advance)
-        except KeyboardInterrupt:
-            return scoring, True
-    return scoring, False
-
-
-def _time(seconds: float) -> str:
-    if seconds < MINUTE:
-        return f"{max(1, round(seconds))} seconds"
-    return f"{seconds / 60:,.0f} minutes"
 
 
 def _print(scoring: "Scoring", by_line: bool, as_json: bool) -> None:
