@@ -49,13 +49,22 @@ class Reading(NamedTuple):
 
         `InputError` where no step has an outcome that can be read.
         """
-        from backcast.engine.replay.kept_scores import ScoreBook, file_beside
+        plan = self.plan(reader, settings)
+        with progress_bar("steps", self.sample) as advance:
+            plan.add(logs, self.sample, advance)
+        return self.read(plan, logs)
+
+    def plan(self, reader: "LikelihoodReader", settings: "Sequence[Setting]") -> "ScorePlan":
+        """Return a plan without steps."""
         from backcast.engine.replay.score import ScorePlan, reading_profile
 
         profile = reading_profile(reader.loaded.path, self.context_tokens)
-        plan = ScorePlan(reader, settings, profile)
-        with progress_bar("steps", self.sample) as advance:
-            plan.add(logs, self.sample, advance)
+        return ScorePlan(reader, settings, profile)
+
+    def read(self, plan: "ScorePlan", logs: "Sequence[Log]") -> "tuple[Scoring, bool]":
+        """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""
+        from backcast.engine.replay.kept_scores import ScoreBook, file_beside
+
         books = {}
         for log in logs:
             beside = None if "://" in log.name else file_beside(log.name)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from backcast.domain.budget import ModelProfile, of_window
 from backcast.domain.errors import BackcastError, InputError, ModelError
 from backcast.domain.events import Scored
+from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.log.open_logs import Log
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import (
@@ -145,15 +146,14 @@ class ScorePlan:
                 yield _Found(log, step, outcome, unit)
 
     def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> None:
-        pool = self._pool(log.store)
         prompts = list[RenderedPrompt]()
         tokens = list[int]()
         for setting in self.settings:
             try:
-                builder = PolicyReplay(pool, self.profile, setting.policy).builder(step)
+                builder = self.builder(log.store, step, setting)
                 context = builder.build(step.known.states, step.known.graph, step.request)
                 prompt = self.reader.prompt(context.messages, outcome.header)
-                size = self._size(prompt, outcome.text)
+                size = self.size(prompt, outcome.text)
             except BackcastError as error:
                 self.left_out.append(LeftOut(_place(step), f"under {setting.name}: {error}"))
                 return
@@ -166,7 +166,11 @@ class ScorePlan:
             )
         )  # fmt: skip
 
-    def _size(self, prompt: RenderedPrompt, text: str) -> int:
+    def builder(self, store: EventStore, step: ReplayStep, setting: Setting) -> ContextBuilder:
+        """Return the builder of a step's prompt under a policy."""
+        return PolicyReplay(self._pool(store), self.profile, setting.policy).builder(step)
+
+    def size(self, prompt: RenderedPrompt, text: str) -> int:
         """Return the tokens of a prompt and a text; `InputError` where they are too many."""
         spelled = self.reader.spelled(prompt, text)
         size = len(spelled.prompt) + len(spelled.text)
