@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
 
 from backcast.domain.errors import ModelError, UnavailableError
-from backcast.domain.events import Scored, StepStarted, TaskComplete, WorkflowEvent
+from backcast.domain.events import Scored, StepStarted, TaskComplete
 from backcast.domain.policy import DEFAULT
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
@@ -35,10 +34,8 @@ from backcast.engine.replay.score import (
     reading_profile,
 )
 from backcast.engine.replay.score_summary import score_summary
-from backcast.projections import ALL, Projection, fold
 from tests.models import smollm2, tiny
 from tests.sources import Task
-from tests.strategies import NOON, each_of, facts, logs
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 VALIDATORS = LOGS / "validators.jsonl"
@@ -104,18 +101,6 @@ def fact(**stated: Any) -> Scored:
 
 
 # No prompt knows its outcome
-
-
-@given(log=logs(), score=facts(kinds=(Scored,)).filter(lambda fact: fact.type == "SCORED"))
-@each_of(ALL)
-def test_no_projection_takes_notice_of_a_score(
-    projection: Projection, log: list[WorkflowEvent], score: Scored
-) -> None:
-    state = fold(projection, log)
-    number = len(log) + 1
-    event = WorkflowEvent(number, "task", number, score, NOON, NOON, "score", (1,))
-    assert projection.evolve(state, event) == state
-    assert projection.evolve(projection.initial, event) == projection.initial
 
 
 def prompts(task: Task) -> list[Any]:

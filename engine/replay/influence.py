@@ -125,7 +125,9 @@ def _without(context: Context, part: PromptPart) -> Sequence[Item]:
 def influences(step: StepScore, parts: Sequence[PromptPart]) -> list[Influence]:
     """Return what each part was worth, sections first; of each kind harm first."""
     found = [_influence(step, number, part) for number, part in enumerate(parts, 1)]
-    return sorted(found, key=lambda one: (one.part.kind != "section", one.nats, one.part.name))
+    return sorted(
+        found, key=lambda worth: (worth.part.kind != "section", worth.nats, worth.part.name)
+    )
 
 
 def _influence(step: StepScore, number: int, part: PromptPart) -> Influence:
