@@ -55,6 +55,7 @@ class EventType(StrEnum):
     PLAN_LEARNED = "PLAN_LEARNED"
     BRANCHED = "BRANCHED"
     IMPORTED = "IMPORTED"
+    SCORED = "SCORED"
 
 
 class Fact(BaseModel):
@@ -536,6 +537,35 @@ class Imported(Fact):
     1, as versions were not recorded at first. None where there are no such events."""
     anew: str | None = None
     "The task that was imported anew under this name; None where it is the first of its log."
+
+
+class Scored(Fact):
+    """How likely a step's known outcome was to a model that read it under a prompt.
+
+    It knows how the step came out, so no projection and no builder takes notice of it.
+    """
+
+    type = EventType.SCORED
+    step: int | None = None
+    "The version of the step: of its prompt, else of the event that made the change."
+    target: str | None = None
+    policy: str | None = None
+    "The name of the policy; another one that gives the same prompt has the same score."
+    model: str | None = None
+    "The name and the digest of the model's file."
+    template: str | None = None
+    "The digest of the chat template; empty where the model has none."
+    prompt: str | None = None
+    "The digest of the rendered prompt, up to where the outcome begins."
+    outcome: str | None = None
+    "The digest of the text that was read behind it."
+    reader: str | None = None
+    "The program that read it, with its version."
+    prompt_tokens: int | None = None
+    line_tokens: tuple[int, ...] = ()
+    "The tokens of each line of the outcome."
+    line_nats: tuple[float, ...] = ()
+    "The negative logarithm of the probability of each line."
 
 
 class UnknownFact(Fact):

@@ -16,6 +16,7 @@ test over every projection (`tests/test_laws.py`) or a contract over every store
 - The context fits: prompt and reserve are at most the window, in the model's own tokens; else an
   error gives both numbers.
 - The log proves itself: each recorded context is rebuilt to the same digest in a fresh process.
+- No prompt knows its outcome: no projection takes notice of a score.
 - History is history: the modules at an imported commit are those of `git ls-tree`.
 - Order is not luck: equal inputs give equal bytes under any `PYTHONHASHSEED`.
 """

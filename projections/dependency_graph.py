@@ -18,6 +18,7 @@ from backcast.domain.events import (
     ModuleIteration,
     ModuleOutlined,
     ModuleRenamed,
+    Scored,
     SourceRead,
     SummaryWritten,
     WorkflowEvent,
@@ -98,6 +99,8 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case SummaryWritten(node=str(node), text=str(text)):
             concepts = state.concepts.set(node, tuple(concepts_in(text)))
             return State(event.task_id, modules, concepts)
+        case Scored():
+            return state
         case _:
             return state if state.task_id else State(event.task_id)
     return State(event.task_id, modules, state.concepts)

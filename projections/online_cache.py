@@ -24,6 +24,7 @@ from backcast.domain.events import (
     ModuleIteration,
     ModuleRenamed,
     ModuleStarted,
+    Scored,
     TaskComplete,
     TaskFailed,
     TaskStarted,
@@ -167,6 +168,8 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             state = _shown(state, items, event.version)
         case TaskStarted(goal=goal):
             state = state._replace(goal=state.goal if goal is None else goal)
+        case Scored():
+            return state
         case TaskComplete():
             state = State(state.task, state.goal, counters=state.counters)
     return state if state.task else state._replace(task=event.task_id)

@@ -23,6 +23,7 @@ from backcast.domain.events import (
     PlanningStarted,
     PolicyUsed,
     RequirementsComplete,
+    Scored,
     StepStarted,
     SummaryWritten,
     TaskComplete,
@@ -136,6 +137,8 @@ initial = State()
 
 def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
+    if isinstance(event.fact, Scored):
+        return state
     state = _asked(_worked(state, event), event)
     time, begun = event.timestamp, state.started_at or event.timestamp
     return state._replace(events=state.events + 1, started_at=begun, last_at=time)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from backcast.domain.events import ChecksRan, SummaryWritten, WorkflowEvent
+from backcast.domain.events import ChecksRan, Scored, SummaryWritten, WorkflowEvent
 from backcast.domain.outline import ITERATION, digest_of
 from backcast.domain.summary import BuiltFrom, Digests, by_path, flat
 
@@ -65,6 +65,8 @@ initial = State()
 def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
     match event.fact:
+        case Scored():
+            return state
         case SummaryWritten(node=str(node), text=str()) as fact:
             name, number = named(fact.summariser or "")
             written = _written(fact, event)

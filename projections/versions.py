@@ -23,6 +23,7 @@ from backcast.domain.events import (
     ModuleDeleted,
     ModuleIteration,
     ModuleRenamed,
+    Scored,
     WorkflowEvent,
 )
 
@@ -89,7 +90,7 @@ initial = State()
 
 def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
-    if isinstance(event.fact, Imported):
+    if isinstance(event.fact, Imported | Scored):
         return state
     modules, known = state.modules, _known(state, event)
     match event.fact:

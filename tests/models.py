@@ -39,3 +39,8 @@ def made(path: Path, template: str, context: int | None = None) -> Path:
     tiny("mistral")
     write(path, "llama", mistral_vocabulary, template, context)
     return path
+
+
+def smollm2_file() -> Path:
+    """Return the file of SmolLM2-135M-Instruct, real weights that a package brings; else skip."""
+    return model_file(smollm2())

@@ -145,6 +145,8 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     ).map(tuple),
     "stood_at": st.none() | st.integers(0, 9),
     "shared_prefix": st.none() | st.integers(0, 9),
+    "line_tokens": st.lists(st.integers(0, 9), max_size=3).map(tuple),
+    "line_nats": st.lists(st.floats(0, 99), max_size=3).map(tuple),
     "code": st.dictionaries(json_texts, json_texts, max_size=2),
     "failures": st.lists(
         st.builds(
@@ -200,6 +202,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
             "attempt",
             "earlier",
             "again",
+            "step",
             "prompt_tokens",
             "predicted_tokens",
             "cached_tokens",

@@ -16,7 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import FACTS, Claim, Fact, ModuleIteration, UnknownFact, WorkflowEvent
+from backcast.domain.events import (
+    FACTS,
+    Claim,
+    Fact,
+    ModuleIteration,
+    Scored,
+    UnknownFact,
+    WorkflowEvent,
+)
 from backcast.domain.moment import Moment, upto
 from backcast.engine.history.snapshots import RecentStates, save_snapshots, state_at
 from backcast.engine.history.state_json import dump, load
@@ -86,6 +94,18 @@ def test_asking_changes_nothing(
     assert dump(state) == before
     assert log == untouched
     assert fold(projection, log) == state
+
+
+@given(log=logs(), score=facts(kinds=(Scored,)).filter(lambda fact: fact.type == "SCORED"))
+@every_projection
+def test_no_projection_takes_notice_of_a_score(
+    projection: Projection, log: list[WorkflowEvent], score: Scored
+) -> None:
+    state = fold(projection, log)
+    number = len(log) + 1
+    event = WorkflowEvent(number, "task", number, score, NOON, NOON, "score", (1,))
+    assert projection.evolve(state, event) == state
+    assert projection.evolve(projection.initial, event) == projection.initial
 
 
 @settings(max_examples=60)

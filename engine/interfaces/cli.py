@@ -31,8 +31,9 @@ COMMANDS = {
     "run": "run", "resume": "resume", "import": "import_", "export": "export", "tasks": "tasks",
     "log": "log", "show": "show", "context": "context", "diff": "diff", "blame": "blame",
     "audit": "audit", "search": "search", "stale": "stale", "verify": "verify",
-    "regress": "regress", "policy": "policy", "fork": "fork", "map": "map", "cat": "cat",
-    "outline": "outline", "resummarise": "resummarise", "fsck": "fsck", "help": "help",
+    "regress": "regress", "score": "score", "influence": "influence", "policy": "policy",
+    "fork": "fork", "map": "map", "cat": "cat", "outline": "outline",
+    "resummarise": "resummarise", "fsck": "fsck", "help": "help",
 }  # fmt: skip
 "The module of each command."
 OUTPUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

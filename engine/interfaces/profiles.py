@@ -1,6 +1,7 @@
 """Profiles and policies as options name them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,9 +12,12 @@ from backcast.engine.interfaces.terminal import message
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
     from backcast.domain.policy import Policy
+    from backcast.engine.replay.corpus import Setting
 
 
 DEFAULT_PROFILE = "mistral-7b-8k"
+RECORDED = "recorded"
+"Names each prompt's own policy, by which it was recorded."
 
 
 def node_asked(target: str | None, query: str) -> str:
@@ -66,6 +70,15 @@ def policy_by(name: str | None) -> "Policy":
     if name not in STRATEGIES:
         rules_of(name)  # rules are not used here, and wrong ones are wrong here, too
     return policy
+
+
+def setting_of(name: str) -> "Setting":
+    """Return the policy of a name or file as one of several that are compared."""
+    from backcast.engine.context.policies import policy_named
+    from backcast.engine.replay.corpus import Setting
+
+    policy = None if name == RECORDED else policy_named(name)
+    return Setting(Path(name).stem if name.endswith(".toml") else name, policy)
 
 
 def policy_option(name: str = "policy_name") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

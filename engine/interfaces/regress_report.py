@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.score_report import difference
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.replay.corpus import Tried
 from backcast.engine.replay.regress import Comparison, PolicySummary, worst
+from backcast.engine.replay.score_summary import PolicyScore
 
 FORMAT = 1
 "Version of the JSON; grows when its readers would have to change."
@@ -28,6 +30,8 @@ class Column(NamedTuple):
     summary: PolicySummary
     beside: Comparison | None = None
     "Its comparison with the baseline; None for the baseline itself."
+    score: PolicyScore | None = None
+    "How likely a model held the outcomes; None where none was asked."
 
 
 def rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
@@ -41,6 +45,9 @@ def rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
     yield "tokens left free, median", *(f"{one.headroom:,.0f}" for one in every)
     yield "context part filled, median", *(f"{one.fill:.0%}" for one in every)
     yield "shared with the prompt before", *(_percent(one.prefix, 100) for one in every)
+    scores = [column.score for column in columns]
+    yield "new lines, nats per token", *(_nats(score) for score in scores)
+    yield "  to the baseline", *(difference(one.beside if one else None) for one in scores)
     yield "evidence recall", *(_recall(one) for one in every)
     yield "  to the baseline", *(_points(one) if one else "" for one in comparisons)
     for kind in sorted({kind for one in every for kind in one.kinds}):
@@ -62,6 +69,10 @@ def _percent(value: float | None, times: float = 1.0) -> str:
 def _recall(summary: PolicySummary) -> str:
     counts = f" ({summary.shown} of {summary.used})" if summary.used else "nothing used"
     return f"{_percent(summary.recall)}{counts}"
+
+
+def _nats(score: PolicyScore | None) -> str:
+    return f"{score.new.per_token:.3f}" if score and score.new.tokens else ""
 
 
 def _points(comparison: Comparison) -> str:
@@ -124,6 +135,8 @@ def summed(column: Column) -> dict[str, Any]:
     """Return a policy as JSON, without the single prompts."""
     data: dict[str, Any] = {"name": column.name, "recall": column.summary.recall}
     data |= {"summary": plain(column.summary), "baseline": column.beside is None}
+    if column.score:
+        data["score"] = plain(column.score)
     if comparison := column.beside:
         beside = plain(comparison)
         data |= {name: beside[name] for name in beside if name not in ("before", "after", "policy")}

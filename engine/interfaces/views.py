@@ -15,6 +15,7 @@ from backcast.domain.events import (
     Committed,
     Imported,
     MapEdited,
+    Scored,
     WorkflowEvent,
     line_of,
 )
@@ -61,6 +62,8 @@ def event_line(event: WorkflowEvent) -> str:
         title += f" {data['tokens']} tokens"
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
+    if isinstance(event.fact, Scored):
+        title = _scored(event.fact)
     if isinstance(event.fact, Imported):
         title = f"by {event.fact.format} importer {event.fact.version}"
     stated = _stated_time(event)
@@ -83,6 +86,14 @@ def _stated_time(event: WorkflowEvent) -> str | None:
     except (ValueError, OverflowError):
         same = False
     return None if same else date
+
+
+def _scored(fact: Scored) -> str:
+    """Describe a score: the outcome, under which policy and by whom it was read."""
+    nats = f" {sum(fact.line_nats):.1f} nats of {sum(fact.line_tokens)} tokens"
+    under = f" under {fact.policy}" if fact.policy else ""
+    by = f" by {fact.model}" if fact.model else ""
+    return f"{fact.target or ''}{nats}{under}{by}"
 
 
 def _edited(fact: MapEdited) -> str:

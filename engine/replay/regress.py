@@ -16,6 +16,7 @@ from backcast.domain.errors import InputError
 from backcast.engine.context.policies import RULES, toml_at
 from backcast.engine.replay.corpus import Tried
 from backcast.engine.replay.measure import against
+from backcast.engine.replay.score_summary import ScoreDifference
 from backcast.engine.replay.used import Used
 
 Points = Annotated[float, Field(ge=0, le=100)]
@@ -41,6 +42,8 @@ class Rules(BaseModel):
     "Points by which the share of tokens shared with the prompt before may fall."
     tokens: Annotated[float, Field(ge=0)] | None = None
     "Percent by which the median prompt may grow; None for any."
+    nats: Annotated[float, Field(ge=0)] = 0.02
+    "Nats per token by which outcomes may get less likely to a model, where one is asked."
 
 
 NAMES = tuple(Rules.model_fields)
@@ -195,6 +198,18 @@ def broken(comparison: Comparison, rules: Rules) -> Iterator[str]:
     more = 100 * (after.tokens / before.tokens - 1) if before.tokens else 0.0
     if rules.tokens is not None and more > rules.tokens:
         yield f"the median prompt grew by {more:.1f} %; {rules.tokens:g} are allowed"
+
+
+def less_likely(beside: ScoreDifference | None, rules: Rules) -> Iterator[str]:
+    """Yield a line where a policy makes outcomes less likely than its rules allow."""
+    if beside is not None and beside.per_token > rules.nats:
+        sure = ""
+        if beside.interval:
+            sure = " (95 % from {:+.3f} to {:+.3f})".format(*beside.interval)
+        yield (
+            f"outcomes got less likely by {beside.per_token:.3f} nats per token{sure};"
+            f" {rules.nats:g} are allowed"
+        )
 
 
 def summary(runs: Sequence[Tried], number: int) -> PolicySummary:

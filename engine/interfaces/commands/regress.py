@@ -1,6 +1,7 @@
 """`backcast regress`: try policies on recorded logs."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,15 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.profiles import DEFAULT_PROFILE, note_window, profile_by
+from backcast.engine.interfaces.profiles import (
+    DEFAULT_PROFILE,
+    RECORDED,
+    note_window,
+    profile_by,
+    setting_of,
+)
+from backcast.engine.interfaces.running import INTERRUPTED
+from backcast.engine.interfaces.scoring import Reading, opened_logs
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
@@ -19,11 +28,9 @@ if TYPE_CHECKING:
 
     from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
+    from backcast.engine.models.likelihood import LikelihoodReader
     from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
     from backcast.engine.replay.regress import Rules
-
-RECORDED = "recorded"
-"Names each prompt's own policy, by which it was recorded."
 
 
 @click.command(name="regress")
@@ -39,6 +46,11 @@ RECORDED = "recorded"
               help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
 @click.option("--window", type=click.IntRange(1), default=25, show_default=True,
               help="Changes of a history that count as one run.")  # fmt: skip
+@click.option("--model", metavar="llama:FILE",
+              help="Also how likely a model holds the outcomes: see score.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="It reads only N of the steps.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
+              help="It reads no longer than this.")  # fmt: skip
 @click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
               help="Also as FILE.md or FILE.json; may be repeated.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
@@ -46,7 +58,8 @@ RECORDED = "recorded"
 def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], baseline: str,
     limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
-    reports: tuple[Path, ...], processes: int | None, as_json: bool,
+    model: str | None, sample: int | None, seconds: float | None, reports: tuple[Path, ...],
+    processes: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Build recorded prompts under other policies; tell what is worse.
 
@@ -56,11 +69,12 @@ def command(
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
 
-    No model is asked. Evidence recall is the share, of what the accepted code really used, that the
-    prompt had shown. In a log without prompts (a git history) each change of a function is taken as
-    a request for it. What counts as a regression stands in the policy's file under [regress], or in
-    --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens (percent). Exit
-    codes: 0, 1 for a regression, 2 where a log, policy or option cannot be read.
+    Evidence recall is the share, of what the accepted code really used, that the prompt had shown.
+    In a log without prompts (a git history) each change of a function is taken as a request for it.
+    Without --model no model is asked. What counts as a regression stands in the policy's file under
+    [regress], or in --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens
+    (percent), nats (per token, with --model). Exit codes: 0, 1 for a regression, 2 where a log,
+    policy or option cannot be read.
     """
     for report in reports:
         # Before the work, which is long.
@@ -74,12 +88,18 @@ def command(
         plan = _planned(policies, baseline, limits, profile, context_tokens)
     except InputError as error:
         raise click.UsageError(str(error)) from None
+    if model and plan.report:
+        raise click.UsageError("--model: needed a policy as the baseline, found a report")
+    reading = Reading(model, context_tokens, sample, seconds) if model else None
+    reader = reading.reader() if reading else None
     runs, unreadable = _runs(addresses, url, window)
     if not runs:
         if unreadable:
             raise SystemExit(UNREADABLE)  # the reason is on stderr
         raise InputError("needed recorded prompts, or changes of functions, to try, found none")
     columns, found = _compared(plan, _tried(plan, runs, processes))
+    if reading and reader:
+        columns = _read(reading, reader, plan, columns, addresses, url)
     _print(columns, found, reports, as_json)
     broken = any(column.beside and column.beside.broken for column in columns)
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
@@ -114,15 +134,7 @@ def _planned(
         if context_tokens:
             note_window(profile or DEFAULT_PROFILE, asked)
     rules = [rules_of(name, limits) for name in policies]
-    return _Plan([_setting(name) for name in names], rules, asked, report)
-
-
-def _setting(name: str) -> "Setting":
-    from backcast.engine.context.policies import policy_named
-    from backcast.engine.replay.corpus import Setting
-
-    policy = None if name == RECORDED else policy_named(name)
-    return Setting(Path(name).stem if name.endswith(".toml") else name, policy)
+    return _Plan([setting_of(name) for name in names], rules, asked, report)
 
 
 def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[ReplayRun], int]":
@@ -174,6 +186,33 @@ def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tr
     others = compared(found, names, plan.rules)
     first = Column(names[0], summary(found, 0))
     return [first, *(Column(one.policy, one.after, one) for one in others)], found
+
+
+def _read(
+    reading: Reading, reader: "LikelihoodReader", plan: _Plan, columns: "Sequence[Column]",
+    addresses: "Sequence[Address]", url: str,
+) -> "list[Column]":  # fmt: skip
+    """The columns with how likely a model held the outcomes under each policy."""
+    from backcast.engine.interfaces.score_report import note, remarks
+    from backcast.engine.replay.regress import less_likely
+    from backcast.engine.replay.score_summary import score_summary
+
+    with ExitStack() as stack:
+        logs, _ = opened_logs(stack, addresses, url, again=True)
+        scoring, interrupted = reading.scored(reader, logs, plan.settings)
+        for remark in remarks(scoring):
+            message(remark)
+    if interrupted:
+        message("interrupted by Ctrl-C; the scores so far are kept")
+        raise SystemExit(INTERRUPTED)
+    message(note(reader))
+    scores = score_summary(scoring.steps, [setting.name for setting in plan.settings])
+    found = [columns[0]._replace(score=scores[0])]
+    for column, score, rules in zip(columns[1:], scores[1:], plan.rules, strict=True):
+        assert column.beside
+        worse = (*column.beside.broken, *less_likely(score.beside, rules))
+        found.append(column._replace(beside=column.beside._replace(broken=worse), score=score))
+    return found
 
 
 def _print(

@@ -27,6 +27,8 @@ OWN = "events"
 "The format of our own logs, whose events tell of their importers themselves."
 Importer = Callable[[str], Imported]
 "Returns what an import records of itself in a task."
+OURS = ("IMPORTED", "SCORED")
+"Event types that stand between a foreign log's events, and come of none."
 UNRECORDED = 1
 "The version of all importers before versions were recorded."
 
@@ -56,7 +58,7 @@ class Marks:
     def __init__(self, store: EventStore, format: str, importer: Importer | None) -> None:
         self.store, self.format, self.importer = store, format, importer
         self.places: dict[str, list[int]] = {}
-        "The versions of the IMPORTED events of each task."
+        "The versions of the events of each task that no foreign log holds: `OURS`."
         self.known: set[str] = set()
         "Tasks that say already by which version they come."
 
@@ -78,7 +80,7 @@ class Marks:
         return mark
 
     def back(self, task_id: str, version: int, distance: int) -> int:
-        """Return the version that lies a number of events before another, IMPORTED left out."""
+        """Return the version that lies a number of events before another, `OURS` left out."""
         if self.importer is None:
             return version - distance
         if task_id not in self.places:
@@ -91,7 +93,7 @@ class Marks:
     def _last(self, task_id: str) -> Imported | None:
         """Return what a task says last of the format, and note where it tells of importers."""
         last, places = None, []
-        for event in self.store.read(task_id, types=["IMPORTED"]):
+        for event in self.store.read(task_id, types=OURS):
             places.append(event.version)
             if isinstance(event.fact, Imported) and event.fact.format == self.format:
                 last = event.fact

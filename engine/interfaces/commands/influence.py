@@ -1,0 +1,122 @@
+"""`backcast influence`: what each item of a prompt was worth for what was written."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import address_argument, log_at, only_task
+from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.profiles import RECORDED, setting_of
+from backcast.engine.interfaces.running import INTERRUPTED
+from backcast.engine.interfaces.scoring import Reading
+from backcast.engine.interfaces.terminal import escaped, message
+
+if TYPE_CHECKING:
+    from backcast.engine.replay.influence import Influence, InfluencePlan
+    from backcast.engine.replay.score import Scoring
+
+
+@click.command(name="influence")
+@address_argument()
+@store_option
+@click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--policy", default=RECORDED, metavar="NAME_OR_FILE", show_default=True,
+              help="Whose prompt it is.")  # fmt: skip
+@click.option("--context-tokens", type=click.IntRange(1), metavar="N",
+              help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
+@click.option("--most", type=click.IntRange(0), default=20, show_default=True, metavar="N",
+              help="Only the N largest items, one by one.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), help="As many as cores are free.")
+@click.option("--scores", type=Path, metavar="FILE",
+              help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
+@json_option
+def command(
+    address: Address, url: str, model: str, policy: str, context_tokens: int | None, most: int,
+    threads: int | None, scores: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Tell what each item of a prompt was worth.
+
+    \b
+    backcast influence fixtures/logs/validators.jsonl@27 --model llama:model.gguf
+
+    The model reads what was really written (see score) behind the prompt, then behind the prompt
+    without each section, and without each item: the nats that a part saves in the new lines, harm
+    first. Items that say the same stand in for each other, and seem worth little alone. Every score
+    is kept, so that the command goes on where Ctrl-C ended it (exit code 130).
+    """
+    from backcast.engine.replay.influence import influences, planned, step_with_outcome
+
+    try:
+        setting = setting_of(policy)
+    except BackcastError as error:
+        raise click.UsageError(str(error)) from None
+    reading = Reading(model, context_tokens, threads=threads, scores=scores)
+    reader = reading.reader()
+    with ExitStack() as stack:
+        log = stack.enter_context(log_at(address, url))
+        for problem in log.problems:
+            message(f"skipped {problem}")
+        step = step_with_outcome(log.store, only_task(log), address.when)
+        found = planned(reading.plan(reader, [setting]), log.name, log.store, step, most)
+        scoring, interrupted = reading.read(found.plan, [log])
+    if interrupted:
+        message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
+        raise SystemExit(INTERRUPTED)
+    _print(found, scoring, influences, as_json)
+
+
+def _print(found: "InfluencePlan", scoring: "Scoring", influences: Any, as_json: bool) -> None:
+    from backcast.engine.interfaces.score_report import left_out, note
+    from backcast.engine.interfaces.views import console, table
+
+    if not scoring.steps:
+        [failed] = left_out(scoring)
+        raise InputError(f"{failed.step}: {failed.reason}")
+    [step] = scoring.steps
+    worth: list[Influence] = influences(step, found.parts)
+    whole = step.sums(0, new=True)
+    if as_json:
+        click.echo(json_text(_as_json(found, scoring, worth)))
+    else:
+        click.echo(
+            escaped(
+                f"{step.job.place}: {whole.nats:.2f} nats for {whole.tokens} tokens of new lines"
+            )
+        )
+        rows = [_row(influence) for influence in worth]
+        head = ("nats saved", "95 %", "tokens", "section", "level", "what")
+        table(console(), head, rows, 120)
+        click.echo(escaped(note(scoring.plan.reader)))
+    if found.not_read:
+        message(f"note: {found.not_read} smaller items were not left out one by one (see --most)")
+
+
+def _row(influence: "Influence") -> tuple[object, ...]:
+    part = influence.part
+    what = part.name if part.kind == "item" else "the whole section"
+    nats, sure = f"{influence.nats:+.2f}", _interval(influence)
+    return nats, sure, part.tokens, part.section, part.level, what
+
+
+def _interval(influence: "Influence") -> str:
+    return "{:+.2f} to {:+.2f}".format(*influence.interval) if influence.interval else ""
+
+
+def _as_json(
+    found: "InfluencePlan", scoring: "Scoring", worth: "list[Influence]"
+) -> dict[str, Any]:
+    from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.score_report import note
+
+    [step] = scoring.steps
+    whole = step.sums(0, new=True)
+    return {
+        "note": note(scoring.plan.reader), "task": step.job.task, "version": step.job.version,
+        "name": step.job.name, "target": step.job.target, "new": whole._asdict(),
+        "influences": [plain(one) for one in worth], "not_read": found.not_read,
+    }  # fmt: skip

@@ -1,0 +1,104 @@
+"""`backcast score`: how likely a model held what was written, under the prompts of policies."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import UNREADABLE, address_argument
+from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.profiles import RECORDED, setting_of
+from backcast.engine.interfaces.running import INTERRUPTED
+from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.terminal import escaped, message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backcast.engine.replay.corpus import Setting
+    from backcast.engine.replay.score import Scoring
+
+
+@click.command(name="score")
+@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
+@store_option
+@click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
+              help="May be repeated; the first is what others are compared with.")  # fmt: skip
+@click.option("--context-tokens", type=click.IntRange(1), metavar="N",
+              help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N of the steps.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
+              help="Read no longer than this; steps are taken by lot.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), help="As many as cores are free.")
+@click.option("--scores", type=Path, metavar="FILE",
+              help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
+@click.option("--lines", "by_line", is_flag=True, help="Also each line of each outcome.")
+@json_option
+def command(
+    addresses: tuple[Address, ...], url: str, model: str, policies: tuple[str, ...],
+    context_tokens: int | None, sample: int | None, seconds: float | None, threads: int | None,
+    scores: Path | None, by_line: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Tell how likely what was written was, under each policy.
+
+    \b
+    backcast score fixtures/logs/till.jsonl --model llama:model.gguf --policy hierarchical \\
+        --policy default --context-tokens 1000
+    backcast score backcast --model llama:model.gguf --policy recorded --policy mine.toml \\
+        --sample 20 --seconds 600
+
+    The model reads each prompt, then the code that was really accepted, or the body that a commit
+    gave a function, and tells how likely it held that text: nats per token, lower is better. That
+    is not what it would have answered. Each score is kept, and never asked for twice: in a store as
+    an event of the task, for a log that is a file in FILE.jsonl.scores. No prompt is ever built of
+    scores. Exit codes: 0, 2 where nothing can be scored, 130 after Ctrl-C, which loses nothing.
+    'backcast help scores' explains the table.
+    """
+    settings = _settings(policies or (RECORDED,))
+    reading = Reading(model, context_tokens, sample, seconds, threads, scores)
+    reader = reading.reader()
+    with ExitStack() as stack:
+        logs, unreadable = opened_logs(stack, addresses, url)
+        if not logs:
+            raise SystemExit(UNREADABLE)  # the reasons are on stderr
+        scoring, interrupted = reading.scored(reader, logs, settings)
+        _print(scoring, by_line, as_json)
+    if interrupted:
+        message("interrupted by Ctrl-C; the scores so far are kept")
+        raise SystemExit(INTERRUPTED)
+    raise SystemExit(UNREADABLE if unreadable else 0)
+
+
+def _settings(names: "Sequence[str]") -> "list[Setting]":
+    try:
+        return [setting_of(name) for name in names]
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _print(scoring: "Scoring", by_line: bool, as_json: bool) -> None:
+    from backcast.engine.interfaces.score_report import as_json as report_json
+    from backcast.engine.interfaces.score_report import by_lines, note, remarks, rows
+    from backcast.engine.interfaces.views import console, table
+    from backcast.engine.replay.score_summary import score_summary
+
+    names = [setting.name for setting in scoring.plan.settings]
+    scores = score_summary(scoring.steps, names)
+    if as_json:
+        click.echo(json_text(report_json(scoring, scores)))
+    else:
+        for step in scoring.steps if by_line else ():
+            for line in by_lines(step, names):
+                click.echo(line)
+            click.echo()
+        if scoring.steps:
+            head, *rest = rows(scores, len(scoring.steps))
+            table(console(), head, [row for row in rest if any(row[1:])])
+            click.echo(escaped(note(scoring.plan.reader)))
+    for remark in remarks(scoring):
+        message(remark)

@@ -1,0 +1,160 @@
+"""Scoring as commands begin it: who reads, what it will take, and how far it has come."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from backcast.domain.errors import BackcastError, InputError
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import log_at
+from backcast.engine.interfaces.terminal import message, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backcast.engine.log.open_logs import Log
+    from backcast.engine.models.likelihood import LikelihoodReader
+    from backcast.engine.replay.corpus import Setting
+    from backcast.engine.replay.kept_scores import ScoreBook
+    from backcast.engine.replay.score import ScorePlan, Scoring
+
+MINUTE = 90
+"Seconds from which a time is said in minutes."
+
+
+class Reading(NamedTuple):
+    """Settings of a scoring, as options name them."""
+
+    model: str
+    context_tokens: int | None = None
+    sample: int | None = None
+    seconds: float | None = None
+    threads: int | None = None
+    scores: Path | None = None
+
+    def reader(self) -> "LikelihoodReader":
+        """Load the model that reads; `InputError` where it cannot be loaded."""
+        from backcast.engine.models.likelihood import LikelihoodReader
+        from backcast.engine.replay.score import reading_profile
+
+        path = _file_of(self.model)
+        window = reading_profile(path, self.context_tokens).window
+        return LikelihoodReader(path, window, threads=self.threads)
+
+    def scored(
+        self, reader: "LikelihoodReader", logs: "Sequence[Log]", settings: "Sequence[Setting]"
+    ) -> "tuple[Scoring, bool]":
+        """Read what was never read; return the scores, and whether Ctrl-C ended it.
+
+        `InputError` where no step has an outcome that can be read.
+        """
+        plan = self.plan(reader, settings)
+        with progress_bar("steps", self.sample) as advance:
+            plan.add(logs, self.sample, advance)
+        return self.read(plan, logs)
+
+    def plan(self, reader: "LikelihoodReader", settings: "Sequence[Setting]") -> "ScorePlan":
+        """Return a plan without steps."""
+        from backcast.engine.replay.score import ScorePlan, reading_profile
+
+        profile = reading_profile(reader.loaded.path, self.context_tokens)
+        return ScorePlan(reader, settings, profile)
+
+    def read(self, plan: "ScorePlan", logs: "Sequence[Log]") -> "tuple[Scoring, bool]":
+        """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""
+        from backcast.engine.replay.kept_scores import ScoreBook, file_beside
+
+        books = {}
+        for log in logs:
+            beside = None if "://" in log.name else file_beside(log.name)
+            books[log.name] = ScoreBook(log.store, self.scores or beside)
+        return _scored(plan, books, self.seconds)
+
+
+def _file_of(name: str) -> Path:
+    """Return the file of a model that reads; `InputError` where it is none."""
+    from backcast.engine.models.address import shown
+    from backcast.engine.models.places import model_file
+
+    kind, _, place = name.partition(":")
+    if kind in ("http", "https"):
+        raise InputError(
+            f"needed llama:FILE, found {shown(name)}: llama-server returns no log-probabilities of"
+            " a prompt"
+        )
+    if kind != "llama" or not place:
+        raise InputError(f"needed llama:FILE, found {shown(name)!r}")
+    return model_file(place)
+
+
+def opened_logs(
+    stack: ExitStack, addresses: "Sequence[Address]", url: str, *, again: bool = False
+) -> "tuple[list[Log], int]":
+    """Open all logs; return them and how many cannot be read, after the reasons are told.
+
+    `again` where they were opened before, and the reasons are known.
+    """
+    logs, unreadable = [], 0
+    for address in addresses or (Address(),):
+        if address.when:
+            raise InputError(f"{str(address)!r}: needed a task or a log, found a moment of one")
+        try:
+            log = stack.enter_context(log_at(address, url))
+        except BackcastError as error:
+            unreadable += 1
+            if not again:
+                message(error)
+            continue
+        for problem in () if again else log.problems:
+            message(f"skipped {problem}")
+        logs.append(log)
+    return logs, unreadable
+
+
+def _scored(
+    plan: "ScorePlan", books: "dict[str, ScoreBook]", seconds: float | None
+) -> "tuple[Scoring, bool]":
+    from backcast.engine.replay.score import Scoring
+
+    if not plan.jobs:
+        reasons = [f"{step.step}: {step.reason}" for step in plan.left_out[:1]]
+        reasons = reasons or ["found none"]
+        raise InputError(f"needed a step whose outcome can be read: {reasons[0]}")
+    waiting = plan.to_read(books)
+    scoring = Scoring(plan, books, seconds)
+    prompts, tokens = len(plan.jobs) * len(plan.settings), sum(waiting.values())
+    message(
+        f"{prompts} prompts of {len(plan.jobs)} steps: {len(waiting)} differ and were never read,"
+        f" {tokens:,} tokens at most"
+    )
+    begun = monotonic()
+    read, unkept = 0, list[str]()
+    with progress_bar("tokens", tokens) as bar:
+
+        def advance(size: int) -> None:
+            nonlocal read
+            if not read and size < tokens:
+                taken = max(monotonic() - begun, 1e-3)
+                message(
+                    f"about {_time((tokens - size) * taken / size)} more, at"
+                    f" {size / taken:,.0f} tokens a second"
+                )
+            read += size
+            bar(size)
+            for reason in {book.unkept: 0 for book in books.values() if book.unkept}:
+                if reason not in unkept:
+                    unkept.append(reason)
+                    message(f"note: the scores are printed, and not kept: {reason}")
+
+        try:
+            scoring.run(advance)
+        except KeyboardInterrupt:
+            return scoring, True
+    return scoring, False
+
+
+def _time(seconds: float) -> str:
+    if seconds < MINUTE:
+        return f"{max(1, round(seconds))} seconds"
+    return f"{seconds / 60:,.0f} minutes"

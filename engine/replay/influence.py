@@ -1,0 +1,149 @@
+"""What was each item of a prompt worth? The nats of the known outcome without it.
+
+Each section is left out as a whole, then each item alone. Items that say the same stand in for each
+other, so that each of them may seem to be worth nothing where both together are worth much.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from backcast.domain.context import Context, Item
+from backcast.domain.errors import InputError
+from backcast.engine.context.builder import TASK
+from backcast.engine.context.rendering import RenderItem, messages_of
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.corpus import Setting
+from backcast.engine.replay.find import prompt_at, step_at
+from backcast.engine.replay.outcomes import outcome_of
+from backcast.engine.replay.score import ScoreJob, ScorePlan, StepScore
+from backcast.engine.replay.score_summary import DRAWS, SEED
+from backcast.engine.replay.steps import ReplayStep, asked, steps
+
+
+class PromptPart(NamedTuple):
+    """A section of a prompt, or an item."""
+
+    kind: str
+    "section or item."
+    name: str
+    "The section, or the node."
+    section: str
+    level: str
+    "How the item is shown; empty for a section."
+    tokens: int
+
+
+class Influence(NamedTuple):
+    """What a part of a prompt was worth."""
+
+    part: PromptPart
+    nats: float
+    "The nats that it saves in the outcome's new lines: below 0 where it does harm."
+    interval: tuple[float, float] | None
+    "95 % interval by bootstrap over the new lines; None for a single line."
+
+
+class InfluencePlan(NamedTuple):
+    """A step whose prompt is read without each of its parts."""
+
+    plan: ScorePlan
+    "Its settings are the whole prompt, and the prompt without each part."
+    parts: tuple[PromptPart, ...]
+    not_read: int
+    "Items beyond the most that are read."
+
+
+def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:
+    """Return the step at a moment, with its outcome; `InputError` where there is none."""
+    if not asked(store, task_id):
+        return step_at(store, task_id, when)
+    version = prompt_at(store, task_id, when).version
+    every = steps(store, task_id, outcomes=True)
+    return next(step for step in every if step.version == version)
+
+
+def planned(
+    plan: ScorePlan, log: str, store: EventStore, step: ReplayStep, most: int
+) -> InfluencePlan:
+    """Return the prompts that tell what the parts of a step's prompt were worth.
+
+    `plan` has one setting. Of the items the `most` largest are left out one by one. `InputError`
+    where the step has no outcome that can be read, or none with a new line.
+    """
+    place = f"{step.task_id}@{step.version} {step.name}"
+    outcome = outcome_of(step, store.get)
+    if outcome is None:
+        raise InputError(f"{place}: needed a step whose outcome is known, found none")
+    if not any(outcome.new):
+        raise InputError(f"{place}: needed an outcome with a new line, found none")
+    [setting] = plan.settings
+    builder = plan.builder(store, step, setting)
+    context = builder.build(step.known.states, step.known.graph, step.request)
+    parts, not_read = parts_of(context, most)
+    variants = [context.items, *(_without(context, part) for part in parts)]
+    prompts, tokens = [], []
+    for items in variants:
+        rendered = [RenderItem(item.node, item.section, item.text, item.level) for item in items]
+        messages = messages_of(rendered, builder.policy.system, builder.policy.order)
+        prompts.append(plan.reader.prompt(messages, outcome.header))
+        tokens.append(plan.size(prompts[-1], outcome.text))
+    names = [setting.name, *(f"{setting.name} without {part.name}" for part in parts)]
+    plan.settings = [Setting(name, setting.policy) for name in names]
+    plan.jobs.append(
+        ScoreJob(
+            log, step.task_id, step.version, step.name, place, step.request.target, outcome,
+            tuple(prompts), tuple(tokens),
+        )
+    )  # fmt: skip
+    return InfluencePlan(plan, parts, not_read)
+
+
+def parts_of(context: Context, most: int) -> tuple[tuple[PromptPart, ...], int]:
+    """Return the sections of a prompt, its largest items, and how many more there are.
+
+    The words of the task are no part: without them the outcome would be that of another task.
+    """
+    known = [item for item in context.items if item.section != TASK]
+    sums: dict[str, int] = {}
+    for item in known:
+        sums[item.section] = sums.get(item.section, 0) + item.tokens
+    sections = [PromptPart("section", name, name, "", sums[name]) for name in sums]
+    largest = sorted(known, key=lambda item: (-item.tokens, item.node))[:most]
+    items = [PromptPart("item", i.node, i.section, i.level, i.tokens) for i in largest]
+    return (*sections, *items), len(known) - len(largest)
+
+
+def _without(context: Context, part: PromptPart) -> Sequence[Item]:
+    if part.kind == "section":
+        return [item for item in context.items if item.section != part.name]
+    gone = (part.name, part.section)
+    return [item for item in context.items if (item.node, item.section) != gone]
+
+
+def influences(step: StepScore, parts: Sequence[PromptPart]) -> list[Influence]:
+    """Return what each part was worth, sections first; of each kind harm first."""
+    found = [_influence(step, number, part) for number, part in enumerate(parts, 1)]
+    return sorted(
+        found, key=lambda worth: (worth.part.kind != "section", worth.nats, worth.part.name)
+    )
+
+
+def _influence(step: StepScore, number: int, part: PromptPart) -> Influence:
+    saved = np.array(list(_saved(step, number)))
+    interval = None
+    if len(saved) > 1:
+        drawn = np.random.default_rng(SEED).integers(0, len(saved), (DRAWS, len(saved)))
+        low, high = np.percentile(saved[drawn].sum(axis=1), [2.5, 97.5])
+        interval = float(low), float(high)
+    return Influence(part, float(saved.sum()), interval)
+
+
+def _saved(step: StepScore, number: int) -> Iterator[float]:
+    """Yield the nats that each new line needs more under a variant than under the whole prompt."""
+    for whole, other, new in zip(
+        step.lines[0], step.lines[number], step.job.outcome.new, strict=True
+    ):
+        if new:
+            yield other.nats - whole.nats

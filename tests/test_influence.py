@@ -1,0 +1,182 @@
+"""What an item of a prompt was worth: held against what was planted in it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backcast.domain.context import Context, Item
+from backcast.engine.context.builder import TASK
+from backcast.engine.interfaces.cli import main
+from backcast.engine.log.importers.events import export_lines
+from backcast.engine.models.likelihood import LikelihoodReader, LineNats
+from backcast.engine.replay.influence import influences, parts_of
+from backcast.engine.replay.outcomes import KnownOutcome
+from backcast.engine.replay.score import ScoreJob, StepScore
+from tests.models import smollm2, tiny
+from tests.sources import Task
+
+LOGS = Path(__file__).parents[1] / "fixtures/logs"
+Run = Callable[..., tuple[str, str, int]]
+
+
+@pytest.fixture
+def influence(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: object) -> tuple[str, str, int]:
+        with pytest.raises(SystemExit) as end:
+            main(["influence", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return out, err, int(end.value.code or 0)
+
+    return command
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "validators.jsonl"
+    path.write_bytes((LOGS / "validators.jsonl").read_bytes())
+    return path
+
+
+BODY = """\
+    kelvin = reading * GAIN + OFFSET
+    if kelvin < LOWEST:
+        raise ValueError("colder than can be")
+    return round(kelvin - 273.15, 1)
+"""
+
+
+WRONG = BODY.replace("*", "/").replace("+", "-").replace("<", ">").replace("colder", "hotter")
+
+
+def planted(path: Path, *bodies: str) -> None:
+    """A log whose last change writes `BODY`, after functions like it that got other ones."""
+    task = Task("planted")
+    task.wrote("settings.py", "GAIN = 0.25\nOFFSET = 200.0\nLOWEST = 150.0\n")
+    imports = "from settings import GAIN, LOWEST, OFFSET\n\n\n"
+    for number, body in enumerate(bodies, 1):
+        head = f"def inner{number}_celsius(reading: float) -> float:"
+        task.wrote(f"inner{number}.py", f"{imports}{head}\n{body}")
+    task.wrote(
+        "names.py",
+        "def initials(name: str) -> str:\n"
+        '    return "".join(part[0].upper() for part in name.split())\n',
+    )
+    task.outlined()
+    task.wrote("outer.py", f"{imports}def outer_celsius(reading: float) -> float:\n{BODY}")
+    task.outlined()
+    path.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
+
+
+def worth_of(influence: Run, path: Path, *bodies: str) -> tuple[dict[str, Any], float]:
+    """What each item of the last prompt was worth, by path, in nats per token."""
+    planted(path, *bodies)
+    options = ["--model", f"llama:{smollm2()}", "--context-tokens", 400, "--json"]
+    report = json.loads(influence(path, *options)[0])
+    items = [found for found in report["influences"] if found["part"]["kind"] == "item"]
+    return {found["part"]["name"]: found for found in items}, report["new"]["tokens"]
+
+
+def test_an_item_that_holds_the_answer_is_worth_most_and_noise_nothing(
+    influence: Run, tmp_path: Path
+) -> None:
+    worth, tokens = worth_of(influence, tmp_path / "planted.jsonl", BODY)
+    [answer] = [name for name in worth if "inner1.py" in name]
+    [noise] = [name for name in worth if "names.py" in name]
+    assert worth[answer]["nats"] / tokens > 0.5
+    assert worth[answer]["interval"][0] > 0
+    assert max(worth.values(), key=lambda found: found["nats"]) == worth[answer]
+    assert abs(worth[noise]["nats"]) / tokens < 0.1
+
+
+def test_an_item_that_contradicts_the_answer_does_harm(influence: Run, tmp_path: Path) -> None:
+    worth, _ = worth_of(influence, tmp_path / "planted.jsonl", BODY, WRONG)
+    [answer] = [name for name in worth if "inner1.py" in name]
+    [wrong] = [name for name in worth if "inner2.py" in name]
+    assert worth[wrong]["nats"] < 0 < worth[answer]["nats"]
+    assert next(iter(worth)) == wrong, "harm stands first"
+
+
+def item(node: str, section: str, tokens: int) -> Item:
+    return Item(node, section, "HIGH", "full", node, tokens, 0.0, ())
+
+
+def test_sections_and_the_largest_items_are_the_parts() -> None:
+    items = (
+        item("module:a.py", "dependencies", 30), item("module:b.py", "dependencies", 50),
+        item("test:t.py::t", "test results", 40), item("task:t", TASK, 99),
+    )  # fmt: skip
+    context = Context((), "", items, (), 0, 0, 0, (), "")
+    parts, more = parts_of(context, 2)
+    assert [(part.kind, part.name, part.tokens) for part in parts] == [
+        ("section", "dependencies", 80), ("section", "test results", 40),
+        ("item", "module:b.py", 50), ("item", "test:t.py::t", 40),
+    ]  # fmt: skip
+    assert more == 1
+
+
+def test_what_a_part_saves_is_summed_over_new_lines_and_harm_stands_first() -> None:
+    items = (item("module:a.py", "dependencies", 30), item("module:b.py", "dependencies", 50))
+    parts, _ = parts_of(Context((), "", items, (), 0, 0, 0, (), ""), 9)
+    outcome = KnownOutcome("", "x\ny\nz", (True, False, True))
+    job = ScoreJob("log", "t", 1, "", "", "", outcome, (), ())
+    whole = (LineNats(1, 2.0), LineNats(1, 2.0), LineNats(1, 2.0))
+    dearer = (LineNats(1, 5.0), LineNats(1, 0.0), LineNats(1, 3.0))
+    cheaper = (LineNats(1, 1.5), LineNats(1, 9.0), LineNats(1, 1.0))
+    found = influences(StepScore(job, (whole, whole, dearer, cheaper)), parts)
+    assert [(one.part.name, one.nats) for one in found] == [
+        ("dependencies", 0.0), ("module:a.py", -1.5), ("module:b.py", 4.0),
+    ]  # fmt: skip
+    assert [one.interval for one in found] == [(0.0, 0.0), (-2.0, -1.0), (2.0, 6.0)]
+
+
+def test_it_is_told_as_a_table_and_read_once(influence: Run, log: Path) -> None:
+    arguments = [f"{log}@27", "--model", f"llama:{tiny('mistral')}", "--context-tokens", 300]
+    out, err, code = influence(*arguments)
+    assert code == 0
+    assert "1 steps:" in err
+    assert out.startswith("validators@27 code validators.py #2: ")
+    assert "the whole section" in out
+    assert "it is not what a model would have answered" in out
+    again, err, code = influence(*arguments)
+    assert (again, code) == (out, 0)
+    assert "0 differ and were never read" in err
+    few, err, _ = influence(*arguments, "--most", 1)
+    assert "smaller items were not left out one by one" in err
+    assert len(few.splitlines()) < len(out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("when", "needed"),
+    [
+        ("8", "validators@8 plan: needed a step whose outcome is known, found none"),
+        ("9", "needed the event of a prompt, found"),
+    ],
+)
+def test_a_step_without_an_outcome_is_told(
+    influence: Run, log: Path, when: str, needed: str
+) -> None:
+    out, err, code = influence(f"{log}@{when}", "--model", f"llama:{tiny('mistral')}")
+    assert (out, code) == ("", 2)
+    assert needed in err
+    assert err.count("\n") == 1
+
+
+def test_an_interrupt_keeps_what_was_read(
+    influence: Run, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, calls = LikelihoodReader.score, iter(range(100))
+
+    def interrupted(*arguments: Any) -> tuple[LineNats, ...]:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return read(*arguments)
+
+    monkeypatch.setattr(LikelihoodReader, "score", interrupted)
+    arguments = [f"{log}@27", "--model", f"llama:{tiny('mistral')}", "--context-tokens", 300]
+    out, err, code = influence(*arguments)
+    assert (out, code) == ("", 130)
+    assert "run it again to go on" in err
+    assert len(log.with_name(f"{log.name}.scores").read_text().splitlines()) == 2
