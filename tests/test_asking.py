@@ -78,6 +78,7 @@ def test_a_run_of_another_agent_without_prompts_or_code_is_answered_in_a_line(
     assert (out, exit_code) == ("", code)
     expected = "needed " if code else "0 prompts, 0 failed"
     assert expected in err.splitlines()[-1]
+    assert ("there is nothing to rebuild" in err) == (code == 0)
 
 
 @pytest.mark.parametrize(

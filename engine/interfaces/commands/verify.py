@@ -9,7 +9,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.terminal import note_faults
+from backcast.engine.interfaces.terminal import message, note_faults
 
 if TYPE_CHECKING:
     from backcast.engine.log.open_logs import Log
@@ -51,6 +51,8 @@ def command(
             unknown += not _differs(verdict, only) and not _holds(verdict, only)
             _print(verdict, only, as_json)
         note_faults(log.store, log.tasks, as_json)
+    if not (count or unreadable):
+        message("note: no prompt is recorded that Backcast built: there is nothing to rebuild")
     if count or not unreadable:
         blind = f", of them {unknown} that cannot be told here" if unknown else ""
         click.echo(f"{count} prompts, {failed} failed{blind}", err=True)
