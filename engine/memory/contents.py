@@ -6,8 +6,10 @@ the last good outline in place of one that does not parse, belong to the module:
 adds them.
 """
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from backcast.domain.outline import Outline
@@ -104,12 +106,25 @@ def parsed(job: Job) -> list[Outline]:
     path, before, bodies = job
     outliner = outliner_of(path)
     outlines: list[Outline] = []
-    for body in bodies if outliner else ():
-        assert outliner is not None
-        before = outliner.outline(path, body, before)
-        error = before.facets.get("error")
-        outlines.append(Outline({"error": error}, {}) if error else before)
+    with _uncollected():
+        for body in bodies if outliner else ():
+            assert outliner is not None
+            before = outliner.outline(path, body, before)
+            error = before.facets.get("error")
+            outlines.append(Outline({"error": error}, {}) if error else before)
     return outlines
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector of cycles from trees of syntax, which are large and have none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _key(module: Versions, ref: str) -> Key:
