@@ -57,6 +57,17 @@ class RenderedPrompt(NamedTuple):
         return sha256("".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
+class ReadText(NamedTuple):
+    """How likely each token of a text was."""
+
+    pieces: tuple[bytes, ...]
+    "The bytes of each token."
+    nats: tuple[float, ...]
+    "Of each token the negative logarithm of its probability."
+    before: int
+    "Bytes of the first token that belong to the prompt."
+
+
 class SpelledText(NamedTuple):
     """A prompt and the text behind it as tokens."""
 
@@ -73,15 +84,20 @@ class LikelihoodReader:
 
     exact = True
 
-    def __init__(self, path: Path, window: int = 0, *, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, window: int = 0, *, threads: int | None = None, forgets: bool = False
+    ) -> None:
         """Load a file for prompt and text of `window` tokens together.
 
         Without a window it is as large as the file says that the model was trained for, at most
-        `MOST`. Without `threads` as many work as cores are free. `InputError` where llama.cpp
+        `MOST`. Without `threads` as many work as cores are free. With `forgets`, nothing of a
+        prompt is used for the next one: where the model looks back a short way in most layers,
+        that halves the time of long prompts which share nothing. `InputError` where llama.cpp
         cannot load the file.
         """
+        self.forgets = forgets
         self.window = window or min(MOST, trained_window(path))
-        self.loaded = Loaded(path, self.window, threads=threads)
+        self.loaded = Loaded(path, self.window, threads=threads, forgets=forgets)
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         self.model = f"{path.name} {digest[:DIGITS]}"
@@ -94,7 +110,7 @@ class LikelihoodReader:
         self.reader = f"{VERSION}, llama-cpp-python {version('llama-cpp-python')}"
         self._pieces: list[int] = []
         "The tokens of the whole pieces of the last prompt, which are in the cache."
-        self.read = 0
+        self.tokens_read = 0
         "Tokens that were read so far, without those that stood in the cache."
 
     # Counting, as a tokenizer of prompts does
@@ -158,6 +174,11 @@ class LikelihoodReader:
         `until` is a moment of `time.monotonic`; after it, `ModelError`, as where both are longer
         than the window, and where the model tells no numbers.
         """
+        found = self.read(prompt, text, until)
+        return by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
+
+    def read(self, prompt: RenderedPrompt, text: str, until: float = math.inf) -> ReadText:
+        """Return how likely each token of a text is behind a prompt; see `score`."""
         spelled = self.spelled(prompt, text)
         size = len(spelled.prompt) + len(spelled.text)
         if size > self.window:
@@ -166,8 +187,7 @@ class LikelihoodReader:
                 f" window of {self.window:,}",
                 "overflow",
             )
-        nats = self._nats(spelled, until)
-        return by_line(spelled.pieces, nats, text.count("\n") + 1, spelled.before)
+        return ReadText(tuple(spelled.pieces), tuple(self._nats(spelled, until)), spelled.before)
 
     def _nats(self, spelled: SpelledText, until: float) -> list[float]:
         """Return the negative logarithm of the probability of each token of the text."""
@@ -180,7 +200,7 @@ class LikelihoodReader:
             self._in_time(until)
             logits = self._logits(given[start : start + rows])
             nats += _nats_of(logits, spelled.text[start : start + rows])
-            self.read += len(logits)
+            self.tokens_read += len(logits)
         if not all(map(math.isfinite, nats)):
             raise ModelError(
                 f"{loaded.path}: needed numbers, found NaN among its logits: is the file whole?",
@@ -196,7 +216,7 @@ class LikelihoodReader:
         a quantised model by some hundredths of a nat. So a score is the same whatever was read
         before.
         """
-        kept, most = 0, min(len(self._pieces), len(tokens) // PIECE * PIECE)
+        kept, most = 0, 0 if self.forgets else min(len(self._pieces), len(tokens) // PIECE * PIECE)
         while kept < most and self._pieces[kept : kept + PIECE] == tokens[kept : kept + PIECE]:
             kept += PIECE
         memory = self.loaded._c.llama_get_memory(self.loaded.llm.ctx)
@@ -209,7 +229,7 @@ class LikelihoodReader:
             self._in_time(until)
             piece = list(tokens[start : start + PIECE])
             self.loaded.add(piece)
-            self.read += len(piece)
+            self.tokens_read += len(piece)
             if len(piece) == PIECE:
                 self._pieces += piece
 

@@ -75,7 +75,15 @@ class ModelFile:
 class Loaded(ModelFile):
     """A model with a window of so many tokens. It does one thing at a time."""
 
-    def __init__(self, path: Path, window: int, yarn: int = 1, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        window: int,
+        yarn: int = 1,
+        threads: int | None = None,
+        forgets: bool = False,
+    ) -> None:
+        """With `forgets`, layers that look back a short way keep no more than that."""
         self.stretched: dict[str, Any] = {}
         if yarn > 1:
             header = ModelFile(path)
@@ -84,7 +92,7 @@ class Loaded(ModelFile):
         threads = threads or threads_free()
         super().__init__(
             path, n_ctx=window, n_threads=threads, n_threads_batch=threads, n_gpu_layers=-1,
-            **self.stretched,
+            swa_full=not forgets, **self.stretched,
         )  # fmt: skip
         self.window = window
         if yarn == 1:

@@ -46,7 +46,7 @@ def outcome_of(step: ReplayStep, read: Callable[[str], bytes]) -> KnownOutcome |
     lines = dependency_graph.lines_of(step.after.states.graph, path).get(name)
     if lines is None:
         raise InputError(f"needed {name} in {path}, found no such function in its text")
-    header, body = _parted(text, lines, path)
+    header, body = parted(text, lines, path)
     title = f"# {_title(step.request.query)}\n" if step.request.query.strip() else ""
     before = dependency_graph.lines_of(step.known.states.graph, path).get(name)
     was = "" if before is None or old is None else "\n".join(_cut(old, before))
@@ -93,8 +93,12 @@ def _cut(text: str, lines: tuple[int, int]) -> list[str]:
     return text.split("\n")[lines[0] - 1 : lines[1]]
 
 
-def _parted(text: str, lines: tuple[int, int], path: str) -> tuple[str, str]:
-    """Return a function's head, behind those of the classes around it, and its body."""
+def parted(text: str, lines: tuple[int, int], path: str) -> tuple[str, str]:
+    """Return a function's head, behind those of the classes around it, and its body.
+
+    `lines` are its first, where its decorators begin, and its last; `InputError` where there is
+    none.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

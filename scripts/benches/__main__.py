@@ -73,6 +73,13 @@ BENCHES = {
         "--only speed ../aiohttp",
         keeps="histories",
     ),
+    "reader": Entry(
+        "how likely a model with real weights holds what commits wrote, behind our contexts, BM25,"
+        " the file and aider's map",
+        {"reader": "reader"},
+        "--reader gemma-3-270m-q4_k_m.gguf --read 2048:60 ../click ../attrs",
+        keeps="reader",
+    ),
     "solve": Entry(
         "the tiny tasks that a small model with real weights solves, beside the default policy",
         {"solve": "solve"},

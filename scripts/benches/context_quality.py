@@ -92,7 +92,7 @@ def _peers(
     """Return the contexts of the peers, judged, by number of tokens and method."""
     contexts: dict[str, Any] = {str(budget): {} for budget in budgets}
     counting, sources = Counting(tokenizer_of(TOKENIZER)), Sources(repository)
-    aider = _Aider(bench, Checkout(repository, work / "before"), budgets)
+    aider = AiderMaps(bench, Checkout(repository, work / "before"), budgets)
     for number, task in enumerate(result.tasks):
         parent = Parent(repository, sources, task)
         for budget, method, text, taken in (
@@ -120,7 +120,7 @@ def _by_method(parent: Parent, counting: Counting, budgets: list[int]) -> Iterat
             yield budget, method, text, time.perf_counter() - begin
 
 
-class _Aider:
+class AiderMaps:
     """A peer that yields nothing where aider cannot be run."""
 
     def __init__(self, bench: Bench, checkout: Checkout, budgets: list[int]) -> None:
