@@ -49,6 +49,11 @@ WEIGHTS: Mapping[str, float] = {
     "meaning": 0.0, "method": -0.8, "special": -0.25, "test file": -1.0, "always": -5.6,
 }  # fmt: skip
 "The weight of each kind of evidence that a function or class will be needed, in a logistic sum."
+LIKENESS: Mapping[str, float] = dict.fromkeys(WEIGHTS, 0.0) | {
+    "text words": 0.0, "like name": 0.0, "same name": 0.0, "like class": 0.0, "like path": 0.0,
+    "folder": 0.0, "near": 0.0, "parameters": 0.0,
+}  # fmt: skip
+"The weight of each kind of evidence that a body is like the one that will be written."
 WORTH: Mapping[str, float] = {"name": 0.05, "signature": 1.0, "summary": 1.15, "full": 1.8}
 "The worth of each level at which a needed thing is shown."
 
@@ -185,6 +190,13 @@ class Policy(BaseModel):
     priorities: dict[str, str] = dict(PRIORITY)
     weights: dict[str, float] = dict(WEIGHTS)
     worth: dict[str, Annotated[float, Field(ge=0)]] = dict(WORTH)
+    likeness: dict[str, float] = dict(LIKENESS)
+    pattern: Annotated[float, Field(ge=0)] = 0.0
+    "The worth of a text that is like the one asked for, beside that of needed ones."
+    longer: Annotated[float, Field(ge=0, le=1)] = 0.0
+    "The power of its tokens by which that worth grows."
+    opening: bool = False
+    "Whether a module's own lines above its first function or class stand for its summary."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
@@ -212,6 +224,7 @@ class Policy(BaseModel):
         _of("priorities", self.priorities, SECTIONS)
         _of("shares", self.shares, CONTEXT)
         _of("weights", self.weights, WEIGHTS)
+        _of("likeness", self.likeness, LIKENESS)
         _of("worth", self.worth, WORTH)
         _of("constants", self.constants, CONSTANTS)
         _of("priorities", self.priorities.values(), PRIORITIES)

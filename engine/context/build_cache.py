@@ -5,6 +5,7 @@ from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting
 from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.sources import Read, SourceLines
+from backcast.engine.context.symbol_texts import SymbolTexts, TextIndex
 from backcast.engine.context.symbols import Symbols
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import changes, dependency_graph
@@ -15,6 +16,7 @@ class BuildCache:
 
     def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
         self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
+        self._texts = TextIndex(self.lines)
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None
 
@@ -25,9 +27,14 @@ class BuildCache:
         return self._symbols
 
     def evidence(
-        self, symbols: Symbols, history: changes.State, asked: RequestEvidence
+        self,
+        symbols: Symbols,
+        state: dependency_graph.State,
+        history: changes.State,
+        asked: RequestEvidence,
     ) -> Evidence:
         """Return the evidence for a request; that for the last one is kept, for other policies."""
         if self._evidence is None or not self._evidence.answers(symbols, history, asked):
-            self._evidence = Evidence(symbols, history, asked)
+            texts = SymbolTexts(self._texts, state, symbols)
+            self._evidence = Evidence(symbols, history, asked, texts)
         return self._evidence

@@ -1,5 +1,7 @@
 """Candidates for a context: all that could be shown, each at up to four levels of detail."""
 
+import ast
+import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple, TypedDict
@@ -158,7 +160,8 @@ class Candidates:
 
     def _module(self) -> Candidate:
         node = node_id("module", self.path)
-        text = self._summary(node, self.details.module_tokens)
+        limit = self.details.module_tokens
+        text = self._opening(limit) if self.policy.opening else self._summary(node, limit)
         levels = [("summary", text), ("signature", self._lines(self.path)), ("name", self.path)]
         if node in self.wanted:
             levels.insert(0, ("full", self.sources.text(self.path)))
@@ -166,6 +169,22 @@ class Candidates:
             node, "current module", "CRITICAL", self._levels(levels, 1.0), 1.0,
             wanted=node in self.wanted, rank=self.wanted.get(node, 0), **self._source(self.path),
         )  # fmt: skip
+
+    def _opening(self, limit: int) -> str:
+        """Return the lines of the target's module above its first function or class.
+
+        Where they are more than `limit` tokens, those go first that bind nothing of the project.
+        """
+        lines = self.sources.text(self.path).split("\n")
+        names = dependency_graph.lines_of(self.states.graph, self.path).values()
+        first = min((first for first, _ in names), default=len(lines) + 1)
+        opening = lines[: first - 1]
+        text = "\n".join(opening).strip("\n")
+        if self.counting.item("summary", text) > limit:
+            text = "\n".join(own_lines(opening, self.symbols.tops))
+        while text and self.counting.item("summary", text) > limit:
+            text = text.rpartition("\n")[0].rstrip("\n")
+        return text
 
     def _files(self) -> list[str]:
         """Return the wanted modules other than the target's own."""
@@ -196,27 +215,29 @@ class Candidates:
 
     def _symbols(self) -> Iterator[Candidate]:
         """Yield functions and classes, the likeliest first, until they fill several contexts."""
-        symbols, scores = self.symbols, self._scores()
+        symbols, (scores, alike) = self.symbols, self._scores()
         must = {node for node in self._must() if node in symbols.places}
         opened = {outer for node in must for outer in _around(node)}
-        remaining, chances = dict.fromkeys(sorted(must)), scores.tolist()
+        remaining, chances, likeness = dict.fromkeys(sorted(must)), scores.tolist(), alike.tolist()
         room = self.policy.offered * self.profile.context
         # The rows stand by path and name, and the sort is stable, so ties do too.
-        for number, row in enumerate(np.argsort(-scores, kind="stable").tolist()):
+        best = np.maximum(scores, np.round(self.policy.pattern * alike, DECIMALS))
+        for number, row in enumerate(np.argsort(-best, kind="stable").tolist()):
             if room <= 0:
                 self.passed_over = len(scores) - number - len(remaining)
                 break
-            candidate = self._symbol(row, chances[row], must, opened)
+            candidate = self._symbol(row, chances[row], likeness[row], must, opened)
             remaining.pop(candidate.node, None)
             if levels := candidate.levels:
                 room -= levels[-2 if len(levels) > 1 else -1].tokens
                 yield candidate
         for node in remaining:
             row = symbols.places[node]
-            yield self._symbol(row, chances[row], must, opened)
+            yield self._symbol(row, chances[row], likeness[row], must, opened)
 
-    def _scores(self) -> Floats:
-        """Return the chance of each symbol to be needed, of (symbols)."""
+    def _scores(self) -> tuple[Floats, Floats]:
+        """Return the chance of each symbol to be needed, and that its text is like what will be
+        written; both of (symbols)."""
         text = self.request.query
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
@@ -224,11 +245,15 @@ class Candidates:
         meaning = None
         if self.nearness and self.policy.weights.get("meaning") and self.symbols.nodes:
             meaning = self.nearness.of(self.symbols.interfaces, text or self.path or "?")
-        evidence = self.cache.evidence(self.symbols, self.states.changes, asked)
+        evidence = self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
         scores = weighed(evidence, self.policy.weights, meaning)
         # A class is the line above its methods, so it is worth nearly as much as the best of them.
         whole: Floats = np.round(self.symbols.with_classes(scores, 0.9), DECIMALS)
-        return whole
+        if not self.policy.pattern:
+            return whole, np.zeros(len(whole))
+        alike = weighed(evidence, self.policy.likeness, meaning)
+        lines = np.round(self.symbols.with_classes(np.zeros(len(alike)), 0.9, of=alike), DECIMALS)
+        return np.maximum(whole, np.round(self.policy.pattern * lines, DECIMALS)), alike
 
     def _must(self) -> list[str]:
         """Return the nodes that must be shown: the target, its direct needs, what is wanted."""
@@ -241,7 +266,9 @@ class Candidates:
         needed = [other for node in own for other in self.symbols.needs(node)]
         return [*(node for node in needed if path_of(node) != self.path), *wanted]
 
-    def _symbol(self, row: int, score: float, must: Set[str], opened: Set[str]) -> Candidate:
+    def _symbol(
+        self, row: int, score: float, alike: float, must: Set[str], opened: Set[str]
+    ) -> Candidate:
         node, path, name, outer = self.symbols.named[row]
         critical = node in must
         section = self._section(node, path, critical)
@@ -255,7 +282,7 @@ class Candidates:
         # Positional, since every prompt has hundreds of these: keywords take longer.
         return Candidate(
             node, section, "CRITICAL" if critical else self.priorities[section],
-            self._levels(levels, score), score, source["because"], piece.place,
+            self._levels(levels, score, alike), score, source["because"], piece.place,
             f"module:{path}" if path in self.whole else outer, "", source["version"],
             node in self.wanted, self._rank(node) if critical else 0,
         )  # fmt: skip
@@ -348,15 +375,52 @@ class Candidates:
             rank=self.wanted.get(node, 0), **self._source(path),
         )  # fmt: skip
 
-    def _levels(self, texts: Sequence[tuple[str, str]], score: float) -> tuple[Level, ...]:
-        """Return the levels with a text, each of fewer tokens than the one before."""
+    def _levels(
+        self, texts: Sequence[tuple[str, str]], score: float, alike: float = 0.0
+    ) -> tuple[Level, ...]:
+        """Return the levels with a text, each of fewer tokens than the one before.
+
+        The full text is worth more where it is like what will be written.
+        """
         worth = self.worth
-        return tuple(
-            [
-                Level(name, text, tokens, score * worth[name])
-                for name, text, tokens in self.counting.fewer(tuple(texts))
-            ]
+        levels = [
+            Level(name, text, tokens, score * worth[name])
+            for name, text, tokens in self.counting.fewer(tuple(texts))
+        ]
+        if alike and levels and levels[0].name == "full":
+            first = levels[0]
+            more = self.policy.pattern * alike * first.tokens**self.policy.longer
+            levels[0] = first._replace(gain=round(first.gain + more, DECIMALS))
+        return tuple(levels)
+
+
+def own_lines(lines: Sequence[str], tops: Set[str]) -> list[str]:
+    """Return the statements of a module's opening lines that concern the project itself.
+
+    Those are imports from packages in `tops`, or relative ones, and what is neither an import nor a
+    text that stands alone.
+
+    >>> own_lines(["import os", "from shop import (", "    till,", ")", "", "A = 1"], {"shop"})
+    ['from shop import (', '    till,', ')', 'A = 1']
+    """
+    text = "\n".join(lines)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            body = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return list(lines)
+    kept = list[str]()
+    for part in body:
+        foreign = isinstance(part, ast.Import) and not any(
+            alias.name.partition(".")[0] in tops for alias in part.names
         )
+        if isinstance(part, ast.ImportFrom) and not part.level:
+            foreign = (part.module or "").partition(".")[0] not in tops
+        alone = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+        if not foreign and not alone:
+            kept += lines[part.lineno - 1 : part.end_lineno]
+    return kept
 
 
 HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")

@@ -6,13 +6,14 @@ item costs. Scores are rounded before they are compared: sums of floats differ i
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from backcast.domain.names import resolve
 from backcast.domain.node import name_of, node_id, path_of
+from backcast.engine.context.symbol_texts import SymbolTexts
 from backcast.engine.context.symbols import KINDS, NONE, Floats, Symbols, last_name
 from backcast.projections import changes
 
@@ -20,6 +21,12 @@ ALIKE = 12
 "Functions like the one asked for whose needs count as evidence."
 DECIMALS = 6
 FAR = 10**6
+NEAR = 40
+"Lines from the place, at which being near counts half."
+RANK, TEXT = ("rank",), ("text words",)
+LIKENESS = ("like name", "same name", "like class", "like path", "folder", "near", "parameters")
+"Evidence that is gathered only where it is weighed."
+PARAMETER = re.compile(r"(\w+)\s*[:=,)]")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
@@ -38,6 +45,7 @@ def chances(
     asked: RequestEvidence,
     weights: Mapping[str, float],
     meaning: Floats | None = None,
+    texts: SymbolTexts | None = None,
 ) -> Floats:
     """Return the chance, of (symbols), that each is needed; between 0 and 1, rounded.
 
@@ -45,17 +53,21 @@ def chances(
     """
     if not symbols.nodes:
         return np.zeros(0)
-    return weighed(Evidence(symbols, history, asked), weights, meaning)
+    return weighed(Evidence(symbols, history, asked, texts), weights, meaning)
 
 
 def weighed(
     evidence: "Evidence", weights: Mapping[str, float], meaning: Floats | None = None
 ) -> Floats:
-    """Return the chances that follow from evidence, as `chances` does."""
+    """Return the chances that follow from evidence, as `chances` does.
+
+    With the weights of a policy's `likeness`, that a body is like the one to be written.
+    """
     if not evidence.symbols.nodes:
         return np.zeros(0)
-    if weights.get("rank") and "rank" not in evidence:
-        evidence.by_rank()
+    for late in (RANK, LIKENESS, TEXT):
+        if any(weights.get(name) for name in late) and late[0] not in evidence:
+            evidence.add(late)
     all = {**evidence, "meaning": meaning}
     total = np.full(len(evidence.symbols.nodes), float(weights.get("always", 0.0)))
     # In one order, since a sum of floats depends on it.
@@ -70,9 +82,15 @@ def weighed(
 class Evidence(dict[str, Floats]):
     """Evidence by name, each of (symbols), whatever its weight; none is 0."""
 
-    def __init__(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> None:
+    def __init__(
+        self,
+        symbols: Symbols,
+        history: changes.State,
+        asked: RequestEvidence,
+        texts: SymbolTexts | None = None,
+    ) -> None:
         super().__init__()
-        self.symbols, self.history, self.asked = symbols, history, asked
+        self.symbols, self.history, self.asked, self.texts = symbols, history, asked, texts
         self.path, self.name = path_of(asked.target), name_of(asked.target)
         self.own = symbols.rows.get(self.path, NONE)
         owner = self.name.rpartition(".")[0]
@@ -85,6 +103,10 @@ class Evidence(dict[str, Floats]):
             self.by_words()
             self.by_kind()
             self.by_history()
+
+    def add(self, names: Sequence[str]) -> None:
+        """Note evidence that is gathered only where it is weighed."""
+        {RANK: self.by_rank, LIKENESS: self.by_likeness, TEXT: self.by_text}[tuple(names)]()
 
     def answers(self, symbols: Symbols, history: changes.State, asked: RequestEvidence) -> bool:
         """Tell whether this is the evidence for a request at a moment."""
@@ -122,7 +144,7 @@ class Evidence(dict[str, Floats]):
         symbols, part = self.symbols, self.symbols.parts.get(self.path)
         numbers = symbols.numbers["name"]
         shares = np.zeros(len(symbols.alike_named))
-        rows = symbols.known.names(self.words)
+        rows = symbols.known.names.known(self.words)
         rows = rows[rows < len(shares)]
         shares[rows] = 1 / np.maximum(1, symbols.alike_named[rows])
         self["named"] = shares[numbers]
@@ -172,6 +194,55 @@ class Evidence(dict[str, Floats]):
         for path, span in rows.items():
             if path in together:
                 self["together"][span] = np.log1p(together[path])
+
+    def by_likeness(self) -> None:
+        """Note how alike names are to the target's, its class's and its path, and how near by."""
+        symbols, last = self.symbols, last_name(self.asked.target) if self.name else ""
+        own = symbols.places.get(self.asked.target, -1)
+        self["like name"] = symbols.like_name(last)
+        self["same name"] = (self["like name"] > 1 - 10**-DECIMALS).astype(float) * bool(last)
+        owner = self.owner.rstrip(".").rpartition(".")[2]
+        self["like class"] = symbols.like_owner(owner) if owner else np.zeros(len(symbols.nodes))
+        folder = self.path.rpartition("/")[0]
+        known = symbols.known.paths
+        paths = [known.number(path.replace("/", " ")) for path in symbols.rows]
+        alike = known.likeness(self.path.replace("/", " "), np.bincount(paths))
+        for (path, span), number in zip(symbols.rows.items(), paths, strict=True):
+            self["like path"][span] = alike[number]
+            self["folder"][span] = path.rpartition("/")[0] == folder
+        lines = self.texts.lines(self.path) if self.texts else {}
+        place = self._place(lines)
+        for row in range(*self.own.indices(len(symbols.nodes))):
+            first = lines.get(symbols.named[row].name, (0, 0))[0]
+            self["near"][row] = NEAR / (NEAR + abs(first - place)) if first else 0
+        if parameters := self._parameters():
+            self["parameters"] = symbols.with_words(parameters) / len(parameters)
+        if own >= 0:
+            for name in LIKENESS:
+                self[name][own] = 0
+
+    def _parameters(self) -> list[str]:
+        """Return the names of the target's parameters, as its signature in the request has them."""
+        head = rf"def\s+{re.escape(last_name(self.asked.target))}\s*\((.*?)\)\s*(?:->[^:]*)?:"
+        found = re.search(head, self.asked.text, re.DOTALL) if self.name else None
+        names = PARAMETER.findall(f"{found[1]})") if found else []
+        return [name for name in dict.fromkeys(names) if name not in ("self", "cls")]
+
+    def _place(self, lines: Mapping[str, tuple[int, int]]) -> int:
+        """Return the line where the target stands, or where it would be added."""
+        if self.name in lines:
+            return lines[self.name][0]
+        inside = [last for name, (_, last) in lines.items() if name.startswith(self.owner)]
+        return max(inside or [last for _, last in lines.values()], default=0)
+
+    def by_text(self) -> None:
+        """Note BM25 over the symbols' source texts."""
+        query = f"{self.path} {self.name} {self.asked.text}"
+        scores = self.texts.scores(query) if self.texts else np.zeros(len(self.symbols.nodes))
+        own = self.symbols.places.get(self.asked.target, -1)
+        if own >= 0:
+            scores[own] = 0
+        self["text words"] = scores / (scores.max(initial=0.0) or 1.0)
 
     def by_rank(self) -> None:
         """Note personalised PageRank from the target, its module and what the request names."""

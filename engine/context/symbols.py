@@ -4,7 +4,7 @@ What one module brings is made once and kept until the module, or what its names
 changed. So the next moment costs what has changed, and a few arrays over all symbols.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from itertools import accumulate, pairwise, starmap
 from typing import NamedTuple
@@ -19,15 +19,19 @@ from backcast.domain.node import node_id, path_of, plain_name
 from backcast.domain.outline import Facets, names_in
 from backcast.domain.paths import is_test
 from backcast.domain.reader import Reader
+from backcast.engine.context.likeness import NameWords
 from backcast.engine.context.ranking import Ranking
 from backcast.engine.context.search.words import CurrentWords, WordCounts
 from backcast.projections import dependency_graph
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
-COLUMNS = ("node", "outer", "name", "interface", "body", "method", "special", "test file")
+COLUMNS = (
+    "node", "outer", "name", "owner", "interface", "body", "method", "special", "test file",
+)  # fmt: skip
 """Per symbol: the numbers of its node, of the class around it (its own where there is none), of its
-last name and of the two texts by which it is found; then 1 for each kind that it is, else 0."""
+last name, of the class's and of the two texts by which it is found; then 1 for each kind that it
+is, else 0."""
 NONE = slice(0, 0)
 KINDS = ("function", "method", "class")
 SPARE, TIMES = 10_000, 6
@@ -74,21 +78,13 @@ class SymbolIndex:
         self.texts: list[str] = []
         self._numbers: dict[str, int] = {}
         self._nodes: dict[str, int] = {}
-        self._names: dict[str, int] = {}
+        self.names, self.paths = NameWords(), NameWords()
         self.last: dict[str, tuple[Numbers, tuple[CurrentWords, Numbers]]] = {}
         "By column the texts of the moment asked for last, and their words."
 
     def node(self, node: str) -> int:
         """Return the number of a node."""
         return self._nodes.setdefault(node, len(self._nodes))
-
-    def name(self, name: str) -> int:
-        """Return the number of the last part of a name."""
-        return self._names.setdefault(name, len(self._names))
-
-    def names(self, words: Iterable[str]) -> Numbers:
-        """Return the numbers of the words that are names."""
-        return np.array([self._names[word] for word in words if word in self._names], np.int64)
 
     def number(self, text: str) -> int:
         """Return the number of a text."""
@@ -198,6 +194,17 @@ class Symbols:
         """How many symbols have each number for a last name."""
         return np.bincount(self.numbers["name"])
 
+    def like_name(self, name: str) -> Floats:
+        """Return how alike the last name of each symbol is to a name, between 0 and 1."""
+        return self.known.names.likeness(name, self.alike_named)[self.numbers["name"]]
+
+    def like_owner(self, name: str) -> Floats:
+        """Return how alike the class of each method is to a class's name; else 0."""
+        counts = np.bincount(self.numbers["owner"])
+        nameless = self.known.names.number("")
+        counts[nameless : nameless + 1] = 0
+        return self.known.names.likeness(name, counts)[self.numbers["owner"]]
+
     @cached_property
     def used(self) -> Floats:
         """In how many functions, tests apart, each symbol is used."""
@@ -207,11 +214,15 @@ class Symbols:
         counts = np.bincount(np.concatenate([*all, np.zeros(0, np.int64)]), minlength=least)
         return counts[nodes].astype(float)
 
-    def with_classes(self, scores: Floats, share: float) -> Floats:
-        """Scores, where a class has at least a share of the best of its methods'."""
+    def with_classes(self, scores: Floats, share: float, of: Floats | None = None) -> Floats:
+        """Scores, where a class has at least a share of the best of its methods'.
+
+        `of` are the methods' scores, where they are others.
+        """
+        methods = scores if of is None else of
         outer, node = self.numbers["outer"], self.numbers["node"]
         best = np.zeros(int(max(outer.max(initial=-1), node.max(initial=-1))) + 1)
-        np.maximum.at(best, outer[outer != node], scores[outer != node])
+        np.maximum.at(best, outer[outer != node], methods[outer != node])
         return np.maximum(scores, share * best[node])
 
     @cached_property
@@ -224,6 +235,25 @@ class Symbols:
         current, rows = self._bodies if bodies else self._signatures
         scores = current.scores(query)[rows] if len(self.nodes) else np.zeros(0)
         return scores / (scores.max(initial=0.0) or 1.0)
+
+    @cached_property
+    def tops(self) -> Set[str]:
+        """The names of the project's packages and modules that stand at the top of a root."""
+        found = set[str]()
+        for path in self.parts:
+            parts = path.removesuffix(".py").split("/")
+            found.update(parts[1:2] if parts[0] in ("src", "lib") else parts[:1])
+        return found
+
+    def with_words(self, names: Sequence[str]) -> Floats:
+        """Return how many of some names each symbol's interface holds."""
+        current, rows = self._signatures
+        counts = np.zeros(len(current.weights))
+        for name in names:
+            number = current.numbers.get(name.lower(), len(current.starts))
+            if number + 1 < len(current.starts):
+                counts[current.texts[slice(*current.starts[number : number + 2])]] += 1
+        return counts[rows] if len(self.nodes) else np.zeros(0)
 
     @cached_property
     def _signatures(self) -> tuple[CurrentWords, Numbers]:
@@ -325,8 +355,10 @@ def _numbers(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex
         interface, whole = _texts(path, name, facets)
         last = last_name(node)
         rows.append(
-            (known.node(node), around, known.name(last), known.number(interface),
-             known.number(whole), node.startswith("method:"), last.startswith("__"), is_test(path))
+            (known.node(node), around, known.names.number(last),
+             known.names.number(last_name(outer) if outer else ""),
+             known.number(interface), known.number(whole), node.startswith("method:"),
+             last.startswith("__"), is_test(path))
         )  # fmt: skip
     return np.array(rows, np.int64).reshape(-1, len(COLUMNS))
 

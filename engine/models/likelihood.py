@@ -322,7 +322,7 @@ def _nats_of(logits: "NDArray[np.float32]", tokens: Sequence[int]) -> list[float
 
     nats = list[float]()
     for row, token in zip(logits, tokens, strict=True):
-        wide = row.astype(np.float64)
-        most = wide.max()
-        nats.append(float(most + np.log(np.exp(wide - most).sum()) - wide[token]))
+        most = row.max()
+        total = np.exp(row - most).sum(dtype=np.float64)
+        nats.append(float(np.log(total) + np.float64(most) - np.float64(row[token])))
     return nats

@@ -10,13 +10,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from backcast.domain.budget import ModelProfile
+from backcast.domain.graph import Graph
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.builder import ContextBuilder
+from backcast.engine.context.builder import ContextBuilder, text_of
 from backcast.engine.context.policies import policy_named
 from backcast.engine.history.moments import moment_at
 from backcast.engine.history.snapshots import RecentStates
-from backcast.engine.history.task_states import states_at
+from backcast.engine.history.task_states import TaskStates, states_at
 from backcast.engine.models.likelihood import LikelihoodReader
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import dependency_graph
@@ -172,11 +174,6 @@ def ours(
     counter, recent, graph = counter_of(reader), RecentStates(), None
     with opened(bench, repository, [one.task for one in tasks]) as store:
         cache = BuildCache(counter, store.get)
-        builders: dict[tuple[str, int], ContextBuilder] = {}
-        for name, policy in policies.items():
-            for size in sorted({size for some in sizes.values() for size in some}):
-                profile = profile_of(size)._replace(template=reader.counted_as)
-                builders[name, size] = ContextBuilder(profile, cache, policy)
         moments = [
             (moment_at(store, repository.name, f"before:commit:{one.task.sha}"), one)
             for one in tasks
@@ -184,10 +181,42 @@ def ours(
         for moment, one in sorted(moments, key=lambda pair: (pair[0].position or 0, pair[1].id)):
             states = states_at(store, repository.name, moment, recent)
             graph = dependency_graph.graph_of(states.graph, graph)
-            for (name, size), builder in builders.items():
-                if size in sizes.get(one.id, ()):
-                    context = builder.build(states, graph, request_of(one.task))
-                    yield ReadContext(one.id, name, size, context.text)
+            for name, policy in policies.items():
+                for size in sizes.get(one.id, ()):
+                    profile = profile_of(size)._replace(template=reader.counted_as)
+                    text = _within(profile, cache, policy, states, graph, one)
+                    yield ReadContext(one.id, name, size, text)
+
+
+def _within(
+    profile: ModelProfile,
+    cache: BuildCache,
+    policy: Policy,
+    states: TaskStates,
+    graph: Graph,
+    task: ReadTask,
+) -> str:
+    """Return a context without the target's own old text, which stands in every request.
+
+    What that took is given back, so that all contexts have the same tokens for the rest.
+    """
+    request, size = request_of(task.task), profile.context
+    free = 0
+    while True:
+        wider = profile.with_context(size + free)
+        context = ContextBuilder(wider, cache, policy).build(states, graph, request)
+        others = [
+            item
+            for item in context.items
+            if not (item.level == "full" and item.text.strip() in task.asked)
+        ]
+        text = text_of(others, policy)
+        if len(others) == len(context.items) or free:
+            if cache.counting.tokenizer.count(text) <= size:
+                return text
+            free -= max(8, free // 20)
+        else:
+            free = sum(item.tokens for item in context.items if item not in others)
 
 
 def policies_of(names: Sequence[str]) -> dict[str, Policy]:

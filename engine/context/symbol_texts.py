@@ -1,0 +1,92 @@
+"""The words of the symbols' source texts, for policies that look into bodies.
+
+An outline knows what a body calls and names; its text holds the rest: how things are written here.
+What a module's texts hold is counted once, until the module changes.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from backcast.engine.context.search.words import CurrentWords, WordCounts
+from backcast.engine.context.sources import SourceLines
+from backcast.engine.context.symbols import Floats, Named, Numbers, Symbols
+from backcast.projections import dependency_graph
+
+SPARE, TIMES = 10_000, 4
+"Texts that stay counted when they are gone: so many, and so many times the current ones."
+
+
+class TextIndex:
+    """The words of source texts, for all moments."""
+
+    def __init__(self, lines: SourceLines) -> None:
+        self.lines = lines
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all that was counted."""
+        self._counts = WordCounts()
+        self._numbers: dict[str, int] = {}
+        self._modules: dict[str, tuple[str, tuple[Named, ...], Numbers]] = {}
+        self._last: tuple[Numbers, tuple[CurrentWords, Numbers]] | None = None
+
+    def numbers(self, state: dependency_graph.State, symbols: Symbols) -> Numbers:
+        """Return the number of each symbol's text, of (symbols)."""
+        if len(self._numbers) > SPARE + TIMES * len(symbols.nodes):
+            self.begin()
+        found = [
+            self._module(state, path, part.symbols)
+            for path, part in symbols.parts.items()
+            if part.symbols
+        ]
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def _module(
+        self, state: dependency_graph.State, path: str, named: tuple[Named, ...]
+    ) -> Numbers:
+        source = state.modules[path].source or ""
+        known = self._modules.get(path)
+        if known is not None and known[0] == source and known[1] is named:
+            return known[2]
+        places = dependency_graph.lines_of(state, path)
+        lines = self.lines.of(source) if places else []
+        stem = path.rpartition("/")[2].rpartition(".")[0]
+        numbers = list[int]()
+        for symbol in named:
+            first, last = places.get(symbol.name, (1, 0))
+            numbers.append(self._number("\n".join([stem, *lines[first - 1 : last]])))
+        self._modules[path] = source, named, np.array(numbers, np.int64)
+        return self._modules[path][2]
+
+    def _number(self, text: str) -> int:
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = len(self._numbers)
+            self._counts.add(text)
+        return number
+
+    def current(self, numbers: Numbers) -> tuple[CurrentWords, Numbers]:
+        """Return the words of some texts, and where the text of each symbol is among them."""
+        if self._last is None or not np.array_equal(self._last[0], numbers):
+            rows, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+            self._last = numbers, (self._counts.current(rows, counts), inverse)
+        return self._last[1]
+
+
+class SymbolTexts:
+    """The source texts of the symbols of one moment."""
+
+    def __init__(self, index: TextIndex, state: dependency_graph.State, symbols: Symbols) -> None:
+        self.index, self.state, self.symbols = index, state, symbols
+
+    def scores(self, query: str) -> Floats:
+        """Return how well each text answers a query, by BM25."""
+        if not self.symbols.nodes:
+            return np.zeros(0)
+        current, rows = self.index.current(self.index.numbers(self.state, self.symbols))
+        return current.scores(query)[rows]
+
+    def lines(self, path: str) -> Mapping[str, tuple[int, int]]:
+        """Return the first and last line of each function and class of a module."""
+        return dependency_graph.lines_of(self.state, path)
