@@ -241,7 +241,7 @@ class Candidates:
         text = self.request.query
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
-        asked = RequestEvidence(self.target, text)
+        asked = RequestEvidence(self.target, text, self.request.behind)
         meaning = None
         if self.nearness and self.policy.weights.get("meaning") and self.symbols.nodes:
             meaning = self.nearness.of(self.symbols.interfaces, text or self.path or "?")

@@ -37,6 +37,8 @@ class RequestEvidence(NamedTuple):
     "The node, in the kind that it has where it is there; empty for none."
     text: str
     "All that is said about it: words to look for, its old text where there is one."
+    behind: str = ""
+    "What it will stand behind in its module, where it is new and that is known."
 
 
 def chances(
@@ -232,6 +234,8 @@ class Evidence(dict[str, Floats]):
         """Return the line where the target stands, or where it would be added."""
         if self.name in lines:
             return lines[self.name][0]
+        if self.asked.behind in lines:
+            return lines[self.asked.behind][1]
         inside = [last for name, (_, last) in lines.items() if name.startswith(self.owner)]
         return max(inside or [last for _, last in lines.values()], default=0)
 
