@@ -63,7 +63,8 @@ def _worse(beside: ScoreDifference | None) -> str:
 
 def by_lines(step: StepScore, policies: Sequence[str]) -> Iterator[str]:
     """Yield a step's outcome line by line, with the nats of each line under each policy."""
-    yield one_line(f"{step.job.place} -> {step.job.target}", LONGEST)
+    about = f" -> {step.job.target}" if step.job.target else ""
+    yield one_line(f"{step.job.place}{about}", LONGEST)
     yield " ".join(f"{name[:9]:>9}" for name in policies)
     for number, line in enumerate(step.job.outcome.text.split("\n")):
         nats = " ".join(f"{lines[number].nats:9.2f}" for lines in step.lines)

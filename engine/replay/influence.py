@@ -13,9 +13,11 @@ from backcast.domain.context import Context, Item
 from backcast.domain.errors import InputError
 from backcast.engine.context.builder import TASK
 from backcast.engine.context.rendering import RenderItem, messages_of
+from backcast.engine.history.commits import changed
 from backcast.engine.log.store import EventStore
+from backcast.engine.replay.actions import actions, replies
 from backcast.engine.replay.corpus import Setting
-from backcast.engine.replay.find import prompt_at, step_at
+from backcast.engine.replay.find import last_by, prompt_at, step_at
 from backcast.engine.replay.outcomes import outcome_of
 from backcast.engine.replay.score import ScoreJob, ScorePlan, StepScore
 from backcast.engine.replay.score_summary import DRAWS, SEED
@@ -58,7 +60,11 @@ class InfluencePlan(NamedTuple):
 def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:
     """Return the step at a moment, with its outcome; `InputError` where there is none."""
     if not asked(store, task_id):
-        return step_at(store, task_id, when)
+        sent = list(replies(store, task_id))
+        if not sent or changed(store, task_id):
+            return step_at(store, task_id, when)
+        version = last_by(store, task_id, when, sent, [reply.version for reply in sent]).version
+        return next(step for step in actions(store, task_id) if step.version == version)
     version = prompt_at(store, task_id, when).version
     every = steps(store, task_id, outcomes=True)
     return next(step for step in every if step.version == version)

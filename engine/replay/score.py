@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from heapq import nsmallest
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from backcast.engine.models.likelihood import (
     RenderedPrompt,
     trained_window,
 )
+from backcast.engine.replay.actions import actions
 from backcast.engine.replay.changes import requests
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
@@ -130,7 +132,10 @@ class ScorePlan:
         """Yield the steps of a log whose outcome is known, and note those that cannot be read."""
         for task in log.tasks:
             recorded = any(prompt.fact.stood_at is not None for prompt in asked(log.store, task))
-            found = steps(log.store, task, outcomes=True) if recorded else requests(log.store, task)
+            if recorded:
+                found = steps(log.store, task, outcomes=True)
+            else:
+                found = chain(requests(log.store, task), actions(log.store, task))
             for step in found:
                 if step.built and step.built.stood_at is None:
                     continue
@@ -142,7 +147,8 @@ class ScorePlan:
                 if outcome is None:
                     self.unknown += 1
                     continue
-                unit = f"{log.name}: {task}" if recorded else f"{log.name}: {_place(step)}"
+                run = recorded or step.action is not None
+                unit = f"{log.name}: {task}" if run else f"{log.name}: {_place(step)}"
                 yield _Found(log, step, outcome, unit)
 
     def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> None:
@@ -150,9 +156,8 @@ class ScorePlan:
         tokens = list[int]()
         for setting in self.settings:
             try:
-                builder = self.builder(log.store, step, setting)
-                context = builder.build(step.known.states, step.known.graph, step.request)
-                prompt = self.reader.prompt(context.messages, outcome.header)
+                messages = self._messages(log.store, step, setting)
+                prompt = self.reader.prompt(messages, outcome.header)
                 size = self.size(prompt, outcome.text)
             except BackcastError as error:
                 self.left_out.append(LeftOut(_place(step), f"under {setting.name}: {error}"))
@@ -165,6 +170,17 @@ class ScorePlan:
                 outcome, tuple(prompts), tuple(tokens),
             )
         )  # fmt: skip
+
+    def _messages(
+        self, store: EventStore, step: ReplayStep, setting: Setting
+    ) -> Sequence[tuple[str, str]]:
+        """Return a step's prompt under a policy; an agent recorded its own, message by message."""
+        if step.action and setting.policy is None:
+            if not step.action.messages:
+                raise InputError("needed messages before the action, found none")
+            return step.action.messages
+        builder = self.builder(store, step, setting)
+        return builder.build(step.known.states, step.known.graph, step.request).messages
 
     def builder(self, store: EventStore, step: ReplayStep, setting: Setting) -> ContextBuilder:
         """Return the builder of a step's prompt under a policy."""
