@@ -11,7 +11,7 @@ from backcast.domain.context import Context, Item
 from backcast.engine.context.builder import TASK
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log.importers.events import export_lines
-from backcast.engine.models.likelihood import LikelihoodReader, LineNats
+from backcast.engine.models.likelihood import LikelihoodReader, LineNats, ReadText
 from backcast.engine.replay.influence import influences, parts_of
 from backcast.engine.replay.outcomes import KnownOutcome
 from backcast.engine.replay.score import ScoreJob, StepScore
@@ -167,14 +167,14 @@ def test_a_step_without_an_outcome_is_told(
 def test_an_interrupt_keeps_what_was_read(
     influence: Run, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, calls = LikelihoodReader.score, iter(range(100))
+    read, calls = LikelihoodReader.read, iter(range(100))
 
-    def interrupted(*arguments: Any) -> tuple[LineNats, ...]:
+    def interrupted(*arguments: Any) -> ReadText:
         if next(calls) == 2:
             raise KeyboardInterrupt
         return read(*arguments)
 
-    monkeypatch.setattr(LikelihoodReader, "score", interrupted)
+    monkeypatch.setattr(LikelihoodReader, "read", interrupted)
     arguments = [f"{log}@27", "--model", f"llama:{tiny('mistral')}", "--context-tokens", 300]
     out, err, code = influence(*arguments)
     assert (out, code) == ("", 130)

@@ -5,7 +5,7 @@ from typing import Any
 
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.views import one_line
-from backcast.engine.models.likelihood import LikelihoodReader
+from backcast.engine.models.reading import OutcomeReader
 from backcast.engine.replay.score import LeftOut, Scoring, StepScore
 from backcast.engine.replay.score_summary import PolicyScore, ScoreDifference
 
@@ -17,7 +17,7 @@ LONGEST = 400
 "Characters of a line."
 
 
-def note(reader: LikelihoodReader) -> str:
+def note(reader: OutcomeReader) -> str:
     """Return what the figures are, and what they are not."""
     return (
         f"nats per token of what was written, under {reader.model}; it is not what a model would"

@@ -68,6 +68,17 @@ class SpelledText(NamedTuple):
     "Bytes of the first token that belong to the prompt."
 
 
+class ReadText(NamedTuple):
+    """How likely each token of a text was."""
+
+    pieces: tuple[bytes, ...]
+    "The bytes of each token."
+    nats: tuple[float, ...]
+    "The negative logarithm of its probability, given all that stands before it."
+    before: int
+    "Bytes of the first token that belong to the prompt."
+
+
 class LikelihoodReader:
     """A model file that reads texts. It reads one at a time."""
 
@@ -80,7 +91,10 @@ class LikelihoodReader:
         `MOST`. Without `threads` as many work as cores are free. `InputError` where llama.cpp
         cannot load the file.
         """
-        self.window = window or min(MOST, trained_window(path))
+        self.place, self.tokenizer = str(path), f"gguf:{path}"
+        "Where it is, and the name of its tokens in a profile."
+        self.trained = trained_window(path)
+        self.window = window or min(MOST, self.trained)
         self.loaded = Loaded(path, self.window, threads=threads)
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
@@ -94,7 +108,7 @@ class LikelihoodReader:
         self.reader = f"{VERSION}, llama-cpp-python {version('llama-cpp-python')}"
         self._pieces: list[int] = []
         "The tokens of the whole pieces of the last prompt, which are in the cache."
-        self.read = 0
+        self.read_tokens = 0
         "Tokens that were read so far, without those that stood in the cache."
 
     # Counting, as a tokenizer of prompts does
@@ -153,7 +167,12 @@ class LikelihoodReader:
     def score(
         self, prompt: RenderedPrompt, text: str, until: float = math.inf
     ) -> tuple[LineNats, ...]:
-        """Return how likely each line of a text is behind a prompt.
+        """Return how likely each line of a text is behind a prompt; see `read`."""
+        found = self.read(prompt, text, until)
+        return by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
+
+    def read(self, prompt: RenderedPrompt, text: str, until: float = math.inf) -> ReadText:
+        """Return how likely each token of a text is behind a prompt.
 
         `until` is a moment of `time.monotonic`; after it, `ModelError`, as where both are longer
         than the window, and where the model tells no numbers.
@@ -167,7 +186,7 @@ class LikelihoodReader:
                 "overflow",
             )
         nats = self._nats(spelled, until)
-        return by_line(spelled.pieces, nats, text.count("\n") + 1, spelled.before)
+        return ReadText(tuple(spelled.pieces), tuple(nats), spelled.before)
 
     def _nats(self, spelled: SpelledText, until: float) -> list[float]:
         """Return the negative logarithm of the probability of each token of the text."""
@@ -180,7 +199,7 @@ class LikelihoodReader:
             self._in_time(until)
             logits = self._logits(given[start : start + rows])
             nats += _nats_of(logits, spelled.text[start : start + rows])
-            self.read += len(logits)
+            self.read_tokens += len(logits)
         if not all(map(math.isfinite, nats)):
             raise ModelError(
                 f"{loaded.path}: needed numbers, found NaN among its logits: is the file whole?",
@@ -209,7 +228,7 @@ class LikelihoodReader:
             self._in_time(until)
             piece = list(tokens[start : start + PIECE])
             self.loaded.add(piece)
-            self.read += len(piece)
+            self.read_tokens += len(piece)
             if len(piece) == PIECE:
                 self._pieces += piece
 

@@ -23,11 +23,12 @@ from backcast.engine.log.open_logs import Log
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import (
     MOST,
-    LikelihoodReader,
     LineNats,
     RenderedPrompt,
+    by_line,
     trained_window,
 )
+from backcast.engine.models.reading import OutcomeReader
 from backcast.engine.replay.actions import actions
 from backcast.engine.replay.changes import requests
 from backcast.engine.replay.corpus import Setting
@@ -86,7 +87,7 @@ class ScorePlan:
     """The steps of some logs that are to be scored."""
 
     def __init__(
-        self, reader: LikelihoodReader, settings: Sequence[Setting], profile: ModelProfile
+        self, reader: OutcomeReader, settings: Sequence[Setting], profile: ModelProfile
     ) -> None:
         self.reader, self.settings = reader, settings
         self.profile = profile._replace(template=reader.counted_as)
@@ -249,14 +250,22 @@ def reading_profile(path: Path, context_tokens: int | None = None) -> ModelProfi
     Its window is that of the training, at most `MOST`; a context part of other tokens changes it by
     the difference. `InputError` where it is then larger than that of the training.
     """
-    trained = trained_window(path)
-    profile = of_window("reader", min(trained, MOST), f"gguf:{path}", "chatml")
+    return _profile(str(path), trained_window(path), f"gguf:{path}", context_tokens)
+
+
+def profile_of(reader: OutcomeReader, context_tokens: int | None = None) -> ModelProfile:
+    """Return the profile of a model that reads; see `reading_profile`."""
+    return _profile(reader.place, reader.trained, reader.tokenizer, context_tokens)
+
+
+def _profile(place: str, trained: int, tokenizer: str, context_tokens: int | None) -> ModelProfile:
+    profile = of_window("reader", min(trained, MOST), tokenizer, "chatml")
     if context_tokens:
         profile = profile.with_context(context_tokens)
     if profile.window > trained:
         most = profile.context + trained - profile.window
         raise InputError(
-            f"{path}: trained for {trained:,} tokens: needed a context part of {most:,} or fewer,"
+            f"{place}: trained for {trained:,} tokens: needed a context part of {most:,} or fewer,"
             f" found {profile.context:,}"
         )
     return profile
@@ -302,7 +311,9 @@ class Scoring:
         if fact is None or len(fact.line_tokens) != len(job.outcome.new):
             if monotonic() > self.until:
                 raise ModelError("the time is up", "timeout")
-            lines = reader.score(job.prompts[number], job.outcome.text, self.until)
+            text = job.outcome.text
+            found = reader.read(job.prompts[number], text, self.until)
+            lines = by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
             fact = Scored(
                 step=job.version, target=job.target, policy=self.plan.settings[number].name,
                 model=key.model, template=key.template, prompt=key.prompt, outcome=key.outcome,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command(name="influence")
 @address_argument()
 @store_option
-@click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, or URL.")
 @click.option("--policy", default=RECORDED, metavar="NAME_OR_FILE", show_default=True,
               help="Whose prompt it is.")  # fmt: skip
 @click.option("--context-tokens", type=click.IntRange(1), metavar="N",
