@@ -34,7 +34,7 @@ KEPT = 4_096
 "Texts whose tokens are remembered: prompts are built of the same ones again and again."
 PROBE = "def one() -> int:\n    return 1\n"
 TRIED = (*SHAPES, (Message("user", "U"),))
-"Messages by which the server's chat template is told from others."
+"Messages by which the chat template of a server is found out."
 LEAST = -9999.0
 "What vLLM says for a probability of 0, as JSON has no infinity."
 
@@ -83,7 +83,7 @@ class ServerReader:
         return f"{served.get('owned_by') or 'a server'} {version}".strip()
 
     def _way(self) -> bool:
-        """Return whether prompts are echoed; `InputError` where nothing is told of their tokens."""
+        """Return whether prompts are echoed; `InputError` where their tokens have no numbers."""
         for echoes in (False, True):
             try:
                 choice = self._completed(PROBE, ASKED, echoes)
@@ -91,8 +91,8 @@ class ServerReader:
                 if error.kind in ("unavailable", "timeout"):
                     raise
                 continue
-            told = _echoed(choice) if echoes else choice.get("prompt_logprobs")
-            if isinstance(told, list) and len(told) > 1:
+            given = _echoed(choice) if echoes else choice.get("prompt_logprobs")
+            if isinstance(given, list) and len(given) > 1:
                 return echoes
         raise InputError(
             f"{self.place}: needed a server that tells log-probabilities of a prompt"
@@ -109,8 +109,8 @@ class ServerReader:
 
         def same(template: str) -> bool:
             return all(
-                there is None or self._tokens(_joined(pieces(template, shape)), False) == there
-                for shape, there in zip(TRIED, shapes, strict=True)
+                made is None or self._tokens(_joined(pieces(template, shape)), False) == made
+                for shape, made in zip(TRIED, shapes, strict=True)
             )
 
         if found := next(filter(same, TEMPLATES), ""):
@@ -180,8 +180,8 @@ class ServerReader:
     def spelled(self, prompt: RenderedPrompt, text: str) -> SpelledText:
         """Return a prompt and a text as the server's tokens; see `LikelihoodReader.spelled`.
 
-        `InputError` where a text would be read as a control token, which a server cannot be told
-        not to do.
+        `InputError` where a text would be read as a control token, as a server cannot be kept
+        from doing.
         """
         if not text.strip():
             raise InputError("needed a text to read, found an empty one")
@@ -228,12 +228,12 @@ class ServerReader:
                 "overflow",
             )
         choice = self._completed(tokens, min(SECONDS, until - monotonic()), self._echoes)
-        told = _echoed(choice) if self._echoes else choice.get("prompt_logprobs")
+        given = _echoed(choice) if self._echoes else choice.get("prompt_logprobs")
         first = len(spelled.prompt)
         try:
-            if not isinstance(told, list):
+            if not isinstance(given, list):
                 raise TypeError
-            found = [_of_token(told[n], tokens[n]) for n in range(first, len(tokens))]
+            found = [_of_token(given[n], tokens[n]) for n in range(first, len(tokens))]
         except (LookupError, TypeError, ValueError):
             raise ModelError(
                 f"{self.place}: needed a log-probability of each token of the prompt, found none",
@@ -268,13 +268,13 @@ def _numbers(found: Mapping[str, Any], place: str) -> list[int]:
 
 
 def _echoed(choice: Mapping[str, Any]) -> object:
-    told = choice.get("logprobs")
-    return told.get("token_logprobs") if isinstance(told, dict) else None
+    given = choice.get("logprobs")
+    return given.get("token_logprobs") if isinstance(given, dict) else None
 
 
-def _of_token(told: object, token: int) -> float:
+def _of_token(given: object, token: int) -> float:
     """Return the log-probability of a token: a number, or one of some tokens by their numbers."""
-    return float(told[str(token)]["logprob"] if isinstance(told, dict) else told)  # type: ignore[arg-type]
+    return float(given[str(token)]["logprob"] if isinstance(given, dict) else given)  # type: ignore[arg-type]
 
 
 def _text(value: object) -> str:
