@@ -70,12 +70,14 @@ class Reading(NamedTuple):
 
     def read(self, plan: "ScorePlan", logs: "Sequence[Log]") -> "tuple[Scoring, bool]":
         """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""
-        from backcast.engine.replay.kept_scores import ScoreBook, file_beside
+        from backcast.engine.replay.kept_scores import ScoreBook
 
-        books = {}
-        for log in logs:
-            beside = None if "://" in log.name else file_beside(log.name)
-            books[log.name] = ScoreBook(log.store, self.scores or beside)
+        books = {
+            log.name: ScoreBook(log.store, self.scores)
+            if self.scores
+            else ScoreBook.beside(log.store, log.name)
+            for log in logs
+        }
         return _scored(plan, books, self.seconds)
 
 

@@ -19,7 +19,13 @@ from backcast.engine.replay.actions import actions, replies
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.find import last_by, prompt_at, step_at
 from backcast.engine.replay.outcomes import outcome_of
-from backcast.engine.replay.score import ScoreJob, ScorePlan, StepScore
+from backcast.engine.replay.score import (
+    LessPart,
+    ScoreJob,
+    ScorePlan,
+    StepScore,
+    digest_of_messages,
+)
 from backcast.engine.replay.score_summary import DRAWS, SEED
 from backcast.engine.replay.steps import ReplayStep, asked, steps
 
@@ -89,18 +95,23 @@ def planned(
     context = builder.build(step.known.states, step.known.graph, step.request)
     parts, not_read = parts_of(context, most)
     variants = [context.items, *(_without(context, part) for part in parts)]
-    prompts, tokens = [], []
+    prompts, tokens, shown = [], [], ""
     for items in variants:
         rendered = [RenderItem(item.node, item.section, item.text, item.level) for item in items]
         messages = messages_of(rendered, builder.policy.system, builder.policy.order)
+        shown = shown or digest_of_messages(messages)
         prompts.append(plan.reader.prompt(messages, outcome.header))
         tokens.append(plan.size(prompts[-1], outcome.text))
+    less = (
+        LessPart(p.name, p.section if p.kind == "item" else None, prompts[0].digest, shown)
+        for p in parts
+    )
     names = [setting.name, *(f"{setting.name} without {part.name}" for part in parts)]
     plan.settings = [Setting(name, setting.policy) for name in names]
     plan.jobs.append(
         ScoreJob(
             log, step.task_id, step.version, step.name, place, step.request.target, outcome,
-            tuple(prompts), tuple(tokens),
+            tuple(prompts), tuple(tokens), (None, *less),
         )
     )  # fmt: skip
     return InfluencePlan(plan, parts, not_read)

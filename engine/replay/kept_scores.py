@@ -45,6 +45,11 @@ class ScoreBook:
         if file is not None and file.exists():
             self._read(file)
 
+    @classmethod
+    def beside(cls, store: EventStore, log: str) -> "ScoreBook":
+        """Return the scores of a log by its name: those of a store, or of the file beside one."""
+        return cls(store, None if not log or "://" in log else file_beside(log))
+
     def find(self, key: ScoreKey) -> Scored | None:
         """Return the score of a key; None where it was never asked for."""
         return self.known.get(key)

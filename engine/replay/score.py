@@ -41,6 +41,19 @@ DIGITS = 6
 "Decimals of nats that are kept."
 
 
+class LessPart(NamedTuple):
+    """What was left out of a prompt to see what it was worth."""
+
+    without: str
+    "A node, or a section."
+    within: str | None
+    "The section of the node; None for a section."
+    whole: str
+    "The digest of the rendered prompt with it."
+    shown: str
+    "The digest of that prompt's messages."
+
+
 class ScoreJob(NamedTuple):
     """A step with its outcome, and its prompt under each policy."""
 
@@ -55,6 +68,8 @@ class ScoreJob(NamedTuple):
     prompts: tuple[RenderedPrompt, ...]
     tokens: tuple[int, ...]
     "Of each prompt and the outcome behind it."
+    parts: tuple["LessPart | None", ...] = ()
+    "Of each prompt what was left out of it; empty where each is whole."
 
     @property
     def place(self) -> str:
@@ -238,6 +253,12 @@ def _place(step: ReplayStep) -> str:
     return f"{step.task_id}@{step.version} {step.name}"
 
 
+def digest_of_messages(messages: Sequence[tuple[str, str]]) -> str:
+    """Return the digest of a prompt's messages, the same in every template."""
+    parts = "".join(f"{role}:{len(text)}:{text}" for role, text in messages)
+    return sha256(parts.encode(errors="surrogatepass")).hexdigest()
+
+
 def draw(step: ReplayStep | ScoreJob) -> str:
     """Return the lot of a step, by which samples are taken: the same wherever its log lies."""
     task = step.task if isinstance(step, ScoreJob) else step.task_id
@@ -314,12 +335,14 @@ class Scoring:
             text = job.outcome.text
             found = reader.read(job.prompts[number], text, self.until)
             lines = by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
+            part = job.parts[number] if job.parts else None
             fact = Scored(
                 step=job.version, target=job.target, policy=self.plan.settings[number].name,
                 model=key.model, template=key.template, prompt=key.prompt, outcome=key.outcome,
                 reader=reader.reader, prompt_tokens=job.tokens[number] - sum(n for n, _ in lines),
                 line_tokens=tuple(line.tokens for line in lines),
                 line_nats=tuple(round(line.nats, DIGITS) for line in lines),
+                **(part._asdict() if part else {}),
             )  # fmt: skip
             book.keep(job.task, fact)
             advance(job.tokens[number])
