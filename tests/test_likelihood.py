@@ -81,12 +81,12 @@ def test_what_was_read_before_changes_nothing_and_is_not_read_again(
     ):
         alone = LikelihoodReader(reader.loaded.path, WINDOW).score(prompt, text)
         assert_near(fresh.score(prompt, text), alone)
-    before = fresh.read_tokens
+    before = fresh.tokens_read
     fresh.score(both[0], TEXT)
     spelled = fresh.spelled(both[0], TEXT)
     whole = (len(spelled.prompt) - 1) // PIECE * PIECE
     assert whole >= PIECE
-    assert fresh.read_tokens - before == len(spelled.prompt) - whole + len(spelled.text) - 1
+    assert fresh.tokens_read - before == len(spelled.prompt) - whole + len(spelled.text) - 1
 
 
 def test_a_window_in_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

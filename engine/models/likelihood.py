@@ -57,6 +57,17 @@ class RenderedPrompt(NamedTuple):
         return sha256("".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
+class ReadText(NamedTuple):
+    """How likely each token of a text was."""
+
+    pieces: tuple[bytes, ...]
+    "The bytes of each token."
+    nats: tuple[float, ...]
+    "Of each token the negative logarithm of its probability."
+    before: int
+    "Bytes of the first token that belong to the prompt."
+
+
 class SpelledText(NamedTuple):
     """A prompt and the text behind it as tokens."""
 
@@ -64,17 +75,6 @@ class SpelledText(NamedTuple):
     text: list[int]
     pieces: list[bytes]
     "The bytes of each token of the text."
-    before: int
-    "Bytes of the first token that belong to the prompt."
-
-
-class ReadText(NamedTuple):
-    """How likely each token of a text was."""
-
-    pieces: tuple[bytes, ...]
-    "The bytes of each token."
-    nats: tuple[float, ...]
-    "The negative logarithm of its probability, given all that stands before it."
     before: int
     "Bytes of the first token that belong to the prompt."
 
@@ -108,7 +108,7 @@ class LikelihoodReader:
         self.reader = f"{VERSION}, llama-cpp-python {version('llama-cpp-python')}"
         self._pieces: list[int] = []
         "The tokens of the whole pieces of the last prompt, which are in the cache."
-        self.read_tokens = 0
+        self.tokens_read = 0
         "Tokens that were read so far, without those that stood in the cache."
 
     # Counting, as a tokenizer of prompts does
@@ -167,16 +167,16 @@ class LikelihoodReader:
     def score(
         self, prompt: RenderedPrompt, text: str, until: float = math.inf
     ) -> tuple[LineNats, ...]:
-        """Return how likely each line of a text is behind a prompt; see `read`."""
-        found = self.read(prompt, text, until)
-        return by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
-
-    def read(self, prompt: RenderedPrompt, text: str, until: float = math.inf) -> ReadText:
-        """Return how likely each token of a text is behind a prompt.
+        """Return how likely each line of a text is behind a prompt.
 
         `until` is a moment of `time.monotonic`; after it, `ModelError`, as where both are longer
         than the window, and where the model tells no numbers.
         """
+        found = self.read(prompt, text, until)
+        return by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
+
+    def read(self, prompt: RenderedPrompt, text: str, until: float = math.inf) -> ReadText:
+        """Return how likely each token of a text is behind a prompt; see `score`."""
         spelled = self.spelled(prompt, text)
         size = len(spelled.prompt) + len(spelled.text)
         if size > self.window:
@@ -185,8 +185,7 @@ class LikelihoodReader:
                 f" window of {self.window:,}",
                 "overflow",
             )
-        nats = self._nats(spelled, until)
-        return ReadText(tuple(spelled.pieces), tuple(nats), spelled.before)
+        return ReadText(tuple(spelled.pieces), tuple(self._nats(spelled, until)), spelled.before)
 
     def _nats(self, spelled: SpelledText, until: float) -> list[float]:
         """Return the negative logarithm of the probability of each token of the text."""
@@ -199,7 +198,7 @@ class LikelihoodReader:
             self._in_time(until)
             logits = self._logits(given[start : start + rows])
             nats += _nats_of(logits, spelled.text[start : start + rows])
-            self.read_tokens += len(logits)
+            self.tokens_read += len(logits)
         if not all(map(math.isfinite, nats)):
             raise ModelError(
                 f"{loaded.path}: needed numbers, found NaN among its logits: is the file whole?",
@@ -228,7 +227,7 @@ class LikelihoodReader:
             self._in_time(until)
             piece = list(tokens[start : start + PIECE])
             self.loaded.add(piece)
-            self.read_tokens += len(piece)
+            self.tokens_read += len(piece)
             if len(piece) == PIECE:
                 self._pieces += piece
 

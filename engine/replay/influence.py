@@ -111,7 +111,7 @@ def planned(
     plan.jobs.append(
         ScoreJob(
             log, step.task_id, step.version, step.name, place, step.request.target, outcome,
-            tuple(prompts), tuple(tokens), (None, *less),
+            tuple(prompts), tuple(tokens), (None, *less), plan.names.spans(step, outcome),
         )
     )  # fmt: skip
     return InfluencePlan(plan, parts, not_read)

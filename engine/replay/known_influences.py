@@ -20,7 +20,7 @@ class KnownInfluences(NamedTuple):
     policy: str
     "The name of the policy whose prompt was read."
     same: bool
-    "Whether it was this very prompt; else it was another one of the same step."
+    "Whether it was this very prompt; else it was another of the same step."
     sections: Mapping[str, Influence]
     items: Mapping[tuple[str, str], Influence]
     "By node and section."
@@ -39,10 +39,10 @@ class KnownInfluences(NamedTuple):
 def known_influences(
     book: ScoreBook, store: EventStore, task_id: str, messages: Sequence[tuple[str, str]], step: int
 ) -> KnownInfluences | None:
-    """Return what kept scores say of a prompt, or of another one of its step; None for nothing.
+    """Return what kept scores say of a prompt, or of another of its step; None for nothing.
 
     `step` is 0 where the prompt was never recorded: then only this very prompt counts. Of several
-    models the one is taken that knows most parts.
+    models that is taken which knows most parts.
     """
     shown = digest_of_messages(messages)
     groups: dict[tuple[ScoreKey, str, int], list[tuple[ScoreKey, Scored]]] = {}
@@ -50,7 +50,7 @@ def known_influences(
         if fact.without is not None and fact.whole and (fact.shown == shown or fact.step == step):
             whole = key._replace(prompt=fact.whole)
             groups.setdefault((whole, fact.shown or "", fact.step or 0), []).append((key, fact))
-    order = sorted(groups, key=lambda one: (one[1] != shown, -len(groups[one]), one))
+    order = sorted(groups, key=lambda group: (group[1] != shown, -len(groups[group]), group))
     for whole, digest, version in order:
         before = book.find(whole)
         if before is not None and version:
@@ -64,31 +64,33 @@ def known_influences(
 def _found(
     store: EventStore, task_id: str, version: int, whole: Scored, parts: Sequence[Scored]
 ) -> list[Influence]:
-    """Return what some parts were worth; nothing where the step's outcome is another one now."""
+    """Return what some parts were worth; nothing where the step's outcome is another now."""
     try:
         step = step_with_outcome(store, task_id, str(version))
         outcome = outcome_of(step, store.get)
     except BackcastError:
         return []
     every = [whole, *parts]
-    if outcome is None or any(len(one.line_tokens) != len(outcome.new) for one in every):
+    if outcome is None or any(len(fact.line_tokens) != len(outcome.new) for fact in every):
         return []
     lines = tuple(
-        tuple(LineNats(*pair) for pair in zip(one.line_tokens, one.line_nats, strict=True))
-        for one in every
+        tuple(LineNats(*pair) for pair in zip(fact.line_tokens, fact.line_nats, strict=True))
+        for fact in every
     )
     job = ScoreJob("", task_id, version, "", "", "", outcome, (), ())
     named = [
         PromptPart(
-            "item" if one.within else "section", one.without or "", one.within or one.without or "",
-            "", 0,
+            "item" if fact.within else "section", fact.without or "",
+            fact.within or fact.without or "", "", 0,
         )
-        for one in parts
+        for fact in parts
     ]  # fmt: skip
     return influences(StepScore(job, lines), named)
 
 
 def _sorted(model: str, policy: str, same: bool, found: Sequence[Influence]) -> KnownInfluences:
-    sections = {one.part.section: one for one in found if one.part.kind == "section"}
-    items = {(one.part.name, one.part.section): one for one in found if one.part.kind == "item"}
+    sections = {fact.part.section: fact for fact in found if fact.part.kind == "section"}
+    items = {
+        (fact.part.name, fact.part.section): fact for fact in found if fact.part.kind == "item"
+    }
     return KnownInfluences(model, policy, same, sections, items)

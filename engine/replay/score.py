@@ -13,7 +13,7 @@ from heapq import nsmallest
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backcast.domain.budget import ModelProfile, of_window
 from backcast.domain.errors import BackcastError, InputError, ModelError
@@ -35,6 +35,7 @@ from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
+from backcast.engine.replay.project_names import ProjectNames, named
 from backcast.engine.replay.steps import ReplayStep, asked, steps
 
 DIGITS = 6
@@ -70,6 +71,8 @@ class ScoreJob(NamedTuple):
     "Of each prompt and the outcome behind it."
     parts: tuple["LessPart | None", ...] = ()
     "Of each prompt what was left out of it; empty where each is whole."
+    names: tuple[tuple[int, int], ...] | None = None
+    "Where in the outcome names stand that the project defines; None where nobody looked."
 
     @property
     def place(self) -> str:
@@ -90,6 +93,16 @@ class StepScore(NamedTuple):
     job: ScoreJob
     lines: tuple[tuple[LineNats, ...], ...]
     "Of each policy, how likely each line was."
+    names: tuple[tuple[LineNats, ...] | None, ...] = ()
+    "The same of the names that the project defines; None where that is not known."
+
+    def named(self, number: int) -> LineNats | None:
+        """Return the tokens and nats of such names in new lines; None where not known."""
+        lines = self.names[number] if self.names else None
+        if lines is None:
+            return None
+        new = [line for line, is_new in zip(lines, self.job.outcome.new, strict=True) if is_new]
+        return LineNats(sum(line.tokens for line in new), sum(line.nats for line in new))
 
     def sums(self, number: int, *, new: bool) -> LineNats:
         """Return the tokens and nats of all lines, or of the new ones, under a policy."""
@@ -108,6 +121,7 @@ class ScorePlan:
         self.profile = profile._replace(template=reader.counted_as)
         self.jobs: list[ScoreJob] = []
         self.left_out: list[LeftOut] = []
+        self.names = ProjectNames()
         self.unknown = 0
         "Recorded prompts whose outcome is not known: plans, summaries, what nothing came of."
         self.not_sampled = 0
@@ -183,7 +197,7 @@ class ScorePlan:
         self.jobs.append(
             ScoreJob(
                 log.name, step.task_id, step.version, step.name, unit, step.request.target,
-                outcome, tuple(prompts), tuple(tokens),
+                outcome, tuple(prompts), tuple(tokens), (), self.names.spans(step, outcome),
             )
         )  # fmt: skip
 
@@ -313,7 +327,7 @@ class Scoring:
         while self.waiting:
             job = self.waiting[0]
             try:
-                found = tuple(self._lines(job, n, advance) for n in range(len(job.prompts)))
+                facts = [self._fact(job, n, advance) for n in range(len(job.prompts))]
             except ModelError as error:
                 if error.kind == "timeout" and monotonic() > self.until:
                     return
@@ -321,12 +335,12 @@ class Scoring:
             except InputError as error:
                 self.failed.append(LeftOut(job.place, str(error)))
             else:
-                self.steps.append(StepScore(job, found))
+                found = [_lines_of(fact) for fact in facts]
+                lines = tuple(whole for whole, _ in found)
+                self.steps.append(StepScore(job, lines, tuple(names for _, names in found)))
             self.waiting.pop(0)
 
-    def _lines(
-        self, job: ScoreJob, number: int, advance: Callable[[int], None]
-    ) -> tuple[LineNats, ...]:
+    def _fact(self, job: ScoreJob, number: int, advance: Callable[[int], None]) -> Scored:
         key, book, reader = self.plan.key(job, number), self.books[job.log], self.plan.reader
         fact = book.find(key)
         if fact is None or len(fact.line_tokens) != len(job.outcome.new):
@@ -336,15 +350,30 @@ class Scoring:
             found = reader.read(job.prompts[number], text, self.until)
             lines = by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
             part = job.parts[number] if job.parts else None
+            names = () if job.names is None else named(found, text, job.names)
             fact = Scored(
                 step=job.version, target=job.target, policy=self.plan.settings[number].name,
                 model=key.model, template=key.template, prompt=key.prompt, outcome=key.outcome,
                 reader=reader.reader, prompt_tokens=job.tokens[number] - sum(n for n, _ in lines),
                 line_tokens=tuple(line.tokens for line in lines),
                 line_nats=tuple(round(line.nats, DIGITS) for line in lines),
-                **(part._asdict() if part else {}),
+                **(_names(names) | (part._asdict() if part else {})),
             )  # fmt: skip
             book.keep(job.task, fact)
             advance(job.tokens[number])
-        pairs = zip(fact.line_tokens, fact.line_nats, strict=True)
-        return tuple(LineNats(tokens, nats) for tokens, nats in pairs)
+        return fact
+
+
+def _names(names: Sequence[LineNats]) -> dict[str, Any]:
+    """Return the fields of the names of a score; none where nobody looked for them."""
+    if not names:
+        return {}
+    nats = tuple(round(line.nats, DIGITS) for line in names)
+    return {"name_tokens": tuple(line.tokens for line in names), "name_nats": nats}
+
+
+def _lines_of(fact: Scored) -> tuple[tuple[LineNats, ...], tuple[LineNats, ...] | None]:
+    """Return how likely each line of a score was, and of each line the names."""
+    lines = tuple(map(LineNats, fact.line_tokens, fact.line_nats))
+    names = tuple(map(LineNats, fact.name_tokens, fact.name_nats))
+    return lines, names if len(names) == len(lines) else None
