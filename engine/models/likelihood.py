@@ -101,7 +101,7 @@ class LikelihoodReader:
         self.model = f"{path.name} {digest[:DIGITS]}"
         "The name and digest of the file."
         self.id = f"vocabulary of {self.model}"
-        self.counted_as = file_profile(str(path)).profile.template
+        self.counted_as = file_profile(str(path), way_out="").profile.template
         "The file's own chat template, as a profile has it."
         self.template = sha256(self.counted_as.encode()).hexdigest()[:DIGITS]
         "The digest of that template."

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backcast.domain.context import Context, Item
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, ModelError
 from backcast.engine.context.builder import TASK
 from backcast.engine.context.rendering import RenderItem, messages_of
 from backcast.engine.history.commits import changed
@@ -100,7 +100,10 @@ def planned(
     with a new line.
     """
     place = f"{step.task_id}@{step.version} {step.name}"
-    outcome = outcome_of(step, store.get)
+    try:
+        outcome = outcome_of(step, store.get)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
     if outcome is None:
         raise InputError(f"{place}: needed a step whose outcome is known, found none")
     if not any(outcome.new):
@@ -123,8 +126,11 @@ def planned(
         rendered = [RenderItem(item.node, item.section, item.text, item.level) for item in items]
         messages = messages_of(rendered, builder.policy.system, builder.policy.order)
         shown = shown or digest_of_messages(messages)
-        prompts.append(plan.reader.prompt(messages, outcome.header))
-        tokens.append(plan.size(prompts[-1], outcome.text))
+        try:
+            prompts.append(plan.reader.prompt(messages, outcome.header))
+            tokens.append(plan.size(prompts[-1], outcome.text))
+        except (InputError, ModelError) as error:
+            raise InputError(f"{place}: {error}") from None
     less = (
         LessPart(p.name, p.section if p.kind == "item" else None, prompts[0].digest, shown)
         for p in parts

@@ -324,6 +324,7 @@ class Scoring:
 
         What was read is kept at once, so that this can be ended at any moment.
         """
+        gone = False
         while self.waiting:
             job = self.waiting[0]
             try:
@@ -332,6 +333,10 @@ class Scoring:
                 if error.kind == "timeout" and monotonic() > self.until:
                     return
                 self.failed.append(LeftOut(job.place, str(error)))
+                gone, before = error.kind == "unavailable", gone
+                if gone and before:  # a server that is gone is not waited for at each step
+                    self.waiting.pop(0)
+                    return
             except InputError as error:
                 self.failed.append(LeftOut(job.place, str(error)))
             else:

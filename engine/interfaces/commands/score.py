@@ -71,7 +71,8 @@ def command(
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept")
         raise SystemExit(INTERRUPTED)
-    raise SystemExit(UNREADABLE if unreadable else 0)
+    nothing = not scoring.steps and bool(scoring.failed)
+    raise SystemExit(UNREADABLE if unreadable or nothing else 0)
 
 
 def _settings(names: "Sequence[str]") -> "list[Setting]":
