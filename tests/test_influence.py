@@ -14,7 +14,7 @@ from backcast.engine.log.importers.events import export_lines
 from backcast.engine.models.likelihood import LikelihoodReader, LineNats, ReadText
 from backcast.engine.replay.influence import influences, parts_of
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import ScoreJob, StepScore
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 from tests.models import smollm2, tiny
 from tests.sources import Task
 

@@ -14,7 +14,7 @@ from backcast.engine.models.likelihood import LikelihoodReader, LineNats, ReadTe
 from backcast.engine.replay.changes import requests
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
 from backcast.engine.replay.project_names import ProjectNames, named
-from backcast.engine.replay.score import ScoreJob, StepScore
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 from backcast.engine.replay.score_summary import score_summary
 from tests.models import tiny
 from tests.sources import Task

@@ -27,13 +27,9 @@ from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import (
-    ScoreJob,
-    ScorePlan,
-    Scoring,
-    StepScore,
-    reading_profile,
-)
+from backcast.engine.replay.score import ScorePlan, reading_profile
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore
+from backcast.engine.replay.score_run import Scoring
 from backcast.engine.replay.score_summary import score_summary
 from tests.models import smollm2, tiny
 from tests.sources import Task

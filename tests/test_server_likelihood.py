@@ -159,8 +159,14 @@ def test_a_run_is_scored_by_a_server_as_by_its_file(
             capsys, "influence", f"{log}@13", "--model", server.url, "--context-tokens", 300,
             "--most", 0,
         )  # fmt: skip
+        regressed = run(
+            capsys, "regress", log, "--model", server.url, "--context-tokens", 300, "--sample", 1,
+            "--policy", "no-cache", "--baseline", "default", "--processes", 1, "--limit",
+            "critical=99", "--limit", "recall=100", "--limit", "nats=9", "--limit", "unfit=99",
+        )  # fmt: skip
     here = run(capsys, "score", log, "--model", f"llama:{tiny('mistral')}", *options)
-    assert (there[2], here[2], influence[2]) == (0, 0, 0)
+    assert (there[2], here[2], influence[2], regressed[2]) == (0, 0, 0, 0)
+    assert "new lines, nats per token" in regressed[0]
     assert there[0].splitlines()[:-1] == here[0].splitlines()[:-1], "the last one names the model"
     assert "under tiny " in there[0]
 

@@ -12,7 +12,7 @@ from backcast.engine.log.importers.events import export_lines
 from backcast.engine.models.likelihood import LineNats
 from backcast.engine.replay.influence import HALVES, MANY, PromptPart, influences
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import ScoreJob, StepScore
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 from backcast.engine.replay.sparse_fit import in_half, lasso, sparse_fit
 from tests.models import tiny
 from tests.sources import Task

@@ -6,7 +6,8 @@ from typing import Any
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.models.reading import OutcomeReader
-from backcast.engine.replay.score import LeftOut, Scoring, StepScore
+from backcast.engine.replay.score_jobs import LeftOut, StepScore
+from backcast.engine.replay.score_run import Scoring
 from backcast.engine.replay.score_summary import PolicyScore, ScoreDifference, ScoreMean
 
 FORMAT = 1

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import Setting
     from backcast.engine.replay.kept_scores import ScoreBook
-    from backcast.engine.replay.score import ScorePlan, Scoring
+    from backcast.engine.replay.score import ScorePlan
+    from backcast.engine.replay.score_run import Scoring
 
 MINUTE = 90
 "Seconds from which a time is said in minutes."
@@ -119,7 +120,7 @@ def opened_logs(
 def _scored(
     plan: "ScorePlan", books: "dict[str, ScoreBook]", seconds: float | None
 ) -> "tuple[Scoring, bool]":
-    from backcast.engine.replay.score import Scoring
+    from backcast.engine.replay.score_run import Scoring
 
     if not plan.jobs:
         reasons = [f"{step.step}: {step.reason}" for step in plan.left_out[:1]]

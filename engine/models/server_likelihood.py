@@ -6,7 +6,6 @@ llama-server does neither. The server splits texts into tokens and says where ea
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -21,6 +20,7 @@ from backcast.engine.models.chat import PLAIN, SHAPES, OwnTemplate, RenderedRun,
 from backcast.engine.models.likelihood import DIGITS, ReadText, RenderedPrompt, SpelledText
 from backcast.engine.models.llama_server import control_like
 from backcast.engine.models.templates import TEMPLATES, merged, pieces
+from backcast.engine.models.token_names import by_bytes, by_pieces
 from backcast.engine.models.wire import name_of
 
 VERSION = 1
@@ -204,7 +204,7 @@ class ServerReader:
                 " vLLM tells them since 0.10"
             )
         body = text.encode(errors="replace")
-        for spelled in (_by_bytes, _by_pieces):
+        for spelled in (by_bytes, by_pieces):
             ends, size = list[bytes](), 0
             while size < len(body) and len(ends) < len(tokens):
                 ends.insert(0, spelled(str(names[-1 - len(ends)])))
@@ -285,37 +285,3 @@ def _text(value: object) -> str:
 
 def _joined(runs: Sequence[tuple[str, bool]]) -> str:
     return "".join(text for text, _ in runs)
-
-
-@lru_cache(1)
-def _letters() -> dict[str, int]:
-    """Return the bytes by the letters for which byte-level vocabularies write them.
-
-    Printable ones stand for themselves, the others for the letters from U+0100 on, in order.
-    """
-    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in shown]
-    return {chr(b): b for b in shown} | {chr(0x100 + n): b for n, b in enumerate(others)}
-
-
-def _by_bytes(name: str) -> bytes:
-    r"""Return the bytes of a token of a byte-level vocabulary.
-
-    >>> _by_bytes("ĠĊÃ©"), _by_bytes("<|im end|>")
-    (b' \n\xc3\xa9', b'<|im end|>')
-    """
-    letters = _letters()
-    if all(letter in letters for letter in name):
-        return bytes(letters[letter] for letter in name)
-    return name.encode(errors="surrogatepass")
-
-
-def _by_pieces(name: str) -> bytes:
-    r"""Return the bytes of a token of a vocabulary of pieces.
-
-    >>> _by_pieces("▁if"), _by_pieces("<0x0A>")
-    (b' if', b'\n')
-    """
-    if found := re.fullmatch("<0x([0-9A-F]{2})>", name):
-        return bytes([int(found[1], 16)])
-    return name.replace("▁", " ").encode(errors="surrogatepass")

@@ -21,13 +21,8 @@ from backcast.engine.replay.actions import actions, replies
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.find import last_by, prompt_at, step_at
 from backcast.engine.replay.outcomes import outcome_of
-from backcast.engine.replay.score import (
-    LessPart,
-    ScoreJob,
-    ScorePlan,
-    StepScore,
-    digest_of_messages,
-)
+from backcast.engine.replay.score import ScorePlan
+from backcast.engine.replay.score_jobs import LessPart, ScoreJob, StepScore, digest_of_messages
 from backcast.engine.replay.score_summary import DRAWS, SEED
 from backcast.engine.replay.sparse_fit import in_half, sparse_fit
 from backcast.engine.replay.steps import ReplayStep, asked, steps

@@ -10,7 +10,7 @@ from backcast.engine.models.likelihood import LineNats
 from backcast.engine.replay.influence import Influence, PromptPart, influences, step_with_outcome
 from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.outcomes import outcome_of
-from backcast.engine.replay.score import ScoreJob, StepScore, digest_of_messages
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore, digest_of_messages
 
 
 class KnownInfluences(NamedTuple):

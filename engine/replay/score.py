@@ -6,26 +6,21 @@ after the recorded one before it, so that none depends on which others are score
 is read by what builds them.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from heapq import nsmallest
 from itertools import chain
 from pathlib import Path
-from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile, of_window
-from backcast.domain.errors import BackcastError, InputError, ModelError
-from backcast.domain.events import Scored
+from backcast.domain.errors import BackcastError, InputError
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.log.open_logs import Log
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import (
     MOST,
-    LineNats,
     RenderedPrompt,
-    by_line,
     trained_window,
 )
 from backcast.engine.models.reading import OutcomeReader
@@ -35,80 +30,9 @@ from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
-from backcast.engine.replay.project_names import ProjectNames, named
+from backcast.engine.replay.project_names import ProjectNames
+from backcast.engine.replay.score_jobs import LeftOut, ScoreJob, draw
 from backcast.engine.replay.steps import ReplayStep, asked, steps
-
-DIGITS = 6
-"Decimals of nats that are kept."
-
-
-class LessPart(NamedTuple):
-    """What was left out of a prompt to see what it was worth."""
-
-    without: str
-    "A node, or a section."
-    within: str | None
-    "The section of the node; None for a section."
-    whole: str
-    "The digest of the rendered prompt with it."
-    shown: str
-    "The digest of that prompt's messages."
-
-
-class ScoreJob(NamedTuple):
-    """A step with its outcome, and its prompt under each policy."""
-
-    log: str
-    task: str
-    version: int
-    name: str
-    unit: str
-    "What is drawn as one for intervals: a recorded run, or a change of a history."
-    target: str
-    outcome: KnownOutcome
-    prompts: tuple[RenderedPrompt, ...]
-    tokens: tuple[int, ...]
-    "Of each prompt and the outcome behind it."
-    parts: tuple["LessPart | None", ...] = ()
-    "Of each prompt what was left out of it; empty where each is whole."
-    names: tuple[tuple[int, int], ...] | None = None
-    "Where in the outcome names stand that the project defines; None where nobody looked."
-
-    @property
-    def place(self) -> str:
-        """The step as reports name it."""
-        return f"{self.task}@{self.version} {self.name}"
-
-
-class LeftOut(NamedTuple):
-    """A step that is not scored."""
-
-    step: str
-    reason: str
-
-
-class StepScore(NamedTuple):
-    """The outcome of a step, read under every policy."""
-
-    job: ScoreJob
-    lines: tuple[tuple[LineNats, ...], ...]
-    "Of each policy, how likely each line was."
-    names: tuple[tuple[LineNats, ...] | None, ...] = ()
-    "The same of the names that the project defines; None where that is not known."
-
-    def named(self, number: int) -> LineNats | None:
-        """Return the tokens and nats of such names in new lines; None where not known."""
-        lines = self.names[number] if self.names else None
-        if lines is None:
-            return None
-        new = [line for line, is_new in zip(lines, self.job.outcome.new, strict=True) if is_new]
-        return LineNats(sum(line.tokens for line in new), sum(line.nats for line in new))
-
-    def sums(self, number: int, *, new: bool) -> LineNats:
-        """Return the tokens and nats of all lines, or of the new ones, under a policy."""
-        pairs = zip(self.lines[number], self.job.outcome.new, strict=True)
-        shown = [line for line, is_new in pairs if is_new or not new]
-        return LineNats(sum(line.tokens for line in shown), sum(line.nats for line in shown))
 
 
 class ScorePlan:
@@ -267,18 +191,6 @@ def _place(step: ReplayStep) -> str:
     return f"{step.task_id}@{step.version} {step.name}"
 
 
-def digest_of_messages(messages: Sequence[tuple[str, str]]) -> str:
-    """Return the digest of a prompt's messages, the same in every template."""
-    parts = "".join(f"{role}:{len(text)}:{text}" for role, text in messages)
-    return sha256(parts.encode(errors="surrogatepass")).hexdigest()
-
-
-def draw(step: ReplayStep | ScoreJob) -> str:
-    """Return the lot of a step, by which samples are taken: the same wherever its log lies."""
-    task = step.task if isinstance(step, ScoreJob) else step.task_id
-    return sha256(f"{task}@{step.version}".encode(errors="surrogatepass")).hexdigest()
-
-
 def reading_profile(path: Path, context_tokens: int | None = None) -> ModelProfile:
     """Return the profile of a model file: rows as in the nearer table, counted by the file itself.
 
@@ -304,81 +216,3 @@ def _profile(place: str, trained: int, tokenizer: str, context_tokens: int | Non
             f" found {profile.context:,}"
         )
     return profile
-
-
-class Scoring:
-    """The scores of a plan, as far as they have come."""
-
-    def __init__(
-        self, plan: ScorePlan, books: Mapping[str, ScoreBook], seconds: float | None = None
-    ) -> None:
-        """With `seconds` steps are taken by lot, so that those within the time are a sample."""
-        self.plan, self.books = plan, books
-        self.until = math.inf if seconds is None else monotonic() + seconds
-        self.waiting = list(plan.jobs) if seconds is None else sorted(plan.jobs, key=draw)
-        self.steps: list[StepScore] = []
-        self.failed: list[LeftOut] = []
-
-    def run(self, advance: Callable[[int], None] = lambda tokens: None) -> None:
-        """Read until all is read, or the time is up; `advance` is called with each prompt's tokens.
-
-        What was read is kept at once, so that this can be ended at any moment.
-        """
-        gone = False
-        while self.waiting:
-            job = self.waiting[0]
-            try:
-                facts = [self._fact(job, n, advance) for n in range(len(job.prompts))]
-            except ModelError as error:
-                if error.kind == "timeout" and monotonic() > self.until:
-                    return
-                self.failed.append(LeftOut(job.place, str(error)))
-                gone, before = error.kind == "unavailable", gone
-                if gone and before:  # a server that is gone is not waited for at each step
-                    self.waiting.pop(0)
-                    return
-            except InputError as error:
-                self.failed.append(LeftOut(job.place, str(error)))
-            else:
-                found = [_lines_of(fact) for fact in facts]
-                lines = tuple(whole for whole, _ in found)
-                self.steps.append(StepScore(job, lines, tuple(names for _, names in found)))
-            self.waiting.pop(0)
-
-    def _fact(self, job: ScoreJob, number: int, advance: Callable[[int], None]) -> Scored:
-        key, book, reader = self.plan.key(job, number), self.books[job.log], self.plan.reader
-        fact = book.find(key)
-        if fact is None or len(fact.line_tokens) != len(job.outcome.new):
-            if monotonic() > self.until:
-                raise ModelError("the time is up", "timeout")
-            text = job.outcome.text
-            found = reader.read(job.prompts[number], text, self.until)
-            lines = by_line(found.pieces, found.nats, text.count("\n") + 1, found.before)
-            part = job.parts[number] if job.parts else None
-            names = () if job.names is None else named(found, text, job.names)
-            fact = Scored(
-                step=job.version, target=job.target, policy=self.plan.settings[number].name,
-                model=key.model, template=key.template, prompt=key.prompt, outcome=key.outcome,
-                reader=reader.reader, prompt_tokens=job.tokens[number] - sum(n for n, _ in lines),
-                line_tokens=tuple(line.tokens for line in lines),
-                line_nats=tuple(round(line.nats, DIGITS) for line in lines),
-                **(_names(names) | (part._asdict() if part else {})),
-            )  # fmt: skip
-            book.keep(job.task, fact)
-            advance(job.tokens[number])
-        return fact
-
-
-def _names(names: Sequence[LineNats]) -> dict[str, Any]:
-    """Return the fields of the names of a score; none where nobody looked for them."""
-    if not names:
-        return {}
-    nats = tuple(round(line.nats, DIGITS) for line in names)
-    return {"name_tokens": tuple(line.tokens for line in names), "name_nats": nats}
-
-
-def _lines_of(fact: Scored) -> tuple[tuple[LineNats, ...], tuple[LineNats, ...] | None]:
-    """Return how likely each line of a score was, and of each line the names."""
-    lines = tuple(map(LineNats, fact.line_tokens, fact.line_nats))
-    names = tuple(map(LineNats, fact.name_tokens, fact.name_nats))
-    return lines, names if len(names) == len(lines) else None

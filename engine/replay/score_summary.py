@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast.engine.replay.score import StepScore
+from backcast.engine.replay.score_jobs import StepScore
 
 DRAWS, SEED = 2_000, 0
 "Bootstrap samples, and the seed of the generator."

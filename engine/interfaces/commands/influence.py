@@ -18,7 +18,7 @@ from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from backcast.engine.replay.influence import Influence, InfluencePlan
-    from backcast.engine.replay.score import Scoring
+    from backcast.engine.replay.score_run import Scoring
 
 MOST = 20
 "Items that are left out one by one, where nothing is asked for."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backcast.engine.replay.corpus import Setting
-    from backcast.engine.replay.score import Scoring
+    from backcast.engine.replay.score_run import Scoring
 
 
 @click.command(name="score")

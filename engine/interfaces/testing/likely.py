@@ -17,7 +17,9 @@ from backcast.engine.models.reading import OutcomeReader
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.kept_scores import ScoreBook
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
-from backcast.engine.replay.score import ScoreJob, ScorePlan, Scoring, StepScore, profile_of
+from backcast.engine.replay.score import ScorePlan, profile_of
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore
+from backcast.engine.replay.score_run import Scoring
 from backcast.engine.replay.score_summary import ScoreDifference, score_summary
 from backcast.engine.replay.steps import steps
 
