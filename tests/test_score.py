@@ -619,7 +619,9 @@ def test_a_redacted_export_keeps_scores(tmp_path: Path, capsys: pytest.CaptureFi
         step=1, target="function:part1.py::part_1", policy="default",
         model="tiny.gguf 0123456789abcdef",
         template="fedcba9876543210", prompt=f"{7**76:064x}"[:64], outcome=f"{5**90:064x}"[:64],
-        reader="1, llama-cpp-python 0.3.36", prompt_tokens=90,
+        reader="1, llama-cpp-python 0.3.36", prompt_tokens=90, name_tokens=(1, 0),
+        name_nats=(0.75, 0.0), without="module:part0.py", within="dependencies",
+        whole=f"{3**150:064x}"[:64], shown=f"{11**70:064x}"[:64],
     )  # fmt: skip
     with EventStore.open(store) as kept:
         task = history()
