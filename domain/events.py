@@ -568,6 +568,18 @@ class Scored(Fact):
     "The tokens of each line of the outcome."
     line_nats: tuple[float, ...] = ()
     "The negative logarithm of the probability of each line."
+    name_tokens: tuple[int, ...] = ()
+    """The tokens of each line that belong to names which the project defines; with `name_nats`
+    empty where they were not counted."""
+    name_nats: tuple[float, ...] = ()
+    without: str | None = None
+    "The node, or the section as a whole, that was left out of the prompt."
+    within: str | None = None
+    "The section of that node; None for a section."
+    whole: str | None = None
+    "The digest of the rendered prompt with it."
+    shown: str | None = None
+    "The digest of that prompt's messages, by which it is the same in every template."
 
 
 class UnknownFact(Fact):

@@ -147,6 +147,8 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     "shared_prefix": st.none() | st.integers(0, 9),
     "line_tokens": st.lists(st.integers(0, 9), max_size=3).map(tuple),
     "line_nats": st.lists(st.floats(0, 99), max_size=3).map(tuple),
+    "name_tokens": st.lists(st.integers(0, 9), max_size=3).map(tuple),
+    "name_nats": st.lists(st.floats(0, 99), max_size=3).map(tuple),
     "code": st.dictionaries(json_texts, json_texts, max_size=2),
     "failures": st.lists(
         st.builds(

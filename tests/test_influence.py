@@ -11,10 +11,10 @@ from backcast.domain.context import Context, Item
 from backcast.engine.context.builder import TASK
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log.importers.events import export_lines
-from backcast.engine.models.likelihood import LikelihoodReader, LineNats
+from backcast.engine.models.likelihood import LikelihoodReader, LineNats, ReadText
 from backcast.engine.replay.influence import influences, parts_of
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import ScoreJob, StepScore
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 from tests.models import smollm2, tiny
 from tests.sources import Task
 
@@ -167,16 +167,76 @@ def test_a_step_without_an_outcome_is_told(
 def test_an_interrupt_keeps_what_was_read(
     influence: Run, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, calls = LikelihoodReader.score, iter(range(100))
+    read, calls = LikelihoodReader.read, iter(range(100))
 
-    def interrupted(*arguments: Any) -> tuple[LineNats, ...]:
+    def interrupted(*arguments: Any) -> ReadText:
         if next(calls) == 2:
             raise KeyboardInterrupt
         return read(*arguments)
 
-    monkeypatch.setattr(LikelihoodReader, "score", interrupted)
+    monkeypatch.setattr(LikelihoodReader, "read", interrupted)
     arguments = [f"{log}@27", "--model", f"llama:{tiny('mistral')}", "--context-tokens", 300]
     out, err, code = influence(*arguments)
     assert (out, code) == ("", 130)
     assert "run it again to go on" in err
     assert len(log.with_name(f"{log.name}.scores").read_text().splitlines()) == 2
+
+
+# What is known of a prompt
+
+
+@pytest.fixture
+def explained(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def command(*arguments: object) -> str:
+        with pytest.raises(SystemExit):
+            main(["context", *map(str, arguments), "--explain"])
+        return capsys.readouterr().out
+
+    return command
+
+
+def test_a_prompt_is_explained_with_what_influence_has_found_of_it(
+    influence: Run, explained: Callable[..., str], log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = explained(f"{log}@27")
+    assert "nats saved" not in before
+    model = f"llama:{tiny('mistral')}"
+    found = json.loads(influence(f"{log}@27", "--model", model, "--json")[0])["influences"]
+    monkeypatch.setattr(LikelihoodReader, "__init__", None)  # nothing is read for it
+    after = explained(f"{log}@27")
+    for worth in found:
+        part = worth["part"]
+        if part["kind"] == "item":
+            [line] = [
+                line for line in after.splitlines()
+                if line.startswith(part["section"]) and part["name"] in line.split()
+            ]  # fmt: skip
+            assert line.split()[-1] == f"{worth['nats']:+.2f}"
+        else:
+            assert f"{part['name']} {worth['nats']:+.2f}" in after
+    assert "as 'influence' found for this prompt, under tiny-mistral.gguf" in after
+    assert "nats saved" not in explained(f"{log}@33")
+    assert [line.rsplit(maxsplit=1)[0] for line in after.splitlines() if "failure:24." in line] == [
+        line.rstrip() for line in before.splitlines() if "failure:24." in line
+    ]
+
+
+def test_what_was_found_of_another_prompt_of_the_step_is_told_apart(
+    influence: Run, explained: Callable[..., str], log: Path
+) -> None:
+    influence(f"{log}@27", "--model", f"llama:{tiny('mistral')}", "--context-tokens", 300)
+    shown = explained(f"{log}@27")
+    assert "as 'influence' found for another prompt of this step (recorded)" in shown
+    assert "nats saved\n" not in "\n".join(line.rstrip() for line in shown.splitlines()[:3])
+
+
+def test_parts_are_known_by_facts_that_name_what_was_left_out(influence: Run, log: Path) -> None:
+    influence(f"{log}@27", "--model", f"llama:{tiny('mistral')}", "--context-tokens", 300)
+    lines = log.with_name(f"{log.name}.scores").read_text().splitlines()
+    whole, *parts = [json.loads(line)["data"] for line in lines]
+    assert "without" not in whole
+    assert {part["whole"] for part in parts} == {whole["prompt"]}
+    assert len({part["shown"] for part in parts}) == 1
+    sections = {part["without"] for part in parts if part["within"] is None}
+    assert {"current module", "dependencies", "recent errors", "test results"} == sections
+    assert {part["within"] for part in parts} <= {None, *sections}

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import copy
@@ -19,6 +20,7 @@ from backcast.engine.log import EventStore
 from backcast.engine.log.importers import Report, events, import_batches
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.workflow.sandbox.run import run_checks
+from tests.models import tiny
 
 pytest_plugins = ["pytester"]
 
@@ -41,6 +43,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     tokenizer_of("mistral-v3")
+    if find_spec("llama_cpp"):
+        import_module("llama_cpp")
 
 
 @pytest.fixture
@@ -636,3 +640,87 @@ def test_the_entry_point_names_the_plugin() -> None:
     assert f'[project.entry-points.pytest11]\nbackcast = "{PLUGIN}"\n' in named
     command = [sys.executable, "-c", f"import {PLUGIN} as one; print(one.MARKER)"]
     assert subprocess.check_output(command, text=True) == "backcast_logs\n"
+
+
+# How likely a model holds the outcomes
+
+LIKELY = """
+@pytest.mark.backcast_logs("logs")
+def test_it(recorded_log, replay):
+    assert_as_likely(replay(recorded_log))
+"""
+DEARER = """
+from backcast.engine.models.likelihood import LikelihoodReader
+@pytest.fixture(autouse=True)
+def dearer(monkeypatch):
+    read = LikelihoodReader.read
+    def changed(self, prompt, *rest):
+        found, more = read(self, prompt, *rest), 2.0
+        if any("# Recent errors" in run.text for run in prompt.runs):
+            more = 0.0
+        return found._replace(nats=tuple(one + more for one in found.nats))
+    monkeypatch.setattr(LikelihoodReader, "read", changed)
+"""
+"A model that likes what was written the less where no failure is shown."
+
+
+def test_without_a_model_nobody_is_asked_whether_outcomes_are_likely(ran: Ran) -> None:
+    result = ran(LIKELY, "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*needs a model that reads: pytest --backcast-model llama:FILE"])
+
+
+def test_a_policy_that_makes_outcomes_less_likely_fails_by_its_own_rule(
+    ran: Ran, pytester: pytest.Pytester
+) -> None:
+    mine = 'name = "mine"\nerrors = 0\n[regress]\nnats = '
+    pytester.path.joinpath("strict.toml").write_text(f"{mine}0.3\n")
+    pytester.path.joinpath("mild.toml").write_text(f"{mine}5.0\n")
+    model = ("--backcast-model", f"llama:{tiny('mistral')}")
+    ran(LIKELY, *model).assert_outcomes(passed=1)
+    kept = pytester.path / ".pytest_cache/d/backcast/scores"
+    lines = len(kept.read_text().splitlines())
+    assert lines == 4, "today's prompts are the recorded ones"
+    ran(DEARER + LIKELY, *model, "--backcast-policy", "mild.toml").assert_outcomes(passed=1)
+    assert len(kept.read_text().splitlines()) > lines
+    result = ran(DEARER + LIKELY, *model, "--backcast-policy", "strict.toml")
+    result.assert_outcomes(failed=1)
+    first, *others = failures(result)
+    assert "4 prompts: outcomes got less likely by" in first
+    assert first.endswith("nats per token; 0.3 are allowed")
+    assert others
+    assert all("nats per token" in line for line in others)
+
+
+def test_a_step_alone_and_a_limit_of_its_own(ran: Ran) -> None:
+    tests = """
+from backcast.domain.policy import DEFAULT
+from backcast.engine.interfaces.testing import likely
+def test_it(replay, monkeypatch):
+    read = likely._reader(%r).__class__.read
+    calls = []
+    def dearer(self, *arguments):
+        calls.append(1)
+        found = read(self, *arguments)
+        return found._replace(nats=tuple(one + 0.5 * len(calls) for one in found.nats))
+    monkeypatch.setattr(likely._reader(%r).__class__, "read", dearer)
+    fewer = DEFAULT.model_copy(update={"errors": 0})
+    steps = list(replay("logs/validators.jsonl", fewer))
+    assert_as_likely(steps[3], nats=9)
+    with pytest.raises(AssertionError, match="validators@27 code validators.py #2: outcomes got"):
+        assert_as_likely(steps[3], nats=0.3)
+    with pytest.raises(AssertionError, match=" prompts: outcomes got less likely by") as error:
+        assert_as_likely(steps)
+    assert "  validators@27 code validators.py #2: " in str(error.value)
+    assert_as_likely(steps[0])
+"""
+    model = f"llama:{tiny('mistral')}"
+    result = ran(tests % (model, model), "--backcast-model", model, "-rs", "-p", "no:cacheprovider")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*needs a prompt whose outcome is known and can be read"])
+
+
+def test_a_model_that_is_none_fails_in_a_line(ran: Ran) -> None:
+    result = ran(LIKELY, "--backcast-model", "llama:none.gguf")
+    result.assert_outcomes(failed=1)
+    assert "none.gguf: needed a GGUF file" in failures(result)[-1]

@@ -21,19 +21,15 @@ from backcast.engine.log.importers.events import export_lines
 from backcast.engine.log.importers.versions import Marks, importer_of
 from backcast.engine.log.open_logs import opened
 from backcast.engine.memory.import_log import run
-from backcast.engine.models.likelihood import LikelihoodReader, LineNats
+from backcast.engine.models.likelihood import LikelihoodReader, LineNats, ReadText
 from backcast.engine.replay.changes import requests
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import (
-    ScoreJob,
-    ScorePlan,
-    Scoring,
-    StepScore,
-    reading_profile,
-)
+from backcast.engine.replay.score import ScorePlan, reading_profile
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore
+from backcast.engine.replay.score_run import Scoring
 from backcast.engine.replay.score_summary import score_summary
 from tests.models import smollm2, tiny
 from tests.sources import Task
@@ -212,9 +208,9 @@ class CountingReader(LikelihoodReader):
 
     asked = 0
 
-    def score(self, *arguments: Any) -> tuple[LineNats, ...]:
+    def read(self, *arguments: Any) -> ReadText:
         self.asked += 1
-        return super().score(*arguments)
+        return super().read(*arguments)
 
 
 @pytest.fixture
@@ -395,12 +391,12 @@ def test_a_step_that_cannot_be_read_is_left_out_with_its_reason(
     plan = planned(reader, log)
     calls = iter(range(100))
 
-    def fail_first(*_: Any) -> tuple[LineNats, ...]:
+    def fail_first(self: Any, prompt: Any, text: str, until: float) -> ReadText:
         if next(calls) == 0:
             raise ModelError("needed numbers, found NaN among its logits", "garbled")
-        return tuple(LineNats(1, 1.0) for _ in range(len(plan.jobs[1].outcome.new)))
+        return ReadText((text.encode(),), (1.0,), 0)
 
-    monkeypatch.setattr(LikelihoodReader, "score", fail_first)
+    monkeypatch.setattr(LikelihoodReader, "read", fail_first)
     with opened(str(log)) as held:
         scoring = Scoring(plan, {str(log): ScoreBook(held.store, log.with_name("s"))})
         scoring.run()
@@ -425,8 +421,8 @@ def test_an_outcome_longer_than_the_window_and_a_prompt_without_room_are_left_ou
     ("options", "needed", "code"),
     [
         (["--policy", "nobody"], "needed a TOML file or one of default", 2),
-        (["--model", "http://127.0.0.1:1"], "llama-server returns no log-probabilities", 2),
-        (["--model", "recording:x"], "needed llama:FILE, found 'recording:x'", 2),
+        (["--model", "http://me@127.0.0.1:1"], "needed http://HOST:PORT/v1 without a user", 2),
+        (["--model", "recording:x"], "needed llama:FILE or http://HOST:PORT/v1, found 'rec", 2),
         (["--model", "llama:none.gguf"], "none.gguf: needed a GGUF file: No such file", 2),
         (["--context-tokens", "99999"], "trained for 32,768 tokens: needed a context part of", 2),
         (["--sample", "0"], "Invalid value for '--sample'", 2),
@@ -513,21 +509,21 @@ def test_a_history_is_scored_by_its_changes_in_a_time(
 def test_an_interrupt_loses_nothing_and_ends_with_130(
     score: Callable[..., Printed], log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, calls = LikelihoodReader.score, iter(range(100))
+    read, calls = LikelihoodReader.read, iter(range(100))
 
-    def interrupted(*arguments: Any) -> tuple[LineNats, ...]:
+    def interrupted(*arguments: Any) -> ReadText:
         if next(calls) == 2:
             raise KeyboardInterrupt
         return read(*arguments)
 
-    monkeypatch.setattr(LikelihoodReader, "score", interrupted)
+    monkeypatch.setattr(LikelihoodReader, "read", interrupted)
     arguments = [log, "--model", f"llama:{tiny('mistral')}", "--context-tokens", SMALL]
     stopped = score(*arguments)
     assert stopped.code == 130
     assert "interrupted by Ctrl-C; the scores so far are kept" in stopped.err
     assert "note: 2 steps were not reached" in stopped.err
     assert len(log.with_name(f"{log.name}.scores").read_text().splitlines()) == 2
-    monkeypatch.setattr(LikelihoodReader, "score", read)
+    monkeypatch.setattr(LikelihoodReader, "read", read)
     assert "4 prompts of 4 steps: 2 differ and were never read" in score(*arguments).err
 
 
@@ -588,17 +584,17 @@ def test_regress_has_scores_as_a_row_and_a_rule(
     assert shown.code == 0
     assert "new lines, nats per token" in shown.out
     assert "it is not what a model would have answered" in shown.err
-    read = LikelihoodReader.score
+    read = LikelihoodReader.read
 
-    def worse(reader: LikelihoodReader, *arguments: Any) -> tuple[LineNats, ...]:
+    def worse(reader: LikelihoodReader, *arguments: Any) -> ReadText:
         calls.append(1)
         more = 0.1 * (len(calls) % 2 == 0)  # the second policy's
-        lines = read(reader, *arguments)
-        return tuple(LineNats(line.tokens, line.nats + more * line.tokens) for line in lines)
+        found = read(reader, *arguments)
+        return found._replace(nats=tuple(nats + more for nats in found.nats))
 
     calls: list[int] = []
     log.with_name(f"{log.name}.scores").unlink()
-    monkeypatch.setattr(LikelihoodReader, "score", worse)
+    monkeypatch.setattr(LikelihoodReader, "read", worse)
     monkeypatch.setattr(ScoreBook, "find", lambda book, key: None)
     broken = regressed(*model, *limits)
     assert broken.code == 1
@@ -623,7 +619,9 @@ def test_a_redacted_export_keeps_scores(tmp_path: Path, capsys: pytest.CaptureFi
         step=1, target="function:part1.py::part_1", policy="default",
         model="tiny.gguf 0123456789abcdef",
         template="fedcba9876543210", prompt=f"{7**76:064x}"[:64], outcome=f"{5**90:064x}"[:64],
-        reader="1, llama-cpp-python 0.3.36", prompt_tokens=90,
+        reader="1, llama-cpp-python 0.3.36", prompt_tokens=90, name_tokens=(1, 0),
+        name_nats=(0.75, 0.0), without="module:part0.py", within="dependencies",
+        whole=f"{3**150:064x}"[:64], shown=f"{11**70:064x}"[:64],
     )  # fmt: skip
     with EventStore.open(store) as kept:
         task = history()

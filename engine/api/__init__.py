@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Prompt,
         Store,
         Task,
+        assert_as_likely,
         assert_contains,
         assert_no_stale,
         assert_prefix_shared,
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackcastError", "Known", "ModelProfile", "Policy", "Prompt", "Store", "Task",
-    "assert_contains", "assert_no_stale", "assert_prefix_shared", "assert_same_context",
-    "assert_within_budget", "diff", "open", "open_log", "policy", "profile", "regress",
+    "assert_as_likely", "assert_contains", "assert_no_stale", "assert_prefix_shared",
+    "assert_same_context", "assert_within_budget", "diff", "open", "open_log", "policy", "profile",
+    "regress",
 ]  # fmt: skip
 
 

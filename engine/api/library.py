@@ -22,6 +22,7 @@ from backcast.engine.history.task import TaskHandle, When
 from backcast.engine.history.task_states import TaskStates, states_at
 from backcast.engine.interfaces.profiles import node_asked, profile_by
 from backcast.engine.interfaces.testing.assertions import (
+    assert_as_likely,
     assert_contains,
     assert_no_stale,
     assert_prefix_shared,
@@ -48,8 +49,9 @@ from backcast.projections import Projection
 
 __all__ = [
     "BackcastError", "Known", "ModelProfile", "Policy", "Prompt", "Store", "Task",
-    "assert_contains", "assert_no_stale", "assert_prefix_shared", "assert_same_context",
-    "assert_within_budget", "diff", "open", "open_log", "policy", "profile", "regress",
+    "assert_as_likely", "assert_contains", "assert_no_stale", "assert_prefix_shared",
+    "assert_same_context", "assert_within_budget", "diff", "open", "open_log", "policy", "profile",
+    "regress",
 ]  # fmt: skip
 RECORDED = "recorded"
 "Names each prompt's own policy."

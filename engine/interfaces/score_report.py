@@ -5,9 +5,10 @@ from typing import Any
 
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.views import one_line
-from backcast.engine.models.likelihood import LikelihoodReader
-from backcast.engine.replay.score import LeftOut, Scoring, StepScore
-from backcast.engine.replay.score_summary import PolicyScore, ScoreDifference
+from backcast.engine.models.reading import OutcomeReader
+from backcast.engine.replay.score_jobs import LeftOut, StepScore
+from backcast.engine.replay.score_run import Scoring
+from backcast.engine.replay.score_summary import PolicyScore, ScoreDifference, ScoreMean
 
 FORMAT = 1
 "Version of the JSON; grows when its readers would have to change."
@@ -15,9 +16,10 @@ SHOWN = 5
 "Steps that are left out, and get a line each."
 LONGEST = 400
 "Characters of a line."
+NONE = ScoreMean(0, 0.0, 0.0)
 
 
-def note(reader: LikelihoodReader) -> str:
+def note(reader: OutcomeReader) -> str:
     """Return what the figures are, and what they are not."""
     return (
         f"nats per token of what was written, under {reader.model}; it is not what a model would"
@@ -36,6 +38,15 @@ def rows(scores: Sequence[PolicyScore], steps: int) -> Iterator[tuple[str, ...]]
     yield "  to the first", *(difference(s.beside, "per_step", "step_interval") for s in scores)
     yield "  steps that got worse", *(_worse(score.beside) for score in scores)
     yield "  tokens", *(f"{score.new.tokens:,}" for score in scores)
+    if any(score.names for score in scores):
+        pairs = [(score.names or NONE, score.rest or NONE) for score in scores]
+        yield (
+            "names of the project, nats per token",
+            *(_nats(n.per_token, n.tokens) for n, _ in pairs),
+        )
+        yield "  to the first", *(difference(s.names_beside) for s in scores)
+        yield "  tokens", *(f"{names.tokens:,}" for names, _ in pairs)
+        yield "the rest, nats per token", *(_nats(r.per_token, r.tokens) for _, r in pairs)
     yield "all lines, nats per token", *(_nats(s.whole.per_token, s.whole.tokens) for s in scores)
     yield "  tokens", *(f"{score.whole.tokens:,}" for score in scores)
 
@@ -63,7 +74,8 @@ def _worse(beside: ScoreDifference | None) -> str:
 
 def by_lines(step: StepScore, policies: Sequence[str]) -> Iterator[str]:
     """Yield a step's outcome line by line, with the nats of each line under each policy."""
-    yield one_line(f"{step.job.place} -> {step.job.target}", LONGEST)
+    about = f" -> {step.job.target}" if step.job.target else ""
+    yield one_line(f"{step.job.place}{about}", LONGEST)
     yield " ".join(f"{name[:9]:>9}" for name in policies)
     for number, line in enumerate(step.job.outcome.text.split("\n")):
         nats = " ".join(f"{lines[number].nats:9.2f}" for lines in step.lines)
@@ -89,6 +101,9 @@ def remarks(scoring: Scoring) -> Iterator[str]:
         yield f"note: the sample leaves out {plan.not_sampled} steps"
     if scoring.waiting:
         yield f"note: {len(scoring.waiting)} steps were not reached"
+    unnamed = sum(None in step.names for step in scoring.steps)
+    if unnamed:
+        yield f"note: {unnamed} steps were scored before names were told apart"
     for book in dict.fromkeys(scoring.books.values()):
         yield from (f"note: skipped {line}" for line in book.notes)
 
@@ -123,6 +138,7 @@ def _step(scoring: Scoring, step: StepScore) -> dict[str, Any]:
             "new": step.sums(number, new=True)._asdict(),
             "all": step.sums(number, new=False)._asdict(),
             "lines": [line.nats for line in step.lines[number]],
+            "names": None if (names := step.named(number)) is None else names._asdict(),
         }
         for number, setting in enumerate(scoring.plan.settings)
     ]

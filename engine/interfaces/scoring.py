@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.errors import BackcastError, InputError, ModelError
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import log_at
 from backcast.engine.interfaces.terminal import message, progress_bar
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backcast.engine.log.open_logs import Log
-    from backcast.engine.models.likelihood import LikelihoodReader
+    from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import Setting
     from backcast.engine.replay.kept_scores import ScoreBook
-    from backcast.engine.replay.score import ScorePlan, Scoring
+    from backcast.engine.replay.score import ScorePlan
+    from backcast.engine.replay.score_run import Scoring
 
 MINUTE = 90
 "Seconds from which a time is said in minutes."
@@ -33,17 +34,25 @@ class Reading(NamedTuple):
     threads: int | None = None
     scores: Path | None = None
 
-    def reader(self) -> "LikelihoodReader":
-        """Load the model that reads; `InputError` where it cannot be loaded."""
+    def reader(self) -> "OutcomeReader":
+        """Load the model that reads, or meet its server; `InputError` where that cannot be."""
         from backcast.engine.models.likelihood import LikelihoodReader
-        from backcast.engine.replay.score import reading_profile
+        from backcast.engine.models.server_likelihood import ServerReader
+        from backcast.engine.replay.score import profile_of, reading_profile
 
+        if self.model.strip().partition(":")[0].lower() in ("http", "https"):
+            try:
+                server = ServerReader(self.model)
+            except ModelError as error:
+                raise InputError(str(error)) from None
+            profile_of(server, self.context_tokens)  # or it says why not
+            return server
         path = _file_of(self.model)
         window = reading_profile(path, self.context_tokens).window
         return LikelihoodReader(path, window, threads=self.threads)
 
     def scored(
-        self, reader: "LikelihoodReader", logs: "Sequence[Log]", settings: "Sequence[Setting]"
+        self, reader: "OutcomeReader", logs: "Sequence[Log]", settings: "Sequence[Setting]"
     ) -> "tuple[Scoring, bool]":
         """Read what was never read; return the scores, and whether Ctrl-C ended it.
 
@@ -54,21 +63,22 @@ class Reading(NamedTuple):
             plan.add(logs, self.sample, advance)
         return self.read(plan, logs)
 
-    def plan(self, reader: "LikelihoodReader", settings: "Sequence[Setting]") -> "ScorePlan":
+    def plan(self, reader: "OutcomeReader", settings: "Sequence[Setting]") -> "ScorePlan":
         """Return a plan without steps."""
-        from backcast.engine.replay.score import ScorePlan, reading_profile
+        from backcast.engine.replay.score import ScorePlan, profile_of
 
-        profile = reading_profile(reader.loaded.path, self.context_tokens)
-        return ScorePlan(reader, settings, profile)
+        return ScorePlan(reader, settings, profile_of(reader, self.context_tokens))
 
     def read(self, plan: "ScorePlan", logs: "Sequence[Log]") -> "tuple[Scoring, bool]":
         """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""
-        from backcast.engine.replay.kept_scores import ScoreBook, file_beside
+        from backcast.engine.replay.kept_scores import ScoreBook
 
-        books = {}
-        for log in logs:
-            beside = None if "://" in log.name else file_beside(log.name)
-            books[log.name] = ScoreBook(log.store, self.scores or beside)
+        books = {
+            log.name: ScoreBook(log.store, self.scores)
+            if self.scores
+            else ScoreBook.beside(log.store, log.name)
+            for log in logs
+        }
         return _scored(plan, books, self.seconds)
 
 
@@ -78,13 +88,8 @@ def _file_of(name: str) -> Path:
     from backcast.engine.models.places import model_file
 
     kind, _, place = name.partition(":")
-    if kind in ("http", "https"):
-        raise InputError(
-            f"needed llama:FILE, found {shown(name)}: llama-server returns no log-probabilities of"
-            " a prompt"
-        )
     if kind != "llama" or not place:
-        raise InputError(f"needed llama:FILE, found {shown(name)!r}")
+        raise InputError(f"needed llama:FILE or http://HOST:PORT/v1, found {shown(name)!r}")
     return model_file(place)
 
 
@@ -115,7 +120,7 @@ def opened_logs(
 def _scored(
     plan: "ScorePlan", books: "dict[str, ScoreBook]", seconds: float | None
 ) -> "tuple[Scoring, bool]":
-    from backcast.engine.replay.score import Scoring
+    from backcast.engine.replay.score_run import Scoring
 
     if not plan.jobs:
         reasons = [f"{step.step}: {step.reason}" for step in plan.left_out[:1]]

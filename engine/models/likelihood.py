@@ -96,14 +96,17 @@ class LikelihoodReader:
         cannot load the file.
         """
         self.forgets = forgets
-        self.window = window or min(MOST, trained_window(path))
+        self.place, self.tokenizer = str(path), f"gguf:{path}"
+        "Where it is, and the name of its tokens in a profile."
+        self.trained = trained_window(path)
+        self.window = window or min(MOST, self.trained)
         self.loaded = Loaded(path, self.window, threads=threads, forgets=forgets)
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         self.model = f"{path.name} {digest[:DIGITS]}"
         "The name and digest of the file."
         self.id = f"vocabulary of {self.model}"
-        self.counted_as = file_profile(str(path)).profile.template
+        self.counted_as = file_profile(str(path), way_out="").profile.template
         "The file's own chat template, as a profile has it."
         self.template = sha256(self.counted_as.encode()).hexdigest()[:DIGITS]
         "The digest of that template."

@@ -86,7 +86,7 @@ class Server:
                 f" {shown[:120]!r} here and {prompt[:120]!r} there"
             )
         made = renders(own)
-        return chosen(own, filter(self._is_control, {*_TOKENS.findall(made), bos, eos})).text
+        return chosen(own, filter(self._is_control, {*control_like(made), bos, eos})).text
 
     def _begins(self, bos: str) -> str:
         """Return the token that the server puts before a prompt; empty for none."""
@@ -117,6 +117,15 @@ class Server:
         except (OSError, ValueError, HTTPException, RecursionError) as error:
             raise UnavailableError(f"{self.url}{path}: no answer: {error}") from None
         return value if isinstance(value, dict) else {}
+
+
+def control_like(text: str) -> list[str]:
+    """Return the parts of a text that look like control tokens.
+
+    >>> control_like("<s>[INST] a < b[/INST]")
+    ['<s>', '[INST]', '[/INST]']
+    """
+    return _TOKENS.findall(text)
 
 
 def _bare(prompt: str) -> str:

@@ -29,11 +29,14 @@ class FileProfile(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def file_profile(place: str, budget: ModelProfile | None = None, template: str = "") -> FileProfile:
+def file_profile(
+    place: str, budget: ModelProfile | None = None, template: str = "", *,
+    way_out: str = "--template names another",
+) -> FileProfile:  # fmt: skip
     """Return the profile of the model file at a place; `InputError` in a line where it is none.
 
     A `budget` gives the window and its rows. A `template`, by name, in Jinja or as a log holds it,
-    is used instead of the file's own.
+    is used instead of the file's own. `way_out` is what helps where that cannot be used.
     """
     path = model_file(place)
     file = ModelFile(path)
@@ -45,7 +48,7 @@ def file_profile(place: str, budget: ModelProfile | None = None, template: str =
         try:
             named, kinds = _template(file, template)
         except InputError as error:
-            raise InputError(f"{path}: {error}; --template names another") from None
+            raise InputError("; ".join(filter(None, (f"{path}: {error}", way_out)))) from None
         notes += [f"{path}: {note}" for note in kinds]
         if budget is None:
             budget = _of_window(path.name, min(file.trained, WIDEST), place)

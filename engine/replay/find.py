@@ -36,7 +36,7 @@ def prompt_at(store: EventStore, task_id: str, when: str = LAST) -> RecordedProm
         )
     versions = [prompt.version for prompt in prompts]
     if not when.isdecimal():
-        return _last_by(store, task_id, when, prompts, versions)
+        return last_by(store, task_id, when, prompts, versions)
     position_of(store, task_id, int(when))  # there is such an event
     if int(when) in versions:
         return prompts[versions.index(int(when))]
@@ -68,16 +68,16 @@ def _change_at(store: EventStore, task_id: str, when: str) -> ReplayStep:
     changes = changed(store, task_id)
     if not changes:
         raise InputError(f"task {task_id!r}: needed prompts, or changes of modules, found none")
-    change = _last_by(store, task_id, when, changes, [change.first for change in changes])
+    change = last_by(store, task_id, when, changes, [change.first for change in changes])
     for step in requests(store, task_id, [change]):
         return step
     raise InputError(f"{task_id}@{change.first}: {change.name} changes no function")
 
 
-def _last_by(
+def last_by(
     store: EventStore, task_id: str, when: str, items: Sequence[T], versions: Sequence[int]
 ) -> T:
-    """The last of some items, each with the version of its event, that a moment holds."""
+    """Return the last of some items, each with the version of its event, that a moment holds."""
     if when in ("", LAST):
         return items[-1]
     if when == FIRST:

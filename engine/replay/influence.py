@@ -1,7 +1,9 @@
 """What was each item of a prompt worth? The nats of the known outcome without it.
 
 Each section is left out as a whole, then each item alone. Items that say the same stand in for each
-other, so that each of them may seem to be worth nothing where both together are worth much.
+other, so that each of them may seem to be worth nothing where both together are worth much. Where
+there are many items, random halves of them are read instead, and a sparse linear fit tells what
+each one was worth beside any others.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,16 +12,25 @@ from typing import NamedTuple
 import numpy as np
 
 from backcast.domain.context import Context, Item
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, ModelError
 from backcast.engine.context.builder import TASK
 from backcast.engine.context.rendering import RenderItem, messages_of
+from backcast.engine.history.commits import changed
 from backcast.engine.log.store import EventStore
+from backcast.engine.replay.actions import actions, replies
 from backcast.engine.replay.corpus import Setting
-from backcast.engine.replay.find import prompt_at, step_at
+from backcast.engine.replay.find import last_by, prompt_at, step_at
 from backcast.engine.replay.outcomes import outcome_of
-from backcast.engine.replay.score import ScoreJob, ScorePlan, StepScore
+from backcast.engine.replay.score import ScorePlan
+from backcast.engine.replay.score_jobs import LessPart, ScoreJob, StepScore, digest_of_messages
 from backcast.engine.replay.score_summary import DRAWS, SEED
+from backcast.engine.replay.sparse_fit import in_half, sparse_fit
 from backcast.engine.replay.steps import ReplayStep, asked, steps
+
+MANY, HALVES = 24, 32
+"Items from which on halves of them are read, and how many."
+LEAST = 8
+"Halves without which nothing can be fitted."
 
 
 class PromptPart(NamedTuple):
@@ -42,7 +53,7 @@ class Influence(NamedTuple):
     nats: float
     "The nats that it saves in the outcome's new lines: below 0 where it does harm."
     interval: tuple[float, float] | None
-    "95 % interval by bootstrap over the new lines; None for a single line."
+    "95 % interval by bootstrap over the new lines, or the halves; None for a single line."
 
 
 class InfluencePlan(NamedTuple):
@@ -53,27 +64,41 @@ class InfluencePlan(NamedTuple):
     parts: tuple[PromptPart, ...]
     not_read: int
     "Items beyond the most that are read."
+    items: tuple[PromptPart, ...] = ()
+    "The items that halves are drawn of; empty where each is left out alone."
+    halves: tuple[tuple[bool, ...], ...] = ()
+    "Of each half, read behind the parts, which items are in it."
 
 
 def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:
     """Return the step at a moment, with its outcome; `InputError` where there is none."""
     if not asked(store, task_id):
-        return step_at(store, task_id, when)
+        sent = list(replies(store, task_id))
+        if not sent or changed(store, task_id):
+            return step_at(store, task_id, when)
+        version = last_by(store, task_id, when, sent, [reply.version for reply in sent]).version
+        return next(step for step in actions(store, task_id) if step.version == version)
     version = prompt_at(store, task_id, when).version
     every = steps(store, task_id, outcomes=True)
     return next(step for step in every if step.version == version)
 
 
 def planned(
-    plan: ScorePlan, log: str, store: EventStore, step: ReplayStep, most: int
-) -> InfluencePlan:
+    plan: ScorePlan, log: str, store: EventStore, step: ReplayStep, most: int,
+    halves: int | None = None,
+) -> InfluencePlan:  # fmt: skip
     """Return the prompts that tell what the parts of a step's prompt were worth.
 
-    `plan` has one setting. Of the items the `most` largest are left out one by one. `InputError`
-    where the step has no outcome that can be read, or none with a new line.
+    `plan` has one setting. Of the items the `most` largest are left out one by one; with `halves`
+    that many random halves of all items are read instead, and without a number `HALVES` where there
+    are more than `MANY` items. `InputError` where the step has no outcome that can be read, or none
+    with a new line.
     """
     place = f"{step.task_id}@{step.version} {step.name}"
-    outcome = outcome_of(step, store.get)
+    try:
+        outcome = outcome_of(step, store.get)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
     if outcome is None:
         raise InputError(f"{place}: needed a step whose outcome is known, found none")
     if not any(outcome.new):
@@ -81,23 +106,44 @@ def planned(
     [setting] = plan.settings
     builder = plan.builder(store, step, setting)
     context = builder.build(step.known.states, step.known.graph, step.request)
-    parts, not_read = parts_of(context, most)
-    variants = [context.items, *(_without(context, part) for part in parts)]
-    prompts, tokens = [], []
+    every = [item for item in context.items if item.section != TASK]
+    if halves is None:
+        halves = HALVES if len(every) > MANY else 0
+    if halves and halves < LEAST:
+        raise InputError(f"needed {LEAST} halves or more for a fit, found {halves}")
+    parts, not_read = parts_of(context, 0 if halves else most)
+    drawn = [[in_half(n, f"{item.section}:{item.node}") for item in every] for n in range(halves)]
+    variants: list[Sequence[Item]] = [context.items]
+    variants += [_without(context, part) for part in parts]
+    variants += [_held(context, every, half) for half in drawn]
+    prompts, tokens, shown = [], [], ""
     for items in variants:
         rendered = [RenderItem(item.node, item.section, item.text, item.level) for item in items]
         messages = messages_of(rendered, builder.policy.system, builder.policy.order)
-        prompts.append(plan.reader.prompt(messages, outcome.header))
-        tokens.append(plan.size(prompts[-1], outcome.text))
+        shown = shown or digest_of_messages(messages)
+        try:
+            prompts.append(plan.reader.prompt(messages, outcome.header))
+            tokens.append(plan.size(prompts[-1], outcome.text))
+        except (InputError, ModelError) as error:
+            raise InputError(f"{place}: {error}") from None
+    less = (
+        LessPart(p.name, p.section if p.kind == "item" else None, prompts[0].digest, shown)
+        for p in parts
+    )
     names = [setting.name, *(f"{setting.name} without {part.name}" for part in parts)]
+    names += [f"{setting.name}, half {number}" for number in range(1, halves + 1)]
     plan.settings = [Setting(name, setting.policy) for name in names]
     plan.jobs.append(
         ScoreJob(
             log, step.task_id, step.version, step.name, place, step.request.target, outcome,
-            tuple(prompts), tuple(tokens),
+            tuple(prompts), tuple(tokens), (None, *less, *[None] * halves),
+            plan.names.spans(step, outcome),
         )
     )  # fmt: skip
-    return InfluencePlan(plan, parts, not_read)
+    known = tuple(PromptPart("item", i.node, i.section, i.level, i.tokens) for i in every)
+    if not halves:
+        return InfluencePlan(plan, parts, not_read)
+    return InfluencePlan(plan, parts, 0, known, tuple(map(tuple, drawn)))
 
 
 def parts_of(context: Context, most: int) -> tuple[tuple[PromptPart, ...], int]:
@@ -115,6 +161,12 @@ def parts_of(context: Context, most: int) -> tuple[tuple[PromptPart, ...], int]:
     return (*sections, *items), len(known) - len(largest)
 
 
+def _held(context: Context, every: Sequence[Item], half: Sequence[bool]) -> list[Item]:
+    """Return a prompt's items without those that are not in a half."""
+    out = {(item.node, item.section) for item, held in zip(every, half, strict=True) if not held}
+    return [item for item in context.items if (item.node, item.section) not in out]
+
+
 def _without(context: Context, part: PromptPart) -> Sequence[Item]:
     if part.kind == "section":
         return [item for item in context.items if item.section != part.name]
@@ -122,9 +174,21 @@ def _without(context: Context, part: PromptPart) -> Sequence[Item]:
     return [item for item in context.items if (item.node, item.section) != gone]
 
 
-def influences(step: StepScore, parts: Sequence[PromptPart]) -> list[Influence]:
-    """Return what each part was worth, sections first; of each kind harm first."""
+def influences(
+    step: StepScore, parts: Sequence[PromptPart], items: Sequence[PromptPart] = (),
+    halves: Sequence[Sequence[bool]] = (),
+) -> list[Influence]:  # fmt: skip
+    """Return what each part was worth, sections first; of each kind harm first.
+
+    With `items`, what they were worth follows from `halves` of them, which were read last.
+    """
     found = [_influence(step, number, part) for number, part in enumerate(parts, 1)]
+    if items:
+        numbers = (0, *range(len(parts) + 1, len(parts) + 1 + len(halves)))
+        nats = [step.sums(number, new=True).nats for number in numbers]
+        fitted = sparse_fit([[True] * len(items), *halves], nats)
+        for part, (value, (low, high)) in zip(items, fitted, strict=True):
+            found.append(Influence(part, -value + 0.0, (-high + 0.0, -low + 0.0)))
     return sorted(
         found, key=lambda worth: (worth.part.kind != "section", worth.nats, worth.part.name)
     )

@@ -6,6 +6,7 @@ template, the prompt and the outcome, so that it holds for every policy that giv
 """
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,11 @@ class ScoreBook:
         if file is not None and file.exists():
             self._read(file)
 
+    @classmethod
+    def beside(cls, store: EventStore, log: str) -> "ScoreBook":
+        """Return the scores of a log by its name: those of a store, or of the file beside one."""
+        return cls(store, None if not log or "://" in log else file_beside(log))
+
     def find(self, key: ScoreKey) -> Scored | None:
         """Return the score of a key; None where it was never asked for."""
         return self.known.get(key)
@@ -62,10 +68,13 @@ class ScoreBook:
         except (StoreError, OSError) as error:
             self.unkept = str(error)
 
-    def _take(self, fact: object) -> None:
-        if isinstance(fact, Scored) and fact.prompt and fact.outcome and fact.line_tokens:
+    def _take(self, fact: object) -> bool:
+        """Remember a score; tell whether it was one."""
+        if isinstance(fact, Scored) and fact.prompt and fact.outcome and _is_sound(fact):
             key = ScoreKey(fact.model or "", fact.template or "", fact.prompt, fact.outcome)
             self.known[key] = fact
+            return True
+        return False
 
     def _read(self, file: Path) -> None:
         try:
@@ -76,8 +85,10 @@ class ScoreBook:
             if not line.strip():
                 continue
             try:
-                self._take(Scored.model_validate(json.loads(line)["data"]))
+                taken = self._take(Scored.model_validate(json.loads(line)["data"]))
             except (ValueError, TypeError, LookupError, RecursionError):
+                taken = False
+            if not taken:
                 self.notes.append(f"{file}, line {number}: needed a score, found another line")
 
     def _append_event(self, task_id: str, fact: Scored) -> None:
@@ -109,6 +120,13 @@ class ScoreBook:
         [event] = self.store.read(task_id, after=step - 1, last=step)
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(_line(event, task_id, fact)) + "\n")
+
+
+def _is_sound(fact: Scored) -> bool:
+    """Tell whether a fact has a number for each line: what others wrote may lack some."""
+    nats = (*fact.line_nats, *fact.name_nats)
+    paired = len(fact.line_tokens) == len(fact.line_nats) > 0
+    return paired and len(fact.name_tokens) == len(fact.name_nats) and all(map(isfinite, nats))
 
 
 def _line(event: WorkflowEvent, task_id: str, fact: Scored) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 Of a recorded prompt it is the module as it was accepted; of a change of a history the body of the
 function that the change is about, behind its path, the title of the commit, its signature and its
-docstring. What stands before it is the same under every policy.
+docstring; of an imported agent the action that it sent. What stands before it is the same under
+every policy.
 """
 
 import ast
@@ -16,6 +17,8 @@ from backcast.engine.replay.steps import KnownState, ReplayStep
 from backcast.projections import dependency_graph
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+ACTION = "```\n"
+"How an action begins: the form alone, which tells nothing of it."
 
 
 class KnownOutcome(NamedTuple):
@@ -34,6 +37,10 @@ def outcome_of(step: ReplayStep, read: Callable[[str], bytes]) -> KnownOutcome |
     `read` returns the body of a blob. `InputError` says why an outcome cannot be read: it is no
     UTF-8, empty, or not to be found in the step's file.
     """
+    if step.action is not None:
+        if not step.action.text.strip():
+            raise InputError("needed a text to read, found an empty one")
+        return KnownOutcome(ACTION, step.action.text, step.action.new)
     path, name = path_of(step.request.target), name_of(step.request.target)
     if step.after is step.known or not path:
         return None

@@ -6,90 +6,46 @@ after the recorded one before it, so that none depends on which others are score
 is read by what builds them.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from heapq import nsmallest
+from itertools import chain
 from pathlib import Path
-from time import monotonic
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile, of_window
-from backcast.domain.errors import BackcastError, InputError, ModelError
-from backcast.domain.events import Scored
+from backcast.domain.errors import BackcastError, InputError
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.log.open_logs import Log
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.likelihood import (
     MOST,
-    LikelihoodReader,
-    LineNats,
     RenderedPrompt,
     trained_window,
 )
+from backcast.engine.models.reading import OutcomeReader
+from backcast.engine.replay.actions import actions
 from backcast.engine.replay.changes import requests
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.kept_scores import ScoreBook, ScoreKey
 from backcast.engine.replay.outcomes import KnownOutcome, outcome_of
+from backcast.engine.replay.project_names import ProjectNames
+from backcast.engine.replay.score_jobs import LeftOut, ScoreJob, draw
 from backcast.engine.replay.steps import ReplayStep, asked, steps
-
-DIGITS = 6
-"Decimals of nats that are kept."
-
-
-class ScoreJob(NamedTuple):
-    """A step with its outcome, and its prompt under each policy."""
-
-    log: str
-    task: str
-    version: int
-    name: str
-    unit: str
-    "What is drawn as one for intervals: a recorded run, or a change of a history."
-    target: str
-    outcome: KnownOutcome
-    prompts: tuple[RenderedPrompt, ...]
-    tokens: tuple[int, ...]
-    "Of each prompt and the outcome behind it."
-
-    @property
-    def place(self) -> str:
-        """The step as reports name it."""
-        return f"{self.task}@{self.version} {self.name}"
-
-
-class LeftOut(NamedTuple):
-    """A step that is not scored."""
-
-    step: str
-    reason: str
-
-
-class StepScore(NamedTuple):
-    """The outcome of a step, read under every policy."""
-
-    job: ScoreJob
-    lines: tuple[tuple[LineNats, ...], ...]
-    "Of each policy, how likely each line was."
-
-    def sums(self, number: int, *, new: bool) -> LineNats:
-        """Return the tokens and nats of all lines, or of the new ones, under a policy."""
-        pairs = zip(self.lines[number], self.job.outcome.new, strict=True)
-        shown = [line for line, is_new in pairs if is_new or not new]
-        return LineNats(sum(line.tokens for line in shown), sum(line.nats for line in shown))
 
 
 class ScorePlan:
     """The steps of some logs that are to be scored."""
 
     def __init__(
-        self, reader: LikelihoodReader, settings: Sequence[Setting], profile: ModelProfile
+        self, reader: OutcomeReader, settings: Sequence[Setting], profile: ModelProfile
     ) -> None:
         self.reader, self.settings = reader, settings
         self.profile = profile._replace(template=reader.counted_as)
         self.jobs: list[ScoreJob] = []
         self.left_out: list[LeftOut] = []
+        self.names = ProjectNames()
         self.unknown = 0
         "Recorded prompts whose outcome is not known: plans, summaries, what nothing came of."
         self.not_sampled = 0
@@ -130,7 +86,10 @@ class ScorePlan:
         """Yield the steps of a log whose outcome is known, and note those that cannot be read."""
         for task in log.tasks:
             recorded = any(prompt.fact.stood_at is not None for prompt in asked(log.store, task))
-            found = steps(log.store, task, outcomes=True) if recorded else requests(log.store, task)
+            if recorded:
+                found = steps(log.store, task, outcomes=True)
+            else:
+                found = chain(requests(log.store, task), actions(log.store, task))
             for step in found:
                 if step.built and step.built.stood_at is None:
                     continue
@@ -142,7 +101,8 @@ class ScorePlan:
                 if outcome is None:
                     self.unknown += 1
                     continue
-                unit = f"{log.name}: {task}" if recorded else f"{log.name}: {_place(step)}"
+                run = recorded or step.action is not None
+                unit = f"{log.name}: {task}" if run else f"{log.name}: {_place(step)}"
                 yield _Found(log, step, outcome, unit)
 
     def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> None:
@@ -150,9 +110,8 @@ class ScorePlan:
         tokens = list[int]()
         for setting in self.settings:
             try:
-                builder = self.builder(log.store, step, setting)
-                context = builder.build(step.known.states, step.known.graph, step.request)
-                prompt = self.reader.prompt(context.messages, outcome.header)
+                messages = self._messages(log.store, step, setting)
+                prompt = self.reader.prompt(messages, outcome.header)
                 size = self.size(prompt, outcome.text)
             except BackcastError as error:
                 self.left_out.append(LeftOut(_place(step), f"under {setting.name}: {error}"))
@@ -162,9 +121,20 @@ class ScorePlan:
         self.jobs.append(
             ScoreJob(
                 log.name, step.task_id, step.version, step.name, unit, step.request.target,
-                outcome, tuple(prompts), tuple(tokens),
+                outcome, tuple(prompts), tuple(tokens), (), self.names.spans(step, outcome),
             )
         )  # fmt: skip
+
+    def _messages(
+        self, store: EventStore, step: ReplayStep, setting: Setting
+    ) -> Sequence[tuple[str, str]]:
+        """Return a step's prompt under a policy; an agent recorded its own, message by message."""
+        if step.action and setting.policy is None:
+            if not step.action.messages:
+                raise InputError("needed messages before the action, found none")
+            return step.action.messages
+        builder = self.builder(store, step, setting)
+        return builder.build(step.known.states, step.known.graph, step.request).messages
 
     def builder(self, store: EventStore, step: ReplayStep, setting: Setting) -> ContextBuilder:
         """Return the builder of a step's prompt under a policy."""
@@ -221,80 +191,28 @@ def _place(step: ReplayStep) -> str:
     return f"{step.task_id}@{step.version} {step.name}"
 
 
-def draw(step: ReplayStep | ScoreJob) -> str:
-    """Return the lot of a step, by which samples are taken: the same wherever its log lies."""
-    task = step.task if isinstance(step, ScoreJob) else step.task_id
-    return sha256(f"{task}@{step.version}".encode(errors="surrogatepass")).hexdigest()
-
-
 def reading_profile(path: Path, context_tokens: int | None = None) -> ModelProfile:
     """Return the profile of a model file: rows as in the nearer table, counted by the file itself.
 
     Its window is that of the training, at most `MOST`; a context part of other tokens changes it by
     the difference. `InputError` where it is then larger than that of the training.
     """
-    trained = trained_window(path)
-    profile = of_window("reader", min(trained, MOST), f"gguf:{path}", "chatml")
+    return _profile(str(path), trained_window(path), f"gguf:{path}", context_tokens)
+
+
+def profile_of(reader: OutcomeReader, context_tokens: int | None = None) -> ModelProfile:
+    """Return the profile of a model that reads; see `reading_profile`."""
+    return _profile(reader.place, reader.trained, reader.tokenizer, context_tokens)
+
+
+def _profile(place: str, trained: int, tokenizer: str, context_tokens: int | None) -> ModelProfile:
+    profile = of_window("reader", min(trained, MOST), tokenizer, "chatml")
     if context_tokens:
         profile = profile.with_context(context_tokens)
     if profile.window > trained:
         most = profile.context + trained - profile.window
         raise InputError(
-            f"{path}: trained for {trained:,} tokens: needed a context part of {most:,} or fewer,"
+            f"{place}: trained for {trained:,} tokens: needed a context part of {most:,} or fewer,"
             f" found {profile.context:,}"
         )
     return profile
-
-
-class Scoring:
-    """The scores of a plan, as far as they have come."""
-
-    def __init__(
-        self, plan: ScorePlan, books: Mapping[str, ScoreBook], seconds: float | None = None
-    ) -> None:
-        """With `seconds` steps are taken by lot, so that those within the time are a sample."""
-        self.plan, self.books = plan, books
-        self.until = math.inf if seconds is None else monotonic() + seconds
-        self.waiting = list(plan.jobs) if seconds is None else sorted(plan.jobs, key=draw)
-        self.steps: list[StepScore] = []
-        self.failed: list[LeftOut] = []
-
-    def run(self, advance: Callable[[int], None] = lambda tokens: None) -> None:
-        """Read until all is read, or the time is up; `advance` is called with each prompt's tokens.
-
-        What was read is kept at once, so that this can be ended at any moment.
-        """
-        while self.waiting:
-            job = self.waiting[0]
-            try:
-                found = tuple(self._lines(job, n, advance) for n in range(len(job.prompts)))
-            except ModelError as error:
-                if error.kind == "timeout" and monotonic() > self.until:
-                    return
-                self.failed.append(LeftOut(job.place, str(error)))
-            except InputError as error:
-                self.failed.append(LeftOut(job.place, str(error)))
-            else:
-                self.steps.append(StepScore(job, found))
-            self.waiting.pop(0)
-
-    def _lines(
-        self, job: ScoreJob, number: int, advance: Callable[[int], None]
-    ) -> tuple[LineNats, ...]:
-        key, book, reader = self.plan.key(job, number), self.books[job.log], self.plan.reader
-        fact = book.find(key)
-        if fact is None or len(fact.line_tokens) != len(job.outcome.new):
-            if monotonic() > self.until:
-                raise ModelError("the time is up", "timeout")
-            lines = reader.score(job.prompts[number], job.outcome.text, self.until)
-            fact = Scored(
-                step=job.version, target=job.target, policy=self.plan.settings[number].name,
-                model=key.model, template=key.template, prompt=key.prompt, outcome=key.outcome,
-                reader=reader.reader, prompt_tokens=job.tokens[number] - sum(n for n, _ in lines),
-                line_tokens=tuple(line.tokens for line in lines),
-                line_nats=tuple(round(line.nats, DIGITS) for line in lines),
-            )  # fmt: skip
-            book.keep(job.task, fact)
-            advance(job.tokens[number])
-        pairs = zip(fact.line_tokens, fact.line_nats, strict=True)
-        return tuple(LineNats(tokens, nats) for tokens, nats in pairs)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast.engine.replay.score import StepScore
+from backcast.engine.replay.score_jobs import StepScore
 
 DRAWS, SEED = 2_000, 0
 "Bootstrap samples, and the seed of the generator."
@@ -56,6 +56,13 @@ class PolicyScore(NamedTuple):
     "Tokens of the median prompt."
     beside: ScoreDifference | None = None
     "Of the new lines, to the first policy; None for the first, and where no line is new."
+    names: ScoreMean | None = None
+    "Of the names in new lines that the project defines; None where no step knows them."
+    rest: ScoreMean | None = None
+    "Of all else in the new lines of the same steps."
+    names_beside: ScoreDifference | None = None
+    names_known: int = 0
+    "The steps that know them."
 
 
 def score_summary(scores: Sequence[StepScore], policies: Sequence[str]) -> list[PolicyScore]:
@@ -69,13 +76,29 @@ def score_summary(scores: Sequence[StepScore], policies: Sequence[str]) -> list[
         sizes = [
             score.job.tokens[number] - score.sums(number, new=False).tokens for score in scores
         ]
-        found.append(
-            PolicyScore(
-                name, _mean(new), _mean(_table(scores, number, new=False)),
-                float(np.median(sizes)) if sizes else 0.0, beside,
-            )
+        score = PolicyScore(
+            name, _mean(new), _mean(_table(scores, number, new=False)),
+            float(np.median(sizes)) if sizes else 0.0, beside,
         )  # fmt: skip
+        found.append(_with_names(score, scores, number, len(policies)))
     return found
+
+
+def _with_names(
+    score: PolicyScore, scores: Sequence[StepScore], number: int, policies: int
+) -> PolicyScore:
+    """Return a score with that of the names, of the steps that know them under each policy."""
+    known = [step for step in scores if all(step.named(n) is not None for n in range(policies))]
+    if not known:
+        return score
+    new = _table(known, number, new=True)
+    first, names = (
+        np.array([step.named(n) for step in known], float).reshape(-1, 2) for n in (0, number)
+    )
+    beside = _difference(first, names, [step.job.unit for step in known]) if number else None
+    return score._replace(
+        names=_mean(names), rest=_mean(new - names), names_beside=beside, names_known=len(known)
+    )
 
 
 def _table(scores: Sequence[StepScore], number: int, *, new: bool) -> NDArray[np.float64]:

@@ -37,6 +37,16 @@ class KnownState(NamedTuple):
     graph: Graph
 
 
+class SentAction(NamedTuple):
+    """What an imported agent sent next, as a text to read."""
+
+    text: str
+    new: tuple[bool, ...]
+    "Of each line whether nothing that the agent had been told holds it."
+    messages: tuple[tuple[str, str], ...]
+    "What it had been told, and had said, until then: role and text."
+
+
 class ReplayStep(NamedTuple):
     """A prompt that was asked for, with its state and its outcome."""
 
@@ -53,6 +63,8 @@ class ReplayStep(NamedTuple):
     "State when its outcome was accepted; equal to `known` where nothing came of it."
     opened: tuple[str, ...] = ()
     "Nodes that were requested or read before the next prompt."
+    action: SentAction | None = None
+    "What an imported agent sent; None for all other steps."
 
 
 class RecordedPrompt(NamedTuple):

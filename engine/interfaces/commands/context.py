@@ -21,10 +21,7 @@ from backcast.engine.interfaces.profiles import (
 from backcast.engine.interfaces.terminal import hand_on, message
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from backcast.domain.context import Context
-    from backcast.domain.events import ContextBuilt
 
 BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--tokenizer",
             "context_tokens": "--context-tokens", "text_only": "--text",
@@ -117,7 +114,9 @@ def _print_built(
     if as_json:
         click.echo(json_text(_plain(found)))
     elif explain:
-        _show(found, console())
+        from backcast.engine.interfaces.explained import influences_at, show
+
+        show(found, console(), influences_at(place, found.messages))
     elif text_only:
         hand_on(found.text)
     else:
@@ -159,70 +158,23 @@ def _plain(context: "Context") -> dict[str, Any]:
     }
 
 
-def _show(context: "Context", out: "Console") -> None:
-    """Print what is in a context and why, and what is out and why."""
-    from backcast.engine.interfaces.views import table
-
-    bars = [
-        (section, budget, tokens, "#" * min(40, round(40 * tokens / budget)) if budget else "")
-        for section, budget, tokens in context.sections
-        if budget or tokens
-    ]
-    table(out, ("section", "budget", "tokens", "used"), bars)
-    out.print()
-    items = [
-        (item.priority, item.node, item.version or "", item.level, item.tokens,
-         f"{item.score:g}", ", ".join(map(str, item.because)))
-        for item in context.items
-    ]  # fmt: skip
-    table(out, ("priority", "in", "version", "level", "tokens", "score", "events"), items)
-    if context.omissions:
-        out.print()
-        table(out, ("out", "reason"), [(one.node, one.reason) for one in context.omissions])
-    out.print("\nA section fills its own budget first; what others leave flows on to it.")
-    room = context.window - context.reserve
-    out.print(
-        f"\n{context.tokens} tokens of {room}, {context.reserve} kept for the answer;"
-        f" digest {context.digest[:16]}"
-    )
-
-
 def _print_recorded(place: Place, *, as_json: bool, explain: bool) -> None:
     """Print a prompt as it was recorded; with `explain` its items and omissions."""
     from backcast.engine.context.recorded import messages
     from backcast.engine.replay.find import prompt_at
 
     prompt = prompt_at(place.store, place.task, place.when)
-    if explain and not as_json:
-        _explain(prompt.fact, f"{place.log}{'#' if place.log else ''}{place.task}@{prompt.version}")
-        return
     rebuilt = messages(prompt.fact, place.store.get)
+    if explain and not as_json:
+        from backcast.engine.interfaces.explained import explain as explained
+        from backcast.engine.interfaces.explained import influences_at
+
+        address = f"{place.log}{'#' if place.log else ''}{place.task}@{prompt.version}"
+        explained(prompt.fact, address, influences_at(place, rebuilt, prompt.version))
+        return
     if as_json:
         shown = [{"role": role, "content": text} for role, text in rebuilt]
         click.echo(json_text({"messages": shown, "digest": prompt.fact.digest}))
         return
     for role, text in rebuilt:
         hand_on(f"[{role}]\n{text}\n")
-
-
-def _explain(fact: "ContextBuilt", address: str) -> None:
-    """Print the items of a prompt, and what was left out and why."""
-    from backcast.engine.interfaces.views import console, one_line, table
-
-    out = console()
-    request = [fact.target or "", fact.query or ""]
-    out.print(one_line("for " + ": ".join(filter(None, request)), 160), markup=False)
-    items = [(item.section, item.node, item.level, item.tokens, item.found) for item in fact.items]
-    table(out, ("section", "in", "level", "tokens", "found"), items)
-    if fact.omissions:
-        out.print()
-        table(
-            out,
-            ("out", "reason"),
-            [(omission.node, omission.reason) for omission in fact.omissions],
-        )
-    out.print(
-        f"\n{fact.tokens} tokens, counted by {fact.tokenizer}; why an item is in or out:"
-        f" backcast blame {one_line(address, 200)} NODE",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip

@@ -18,26 +18,31 @@ from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from backcast.engine.replay.influence import Influence, InfluencePlan
-    from backcast.engine.replay.score import Scoring
+    from backcast.engine.replay.score_run import Scoring
+
+MOST = 20
+"Items that are left out one by one, where nothing is asked for."
 
 
 @click.command(name="influence")
 @address_argument()
 @store_option
-@click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, or URL.")
 @click.option("--policy", default=RECORDED, metavar="NAME_OR_FILE", show_default=True,
               help="Whose prompt it is.")  # fmt: skip
 @click.option("--context-tokens", type=click.IntRange(1), metavar="N",
               help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
-@click.option("--most", type=click.IntRange(0), default=20, show_default=True, metavar="N",
-              help="Only the N largest items, one by one.")  # fmt: skip
+@click.option("--most", type=click.IntRange(0), metavar="N",
+              help=f"The N largest items alone, one by one: {MOST} of few.")  # fmt: skip
+@click.option("--halves", type=click.IntRange(0), metavar="N",
+              help="N random halves of the items, and a fit: 32 of more than 24.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="As many as cores are free.")
 @click.option("--scores", type=Path, metavar="FILE",
               help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
 @json_option
 def command(
-    address: Address, url: str, model: str, policy: str, context_tokens: int | None, most: int,
-    threads: int | None, scores: Path | None, as_json: bool,
+    address: Address, url: str, model: str, policy: str, context_tokens: int | None,
+    most: int | None, halves: int | None, threads: int | None, scores: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Tell what each item of a prompt was worth.
 
@@ -46,7 +51,8 @@ def command(
 
     The model reads what was really written (see score) behind the prompt, then behind the prompt
     without each section, and without each item: the nats that a part saves in the new lines, harm
-    first. Items that say the same stand in for each other, and seem worth little alone. Every score
+    first. Items that say the same stand in for each other, and seem worth little alone. Of many
+    items random halves are read, and a sparse linear fit tells what each is worth. Every score
     is kept, so that the command goes on where Ctrl-C ended it (exit code 130).
     """
     from backcast.engine.replay.influence import influences, planned, step_with_outcome
@@ -62,7 +68,9 @@ def command(
         for problem in log.problems:
             message(f"skipped {problem}")
         step = step_with_outcome(log.store, only_task(log), address.when)
-        found = planned(reading.plan(reader, [setting]), log.name, log.store, step, most)
+        halves = 0 if most is not None and halves is None else halves
+        most = MOST if most is None else most
+        found = planned(reading.plan(reader, [setting]), log.name, log.store, step, most, halves)
         scoring, interrupted = reading.read(found.plan, [log])
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
@@ -78,7 +86,7 @@ def _print(found: "InfluencePlan", scoring: "Scoring", influences: Any, as_json:
         [failed] = left_out(scoring)
         raise InputError(f"{failed.step}: {failed.reason}")
     [step] = scoring.steps
-    worth: list[Influence] = influences(step, found.parts)
+    worth: list[Influence] = influences(step, found.parts, found.items, found.halves)
     whole = step.sums(0, new=True)
     if as_json:
         click.echo(json_text(_as_json(found, scoring, worth)))
@@ -92,6 +100,11 @@ def _print(found: "InfluencePlan", scoring: "Scoring", influences: Any, as_json:
         head = ("nats saved", "95 %", "tokens", "section", "level", "what")
         table(console(), head, rows, 120)
         click.echo(escaped(note(scoring.plan.reader)))
+    if found.items:
+        message(
+            f"note: {len(found.items)} items by a sparse linear fit to {len(found.halves)} random"
+            " halves of them ('--halves 0' leaves them out one by one)"
+        )
     if found.not_read:
         message(f"note: {found.not_read} smaller items were not left out one by one (see --most)")
 
@@ -119,4 +132,5 @@ def _as_json(
         "note": note(scoring.plan.reader), "task": step.job.task, "version": step.job.version,
         "name": step.job.name, "target": step.job.target, "new": whole._asdict(),
         "influences": [plain(one) for one in worth], "not_read": found.not_read,
+        "halves": len(found.halves),
     }  # fmt: skip

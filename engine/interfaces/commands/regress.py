@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
-    from backcast.engine.models.likelihood import LikelihoodReader
+    from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
     from backcast.engine.replay.regress import Rules
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
               help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
 @click.option("--window", type=click.IntRange(1), default=25, show_default=True,
               help="Changes of a history that count as one run.")  # fmt: skip
-@click.option("--model", metavar="llama:FILE",
+@click.option("--model", metavar="MODEL",
               help="Also how likely a model holds the outcomes: see score.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="It reads only N of the steps.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
@@ -189,7 +189,7 @@ def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tr
 
 
 def _read(
-    reading: Reading, reader: "LikelihoodReader", plan: _Plan, columns: "Sequence[Column]",
+    reading: Reading, reader: "OutcomeReader", plan: _Plan, columns: "Sequence[Column]",
     addresses: "Sequence[Address]", url: str,
 ) -> "list[Column]":  # fmt: skip
     """The columns with how likely a model held the outcomes under each policy."""

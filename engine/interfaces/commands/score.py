@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backcast.engine.replay.corpus import Setting
-    from backcast.engine.replay.score import Scoring
+    from backcast.engine.replay.score_run import Scoring
 
 
 @click.command(name="score")
 @address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
 @store_option
-@click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, or URL.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
               help="May be repeated; the first is what others are compared with.")  # fmt: skip
 @click.option("--context-tokens", type=click.IntRange(1), metavar="N",
@@ -71,7 +71,8 @@ def command(
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept")
         raise SystemExit(INTERRUPTED)
-    raise SystemExit(UNREADABLE if unreadable else 0)
+    nothing = not scoring.steps and bool(scoring.failed)
+    raise SystemExit(UNREADABLE if unreadable or nothing else 0)
 
 
 def _settings(names: "Sequence[str]") -> "list[Setting]":

@@ -5,11 +5,13 @@
     assert_prefix_shared(step, at_least=0.8)
     assert_no_stale(step)
     assert_same_context(step, "golden/till-25.txt")
+    assert_as_likely(replay("logs/till.jsonl"))
 
 A step comes from the fixtures `replay` and `recorded_step`. Most assertions also take a context, as
 `context_at` returns it.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -27,6 +29,7 @@ from backcast.engine.interfaces.testing.replayed import Replayed
 from backcast.engine.interfaces.views import one_line
 from backcast.engine.models.tokenizers import Tokenizer, UpperBound
 from backcast.engine.replay.diff import ComparablePrompt, built, diff
+from backcast.engine.replay.regress import less_likely, rules_of
 from backcast.engine.replay.stale_items import stale_items
 
 NEAREST = 3
@@ -147,6 +150,28 @@ def assert_same_context(shown: Context | Replayed, golden: str | Path | None = N
         _fail(shown, [f"not as in {golden}"], files.golden_diff(before, now))
 
 
+def assert_as_likely(shown: Replayed | Iterable[Replayed], nats: float | None = None) -> None:
+    """Assert that a model holds what was written for as likely as under the recorded prompts.
+
+    The model is that of `pytest --backcast-model`; without it the test is skipped. The outcomes may
+    get less likely by `nats` per token of their new lines, all prompts together: by as much as the
+    policy's file says under [regress] where nothing is given.
+
+    >>> import backcast
+    >>> with backcast.open_log("fixtures/logs/validators.jsonl") as store:
+    ...     backcast.assert_as_likely(store.task("validators").replay())  # doctest: +SKIP
+    """
+    __tracebackhide__ = True
+    from backcast.engine.interfaces.testing.likely import likely_outcomes
+
+    limits = () if nats is None else (f"nats={nats}",)
+    rules = rules_of(RUNS[-1].policy, limits)
+    found = likely_outcomes([shown] if isinstance(shown, Replayed) else shown)
+    for line in less_likely(found.beside, rules):
+        name = str(shown) if isinstance(shown, Replayed) else f"{len(found.steps)} prompts"
+        _raise(name, [line, *found.worst(NEAREST)])
+
+
 def _assert_as_recorded(shown: Context | Replayed) -> None:
     __tracebackhide__ = True
     step = _step(shown)
@@ -159,8 +184,13 @@ def _assert_as_recorded(shown: Context | Replayed) -> None:
 def _fail(shown: Context | Replayed, message: list[str], changed: str = "") -> NoReturn:
     """Raise `AssertionError` with the message, and the changes below it."""
     __tracebackhide__ = True
-    name = shown if isinstance(shown, Replayed) else "the context"
-    lines = [f"{name}: {message[0]}", *message[1:], *filter(None, changed.split("\n"))]
+    name = str(shown) if isinstance(shown, Replayed) else "the context"
+    _raise(name, [*message, *filter(None, changed.split("\n"))])
+
+
+def _raise(name: str, message: list[str]) -> NoReturn:
+    __tracebackhide__ = True
+    lines = [f"{name}: {message[0]}", *message[1:]]
     raise AssertionError("\n".join(one_line(line, WIDTH) for line in lines))
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backcast.engine.interfaces.testing.replayed import Replayed
     from backcast.engine.log.open_logs import Log
 
-MARKER, POLICY = "backcast_logs", "backcast_policy"
+MARKER, POLICY, MODEL = "backcast_logs", "backcast_policy", "backcast_model"
 LOG, STEP = "recorded_log", "recorded_step"
 "Fixtures that run a test once for each log, or for each recorded prompt."
 
@@ -36,6 +36,12 @@ class PytestRun(NamedTuple):
     "Base of relative paths: the folder of the configuration file, else pytest's rootdir."
     update: bool = False
     "Whether assertions write golden files."
+    model: str = ""
+    "The model that reads outcomes: llama:FILE, or the address of a server."
+    policy: str = ""
+    "The file of the policy under test, whose rules hold; else its name."
+    scores: Path | None = None
+    "Where scores are kept, so that no outcome is read twice; None where pytest keeps nothing."
 
 
 RUNS = [PytestRun()]
@@ -57,6 +63,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--backcast-update", action="store_true",
         help="Write the golden files of assert_same_context instead of comparing with them.",
     )  # fmt: skip
+    group.addoption(
+        "--backcast-model", metavar="MODEL",
+        help="The model that reads for assert_as_likely: llama:FILE, or http://HOST:PORT/v1.",
+    )  # fmt: skip
+    parser.addini(MODEL, "The model that reads, where --backcast-model names none.")
     parser.addini(POLICY, "The policy's file or name, where --backcast-policy names none.")
     parser.addini(
         MARKER, "The folders, files and patterns of logs that tests with recorded_log or"
@@ -72,7 +83,13 @@ def pytest_configure(config: pytest.Config) -> None:
         " and patterns (fixture recorded_log), or for each prompt in them (recorded_step).",
     )
     config.stash[_POLICY] = _policy_under_test(config)
-    RUNS.append(PytestRun(_base(config), bool(config.getoption("backcast_update", default=False))))
+    RUNS.append(
+        PytestRun(
+            _base(config), bool(config.getoption("backcast_update", default=False)),
+            config.getoption("backcast_model", default=None) or config.getini(MODEL),
+            _policy_named(config), _scores(config),
+        )
+    )  # fmt: skip
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -237,6 +254,20 @@ def _place(request: pytest.FixtureRequest, name: str) -> "RecordedPlace":
 
 def _base(config: pytest.Config) -> Path:
     return config.inipath.parent if config.inipath else config.rootpath
+
+
+def _policy_named(config: pytest.Config) -> str:
+    """Return the file of the policy under test, or its name; empty for none."""
+    option, ini = config.getoption("backcast_policy", default=None), config.getini(POLICY)
+    name: str = option or ini
+    path = (config.invocation_params.dir if option else _base(config)) / name
+    return str(path) if name and path.is_file() else name
+
+
+def _scores(config: pytest.Config) -> Path | None:
+    """Return the file in pytest's cache where scores are kept; None where it has no cache."""
+    cache = getattr(config, "cache", None)
+    return cache.mkdir("backcast") / "scores" if cache else None
 
 
 def _policy_under_test(config: pytest.Config) -> "Policy | None":

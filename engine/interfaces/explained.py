@@ -1,0 +1,108 @@
+"""What a prompt is made of, as `context --explain` prints it: items, omissions, what is known."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+
+from backcast.domain.context import Context
+from backcast.domain.events import ContextBuilt
+from backcast.engine.interfaces.addresses import Place
+from backcast.engine.interfaces.views import console, one_line, table
+from backcast.engine.replay.kept_scores import ScoreBook
+from backcast.engine.replay.known_influences import KnownInfluences, known_influences
+
+
+def influences_at(
+    place: Place, messages: Sequence[tuple[str, str]], step: int = 0
+) -> KnownInfluences | None:
+    """Return what kept scores say of a prompt's parts; None where there are none."""
+    book = ScoreBook.beside(place.store, place.log)
+    return known_influences(book, place.store, place.task, messages, step)
+
+
+def show(context: Context, out: Console, known: KnownInfluences | None) -> None:
+    """Print what is in a context and why, and what is out and why."""
+    bars = [
+        (section, budget, tokens, "#" * min(40, round(40 * tokens / budget)) if budget else "")
+        for section, budget, tokens in context.sections
+        if budget or tokens
+    ]
+    table(out, ("section", "budget", "tokens", "used"), bars)
+    out.print()
+    per_section = Counter(item.section for item in context.items)
+    items = [
+        (item.priority, item.node, item.version or "", item.level, item.tokens,
+         f"{item.score:g}", ", ".join(map(str, item.because)),
+         *_worth(known, item.node, item.section, per_section))
+        for item in context.items
+    ]  # fmt: skip
+    head = "priority", "in", "version", "level", "tokens", "score", "events"
+    table(out, (*head, *_head(known)), items)
+    if context.omissions:
+        out.print()
+        table(out, ("out", "reason"), [(one.node, one.reason) for one in context.omissions])
+    _show_influences(known, out)
+    out.print("\nA section fills its own budget first; what others leave flows on to it.")
+    room = context.window - context.reserve
+    out.print(
+        f"\n{context.tokens} tokens of {room}, {context.reserve} kept for the answer;"
+        f" digest {context.digest[:16]}"
+    )
+
+
+def explain(fact: ContextBuilt, address: str, known: KnownInfluences | None) -> None:
+    """Print the items of a prompt, and what was left out and why."""
+    out = console()
+    request = [fact.target or "", fact.query or ""]
+    out.print(one_line("for " + ": ".join(filter(None, request)), 160), markup=False)
+    per_section = Counter(item.section for item in fact.items)
+    items = [
+        (item.section, item.node, item.level, item.tokens, item.found,
+         *_worth(known, item.node, item.section, per_section))
+        for item in fact.items
+    ]  # fmt: skip
+    head = "section", "in", "level", "tokens", "found"
+    table(out, (*head, *_head(known)), items)
+    if fact.omissions:
+        out.print()
+        table(
+            out,
+            ("out", "reason"),
+            [(omission.node, omission.reason) for omission in fact.omissions],
+        )
+    _show_influences(known, out)
+    out.print(
+        f"\n{fact.tokens} tokens, counted by {fact.tokenizer}; why an item is in or out:"
+        f" backcast blame {one_line(address, 200)} NODE",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _head(known: KnownInfluences | None) -> tuple[str, ...]:
+    return ("nats saved",) if known and known.same else ()
+
+
+def _worth(
+    known: KnownInfluences | None, node: str, section: str, items: Mapping[str, int]
+) -> tuple[str, ...]:
+    """Return the cell of what an item was worth, if there is such a column.
+
+    Another prompt may have shown it by another level, so that says nothing of it here.
+    """
+    if known is None or not known.same:
+        return ()
+    found = known.of(node, section, alone=items[section] == 1)
+    return (f"{found.nats:+.2f}" if found else "",)
+
+
+def _show_influences(known: KnownInfluences | None, out: Console) -> None:
+    if known is None:
+        return
+    sections = ", ".join(f"{name} {one.nats:+.2f}" for name, one in known.sections.items())
+    which = "this prompt" if known.same else f"another prompt of this step ({known.policy})"
+    out.print(
+        f"\nnats saved in what was written: as 'influence' found for {which}, under {known.model}"
+        + (f"; whole sections: {sections}" if sections else ""),
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
