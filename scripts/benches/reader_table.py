@@ -72,6 +72,7 @@ def rows_of(
                 key=lambda one: one.new_nats)
             for n in range(len(there))
         ]  # fmt: skip
+        own = mean(range(len(there)), first, "new")
         for name, readings in [*read.items(), ("oracle of the others", best)]:
             low, high = interval(first, readings)
             means = {kind: mean(range(len(there)), readings, kind)
@@ -83,7 +84,7 @@ def rows_of(
                 group, name, [means["new"]], "nats",
                 ours=f"names {means['name']:.3f}, rest {means['rest']:.3f},"
                 f" no copy {mean(fresh, readings, 'new'):.3f} ({len(fresh)})",
-                control=f"{methods[0]} to it {mean(range(len(there)), first, 'new') - means['new']:+.3f}"
+                control=f"{methods[0]} to it {own - means['new']:+.3f}"
                 f" [{low:+.3f}, {high:+.3f}], better on {wins}; it beats none on {helped}",
                 details={"by repository": by_repository(there, readings)},
             )  # fmt: skip
