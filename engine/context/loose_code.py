@@ -28,8 +28,8 @@ def loose_code(
     """Return the statements of a module in no function, as many as fit, in their order.
 
     Those of the module, and of the class `owner` with its head. Imports from outside of the
-    packages `tops` are left out where not all fit; then what is farthest from line `place`,
-    imports last.
+    packages `tops` are left out where not all fit; then the other imports, and then what is
+    farthest from line `place`.
 
     >>> text = "import os\\nA = 1\\ndef f(): ...\\nB = 2\\n"
     >>> loose_code(text, "", 4, set(), lambda part: True)
@@ -41,7 +41,7 @@ def loose_code(
     lines = text.split("\n")
     if not fits(whole := _joined(lines, parts)):
         parts = [part for part in parts if not part.imports or _own(part, tops)]
-        far = sorted(parts, key=lambda part: (not part.imports, abs(part.first - place)))
+        far = sorted(parts, key=lambda part: (bool(part.imports), abs(part.first - place)))
         while far and not fits(whole := _joined(lines, parts)):
             parts.remove(far.pop())
         whole = whole if far else ""
