@@ -262,7 +262,10 @@ READER = Policy(
     pattern=1.0,
     longer=0.4,
     opening=True,
-    shares={"current module": 1},
+    shares={
+        "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
+        "historical patterns": 5,
+    },
     worth={"name": 0.02, "signature": 0.1, "summary": 0.1, "full": 0.1},
     likeness=dict(LIKENESS) | {
         "text words": 3.0, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
