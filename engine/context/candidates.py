@@ -2,6 +2,7 @@
 
 import ast
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple, TypedDict
@@ -175,16 +176,19 @@ class Candidates:
 
         Where they are more than `limit` tokens, those go first that bind nothing of the project.
         """
-        lines = self.sources.text(self.path).split("\n")
-        names = dependency_graph.lines_of(self.states.graph, self.path).values()
-        first = min((first for first, _ in names), default=len(lines) + 1)
+        module = self.states.graph.modules[self.path]
+        lines = self.lines.of(module.source) if module.source else []
+        places = dependency_graph.lines_of(self.states.graph, self.path).values()
+        first = min((first for first, _ in places), default=len(lines) + 1)
         opening = lines[: first - 1]
-        text = "\n".join(opening).strip("\n")
-        if self.counting.item("summary", text) > limit:
-            text = "\n".join(own_lines(opening, self.symbols.tops))
-        while text and self.counting.item("summary", text) > limit:
-            text = text.rpartition("\n")[0].rstrip("\n")
-        return text
+        if self._opens(opening) > limit:
+            opening = own_lines(opening, self.symbols.tops)
+        ends = range(len(opening) + 1)
+        fit = bisect_right(ends, limit, key=lambda end: self._opens(opening[:end]))
+        return "\n".join(opening[: max(0, fit - 1)]).strip("\n")
+
+    def _opens(self, lines: Sequence[str]) -> int:
+        return self.counting.item("summary", "\n".join(lines).strip("\n"))
 
     def _files(self) -> list[str]:
         """Return the wanted modules other than the target's own."""
