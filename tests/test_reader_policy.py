@@ -146,6 +146,14 @@ def test_opening_lines_that_are_too_long_keep_what_is_of_the_project() -> None:
     assert text.split("\n")[-1] in table.split("\n")
 
 
+def test_a_constant_of_the_opening_lines_is_shown_once() -> None:
+    task = history('"""Clients."""\nPAGE = 100\n')
+    shown = built(task, Request("function:clients.py::fetch_orders"), 6_000)
+    assert shown.text.count("PAGE = 100") == 1
+    [page] = [one for one in shown.omissions if one.node == "attribute:clients.py::PAGE"]
+    assert (page.section, page.reason) == ("related functions", "duplicate")
+
+
 def test_a_module_without_room_for_a_line_is_shown_by_less() -> None:
     text = opened("import money\n", module_tokens=0)
     assert "def fetch_parcels(session, since):" in text.split("\n")

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from backcast.domain.allocation import LOWER
+from backcast.domain.allocation import DUPLICATE, LOWER
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context import LEVELS, Candidate, Level, Omission
 from backcast.domain.node import kind_of, name_of, node_id, path_of
@@ -78,6 +78,10 @@ class Candidates:
         "Nodes whose written summary no longer holds, and the version that wrote it."
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
+        self.opening = ""
+        "The lines of the target's module that stand for its summary."
+        self.opened: list[str] = []
+        "Constants that these lines hold."
         self.passed_over = 0
         "How many functions and classes are not offered, since enough likelier ones are."
 
@@ -107,6 +111,7 @@ class Candidates:
             Omission(node, "summaries", f"stale: its summary, written by event {self.stale[node]}")
             for node in sorted(self.stale)
         ]
+        omissions += (Omission(node, "related functions", DUPLICATE) for node in self.opened)
         omissions += self.off_map
         if self.passed_over:
             count = f"{self.passed_over} functions and classes"
@@ -162,7 +167,9 @@ class Candidates:
     def _module(self) -> Candidate:
         node = node_id("module", self.path)
         limit = self.details.module_tokens
-        text = self._opening(limit) if self.policy.opening else self._summary(node, limit)
+        if self.policy.opening:
+            self.opening = self._opening(limit)
+        text = self.opening if self.policy.opening else self._summary(node, limit)
         levels = [("summary", text), ("signature", self._lines(self.path)), ("name", self.path)]
         if node in self.wanted:
             levels.insert(0, ("full", self.sources.text(self.path)))
@@ -344,6 +351,9 @@ class Candidates:
             path, name = path_of(node), name_of(node)
             piece = self.sources.constant(path, name)
             own = path == self.path
+            if own and piece.signature and f"\n{piece.signature}\n" in f"\n{self.opening}\n":
+                self.opened.append(node)
+                continue
             why = "needed" if node in needed else "named" if name in words else \
                 "own file" if own else "imported"  # fmt: skip
             score = self.policy.constants.get(why, 0.0)
