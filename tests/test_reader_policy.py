@@ -9,7 +9,7 @@ from backcast.domain.context import Context
 from backcast.domain.events import ChecksRan, TaskStarted
 from backcast.domain.moment import NOW
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
-from backcast.engine.context.candidates import own_lines
+from backcast.engine.context.opening_lines import own_lines
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
 from backcast.engine.models.tokenizers import UpperBound

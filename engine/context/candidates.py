@@ -1,10 +1,7 @@
 """Candidates for a context: all that could be shown, each at up to four levels of detail."""
 
-import ast
-import warnings
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -19,6 +16,7 @@ from backcast.domain.staleness import Modules
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER, RequestEvidence, weighed
 from backcast.engine.context.maps import shown_map
+from backcast.engine.context.opening_lines import opening_of
 from backcast.engine.context.patterns import patterns
 from backcast.engine.context.request import Request
 from backcast.engine.context.search.vectors import Nearness
@@ -179,23 +177,13 @@ class Candidates:
         )  # fmt: skip
 
     def _opening(self, limit: int) -> str:
-        """Return the lines of the target's module above its first function or class.
-
-        Where they are more than `limit` tokens, those go first that bind nothing of the project.
-        """
+        """Return the lines of the target's module above its first function or class."""
         module = self.states.graph.modules[self.path]
         lines = self.lines.of(module.source) if module.source else []
         places = dependency_graph.lines_of(self.states.graph, self.path).values()
         first = min((first for first, _ in places), default=len(lines) + 1)
-        opening = lines[: first - 1]
-        if self._opens(opening) > limit:
-            opening = own_lines(opening, self.symbols.tops)
-        ends = range(len(opening) + 1)
-        fit = bisect_right(ends, limit, key=lambda end: self._opens(opening[:end]))
-        return "\n".join(opening[: max(0, fit - 1)]).strip("\n")
-
-    def _opens(self, lines: Sequence[str]) -> int:
-        return self.counting.item("summary", "\n".join(lines).strip("\n"))
+        size = partial(self.counting.item, "summary")
+        return opening_of(lines[: first - 1], self.symbols.tops, limit, size)
 
     def _files(self) -> list[str]:
         """Return the wanted modules other than the target's own."""
@@ -406,35 +394,6 @@ class Candidates:
             more = self.policy.pattern * alike * first.tokens**self.policy.longer
             levels[0] = first._replace(gain=round(first.gain + more, DECIMALS))
         return tuple(levels)
-
-
-def own_lines(lines: Sequence[str], tops: Set[str]) -> list[str]:
-    """Return the statements of a module's opening lines that concern the project itself.
-
-    Those are imports from packages in `tops`, or relative ones, and what is neither an import nor a
-    text that stands alone.
-
-    >>> own_lines(["import os", "from shop import (", "    till,", ")", "", "A = 1"], {"shop"})
-    ['from shop import (', '    till,', ')', 'A = 1']
-    """
-    text = "\n".join(lines)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return list(lines)
-    kept = list[str]()
-    for part in body:
-        foreign = isinstance(part, ast.Import) and not any(
-            alias.name.partition(".")[0] in tops for alias in part.names
-        )
-        if isinstance(part, ast.ImportFrom) and not part.level:
-            foreign = (part.module or "").partition(".")[0] not in tops
-        alone = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
-        if not foreign and not alone:
-            kept += lines[part.lineno - 1 : part.end_lineno]
-    return kept
 
 
 HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
