@@ -13,6 +13,7 @@ from backcast.engine.context.opening_lines import own_lines
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
 from backcast.engine.models.tokenizers import UpperBound
+from backcast.engine.replay.used import Used, showing
 from tests.sources import Task
 
 BOUND = MISTRAL_7B_8K._replace(tokenizer="upper-bound")
@@ -152,6 +153,8 @@ def test_a_constant_of_the_opening_lines_is_shown_once() -> None:
     assert shown.text.count("PAGE = 100") == 1
     [page] = [one for one in shown.omissions if one.node == "attribute:clients.py::PAGE"]
     assert (page.section, page.reason) == ("related functions", "duplicate")
+    assert showing(shown)(Used("symbol", page.node))
+    assert not showing(shown)(Used("symbol", "attribute:clients.py::MOST"))
 
 
 def test_a_module_without_room_for_a_line_is_shown_by_less() -> None:

@@ -6,9 +6,9 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from backcast.domain.allocation import DUPLICATE, LOWER
+from backcast.domain.allocation import DUPLICATE, LOWER, OVER
 from backcast.domain.budget import ModelProfile
-from backcast.domain.context import LEVELS, Candidate, Level, Omission
+from backcast.domain.context import LEVELS, Candidate, Item, Level, Omission
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
 from backcast.domain.policy import ADDED, MAP, Policy
@@ -101,15 +101,18 @@ class Candidates:
         )  # fmt: skip
         return [candidate for candidate in candidates if candidate.levels]
 
-    def left_out(self) -> list[Omission]:
-        """Return what is no candidate, and why; call it after `all`."""
+    def left_out(self, items: Sequence[Item]) -> list[Omission]:
+        """Return what is no candidate of a context of some items, and why; call it after `all`."""
         omissions = [Omission(node, "recent errors", why)
                  for node, why in left_out(self.states.online, self.policy)]  # fmt: skip
         omissions += [
             Omission(node, "summaries", f"stale: its summary, written by event {self.stale[node]}")
             for node in sorted(self.stale)
         ]
-        omissions += (Omission(node, "related functions", DUPLICATE) for node in self.opened)
+        module = node_id("module", self.path)
+        held = any(item.node == module and item.level != "name" for item in items)
+        why = DUPLICATE if held else OVER
+        omissions += (Omission(node, "related functions", why) for node in self.opened)
         omissions += self.off_map
         if self.passed_over:
             count = f"{self.passed_over} functions and classes"
