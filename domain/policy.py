@@ -254,4 +254,25 @@ def _same(what: str, found: Sequence[str], known: Sequence[str]) -> None:
         raise ValueError(f"{what}: needed each of {', '.join(known)} once, found {list(found)}")
 
 
-DEFAULT = Policy()
+COVERAGE = Policy(name="coverage")
+"""Shows what covers the names that new code will need. It is made of the defaults of the settings,
+which never change: a policy that a log recorded before a setting existed is read with them."""
+READER = Policy(
+    name="reader",
+    pattern=1.0,
+    longer=0.4,
+    opening=True,
+    shares={
+        "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
+        "historical patterns": 5,
+    },
+    worth={"name": 0.02, "signature": 0.2, "summary": 0.2, "full": 0.15},
+    likeness=dict(LIKENESS) | {
+        "text words": 2.5, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
+        "like name": 1.0, "same name": 0.3, "like class": 0.7, "near": 5.0, "siblings": 0.3,
+        "special": -0.3, "always": -6.5,
+    },
+)  # fmt: skip
+"""Shows what makes new code likely to a model that reads it: above all whole bodies that are like
+it. Change it here, and nowhere else; count `version` on with each release that does."""
+DEFAULT = READER

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from backcast.domain.events import ContextBuilt
-from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.policy import COVERAGE, Policy
 from backcast.engine.context.recorded import messages
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log import EventStore
@@ -31,7 +31,8 @@ def spec_of(name: str) -> Spec:
     return spec_at(FIXTURES / f"specs/{name}.toml")
 
 
-def answers(name: str, policy: Policy = DEFAULT, *, strict: bool) -> Runtime:
+def answers(name: str, policy: Policy = COVERAGE, *, strict: bool) -> Runtime:
+    """A recorded run's answers, asked for under the policy by which it was recorded, or another."""
     return open_runtime(f"answers:{log_of(name)}", spec_of(name).task, policy=policy, strict=strict)
 
 

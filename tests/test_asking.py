@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backcast.engine.context.policies import policy_at
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
@@ -136,6 +137,17 @@ def test_an_empty_store_says_how_it_is_filled(backcast: Backcast, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_a_policy_is_printed_as_a_file_that_gives_the_same_one(
+    name: str, backcast: Backcast, tmp_path: Path
+) -> None:
+    out, _, code = backcast("policy", "--policy", name)
+    (tmp_path / "printed.toml").write_text(out, encoding="utf-8")
+    assert code == 0
+    assert backcast("policy", "--policy", tmp_path / "printed.toml")[0] == out
+    assert policy_at(tmp_path / "printed.toml") == STRATEGIES[name]
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_a_strategy_goes_wherever_a_policy_is_asked_for(name: str, backcast: Backcast) -> None:
     out, _, code = backcast("policy", "--policy", name, "--json")
     assert code == 0
@@ -145,7 +157,7 @@ def test_a_strategy_goes_wherever_a_policy_is_asked_for(name: str, backcast: Bac
     assert "orders.py" in out
     for command in (("policy",), ("context", TILL, "--query", "x"), ("run", SPEC, "--model", "x")):
         _, err, code = backcast(*command, "--policy", "nonsense")
-        assert (code, "needed a TOML file or one of default, no-cache, " in err) == (2, True)
+        assert (code, "needed a TOML file or one of reader, coverage, " in err) == (2, True)
 
 
 def test_a_window_that_the_model_does_not_have_is_told(backcast: Backcast) -> None:

@@ -15,7 +15,7 @@ from backcast.domain.budget import PROFILES, ModelProfile, allocated, checked, o
 from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.events import ChecksRan, ContextBuilt, TaskStarted
 from backcast.domain.moment import NOW, Moment
-from backcast.domain.policy import SYSTEM, Policy
+from backcast.domain.policy import COVERAGE, SYSTEM, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.recorded import context_at, record_context
@@ -121,7 +121,8 @@ def test_the_count_of_a_mistral_prompt_is_that_of_its_own_template() -> None:
 
 @pytest.mark.parametrize("name", ["mistral-7b-8k", "qwen3-8b-32k"])
 def test_the_golden_prompts_stand(store: EventStore, name: str) -> None:
-    found = context_at(store, "task-def456", NOW, Request("module:validators.py"), PROFILES[name])
+    request = Request("module:validators.py")
+    found = context_at(store, "task-def456", NOW, request, PROFILES[name], COVERAGE)
     text = "".join(piece.text for piece in pieces(PROFILES[name].template, found.messages))
     golden = PROMPTS / f"shop-{name}.txt"
     assert text == golden.read_text(encoding="utf-8"), "a prompt changed: look at the difference"
@@ -161,10 +162,10 @@ def test_the_context_fits_whatever_it_is_made_of(
 
 def test_what_was_written_and_is_stale_is_never_shown(store: EventStore) -> None:
     profile = PROFILES["qwen3-8b-32k"]
-    before = context_at(
-        store, "task-def456", Moment(position=33), Request("module:validators.py"), profile
+    before, after = (
+        context_at(store, "task-def456", moment, Request("module:validators.py"), profile, COVERAGE)
+        for moment in (Moment(position=33), NOW)
     )
-    after = context_at(store, "task-def456", NOW, Request("module:validators.py"), profile)
     said = "Validates what people type. validate_email trims"
     assert said in before.messages[-1][1]
     assert said not in after.messages[-1][1]

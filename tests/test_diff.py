@@ -158,7 +158,7 @@ def test_a_log_is_the_same_as_itself(capsys: pytest.CaptureFixture[str]) -> None
     ("arguments", "code", "message"),
     [
         ((TILL,), 2, "needed a second address, --policy once or twice, or --profile"),
-        ((TILL, "--policy", "nonsense"), 2, "needed a TOML file or one of default,"),
+        ((TILL, "--policy", "nonsense"), 2, "needed a TOML file or one of reader,"),
         ((f"{TILL}@3", "--policy", "default"), 2, "the nearest prompts are till@16 and till@20"),
         ((f"{TILL}@79", f"{TILL}@999"), 2, "needed an event from 1 to 185, found 999"),
         ((f"{TILL}@2026-11-20T11", TILL), 2, "the first is till@16"),

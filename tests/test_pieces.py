@@ -4,6 +4,7 @@ import pytest
 
 from backcast.domain.budget import PROFILES
 from backcast.domain.moment import NOW
+from backcast.domain.policy import COVERAGE
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
 from backcast.engine.context.sources import NOTHING, SourceLines, Sources
@@ -138,7 +139,7 @@ def test_constants_are_shown_as_their_own_lines() -> None:
     task.wrote("limits.py", "MOST = (\n    64,\n)\nLEAST = 1\nODD, EVEN = 1, 2\n")
     task.wrote("a.py", "from limits import MOST, ODD\nOWN = 3\n\ndef f():\n    return MOST\n")
     task.outlined()
-    found = context_at(task.store, task.id, NOW, Request("function:a.py::f"), BOUND)
+    found = context_at(task.store, task.id, NOW, Request("function:a.py::f"), BOUND, COVERAGE)
     assert shown(found.items).items() >= {
         ("attribute:limits.py::MOST", "signature"), ("attribute:a.py::OWN", "signature"),
         ("attribute:limits.py::ODD", "name"),
@@ -154,7 +155,7 @@ def test_a_constant_that_a_query_names_is_likelier() -> None:
     task.wrote("a.py", "OWN = 3\nOTHER = 4\ndef f(): pass\n")
     task.outlined()
     request = Request("module:a.py", "make OWN larger")
-    found = context_at(task.store, task.id, NOW, request, BOUND)
+    found = context_at(task.store, task.id, NOW, request, BOUND, COVERAGE)
     scores = {item.node: item.score for item in found.items}
     assert scores["attribute:a.py::OWN"] > scores["attribute:a.py::OTHER"]
 

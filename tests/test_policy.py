@@ -1,5 +1,6 @@
 """By which settings a context is chosen: read from a file, checked, printed, recorded."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError
-from backcast.domain.policy import DEFAULT, WEIGHTS, Policy
+from backcast.domain.policy import COVERAGE, DEFAULT, WEIGHTS, Policy
 from backcast.engine.context.policies import policy_at, policy_of
+from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.commands.policy import toml_lines
 from backcast.engine.log.open_logs import opened
 from backcast.engine.replay.verify import verified
@@ -23,7 +25,9 @@ UNSET = {
     "map.merge": "asks an embedder",
     "weights.meaning": "asks an embedder",
 }
-"What the policy of that log leaves as it is by default, and why."
+"What the policy of that log leaves as it was by default, and why."
+SINCE = ("likeness", "pattern", "longer", "opening")
+"How settings begin that came later; the log could not set them."
 
 
 @pytest.fixture
@@ -60,9 +64,32 @@ def test_a_file_that_sets_nothing_is_the_default(read: Callable[[str], Policy]) 
     assert read("# nothing\n[weights]\n").digest == DEFAULT.digest
 
 
+@pytest.mark.parametrize("base", sorted(STRATEGIES))
+def test_a_file_may_name_what_it_is_laid_over(read: Callable[[str], Policy], base: str) -> None:
+    found = read(f'base = "{base}"\nerrors = 3\n[weights]\nneeded = 2\n')
+    expected = STRATEGIES[base]
+    weights = {**expected.weights, "needed": 2.0}
+    assert found == expected.model_copy(update={"errors": 3, "weights": weights})
+
+
+def test_the_default_has_two_names_and_the_one_before_it_still_has_its_settings() -> None:
+    assert STRATEGIES["default"] is STRATEGIES["reader"] is DEFAULT
+    assert STRATEGIES["coverage"] == Policy(name="coverage") != DEFAULT
+
+
+def test_a_policy_recorded_before_a_setting_existed_is_read_as_it_was() -> None:
+    settings = Policy().model_dump(mode="json")
+    older = {name: value for name, value in settings.items() if not name.startswith(SINCE)}
+    found = policy_of(json.dumps(older).encode())
+    assert found == COVERAGE.model_copy(update={"name": "default"})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("base = 'nobody'", "base: needed one of reader, coverage, .*, found 'nobody'"),
+        ("base = 3", "base: needed one of reader, coverage, .*, found 3"),
+        ("base = ['reader']", r"base: needed one of reader, .*, found \['reader'\]"),
         ("colour = 1", "needed one of name, version, system, .*, found 'colour'"),
         ("[lunch]\na = 1", "needed one of name, .*, found 'lunch'"),
         ("[map]\nlunch = 1", "map: needed one of distiller, .*, found 'lunch'"),
@@ -204,7 +231,7 @@ def test_settings_are_printed_as_toml_that_gives_the_same_digest(
 ) -> None:
     policy = Policy.model_validate(told)
     path = tmp_path_factory.mktemp("policy") / "mine.toml"
-    lines = toml_lines(policy.model_dump(mode="json"))
+    lines = ['base = "coverage"', *toml_lines(policy.model_dump(mode="json"))]
     path.write_bytes("\n".join(lines).encode())
     assert policy_at(path).digest == policy.digest
 
@@ -230,7 +257,10 @@ def test_prompts_under_a_policy_that_sets_everything_are_derived_as_they_were() 
         policy = policy_of(log.store.get(used))
         verdicts = [one for task in log.tasks for one in verified(log.store, task)]
     recorded = dict(leaves(policy.model_dump(mode="json")))
-    default = dict(leaves(DEFAULT.model_dump(mode="json")))
-    assert {name for name in default if recorded[name] == default[name]} == set(UNSET)
+    default = dict(leaves(COVERAGE.model_dump(mode="json")))
+    unset = {name for name in default if recorded[name] == default[name]}
+    later = {name for name in default if name.startswith(SINCE)}
+    assert unset - later == set(UNSET)
+    assert later <= unset
     assert policy.shares
     assert [one.holds for one in verdicts] == [True] * 10

@@ -307,7 +307,7 @@ def test_a_single_run_has_no_interval() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--policy", "nonsense"), "needed a TOML file or one of default, no-cache,"),
+        (("--policy", "nonsense"), "needed a TOML file or one of reader, coverage,"),
         (("--policy", "FILE"), "needed one of name, version,"),
         (("--policy", "RULE"), "needed a rule of recall, critical, stale,"),
         (("--policy", "recorded", "--limit", "recall=lots"), "recall: Input should be a valid"),

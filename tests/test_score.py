@@ -420,7 +420,7 @@ def test_an_outcome_longer_than_the_window_and_a_prompt_without_room_are_left_ou
 @pytest.mark.parametrize(
     ("options", "needed", "code"),
     [
-        (["--policy", "nobody"], "needed a TOML file or one of default", 2),
+        (["--policy", "nobody"], "needed a TOML file or one of reader", 2),
         (["--model", "http://me@127.0.0.1:1"], "needed http://HOST:PORT/v1 without a user", 2),
         (["--model", "recording:x"], "needed llama:FILE or http://HOST:PORT/v1, found 'rec", 2),
         (["--model", "llama:none.gguf"], "none.gguf: needed a GGUF file: No such file", 2),
@@ -555,7 +555,8 @@ def test_real_weights_hold_a_body_for_likelier_below_bodies_like_it_than_below_n
     task, path = history(), tmp_path / "history.jsonl"
     path.write_text("".join(f"{line}\n" for line in export_lines(task.store, task.id)))
     names = tmp_path / "names.toml"
-    names.write_text("[worth]\nname = 1.0\nsignature = 0.001\nsummary = 0.001\nfull = 0.001\n")
+    worth = "[worth]\nname = 1.0\nsignature = 0.001\nsummary = 0.001\nfull = 0.001\n"
+    names.write_text(f'base = "coverage"\n{worth}')
     printed = score(
         path, "--model", f"llama:{smollm2()}", "--context-tokens", SMALL, "--sample", "3",
         "--policy", "default", "--policy", names, "--json",

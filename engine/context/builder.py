@@ -77,7 +77,7 @@ class ContextBuilder:
         offered = offering.all()
         retained = self._retained(states.prompts, request, offered)
         items, large, omissions = self._chosen(offering, offered, retained)
-        left_out = [*large, *offering.left_out(), *self._first(omissions)]
+        left_out = [*large, *offering.left_out(items), *self._first(omissions)]
         levels = {item.section: item.level for item in items}
         if request.query.strip() and levels[TASK] not in ("full", "summary"):
             left_out.insert(0, Omission("the words of the request", TASK, OVER))

@@ -6,9 +6,9 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from backcast.domain.allocation import LOWER
+from backcast.domain.allocation import DUPLICATE, LOWER, OVER
 from backcast.domain.budget import ModelProfile
-from backcast.domain.context import LEVELS, Candidate, Level, Omission
+from backcast.domain.context import LEVELS, Candidate, Item, Level, Omission
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
 from backcast.domain.policy import ADDED, MAP, Policy
@@ -82,6 +82,10 @@ class Candidates:
         "Nodes whose written summary no longer holds, and the version that wrote it."
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
+        self.opening = ""
+        "The lines of the target's module that stand for its summary."
+        self.opened: list[str] = []
+        "Constants that these lines hold."
         self.passed_over = 0
         "How many functions and classes are not offered, since enough likelier ones are."
 
@@ -103,14 +107,18 @@ class Candidates:
         )  # fmt: skip
         return [candidate for candidate in candidates if candidate.levels]
 
-    def left_out(self) -> list[Omission]:
-        """Return what is no candidate, and why; call it after `all`."""
+    def left_out(self, items: Sequence[Item]) -> list[Omission]:
+        """Return what is no candidate of a context of some items, and why; call it after `all`."""
         omissions = [Omission(node, "recent errors", why)
                  for node, why in left_out(self.states.online, self.policy)]  # fmt: skip
         omissions += [
             Omission(node, "summaries", f"stale: its summary, written by event {self.stale[node]}")
             for node in sorted(self.stale)
         ]
+        module = node_id("module", self.path)
+        held = any(item.node == module and item.level != "name" for item in items)
+        why = DUPLICATE if held else OVER
+        omissions += (Omission(node, "related functions", why) for node in self.opened)
         omissions += self.off_map
         if self.passed_over:
             count = f"{self.passed_over} functions and classes"
@@ -166,7 +174,9 @@ class Candidates:
     def _module(self) -> Candidate:
         node = node_id("module", self.path)
         limit = self.details.module_tokens
-        text = self._opening(limit) if self.policy.opening else self._summary(node, limit)
+        if self.policy.opening:
+            self.opening = self._opening(limit)
+        text = self.opening if self.policy.opening else self._summary(node, limit)
         levels = [("summary", text), ("signature", self._lines(self.path)), ("name", self.path)]
         if node in self.wanted:
             levels.insert(0, ("full", self.sources.text(self.path)))
@@ -342,6 +352,9 @@ class Candidates:
             path, name = path_of(node), name_of(node)
             piece = self.sources.constant(path, name)
             own = path == self.path
+            if own and piece.signature and f"\n{piece.signature}\n" in f"\n{self.opening}\n":
+                self.opened.append(node)
+                continue
             why = "needed" if node in needed else "named" if name in words else \
                 "own file" if own else "imported"  # fmt: skip
             score = self.policy.constants.get(why, 0.0)

@@ -46,13 +46,13 @@ class NameWords:
         weighed against all that either has.
         """
         size = len(self._numbers)
-        there = np.zeros(size)
-        there[: min(size, len(counts))] = counts[:size]
+        known = np.zeros(size)
+        known[: min(size, len(counts))] = counts[:size]
         entries, owners = np.array(self._entries, np.int64), np.array(self._names, np.int64)
-        spread = np.bincount(entries, weights=there[owners], minlength=len(self._words))
-        rarity = np.log1p(max(1.0, float(there.sum())) / np.maximum(spread, 0.5))
+        spread = np.bincount(entries, weights=known[owners], minlength=len(self._words))
+        rarity = np.log1p(max(1.0, float(known.sum())) / np.maximum(spread, 0.5))
         asked = {self._words.get(word, -1) for word in _parts(name)}
-        unknown = np.log1p(max(1.0, float(there.sum())) / 0.5)
+        unknown = np.log1p(max(1.0, float(known.sum())) / 0.5)
         total = sum(rarity[word] if word >= 0 else unknown for word in sorted(asked))
         held = np.isin(entries, sorted(asked))
         whole = np.bincount(owners, weights=rarity[entries], minlength=size)

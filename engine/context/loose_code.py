@@ -5,9 +5,13 @@ They say what the names in a body mean, and no function shows them.
 
 import ast
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Set
 from functools import lru_cache
 from typing import NamedTuple
+
+NEAR = 60
+"Lines from the place, within which a statement goes before the imports."
 
 
 class LooseLines(NamedTuple):
@@ -28,8 +32,8 @@ def loose_code(
     """Return the statements of a module in no function, as many as fit, in their order.
 
     Those of the module, and of the class `owner` with its head. Imports from outside of the
-    packages `tops` are left out where not all fit; then the other imports, and then what is
-    farthest from line `place`.
+    packages `tops` are left out where not all fit; then what is far from line `place`, then the
+    other imports.
 
     >>> text = "import os\\nA = 1\\ndef f(): ...\\nB = 2\\n"
     >>> loose_code(text, "", 4, set(), lambda part: True)
@@ -39,13 +43,17 @@ def loose_code(
     """
     parts = [part for part in statements(text) if part.owner in ("", owner)]
     lines = text.split("\n")
-    if not fits(whole := _joined(lines, parts)):
-        parts = [part for part in parts if not part.imports or _own(part, tops)]
-        far = sorted(parts, key=lambda part: (bool(part.imports), abs(part.first - place)))
-        while far and not fits(whole := _joined(lines, parts)):
-            parts.remove(far.pop())
-        whole = whole if far else ""
-    return whole
+    if fits(whole := _joined(lines, parts)):
+        return whole
+
+    def late(part: LooseLines) -> tuple[int, int]:
+        far = abs(part.first - place)
+        return (1 if part.imports else 2 * (far > NEAR)), far
+
+    kept = sorted((part for part in parts if not part.imports or _own(part, tops)), key=late)
+    counts = range(1, len(kept) + 1)
+    most = bisect_left(counts, True, key=lambda n: not fits(_joined(lines, sorted(kept[:n]))))
+    return _joined(lines, sorted(kept[:most]))
 
 
 def _own(part: LooseLines, tops: Set[str]) -> bool:

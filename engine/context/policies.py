@@ -14,16 +14,32 @@ from backcast.engine.context.strategies import STRATEGIES
 
 RULES = "regress"
 "The table of a policy file that says what counts as a regression."
+BASE = "base"
+"The entry of a policy file that names the strategy over which it is laid."
 
 
 def policy_at(path: Path) -> Policy:
-    """Return the policy of a TOML file: what it does not set is as in the default.
+    """Return the policy of a TOML file: what it does not set is as in its base.
 
     Rules that stand beside it, under `regress`, are no settings of it. `InputError` in one line,
     which names the setting, what was needed and what was found.
     """
-    settings = {name: value for name, value in toml_at(path).items() if name != RULES}
-    return _checked(str(path), _over(DEFAULT.model_dump(), settings))
+    tables = toml_at(path)
+    settings = {name: value for name, value in tables.items() if name not in (RULES, BASE)}
+    return _checked(str(path), _over(STRATEGIES[_base(path, tables)].model_dump(), settings))
+
+
+def base_of(name: str) -> str:
+    """Return the strategy over which a file is laid, the default's name where it names none; the
+    name itself of a strategy."""
+    return name if name in STRATEGIES else _base(Path(name), toml_at(Path(name)))
+
+
+def _base(path: Path, tables: Mapping[str, object]) -> str:
+    base = tables.get(BASE, DEFAULT.name)
+    if not isinstance(base, str) or base not in STRATEGIES:
+        raise InputError(f"{path}: {BASE}: needed one of {', '.join(STRATEGIES)}, found {base!r}")
+    return base
 
 
 def toml_at(path: Path) -> dict[str, object]:

@@ -1,12 +1,13 @@
 """Policies with a name: the strategies between which the seeds' trade-off matrix chooses.
 
 Each is what its name says and no more, as settings of a policy, so that they can be compared on
-the same logs. None is recommended but the default.
+the same logs. None is recommended but the default. Those of the matrix differ from `coverage` by
+what their names say, and nothing that the default learns changes them.
 """
 
 from collections.abc import Mapping
 
-from backcast.domain.policy import DEFAULT, PRIORITY, WEIGHTS, Details, Policy
+from backcast.domain.policy import COVERAGE, DEFAULT, PRIORITY, READER, WEIGHTS, Details, Policy
 
 WHOLE = {"name": 0.0, "signature": 0.0, "summary": 0.0, "full": 1.8}
 "Things are shown in full or not at all."
@@ -20,14 +21,15 @@ _HAND = Details(iterations=3, tests="full", errors="full", patterns=0)
 
 
 def _weights(*names: str, **more: float) -> dict[str, float]:
-    """Return the default weights of some evidence, and none of all other."""
+    """Return the coverage policy's weights of some evidence, and none of all other."""
     return {name: WEIGHTS[name] for name in ("always", *names)} | more
 
 
 STRATEGIES: Mapping[str, Policy] = {
     policy.name: policy
     for policy in (
-        DEFAULT,
+        READER,
+        COVERAGE,
         # Texts as they are, found by the words of the request; nothing is remembered.
         Policy(
             name="no-cache", keep=False, errors=1, worth=WHOLE, small=_PLAIN, large=_PLAIN,
@@ -47,7 +49,7 @@ STRATEGIES: Mapping[str, Policy] = {
                 always=-4.5,
             ),
         ),
-        # The default, with PageRank and with nearness in meaning.
+        # Coverage, with PageRank and with nearness in meaning.
         Policy(
             name="graph-semantic",
             weights=dict(WEIGHTS) | {"rank": 0.8, "meaning": 1.5, "always": -6.2},
@@ -59,5 +61,5 @@ STRATEGIES: Mapping[str, Policy] = {
             weights={"always": -3.0, "lately": 3.0, "together": 0.5},
         ),
     )
-}  # fmt: skip
-"By name."
+} | {"default": DEFAULT}  # fmt: skip
+"By name; the default by two."

@@ -85,5 +85,5 @@ def policy_option(name: str = "policy_name") -> Callable[[Callable[..., Any]], C
     """Return the option --policy of the commands that take one policy."""
     return click.option(
         "--policy", name, metavar="NAME_OR_FILE",
-        help="A strategy, or settings as TOML: 'backcast help policies'.",
+        help="A strategy, else settings as TOML, laid over the default: 'backcast help policies'.",
     )  # fmt: skip

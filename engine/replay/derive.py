@@ -5,7 +5,7 @@ from collections.abc import Callable
 from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile
 from backcast.domain.context import Context
 from backcast.domain.events import ContextBuilt
-from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.policies import policy_of
@@ -48,7 +48,7 @@ class BuilderPool:
     def settings(self, fact: ContextBuilt) -> tuple[ModelProfile, Policy]:
         """Return the profile and the policy of a recorded prompt."""
         profile = profile_of(self.store.get(fact.profile)) if fact.profile else MISTRAL_7B_8K
-        return profile, policy_of(self.store.get(fact.policy)) if fact.policy else DEFAULT
+        return profile, policy_of(self.store.get(fact.policy)) if fact.policy else COVERAGE
 
     def builder(
         self, profile: ModelProfile, policy: Policy, nearness: Nearness | None = None

@@ -8,6 +8,7 @@ code can only use what its author knew, or guessed right.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from backcast.domain.allocation import DUPLICATE
 from backcast.domain.cache import Failure
 from backcast.domain.context import Context
 from backcast.domain.graph import NEEDS, Graph
@@ -98,6 +99,7 @@ def showing(context: Context) -> Callable[[Used], bool]:
     """Return a test of whether a context shows a thing by more than its name."""
     levels = {item.node: item.level for item in context.items}
     shown = {node for node, level in levels.items() if level != "name"}
+    held = {one.node for one in context.omissions if one.reason == DUPLICATE}
     files = {path_of(node) for node in shown if not node.startswith(("failure:", "task:"))}
 
     def shows(thing: Used) -> bool:
@@ -106,6 +108,7 @@ def showing(context: Context) -> Callable[[Used], bool]:
             return path_of(node) in files
         return (
             node in shown
+            or node in held
             or any(levels.get(outer) == "full" for outer in _around(node))
             or (
                 # A module's opening lines are its constants and the signatures of what is in it.

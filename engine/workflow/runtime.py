@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from backcast.domain.budget import MISTRAL_7B_8K, PROFILES, ModelProfile
 from backcast.domain.errors import DamagedError, InputError, UnavailableError
 from backcast.domain.events import PolicyUsed
-from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.recorded import profile_of
 from backcast.engine.history.branches import lineage_of
@@ -68,7 +68,7 @@ def used_before(store: EventStore, task_id: str) -> Before:
     except (DamagedError, InputError) as error:
         log.warning("task %s: the profile of its last run is not used: %s", task_id, error)
     try:
-        policy = policy_of(store.get(last.policy)) if last.policy else DEFAULT
+        policy = policy_of(store.get(last.policy)) if last.policy else COVERAGE
     except (DamagedError, InputError) as error:  # it may be of another version
         log.warning("task %s: the policy of its last run is not used: %s", task_id, error)
     model = last.model

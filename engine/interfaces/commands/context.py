@@ -63,7 +63,8 @@ def command(
 
     Without --for and --query it is a recorded prompt, rebuilt from the log: the one at WHEN, or the
     last one. A function that is asked for need not exist yet. A policy file sets what differs from
-    the default; 'backcast policy' prints all settings, 'backcast help policies' the strategies.
+    the default, or from the strategy that it names as its `base`; 'backcast policy' prints all
+    settings, 'backcast help policies' the strategies.
     """
     with task_at(address, url) as place:
         if target is not None or query:

@@ -15,18 +15,23 @@ from backcast.engine.interfaces.terminal import SPEAKS
 @policy_option()
 @json_option
 def command(policy_name: str | None, as_json: bool) -> None:
-    """Print the settings by which contexts are chosen.
+    """Print the settings by which contexts are chosen, as a file that gives the same policy.
 
     \b
     backcast policy
-    backcast policy --policy full-replay
+    backcast policy --policy coverage
     backcast policy --policy mine.toml --json
     """
+    from backcast.domain.policy import DEFAULT
+    from backcast.engine.context.policies import BASE, base_of
+
     found = policy_by(policy_name)
     if as_json:
         click.echo(json_text({"digest": found.digest, "settings": found.model_dump(mode="json")}))
         return
     click.echo(f"# digest {found.digest}")
+    # A file's tables are laid over those of its base, so without this one some would have more.
+    click.echo(f"{BASE} = {_toml(base_of(policy_name or DEFAULT.name))}")
     for line in toml_lines(found.model_dump(mode="json")):
         click.echo(line)
 

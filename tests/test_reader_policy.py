@@ -1,0 +1,169 @@
+"""The default policy: what must be shown, and then bodies like the one asked for."""
+
+from itertools import pairwise
+
+import pytest
+
+from backcast.domain.budget import MISTRAL_7B_8K
+from backcast.domain.context import Context
+from backcast.domain.events import ChecksRan, TaskStarted
+from backcast.domain.moment import NOW
+from backcast.domain.policy import COVERAGE, DEFAULT, Policy
+from backcast.engine.context.loose_code import statements
+from backcast.engine.context.recorded import context_at
+from backcast.engine.context.request import Request
+from backcast.engine.models.tokenizers import UpperBound
+from backcast.engine.replay.used import Used, showing
+from tests.sources import Task
+
+BOUND = MISTRAL_7B_8K._replace(tokenizer="upper-bound")
+ADDED = Request("function:clients.py::fetch_orders", "def fetch_orders(session, since):")
+MENDED = Request(
+    "module:orders.py", "Mend the module orders.py", ("module:orders.py", "module:test_orders.py"),
+    ("money.py",),
+)  # fmt: skip
+FETCH = '''
+def fetch_{0}(session, since):
+    """All {0} since a day, page by page."""
+    found = []
+    for page in session.pages("/{0}", after=since):
+        found.extend(page["{0}"])
+    return [one for one in found if not one["deleted"]]
+'''
+WORDS = ("parcels", "returns", "vouchers", "letters", "invoices", "reminders", "refunds", "orders")
+ORDERS = FETCH.format("orders").strip()
+
+
+def history(opening: str = '"""Clients."""\nimport money\n') -> Task:
+    """A project of alike functions, and of small ones with a signature as long as their body."""
+    task = Task()
+    task.happened(TaskStarted(goal="a shop"))
+    task.wrote("clients.py", opening + "\n".join(FETCH.format(word) for word in WORDS[:-1]))
+    helpers = (f"def {name}(value):\n    return value\n" for name in ("pad", "trim", "fold", "ask"))
+    task.wrote("money.py", "def to_cents(text):\n    return int(100 * float(text))\n")
+    task.wrote("helpers.py", "\n".join(helpers))
+    task.outlined()
+    return task
+
+
+def mending() -> Task:
+    """A run whose module failed its tests, in a project with many alike functions."""
+    task = history()
+    task.wrote("orders.py", f"from money import to_cents\n\n\n{ORDERS}\n")
+    tests = "from orders import fetch_orders\n\n\ndef test_no_orders():\n    assert fetch_orders\n"
+    task.wrote("test_orders.py", tests)
+    failures = [
+        {"name": f"test_{n}", "message": f"AssertionError: {n} orders", "place": f"orders.py:{n}"}
+        for n in (1, 2)
+    ]
+    task.happened(ChecksRan(passed=0, failed=2, module_name="orders.py", failures=tuple(failures)))
+    task.outlined()
+    return task
+
+
+def built(task: Task, request: Request, tokens: int, policy: Policy = DEFAULT) -> Context:
+    return context_at(task.store, task.id, NOW, request, BOUND.with_context(tokens), policy)
+
+
+def levels(context: Context) -> dict[str, str]:
+    return {item.node: item.level for item in context.items}
+
+
+@pytest.mark.parametrize("tokens", [600, 1_000, 1_500])
+def test_bodies_like_the_one_asked_for_are_shown_and_not_signatures_of_all(tokens: int) -> None:
+    task = history()
+    ours, covering = (levels(built(task, ADDED, tokens, one)) for one in (DEFAULT, COVERAGE))
+    alike = {f"function:clients.py::fetch_{word}" for word in WORDS[:-1]}
+    whole, before = ({node for node in alike if shown.get(node) == "full"}
+                     for shown in (ours, covering))  # fmt: skip
+    assert len(whole) > len(before)
+
+
+def test_with_room_for_all_both_policies_show_all() -> None:
+    nodes = [set(levels(built(history(), ADDED, 6_000, one))) for one in (DEFAULT, COVERAGE)]
+    assert nodes[0] == nodes[1]
+
+
+@pytest.mark.parametrize("tokens", [1_200, 1_600, 2_400, 4_800])
+def test_what_a_run_mends_its_failure_tests_and_needs_come_before_what_is_alike(
+    tokens: int,
+) -> None:
+    shown = built(mending(), MENDED, tokens)
+    by_node = levels(shown)
+    assert by_node["module:orders.py"] == "full"
+    assert by_node["module:test_orders.py"] == "full"
+    assert by_node["module:money.py"] in ("full", "signature")
+    failure, other = sorted(node for node in by_node if node.startswith("failure:"))
+    assert by_node[failure] == "signature"
+    assert by_node[other] in ("signature", "name")
+    assert [item.node for item in shown.items][-1] == "task:task"
+
+
+def test_more_room_takes_nothing_of_what_a_run_must_see() -> None:
+    task = mending()
+    rank = {"full": 3, "summary": 2, "signature": 1, "name": 0}
+    for less, more in pairwise(built(task, MENDED, tokens) for tokens in (900, 1_500, 3_000)):
+        after = levels(more)
+        for item in less.items:
+            if item.priority == "CRITICAL" and item.node in after:
+                assert rank[after[item.node]] >= rank[item.level], item.node
+
+
+def test_a_function_that_is_changed_is_shown_in_full() -> None:
+    task = history()
+    target = "function:clients.py::fetch_letters"
+    assert levels(built(task, Request(target, "skip what is deleted"), 700))[target] == "full"
+
+
+# The lines above the first definition
+
+
+def opened(opening: str, **more: object) -> str:
+    """What is shown of a module's opening lines."""
+    request = Request("function:clients.py::fetch_orders")
+    small = DEFAULT.small.model_copy(update=more)
+    policy = DEFAULT.model_copy(update={"small": small})
+    [item] = [
+        item
+        for item in built(history(opening), request, 6_000, policy).items
+        if item.node == "module:clients.py"
+    ]
+    return item.text
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\n\n\n", "# One.\n"])
+def test_what_stands_in_no_function_is_shown_but_for_texts(before: str) -> None:
+    opening = f'{before}"""Clients."""\nimport money\n\nPAGE = 100\n'
+    assert opened(opening) == "import money\nPAGE = 100"
+
+
+def test_loose_lines_that_are_too_long_keep_what_is_of_the_project_and_near() -> None:
+    opening = (
+        f'"""{"Long. " * 80}"""\nimport {", ".join("abcdefghij" * 9)}\nimport money\n\nPAGE = 1\n'
+    )
+    assert opened(opening, module_tokens=200) == "import money\nPAGE = 1"
+    table = "".join(f"ROW_{n} = {n}\n" for n in range(2_000))
+    text = opened(f'"""Rows."""\nimport money\n{table}', module_tokens=200)
+    assert text.endswith("ROW_1998 = 1998\nROW_1999 = 1999")
+    assert 100 < UpperBound().count(text) <= 200
+    assert text.split("\n")[1] in table.split("\n")
+
+
+def test_a_constant_of_the_opening_lines_is_shown_once() -> None:
+    task = history('"""Clients."""\nPAGE = 100\n')
+    shown = built(task, Request("function:clients.py::fetch_orders"), 6_000)
+    assert shown.text.count("PAGE = 100") == 1
+    [page] = [one for one in shown.omissions if one.node == "attribute:clients.py::PAGE"]
+    assert (page.section, page.reason) == ("related functions", "duplicate")
+    assert showing(shown)(Used("symbol", page.node))
+    assert not showing(shown)(Used("symbol", "attribute:clients.py::MOST"))
+
+
+def test_a_module_without_room_for_a_line_is_shown_by_less() -> None:
+    text = opened("import money\n", module_tokens=0)
+    assert "def fetch_parcels(session, since):" in text.split("\n")
+    assert "import money" not in text
+
+
+def test_a_module_that_does_not_parse_has_no_loose_lines() -> None:
+    assert statements("from shop import (\n    till,") == ()
