@@ -196,7 +196,7 @@ def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[st
         return messages_of(shown, FIRST_SYSTEM, FIRST_ORDER, 1)
     policy = policy_of(read(fact.policy))
     version = int(fact.code.get("rendering", "1"))
-    return messages_of(shown, policy.system, policy.order, version)
+    return messages_of(shown, policy.system, policy.order, version, policy.words)
 
 
 def profile_of(body: bytes) -> ModelProfile:
