@@ -1,6 +1,7 @@
 """What was each item of a prompt worth? The nats of the known outcome without it.
 
-Each section is left out as a whole, then each item alone. Items that say the same stand in for each
+Each section is left out as a whole, then each item alone, and each sentence of our own words where
+that is asked for. Items that say the same stand in for each
 other, so that each of them may seem to be worth nothing where both together are worth much.
 """
 
@@ -12,23 +13,26 @@ import numpy as np
 from backcast.domain.context import Context, Item
 from backcast.domain.errors import InputError
 from backcast.engine.context.builder import TASK
-from backcast.engine.context.rendering import RenderItem, messages_of
+from backcast.engine.context.rendering import RenderItem
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.find import prompt_at, step_at
+from backcast.engine.replay.instructions import text_parts, without_part, worded
 from backcast.engine.replay.outcomes import outcome_of
 from backcast.engine.replay.score import ScoreJob, ScorePlan, StepScore
 from backcast.engine.replay.score_summary import DRAWS, SEED
 from backcast.engine.replay.steps import ReplayStep, asked, steps
 
+KINDS = ("section", "item", "instruction")
+
 
 class PromptPart(NamedTuple):
-    """A section of a prompt, or an item."""
+    """A section of a prompt, an item, or a sentence of our own words."""
 
     kind: str
-    "section or item."
+    "section, item or instruction."
     name: str
-    "The section, or the node."
+    "The section, the node, or the sentence behind the name of its text."
     section: str
     level: str
     "How the item is shown; empty for a section."
@@ -65,12 +69,19 @@ def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:
 
 
 def planned(
-    plan: ScorePlan, log: str, store: EventStore, step: ReplayStep, most: int
+    plan: ScorePlan,
+    log: str,
+    store: EventStore,
+    step: ReplayStep,
+    most: int,
+    *,
+    texts: bool = False,
 ) -> InfluencePlan:
     """Return the prompts that tell what the parts of a step's prompt were worth.
 
-    `plan` has one setting. Of the items the `most` largest are left out one by one. `InputError`
-    where the step has no outcome that can be read, or none with a new line.
+    `plan` has one setting. Of the items the `most` largest are left out one by one; with `texts`,
+    each sentence of our own words as well. `InputError` where the step has no outcome that can be
+    read, or none with a new line.
     """
     place = f"{step.task_id}@{step.version} {step.name}"
     outcome = outcome_of(step, store.get)
@@ -83,12 +94,20 @@ def planned(
     context = builder.build(step.known.states, step.known.graph, step.request)
     parts, not_read = parts_of(context, most)
     variants = [context.items, *(_without(context, part) for part in parts)]
-    prompts, tokens = [], []
-    for items in variants:
-        rendered = [RenderItem(item.node, item.section, item.text, item.level) for item in items]
-        messages = messages_of(rendered, builder.policy.system, builder.policy.order)
-        prompts.append(plan.reader.prompt(messages, outcome.header))
-        tokens.append(plan.size(prompts[-1], outcome.text))
+    shown = [[_rendered(item) for item in items] for items in variants]
+    policy = builder.policy
+    messages = [worded(items, policy, policy) for items in shown]
+    for sentence in text_parts(policy) if texts else ():
+        other = worded(shown[0], policy, without_part(policy, sentence))
+        if other != messages[0]:
+            messages.append(other)
+            parts = (*parts, PromptPart("instruction", sentence.label, "", "", 0))
+    prompts = [plan.reader.prompt(one, outcome.header) for one in messages]
+    tokens = [plan.size(prompt, outcome.text) for prompt in prompts]
+    parts = tuple(
+        part._replace(tokens=tokens[0] - size) if part.kind == "instruction" else part
+        for part, size in zip(parts, tokens[1:], strict=True)
+    )
     names = [setting.name, *(f"{setting.name} without {part.name}" for part in parts)]
     plan.settings = [Setting(name, setting.policy) for name in names]
     plan.jobs.append(
@@ -115,6 +134,10 @@ def parts_of(context: Context, most: int) -> tuple[tuple[PromptPart, ...], int]:
     return (*sections, *items), len(known) - len(largest)
 
 
+def _rendered(item: Item) -> RenderItem:
+    return RenderItem(item.node, item.section, item.text, item.level)
+
+
 def _without(context: Context, part: PromptPart) -> Sequence[Item]:
     if part.kind == "section":
         return [item for item in context.items if item.section != part.name]
@@ -123,10 +146,10 @@ def _without(context: Context, part: PromptPart) -> Sequence[Item]:
 
 
 def influences(step: StepScore, parts: Sequence[PromptPart]) -> list[Influence]:
-    """Return what each part was worth, sections first; of each kind harm first."""
+    """Return what each part was worth, sections, items, our words; of each kind harm first."""
     found = [_influence(step, number, part) for number, part in enumerate(parts, 1)]
     return sorted(
-        found, key=lambda worth: (worth.part.kind != "section", worth.nats, worth.part.name)
+        found, key=lambda worth: (KINDS.index(worth.part.kind), worth.nats, worth.part.name)
     )
 
 
