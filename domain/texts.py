@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from string import Formatter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 HEADINGS: Mapping[str, str] = {
     "context map": "# Context map",
@@ -185,3 +185,31 @@ def without(text: str, number: int) -> str:
 def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text."""
     yield from filter(None, _SENTENCE.split(text))
+
+
+SHORT_WORDS: Mapping[str, Any] = {
+    "system": "Write Python. Use what the project has.",
+    "texts": {
+        **TEXTS,
+        "context map": "# Map",
+        "related modules": "# Modules",
+        "dependencies": "# Imports",
+        "historical patterns": "# Patterns",
+        "related functions": "# Functions",
+        "test results": "# Tests",
+        "current module": "# Module",
+        "recent errors": "# Errors",
+        "task description": "# Task",
+        "large": "Too large to show: {names}.",
+        "write": "Write {path}: {purpose}.",
+        "mend": "Mend {path}: {purpose}.",
+        "beside": "Beside it:",
+        "import": "Imports: {modules}.",
+        "checked": "Tests: {tests}.",
+        "failed": "",
+        "attempt": "Attempt {number}: earlier answers could not be used.",
+        "form": "Answer with ```python {path} and the whole file.",
+        "show": "To see code first, answer with ```show and up to {nodes} names, one a line.",
+    },
+}
+"Settings of a policy with the fewest words of ours that lost nothing: `Policy(**SHORT_WORDS)`."
