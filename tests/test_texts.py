@@ -16,7 +16,8 @@ from backcast.engine.context.recorded import messages
 from backcast.engine.context.rendering import RenderItem
 from backcast.engine.interfaces.commands.policy import toml_lines
 from backcast.engine.log.open_logs import opened
-from backcast.engine.models.likelihood import LineNats, RenderedPrompt, RenderedRun
+from backcast.engine.models.chat import RenderedRun
+from backcast.engine.models.likelihood import LineNats, RenderedPrompt
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool, PolicyReplay
 from backcast.engine.replay.instructions import (
