@@ -98,10 +98,9 @@ def problem_of(name: str, text: str) -> str:
     known = fields_of(TEXTS[name])
     for field, how, conversion in fields:
         if field not in known or how or conversion:
-            names = " or ".join(f"{{{one}}}" for one in known) or "braces"
-            return f"needed no placeholder but {names}" * bool(known) + (
-                f"{'' if known else 'needed no placeholder'}, found {{{field}}} in {text!r}"
-            )
+            names = " or ".join(f"{{{one}}}" for one in known)
+            needed = f"no placeholder but {names}" if known else "no placeholder"
+            return f"needed {needed}, found {{{field}}} in {text!r}"
     if name in HOLDS and not text:
         return "needed a text, found an empty one"
     holds = HOLDS.get(name, ()) or (HOLDS_IF_ANY.get(name, ()) if text else ())

@@ -12,6 +12,8 @@ from contextlib import ExitStack, suppress
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import numpy as np
+
 from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.errors import ModelError
 from backcast.domain.events import ContextBuilt
@@ -35,6 +37,7 @@ from backcast.engine.workflow.runtime import Runtime, open_runtime
 from backcast.engine.workflow.said import said
 from backcast.engine.workflow.spec import Spec
 from scripts.benches.figures import ROOT, Bench, Figure
+from scripts.benches.paired import pooled
 from scripts.benches.solve import FirstAnswer, specs
 from tests.models import SMOLLM2
 
@@ -127,6 +130,14 @@ def read(model: str, policies: Sequence[Policy]) -> list[StepScore]:
     return scoring.steps
 
 
+def _beside(steps: Sequence[StepScore], number: int) -> str:
+    """Return by how many nats per token a policy's steps differ from the first policy's."""
+    pairs = [(step.sums(number, new=True), step.sums(0, new=True)) for step in steps]
+    per_token = [(one.nats - first.nats) / first.tokens for one, first in pairs if first.tokens]
+    mean, low, high = pooled([np.array(per_token)])
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] a step to the first policy"
+
+
 def measure(bench: Bench) -> list[Figure]:
     """Count, read and ask under each policy."""
     names, short = bench.options.policy or [], Policy(name="short", **SHORT_WORDS)
@@ -147,7 +158,8 @@ def measure(bench: Bench) -> list[Figure]:
             Figure("form", f"policy {policy.name}: tokens of our words in a prompt",
                    (sum(one.words for one in found) / len(found),), "tokens"),
             Figure("form", f"policy {policy.name}: nats per token of recorded code's new lines",
-                   (nats / tokens,), "nats", f"{tokens} tokens of {len(steps)} steps"),
+                   (nats / tokens,), "nats", f"{tokens} tokens of {len(steps)} steps",
+                   _beside(steps, number) if number else ""),
             Figure("form", f"policy {policy.name}: first answers that can be used",
                    (100 * usable / len(found),), "%", f"{usable} of {len(found)}",
                    f"{sum(one.usable and one.ended for one in found)} of them ended by then"),
