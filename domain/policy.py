@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backcast.domain.budget import CONTEXT
 from backcast.domain.context import PRIORITIES
+from backcast.domain.texts import TEXTS, problem_of
 
 SYSTEM = (
     "You write Python for the project that is shown below. Use what it already has: its functions,"
@@ -183,6 +184,8 @@ class Policy(BaseModel):
     version: Count = 1
     system: str = SYSTEM
     "The first message."
+    texts: dict[str, str] = dict(TEXTS)
+    "Our other words: headings, and the lines of a request; see `backcast.domain.texts`."
     order: tuple[str, ...] = SECTIONS
     "The sections, from stable to volatile."
     shares: dict[str, Annotated[int, Field(ge=0)]] = {}
@@ -228,7 +231,16 @@ class Policy(BaseModel):
         _of("worth", self.worth, WORTH)
         _of("constants", self.constants, CONSTANTS)
         _of("priorities", self.priorities.values(), PRIORITIES)
+        _of("texts", self.texts, TEXTS)
+        for name, text in self.texts.items():
+            if problem := problem_of(name, text):
+                raise ValueError(f"texts.{name}: {problem}")
         return self
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Every text, with today's for those that a recorded policy did not know yet."""
+        return {**TEXTS, **self.texts}
 
     @property
     def digest(self) -> str:

@@ -240,3 +240,29 @@ def test_parts_are_known_by_facts_that_name_what_was_left_out(influence: Run, lo
     sections = {part["without"] for part in parts if part["within"] is None}
     assert {"current module", "dependencies", "recent errors", "test results"} == sections
     assert {part["within"] for part in parts} <= {None, *sections}
+
+
+def test_an_instruction_that_holds_the_answer_is_worth_most_and_noise_nothing(
+    influence: Run, tmp_path: Path
+) -> None:
+    planted(tmp_path / "planted.jsonl")
+    answer = "Write the body as kelvin = reading * GAIN + OFFSET, if kelvin < LOWEST raise "
+    answer += 'ValueError("colder than can be"), return round(kelvin - 273.15, 1).'
+    policy = tmp_path / "told.toml"
+    policy.write_text(f"name = 'told'\nsystem = '''You write Python. {answer} Tea is hot.'''\n")
+    options = ["--model", f"llama:{smollm2()}", "--context-tokens", 100, "--most", 0, "--texts"]
+    options += ["--policy", policy]
+    report = json.loads(influence(tmp_path / "planted.jsonl", *options, "--json")[0])
+    tokens = report["new"]["tokens"]
+    worth = {
+        found["part"]["name"]: found["nats"] / tokens
+        for found in report["influences"]
+        if found["part"]["kind"] == "instruction"
+    }
+    assert max(worth, key=lambda name: worth[name]) == f"system: {answer}"
+    assert worth[f"system: {answer}"] > 0.5
+    assert abs(worth["system: Tea is hot."]) < 0.1
+    assert "task description: # Task description" in worth
+    out, _, code = influence(tmp_path / "planted.jsonl", *options)
+    assert code == 0
+    assert "instruction: system: Tea is hot." in out

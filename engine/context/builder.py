@@ -66,6 +66,7 @@ class ContextBuilder:
         )
         self.settings = BuildSettings(policy, profile, cache, nearness)
         self.budgets = budgets(profile, policy)
+        self.texts = policy.words
 
     def build(self, states: TaskStates, graph: Graph, request: Request) -> Context:
         """Return the context of a request.
@@ -182,7 +183,9 @@ class ContextBuilder:
 
     def _tokens(self, items: Sequence[Item]) -> int:
         """Return the tokens of the whole prompt."""
-        messages = messages_of(_rendered(items), self.policy.system, self.policy.order)
+        messages = messages_of(
+            _rendered(items), self.policy.system, self.policy.order, texts=self.texts
+        )
         return count(pieces(self.profile.template, messages), self.counting)
 
     def _asked(self, offered: Sequence[Candidate]) -> int:
@@ -200,8 +203,10 @@ class ContextBuilder:
         """Estimate the tokens of the context part, item by item and heading by heading."""
         known = [item for item in items if item.section not in APART]
         files = dict.fromkeys((item.section, file_of(item.node)) for item in known)
-        headings = [f"# {name}\n\n" for name in dict.fromkeys(item.section for item in known)]
-        headings += [heading(path) for _, path in files if path]
+        titles = (self.texts[name] for name in dict.fromkeys(item.section for item in known))
+        # In small letters, as they were always estimated: another estimate is another choice.
+        headings = [f"{title.lower()}\n\n" for title in titles if title]
+        headings += [heading(path, text=self.texts["file"]) for _, path in files if path]
         return sum(item.tokens for item in known) + sum(map(self.counting.count, headings))
 
     def _first(self, omissions: Sequence[Omission]) -> list[Omission]:
@@ -211,7 +216,9 @@ class ContextBuilder:
         return [*first, *(Omission(f"{more[why]} more", "", why) for why in sorted(more))]
 
     def _context(self, items: Sequence[Item], omissions: Sequence[Omission]) -> Context:
-        messages = messages_of(_rendered(items), self.policy.system, self.policy.order)
+        messages = messages_of(
+            _rendered(items), self.policy.system, self.policy.order, texts=self.texts
+        )
         prompt = pieces(self.profile.template, messages)
         used = dict.fromkeys(self.policy.order, 0)
         for item in items:
@@ -236,7 +243,7 @@ class ContextBuilder:
     @cached_property
     def frame(self) -> int:
         """The tokens of a prompt without items."""
-        messages = messages_of((), self.policy.system, self.policy.order)
+        messages = messages_of((), self.policy.system, self.policy.order, texts=self.texts)
         return count(pieces(self.profile.template, messages), self.counting)
 
 
@@ -264,7 +271,7 @@ def _ref(text: str) -> str:
 def text_of(items: Sequence[Item], policy: Policy) -> str:
     """Return the context part alone: what is known of the code, without the request."""
     known = [item for item in items if item.section not in APART]
-    return body_of(_rendered(known), policy.order)
+    return body_of(_rendered(known), policy.order, texts=policy.words)
 
 
 def budgets(profile: ModelProfile, policy: Policy) -> dict[str, int]:

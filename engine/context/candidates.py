@@ -13,6 +13,7 @@ from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
 from backcast.domain.policy import ADDED, MAP, Policy
 from backcast.domain.staleness import Modules
+from backcast.domain.texts import TEXTS, reworded
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.evidence import (
     DECIMALS,
@@ -133,7 +134,7 @@ class Candidates:
     def noted(self, offered: Sequence[Candidate], large: Set[str]) -> list[Candidate]:
         """Return the candidates with the `large` ones less their full text, as the task notes."""
         names = ", ".join(sorted(large, key=lambda node: self.wanted[node]))
-        task = self._task(f"Not shown in full, since too large: {names}.")
+        task = self._task(self.policy.words["large"].format(names=names))
         less = (
             item._replace(levels=item.levels[1:]) if item.node in large else item
             for item in offered
@@ -141,18 +142,19 @@ class Candidates:
         return [task if candidate.node == task.node else candidate for candidate in less]
 
     def _task(self, note: str = "") -> Candidate:
-        state = self.states.progress
-        task, query = self.states.graph.task_id, self.request.query.strip()
-        goal = " ".join((state.goal or "").split()) or task
-        work = f"Work on {self.path}" + (f", {self.name}" if self.name else "")
-        head = f"{work}." if self.path else ""
+        state, texts = self.states.progress, self.policy.words
+        query = reworded(self.request.query.strip(), TEXTS, texts)
+        task = self.states.graph.task_id
+        goal = texts["goal"].format(goal=" ".join((state.goal or "").split()) or task)
+        work = texts["work on" if self.name else "work"]
+        head = work.format(path=self.path, name=self.name) if self.path else ""
         levels = [
-            ("full", (f"Task: {goal}", head, note, query)),
+            ("full", (goal, head, note, query)),
             ("summary", (head, note, query)),
             ("summary", (head, query)),
-            ("signature", (head, note, f"Task: {goal}")),
-            ("signature", (head, f"Task: {goal}")),
-            ("name", (head or f"Task: {task}",)),
+            ("signature", (head, note, goal)),
+            ("signature", (head, goal)),
+            ("name", (head or texts["goal"].format(goal=task),)),
         ]
         lines = [(level, "\n".join(filter(None, parts))) for level, parts in levels]
         node = node_id("task", task)
@@ -163,7 +165,10 @@ class Candidates:
         if MAP not in self.policy.order or not self.states.map.items:
             return
         tokens = self.profile.rows.get(MAP, 0)
-        shown = shown_map(self.states.map, self.modules, self.policy.map, tokens, self.counting)
+        shown = shown_map(
+            self.states.map, self.modules, self.policy.map, tokens, self.counting,
+            self.policy.words[MAP],
+        )  # fmt: skip
         self.off_map = shown.left_out
         if shown.text:
             levels = self._levels([("full", shown.text)], 1.0)

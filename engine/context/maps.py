@@ -8,11 +8,12 @@ from backcast.domain.context import Omission
 from backcast.domain.context_map import MapItem, rendered, within
 from backcast.domain.policy import MAP, MapSettings
 from backcast.domain.staleness import Modules
+from backcast.domain.texts import TEXTS
 from backcast.engine.context.counting import Counting
 from backcast.projections.context_map import ContextMap, ranked
 
-HEADING = f"# {MAP.capitalize()}\n\n"
-"The heading above the map in a prompt."
+HEADING = f"{TEXTS[MAP]}\n\n"
+"The heading above the map in a prompt, by default."
 
 
 class ShownMap(NamedTuple):
@@ -27,14 +28,15 @@ class ShownMap(NamedTuple):
 
 
 def shown_map(
-    map: ContextMap, modules: Modules, settings: MapSettings, tokens: int, counting: Counting
-) -> ShownMap:
+    map: ContextMap, modules: Modules, settings: MapSettings, tokens: int, counting: Counting,
+    heading: str = TEXTS[MAP],
+) -> ShownMap:  # fmt: skip
     """Return the items of a map that fit a number of tokens, headings counted."""
     stale = frozenset(stale_in(map, modules))
     candidates = ranked(map, settings)
     if settings.stale == "withheld":
         candidates = [item for item in candidates if item.id not in stale]
-    room = tokens - counting.count(HEADING) - 1
+    room = tokens - counting.count(f"{heading}\n\n") - 1
     items = within(candidates, room, counting.tokenizer.count, stale)
     shown = frozenset(one.id for one in items)
     return ShownMap(

@@ -3,10 +3,11 @@
 The first difference ends it: a model's cache holds tokens only as a prefix.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+from backcast.domain.texts import HEADINGS
 from backcast.engine.models.templates import PromptPiece
 from backcast.engine.models.tokenizers import Encodes
 
@@ -25,11 +26,15 @@ class Prefix(NamedTuple):
 
 
 def compared(
-    before: Sequence[PromptPiece], after: Sequence[PromptPiece], tokenizer: Encodes
+    before: Sequence[PromptPiece],
+    after: Sequence[PromptPiece],
+    tokenizer: Encodes,
+    texts: Mapping[str, str] = HEADINGS,
 ) -> Prefix:
-    """Compare two prompts from their beginning."""
+    """Compare two prompts from their beginning; `texts` are the later one's headings."""
     old, new = encoded(before, tokenizer), encoded(after, tokenizer)
-    return Prefix(shared(old, new), len(new), _section(_text(before), _text(after)))
+    sections = {texts[section]: section for section in HEADINGS if texts[section]}
+    return Prefix(shared(old, new), len(new), _section(_text(before), _text(after), sections))
 
 
 def shared(before: Sequence[Token], after: Sequence[Token]) -> int:
@@ -50,13 +55,14 @@ def _text(prompt: Sequence[PromptPiece]) -> str:
     return "".join(piece.text for piece in prompt)
 
 
-def _section(before: str, after: str) -> str:
-    """Return the heading above the first difference."""
+def _section(before: str, after: str, sections: Mapping[str, str]) -> str:
+    """Return the section of the heading above the first difference."""
     same = shared(before, after)
     if same == len(before) == len(after):
         return ""
     # The line in which they differ may be the heading itself.
     line_end = after.find("\n", same)
     lines = after[: line_end if line_end >= 0 else len(after)].split("\n")
-    heads = (line[2:] for line in reversed(lines) if line.startswith("# "))
-    return next(heads, "").lower()
+    heads = (line for line in reversed(lines) if line.startswith("# ") or line in sections)
+    head = next(heads, "")
+    return sections.get(head, head.removeprefix("# ").lower())

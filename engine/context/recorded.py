@@ -98,7 +98,7 @@ def record_context(
     states, context = _built(store, task_id, moment, request, profile, policy, nearness)
     fact, blobs = fact_of(
         context, request, profile, policy, tokenizer, stood_at, in_hand(states, context),
-        prefix_of(store, task_id, states.prompts.version, context, profile, tokenizer),
+        prefix_of(store, task_id, states.prompts.version, context, profile, tokenizer, policy),
     )  # fmt: skip
     if nearness and nearness.blob:
         vector = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
@@ -114,6 +114,7 @@ def prefix_of(
     context: Context,
     profile: ModelProfile,
     tokenizer: Tokenizer,
+    policy: Policy = DEFAULT,
 ) -> Prefix | None:
     """Return the prefix shared with a recorded prompt; None where that cannot be read any more."""
     for event in store.read(task_id, after=version - 1, last=version) if version else ():
@@ -121,7 +122,7 @@ def prefix_of(
             with suppress(DamagedError, InputError, ValueError):
                 before = pieces(template_of(event.fact, store.get), messages(event.fact, store.get))
                 after = pieces(profile.template, context.messages)
-                return compared(before, after, tokenizer)
+                return compared(before, after, tokenizer, policy.words)
     return None
 
 
@@ -200,7 +201,7 @@ def messages(fact: ContextBuilt, read: Callable[[str], bytes]) -> tuple[tuple[st
         return messages_of(shown, FIRST_SYSTEM, FIRST_ORDER, 1)
     policy = policy_of(read(fact.policy))
     version = int(fact.code.get("rendering", "1"))
-    return messages_of(shown, policy.system, policy.order, version)
+    return messages_of(shown, policy.system, policy.order, version, policy.words)
 
 
 def profile_of(body: bytes) -> ModelProfile:

@@ -3,11 +3,12 @@
 Nothing here knows a clock, an id or a counter; `backcast.engine.models.templates` makes a prompt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from backcast.domain.node import path_of
+from backcast.domain.texts import TEXTS
 
 VERSION = 2
 "Grows when equal items would give another prompt; what earlier versions wrote can still be read."
@@ -43,24 +44,31 @@ def messages_of(
     system: str,
     order: Sequence[str],
     version: int = VERSION,
+    texts: Mapping[str, str] = TEXTS,
 ) -> tuple[tuple[str, str], ...]:
     """Role and text of each message."""
-    return (("system", system), ("user", body_of(items, order, version)))
+    return (("system", system), ("user", body_of(items, order, version, texts)))
 
 
-def body_of(items: Sequence[RenderItem], order: Sequence[str], version: int = VERSION) -> str:
+def body_of(
+    items: Sequence[RenderItem],
+    order: Sequence[str],
+    version: int = VERSION,
+    texts: Mapping[str, str] = TEXTS,
+) -> str:
     """Return the items, grouped under their sections and the paths of their files."""
     parts = []
     for section in order:
         shown = [item for item in items if item.section == section]
         if shown:
-            parts.append(f"# {section.capitalize()}\n\n" + _by_file(shown, version))
+            title = f"{texts[section]}\n\n" if texts[section] else ""
+            parts.append(title + _by_file(shown, version, texts["file"]))
     return "\n\n".join(parts)
 
 
-def heading(path: str, version: int = VERSION) -> str:
-    """Return the line above the items of a file, and what divides it from them."""
-    return f"## {path}" + ("\n" if version > 1 else "\n\n")
+def heading(path: str, version: int = VERSION, text: str = TEXTS["file"]) -> str:
+    """Return the line above the items of a file, and what divides it from them; or nothing."""
+    return text.format(path=path) + ("\n" if version > 1 else "\n\n") if text else ""
 
 
 @lru_cache(maxsize=50_000)
@@ -72,13 +80,13 @@ def file_of(node: str) -> str:
 _IN_FILES = ("module:", "function:", "method:", "class:", "test:", "attribute:")
 
 
-def _by_file(items: Sequence[RenderItem], version: int) -> str:
+def _by_file(items: Sequence[RenderItem], version: int, text: str) -> str:
     parts: list[str] = []
     path = ""
     for number, item in enumerate(items):
         file = file_of(item.node)
         if file and file != path:
-            parts.append(heading(file, version))
+            parts.append(heading(file, version, text))
         path = file
         last = number + 1 == len(items)
         parts.append(item.text if last else item.text + joint(item.level, version))

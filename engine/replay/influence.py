@@ -1,9 +1,9 @@
 """What was each item of a prompt worth? The nats of the known outcome without it.
 
-Each section is left out as a whole, then each item alone. Items that say the same stand in for each
-other, so that each of them may seem to be worth nothing where both together are worth much. Where
-there are many items, random halves of them are read instead, and a sparse linear fit tells what
-each one was worth beside any others.
+Each section is left out as a whole, then each item alone, and each sentence of our own words where
+that is asked for. Items that say the same stand in for each other, so that each of them may seem to
+be worth nothing where both together are worth much. Where there are many items, random halves of
+them are read instead, and a sparse linear fit tells what each one was worth beside any others.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,13 @@ import numpy as np
 from backcast.domain.context import Context, Item
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.context.builder import TASK
-from backcast.engine.context.rendering import RenderItem, messages_of
+from backcast.engine.context.rendering import RenderItem
 from backcast.engine.history.commits import changed
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.actions import actions, replies
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.find import last_by, prompt_at, step_at
+from backcast.engine.replay.instructions import text_parts, without_part, worded
 from backcast.engine.replay.outcomes import outcome_of
 from backcast.engine.replay.score import ScorePlan
 from backcast.engine.replay.score_jobs import LessPart, ScoreJob, StepScore, digest_of_messages
@@ -27,6 +28,7 @@ from backcast.engine.replay.score_summary import DRAWS, SEED
 from backcast.engine.replay.sparse_fit import in_half, sparse_fit
 from backcast.engine.replay.steps import ReplayStep, asked, steps
 
+KINDS = ("section", "item", "instruction")
 MANY, HALVES = 24, 32
 "Items from which on halves of them are read, and how many."
 LEAST = 8
@@ -34,12 +36,12 @@ LEAST = 8
 
 
 class PromptPart(NamedTuple):
-    """A section of a prompt, or an item."""
+    """A section of a prompt, an item, or a sentence of our own words."""
 
     kind: str
-    "section or item."
+    "section, item or instruction."
     name: str
-    "The section, or the node."
+    "The section, the node, or the sentence behind the name of its text."
     section: str
     level: str
     "How the item is shown; empty for a section."
@@ -84,15 +86,21 @@ def step_with_outcome(store: EventStore, task_id: str, when: str) -> ReplayStep:
 
 
 def planned(
-    plan: ScorePlan, log: str, store: EventStore, step: ReplayStep, most: int,
+    plan: ScorePlan,
+    log: str,
+    store: EventStore,
+    step: ReplayStep,
+    most: int,
     halves: int | None = None,
-) -> InfluencePlan:  # fmt: skip
+    *,
+    texts: bool = False,
+) -> InfluencePlan:
     """Return the prompts that tell what the parts of a step's prompt were worth.
 
     `plan` has one setting. Of the items the `most` largest are left out one by one; with `halves`
     that many random halves of all items are read instead, and without a number `HALVES` where there
-    are more than `MANY` items. `InputError` where the step has no outcome that can be read, or none
-    with a new line.
+    are more than `MANY` items. With `texts` each sentence of our own words is left out as well.
+    `InputError` where the step has no outcome that can be read, or none with a new line.
     """
     place = f"{step.task_id}@{step.version} {step.name}"
     try:
@@ -113,21 +121,32 @@ def planned(
         raise InputError(f"needed {LEAST} halves or more for a fit, found {halves}")
     parts, not_read = parts_of(context, 0 if halves else most)
     drawn = [[in_half(n, f"{item.section}:{item.node}") for item in every] for n in range(halves)]
-    variants: list[Sequence[Item]] = [context.items]
-    variants += [_without(context, part) for part in parts]
-    variants += [_held(context, every, half) for half in drawn]
-    prompts, tokens, shown = [], [], ""
-    for items in variants:
-        rendered = [RenderItem(item.node, item.section, item.text, item.level) for item in items]
-        messages = messages_of(rendered, builder.policy.system, builder.policy.order)
-        shown = shown or digest_of_messages(messages)
-        try:
-            prompts.append(plan.reader.prompt(messages, outcome.header))
-            tokens.append(plan.size(prompts[-1], outcome.text))
-        except (InputError, ModelError) as error:
-            raise InputError(f"{place}: {error}") from None
+    policy = builder.policy
+    whole = [_rendered(item) for item in context.items]
+    messages = [worded(whole, policy, policy)]
+    messages += [worded([*map(_rendered, _without(context, part))], policy, policy)
+                 for part in parts]  # fmt: skip
+    for sentence in text_parts(policy) if texts else ():
+        other = worded(whole, policy, without_part(policy, sentence))
+        if other != messages[0]:
+            messages.append(other)
+            parts = (*parts, PromptPart("instruction", sentence.label, "", "", 0))
+    messages += [worded([*map(_rendered, _held(context, every, half))], policy, policy)
+                 for half in drawn]  # fmt: skip
+    shown = digest_of_messages(messages[0])
+    try:
+        prompts = [plan.reader.prompt(some, outcome.header) for some in messages]
+        tokens = [plan.size(prompt, outcome.text) for prompt in prompts]
+    except (InputError, ModelError) as error:
+        raise InputError(f"{place}: {error}") from None
+    parts = tuple(
+        part._replace(tokens=tokens[0] - size) if part.kind == "instruction" else part
+        for part, size in zip(parts, tokens[1 : len(parts) + 1], strict=True)
+    )
     less = (
         LessPart(p.name, p.section if p.kind == "item" else None, prompts[0].digest, shown)
+        if p.kind != "instruction"
+        else None
         for p in parts
     )
     names = [setting.name, *(f"{setting.name} without {part.name}" for part in parts)]
@@ -167,6 +186,10 @@ def _held(context: Context, every: Sequence[Item], half: Sequence[bool]) -> list
     return [item for item in context.items if (item.node, item.section) not in out]
 
 
+def _rendered(item: Item) -> RenderItem:
+    return RenderItem(item.node, item.section, item.text, item.level)
+
+
 def _without(context: Context, part: PromptPart) -> Sequence[Item]:
     if part.kind == "section":
         return [item for item in context.items if item.section != part.name]
@@ -178,7 +201,7 @@ def influences(
     step: StepScore, parts: Sequence[PromptPart], items: Sequence[PromptPart] = (),
     halves: Sequence[Sequence[bool]] = (),
 ) -> list[Influence]:  # fmt: skip
-    """Return what each part was worth, sections first; of each kind harm first.
+    """Return what each part was worth, sections, items, our words; of each kind harm first.
 
     With `items`, what they were worth follows from `halves` of them, which were read last.
     """
@@ -190,7 +213,7 @@ def influences(
         for part, (value, (low, high)) in zip(items, fitted, strict=True):
             found.append(Influence(part, -value + 0.0, (-high + 0.0, -low + 0.0)))
     return sorted(
-        found, key=lambda worth: (worth.part.kind != "section", worth.nats, worth.part.name)
+        found, key=lambda worth: (KINDS.index(worth.part.kind), worth.nats, worth.part.name)
     )
 
 

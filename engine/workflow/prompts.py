@@ -71,7 +71,13 @@ class PromptBuilder:
             needed, other = self.tokenizer.count(request.query), context.tokens
             raise BudgetExceededError(needed, profile.prompt - other, ("the words of the task",))
         prefix = prefix_of(
-            store, task.task_id, states.prompts.version, context, profile, self.tokenizer
+            store,
+            task.task_id,
+            states.prompts.version,
+            context,
+            profile,
+            self.tokenizer,
+            self.policy,
         )
         fact, blobs = fact_of(
             context, request, profile, self.policy, self.tokenizer, task.stood_at,

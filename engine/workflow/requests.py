@@ -1,7 +1,7 @@
 """Words the request of a prompt, by the kind of call.
 
 The words stand at the end of a prompt, behind all that stays from call to call. Equal states give
-equal words.
+equal words: those in which requests are recorded, which each policy shows in its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.policy import Policy
 from backcast.domain.summary import LIMITS
+from backcast.domain.texts import TEXTS
 from backcast.engine.context.request import Request
 from backcast.engine.memory.model_summariser import form_of, schema_of
 from backcast.engine.memory.summariser import limit_of
@@ -89,43 +90,35 @@ def _tests(planned: progress.Planned, state: progress.State) -> list[str]:
 
 def _plan(spec: Spec) -> str:
     lines = [
-        "Plan the modules of this task.",
+        TEXTS["plan"],
         *_requirements(spec),
-        "Each module has a path, a purpose in one sentence, the paths of the other modules that it"
-        " needs, and the given test files that check it. The given tests are"
-        f" {', '.join(test.path for test in spec.tests)}; do not plan them again.",
+        TEXTS["modules"].format(tests=", ".join(test.path for test in spec.tests)),
     ]
     if spec.modules:
         named = (f"- {m.path}{f': {m.purpose}' if m.purpose else ''}" for m in spec.modules)
-        lines += ["The modules are these, and no others:", *named]
-    lines += ["All paths of modules end in .py.", f"Answer in JSON, such as {FORM}"]
+        lines += [TEXTS["given"], *named]
+    lines += [TEXTS["paths"], TEXTS["json"].format(form=FORM)]
     return "\n".join(lines)
 
 
 def _code(action: AskModel, planned: progress.Planned, state: progress.State, spec: Spec) -> str:
     first = action.iteration == 1
-    what = "Write" if first else "Mend"
-    lines = [f"{what} the module {planned.path}: {planned.purpose.rstrip('.') or 'see the goal'}."]
+    purpose = planned.purpose.rstrip(".") or "see the goal"
+    lines = [TEXTS["write" if first else "mend"].format(path=planned.path, purpose=purpose)]
     if around := [other for other in state.planned if _is_near(planned, other)]:
-        lines += ["Beside it there are:", *map(_line, around[:AROUND])]
+        lines += [TEXTS["beside"], *map(_line, around[:AROUND])]
     if planned.dependencies:
-        lines.append(f"It may import {_modules(planned.dependencies)}.")
+        lines.append(TEXTS["import"].format(modules=_modules(planned.dependencies)))
     if planned.tests:
-        lines.append(f"It is checked by {', '.join(planned.tests)}.")
+        lines.append(TEXTS["checked"].format(tests=", ".join(planned.tests)))
     lines += _requirements(spec)
     if not first:
-        lines.append("What failed stands under Recent errors.")
+        lines.append(TEXTS["failed"])
     if (number := progress.attempt(state)) > 1:
-        lines.append(f"This is attempt {number}: earlier answers could not be used.")
-    lines.append(
-        f"Answer with one fenced block that begins with ```python {planned.path} and holds the"
-        " whole file."
-    )
+        lines.append(TEXTS["attempt"].format(number=number))
+    lines.append(TEXTS["form"].format(path=planned.path))
     if state.looks < spec.limits.looks:
-        lines.append(
-            "To see something in full first, answer instead with a block that begins with"
-            f" ```show and names it, at most {spec.limits.nodes} names, one a line."
-        )
+        lines.append(TEXTS["show"].format(nodes=spec.limits.nodes))
     return "\n".join(lines)
 
 
@@ -133,17 +126,14 @@ def _summary(node: str) -> str:
     path, name = path_of(node), name_of(node)
     what = f"{name} of {path}" if name else path
     fields = ", ".join(form_of(node).model_fields)
-    return (
-        f"Sum up the {kind_of(node)} {what} for a programmer who will not see it."
-        f" Say only what the text shows. Answer in JSON, with the fields {fields}; summary has at"
-        f" most {limit_of(LIMITS, node) // 2} words, the others a sentence each."
-    )
+    words = limit_of(LIMITS, node) // 2
+    return TEXTS["summary"].format(kind=kind_of(node), what=what, fields=fields, words=words)
 
 
 def _requirements(spec: Spec) -> list[str]:
     if not spec.requirements:
         return []
-    return ["Requirements:", *(f"- {one}" for one in spec.requirements)]
+    return [TEXTS["requirements"], *(f"- {one}" for one in spec.requirements)]
 
 
 def _is_near(planned: progress.Planned, other: progress.Planned) -> bool:

@@ -81,8 +81,10 @@ BENCHES = {
         keeps="reader",
     ),
     "solve": Entry(
-        "the tiny tasks that a small model with real weights solves, beside the default policy",
-        {"solve": "solve"},
+        "the tiny tasks that a small model with real weights solves, and what our own words in its"
+        " prompts are worth, beside the default policy",
+        {"solve": "solve", "form": "solve_form"},
+        "--only form",
     ),
     "trial": Entry(
         "a model's answers about a code base with maps and other notes, beside no notes",

@@ -69,8 +69,9 @@ cases.py | shout(text) returns the text in capital letters | shout('abc') == 'AB
 class FirstAnswer:
     """A model that answers once, and then no more."""
 
-    def __init__(self, model: Model) -> None:
-        self.id, self._model, self._asked = model.id, model, False
+    def __init__(self, model: Model, most: int = ANSWER) -> None:
+        self.id, self._model, self._most = model.id, model, most
+        self.answer: Completion | None = None
 
     def complete(
         self,
@@ -82,11 +83,11 @@ class FirstAnswer:
         call: Call = NOTHING,
     ) -> Completion:
         """Return its answer to the first prompt; `ModelError` for any other."""
-        if self._asked:
+        if self.answer:
             raise ModelError("it was asked once", "refused")
-        self._asked = True
-        short = limits._replace(max_tokens=ANSWER)
-        return self._model.complete(messages, short, schema=schema, stop=stop, call=call)
+        short = limits._replace(max_tokens=self._most)
+        self.answer = self._model.complete(messages, short, schema=schema, stop=stop, call=call)
+        return self.answer
 
 
 class Tried(NamedTuple):
@@ -97,9 +98,9 @@ class Tried(NamedTuple):
     seconds: float
 
 
-def specs() -> Iterator[Spec]:
-    """The specifications of the tasks."""
-    for line in TASKS.strip().splitlines():
+def specs(more: str = "") -> Iterator[Spec]:
+    """The specifications of the tasks, and of further ones."""
+    for line in (TASKS + more.lstrip()).strip().splitlines():
         path, purpose, *asserts = (part.strip() for part in line.split("|"))
         name = purpose.partition("(")[0]
         body = "".join(f"    assert {one}\n" for one in asserts)

@@ -36,13 +36,16 @@ MOST = 20
               help=f"The N largest items alone, one by one: {MOST} of few.")  # fmt: skip
 @click.option("--halves", type=click.IntRange(0), metavar="N",
               help="N random halves of the items, and a fit: 32 of more than 24.")  # fmt: skip
+@click.option("--texts", is_flag=True,
+              help="Each sentence of our own words, too, as rows 'instruction'.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="As many as cores are free.")
 @click.option("--scores", type=Path, metavar="FILE",
               help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
 @json_option
 def command(
     address: Address, url: str, model: str, policy: str, context_tokens: int | None,
-    most: int | None, halves: int | None, threads: int | None, scores: Path | None, as_json: bool,
+    most: int | None, halves: int | None, texts: bool, threads: int | None, scores: Path | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Tell what each item of a prompt was worth.
 
@@ -51,9 +54,10 @@ def command(
 
     The model reads what was really written (see score) behind the prompt, then behind the prompt
     without each section, and without each item: the nats that a part saves in the new lines, harm
-    first. Items that say the same stand in for each other, and seem worth little alone. Of many
-    items random halves are read, and a sparse linear fit tells what each is worth. Every score
-    is kept, so that the command goes on where Ctrl-C ended it (exit code 130).
+    first; with --texts each sentence of our own words, too. Items that say the same stand in for
+    each other, and seem worth little alone. Of many items random halves are read, and a sparse
+    linear fit tells what each is worth. Every score is kept, so that the command goes on where
+    Ctrl-C ended it (exit code 130).
     """
     from backcast.engine.replay.influence import influences, planned, step_with_outcome
 
@@ -70,7 +74,8 @@ def command(
         step = step_with_outcome(log.store, only_task(log), address.when)
         halves = 0 if most is not None and halves is None else halves
         most = MOST if most is None else most
-        found = planned(reading.plan(reader, [setting]), log.name, log.store, step, most, halves)
+        plan = reading.plan(reader, [setting])
+        found = planned(plan, log.name, log.store, step, most, halves, texts=texts)
         scoring, interrupted = reading.read(found.plan, [log])
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
@@ -111,7 +116,8 @@ def _print(found: "InfluencePlan", scoring: "Scoring", influences: Any, as_json:
 
 def _row(influence: "Influence") -> tuple[object, ...]:
     part = influence.part
-    what = part.name if part.kind == "item" else "the whole section"
+    whats = {"section": "the whole section", "instruction": f"instruction: {part.name}"}
+    what = whats.get(part.kind, part.name)
     nats, sure = f"{influence.nats:+.2f}", _interval(influence)
     return nats, sure, part.tokens, part.section, part.level, what
 

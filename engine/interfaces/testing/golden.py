@@ -11,13 +11,17 @@ from pathlib import Path
 
 from backcast.domain.context import Context
 from backcast.domain.policy import SECTIONS
+from backcast.domain.texts import SHORT_WORDS, TEXTS
 from backcast.engine.interfaces.views import one_line
 
 LINES = 20
 "Differing lines that are shown."
 WIDTH = 120
 "Characters of a differing line."
-_SECTIONS = tuple(f"# {section.capitalize()}" for section in SECTIONS)
+_SECTIONS = {
+    texts[section]: section for texts in (SHORT_WORDS["texts"], TEXTS) for section in SECTIONS
+}
+"The sections by the line above each, in the words of our own policies."
 
 
 def golden_text(context: Context) -> str:
@@ -69,6 +73,6 @@ def _sections(text: str) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
     name = "head"
     for line in text.split("\n"):
-        name = line[2:].lower() if line in _SECTIONS else name
+        name = _SECTIONS.get(line, name)
         sections.setdefault(name, []).append(line)
     return sections
