@@ -1,0 +1,105 @@
+"""The steps of some logs on which a policy is fitted, and those on which it is judged."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from backcast.domain.budget import ModelProfile
+from backcast.engine.log.open_logs import Log
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.corpus import Setting
+from backcast.engine.replay.derive import BuilderPool
+from backcast.engine.replay.outcomes import KnownOutcome
+from backcast.engine.replay.score import LeftOut, ScorePlan
+from backcast.engine.replay.steps import ReplayStep
+
+PARTS = 3
+"One unit of so many is held out."
+
+
+class FitStep(NamedTuple):
+    """A step whose outcome is known."""
+
+    log: Log
+    step: ReplayStep
+    outcome: KnownOutcome
+    unit: str
+
+    @property
+    def place(self) -> str:
+        """The step as reports name it."""
+        return f"{self.step.task_id}@{self.step.version} {self.step.name}"
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Its log, task and version."""
+        return self.log.name, self.step.task_id, self.step.version
+
+    @property
+    def held_out(self) -> bool:
+        """Whether a policy is judged on it: the lot of its run, or of its change, says so.
+
+        That is the same wherever its log lies, and stays so when the log grows.
+        """
+        run = self.unit == f"{self.log.name}: {self.step.task_id}"
+        unit = self.step.task_id if run else f"{self.step.task_id}@{self.step.version}"
+        lot = sha256(f"held out {unit}".encode(errors="surrogatepass")).hexdigest()
+        return int(lot, 16) % PARTS == 0
+
+
+class StepList(ScorePlan):
+    """Steps whose prompts are built later, under any policy; `jobs` stays empty."""
+
+    def __init__(self, plan: ScorePlan) -> None:
+        """`plan` says who reads, and how large prompts are."""
+        super().__init__(plan.reader, (), plan.profile)
+        self.training: list[FitStep] = []
+        self.held_out: list[FitStep] = []
+        self._pools: dict[str, BuilderPool] = {}
+
+    def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> None:
+        found = FitStep(log, step, outcome, unit)
+        if not any(outcome.new):
+            self.left_out.append(LeftOut(found.place, "found no new line in its outcome"))
+            return
+        (self.held_out if found.held_out else self.training).append(found)
+
+    def under(
+        self,
+        settings: Sequence[Setting],
+        chosen: Sequence[FitStep],
+        advance: Callable[[int], None] = lambda steps: None,
+    ) -> ScorePlan:
+        """Return a plan of the prompts of some steps under some policies."""
+        plan = SharedPlan(self, settings)
+        for found in chosen:
+            plan._plan(*found)
+            advance(1)
+        return plan
+
+    def keep(self, *plans: ScorePlan) -> None:
+        """Keep the steps that have a prompt in one of some plans, and why others have none."""
+        kept = {(job.log, job.task, job.version) for plan in plans for job in plan.jobs}
+        self.left_out += [out for plan in plans for out in plan.left_out]
+        self.training = [found for found in self.training if found.key in kept]
+        self.held_out = [found for found in self.held_out if found.key in kept]
+
+    def pool(self, store: EventStore) -> BuilderPool:
+        """Return the builders for a store, which all plans share."""
+        known = next((pool for pool in self._pools.values() if pool.store is store), None)
+        if known is None:
+            known = self._pools[str(len(self._pools))] = BuilderPool(store, lambda _: self.reader)
+        return known
+
+
+class SharedPlan(ScorePlan):
+    """A plan that builds with what other plans of the same steps have counted already."""
+
+    def __init__(
+        self, known: StepList, settings: Sequence[Setting], profile: ModelProfile | None = None
+    ) -> None:
+        super().__init__(known.reader, settings, profile or known.profile)
+        self._known = known
+
+    def _pool(self, store: EventStore) -> BuilderPool:
+        return self._known.pool(store)
