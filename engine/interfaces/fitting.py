@@ -177,6 +177,9 @@ def remarks(fit: "PolicyFit", found: "FitResult | None") -> Iterator[str]:
         yield f"note: {len(known.training) - found.training} training steps were not reached"
     if found.search.untried:
         yield f"note: there was no time to try {', '.join(found.search.untried)}"
+    beside = found.scores[1].beside if found.scores else None
+    if not found.refusal and beside and beside.step_interval and beside.step_interval[1] >= 0:
+        yield "note: the interval holds 0: what was learned may be chance, so try more steps"
     if found.scores and found.judged < len(known.held_out):
         yield f"note: {len(known.held_out) - found.judged} steps held out were not reached"
     for book in dict.fromkeys(fit.books.values()):

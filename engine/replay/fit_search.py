@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from backcast.domain.policy import Policy
 
-LEAST = 0.001
-"Nats per token by which a mean has to fall for a setting to be kept."
+LEAST = 0.002
+"The part of a mean by which it has to fall for a setting to be kept."
 ROUNDS = 3
 "Times that all moves are tried, at most."
 LONGER = 0.2
@@ -81,7 +81,7 @@ def searched(
                 late = tuple(move.name for move in ahead if move.policy.body not in known)
                 return SearchResult(policy, begun, mean, tuple(trials), late)
             known[move.policy.body] = float("inf") if found is None else found
-            kept = found is not None and found < mean - LEAST
+            kept = found is not None and found < mean * (1 - LEAST)
             trials.append(PolicyTrial(move.name, found, kept))
             if kept and found is not None:
                 policy, mean = move.policy, found
