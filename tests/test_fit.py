@@ -227,7 +227,7 @@ def test_moves_are_kept_where_the_mean_falls_and_none_is_read_twice() -> None:
     assert found.policy.longer == pytest.approx(0.6)
     assert found.mean == far(found.policy) < found.begun
     assert len(read) == len(set(read)) == len(found.trials)
-    kept = [trial.mean for trial in found.trials if trial.kept]
+    kept = [trial.mean or 0.0 for trial in found.trials if trial.kept]
     assert kept == sorted(kept, reverse=True)
     assert found.untried == ()
 
@@ -282,6 +282,15 @@ def test_the_parts_are_the_same_wherever_a_log_lies_and_however_it_grows(tmp_pat
         first, later = ([found.place for found in getattr(steps, part)] for steps in (few, more))
         assert later[: len(first)] == first
     assert 5 <= len(more.held_out) <= 15
+    with opened(str(tmp_path / "elsewhere" / "more.jsonl")) as held:
+        sizes = dict[int, set[str]]()
+        for size in (6, 12, 24):
+            some = StepList(more)
+            some.add([held], size)
+            assert (len(some.training), len(some.held_out)) == (size * 2 // 3, size // 3)
+            assert some.not_sampled == 30 - size
+            sizes[size] = {found.place for found in (*some.training, *some.held_out)}
+    assert sizes[6] < sizes[12] < sizes[24]
     assert len(more.held_out) + len(more.training) == 30
 
 

@@ -72,7 +72,7 @@ class PolicyFit:
         self.items: list[ItemPlan] = []
         self.begun: ScorePlan | None = None
         self.judged: ScorePlan | None = None
-        self.begin, self.read_tokens = monotonic(), 0
+        self.begin, self.read_tokens, self.reached = monotonic(), 0, 0
         self._check()
 
     def _check(self) -> None:
@@ -120,10 +120,10 @@ class PolicyFit:
         likeness = fitted_likeness(NAMES, self._worths(read), self.base.likeness)
         search = self._searched(likeness, read)
         if search.policy == self.base:
-            return FitResult(likeness, search, (), self._reached, 0, _nothing_kept(search))
+            return FitResult(likeness, search, (), self.reached, 0, _nothing_kept(search))
         scores, steps = self._compared(search.policy, read)
         refusal = _no_better(scores, steps)
-        return FitResult(likeness, search, tuple(scores), self._reached, steps, refusal)
+        return FitResult(likeness, search, tuple(scores), self.reached, steps, refusal)
 
     def _worths(self, advance: Advance) -> list[ItemWorth]:
         until = self._until(ITEMS_SHARE)
@@ -138,7 +138,7 @@ class PolicyFit:
         begun = self._read(self.begun, self._until(1 - JUDGED_SHARE), advance)
         keys = {(step.job.log, step.job.task, step.job.version) for step in begun.steps}
         steps = [found for found in self.known.training if found.key in keys]
-        self._reached = len(steps)
+        self.reached = len(steps)
         if len(steps) < ENOUGH:
             raise _late(len(steps), "training")
 

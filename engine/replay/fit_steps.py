@@ -10,7 +10,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import LeftOut, ScorePlan
+from backcast.engine.replay.score import LeftOut, ScorePlan, draw
 from backcast.engine.replay.steps import ReplayStep
 
 PARTS = 3
@@ -57,12 +57,41 @@ class StepList(ScorePlan):
         self.held_out: list[FitStep] = []
         self._pools: dict[str, BuilderPool] = {}
 
-    def _plan(self, log: Log, step: ReplayStep, outcome: KnownOutcome, unit: str) -> None:
-        found = FitStep(log, step, outcome, unit)
-        if not any(outcome.new):
-            self.left_out.append(LeftOut(found.place, "found no new line in its outcome"))
-            return
-        (self.held_out if found.held_out else self.training).append(found)
+    def add(
+        self,
+        logs: Sequence[Log],
+        sample: int | None = None,
+        advance: Callable[[int], None] = lambda steps: None,
+    ) -> None:
+        """Add the steps of open logs; of a sample, one third is held out.
+
+        A step is in every sample that is larger than one that it is in, whatever else there is.
+        """
+        held = None if sample is None else max(1, round(sample / PARTS))
+        most = {True: held, False: None if sample is None or held is None else sample - held}
+        found: dict[bool, list[FitStep]] = {True: [], False: []}
+        for known in (FitStep(*step) for log in logs for step in self._found(log)):
+            if not any(known.outcome.new):
+                self.left_out.append(LeftOut(known.place, "found no new line in its outcome"))
+                continue
+            part, size = found[known.held_out], most[known.held_out]
+            part.append(known)
+            # States are large, so steps that lost the lot are let go of on the way.
+            if size is not None and len(part) > 2 * size + 1:
+                self._drawn(part, size)
+            advance(1)
+        names = [log.name for log in logs]
+        for lot, part in found.items():
+            if (size := most[lot]) is not None:
+                self._drawn(part, size)
+            part.sort(key=lambda known: (names.index(known.log.name), *known.key[1:]))
+        self.training, self.held_out = found[False], found[True]
+
+    def _drawn(self, part: list[FitStep], size: int) -> None:
+        """Leave those of some steps that the lot takes."""
+        by_lot = sorted(part, key=lambda known: (draw(known.step), known.log.name))
+        self.not_sampled += len(by_lot[size:])
+        part[:] = by_lot[:size]
 
     def under(
         self,
@@ -73,7 +102,7 @@ class StepList(ScorePlan):
         """Return a plan of the prompts of some steps under some policies."""
         plan = SharedPlan(self, settings)
         for found in chosen:
-            plan._plan(*found)
+            plan.add_step(found)
             advance(1)
         return plan
 
@@ -100,6 +129,10 @@ class SharedPlan(ScorePlan):
     ) -> None:
         super().__init__(known.reader, settings, profile or known.profile)
         self._known = known
+
+    def add_step(self, found: FitStep) -> None:
+        """Add the prompts of a step, or the reason why it has none."""
+        self._plan(*found)
 
     def _pool(self, store: EventStore) -> BuilderPool:
         return self._known.pool(store)
