@@ -24,8 +24,9 @@ from backcast.engine.replay.fit_file import completed, own_settings
 from backcast.engine.replay.fit_items import DRAWN, MOST, NAMES, planned_items
 from backcast.engine.replay.fit_search import LEAST, PolicyMove, moves, searched
 from backcast.engine.replay.fit_steps import StepList
-from backcast.engine.replay.score import ScorePlan, reading_profile
-from tests.models import tiny
+from backcast.engine.replay.kept_scores import ScoreBook
+from backcast.engine.replay.score import ScorePlan, Scoring, reading_profile
+from tests.models import smollm2_file, tiny
 from tests.sources import Task
 from tests.test_score import fact
 
@@ -261,12 +262,12 @@ def test_a_file_holds_what_the_default_has_not_and_is_read_back(name: str, tmp_p
 # Steps
 
 
-def known_steps(task: Task, log: Path) -> Any:
+def known_steps(task: Task, log: Path, model: Path | None = None) -> Any:
     """Plans of single texts for the training steps of a task, by place."""
-    reader = LikelihoodReader(
-        tiny("mistral"), reading_profile(tiny("mistral"), SMALL).window, threads=1
-    )
-    known = StepList(ScorePlan(reader, [], reading_profile(tiny("mistral"), SMALL)))
+    path = model or tiny("mistral")
+    profile = reading_profile(path, SMALL)
+    reader = LikelihoodReader(path, profile.window, threads=1)
+    known = StepList(ScorePlan(reader, [], profile))
     with opened(str(written(log, task))) as held:
         known.add([held])
         return known, {
@@ -317,6 +318,32 @@ def test_single_texts_are_chosen_by_evidence_and_by_lot_and_no_score_changes_the
 
     assert texts(plain) == texts(scored)
     assert len(texts(plain)) > 5
+
+
+def test_real_weights_are_helped_most_by_a_text_whose_name_is_like_the_one_asked_for(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log.jsonl"
+    _, plans = known_steps(families(9), log, smollm2_file())
+    item = list(plans.values())[-1]
+    name = NAMES.index("like name")
+    order = sorted(range(len(item.evidence)), key=lambda number: item.evidence[number][name])
+    chosen = [order[0], order[-1]]
+    assert item.evidence[order[-1]][name] > item.evidence[order[0]][name]
+    [job] = item.plan.jobs
+    few = job._replace(
+        prompts=(job.prompts[0], *(job.prompts[1 + number] for number in chosen)),
+        tokens=(job.tokens[0], *(job.tokens[1 + number] for number in chosen)),
+    )
+    item.plan.jobs[:] = [few]
+    with opened(str(log)) as held:
+        scoring = Scoring(item.plan, {str(log): ScoreBook(held.store, tmp_path / "scores")})
+        scoring.run()
+    [read] = scoring.steps
+    kept = item._replace(evidence=tuple(item.evidence[number] for number in chosen))
+    other, alike = (worth.share for worth in kept.worths(read))
+    assert alike > 0.3
+    assert alike > other + 0.2
 
 
 # The command
@@ -458,6 +485,7 @@ def test_a_log_without_outcomes_is_told(fit: Run, tmp_path: Path) -> None:
     ("options", "needed"),
     [
         (["--out", "none/mine.toml"], "needed a folder for the policy file, found no none"),
+        (["--out", "-"], "needed a policy file to write, found - (stdout)"),
         (["--out", "."], "needed a policy file to write, found a folder"),
         (["--out", "there.toml"], "there.toml: needed a file that is not there yet, found one"),
         (["--policy", "odd.toml"], "odd.toml: needed TOML"),

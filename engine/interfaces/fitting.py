@@ -24,6 +24,8 @@ LARGEST = 8
 
 def check_place(out: Path, force: bool) -> None:
     """Raise `InputError` where a policy file could not be written at the end."""
+    if str(out) == "-":
+        raise InputError("--out: needed a policy file to write, found - (stdout)")
     if out.is_dir():
         raise InputError(f"{out}: needed a policy file to write, found a folder")
     if not out.parent.is_dir():
@@ -175,6 +177,9 @@ def remarks(fit: "PolicyFit", found: "FitResult | None") -> Iterator[str]:
         return
     if found.training < len(known.training):
         yield f"note: {len(known.training) - found.training} training steps were not reached"
+    alone = found.likeness.steps if found.likeness else 0
+    if alone < len(fit.items):
+        yield f"note: of {len(fit.items)} steps with texts to show alone {alone} were read"
     if found.search.untried:
         yield f"note: there was no time to try {', '.join(found.search.untried)}"
     beside = found.scores[1].beside if found.scores else None

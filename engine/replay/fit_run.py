@@ -19,7 +19,7 @@ from backcast.engine.replay.fit_items import NAMES, ItemPlan, planned_items
 from backcast.engine.replay.fit_search import PolicyMove, SearchResult, searched
 from backcast.engine.replay.fit_steps import StepList
 from backcast.engine.replay.kept_scores import ScoreBook
-from backcast.engine.replay.score import LeftOut, ScorePlan, Scoring, StepScore
+from backcast.engine.replay.score import LeftOut, ScorePlan, Scoring, StepScore, draw
 from backcast.engine.replay.score_summary import PolicyScore, score_summary
 
 ENOUGH = 8
@@ -128,7 +128,8 @@ class PolicyFit:
     def _worths(self, advance: Advance) -> list[ItemWorth]:
         until = self._until(ITEMS_SHARE)
         found = list[ItemWorth]()
-        for item in self.items:
+        # By lot, so that those within the time are a sample.
+        for item in sorted(self.items, key=lambda item: draw(item.plan.jobs[0])):
             for step in self._read(item.plan, until, advance).steps:
                 found += item.worths(step)
         return found

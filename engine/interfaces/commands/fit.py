@@ -61,6 +61,7 @@ def command(
     'backcast help fit' explains it.
     """
     from backcast.engine.interfaces.fitting import check_place, planned_fit, remarks, run_fit
+    from backcast.engine.models.address import shown
     from backcast.engine.replay.fit_file import completed
 
     base = _base(policy_name)
@@ -76,7 +77,8 @@ def command(
         except KeyboardInterrupt:
             message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
             raise SystemExit(INTERRUPTED) from None
-        _end(fit, found, out, [log.name for log in logs], as_json)
+        names = [shown(str(address)) for address in addresses] or ["every task of the store"]
+        _end(fit, found, out, names, as_json)
         for remark in remarks(fit, found):
             message(remark)
     if found.refusal:
