@@ -108,7 +108,10 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def signatures(folder: Path) -> Path:
     """A policy that shows bodies last."""
     path = folder / "signatures.toml"
-    path.write_text("[worth]\nfull = 0.001\nsummary = 0.001\n")
+    path.write_text(
+        "pattern = 0.0\nlonger = 0.0\nopening = false\n"
+        "[worth]\nname = 0.05\nsignature = 1.0\nfull = 0.001\nsummary = 0.001\n"
+    )
     return path
 
 
@@ -208,6 +211,10 @@ def test_a_share_is_bounded() -> None:
 # Settings
 
 
+PLAIN = Policy(name="plain", pattern=0.0, longer=0.0, opening=False)
+"It does not weigh likeness."
+
+
 def far(policy: Policy) -> float:
     """A made-up mean, least at `pattern` 2.4, `longer` 0.6, and with the opening."""
     pattern = abs(math.log((policy.pattern + 0.01) / 2.41))
@@ -222,7 +229,7 @@ def test_moves_are_kept_where_the_mean_falls_and_none_is_read_twice() -> None:
         return far(move.policy)
 
     likeness = dict(LIKENESS) | {"like name": 2.0}
-    found = searched(DEFAULT, likeness, far(DEFAULT), mean_of)
+    found = searched(PLAIN, likeness, far(PLAIN), mean_of)
     assert found.policy.opening
     assert found.policy.likeness == likeness
     assert found.policy.longer == pytest.approx(0.6)
@@ -235,19 +242,32 @@ def test_moves_are_kept_where_the_mean_falls_and_none_is_read_twice() -> None:
 
 def test_a_search_ends_when_the_time_is_up_and_says_what_it_did_not_try() -> None:
     clock = iter([True, True, False, False, False])
-    found = searched(DEFAULT, LIKENESS, 2.0, lambda _: None, lambda: next(clock, False))
-    assert found.policy == DEFAULT
+    found = searched(PLAIN, LIKENESS, 2.0, lambda _: None, lambda: next(clock, False))
+    assert found.policy == PLAIN
     assert [trial.kept for trial in found.trials] == [False]
-    names = [move.name for move in moves(DEFAULT, DEFAULT, LIKENESS)]
+    names = [move.name for move in moves(PLAIN, PLAIN, LIKENESS)]
     assert found.untried == tuple(names[1:])
 
 
 def test_a_gain_too_small_to_be_one_is_not_kept() -> None:
-    found = searched(DEFAULT, None, 2.0, lambda _: 2.0 - LEAST)
-    assert found.policy == DEFAULT
+    found = searched(PLAIN, None, 2.0, lambda _: 2.0 - LEAST)
+    assert found.policy == PLAIN
     assert {trial.name for trial in found.trials} == {
         "worth of a signature x 0.3", "worth of a signature x 3", "opening the other way",
     }  # fmt: skip
+
+
+def test_a_policy_that_weighs_likeness_already_is_moved_from_where_it_is() -> None:
+    base = PLAIN.model_copy(update={"pattern": 1.0, "longer": 0.4})
+    likeness = dict(LIKENESS) | {"like name": 2.0}
+    found = {move.name: move.policy for move in moves(base, base, likeness)}
+    assert found["likeness fitted"].likeness == likeness
+    assert [found[f"pattern x {factor}"].pattern for factor in ("0.5", "2")] == [0.5, 2.0]
+    longer = found["longer +0.2"]
+    assert longer.longer == 0.6
+    assert longer.pattern * 100**0.6 == pytest.approx(1.0 * 100**0.4, rel=0.01)
+    again = {move.name: move.policy for move in moves(found["likeness fitted"], base, likeness)}
+    assert again["likeness as in the base"] == base
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

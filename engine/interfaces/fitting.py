@@ -92,7 +92,7 @@ def run_fit(fit: "PolicyFit", cost: "FitCost") -> "FitResult":
                     unkept.append(reason)
                     message(f"note: the scores are used, and not kept: {reason}")
 
-        return fit.run(advance)
+        return fit.run(advance, message)
 
 
 def _books(logs: "Sequence[Log]", scores: Path | None) -> "dict[str, ScoreBook]":

@@ -106,10 +106,12 @@ class PolicyFit:
             len(whole), sum(whole.values()), _tokens(self.begun), _tokens(self.judged),
         )  # fmt: skip
 
-    def run(self, advance: Advance = lambda tokens: None) -> FitResult:
+    def run(
+        self, advance: Advance = lambda tokens: None, say: Callable[[str], None] = lambda text: None
+    ) -> FitResult:
         """Read, fit and judge; `advance` is called with the tokens of each prompt.
 
-        `InputError` where too few steps were reached within the time.
+        `say` is called with what was found on the way. `InputError` where too few steps were reached within the time.
         """
 
         def read(tokens: int) -> None:
@@ -118,7 +120,9 @@ class PolicyFit:
 
         self.begin = monotonic()
         likeness = fitted_likeness(NAMES, self._worths(read), self.base.likeness)
-        search = self._searched(likeness, read)
+        if likeness:
+            say(f"weights of likeness fitted to {likeness.items} texts of {likeness.steps} steps")
+        search = self._searched(likeness, read, say)
         if search.policy == self.base:
             return FitResult(likeness, search, (), self.reached, 0, _nothing_kept(search))
         scores, steps = self._compared(search.policy, read)
@@ -134,7 +138,9 @@ class PolicyFit:
                 found += item.worths(step)
         return found
 
-    def _searched(self, likeness: LikenessFit | None, advance: Advance) -> SearchResult:
+    def _searched(
+        self, likeness: LikenessFit | None, advance: Advance, say: Callable[[str], None]
+    ) -> SearchResult:
         assert self.begun is not None, "it is planned first"
         begun = self._read(self.begun, self._until(1 - JUDGED_SHARE), advance)
         keys = {(step.job.log, step.job.task, step.job.version) for step in begun.steps}
@@ -142,12 +148,17 @@ class PolicyFit:
         self.reached = len(steps)
         if len(steps) < ENOUGH:
             raise _late(len(steps), "training")
+        say(f"{self.base.name}: {_mean(begun.steps):.3f} nats per token on {len(steps)} steps")
 
         def mean_of(move: PolicyMove) -> float | None:
             setting = Setting(f"{self.base.name}, {move.name}", move.policy)
             plan = self.known.under([setting], steps)
             found = self._read(plan, self._reserved(), advance)
-            return _mean(found.steps) if len(found.steps) == len(steps) else None
+            if len(found.steps) < len(steps):
+                return None
+            mean = _mean(found.steps)
+            say(f"{move.name}: {mean:.3f} nats per token on {len(steps)} training steps")
+            return mean
 
         return searched(
             self.base, likeness.weights if likeness else None, _mean(begun.steps), mean_of,
