@@ -111,7 +111,8 @@ class PolicyFit:
     ) -> FitResult:
         """Read, fit and judge; `advance` is called with the tokens of each prompt.
 
-        `say` is called with what was found on the way. `InputError` where too few steps were reached within the time.
+        `say` is called with what was found on the way. `InputError` where too few steps were
+        reached within the time.
         """
 
         def read(tokens: int) -> None:
