@@ -290,6 +290,8 @@ class ContextBuilt(Fact):
     "Nodes to be shown in full."
     needs: tuple[str, ...] = ()
     "Paths of modules that the target was known to need."
+    behind: str = ""
+    "What the target stands behind where it is new, as its request says."
     stood_at: int | None = None
     "The last version of the task that the builder had read."
     profile: BlobRef | None = None

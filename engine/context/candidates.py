@@ -1,7 +1,5 @@
 """Candidates for a context: all that could be shown, each at up to four levels of detail."""
 
-import ast
-import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple, TypedDict
@@ -21,8 +19,10 @@ from backcast.engine.context.evidence import (
     IDENTIFIER,
     Evidence,
     RequestEvidence,
+    place_of,
     weighed,
 )
+from backcast.engine.context.loose_code import loose_code
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.patterns import patterns
 from backcast.engine.context.request import Request
@@ -177,20 +177,17 @@ class Candidates:
         )  # fmt: skip
 
     def _opening(self, limit: int) -> str:
-        """Return the lines of the target's module above its first function or class.
+        """Return the lines of the target's module outside of functions, within some tokens.
 
-        Where they are more than `limit` tokens, those go first that bind nothing of the project.
+        What binds nothing of the project goes first, then what is farthest from the place.
         """
-        lines = self.sources.text(self.path).split("\n")
-        names = dependency_graph.lines_of(self.states.graph, self.path).values()
-        first = min((first for first, _ in names), default=len(lines) + 1)
-        opening = lines[: first - 1]
-        text = "\n".join(opening).strip("\n")
-        if self.counting.item("summary", text) > limit:
-            text = "\n".join(own_lines(opening, self.symbols.tops))
-        while text and self.counting.item("summary", text) > limit:
-            text = text.rpartition("\n")[0].rstrip("\n")
-        return text
+        text = self.sources.text(self.path)
+        lines = dependency_graph.lines_of(self.states.graph, self.path)
+        place = place_of(self.name, self.request.behind, lines)
+        return loose_code(
+            text, self.name.rpartition(".")[0], place, self.symbols.tops,
+            lambda part: self.counting.item("summary", part) <= limit,
+        )  # fmt: skip
 
     def _files(self) -> list[str]:
         """Return the wanted modules other than the target's own."""
@@ -263,7 +260,7 @@ class Candidates:
         text = self.request.query
         if self.target in self.symbols.places or kind_of(self.target) == "test":
             text += "\n" + self.sources.piece(self.path, self.name).text
-        asked = RequestEvidence(self.target, text)
+        asked = RequestEvidence(self.target, text, self.request.behind)
         return self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
 
     def _must(self) -> list[str]:
@@ -403,35 +400,6 @@ class Candidates:
             more = self.policy.pattern * alike * first.tokens**self.policy.longer
             levels[0] = first._replace(gain=round(first.gain + more, DECIMALS))
         return tuple(levels)
-
-
-def own_lines(lines: Sequence[str], tops: Set[str]) -> list[str]:
-    """Return the statements of a module's opening lines that concern the project itself.
-
-    Those are imports from packages in `tops`, or relative ones, and what is neither an import nor a
-    text that stands alone.
-
-    >>> own_lines(["import os", "from shop import (", "    till,", ")", "", "A = 1"], {"shop"})
-    ['from shop import (', '    till,', ')', 'A = 1']
-    """
-    text = "\n".join(lines)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return list(lines)
-    kept = list[str]()
-    for part in body:
-        foreign = isinstance(part, ast.Import) and not any(
-            alias.name.partition(".")[0] in tops for alias in part.names
-        )
-        if isinstance(part, ast.ImportFrom) and not part.level:
-            foreign = (part.module or "").partition(".")[0] not in tops
-        alone = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
-        if not foreign and not alone:
-            kept += lines[part.lineno - 1 : part.end_lineno]
-    return kept
 
 
 HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")

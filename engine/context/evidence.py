@@ -38,6 +38,8 @@ class RequestEvidence(NamedTuple):
     "The node, in the kind that it has where it is there; empty for none."
     text: str
     "All that is said about it: words to look for, its old text where there is one."
+    behind: str = ""
+    "What it will stand behind in its module, where it is new and that is known."
 
 
 def chances(
@@ -217,7 +219,7 @@ class Evidence(dict[str, Floats]):
             self["like path"][span] = alike[number]
             self["folder"][span] = path.rpartition("/")[0] == folder
         lines = self.texts.lines(self.path) if self.texts else {}
-        place = self._place(lines)
+        place = place_of(self.name, self.asked.behind, lines)
         for row in range(*self.own.indices(len(symbols.nodes))):
             first = lines.get(symbols.named[row].name, (0, 0))[0]
             self["near"][row] = NEAR / (NEAR + abs(first - place)) if first else 0
@@ -233,13 +235,6 @@ class Evidence(dict[str, Floats]):
         found = re.search(head, self.asked.text, re.DOTALL) if self.name else None
         names = PARAMETER.findall(f"{found[1]})") if found else []
         return [name for name in dict.fromkeys(names) if name not in ("self", "cls")]
-
-    def _place(self, lines: Mapping[str, tuple[int, int]]) -> int:
-        """Return the line where the target stands, or where it would be added."""
-        if self.name in lines:
-            return lines[self.name][0]
-        inside = [last for name, (_, last) in lines.items() if name.startswith(self.owner)]
-        return max(inside or [last for _, last in lines.values()], default=0)
 
     def by_text(self) -> None:
         """Note BM25 over the symbols' source texts."""
@@ -259,3 +254,21 @@ class Evidence(dict[str, Floats]):
         for place, (node, score) in enumerate(ranking.around(seeds) if seeds else ()):
             if score > 0:
                 self.mark("rank", (node,), 1 / (1 + place / 20))
+
+
+def place_of(name: str, behind: str, lines: Mapping[str, tuple[int, int]]) -> int:
+    """Return the line where a function stands in its module, or where it would be added.
+
+    `lines` are the first and last line of each function and class. What is new stands behind what
+    the request says, else at the end of its class, else at the end.
+
+    >>> place_of("Till.close", "", {"Till": (1, 9), "Till.open": (2, 5), "shut": (12, 20)})
+    5
+    """
+    if name in lines:
+        return lines[name][0]
+    if behind in lines:
+        return lines[behind][1]
+    owner = name.rpartition(".")[0]
+    inside = [last for one, (_, last) in lines.items() if owner and one.startswith(f"{owner}.")]
+    return max(inside or [last for _, last in lines.values()], default=0)

@@ -160,7 +160,11 @@ def fact_of(
     omissions = tuple(ContextOmission(**one._asdict()) for one in context.omissions)
     fact = ContextBuilt(
         items=items, omissions=omissions, target=request.target, query=request.query,
-        **{name: value for name in ("wanted", "needs") if (value := getattr(request, name))},
+        **{
+            name: value
+            for name in ("wanted", "needs", "behind")
+            if (value := getattr(request, name))
+        },
         stood_at=stood_at, profile=profiled.ref, policy=settings.ref,
         template=own[0].ref if own else profile.template,
         tokenizer=tokenizer.id, code=CODE, tokens=context.tokens,

@@ -15,3 +15,5 @@ class Request(NamedTuple):
 Where not all fit, the last ones are lowered first."
     needs: tuple[str, ...] = ()
     "Paths of modules that it needs, whether its text says so yet or not."
+    behind: str = ""
+    "The function or class of its module behind which a new target will stand; empty where unknown."

@@ -8,7 +8,7 @@ else the largest changed one that does.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from backcast.domain.node import node_id
+from backcast.domain.node import name_of, node_id, path_of
 from backcast.domain.outline import Facets, names_in
 from backcast.engine.context.request import Request
 from backcast.engine.history.commits import CodeChange, changed
@@ -57,7 +57,8 @@ def requests(
         after = KnownState(running.states, running.graph)
         target = _target(known, after, change.paths)
         if target:
-            request = Request(target, change.words)
+            behind = _behind(known, after, target)
+            request = Request(target, change.words, behind=behind)
             yield ReplayStep(task_id, change.first, change.name, request, None, known, after)
 
 
@@ -80,6 +81,17 @@ def _target(known: KnownState, after: KnownState, paths: Iterable[str]) -> str:
         if any(is_known(old, node) for node in needs_of(after.graph, target)):
             return target
     return targets[0] if targets else ""
+
+
+def _behind(known: KnownState, after: KnownState, target: str) -> str:
+    """Return the function or class right before a new target that was there before it."""
+    path, name = path_of(target), name_of(target)
+    old, new = (dependency_graph.lines_of(state.states.graph, path) for state in (known, after))
+    if name in old or name not in new:
+        return ""
+    before = [(last, other) for other, (_, last) in new.items()
+              if last < new[name][0] and other in old]  # fmt: skip
+    return max(before, default=(0, ""))[1]
 
 
 def _differs(old: Facets | None, new: Mapping[str, tuple[str, ...]], name: str) -> bool:

@@ -76,7 +76,7 @@ class RecordedPrompt(NamedTuple):
     def request(self) -> Request:
         """The request that the prompt answers."""
         fact = self.fact
-        return Request(fact.target or "", fact.query or "", fact.wanted, fact.needs)
+        return Request(fact.target or "", fact.query or "", fact.wanted, fact.needs, fact.behind)
 
 
 def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterator[ReplayStep]:

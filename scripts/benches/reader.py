@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from backcast.domain.errors import InputError
 from backcast.domain.policy import Policy
 from backcast.engine.models.likelihood import LikelihoodReader
 from backcast.engine.models.places import model_file
@@ -43,7 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--read", action="append", metavar="TOKENS:TASKS",
         help="tokens of a context, and how many tasks; may be repeated (2048:16)")  # fmt: skip
     add("--policy", action="append", metavar="NAME|FILE", help="policies beside the peers")
-    add("--peers", action=argparse.BooleanOptionalAction, default=True, help="read them too")
+    add("--peer", action="append", metavar="NAME",
+        help=f"some of {', '.join(PEERS)}; may be repeated (all of them)")  # fmt: skip
     add("--scores", type=Path, default=KEPT, metavar="FILE", help="where readings are kept")
     add("--each", type=int, default=8, help="tasks of a repository at most (8)")
     add("--show", type=Path, metavar="FOLDER", help="write the prompts there")
@@ -62,7 +64,7 @@ def measure(bench: Bench) -> list[Figure]:
     bench.say(", ".join(f"{name}: {len(some)} tasks" for name, some in tasks.items()))
     chosen = {amount.size: _chosen(tasks, amount.tasks) for amount in amounts}
     kept = KeptReadings(asked.scores)
-    methods = [*policies, *(PEERS if asked.peers else ())]
+    methods = [*policies, *_named(asked.peer)]
     waiting = list[tuple[ReadTask, str, int, str]]()
     for repository in repositories:
         own = tasks[repository.name]
@@ -86,6 +88,13 @@ def _chosen(tasks: Mapping[str, Sequence[ReadTask]], count: int) -> list[ReadTas
     return turns[:count]
 
 
+def _named(peers: Sequence[str] | None) -> Sequence[str]:
+    """Return the peers that are asked for."""
+    if wrong := [name for name in peers or () if name not in PEERS]:
+        raise InputError(f"--peer: needed one of {', '.join(PEERS)}, found {wrong[0]!r}")
+    return peers if peers is not None else PEERS
+
+
 def _draw(task: ReadTask) -> str:
     return sha256(task.id.encode()).hexdigest()
 
@@ -104,11 +113,11 @@ def _contexts(
         for one in tasks
     }
     wanted = [one for one in tasks if sizes[one.id]]
-    if bench.options.peers:
+    if named := _named(bench.options.peer):
         every = sorted({size for some in sizes.values() for size in some})
         found = peers(bench, repository, wanted, reader, every)
         for (task, method, size), text in found.items():
-            if size in sizes[task]:
+            if size in sizes[task] and method in named:
                 yield by_id[task], method, size, text
     for context in ours(bench, repository, wanted, reader, policies, sizes):
         yield by_id[context.task], context.method, context.tokens, context.text

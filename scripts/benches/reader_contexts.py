@@ -200,7 +200,8 @@ def _within(
 
     What that took is given back, so that all contexts have the same tokens for the rest.
     """
-    request, size = request_of(task.task), profile.context
+    request = request_of(task.task)._replace(behind=task.behind)
+    size = profile.context
     free = 0
     while True:
         wider = profile.with_context(size + free)

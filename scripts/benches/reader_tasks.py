@@ -37,6 +37,8 @@ class ReadTask(NamedTuple):
     task: Task
     place: int
     "The line of the old file before which it stands, counted from 1; 0 where there is no file."
+    behind: str
+    "What stands right before it in the new file and was there; empty where nothing does."
     asked: str
     "The request, as it stands behind every context."
     header: str
@@ -98,24 +100,25 @@ def _ready(repository: Repository, sources: Sources, task: Task) -> ReadTask | N
     said = set(NAME.findall(f"{asked}\n{header}"))
     used = {text for text, _, _ in identifiers(body)}
     return ReadTask(
-        repository.name, task, _place(source, symbol, old), asked, header, body, new,
+        repository.name, task, *_place(source, symbol, old), asked, header, body, new,
         _copied(body, new, others), frozenset(used & known - said),
     )  # fmt: skip
 
 
-def _place(source: Source, symbol: Symbol, old: Source | None) -> int:
+def _place(source: Source, symbol: Symbol, old: Source | None) -> tuple[int, str]:
     """Return the line of the old file where the function stands, or the one behind what stands
-    right before it in the new file."""
+    right before it in the new file; and the name of that."""
     if old is None:
-        return 0
+        return 0, ""
     if symbol.name in old.symbols:
-        return old.symbols[symbol.name].above
+        return old.symbols[symbol.name].above, ""
     before = [one for one in source.symbols.values()
-              if one.last < symbol.above and one.name in old.symbols]  # fmt: skip
+              if one.last < symbol.above and one.name in old.symbols
+              and one.kind != "variable"]  # fmt: skip
     if not before:
-        return 1
+        return 1, ""
     last = max(before, key=lambda one: (one.last, one.first))
-    return old.symbols[last.name].last + 1
+    return old.symbols[last.name].last + 1, last.name
 
 
 def _copied(body: str, new: Sequence[bool], others: Sequence[tuple[str, Symbol, Source]]) -> float:

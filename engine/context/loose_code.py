@@ -1,0 +1,91 @@
+"""The lines of a module that stand in no function: imports, constants, a class's own fields.
+
+They say what the names in a body mean, and no function shows them.
+"""
+
+import ast
+import warnings
+from collections.abc import Callable, Iterator, Set
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class LooseLines(NamedTuple):
+    """A statement in no function."""
+
+    first: int
+    "Its first line, counted from 1."
+    last: int
+    owner: str
+    "The class that it stands in; empty for none."
+    imports: tuple[str, ...]
+    "The packages that it imports from; an empty name for its own."
+
+
+def loose_code(
+    text: str, owner: str, place: int, tops: Set[str], fits: Callable[[str], bool]
+) -> str:
+    """Return the statements of a module in no function, as many as fit, in their order.
+
+    Those of the module, and of the class `owner` with its head. Imports from outside of the
+    packages `tops` are left out where not all fit; then what is farthest from line `place`,
+    imports last.
+
+    >>> text = "import os\\nA = 1\\ndef f(): ...\\nB = 2\\n"
+    >>> loose_code(text, "", 4, set(), lambda part: True)
+    'import os\\nA = 1\\nB = 2'
+    >>> loose_code(text, "", 4, set(), lambda part: len(part) < 8)
+    'B = 2'
+    """
+    parts = [part for part in statements(text) if part.owner in ("", owner)]
+    lines = text.split("\n")
+    if not fits(whole := _joined(lines, parts)):
+        parts = [part for part in parts if not part.imports or _own(part, tops)]
+        far = sorted(parts, key=lambda part: (not part.imports, abs(part.first - place)))
+        while far and not fits(whole := _joined(lines, parts)):
+            parts.remove(far.pop())
+        whole = whole if far else ""
+    return whole
+
+
+def _own(part: LooseLines, tops: Set[str]) -> bool:
+    return any(not name or name in tops for name in part.imports)
+
+
+def _joined(lines: list[str], parts: list[LooseLines]) -> str:
+    shown = ["\n".join(lines[part.first - 1 : part.last]) for part in parts]
+    return "\n".join(shown).strip("\n")
+
+
+@lru_cache(maxsize=256)
+def statements(text: str) -> tuple[LooseLines, ...]:
+    """Return the statements of a module in no function; none of one that cannot be parsed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    return tuple(_statements(tree.body, ""))
+
+
+def _statements(body: list[ast.stmt], owner: str) -> Iterator[LooseLines]:
+    for part in body:
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        last = part.end_lineno or part.lineno
+        if isinstance(part, ast.ClassDef):
+            name = f"{owner}.{part.name}" if owner else part.name
+            yield LooseLines(part.lineno, part.body[0].lineno - 1, name, ())
+            yield from _statements(part.body, name)
+        elif not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)):
+            yield LooseLines(part.lineno, last, owner, tuple(_packages(part)))
+
+
+def _packages(part: ast.stmt) -> Iterator[str]:
+    """Yield the packages that a statement imports from."""
+    for inner in ast.walk(part):
+        if isinstance(inner, ast.ImportFrom):
+            yield "" if inner.level else (inner.module or "").partition(".")[0]
+        elif isinstance(inner, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in inner.names)
