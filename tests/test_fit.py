@@ -412,8 +412,10 @@ def test_a_policy_is_learned_from_a_reader_that_copies_and_holds_where_it_was_no
 
 
 def test_from_random_weights_a_policy_is_written_only_where_it_was_better(
-    fit: Run, tmp_path: Path
+    fit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("backcast.engine.replay.fit_search.ROUNDS", 1)
+    monkeypatch.setattr("backcast.engine.replay.fit_run.MOST", 3)
     log, out = written(tmp_path / "log.jsonl", families(24)), tmp_path / "mine.toml"
     printed, err, code = fit(*arguments(log, out, "--json"))
     report = json.loads(printed)

@@ -15,7 +15,7 @@ from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.policy import Policy
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.fit import ItemWorth, LikenessFit, fitted_likeness
-from backcast.engine.replay.fit_items import NAMES, ItemPlan, planned_items
+from backcast.engine.replay.fit_items import MOST, NAMES, ItemPlan, planned_items
 from backcast.engine.replay.fit_search import PolicyMove, SearchResult, searched
 from backcast.engine.replay.fit_steps import StepList
 from backcast.engine.replay.kept_scores import ScoreBook
@@ -93,7 +93,7 @@ class PolicyFit:
         self._check()
         for found in known.training:
             try:
-                item = planned_items(known, found, self.base)
+                item = planned_items(known, found, self.base, MOST)
             except BackcastError as error:
                 known.left_out.append(LeftOut(f"{found.place}, its items", str(error)))
             else:
