@@ -22,6 +22,7 @@ from backcast.engine.models.likelihood import LikelihoodReader, ReadText, Render
 from backcast.engine.replay.fit import HIGHEST, LOWEST, ItemWorth, fitted_likeness, share_saved
 from backcast.engine.replay.fit_file import completed, own_settings
 from backcast.engine.replay.fit_items import DRAWN, MOST, NAMES, planned_items
+from backcast.engine.replay.fit_run import PolicyFit
 from backcast.engine.replay.fit_search import LEAST, PolicyMove, moves, searched
 from backcast.engine.replay.fit_steps import StepList
 from backcast.engine.replay.kept_scores import ScoreBook
@@ -155,6 +156,7 @@ def test_planted_weights_are_found(planted: list[float], seed: int) -> None:
     for name, weight in weights.items():
         assert found.weights[name] == pytest.approx(weight, abs=0.15)
     assert found.error <= found.before + 1e-6
+    assert found.error <= found.constant + 1e-6
     assert (found.steps, found.items) == (30, 360)
 
 
@@ -474,6 +476,32 @@ def test_an_interrupt_loses_nothing_and_the_next_call_goes_on(
 
 
 # Bad input
+
+
+def test_a_setting_that_was_cut_by_the_time_is_named_and_the_steps_held_out_are_read(
+    fit: Run, copies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, out = written(tmp_path / "log.jsonl", families(24)), tmp_path / "mine.toml"
+    base = signatures(tmp_path)
+    reading = PolicyFit._read
+    plans = list[str]()
+
+    def cut(fitted: PolicyFit, plan: Any, until: float, advance: Any) -> Scoring:
+        """Let the time be up within the third setting that is tried."""
+        name = plan.settings[0].name
+        trial = name.startswith(f"{fitted.base.name}, ") and "alone" not in name
+        plans.extend([name] if trial else [])
+        return reading(fitted, plan, 0.0 if trial and len(plans) == 3 else until, advance)
+
+    monkeypatch.setattr(PolicyFit, "_read", cut)
+    printed, err, code = fit(*arguments(log, out, "--policy", base, "--json"))
+    report = json.loads(printed)
+    assert code == 0, err
+    assert len(plans) == 3
+    assert len(report["search"]["trials"]) == 2
+    assert plans[2].removeprefix("default, ") == report["search"]["untried"][0]
+    assert f"note: there was no time to try {report['search']['untried'][0]}" in err
+    assert report["held_out"] >= 8
 
 
 def test_two_steps_are_too_few(fit: Run, copies: list[str], tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def file_lines(
         fitted = found.likeness
         comments.append(
             f"likeness: {fitted.items} texts of {fitted.steps} steps, ridge {fitted.ridge:g}, mean"
-            f" squared error {fitted.before:.4f} -> {fitted.error:.4f} by cross-validation"
+            f" squared error {fitted.error:.4f} by cross-validation, {fitted.before:.4f} before,"
+            f" {fitted.constant:.4f} by one share for all"
         )
     comments += [
         f"training: {found.search.begun:.3f} -> {found.search.mean:.3f} nats per token of new"
@@ -171,6 +172,8 @@ def remarks(fit: "PolicyFit", found: "FitResult | None") -> Iterator[str]:
         yield f"left out: {len(known.left_out) - 5} more steps ('--json' names them all)"
     if known.unknown:
         yield f"note: of {known.unknown} prompts no outcome is known"
+    if known.nothing_new:
+        yield f"note: of {known.nothing_new} steps the outcome has no new line"
     if known.not_sampled:
         yield f"note: the sample leaves out {known.not_sampled} steps"
     if found is None:
@@ -221,5 +224,6 @@ def fit_json(
         "written": None if written is None else str(written),
         "left_out": [plain(out) for out in fit.known.left_out],
         "outcome_unknown": fit.known.unknown,
+        "nothing_new": fit.known.nothing_new,
         "not_sampled": fit.known.not_sampled,
     }  # fmt: skip

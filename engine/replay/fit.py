@@ -51,6 +51,8 @@ class LikenessFit(NamedTuple):
     "The mean squared error on steps that were foretold by others."
     before: float
     "That of the weights from which it began."
+    constant: float
+    "That of one share for all items: what there is to tell."
     steps: int
     items: int
 
@@ -103,13 +105,15 @@ def fitted_likeness(
     places = {step: number for number, step in enumerate(steps)}
     folds = np.array([places[item.step] % min(FOLDS, len(steps)) for item in items])
     errors = {ridge: _foretold(table, folds, ridge) for ridge in RIDGES}
+    mean = float(table.weights @ table.shares)
     best = min(RIDGES, key=lambda ridge: (round(errors[ridge], 9), -ridge))
     found = _solved(table, best)
     fitted = zip((ALWAYS, *_at(names, varied)), found.tolist(), strict=True)
     weights = dict(base) | {name: round(value, DECIMALS) for name, value in fitted}
     return LikenessFit(
         weights=weights, ridge=best, error=errors[best], before=_error(table, table.start),
-        steps=len(steps), items=len(items),
+        constant=float(table.weights @ (table.shares - mean) ** 2), steps=len(steps),
+        items=len(items),
     )  # fmt: skip
 
 

@@ -73,6 +73,8 @@ class PolicyFit:
         self.begun: ScorePlan | None = None
         self.judged: ScorePlan | None = None
         self.begin, self.read_tokens, self.reached = monotonic(), 0, 0
+        self.late = False
+        "Whether the time for the search is up: what is kept for later changes with the pace."
         self._check()
 
     def _check(self) -> None:
@@ -155,6 +157,7 @@ class PolicyFit:
             setting = Setting(f"{self.base.name}, {move.name}", move.policy)
             plan = self.known.under([setting], steps)
             found = self._read(plan, self._reserved(), advance)
+            self.late = self.late or bool(found.waiting)
             if len(found.steps) < len(steps):
                 return None
             mean = _mean(found.steps)
@@ -163,7 +166,7 @@ class PolicyFit:
 
         return searched(
             self.base, likeness.weights if likeness else None, _mean(begun.steps), mean_of,
-            lambda: monotonic() < self._reserved(),
+            lambda: not self.late and monotonic() < self._reserved(),
         )  # fmt: skip
 
     def _compared(self, policy: Policy, advance: Advance) -> tuple[list[PolicyScore], int]:

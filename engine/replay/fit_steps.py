@@ -10,7 +10,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import LeftOut, ScorePlan, draw
+from backcast.engine.replay.score import ScorePlan, draw
 from backcast.engine.replay.steps import ReplayStep
 
 PARTS = 3
@@ -55,6 +55,8 @@ class StepList(ScorePlan):
         super().__init__(plan.reader, (), plan.profile)
         self.training: list[FitStep] = []
         self.held_out: list[FitStep] = []
+        self.nothing_new = 0
+        "Steps whose outcome has no new line."
         self._pools: dict[str, BuilderPool] = {}
 
     def add(
@@ -72,7 +74,7 @@ class StepList(ScorePlan):
         found: dict[bool, list[FitStep]] = {True: [], False: []}
         for known in (FitStep(*step) for log in logs for step in self._found(log)):
             if not any(known.outcome.new):
-                self.left_out.append(LeftOut(known.place, "found no new line in its outcome"))
+                self.nothing_new += 1
                 continue
             part, size = found[known.held_out], most[known.held_out]
             part.append(known)
