@@ -83,7 +83,8 @@ class PolicyFit:
             reasons = [f"; {out.step}: {out.reason}" for out in self.known.left_out[:1]]
             raise InputError(
                 f"needed {ENOUGH} steps or more to fit on and {ENOUGH} to judge by, whose outcome"
-                f" has new lines, found {training} and {held_out}{''.join(reasons)}"
+                f" has new lines, found {training} and {held_out} (a run is on"
+                f" one side as a whole){''.join(reasons)}"
             )
 
     def plan(self, advance: Advance = lambda steps: None) -> FitCost:
