@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backcast.domain.errors import InputError
 from backcast.domain.policy import DEFAULT, LIKENESS, WEIGHTS, Policy
 from backcast.engine.context.policies import policy_at
 from backcast.engine.context.strategies import STRATEGIES
@@ -110,6 +111,7 @@ def signatures(folder: Path) -> Path:
     """A policy that shows bodies last."""
     path = folder / "signatures.toml"
     path.write_text(
+        'name = "signatures"\n'
         "pattern = 0.0\nlonger = 0.0\nopening = false\n"
         "[worth]\nname = 0.05\nsignature = 1.0\nfull = 0.001\nsummary = 0.001\n"
     )
@@ -278,7 +280,13 @@ def test_a_file_holds_what_the_default_has_not_and_is_read_back(name: str, tmp_p
     file = tmp_path / "fitted.toml"
     file.write_text("\n".join(toml_lines(own_settings(whole))))
     assert policy_at(file).digest == whole.digest
-    assert own_settings(completed(DEFAULT)) == {}
+    assert own_settings(completed(DEFAULT), completed(DEFAULT)) == {}
+
+
+def test_a_policy_that_no_file_can_hold_is_told() -> None:
+    over = PLAIN.model_copy(update={"shares": {"dependencies": 1}})
+    with pytest.raises(InputError, match="shares: needed a setting for each of dependencies"):
+        own_settings(completed(PLAIN), over)
 
 
 # Steps
@@ -438,7 +446,7 @@ def test_what_is_not_likelier_where_it_was_not_fitted_is_refused(
     monkeypatch.setattr("backcast.engine.replay.fit_run.PolicyFit._compared", compared_alike)
     printed, err, code = fit(*arguments(log, out, "--policy", signatures(tmp_path), "--json"))
     assert (code, out.exists()) == (1, False)
-    assert "on 9 steps held out, nats per token 2.000 under default and 2.000 as fitted" in err
+    assert "on 9 steps held out, nats per token 2.000 under signatures and 2.000 as fitted" in err
     report = json.loads(printed)
     assert report["written"] is None
     assert report["refusal"] in err
@@ -499,7 +507,7 @@ def test_a_setting_that_was_cut_by_the_time_is_named_and_the_steps_held_out_are_
     assert code == 0, err
     assert len(plans) == 3
     assert len(report["search"]["trials"]) == 2
-    assert plans[2].removeprefix("default, ") == report["search"]["untried"][0]
+    assert plans[2].removeprefix("signatures, ") == report["search"]["untried"][0]
     assert f"note: there was no time to try {report['search']['untried'][0]}" in err
     assert report["held_out"] >= 8
 
@@ -540,7 +548,7 @@ def test_a_log_without_outcomes_is_told(fit: Run, tmp_path: Path) -> None:
         (["--out", "there.toml"], "there.toml: needed a file that is not there yet, found one"),
         (["--policy", "odd.toml"], "odd.toml: needed TOML"),
         (["--policy", "wrong.toml"], "pattern: needed greater than or equal to 0, found -1"),
-        (["--policy", "recorded"], "needed a TOML file or one of default"),
+        (["--policy", "recorded"], "needed a TOML file or one of "),
         (["--model", "http://127.0.0.1:1"], "127.0.0.1:1"),
         (["--model", "llama:none.gguf"], "none.gguf: needed a GGUF file: No such file"),
     ],

@@ -31,9 +31,10 @@ def completed(policy: Policy) -> Policy:
     )
 
 
-def own_settings(policy: Policy) -> dict[str, Any]:
-    """Return the settings of a completed policy that differ from the default's, table by table."""
-    return _apart(DEFAULT.model_dump(mode="json"), policy.model_dump(mode="json"), "")
+def own_settings(policy: Policy, over: Policy = DEFAULT) -> dict[str, Any]:
+    """Return the settings of a completed policy that differ from those it is laid over, table by
+    table; `InputError` where no file laid over those can hold it."""
+    return _apart(over.model_dump(mode="json"), policy.model_dump(mode="json"), "")
 
 
 def _apart(before: Mapping[str, Any], after: Mapping[str, Any], table: str) -> dict[str, Any]:

@@ -62,17 +62,18 @@ def command(
     """
     from backcast.engine.interfaces.fitting import check_place, planned_fit, remarks, run_fit
     from backcast.engine.models.address import shown
-    from backcast.engine.replay.fit_file import completed
+    from backcast.engine.replay.fit_file import completed, own_settings
 
-    base = _base(policy_name)
+    base = completed(_base(policy_name))
     check_place(out, force)
+    own_settings(base)  # or it says why no file could hold what is made of it
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
     with ExitStack() as stack:
         logs, unreadable = opened_logs(stack, addresses, url)
         if not logs:
             raise SystemExit(UNREADABLE)  # the reasons are on stderr
         try:
-            fit, cost = planned_fit(reading, logs, completed(base))
+            fit, cost = planned_fit(reading, logs, base)
             found = run_fit(fit, cost)
         except KeyboardInterrupt:
             message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
