@@ -499,7 +499,10 @@ def test_a_setting_that_was_cut_by_the_time_is_named_and_the_steps_held_out_are_
         name = plan.settings[0].name
         trial = name.startswith(f"{fitted.base.name}, ") and "alone" not in name
         plans.extend([name] if trial else [])
-        return reading(fitted, plan, 0.0 if trial and len(plans) == 3 else until, advance)
+        found = reading(fitted, plan, until, advance)
+        if trial and len(plans) == 3:
+            found.waiting, found.steps = plan.jobs[:1], found.steps[1:]
+        return found
 
     monkeypatch.setattr(PolicyFit, "_read", cut)
     printed, err, code = fit(*arguments(log, out, "--policy", base, "--json"))
