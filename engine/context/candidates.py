@@ -18,6 +18,7 @@ from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.evidence import (
     DECIMALS,
     IDENTIFIER,
+    Evidence,
     RequestEvidence,
     place_of,
     weighed,
@@ -255,14 +256,11 @@ class Candidates:
     def _scores(self) -> tuple[Floats, Floats]:
         """Return the chance of each symbol to be needed, and that its text is like what will be
         written; both of (symbols)."""
-        text = self.request.query
-        if self.target in self.symbols.places or kind_of(self.target) == "test":
-            text += "\n" + self.sources.piece(self.path, self.name).text
-        asked = RequestEvidence(self.target, text, self.request.behind)
+        evidence = self.evidence()
         meaning = None
         if self.nearness and self.policy.weights.get("meaning") and self.symbols.nodes:
+            text = evidence.asked.text
             meaning = self.nearness.of(self.symbols.interfaces, text or self.path or "?")
-        evidence = self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
         scores = weighed(evidence, self.policy.weights, meaning)
         # A class is the line above its methods, so it is worth nearly as much as the best of them.
         whole: Floats = np.round(self.symbols.with_classes(scores, 0.9), DECIMALS)
@@ -271,6 +269,14 @@ class Candidates:
         alike = weighed(evidence, self.policy.likeness, meaning)
         lines = np.round(self.symbols.with_classes(np.zeros(len(alike)), 0.9, of=alike), DECIMALS)
         return np.maximum(whole, np.round(self.policy.pattern * lines, DECIMALS)), alike
+
+    def evidence(self) -> Evidence:
+        """Return the evidence for the request, as far as it is gathered."""
+        text = self.request.query
+        if self.target in self.symbols.places or kind_of(self.target) == "test":
+            text += "\n" + self.sources.piece(self.path, self.name).text
+        asked = RequestEvidence(self.target, text, self.request.behind)
+        return self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
 
     def _must(self) -> list[str]:
         """Return the nodes that must be shown: the target, its direct needs, what is wanted."""

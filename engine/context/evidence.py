@@ -26,6 +26,7 @@ NEAR = 40
 RANK, TEXT = ("rank",), ("text words",)
 LIKENESS = ("like name", "same name", "like class", "like path", "folder", "near", "parameters")
 "Evidence that is gathered only where it is weighed."
+LATE = (RANK, LIKENESS, TEXT)
 PARAMETER = re.compile(r"(\w+)\s*[:=,)]")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
@@ -67,9 +68,7 @@ def weighed(
     """
     if not evidence.symbols.nodes:
         return np.zeros(0)
-    for late in (RANK, LIKENESS, TEXT):
-        if any(weights.get(name) for name in late) and late[0] not in evidence:
-            evidence.add(late)
+    evidence.gather(name for late in LATE for name in late if weights.get(name))
     all = {**evidence, "meaning": meaning}
     total = np.full(len(evidence.symbols.nodes), float(weights.get("always", 0.0)))
     # In one order, since a sum of floats depends on it.
@@ -105,6 +104,13 @@ class Evidence(dict[str, Floats]):
             self.by_words()
             self.by_kind()
             self.by_history()
+
+    def gather(self, names: Iterable[str]) -> None:
+        """Note the evidence of some names that is gathered only where it is weighed."""
+        wanted = set(names)
+        for late in LATE if self.symbols.nodes else ():
+            if not wanted.isdisjoint(late) and late[0] not in self:
+                self.add(late)
 
     def add(self, names: Sequence[str]) -> None:
         """Note evidence that is gathered only where it is weighed."""

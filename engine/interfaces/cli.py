@@ -31,8 +31,8 @@ COMMANDS = {
     "run": "run", "resume": "resume", "import": "import_", "export": "export", "tasks": "tasks",
     "log": "log", "show": "show", "context": "context", "diff": "diff", "blame": "blame",
     "audit": "audit", "search": "search", "stale": "stale", "verify": "verify",
-    "regress": "regress", "score": "score", "influence": "influence", "policy": "policy",
-    "fork": "fork", "map": "map", "cat": "cat", "outline": "outline",
+    "regress": "regress", "score": "score", "influence": "influence", "fit": "fit",
+    "policy": "policy", "fork": "fork", "map": "map", "cat": "cat", "outline": "outline",
     "resummarise": "resummarise", "fsck": "fsck", "help": "help",
 }  # fmt: skip
 "The module of each command."

@@ -142,7 +142,7 @@ def _scored(
             if not read and size < tokens:
                 taken = max(monotonic() - begun, 1e-3)
                 message(
-                    f"about {_time((tokens - size) * taken / size)} more, at"
+                    f"about {duration((tokens - size) * taken / size)} more, at"
                     f" {size / taken:,.0f} tokens a second"
                 )
             read += size
@@ -159,7 +159,8 @@ def _scored(
     return scoring, False
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return some seconds as people say them."""
     if seconds < MINUTE:
         return f"{max(1, round(seconds))} seconds"
     return f"{seconds / 60:,.0f} minutes"

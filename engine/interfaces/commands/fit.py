@@ -1,0 +1,124 @@
+"""`backcast fit`: settings under which a model holds what was written for likelier."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import UNREADABLE, address_argument
+from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.profiles import policy_by, policy_option
+from backcast.engine.interfaces.running import INTERRUPTED
+from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.terminal import escaped, message
+
+if TYPE_CHECKING:
+    from backcast.domain.policy import Policy
+    from backcast.engine.replay.fit_run import FitResult, PolicyFit
+
+NOTHING_LEARNED = 1
+
+
+@click.command(name="fit")
+@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
+@store_option
+@click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.toml",
+              help="The policy file to write.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@policy_option()
+@click.option("--context-tokens", type=click.IntRange(1), metavar="N",
+              help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N of the steps.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
+              help="Read no longer than this; steps are taken by lot.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), help="As many as cores are free.")
+@click.option("--scores", type=Path, metavar="FILE",
+              help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
+@json_option
+def command(
+    addresses: tuple[Address, ...], url: str, model: str, out: Path, force: bool,
+    policy_name: str | None, context_tokens: int | None, sample: int | None,
+    seconds: float | None, threads: int | None, scores: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Fit a policy to a model that reads what was written.
+
+    \b
+    backcast fit runs/*.jsonl --model llama:model.gguf --out mine.toml --context-tokens 2000
+    backcast fit httpx --model llama:model.gguf --out mine.toml --sample 60 --seconds 3600
+
+    Two of three steps are fitted on: which single texts made what was written likelier, by what
+    evidence, and then which settings do so in whole prompts. The third step judges: where what was
+    written is not likelier there than under --policy, nothing is written. A policy that was fitted
+    on a log must be judged on another one, or on the part that was held out: on the log itself it
+    looks better than it is. Every score is kept: Ctrl-C loses nothing, the next call goes on.
+
+    Exit codes: 0 a policy is written, 1 nothing was learned, 2 it cannot be fitted, 130 Ctrl-C.
+    'backcast help fit' explains it.
+    """
+    from backcast.engine.interfaces.fitting import check_place, planned_fit, remarks, run_fit
+    from backcast.engine.models.address import shown
+    from backcast.engine.replay.fit_file import completed, own_settings
+
+    base = completed(_base(policy_name))
+    check_place(out, force)
+    own_settings(base)  # or it says why no file could hold what is made of it
+    reading = Reading(model, context_tokens, sample, seconds, threads, scores)
+    with ExitStack() as stack:
+        logs, unreadable = opened_logs(stack, addresses, url)
+        if not logs:
+            raise SystemExit(UNREADABLE)  # the reasons are on stderr
+        try:
+            fit, cost = planned_fit(reading, logs, base)
+            found = run_fit(fit, cost)
+        except KeyboardInterrupt:
+            message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
+            raise SystemExit(INTERRUPTED) from None
+        names = [shown(str(address)) for address in addresses] or ["every task of the store"]
+        _end(fit, found, out, names, as_json)
+        for remark in remarks(fit, found):
+            message(remark)
+    if found.refusal:
+        message(f"nothing was learned, and no policy is written: {found.refusal}")
+        raise SystemExit(NOTHING_LEARNED)
+    raise SystemExit(UNREADABLE if unreadable else 0)
+
+
+def _base(name: str | None) -> "Policy":
+    try:
+        return policy_by(name)
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _end(fit: "PolicyFit", found: "FitResult", out: Path, logs: list[str], as_json: bool) -> None:
+    """Write the policy where one was learned, and print how it came about."""
+    from backcast.engine.interfaces.commands.export import write
+    from backcast.engine.interfaces.fitting import file_lines, fit_json, interval, rows
+    from backcast.engine.interfaces.score_report import note
+    from backcast.engine.interfaces.views import console, table
+    from backcast.engine.replay.fit_file import own_settings
+
+    policy = found.search.policy.model_copy(update={"name": out.stem, "version": 1})
+    if not found.refusal:
+        write(out, file_lines(fit, found, policy, fit.base.name, logs))
+    if as_json:
+        written = None if found.refusal else out
+        click.echo(json_text(fit_json(fit, found, own_settings(policy), written)))
+        return
+    head, *rest = rows(found)
+    table(console(), head, rest)
+    if not found.refusal:
+        beside = found.scores[1].beside
+        assert beside is not None, "it is better by so much"
+        click.echo(
+            escaped(
+                f"{out}: on {found.judged} steps held out {interval(beside)} nats per token to"
+                f" {fit.base.name}, worse on {beside.worse}"
+            )
+        )
+    click.echo(escaped(note(fit.known.reader)))

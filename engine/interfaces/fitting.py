@@ -1,0 +1,229 @@
+"""Fitting as a command runs it: what it will take, how far it has come, and the file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from backcast.domain.errors import InputError
+from backcast.engine.interfaces.scoring import Reading, duration
+from backcast.engine.interfaces.terminal import in_a_line, message, progress_bar
+
+if TYPE_CHECKING:
+    from backcast.domain.policy import Policy
+    from backcast.engine.log.open_logs import Log
+    from backcast.engine.replay.fit_run import FitCost, FitResult, PolicyFit
+    from backcast.engine.replay.kept_scores import ScoreBook
+    from backcast.engine.replay.score_summary import ScoreDifference
+
+FORMAT = 1
+"Version of the JSON; grows when its readers would have to change."
+LARGEST = 8
+"Weights that a file names in its comment."
+
+
+def check_place(out: Path, force: bool) -> None:
+    """Raise `InputError` where a policy file could not be written at the end."""
+    if str(out) == "-":
+        raise InputError("--out: needed a policy file to write, found - (stdout)")
+    if out.is_dir():
+        raise InputError(f"{out}: needed a policy file to write, found a folder")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: needed a folder for the policy file, found no {out.parent}")
+    if out.exists() and not force:
+        raise InputError(
+            f"{out}: needed a file that is not there yet, found one: name another, or write over it"
+            " with --force"
+        )
+    beside = out.with_name(f".{out.name[:200]}.try")
+    try:
+        with beside.open("x"):
+            pass
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror or error}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def planned_fit(
+    reading: Reading, logs: "Sequence[Log]", base: "Policy"
+) -> "tuple[PolicyFit, FitCost]":
+    """Return a fit that can be run, after it is said what that takes."""
+    from backcast.engine.replay.fit_run import PolicyFit
+    from backcast.engine.replay.fit_search import ROUNDS, moves
+    from backcast.engine.replay.fit_steps import StepList
+
+    known = StepList(reading.plan(reading.reader(), []))
+    with progress_bar("steps", reading.sample) as advance:
+        known.add(logs, reading.sample, advance)
+    fit = PolicyFit(known, base, _books(logs, reading.scores), reading.seconds)
+    with progress_bar("prompts", len(known.training)) as advance:
+        cost = fit.plan(advance)
+    likely = base if base.pattern else base.model_copy(update={"pattern": 1.0})
+    most = ROUNDS * len(list(moves(likely, base, base.likeness)))
+    message(
+        f"{len(known.training)} steps to fit on and {len(known.held_out)} held out; texts alone:"
+        f" {cost.items:,} prompts that were never read, {cost.item_tokens:,} tokens; whole:"
+        f" {cost.whole:,}, {cost.whole_tokens:,} tokens, {cost.trial_tokens:,} more for each"
+        f" setting that is tried, {most} of them at most, and {cost.judged_tokens:,} to judge"
+    )
+    return fit, cost
+
+
+def run_fit(fit: "PolicyFit", cost: "FitCost") -> "FitResult":
+    """Run a fit, show how far it has come, and after the first prompt say how long it takes."""
+    begun, first = monotonic(), True
+    unkept = list[str]()
+    with progress_bar("tokens", None) as bar:
+
+        def advance(size: int) -> None:
+            nonlocal first
+            if first and size:
+                taken = max(monotonic() - begun, 1e-3) / size
+                message(
+                    f"about {duration((cost.item_tokens + cost.whole_tokens) * taken)} and"
+                    f" {duration(cost.trial_tokens * taken)} for each setting that is tried, at"
+                    f" {1 / taken:,.0f} tokens a second"
+                )
+                first = False
+            bar(size)
+            for reason in {book.unkept: 0 for book in fit.books.values() if book.unkept}:
+                if reason not in unkept:
+                    unkept.append(reason)
+                    message(f"note: the scores are used, and not kept: {reason}")
+
+        return fit.run(advance, message)
+
+
+def _books(logs: "Sequence[Log]", scores: Path | None) -> "dict[str, ScoreBook]":
+    from backcast.engine.replay.kept_scores import ScoreBook, file_beside
+
+    return {
+        log.name: ScoreBook(
+            log.store, scores or (None if "://" in log.name else file_beside(log.name))
+        )
+        for log in logs
+    }
+
+
+def interval(beside: "ScoreDifference", step: bool = True) -> str:
+    """Return a difference in nats per token, with its interval."""
+    value = beside.per_step if step else beside.per_token
+    bounds = beside.step_interval if step else beside.interval
+    sure = "" if bounds is None else " (95 % {:+.3f} to {:+.3f})".format(*bounds)
+    return f"{value:+.3f}{sure}"
+
+
+def file_lines(
+    fit: "PolicyFit", found: "FitResult", policy: "Policy", base: str, logs: Sequence[str]
+) -> Iterator[str]:
+    """Yield the lines of a policy file: how it came about as comments, then its settings."""
+    from backcast.engine.context import builder
+    from backcast.engine.interfaces.commands.policy import toml_lines
+    from backcast.engine.interfaces.installed import VERSION
+    from backcast.engine.replay.fit_file import own_settings
+
+    reader, [before, after] = fit.known.reader, found.scores
+    assert after.beside is not None, "a policy without figures is not written"
+    comments = [
+        "A policy that 'backcast fit' fitted to a reader: settings that the default has not.",
+        "Judge it by another log, or by the steps that were held out of these.",
+        f"reader: {reader.model}, template {reader.template}, {reader.reader}",
+        f"versions: backcast {VERSION}, builder {builder.VERSION}",
+        f"logs: {', '.join(logs)}",
+        f"base: {base} (digest {fit.base.digest[:16]}); this one has digest {policy.digest}",
+        f"prompts: {fit.known.profile.context:,} tokens of context",
+        f"steps: {found.training} to fit on, {found.judged} held out",
+    ]
+    if found.likeness:
+        fitted = found.likeness
+        comments.append(
+            f"likeness: {fitted.items} texts of {fitted.steps} steps, ridge {fitted.ridge:g}, mean"
+            f" squared error {fitted.error:.4f} by cross-validation, {fitted.before:.4f} before,"
+            f" {fitted.constant:.4f} by one share for all"
+        )
+    comments += [
+        f"training: {found.search.begun:.3f} -> {found.search.mean:.3f} nats per token of new"
+        f" lines; kept: {', '.join(trial.name for trial in found.search.trials if trial.kept)}",
+        f"held out: {before.new.per_step:.3f} -> {after.new.per_step:.3f},"
+        f" {interval(after.beside)}; over all tokens {interval(after.beside, step=False)};"
+        f" worse on {after.beside.worse} of {after.beside.steps}",
+    ]
+    yield from (f"# {in_a_line(comment)}" for comment in comments)
+    yield ""
+    yield from toml_lines(own_settings(policy))
+
+
+def rows(found: "FitResult") -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table of what was tried on the training steps."""
+    yield "tried on the training steps", "nats per token", "kept"
+    yield "as it was", f"{found.search.begun:.3f}", ""
+    for trial in found.search.trials:
+        mean = "not on all steps" if trial.mean is None else f"{trial.mean:.3f}"
+        yield trial.name, mean, "yes" if trial.kept else "no"
+
+
+def remarks(fit: "PolicyFit", found: "FitResult | None") -> Iterator[str]:
+    """Yield a line for each thing that was left out."""
+    known = fit.known
+    for out in known.left_out[:5]:
+        yield f"left out: {out.step}: {out.reason}"
+    if len(known.left_out) > 5:
+        yield f"left out: {len(known.left_out) - 5} more steps ('--json' names them all)"
+    if known.unknown:
+        yield f"note: of {known.unknown} prompts no outcome is known"
+    if known.nothing_new:
+        yield f"note: of {known.nothing_new} steps the outcome has no new line"
+    if known.not_sampled:
+        yield f"note: the sample leaves out {known.not_sampled} steps"
+    if found is None:
+        return
+    if found.training < len(known.training):
+        yield f"note: {len(known.training) - found.training} training steps were not reached"
+    alone = found.likeness.steps if found.likeness else 0
+    if alone < len(fit.items):
+        yield f"note: of {len(fit.items)} steps with texts to show alone {alone} were read"
+    if found.search.untried:
+        yield f"note: there was no time to try {', '.join(found.search.untried)}"
+    beside = found.scores[1].beside if found.scores else None
+    if not found.refusal and beside and beside.step_interval and beside.step_interval[1] >= 0:
+        yield "note: the interval holds 0: what was learned may be chance, so try more steps"
+    if found.scores and found.judged < len(known.held_out):
+        yield f"note: {len(known.held_out) - found.judged} steps held out were not reached"
+    for book in dict.fromkeys(fit.books.values()):
+        yield from (f"note: skipped {line}" for line in book.notes)
+
+
+def fit_json(
+    fit: "PolicyFit", found: "FitResult", settings: Mapping[str, Any], written: Path | None
+) -> dict[str, Any]:
+    """Return the whole result as JSON."""
+    from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.score_report import note
+
+    reader = fit.known.reader
+    return {
+        "format": FORMAT,
+        "note": note(reader),
+        "reader": {
+            "model": reader.model, "template": reader.template, "reader": reader.reader,
+            "window": reader.window,
+        },
+        "base": {"name": fit.base.name, "digest": fit.base.digest},
+        "likeness": None if found.likeness is None else plain(found.likeness),
+        "search": {
+            "begun": found.search.begun, "mean": found.search.mean,
+            "trials": [plain(trial) for trial in found.search.trials],
+            "untried": list(found.search.untried),
+        },
+        "training": found.training,
+        "held_out": found.judged,
+        "scores": [plain(score) for score in found.scores],
+        "settings": settings,
+        "refusal": found.refusal or None,
+        "written": None if written is None else str(written),
+        "left_out": [plain(out) for out in fit.known.left_out],
+        "outcome_unknown": fit.known.unknown,
+        "nothing_new": fit.known.nothing_new,
+        "not_sampled": fit.known.not_sampled,
+    }  # fmt: skip
