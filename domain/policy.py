@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backcast.domain.budget import CONTEXT
 from backcast.domain.context import PRIORITIES
-from backcast.domain.texts import TEXTS, problem_of
+from backcast.domain.texts import SHORT_WORDS, TEXTS, problem_of
 
 SYSTEM = (
     "You write Python for the project that is shown below. Use what it already has: its functions,"
@@ -271,6 +271,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
+    **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
     opening=True,

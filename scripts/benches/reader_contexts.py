@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.graph import Graph
-from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.policy import DEFAULT, SYSTEM, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder, text_of
 from backcast.engine.context.policies import policy_named
@@ -230,7 +230,7 @@ def policies_of(names: Sequence[str]) -> dict[str, Policy]:
 def messages_of(task: ReadTask, context: str) -> list[tuple[str, str]]:
     """Return the messages of a prompt, the same for every method but for the context."""
     shown: Callable[..., str] = "\n\n".join
-    return [("system", DEFAULT.system), ("user", shown(filter(None, (context, task.asked))))]
+    return [("system", SYSTEM), ("user", shown(filter(None, (context, task.asked))))]
 
 
 def _key(task: str, method: str, size: int) -> str:

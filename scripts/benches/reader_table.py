@@ -59,23 +59,23 @@ def rows_of(
     all = list(every)
     for size, tasks in chosen.items():
         found = by_method(all, reader, size)
-        there = [one for one in tasks if all_of(found, methods, one.id)]
-        if not there:
+        read_by_all = [one for one in tasks if all_of(found, methods, one.id)]
+        if not read_by_all:
             continue
-        read = {name: [found[name][one.id] for one in there] for name in methods}
-        group = f"{reader}, {size:,} tokens, {len(there)} tasks"
-        copied = [n for n, one in enumerate(there) if one.copied >= COPIED]
-        fresh = [n for n in range(len(there)) if n not in copied]
+        read = {name: [found[name][one.id] for one in read_by_all] for name in methods}
+        group = f"{reader}, {size:,} tokens, {len(read_by_all)} tasks"
+        copied = [n for n, one in enumerate(read_by_all) if one.copied >= COPIED]
+        fresh = [n for n in range(len(read_by_all)) if n not in copied]
         first = read[methods[0]]
         best = [
             min((readings[n] for name, readings in read.items() if name != methods[0]),
                 key=lambda one: one.new_nats)
-            for n in range(len(there))
+            for n in range(len(read_by_all))
         ]  # fmt: skip
-        own = mean(range(len(there)), first, "new")
+        own = mean(range(len(read_by_all)), first, "new")
         for name, readings in [*read.items(), ("oracle of the others", best)]:
             low, high = interval(first, readings)
-            means = {kind: mean(range(len(there)), readings, kind)
+            means = {kind: mean(range(len(read_by_all)), readings, kind)
                      for kind in ("new", "name", "rest")}  # fmt: skip
             wins = sum(a.new_nats < b.new_nats for a, b in zip(first, readings, strict=True))
             none = read.get("none", readings)
@@ -86,7 +86,7 @@ def rows_of(
                 f" no copy {mean(fresh, readings, 'new'):.3f} ({len(fresh)})",
                 control=f"{methods[0]} to it {own - means['new']:+.3f}"
                 f" [{low:+.3f}, {high:+.3f}], better on {wins}; it beats none on {helped}",
-                details={"by repository": by_repository(there, readings)},
+                details={"by repository": by_repository(read_by_all, readings)},
             )  # fmt: skip
 
 
