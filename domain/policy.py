@@ -283,7 +283,7 @@ READER = Policy(
     likeness=dict(LIKENESS) | {
         "text words": 2.5, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
         "like name": 1.0, "same name": 0.3, "like class": 0.7, "near": 5.0, "siblings": 0.3,
-        "special": -0.3, "always": -6.5,
+        "special": -0.3, "test file": -1.0, "always": -6.5,
     },
 )  # fmt: skip
 """Shows what makes new code likely to a model that reads it: above all whole bodies that are like

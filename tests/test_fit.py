@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError
 from backcast.domain.policy import DEFAULT, LIKENESS, WEIGHTS, Policy
-from backcast.engine.context.policies import policy_at
+from backcast.engine.context.policies import base_of, policy_at
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.commands.policy import toml_lines
@@ -27,7 +27,8 @@ from backcast.engine.replay.fit_run import PolicyFit
 from backcast.engine.replay.fit_search import LEAST, PolicyMove, moves, searched
 from backcast.engine.replay.fit_steps import StepList
 from backcast.engine.replay.kept_scores import ScoreBook
-from backcast.engine.replay.score import ScorePlan, Scoring, reading_profile
+from backcast.engine.replay.score import ScorePlan, reading_profile
+from backcast.engine.replay.score_run import Scoring
 from tests.models import smollm2_file, tiny
 from tests.sources import Task
 from tests.test_score import fact
@@ -278,7 +279,9 @@ def test_a_policy_that_weighs_likeness_already_is_moved_from_where_it_is() -> No
 def test_a_file_holds_what_the_default_has_not_and_is_read_back(name: str, tmp_path: Path) -> None:
     whole = completed(STRATEGIES[name])
     file = tmp_path / "fitted.toml"
-    file.write_text("\n".join(toml_lines(own_settings(whole))))
+    over = base_of(name)
+    settings = {"base": over} | own_settings(whole, STRATEGIES[over])
+    file.write_text("\n".join(toml_lines(settings)))
     assert policy_at(file).digest == whole.digest
     assert own_settings(completed(DEFAULT), completed(DEFAULT)) == {}
 

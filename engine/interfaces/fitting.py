@@ -115,10 +115,11 @@ def interval(beside: "ScoreDifference", step: bool = True) -> str:
 
 
 def file_lines(
-    fit: "PolicyFit", found: "FitResult", policy: "Policy", base: str, logs: Sequence[str]
+    fit: "PolicyFit", found: "FitResult", policy: "Policy", over: str, logs: Sequence[str]
 ) -> Iterator[str]:
     """Yield the lines of a policy file: how it came about as comments, then its settings."""
     from backcast.engine.context import builder
+    from backcast.engine.context.strategies import STRATEGIES
     from backcast.engine.interfaces.commands.policy import toml_lines
     from backcast.engine.interfaces.installed import VERSION
     from backcast.engine.replay.fit_file import own_settings
@@ -126,12 +127,13 @@ def file_lines(
     reader, [before, after] = fit.known.reader, found.scores
     assert after.beside is not None, "a policy without figures is not written"
     comments = [
-        "A policy that 'backcast fit' fitted to a reader: settings that the default has not.",
+        "A policy that 'backcast fit' fitted to a reader: settings that its base has not.",
         "Judge it by another log, or by the steps that were held out of these.",
         f"reader: {reader.model}, template {reader.template}, {reader.reader}",
         f"versions: backcast {VERSION}, builder {builder.VERSION}",
         f"logs: {', '.join(logs)}",
-        f"base: {base} (digest {fit.base.digest[:16]}); this one has digest {policy.digest}",
+        f"base: {fit.base.name} (digest {fit.base.digest[:16]}), over {over}; this one has"
+        f" digest {policy.digest}",
         f"prompts: {fit.known.profile.context:,} tokens of context",
         f"steps: {found.training} to fit on, {found.judged} held out",
     ]
@@ -151,7 +153,7 @@ def file_lines(
     ]
     yield from (f"# {in_a_line(comment)}" for comment in comments)
     yield ""
-    yield from toml_lines(own_settings(policy))
+    yield from toml_lines({"base": over} | own_settings(policy, STRATEGIES[over]))
 
 
 def rows(found: "FitResult") -> Iterator[tuple[str, ...]]:

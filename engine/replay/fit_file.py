@@ -48,5 +48,5 @@ def _apart(before: Mapping[str, Any], after: Mapping[str, Any], table: str) -> d
         if value == under:
             continue
         both = isinstance(value, dict) and isinstance(under, dict)
-        found[name] = _apart(under, value, name) if both else value
+        found[name] = _apart(under or {}, value, name) if both else value
     return found

@@ -21,7 +21,7 @@ from backcast.engine.context.rendering import RenderItem, messages_of
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.fit import ALWAYS, ItemWorth, share_saved
 from backcast.engine.replay.fit_steps import FitStep, SharedPlan, StepList
-from backcast.engine.replay.score import ScoreJob, StepScore
+from backcast.engine.replay.score_jobs import ScoreJob, StepScore
 
 MOST, DRAWN = 12, 4
 "Texts that are shown alone for a step, and those of them that are drawn by lot."
@@ -121,9 +121,8 @@ def chosen_rows(evidence: Evidence, target: str, place: str, most: int) -> list[
     chosen = dict[int, None]()
     while len(chosen) < min(most, len(lots)):
         lot = len(chosen) % (MOST // DRAWN) == MOST // DRAWN - 1
-        row = next((row for row in (drawn if lot else best) if row not in chosen), None)
-        row = row if row is not None else next(row for row in drawn if row not in chosen)
-        chosen[row] = None
+        found = next((row for row in (drawn if lot else best) if row not in chosen), None)
+        chosen[found if found is not None else next(r for r in drawn if r not in chosen)] = None
     return list(chosen)
 
 

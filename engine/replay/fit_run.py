@@ -19,7 +19,9 @@ from backcast.engine.replay.fit_items import MOST, NAMES, ItemPlan, planned_item
 from backcast.engine.replay.fit_search import PolicyMove, SearchResult, searched
 from backcast.engine.replay.fit_steps import StepList
 from backcast.engine.replay.kept_scores import ScoreBook
-from backcast.engine.replay.score import LeftOut, ScorePlan, Scoring, StepScore, draw
+from backcast.engine.replay.score import ScorePlan
+from backcast.engine.replay.score_jobs import LeftOut, StepScore, draw
+from backcast.engine.replay.score_run import Scoring
 from backcast.engine.replay.score_summary import PolicyScore, score_summary
 
 ENOUGH = 8

@@ -117,7 +117,7 @@ def moves(
     yield _moved("opening the other way", policy, {"opening": not policy.opening})
 
 
-def _moved(name: str, policy: Policy, settings: dict[str, object]) -> PolicyMove:
+def _moved(name: str, policy: Policy, settings: Mapping[str, object]) -> PolicyMove:
     return PolicyMove(name, policy.model_copy(update=settings))
 
 

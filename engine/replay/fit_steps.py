@@ -10,7 +10,8 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.outcomes import KnownOutcome
-from backcast.engine.replay.score import ScorePlan, draw
+from backcast.engine.replay.score import ScorePlan
+from backcast.engine.replay.score_jobs import draw
 from backcast.engine.replay.steps import ReplayStep
 
 PARTS = 3

@@ -60,13 +60,15 @@ def command(
     Exit codes: 0 a policy is written, 1 nothing was learned, 2 it cannot be fitted, 130 Ctrl-C.
     'backcast help fit' explains it.
     """
+    from backcast.engine.context.strategies import STRATEGIES
     from backcast.engine.interfaces.fitting import check_place, planned_fit, remarks, run_fit
     from backcast.engine.models.address import shown
     from backcast.engine.replay.fit_file import completed, own_settings
 
     base = completed(_base(policy_name))
     check_place(out, force)
-    own_settings(base)  # or it says why no file could hold what is made of it
+    over = _over(policy_name)
+    own_settings(base, STRATEGIES[over])  # or it says why no file could hold what is made of it
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
     with ExitStack() as stack:
         logs, unreadable = opened_logs(stack, addresses, url)
@@ -79,7 +81,7 @@ def command(
             message("interrupted by Ctrl-C; the scores so far are kept: run it again to go on")
             raise SystemExit(INTERRUPTED) from None
         names = [shown(str(address)) for address in addresses] or ["every task of the store"]
-        _end(fit, found, out, names, as_json)
+        _end(fit, found, out, names, over, as_json)
         for remark in remarks(fit, found):
             message(remark)
     if found.refusal:
@@ -95,8 +97,20 @@ def _base(name: str | None) -> "Policy":
         raise click.UsageError(str(error)) from None
 
 
-def _end(fit: "PolicyFit", found: "FitResult", out: Path, logs: list[str], as_json: bool) -> None:
+def _over(name: str | None) -> str:
+    """Return the strategy over which the file is laid, as the base's own file is."""
+    from backcast.domain.policy import DEFAULT
+    from backcast.engine.context.policies import base_of
+
+    over = base_of(name or DEFAULT.name)
+    return DEFAULT.name if over == "default" else over
+
+
+def _end(
+    fit: "PolicyFit", found: "FitResult", out: Path, logs: list[str], over: str, as_json: bool
+) -> None:
     """Write the policy where one was learned, and print how it came about."""
+    from backcast.engine.context.strategies import STRATEGIES
     from backcast.engine.interfaces.commands.export import write
     from backcast.engine.interfaces.fitting import file_lines, fit_json, interval, rows
     from backcast.engine.interfaces.score_report import note
@@ -105,10 +119,11 @@ def _end(fit: "PolicyFit", found: "FitResult", out: Path, logs: list[str], as_js
 
     policy = found.search.policy.model_copy(update={"name": out.stem, "version": 1})
     if not found.refusal:
-        write(out, file_lines(fit, found, policy, fit.base.name, logs))
+        write(out, file_lines(fit, found, policy, over, logs))
     if as_json:
+        settings = {"base": over} | own_settings(policy, STRATEGIES[over])
         written = None if found.refusal else out
-        click.echo(json_text(fit_json(fit, found, own_settings(policy), written)))
+        click.echo(json_text(fit_json(fit, found, settings, written)))
         return
     head, *rest = rows(found)
     table(console(), head, rest)
