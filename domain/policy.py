@@ -279,7 +279,7 @@ READER = Policy(
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,
     },
-    worth={"name": 0.02, "signature": 0.2, "summary": 0.2, "full": 0.15},
+    worth={"name": 0.02, "signature": 0.2, "summary": 0.2, "full": 0.25},
     likeness=dict(LIKENESS) | {
         "text words": 2.5, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
         "like name": 1.0, "same name": 0.3, "like class": 0.7, "near": 5.0, "siblings": 0.3,

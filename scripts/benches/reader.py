@@ -60,7 +60,7 @@ def measure(bench: Bench) -> list[Figure]:
     window = max(amount.size for amount in amounts) + MOST
     reader = LikelihoodReader(file, window, threads=1, forgets=True)
     repositories = [Repository(folder) for folder in bench.repositories]
-    tasks = {one.name: _tasks(bench, one) for one in repositories}
+    tasks = {one.name: _tasks(bench, one, reader) for one in repositories}
     bench.say(", ".join(f"{name}: {len(some)} tasks" for name, some in tasks.items()))
     chosen = {amount.size: _chosen(tasks, amount.tasks) for amount in amounts}
     kept = KeptReadings(asked.scores)
@@ -74,10 +74,15 @@ def measure(bench: Bench) -> list[Figure]:
     return list(rows_of(kept.known.values(), name, chosen, methods))
 
 
-def _tasks(bench: Bench, repository: Repository) -> list[ReadTask]:
+def _tasks(bench: Bench, repository: Repository, reader: LikelihoodReader) -> list[ReadTask]:
+    """Return the tasks of a repository whose request, header and body are within `MOST` tokens."""
     work = bench.folder / "work" / repository.name
     work.mkdir(parents=True, exist_ok=True)
-    return read_tasks(bench, repository, bench.options.each, work)
+    found = read_tasks(bench, repository, bench.options.each, work)
+    return [
+        one for one in found
+        if reader.tokens(reader.prompt(messages_of(one, ""), one.header), one.body) <= MOST
+    ]  # fmt: skip
 
 
 def _chosen(tasks: Mapping[str, Sequence[ReadTask]], count: int) -> list[ReadTask]:
