@@ -45,7 +45,7 @@ def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 @pytest.fixture
 def forgetful(tmp_path: Path) -> str:
-    (tmp_path / "forgetful.toml").write_text("errors = 0\n")
+    (tmp_path / "forgetful.toml").write_text('base = "coverage"\nerrors = 0\n')
     return str(tmp_path / "forgetful.toml")
 
 
@@ -108,7 +108,7 @@ def test_a_policy_that_hides_failures_takes_them_out_and_says_why(
 def test_one_policy_is_compared_with_the_prompt_as_it_was_recorded(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert found(capsys, "diff", f"{TILL}@164", "--policy", "default")["same"]
+    assert found(capsys, "diff", f"{TILL}@164", "--policy", "coverage")["same"]
 
 
 def test_two_moments_differ_by_events_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:

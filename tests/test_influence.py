@@ -74,6 +74,7 @@ def worth_of(influence: Run, path: Path, *bodies: str) -> tuple[dict[str, Any], 
     """What each item of the last prompt was worth, by path, in nats per token."""
     planted(path, *bodies)
     options = ["--model", f"llama:{smollm2()}", "--context-tokens", 400, "--json"]
+    options += ["--policy", "coverage"]  # under which nothing is shown of the target's own module
     report = json.loads(influence(path, *options)[0])
     items = [found for found in report["influences"] if found["part"]["kind"] == "item"]
     return {found["part"]["name"]: found for found in items}, report["new"]["tokens"]
@@ -249,7 +250,8 @@ def test_an_instruction_that_holds_the_answer_is_worth_most_and_noise_nothing(
     answer = "Write the body as kelvin = reading * GAIN + OFFSET, if kelvin < LOWEST raise "
     answer += 'ValueError("colder than can be"), return round(kelvin - 273.15, 1).'
     policy = tmp_path / "told.toml"
-    policy.write_text(f"name = 'told'\nsystem = '''You write Python. {answer} Tea is hot.'''\n")
+    system = f"You write Python. {answer} Tea is hot."
+    policy.write_text(f"name = 'told'\nbase = 'coverage'\nsystem = '''{system}'''\n")
     options = ["--model", f"llama:{smollm2()}", "--context-tokens", 100, "--most", 0, "--texts"]
     options += ["--policy", policy]
     report = json.loads(influence(tmp_path / "planted.jsonl", *options, "--json")[0])

@@ -216,5 +216,5 @@ def test_a_request_of_only_words_has_no_target_and_finds_what_they_name() -> Non
     assert shown(found.items)["function:letters.py::send"] == "full"
     assert not [item for item in found.items if item.section == "current module"]
     assert found.messages[-1][1].endswith(
-        "# Task description\n\nTask: Send letters.\nwhat does send do with a parcel"
+        "# Task\n\nTask: Send letters.\nwhat does send do with a parcel"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from backcast.domain.errors import ModelError, UnavailableError
 from backcast.domain.events import Imported, Scored, StepStarted, TaskComplete
-from backcast.domain.policy import DEFAULT
+from backcast.domain.policy import COVERAGE
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
@@ -36,7 +36,7 @@ from tests.sources import Task
 
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 VALIDATORS = LOGS / "validators.jsonl"
-SETTINGS = [Setting("default", DEFAULT), Setting("no-cache", STRATEGIES["no-cache"])]
+SETTINGS = [Setting("default", COVERAGE), Setting("no-cache", STRATEGIES["no-cache"])]
 SMALL = 300
 "Tokens of the context part."
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError
-from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.policy import COVERAGE, Policy
 from backcast.domain.texts import LINES, SHORT_WORDS, TEXTS, fields_of, problem_of, reworded
 from backcast.engine.context.policies import changed, policy_at, policy_of
 from backcast.engine.context.recorded import messages
@@ -44,7 +44,7 @@ VALUES = {
 def read(tmp_path: Path) -> Callable[[str], Policy]:
     def policy(text: str) -> Policy:
         path = tmp_path / "mine.toml"
-        path.write_text(text)
+        path.write_text(f'base = "coverage"\n{text}')
         return policy_at(path)
 
     return policy
@@ -52,14 +52,14 @@ def read(tmp_path: Path) -> Callable[[str], Policy]:
 
 def test_a_file_sets_some_texts_and_leaves_the_others(read: Callable[[str], Policy]) -> None:
     policy = read('[texts]\n"test results" = "# Tests"\nbeside = ""\n')
-    assert changed(DEFAULT, policy) == [
+    assert changed(COVERAGE, policy) == [
         'texts.test results "# Test results" -> "# Tests"',
         'texts.beside "Beside it there are:" -> ""',
     ]
     assert policy_of(policy.body) == policy
 
 
-@pytest.mark.parametrize("policy", [DEFAULT, SHORT])
+@pytest.mark.parametrize("policy", [COVERAGE, SHORT])
 def test_texts_are_printed_as_toml_that_gives_them_back(
     read: Callable[[str], Policy], policy: Policy
 ) -> None:
@@ -130,7 +130,7 @@ def test_a_recorded_step_is_shown_in_the_words_of_each_policy() -> None:
         pool = BuilderPool(log.store)
         texts = [
             PolicyReplay(pool, None, policy).context(step).messages[1][1]
-            for policy in (DEFAULT, SHORT)
+            for policy in (COVERAGE, SHORT)
         ]
     assert step.request.query.startswith("Mend the module orders.py: ")
     form = "Answer with one fenced block that begins with ```python orders.py"
@@ -152,7 +152,7 @@ def test_the_words_of_a_prompt_are_counted_without_what_they_hold() -> None:
         def encode(self, text: str) -> list[int]:
             return [1 for _ in text.split()]
 
-    policy = DEFAULT.model_copy(update={"system": "Be brief."})
+    policy = COVERAGE.model_copy(update={"system": "Be brief."})
     # Two of each heading, one of a path's line; Task: / Work on; the user's last line is no text.
     assert tokens_of(ITEMS, policy, "mistral", Words()) == {
         "system": 2, "dependencies": 2, "task description": 3, "file": 1, "goal": 1, "work": 2,
@@ -161,7 +161,7 @@ def test_the_words_of_a_prompt_are_counted_without_what_they_hold() -> None:
 
 
 def test_a_prompt_is_worded_without_a_sentence() -> None:
-    policy = DEFAULT.model_copy(update={"system": "Be brief. Be kind."})
+    policy = COVERAGE.model_copy(update={"system": "Be brief. Be kind."})
     parts = {part.label: part for part in text_parts(policy)}
     whole = dict(worded(ITEMS, policy, policy))
     brief = dict(worded(ITEMS, policy, without_part(policy, parts["system: Be brief."])))
