@@ -171,7 +171,7 @@ def test_a_task_without_a_goal_keeps_the_name_of_the_first_of_its_line(store: Ev
     line += [fork(store, line[1], version).task_id, fork(store, line[1], version + 1).task_id]
     for name in line:
         words = built(of(store, name)).messages[-1][1]
-        assert words.endswith("# Task description\n\nTask: plain\nWork on letters.py.")
+        assert words.endswith("# Task\n\nTask: plain\nWork on letters.py.")
         assert all(verdict.holds for verdict in verified(store, name))
 
 

@@ -134,7 +134,7 @@ def test_a_map_that_a_context_leaves_out_is_told(tmp_path: Path) -> None:
     assert "note: the context map is left out: it is shown without --text" in told.stderr
     assert limit not in told.stdout
     told = CliRunner().invoke(cli, asked)
-    assert "# Context map\n" in told.stdout
+    assert "# Map\n" in told.stdout
     assert "context map" not in told.stderr
     with EventStore.open(url) as store:
         small = of_window("small", 512, "upper-bound", "mistral")

@@ -14,7 +14,7 @@ from backcast.domain.context_map import SECTIONS, TAGS, Distilled, MapEntry, Map
 from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import MapEdit, MapEdited, TaskComplete, TaskStarted, ToolReturned
 from backcast.domain.moment import NOW
-from backcast.domain.policy import DEFAULT, MapSettings
+from backcast.domain.policy import COVERAGE, MapSettings
 from backcast.domain.staleness import Modules
 from backcast.engine.context.maps import stale_in
 from backcast.engine.context.search.embedders import sentence_embedder
@@ -421,7 +421,7 @@ def test_a_run_that_a_model_kept_the_map_of_is_run_again_from_its_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = MapSettings(inline=True, distiller="model", cartographer="model")
-    policy = DEFAULT.model_copy(update={"map": settings})
+    policy = COVERAGE.model_copy(update={"map": settings})
     spec, first = spec_of("validators"), EventStore.open("sqlite://")
     used = answers("validators", policy, strict=True)
     read = {**READ, "candidates": [{**READ["candidates"][0], "about": []}]}
@@ -449,7 +449,7 @@ def test_a_run_whose_model_is_gone_at_the_end_is_whole_without_its_map(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings = MapSettings(inline=True, distiller="model")
-    policy = DEFAULT.model_copy(update={"map": settings})
+    policy = COVERAGE.model_copy(update={"map": settings})
     spec, store = spec_of("validators"), EventStore.open("sqlite://")
     start(store, spec)
     done = work(store, spec.task, answers("validators", policy, strict=True))

@@ -208,7 +208,7 @@ def test_a_prompt_shows_the_map_first_within_its_own_row_and_is_derived_again() 
     context = record_context(task.store, task.id, NOW, Request("module:cart.py"), BOUND)
     [item] = [one for one in context.items if one.section == MAP]
     assert context.items[0] == item
-    assert context.messages[1][1].startswith("# Context map\n\n## CONTEXT ROADMAP\n[cr-0")
+    assert context.messages[1][1].startswith("# Map\n\n## CONTEXT ROADMAP\n[cr-0")
     assert UpperBound().count(f"# Context map\n\n{item.text}\n") <= BOUND.rows[MAP]
     assert context.tokens <= BOUND.prompt
     [verdict] = verified(task.store, task.id)

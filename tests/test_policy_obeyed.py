@@ -105,7 +105,7 @@ def test_a_context_is_built_by_the_policy_of_a_file(
     backcast: Callable[..., tuple[str, str]],
 ) -> None:
     asked = ("context", "task-def456", "--for", "module:validators.py")
-    default, _ = backcast(*asked)
+    default, _ = backcast(*asked, "--policy", "coverage")
     mine, _ = backcast(*asked, "--policy", "DIR/mine.toml")
     assert "Validation of what people type" in default
     assert "Validation of what people type" not in mine
@@ -114,8 +114,8 @@ def test_a_context_is_built_by_the_policy_of_a_file(
 def test_a_query_alone_is_a_request(backcast: Callable[..., tuple[str, str]]) -> None:
     out, err = backcast("context", "task-def456", "--query", "lower  normalise\n")
     assert "def normalise(" in out
-    assert "lower  normalise" in out.split("# Task description")[1]
-    assert "# Current module" not in out
+    assert "lower  normalise" in out.split("# Task\n")[1]
+    assert "# Module\n" not in out
     assert err == ""
 
 

@@ -526,7 +526,7 @@ def test_a_prompt_that_left_its_golden_file_fails_by_sections_and_first_lines(
     ran: Ran, pytester: pytest.Pytester
 ) -> None:
     ran(GOLDEN, "--backcast-update")
-    pytester.path.joinpath("mine.toml").write_text("errors = 1\n")
+    pytester.path.joinpath("mine.toml").write_text('base = "coverage"\nerrors = 1\n')
     told = failures(ran(GOLDEN, "--backcast-policy", "mine.toml"))
     assert told[0] == "AssertionError: the context: not as in golden/last.txt"
     assert told[1].startswith("head: ")

@@ -118,8 +118,8 @@ def test_a_recorded_prompt_is_printed_as_it_was(backcast: Backcast) -> None:
     [*_, last] = events("CONTEXT_BUILT")
     prompt = f"validators@{last.version}"
     code, out, _ = backcast("context", prompt)
-    assert (code, out.startswith("[system]\nYou write Python")) == (0, True)
-    assert "Mend the module validators.py" in out
+    assert (code, out.startswith("[system]\nWrite Python")) == (0, True)
+    assert "Mend validators.py" in out
     code, out, _ = backcast("context", prompt, "--json")
     assert json.loads(out)["digest"] == last.fact.data["digest"]
     code, _, err = backcast("context", "validators@1")

@@ -137,19 +137,19 @@ def test_what_is_wanted_but_too_large_is_said_in_the_prompt_and_among_what_is_le
     assert sorted(found.omissions[:2]) == [
         ("module:a.py", "added", reason), ("module:new.py", "current module", reason),
     ]  # fmt: skip
-    task_item = found.messages[-1][1].partition("# Task description")[2]
-    assert "\nNot shown in full, since too large: module:new.py, module:a.py.\n" in task_item
+    task_item = found.messages[-1][1].partition("# Task\n")[2]
+    assert "\nToo large to show: module:new.py, module:a.py.\n" in task_item
 
 
 def test_where_all_that_is_wanted_is_shown_in_full_nothing_is_said() -> None:
     found = built(task_of(a=SMALL, new=SMALL, test_new=TEST), asked("module:a.py", "module:no.py"))
-    assert "Not shown in full" not in found.messages[-1][1]
+    assert "Too large" not in found.messages[-1][1]
     assert not [one for one in found.omissions if "too large" in one.reason]
 
 
 def test_what_is_said_is_given_up_before_the_words_of_the_request() -> None:
     task, said = task_of(a=LARGE, new=SMALL, test_new=TEST), set()
-    for size in range(1300, 1700, 10):
+    for size in range(1300, 1900, 10):
         words = "x" * size
         plain, found = (
             built(task, request._replace(query=words), 400)
@@ -157,7 +157,7 @@ def test_what_is_said_is_given_up_before_the_words_of_the_request() -> None:
         )
         assert (words in plain.messages[-1][1]) == (words in found.messages[-1][1])
         assert "module:a.py" in {one.node for one in found.omissions if "large" in one.reason}
-        said.add((words in found.messages[-1][1], "Not shown in full" in found.messages[-1][1]))
+        said.add((words in found.messages[-1][1], "Too large" in found.messages[-1][1]))
     assert {(True, True), (True, False)} <= said
 
 
