@@ -56,7 +56,7 @@ class Offer:
     def _nested(self) -> tuple[list[Sequence[int]], list[int]]:
         """Return, per candidate, those inside its full text and the one around it, or `OUT`."""
         ranked = self.candidates
-        full = [bool(one.levels) and one.levels[0].name == "full" for one in ranked]
+        full = [bool(one.levels) and one.levels[0].name in ("full", "part") for one in ranked]
         within: dict[str, list[int]] = {}
         for number, candidate in enumerate(ranked):
             if candidate.within:

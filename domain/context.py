@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 PRIORITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
-LEVELS = ("full", "summary", "signature", "name")
+LEVELS = ("full", "part", "summary", "signature", "name")
 "Levels of detail, the most detailed first."
 
 

@@ -200,6 +200,10 @@ class Policy(BaseModel):
     "The power of its tokens by which that worth grows."
     opening: bool = False
     "Whether a module's own lines above its first function or class stand for its summary."
+    around: Annotated[float, Field(ge=0, le=1)] = 0.0
+    "The share of the context for the lines of its module around the place of a function."
+    parts: Annotated[float, Field(ge=0, le=1)] = 0.0
+    "The share of the context from which on a function is offered in parts, too; 0 for never."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."

@@ -23,8 +23,10 @@ from backcast.engine.context.evidence import (
     place_of,
     weighed,
 )
+from backcast.engine.context.excerpt import Excerpt, excerpt
 from backcast.engine.context.loose_code import loose_code
 from backcast.engine.context.maps import shown_map
+from backcast.engine.context.parts import Parts
 from backcast.engine.context.patterns import patterns
 from backcast.engine.context.request import Request
 from backcast.engine.context.search.vectors import Nearness
@@ -36,6 +38,10 @@ from backcast.projections import (
     dependency_graph,
     summaries,
 )
+
+
+LOOKED_AT = 30
+"Functions that are looked through for parts."
 
 
 class _ModuleSource(TypedDict):
@@ -88,6 +94,12 @@ class Candidates:
         "The lines of the target's module that stand for its summary."
         self.opened: list[str] = []
         "Constants that these lines hold."
+        self.lines_here = (
+            dependency_graph.lines_of(states.graph, self.path) if self.path in self.facets else {}
+        )
+        "The first and last line of each function and class of the target's module."
+        self.excerpt = self._excerpt()
+        "The lines around the target's place that are shown."
         self.passed_over = 0
         "How many functions and classes are not offered, since enough likelier ones are."
 
@@ -186,23 +198,46 @@ class Candidates:
         levels = [("summary", text), ("signature", self._lines(self.path)), ("name", self.path)]
         if node in self.wanted:
             levels.insert(0, ("full", self.sources.text(self.path)))
+        elif self.excerpt:
+            around = self.excerpt.text(self.sources.text(self.path).split("\n"))
+            self.opening = self._opening(limit, self.excerpt)
+            levels.insert(0, ("part", "\n\n".join(filter(None, (self.opening, around)))))
+            self.opening += around
         return Candidate(
             node, "current module", "CRITICAL", self._levels(levels, 1.0), 1.0,
             wanted=node in self.wanted, rank=self.wanted.get(node, 0), **self._source(self.path),
         )  # fmt: skip
 
-    def _opening(self, limit: int) -> str:
+    def _opening(self, limit: int, shown: Excerpt | None = None) -> str:
         """Return the lines of the target's module outside of functions, within some tokens.
 
         What binds nothing of the project goes first, then what is farthest from the place.
         """
-        text = self.sources.text(self.path)
-        lines = dependency_graph.lines_of(self.states.graph, self.path)
-        place = place_of(self.name, self.request.behind, lines)
+        place = place_of(self.name, self.request.behind, self.lines_here)
         return loose_code(
-            text, self.name.rpartition(".")[0], place, self.symbols.tops,
-            lambda part: self.counting.item("summary", part) <= limit,
+            self.sources.text(self.path), self.name.rpartition(".")[0], place, self.symbols.tops,
+            lambda part: self.counting.item("summary", part) <= limit, shown,
         )  # fmt: skip
+
+    def _excerpt(self) -> Excerpt | None:
+        """Return the lines around the place of a function, if any are to be shown."""
+        shown = self.policy.around
+        if not (shown and self.name and self.lines_here) or self.path in self.whole:
+            return None
+        lines = self.sources.text(self.path).split("\n")
+        above = place_of(self.name, self.request.behind, self.lines_here)
+        below = above + 1
+        room = self.profile.context
+        if self.name in self.lines_here:
+            above, below = above - 1, self.lines_here[self.name][1] + 1
+            room -= self.counting.count(self.sources.piece(self.path, self.name).text)
+        limit = int(shown * room)
+        if limit <= 0:
+            return None
+        return excerpt(lines, above, below, limit, self._line_tokens)
+
+    def _line_tokens(self, line: str) -> int:
+        return self.counting.count(line) + 1
 
     def _files(self) -> list[str]:
         """Return the wanted modules other than the target's own."""
@@ -240,12 +275,29 @@ class Candidates:
         room = self.policy.offered * self.profile.context
         # The rows stand by path and name, and the sort is stable, so ties do too.
         best = np.maximum(scores, np.round(self.policy.pattern * alike, DECIMALS))
+        looked, cutter = LOOKED_AT if self.policy.parts else 0, None
+        if looked:
+            cutter = Parts(self.evidence(), self.policy.likeness, self._line_tokens)
+        large = int(self.policy.parts * self.profile.context)
         for number, row in enumerate(np.argsort(-best, kind="stable").tolist()):
             if room <= 0:
                 self.passed_over = len(scores) - number - len(remaining)
                 break
             candidate = self._symbol(row, chances[row], likeness[row], must, opened)
             remaining.pop(candidate.node, None)
+            if cutter and number < LOOKED_AT and (candidate.levels and candidate.levels[0].name == "full"
+                    and candidate.levels[0].tokens > large and candidate.node != self.target
+                    and not candidate.node.startswith("class:")):
+                path, name = path_of(candidate.node), name_of(candidate.node)
+                found = [
+                    (text, alike) for text, alike in cutter.of(
+                        row, self.sources.piece(path, name), likeness[row],
+                        candidate.levels[0].tokens * 2 // 3, path == self.path)]
+                more = [self._part(text, alike, chances[row]) for text, alike in found]
+                least = max([level.tokens for level in candidate.levels[1:]], default=0)
+                candidate = candidate._replace(levels=(
+                    candidate.levels[0], *[m for m in more if least < m.tokens < candidate.levels[0].tokens],
+                    *candidate.levels[1:]))
             if levels := candidate.levels:
                 room -= levels[-2 if len(levels) > 1 else -1].tokens
                 yield candidate
@@ -306,9 +358,16 @@ class Candidates:
         return Candidate(
             node, section, "CRITICAL" if critical else self.priorities[section],
             self._levels(levels, score, alike), score, source["because"], piece.place,
-            f"module:{path}" if path in self.whole else outer, "", source["version"],
+            self._held(path, name) or outer, "", source["version"],
             node in self.wanted, self._rank(node) if critical else 0,
         )  # fmt: skip
+
+    def _held(self, path: str, name: str) -> str:
+        """Return the module that holds a function or class, if that may be shown with it."""
+        held = path in self.whole
+        if path == self.path and self.excerpt and name in self.lines_here:
+            held = self.excerpt.holds(*self.lines_here[name])
+        return f"module:{path}" if held else ""
 
     def _rank(self, node: str) -> int:
         """Return the rank of a node that must be shown: target, what is wanted, what these need."""
@@ -400,6 +459,12 @@ class Candidates:
             place=piece.place, within=self._within(node), wanted=wanted,
             rank=self.wanted.get(node, 0), **self._source(path),
         )  # fmt: skip
+
+    def _part(self, text: str, alike: float, score: float) -> Level:
+        tokens = self.counting.item("part", text)
+        gain = score * self.worth["signature"]
+        gain += self.policy.pattern * alike * tokens**self.policy.longer
+        return Level("part", text, tokens, round(gain, DECIMALS))
 
     def _levels(
         self, texts: Sequence[tuple[str, str]], score: float, alike: float = 0.0

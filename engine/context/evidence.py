@@ -21,6 +21,8 @@ ALIKE = 12
 "Functions like the one asked for whose needs count as evidence."
 DECIMALS = 6
 FAR = 10**6
+TOP = "."
+"The place behind a module's head, before its first function or class."
 NEAR = 40
 "Lines from the place, at which being near counts half."
 RANK, TEXT = ("rank",), ("text words",)
@@ -219,7 +221,7 @@ class Evidence(dict[str, Floats]):
             self["like path"][span] = alike[number]
             self["folder"][span] = path.rpartition("/")[0] == folder
         lines = self.texts.lines(self.path) if self.texts else {}
-        place = place_of(self.name, self.asked.behind, lines)
+        self.place = place = place_of(self.name, self.asked.behind, lines)
         for row in range(*self.own.indices(len(symbols.nodes))):
             first = lines.get(symbols.named[row].name, (0, 0))[0]
             self["near"][row] = NEAR / (NEAR + abs(first - place)) if first else 0
@@ -228,6 +230,10 @@ class Evidence(dict[str, Floats]):
         if own >= 0:
             for name in LIKENESS:
                 self[name][own] = 0
+
+    def nearness(self, first: int, last: int) -> float:
+        """Return the evidence `near` of some lines of the target's module."""
+        return NEAR / (NEAR + max(0, first - self.place, self.place - last))
 
     def _parameters(self) -> list[str]:
         """Return the names of the target's parameters, as its signature in the request has them."""
@@ -243,7 +249,13 @@ class Evidence(dict[str, Floats]):
         own = self.symbols.places.get(self.asked.target, -1)
         if own >= 0:
             scores[own] = 0
-        self["text words"] = scores / (scores.max(initial=0.0) or 1.0)
+        self.best_text = scores.max(initial=0.0) or 1.0
+        self["text words"] = scores / self.best_text
+
+    def part_words(self, text: str) -> float:
+        """Return BM25 of a part of a source text, as the evidence `text words` has it."""
+        query = f"{self.path} {self.name} {self.asked.text}"
+        return self.texts.score(query, text) / self.best_text if self.texts else 0.0
 
     def by_rank(self) -> None:
         """Note personalised PageRank from the target, its module and what the request names."""
@@ -269,6 +281,8 @@ def place_of(name: str, behind: str, lines: Mapping[str, tuple[int, int]]) -> in
         return lines[name][0]
     if behind in lines:
         return lines[behind][1]
+    if behind == TOP:
+        return min((first for first, _ in lines.values()), default=1) - 1
     owner = name.rpartition(".")[0]
     inside = [last for one, (_, last) in lines.items() if owner and one.startswith(f"{owner}.")]
     return max(inside or [last for _, last in lines.values()], default=0)

@@ -87,6 +87,11 @@ class SymbolTexts:
         current, rows = self.index.current(self.index.numbers(self.state, self.symbols))
         return current.scores(query)[rows]
 
+    def score(self, query: str, text: str) -> float:
+        """Return how well a part of a text answers a query, as `scores` does."""
+        current, _ = self.index.current(self.index.numbers(self.state, self.symbols))
+        return current.score(query, text)
+
     def lines(self, path: str) -> Mapping[str, tuple[int, int]]:
         """Return the first and last line of each function and class of a module."""
         return dependency_graph.lines_of(self.state, path)

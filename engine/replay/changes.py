@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from backcast.domain.node import name_of, node_id, path_of
 from backcast.domain.outline import Facets, names_in
+from backcast.engine.context.evidence import TOP
 from backcast.engine.context.request import Request
 from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.follow import TaskFollower
@@ -91,7 +92,7 @@ def _behind(known: KnownState, after: KnownState, target: str) -> str:
         return ""
     before = [(last, other) for other, (_, last) in new.items()
               if last < new[name][0] and other in old]  # fmt: skip
-    return max(before, default=(0, ""))[1]
+    return max(before, default=(0, TOP if old else ""))[1]
 
 
 def _differs(old: Facets | None, new: Mapping[str, tuple[str, ...]], name: str) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.errors import InputError
+from backcast.engine.context.evidence import TOP
 from backcast.engine.replay.outcomes import new_lines, parted
 from scripts.benches.context_source import Source, Symbol
 from scripts.benches.context_tasks import Sources, Task, tasks_of
@@ -116,7 +117,7 @@ def _place(source: Source, symbol: Symbol, old: Source | None) -> tuple[int, str
               if one.last < symbol.above and one.name in old.symbols
               and one.kind != "variable"]  # fmt: skip
     if not before:
-        return 1, ""
+        return 1, TOP
     last = max(before, key=lambda one: (one.last, one.first))
     return old.symbols[last.name].last + 1, last.name
 

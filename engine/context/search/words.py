@@ -61,19 +61,35 @@ class CurrentWords(NamedTuple):
     "Per entry, the text that holds the word."
     impacts: Floats
     "Per entry, BM25's fraction: how much the word says there, however rare it is."
+    mean: float
+    "Words of a document, in the mean."
 
     def scores(self, query: str) -> Floats:
         """Return how well each text answers a query."""
         scores = np.zeros(len(self.weights))
         # In one order, since a sum of floats depends on it.
         for word in sorted(set(words(query))):
-            number = self.numbers.get(word, len(self.starts))
-            if number + 1 < len(self.starts):
-                entries = slice(*self.starts[number : number + 2])
-                holders = int(self.weights[self.texts[entries]].sum())
-                rarity = math.log(1 + (self.documents - holders + 0.5) / (holders + 0.5))
-                scores[self.texts[entries]] += rarity * self.impacts[entries]
+            entries = self.entries(word)
+            scores[self.texts[entries]] += self.rarity(word) * self.impacts[entries]
         return scores
+
+    def entries(self, word: str) -> slice:
+        """Return the entries of a word."""
+        number = self.numbers.get(word, len(self.starts))
+        return slice(*self.starts[number : number + 2]) if number + 1 < len(self.starts) \
+            else slice(0, 0)  # fmt: skip
+
+    def rarity(self, word: str) -> float:
+        """Return how rare a word is in the documents."""
+        holders = int(self.weights[self.texts[self.entries(word)]].sum())
+        return math.log(1 + (self.documents - holders + 0.5) / (holders + 0.5))
+
+    def score(self, query: str, text: str) -> float:
+        """Return how well a text that is none of the documents answers a query."""
+        held = Counter(words(text))
+        norm = SATURATION * (1 - LENGTH + LENGTH * held.total() / self.mean)
+        known = [word for word in sorted(set(words(query))) if word in held]
+        return sum(self.rarity(word) * held[word] / (held[word] + norm) for word in known)
 
 
 class WordCounts:
@@ -122,7 +138,9 @@ class WordCounts:
         norms = SATURATION * (1 - LENGTH) + lengths * (SATURATION * LENGTH / mean)
         before = np.concatenate(([0], np.cumsum(kept)))
         impacts = counts / (counts + norms[texts])
-        return CurrentWords(self._numbers, documents, weights, before[starts], texts, impacts)
+        return CurrentWords(
+            self._numbers, documents, weights, before[starts], texts, impacts, mean
+        )
 
     def _by_word(self) -> tuple[Numbers, Numbers, Floats]:
         """Return the entries as a sparse matrix by columns: where each begins, rows, counts."""

@@ -1,0 +1,101 @@
+"""Parts of large functions, since what is like new code is often a part of what is too large.
+
+Code that is taken out of a function is the clearest case: the function holds it word for word, and
+no window of a small model holds the function.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+
+from backcast.engine.context.evidence import Evidence
+from backcast.engine.context.sources import SourcePiece
+
+Count = Callable[[str], int]
+LEAST, MOST = 60, 160
+"Tokens of a block: it ends before the next blank or outer line behind so many, or after so many."
+SIZES = (500, 220)
+"Tokens of the parts that are offered, the largest first."
+
+
+class Parts:
+    """The parts of functions that are likest to what will be written."""
+
+    def __init__(self, evidence: Evidence, likeness: Mapping[str, float], count: Count) -> None:
+        """`likeness` are the weights by which texts are alike; `count` counts tokens."""
+        self.evidence, self.count = evidence, count
+        self.words, self.near = likeness.get("text words", 0.0), likeness.get("near", 0.0)
+
+    def of(
+        self, row: int, piece: SourcePiece, alike: float, most: int, here: bool
+    ) -> Iterator[tuple[str, float]]:
+        """Yield parts of a symbol with the chance that they are like what will be written.
+
+        `alike` is that of the whole; a part has at most `most` tokens. `here` tells whether it
+        stands in the target's module.
+        """
+        lines = piece.text.split("\n")
+        head = piece.signature.count("\n") + 1
+        cut = _blocks(piece.text, head, self.count)
+        if len(cut) < 2:
+            return
+        scores = [self.evidence.part_words("\n".join(lines[a:b])) for a, b, _ in cut]
+        for size in SIZES:
+            if size > most:
+                continue
+            first, last = _window([block[2] for block in cut], scores, size)
+            begin, end = cut[first][0], cut[last][1]
+            text = "\n".join(lines[begin:end]).rstrip()
+            more = self.words * (
+                self.evidence.part_words(text) - float(self.evidence["text words"][row])
+            )
+            if here:
+                near = self.evidence.nearness(piece.place + begin, piece.place + end)
+                more += self.near * (near - float(self.evidence["near"][row]))
+            chance = alike / (alike + (1 - alike) * math.exp(-more)) if alike else 0.0
+            yield _shown(piece.signature, text, begin > head, end < len(lines)), chance
+
+
+def _shown(signature: str, text: str, before: bool, behind: bool) -> str:
+    first = signature.split("\n")[0]
+    gap = first[: len(first) - len(first.lstrip())] + "    ..."
+    return "\n".join([signature, *([gap] if before else []), text, *([gap] if behind else [])])
+
+
+def _window(tokens: Sequence[int], scores: Sequence[float], size: int) -> tuple[int, int]:
+    """Return the first and last block of a window around the best one."""
+    first = last = max(range(len(scores)), key=lambda n: (scores[n], -n))
+    held = tokens[first]
+    while True:
+        sides = [n for n in (first - 1, last + 1) if 0 <= n < len(tokens)]
+        sides = [n for n in sides if held + tokens[n] <= size]
+        if not sides:
+            return first, last
+        best = max(sides, key=lambda n: (scores[n], n))
+        held += tokens[best]
+        first, last = min(first, best), max(last, best)
+
+
+@lru_cache(4_096)
+def _blocks(text: str, head: int, count: Count) -> tuple[tuple[int, int, int], ...]:
+    """Return where each block of a function's lines begins and ends, and its tokens."""
+    found = list[tuple[int, int, int]]()
+    lines = text.split("\n")
+    begin, size, depth = head, 0, 0
+    for number in range(head, len(lines)):
+        line = lines[number]
+        tokens = count(line)
+        ends = not line.strip() or _depth(line) <= depth
+        if size and (size + tokens > MOST or (size >= LEAST and ends)):
+            found.append((begin, number, size))
+            begin, size = number, 0
+        if not size:
+            depth = _depth(line)
+        size += tokens
+    if size:
+        found.append((begin, len(lines), size))
+    return tuple(found)
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
