@@ -198,6 +198,8 @@ class Policy(BaseModel):
     "The worth of a text that is like the one asked for, beside that of needed ones."
     longer: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The power of its tokens by which that worth grows."
+    fading: Annotated[float, Field(ge=0)] = 0.0
+    "The likest texts after which one more is worth half as much; 0 for as much."
     opening: bool = False
     "Whether a module's own lines above its first function or class stand for its summary."
     around: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -8,8 +8,8 @@ import pytest
 from backcast.domain.events import SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.domain.summary import summary_of
-from backcast.engine.context.candidates import Candidates
 from backcast.engine.context.rendering import RenderItem
+from backcast.engine.context.request_scope import RequestScope
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.staleness import stale
 from backcast.engine.history.task_states import TaskStates
@@ -83,11 +83,11 @@ def test_each_tells_who_wrote_it_and_what_has_moved_on(shop: Log) -> None:
 def test_a_builder_that_shows_what_was_written_last_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def last(self: Candidates, node: str, limit: int) -> str:
+    def last(self: RequestScope, node: str, limit: int) -> str:
         known = self.states.summaries.nodes.get(node)
         return known[-1].text if known else ""
 
-    monkeypatch.setattr(Candidates, "_summary", last)
+    monkeypatch.setattr(RequestScope, "summary", last)
     with opened(str(LOGS / "contexts.jsonl")) as log:
         prompts = list(replayed(log.store, log.tasks[0]))
         found = [stale_items(one.context.items, one.step.known.states) for one in prompts]

@@ -18,9 +18,10 @@ from backcast.domain.errors import BudgetExceededError, InputError
 from backcast.domain.graph import Graph
 from backcast.domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
 from backcast.engine.context.build_cache import BuildCache
-from backcast.engine.context.candidates import BuildSettings, Candidates
+from backcast.engine.context.candidates import Candidates
 from backcast.engine.context.rendering import RenderItem, body_of, file_of, heading, messages_of
 from backcast.engine.context.request import Request
+from backcast.engine.context.request_scope import BuildSettings
 from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.history.task_states import TaskStates
 from backcast.engine.log.blobs import ref_of

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Set
 from functools import lru_cache
 from typing import NamedTuple
 
-from backcast.engine.context.excerpt import Excerpt
-
 NEAR = 60
 "Lines from the place, within which a statement goes before the imports."
 
@@ -29,14 +27,18 @@ class LooseLines(NamedTuple):
 
 
 def loose_code(
-    text: str, owner: str, place: int, tops: Set[str], fits: Callable[[str], bool],
-    shown: Excerpt | None = None,
+    text: str,
+    owner: str,
+    place: int,
+    tops: Set[str],
+    fits: Callable[[str], bool],
+    shown: Callable[[int, int], bool] = lambda first, last: False,
 ) -> str:
     """Return the statements of a module in no function, as many as fit, in their order.
 
     Those of the module, and of the class `owner` with its head. Imports from outside of the
     packages `tops` are left out where not all fit; then what is far from line `place`, then the
-    other imports. What an excerpt shows is left out.
+    other imports. Lines that are `shown` anyway are left out.
 
     >>> text = "import os\\nA = 1\\ndef f(): ...\\nB = 2\\n"
     >>> loose_code(text, "", 4, set(), lambda part: True)
@@ -46,7 +48,7 @@ def loose_code(
     """
     parts = [
         part for part in statements(text)
-        if part.owner in ("", owner) and not (shown and shown.holds(part.first, part.last))
+        if part.owner in ("", owner) and not shown(part.first, part.last)
     ]  # fmt: skip
     lines = text.split("\n")
     if fits(whole := _joined(lines, parts)):

@@ -94,7 +94,7 @@ def _inside(item: Item, step: ReplayStep, last: int) -> Blame:
 
 
 def _unoffered(offering: Candidates) -> str:
-    if count := offering.passed_over:
+    if count := offering.functions.passed_over:
         return f"not offered: {count} functions and classes were less likely to be needed"
     return "not offered: there was nothing of it to show"
 

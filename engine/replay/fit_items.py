@@ -15,9 +15,9 @@ from backcast.domain.errors import InputError
 from backcast.domain.node import kind_of, name_of, path_of
 from backcast.domain.policy import LIKENESS, Policy
 from backcast.engine.context.builder import TASK, ContextBuilder
-from backcast.engine.context.candidates import Candidates
 from backcast.engine.context.evidence import Evidence
 from backcast.engine.context.rendering import RenderItem, messages_of
+from backcast.engine.context.request_scope import RequestScope
 from backcast.engine.replay.corpus import Setting
 from backcast.engine.replay.fit import ALWAYS, ItemWorth, share_saved
 from backcast.engine.replay.fit_steps import FitStep, SharedPlan, StepList
@@ -59,7 +59,7 @@ def planned_items(
     builder = plan.builder(found.log.store, step, Setting(name, policy))
     context = builder.build(step.known.states, step.known.graph, step.request)
     symbols = builder.cache.symbols(step.known.states.graph, step.known.graph)
-    offering = Candidates(step.known.states, symbols, step.request, builder.settings)
+    offering = RequestScope(step.known.states, symbols, step.request, builder.settings)
     evidence = offering.evidence()
     evidence.gather(n for n in NAMES if n not in KINDS or policy.likeness.get(n))
     frame = [item for item in context.items if item.section == TASK or _own(item, offering)]
@@ -95,7 +95,7 @@ def planned_items(
     return ItemPlan(plan, tuple(seen)) if seen else None
 
 
-def _own(item: Item, offering: Candidates) -> bool:
+def _own(item: Item, offering: RequestScope) -> bool:
     return bool(offering.path) and item.node == offering.target
 
 

@@ -138,9 +138,7 @@ class WordCounts:
         norms = SATURATION * (1 - LENGTH) + lengths * (SATURATION * LENGTH / mean)
         before = np.concatenate(([0], np.cumsum(kept)))
         impacts = counts / (counts + norms[texts])
-        return CurrentWords(
-            self._numbers, documents, weights, before[starts], texts, impacts, mean
-        )
+        return CurrentWords(self._numbers, documents, weights, before[starts], texts, impacts, mean)
 
     def _by_word(self) -> tuple[Numbers, Numbers, Floats]:
         """Return the entries as a sparse matrix by columns: where each begins, rows, counts."""

@@ -1,0 +1,56 @@
+"""How much is each level of a candidate worth? What it costs, and what it gains, by the policy."""
+
+from collections.abc import Sequence
+
+from backcast.domain.context import LEVELS, Level
+from backcast.domain.policy import Policy
+from backcast.engine.context.counting import Counting
+from backcast.engine.context.evidence import DECIMALS
+
+
+class CandidateLevels:
+    """What makes the levels of candidates of their texts."""
+
+    def __init__(self, policy: Policy, counting: Counting) -> None:
+        self.policy, self.counting = policy, counting
+        self.worth = dict.fromkeys(LEVELS, 0.0) | {"part": policy.worth["signature"]} | policy.worth
+
+    def __call__(
+        self, texts: Sequence[tuple[str, str]], score: float, alike: float = 0.0
+    ) -> tuple[Level, ...]:
+        """Return the levels with a text, each of fewer tokens than the one before.
+
+        `score` is the chance that it is needed. The full text is worth more where it is like what
+        will be written, of which `alike` is the chance.
+        """
+        worth = self.worth
+        levels = [
+            Level(name, text, tokens, score * worth[name])
+            for name, text, tokens in self.counting.fewer(tuple(texts))
+        ]
+        if alike and levels and levels[0].name == "full":
+            first = levels[0]
+            more = self._pattern(alike, first.tokens)
+            levels[0] = first._replace(gain=round(first.gain + more, DECIMALS))
+        return tuple(levels)
+
+    def with_parts(
+        self, levels: Sequence[Level], parts: Sequence[tuple[str, float]], score: float
+    ) -> tuple[Level, ...]:
+        """Return levels that begin with the full text, with some parts behind it.
+
+        Each part has a text and the chance that this is like what will be written.
+        """
+        whole, *rest = levels
+        found = list[Level]()
+        least = rest[0].tokens if rest else 0
+        for text, alike in parts:
+            tokens = self.counting.item("part", text)
+            if least < tokens < (found[-1].tokens if found else whole.tokens):
+                gain = score * self.worth["part"] + self._pattern(alike, tokens)
+                found.append(Level("part", text, tokens, round(gain, DECIMALS)))
+        return (whole, *found, *rest)
+
+    def _pattern(self, alike: float, tokens: int) -> float:
+        gain: float = self.policy.pattern * alike * tokens**self.policy.longer
+        return gain

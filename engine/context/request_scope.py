@@ -1,0 +1,128 @@
+"""What a request is about, as of a moment: its target, what it wants, and the code around."""
+
+from collections.abc import Iterator, Mapping, Set
+from typing import NamedTuple, TypedDict
+
+from backcast.domain.budget import ModelProfile
+from backcast.domain.node import kind_of, name_of, node_id, path_of
+from backcast.domain.outline import Facet
+from backcast.domain.policy import Policy
+from backcast.domain.staleness import Modules
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.candidate_levels import CandidateLevels
+from backcast.engine.context.evidence import Evidence, RequestEvidence
+from backcast.engine.context.request import Request
+from backcast.engine.context.search.vectors import Nearness
+from backcast.engine.context.sources import Sources
+from backcast.engine.context.symbols import NONE, Symbols
+from backcast.engine.history.task_states import TaskStates
+from backcast.projections import dependency_graph, summaries
+
+
+class ModuleSource(TypedDict):
+    """Where a module's present text came from, as the fields of a candidate."""
+
+    because: tuple[int, ...]
+    version: int
+
+
+class BuildSettings(NamedTuple):
+    """The policy, profile and cache with which candidates are made, for any number of requests."""
+
+    policy: Policy
+    profile: ModelProfile
+    cache: BuildCache
+    nearness: Nearness | None = None
+
+
+class RequestScope:
+    """What a request is about."""
+
+    def __init__(
+        self, states: TaskStates, symbols: Symbols, request: Request, settings: BuildSettings
+    ) -> None:
+        self.states, self.symbols, self.request = states, symbols, request
+        self.policy, self.profile = settings.policy, settings.profile
+        self.cache, self.counting = settings.cache, settings.cache.counting
+        self.nearness = settings.nearness
+        self.levels = CandidateLevels(self.policy, self.counting)
+        self.sources = Sources(states.graph, self.cache.lines)
+        self.details = self.policy.details(self.profile.window)
+        self.path, self.name = path_of(request.target), name_of(request.target)
+        self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets
+        self.modules = Modules(dependency_graph.present(states.graph))
+        self.target = self._target()
+        places = {node: place for place, node in enumerate(dict.fromkeys(request.wanted), 1)}
+        self.wanted = {node: n for node, n in places.items() if path_of(node) in self.facets}
+        "Places in `request.wanted`, counted from 1."
+        own = {self.path, *map(path_of, self.wanted)}
+        self.needed = [path for path in request.needs if path in self.facets and path not in own]
+        whole = [path_of(node) for node in self.wanted if kind_of(node) == "module"]
+        self.whole: Set[str] = {*whole, *self.needed}
+        "The modules that may be shown in full."
+        self.priorities = {name: self.policy.priority(name) for name in self.policy.order}
+        self._origins: dict[str, ModuleSource] = {}
+        self.stale: dict[str, int] = {}
+        "Nodes whose written summary no longer holds, and the version that wrote it."
+
+    def _target(self) -> str:
+        """Return the request's node, by the kind that it has in the code where it exists."""
+        sig = self.facets.get(self.path, {}).get(f"sig:{self.name}") if self.name else None
+        return node_id(sig[0], self.path, self.name) if sig else self.request.target
+
+    def evidence(self) -> Evidence:
+        """Return the evidence for the request, as far as it is gathered."""
+        text = self.request.query
+        if self.target in self.symbols.places or kind_of(self.target) == "test":
+            text += "\n" + self.sources.piece(self.path, self.name).text
+        asked = RequestEvidence(self.target, text, self.request.behind)
+        return self.cache.evidence(self.symbols, self.states.graph, self.states.changes, asked)
+
+    def must(self) -> Iterator[str]:
+        """Yield the nodes that must be shown: the target, its direct needs, what is wanted."""
+        if self.name and self.path:
+            yield self.target
+            yield from self.symbols.needs(self.target)
+        elif self.path:
+            own = self.symbols.nodes[self.symbols.rows.get(self.path, NONE)]
+            needed = (other for node in own for other in self.symbols.needs(node))
+            yield from (node for node in needed if path_of(node) != self.path)
+        yield from sorted(self.wanted)
+
+    def rank(self, node: str) -> int:
+        """Return the rank of a node that must be shown: target, what is wanted, what these need."""
+        needed = 1 + len(self.request.wanted)
+        return self.wanted.get(node, 0 if node == self.target else needed)
+
+    def within(self, node: str) -> str:
+        """Return the whole module whose full text holds a node's; empty where none may be shown."""
+        path = path_of(node)
+        return node_id("module", path) if path in self.whole else ""
+
+    def source(self, path: str) -> ModuleSource:
+        """Return the event, and the iteration, that a module's present text came from."""
+        source = self._origins.get(path)
+        if source is None:
+            module = self.states.graph.modules[path]
+            source = {"because": (module.version,), "version": module.iteration}
+            self._origins[path] = source
+        return source
+
+    def summary(self, node: str, limit: int) -> str:
+        """Return the written summary if it still holds, else the extractive one."""
+        known = self.states.summaries
+        for written in reversed(known.nodes.get(node, ())):
+            late = summaries.outlived(written, known.last_at)
+            late = late or summaries.superseded(known, written)
+            if not late and self.modules.holds(written.made_of):
+                return written.text
+            self.stale[node] = written.version
+        return self.cache.briefs.of(self.facets, node, limit, self.counting.count)
+
+
+def enclosing(node: str) -> Iterator[str]:
+    """Yield the classes that a node may be in."""
+    path, outer = path_of(node), name_of(node)
+    while "." in outer:
+        outer = outer.rpartition(".")[0]
+        yield node_id("class", path, outer)

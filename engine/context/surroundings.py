@@ -1,0 +1,146 @@
+"""What stands around a target in its module: the lines near its place, and those in no function.
+
+Much of what a function is written like stands next to it: whole, in parts, or between functions.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from backcast.engine.context.evidence import place_of
+from backcast.engine.context.loose_code import loose_code
+from backcast.engine.context.request_scope import RequestScope
+from backcast.projections import dependency_graph
+
+ABOVE = 2
+"Lines above the place for each line below it, as long as there are some."
+HEAD = 0.1
+"The most that the heads of functions may take, of the lines around the place."
+
+
+class Excerpt(NamedTuple):
+    """Lines around a place, counted from 1."""
+
+    first: int
+    "The first line."
+    above: int
+    "The last line above the place."
+    below: int
+    "The first line below it."
+    last: int
+    "The last line; less than `below` where nothing below is shown."
+
+    def holds(self, first: int, last: int) -> bool:
+        """Tell whether all of some lines are shown."""
+        return self.first <= first <= last <= self.above or self.below <= first <= last <= self.last
+
+    def text(self, lines: Sequence[str]) -> str:
+        """Return the shown lines of a module."""
+        shown = [*lines[self.first - 1 : self.above], *lines[self.below - 1 : self.last]]
+        return "\n".join(shown).strip("\n")
+
+
+class Surroundings:
+    """What stands around a request's target in its module."""
+
+    def __init__(self, scope: RequestScope) -> None:
+        self.scope, self.path, self.name = scope, scope.path, scope.name
+        there = self.path in scope.facets
+        self.places: Mapping[str, tuple[int, int]] = (
+            dependency_graph.lines_of(scope.states.graph, self.path) if there else {}
+        )
+        "The first and last line of each function and class."
+        self.place = place_of(self.name, scope.request.behind, self.places)
+        self.lines = scope.sources.text(self.path).split("\n") if there else []
+        self.excerpt = self._excerpt()
+        self.shown = ""
+        "What is shown in place of a summary, at the most."
+
+    def holds(self, path: str, name: str) -> bool:
+        """Tell whether the lines around the place hold all of a function or class."""
+        if path != self.path or self.excerpt is None or name not in self.places:
+            return False
+        return self.excerpt.holds(*self.places[name])
+
+    def levels(self, limit: int) -> Iterator[tuple[str, str]]:
+        """Yield the lines around the place with those in no function, then these alone.
+
+        Those in no function have at most `limit` tokens.
+        """
+        opening = self.scope.policy.opening
+        self.shown = loose = self._loose(limit, None) if opening else ""
+        if self.excerpt:
+            beside = self._loose(limit, self.excerpt) if opening else ""
+            self.shown = "\n\n".join(filter(None, (beside, self._around(self.excerpt))))
+            yield "part", self.shown
+        yield "summary", loose if opening else self.scope.summary(f"module:{self.path}", limit)
+
+    def has(self, text: str) -> bool:
+        """Tell whether some whole lines are among those that are shown at the most."""
+        return f"\n{text}\n" in f"\n{self.shown}\n"
+
+    def _loose(self, limit: int, shown: Excerpt | None) -> str:
+        """Return the lines of the module outside of functions, within some tokens.
+
+        What binds nothing of the project goes first, then what is farthest from the place.
+        """
+        scope, owner = self.scope, self.name.rpartition(".")[0]
+        return loose_code(
+            "\n".join(self.lines), owner, self.place, scope.symbols.tops,
+            lambda part: scope.counting.item("summary", part) <= limit,
+            shown.holds if shown else lambda first, last: False,
+        )  # fmt: skip
+
+    def _excerpt(self) -> Excerpt | None:
+        """Return the lines around the place of a function, if any are to be shown."""
+        scope = self.scope
+        share = scope.policy.around
+        if not (share and self.name and self.places) or self.path in scope.whole:
+            return None
+        above, below, room = self.place, self.place + 1, scope.profile.context
+        if self.name in self.places:
+            above, below = self.place - 1, self.places[self.name][1] + 1
+            room -= scope.counting.count(scope.sources.piece(self.path, self.name).text)
+        limit = int(share * room)
+        return around(self.lines, above, below, limit, self._tokens) if limit > 0 else None
+
+    def _around(self, shown: Excerpt) -> str:
+        """Return lines around the place, below the heads of what they begin within."""
+        heads = list[str]()
+        inside = {
+            name: first for name, (first, last) in self.places.items()
+            if first < shown.first <= last and name != self.name.rpartition(".")[0]
+        }  # fmt: skip
+        for name in sorted(inside, key=inside.__getitem__):
+            signature = self.scope.sources.piece(self.path, name).signature
+            heads += [signature, f"{_margin(signature)}    ..."]
+        size = sum(map(self._tokens, heads))
+        if size > HEAD * self.scope.policy.around * self.scope.profile.context:
+            heads = []
+        return "\n".join([*heads, shown.text(self.lines)])
+
+    def _tokens(self, line: str) -> int:
+        return self.scope.counting.count(line) + 1
+
+
+def around(
+    lines: Sequence[str], above: int, below: int, limit: int, count: Callable[[str], int]
+) -> Excerpt:
+    """Return lines up to `above` and from `below` on, of at most so many tokens.
+
+    >>> around("abcdefgh", 4, 6, 4, len)
+    Excerpt(first=2, above=4, below=6, last=6)
+    >>> around("abcdefgh", 0, 1, 3, len).text("abcdefgh")
+    'a\\nb\\nc'
+    """
+    free, first, last, turn = limit, above + 1, below - 1, 0
+    while first > 1 or last < len(lines):
+        up = first > 1 and (turn % (ABOVE + 1) < ABOVE or last >= len(lines))
+        free -= count(lines[first - 2] if up else lines[last])
+        if free < 0:
+            break
+        first, last, turn = (first - 1, last, turn + 1) if up else (first, last + 1, turn + 1)
+    return Excerpt(first, above, below, last)
+
+
+def _margin(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]

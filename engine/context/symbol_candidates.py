@@ -1,0 +1,154 @@
+"""Functions and classes as candidates: the likeliest to be needed, or to be like what is asked."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from backcast.domain.context import Candidate
+from backcast.domain.policy import ADDED
+from backcast.engine.context.evidence import DECIMALS, weighed
+from backcast.engine.context.parts import Parts
+from backcast.engine.context.request_scope import RequestScope, enclosing
+from backcast.engine.context.sources import SourcePiece
+from backcast.engine.context.surroundings import Surroundings
+from backcast.engine.context.symbols import Floats
+
+LOOKED_AT = 30
+"The likeliest functions that are looked through for parts, where they are large."
+HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
+"How lines of a summary begin that repeat the signature."
+OF_METHODS = 0.9
+"A class is the line above its methods, so it is worth nearly as much as the best of them."
+
+
+class SymbolCandidates:
+    """The functions and classes that could be shown."""
+
+    def __init__(self, scope: RequestScope, surroundings: Surroundings) -> None:
+        self.scope, self.surroundings = scope, surroundings
+        self.symbols, self.policy = scope.symbols, scope.policy
+        self.must = {node for node in scope.must() if node in self.symbols.places}
+        self.opened = {outer for node in self.must for outer in enclosing(node)}
+        "Classes with methods that must be shown: as items of their own, so the class is not full."
+        self.passed_over = 0
+        "How many are not offered, since enough likelier ones are."
+
+    def all(self) -> Iterator[Candidate]:
+        """Yield functions and classes, the likeliest first, until they fill several contexts."""
+        scores, alike = self._scores()
+        remaining = dict.fromkeys(sorted(self.must))
+        chances, likeness, faded = scores.tolist(), alike.tolist(), self._faded(alike).tolist()
+        room = self.policy.offered * self.scope.profile.context
+        # The rows stand by path and name, and the sort is stable, so ties do too.
+        best = np.maximum(scores, np.round(self.policy.pattern * alike, DECIMALS))
+        for number, row in enumerate(np.argsort(-best, kind="stable").tolist()):
+            if room <= 0:
+                self.passed_over = len(scores) - number - len(remaining)
+                break
+            candidate = self._symbol(row, chances[row], faded[row])
+            remaining.pop(candidate.node, None)
+            if levels := candidate.levels:
+                room -= levels[-2 if len(levels) > 1 else -1].tokens
+                if number < LOOKED_AT and self._is_large(candidate):
+                    candidate = self._with_parts(candidate, row, likeness[row], faded[row])
+                yield candidate
+        for node in remaining:
+            row = self.symbols.places[node]
+            yield self._symbol(row, chances[row], faded[row])
+
+    def _scores(self) -> tuple[Floats, Floats]:
+        """Return the chance of each symbol to be needed, and that its text is like what will be
+        written; both of (symbols)."""
+        symbols, policy, nearness = self.symbols, self.policy, self.scope.nearness
+        evidence, meaning = self.scope.evidence(), None
+        if nearness and policy.weights.get("meaning") and symbols.nodes:
+            text = evidence.asked.text
+            meaning = nearness.of(symbols.interfaces, text or self.scope.path or "?")
+        scores = weighed(evidence, policy.weights, meaning)
+        whole: Floats = np.round(symbols.with_classes(scores, OF_METHODS), DECIMALS)
+        if not policy.pattern:
+            return whole, np.zeros(len(whole))
+        alike = weighed(evidence, policy.likeness, meaning)
+        heads = symbols.with_classes(np.zeros(len(alike)), OF_METHODS, of=alike)
+        return np.maximum(whole, np.round(policy.pattern * np.round(heads, DECIMALS), DECIMALS)), \
+            alike  # fmt: skip
+
+    def _faded(self, alike: Floats) -> Floats:
+        """Return likeness, less for each text behind the likest ones: they say much the same."""
+        if not self.policy.fading:
+            return alike
+        places = np.empty(len(alike))
+        places[np.argsort(-alike, kind="stable")] = np.arange(len(alike))
+        faded: Floats = np.round(alike / (1 + places / self.policy.fading), DECIMALS)
+        return faded
+
+    def _symbol(self, row: int, score: float, alike: float) -> Candidate:
+        scope = self.scope
+        node, path, name, outer = self.symbols.named[row]
+        critical = node in self.must
+        section = self._section(node, path, critical)
+        piece = scope.sources.piece(path, name)
+        full = "" if node in self.opened and not critical else piece.text
+        summed = critical or score >= self.policy.summarised
+        levels = [("full", full), ("summary", self._brief(node, piece) if summed else ""),
+                ("signature", piece.signature), ("name", name)]  # fmt: skip
+        source = scope.source(path)
+        held = scope.within(node)
+        if not held and self.surroundings.holds(path, name):
+            held = f"module:{path}"
+        # Positional, since every prompt has hundreds of these: keywords take longer.
+        return Candidate(
+            node, section, "CRITICAL" if critical else scope.priorities[section],
+            scope.levels(levels, score, alike), score, source["because"], piece.place,
+            held or outer, "", source["version"],
+            node in scope.wanted, scope.rank(node) if critical else 0,
+        )  # fmt: skip
+
+    def _is_large(self, candidate: Candidate) -> bool:
+        """Tell whether a candidate is a function that is offered in parts, too."""
+        large, first = self.policy.parts * self.scope.profile.context, candidate.levels[0]
+        return bool(
+            large and first.name == "full" and first.tokens > large
+            and candidate.node != self.scope.target and not candidate.node.startswith("class:")
+        )  # fmt: skip
+
+    def _with_parts(self, candidate: Candidate, row: int, alike: float, faded: float) -> Candidate:
+        scope, (_, path, name, _) = self.scope, self.symbols.named[row]
+        finder = Parts(scope.evidence(), self.policy.likeness, scope.counting.count)
+        most = candidate.levels[0].tokens * 2 // 3
+        parts = [
+            (text, chance * faded / alike if alike else 0.0)
+            for text, chance in finder.of(
+                row, scope.sources.piece(path, name), alike, most, path == scope.path
+            )
+        ]
+        levels = scope.levels.with_parts(candidate.levels, parts, candidate.score)
+        return candidate._replace(levels=levels)
+
+    def _section(self, node: str, path: str, must: bool) -> str:
+        if node == self.scope.target:
+            return "current module"
+        if node in self.scope.wanted:
+            return ADDED
+        if path == self.scope.path:
+            return "related functions"
+        return "dependencies" if must else "related modules"
+
+    def _brief(self, node: str, piece: SourcePiece) -> str:
+        """Return a signature with the summary below it as comments; empty without a summary."""
+        if not piece.signature:
+            return ""
+        summary = self.scope.summary(node, self.scope.details.function_tokens)
+        return _commented(piece.signature, summary)
+
+
+@lru_cache(maxsize=50_000)
+def _commented(signature: str, summary: str) -> str:
+    """Return a signature, and below it, as comments, what a summary adds; empty for nothing."""
+    lines = [line for line in summary.split("\n") if not line.startswith(HEADS)]
+    if not any(lines):
+        return ""
+    first = signature.split("\n")[0]
+    margin = first[: len(first) - len(first.lstrip())] + "    "
+    return "\n".join([signature, *(f"{margin}# {line}" for line in lines)])
