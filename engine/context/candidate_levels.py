@@ -39,7 +39,8 @@ class CandidateLevels:
     ) -> tuple[Level, ...]:
         """Return levels that begin with the full text, with some parts behind it.
 
-        Each part has a text and the chance that this is like what will be written.
+        Each part has a text and the chance that this is like what will be written, for itself; it
+        is worth its share of the whole at least.
         """
         whole, *rest = levels
         found = list[Level]()
@@ -48,6 +49,7 @@ class CandidateLevels:
             tokens = self.counting.item("part", text)
             if least < tokens < (found[-1].tokens if found else whole.tokens):
                 gain = score * self.worth["part"] + self._pattern(alike, tokens)
+                gain = max(gain, whole.gain * tokens / whole.tokens)
                 found.append(Level("part", text, tokens, round(gain, DECIMALS)))
         return (whole, *found, *rest)
 

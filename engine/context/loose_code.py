@@ -33,35 +33,36 @@ def loose_code(
     tops: Set[str],
     fits: Callable[[str], bool],
     shown: Callable[[int, int], bool] = lambda first, last: False,
-) -> str:
+) -> tuple[str, str]:
     """Return the statements of a module in no function, as many as fit, in their order.
 
-    Those of the module, and of the class `owner` with its head. Imports from outside of the
-    packages `tops` are left out where not all fit; then what is far from line `place`, then the
-    other imports. Lines that are `shown` anyway are left out.
+    Those up to a line `place`, and those below it: of the module, and of the class `owner` with its
+    head. Imports from outside of the packages `tops` are left out where not all fit; then what is
+    far from the place, then the other imports. Lines that are `shown` anyway are left out.
 
     >>> text = "import os\\nA = 1\\ndef f(): ...\\nB = 2\\n"
-    >>> loose_code(text, "", 4, set(), lambda part: True)
-    'import os\\nA = 1\\nB = 2'
+    >>> loose_code(text, "", 3, set(), lambda part: True)
+    ('import os\\nA = 1', 'B = 2')
     >>> loose_code(text, "", 4, set(), lambda part: len(part) < 8)
-    'B = 2'
+    ('B = 2', '')
     """
     parts = [
         part for part in statements(text)
         if part.owner in ("", owner) and not shown(part.first, part.last)
     ]  # fmt: skip
     lines = text.split("\n")
-    if fits(whole := _joined(lines, parts)):
-        return whole
 
     def late(part: LooseLines) -> tuple[int, int]:
         far = abs(part.first - place)
         return (1 if part.imports else 2 * (far > NEAR)), far
 
-    kept = sorted((part for part in parts if not part.imports or _own(part, tops)), key=late)
-    counts = range(1, len(kept) + 1)
-    most = bisect_left(counts, True, key=lambda n: not fits(_joined(lines, sorted(kept[:n]))))
-    return _joined(lines, sorted(kept[:most]))
+    if not fits(_joined(lines, parts)):
+        near = sorted((part for part in parts if not part.imports or _own(part, tops)), key=late)
+        counts = range(1, len(near) + 1)
+        most = bisect_left(counts, True, key=lambda n: not fits(_joined(lines, sorted(near[:n]))))
+        parts = sorted(near[:most])
+    above = [part for part in parts if part.first <= place]
+    return _joined(lines, above), _joined(lines, parts[len(above) :])
 
 
 def _own(part: LooseLines, tops: Set[str]) -> bool:

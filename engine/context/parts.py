@@ -7,15 +7,31 @@ no window of a small model holds the function.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from backcast.engine.context.evidence import Evidence
 from backcast.engine.context.sources import SourcePiece
+from backcast.engine.context.surroundings import Surroundings
 
 Count = Callable[[str], int]
 LEAST, MOST = 60, 160
 "Tokens of a block: it ends before the next blank or outer line behind so many, or after so many."
 SIZES = (500, 220)
 "Tokens of the parts that are offered, the largest first."
+
+
+OF_NAMES = ("like class", "like name", "like path", "parameters", "same name")
+"Evidence that a function as a whole is alike."
+
+
+class Block(NamedTuple):
+    """Lines of a function that stay together."""
+
+    begin: int
+    "Its first line, counted from 0."
+    end: int
+    "The line behind its last one."
+    tokens: int
 
 
 class Parts:
@@ -25,33 +41,41 @@ class Parts:
         """`likeness` are the weights by which texts are alike; `count` counts tokens."""
         self.evidence, self.count = evidence, count
         self.words, self.near = likeness.get("text words", 0.0), likeness.get("near", 0.0)
+        self.named = {name: likeness[name] for name in OF_NAMES if likeness.get(name)}
 
     def of(
-        self, row: int, piece: SourcePiece, alike: float, most: int, here: bool
+        self, row: int, piece: SourcePiece, alike: float, most: int, surroundings: Surroundings
     ) -> Iterator[tuple[str, float]]:
         """Yield parts of a symbol with the chance that they are like what will be written.
 
-        `alike` is that of the whole; a part has at most `most` tokens. `here` tells whether it
-        stands in the target's module.
+        `alike` is that of the whole; a part has at most `most` tokens, and no line that stands
+        around the target's place.
         """
+        path = self.evidence.symbols.named[row].path
         lines = piece.text.split("\n")
         head = piece.signature.count("\n") + 1
-        cut = _blocks(piece.text, head, self.count)
-        if len(cut) < 2:
+        place = piece.place
+        cut = [
+            block for block in _blocks(piece.text, head, self.count)
+            if not surroundings.overlaps(path, place + block.begin, place + block.end - 1)
+        ]  # fmt: skip
+        if not cut:
             return
         scores = [self.evidence.part_words("\n".join(lines[a:b])) for a, b, _ in cut]
         for size in SIZES:
             if size > most:
                 continue
-            first, last = _window([block[2] for block in cut], scores, size)
-            begin, end = cut[first][0], cut[last][1]
+            first, last = _window(cut, scores, size)
+            begin, end = cut[first].begin, cut[last].end
             text = "\n".join(lines[begin:end]).rstrip()
             more = self.words * (
                 self.evidence.part_words(text) - float(self.evidence["text words"][row])
             )
-            if here:
-                near = self.evidence.nearness(piece.place + begin, piece.place + end)
+            if path == surroundings.path:
+                near = self.evidence.nearness(place + begin, place + end)
                 more += self.near * (near - float(self.evidence["near"][row]))
+            # What is alike by its name is alike as a whole.
+            more -= sum(self.named[name] * float(self.evidence[name][row]) for name in self.named)
             chance = alike / (alike + (1 - alike) * math.exp(-more)) if alike else 0.0
             yield _shown(piece.signature, text, begin > head, end < len(lines)), chance
 
@@ -62,24 +86,28 @@ def _shown(signature: str, text: str, before: bool, behind: bool) -> str:
     return "\n".join([signature, *([gap] if before else []), text, *([gap] if behind else [])])
 
 
-def _window(tokens: Sequence[int], scores: Sequence[float], size: int) -> tuple[int, int]:
-    """Return the first and last block of a window around the best one."""
+def _window(blocks: Sequence[Block], scores: Sequence[float], size: int) -> tuple[int, int]:
+    """Return the first and last block of a window around the best one, without a gap."""
     first = last = max(range(len(scores)), key=lambda n: (scores[n], -n))
-    held = tokens[first]
+    held = blocks[first].tokens
     while True:
-        sides = [n for n in (first - 1, last + 1) if 0 <= n < len(tokens)]
-        sides = [n for n in sides if held + tokens[n] <= size]
+        sides = list[int]()
+        if first and blocks[first - 1].end == blocks[first].begin:
+            sides.append(first - 1)
+        if last + 1 < len(blocks) and blocks[last].end == blocks[last + 1].begin:
+            sides.append(last + 1)
+        sides = [n for n in sides if held + blocks[n].tokens <= size]
         if not sides:
             return first, last
         best = max(sides, key=lambda n: (scores[n], n))
-        held += tokens[best]
+        held += blocks[best].tokens
         first, last = min(first, best), max(last, best)
 
 
 @lru_cache(4_096)
-def _blocks(text: str, head: int, count: Count) -> tuple[tuple[int, int, int], ...]:
+def _blocks(text: str, head: int, count: Count) -> tuple[Block, ...]:
     """Return where each block of a function's lines begins and ends, and its tokens."""
-    found = list[tuple[int, int, int]]()
+    found = list[Block]()
     lines = text.split("\n")
     begin, size, depth = head, 0, 0
     for number in range(head, len(lines)):
@@ -87,13 +115,13 @@ def _blocks(text: str, head: int, count: Count) -> tuple[tuple[int, int, int], .
         tokens = count(line)
         ends = not line.strip() or _depth(line) <= depth
         if size and (size + tokens > MOST or (size >= LEAST and ends)):
-            found.append((begin, number, size))
+            found.append(Block(begin, number, size))
             begin, size = number, 0
         if not size:
             depth = _depth(line)
         size += tokens
     if size:
-        found.append((begin, len(lines), size))
+        found.append(Block(begin, len(lines), size))
     return tuple(found)
 
 

@@ -67,10 +67,11 @@ class Surroundings:
         Those in no function have at most `limit` tokens.
         """
         opening = self.scope.policy.opening
-        self.shown = loose = self._loose(limit, None) if opening else ""
+        loose = _joined("\n", *self._loose(limit, None)) if opening else ""
+        self.shown = loose
         if self.excerpt:
-            beside = self._loose(limit, self.excerpt) if opening else ""
-            self.shown = "\n\n".join(filter(None, (beside, self._around(self.excerpt))))
+            above, below = self._loose(limit, self.excerpt) if opening else ("", "")
+            self.shown = _joined("\n\n", above, self._around(self.excerpt), below)
             yield "part", self.shown
         yield "summary", loose if opening else self.scope.summary(f"module:{self.path}", limit)
 
@@ -78,8 +79,14 @@ class Surroundings:
         """Tell whether some whole lines are among those that are shown at the most."""
         return f"\n{text}\n" in f"\n{self.shown}\n"
 
-    def _loose(self, limit: int, shown: Excerpt | None) -> str:
-        """Return the lines of the module outside of functions, within some tokens.
+    def overlaps(self, path: str, first: int, last: int) -> bool:
+        """Tell whether the lines around the place hold any of some lines of a module."""
+        shown = self.excerpt if path == self.path else None
+        return shown is not None and first <= shown.last and last >= shown.first
+
+    def _loose(self, limit: int, shown: Excerpt | None) -> tuple[str, str]:
+        """Return the lines of the module outside of functions, within some tokens: those above the
+        place, and those below it.
 
         What binds nothing of the project goes first, then what is farthest from the place.
         """
@@ -140,6 +147,10 @@ def around(
             break
         first, last, turn = (first - 1, last, turn + 1) if up else (first, last + 1, turn + 1)
     return Excerpt(first, above, below, last)
+
+
+def _joined(between: str, *parts: str) -> str:
+    return between.join(filter(None, parts))
 
 
 def _margin(line: str) -> str:

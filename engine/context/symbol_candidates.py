@@ -120,7 +120,7 @@ class SymbolCandidates:
         parts = [
             (text, chance * faded / alike if alike else 0.0)
             for text, chance in finder.of(
-                row, scope.sources.piece(path, name), alike, most, path == scope.path
+                row, scope.sources.piece(path, name), alike, most, self.surroundings
             )
         ]
         levels = scope.levels.with_parts(candidate.levels, parts, candidate.score)
