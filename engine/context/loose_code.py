@@ -74,16 +74,35 @@ def _joined(lines: list[str], parts: list[LooseLines]) -> str:
     return "\n".join(shown).strip("\n")
 
 
-@lru_cache(maxsize=256)
 def statements(text: str) -> tuple[LooseLines, ...]:
     """Return the statements of a module in no function; none of one that cannot be parsed."""
+    return _read(text)[0]
+
+
+def starts(text: str) -> tuple[int, ...]:
+    """Return the lines on which a statement of a module begins, rising; see `statements`."""
+    return _read(text)[1]
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> tuple[tuple[LooseLines, ...], tuple[int, ...]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
-    return tuple(_statements(tree.body, ""))
+        return (), ()
+    return tuple(_statements(tree.body, "")), tuple(sorted(set(_starts(tree.body))))
+
+
+def _starts(body: list[ast.stmt]) -> Iterator[int]:
+    for part in body:
+        above = getattr(part, "decorator_list", None)
+        yield above[0].lineno if above else part.lineno
+        for name in ("body", "orelse", "finalbody"):
+            yield from _starts(getattr(part, name, []))
+        for inner in (*getattr(part, "handlers", ()), *getattr(part, "cases", ())):
+            yield from _starts(inner.body)
 
 
 def _statements(body: list[ast.stmt], owner: str) -> Iterator[LooseLines]:

@@ -3,11 +3,12 @@
 Much of what a function is written like stands next to it: whole, in parts, or between functions.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.engine.context.evidence import place_of
-from backcast.engine.context.loose_code import loose_code
+from backcast.engine.context.loose_code import loose_code, starts
 from backcast.engine.context.request_scope import RequestScope
 from backcast.projections import dependency_graph
 
@@ -108,7 +109,12 @@ class Surroundings:
             above, below = self.place - 1, self.places[self.name][1] + 1
             room -= scope.counting.count(scope.sources.piece(self.path, self.name).text)
         limit = int(share * room)
-        return around(self.lines, above, below, limit, self._tokens) if limit > 0 else None
+        if limit <= 0:
+            return None
+        return _whole(around(self.lines, above, below, limit, self._tokens), self._starts())
+
+    def _starts(self) -> Sequence[int]:
+        return [*starts("\n".join(self.lines)), len(self.lines) + 1]
 
     def _around(self, shown: Excerpt) -> str:
         """Return lines around the place, below the heads of what they begin within."""
@@ -147,6 +153,15 @@ def around(
             break
         first, last, turn = (first - 1, last, turn + 1) if up else (first, last + 1, turn + 1)
     return Excerpt(first, above, below, last)
+
+
+def _whole(shown: Excerpt, begins: Sequence[int]) -> Excerpt:
+    """Return lines that begin and end with statements; `begins` are those at which one begins."""
+    first = begins[bisect_left(begins, shown.first)]
+    behind = begins[bisect_right(begins, shown.last + 1) - 1]
+    return shown._replace(
+        first=min(first, shown.above + 1), last=max(behind - 1, shown.below - 1)
+    )  # fmt: skip
 
 
 def _joined(between: str, *parts: str) -> str:
