@@ -69,13 +69,20 @@ class Offer:
     def allocated(
         self, budgets: Mapping[str, int], available: int, kept: Mapping[str, int] = {}
     ) -> tuple[list[Item], list[Omission]]:
-        """Return the items shown within `available` tokens and the omissions.
+        """Return the items shown within `available` tokens and the omissions; see `filled`."""
+        filling = self.filled(budgets, available, kept)
+        return filling.items(), filling.omissions()
+
+    def filled(
+        self, budgets: Mapping[str, int], available: int, kept: Mapping[str, int] = {}
+    ) -> "Filling":
+        """Return what is shown within `available` tokens.
 
         `budgets` gives the tokens of each section. `kept` gives nodes and the levels that they keep
         while there is room, the first ones longest, before anything is chosen anew. Raises
         `BudgetExceededError` if the CRITICAL candidates do not fit at their lowest levels.
         """
-        filling, ranked = _Filling(self, budgets, available), self.candidates
+        filling, ranked = Filling(self, budgets, available), self.candidates
         must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
         critical = [ranked[number] for number in must]
         wishes = _wishes(critical, budgets, kept)
@@ -90,7 +97,7 @@ class Offer:
         others = [step for number in must for step in filling.beside(number)]
         filling.fill(_steepest([*self.rising, *others]) if others else self.rising, own=False)
         filling.top_up()
-        return filling.items(), filling.omissions()
+        return filling
 
 
 def allocated(
@@ -103,7 +110,7 @@ def allocated(
     return Offer(candidates).allocated(budgets, available, kept)
 
 
-class _Filling:
+class Filling:
     """The levels of the candidates so far, and the remaining room."""
 
     def __init__(self, offer: Offer, budgets: Mapping[str, int], available: int) -> None:
@@ -236,6 +243,11 @@ class _Filling:
             for c, level in zip(self.candidates, self.levels, strict=True)
             if level != OUT
         ]  # fmt: skip
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every candidate is shown."""
+        return OUT not in self.levels
 
     def omissions(self) -> list[Omission]:
         """Return the omissions and their reasons, in the order of the candidates."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from backcast.domain.allocation import OVER, Offer, allocated
+from backcast.domain.allocation import OVER, Filling, Offer, allocated
 from backcast.domain.budget import CONTEXT, ModelProfile
 from backcast.domain.budget import allocated as shared
 from backcast.domain.context import Candidate, Context, Item, Omission
@@ -145,9 +145,9 @@ class ContextBuilder:
         # Headings take about a 25th; what they leave is given back once.
         room, again = limit - limit // 25, True
         while True:
-            known, omissions = self._allocated(offer, room, retained)
+            filling, known = self._allocated(offer, room, retained)
             over = self._estimate(known) - limit
-            if again and over < -limit // 100 and omissions:
+            if again and over < -limit // 100 and not filling.is_whole:
                 room, again = room - over, False
                 continue
             if over <= 0:
@@ -156,17 +156,17 @@ class ContextBuilder:
             if over <= 0:
                 over = self._tokens([*mapped, *known, *task]) - self.profile.prompt
             if over <= 0 or room <= 0:
-                return [*mapped, *known, *task], omissions
+                return [*mapped, *known, *task], filling.omissions()
             room, again = room - over, False
 
     def _allocated(
         self, offer: Offer, room: int, retained: Mapping[str, Retained]
-    ) -> tuple[list[Item], list[Omission]]:
-        """Return the items of the code within some tokens, in order, and the omissions."""
+    ) -> tuple[Filling, list[Item]]:
+        """Return what is shown of the code within some tokens, and its items in order."""
         levels = {node: before.level for node, before in retained.items()}
-        items, omissions = offer.allocated(self.budgets, max(0, room), levels)
-        placed = (_placed(item, retained) for item in items)
-        return sorted(placed, key=self._order(retained)), omissions
+        filling = offer.filled(self.budgets, max(0, room), levels)
+        placed = (_placed(item, retained) for item in filling.items())
+        return filling, sorted(placed, key=self._order(retained))
 
     def _order(self, retained: Mapping[str, Retained]) -> Callable[[Item], tuple[object, ...]]:
         """Return a sort key: sections from stable to volatile, retained items first, then by file

@@ -29,9 +29,9 @@ class CandidateLevels:
             for name, text, tokens in self.counting.fewer(tuple(texts))
         ]
         if alike and levels and levels[0].name == "full":
-            first = levels[0]
-            more = self._pattern(alike, first.tokens)
-            levels[0] = first._replace(gain=round(first.gain + more, DECIMALS))
+            name, text, tokens, gain = levels[0]
+            more = self._pattern(alike, tokens)
+            levels[0] = Level(name, text, tokens, round(gain + more, DECIMALS))
         return tuple(levels)
 
     def with_parts(

@@ -20,7 +20,7 @@ from scripts.benches.context_trees import Repository
 from scripts.benches.figures import Bench, Figure
 from scripts.benches.reader_contexts import PEERS, messages_of, ours, peers, policies_of
 from scripts.benches.reader_files import wide_file
-from scripts.benches.reader_scores import KEPT, KeptReadings, key_of, reading_of
+from scripts.benches.reader_scores import KEPT, KeptReadings, Reading, key_of, reading_of
 from scripts.benches.reader_table import rows_of
 from scripts.benches.reader_tasks import ReadTask, read_tasks
 
@@ -69,9 +69,8 @@ def measure(bench: Bench) -> list[Figure]:
     for repository in repositories:
         own = tasks[repository.name]
         waiting += _contexts(bench, repository, own, reader, policies, chosen)
-    _read(bench, waiting, reader, kept)
-    name = reader.model.split()[0]
-    return list(rows_of(kept.known.values(), name, chosen, methods))
+    read = _read(bench, waiting, reader, kept)
+    return list(rows_of(read, reader.model.split()[0], chosen, methods))
 
 
 def _tasks(bench: Bench, repository: Repository, reader: LikelihoodReader) -> list[ReadTask]:
@@ -133,10 +132,13 @@ def _read(
     waiting: Sequence[tuple[ReadTask, str, int, str]],
     reader: LikelihoodReader,
     kept: KeptReadings,
-) -> None:
-    """Read what was never read; all methods of a task one after the other."""
+) -> list[Reading]:
+    """Return a reading of each, and read what was never read; a task's methods follow each other.
+
+    Two methods can give one context: it is read once.
+    """
     ordered = sorted(waiting, key=lambda one: (one[2], _draw(one[0]), one[1]))
-    todo = len(ordered)
+    todo, found = len(ordered), list[Reading]()
     for number, (task, method, size, context) in enumerate(ordered):
         prompt = reader.prompt(messages_of(task, context), task.header)
         if bench.options.show:
@@ -144,12 +146,11 @@ def _read(
             bench.options.show.mkdir(exist_ok=True, parents=True)
             text = "".join(run.text for run in prompt.runs)
             (bench.options.show / name).write_text(f"{text}\n<<<<<\n{task.body}\n")
-        before = kept.known.get(key_of(reader, prompt, task.body))
-        if before is None:
-            kept.add(reading_of(reader, prompt, task, method, size, context))
-        elif (before.method, before.size) != (method, size):
-            kept.known[(*before.key[:2], f"{before.body} {method} {size}")] = before._replace(
-                method=method, size=size
-            )
+        reading = kept.known.get(key_of(reader, prompt, task.body))
+        if reading is None:
+            reading = reading_of(reader, prompt, task, method, size, context)
+            kept.add(reading)
+        found.append(reading._replace(task=task.id, method=method, size=size))
         if sys.stderr.isatty() or number % 50 == 0:
             bench.say(f"{number + 1} of {todo} read")
+    return found

@@ -18,6 +18,8 @@ from scripts.benches.reader_tasks import ReadTask, identifiers
 
 KEPT = ROOT / "scripts" / "benches" / "reader_scores.csv"
 DIGITS = 16
+KINDS = ("all", "new", "names")
+"Tokens that are summed up: all of them, those of new lines, those of the project's names."
 
 
 class Reading(NamedTuple):
@@ -91,7 +93,7 @@ def reading_of(
         for name, begin, end in identifiers(task.body)
         if name in task.names
     ]
-    sums = {"all": [0, 0.0], "new": [0, 0.0], "names": [0, 0.0]}
+    counts, nats_of = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0.0)
     at = -found.before
     for piece, nats in zip(found.pieces, found.nats, strict=True):
         begin, end = max(0, at), at + len(piece)
@@ -102,20 +104,16 @@ def reading_of(
         if any(begin < last and first < end for first, last in names):
             kinds.append("names")
         for kind in kinds:
-            sums[kind][0] += 1
-            sums[kind][1] += nats
-    values = [
-        value for count, total in sums.values() for value in (int(count), round(float(total), 4))
-    ]
-    tokens = reader.count(context)
-    return Reading(*_head(reader, prompt, task, method, size), tokens, *values)  # type: ignore[arg-type]
-
-
-def _head(
-    reader: LikelihoodReader, prompt: RenderedPrompt, task: ReadTask, method: str, size: int
-) -> tuple[str, int, str, str, str, str]:
+            counts[kind] += 1
+            nats_of[kind] += nats
     name, digest, body = key_of(reader, prompt, task.body)
-    return name, size, task.id, method, digest, body
+    sums = {kind: round(float(total), 4) for kind, total in nats_of.items()}
+    return Reading(
+        reader=name, size=size, task=task.id, method=method, prompt=digest, body=body,
+        context=reader.count(context), tokens=counts["all"], nats=sums["all"],
+        new_tokens=counts["new"], new_nats=sums["new"], name_tokens=counts["names"],
+        name_nats=sums["names"],
+    )  # fmt: skip
 
 
 def line_starts(text: str) -> list[int]:
