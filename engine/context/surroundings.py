@@ -4,7 +4,7 @@ Much of what a function is written like stands next to it: whole, in parts, or b
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.engine.context.evidence import place_of
@@ -56,12 +56,6 @@ class Surroundings:
         self.shown = ""
         "What is shown in place of a summary, at the most."
 
-    def holds(self, path: str, name: str) -> bool:
-        """Tell whether the lines around the place hold all of a function or class."""
-        if path != self.path or self.excerpt is None or name not in self.places:
-            return False
-        return self.excerpt.holds(*self.places[name])
-
     def levels(self, limit: int) -> Iterator[tuple[str, str]]:
         """Yield the lines around the place with those in no function, then these alone.
 
@@ -111,10 +105,19 @@ class Surroundings:
         limit = int(share * room)
         if limit <= 0:
             return None
-        return _whole(around(self.lines, above, below, limit, self._tokens), self._starts())
+        shown = around(self.lines, above, below, limit, self._tokens)
+        begins = [*starts("\n".join(self.lines)), len(self.lines) + 1]
+        return _whole(shown, begins, self.places.values())
 
-    def _starts(self) -> Sequence[int]:
-        return [*starts("\n".join(self.lines)), len(self.lines) + 1]
+    def share(self, path: str, name: str) -> float:
+        """Return how much of a function or class the lines around the place hold, from 0 to 1."""
+        shown = self.excerpt if path == self.path else None
+        first, last = self.places.get(name, (1, 0))
+        if shown is None or last < first:
+            return 0.0
+        above = min(last, shown.above) - max(first, shown.first) + 1
+        below = min(last, shown.last) - max(first, shown.below) + 1
+        return (max(0, above) + max(0, below)) / (last - first + 1)
 
     def _around(self, shown: Excerpt) -> str:
         """Return lines around the place, below the heads of what they begin within."""
@@ -155,10 +158,19 @@ def around(
     return Excerpt(first, above, below, last)
 
 
-def _whole(shown: Excerpt, begins: Sequence[int]) -> Excerpt:
-    """Return lines that begin and end with statements; `begins` are those at which one begins."""
+def _whole(shown: Excerpt, begins: Sequence[int], functions: Iterable[tuple[int, int]]) -> Excerpt:
+    """Return lines that begin and end with statements, and with functions where that is near.
+
+    `begins` are the lines at which statements begin; `functions` those of functions and classes.
+    """
     first = begins[bisect_left(begins, shown.first)]
     behind = begins[bisect_right(begins, shown.last + 1) - 1]
+    # A function of which less than half would be shown is left out.
+    for begin, end in functions:
+        if begin < first <= end <= shown.above and 2 * (end - first + 1) < end - begin + 1:
+            first = max(first, end + 1)
+        if shown.below <= begin < behind <= end and 2 * (behind - begin) < end - begin + 1:
+            behind = min(behind, begin)
     return shown._replace(
         first=min(first, shown.above + 1), last=max(behind - 1, shown.below - 1)
     )  # fmt: skip

@@ -95,8 +95,9 @@ class SymbolCandidates:
                 ("signature", piece.signature), ("name", name)]  # fmt: skip
         source = scope.source(path)
         held = scope.within(node)
-        if not held and self.surroundings.holds(path, name):
-            held = f"module:{path}"
+        if path == scope.path and (seen := self.surroundings.share(path, name)):
+            alike *= 1 - seen
+            held = held or (f"module:{path}" if seen == 1 else "")
         # Positional, since every prompt has hundreds of these: keywords take longer.
         return Candidate(
             node, section, "CRITICAL" if critical else scope.priorities[section],
