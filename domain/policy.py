@@ -277,15 +277,21 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
+    version=2,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
+    fading=10,
     opening=True,
+    around=0.35,
+    parts=0.2,
+    offered=1.2,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,
     },
-    worth={"name": 0.02, "signature": 0.2, "summary": 0.2, "full": 0.25},
+    worth={"name": 0.02, "signature": 0.4, "summary": 0.4, "full": 0.8},
+    small=Details(iterations=0),
     likeness=dict(LIKENESS) | {
         "text words": 2.5, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
         "like name": 1.0, "same name": 0.3, "like class": 0.7, "near": 5.0, "siblings": 0.3,

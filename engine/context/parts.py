@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from backcast.engine.context.evidence import Evidence
+from backcast.engine.context.evidence import DECIMALS, Evidence
 from backcast.engine.context.sources import SourcePiece
 from backcast.engine.context.surroundings import Surroundings
 
 Count = Callable[[str], int]
-LEAST, MOST = 60, 160
-"Tokens of a block: it ends before the next blank or outer line behind so many, or after so many."
+LEAST, MOST = 200, 520
+"Characters of a block: it ends before a blank or outer line behind so many, or after so many."
 SIZES = (500, 220)
 "Tokens of the parts that are offered, the largest first."
-
-
 OF_NAMES = ("like class", "like name", "like path", "parameters", "same name")
 "Evidence that a function as a whole is alike."
 
@@ -31,7 +29,6 @@ class Block(NamedTuple):
     "Its first line, counted from 0."
     end: int
     "The line behind its last one."
-    tokens: int
 
 
 class Parts:
@@ -56,16 +53,17 @@ class Parts:
         head = piece.signature.count("\n") + 1
         place = piece.place
         cut = [
-            block for block in _blocks(piece.text, head, self.count)
+            block for block in _blocks(piece.text, head)
             if not surroundings.overlaps(path, place + block.begin, place + block.end - 1)
         ]  # fmt: skip
         if not cut:
             return
-        scores = [self.evidence.part_words("\n".join(lines[a:b])) for a, b, _ in cut]
+        texts = ["\n".join(lines[begin:end]) for begin, end in cut]
+        scores, sizes = list(map(self.evidence.part_words, texts)), list(map(self.count, texts))
         for size in SIZES:
             if size > most:
                 continue
-            first, last = _window(cut, scores, size)
+            first, last = _window(cut, scores, sizes, size)
             begin, end = cut[first].begin, cut[last].end
             text = "\n".join(lines[begin:end]).rstrip()
             more = self.words * (
@@ -76,7 +74,8 @@ class Parts:
                 more += self.near * (near - float(self.evidence["near"][row]))
             # What is alike by its name is alike as a whole.
             more -= sum(self.named[name] * float(self.evidence[name][row]) for name in self.named)
-            chance = alike / (alike + (1 - alike) * math.exp(-more)) if alike else 0.0
+            odds = alike / (1 - alike) * math.exp(more) if alike < 1 else math.inf
+            chance = round(1 - 1 / (1 + odds), DECIMALS)
             yield _shown(piece.signature, text, begin > head, end < len(lines)), chance
 
 
@@ -86,42 +85,45 @@ def _shown(signature: str, text: str, before: bool, behind: bool) -> str:
     return "\n".join([signature, *([gap] if before else []), text, *([gap] if behind else [])])
 
 
-def _window(blocks: Sequence[Block], scores: Sequence[float], size: int) -> tuple[int, int]:
-    """Return the first and last block of a window around the best one, without a gap."""
+def _window(
+    blocks: Sequence[Block], scores: Sequence[float], sizes: Sequence[int], most: int
+) -> tuple[int, int]:
+    """Return the first and last block of a window around the best one, without a gap.
+
+    It has at most `most` tokens, unless the best block alone has more.
+    """
     first = last = max(range(len(scores)), key=lambda n: (scores[n], -n))
-    held = blocks[first].tokens
+    held = sizes[first]
     while True:
         sides = list[int]()
         if first and blocks[first - 1].end == blocks[first].begin:
             sides.append(first - 1)
         if last + 1 < len(blocks) and blocks[last].end == blocks[last + 1].begin:
             sides.append(last + 1)
-        sides = [n for n in sides if held + blocks[n].tokens <= size]
+        sides = [n for n in sides if held + sizes[n] <= most]
         if not sides:
             return first, last
         best = max(sides, key=lambda n: (scores[n], n))
-        held += blocks[best].tokens
+        held += sizes[best]
         first, last = min(first, best), max(last, best)
 
 
 @lru_cache(4_096)
-def _blocks(text: str, head: int, count: Count) -> tuple[Block, ...]:
-    """Return where each block of a function's lines begins and ends, and its tokens."""
-    found = list[Block]()
-    lines = text.split("\n")
+def _blocks(text: str, head: int) -> tuple[Block, ...]:
+    """Return the blocks of a function's lines, from line `head` on, counted from 0."""
+    found, lines = list[Block](), text.split("\n")
     begin, size, depth = head, 0, 0
     for number in range(head, len(lines)):
         line = lines[number]
-        tokens = count(line)
         ends = not line.strip() or _depth(line) <= depth
-        if size and (size + tokens > MOST or (size >= LEAST and ends)):
-            found.append(Block(begin, number, size))
+        if size and (size + len(line) > MOST or (size >= LEAST and ends)):
+            found.append(Block(begin, number))
             begin, size = number, 0
         if not size:
             depth = _depth(line)
-        size += tokens
+        size += len(line) + 1
     if size:
-        found.append(Block(begin, len(lines), size))
+        found.append(Block(begin, len(lines)))
     return tuple(found)
 
 

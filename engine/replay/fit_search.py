@@ -23,6 +23,9 @@ SIGNATURE = (0.3, 3.0)
 "Factors of the worth of signatures."
 PATTERN = (0.5, 2.0)
 "Factors of the worth of a body that is like the one asked for."
+AROUND, PARTS = 0.15, 0.2
+"By how much the share of the lines around the place is moved; from which share on a function is \
+shown in parts."
 DIGITS = 4
 
 
@@ -115,6 +118,11 @@ def moves(
         worth = {**policy.worth, "signature": signature}
         yield _moved(f"worth of a signature x {factor:g}", policy, {"worth": worth})
     yield _moved("opening the other way", policy, {"opening": not policy.opening})
+    for step in (-AROUND, AROUND):
+        around = _rounded(min(1.0, max(0.0, policy.around + step)))
+        if around != policy.around:
+            yield _moved(f"around {step:+g}", policy, {"around": around})
+    yield _moved("parts the other way", policy, {"parts": 0.0 if policy.parts else PARTS})
 
 
 def _moved(name: str, policy: Policy, settings: Mapping[str, object]) -> PolicyMove:
