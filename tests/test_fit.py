@@ -259,6 +259,7 @@ def test_a_gain_too_small_to_be_one_is_not_kept() -> None:
     assert found.policy == PLAIN
     assert {trial.name for trial in found.trials} == {
         "worth of a signature x 0.3", "worth of a signature x 3", "opening the other way",
+        "around +0.15", "parts the other way",
     }  # fmt: skip
 
 

@@ -165,11 +165,12 @@ def _whole(shown: Excerpt, begins: Sequence[int], functions: Iterable[tuple[int,
     """
     first = begins[bisect_left(begins, shown.first)]
     behind = begins[bisect_right(begins, shown.last + 1) - 1]
-    # A function of which less than half would be shown is left out.
+    # A part of a function is shown where all of it would be most of what is shown.
+    most = (shown.above - first + 1 + behind - shown.below) // 2
     for begin, end in functions:
-        if begin < first <= end <= shown.above and 2 * (end - first + 1) < end - begin + 1:
+        if begin < first <= end <= shown.above and end - begin < most:
             first = max(first, end + 1)
-        if shown.below <= begin < behind <= end and 2 * (behind - begin) < end - begin + 1:
+        if shown.below <= begin < behind <= end and end - begin < most:
             behind = min(behind, begin)
     return shown._replace(
         first=min(first, shown.above + 1), last=max(behind - 1, shown.below - 1)
