@@ -365,7 +365,7 @@ def test_it(context_at):
     for absent in ("function:money.py", "share", "mone.py", "money.py::shar", "till"):
         with pytest.raises(AssertionError, match="which is not shown"):
             assert_contains(context, absent)
-    with pytest.raises(Exception, match="needed a level of name, signature, summary, full"):
+    with pytest.raises(Exception, match="needed a level of name, signature, summary, part, full"):
         assert_contains(context, "money.py", level="much")
 """
     ran(tests, logs="till").assert_outcomes(passed=1)

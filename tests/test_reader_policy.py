@@ -69,19 +69,23 @@ def levels(context: Context) -> dict[str, str]:
     return {item.node: item.level for item in context.items}
 
 
+def bodies(context: Context) -> set[str]:
+    """The words of the alike functions whose whole text stands in a context."""
+    return {word for word in WORDS if FETCH.format(word).strip() in context.text}
+
+
 @pytest.mark.parametrize("tokens", [600, 1_000, 1_500])
 def test_bodies_like_the_one_asked_for_are_shown_and_not_signatures_of_all(tokens: int) -> None:
     task = history()
-    ours, covering = (levels(built(task, ADDED, tokens, one)) for one in (DEFAULT, COVERAGE))
-    alike = {f"function:clients.py::fetch_{word}" for word in WORDS[:-1]}
-    whole, before = ({node for node in alike if shown.get(node) == "full"}
-                     for shown in (ours, covering))  # fmt: skip
-    assert len(whole) > len(before)
+    ours, covering = (bodies(built(task, ADDED, tokens, one)) for one in (DEFAULT, COVERAGE))
+    assert len(ours) > len(covering)
 
 
 def test_with_room_for_all_both_policies_show_all() -> None:
-    nodes = [set(levels(built(history(), ADDED, 6_000, one))) for one in (DEFAULT, COVERAGE)]
-    assert nodes[0] == nodes[1]
+    shown = [built(history(), ADDED, 6_000, one) for one in (DEFAULT, COVERAGE)]
+    assert bodies(shown[0]) == bodies(shown[1]) == set(WORDS[:-1])
+    small = [{node for node in levels(one) if "helpers" in node} for one in shown]
+    assert small[0] == small[1] != set()
 
 
 @pytest.mark.parametrize("tokens", [1_200, 1_600, 2_400, 4_800])
@@ -122,7 +126,7 @@ def opened(opening: str, **more: object) -> str:
     """What is shown of a module's opening lines."""
     request = Request("function:clients.py::fetch_orders")
     small = DEFAULT.small.model_copy(update=more)
-    policy = DEFAULT.model_copy(update={"small": small})
+    policy = DEFAULT.model_copy(update={"small": small, "around": 0.0})
     [item] = [
         item
         for item in built(history(opening), request, 6_000, policy).items

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backcast.domain.policy import DEFAULT
-from backcast.engine.context import candidates
+from backcast.engine.context import symbol_candidates
 from backcast.engine.context.evidence import weighed
 from backcast.engine.context.policies import policy_named
 from backcast.engine.context.strategies import STRATEGIES
@@ -211,7 +211,7 @@ def test_a_deliberate_bug_in_the_ranking_is_caught(
     assert regressed(capsys, library, "--report", report, *tight)[0] == 0
     again = (library, "--policy", "recorded", "--baseline", report, *tight)
     assert regressed(capsys, *again)[0] == 0
-    monkeypatch.setattr(candidates, "weighed", broken_ranking)
+    monkeypatch.setattr(symbol_candidates, "weighed", broken_ranking)
     code, out, _ = regressed(capsys, *again)
     assert code == 1
     assert "evidence recall fell by " in out

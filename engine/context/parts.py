@@ -38,6 +38,7 @@ class Parts:
         """`likeness` are the weights by which texts are alike; `count` counts tokens."""
         self.evidence, self.count = evidence, count
         self.words, self.near = likeness.get("text words", 0.0), likeness.get("near", 0.0)
+        evidence.gather(("text words", "near"))
         self.named = {name: likeness[name] for name in OF_NAMES if likeness.get(name)}
 
     def of(

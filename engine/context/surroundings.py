@@ -45,13 +45,13 @@ class Surroundings:
 
     def __init__(self, scope: RequestScope) -> None:
         self.scope, self.path, self.name = scope, scope.path, scope.name
-        there = self.path in scope.facets
+        exists = self.path in scope.facets
         self.places: Mapping[str, tuple[int, int]] = (
-            dependency_graph.lines_of(scope.states.graph, self.path) if there else {}
+            dependency_graph.lines_of(scope.states.graph, self.path) if exists else {}
         )
         "The first and last line of each function and class."
         self.place = place_of(self.name, scope.request.behind, self.places)
-        self.lines = scope.sources.text(self.path).split("\n") if there else []
+        self.lines = scope.sources.text(self.path).split("\n") if exists else []
         self.excerpt = self._excerpt()
         self.shown = ""
         "What is shown in place of a summary, at the most."
@@ -102,9 +102,11 @@ class Surroundings:
         if self.name in self.places:
             above, below = self.place - 1, self.places[self.name][1] + 1
             room -= scope.counting.count(scope.sources.piece(self.path, self.name).text)
-        limit = int(share * room)
+        limit, size = int(share * room), len(self.lines)
         if limit <= 0:
             return None
+        # Where a written outline is wrong about lines, the text ends before they do.
+        above, below = min(above, size), min(below, size + 1)
         shown = around(self.lines, above, below, limit, self._tokens)
         begins = [*starts("\n".join(self.lines)), len(self.lines) + 1]
         return _whole(shown, begins, self.places.values())

@@ -40,7 +40,7 @@ WIDTH = 400
 
 
 def assert_contains(shown: Context | Replayed, node: str, level: str | None = None) -> None:
-    """Assert that a node is shown, at `level` or more: name, signature, summary, full.
+    """Assert that a node is shown, at `level` or more: name, signature, summary, part, full.
 
     A bare path such as `money.py` means the module or anything in it, and `money.py::share` any
     kind of node with that name.
