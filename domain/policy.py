@@ -206,6 +206,8 @@ class Policy(BaseModel):
     "The share of the context for the lines of its module around the place of a function."
     parts: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context from which on a function is offered in parts, too; 0 for never."
+    checked: bool = False
+    "Whether the last iterations of a module are shown only where checks ran on them."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
@@ -286,12 +288,12 @@ READER = Policy(
     around=0.35,
     parts=0.2,
     offered=1.2,
+    checked=True,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,
     },
     worth={"name": 0.02, "signature": 0.4, "summary": 0.4, "full": 0.8},
-    small=Details(iterations=0),
     likeness=dict(LIKENESS) | {
         "text words": 2.5, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
         "like name": 1.0, "same name": 0.3, "like class": 0.7, "near": 5.0, "siblings": 0.3,

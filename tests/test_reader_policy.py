@@ -113,6 +113,17 @@ def test_more_room_takes_nothing_of_what_a_run_must_see() -> None:
                 assert rank[after[item.node]] >= rank[item.level], item.node
 
 
+def test_the_last_change_of_a_module_is_shown_where_checks_ran_on_it_alone() -> None:
+    task = mending()
+    task.wrote("orders.py", f"from money import to_cents\n\n\n{ORDERS}  # all\n")
+    task.outlined()
+    request = Request("module:orders.py", "Mend it.", ("module:orders.py",))
+    nodes = [set(levels(built(task, request, 3_000, one))) for one in (DEFAULT, COVERAGE)]
+    assert nodes[1] - nodes[0] == {"iteration:orders.py@2"}
+    checked = DEFAULT.model_copy(update={"checked": False})
+    assert "iteration:orders.py@2" in levels(built(task, request, 3_000, checked))
+
+
 def test_a_function_that_is_changed_is_shown_in_full() -> None:
     task = history()
     target = "function:clients.py::fetch_letters"

@@ -52,6 +52,8 @@ def iterations(
     """Yield the last iterations of a module by the running task, and what each changed."""
     made = state.modules.get(path, online_cache.TouchedModule()).iterations
     for number, iteration in enumerate(made[: details.iterations]):
+        if policy.checked and iteration.score is None:
+            continue
         head = f"Iteration {iteration.iteration}"
         head += "" if iteration.score is None else f", score {iteration.score:g}"
         before = made[number + 1] if number + 1 < len(made) else None
