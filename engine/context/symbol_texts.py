@@ -5,6 +5,7 @@ What a module's texts hold is counted once, until the module changes.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 
@@ -80,17 +81,20 @@ class SymbolTexts:
     def __init__(self, index: TextIndex, state: dependency_graph.State, symbols: Symbols) -> None:
         self.index, self.state, self.symbols = index, state, symbols
 
+    @cached_property
+    def _current(self) -> tuple[CurrentWords, Numbers]:
+        return self.index.current(self.index.numbers(self.state, self.symbols))
+
     def scores(self, query: str) -> Floats:
         """Return how well each text answers a query, by BM25."""
         if not self.symbols.nodes:
             return np.zeros(0)
-        current, rows = self.index.current(self.index.numbers(self.state, self.symbols))
+        current, rows = self._current
         return current.scores(query)[rows]
 
     def score(self, query: str, text: str) -> float:
         """Return how well a part of a text answers a query, as `scores` does."""
-        current, _ = self.index.current(self.index.numbers(self.state, self.symbols))
-        return current.score(query, text)
+        return self._current[0].score(query, text)
 
     def lines(self, path: str) -> Mapping[str, tuple[int, int]]:
         """Return the first and last line of each function and class of a module."""

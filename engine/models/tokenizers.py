@@ -123,15 +123,21 @@ class Mistral:
         # Only the first line of a text is begun by a space.
         if not rest:
             return [self._encoded(first)]
-        if new := [line for line in dict.fromkeys(rest) if line not in kept]:
-            kept.update(zip(new, self._apart(new), strict=True))
+        new = [line for line in dict.fromkeys(rest) if line not in kept]
+        if len(new) == len(rest):
+            begin, *others = self._apart(text)
+            kept.update(zip(new, others, strict=True))
+            return [begin, *others]
+        if new:
+            _, *others = self._apart("\n" + "\n".join(new))
+            kept.update(zip(new, others, strict=True))
         return [self._encoded(first + "\n")[:-1], *[kept[line] for line in rest]]
 
-    def _apart(self, lines: Sequence[str]) -> list[Sequence[int]]:
-        """The tokens of some lines, each with the line's end before it; asked for together."""
-        tokens = array("i", self._encoded("\n" + "\n".join(lines))[1:])
+    def _apart(self, text: str) -> list[Sequence[int]]:
+        """Return the tokens of each line of a text, each with the line end before it."""
+        tokens = array("i", self._encoded(text))
         ends = [number for number, token in enumerate(tokens) if token == self._end]
-        return [tokens[begin:end] for begin, end in pairwise([*ends, len(tokens)])]
+        return [tokens[begin:end] for begin, end in pairwise([0, *ends, len(tokens)])]
 
     def _encoded(self, text: str) -> list[int]:
         clean = text.encode(errors="replace").decode()
