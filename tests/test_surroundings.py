@@ -103,6 +103,16 @@ def test_lines_around_begin_and_end_with_statements_and_no_function_stands_there
         assert held.text.count('"""') % 2 == 0
 
 
+def test_a_constant_among_lines_that_did_not_fit_is_told_to_be_out_for_its_size() -> None:
+    request = Request("function:till.py::refund", "def refund(till, item):", behind=TOP)
+    policy = DEFAULT.model_copy(update={"around": 1.0})
+    for tokens in range(60, 900, 20):
+        context = built(task_of(till=TILL), request, tokens, policy)
+        [rate] = [one for one in context.omissions if one.node == "attribute:till.py::RATE"]
+        shown = "RATE = 7" in lines_of(module_of(context).text)
+        assert rate.reason == ("duplicate" if shown else "over budget"), tokens
+
+
 def test_lines_within_a_class_stand_below_its_head() -> None:
     request = Request("method:till.py::Till.price", "Round the price.")
     text = module_of(built(task_of(till=CLASS), request, 900)).text

@@ -35,8 +35,8 @@ class Candidates:
         self.functions = SymbolCandidates(scope, self.surroundings)
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
-        self.opened: list[str] = []
-        "Constants that the lines of the target's module hold."
+        self.opened: dict[str, str] = {}
+        "Constants that the lines of the target's module hold, and their text."
 
     def all(self) -> list[Candidate]:
         """Return every candidate that has something to show, in no particular order."""
@@ -69,9 +69,11 @@ class Candidates:
             for node in sorted(self.scope.stale)
         ]
         module = node_id("module", self.path)
-        held = any(item.node == module and item.level != "name" for item in items)
-        why = DUPLICATE if held else OVER
-        omissions += (Omission(node, "related functions", why) for node in self.opened)
+        shown = "".join(f"\n{item.text}\n" for item in items if item.node == module)
+        omissions += (
+            Omission(node, "related functions", DUPLICATE if f"\n{text}\n" in shown else OVER)
+            for node, text in self.opened.items()
+        )
         omissions += self.off_map
         if self.functions.passed_over:
             count = f"{self.functions.passed_over} functions and classes"
@@ -170,7 +172,7 @@ class Candidates:
             piece = self.sources.constant(path, name)
             own = path == self.path
             if own and piece.signature and self.surroundings.has(piece.signature):
-                self.opened.append(node)
+                self.opened[node] = piece.signature
                 continue
             why = "needed" if node in needed else "named" if name in words else \
                 "own file" if own else "imported"  # fmt: skip
