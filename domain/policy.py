@@ -204,6 +204,9 @@ class Policy(BaseModel):
     "Whether a module's own lines above its first function or class stand for its summary."
     around: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context for the lines of its module around the place of a function."
+    whole: Annotated[float, Field(ge=0, le=1)] = 0.0
+    "The share of the context up to which all of a module is shown, its function included; with \
+this the lines around a place never take more."
     parts: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
@@ -286,6 +289,7 @@ READER = Policy(
     fading=10,
     opening=True,
     around=0.35,
+    whole=0.55,
     parts=0.2,
     offered=1.2,
     checked=True,

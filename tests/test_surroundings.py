@@ -164,3 +164,15 @@ def test_a_request_behind_nothing_is_as_good_as_one_that_does_not_say() -> None:
         built(task_of(till=HEAD), SIGN._replace(behind=behind)).text for behind in (TOP, "")
     )
     assert known == unknown
+
+
+def test_a_module_that_is_small_is_shown_whole_but_for_the_function_that_is_changed() -> None:
+    request = Request("function:till.py::price", "Round the price.")
+    small = 2 * len(TILL)
+    policy = DEFAULT.model_copy(update={"whole": 0.0})
+    whole, near = (module_of(built(task_of(till=TILL), request, small, one)).text
+                   for one in (DEFAULT, policy))  # fmt: skip
+    others = [ONE.format(step).strip() for step in STEPS if step != "price"]
+    assert all(other in whole for other in others)
+    assert whole.startswith('"""A till."""\nimport money\n\nRATE = 7')
+    assert not all(other in near for other in others)

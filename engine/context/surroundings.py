@@ -98,11 +98,16 @@ class Surroundings:
         share = scope.policy.around
         if not (share and self.name and self.places) or self.path in scope.whole:
             return None
-        above, below, room = self.place, self.place + 1, scope.profile.context
+        above, below, size, own = self.place, self.place + 1, len(self.lines), 0
+        context, policy = scope.profile.context, scope.policy
         if self.name in self.places:
             above, below = self.place - 1, self.places[self.name][1] + 1
-            room -= scope.counting.count(scope.sources.piece(self.path, self.name).text)
-        limit, size = int(share * room), len(self.lines)
+            own = scope.counting.count(scope.sources.piece(self.path, self.name).text)
+        limit, most = int(share * (context - own)), int(policy.whole * context) - own
+        if policy.whole:
+            limit = min(limit, most)
+            if sum(map(self._tokens, self.lines)) <= most + own:
+                limit = max(limit, most)
         if limit <= 0:
             return None
         # Where a written outline is wrong about lines, the text ends before they do.
