@@ -243,6 +243,14 @@ def test_adversarial_edits_are_refused_with_why_and_the_map_keeps_its_tokens() -
     assert text.count("## ") == len({one.section for one in map.items.values()})
 
 
+def test_an_edit_that_says_nothing_of_what_it_is_drawn_from_is_refused() -> None:
+    made_up = {"operation": "ADD", "candidate": 1, "text": "2023-01-01T00:00:00Z"}
+    map, fact = kept(shop(), Says(READ, drawn(made_up)))
+    [edit] = [one for one in fact.edits if one.text == made_up["text"]]
+    assert edit.refused == "its text has no word of its candidate's"
+    assert made_up["text"] not in rendered(map.items.values())
+
+
 def test_a_model_that_gives_no_answer_stops_and_what_was_made_before_stands() -> None:
     class Gone(Says):
         def complete(self, *told: Any, **more: Any) -> Completion:

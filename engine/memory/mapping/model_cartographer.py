@@ -103,6 +103,8 @@ def _refusal(
         return f"there is no candidate {edit.candidate}"
     if edit.operation == "REPLACE" and known[edit.item].section != entry.section:
         return f"{edit.item} is of {known[edit.item].section}, the candidate of {entry.section}"
+    if not set(normal_form(text).split()) & set(normal_form(entry.text).split()):
+        return "its text has no word of its candidate's"
     own = edit.item if edit.operation == "REPLACE" else ""
     same = said.get(normal_form(text), own)
     return f"{same} says so already" if same != own else ""
