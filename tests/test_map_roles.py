@@ -248,7 +248,7 @@ def test_an_edit_that_says_nothing_of_what_it_is_drawn_from_is_refused() -> None
     map, fact = kept(shop(), Says(READ, drawn(made_up)))
     [edit] = [one for one in fact.edits if one.text == made_up["text"]]
     assert edit.refused == "its text has no word of its candidate's"
-    assert made_up["text"] not in rendered(map.items.values())
+    assert str(made_up["text"]) not in rendered(map.items.values())
 
 
 def test_a_model_that_gives_no_answer_stops_and_what_was_made_before_stands() -> None:
