@@ -139,6 +139,21 @@ def test_a_function_that_is_too_large_is_shown_by_the_part_that_is_like_what_is_
     assert "row.kind == 0:" not in item.text
 
 
+def test_the_head_of_a_decorated_function_stands_above_its_part_once() -> None:
+    sign = "    for parcel in courier.parcels(label=True):\n        parcel.sign(courier.owed)\n"
+    loops = "".join(LOOP.format(n) for n in range(80))
+    courier = "import functools\n\n\n@functools.cache\n@functools.wraps(print)\ndef settle(rows):\n"
+    context = built(task_of(till=HEAD, courier=f"{courier}{sign}{loops}"), SIGN)
+    [item] = [item for item in context.items if item.node == "function:courier.py::settle"]
+    assert (item.level, item.text.count("def settle(rows):")) == ("part", 1)
+    assert "parcel.sign(courier.owed)" in item.text
+
+
+def test_a_policy_that_gives_a_signature_no_worth_can_show_parts() -> None:
+    policy = DEFAULT.model_copy(update={"worth": {"full": 1.0}})
+    assert "parcel.sign" in built(task_of(till=HEAD, courier=LARGE), SIGN, policy=policy).text
+
+
 def test_without_parts_it_is_shown_by_its_head_or_not_at_all() -> None:
     policy = DEFAULT.model_copy(update={"parts": 0.0})
     assert "parcel.sign" not in built(task_of(till=HEAD, courier=LARGE), SIGN, policy=policy).text

@@ -13,7 +13,9 @@ class CandidateLevels:
 
     def __init__(self, policy: Policy, counting: Counting) -> None:
         self.policy, self.counting = policy, counting
-        self.worth = dict.fromkeys(LEVELS, 0.0) | {"part": policy.worth["signature"]} | policy.worth
+        worth = policy.worth
+        part = {"part": worth.get("signature", 0.0)}
+        self.worth = dict.fromkeys(LEVELS, 0.0) | part | worth
 
     def __call__(
         self, texts: Sequence[tuple[str, str]], score: float, alike: float = 0.0

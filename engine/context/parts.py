@@ -51,8 +51,7 @@ class Parts:
         """
         path = self.evidence.symbols.named[row].path
         lines = piece.text.split("\n")
-        head = piece.signature.count("\n") + 1
-        place = piece.place
+        head, place = _head(lines, piece.signature.split("\n")), piece.place
         cut = [
             block for block in _blocks(piece.text, head)
             if not surroundings.overlaps(path, place + block.begin, place + block.end - 1)
@@ -78,6 +77,14 @@ class Parts:
             odds = alike / (1 - alike) * math.exp(more) if alike < 1 else math.inf
             chance = round(1 - 1 / (1 + odds), DECIMALS)
             yield _shown(piece.signature, text, begin > head, end < len(lines)), chance
+
+
+def _head(lines: Sequence[str], signature: Sequence[str]) -> int:
+    """Return how many lines of a function are its decorators and its signature."""
+    for above in range(len(lines) - len(signature) + 1):
+        if lines[above + len(signature) - 1] == signature[-1]:
+            return above + len(signature)
+    return len(signature)
 
 
 def _shown(signature: str, text: str, before: bool, behind: bool) -> str:

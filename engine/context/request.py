@@ -16,4 +16,5 @@ Where not all fit, the last ones are lowered first."
     needs: tuple[str, ...] = ()
     "Paths of modules that it needs, whether its text says so yet or not."
     behind: str = ""
-    "The function or class of its module behind which a new target will stand; empty where unknown."
+    "The function or class of its module behind which a new target will stand; `.` for the head of \
+the module, empty where unknown."
