@@ -30,7 +30,6 @@ class TextIndex:
         self._counts = WordCounts()
         self._numbers: dict[str, int] = {}
         self._modules: dict[str, tuple[str, tuple[Named, ...], Numbers]] = {}
-        self._last: tuple[Numbers, tuple[CurrentWords, Numbers]] | None = None
 
     def numbers(self, state: dependency_graph.State, symbols: Symbols) -> Numbers:
         """Return the number of each symbol's text, of (symbols)."""
@@ -68,11 +67,8 @@ class TextIndex:
         return number
 
     def current(self, numbers: Numbers) -> tuple[CurrentWords, Numbers]:
-        """Return the words of some texts, and where the text of each symbol is among them."""
-        if self._last is None or not np.array_equal(self._last[0], numbers):
-            rows, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
-            self._last = numbers, (self._counts.current(rows, counts), inverse)
-        return self._last[1]
+        """Return the words of some texts, with their numbers."""
+        return self._counts.current(numbers), numbers
 
 
 class SymbolTexts:

@@ -79,8 +79,6 @@ class SymbolIndex:
         self._numbers: dict[str, int] = {}
         self._nodes: dict[str, int] = {}
         self.names, self.paths = NameWords(), NameWords()
-        self.last: dict[str, tuple[Numbers, tuple[CurrentWords, Numbers]]] = {}
-        "By column the texts of the moment asked for last, and their words."
 
     def node(self, node: str) -> int:
         """Return the number of a node."""
@@ -232,8 +230,8 @@ class Symbols:
 
     def by_words(self, query: str, *, bodies: bool) -> Floats:
         """Return how well the texts of the symbols answer a query, by BM25; the best is 1."""
-        current, rows = self._bodies if bodies else self._signatures
-        scores = current.scores(query)[rows] if len(self.nodes) else np.zeros(0)
+        current, numbers = self._bodies if bodies else self._signatures
+        scores = current.scores(query)[numbers]
         return scores / (scores.max(initial=0.0) or 1.0)
 
     @cached_property
@@ -247,13 +245,8 @@ class Symbols:
 
     def with_words(self, names: Sequence[str]) -> Floats:
         """Return how many of some names each symbol's interface holds."""
-        current, rows = self._signatures
-        counts = np.zeros(len(current.weights))
-        for name in names:
-            number = current.numbers.get(name.lower(), len(current.starts))
-            if number + 1 < len(current.starts):
-                counts[current.texts[slice(*current.starts[number : number + 2])]] += 1
-        return counts[rows] if len(self.nodes) else np.zeros(0)
+        current, numbers = self._signatures
+        return current.holding([name.lower() for name in names])[numbers]
 
     @cached_property
     def _signatures(self) -> tuple[CurrentWords, Numbers]:
@@ -269,13 +262,9 @@ class Symbols:
         return [self.known.texts[number] for number in self.numbers["interface"]]
 
     def _current(self, column: str) -> tuple[CurrentWords, Numbers]:
-        """The words of the texts of a column, which are mostly those of the moment before."""
-        numbers, last = self.numbers[column], self.known.last.get(column)
-        if last is None or not np.array_equal(last[0], numbers):
-            rows, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
-            last = numbers, (self.known.words.current(rows, counts), inverse)
-            self.known.last[column] = last
-        return last[1]
+        """The words of the texts of a column, with their numbers."""
+        numbers = self.numbers[column]
+        return self.known.words.current(numbers), numbers
 
 
 def last_name(node: str) -> str:

@@ -75,8 +75,7 @@ class Index:
                 raise InputError(f"documents: needed each id once, found {id!r} twice")
         held = np.array([self._row(document) for document in ordered], np.int64)
         rows, texts = np.unique(held, return_inverse=True)
-        weights = np.bincount(texts, minlength=len(rows))
-        return Current(ids, rows, texts, self._words.current(rows, weights))
+        return Current(ids, rows, texts, self._words.current(held))
 
     def _row(self, document: Document) -> int:
         row = self._rows.get(hash_of(document.text))
@@ -146,7 +145,7 @@ class Index:
 
 def by_words(query: str, current: Current) -> Numbers:
     """Return the documents that hold a word of a query, by number, the best first."""
-    return _ranked(_units(current.words.scores(query))[current.texts], 1)
+    return _ranked(_units(current.words.scores(query))[current.rows[current.texts]], 1)
 
 
 def by_words_alone(documents: Sequence[Document], query: str, k: int) -> list[SearchHit]:
@@ -156,8 +155,8 @@ def by_words_alone(documents: Sequence[Document], query: str, k: int) -> list[Se
     for document in ordered:
         counts.add(document.text)
     every = np.arange(len(ordered))
-    words = counts.current(every, np.ones_like(every))
-    current = Current([document.id for document in ordered], every, every, words)
+    ids = [document.id for document in ordered]
+    current = Current(ids, every, every, counts.current(every))
     return _fused(current.ids, every[:0], by_words(query, current), k)
 
 

@@ -12,13 +12,13 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -48,72 +48,111 @@ def _parts(identifier: str) -> Sequence[str]:
     return parts if parts == [whole] or not parts else [whole, *parts]
 
 
-class CurrentWords(NamedTuple):
-    """The words of the current documents; texts are numbered as they were chosen, from 0."""
+class CurrentWords:
+    """The words of the current documents; texts are numbered as in their `WordCounts`.
 
-    numbers: Mapping[str, int]
-    documents: int
-    weights: Numbers
-    "Per text, how many current documents have it."
-    starts: Numbers
-    "Per word, where its entries begin; they end where those of the next begin."
-    texts: Numbers
-    "Per entry, the text that holds the word."
-    impacts: Floats
-    "Per entry, BM25's fraction: how much the word says there, however rare it is."
-    mean: float
-    "Words of a document, in the mean."
+    It stays true when more texts are counted.
+    """
+
+    def __init__(self, counts: "WordCounts", weights: Numbers) -> None:
+        """`weights` tells how many current documents have each text, of (texts) or shorter."""
+        self._counts, self.weights = counts, weights
+        self.documents = int(weights.sum())
+        lengths = counts.lengths(len(weights))
+        words = int((lengths * weights).sum())
+        self.mean = words / max(1, self.documents) or 1.0
+        "Words of a document, in the mean."
+        self._norms = SATURATION * (1 - LENGTH) + lengths * (SATURATION * LENGTH / self.mean)
+        self._rarities: dict[str, float] = {}
 
     def scores(self, query: str) -> Floats:
-        """Return how well each text answers a query."""
-        scores = np.zeros(len(self.weights))
+        """Return how well each text answers a query, of (texts); 0 for what is not current."""
         # In one order, since a sum of floats depends on it.
-        for word in sorted(set(words(query))):
-            entries = self.entries(word)
-            scores[self.texts[entries]] += self.rarity(word) * self.impacts[entries]
+        found = self._held(sorted(set(words(query))))
+        holders = np.bincount(found.words, self.weights[found.texts], len(found.asked))
+        rarities = np.array([self._rarity(int(held)) for held in holders.tolist()])
+        if not len(found.texts):
+            return np.zeros(len(self.weights))
+        # BM25's fraction: how much the word says there, however rare it is.
+        impacts = found.counts / (found.counts + self._norms[found.texts])
+        gains = rarities[found.words] * impacts
+        scores: Floats = np.bincount(found.texts, gains, len(self.weights))
         return scores
 
-    def entries(self, word: str) -> slice:
-        """Return the entries of a word."""
-        number = self.numbers.get(word, len(self.starts))
-        return slice(*self.starts[number : number + 2]) if number + 1 < len(self.starts) \
-            else slice(0, 0)  # fmt: skip
-
-    def rarity(self, word: str) -> float:
-        """Return how rare a word is in the documents."""
-        holders = int(self.weights[self.texts[self.entries(word)]].sum())
-        return math.log(1 + (self.documents - holders + 0.5) / (holders + 0.5))
+    def holding(self, names: Sequence[str]) -> Floats:
+        """Return how many of some words each text holds, of (texts)."""
+        held: Numbers = np.bincount(self._held(names).texts, minlength=len(self.weights))
+        return held.astype(float)
 
     def score(self, query: str, text: str) -> float:
         """Return how well a text that is none of the documents answers a query."""
         held = Counter(words(text))
         norm = SATURATION * (1 - LENGTH + LENGTH * held.total() / self.mean)
         known = [word for word in sorted(set(words(query))) if word in held]
-        return sum(self.rarity(word) * held[word] / (held[word] + norm) for word in known)
+        return sum(self._rarity_of(word) * held[word] / (held[word] + norm) for word in known)
+
+    def _held(self, asked: Sequence[str]) -> "HeldWords":
+        """Return where the current texts hold some words."""
+        found = self._counts.holding(asked)
+        now = found.texts < len(self.weights)
+        now[now] = self.weights[found.texts[now]] > 0
+        return HeldWords(asked, found.words[now], found.texts[now], found.counts[now])
+
+    def _rarity_of(self, word: str) -> float:
+        if word not in self._rarities:
+            found = self._held([word])
+            self._rarities[word] = self._rarity(int(self.weights[found.texts].sum()))
+        return self._rarities[word]
+
+    def _rarity(self, holders: int) -> float:
+        """Return how rare a word is that so many documents hold."""
+        return math.log(1 + (self.documents - holders + 0.5) / (holders + 0.5))
+
+
+class HeldWords(NamedTuple):
+    """Where some words stand: an entry for each text that holds one of them."""
+
+    asked: Sequence[str]
+    words: Numbers
+    "Places in `asked`; they rise, for each text by itself."
+    texts: Numbers
+    counts: Floats
+
+
+class CountedWords(NamedTuple):
+    """Entries for each word of some texts, sorted by word."""
+
+    words: Numbers
+    texts: Numbers
+    counts: Floats
 
 
 class WordCounts:
-    """How often each word stands in each text; texts are rows, from 0."""
+    """How often each word stands in each text; texts are numbered from 0.
+
+    The entries are kept in a few parts that are sorted by word, each less than half as long as the
+    one before. So a text that is added, or is no longer current, costs little, and a query costs
+    what its own words hold.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         "Of words, in the order in which they were met."
         self._known: dict[str, tuple[int, ...]] = {}
         "The numbers of an identifier's words."
-        self._words, self._rows, self._counts = array("q"), array("q"), array("q")
-        "An entry for each word of each text."
+        self._parts: list[CountedWords] = []
+        self._words, self._texts, self._counts = array("q"), array("q"), array("q")
+        "An entry for each word of each text that is in none of the parts."
         self._lengths = array("q")
-        self._columns: tuple[Numbers, Numbers, Floats] | None = None
 
     def add(self, text: str) -> None:
         """Count the words of one more text."""
         numbers = chain.from_iterable(map(self._numbered, _IDENTIFIER.findall(text)))
         counts = Counter(numbers)
         self._words.extend(counts)
-        self._rows.extend([len(self._lengths)] * len(counts))
+        self._texts.extend([len(self._lengths)] * len(counts))
         self._counts.extend(counts.values())
         self._lengths.append(counts.total())
-        self._columns = None
 
     def _numbered(self, identifier: str) -> tuple[int, ...]:
         known = self._known.get(identifier)
@@ -123,34 +162,50 @@ class WordCounts:
             self._known[identifier] = known
         return known
 
-    def current(self, rows: Numbers, weights: Numbers) -> CurrentWords:
-        """Return the words of some rows, rising, and how many documents each of them stands for."""
-        self._columns = self._columns or self._by_word()
-        starts, holding, counts = self._columns
-        places = np.full(len(self._lengths), -1)
-        places[rows] = np.arange(len(rows))
-        texts = places[holding]
-        kept = texts >= 0
-        texts, counts = texts[kept], counts[kept]
-        lengths = np.array(self._lengths, np.int64)[rows]
-        documents = int(weights.sum())
-        mean = int((lengths * weights).sum()) / max(1, documents) or 1.0
-        norms = SATURATION * (1 - LENGTH) + lengths * (SATURATION * LENGTH / mean)
-        before = np.concatenate(([0], np.cumsum(kept)))
-        impacts = counts / (counts + norms[texts])
-        return CurrentWords(self._numbers, documents, weights, before[starts], texts, impacts, mean)
+    def lengths(self, count: int) -> Numbers:
+        """Return the number of words of each of the first texts."""
+        return np.array(self._lengths[:count], np.int64)
 
-    def _by_word(self) -> tuple[Numbers, Numbers, Floats]:
-        """Return the entries as a sparse matrix by columns: where each begins, rows, counts."""
-        numbers = np.array(self._words, np.int64)
-        # Word and place in one number: a plain sort of these is far faster than a stable one.
-        order = (numbers << 32) + np.arange(len(numbers))
-        order.sort()
-        order &= 2**32 - 1
-        starts = np.zeros(len(self._numbers) + 1, np.int64)
-        starts[1:] = np.cumsum(np.bincount(numbers, minlength=len(self._numbers)))
-        return (
-            starts,
-            np.array(self._rows, np.int64)[order],
-            np.array(self._counts, np.float64)[order],
-        )
+    def current(self, texts: Numbers) -> CurrentWords:
+        """Return the words of current documents, given the number of each one's text."""
+        return CurrentWords(self, np.bincount(texts, minlength=len(self._lengths)))
+
+    def holding(self, asked: Sequence[str]) -> HeldWords:
+        """Return where all texts hold some words."""
+        numbers = np.array([self._numbers.get(word, -1) for word in asked], np.int64)
+        found = [_entries(part, numbers) for part in self._sorted()]
+        places, texts, counts = (np.concatenate(columns) for columns in zip(NOWHERE, *found))
+        return HeldWords(asked, places, texts, counts)
+
+    def _sorted(self) -> Sequence[CountedWords]:
+        """Return all entries, in parts."""
+        if self._words:
+            parts = self._parts
+            parts.append(_by_word(self._words, self._texts, self._counts))
+            self._words, self._texts, self._counts = array("q"), array("q"), array("q")
+            while len(parts) > 1 and 2 * len(parts[-1].words) > len(parts[-2].words):
+                last, other = parts.pop(), parts.pop()
+                parts.append(_by_word(*(map(np.concatenate, zip(other, last)))))
+        return self._parts
+
+
+NOWHERE = CountedWords(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+def _by_word(words: ArrayLike, texts: ArrayLike, counts: ArrayLike) -> CountedWords:
+    """Sort entries by word."""
+    numbers = np.array(words, np.int64)
+    order = np.argsort(numbers, kind="stable")
+    return CountedWords(
+        numbers[order], np.array(texts, np.int64)[order], np.array(counts, np.float64)[order]
+    )
+
+
+def _entries(part: CountedWords, numbers: Numbers) -> CountedWords:
+    """Return the entries of some words, each word by its place among these."""
+    starts = np.searchsorted(part.words, numbers, "left")
+    sizes = np.searchsorted(part.words, numbers, "right") - starts
+    places = np.repeat(np.arange(len(numbers)), sizes)
+    before = np.cumsum(sizes) - sizes
+    rows = np.arange(len(places)) + (starts - before)[places]
+    return CountedWords(places, part.texts[rows], part.counts[rows])
