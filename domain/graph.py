@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from backcast.domain.links import NEVER, Links, headed, links_of
+from backcast.domain.links import NEVER, OWN, Links, headed, links_of
 from backcast.domain.node import Edge, kind_of, node_id
 from backcast.domain.outline import Facets, part_of
 from backcast.domain.reader import past_tree
@@ -79,6 +79,8 @@ class Graph:
             else relinked(facets, path, modules[path].since, gone, kept[path], moved, trees)
             for path, moved in anew.items()
         }
+        # Equal links stay the ones that they were: what is made of them then need not be compared.
+        made = {path: now for path, now in made.items() if now != kept.get(path)}
         links = {path: made.get(path) or kept[path] for path in sorted(modules)}
         return cls(task_id, links, modules, concepts, gone, tree)
 
@@ -242,19 +244,38 @@ def _left_alone(
     before: Graph, modules: Mapping[str, OutlinedModule], gone: Mapping[str, int]
 ) -> set[str]:
     """Return the modules that name a module which has been removed, or is back, since."""
-    paths = gone.keys() | before._gone.keys()
-    moved = {path for path in paths if gone.get(path) != before._gone.get(path)}
-    tops_moved, tops_of_all = tops_in(moved), tops_in(paths)
+    times = [*before._gone.items(), *gone.items()]
+    moved = {path for path, _ in times if gone.get(path) != before._gone.get(path)}
+    tops_moved = tops_in(moved)
     found = set()
-    for path, links in before.links.items():
+    for path, links in before.links.items() if times else ():
         if path in modules:
-            same = modules[path].since == before._modules[path].since
-            asked, tops = (moved, tops_moved) if same else (paths, tops_of_all)
+            asked, tops = moved, tops_moved
+            since = _open_since(before._modules[path].since, modules[path].since, links)
+            if since is not None:
+                asked = moved.union(other for other, version in times if version > since)
+                tops = tops_in(asked)
             if asked and not (
                 asked.isdisjoint(links.reads) and tops.isdisjoint(links.reads.get(TREE, ()))
             ):
                 found.add(path)
     return found
+
+
+def _open_since(before: Mapping[str, int], after: Mapping[str, int], links: Links) -> int | None:
+    """Return a version: which names meant a module removed since then may be told anew, by other
+    imports of a module; None where no name can.
+
+    An import that is younger than a removal did not mean the removed module.
+    """
+    if before is after or before == after:
+        return None
+    went = [one for one in before if one not in after]
+    if OWN in links.reads.get(TREE, ()) or any(
+        one.startswith(f"{other}.") for one in went for other in after
+    ):
+        return 0
+    return min((after[one] for one in after if before.get(one) != after[one]), default=None)
 
 
 def _elsewhere(before: Graph, modules: Mapping[str, OutlinedModule], tree: Tree) -> set[str]:

@@ -16,12 +16,14 @@ from backcast.domain.names import resolve
 from backcast.domain.node import Edge, node_id, plain_name
 from backcast.domain.outline import LINK, Facet, Facets, names_in
 from backcast.domain.reader import PastReader, Reader, Target
-from backcast.domain.tree import Tree
+from backcast.domain.tree import TREE, Tree
 
 _STANDARDS = re.compile(r"\b(RFC|PEP|ISO|IEEE|ECMA)[ -]?(\d{1,6})\b")
 _QUOTED = re.compile(r"`+([A-Za-z_][\w.]{0,100})(?:\(\))?`+")
 _SLUG = re.compile(r"[^a-z0-9]+")
 NEVER: Mapping[str, int] = MappingProxyType({})
+OWN = "own"
+"The key under which a module notes that it took an import for a removed module of the task."
 
 
 class Links(NamedTuple):
@@ -168,7 +170,10 @@ class Linking:
         written = [".".join(names[:end]) for end in range(len(names), 0, -1)]
         own = next(filter(None, (module_path(self.past, self.path, one) for one in written)), None)
         stood = next((self.since[one] for one in written if one in self.since), None)
-        return own is not None and stood is not None and stood < self.past.gone.get(own, 0)
+        if own is None or stood is None or stood >= self.past.gone.get(own, 0):
+            return False
+        self.reader.seen[TREE, OWN] = None
+        return True
 
     def _library(self, dotted: str, standard: Facet) -> str:
         top = dotted.partition(".")[0]
@@ -223,8 +228,8 @@ class Linking:
             case "library":
                 return self._library(target.path, standard)
             case "symbol":
-                sig = self.reader.facet(target.path, f"sig:{target.name}")
-                return node_id(sig[0] if sig else "function", target.path, target.name)
+                kind = self.reader.facet(target.path, f"kind:{target.name}")
+                return node_id(kind[0] if kind else "function", target.path, target.name)
             case "attribute":
                 return node_id("attribute", target.path, target.name)
         return node_id("module", target.path)
