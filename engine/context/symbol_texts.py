@@ -35,29 +35,27 @@ class TextIndex:
         """Return the number of each symbol's text, of (symbols)."""
         if len(self._numbers) > SPARE + TIMES * len(symbols.nodes):
             self.begin()
-        found = [
-            self._module(state, path, part.symbols)
-            for path, part in symbols.parts.items()
-            if part.symbols
-        ]
+        kept, modules, found = self._modules, state.modules, list[Numbers]()
+        for path, part in symbols.parts.items():
+            if named := part.symbols:
+                known, source = kept.get(path), modules[path].source or ""
+                if known is None or known[0] != source or known[1] is not named:
+                    known = kept[path] = source, named, self._module(state, path, named)
+                found.append(known[2])
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def _module(
         self, state: dependency_graph.State, path: str, named: tuple[Named, ...]
     ) -> Numbers:
-        source = state.modules[path].source or ""
-        known = self._modules.get(path)
-        if known is not None and known[0] == source and known[1] is named:
-            return known[2]
+        """Return the numbers of the texts of a module's symbols."""
         places = dependency_graph.lines_of(state, path)
-        lines = self.lines.of(source) if places else []
+        lines = self.lines.of(state.modules[path].source or "") if places else []
         stem = path.rpartition("/")[2].rpartition(".")[0]
         numbers = list[int]()
         for symbol in named:
             first, last = places.get(symbol.name, (1, 0))
             numbers.append(self._number("\n".join([stem, *lines[first - 1 : last]])))
-        self._modules[path] = source, named, np.array(numbers, np.int64)
-        return self._modules[path][2]
+        return np.array(numbers, np.int64)
 
     def _number(self, text: str) -> int:
         number = self._numbers.get(text)

@@ -122,10 +122,13 @@ class Symbols:
         parts: dict[str, ModuleSymbols] = {}
         for path, links in graph.links.items():
             facets, part = state.modules[path].facets, kept.get(path)
-            if part is not None and part.links is links and _alike(part.facets, facets):
-                parts[path] = part if part.facets is facets else part._replace(facets=facets)
-            else:
-                parts[path] = _part(path, links, facets, known)
+            if part is None or part.links is not links or part.facets is not facets:
+                own = part if part is not None and _alike(part.facets, facets) else None
+                if own is None or part is None or part.links is not links:
+                    part = _part(path, links, facets, known, own)
+                else:
+                    part = part._replace(facets=facets)
+            parts[path] = part
         return cls(graph, parts, known)
 
     @cached_property
@@ -284,7 +287,10 @@ def _alike(before: Facets, after: Facets) -> bool:
     )
 
 
-def _part(path: str, links: Links, facets: Facets, known: SymbolIndex) -> ModuleSymbols:
+def _part(
+    path: str, links: Links, facets: Facets, known: SymbolIndex, own: ModuleSymbols | None
+) -> ModuleSymbols:
+    """Return what a module brings; `own` is what it brought before, by facets that say the same."""
     needs: dict[str, list[str]] = {}
     reads: dict[str, list[str]] = {}
     tests: list[tuple[str, str]] = []
@@ -303,17 +309,22 @@ def _part(path: str, links: Links, facets: Facets, known: SymbolIndex) -> Module
         if what in KINDS or what in ("module", "attribute"):
             imports[other] = None
     imports.pop(path, None)
-    names = [name for name in names_in(facets) if _shown(facets, name)]
+    if own is not None:
+        symbols, numbers = own.symbols, own.numbers
+    else:
+        names = [name for name in names_in(facets) if _shown(facets, name)]
+        symbols = tuple(_named(path, name, facets) for name in names)
+        numbers = _numbers(path, names, facets, known)
     used = (known.node(n) for s, all in needs.items() if not s.startswith("test:") for n in all)
     return ModuleSymbols(
         links,
         facets,
-        tuple(_named(path, name, facets) for name in names),
+        symbols,
         {source: tuple(targets) for source, targets in needs.items()},
         {source: tuple(targets) for source, targets in reads.items()},
         tuple(tests),
         frozenset(imports),
-        _numbers(path, names, facets, known),
+        numbers,
         np.fromiter(used, np.int64),
     )
 

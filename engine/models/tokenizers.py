@@ -97,6 +97,9 @@ class Mistral:
             whole: Any = MistralTokenizer.v3() if version == 3 else MistralTokenizer.v1()
         self._pieces = whole.instruct_tokenizer.tokenizer
         self._lines: dict[str, Sequence[int]] = {}
+        "The tokens of lines that have others before them, with the line end in front."
+        self._firsts: dict[str, Sequence[int]] = {}
+        "The tokens of lines that begin a text."
         self._end = self._encoded("\n")[-1]
         self.id = f"mistral-common v{version}, {self._pieces.n_words} pieces"
 
@@ -117,8 +120,9 @@ class Mistral:
         if not text:
             return []
         kept = self._lines
-        if len(kept) > LINES:
-            kept.clear()
+        for some in (kept, self._firsts):
+            if len(some) > LINES:
+                some.clear()
         first, *rest = text.split("\n")
         # Only the first line of a text is begun by a space.
         if not rest:
@@ -131,7 +135,10 @@ class Mistral:
         if new:
             _, *others = self._apart("\n" + "\n".join(new))
             kept.update(zip(new, others, strict=True))
-        return [self._encoded(first + "\n")[:-1], *[kept[line] for line in rest]]
+        begin = self._firsts.get(first)
+        if begin is None:
+            begin = self._firsts[first] = self._encoded(first + "\n")[:-1]
+        return [begin, *[kept[line] for line in rest]]
 
     def _apart(self, text: str) -> list[Sequence[int]]:
         """Return the tokens of each line of a text, each with the line end before it."""
