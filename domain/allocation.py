@@ -35,6 +35,8 @@ class LevelStep(NamedTuple):
     end: int
     tokens: int
     "The size of the level that it leads to."
+    gain: float
+    "The gain of that level."
 
 
 class Offer:
@@ -160,7 +162,7 @@ class Filling:
         """
         levels, sizes = self.levels, self.sizes
         inner, outer = self.offer.inner, self.offer.outer
-        for _, number, start, end, tokens in rising:
+        for _, number, start, end, tokens, _ in rising:
             around = outer[number]
             if levels[number] != start or (around != OUT and levels[around] == 0):
                 continue
@@ -292,7 +294,8 @@ def steps(candidate: Candidate, number: int = 0, start: int = OUT) -> list[Level
                 break
             hull.pop()
         hull.append((ratio, number, end, level, tokens, gain))
-    return [LevelStep(*one[:-1]) for one in hull[1:]]
+    # Every allocation makes a thousand of them, and their own constructor takes as long as this.
+    return [tuple.__new__(LevelStep, one) for one in hull[1:]]
 
 
 def _wishes(

@@ -47,6 +47,8 @@ class NodeSummary(NamedTuple):
 
     def fitted(self, limit: int, tokens: Tokens) -> tuple[str, tuple[str, ...]]:
         """Return the first whole lines that fit a number of tokens, and the other labels."""
+        if tokens(self.text) <= limit:
+            return self.text, ()
         lines: list[str] = []
         left_out: list[str] = []
         for label, text in self.parts:

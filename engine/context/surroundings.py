@@ -5,10 +5,12 @@ Much of what a function is written like stands next to it: whole, in parts, or b
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from backcast.engine.context.evidence import place_of
-from backcast.engine.context.loose_code import loose_code, starts
+from backcast.engine.context.loose_code import Functions, loose_code, starts
 from backcast.engine.context.request_scope import RequestScope
 from backcast.projections import dependency_graph
 
@@ -70,6 +72,20 @@ class Surroundings:
             yield "part", self.shown
         yield "summary", loose if opening else self.scope.summary(f"module:{self.path}", limit)
 
+    @cached_property
+    def functions(self) -> Functions:
+        """The functions whose lines are known for sure; none where a text may have moved on."""
+        module, facets = self.scope.states.graph.modules[self.path], self.scope.facets[self.path]
+        if module.source != module.outlined or "newer" in facets or not self.lines[0]:
+            return ()
+        found, end = list[tuple[int, int]](), 0
+        for first, last, name in sorted((*lines, name) for name, lines in self.places.items()):
+            kind = facets.get(f"sig:{name}", ("",))[0]
+            if first > end and kind in ("function", "method", "test"):
+                found.append((first, last))
+                end = last
+        return tuple(found)
+
     def has(self, text: str) -> bool:
         """Tell whether some whole lines are among those that are shown at the most."""
         return f"\n{text}\n" in f"\n{self.shown}\n"
@@ -90,6 +106,7 @@ class Surroundings:
             "\n".join(self.lines), owner, self.place, scope.symbols.tops,
             lambda part: scope.counting.item("summary", part) <= limit,
             shown.holds if shown else lambda first, last: False,
+            self.functions,
         )  # fmt: skip
 
     def _excerpt(self) -> Excerpt | None:
@@ -106,14 +123,15 @@ class Surroundings:
         limit, most = int(share * (context - own)), int(policy.whole * context) - own
         if policy.whole:
             limit = min(limit, most)
-            if sum(map(self._tokens, self.lines)) <= most + own:
+            if self._fits(most + own):
                 limit = max(limit, most)
         if limit <= 0:
             return None
         # Where a written outline is wrong about lines, the text ends before they do.
         above, below = min(above, size), min(below, size + 1)
         shown = around(self.lines, above, below, limit, self._tokens)
-        begins = [*starts("\n".join(self.lines)), len(self.lines) + 1]
+        near = shown.first, shown.last + 1
+        begins = [*starts("\n".join(self.lines), self.functions, near), len(self.lines) + 1]
         return _whole(shown, begins, self.places.values())
 
     def share(self, path: str, name: str) -> float:
@@ -140,6 +158,15 @@ class Surroundings:
         if size > HEAD * self.scope.policy.around * self.scope.profile.context:
             heads = []
         return "\n".join([*heads, shown.text(self.lines)])
+
+    def _fits(self, limit: int) -> bool:
+        """Tell whether the whole module has at most so many tokens."""
+        # Each line has one token at the least, for its end.
+        if len(self.lines) > limit:
+            return False
+        # What is over the limit need not be counted to the end.
+        sizes = accumulate(map(self._tokens, self.lines))
+        return all(size <= limit for size in sizes)
 
     def _tokens(self, line: str) -> int:
         return self.scope.counting.count(line) + 1
