@@ -54,6 +54,7 @@ class Offer:
         self.rising = _steepest([step for some in self.first for step in some])
         "All these steps, steepest first."
         self.inner, self.outer = self._nested()
+        self._items: dict[tuple[int, int], Item] = {}
 
     def _nested(self) -> tuple[list[Sequence[int]], list[int]]:
         """Return, per candidate, those inside its full text and the one around it, or `OUT`."""
@@ -67,6 +68,17 @@ class Offer:
         inner = [within.get(one.node, ()) if full[n] else () for n, one in enumerate(ranked)]
         outer = [self.places.get(one.within, OUT) if one.within else OUT for one in ranked]
         return inner, [number if number != OUT and full[number] else OUT for number in outer]
+
+    def item(self, number: int, level: int) -> Item:
+        """Return a candidate as an item at one of its levels."""
+        made = self._items.get((number, level))
+        if made is None:
+            one = self.candidates[number]
+            made = self._items[number, level] = Item(
+                one.node, one.section, one.priority, *one.levels[level][:3], one.score,
+                because=one.because, place=one.place, task=one.task, version=one.version,
+            )  # fmt: skip
+        return made
 
     def allocated(
         self, budgets: Mapping[str, int], available: int, kept: Mapping[str, int] = {}
@@ -239,12 +251,8 @@ class Filling:
 
     def items(self) -> list[Item]:
         """Return the shown items, in the order of the candidates."""
-        return [
-            Item(c.node, c.section, c.priority, *c.levels[level][:3], c.score,
-                 because=c.because, place=c.place, task=c.task, version=c.version)
-            for c, level in zip(self.candidates, self.levels, strict=True)
-            if level != OUT
-        ]  # fmt: skip
+        item = self.offer.item
+        return [item(number, level) for number, level in enumerate(self.levels) if level != OUT]
 
     @property
     def is_whole(self) -> bool:

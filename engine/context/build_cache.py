@@ -2,9 +2,9 @@
 
 from backcast.domain.graph import Graph
 from backcast.engine.context.briefs import Briefs
-from backcast.engine.context.counting import Counting
+from backcast.engine.context.counting import Counting, Fewer
 from backcast.engine.context.evidence import Evidence, RequestEvidence
-from backcast.engine.context.sources import Read, SourceLines
+from backcast.engine.context.sources import Read, SourceLines, SourcePiece
 from backcast.engine.context.symbol_texts import SymbolTexts, TextIndex
 from backcast.engine.context.symbols import Symbols
 from backcast.engine.models.tokenizers import Tokenizer
@@ -16,6 +16,8 @@ class BuildCache:
 
     def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
         self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
+        self.offered: dict[str, tuple[tuple[SourcePiece, str, bool], tuple[Fewer, ...]]] = {}
+        "The forms in which a symbol was offered last, by node, and what they were made of."
         self._texts = TextIndex(self.lines)
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None

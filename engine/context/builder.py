@@ -152,7 +152,7 @@ class ContextBuilder:
                 continue
             if over <= 0:
                 # Two texts may be more tokens together than apart, as may the final line end.
-                over = len(self.counting.encode(text_of(known, self.policy) + "\n")) - limit
+                over = self.counting.size(text_of(known, self.policy) + "\n") - limit
             if over <= 0:
                 over = self._tokens([*mapped, *known, *task]) - self.profile.prompt
             if over <= 0 or room <= 0:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from backcast.domain.context import LEVELS, Level
 from backcast.domain.policy import Policy
-from backcast.engine.context.counting import Counting
+from backcast.engine.context.counting import Counting, Fewer
 from backcast.engine.context.evidence import DECIMALS
 
 
@@ -25,10 +25,17 @@ class CandidateLevels:
         `score` is the chance that it is needed. The full text is worth more where it is like what
         will be written, of which `alike` is the chance.
         """
+        return self.worth_of(self.counting.fewer(tuple(texts)), score, alike)
+
+    def worth_of(
+        self, counted: Sequence[Fewer], score: float, alike: float = 0.0
+    ) -> tuple[Level, ...]:
+        """Return the levels of texts that are counted, as for these texts."""
         worth = self.worth
+        # A prompt has a thousand of them, and their own constructor takes as long as the rest.
         levels = [
-            Level(name, text, tokens, score * worth[name])
-            for name, text, tokens in self.counting.fewer(tuple(texts))
+            tuple.__new__(Level, (name, text, tokens, score * worth[name]))
+            for name, text, tokens in counted
         ]
         if alike and levels and levels[0].name == "full":
             name, text, tokens, gain = levels[0]

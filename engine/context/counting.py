@@ -58,6 +58,11 @@ class Counting:
             levels = self._fewer[texts] = tuple(chosen)
         return levels
 
+    def size(self, text: str) -> int:
+        """Return the tokens of a text that is asked for once."""
+        tokens = self._whole.get(text)
+        return self.tokenizer.count(text) if tokens is None else len(tokens)
+
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt's text; the list is shared, so do not change it."""
         tokens = self._whole.get(text)

@@ -1,12 +1,12 @@
 """Functions and classes as candidates: the likeliest to be needed, or to be like what is asked."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 
 from backcast.domain.context import Candidate
 from backcast.domain.policy import ADDED
+from backcast.engine.context.counting import Fewer
 from backcast.engine.context.evidence import DECIMALS, weighed
 from backcast.engine.context.parts import Parts
 from backcast.engine.context.request_scope import RequestScope, enclosing
@@ -89,10 +89,9 @@ class SymbolCandidates:
         critical = node in self.must
         section = self._section(node, path, critical)
         piece = scope.sources.piece(path, name)
-        full = "" if node in self.opened and not critical else piece.text
+        whole = critical or node not in self.opened
         summed = critical or score >= self.policy.summarised
-        levels = [("full", full), ("summary", self._brief(node, piece) if summed else ""),
-                ("signature", piece.signature), ("name", name)]  # fmt: skip
+        counted = self._counted(node, name, piece, whole=whole, summed=summed)
         source = scope.source(path)
         held = scope.within(node)
         if path == scope.path and (seen := self.surroundings.share(path, name)):
@@ -101,7 +100,7 @@ class SymbolCandidates:
         # Positional, since every prompt has hundreds of these: keywords take longer.
         return Candidate(
             node, section, "CRITICAL" if critical else scope.priorities[section],
-            scope.levels(levels, score, alike), score, source["because"], piece.place,
+            scope.levels.worth_of(counted, score, alike), score, source["because"], piece.place,
             held or outer, "", source["version"],
             node in scope.wanted, scope.rank(node) if critical else 0,
         )  # fmt: skip
@@ -136,17 +135,28 @@ class SymbolCandidates:
             return "related functions"
         return "dependencies" if must else "related modules"
 
-    def _brief(self, node: str, piece: SourcePiece) -> str:
-        """Return a signature with the summary below it as comments; empty without a summary."""
-        if not piece.signature:
-            return ""
-        summary = self.scope.summary(node, self.scope.details.function_tokens)
-        return _commented(piece.signature, summary)
+    def _counted(
+        self, node: str, name: str, piece: SourcePiece, *, whole: bool, summed: bool
+    ) -> tuple[Fewer, ...]:
+        """Return the forms of a symbol with their tokens; mostly as it was last offered."""
+        summary = ""
+        if summed and piece.signature:
+            summary = self.scope.summary(node, self.scope.details.function_tokens)
+        made, known = (piece, summary, whole), self.scope.cache.offered.get(node)
+        if known is None or known[0][0] is not piece or known[0] != made:
+            texts = (
+                ("full", piece.text if whole else ""),
+                ("summary", _commented(piece.signature, summary)),
+                ("signature", piece.signature), ("name", name),
+            )  # fmt: skip
+            known = self.scope.cache.offered[node] = made, self.scope.counting.fewer(texts)
+        return known[1]
 
 
-@lru_cache(maxsize=50_000)
 def _commented(signature: str, summary: str) -> str:
     """Return a signature, and below it, as comments, what a summary adds; empty for nothing."""
+    if not summary:
+        return ""
     lines = [line for line in summary.split("\n") if not line.startswith(HEADS)]
     if not any(lines):
         return ""

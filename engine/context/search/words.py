@@ -48,6 +48,12 @@ def _parts(identifier: str) -> Sequence[str]:
     return parts if parts == [whole] or not parts else [whole, *parts]
 
 
+@lru_cache(maxsize=64)
+def _asked(query: str) -> Sequence[str]:
+    """Return the words of a query, sorted, once each."""
+    return sorted(set(words(query)))
+
+
 class CurrentWords:
     """The words of the current documents; texts are numbered as in their `WordCounts`.
 
@@ -68,7 +74,7 @@ class CurrentWords:
     def scores(self, query: str) -> Floats:
         """Return how well each text answers a query, of (texts); 0 for what is not current."""
         # In one order, since a sum of floats depends on it.
-        found = self._held(sorted(set(words(query))))
+        found = self._held(_asked(query))
         holders = np.bincount(found.words, self.weights[found.texts], len(found.asked))
         rarities = np.array([self._rarity(int(held)) for held in holders.tolist()])
         if not len(found.texts):
@@ -88,7 +94,7 @@ class CurrentWords:
         """Return how well a text that is none of the documents answers a query."""
         held = Counter(words(text))
         norm = SATURATION * (1 - LENGTH + LENGTH * held.total() / self.mean)
-        known = [word for word in sorted(set(words(query))) if word in held]
+        known = [word for word in _asked(query) if word in held]
         return sum(self._rarity_of(word) * held[word] / (held[word] + norm) for word in known)
 
     def _held(self, asked: Sequence[str]) -> "HeldWords":
