@@ -53,6 +53,13 @@ class Offer:
         "The steps of each candidate that begin with it not being shown."
         self.rising = _steepest([step for some in self.first for step in some])
         "All these steps, steepest first."
+        by_number = [one.priority for one in self.candidates]
+        self.by_priority = [
+            [step for step in self.rising if by_number[step[1]] == priority]
+            for priority in PRIORITIES[1:]
+        ]
+        "The same, of the candidates of each priority but CRITICAL."
+        self.must = [n for n, priority in enumerate(by_number) if priority == "CRITICAL"]
         self.inner, self.outer = self._nested()
         self._items: dict[tuple[int, int], Item] = {}
 
@@ -97,7 +104,7 @@ class Offer:
         `BudgetExceededError` if the CRITICAL candidates do not fit at their lowest levels.
         """
         filling, ranked = Filling(self, budgets, available), self.candidates
-        must = [n for n, one in enumerate(ranked) if one.priority == "CRITICAL"]
+        must = self.must
         critical = [ranked[number] for number in must]
         wishes = _wishes(critical, budgets, kept)
         for number, level in zip(must, _lowered(critical, wishes, available), strict=True):
@@ -105,8 +112,7 @@ class Offer:
                 filling.show(number, level)
         filling.give_back(dict(zip(must, wishes, strict=True)))
         filling.keep(kept)
-        for priority in PRIORITIES[1:]:
-            own = [step for step in self.rising if ranked[step[1]].priority == priority]
+        for own in self.by_priority:
             filling.fill(own, own=True)
         others = [step for number in must for step in filling.beside(number)]
         filling.fill(_steepest([*self.rising, *others]) if others else self.rising, own=False)

@@ -145,11 +145,12 @@ class ContextBuilder:
         # Headings take about a 25th; what they leave is given back once.
         room, again = limit - limit // 25, True
         while True:
-            filling, known = self._allocated(offer, room, retained)
-            over = self._estimate(known) - limit
+            filling, some = self._allocated(offer, room, retained)
+            over = self._estimate(some) - limit
             if again and over < -limit // 100 and not filling.is_whole:
                 room, again = room - over, False
                 continue
+            known = sorted(some, key=self._order(retained))
             if over <= 0:
                 # Two texts may be more tokens together than apart, as may the final line end.
                 over = self.counting.size(text_of(known, self.policy) + "\n") - limit
@@ -162,11 +163,11 @@ class ContextBuilder:
     def _allocated(
         self, offer: Offer, room: int, retained: Mapping[str, Retained]
     ) -> tuple[Filling, list[Item]]:
-        """Return what is shown of the code within some tokens, and its items in order."""
+        """Return what is shown of the code within some tokens, and its items."""
         levels = {node: before.level for node, before in retained.items()}
         filling = offer.filled(self.budgets, max(0, room), levels)
-        placed = (_placed(item, retained) for item in filling.items())
-        return filling, sorted(placed, key=self._order(retained))
+        items = filling.items()
+        return filling, [_placed(item, retained) for item in items] if retained else items
 
     def _order(self, retained: Mapping[str, Retained]) -> Callable[[Item], tuple[object, ...]]:
         """Return a sort key: sections from stable to volatile, retained items first, then by file

@@ -20,7 +20,6 @@ from backcast.projections import changes
 ALIKE = 12
 "Functions like the one asked for whose needs count as evidence."
 DECIMALS = 6
-FAR = 10**6
 TOP = "."
 "The place behind a module's head, before its first function or class."
 NEAR = 40
@@ -194,16 +193,10 @@ class Evidence(dict[str, Floats]):
 
     def by_history(self) -> None:
         """Note how often modules changed with the target's, and how lately they changed."""
-        lately, rows = changes.lately(self.history), self.symbols.rows
-        # Those paths are sorted, and the sort is stable, so ties stand by path.
-        ordered = sorted(lately, key=lately.__getitem__, reverse=True)
-        place = {path: number for number, path in enumerate(ordered)}
-        of_modules = [1 / (1 + place.get(path, FAR) / 5) for path in rows]
-        self["lately"] = np.repeat(of_modules, [span.stop - span.start for span in rows.values()])
+        self["lately"] = self.symbols.lately(self.history).copy()
         together = changes.together(self.history, self.path)
-        for path, span in rows.items():
-            if path in together:
-                self["together"][span] = np.log1p(together[path])
+        for path, count in together.items():
+            self["together"][self.symbols.rows.get(path, NONE)] = np.log1p(count)
 
     def by_likeness(self) -> None:
         """Note how alike names are to the target's, its class's and its path, and how near by."""
@@ -214,12 +207,10 @@ class Evidence(dict[str, Floats]):
         owner = self.owner.rstrip(".").rpartition(".")[2]
         self["like class"] = symbols.like_owner(owner) if owner else np.zeros(len(symbols.nodes))
         folder = self.path.rpartition("/")[0]
-        known = symbols.known.paths
-        paths = [known.number(path.replace("/", " ")) for path in symbols.rows]
+        known, paths = symbols.known.paths, symbols.path_numbers
         alike = known.likeness(self.path.replace("/", " "), np.bincount(paths))
-        for (path, span), number in zip(symbols.rows.items(), paths, strict=True):
-            self["like path"][span] = alike[number]
-            self["folder"][span] = path.rpartition("/")[0] == folder
+        self["like path"] = symbols.by_module(alike[paths])
+        self["folder"] = symbols.by_module((symbols.folders == folder).astype(float))
         lines = self.texts.lines(self.path) if self.texts else {}
         self.place = place = place_of(self.name, self.asked.behind, lines)
         for row in range(*self.own.indices(len(symbols.nodes))):

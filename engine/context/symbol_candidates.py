@@ -93,17 +93,17 @@ class SymbolCandidates:
         summed = critical or score >= self.policy.summarised
         counted = self._counted(node, name, piece, whole=whole, summed=summed)
         source = scope.source(path)
-        held = scope.within(node)
+        held = scope.within(node) if scope.whole else ""
         if path == scope.path and (seen := self.surroundings.share(path, name)):
             alike *= 1 - seen
             held = held or (f"module:{path}" if seen == 1 else "")
-        # Positional, since every prompt has hundreds of these: keywords take longer.
-        return Candidate(
+        # Every prompt has hundreds of these, and their own constructor takes as long as the rest.
+        return tuple.__new__(Candidate, (
             node, section, "CRITICAL" if critical else scope.priorities[section],
             scope.levels.worth_of(counted, score, alike), score, source["because"], piece.place,
             held or outer, "", source["version"],
             node in scope.wanted, scope.rank(node) if critical else 0,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _is_large(self, candidate: Candidate) -> bool:
         """Tell whether a candidate is a function that is offered in parts, too."""

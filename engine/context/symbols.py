@@ -22,7 +22,7 @@ from backcast.domain.reader import Reader
 from backcast.engine.context.likeness import NameWords
 from backcast.engine.context.ranking import Ranking
 from backcast.engine.context.search.words import CurrentWords, WordCounts
-from backcast.projections import dependency_graph
+from backcast.projections import changes, dependency_graph
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -33,6 +33,8 @@ COLUMNS = (
 last name, of the class's and of the two texts by which it is found; then 1 for each kind that it
 is, else 0."""
 NONE = slice(0, 0)
+FAR = 10**6
+"The place of a module that never changed, among those that did."
 KINDS = ("function", "method", "class")
 SPARE, TIMES = 10_000, 6
 "Texts whose words stay counted when they are gone: so many, and so many times the current ones. \
@@ -109,6 +111,7 @@ class Symbols:
         self.nodes = [one.node for one in self.named]
         self.places = {node: number for number, node in enumerate(self.nodes)}
         self._constants: dict[str, list[str]] = {}
+        self._lately: tuple[changes.State, Floats] | None = None
 
     @classmethod
     def of(
@@ -182,6 +185,37 @@ class Symbols:
         """The rows of each module's symbols, by path."""
         ends = accumulate([len(part.symbols) for part in self.parts.values()], initial=0)
         return dict(zip(self.parts, starmap(slice, pairwise(ends)), strict=True))
+
+    @cached_property
+    def sizes(self) -> Numbers:
+        """The number of each module's symbols, of (modules)."""
+        return np.array([len(part.symbols) for part in self.parts.values()], np.int64)
+
+    @cached_property
+    def path_numbers(self) -> Numbers:
+        """The number of each module's path among `SymbolIndex.paths`, of (modules)."""
+        number = self.known.paths.number
+        return np.array([number(path.replace("/", " ")) for path in self.parts], np.int64)
+
+    @cached_property
+    def folders(self) -> NDArray[np.str_]:
+        """The folder of each module, of (modules)."""
+        return np.array([path.rpartition("/")[0] for path in self.parts], np.str_)
+
+    def by_module(self, values: Floats) -> Floats:
+        """Return values of (modules) for each of their symbols."""
+        return np.repeat(values, self.sizes)
+
+    def lately(self, history: changes.State) -> Floats:
+        """Return how lately each symbol's module changed, between 0 and 1."""
+        if self._lately is None or self._lately[0] is not history:
+            times = changes.lately(history)
+            # Those paths are sorted, and the sort is stable, so ties stand by path.
+            ordered = sorted(times, key=times.__getitem__, reverse=True)
+            place = {path: number for number, path in enumerate(ordered)}
+            late = np.array([1 / (1 + place.get(path, FAR) / 5) for path in self.parts])
+            self._lately = history, self.by_module(late)
+        return self._lately[1]
 
     @cached_property
     def numbers(self) -> Mapping[str, Numbers]:
