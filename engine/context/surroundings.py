@@ -84,7 +84,8 @@ class Surroundings:
             if first > end and kind in ("function", "method", "test"):
                 found.append((first, last))
                 end = last
-        return tuple(found)
+        # A written outline may be wrong about lines.
+        return tuple(found) if end <= len(self.lines) else ()
 
     def has(self, text: str) -> bool:
         """Tell whether some whole lines are among those that are shown at the most."""
