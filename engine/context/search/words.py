@@ -13,12 +13,14 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, count, pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from xxhash import xxh3_128_digest
 
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -92,12 +94,48 @@ class CurrentWords(NamedTuple):
         return sum(self.rarity(word) * held[word] / (held[word] + norm) for word in known)
 
 
+class WordMemory:
+    """The words of texts as they were counted before; equal texts have equal words."""
+
+    def __init__(
+        self, words: Sequence[str], digests: Sequence[bytes], sizes: Numbers, entries: Numbers
+    ) -> None:
+        """`entries` is of (2, entries): each word's number, and how often it stands in its text;
+        `sizes` are the entries of each text."""
+        self.words = words
+        ends = [0, *(8 * np.cumsum(sizes)).tolist()]
+        self._places = dict(zip(digests, pairwise(ends), strict=True))
+        self._numbers, self._counts = (row.tobytes() for row in entries)
+        self.made: list[WordCounts] = []
+        "All that counts by this memory."
+        self.missed = 0
+        "Texts that were counted, since they were not known."
+
+    def entries(self, digest: bytes) -> tuple[bytes, bytes] | None:
+        """Return the numbers of a text's words, and how often each of them stands in it."""
+        place = self._places.get(digest)
+        if place is None:
+            self.missed += 1
+            return None
+        known = slice(*place)
+        return self._numbers[known], self._counts[known]
+
+
+MEMORY: ContextVar[WordMemory | None] = ContextVar("MEMORY", default=None)
+"The memory that word counts are made with."
+
+
 class WordCounts:
     """How often each word stands in each text; texts are rows, from 0."""
 
     def __init__(self) -> None:
+        self._memory, self.digests = MEMORY.get(), list[bytes]()
+        "The second: of each text, where there is a memory."
         self._numbers: dict[str, int] = {}
         "Of words, in the order in which they were met."
+        if self._memory:
+            self._numbers.update(zip(self._memory.words, count()))
+            self._memory.made.append(self)
         self._known: dict[str, tuple[int, ...]] = {}
         "The numbers of an identifier's words."
         self._words, self._rows, self._counts = array("q"), array("q"), array("q")
@@ -107,13 +145,35 @@ class WordCounts:
 
     def add(self, text: str) -> None:
         """Count the words of one more text."""
+        self._columns = None
+        if self._memory:
+            digest = xxh3_128_digest(text.encode(errors="surrogatepass"))
+            self.digests.append(digest)
+            if found := self._memory.entries(digest):
+                self._take(*found)
+                return
         numbers = chain.from_iterable(map(self._numbered, _IDENTIFIER.findall(text)))
         counts = Counter(numbers)
         self._words.extend(counts)
         self._rows.extend([len(self._lengths)] * len(counts))
         self._counts.extend(counts.values())
         self._lengths.append(counts.total())
-        self._columns = None
+
+    def _take(self, numbers: bytes, counts: bytes) -> None:
+        """Take over the words of one more text."""
+        held = array("q", counts)
+        self._words.frombytes(numbers)
+        self._rows.extend([len(self._lengths)] * len(held))
+        self._counts.extend(held)
+        self._lengths.append(sum(held))
+
+    @property
+    def entries(self) -> tuple[list[str], Numbers, Numbers, Numbers]:
+        """All words; and per entry the number of its word, its text, and how often it stands
+        there."""
+        columns = (self._words, self._rows, self._counts)
+        numbers, rows, counts = (np.array(column, np.int64) for column in columns)
+        return list(self._numbers), numbers, rows, counts
 
     def _numbered(self, identifier: str) -> tuple[int, ...]:
         known = self._known.get(identifier)
