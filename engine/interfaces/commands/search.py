@@ -43,15 +43,18 @@ def command(
     \b
     backcast search task-abc123@2026-11-20T12:30 "is this an e-mail address?"
     """
+    from backcast.engine.context.search.kept_words import words_kept
     from backcast.engine.interfaces.summaries import documents
 
     if words and embedder:
         raise click.UsageError("--words needs no --embedder")
     with task_at(address, url) as place:
-        current = documents(place.store, place.task, place.outlined())
+        moment = place.outlined()
+        current = documents(place.store, place.task, moment)
         if not current:
-            note_empty(place.store, place.task, place.moment, *FILLED_BY["versions"])
-        hits = _hits(place.store, current, query, count, embedder, words=words)
+            note_empty(place.store, place.task, moment, *FILLED_BY["versions"])
+        with words_kept(place.store, "words of nodes", place.task, moment):
+            hits = _hits(place.store, current, query, count, embedder, words=words)
     texts = {document.id: document.text for document in current}
     for hit in hits:
         if as_json:
