@@ -24,7 +24,7 @@ from backcast.engine.context.policies import policy_of
 from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.rendering import FIRST_ORDER, FIRST_SYSTEM, RenderItem, messages_of
 from backcast.engine.context.request import Request
-from backcast.engine.context.search import sentence_embedder
+from backcast.engine.context.search.kept_embedder import embedder_of
 from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.history.kept_graph import graph_at
@@ -63,7 +63,7 @@ def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
     """Return what compares meanings; None where the policy does not weigh them."""
     if not policy.weights.get("meaning"):
         return None
-    return Nearness(store, sentence_embedder(policy.embedder or None))
+    return Nearness(store, embedder_of(store, policy.embedder or None))
 
 
 def _built(

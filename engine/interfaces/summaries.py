@@ -21,10 +21,8 @@ from backcast.domain.tree import tree_of
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.node_texts import node_texts
 from backcast.engine.history.snapshots import state_at
-from backcast.engine.interfaces.asked import model_asked
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.model_summariser import ModelSummariser
 from backcast.engine.memory.summariser import Extractive, NodeFacts, Summariser
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.projections import dependency_graph, progress, summaries
@@ -110,6 +108,9 @@ def summariser_of(text: str) -> Summariser:
     """Return the summariser that an option names."""
     if text == "extractive":
         return Extractive()
+    from backcast.engine.interfaces.asked import model_asked
+    from backcast.engine.memory.model_summariser import ModelSummariser
+
     return ModelSummariser(model_asked("--summariser extractive,", text))
 
 

@@ -41,7 +41,7 @@ def dump(made: list[WordCounts]) -> bytes:
     digests, sizes, entries = list[bytes](), list[Numbers](), list[Numbers]()
     for counted in made:
         words, own, rows, counts = counted.entries
-        held = np.unique(own)
+        held = np.flatnonzero(np.bincount(own))
         common = np.zeros(len(words), np.int64)
         for number in held.tolist():
             common[number] = numbers.setdefault(words[number], len(numbers))

@@ -68,7 +68,8 @@ def _hits(
     words: bool,
 ) -> "list[SearchHit]":  # fmt: skip
     """Search by words, and by meaning too unless that is left out or its model is not installed."""
-    from backcast.engine.context.search import search, search_words, sentence_embedder
+    from backcast.engine.context.search import search, search_words
+    from backcast.engine.context.search.kept_embedder import embedder_of
     from backcast.engine.interfaces.terminal import progress_bar
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
@@ -80,4 +81,4 @@ def _hits(
     if words:
         return search_words(current, query, count)
     with progress_bar("embedding", len(current)) as advance:
-        return search(store, sentence_embedder(embedder), current, query, count, advance)
+        return search(store, embedder_of(store, embedder), current, query, count, advance)
