@@ -176,11 +176,9 @@ def ran(url: str, *arguments: str) -> bytes:
 
 def answers(url: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """What the commands print, stderr included."""
-    said = []
     for arguments in ASKED:
         main([*arguments, "--store", url])
-    said += capsys.readouterr()
-    return said
+    return [*capsys.readouterr()]
 
 
 @pytest.fixture

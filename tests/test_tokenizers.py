@@ -204,7 +204,7 @@ def test_a_profile_whose_tokens_agree_or_cannot_be_told_is_taken(
 def test_a_server_is_served_by_its_own_profile_where_no_other_tokenizer_is_installed(
     native: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mistral_common.tokens.tokenizers.mistral", None)
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
     tokenizer_of.cache_clear()
     assert open_runtime(native).profile.tokenizer == f"server:{native}"
 

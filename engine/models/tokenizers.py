@@ -26,8 +26,6 @@ from typing import Any, Protocol
 
 from backcast.domain.errors import InputError
 from backcast.engine.models.address import shown
-from backcast.engine.models.llama_server import Server
-from backcast.engine.models.loaded import ModelFile
 from backcast.engine.models.places import model_file
 
 log = logging.getLogger("backcast")
@@ -171,6 +169,8 @@ class Vocabulary:
     def __init__(self, path: str) -> None:
         if find_spec("llama_cpp") is None:
             raise InputError("counting by a model file needs 'pip install backcast[llama]'")
+        from backcast.engine.models.loaded import ModelFile
+
         file = ModelFile(model_file(path))
         self._file, self._model = file, file.llm  # which is closed with its file
         self.id = f"vocabulary of {path.rpartition('/')[2]}, {file.size} tokens"
@@ -216,6 +216,8 @@ def tokenizer_of(name: str) -> Tokenizer:
     if kind == "qwen3":
         return Qwen3(place) if place else _qwen3()
     if kind == "server" and place:
+        from backcast.engine.models.llama_server import Server
+
         return Server(place)
     match name:
         case "mistral-v3":

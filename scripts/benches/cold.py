@@ -119,7 +119,7 @@ def _figures(
 
 def _by_meaning(bench: Bench, path: Path, task: str) -> list[Figure]:
     """Return the rows of a search by meaning: of words that were asked before, and of new ones."""
-    rows = {
+    rows: dict[str, Callable[[int], Sequence[str]]] = {
         "search by meaning, asked before": lambda n: ["search", task, _query(0)],
         "search by meaning beyond the library": lambda n: ["search", task, _query(n)],
     }
@@ -131,7 +131,7 @@ def _by_meaning(bench: Bench, path: Path, task: str) -> list[Figure]:
     figures = []
     for (what, arguments), must in zip(rows.items(), (MUST, MUST_BY_MEANING), strict=True):
         _spent(path, arguments(0))
-        values, library, walls = [], [], []
+        values, library, walls = list[float](), list[float](), list[float]()
         for number in range(1, ROUNDS + 1):
             own, beside = _spent(path, arguments(number)), _ran([sys.executable, "-c", IMPORT])
             library.append(beside.processor)
