@@ -66,8 +66,8 @@ def embedder_of(store: EventStore, name: str | None = None) -> Embedder:
             ):
                 return LateEmbedder(id, dimensions, lambda: embedders.sentence_embedder(name))
     loaded = embedders.sentence_embedder(name)
-    told = {"files": files, "id": loaded.id, "dimensions": loaded.dimensions}
-    keep(store, NAME + Path(known).name, code, "", 0, json.dumps(told).encode())
+    value = {"files": files, "id": loaded.id, "dimensions": loaded.dimensions}
+    keep(store, NAME + Path(known).name, code, "", 0, json.dumps(value).encode())
     return loaded
 
 
