@@ -84,6 +84,11 @@ class Graph:
         links = {path: made.get(path) or kept[path] for path in sorted(modules)}
         return cls(task_id, links, modules, concepts, gone, tree)
 
+    @property
+    def gone(self) -> Mapping[str, int]:
+        """The removed modules, each with the version of the event that removed it."""
+        return self._gone
+
     @cached_property
     def edges(self) -> Sequence[Edge]:
         """All edges, sorted, once each."""

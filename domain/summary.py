@@ -14,6 +14,7 @@ from backcast.domain.names import resolve
 from backcast.domain.node import kind_of, name_of, node_id, path_of, plain_name
 from backcast.domain.outline import EXISTS, LINK, Facet, digest_of
 from backcast.domain.reader import Reader
+from backcast.domain.tree import Tree
 
 EXTRACTIVE = "extractive 1"
 "Name and version of the summariser of this module."
@@ -43,7 +44,7 @@ class NodeSummary(NamedTuple):
     @property
     def text(self) -> str:
         """The whole summary, one line per part."""
-        return "\n".join(f"{label}: {text}" for label, text in self.parts)
+        return text_of(self.parts)
 
     def fitted(self, limit: int, tokens: Tokens) -> tuple[str, tuple[str, ...]]:
         """Return the first whole lines that fit a number of tokens, and the other labels."""
@@ -60,11 +61,21 @@ class NodeSummary(NamedTuple):
         return "\n".join(lines), tuple(left_out)
 
 
-def summary_of(modules: Mapping[str, Mapping[str, Facet]], node: str) -> NodeSummary | None:
-    """Return the summary of a function, method, class, test or module; None for other nodes."""
-    reader = Reader(modules)
+def summary_of(
+    modules: Mapping[str, Mapping[str, Facet]], node: str, tree: Tree | None = None
+) -> NodeSummary | None:
+    """Return the summary of a function, method, class, test or module; None for other nodes.
+
+    `tree` is that of the modules, where it is known.
+    """
+    reader = Reader(modules, tree)
     parts = parts_of(reader, node)
     return NodeSummary(node, parts, built_from(reader)) if parts else None
+
+
+def text_of(parts: Sequence[tuple[str, str]]) -> str:
+    """Return a whole summary, one line per part."""
+    return "\n".join(f"{label}: {text}" for label, text in parts)
 
 
 def parts_of(reader: Reader, node: str) -> tuple[tuple[str, str], ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import backcast.engine.context.search
 from backcast.domain.events import ContextBuilt
+from backcast.engine.context.search import embedders
 from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.terminal import escaped, escaped_lines, in_a_line, progress_bar
 from backcast.engine.log import EventStore
@@ -55,7 +55,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("BACKCAST_STORE", f"sqlite:///{tmp_path}/store.db")
     # Tables are plain on such a terminal: whatever is no text comes from the log.
     monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setattr(backcast.engine.context.search, "sentence_embedder", lambda name: Drawn())
+    monkeypatch.setattr(embedders, "sentence_embedder", lambda name: Drawn())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.jsonl").write_text("".join(log_lines()))
     (tmp_path / f"{RED}.toml").write_text(POLICY)

@@ -1,14 +1,16 @@
 """Each model counts its own tokens; where none can be asked a bound is used, and said aloud."""
 
 import json
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,6 @@ from backcast.engine.models.llama_server import Server
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import (
     QWEN_VOCABULARY,
-    Mistral,
     Qwen3,
     UpperBound,
     tokenizer_of,
@@ -203,7 +204,7 @@ def test_a_profile_whose_tokens_agree_or_cannot_be_told_is_taken(
 def test_a_server_is_served_by_its_own_profile_where_no_other_tokenizer_is_installed(
     native: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mistral_common.tokens.tokenizers.mistral", None)
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
     tokenizer_of.cache_clear()
     assert open_runtime(native).profile.tokenizer == f"server:{native}"
 
@@ -343,9 +344,26 @@ def test_mistral_counts_line_by_line_what_it_counts_of_the_whole(
     version: int, texts: list[str]
 ) -> None:
     tokenizer = tokenizer_of(f"mistral-v{version}")
-    assert isinstance(tokenizer, Mistral)
     for text in texts:
         clean = text.encode(errors="replace").decode()
-        whole = tokenizer._pieces.encode(clean, bos=False, eos=False) if clean else []
+        whole = _of_mistral_common(version).encode(clean, bos=False, eos=False) if clean else []
         assert tokenizer.encode(text) == whole
         assert tokenizer.count(text) == len(whole)
+
+
+@cache
+def _of_mistral_common(version: int) -> Any:
+    """Mistral's own tokenizer, by the library that has it."""
+    library = pytest.importorskip("mistral_common.tokens.tokenizers.mistral")
+    whole = library.MistralTokenizer
+    return (whole.v3() if version == 3 else whole.v1()).instruct_tokenizer.tokenizer
+
+
+def test_a_count_by_mistrals_pieces_does_not_import_their_library() -> None:
+    pytest.importorskip("sentencepiece", reason="needs the extra 'mistral'")
+    code = (
+        "import sys; from backcast.engine.models.tokenizers import tokenizer_of;"
+        "assert tokenizer_of('mistral-v3').count('a word'); print('mistral_common' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"

@@ -24,8 +24,10 @@ from backcast.engine.context.policies import policy_of
 from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.rendering import FIRST_ORDER, FIRST_SYSTEM, RenderItem, messages_of
 from backcast.engine.context.request import Request
-from backcast.engine.context.search import sentence_embedder
+from backcast.engine.context.search.kept_embedder import embedder_of
+from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.vectors import Nearness
+from backcast.engine.history.kept_graph import graph_at
 from backcast.engine.history.task_states import PROJECTIONS, TaskStates, states_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
@@ -34,7 +36,6 @@ from backcast.engine.models.templates import digest_of, pieces
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.projections import (
     context_map,
-    dependency_graph,
     offline_cache,
     online_cache,
 )
@@ -62,7 +63,7 @@ def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
     """Return what compares meanings; None where the policy does not weigh them."""
     if not policy.weights.get("meaning"):
         return None
-    return Nearness(store, sentence_embedder(policy.embedder or None))
+    return Nearness(store, embedder_of(store, policy.embedder or None))
 
 
 def _built(
@@ -75,10 +76,11 @@ def _built(
     nearness: Nearness | None,
 ) -> tuple[TaskStates, Context]:
     states = states_at(store, task_id, moment)
-    graph = dependency_graph.graph_of(states.graph)
+    graph = graph_at(store, task_id, moment, states.graph)
     counter = tokenizer_of(profile.tokenizer)
-    builder = ContextBuilder(profile, BuildCache(counter, store.get), policy, nearness)
-    return states, builder.build(states, graph, request)
+    with words_kept(store, "words of prompts", task_id, moment):
+        builder = ContextBuilder(profile, BuildCache(counter, store.get), policy, nearness)
+        return states, builder.build(states, graph, request)
 
 
 def record_context(

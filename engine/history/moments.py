@@ -14,7 +14,6 @@ from backcast.domain.events import Committed, RefsRead
 from backcast.domain.moment import Moment
 from backcast.engine.history.address import FORMS
 from backcast.engine.history.branches import Lineage, lineage_of
-from backcast.engine.log.importers.git import FORMAT
 from backcast.engine.log.store import EventStore
 
 COMMIT, BEFORE, RECORDED = "commit:", "before:", "recorded:"
@@ -140,6 +139,8 @@ def _commits(store: EventStore, lineage: Lineage, sha: str) -> list[int]:
     """The versions of the first events of the commits whose SHAs begin so, two at the most."""
     if len(sha) < _SHORTEST or not re.fullmatch("[0-9a-fA-F]+", sha):
         return []
+    from backcast.engine.log.importers.git import FORMAT  # with all that reads repositories
+
     found = store.found_like(f"{FORMAT}:{lineage.origin or lineage.task_id}", sha.lower())
     if lineage.origin:  # a branch has the commits that it was copied with, at the same versions
         found = [row for row in found if row.version <= lineage.shared]

@@ -84,8 +84,10 @@ class Place(NamedTuple):
 @contextmanager
 def task_at(address: Address, url: str) -> Iterator[Place]:
     """Open the one task that an address names. `InputError` where it names none, or several."""
+    from backcast.engine.history.collecting import rarely_collecting
+
     if address.log:
-        with log_at(address, url) as log:
+        with rarely_collecting(), log_at(address, url) as log:
             for problem in log.problems:
                 message(f"skipped {problem}")
             yield Place(log.store, only_task(log), address.when, address.log)
@@ -96,6 +98,7 @@ def task_at(address: Address, url: str) -> Iterator[Place]:
         with _as_file(address):
             store = stack.enter_context(opened(url))
         require(store, address)
+        stack.enter_context(rarely_collecting())
         yield Place(store, address.task, address.when)
 
 

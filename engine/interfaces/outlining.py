@@ -15,12 +15,17 @@ def outline_all(store: "EventStore", task: str) -> int:
     """Outline the texts that the log has brought since the last time; report them on stderr."""
     from backcast.engine.history.snapshots import state_at
     from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.memory import outlines_made as outlines
     from backcast.engine.memory.not_outlined import not_outlined
     from backcast.engine.memory.outlines import ALONE, Outlining
     from backcast.projections import dependency_graph
 
+    if outlines.all_made(store, task):
+        return 0
     outlining = Outlining(store, task, os.cpu_count() or 1)
     waiting = outlining.waiting_for()
+    if not waiting:
+        outlines.note_all_made(store, task, outlining.version)
     new = waiting - outlining.renewed
     if waiting:
         try:

@@ -60,14 +60,16 @@ def note_window(name: str, profile: "ModelProfile") -> None:
 def policy_by(name: str | None) -> "Policy":
     """Return the policy of a strategy's name or of a TOML file, else the default."""
     from backcast.domain.policy import DEFAULT
-    from backcast.engine.context.policies import policy_named
-    from backcast.engine.context.strategies import STRATEGIES
-    from backcast.engine.replay.regress import rules_of
 
     if name is None:
         return DEFAULT
+    from backcast.engine.context.policies import policy_named
+    from backcast.engine.context.strategies import STRATEGIES
+
     policy = policy_named(name)
     if name not in STRATEGIES:
+        from backcast.engine.replay.regress import rules_of
+
         rules_of(name)  # rules are not used here, and wrong ones are wrong here, too
     return policy
 

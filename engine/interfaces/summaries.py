@@ -1,6 +1,7 @@
 """Render summaries, derived or written, with the details that belong beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from backcast.domain.graph import Graph
@@ -16,12 +17,12 @@ from backcast.domain.summary import (
     summary_of,
     task_summary,
 )
+from backcast.domain.tree import tree_of
 from backcast.engine.context.search import Document
+from backcast.engine.context.search.node_texts import node_texts
 from backcast.engine.history.snapshots import state_at
-from backcast.engine.interfaces.asked import model_asked
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.model_summariser import ModelSummariser
 from backcast.engine.memory.summariser import Extractive, NodeFacts, Summariser
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.projections import dependency_graph, progress, summaries
@@ -78,12 +79,21 @@ def node_summaries(
 
 def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:
     """Return each node's text at a moment: the latest written one that holds, else derived."""
-    graph_state = state_at(store, dependency_graph, task_id, moment)
-    view = _View(task_id, graph_state, state_at(store, summaries, task_id, moment))
+    written = state_at(store, summaries, task_id, moment)
+
+    @cache
+    def state() -> dependency_graph.State:
+        found: dependency_graph.State = state_at(store, dependency_graph, task_id, moment)
+        return found
+
+    derived = node_texts(store, task_id, moment, state)
+    if not written.nodes:
+        return derived
+    view = _View(task_id, state(), written)
     found = []
-    for node in view.nodes():
-        *written, derived = [one.text for one in view.summaries_of(node, moment) if one.holds]
-        found.append(Document(node, written[-1] if written else derived))
+    for document in derived:
+        holding = [text for text, _, holds in view.written_of(document.id, moment) if holds]
+        found.append(document._replace(text=holding[-1]) if holding else document)
     return found
 
 
@@ -98,6 +108,9 @@ def summariser_of(text: str) -> Summariser:
     """Return the summariser that an option names."""
     if text == "extractive":
         return Extractive()
+    from backcast.engine.interfaces.asked import model_asked
+    from backcast.engine.memory.model_summariser import ModelSummariser
+
     return ModelSummariser(model_asked("--summariser extractive,", text))
 
 
@@ -114,8 +127,13 @@ class _View:
         self.task_id, self.state, self.written = task_id, state, written
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(state)
         self.modules = Modules(self.facets)
-        self.graph: Graph = dependency_graph.graph_of(state)
+        self.tree = tree_of(self.facets)
         self.limits = limits
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What needs what."""
+        return dependency_graph.graph_of(self.state)
 
     def nodes(self) -> Iterator[str]:
         for path in self.facets:
@@ -139,13 +157,18 @@ class _View:
 
     def summaries_of(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
         beside = tuple(self._beside(node))
+        for text, summariser, holds in self.written_of(node, moment):
+            yield NodeSummaries(node, text, summariser, holds, (), beside)
+        if summary := summary_of(self.facets, node, self.tree):
+            yield self._derived(summary, beside)
+
+    def written_of(self, node: str, moment: Moment) -> Iterator[tuple[str, str, bool]]:
+        """Yield text and summariser of each written summary of a node, and whether it holds."""
         for written in self.written.nodes.get(node, ()):
             late = summaries.outlived(written, moment.at or self.written.last_at)
             moved_on = late or summaries.superseded(self.written, written)
             holds = not moved_on and self.modules.holds(written.made_of)
-            yield NodeSummaries(node, written.text, written.summariser, holds, (), beside)
-        if summary := summary_of(self.facets, node):
-            yield self._derived(summary, beside)
+            yield written.text, written.summariser, holds
 
     def _beside(self, node: str) -> Iterator[tuple[str, str]]:
         path, name = path_of(node), name_of(node)

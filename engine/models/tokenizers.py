@@ -26,14 +26,14 @@ from typing import Any, Protocol
 
 from backcast.domain.errors import InputError
 from backcast.engine.models.address import shown
-from backcast.engine.models.llama_server import Server
-from backcast.engine.models.loaded import ModelFile
 from backcast.engine.models.places import model_file
 
 log = logging.getLogger("backcast")
 
 QWEN_VOCABULARY = Path(sys.prefix) / "share" / "backcast" / "ggml-vocab-qwen2.gguf"
 "Where `scripts/install all` puts the vocabulary of Qwen2."
+PIECES = {3: "mistral_instruct_tokenizer_240323.model.v3", 1: "tokenizer.model.v1"}
+"The files of mistral-common that hold the pieces of each version."
 LINES = 200_000
 "Lines whose tokens are kept; then all are asked for anew."
 
@@ -86,22 +86,18 @@ class Mistral:
 
     def __init__(self, version: int) -> None:
         try:
-            from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+            self._pieces = _pieces(version)
         except ImportError:
             raise InputError(
                 "counting as Mistral does needs 'pip install backcast[mistral]', in a clone"
                 " 'scripts/install all'"
             ) from None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            whole: Any = MistralTokenizer.v3() if version == 3 else MistralTokenizer.v1()
-        self._pieces = whole.instruct_tokenizer.tokenizer
         self._lines: dict[str, Sequence[int]] = {}
         "The tokens of lines that have others before them, with the line end in front."
         self._firsts: dict[str, Sequence[int]] = {}
         "The tokens of lines that begin a text."
         self._end = self._encoded("\n")[-1]
-        self.id = f"mistral-common v{version}, {self._pieces.n_words} pieces"
+        self.id = f"mistral-common v{version}, {self._pieces.vocab_size()} pieces"
 
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""
@@ -148,7 +144,28 @@ class Mistral:
 
     def _encoded(self, text: str) -> list[int]:
         clean = text.encode(errors="replace").decode()
-        return list(self._pieces.encode(clean, bos=False, eos=False))
+        return list(self._pieces.encode(clean))
+
+
+def _pieces(version: int) -> Any:
+    """Return SentencePiece with the pieces that mistral-common brings for a version.
+
+    The package itself takes over half a second to import, for what is not needed to count: it is
+    asked only where its pieces lie elsewhere. `ImportError` where it is not installed.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    package = find_spec("mistral_common")
+    for folder in (package and package.submodule_search_locations) or ():
+        file = Path(folder, "data", PIECES[version])
+        if file.is_file():
+            return SentencePieceProcessor(model_file=str(file))
+    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole: Any = MistralTokenizer.v3() if version == 3 else MistralTokenizer.v1()
+    return SentencePieceProcessor(model_file=str(whole.instruct_tokenizer.tokenizer.file_path))
 
 
 class Vocabulary:
@@ -159,6 +176,8 @@ class Vocabulary:
     def __init__(self, path: str) -> None:
         if find_spec("llama_cpp") is None:
             raise InputError("counting by a model file needs 'pip install backcast[llama]'")
+        from backcast.engine.models.loaded import ModelFile
+
         file = ModelFile(model_file(path))
         self._file, self._model = file, file.llm  # which is closed with its file
         self.id = f"vocabulary of {path.rpartition('/')[2]}, {file.size} tokens"
@@ -204,6 +223,8 @@ def tokenizer_of(name: str) -> Tokenizer:
     if kind == "qwen3":
         return Qwen3(place) if place else _qwen3()
     if kind == "server" and place:
+        from backcast.engine.models.llama_server import Server
+
         return Server(place)
     match name:
         case "mistral-v3":

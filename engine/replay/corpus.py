@@ -1,14 +1,14 @@
 """Replay many recorded runs under several policies, reading each run once."""
 
-import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.policy import Policy
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.open_logs import Log, opened
@@ -23,8 +23,6 @@ WINDOW = 25
 "Changes of a history that make one run."
 MOST = 32
 "Runs handed to a process at once: more of them read less twice, fewer move a progress bar more."
-GC_THRESHOLD = (50_000, 50, 100)
-"Objects and rounds between searches for reference cycles; see `gc.set_threshold`."
 
 
 class ReplayRun(NamedTuple):
@@ -64,21 +62,6 @@ class Tried(NamedTuple):
 
     run: ReplayRun
     steps: tuple[Measured, ...]
-
-
-@contextmanager
-def rarely_collecting() -> Iterator[None]:
-    """Search for reference cycles less often while many prompts are built.
-
-    States are values that share their parts and make no cycles; the usual searches took a seventh
-    of the time.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(*GC_THRESHOLD)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def runs_in(log: Log, window: int = WINDOW) -> Iterator[ReplayRun]:

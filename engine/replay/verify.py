@@ -15,11 +15,11 @@ from backcast.domain.events import BLOB_PREFIX, ContextBuilt
 from backcast.engine.context import rendering
 from backcast.engine.context.prefix import compared
 from backcast.engine.context.recorded import CODE, messages, rebuilt, template_of
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Tokenizer
-from backcast.engine.replay.corpus import rarely_collecting
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.steps import ReplayStep, steps
 

@@ -67,6 +67,13 @@ BENCHES = {
         "a search by meaning and words over the texts of a moment, beside faiss and numpy",
         {"search": "search"},
     ),
+    "cold": Entry(
+        "the first answers of new processes on a store of 100,000 events, beside one where nothing"
+        " is kept",
+        {"cold": "cold"},
+        "--full ../werkzeug ../dask",
+        keeps="cold",
+    ),
     "regress": Entry(
         "prompts a second under recorded and further policies, beside one policy; and `verify`",
         {"speed": "regress_speed", "policies": "regress_policies", "verify": "regress_verify"},

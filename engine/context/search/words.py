@@ -13,12 +13,14 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from contextvars import ContextVar
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, count, pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from xxhash import xxh3_128_digest
 
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -133,6 +135,37 @@ class CountedWords(NamedTuple):
     counts: Floats
 
 
+class WordMemory:
+    """The words of texts as they were counted before; equal texts have equal words."""
+
+    def __init__(
+        self, words: Sequence[str], digests: Sequence[bytes], sizes: Numbers, entries: Numbers
+    ) -> None:
+        """`entries` is of (2, entries): each word's number, and how often it stands in its text;
+        `sizes` are the entries of each text."""
+        self.words = words
+        ends = [0, *(8 * np.cumsum(sizes)).tolist()]
+        self._places = dict(zip(digests, pairwise(ends), strict=True))
+        self._numbers, self._counts = (row.tobytes() for row in entries)
+        self.made: list[WordCounts] = []
+        "All that counts by this memory."
+        self.missed = 0
+        "Texts that were counted, since they were not known."
+
+    def entries(self, digest: bytes) -> tuple[bytes, bytes] | None:
+        """Return the numbers of a text's words, and how often each of them stands in it."""
+        place = self._places.get(digest)
+        if place is None:
+            self.missed += 1
+            return None
+        known = slice(*place)
+        return self._numbers[known], self._counts[known]
+
+
+MEMORY: ContextVar[WordMemory | None] = ContextVar("MEMORY", default=None)
+"The memory that word counts are made with."
+
+
 class WordCounts:
     """How often each word stands in each text; texts are numbered from 0.
 
@@ -142,8 +175,13 @@ class WordCounts:
     """
 
     def __init__(self) -> None:
+        self._memory, self.digests = MEMORY.get(), list[bytes]()
+        "The second: of each text, where there is a memory."
         self._numbers: dict[str, int] = {}
         "Of words, in the order in which they were met."
+        if self._memory:
+            self._numbers.update(zip(self._memory.words, count()))
+            self._memory.made.append(self)
         self._known: dict[str, tuple[int, ...]] = {}
         "The numbers of an identifier's words."
         self._parts: list[CountedWords] = []
@@ -153,12 +191,35 @@ class WordCounts:
 
     def add(self, text: str) -> None:
         """Count the words of one more text."""
+        if self._memory:
+            digest = xxh3_128_digest(text.encode(errors="surrogatepass"))
+            self.digests.append(digest)
+            if found := self._memory.entries(digest):
+                self._take(*found)
+                return
         numbers = chain.from_iterable(map(self._numbered, _IDENTIFIER.findall(text)))
         counts = Counter(numbers)
         self._words.extend(counts)
         self._texts.extend([len(self._lengths)] * len(counts))
         self._counts.extend(counts.values())
         self._lengths.append(counts.total())
+
+    def _take(self, numbers: bytes, counts: bytes) -> None:
+        """Take over the words of one more text."""
+        held = array("q", counts)
+        self._words.frombytes(numbers)
+        self._texts.extend([len(self._lengths)] * len(held))
+        self._counts.extend(held)
+        self._lengths.append(sum(held))
+
+    @property
+    def entries(self) -> tuple[list[str], Numbers, Numbers, Numbers]:
+        """All words; and per entry, text by text, the number of its word, its text, and how often
+        it stands there."""
+        columns = [np.concatenate(some) for some in zip(NOWHERE, *self._sorted(), strict=True)]
+        order = np.argsort(columns[1], kind="stable")
+        numbers, texts, counts = (column[order].astype(np.int64) for column in columns)
+        return list(self._numbers), numbers, texts, counts
 
     def _numbered(self, identifier: str) -> tuple[int, ...]:
         known = self._known.get(identifier)
@@ -180,7 +241,9 @@ class WordCounts:
         """Return where all texts hold some words."""
         numbers = np.array([self._numbers.get(word, -1) for word in asked], np.int64)
         found = [_entries(part, numbers) for part in self._sorted()]
-        places, texts, counts = (np.concatenate(columns) for columns in zip(NOWHERE, *found))
+        places, texts, counts = (
+            np.concatenate(columns) for columns in zip(NOWHERE, *found, strict=True)
+        )
         return HeldWords(asked, places, texts, counts)
 
     def _sorted(self) -> Sequence[CountedWords]:
@@ -191,7 +254,7 @@ class WordCounts:
             self._words, self._texts, self._counts = array("q"), array("q"), array("q")
             while len(parts) > 1 and 2 * len(parts[-1].words) > len(parts[-2].words):
                 last, other = parts.pop(), parts.pop()
-                parts.append(_by_word(*(map(np.concatenate, zip(other, last)))))
+                parts.append(_by_word(*(map(np.concatenate, zip(other, last, strict=True)))))
         return self._parts
 
 

@@ -86,7 +86,6 @@ def _print_built(
     """Build the context of a request, and print it."""
     from backcast.engine.context.recorded import context_at, record_context
     from backcast.engine.context.request import Request
-    from backcast.engine.interfaces.views import console
     from backcast.engine.models.tokenizers import tokenizer_of
 
     request = Request(node_asked(target, query), query)
@@ -116,6 +115,7 @@ def _print_built(
         click.echo(json_text(_plain(found)))
     elif explain:
         from backcast.engine.interfaces.explained import influences_at, show
+        from backcast.engine.interfaces.views import console
 
         show(found, console(), influences_at(place, found.messages))
     elif text_only:

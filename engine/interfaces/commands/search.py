@@ -43,15 +43,18 @@ def command(
     \b
     backcast search task-abc123@2026-11-20T12:30 "is this an e-mail address?"
     """
+    from backcast.engine.context.search.kept_words import words_kept
     from backcast.engine.interfaces.summaries import documents
 
     if words and embedder:
         raise click.UsageError("--words needs no --embedder")
     with task_at(address, url) as place:
-        current = documents(place.store, place.task, place.outlined())
+        moment = place.outlined()
+        current = documents(place.store, place.task, moment)
         if not current:
-            note_empty(place.store, place.task, place.moment, *FILLED_BY["versions"])
-        hits = _hits(place.store, current, query, count, embedder, words=words)
+            note_empty(place.store, place.task, moment, *FILLED_BY["versions"])
+        with words_kept(place.store, "words of nodes", place.task, moment):
+            hits = _hits(place.store, current, query, count, embedder, words=words)
     texts = {document.id: document.text for document in current}
     for hit in hits:
         if as_json:
@@ -65,7 +68,8 @@ def _hits(
     words: bool,
 ) -> "list[SearchHit]":  # fmt: skip
     """Search by words, and by meaning too unless that is left out or its model is not installed."""
-    from backcast.engine.context.search import search, search_words, sentence_embedder
+    from backcast.engine.context.search import search, search_words
+    from backcast.engine.context.search.kept_embedder import embedder_of
     from backcast.engine.interfaces.terminal import progress_bar
 
     if not words and not embedder and not all(find_spec(name) for name in MEANING):
@@ -77,4 +81,4 @@ def _hits(
     if words:
         return search_words(current, query, count)
     with progress_bar("embedding", len(current)) as advance:
-        return search(store, sentence_embedder(embedder), current, query, count, advance)
+        return search(store, embedder_of(store, embedder), current, query, count, advance)

@@ -27,6 +27,11 @@ class Cursor(Protocol):
 class Database(ABC):
     """A database that holds a store."""
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether what it holds outlives this process."""
+        return True
+
     @abstractmethod
     def transact(self, *, write: bool) -> AbstractContextManager[Cursor]:
         """Open one transaction; with `write`, alone until it ends, and durable when it has ended.

@@ -40,6 +40,25 @@ class Snapshots(Database):
                 ],
             )
 
+    def replace_snapshot(
+        self, projection: str, version: int, task_id: str, snapshot: Snapshot
+    ) -> None:
+        """Store a snapshot in place of all of its name, by whatever version of the code; one that
+        is of as late an event stays, if the same code made it."""
+        with self.transact(write=True) as cursor:
+            own = (projection, task_id)
+            cursor.execute(
+                "DELETE FROM snapshots WHERE projection=? AND task_id=?"
+                " AND (projection_version<>? OR version<?)",
+                (*own, version, snapshot.version),
+            )
+            cursor.execute(
+                "INSERT INTO snapshots VALUES (?,?,?,?,?,?,?,?) ON CONFLICT"
+                " (projection, projection_version, task_id, version, until_us)"
+                " DO UPDATE SET state=excluded.state",
+                (projection, version, task_id, *snapshot[:4], _seal(snapshot) + snapshot.state),
+            )
+
     def snapshot_before(
         self, projection: str, version: int, task_id: str, last: int, at_us: int | None
     ) -> Snapshot | None:

@@ -157,6 +157,11 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
 
     _writer: SQLiteConnection | None
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it is a file."""
+        return bool(self.path)
+
     @classmethod
     def open(cls, path: str, *, fsync: str = "full", create: bool = True) -> Self:
         """Open a file, or with an empty path a store in memory."""
