@@ -52,6 +52,12 @@ BENCHES = {
         "--only quality ../httpx ../llm",
         keeps="context",
     ),
+    "scale": Entry(
+        "events, bytes, seconds and memory of one log that grows 4, 16 and 64 times, and where"
+        " each line bends",
+        {"scale": "scale"},
+        "../click ../httpx ../poetry",
+    ),
     "map": Entry(
         "the used definitions that a context map shows, beside LFU, PEEK's and aider's maps",
         {"lines": "map"},
