@@ -40,9 +40,9 @@ BENCHES = {
         core=True,
     ),
     "run": Entry(
-        "the engine's time in a step of a run, and the prefix that its prompts share, beside"
-        " reversed sections",
-        {"steps": "run_steps", "prefix": "run_prefix"},
+        "the engine's time in a step of a run, its share beside a model's fastest answer, and the"
+        " prefix that its prompts share, beside reversed sections",
+        {"steps": "run_steps", "share": "run_share", "prefix": "run_prefix"},
         "--only steps",
     ),
     "context": Entry(

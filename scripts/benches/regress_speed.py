@@ -72,8 +72,8 @@ def measure(bench: Bench) -> list[Figure]:
                 bench.say(f"round {number + 1}: {len(runs)} windows, processes: {processes}")
                 rounds[-1][OURS, processes] = _measured(runs, processes)
                 if theirs:
-                    told = before.measured(theirs, processes)
-                    one = Measured(told["seconds"], told["spent"], told["prompts"], [])
+                    answer = before.measured(theirs, processes)
+                    one = Measured(answer["seconds"], answer["spent"], answer["prompts"], [])
                     rounds[-1][COMMIT, processes] = one
     return [*_sizes(bench, group, rounds[0][OURS, 1].results), *_rates(group, rounds, note)]
 
