@@ -1,7 +1,7 @@
 """The times of warm builds by the code of the tree on Python's path, as answers a question a line.
 
-Today's code and that of an earlier commit both run this script: all but the words for now comes
-from benches whose names both trees have. `open` imports a repository, `build` answers a request.
+Today's code and that of an earlier commit both run this script: it names nothing but
+benches, whose names both trees have. `open` imports a repository, `build` answers a request.
 """
 
 import json
@@ -18,9 +18,8 @@ from scripts.benches.regress_windows import stored
 from scripts.benches.workload import open_store
 
 bench: Any = import_module("scripts.benches.context_ours")
-PACKAGE = bench.ContextBuilder.__module__.removesuffix("engine.context.builder")
-"The package of the tree that runs, with its dot; an earlier commit has none."
-NOW: Any = import_module(f"{PACKAGE}domain.moment").NOW
+NOW: Any = bench.states_at.__annotations__["moment"]()
+"The moment of that tree that leaves nothing out; its module has another name in each."
 
 
 class Asked:
