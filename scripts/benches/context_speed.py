@@ -40,6 +40,9 @@ class Times(NamedTuple):
 
     name: str
     functions: int
+    "Those of its source modules, any of which may be asked for."
+    all: int
+    "The same with its tests, which a context may show too."
     answers: dict[str, list[dict[str, Any]]]
     "Seconds, seconds of the processor where they are known, and tokens of each timed request."
     notes: list[str]
@@ -72,13 +75,14 @@ def _times(bench: Bench, folder: Path) -> Times:
     repository = Repository(folder)
     functions = _functions(repository)
     tasks = Random(1).sample(functions, min(WARM + TIMED, len(functions)))
-    times = Times(repository.name, len(functions), {}, [])
+    times = Times(repository.name, len(functions), 0, {}, [])
     if len(tasks) <= WARM:
         times.notes.append(f"needed more than {WARM} functions")
         return times
     bench.say(f"{repository.name}: {len(tasks)} contexts of {len(functions):,} functions")
     with ExitStack() as stack:
-        rounds = _rounds(bench, repository, stack, times.notes)
+        rounds, every = _rounds(bench, repository, stack, times.notes)
+        times = times._replace(all=every)
         for number, task in enumerate(tasks):
             for name, (peer, question, fixed) in rounds.items():
                 asked: dict[str, Any] = {"task": task}
@@ -92,12 +96,12 @@ def _times(bench: Bench, folder: Path) -> Times:
 
 def _rounds(
     bench: Bench, repository: Repository, stack: ExitStack, notes: list[str]
-) -> dict[str, Round]:
-    """Start all that can be asked; of the others, note why they cannot."""
+) -> tuple[dict[str, Round], int]:
+    """Start all that can be asked, and count functions and tests; note why others cannot be."""
     recent = str(late(repository, bench.folder, COMMITS).resolve())
     rounds = {}
     peer = stack.enter_context(started(SCRIPT, ROOT))
-    peer.ask("open", folder=str(bench.folder), repository=recent, tokens=TOKENS)
+    asked = peer.ask("open", folder=str(bench.folder), repository=recent, tokens=TOKENS)
     rounds[OURS] = Round(peer, "build", {})
     try:
         before = stack.enter_context(control(bench))
@@ -115,7 +119,7 @@ def _rounds(
         rounds[AIDER] = Round(peer, "timed", {"paths": list(tree)})
     except PeerMissing as missing:
         notes.append(f"aider: {missing}")
-    return rounds
+    return rounds, asked["functions"]
 
 
 def _functions(repository: Repository) -> list[Task]:
@@ -133,7 +137,8 @@ def _functions(repository: Repository) -> list[Task]:
 
 def _rows(times: Times) -> Iterator[Figure]:
     """Yield the times of one repository, beside the others', and their ratios."""
-    group = f"contexts of {TOKENS:,} tokens, {times.name}, {times.functions:,} functions"
+    group = f"contexts of {TOKENS:,} tokens, {times.name}, {times.functions:,} functions,"
+    group += f" {times.all:,} with tests"
     if OURS not in times.answers:
         yield Figure(group, "warm build", why="; ".join(times.notes))
         return

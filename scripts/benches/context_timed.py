@@ -26,13 +26,17 @@ class Asked:
     """The questions."""
 
     def open(self, folder: str, repository: str, tokens: int) -> dict[str, Any]:
-        """Import a repository where that was not done, and read its newest state."""
+        """Import a repository where that was not done, and read its newest state.
+
+        Return its functions, methods and tests, where the tree has a bench that counts them.
+        """
         url, name = stored(Bench(Path(folder), False, []), Path(repository))
         store = open_store(Path(url.removeprefix("sqlite:///")))
         self.states = bench.states_at(store, name, NOW)
         self.graph = bench.dependency_graph.graph_of(self.states.graph)
         self.ours = bench.Ours(tokens, bench.tokenizer_of(bench.TOKENIZER), store)
-        return {}
+        counted = getattr(import_module("scripts.benches.regress_windows"), "functions_in", None)
+        return {"functions": sum(1 for _ in counted(self.states.graph)) if counted else 0}
 
     def build(self, task: list[Any]) -> dict[str, Any]:
         """Build the context of a request, and take its time."""

@@ -21,6 +21,8 @@ from scripts.benches.workload import checkpoint
 FIRST, TIMES, FULL = 10_000, (1, 4, 16), (1, 4, 16, 64)
 "Events of the smallest log, and how many times as long the others are."
 BENT, LEVEL = 1.1, 0.6
+LOGS, MACHINES, CORES, PROMPTS = 1_000_000, 40, 2, 25
+"What is reckoned: logs of the smallest size, machines and their cores, and prompts of each log."
 FREE = 0.6
 "The share of the free disk that a log may be foretold to take."
 
@@ -66,6 +68,7 @@ def measure(bench: Bench) -> list[Figure]:
             break
         sizes[FIRST * times] = _measured(bench, path, histories, FIRST * times, sizes)
     rows = [figure for line in LINES for figure in _followed(line, sizes)]
+    rows += _reckoned(sizes)
     if why:
         rows.append(Figure("the next size", f"{FIRST * times:,} events", why=why))
     return rows
@@ -129,6 +132,30 @@ def _followed(line: Line, sizes: Sizes) -> Iterator[Figure]:
         group = f"{line.what}"
         yield Figure(group, f"{size:,} events", [value * UNITS[line.unit]], line.unit, peak, beside)
         before = size
+
+
+def _reckoned(sizes: Sizes) -> Iterator[Figure]:
+    """Yield what many logs of the smallest size would take by these figures, shared out evenly."""
+    size = min(sizes)
+    answers = sizes[size]
+    group = f"reckoned, not measured: {LOGS:,} logs of {size:,} events, {MACHINES} x {CORES} cores"
+    regress = answers["regress"]
+    works = {
+        "append them and keep snapshots": answers["append"]["seconds"] + answers["keep"]["seconds"],
+        "replay them": answers["replay"]["seconds"],
+        f"regress, {PROMPTS} prompts of each": regress["cold"] + (PROMPTS - 1) * regress["warm"],
+        "the first search in each": answers["search"]["cold"],
+    }
+    for what, each in works.items():
+        hours = each * LOGS / MACHINES / CORES / 3600
+        yield Figure(group, what, [hours], "h", f"{each:.2f} s of a processor each")
+    for what, measure in (("events and texts", "append"), ("snapshots", "keep")):
+        each = answers[measure]["bytes"]
+        machine = f"{each * LOGS / MACHINES / 1e9:,.0f} GB a machine"
+        yield Figure(group, what, [each * LOGS / 1e12], "TB", f"{each / 1e6:.1f} MB each", machine)
+    largest = max(answer["peak"] for answer in sizes[max(sizes)].values())
+    yield Figure(group, f"memory of a process, largest log of {max(sizes):,} events",
+                 [largest / 1e6], "MB", f"{CORES * largest / 1e9:.1f} GB a machine")  # fmt: skip
 
 
 def _exponent(smaller: int, larger: int, before: float, now: float) -> float:
