@@ -119,9 +119,8 @@ def build(path: Path) -> Answer:
 def regress(path: Path) -> Answer:
     """Build the prompts of the last changes: until the first of them, and each further one."""
     with EventStore.open(url := f"sqlite:///{path}", create=False) as store:
+        run = ReplayRun(url, TASK, 0, max(0, len(changed(store, TASK)) - CHANGES), CHANGES)
         begin = process_time()
-        first = max(0, len(changed(store, TASK)) - CHANGES)
-        run = ReplayRun(url, TASK, 0, first, CHANGES)
         replays = [PolicyReplay(BuilderPool(store), MISTRAL_7B_8K, DEFAULT)]
         results = measured(steps_of(store, run), replays)
         next(results)
