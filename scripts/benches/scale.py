@@ -90,6 +90,7 @@ def _measured(
     for name in ("keep", "replay", "state", "build", "regress", "search"):
         bench.say(f"{size:,} events: {name}")
         answers[name] = asked(name, path)
+        bench.say(", ".join(f"{key} {value:,.3g}" for key, value in answers[name].items()))
     if before:
         answers["keep"]["seconds"] += last["keep"]["seconds"]
     answers["keep"]["bytes"] = checkpoint(path) - answers["append"]["bytes"]
