@@ -40,9 +40,9 @@ BENCHES = {
         core=True,
     ),
     "run": Entry(
-        "the engine's time in a step of a run, and the prefix that its prompts share, beside"
-        " reversed sections",
-        {"steps": "run_steps", "prefix": "run_prefix"},
+        "the engine's time in a step of a run, its share beside a model's fastest answer, and the"
+        " prefix that its prompts share, beside reversed sections",
+        {"steps": "run_steps", "share": "run_share", "prefix": "run_prefix"},
         "--only steps",
     ),
     "context": Entry(
@@ -51,6 +51,12 @@ BENCHES = {
         {"quality": "context_quality", "speed": "context_speed"},
         "--only quality ../httpx ../llm",
         keeps="context",
+    ),
+    "scale": Entry(
+        "events, bytes, seconds and memory of one log that grows 4, 16 and 64 times, and where"
+        " each line bends",
+        {"scale": "scale"},
+        "../click ../httpx ../poetry",
     ),
     "map": Entry(
         "the used definitions that a context map shows, beside LFU, PEEK's and aider's maps",

@@ -98,15 +98,20 @@ def _shallow(repository: Repository, tasks: Sequence[Task], work: Path) -> Path:
     """Return the repository; a big one as one that borrows its objects and begins later."""
     chain = repository.git("rev-list", "--first-parent", "HEAD").split()
     last = max((chain.index(task.sha) for task in tasks), default=0) + EARLIER
-    if len(chain) <= WHOLE or last >= len(chain):
+    return repository.folder if len(chain) <= WHOLE else late(repository, work, last)
+
+
+def late(repository: Repository, work: Path, commits: int) -> Path:
+    """Return a repository that borrows its objects and begins a number of commits ago."""
+    chain = repository.git("rev-list", "--first-parent", "HEAD").split()
+    if commits >= len(chain):
         return repository.folder
     folder = work / f"late-{repository.name}"
-    if not folder.exists():
-        (folder / "objects" / "info").mkdir(parents=True)
-        (folder / "refs").mkdir()
-        objects = Path(repository.git("rev-parse", "--git-path", "objects").strip())
-        source = (repository.folder / objects).resolve()
-        (folder / "objects" / "info" / "alternates").write_text(f"{source}\n")
-        (folder / "HEAD").write_text(f"{chain[0]}\n")
-        (folder / "shallow").write_text(f"{chain[last]}\n")
+    (folder / "objects" / "info").mkdir(parents=True, exist_ok=True)
+    (folder / "refs").mkdir(exist_ok=True)
+    objects = Path(repository.git("rev-parse", "--git-path", "objects").strip())
+    source = (repository.folder / objects).resolve()
+    (folder / "objects" / "info" / "alternates").write_text(f"{source}\n")
+    (folder / "HEAD").write_text(f"{chain[0]}\n")
+    (folder / "shallow").write_text(f"{chain[commits]}\n")
     return folder

@@ -1,60 +1,125 @@
-"""The time of a context by a warm builder, beside aider's map of the same request.
+"""The time of a context by a warm builder, beside an earlier commit's and aider's map.
 
 Warm is a builder that has built contexts for other functions of the same state. Each function is
-asked for once, drawn by a seed, with its signature, docstring and text as the request; aider's map
-is asked for the same, with its tags cached and the function's file in the chat.
+asked for once, drawn by a seed, with its signature, docstring and text as the request; so no
+request comes twice. The three take turns at every request; aider's map is asked for the same, with
+its tags cached and the function's file in the chat. Times are those of the processor, which other
+work on the machine does not change much; aider's are by the clock, as are ratios to them. Of a
+history only the last commits are imported, since a context is built from what is there now.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from math import log
 from pathlib import Path
 from random import Random
+from statistics import median
+from typing import Any, NamedTuple
 
-from backcast.domain.moment import NOW
-from backcast.engine.history.snapshots import RecentStates
-from backcast.engine.history.task_states import states_at
-from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.projections import dependency_graph
-from scripts.benches.context_ours import TOKENIZER, Ours, request_of
+from scripts.benches.context_ours import late
 from scripts.benches.context_source import Source
 from scripts.benches.context_tasks import Task
 from scripts.benches.context_trees import Checkout, Repository
-from scripts.benches.figures import Bench, Bound, Figure, percentile
+from scripts.benches.control import COMMIT, control, started
+from scripts.benches.figures import ROOT, Bench, Bound, Figure, percentile
 from scripts.benches.peer import Peer, PeerMissing
-from scripts.benches.regress_windows import stored
-from scripts.benches.workload import open_store
 
 TOKENS = 8_000
+COMMITS = 60
+"Commits of a history that are imported, the newest."
 WARM, TIMED = 10, 50
 "Functions that are asked for before, and those whose times are taken."
-BOUNDS = ((50, Bound("<=", 150), Bound("<=", 50)), (95, None, Bound("<=", 150)))
+SCRIPT = Path(__file__).with_name("context_timed.py")
+OURS, AIDER = "Backcast", "aider RepoMap"
+BOUNDS = {50: Bound("<=", 20), 95: None}
+GROWTH = Bound("<=", 1)
+
+
+class Times(NamedTuple):
+    """The builds of one repository, by each that was asked."""
+
+    name: str
+    functions: int
+    "Those of its source modules, any of which may be asked for."
+    all: int
+    "The same with its tests, which a context may show too."
+    answers: dict[str, list[dict[str, Any]]]
+    "Seconds, seconds of the processor where they are known, and tokens of each timed request."
+    notes: list[str]
+    "Why one was not asked."
+
+    def milliseconds(self, name: str, percent: float, what: str = "spent") -> float:
+        """Return a percentile of one's times; aider's map tells those by the clock alone."""
+        each = [1000 * answer.get(what, answer["seconds"]) for answer in self.answers[name]]
+        return percentile(each, percent)
+
+
+class Round(NamedTuple):
+    """A process that is asked, and how a function becomes its question."""
+
+    peer: Peer
+    question: str
+    fixed: dict[str, Any]
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """Return the rows of the table, for each repository."""
-    return [figure for folder in bench.repositories for figure in _figures(bench, folder)]
+    """Return the rows of the table, for each repository and for the growth between them."""
+    work = bench.folder / "newest"
+    work.mkdir(exist_ok=True)
+    every = [_times(bench._replace(folder=work.resolve()), folder) for folder in bench.repositories]
+    every.sort(key=lambda times: times.functions)
+    return [*(row for times in every for row in _rows(times)), *_growth(every)]
 
 
-def _figures(bench: Bench, folder: Path) -> Iterator[Figure]:
+def _times(bench: Bench, folder: Path) -> Times:
     repository = Repository(folder)
     functions = _functions(repository)
     tasks = Random(1).sample(functions, min(WARM + TIMED, len(functions)))
-    url, name = stored(bench, folder)
-    group = f"contexts of {TOKENS:,} tokens, {name}, {len(functions):,} functions"
+    times = Times(repository.name, len(functions), 0, {}, [])
     if len(tasks) <= WARM:
-        yield Figure(group, "warm build", why=f"needed more than {WARM} functions")
-        return
-    bench.say(f"{name}: {len(tasks)} contexts")
-    with open_store(Path(url.removeprefix("sqlite:///"))) as store:
-        states = states_at(store, name, NOW, RecentStates())
-        graph = dependency_graph.graph_of(states.graph)
-        ours = Ours(TOKENS, tokenizer_of(TOKENIZER), store)
-        built = [ours.build(states, graph, request_of(task)) for task in tasks][WARM:]
-    theirs, note = _aider(bench, repository, tasks)
-    taken = [1000 * one.seconds for one in built]
-    for percent, must, aim in BOUNDS:
-        value = f"aider RepoMap {percentile(theirs, percent):,.0f} ms, " if theirs else ""
-        yield Figure(group, f"warm build, p{percent}", [percentile(taken, percent)], "ms",
-                     control=value + note, must=must, aim=aim)  # fmt: skip
+        times.notes.append(f"needed more than {WARM} functions")
+        return times
+    bench.say(f"{repository.name}: {len(tasks)} contexts of {len(functions):,} functions")
+    with ExitStack() as stack:
+        rounds, every = _rounds(bench, repository, stack, times.notes)
+        times = times._replace(all=every)
+        for number, task in enumerate(tasks):
+            for name, (peer, question, fixed) in rounds.items():
+                asked: dict[str, Any] = {"task": task}
+                if name == AIDER:
+                    asked = {"chat": [task.path], "request": task.request, "tokens": TOKENS}
+                answer = peer.ask(question, **asked, **fixed)
+                if number >= WARM:
+                    times.answers.setdefault(name, []).append(answer)
+    return times
+
+
+def _rounds(
+    bench: Bench, repository: Repository, stack: ExitStack, notes: list[str]
+) -> tuple[dict[str, Round], int]:
+    """Start all that can be asked, and count functions and tests; note why others cannot be."""
+    recent = str(late(repository, bench.folder, COMMITS).resolve())
+    rounds = {}
+    peer = stack.enter_context(started(SCRIPT, ROOT))
+    asked = peer.ask("open", folder=str(bench.folder), repository=recent, tokens=TOKENS)
+    rounds[OURS] = Round(peer, "build", {})
+    try:
+        before = stack.enter_context(control(bench))
+        peer = stack.enter_context(started(SCRIPT, before.tree))
+        peer.ask("open", folder=str(before.folder), repository=recent, tokens=TOKENS)
+        rounds[COMMIT] = Round(peer, "build", {})
+    except PeerMissing as missing:
+        notes.append(f"{COMMIT}: {missing}")
+    try:
+        tree, shown = repository.tree("HEAD"), bench.folder / f"tree-{repository.name}"
+        peer = stack.enter_context(Peer.start(bench))
+        shown.mkdir(exist_ok=True)
+        Checkout(repository, shown).show(tree)
+        peer.ask("open", root=str(shown))
+        rounds[AIDER] = Round(peer, "timed", {"paths": list(tree)})
+    except PeerMissing as missing:
+        notes.append(f"aider: {missing}")
+    return rounds, asked["functions"]
 
 
 def _functions(repository: Repository) -> list[Task]:
@@ -70,20 +135,44 @@ def _functions(repository: Repository) -> list[Task]:
     return tasks
 
 
-def _aider(bench: Bench, repository: Repository, tasks: list[Task]) -> tuple[list[float], str]:
-    """Return the milliseconds of aider's maps, and how many are over; or why there are none."""
-    tree, folder = repository.tree("HEAD"), bench.folder / "work" / f"tree-{repository.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with Peer.start(bench) as peer:
-            Checkout(repository, folder).show(tree)
-            peer.ask("open", root=str(folder.resolve()))
-            answers = [
-                peer.ask("timed", paths=list(tree), chat=[task.path], request=task.request,
-                         tokens=TOKENS)
-                for task in tasks
-            ][WARM:]  # fmt: skip
-    except PeerMissing as missing:
-        return [], f"aider: {missing}"
-    over = sum(answer["tokens"] > TOKENS for answer in answers)
-    return [1000 * one["seconds"] for one in answers], f"{over} of {len(answers)} over {TOKENS:,}"
+def _rows(times: Times) -> Iterator[Figure]:
+    """Yield the times of one repository, beside the others', and their ratios."""
+    group = f"contexts of {TOKENS:,} tokens, {times.name}, {times.functions:,} functions,"
+    group += f" {times.all:,} with tests"
+    if OURS not in times.answers:
+        yield Figure(group, "warm build", why="; ".join(times.notes))
+        return
+    others = [name for name in times.answers if name != OURS]
+    for percent, must in BOUNDS.items():
+        beside = [f"{name} {times.milliseconds(name, percent):,.1f} ms" for name in others]
+        wall = f"by the clock {times.milliseconds(OURS, percent, 'seconds'):.1f} ms"
+        yield Figure(group, f"warm build, p{percent}", [times.milliseconds(OURS, percent)], "ms",
+                     wall, "; ".join([*beside, *times.notes]), must=must)  # fmt: skip
+    for name in others:
+        what = "seconds" if name == AIDER else "spent"
+        both = zip(times.answers[OURS], times.answers[name], strict=True)
+        shares = [theirs[what] / own[what] for own, theirs in both]
+        over = sum(answer["tokens"] > TOKENS for answer in times.answers[name])
+        note = f"{over} of {len(shares)} over {TOKENS:,}" if over else ""
+        yield Figure(group, f"times as fast as {name}, median of the requests", [median(shares)],
+                     control=note)  # fmt: skip
+    over = sum(answer["tokens"] > TOKENS for answer in times.answers[OURS])
+    yield Figure(group, "contexts over their tokens", [over], "", must=Bound("<=", 0))
+
+
+def _growth(every: Sequence[Times]) -> Iterator[Figure]:
+    """Yield how the median grows from the smallest repository, beside the square root."""
+    sized = [times for times in every if OURS in times.answers]
+    for times in sized[1:]:
+        first, size = sized[0], times.functions / sized[0].functions
+        group = f"growth from {first.name}, {first.functions:,} functions"
+        ratios = {
+            name: times.milliseconds(name, 50) / first.milliseconds(name, 50)
+            for name in times.answers
+            if name in first.answers
+        }
+        slopes = [f"{name} {ratio:.2f} x, exponent {log(ratio) / log(size):.2f}"
+                  for name, ratio in ratios.items()]  # fmt: skip
+        what = f"{times.name}, {size:.1f} x: p50 by the square root"
+        yield Figure(group, what, [ratios[OURS] / size**0.5], "x", slopes[0], "; ".join(slopes[1:]),
+                     must=GROWTH)  # fmt: skip

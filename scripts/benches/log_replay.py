@@ -62,7 +62,7 @@ def _figures(bench: Bench, store: EventStore, count: int, rounds: int) -> list[F
         "lines": _validate_lines(store),
         "read, no fold": lambda: sum(1 for _ in store.read(TASK)),
         **{name: _replay(store, one) for name, one in BY_NAME.items()},
-        "all projections": lambda: _fold_all(store.read(TASK)),
+        "all projections": lambda: fold_all(store.read(TASK)),
     }
     times = dict(zip(works, in_turns(rounds, *works.values()), strict=True))
     sqlite, lines = (times.pop(name) for name in ("sqlite", "lines"))
@@ -84,7 +84,7 @@ def _replay(store: EventStore, projection: Projection) -> Callable[[], object]:
     return lambda: fold(projection, store.read(TASK))
 
 
-def _fold_all(events: Any) -> list[Any]:
+def fold_all(events: Any) -> list[Any]:
     """Return the states of all projections after one reading of the events."""
     states = [projection.initial for projection in ALL]
     evolves = [projection.evolve for projection in ALL]

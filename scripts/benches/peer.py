@@ -1,10 +1,11 @@
-"""aider's map, a process of another Python (.venv-peers) that is asked a question a line."""
+"""Processes that are asked a question a line; aider's map is one, by another Python."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -40,12 +41,18 @@ class Peer(NamedTuple):
     def start(cls, bench: Bench) -> Self:
         """Install the script's packages and start it; `PeerMissing` where that fails."""
         _install(bench)
+        command = [str(PYTHON), "-P", str(HERE / "aider_map.py")]
+        return cls.of(command, {**os.environ, "PYTHONHASHSEED": "0"})  # aider's maps follow it
+
+    @classmethod
+    def of(cls, command: Sequence[str], environment: Mapping[str, str]) -> Self:
+        """Start a command that answers a question a line."""
         process = subprocess.Popen(
-            [str(PYTHON), "-P", str(HERE / "aider_map.py")],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONHASHSEED": "0"},  # aider's maps follow it
+            env=environment,
             text=True,
         )
         assert process.stdin is not None

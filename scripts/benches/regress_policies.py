@@ -84,7 +84,7 @@ def _costs(rounds: Sequence[dict[int, Timed]]) -> Iterator[Figure]:
         yield Figure(group, f"a step, policies: {count}", each, "ms", prompt, alone)
     for count in COUNTS[1:]:
         more = [100 * _more(one, count) for one in rounds if one[1].steps]
-        what, bounds = f"each further policy, of the first; policies: {count}", (100, 50)
+        what, bounds = f"each further policy, of the first; policies: {count}", (35, 25)
         must, aim = (Bound("<=", bound) for bound in bounds)
         yield Figure(group, what, more, "%", must=must, aim=aim)
 

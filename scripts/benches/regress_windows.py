@@ -57,14 +57,15 @@ def _functions(store: EventStore, task: str, change: CodeChange) -> int:
         return 0
     moment = Moment(position=events[-1].position)
     state: dependency_graph.State = state_at(store, dependency_graph, task, moment)
-    return sum(1 for _ in _named(state))
+    return sum(1 for _ in functions_in(state))
 
 
-def _named(state: dependency_graph.State) -> Iterator[str]:
-    for facets in dependency_graph.present(state).values():
+def functions_in(state: dependency_graph.State) -> Iterator[tuple[str, str]]:
+    """Yield the module and name of each function, method and test."""
+    for module, facets in dependency_graph.present(state).items():
         for name in names_in(facets):
             if facets[f"sig:{name}"][:1] and facets[f"sig:{name}"][0] in KINDS:
-                yield name
+                yield module, name
 
 
 def stored(bench: Bench, folder: Path) -> tuple[str, str]:

@@ -45,6 +45,8 @@ class Outside:
 
     def __init__(self, parts: Parts, checks: Checks) -> None:
         self.steps: list[Step] = []
+        self.asked: list[Message] = []
+        "The first prompt."
         self._parts, self._checks = parts, checks
         self._took, self._before = 0.0, dict.fromkeys(PARTS, 0.0)
         self._back = time.perf_counter()
@@ -65,6 +67,7 @@ class Outside:
         self.steps.append(Step(seconds, spent))
         self._took, self._before = 0.0, total
         text = answer(call.module, call.iteration)
+        self.asked = self.asked or list(messages)
         self._back = time.perf_counter()
         return Completion(text)
 
@@ -86,17 +89,22 @@ def measure(bench: Bench) -> list[Figure]:
 
 def ran(folder: Path, project: Project) -> list[Step]:
     """Return the steps of a whole run of a project, with each append forced to the disk."""
+    return outside(folder, project).steps
+
+
+def outside(folder: Path, project: Project) -> Outside:
+    """Return the double of a whole run's model, with the steps that it saw."""
     path = folder / f"run-{project.modules}-{project.iterations}.db"
     parts = Parts()
     with EventStore.open(f"sqlite:///{path}") as store:
         start(store, project.spec())
-        outside = Outside(parts, project.checks)
+        double = Outside(parts, project.checks)
         with parts.watched():
-            used = Runtime(outside, "double", MISTRAL_7B_8K)
-            state = work(store, "project", used, checks=outside.checks)
-    if state.status != "complete" or len(outside.steps) != project.steps:
+            used = Runtime(double, "double", MISTRAL_7B_8K)
+            state = work(store, "project", used, checks=double.checks)
+    if state.status != "complete" or len(double.steps) != project.steps:
         raise AssertionError(f"the run ended as {state.status}: {state.reason}")
-    return outside.steps
+    return double
 
 
 def _steps(bench: Bench) -> Iterator[Figure]:
