@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backcast.domain.errors import BackcastError, InputError, ModelError
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import log_at
+from backcast.engine.interfaces.addresses import log_at, logs_named, refuse_moments
+from backcast.engine.interfaces.many_logs import shown_progress
 from backcast.engine.interfaces.terminal import message, progress_bar
 
 if TYPE_CHECKING:
@@ -100,20 +101,22 @@ def opened_logs(
 
     `again` where they were opened before, and the reasons are known.
     """
-    logs, unreadable = [], 0
-    for address in addresses or (Address(),):
-        if address.when:
-            raise InputError(f"{str(address)!r}: needed a task or a log, found a moment of one")
-        try:
-            log = stack.enter_context(log_at(address, url))
-        except BackcastError as error:
-            unreadable += 1
-            if not again:
-                message(error)
-            continue
-        for problem in () if again else log.problems:
-            message(f"skipped {problem}")
-        logs.append(log)
+    refuse_moments(addresses)
+    found, unreadable = logs_named(addresses, url, again=again)
+    logs = []
+    with shown_progress(len(found)) as advance:
+        for address in found:
+            try:
+                log = stack.enter_context(log_at(address, url))
+            except BackcastError as error:
+                unreadable += 1
+                if not again:
+                    message(error)
+            else:
+                for problem in () if again else log.problems:
+                    message(f"skipped {problem}")
+                logs.append(log)
+            advance(1)
     return logs, unreadable
 
 

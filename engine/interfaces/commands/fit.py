@@ -9,12 +9,13 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import UNREADABLE, address_argument
+from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading, opened_logs
 from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
     from backcast.domain.policy import Policy
@@ -24,7 +25,7 @@ NOTHING_LEARNED = 1
 
 
 @click.command(name="fit")
-@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
+@address_argument("addresses", several=True, metavar=LOGS)
 @store_option
 @click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.toml",
@@ -48,7 +49,7 @@ def command(
     """Fit a policy to a model that reads what was written.
 
     \b
-    backcast fit runs/*.jsonl --model llama:model.gguf --out mine.toml --context-tokens 2000
+    backcast fit 'runs/*.jsonl' --model llama:model.gguf --out mine.toml --context-tokens 2000
     backcast fit httpx --model llama:model.gguf --out mine.toml --sample 60 --seconds 3600
 
     Two of three steps are fitted on: which single texts made what was written likelier, by what
@@ -62,7 +63,6 @@ def command(
     """
     from backcast.engine.context.strategies import STRATEGIES
     from backcast.engine.interfaces.fitting import check_place, planned_fit, remarks, run_fit
-    from backcast.engine.models.address import shown
     from backcast.engine.replay.fit_file import completed, own_settings
 
     base = completed(_base(policy_name))

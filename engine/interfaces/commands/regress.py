@@ -10,7 +10,8 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.many_logs import LogTimes
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
@@ -22,6 +23,7 @@ from backcast.engine.interfaces.profiles import (
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading, opened_logs
 from backcast.engine.interfaces.terminal import message
+from backcast.engine.log.remote import copies_kept, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="regress")
-@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
+@address_argument("addresses", several=True, metavar=LOGS)
 @store_option
 @click.option("--policy", "policies", multiple=True, metavar="NEW",
               help="TOML or a name; may be repeated.")  # fmt: skip
@@ -65,7 +67,8 @@ def command(
 
     \b
     backcast regress fixtures/logs/till.jsonl --policy mine.toml
-    backcast regress runs/*.jsonl --policy hierarchical --policy no-cache --report out.md
+    backcast regress 'runs/**/*.jsonl' --policy hierarchical --policy no-cache --report out.md
+    backcast regress s3://bucket/runs/ --policy mine.toml
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
 
@@ -92,12 +95,15 @@ def command(
         raise click.UsageError("--model: needed a policy as the baseline, found a report")
     reading = Reading(model, context_tokens, sample, seconds) if model else None
     reader = reading.reader() if reading else None
-    runs, unreadable = _runs(addresses, url, window)
-    if not runs:
-        if unreadable:
-            raise SystemExit(UNREADABLE)  # the reason is on stderr
-        raise InputError("needed recorded prompts, or changes of functions, to try, found none")
-    columns, found = _compared(plan, _tried(plan, runs, processes))
+    times = LogTimes()
+    with copies_kept():
+        runs, unreadable = _runs(addresses, url, window, times)
+        if not runs:
+            if unreadable:
+                raise SystemExit(UNREADABLE)  # the reason is on stderr
+            raise InputError("needed recorded prompts, or changes of functions, to try, found none")
+        columns, found = _compared(plan, _tried(plan, runs, processes))
+    times.report()
     if reading and reader:
         columns = _read(reading, reader, plan, columns, addresses, url)
     _print(columns, found, reports, as_json)
@@ -137,19 +143,21 @@ def _planned(
     return _Plan([setting_of(name) for name in names], rules, asked, report)
 
 
-def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[ReplayRun], int]":
+def _runs(
+    addresses: "Sequence[Address]", url: str, window: int, times: LogTimes
+) -> "tuple[list[ReplayRun], int]":
     """The runs of some logs, and how many of the logs cannot be read."""
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
     unreadable = 0
-    for log in each_log(addresses, url):
+    for log in each_log(addresses, url, times):
         if log is None:
             unreadable += 1
             continue
         found = list(runs_in(log, window))
         if not found:
-            message(f"note: {log.name} holds no prompts and no changes")
+            message(f"note: {shown(log.name)} holds no prompts and no changes")
         runs += found
     return runs, unreadable
 

@@ -9,7 +9,7 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import UNREADABLE, address_argument
+from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import RECORDED, setting_of
 from backcast.engine.interfaces.running import INTERRUPTED
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="score")
-@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
+@address_argument("addresses", several=True, metavar=LOGS)
 @store_option
 @click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, or URL.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
@@ -51,6 +51,7 @@ def command(
         --policy default --context-tokens 1000
     backcast score backcast --model llama:model.gguf --policy recorded --policy mine.toml \\
         --sample 20 --seconds 600
+    backcast score 'runs/**/*.jsonl' --model llama:model.gguf --sample 200
 
     The model reads each prompt, then the code that was really accepted, or the body that a commit
     gave a function, and tells how likely it held that text: nats per token, lower is better. That
