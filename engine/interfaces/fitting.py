@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from backcast.domain.policy import Policy
     from backcast.engine.log.open_logs import Log
     from backcast.engine.replay.fit_run import FitCost, FitResult, PolicyFit
-    from backcast.engine.replay.kept_scores import ScoreBook
     from backcast.engine.replay.score_summary import ScoreDifference
 
 FORMAT = 1
@@ -52,11 +51,12 @@ def planned_fit(
     from backcast.engine.replay.fit_run import PolicyFit
     from backcast.engine.replay.fit_search import ROUNDS, moves
     from backcast.engine.replay.fit_steps import StepList
+    from backcast.engine.replay.kept_scores import score_books
 
     known = StepList(reading.plan(reading.reader(), []))
     with progress_bar("steps", reading.sample) as advance:
         known.add(logs, reading.sample, advance)
-    fit = PolicyFit(known, base, _books(logs, reading.scores), reading.seconds)
+    fit = PolicyFit(known, base, score_books(logs, reading.scores), reading.seconds)
     with progress_bar("prompts", len(known.training)) as advance:
         cost = fit.plan(advance)
     likely = base if base.pattern else base.model_copy(update={"pattern": 1.0})
@@ -93,17 +93,6 @@ def run_fit(fit: "PolicyFit", cost: "FitCost") -> "FitResult":
                     message(f"note: the scores are used, and not kept: {reason}")
 
         return fit.run(advance, message)
-
-
-def _books(logs: "Sequence[Log]", scores: Path | None) -> "dict[str, ScoreBook]":
-    from backcast.engine.replay.kept_scores import ScoreBook, file_beside
-
-    return {
-        log.name: ScoreBook(
-            log.store, scores or (None if "://" in log.name else file_beside(log.name))
-        )
-        for log in logs
-    }
 
 
 def interval(beside: "ScoreDifference", step: bool = True) -> str:

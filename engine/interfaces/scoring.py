@@ -72,15 +72,9 @@ class Reading(NamedTuple):
 
     def read(self, plan: "ScorePlan", logs: "Sequence[Log]") -> "tuple[Scoring, bool]":
         """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""
-        from backcast.engine.replay.kept_scores import ScoreBook
+        from backcast.engine.replay.kept_scores import score_books
 
-        books = {
-            log.name: ScoreBook(log.store, self.scores)
-            if self.scores
-            else ScoreBook.beside(log.store, log.name)
-            for log in logs
-        }
-        return _scored(plan, books, self.seconds)
+        return _scored(plan, score_books(logs, self.scores), self.seconds)
 
 
 def _file_of(name: str) -> Path:

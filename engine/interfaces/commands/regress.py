@@ -1,7 +1,7 @@
 """`backcast regress`: try policies on recorded logs."""
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +23,7 @@ from backcast.engine.interfaces.profiles import (
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading, opened_logs
 from backcast.engine.interfaces.terminal import message
-from backcast.engine.log.remote import copies_kept, shown
+from backcast.engine.log.remote import copies_kept, is_remote, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,13 +96,13 @@ def command(
     reading = Reading(model, context_tokens, sample, seconds) if model else None
     reader = reading.reader() if reading else None
     times = LogTimes()
-    with copies_kept():
+    with copies_kept() if any(is_remote(named.log) for named in addresses) else nullcontext():
         runs, unreadable = _runs(addresses, url, window, times)
         if not runs:
             if unreadable:
                 raise SystemExit(UNREADABLE)  # the reason is on stderr
             raise InputError("needed recorded prompts, or changes of functions, to try, found none")
-        columns, found = _compared(plan, _tried(plan, runs, processes))
+        columns, found = _compared(plan, _tried(plan, runs, processes, times))
     times.report()
     if reading and reader:
         columns = _read(reading, reader, plan, columns, addresses, url)
@@ -162,7 +162,9 @@ def _runs(
     return runs, unreadable
 
 
-def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "list[Tried]":
+def _tried(
+    plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None, times: LogTimes
+) -> "list[Tried]":
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.replay.corpus import tried
 
@@ -170,6 +172,8 @@ def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "
     with progress_bar("runs", len(runs)) as advance:
         for run in tried(runs, plan.settings, plan.profile, processes or os.cpu_count() or 1):
             found.append(run)
+            built = (figures.seconds for step in run.steps for figures in step.figures)
+            times.add(shown(run.run.log), sum(built))
             advance(1)
     return found
 
