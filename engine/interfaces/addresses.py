@@ -204,16 +204,23 @@ def logs_named(
             if not again:
                 message(error)
             continue
-        if places.others and not again:
-            message(
-                f"note: {_place_of(address)} holds {len(places.others)} files that are no logs by"
-                f" their names, such as {shown(places.others[0])}"
-            )
+        if not again:
+            note_others(_place_of(address), places.others, "logs")
         task = address.task if address.log else None
         found |= dict.fromkeys(Address(name, task, address.when) for name in places.names)
         if not places.names:
             found[address] = None
     return list(found), failed
+
+
+def note_others(place: str, others: Sequence[str], what: str) -> None:
+    """Note the files of a place that were left out, since their names are not those of logs."""
+    if others:
+        files = "1 file" if len(others) == 1 else f"{len(others):,} files"
+        message(
+            f"note: {shown(place)}: left out {files} not named as {what}:"
+            f" {shown(others[0])}{', ...' if others[1:] else ''}"
+        )
 
 
 def _places(address: Address, url: str) -> "LogPlaces":

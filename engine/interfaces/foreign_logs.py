@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backcast.domain.errors import BackcastError, InputError
+from backcast.engine.interfaces.addresses import note_others
 from backcast.engine.interfaces.terminal import message
 from backcast.engine.log.importers import Report
 from backcast.engine.log.places import ENDINGS, is_pattern, places_of
@@ -41,11 +42,7 @@ def logs_to_import(format: str, paths: Sequence[str]) -> tuple[list[str], int]:
             failed += 1
             continue
         found |= dict.fromkeys(places.names)
-        if others := places.others:
-            message(
-                f"note: {shown(path)} holds {len(others)} files that are no logs of {format} by"
-                f" their names, such as {shown(others[0])}"
-            )
+        note_others(path, places.others, f"logs of {format}")
     return list(found), failed
 
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers import Report, events, import_batches
 from backcast.engine.log.recorder import SCHEMES
-from backcast.engine.log.remote import EXTRAS, copied, is_remote, scheme_of, shown
+from backcast.engine.log.remote import copied, is_remote, scheme_of, shown
 from backcast.engine.log.rows import Damage, DamageReporter
 from backcast.engine.log.store import EventStore
 
+FORMS = "a URL of sqlite://, postgresql://, https://, http://, s3:// or gs://"
 SHOWN = 3
 "Unreadable lines of a log that are reported with their reasons."
 
@@ -41,8 +42,7 @@ def opened(name: str, task: str | None = None, *, whole: bool = False) -> Iterat
             yield Log(name, store, _tasks(store, name, task), problems)
         return
     if (scheme := scheme_of(name)) and scheme not in SCHEMES:
-        known = ", ".join(f"{kind}://" for kind in (*SCHEMES, *EXTRAS))
-        raise InputError(f"{shown(name)}: needed a file, or one of {known}, found {scheme}://")
+        raise InputError(f"{shown(name)}: needed a path, or {FORMS}, found {scheme}://")
     if scheme:
         with EventStore.open(name, create=False) as store:
             tasks = _tasks(store, name, task)

@@ -40,7 +40,7 @@ def places_of(name: str, endings: Sequence[str] = ENDINGS) -> LogPlaces:
     if logs:
         return LogPlaces(tuple(logs), tuple(others))
     what = "a pattern that matches a log" if is_pattern(name) else "a folder with logs"
-    found = f"{len(others)} other files, such as {shown(others[0])}" if others else "no file"
+    found = f"none among {len(others):,}, such as {shown(others[0])}" if others else "none"
     raise InputError(f"{shown(name)}: needed {what} ({', '.join(endings)}), found {found}")
 
 

@@ -208,15 +208,23 @@ def _reason(url: str, error: BaseException) -> str:
     # fsspec says so of any failure over HTTP.
     if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
         error = error.__cause__
-    status = getattr(error, "status", None)
+    status = _status(error)
     if status in (404, 410) or isinstance(error, FileNotFoundError):
         return "none there: is the name right?"
     if status in (401, 403) or isinstance(error, PermissionError):
         return "that it may not be read: are there credentials for it, and are they the right ones?"
     if type(error).__name__ in ("NoCredentialsError", "DefaultCredentialsError"):
         return "no credentials: set those of its service (backcast help scale)"
-    if isinstance(status, int) and status:
+    if status:
         return f"the answer HTTP {status}"
     kind, text = type(error).__name__, " ".join(str(error).split())
     # What a library says may repeat the URL.
     return kind if not text or shown(url) != url else f"{kind}: {text:.200}"
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the status of HTTP that an error tells, as aiohttp or as botocore does."""
+    answer = getattr(error, "response", None)
+    about = answer.get("ResponseMetadata", {}) if isinstance(answer, dict) else {}
+    status = about.get("HTTPStatusCode") or getattr(error, "status", None)
+    return status if isinstance(status, int) else None
