@@ -257,10 +257,8 @@ def test_what_cannot_be_read_is_one_line_and_the_rest_goes_on(
     ],
 )  # fmt: skip
 def test_a_place_that_is_none_is_one_line(s3: None, url: str, line: str) -> None:
-    with pytest.raises(InputError) as refused:
-        [name] = places_of(url).names
-        with opened(name):
-            pass
+    with pytest.raises(InputError) as refused, opened(places_of(url).names[0]):
+        pass
     assert line in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -37,7 +37,7 @@ class LogTimes:
         if len(self.seconds) < MANY:
             return
         slowest = nlargest(SLOWEST, self.seconds.items(), key=lambda pair: (pair[1], pair[0]))
-        names = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in slowest)
+        names = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in slowest)
         message(f"the slowest of {len(self.seconds):,} logs: {names}")
 
 

@@ -1,7 +1,7 @@
 """Where logs lie: one file, all that a pattern matches, or all in a folder, here or elsewhere."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,17 +26,19 @@ class LogPlaces(NamedTuple):
 def places_of(name: str, endings: Sequence[str] = ENDINGS) -> LogPlaces:
     """Return the logs that a path, a pattern, a folder or a URL stands for; none is opened.
 
-    In a folder, and under a pattern that ends in `*`, a log is known by how its name ends.
-    `InputError` where a pattern or a folder holds none.
+    In a folder, also one that a pattern matches, and under a pattern that ends in `*`, a log is
+    known by how its name ends. `InputError` where a pattern or a folder holds none.
     """
-    files = listed(name) if is_remote(name) else _files(name)
+    files = _listed(name) if is_remote(name) else _files(name)
     if files is None:
         return LogPlaces((name,))
-    if is_pattern(name) and not name.endswith("*"):
-        logs, others = files, []
-    else:
-        logs = [file for file in files if _bare(file).endswith(tuple(endings))]
-        others = [file for file in files if not _bare(file).endswith((*endings, ".scores"))]
+    exact = is_pattern(name) and not name.endswith("*")
+    logs, others = [], []
+    for file, matched in sorted(files.items()):
+        if _bare(file).endswith(tuple(endings)) or (exact and matched):
+            logs.append(file)
+        elif not _bare(file).endswith(".scores"):
+            others.append(file)
     if logs:
         return LogPlaces(tuple(logs), tuple(others))
     what = "a pattern that matches a log" if is_pattern(name) else "a folder with logs"
@@ -49,34 +51,48 @@ def is_pattern(name: str) -> bool:
     return any(sign in name for sign in SIGNS) and (is_remote(name) or not os.path.exists(name))
 
 
-def _files(name: str) -> list[str] | None:
-    """Return the files under a pattern or in a folder, sorted; None for a single file.
+def _listed(url: str) -> dict[str, bool] | None:
+    """Return the same of files that lie elsewhere."""
+    found = listed(url)
+    return None if found is None else dict.fromkeys(found, True)
+
+
+def _files(name: str) -> dict[str, bool] | None:
+    """Return whether a pattern matches each file, or a folder above it; None for a single file.
 
     What begins with a dot is left out, and no link to a folder is followed, which may be a ring.
     """
-    if is_pattern(name):
-        return _matching(name)
-    if not os.path.isdir(name):
-        return None
-    found = []
-    for folder, folders, files in os.walk(name):
+    if not is_pattern(name):
+        return dict.fromkeys(_walked(name), True) if os.path.isdir(name) else None
+    matches = list(_matches(name))
+    found = {file: False for path in matches if os.path.isdir(path) for file in _walked(path)}
+    return found | {path: True for path in matches if os.path.isfile(path)}
+
+
+def _walked(home: str) -> Iterator[str]:
+    """Yield the files in a folder and in those below it."""
+    for folder, folders, files in os.walk(home):
         folders[:] = [inner for inner in folders if not inner.startswith(".")]
-        found += [os.path.join(folder, file) for file in files if not file.startswith(".")]
-    return sorted(file for file in found if os.path.isfile(file))
+        for file in files:
+            path = os.path.join(folder, file)
+            if not file.startswith(".") and os.path.isfile(path):
+                yield path
 
 
-def _matching(name: str) -> list[str]:
-    parts = Path(name).expanduser().parts
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield the files and folders that a pattern matches."""
+    parts = Path(pattern).expanduser().parts
     first = next(n for n, part in enumerate(parts) if any(sign in part for sign in SIGNS))
     base, rest = Path(*parts[:first]), parts[first:]
     dotted = any(part.startswith(".") for part in rest)
     try:
-        files = [path for path in base.glob(str(Path(*rest))) if path.is_file()]
+        for path in base.glob(str(Path(*rest))):
+            if dotted or not _is_hidden(path.relative_to(base)):
+                yield str(path)
     except ValueError:
         raise InputError(
-            f"{name}: needed ** between slashes, found it beside other signs"
+            f"{pattern}: needed ** between slashes, found it beside other signs"
         ) from None
-    return sorted(str(path) for path in files if dotted or not _is_hidden(path.relative_to(base)))
 
 
 def _is_hidden(path: Path) -> bool:
