@@ -8,9 +8,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
@@ -117,6 +118,62 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """A request of a Google Cloud Storage, as far as it is asked here."""
+
+    def do_GET(self) -> None:
+        """Answer with a list, with what is known of an object, or with its body."""
+        parts = urlsplit(self.path)
+        asked = dict(parse_qsl(parts.query))
+        key = unquote(parts.path.partition("/b/bucket/o")[2]).removeprefix("/")
+        source = LOGS / f"{PurePosixPath(key).stem}.jsonl"
+        objects = [{"name": name, "bucket": "bucket", "size": "1", "etag": "e"}
+                   for name in ("runs/palindrome.jsonl", "runs/validators.jsonl", "runs/notes.txt")
+                   if name.startswith(asked.get("prefix", ""))]  # fmt: skip
+        if not key:
+            self.say(200, json.dumps({"items": objects}).encode())
+        elif not source.is_file():
+            self.say(404, b"{}")
+        elif asked.get("alt") == "media":
+            self.say(200, source.read_bytes())
+        else:
+            about = {"name": key, "bucket": "bucket", "size": source.stat().st_size, "etag": "e"}
+            self.say(200, json.dumps(about).encode())
+
+    def say(self, status: int, body: bytes) -> None:
+        """Send an answer."""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_logs_in_a_google_cloud_storage_are_verified(
+    backcast: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gcsfs", reason="needs backcast[gcs]")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        out, err, code = backcast("verify", "gs://bucket/runs/")
+        gone = backcast("verify", "gs://bucket/runs/gone.jsonl")
+        server.shutdown()
+        thread.join()
+    assert (out.count("rebuilt: same; derived: same"), code) == (6, 0)
+    assert err.splitlines() == [
+        "backcast: note: gs://bucket/runs/: left out 1 file not named as logs:"
+        " gs://bucket/runs/notes.txt",
+        "6 prompts, 0 failed",
+    ]
+    assert gone[1].startswith("backcast: gs://bucket/runs/gone.jsonl: needed a log that can be")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ is trusted no more than any log: it is copied byte for byte, up to a size, and r
 """
 
 import hashlib
+import logging
 import os
 import re
 import tempfile
@@ -18,6 +19,7 @@ from backcast.domain.errors import BackcastError, InputError
 
 EXTRAS = {"https": "remote", "http": "remote", "s3": "remote", "gs": "gcs", "gcs": "gcs"}
 "The extra that each scheme needs."
+LIBRARIES = ("fsspec", "s3fs", "gcsfs", "aiobotocore", "botocore", "aiohttp", "google", "asyncio")
 COPIES = "BACKCAST_LOG_COPIES"
 "The environment variable by which a command's processes share its folder of copies."
 LARGEST = 16 * 2**30
@@ -166,6 +168,8 @@ def _cut(path: Path, size: int | None, reason: str) -> str:
 def _system(url: str) -> Any:
     """Return fsspec's file system for a URL; `InputError` where what it needs is not installed."""
     scheme = scheme_of(url)
+    for name in LIBRARIES:  # what they warn of is told in one line of ours, where it matters
+        logging.getLogger(name).addHandler(logging.NullHandler())
     try:
         import fsspec
 
