@@ -11,7 +11,7 @@ from backcast.engine.interfaces.terminal import in_a_line, message, progress_bar
 
 if TYPE_CHECKING:
     from backcast.domain.policy import Policy
-    from backcast.engine.log.open_logs import Log
+    from backcast.engine.interfaces.log_shelf import LogShelf
     from backcast.engine.replay.fit_run import FitCost, FitResult, PolicyFit
     from backcast.engine.replay.score_summary import ScoreDifference
 
@@ -44,9 +44,7 @@ def check_place(out: Path, force: bool) -> None:
         beside.unlink(missing_ok=True)
 
 
-def planned_fit(
-    reading: Reading, logs: "Sequence[Log]", base: "Policy"
-) -> "tuple[PolicyFit, FitCost]":
+def planned_fit(reading: Reading, logs: "LogShelf", base: "Policy") -> "tuple[PolicyFit, FitCost]":
     """Return a fit that can be run, after it is said what that takes."""
     from backcast.engine.replay.fit_run import PolicyFit
     from backcast.engine.replay.fit_search import ROUNDS, moves
@@ -54,9 +52,8 @@ def planned_fit(
     from backcast.engine.replay.kept_scores import score_books
 
     known = StepList(reading.plan(reading.reader(), []))
-    with progress_bar("steps", reading.sample) as advance:
-        known.add(logs, reading.sample, advance)
-    fit = PolicyFit(known, base, score_books(logs, reading.scores), reading.seconds)
+    reading.take(known, logs)
+    fit = PolicyFit(known, base, score_books(logs.logs, reading.scores), reading.seconds)
     with progress_bar("prompts", len(known.training)) as advance:
         cost = fit.plan(advance)
     likely = base if base.pattern else base.model_copy(update={"pattern": 1.0})

@@ -1,6 +1,5 @@
 """`backcast fit`: settings under which a model holds what was written for likelier."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,11 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
+from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.running import INTERRUPTED
-from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.log.remote import shown
 
@@ -70,10 +70,7 @@ def command(
     over = _over(policy_name)
     own_settings(base, STRATEGIES[over])  # or it says why no file could hold what is made of it
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
-    with ExitStack() as stack:
-        logs, unreadable = opened_logs(stack, addresses, url)
-        if not logs:
-            raise SystemExit(UNREADABLE)  # the reasons are on stderr
+    with LogShelf(addresses, url) as logs:
         try:
             fit, cost = planned_fit(reading, logs, base)
             found = run_fit(fit, cost)
@@ -87,7 +84,7 @@ def command(
     if found.refusal:
         message(f"nothing was learned, and no policy is written: {found.refusal}")
         raise SystemExit(NOTHING_LEARNED)
-    raise SystemExit(UNREADABLE if unreadable else 0)
+    raise SystemExit(UNREADABLE if logs.unreadable else 0)
 
 
 def _base(name: str | None) -> "Policy":

@@ -1,7 +1,7 @@
 """`backcast regress`: try policies on recorded logs."""
 
 import os
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +11,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.many_logs import LogTimes
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import (
@@ -21,7 +22,7 @@ from backcast.engine.interfaces.profiles import (
     setting_of,
 )
 from backcast.engine.interfaces.running import INTERRUPTED
-from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import message
 from backcast.engine.log.remote import copies_kept, is_remote, shown
 
@@ -209,8 +210,7 @@ def _read(
     from backcast.engine.replay.regress import less_likely
     from backcast.engine.replay.score_summary import score_summary
 
-    with ExitStack() as stack:
-        logs, _ = opened_logs(stack, addresses, url, again=True)
+    with LogShelf(addresses, url, again=True) as logs:
         scoring, interrupted = reading.scored(reader, logs, plan.settings)
         for remark in remarks(scoring):
             message(remark)

@@ -1,6 +1,5 @@
 """`backcast score`: how likely a model held what was written, under the prompts of policies."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,11 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
+from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import RECORDED, setting_of
 from backcast.engine.interfaces.running import INTERRUPTED
-from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
@@ -63,17 +63,14 @@ def command(
     settings = _settings(policies or (RECORDED,))
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
     reader = reading.reader()
-    with ExitStack() as stack:
-        logs, unreadable = opened_logs(stack, addresses, url)
-        if not logs:
-            raise SystemExit(UNREADABLE)  # the reasons are on stderr
+    with LogShelf(addresses, url) as logs:
         scoring, interrupted = reading.scored(reader, logs, settings)
         _print(scoring, by_line, as_json)
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept")
         raise SystemExit(INTERRUPTED)
     nothing = not scoring.steps and bool(scoring.failed)
-    raise SystemExit(UNREADABLE if unreadable or nothing else 0)
+    raise SystemExit(UNREADABLE if logs.unreadable or nothing else 0)
 
 
 def _settings(names: "Sequence[str]") -> "list[Setting]":
