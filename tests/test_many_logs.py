@@ -4,13 +4,19 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import TaskStarted
+from backcast.engine.history.address import parse
 from backcast.engine.interfaces.cli import main
+from backcast.engine.interfaces.log_shelf import LogShelf
+from backcast.engine.interfaces.profiles import setting_of
+from backcast.engine.interfaces.scoring import Reading
+from backcast.engine.log.open_logs import opened
 from backcast.engine.log.places import places_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
@@ -221,6 +227,24 @@ def test_influence_tells_of_each_log_and_names_those_without_such_a_step(
     [reason] = [line for line in err.splitlines() if "contexts.jsonl" in line]
     assert "needed a step whose outcome is known, found none" in reason
     assert backcast("influence", *asked)[2] == 2  # it does not read a whole store unasked
+
+
+def test_a_sample_keeps_the_logs_open_whose_steps_it_takes(runs: Path) -> None:
+    for number in range(3):
+        shutil.copy(LOGS / "palindrome.jsonl", runs / f"{number}.jsonl")
+    reading = Reading(f"llama:{tiny('mistral')}", 300, sample=2)
+    reader, settings = reading.reader(), [setting_of("recorded")]
+    plan, whole = reading.plan(reader, settings), reading.plan(reader, settings)
+    with LogShelf([parse(f"{runs}/")], "") as shelf, ExitStack() as stack:
+        reading.take(plan, shelf)
+        assert shelf.read == 5
+        assert {job.log for job in plan.jobs} == {log.name for log in shelf.logs}
+        assert len(shelf.logs) < 3
+        every = [stack.enter_context(opened(name)) for name in places_of(str(runs)).names]
+        whole.add(every, 2)
+    assert plan.jobs == whole.jobs
+    assert (plan.not_sampled, plan.unknown) == (whole.not_sampled, whole.unknown)
+    assert plan.not_sampled > 0
 
 
 # Imports
