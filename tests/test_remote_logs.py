@@ -17,6 +17,7 @@ import pytest
 
 from backcast.domain.errors import InputError
 from backcast.engine.interfaces.cli import main
+from backcast.engine.log import remote
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.places import places_of
 from backcast.engine.log.remote import copied, copies_kept
@@ -375,6 +376,14 @@ def test_a_copy_is_kept_while_the_log_stays_the_same(web: str, tmp_path: Path) -
         with copied(url) as copy:
             assert copy.path.read_bytes() == TILL.read_bytes()
     assert not copy.path.exists()
+
+
+def test_a_log_that_has_no_end_is_given_up(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "LARGEST", 100_000)
+    with pytest.raises(InputError) as refused, opened(f"{web}/till.jsonl"):
+        pass
+    size = TILL.stat().st_size
+    assert str(refused.value) == f"{web}/till.jsonl: needed at most 100,000 bytes, found {size:,}"
 
 
 def test_scores_of_a_log_elsewhere_need_a_file(web: str) -> None:

@@ -52,6 +52,7 @@ def command(
     backcast fit 'runs/*.jsonl' --model llama:model.gguf --out mine.toml --context-tokens 2000
     backcast fit httpx --model llama:model.gguf --out mine.toml --sample 60 --seconds 3600
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Two of three steps are fitted on: which single texts made what was written likelier, by what
     evidence, and then which settings do so in whole prompts. The third step judges: where what was
     written is not likelier there than under --policy, nothing is written. A policy that was fitted

@@ -14,7 +14,7 @@ from backcast.engine.interfaces.addresses import (
     log_at,
     logs_named,
 )
-from backcast.engine.interfaces.many_logs import shown_progress
+from backcast.engine.interfaces.many_logs import LogTimes, shown_progress
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import RECORDED, setting_of
 from backcast.engine.interfaces.running import INTERRUPTED
@@ -62,6 +62,7 @@ def command(
     backcast influence fixtures/logs/validators.jsonl@27 --model llama:model.gguf
     backcast influence 'runs/*.jsonl' --model llama:model.gguf --json    # the last of each task
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     The model reads what was really written (see score) behind the prompt, then behind the prompt
     without each section, and without each item: the nats that a part saves in the new lines, harm
     first; with --texts each sentence of our own words, too. Items that say the same stand in for
@@ -80,17 +81,19 @@ def command(
     reader = reading.reader()
     asked = _InfluenceQuestion(reading, reader, setting, most, halves, texts)
     found, failed = logs_named(addresses, url)
-    several = len(found) > 1
+    several, times = len(found) > 1, LogTimes()
     with shown_progress(len(found)) as advance:
         for address in found:
             try:
-                failed += _of_log(asked, address, url, several, as_json)
+                with times.taken(shown(str(address))):
+                    failed += _of_log(asked, address, url, several, as_json)
             except BackcastError as error:
                 if not several and not failed:
                     raise
                 message(error)
                 failed += 1
             advance(1)
+    times.report()
     raise SystemExit(UNREADABLE if failed else 0)
 
 

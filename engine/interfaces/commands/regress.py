@@ -73,6 +73,7 @@ def command(
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Evidence recall is the share, of what the accepted code really used, that the prompt had shown.
     In a log without prompts (a git history) each change of a function is taken as a request for it.
     Without --model no model is asked. What counts as a regression stands in the policy's file under

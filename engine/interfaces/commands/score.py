@@ -53,6 +53,7 @@ def command(
         --sample 20 --seconds 600
     backcast score 'runs/**/*.jsonl' --model llama:model.gguf --sample 200
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     The model reads each prompt, then the code that was really accepted, or the body that a commit
     gave a function, and tells how likely it held that text: nats per token, lower is better. That
     is not what it would have answered. Each score is kept, and never asked for twice: in a store as

@@ -34,6 +34,7 @@ def command(
     backcast verify till --bisect
     backcast verify 'runs/**/*.jsonl' s3://bucket/runs/
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Without an address the whole store is asked. The exit code is 0 where every answer is "same" and
     every log is whole, 2 where a log cannot be read at all, else 1. Tasks that came by an importer
     with a known fault are noted, on stderr or as lines with "note", and are no failure.
