@@ -10,15 +10,20 @@ from click.shell_completion import CompletionItem
 
 from backcast.domain.errors import BackcastError, InputError, MomentError, UnavailableError
 from backcast.engine.history.address import FORMS, Address, looks_dated, parse
+from backcast.engine.interfaces.many_logs import LogTimes, shown_progress
 from backcast.engine.interfaces.options import DEFAULT_STORE, opened
 from backcast.engine.interfaces.terminal import message
+from backcast.engine.log.remote import is_remote, shown
 
 if TYPE_CHECKING:
     from backcast.domain.moment import Moment
     from backcast.engine.log.open_logs import Log
+    from backcast.engine.log.places import LogPlaces
     from backcast.engine.log.store import EventStore
 
 TASK_WHEN, ANY = "TASK[@WHEN]", "[FILE.jsonl#]TASK[@WHEN]"
+LOGS = "LOG|TASK"
+"How commands over many logs name them: see `backcast help scale`."
 UNREADABLE = 2
 "The exit code where a log cannot be read at all."
 NAMED, COMPLETED = 5, 40
@@ -143,24 +148,107 @@ def only_task(log: "Log") -> str:
     if len(log.tasks) == 1:
         return log.tasks[0]
     raise InputError(
-        f"{log.name} holds {len(log.tasks)} tasks: needed {log.name}#TASK, one of"
+        f"{shown(log.name)} holds {len(log.tasks)} tasks: needed {shown(log.name)}#TASK, one of"
         f" {', '.join(log.tasks[:NAMED])}{', ...' if log.tasks[NAMED:] else ''}"
     )
 
 
-def each_log(addresses: Sequence[Address], url: str) -> "Iterator[Log | None]":
-    """Open each log in turn; None for one that cannot be read, after the reason is told."""
-    for address in addresses or (Address(),):
+def each_log(
+    addresses: Sequence[Address], url: str, times: LogTimes | None = None
+) -> "Iterator[Log | None]":
+    """Open each log in turn; None for one that cannot be read, after the reason is told.
+
+    Many logs show how far they have come. `times` learns what each took, and is then reported by
+    the caller; else the slowest of many are named at the end.
+    """
+    refuse_moments(addresses)
+    found, failed = logs_named(addresses, url)
+    yield from [None] * failed
+    took = times or LogTimes()
+    with shown_progress(len(found)) as step:
+        for address in found:
+            with took.taken(shown(str(address) or url)):
+                try:
+                    with log_at(address, url, whole=True) as log:
+                        for problem in log.problems:
+                            message(f"skipped {problem}")
+                        yield log
+                except BackcastError as error:
+                    message(error)
+                    yield None
+            step(1)
+    if times is None:
+        took.report()
+
+
+def refuse_moments(addresses: Sequence[Address]) -> None:
+    """Raise `InputError` where an address names a moment of a log, and not the log."""
+    for address in addresses:
         if address.when:
             raise InputError(f"{str(address)!r}: needed a task or a log, found a moment of one")
+
+
+def logs_named(
+    addresses: Sequence[Address], url: str, *, again: bool = False
+) -> tuple[list[Address], int]:
+    """Return the address of each log that some addresses name, and how many of them name none.
+
+    A pattern or a folder stands for all logs that it holds; what is named twice comes once. Why
+    an address names none is told, unless it was `again`. Without an address the store of the
+    command is meant.
+    """
+    found: dict[Address, None] = {}
+    failed = 0
+    for address in addresses or (Address(),):
         try:
-            with log_at(address, url, whole=True) as log:
-                for problem in log.problems:
-                    message(f"skipped {problem}")
-                yield log
+            places = _places(address, url)
         except BackcastError as error:
-            message(error)
-            yield None
+            failed += 1
+            if not again:
+                message(error)
+            continue
+        if not again:
+            note_others(_place_of(address), places.others, "logs")
+        task = address.task if address.log else None
+        found |= dict.fromkeys(Address(name, task, address.when) for name in places.names)
+        if not places.names:
+            found[address] = None
+    return list(found), failed
+
+
+def note_others(place: str, others: Sequence[str], what: str) -> None:
+    """Note the files of a place that were left out, since their names are not those of logs."""
+    if others:
+        files = "1 file" if len(others) == 1 else f"{len(others):,} files"
+        message(
+            f"note: {shown(place)}: left out {files} not named as {what}:"
+            f" {shown(others[0])}{', ...' if others[1:] else ''}"
+        )
+
+
+def _places(address: Address, url: str) -> "LogPlaces":
+    """Return the files that an address names; none where it names a store, or a task of one."""
+    from backcast.engine.log.places import LogPlaces, is_pattern, places_of
+
+    if "://" in address.log and not is_remote(address.log):
+        return LogPlaces(())
+    name = _place_of(address)
+    if address.log or ((is_pattern(name) or Path(name).is_dir()) and not _is_task(address, url)):
+        return places_of(name)
+    return LogPlaces(())
+
+
+def _place_of(address: Address) -> str:
+    return address.log or address.task or ""
+
+
+def _is_task(address: Address, url: str) -> bool:
+    """Return whether the store of the command holds a task of this name."""
+    try:
+        with opened(url) as store:
+            return bool(store.version(address.task or ""))
+    except BackcastError:
+        return False
 
 
 def _completions(store: "EventStore", incomplete: str) -> list[str]:

@@ -11,9 +11,8 @@ from backcast.engine.interfaces.terminal import in_a_line, message, progress_bar
 
 if TYPE_CHECKING:
     from backcast.domain.policy import Policy
-    from backcast.engine.log.open_logs import Log
+    from backcast.engine.interfaces.log_shelf import LogShelf
     from backcast.engine.replay.fit_run import FitCost, FitResult, PolicyFit
-    from backcast.engine.replay.kept_scores import ScoreBook
     from backcast.engine.replay.score_summary import ScoreDifference
 
 FORMAT = 1
@@ -45,18 +44,16 @@ def check_place(out: Path, force: bool) -> None:
         beside.unlink(missing_ok=True)
 
 
-def planned_fit(
-    reading: Reading, logs: "Sequence[Log]", base: "Policy"
-) -> "tuple[PolicyFit, FitCost]":
+def planned_fit(reading: Reading, logs: "LogShelf", base: "Policy") -> "tuple[PolicyFit, FitCost]":
     """Return a fit that can be run, after it is said what that takes."""
     from backcast.engine.replay.fit_run import PolicyFit
     from backcast.engine.replay.fit_search import ROUNDS, moves
     from backcast.engine.replay.fit_steps import StepList
+    from backcast.engine.replay.kept_scores import score_books
 
     known = StepList(reading.plan(reading.reader(), []))
-    with progress_bar("steps", reading.sample) as advance:
-        known.add(logs, reading.sample, advance)
-    fit = PolicyFit(known, base, _books(logs, reading.scores), reading.seconds)
+    reading.take(known, logs)
+    fit = PolicyFit(known, base, score_books(logs.logs, reading.scores), reading.seconds)
     with progress_bar("prompts", len(known.training)) as advance:
         cost = fit.plan(advance)
     likely = base if base.pattern else base.model_copy(update={"pattern": 1.0})
@@ -93,17 +90,6 @@ def run_fit(fit: "PolicyFit", cost: "FitCost") -> "FitResult":
                     message(f"note: the scores are used, and not kept: {reason}")
 
         return fit.run(advance, message)
-
-
-def _books(logs: "Sequence[Log]", scores: Path | None) -> "dict[str, ScoreBook]":
-    from backcast.engine.replay.kept_scores import ScoreBook, file_beside
-
-    return {
-        log.name: ScoreBook(
-            log.store, scores or (None if "://" in log.name else file_beside(log.name))
-        )
-        for log in logs
-    }
 
 
 def interval(beside: "ScoreDifference", step: bool = True) -> str:

@@ -7,6 +7,7 @@ from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.score_report import difference
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import one_line
+from backcast.engine.log.remote import shown
 from backcast.engine.replay.corpus import Tried
 from backcast.engine.replay.regress import Comparison, PolicySummary, worst
 from backcast.engine.replay.score_summary import PolicyScore
@@ -127,7 +128,10 @@ def as_json(columns: Sequence[Column], runs: Sequence[Tried]) -> dict[str, Any]:
         "format": FORMAT,
         "note": NOTE,
         "policies": [summed(column) for column in columns],
-        "runs": [plain(tried) for tried in runs],
+        "runs": [
+            plain(tried._replace(run=tried.run._replace(log=shown(tried.run.log))))
+            for tried in runs
+        ],
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.views import one_line
+from backcast.engine.log.remote import shown
 from backcast.engine.models.reading import OutcomeReader
 from backcast.engine.replay.score_jobs import LeftOut, StepScore
 from backcast.engine.replay.score_run import Scoring
@@ -143,7 +144,7 @@ def _step(scoring: Scoring, step: StepScore) -> dict[str, Any]:
         for number, setting in enumerate(scoring.plan.settings)
     ]
     return {
-        "log": job.log, "task": job.task, "version": job.version, "name": job.name,
+        "log": shown(job.log), "task": job.task, "version": job.version, "name": job.name,
         "target": job.target, "outcome": scoring.plan.key(job, 0).outcome,
         "new_lines": [number for number, new in enumerate(job.outcome.new, 1) if new],
         "policies": under,

@@ -1,18 +1,17 @@
 """Scoring as commands begin it: who reads, what it will take, and how far it has come."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from backcast.domain.errors import BackcastError, InputError, ModelError
-from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import log_at
+from backcast.domain.errors import InputError, ModelError
+from backcast.engine.interfaces.addresses import UNREADABLE
 from backcast.engine.interfaces.terminal import message, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backcast.engine.interfaces.log_shelf import LogShelf
     from backcast.engine.log.open_logs import Log
     from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import Setting
@@ -52,16 +51,22 @@ class Reading(NamedTuple):
         return LikelihoodReader(path, window, threads=self.threads)
 
     def scored(
-        self, reader: "OutcomeReader", logs: "Sequence[Log]", settings: "Sequence[Setting]"
+        self, reader: "OutcomeReader", logs: "LogShelf", settings: "Sequence[Setting]"
     ) -> "tuple[Scoring, bool]":
         """Read what was never read; return the scores, and whether Ctrl-C ended it.
 
         `InputError` where no step has an outcome that can be read.
         """
         plan = self.plan(reader, settings)
-        with progress_bar("steps", self.sample) as advance:
-            plan.add(logs, self.sample, advance)
-        return self.read(plan, logs)
+        self.take(plan, logs)
+        return self.read(plan, logs.logs)
+
+    def take(self, plan: "ScorePlan", logs: "LogShelf") -> None:
+        """Add the steps of some logs to a plan; end where none of the logs can be read."""
+        with logs.progress(self.sample) as advance:
+            plan.add(logs, self.sample, advance, logs.keep)
+        if not logs.read:
+            raise SystemExit(UNREADABLE)  # the reasons are on stderr
 
     def plan(self, reader: "OutcomeReader", settings: "Sequence[Setting]") -> "ScorePlan":
         """Return a plan without steps."""
@@ -71,15 +76,9 @@ class Reading(NamedTuple):
 
     def read(self, plan: "ScorePlan", logs: "Sequence[Log]") -> "tuple[Scoring, bool]":
         """Read what of a plan was never read; return the scores, and whether Ctrl-C ended it."""
-        from backcast.engine.replay.kept_scores import ScoreBook
+        from backcast.engine.replay.kept_scores import score_books
 
-        books = {
-            log.name: ScoreBook(log.store, self.scores)
-            if self.scores
-            else ScoreBook.beside(log.store, log.name)
-            for log in logs
-        }
-        return _scored(plan, books, self.seconds)
+        return _scored(plan, score_books(logs, self.scores), self.seconds)
 
 
 def _file_of(name: str) -> Path:
@@ -91,30 +90,6 @@ def _file_of(name: str) -> Path:
     if kind != "llama" or not place:
         raise InputError(f"needed llama:FILE or http://HOST:PORT/v1, found {shown(name)!r}")
     return model_file(place)
-
-
-def opened_logs(
-    stack: ExitStack, addresses: "Sequence[Address]", url: str, *, again: bool = False
-) -> "tuple[list[Log], int]":
-    """Open all logs; return them and how many cannot be read, after the reasons are told.
-
-    `again` where they were opened before, and the reasons are known.
-    """
-    logs, unreadable = [], 0
-    for address in addresses or (Address(),):
-        if address.when:
-            raise InputError(f"{str(address)!r}: needed a task or a log, found a moment of one")
-        try:
-            log = stack.enter_context(log_at(address, url))
-        except BackcastError as error:
-            unreadable += 1
-            if not again:
-                message(error)
-            continue
-        for problem in () if again else log.problems:
-            message(f"skipped {problem}")
-        logs.append(log)
-    return logs, unreadable
 
 
 def _scored(

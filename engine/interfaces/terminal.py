@@ -81,16 +81,25 @@ def hand_on_bytes(body: bytes) -> None:
 
 @contextmanager
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show progress on stderr, on a terminal only; yield the function that takes a step's size."""
+    """Show progress and the time that is left on stderr, on a terminal only.
+
+    Yields the function that takes a step's size.
+    """
     if not sys.stderr.isatty():
         yield lambda step: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn as Elapsed
+    from rich.progress import TimeRemainingColumn as Remaining
 
     # The description may hold a file name, which is neither a format nor markup.
     named = TextColumn("{task.description}", markup=False)
-    columns = (named, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    to_come = () if total is None else (TextColumn("left:"), Remaining())
+    columns = (named, BarColumn(), MofNCompleteColumn(), Elapsed(), *to_come)
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # what is printed to a file must not go here
+    ) as bar:  # fmt: skip
         task = bar.add_task(escaped(what), total=total)
         yield lambda step: bar.update(task, advance=step)

@@ -1,4 +1,4 @@
-"""Which log does a name mean? A file that `backcast export` wrote, or the URL of a store."""
+"""Which log does a name mean? A file of `backcast export`, here or elsewhere, or a store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers import Report, events, import_batches
+from backcast.engine.log.recorder import SCHEMES
+from backcast.engine.log.remote import copied, is_remote, scheme_of, shown
 from backcast.engine.log.rows import Damage, DamageReporter
 from backcast.engine.log.store import EventStore
 
+FORMS = "a URL of sqlite://, postgresql://, https://, http://, s3:// or gs://"
 SHOWN = 3
 "Unreadable lines of a log that are reported with their reasons."
 
@@ -32,29 +35,38 @@ def opened(name: str, task: str | None = None, *, whole: bool = False) -> Iterat
     all damage in them is among the problems. `InputError` if there is no such log, if nothing of it
     can be read, or if it is empty.
     """
-    if "://" in name:
+    if is_remote(name):
+        with EventStore.open("sqlite://") as store:
+            with copied(name) as copy:
+                problems = _filled(store, copy.path, shown(name), copy.problem)
+            yield Log(name, store, _tasks(store, name, task), problems)
+        return
+    if (scheme := scheme_of(name)) and scheme not in SCHEMES:
+        raise InputError(f"{shown(name)}: needed a path, or {FORMS}, found {scheme}://")
+    if scheme:
         with EventStore.open(name, create=False) as store:
             tasks = _tasks(store, name, task)
             store.report = once = DamageReporter(store.report)
             yield Log(name, store, tasks, tuple(_damage(store, tasks, once)) if whole else ())
         return
     with EventStore.open("sqlite://") as store:
-        problems = _filled(store, Path(name))
+        problems = _filled(store, Path(name), name)
         yield Log(name, store, _tasks(store, name, task), problems)
 
 
-def _filled(store: EventStore, path: Path) -> tuple[str, ...]:
-    """Import a file, and return its problems."""
+def _filled(store: EventStore, path: Path, name: str, cut: str = "") -> tuple[str, ...]:
+    """Import a file, and return its problems; `cut` is one that it came with."""
     if not path.is_file():
-        raise InputError(f"{path}: needed a log that 'backcast export' wrote, found no such file")
+        raise InputError(f"{name}: needed a log that 'backcast export' wrote, found no such file")
     report = Report()
     import_batches(store, events.FORMAT, events.read(path, None, report), report)
+    report.skipped += [cut] if cut else []
     if not report.added:
         found = f"found {report.skipped[0]}" if report.skipped else "found no events"
-        raise InputError(f"{path}: needed a log that 'backcast export' wrote, {found}")
+        raise InputError(f"{name}: needed a log that 'backcast export' wrote, {found}")
     more = len(report.skipped) - SHOWN
-    problems = [f"{path}: {line}" for line in report.skipped[:SHOWN]]
-    return (*problems, f"{path}: and {more} more lines") if more > 0 else tuple(problems)
+    problems = [f"{name}: {line}" for line in report.skipped[:SHOWN]]
+    return (*problems, f"{name}: and {more} more lines") if more > 0 else tuple(problems)
 
 
 def _damage(store: EventStore, tasks: tuple[str, ...], once: DamageReporter) -> Iterator[str]:
@@ -76,5 +88,5 @@ def _tasks(store: EventStore, name: str, task: str | None) -> tuple[str, ...]:
         return (task,)
     tasks = tuple(store.tasks())
     if not tasks:
-        raise InputError(f"{name}: needed a log, found no events")
+        raise InputError(f"{shown(name)}: needed a log, found no events")
     return tasks

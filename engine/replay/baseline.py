@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from backcast.domain.errors import InputError
+from backcast.engine.log.remote import shown
 from backcast.engine.replay.corpus import Tried
 from backcast.engine.replay.measure import Figures, Measured
 from backcast.engine.replay.used import Used
@@ -44,7 +45,7 @@ def beside(runs: Sequence[Tried], before: dict[Place, Figures]) -> tuple[list[Tr
     for run, steps in runs:
         measured = []
         for step in steps:
-            figures = before.get((run.log, run.task, step.version))
+            figures = before.get((shown(run.log), run.task, step.version))
             if figures is None:
                 unknown += 1
             else:

@@ -12,6 +12,7 @@ from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.commits import CodeChange, changed
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.log.open_logs import Log, opened
+from backcast.engine.log.remote import shown
 from backcast.engine.log.store import EventStore
 from backcast.engine.log.workers import pool_of
 from backcast.engine.replay.changes import begun, requests
@@ -40,9 +41,10 @@ class ReplayRun(NamedTuple):
     @property
     def name(self) -> str:
         """Name of the run in a report."""
+        log = shown(self.log)
         if self.prompts:
-            return f"{self.log}: {self.task}"
-        return f"{self.log}: {self.task}, changes {self.first + 1} to {self.first + self.length}"
+            return f"{log}: {self.task}"
+        return f"{log}: {self.task}, changes {self.first + 1} to {self.first + self.length}"
 
     def of(self, changes: Sequence[CodeChange]) -> Sequence[CodeChange]:
         """Return the run's own changes out of all changes of its task."""

@@ -1,6 +1,6 @@
 """The steps of some logs on which a policy is fitted, and those on which it is judged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -62,9 +62,10 @@ class StepList(ScorePlan):
 
     def add(
         self,
-        logs: Sequence[Log],
+        logs: Iterable[Log],
         sample: int | None = None,
         advance: Callable[[int], None] = lambda steps: None,
+        keep: Callable[[Collection[str]], None] = lambda names: None,
     ) -> None:
         """Add the steps of open logs; of a sample, one third is held out.
 
@@ -73,21 +74,26 @@ class StepList(ScorePlan):
         held = None if sample is None else max(1, round(sample / PARTS))
         most = {True: held, False: None if sample is None or held is None else sample - held}
         found: dict[bool, list[FitStep]] = {True: [], False: []}
-        for known in (FitStep(*step) for log in logs for step in self._found(log)):
-            if not any(known.outcome.new):
-                self.nothing_new += 1
-                continue
-            part, size = found[known.held_out], most[known.held_out]
-            part.append(known)
-            # States are large, so steps that lost the lot are let go of on the way.
-            if size is not None and len(part) > 2 * size + 1:
-                self._drawn(part, size)
-            advance(1)
-        names = [log.name for log in logs]
-        for lot, part in found.items():
-            if (size := most[lot]) is not None:
-                self._drawn(part, size)
-            part.sort(key=lambda known: (names.index(known.log.name), *known.key[1:]))
+        order: dict[str, int] = {}
+        for log in logs:
+            order.setdefault(log.name, len(order))
+            for known in (FitStep(*step) for step in self._found(log)):
+                if not any(known.outcome.new):
+                    self.nothing_new += 1
+                    continue
+                part, size = found[known.held_out], most[known.held_out]
+                part.append(known)
+                # States are large, so steps that lost the lot are let go of on the way.
+                if size is not None and len(part) > 2 * size + 1:
+                    self._drawn(part, size)
+                advance(1)
+            for lot, part in found.items():
+                if (size := most[lot]) is not None:
+                    self._drawn(part, size)
+            if sample is not None:
+                keep({known.log.name for part in found.values() for known in part})
+        for part in found.values():
+            part.sort(key=lambda known: (order[known.log.name], *known.key[1:]))
         self.training, self.held_out = found[False], found[True]
 
     def _drawn(self, part: list[FitStep], size: int) -> None:

@@ -6,6 +6,7 @@ template, the prompt and the outcome, so that it holds for every policy that giv
 """
 
 import json
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 from backcast.domain.errors import ConflictError, InputError, StoreError
 from backcast.domain.events import Claim, Scored, WorkflowEvent, line_of
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.log.open_logs import Log
+from backcast.engine.log.remote import is_remote, shown
 from backcast.engine.log.store import EventStore
 from backcast.projections import progress
 
@@ -34,22 +37,33 @@ class ScoreKey(NamedTuple):
 class ScoreBook:
     """The scores of a log, old and new."""
 
-    def __init__(self, store: EventStore, file: Path | None = None) -> None:
-        """With `file` new scores are its lines; without, they are events of the store."""
+    def __init__(
+        self, store: EventStore, file: Path | None = None, beside: "ScoreBook | None" = None
+    ) -> None:
+        """With `file` new scores are its lines; without, they are events of the store.
+
+        `beside` is the book of another log with the same file: what it knows is known to both.
+        """
         self.store, self.file = store, file
-        self.known: dict[ScoreKey, Scored] = {}
+        self.known: dict[ScoreKey, Scored] = beside.known if beside else {}
         self.unkept = ""
         "Why new scores are not kept; empty while they are."
         self.notes: list[str] = []
         for event in store.read(types=["SCORED"]):
             self._take(event.fact)
-        if file is not None and file.exists():
+        if file is not None and beside is None and file.exists():
             self._read(file)
 
     @classmethod
     def beside(cls, store: EventStore, log: str) -> "ScoreBook":
-        """Return the scores of a log by its name: those of a store, or of the file beside one."""
-        return cls(store, None if not log or "://" in log else file_beside(log))
+        """Return the scores of a log by its name: those of a store, or of the file beside one.
+
+        Beside a log that lies elsewhere nothing is written: there `unkept` says so.
+        """
+        book = cls(store, None if not log or "://" in log else file_beside(log))
+        if is_remote(log):
+            book.unkept = f"{shown(log)} lies elsewhere: needed --scores FILE"
+        return book
 
     def find(self, key: ScoreKey) -> Scored | None:
         """Return the score of a key; None where it was never asked for."""
@@ -133,6 +147,18 @@ def _line(event: WorkflowEvent, task_id: str, fact: Scored) -> dict[str, object]
     """Return a score in the public form of events, without a place in a log."""
     line = line_of(event._replace(task_id=task_id, fact=fact, writer=WRITER, because=()))
     return {name: value for name, value in line.items() if name != "version"}
+
+
+def score_books(logs: Sequence[Log], file: Path | None = None) -> dict[str, ScoreBook]:
+    """Return the scores of each log by its name: in one file for all, or where each keeps them."""
+    if file is None:
+        return {log.name: ScoreBook.beside(log.store, log.name) for log in logs}
+    books: dict[str, ScoreBook] = {}
+    first = None
+    for log in logs:
+        book = books[log.name] = ScoreBook(log.store, file, first)
+        first = first or book
+    return books
 
 
 def file_beside(log: str) -> Path:

@@ -6,10 +6,10 @@ after the recorded one before it, so that none depends on which others are score
 is read by what builds them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from heapq import nsmallest
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,32 +53,34 @@ class ScorePlan:
 
     def add(
         self,
-        logs: Sequence[Log],
+        logs: Iterable[Log],
         sample: int | None = None,
         advance: Callable[[int], None] = lambda steps: None,
+        keep: Callable[[Collection[str]], None] = lambda names: None,
     ) -> None:
         """Add the steps of open logs, or a sample of so many of them.
 
         A step is in every sample that is larger than one that it is in, whatever else there is.
-        `advance` is called for each step whose prompts are built.
+        `advance` is called for each step whose prompts are built, and `keep` behind each log with
+        the names of the logs that are needed still.
         """
-        every = (found for log in logs for found in self._found(log))
-        if sample is None:
-            for log, step, outcome, unit in every:
-                self._plan(log, step, outcome, unit)
-                advance(1)
-            return
-        count = 0
-
-        def counted() -> Iterator[_Found]:
-            nonlocal count
-            for found in every:
-                count += 1
-                yield found
-
-        chosen = nsmallest(sample, counted(), key=lambda found: draw(found.step))
-        self.not_sampled += count - len(chosen)
-        for log, step, outcome, unit in sorted(chosen, key=lambda found: _order(logs, found)):
+        chosen: list[_Found] = []
+        order: dict[str, int] = {}
+        for log in logs:
+            order.setdefault(log.name, len(order))
+            if sample is None:
+                for _, step, outcome, unit in self._found(log):
+                    self._plan(log, step, outcome, unit)
+                    advance(1)
+                continue
+            met = count()
+            every = zip(chain(chosen, self._found(log)), met, strict=False)
+            chosen = nsmallest(
+                sample, (found for found, _ in every), key=lambda found: draw(found.step)
+            )
+            self.not_sampled += next(met) - len(chosen)
+            keep({found.log.name for found in chosen})
+        for log, step, outcome, unit in sorted(chosen, key=lambda found: _order(order, found)):
             self._plan(log, step, outcome, unit)
             advance(1)
 
@@ -182,9 +184,8 @@ class _Found(NamedTuple):
     unit: str
 
 
-def _order(logs: Sequence[Log], found: _Found) -> tuple[int, str, int]:
-    names = [log.name for log in logs]
-    return names.index(found.log.name), found.step.task_id, found.step.version
+def _order(names: Mapping[str, int], found: _Found) -> tuple[int, str, int]:
+    return names[found.log.name], found.step.task_id, found.step.version
 
 
 def _place(step: ReplayStep) -> str:

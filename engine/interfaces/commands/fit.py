@@ -1,6 +1,5 @@
 """`backcast fit`: settings under which a model holds what was written for likelier."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +8,14 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import UNREADABLE, address_argument
+from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
+from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.running import INTERRUPTED
-from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
     from backcast.domain.policy import Policy
@@ -24,7 +25,7 @@ NOTHING_LEARNED = 1
 
 
 @click.command(name="fit")
-@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
+@address_argument("addresses", several=True, metavar=LOGS)
 @store_option
 @click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.toml",
@@ -48,9 +49,10 @@ def command(
     """Fit a policy to a model that reads what was written.
 
     \b
-    backcast fit runs/*.jsonl --model llama:model.gguf --out mine.toml --context-tokens 2000
+    backcast fit 'runs/*.jsonl' --model llama:model.gguf --out mine.toml --context-tokens 2000
     backcast fit httpx --model llama:model.gguf --out mine.toml --sample 60 --seconds 3600
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Two of three steps are fitted on: which single texts made what was written likelier, by what
     evidence, and then which settings do so in whole prompts. The third step judges: where what was
     written is not likelier there than under --policy, nothing is written. A policy that was fitted
@@ -62,7 +64,6 @@ def command(
     """
     from backcast.engine.context.strategies import STRATEGIES
     from backcast.engine.interfaces.fitting import check_place, planned_fit, remarks, run_fit
-    from backcast.engine.models.address import shown
     from backcast.engine.replay.fit_file import completed, own_settings
 
     base = completed(_base(policy_name))
@@ -70,10 +71,7 @@ def command(
     over = _over(policy_name)
     own_settings(base, STRATEGIES[over])  # or it says why no file could hold what is made of it
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
-    with ExitStack() as stack:
-        logs, unreadable = opened_logs(stack, addresses, url)
-        if not logs:
-            raise SystemExit(UNREADABLE)  # the reasons are on stderr
+    with LogShelf(addresses, url) as logs:
         try:
             fit, cost = planned_fit(reading, logs, base)
             found = run_fit(fit, cost)
@@ -87,7 +85,7 @@ def command(
     if found.refusal:
         message(f"nothing was learned, and no policy is written: {found.refusal}")
         raise SystemExit(NOTHING_LEARNED)
-    raise SystemExit(UNREADABLE if unreadable else 0)
+    raise SystemExit(UNREADABLE if logs.unreadable else 0)
 
 
 def _base(name: str | None) -> "Policy":

@@ -2,19 +2,24 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.many_logs import SOME, LogTimes, shown_progress
 from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import escaped, message
+from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
     from backcast.engine.log.importers import Report
     from backcast.engine.memory.import_anew import AnewTask
+    from backcast.engine.memory.import_log import Progress
 
 SHOWN = 20
 "Lines that could not be taken, of which the reasons are shown."
@@ -25,11 +30,15 @@ def command() -> None:
     """Take over a foreign log. Importing again adds only what is new.
 
     Lines that cannot be taken are named on stderr, and the rest is imported. The exit code is 1
-    where that happens in Backcast's own lines (events), or where nothing could be taken.
+    where that happens in Backcast's own lines (events), or where nothing could be taken. Of several
+    logs, named one by one, by a quoted pattern, as a folder or as a URL, each is imported in turn;
+    one that cannot be read is named, the rest goes on, and the exit code is 1.
 
     \b
     backcast import git ~/src/httpx --as httpx
     backcast import swe-agent run.traj --store sqlite:///runs.db
+    backcast import swe-agent trajectories/ 'more/**/*.traj'
+    backcast import events s3://bucket/runs/
     backcast import git ~/src/httpx --as httpx --anew    # again, as httpx~2
     """
 
@@ -52,36 +61,104 @@ def _importer(name: str, help: str) -> None:
         )(function)  # fmt: skip
 
     @command.command(name=name, help=help)
-    @click.argument("path", type=click.Path(path_type=Path))
+    @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
     @store_option
     @click.option("--as", "task", metavar="TASK", help="The task to import as; else the log's own.")
     @json_option
     @outlines
     @anew
     def importer(
-        path: Path, url: str, task: str | None, as_json: bool, anew: bool = False, **more: bool
-    ) -> None:
-        if anew:
-            _anew(name, path, url, task, as_json, **more)
-            return
+        paths: tuple[str, ...], url: str, task: str | None, as_json: bool, anew: bool = False,
+        **more: bool,
+    ) -> None:  # fmt: skip
+        from backcast.engine.interfaces.foreign_logs import logs_to_import
         from backcast.engine.interfaces.terminal import progress_bar
-        from backcast.engine.memory.import_log import counted, run
 
+        logs, failed = logs_to_import(name, paths)
+        if task and len(logs) + failed > 1:
+            raise click.UsageError(f"--as: needed a single log, found {len(logs) + failed}")
+        request = _ImportRequest(name, url, task, as_json, anew, more)
+        if len(logs) + failed == 1 and logs:
+            sys.exit(_imported(request, logs[0], progress_bar).code)
+        sys.exit(_each(request, logs, failed))
+
+
+class _ImportRequest(NamedTuple):
+    """What is asked of each log."""
+
+    format: str
+    url: str
+    task: str | None
+    as_json: bool
+    anew: bool
+    options: dict[str, bool]
+
+
+class _Imported(NamedTuple):
+    """What came of a log."""
+
+    code: int
+    report: "Report"
+
+
+def _each(request: _ImportRequest, logs: Sequence[str], failed: int) -> int:
+    """Import each log in turn; name those that cannot be read, and return the exit code."""
+    from backcast.engine.interfaces.terminal import progress_bar
+
+    times, added, known, skipped, incomplete = LogTimes(), 0, 0, 0, 0
+    progress = (
+        progress_bar if len(logs) < SOME else lambda what, total: nullcontext(lambda size: None)
+    )
+    with shown_progress(len(logs)) as advance:
+        for log in logs:
+            try:
+                with times.taken(shown(log)):
+                    code, report = _imported(request, log, progress, several=True)
+            except InputError as error:
+                message(error)
+                failed += 1
+            else:
+                incomplete += code
+                added, known = added + report.added, known + report.known
+                skipped += len(report.skipped)
+            advance(1)
+    times.report()
+    click.echo(
+        f"{len(logs) - failed} of {len(logs)} logs imported: added {added} events, {known} known"
+        f" already, {skipped} skipped", err=request.as_json,
+    )  # fmt: skip
+    return 1 if failed or incomplete else 0
+
+
+def _imported(
+    request: _ImportRequest, log: str, progress: "Progress", *, several: bool = False
+) -> _Imported:
+    """Import a log, and print what came of it; `several` where it is one of some."""
+    from backcast.engine.interfaces.foreign_logs import copied_here
+    from backcast.engine.log.importers import Report
+    from backcast.engine.memory.import_log import counted, run
+
+    cut, name = Report(), request.format
+    with copied_here(log, cut) as path:
+        if request.anew:
+            return _anew(request, path, progress)
         counted(name, path)  # before a store is made
-        with opened(url, create=True) as store:
-            report = run(store, name, path, task, processes=os.cpu_count() or 1,
-                         progress=progress_bar, **more)  # fmt: skip
+        with opened(request.url, create=True) as store:
+            report = run(store, name, path, request.task, processes=os.cpu_count() or 1,
+                         progress=progress, **request.options)  # fmt: skip
+        report.skipped += cut.skipped
         if name == "events" and report.skipped and not (report.added or report.known):
             from backcast.engine.log.importers.events import require
 
             require(path)  # what is no log at all has one reason, not one a line
-        _print(report, as_json)
-        # A foreign log is what it is; one of our own should not hold what cannot be taken.
-        # Of a history only new commits are read, and there is no history without one.
-        taken = report.added or report.known or (name == "git" and not report.skipped)
-        if not (taken or report.skipped):
-            message(f"nothing was found in {path}")
-        sys.exit(1 if not taken or (report.skipped and name == "events") else 0)
+    where = shown(log) if several else ""
+    _print(report, request.as_json, where)
+    # A foreign log is what it is; one of our own should not hold what cannot be taken.
+    # Of a history only new commits are read, and there is no history without one.
+    taken = report.added or report.known or (name == "git" and not report.skipped)
+    if not (taken or report.skipped):
+        message(f"nothing was found in {shown(log)}")
+    return _Imported(1 if not taken or (report.skipped and name == "events") else 0, report)
 
 
 for _name, _help in {
@@ -96,27 +173,27 @@ for _name, _help in {
     _importer(_name, _help)
 
 
-def _anew(name: str, path: Path, url: str, task: str | None, as_json: bool, **more: bool) -> None:
+def _anew(request: _ImportRequest, path: Path, progress: "Progress") -> _Imported:
     """Import a log again beside its task, and print what differs."""
     from backcast.engine.history.state_json import plain
-    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.interfaces.views import console, table
     from backcast.engine.memory.import_anew import run_anew
     from backcast.engine.memory.import_log import counted
 
-    counted(name, path)
-    with opened(url) as store:
-        report, compared = run_anew(store, name, path, task, processes=os.cpu_count() or 1,
-                                    progress=progress_bar, **more)  # fmt: skip
+    counted(request.format, path)
+    with opened(request.url) as store:
+        report, compared = run_anew(store, request.format, path, request.task,
+                                    processes=os.cpu_count() or 1, progress=progress,
+                                    **request.options)  # fmt: skip
     _print_problems(report)
     for pair in compared:
-        if as_json:
+        if request.as_json:
             click.echo(json_text(plain(pair)))
             continue
         click.echo(_summed(pair))
         if pair.differs:
             table(console(), ("", pair.task, pair.anew, "moved"), _rows(pair))
-    sys.exit(0 if compared else 1)
+    return _Imported(0 if compared else 1, report)
 
 
 def _summed(pair: "AnewTask") -> str:
@@ -146,24 +223,27 @@ def _rows(pair: "AnewTask") -> "list[tuple[str, ...]]":
     return rows
 
 
-def _print(report: "Report", as_json: bool) -> None:
-    _print_problems(report)
+def _print(report: "Report", as_json: bool, log: str = "") -> None:
+    """Print what was imported; `log` names the log where it is one of several."""
+    _print_problems(report, log)
     if as_json:
-        click.echo(json_text(vars(report)))
+        click.echo(json_text(({"log": log} if log else {}) | vars(report)))
         return
     tasks = ", ".join(
         f"{count} to task {escaped(task)}" for task, count in sorted(report.tasks.items())
     )
     click.echo(
-        f"added {report.added} events{f' ({tasks})' if tasks else ''},"
+        f"{escaped(log)}{': ' if log else ''}added {report.added} events"
+        f"{f' ({tasks})' if tasks else ''},"
         f" {report.known} known already, {len(report.skipped)} skipped"
     )
 
 
-def _print_problems(report: "Report") -> None:
+def _print_problems(report: "Report", log: str = "") -> None:
+    where = f"{log}: " if log else ""
     for note in report.notes:
-        message(f"note: {note}")
+        message(f"note: {where}{note}")
     for line in report.skipped[:SHOWN]:
-        message(f"skipped {line}")
+        message(f"skipped {where}{line}")
     if len(report.skipped) > SHOWN:
-        message(f"and {len(report.skipped) - SHOWN} more skipped")
+        message(f"{where}and {len(report.skipped) - SHOWN} more skipped")

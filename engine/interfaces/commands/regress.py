@@ -1,7 +1,7 @@
 """`backcast regress`: try policies on recorded logs."""
 
 import os
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,9 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.log_shelf import LogShelf
+from backcast.engine.interfaces.many_logs import LogTimes
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
@@ -20,8 +22,9 @@ from backcast.engine.interfaces.profiles import (
     setting_of,
 )
 from backcast.engine.interfaces.running import INTERRUPTED
-from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import message
+from backcast.engine.log.remote import copies_kept, is_remote, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="regress")
-@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
+@address_argument("addresses", several=True, metavar=LOGS)
 @store_option
 @click.option("--policy", "policies", multiple=True, metavar="NEW",
               help="TOML or a name; may be repeated.")  # fmt: skip
@@ -65,10 +68,12 @@ def command(
 
     \b
     backcast regress fixtures/logs/till.jsonl --policy mine.toml
-    backcast regress runs/*.jsonl --policy hierarchical --policy no-cache --report out.md
+    backcast regress 'runs/**/*.jsonl' --policy hierarchical --policy no-cache --report out.md
+    backcast regress s3://bucket/runs/ --policy mine.toml
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Evidence recall is the share, of what the accepted code really used, that the prompt had shown.
     In a log without prompts (a git history) each change of a function is taken as a request for it.
     Without --model no model is asked. What counts as a regression stands in the policy's file under
@@ -92,12 +97,15 @@ def command(
         raise click.UsageError("--model: needed a policy as the baseline, found a report")
     reading = Reading(model, context_tokens, sample, seconds) if model else None
     reader = reading.reader() if reading else None
-    runs, unreadable = _runs(addresses, url, window)
-    if not runs:
-        if unreadable:
-            raise SystemExit(UNREADABLE)  # the reason is on stderr
-        raise InputError("needed recorded prompts, or changes of functions, to try, found none")
-    columns, found = _compared(plan, _tried(plan, runs, processes))
+    times = LogTimes()
+    with copies_kept() if any(is_remote(named.log) for named in addresses) else nullcontext():
+        runs, unreadable = _runs(addresses, url, window, times)
+        if not runs:
+            if unreadable:
+                raise SystemExit(UNREADABLE)  # the reason is on stderr
+            raise InputError("needed recorded prompts, or changes of functions, to try, found none")
+        columns, found = _compared(plan, _tried(plan, runs, processes, times))
+    times.report()
     if reading and reader:
         columns = _read(reading, reader, plan, columns, addresses, url)
     _print(columns, found, reports, as_json)
@@ -137,24 +145,28 @@ def _planned(
     return _Plan([setting_of(name) for name in names], rules, asked, report)
 
 
-def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[ReplayRun], int]":
+def _runs(
+    addresses: "Sequence[Address]", url: str, window: int, times: LogTimes
+) -> "tuple[list[ReplayRun], int]":
     """The runs of some logs, and how many of the logs cannot be read."""
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
     unreadable = 0
-    for log in each_log(addresses, url):
+    for log in each_log(addresses, url, times):
         if log is None:
             unreadable += 1
             continue
         found = list(runs_in(log, window))
         if not found:
-            message(f"note: {log.name} holds no prompts and no changes")
+            message(f"note: {shown(log.name)} holds no prompts and no changes")
         runs += found
     return runs, unreadable
 
 
-def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "list[Tried]":
+def _tried(
+    plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None, times: LogTimes
+) -> "list[Tried]":
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.replay.corpus import tried
 
@@ -162,6 +174,8 @@ def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "
     with progress_bar("runs", len(runs)) as advance:
         for run in tried(runs, plan.settings, plan.profile, processes or os.cpu_count() or 1):
             found.append(run)
+            built = (figures.seconds for step in run.steps for figures in step.figures)
+            times.add(shown(run.run.log), sum(built))
             advance(1)
     return found
 
@@ -197,8 +211,7 @@ def _read(
     from backcast.engine.replay.regress import less_likely
     from backcast.engine.replay.score_summary import score_summary
 
-    with ExitStack() as stack:
-        logs, _ = opened_logs(stack, addresses, url, again=True)
+    with LogShelf(addresses, url, again=True) as logs:
         scoring, interrupted = reading.scored(reader, logs, plan.settings)
         for remark in remarks(scoring):
             message(remark)

@@ -1,6 +1,5 @@
 """`backcast score`: how likely a model held what was written, under the prompts of policies."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +8,12 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import UNREADABLE, address_argument
+from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument
+from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import RECORDED, setting_of
 from backcast.engine.interfaces.running import INTERRUPTED
-from backcast.engine.interfaces.scoring import Reading, opened_logs
+from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="score")
-@address_argument("addresses", several=True, metavar="FILE.jsonl|TASK")
+@address_argument("addresses", several=True, metavar=LOGS)
 @store_option
 @click.option("--model", required=True, metavar="MODEL", help="Who reads: llama:FILE, or URL.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
@@ -51,7 +51,9 @@ def command(
         --policy default --context-tokens 1000
     backcast score backcast --model llama:model.gguf --policy recorded --policy mine.toml \\
         --sample 20 --seconds 600
+    backcast score 'runs/**/*.jsonl' --model llama:model.gguf --sample 200
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     The model reads each prompt, then the code that was really accepted, or the body that a commit
     gave a function, and tells how likely it held that text: nats per token, lower is better. That
     is not what it would have answered. Each score is kept, and never asked for twice: in a store as
@@ -62,17 +64,14 @@ def command(
     settings = _settings(policies or (RECORDED,))
     reading = Reading(model, context_tokens, sample, seconds, threads, scores)
     reader = reading.reader()
-    with ExitStack() as stack:
-        logs, unreadable = opened_logs(stack, addresses, url)
-        if not logs:
-            raise SystemExit(UNREADABLE)  # the reasons are on stderr
+    with LogShelf(addresses, url) as logs:
         scoring, interrupted = reading.scored(reader, logs, settings)
         _print(scoring, by_line, as_json)
     if interrupted:
         message("interrupted by Ctrl-C; the scores so far are kept")
         raise SystemExit(INTERRUPTED)
     nothing = not scoring.steps and bool(scoring.failed)
-    raise SystemExit(UNREADABLE if unreadable or nothing else 0)
+    raise SystemExit(UNREADABLE if logs.unreadable or nothing else 0)
 
 
 def _settings(names: "Sequence[str]") -> "list[Setting]":

@@ -7,16 +7,13 @@ import click
 
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
+from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.terminal import message, note_faults
 
 if TYPE_CHECKING:
     from backcast.engine.log.open_logs import Log
     from backcast.engine.replay.verify import Answer, Verdict
-
-LOGS = "FILE.jsonl|TASK"
-"How the logs of a command are named; without any the whole store is asked."
 
 
 @click.command(name="verify")
@@ -35,7 +32,9 @@ def command(
     \b
     backcast verify fixtures/logs/till.jsonl fixtures/logs/validators.jsonl
     backcast verify till --bisect
+    backcast verify 'runs/**/*.jsonl' s3://bucket/runs/
 
+    LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Without an address the whole store is asked. The exit code is 0 where every answer is "same" and
     every log is whole, 2 where a log cannot be read at all, else 1. Tasks that came by an importer
     with a known fault are noted, on stderr or as lines with "note", and are no failure.

@@ -6,7 +6,13 @@ transactions, errors and contract, with a table definition of our own. Rows come
 """
 
 from backcast.domain.errors import InputError
-from backcast.engine.log.recorder.addresses import IN_MEMORY, check_kept, scheme_of, sqlite_file
+from backcast.engine.log.recorder.addresses import (
+    IN_MEMORY,
+    SCHEMES,
+    check_kept,
+    scheme_of,
+    sqlite_file,
+)
 from backcast.engine.log.recorder.database import like
 from backcast.engine.log.recorder.snapshots import LAST_US, Snapshot
 from backcast.engine.log.recorder.tables import (
@@ -20,6 +26,7 @@ from backcast.engine.log.recorder.tables import (
 
 __all__ = [
     "LAST_US",
+    "SCHEMES",
     "NewRow",
     "NewSource",
     "Recorder",

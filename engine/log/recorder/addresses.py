@@ -8,7 +8,7 @@ from backcast.domain.errors import InputError
 
 IN_MEMORY = "sqlite://"
 "A store that is gone when it is closed; for programs."
-_SCHEMES = ("sqlite", "postgresql", "postgres")
+SCHEMES = ("sqlite", "postgresql", "postgres")
 _FORMS = "sqlite:///FILE or postgresql://HOST/NAME"
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -20,7 +20,7 @@ _LOGIN = re.compile(r"(://)[^/?#]*@")
 def scheme_of(url: str) -> str:
     """Return the scheme of a store's URL; `InputError` for any other text."""
     scheme, given, rest = url.partition("://")
-    if given and scheme in _SCHEMES and rest == rest.strip() and not _CONTROL.search(rest):
+    if given and scheme in SCHEMES and rest == rest.strip() and not _CONTROL.search(rest):
         return scheme
     bare = _BARE.fullmatch(url)
     raise _error(url, f": did you mean sqlite:///{bare[1]}" if bare else "")
