@@ -117,8 +117,8 @@ def digest_of(facet: Facet | None) -> str:
 
 def changed(before: Mapping[str, Facet], after: Mapping[str, Facet]) -> list[str]:
     """Return the keys, sorted, under which two outlines differ."""
-    keys = set(before) | set(after)
-    return sorted(key for key in keys if before.get(key) != after.get(key))
+    keys = [key for key, facet in after.items() if before.get(key) != facet]
+    return sorted([*keys, *(key for key in before if key not in after)])
 
 
 def applied(before: Outline | None, fact: ModuleOutlined) -> Outline:

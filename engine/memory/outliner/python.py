@@ -2,8 +2,8 @@
 
 The facets of a function or class depend on its text, on whether it stands in a class and among
 tests, and on the few names with another meaning in its module; `body:Q` is a digest of all these.
-A symbol with the same body as in the previous version keeps its facets and is not walked, unless it
-imports something, since its imports are not among its facets.
+What was found of a symbol stays at its tree, and serves again in the next version of the module if
+all these are the same (`python_pieces`).
 
 A text that does not parse, for example since its nesting is too deep, has the reason in `error`.
 """
@@ -15,9 +15,11 @@ from typing import Any
 
 from backcast.domain.outline import NEWER, Facet, Outline, digest_of
 from backcast.engine.memory.outliner.python_attributes import attributes_of
+from backcast.engine.memory.outliner.python_branches import BLOCKS, DEFINITIONS, statements
 from backcast.engine.memory.outliner.python_effects import ROOTS
 from backcast.engine.memory.outliner.python_names import Namespace, imports_below
 from backcast.engine.memory.outliner.python_parse import decoded, other_encoding, parsed, reason_of
+from backcast.engine.memory.outliner.python_pieces import REFUSED, Pieces
 from backcast.engine.memory.outliner.python_scopes import context_of
 from backcast.engine.memory.outliner.python_symbols import (
     Symbol,
@@ -33,31 +35,59 @@ NAME = "python"
 VERSION = 2
 SUFFIXES: tuple[str, ...] = (".py", ".pyi")
 TEST_FOLDERS = ("test", "tests")
-OF_SYMBOL = (
-    "sig", "doc", "decorators", "bases", "attributes", "calls", "locals", "raises", "effects",
-    "uses", "config", "overloads",
-)  # fmt: skip
-"Facets of a function or class that depend only on its body."
 
 
-def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
-    """Return the outline of a module; the last good one, with the error, if it does not parse."""
+def outline(
+    path: str, source: bytes, before: Outline | None = None, memory: Pieces | None = None
+) -> Outline:
+    """Return the outline of a module; the last good one, with the error, if it does not parse.
+
+    `memory` has the module's version before, which makes it quicker, and no different.
+    """
+    memory = memory or Pieces()
     if reason := unread(source) or other_encoding(source):
         return broken(before, None, reason)
     try:
         text = decoded(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-        tree, newer = parsed(text)
-    except SyntaxError as error:
-        return broken(before, error.lineno, reason_of(error))
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        return broken(before, line, f"bytes that are not {error.encoding}: {error.reason}")
-    except (RecursionError, MemoryError):
-        return broken(before, None, "needed a module that can be parsed, found too deep nesting")
-    except (ValueError, LookupError) as error:
-        return broken(before, None, str(error))
-    made = _Outlining(path, text, tree, before.facets if before else {}).outline()
-    return Outline({**made.facets, NEWER: newer}, made.lines) if newer else made
+    except REFUSED as error:
+        return broken(before, *_refusal(error))
+    body, newer = memory.body(text), ()
+    if body is None:
+        try:
+            tree, newer = parsed(text)
+        except REFUSED as error:
+            return broken(before, *_refusal(error))
+        memory.take(tree, text)
+        body = tree.body
+    try:
+        made = _Outlining(path, text, body).outline()
+    except ForgottenError:
+        tree, newer = parsed(text)  # which it does, since all of its pieces do
+        memory.take(tree, text)
+        made = _Outlining(path, text, tree.body).outline()
+    memory.forget()
+    if newer:
+        memory.drop()
+        made = Outline({**made.facets, NEWER: newer}, made.lines)
+    return after(made, before) if before else made
+
+
+def memory() -> Pieces:
+    """Return a memory for the versions of one module."""
+    return Pieces()
+
+
+def _refusal(error: Exception) -> tuple[int | None, str]:
+    """Return the line and the reason for which a text is not read."""
+    match error:
+        case SyntaxError():
+            return error.lineno, reason_of(error)
+        case UnicodeDecodeError():
+            line = error.object[: error.start].count(b"\n") + 1
+            return line, f"bytes that are not {error.encoding}: {error.reason}"
+        case RecursionError() | MemoryError():
+            return None, "needed a module that can be parsed, found too deep nesting"
+    return None, str(error)
 
 
 def place_of(path: str) -> str:
@@ -70,12 +100,11 @@ def after(outline: Outline, before: Outline | None) -> Outline:
     if error := outline.facets.get("error"):
         return stood_in(before, error)
     facets = before.facets if before else {}
-    counted = {
-        key: _counted(facet[0], facets.get(key, ()))
-        for key, facet in outline.facets.items()
-        if key.startswith("body:")
-    }
-    return Outline({**outline.facets, **counted}, outline.lines)
+    counted = dict(outline.facets)
+    for name in outline.lines:
+        key = f"body:{name}"
+        counted[key] = _counted(counted[key][0], facets.get(key, ()))
+    return Outline(counted, outline.lines)
 
 
 def is_test_file(path: str) -> bool:
@@ -91,15 +120,54 @@ def is_test_file(path: str) -> bool:
     return stem.startswith("test_") or stem.endswith("_test")
 
 
+class ForgottenError(Exception):
+    """A tree is needed that was dropped after its outline."""
+
+
+class Part:
+    """The part of an outline that comes from one symbol, and what it depends on besides its text.
+
+    It stands at the symbol's first definition, as `part`, and serves as long as that stands.
+    """
+
+    __slots__ = ("bound", "context", "facets", "imports", "line", "lines", "name", "near", "nodes")
+
+    def __init__(self, name: str, symbol: Symbol, near: list[str]) -> None:
+        self.name, self.nodes, self.near = name, symbol.nodes, near
+        self.line = symbol.lines[0]
+        self.facets: dict[str, Facet] = {}
+        self.lines: dict[str, tuple[int, int]] = {}
+        "The lines of what is in a class, while its first line is `line`."
+        self.imports: set[str] = set()
+        self.bound: Mapping[str, Facet] | None = None
+        "The module's bindings, where a condition in a class may depend on them."
+
+    def add(self, part: "Part", lines: tuple[int, int]) -> None:
+        """Add what comes from a member, which stands on these lines."""
+        self.facets.update(part.facets)
+        self.imports |= part.imports
+        self.lines[part.name] = lines
+        self.lines.update(part.lines_from(lines[0]))
+        self.bound = self.bound if part.bound is None else part.bound
+
+    def lines_from(self, first: int) -> dict[str, tuple[int, int]]:
+        """Return the lines of what is in the class, which begins on this line."""
+        shift, self.line = first - self.line, first
+        if shift and self.lines:
+            moved = {name: (a + shift, b + shift) for name, (a, b) in self.lines.items()}
+            self.lines = moved
+        return self.lines
+
+
 class _Outlining:
     """The state of outlining one module."""
 
-    def __init__(self, path: str, text: str, tree: ast.Module, before: Mapping[str, Facet]) -> None:
-        self.tree, self.before = tree, before
+    def __init__(self, path: str, text: str, body: list[Any]) -> None:
+        self.body = body
         self.texts = text.split("\n")
         "The text of each line."
         self.is_test = is_test_file(path)
-        self.namespace = Namespace(tree.body, walrus=":=" in text)
+        self.namespace = Namespace(body, walrus=":=" in text)
         self.context = context_of(self.namespace.bound, ROOTS)
         self.imports = self.namespace.imports
         self.facets: dict[str, Facet] = {}
@@ -107,36 +175,67 @@ class _Outlining:
 
     def outline(self) -> Outline:
         """Return the outline."""
-        bodies: list[tuple[str, Sequence[Any]]] = [("", self.tree.body)]
-        while bodies:
-            prefix, body = bodies.pop()
-            symbols, overridden = symbols_in(body, self.namespace.bound)
-            for symbol in symbols:
-                name = prefix + symbol.name
-                if len(name) <= LONGEST:
-                    self._take(name, symbol, in_class=bool(prefix))
-                    if symbol.kept.__class__ is ast.ClassDef:
-                        bodies.append((f"{name}.", symbol.kept.body))
-            self._import_from(overridden)
+        for name, symbol, part in self._parts("", self.body, self.imports):
+            first, last = symbol.lines
+            self.lines[name] = first, last
+            if part.lines:
+                self.lines.update(part.lines_from(first))
+            self.facets.update(part.facets)
+            self.imports |= part.imports
         self._of_module()
         return Outline(self.facets, self.lines)
 
-    def _take(self, name: str, symbol: Symbol, in_class: bool) -> None:
-        """Add the facets and lines of one function or class."""
-        self.lines[name] = symbol.lines
+    def _parts(
+        self, prefix: str, body: Sequence[Any], imports: set[str]
+    ) -> Iterator[tuple[str, Symbol, Part]]:
+        """Yield the symbols of a body with their parts; add the imports of overridden ones."""
+        symbols, overridden = symbols_in(body, self.namespace.bound)
+        for symbol in symbols:
+            name = prefix + symbol.name
+            if len(name) <= LONGEST:
+                yield name, symbol, self._part(name, symbol, in_class=bool(prefix))
+        for node in overridden:
+            if "import" in self._segment(node):
+                imports |= imports_below(_whole(node))
+
+    def _part(self, name: str, symbol: Symbol, in_class: bool) -> Part:
+        first = symbol.nodes[0]
+        part: Part | None = getattr(first, "part", None)
+        if part and part.name == name and part.nodes == symbol.nodes:
+            if part.bound is None or part.bound == self.namespace.bound:
+                if part.context == self.context:
+                    return part
+                segments = [self._segment(node) for node in symbol.nodes]
+                if part.near == self._context(segments):
+                    part.context = self.context
+                    return part
+        part = first.part = self._made(name, symbol, in_class)
+        return part
+
+    def _made(self, name: str, symbol: Symbol, in_class: bool) -> Part:
+        """Return the part of one function or class."""
+        if not all(node.body for node in symbol.nodes):
+            raise ForgottenError
         kind = self._kind(symbol, in_class)
         segments = [self._segment(node) for node in symbol.nodes]
         place = "in a class" if in_class else "in a module"
-        digest = digest_of((*segments, kind, place, *self._context(segments)))
-        last = self.before.get(f"body:{name}", ())
-        self.facets[f"body:{name}"] = _counted(digest, last)
-        if digest in last[:1] and not any("import" in segment for segment in segments):
-            facets = self._facets_before(name)
-        else:
-            facets = self._facets(symbol, kind, in_class)
-        self.facets.update((f"{key}:{name}", facet) for key, facet in facets)
+        near = self._context(segments)
+        part = Part(name, symbol, near)
+        part.context = self.context
+        part.facets[f"body:{name}"] = digest_of((*segments, kind, place, *near)), "1"
+        for key, facet in self._facets(symbol, kind, in_class, part.imports):
+            part.facets[f"{key}:{name}"] = facet
+        if kind == "class":
+            body = symbol.kept.body
+            for _, member, inner in self._parts(f"{name}.", body, part.imports):
+                part.add(inner, member.lines)
+            if any(statement.__class__ in BLOCKS for statement in body):
+                part.bound = self.namespace.bound
+        return part
 
-    def _facets(self, symbol: Symbol, kind: str, in_class: bool) -> Iterator[tuple[str, Facet]]:
+    def _facets(
+        self, symbol: Symbol, kind: str, in_class: bool, imports: set[str]
+    ) -> Iterator[tuple[str, Facet]]:
         """Yield the facets of a symbol, each with the first part of its key."""
         node, is_class = symbol.kept, kind == "class"
         yield "sig", (kind, "" if is_class else signature_of(node))
@@ -152,14 +251,8 @@ class _Outlining:
             if attributes := attributes_of(node):
                 yield "attributes", attributes
         walk = Walk(symbol.nodes, self.context, in_class)
-        self.imports |= walk.imports
+        imports |= walk.imports
         yield from walk.facets().items()
-
-    def _facets_before(self, name: str) -> Iterator[tuple[str, Facet]]:
-        for key in OF_SYMBOL:
-            facet = self.before.get(f"{key}:{name}")
-            if facet is not None:
-                yield key, facet
 
     def _kind(self, symbol: Symbol, in_class: bool) -> str:
         if symbol.kept.__class__ is ast.ClassDef:
@@ -179,12 +272,6 @@ class _Outlining:
             if any(name in segment for segment in segments)
         ]
 
-    def _import_from(self, overridden: list[Any]) -> None:
-        """Add the imports of definitions that other definitions override."""
-        for node in overridden:
-            if "import" in self._segment(node):
-                self.imports |= imports_below(node)
-
     def _of_module(self) -> None:
         """Add the facets of the module itself."""
         for name, binding in self.namespace.bound.items():
@@ -195,7 +282,7 @@ class _Outlining:
                 self.facets[f"type:{name}"] = (self.namespace.types[name],)
         tops = {module.partition(".")[0] for module in self.imports}
         facets = {
-            "doc": (doc,) if (doc := doc_of(self.tree)) else (),
+            "doc": (doc,) if (doc := doc_of(self)) else (),
             "imports": listed(self.imports),
             "standard": listed(tops & sys.stdlib_module_names),
             "stars": tuple(self.namespace.stars)[:MOST],
@@ -222,6 +309,17 @@ def _counted(digest: str, before: Facet) -> Facet:
         case (last, count) if count.isascii() and count.isdigit() and len(count) < 10:
             return digest, str(max(int(count), 1) if digest == last else int(count) + 1)
     return digest, "1"
+
+
+def _whole(node: Any) -> Any:
+    """Return a definition of which no tree was dropped, in classes neither."""
+    if not node.body:
+        raise ForgottenError
+    if node.__class__ is ast.ClassDef:
+        for statement in statements(node.body):
+            if statement.__class__ in DEFINITIONS:
+                _whole(statement)
+    return node
 
 
 def _base(node: Any) -> str:

@@ -36,8 +36,11 @@ def first_parameter(node: Any) -> str:
 def _assigned_in(node: Any) -> Iterator[tuple[str, str]]:
     for statement in statements(node.body):
         if statement.__class__ in FUNCTIONS:
-            if own := first_parameter(statement):
-                yield from _assigned_on(own, statement)
+            # A method is asked again when another member of its class has changed.
+            if not hasattr(statement, "assigned"):
+                own = first_parameter(statement)
+                statement.assigned = list(_assigned_on(own, statement)) if own else []
+            yield from statement.assigned
             continue
         for target, annotation, value in assigned(statement):
             if target.__class__ is ast.Name:
