@@ -103,8 +103,8 @@ def test_outlines_are_those_of_the_outliner_one_after_the_other(
                 Versions(path, [(ref_of(source), source) for source in sources])
                 for path, sources in by_path.items()
             ]
-            before = [Before(known.get(path)) for path in by_path]
-            for module, outlines in zip(modules, seen.outlines(modules, before), strict=True):
+            made = seen.outlines(modules, [Before(known.get(path)) for path in by_path])
+            for module, outlines in zip(modules, made, strict=True):
                 for (_, text), outline in zip(module.texts, outlines, strict=True):
                     assert text is not None
                     before, outliner = plainly.get(module.path), outliner_of(module.path)
