@@ -13,7 +13,7 @@ from backcast.domain.outline import Outline
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.memory import contents
-from backcast.engine.memory.contents import Before, Contents, Versions
+from backcast.engine.memory.contents import Contents, Preceding, Versions
 from backcast.engine.memory.import_log import run
 from backcast.engine.memory.outliner import outliner_of, python_parse, python_pieces
 from tests.sources import Task
@@ -103,7 +103,7 @@ def test_outlines_are_those_of_the_outliner_one_after_the_other(
                 Versions(path, [(ref_of(source), source) for source in sources])
                 for path, sources in by_path.items()
             ]
-            made = seen.outlines(modules, [Before(known.get(path)) for path in by_path])
+            made = seen.outlines(modules, [Preceding(known.get(path)) for path in by_path])
             for module, outlines in zip(modules, made, strict=True):
                 for (_, text), outline in zip(module.texts, outlines, strict=True):
                     assert text is not None
@@ -117,6 +117,6 @@ def test_outlines_are_those_of_the_outliner_one_after_the_other(
 
 def test_a_missing_text_has_no_outline_and_is_no_version() -> None:
     texts = [("blob:a", b"def f(): pass"), ("blob:b", None), ("blob:a", b"def f(): pass")]
-    [[first, missing, last]] = Contents().outlines([Versions("a.py", texts)], [Before()])
+    [[first, missing, last]] = Contents().outlines([Versions("a.py", texts)], [Preceding()])
     assert missing is None
     assert first == last

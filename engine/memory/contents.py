@@ -31,7 +31,7 @@ class Versions(NamedTuple):
     "Names of the contents that are no texts, but targets of symbolic links."
 
 
-class Before(NamedTuple):
+class Preceding(NamedTuple):
     """What a module's versions follow on."""
 
     outline: Outline | None = None
@@ -40,7 +40,7 @@ class Before(NamedTuple):
     "Another version's outline of the version before them, whose counts go on."
 
 
-class Made(NamedTuple):
+class AwaitedOutline(NamedTuple):
     """The outline of a content, which may still be on its way."""
 
     outlines: Outlines
@@ -58,33 +58,33 @@ class Begun(NamedTuple):
     """Modules whose outlines are being made."""
 
     modules: Sequence[Versions]
-    outlines: Mapping[Key, Made]
+    outlines: Mapping[Key, AwaitedOutline]
 
 
 class Contents:
     """A cache of the outlines of recent contents."""
 
     def __init__(self) -> None:
-        self._known: dict[Key, Made] = {}
+        self._known: dict[Key, AwaitedOutline] = {}
         "The most recent last."
         self._here = Here()
         self.held = 0
         "Bytes of the contents."
 
     def outlines(
-        self, modules: Sequence[Versions], before: Sequence[Before], work: Work | None = None
+        self, modules: Sequence[Versions], before: Sequence[Preceding], work: Work | None = None
     ) -> list[list[Outline | None]]:
         """Return the outlines of each module's versions; None where a text is missing."""
         return self.finished(self.begun(modules, work), before)
 
     def begun(self, modules: Sequence[Versions], work: Work | None = None) -> Begun:
         """Have those outlines made that are not known; `finished` waits for them."""
-        needed: dict[Key, Made] = {}
+        needed: dict[Key, AwaitedOutline] = {}
         for module in modules:
             self._begin(module, needed, work or self._here)
         return Begun(modules, needed)
 
-    def finished(self, begun: Begun, before: Sequence[Before]) -> list[list[Outline | None]]:
+    def finished(self, begun: Begun, before: Sequence[Preceding]) -> list[list[Outline | None]]:
         """Return the outlines of each module's versions; None where a text is missing."""
         result = [
             _in_order(module, begun.outlines, *own)
@@ -97,7 +97,7 @@ class Contents:
             self.held -= self._known.pop(next(iter(self._known))).size
         return result
 
-    def _begin(self, module: Versions, needed: dict[Key, Made], work: Work) -> None:
+    def _begin(self, module: Versions, needed: dict[Key, AwaitedOutline], work: Work) -> None:
         """Note where a module's outlines come from, and have the new ones made."""
         new: dict[Key, bytes] = {}
         for ref, body in module.texts:
@@ -111,21 +111,24 @@ class Contents:
         if new:
             made = work.submit(module.path, list(new.values()))
             for place, (key, body) in enumerate(new.items()):
-                self._know(key, Made(made, place, len(body)), needed)
+                self._know(key, AwaitedOutline(made, place, len(body)), needed)
 
-    def _know(self, key: Key, made: Made, needed: dict[Key, Made]) -> None:
+    def _know(self, key: Key, made: AwaitedOutline, needed: dict[Key, AwaitedOutline]) -> None:
         self._known[key] = needed[key] = made
         self.held += made.size
 
 
-def _at_once(outline: Outline) -> Made:
+def _at_once(outline: Outline) -> AwaitedOutline:
     made = Outlines()
     made.set_result([outline])
-    return Made(made, 0, 0)
+    return AwaitedOutline(made, 0, 0)
 
 
 def _in_order(
-    module: Versions, made: Mapping[Key, Made], before: Outline | None, counted: Outline | None
+    module: Versions,
+    made: Mapping[Key, AwaitedOutline],
+    before: Outline | None,
+    counted: Outline | None,
 ) -> list[Outline | None]:
     """Return the outlines of a module's versions, each as the successor of the one before."""
     outliner = outliner_of(module.path)

@@ -32,7 +32,7 @@ TOGETHER = 200
 "Batches whose texts are outlined together."
 
 
-class _Group(NamedTuple):
+class _OutlinedGroup(NamedTuple):
     """Batches whose outlines are being made."""
 
     batches: Sequence[Batch]
@@ -49,7 +49,7 @@ def outlined(
     waiting = iter(batches)
     with ExitStack() as stack:
         work: Work | None = None
-        before: _Group | None = None
+        before: _OutlinedGroup | None = None
         while some := list(islice(waiting, TOGETHER)):
             texts = [task.texts(batch) for batch in some]
             if work is None and processes > 1 and sum(map(len, texts)) > ALONE:
@@ -98,7 +98,7 @@ class _Task:
         batches: Sequence[Batch],
         texts: Sequence[Sequence[tuple[int, SourceVersion]]],
         work: Work | None,
-    ) -> _Group:
+    ) -> _OutlinedGroup:
         """Have the texts of batches outlined."""
         by_path: dict[str, list[SourceVersion]] = {}
         for _, text in chain.from_iterable(texts):
@@ -107,9 +107,9 @@ class _Task:
         begun = self.contents.begun(modules, work)
         while sum(map(len, self.bodies.values())) > 2 * FLUSH_BYTES:
             del self.bodies[next(iter(self.bodies))]
-        return _Group(batches, texts, begun)
+        return _OutlinedGroup(batches, texts, begun)
 
-    def with_outlines(self, group: _Group) -> Iterator[Batch]:
+    def with_outlines(self, group: _OutlinedGroup) -> Iterator[Batch]:
         """Yield the batches of a group, each with its outlines."""
         paths = [module.path for module in group.begun.modules]
         before = [before_of(self.known, path) for path in paths]

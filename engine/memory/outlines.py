@@ -22,7 +22,7 @@ from backcast.domain.events import (
 )
 from backcast.domain.outline import Outline, applied, changed, names_in
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.contents import Before, Contents, Versions
+from backcast.engine.memory.contents import Contents, Preceding, Versions
 from backcast.engine.memory.outline_workers import Work, workers
 from backcast.engine.memory.outliner import outliner_name, outliner_of
 
@@ -199,13 +199,13 @@ def versions_of(
     return Versions(path, [(text.source, body(text)) for text in texts], links)
 
 
-def before_of(known: Mapping[str, LatestOutline], path: str) -> Before:
+def before_of(known: Mapping[str, LatestOutline], path: str) -> Preceding:
     """Return what a module's next versions follow on."""
     last = known.get(path)
     if last is None:
-        return Before()
+        return Preceding()
     is_same = last.outliner == outliner_name(path)
-    return Before(outline=last.outline) if is_same else Before(counted=last.outline)
+    return Preceding(outline=last.outline) if is_same else Preceding(counted=last.outline)
 
 
 def fact_of(text: SourceVersion, outline: Outline, before: LatestOutline | None) -> ModuleOutlined:

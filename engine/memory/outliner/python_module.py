@@ -55,7 +55,7 @@ class ForgottenError(Exception):
     """A tree is needed that was dropped after its outline."""
 
 
-class Part:
+class SymbolPart:
     """The part of an outline that comes from one symbol, and what it depends on besides its text.
 
     It stands at the symbol's first definition, as `part`, and serves as long as that stands.
@@ -77,7 +77,7 @@ class Part:
         self.bound: Mapping[str, Facet] | None = None
         "The module's bindings, where a condition in a class may depend on them."
 
-    def add(self, part: "Part", lines: tuple[int, int]) -> None:
+    def add(self, part: "SymbolPart", lines: tuple[int, int]) -> None:
         """Add what comes from a member, which stands on these lines."""
         self.facets.update(part.facets)
         self.imports |= part.imports
@@ -122,7 +122,7 @@ class _Outlining:
 
     def _parts(
         self, prefix: str, body: Sequence[Any], imports: set[str]
-    ) -> Iterator[tuple[str, Symbol, Part]]:
+    ) -> Iterator[tuple[str, Symbol, SymbolPart]]:
         """Yield the symbols of a body with their parts; add the imports of overridden ones."""
         symbols, overridden = symbols_in(body, self.namespace.bound)
         for symbol in symbols:
@@ -133,14 +133,14 @@ class _Outlining:
             if "import" in self._segment(node):
                 imports |= imports_below(_whole(node))
 
-    def _part(self, name: str, symbol: Symbol, in_class: bool) -> Part:
+    def _part(self, name: str, symbol: Symbol, in_class: bool) -> SymbolPart:
         first = symbol.nodes[0]
-        part: Part | None = getattr(first, "part", None)
+        part: SymbolPart | None = getattr(first, "part", None)
         if part is None or not self._serves(part, name, symbol):
             part = first.part = self._made(name, symbol, in_class)
         return part
 
-    def _serves(self, part: Part, name: str, symbol: Symbol) -> bool:
+    def _serves(self, part: SymbolPart, name: str, symbol: Symbol) -> bool:
         """Return whether what a part depends on is the same."""
         if part.name != name or part.nodes != symbol.nodes:
             return False
@@ -152,7 +152,7 @@ class _Outlining:
             part.context = self.context
         return True
 
-    def _made(self, name: str, symbol: Symbol, in_class: bool) -> Part:
+    def _made(self, name: str, symbol: Symbol, in_class: bool) -> SymbolPart:
         """Return the part of one function or class."""
         if not all(node.body for node in symbol.nodes):
             raise ForgottenError
@@ -160,7 +160,7 @@ class _Outlining:
         segments = [self._segment(node) for node in symbol.nodes]
         place = "in a class" if in_class else "in a module"
         near = self._context(segments)
-        part = Part(name, symbol, self.context, near)
+        part = SymbolPart(name, symbol, self.context, near)
         part.facets[f"body:{name}"] = digest_of((*segments, kind, place, *near)), "1"
         for key, facet in self._facets(symbol, kind, in_class, part.imports):
             part.facets[f"{key}:{name}"] = facet
