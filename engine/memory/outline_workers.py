@@ -21,6 +21,18 @@ UNEVEN = 4 * 2**20
 Outlines = Future[list[Outline]]
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the collector of cycles from many values that have none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Work(Protocol):
     """Whoever makes outlines."""
 
@@ -50,7 +62,7 @@ class Here:
             return outlines
         memory, size = self._memories.pop(path, (None, 0))
         memory = memory or outliner.memory()
-        with _uncollected():
+        with uncollected():
             for body in bodies:
                 outline = outliner.outline(path, body, None, memory)
                 error = outline.facets.get("error")
@@ -94,16 +106,5 @@ _HERE = Here()
 
 def outlines_here(path: str, bodies: Sequence[bytes]) -> list[Outline]:
     """Return the outlines of contents, as a process of its own makes them."""
+    gc.disable()  # trees have no cycles, and what is remembered of them is large
     return _HERE.outlines(path, bodies)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the collector of cycles from trees of syntax, which are large and have none."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

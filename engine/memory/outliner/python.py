@@ -40,11 +40,11 @@ def outline(
         memory.take(tree, text)
         body = tree.body
     try:
-        made = outlined(path, text, body)
+        made, memory.names = outlined(path, text, body, memory.names)
     except ForgottenError:
         tree, newer = parsed(text)  # which it does, since all of its pieces do
         memory.take(tree, text)
-        made = outlined(path, text, tree.body)
+        made, memory.names = outlined(path, text, tree.body)
     memory.forget()
     if newer:
         memory.drop()

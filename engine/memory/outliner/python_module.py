@@ -30,12 +30,50 @@ from backcast.engine.memory.outliner.texts import LONGEST, MOST, listed
 TEST_FOLDERS = ("test", "tests")
 
 
-def outlined(path: str, text: str, body: Sequence[Any]) -> Outline:
-    """Return the outline of a module; every symbol of it has changed once.
+class ModuleNames:
+    """The names that a module binds, and the statements that say so."""
 
-    `ForgottenError` where a tree is needed that was dropped.
+    def __init__(self, body: Sequence[Any], walrus: bool) -> None:
+        self.said_by = _binding(body)
+        self.namespace = Namespace(body, walrus)
+        self.context = context_of(self.namespace.bound, ROOTS)
+        self.facets = dict(self._facets())
+
+    def said_again(self, body: Sequence[Any]) -> bool:
+        """Return whether a module binds the same names by the same statements."""
+        return self.said_by == _binding(body)
+
+    def _facets(self) -> Iterator[tuple[str, Facet]]:
+        """Yield the facets of names, with their keys."""
+        for name, binding in self.namespace.bound.items():
+            yield f"name:{name}", binding
+            if others := self._others(name, binding):
+                yield f"other:{name}", others
+            if binding[0] == "value" and name in self.namespace.types:
+                yield f"type:{name}", (self.namespace.types[name],)
+
+    def _others(self, name: str, binding: Facet) -> Facet:
+        """Return the other bindings of a name as texts, without repeats."""
+        found = self.namespace.others.get(name, ())
+        return tuple(dict.fromkeys(" ".join(one)[:LONGEST] for one in found if one != binding))[
+            :MOST
+        ]
+
+
+def _binding(body: Sequence[Any]) -> list[Any]:
+    """Return what of a module's statements binds names: definitions do so only by their own."""
+    return [one.name if one.__class__ in DEFINITIONS else one for one in body]
+
+
+def outlined(
+    path: str, text: str, body: Sequence[Any], before: ModuleNames | None = None
+) -> tuple[Outline, ModuleNames]:
+    """Return the outline of a module, and its names; every symbol of it has changed once.
+
+    `before` has the names of another version. `ForgottenError` where a tree was dropped.
     """
-    return _Outlining(path, text, body).outline()
+    names = before if before and before.said_again(body) else ModuleNames(body, ":=" in text)
+    return _Outlining(path, text, body, names).outline(), names
 
 
 def is_test_file(path: str) -> bool:
@@ -61,12 +99,14 @@ class SymbolPart:
     It stands at the symbol's first definition, as `part`, and serves as long as that stands.
     """
 
-    __slots__ = ("bound", "context", "facets", "imports", "line", "lines", "name", "near", "nodes")
+    __slots__ = (
+        "bound", "context", "facets", "imports", "line", "lines", "name", "near", "others",
+    )  # fmt: skip
 
     def __init__(
         self, name: str, symbol: Symbol, context: Mapping[str, str], near: list[str]
     ) -> None:
-        self.name, self.nodes = name, symbol.nodes
+        self.name, self.others = name, symbol.nodes[1:]
         self.context, self.near = context, near
         "The module's meanings of names, and of those in its text."
         self.line = symbol.lines[0]
@@ -97,14 +137,13 @@ class SymbolPart:
 class _Outlining:
     """The state of outlining one module."""
 
-    def __init__(self, path: str, text: str, body: Sequence[Any]) -> None:
-        self.body = body
+    def __init__(self, path: str, text: str, body: Sequence[Any], names: ModuleNames) -> None:
+        self.body, self.names = body, names
         self.texts = text.split("\n")
         "The text of each line."
         self.is_test = is_test_file(path)
-        self.namespace = Namespace(body, walrus=":=" in text)
-        self.context = context_of(self.namespace.bound, ROOTS)
-        self.imports = self.namespace.imports
+        self.namespace, self.context = names.namespace, names.context
+        self.imports = set(self.namespace.imports)
         self.facets: dict[str, Facet] = {}
         self.lines: dict[str, tuple[int, int]] = {}
 
@@ -142,7 +181,7 @@ class _Outlining:
 
     def _serves(self, part: SymbolPart, name: str, symbol: Symbol) -> bool:
         """Return whether what a part depends on is the same."""
-        if part.name != name or part.nodes != symbol.nodes:
+        if part.name != name or part.others != symbol.nodes[1:]:
             return False
         if part.bound is not None and part.bound != self.namespace.bound:
             return False
@@ -213,12 +252,7 @@ class _Outlining:
 
     def _of_module(self) -> None:
         """Add the facets of the module itself."""
-        for name, binding in self.namespace.bound.items():
-            self.facets[f"name:{name}"] = binding
-            if others := self._others(name, binding):
-                self.facets[f"other:{name}"] = others
-            if binding[0] == "value" and name in self.namespace.types:
-                self.facets[f"type:{name}"] = (self.namespace.types[name],)
+        self.facets.update(self.names.facets)
         tops = {module.partition(".")[0] for module in self.imports}
         facets = {
             "doc": (doc,) if (doc := doc_of(self)) else (),
@@ -227,13 +261,6 @@ class _Outlining:
             "stars": tuple(self.namespace.stars)[:MOST],
         }
         self.facets.update((key, facet) for key, facet in facets.items() if facet)
-
-    def _others(self, name: str, binding: Facet) -> Facet:
-        """Return the other bindings of a name as texts, without repeats."""
-        found = self.namespace.others.get(name, ())
-        return tuple(dict.fromkeys(" ".join(one)[:LONGEST] for one in found if one != binding))[
-            :MOST
-        ]
 
 
 def _whole(node: Any) -> Any:

@@ -94,8 +94,8 @@ class Pieces:
         self.known: list[Piece] = []
         self.fresh: list[Piece] = []
         "Those that were parsed for this version."
-        self.size = 0
-        "Characters of the text."
+        self.names: Any = None
+        "What was made of the statements that bind the module's names."
 
     def body(self, text: str) -> list[Any] | None:
         """Return the statements of the next version; None where it is to be parsed as a whole."""
@@ -106,7 +106,7 @@ class Pieces:
         found = _laid(known, text, 0, "", self._read)
         if found is None:
             return None
-        self.known, self.size = found, len(text)
+        self.known = found
         at, body = 0, list[Any]()
         for piece in found:
             piece.place(at)
@@ -116,7 +116,7 @@ class Pieces:
 
     def take(self, tree: ast.Module, text: str) -> None:
         """Take the pieces of a module that was parsed as a whole."""
-        self.size, self.fresh = len(text), []
+        self.fresh = []
         self.known = [] if UNCUT in text else self._cut(tree.body, _ended(text), 0)
 
     def drop(self) -> None:
