@@ -13,7 +13,7 @@ from backcast.domain.outline import Outline
 from backcast.engine.log.workers import pool_of
 from backcast.engine.memory.outliner import outliner_of
 
-REMEMBERED = 8 * 2**20
+REMEMBERED = 12 * 2**20
 "Bytes of texts that a process remembers, each as the latest version of its module."
 UNEVEN = 4 * 2**20
 "Bytes of texts that a process may be given beyond another one before a module moves to that."

@@ -28,7 +28,7 @@ from backcast.engine.memory.outlines import (
     versions_of,
 )
 
-TOGETHER = 200
+TOGETHER = 100
 "Batches whose texts are outlined together."
 
 

@@ -68,15 +68,14 @@ def _figures(bench: Bench, repository: Path) -> Iterator[Figure]:
     name = "/".join(repository.resolve().parts[-2:])
     if depth := getattr(bench.options, "depth", None):
         repository = _shallow(repository, depth, bench.folder)
-    texts = _texts(repository)
     imports, parses = list[ImportTaken](), list[Taken]()
     for _ in range(ROUNDS if bench.full else 1):
-        parses.append(_parse(texts))
+        count, size, parse = _parse(_texts(repository))
+        parses.append(parse)
         imports.append(_import(repository, bench.folder / "insides.db"))
     ours = [one.taken for one in imports]
     group = f"import of {name} with insides, {git.count(repository):,} commits, 2 processes"
-    size = sum(map(len, texts)) / 1e6
-    control = f"ast.parse of {len(texts):,} texts, {size:,.0f} MB"
+    control = f"ast.parse of {count:,} texts, {size / 1e6:,.0f} MB"
     for what, place in (("time", 0), ("processor time", 1)):
         times, beside = ([one[place] for one in series] for series in (ours, parses))
         yield Figure(
@@ -127,13 +126,15 @@ def _bodies(answers: bytes) -> Iterator[bytes]:
         at = end + 2 + size
 
 
-def _parse(texts: Sequence[bytes]) -> Taken:
+def _parse(texts: Sequence[bytes]) -> tuple[int, int, Taken]:
+    """Return the number of texts, their bytes, and what parsing them takes."""
     groups = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
     with pool_of(PROCESSES) as pool:
         list(pool.map(parsed, [()] * 4 * PROCESSES))  # so that they have started
         begin = perf_counter()
         processor = sum(pool.map(parsed, groups))
-        return Taken(perf_counter() - begin, processor)
+        taken = Taken(perf_counter() - begin, processor)
+    return len(texts), sum(map(len, texts)), taken
 
 
 def parsed(texts: Sequence[bytes]) -> float:

@@ -84,7 +84,7 @@ class Piece:
         """Drop the trees that its outline does not need again."""
         for node in self.statements:
             if node.__class__ in FUNCTIONS and hasattr(node, "part"):
-                node.body = []
+                node.body, node.args, node.returns = [], None, None
 
 
 class Pieces:
