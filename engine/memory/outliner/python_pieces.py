@@ -84,7 +84,8 @@ class Piece:
         """Drop the trees that its outline does not need again."""
         for node in self.statements:
             if node.__class__ in FUNCTIONS and hasattr(node, "part"):
-                node.body, node.args, node.returns = [], None, None
+                kept: Any = node
+                kept.body, kept.args, kept.returns = [], None, None
 
 
 class Pieces:
