@@ -34,8 +34,12 @@ class Entry(NamedTuple):
 
 BENCHES = {
     "log": Entry(
-        "appends, replay, moments, storage and imports, beside raw sqlite3, pydantic and git",
-        {name: f"log_{name}" for name in ("append", "replay", "moments", "storage", "git")},
+        "appends, replay, moments, storage and imports, beside raw sqlite3, pydantic, git and"
+        " ast.parse",
+        {
+            name: f"log_{name}"
+            for name in ("append", "replay", "moments", "storage", "git", "insides")
+        },
         "--only append --only replay",
         core=True,
     ),
