@@ -11,6 +11,7 @@ from backcast.domain.errors import InputError
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
+    from backcast.engine.log.engines import WorkEngine
     from backcast.engine.log.store import EventStore
 
 DEFAULT_STORE = "sqlite:///backcast.db"
@@ -45,6 +46,31 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --json to a command."""
     return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
+
+
+def on_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --on to a command: where the work is done."""
+    return click.option(
+        "--on",
+        default="processes",
+        show_default=True,
+        metavar="ENGINE",
+        help="Where: dask://HOST:8786, package.module:make; see 'backcast help scale'.",
+    )(command)
+
+
+@contextmanager
+def engine_on(name: str, processes: int | None) -> "Iterator[WorkEngine | None]":
+    """Open the engine of --on; None for processes here, which start when there is work."""
+    from backcast.engine.log.engines import PROCESSES, engine_at
+
+    if name == PROCESSES:
+        yield None
+        return
+    if processes is not None:
+        raise click.UsageError(f"--processes: needed --on processes, found --on {name}")
+    with engine_at(name, 1) as engine:
+        yield engine
 
 
 @contextmanager

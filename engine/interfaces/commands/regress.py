@@ -11,7 +11,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import UNREADABLE, address_argument, each_log
-from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
     RECORDED,
@@ -25,12 +25,15 @@ from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
+    from backcast.engine.log.engines import WorkEngine
     from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
     from backcast.engine.replay.regress import Rules
+    from backcast.engine.replay.try_runs import FailedRuns
 
 
 @click.command(name="regress")
@@ -52,14 +55,15 @@ if TYPE_CHECKING:
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
               help="It reads no longer than this.")  # fmt: skip
 @click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
-              help="Also as FILE.md or FILE.json; may be repeated.")  # fmt: skip
+              help="Also as FILE.md or FILE.json; FILE.jsonl is gone on from.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
+@on_option
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], baseline: str,
     limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
     model: str | None, sample: int | None, seconds: float | None, reports: tuple[Path, ...],
-    processes: int | None, as_json: bool,
+    processes: int | None, on: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Build recorded prompts under other policies; tell what is worse.
 
@@ -68,6 +72,7 @@ def command(
     backcast regress runs/*.jsonl --policy hierarchical --policy no-cache --report out.md
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
+    backcast regress runs/*.jsonl --policy mine.toml --on dask://HOST:8786 --report grows.jsonl
 
     Evidence recall is the share, of what the accepted code really used, that the prompt had shown.
     In a log without prompts (a git history) each change of a function is taken as a request for it.
@@ -76,14 +81,7 @@ def command(
     (percent), nats (per token, with --model). Exit codes: 0, 1 for a regression, 2 where a log,
     policy or option cannot be read.
     """
-    for report in reports:
-        # Before the work, which is long.
-        if report.suffix not in (".md", ".json"):
-            raise click.UsageError(
-                f"--report: needed a name that ends in .md or .json, found {report}"
-            )
-        if not report.parent.is_dir():
-            raise click.UsageError(f"--report: needed a folder that is there, found {report}")
+    growing = _growing(reports)  # before the work, which is long
     try:
         plan = _planned(policies, baseline, limits, profile, context_tokens)
     except InputError as error:
@@ -92,16 +90,19 @@ def command(
         raise click.UsageError("--model: needed a policy as the baseline, found a report")
     reading = Reading(model, context_tokens, sample, seconds) if model else None
     reader = reading.reader() if reading else None
-    runs, unreadable = _runs(addresses, url, window)
-    if not runs:
-        if unreadable:
-            raise SystemExit(UNREADABLE)  # the reason is on stderr
-        raise InputError("needed recorded prompts, or changes of functions, to try, found none")
-    columns, found = _compared(plan, _tried(plan, runs, processes))
+    with ExitStack() as stack:
+        trial = _Trial(stack, plan, growing, engine_on(on, processes))
+        runs, unreadable = _runs(addresses, url, window)
+        if not runs:
+            if unreadable:
+                raise SystemExit(UNREADABLE)  # the reason is on stderr
+            raise InputError("needed recorded prompts, or changes of functions, to try, found none")
+        measured = trial.run(runs, processes or os.cpu_count() or 1)
+    columns, found = _compared(plan, measured)
     if reading and reader:
         columns = _read(reading, reader, plan, columns, addresses, url)
-    _print(columns, found, reports, as_json)
-    broken = any(column.beside and column.beside.broken for column in columns)
+    _print(columns, found, [path for path in reports if path != growing], as_json)
+    broken = trial.failed or any(column.beside and column.beside.broken for column in columns)
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
 
 
@@ -154,16 +155,78 @@ def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[
     return runs, unreadable
 
 
-def _tried(plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None) -> "list[Tried]":
-    from backcast.engine.interfaces.terminal import progress_bar
-    from backcast.engine.replay.corpus import tried
+class _Trial:
+    """The trial of a plan, wherever its work is done, and the report that it goes on from."""
 
-    found = []
-    with progress_bar("runs", len(runs)) as advance:
-        for run in tried(runs, plan.settings, plan.profile, processes or os.cpu_count() or 1):
-            found.append(run)
-            advance(1)
-    return found
+    def __init__(
+        self, stack: ExitStack, plan: _Plan, growing: Path | None,
+        engine: "AbstractContextManager[WorkEngine | None]",
+    ) -> None:  # fmt: skip
+        from backcast.engine.replay.run_report import RunReport
+
+        report = RunReport(growing, plan.settings, plan.profile) if growing else None
+        self.plan = plan
+        self.report = stack.enter_context(report) if report else None
+        self.engine = stack.enter_context(engine)
+        self.failed = 0
+        "Runs that could not be measured."
+        self._reasons: set[tuple[str, str]] = set()
+
+    def run(self, runs: "Sequence[ReplayRun]", processes: int) -> "list[Tried]":
+        """Measure the runs; after Ctrl-C say how to go on."""
+        from backcast.engine.interfaces.terminal import progress_bar
+        from backcast.engine.replay.try_runs import tried
+
+        done = sum(map(self.report.holds, runs)) if self.report else 0
+        if done and self.report:
+            message(f"note: {done} of {len(runs)} runs stand in {self.report.path}")
+        try:
+            with progress_bar("runs", len(runs)) as advance:
+                found = list(
+                    tried(
+                        runs, self.plan.settings, self.plan.profile, processes,
+                        engine=self.engine, report=self.report, failed=self._fail, advance=advance,
+                    )
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            if not self.report:
+                raise
+            done = sum(map(self.report.holds, runs))
+            message(
+                f"interrupted by Ctrl-C; {done} of {len(runs)} runs stand in {self.report.path}:"
+                " the same command goes on from there"
+            )
+            raise SystemExit(INTERRUPTED) from None
+        if self.failed:
+            message(f"{self.failed} of {len(runs)} runs were not measured")
+        if not found:
+            raise SystemExit(1)
+        return found
+
+    def _fail(self, failed: "FailedRuns") -> None:
+        """Count runs that failed; a reason is told once of each log."""
+        self.failed += len(failed.runs)
+        reason = failed.runs[0].log, failed.reason
+        if reason not in self._reasons:
+            self._reasons.add(reason)
+            message(f"skipped {failed}")
+
+
+def _growing(reports: "Sequence[Path]") -> Path | None:
+    """The report that grows; a usage error where one cannot be written."""
+    from backcast.engine.replay.run_report import SUFFIX
+
+    for report in reports:
+        if report.suffix not in (".md", ".json", SUFFIX):
+            raise click.UsageError(
+                f"--report: needed a name that ends in .md, .json or {SUFFIX}, found {report}"
+            )
+        if not report.parent.is_dir():
+            raise click.UsageError(f"--report: needed a folder that is there, found {report}")
+    growing = [report for report in reports if report.suffix == SUFFIX]
+    if len(growing) > 1:
+        raise click.UsageError(f"--report: needed one that ends in {SUFFIX}, found {len(growing)}")
+    return growing[0] if growing else None
 
 
 def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":
@@ -218,7 +281,14 @@ def _read(
 def _print(
     columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]", as_json: bool
 ) -> None:
-    from backcast.engine.interfaces.regress_report import NOTE, lines, markdown, rows, summed
+    from backcast.engine.interfaces.regress_report import (
+        NOTE,
+        build_times,
+        lines,
+        markdown,
+        rows,
+        summed,
+    )
     from backcast.engine.interfaces.regress_report import as_json as report_json
     from backcast.engine.interfaces.views import console, table
 
@@ -239,4 +309,5 @@ def _print(
     for column in columns:
         for line in lines(column.beside) if column.beside else ():
             click.echo(line)
-    click.echo(f"backcast: {NOTE}", err=True)
+    message(NOTE)
+    message(build_times(columns))
