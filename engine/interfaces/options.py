@@ -48,28 +48,25 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
 
 
-def on_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --on to a command: where the work is done."""
+def on_option(default: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option --on; without a default the work is done in this process."""
     return click.option(
         "--on",
-        default="processes",
+        default=default,
         show_default=True,
         metavar="ENGINE",
-        help="Where: dask://HOST:8786, package.module:make; see 'backcast help scale'.",
-    )(command)
+        help="processes, dask://HOST:8786, package.module:make: 'backcast help scale'.",
+    )
 
 
 @contextmanager
-def engine_on(name: str, processes: int | None) -> "Iterator[WorkEngine | None]":
-    """Open the engine of --on; None for processes here, which start when there is work."""
+def engine_on(name: str, processes: int | None = None) -> "Iterator[WorkEngine]":
+    """Open the engine of --on; processes here start when there is work."""
     from backcast.engine.log.engines import PROCESSES, engine_at
 
-    if name == PROCESSES:
-        yield None
-        return
-    if processes is not None:
-        raise click.UsageError(f"--processes: needed --on processes, found --on {name}")
-    with engine_at(name, 1) as engine:
+    if name != PROCESSES and processes is not None:
+        raise click.UsageError(f"--processes: needed --on {PROCESSES}, found --on {name}")
+    with engine_at(name, processes or os.cpu_count() or 1) as engine:
         yield engine
 
 

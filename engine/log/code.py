@@ -36,7 +36,10 @@ def different_code(needed: str, found: str) -> str:
     """Return the line about a worker with other code.
 
     >>> different_code("3f2a" * 16, "9be1" * 16)
-    'needed backcast with the code 3f2a3f2a3f2a, found 9be19be19be1'
+    'needed backcast with the code 3f2a3f2a3f2a, found 9be19be19be1; install the same there'
     """
     digits = 12 if len(found) == 64 else None
-    return f"needed backcast with the code {needed[:12]}, found {found[:digits]}"
+    return (
+        f"needed backcast with the code {needed[:12]}, found {found[:digits]};"
+        " install the same there"
+    )

@@ -64,6 +64,9 @@ class WorkEngine:
         """Tell whether a piece failed because its worker was killed."""
         return isinstance(error, BrokenExecutor)
 
+    def expect(self, pieces: int) -> None:
+        """Make ready for some pieces."""
+
     def unfit(self) -> dict[str, str]:
         """Return why a worker can do nothing, by worker, as far as it is known before it does."""
         return {}
@@ -79,19 +82,27 @@ class WorkEngine:
 
 
 class ProcessEngine(WorkEngine):
-    """Processes of this machine."""
+    """Processes of this machine, which are started when there is work for them."""
 
     sure = True
 
     def __init__(self, processes: int) -> None:
-        # One more is handed out, so that none waits.
-        super().__init__(PROCESSES, lambda: pool_of(processes), processes + 1)
-        self._processes = processes
+        super().__init__(PROCESSES, lambda: pool_of(self._processes), processes)
+        self._processes, self._started = processes, False
+
+    def __enter__(self) -> Self:
+        return self
 
     @property
-    def parallel(self) -> int:
-        """The number of processes."""
-        return self._processes
+    def width(self) -> int:
+        """The number of pieces that are handed out at once: one more, so that none waits."""
+        return self._processes + 1
+
+    def expect(self, pieces: int) -> None:
+        """Start as many processes as have work."""
+        if not self._started and pieces:
+            self._started, self._processes = True, min(self._processes, pieces)
+            super().__enter__()
 
 
 def engine_at(name: str, processes: int) -> WorkEngine:

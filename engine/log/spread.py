@@ -72,6 +72,7 @@ def spread(
     A piece whose worker was killed is done again, at last alone. `WorkerError` where the engine is
     gone, `InputError` where no worker can do any piece.
     """
+    engine.expect(len(pieces))
     spreading = _Spreading(engine, work, pieces)
     try:
         yield from spreading.run()
@@ -191,8 +192,8 @@ class _Spreading:
 def _all(refusals: dict[str, Refusal]) -> str:
     """Return the reason of the first refusal, and how many there are."""
     first, *more = refusals.values()
-    also = f", and {len(more)} more workers do not either" if more else ""
-    return f"{first.reason} (worker {first.worker}{also})"
+    also = f", and of {len(more)} more workers" if more else ""
+    return f"{first.reason}: that is the answer of the worker {first.worker}{also}"
 
 
 def _line(error: BaseException) -> str:

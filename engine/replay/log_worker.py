@@ -48,7 +48,7 @@ class LogWorker:
             for task in self._odd(stamps):
                 found = self._stamps.get(task)
                 raise OtherLogError(
-                    f"{name}: needed task {task!r} with {shown_stamp(stamps[task])}, found"
+                    f"needed task {task!r} with {shown_stamp(stamps[task])}, found"
                     f" {shown_stamp(found) if found else 'none'}: it was changed, or is another"
                 )
         assert self._open

@@ -47,10 +47,10 @@ def tried(
 ) -> Iterator[Tried]:
     """Yield each run measured under every setting, in the order of the runs.
 
-    Without an open `engine` the work is done in this process, or in several. `stores` are logs that
-    are open already, by name; with them all work stays here. Runs that stand in a `report` are
-    taken from there, and the others are added as they are done. `failed` is called with runs that
-    could not be measured, and `advance` with the number of runs that were.
+    Without an open `engine` processes of this machine do the work, for one of them this process.
+    `stores` are logs that are open already, by name; with them all work stays here. Runs that stand
+    in a `report` are taken from there, and the others are added as they are done. `failed` is
+    called with runs that could not be measured, and `advance` with the number of runs that were.
     """
     found = dict[int, Tried]()
     if report:
@@ -78,14 +78,16 @@ def _results(
     failed: Callable[[FailedRuns], None],
 ) -> Iterator[tuple[int, Tried]]:
     """Yield the index and the measurements of each run, as they come."""
-    if stores or (engine is None and min(processes, len(runs)) <= 1):
+    local = engine is None or engine.sure
+    parallel = min(len(runs), engine.parallel if engine else processes)
+    if stores or (local and parallel <= 1):
         yield from _here(runs, settings, profile, stores, failed)
         return
     with ExitStack() as stack:
-        engine = engine or stack.enter_context(ProcessEngine(min(processes, len(runs))))
+        engine = engine or stack.enter_context(ProcessEngine(processes))
         cut = list(batches(runs, engine.parallel))
         begins = [*accumulate(map(len, cut), initial=0)]
-        for piece in spread(engine, work, [runs_piece(one, settings, profile) for one in cut]):
+        for piece in spread(engine, work, [runs_piece(batch, settings, profile) for batch in cut]):
             if piece.failed:
                 failed(FailedRuns(cut[piece.number], piece.failed))
             else:

@@ -1,6 +1,5 @@
 """`backcast regress`: try policies on recorded logs."""
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
               help="Also as FILE.md or FILE.json; FILE.jsonl is gone on from.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
-@on_option
+@on_option("processes")
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], baseline: str,
@@ -97,7 +96,7 @@ def command(
             if unreadable:
                 raise SystemExit(UNREADABLE)  # the reason is on stderr
             raise InputError("needed recorded prompts, or changes of functions, to try, found none")
-        measured = trial.run(runs, processes or os.cpu_count() or 1)
+        measured = trial.run(runs)
     columns, found = _compared(plan, measured)
     if reading and reader:
         columns = _read(reading, reader, plan, columns, addresses, url)
@@ -160,7 +159,7 @@ class _Trial:
 
     def __init__(
         self, stack: ExitStack, plan: _Plan, growing: Path | None,
-        engine: "AbstractContextManager[WorkEngine | None]",
+        engine: "AbstractContextManager[WorkEngine]",
     ) -> None:  # fmt: skip
         from backcast.engine.replay.run_report import RunReport
 
@@ -172,7 +171,7 @@ class _Trial:
         "Runs that could not be measured."
         self._reasons: set[tuple[str, str]] = set()
 
-    def run(self, runs: "Sequence[ReplayRun]", processes: int) -> "list[Tried]":
+    def run(self, runs: "Sequence[ReplayRun]") -> "list[Tried]":
         """Measure the runs; after Ctrl-C say how to go on."""
         from backcast.engine.interfaces.terminal import progress_bar
         from backcast.engine.replay.try_runs import tried
@@ -184,8 +183,8 @@ class _Trial:
             with progress_bar("runs", len(runs)) as advance:
                 found = list(
                     tried(
-                        runs, self.plan.settings, self.plan.profile, processes,
-                        engine=self.engine, report=self.report, failed=self._fail, advance=advance,
+                        runs, self.plan.settings, self.plan.profile, engine=self.engine,
+                        report=self.report, failed=self._fail, advance=advance,
                     )
                 )  # fmt: skip
         except KeyboardInterrupt:
