@@ -78,7 +78,9 @@ class RunReport:
 
     def add(self, tried: Tried) -> None:
         """Write what was measured of a run, of which a process that is killed now loses nothing."""
-        self._write({"key": self._key(tried.run), "run": tried.run.name, "steps": tried.steps})
+        key = self._key(tried.run)
+        self._places[key] = self._file.seek(0, os.SEEK_END)
+        self._write({"key": key, "run": tried.run.name, "steps": tried.steps})
 
     def _key(self, run: ReplayRun) -> str:
         assert run.stamp, "needed the stamp of the log"
