@@ -17,7 +17,7 @@ from backcast.engine.replay.steps import ReplayStep, asked, steps
 
 WINDOW = 25
 "Changes of a history that make one run."
-MOST = 32
+MOST = 16
 "Runs handed to a process at once: more of them read less twice, fewer move a progress bar more."
 GC_THRESHOLD = (50_000, 50, 100)
 "Objects and rounds between searches for reference cycles; see `gc.set_threshold`."
