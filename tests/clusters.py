@@ -20,8 +20,11 @@ LIMIT = 60
 class Cluster:
     """A scheduler, and the workers that were started for it."""
 
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
+    def __init__(
+        self, stack: ExitStack, folder: Path, host: str, environment: dict[str, str]
+    ) -> None:
         self._stack, self.folder = stack, folder
+        self._host, self._environment = host, environment
         self.file = folder / "scheduler.json"
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.scheduler = self._start(
@@ -54,10 +57,10 @@ class Cluster:
         self, module: str, *arguments: str, cwd: Path, **environment: str
     ) -> "subprocess.Popen[bytes]":
         out = self._stack.enter_context((self.folder / "output").open("ab"))
-        command = [sys.executable, "-m", f"distributed.cli.{module}", "--host", "127.0.0.1"]
+        command = [sys.executable, "-m", f"distributed.cli.{module}", "--host", self._host]
         process = subprocess.Popen(
             [*command, "--scheduler-file", str(self.file), *arguments], cwd=cwd, stdout=out,
-            stderr=out, env=os.environ | environment,
+            stderr=out, env=os.environ | self._environment | environment,
         )  # fmt: skip
         self._stack.enter_context(ended_with_us(process.pid))
         self._stack.callback(process.wait)
@@ -77,9 +80,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, host: str = "127.0.0.1", **environment: str) -> Iterator[Cluster]:
     """A scheduler without workers; a test is skipped where Dask is not installed."""
     pytest.importorskip("distributed", reason="needs the extra 'dask'")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        yield Cluster(stack, folder)
+        yield Cluster(stack, folder, host, environment)

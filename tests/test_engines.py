@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -248,6 +249,35 @@ def test_a_scheduler_without_workers_is_one_line(
         found = told(capsys, "regress", str(FIXTURES / "validators.jsonl"), "--on", started.name)
     assert (found[0], found[1], found[2].count("\n")) == (2, "", 1)
     assert "needed a worker, found none: start one by 'dask worker tcp://" in found[2]
+
+
+def test_the_certificates_of_dask_hold_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dask = pytest.importorskip("dask", reason="needs the extra 'dask'")
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl: it makes the certificate")
+    certificate, key = str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+               "/CN=backcast", "-keyout", key, "-out", certificate]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    log = str(FIXTURES / "validators.jsonl")
+    tls = {"ca-file": certificate}
+    for role in ("scheduler", "worker", "client"):
+        tls |= {f"{role}.cert": certificate, f"{role}.key": key}
+    environment = {
+        f"DASK_DISTRIBUTED__COMM__TLS__{name.upper().replace('.', '__').replace('-', '_')}": value
+        for name, value in tls.items()
+    }
+    with cluster(tmp_path / "dask", "tls://127.0.0.1", **environment) as started:
+        started.start("worker", tmp_path)
+        without = told(capsys, "regress", log, "--on", started.address)
+        with dask.config.set({f"distributed.comm.tls.{name}": one for name, one in tls.items()}):
+            found = told(capsys, "regress", log, "--on", started.address)
+    assert started.address.startswith("tls://")
+    assert (without[0], without[1], without[2].count("\n")) == (2, "", 1), without
+    assert "needed certificates in Dask's own configuration" in without[2]
+    assert found[:2] == told(capsys, "regress", log, "--processes", "1")[:2]
 
 
 # Other engines

@@ -131,6 +131,12 @@ def _client(name: str, address: str) -> Any:
         raise InputError(
             f"--on {name} needs the extra 'dask': pip install 'backcast[dask]'"
         ) from None
+    secret = distributed.Security().get_connection_args("client").get("ssl_context")
+    if address.startswith("tls://") and secret is None:
+        raise InputError(
+            f"--on {name}: needed certificates in Dask's own configuration"
+            " (distributed.comm.tls.ca-file, .client.cert and .client.key), found none"
+        )
     # What it has to say of itself would stand between our lines.
     for logger in logging.root.manager.loggerDict:
         if logger.startswith("distributed"):
