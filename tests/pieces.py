@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from backcast.engine.log.spread import done
+from backcast.engine.log.spread import done, refused
 
 DEADLY, UNLUCKY = 3, 5
 "The piece that ends each worker, and that which ends only its first."
@@ -46,3 +46,8 @@ def deadly(text: str) -> str:
     if number == DEADLY or (number == UNLUCKY and not before):
         os.kill(os.getpid(), signal.SIGKILL)
     return done(number)
+
+
+def picky(text: str) -> str:
+    """Return a text that the engine's worker refuses, whoever it is."""
+    return refused("somebody", f"needed another text, found {text}", whole=text == "whole")

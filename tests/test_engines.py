@@ -328,3 +328,10 @@ def test_workers_that_die_before_they_do_anything_are_not_started_for_ever() -> 
     with WorkEngine("short-lived", pieces.short_lived, 1) as engine:
         [found] = spread(engine, pieces.deadly, ["[1, '']"])
     assert "each worker that did it was killed" in found.failed
+
+
+@pytest.mark.parametrize("text", ["whole", "one"])
+def test_an_engine_that_refuses_all_is_not_asked_for_ever(text: str) -> None:
+    with WorkEngine("threads", pieces.threads, 2) as engine:
+        [found] = spread(engine, pieces.picky, [text])
+    assert found.failed.startswith(f"needed another text, found {text}: that is the answer of")

@@ -58,7 +58,7 @@ class WorkEngine:
 
     def others(self, refused: Collection[str]) -> bool:
         """Tell whether a worker may be there that has not refused a piece."""
-        return not self.sure and len(refused) < UNKNOWN
+        return not self.sure
 
     def killed(self, error: BaseException) -> bool:
         """Tell whether a piece failed because its worker was killed."""

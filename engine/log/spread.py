@@ -13,6 +13,8 @@ TICK = 1.0
 "Seconds between two looks at an engine from which nothing comes."
 KILLS = 2
 "Workers that a piece may take with it."
+TRIES = 64
+"Refusals of a piece, where an engine cannot tell who is still to be asked."
 STARTS = 3
 "Executors opened one after the other that break before they take anything."
 
@@ -40,7 +42,7 @@ class _Piece:
 
     def __init__(self, number: int, text: str) -> None:
         self.number, self.text = number, text
-        self.kills = 0
+        self.kills = self.tries = 0
         self.refusals: dict[str, Refusal] = {}
 
 
@@ -177,8 +179,9 @@ class _Spreading:
         if refusal.whole:
             self.unfit[refusal.worker] = refusal
         piece.refusals[refusal.worker] = refusal
+        piece.tries += 1
         self._check_fit()
-        if self.engine.others({*self.unfit, *piece.refusals}):
+        if piece.tries < TRIES and self.engine.others({*self.unfit, *piece.refusals}):
             self.waiting.appendleft(piece)
         else:
             yield PieceDone(piece.number, failed=_all(piece.refusals))
