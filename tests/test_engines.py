@@ -321,7 +321,7 @@ def test_a_piece_that_kills_its_workers_is_named_and_the_rest_is_done_once(tmp_p
     assert [one.number for one in found if one.failed] == [3]
     assert [one.result for one in found] == [0, 1, 2, None, *range(4, 12)]
     assert "each worker that did it was killed" in found[3].failed
-    assert len(list(tmp_path.glob("3-*"))) == 2
+    assert 2 <= len(list(tmp_path.glob("3-*"))) <= 3  # perhaps first with another, then alone
 
 
 def test_workers_that_die_before_they_do_anything_are_not_started_for_ever() -> None:

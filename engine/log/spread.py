@@ -12,7 +12,7 @@ from backcast.engine.log.engines import WorkEngine
 TICK = 1.0
 "Seconds between two looks at an engine from which nothing comes."
 KILLS = 2
-"Workers that a piece may take with it."
+"Workers that a piece takes with it, and no other piece can have, until it has failed."
 TRIES = 64
 "Refusals of a piece, where an engine cannot tell who is still to be asked."
 STARTS = 3
@@ -43,6 +43,8 @@ class _Piece:
     def __init__(self, number: int, text: str) -> None:
         self.number, self.text = number, text
         self.kills = self.tries = 0
+        self.alone = False
+        "Whether no other piece is done meanwhile."
         self.refusals: dict[str, Refusal] = {}
 
 
@@ -157,8 +159,10 @@ class _Spreading:
         if future.cancelled():
             raise WorkerError(self.engine.trouble() or "needed results, found them cancelled")
         if self._killed_at(future):
-            piece.kills += 1
-            if piece.kills < KILLS:
+            piece.kills += piece.alone
+            piece.alone = True
+            # An engine that tries again by itself has then lost several workers to it.
+            if piece.kills < (1 if self.engine.retries else KILLS):
                 self.alone.append(piece)
             else:
                 yield PieceDone(
