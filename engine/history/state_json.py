@@ -48,14 +48,17 @@ def builder(kind: Any) -> Builder | None:
     if get_origin(kind) is tuple:
         return _tuple_builder(arguments)
     if get_origin(kind) is dict:
-        inner = builder(arguments[1])
-        return inner and (lambda value: {name: inner(item) for name, item in value.items()})
+        return _dict_builder(builder(arguments[1]))
     if type(None) in arguments:
         inner = builder(next(a for a in arguments if a is not type(None)))
         return (lambda value: None if value is None else inner(value)) if inner else None
     if isinstance(kind, type) and issubclass(kind, tuple):
         return _named_builder(kind)
     return datetime.fromisoformat if kind is datetime else None
+
+
+def _dict_builder(item: Builder | None) -> Builder | None:
+    return (lambda value: {name: item(one) for name, one in value.items()}) if item else None
 
 
 def _tuple_builder(arguments: tuple[Any, ...]) -> Builder:
