@@ -186,6 +186,33 @@ def test_a_scheduler_that_goes_away_is_one_line_and_the_report_goes_on(
     assert out == told(capsys, *command, "--processes", "1")[1]
 
 
+@linux
+def test_ctrl_c_takes_back_what_was_handed_out(four: Cluster, logs: Path, tmp_path: Path) -> None:
+    from distributed import Client
+
+    report = tmp_path / "grows.jsonl"
+    program = "from backcast.engine.interfaces.cli import main; main()"
+    command = [sys.executable, "-c", program, "regress", *names(logs), "--policy", "no-cache",
+               "--window", "1", "--on", four.name, "--report", str(report)]  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=logs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None and not (
+            report.exists() and report.read_bytes().count(b"\n") > 3
+        ):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, out, err.count("\n")) == (130, "", 1), err
+    assert "the same command goes on from there" in err
+    with Client(four.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        deadline = time.monotonic() + 30
+        tasks = 1
+        while tasks and time.monotonic() < deadline:
+            tasks = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+    assert tasks == 0
+
+
 def _killed_at(report: Path, lines: int, process: int) -> Any:
     """A thread that kills a process once a report has so many lines behind its head."""
     from threading import Thread
