@@ -18,21 +18,19 @@ from backcast.engine.interfaces.profiles import (
     profile_by,
     setting_of,
 )
+from backcast.engine.interfaces.regress_trial import Trial, growing_report
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading, opened_logs
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from backcast.domain.budget import ModelProfile
     from backcast.engine.interfaces.regress_report import Column
-    from backcast.engine.log.engines import WorkEngine
     from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
     from backcast.engine.replay.regress import Rules
-    from backcast.engine.replay.try_runs import FailedRuns
 
 
 @click.command(name="regress")
@@ -80,7 +78,7 @@ def command(
     (percent), nats (per token, with --model). Exit codes: 0, 1 for a regression, 2 where a log,
     policy or option cannot be read.
     """
-    growing = _growing(reports)  # before the work, which is long
+    growing = growing_report(reports)  # before the work, which is long
     try:
         plan = _planned(policies, baseline, limits, profile, context_tokens)
     except InputError as error:
@@ -90,7 +88,7 @@ def command(
     reading = Reading(model, context_tokens, sample, seconds) if model else None
     reader = reading.reader() if reading else None
     with ExitStack() as stack:
-        trial = _Trial(stack, plan, growing, engine_on(on, processes))
+        trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
         runs, unreadable = _runs(addresses, url, window)
         if not runs:
             if unreadable:
@@ -152,80 +150,6 @@ def _runs(addresses: "Sequence[Address]", url: str, window: int) -> "tuple[list[
             message(f"note: {log.name} holds no prompts and no changes")
         runs += found
     return runs, unreadable
-
-
-class _Trial:
-    """The trial of a plan, wherever its work is done, and the report that it goes on from."""
-
-    def __init__(
-        self, stack: ExitStack, plan: _Plan, growing: Path | None,
-        engine: "AbstractContextManager[WorkEngine]",
-    ) -> None:  # fmt: skip
-        from backcast.engine.replay.run_report import RunReport
-
-        report = RunReport(growing, plan.settings, plan.profile) if growing else None
-        self.plan = plan
-        self.report = stack.enter_context(report) if report else None
-        self.engine = stack.enter_context(engine)
-        self.failed = 0
-        "Runs that could not be measured."
-        self._reasons: set[tuple[str, str]] = set()
-
-    def run(self, runs: "Sequence[ReplayRun]") -> "list[Tried]":
-        """Measure the runs; after Ctrl-C say how to go on."""
-        from backcast.engine.interfaces.terminal import progress_bar
-        from backcast.engine.replay.try_runs import tried
-
-        done = sum(map(self.report.holds, runs)) if self.report else 0
-        if done and self.report:
-            message(f"note: {done} of {len(runs)} runs stand in {self.report.path}")
-        try:
-            with progress_bar("runs", len(runs)) as advance:
-                found = list(
-                    tried(
-                        runs, self.plan.settings, self.plan.profile, engine=self.engine,
-                        report=self.report, failed=self._fail, advance=advance,
-                    )
-                )  # fmt: skip
-        except KeyboardInterrupt:
-            if not self.report:
-                raise
-            done = sum(map(self.report.holds, runs))
-            message(
-                f"interrupted by Ctrl-C; {done} of {len(runs)} runs stand in {self.report.path}:"
-                " the same command goes on from there"
-            )
-            raise SystemExit(INTERRUPTED) from None
-        if self.failed:
-            message(f"{self.failed} of {len(runs)} runs were not measured")
-        if not found:
-            raise SystemExit(1)
-        return found
-
-    def _fail(self, failed: "FailedRuns") -> None:
-        """Count runs that failed; a reason is told once of each log."""
-        self.failed += len(failed.runs)
-        reason = failed.runs[0].log, failed.reason
-        if reason not in self._reasons:
-            self._reasons.add(reason)
-            message(f"skipped {failed}")
-
-
-def _growing(reports: "Sequence[Path]") -> Path | None:
-    """The report that grows; a usage error where one cannot be written."""
-    from backcast.engine.replay.run_report import SUFFIX
-
-    for report in reports:
-        if report.suffix not in (".md", ".json", SUFFIX):
-            raise click.UsageError(
-                f"--report: needed a name that ends in .md, .json or {SUFFIX}, found {report}"
-            )
-        if not report.parent.is_dir():
-            raise click.UsageError(f"--report: needed a folder that is there, found {report}")
-    growing = [report for report in reports if report.suffix == SUFFIX]
-    if len(growing) > 1:
-        raise click.UsageError(f"--report: needed one that ends in {SUFFIX}, found {len(growing)}")
-    return growing[0] if growing else None
 
 
 def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":
