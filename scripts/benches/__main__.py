@@ -85,8 +85,14 @@ BENCHES = {
         keeps="cold",
     ),
     "regress": Entry(
-        "prompts a second under recorded and further policies, beside one policy; and `verify`",
-        {"speed": "regress_speed", "policies": "regress_policies", "verify": "regress_verify"},
+        "prompts a second under recorded and further policies, beside one policy; `verify`; and"
+        " what an engine costs beside a pool of processes",
+        {
+            "speed": "regress_speed",
+            "policies": "regress_policies",
+            "verify": "regress_verify",
+            "elsewhere": "regress_elsewhere",
+        },
         "--only speed ../aiohttp",
         keeps="histories",
     ),
