@@ -18,12 +18,13 @@ from backcast.domain.budget import ModelProfile
 from backcast.domain.errors import BackcastError
 from backcast.domain.policy import Policy
 from backcast.engine.context.recorded import profile_of
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.state_json import builder
 from backcast.engine.log.code import code_digest, different_code
 from backcast.engine.log.spread import broken, done, failed, refused
 from backcast.engine.replay.bisect import with_event
 from backcast.engine.replay.conditions import conditions, unmet
-from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, rarely_collecting
+from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
 from backcast.engine.replay.log_worker import LogWorker, OtherLogError
 from backcast.engine.replay.verify import Verdict, verified
 

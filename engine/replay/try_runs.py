@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.errors import BackcastError, InputError
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.log.engines import ProcessEngine, WorkEngine
 from backcast.engine.log.spread import spread
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, batches, rarely_collecting
+from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, batches
 from backcast.engine.replay.log_worker import LogWorker
 from backcast.engine.replay.pieces import runs_piece, tried_of, work
 from backcast.engine.replay.run_report import RunReport

@@ -15,11 +15,12 @@ import psutil
 
 from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.policy import DEFAULT
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.log.dask_engine import DaskEngine
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.stamps import stamps_of
 from backcast.engine.log.workers import pool_of
-from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, batches, rarely_collecting
+from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, batches
 from backcast.engine.replay.log_worker import LogWorker
 from backcast.engine.replay.try_runs import tried
 from scripts.benches.figures import Bench, Bound, Figure, ratios
