@@ -81,10 +81,10 @@ class Offer:
         made = self._items.get((number, level))
         if made is None:
             one = self.candidates[number]
-            made = self._items[number, level] = Item(
+            made = self._items[number, level] = tuple.__new__(Item, (
                 one.node, one.section, one.priority, *one.levels[level][:3], one.score,
-                because=one.because, place=one.place, task=one.task, version=one.version,
-            )  # fmt: skip
+                one.because, one.place, one.task, one.version,
+            ))  # fmt: skip
         return made
 
     def allocated(

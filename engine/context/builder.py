@@ -19,10 +19,11 @@ from backcast.domain.graph import Graph
 from backcast.domain.policy import ADDED, DEFAULT, MAP, STABLE, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.candidates import Candidates
-from backcast.engine.context.rendering import RenderItem, body_of, file_of, heading, messages_of
+from backcast.engine.context.rendering import body_of, file_of, heading, messages_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings
 from backcast.engine.context.search.vectors import Nearness
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.task_states import TaskStates
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.models.templates import PromptPiece, digest_of, pieces
@@ -69,6 +70,7 @@ class ContextBuilder:
         self.budgets = budgets(profile, policy)
         self.texts = policy.words
 
+    @rarely_collecting()
     def build(self, states: TaskStates, graph: Graph, request: Request) -> Context:
         """Return the context of a request.
 
@@ -186,7 +188,7 @@ class ContextBuilder:
     def _tokens(self, items: Sequence[Item]) -> int:
         """Return the tokens of the whole prompt."""
         messages = messages_of(
-            _rendered(items), self.policy.system, self.policy.order, texts=self.texts
+            items, self.policy.system, self.policy.order, texts=self.texts
         )
         return count(pieces(self.profile.template, messages), self.counting)
 
@@ -219,7 +221,7 @@ class ContextBuilder:
 
     def _context(self, items: Sequence[Item], omissions: Sequence[Omission]) -> Context:
         messages = messages_of(
-            _rendered(items), self.policy.system, self.policy.order, texts=self.texts
+            items, self.policy.system, self.policy.order, texts=self.texts
         )
         prompt = pieces(self.profile.template, messages)
         used = dict.fromkeys(self.policy.order, 0)
@@ -262,10 +264,6 @@ def _placed(item: Item, retained: Mapping[str, Retained]) -> Item:
     return item._replace(section=ADDED) if retained and item.section in STABLE else item
 
 
-def _rendered(items: Sequence[Item]) -> list[RenderItem]:
-    return [RenderItem(item.node, item.section, item.text, item.level) for item in items]
-
-
 def _ref(text: str) -> str:
     return ref_of(text.encode(errors="surrogatepass"))
 
@@ -273,7 +271,7 @@ def _ref(text: str) -> str:
 def text_of(items: Sequence[Item], policy: Policy) -> str:
     """Return the context part alone: what is known of the code, without the request."""
     known = [item for item in items if item.section not in APART]
-    return body_of(_rendered(known), policy.order, texts=policy.words)
+    return body_of(known, policy.order, texts=policy.words)
 
 
 def budgets(profile: ModelProfile, policy: Policy) -> dict[str, int]:

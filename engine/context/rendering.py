@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from backcast.domain.context import Item
 from backcast.domain.node import path_of
 from backcast.domain.texts import TEXTS
 
@@ -15,7 +16,7 @@ VERSION = 2
 
 
 class RenderItem(NamedTuple):
-    """What rendering needs of an item."""
+    """What rendering needs of an item; an `Item` has it, too."""
 
     node: str
     section: str
@@ -40,7 +41,7 @@ def joint(level: str, version: int = VERSION) -> str:
 
 
 def messages_of(
-    items: Sequence[RenderItem],
+    items: Sequence[RenderItem | Item],
     system: str,
     order: Sequence[str],
     version: int = VERSION,
@@ -51,7 +52,7 @@ def messages_of(
 
 
 def body_of(
-    items: Sequence[RenderItem],
+    items: Sequence[RenderItem | Item],
     order: Sequence[str],
     version: int = VERSION,
     texts: Mapping[str, str] = TEXTS,
@@ -80,7 +81,7 @@ def file_of(node: str) -> str:
 _IN_FILES = ("module:", "function:", "method:", "class:", "test:", "attribute:")
 
 
-def _by_file(items: Sequence[RenderItem], version: int, text: str) -> str:
+def _by_file(items: Sequence[RenderItem | Item], version: int, text: str) -> str:
     parts: list[str] = []
     path = ""
     for number, item in enumerate(items):
