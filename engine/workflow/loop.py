@@ -17,6 +17,7 @@ from backcast.domain.events import (
     TaskStarted,
     WorkflowEvent,
 )
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.store import EventStore
@@ -89,16 +90,21 @@ def work(
     name = runner or uuid4().hex
     performer = Performer(task, runtime, spec, runner=name, watch=watch, checks=checks)
     performer.use()
-    while True:
-        task.outline()
-        action = decide(task.stands, spec, performer.unsummed)
-        if action is None:
-            watch(keep_after(task, runtime.policy, runtime.profile, runtime.model))
-            return task.stands
-        result = performer.perform(action)
-        performer.append(result)
-        if result.error:
-            raise result.error
+    try:
+        with rarely_collecting():
+            while True:
+                task.outline()
+                action = decide(task.stands, spec, performer.unsummed)
+                if action is None:
+                    break
+                result = performer.perform(action)
+                performer.append(result)
+                if result.error:
+                    raise result.error
+    finally:
+        store.force()
+    watch(keep_after(task, runtime.policy, runtime.profile, runtime.model))
+    return task.stands
 
 
 def spec_in(store: EventStore, task_id: str) -> Spec:

@@ -16,6 +16,7 @@ from backcast.engine.log.recorder.addresses import (
 from backcast.engine.log.recorder.database import like
 from backcast.engine.log.recorder.snapshots import LAST_US, Snapshot
 from backcast.engine.log.recorder.tables import (
+    PAGE,
     NewRow,
     NewSource,
     Recorder,
@@ -26,6 +27,7 @@ from backcast.engine.log.recorder.tables import (
 
 __all__ = [
     "LAST_US",
+    "PAGE",
     "SCHEMES",
     "NewRow",
     "NewSource",
