@@ -81,7 +81,7 @@ class Performer:
             case Complete():
                 return self._complete()
             case AppendFacts(facts=facts):
-                return ActionResult(facts)
+                return ActionResult(facts, forced=False)  # they follow from what is on the disk
 
     # Asking
 
