@@ -10,6 +10,7 @@ import pytest
 from backcast.domain.events import TaskStarted, WorkflowEvent
 from backcast.engine.log import EventStore
 from backcast.engine.log.recorder.database import Cursor
+from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import Completion
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.runtime import Runtime, open_runtime
@@ -101,6 +102,15 @@ def test_only_what_can_be_made_again_waits_for_the_next_question(
         "GENERATION_COMPLETE",
     }  # fmt: skip
     assert seen[-1]
+
+
+def test_outlines_that_are_made_apart_from_a_run_are_forced_at_their_end(
+    forced: tuple[EventStore, list[bool]],
+) -> None:
+    store, seen = forced
+    start(store, spec_at(SPEC))
+    assert Outlining(store, "validators").catch_up() == 1
+    assert seen == [True, False, True]
 
 
 def test_a_run_that_is_stopped_forces_what_it_had_appended(

@@ -114,10 +114,16 @@ class Outlining:
         `progress` is called after each append with the number of texts that it covers.
         """
         self._read()
-        return self.outline(progress)
+        try:
+            return self.outline(progress)
+        finally:
+            self.store.force()
 
     def outline(self, progress: Callable[[int], None] = lambda done: None) -> int:
-        """Outline the texts that wait as of the last event that was taken; return their number."""
+        """Outline the texts that wait as of the last event that was taken; return their number.
+
+        The outlines are forced to the disk with what is appended behind them.
+        """
         self._waiting()
         texts = [self.waiting[version] for version in sorted(self.waiting)]
         with ExitStack() as stack:

@@ -2,6 +2,9 @@
 
 All its knowledge comes from the log. A run that was cut off anywhere can therefore be resumed, and
 of two processes that work on one task, one appends and the other gets a `ConflictError`.
+
+A question is forced to the disk before it is asked, and an answer before it is used. What follows
+from an answer is forced with the next question, or when the run stops: it can be made again.
 """
 
 from collections.abc import Callable, Sequence

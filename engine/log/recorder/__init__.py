@@ -47,7 +47,7 @@ def open_recorder(url: str, *, fsync: str = "full", create: bool = True) -> Reco
 
     `sqlite://` is in memory, `sqlite:///name.db` a file here, `sqlite:////path/name.db` one
     anywhere, `postgresql://user@host/name` a database. The path of a file stands as it is, without
-    escapes. `fsync` is `full` (an acknowledged event survives a loss of power) or `normal` (it
+    escapes. `fsync` is `full` (an event that was forced survives a loss of power) or `normal` (it
     survives a killed process). `InputError` for a URL that would keep nothing, or lead elsewhere.
     """
     if fsync not in ("full", "normal"):
