@@ -50,10 +50,24 @@ def test_each_event_is_looked_at_once_for_the_end_of_a_task(
         monkeypatch.setattr(store.recorder, "rows", watched)
         happened(store, "own", TaskStarted(goal="one"))
         running = TaskFollower(store, "own")
-        for _ in range(3):
+        for others in (0, 2, 1, 0):
+            for _ in range(others):
+                happened(store, "other", MessageReceived(role="user", words="go on"))
             happened(store, "own", MessageReceived(role="user", words="go on"))
             running.read_on()
-        assert looked == [(0, 2), (2, 3), (3, 4)]
+        # Where all events since are its own, they are known already.
+        assert looked == [(2, 5), (5, 7)]
+
+
+def test_a_task_that_goes_on_after_its_end_knows_what_it_left_itself() -> None:
+    with EventStore.open("sqlite://") as store:
+        running = TaskFollower(store, "own")
+        facts = TaskStarted(goal="one"), TaskComplete(), SummaryWritten(node="task:own", text="so")
+        for fact in (*facts, MessageReceived(role="user", words="go on")):
+            happened(store, "own", fact)
+            running.read_on()
+            assert running.states == states_at(store, "own", Moment(position=running.position))
+        assert list(running.states.offline.complete) == ["own"]
 
 
 def test_what_is_told_of_a_task_after_its_end_is_known_too() -> None:

@@ -136,8 +136,8 @@ def slow(store: EventStore, inserted: Event, go: Event) -> Iterator[None]:
     transact = store.recorder.transact
 
     @contextmanager
-    def slowly(*, write: bool) -> Iterator[Cursor]:
-        with transact(write=write) as cursor:
+    def slowly(*, write: bool, forced: bool = True) -> Iterator[Cursor]:
+        with transact(write=write, forced=forced) as cursor:
             yield cursor
             if write:
                 inserted.set()

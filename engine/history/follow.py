@@ -27,6 +27,8 @@ from backcast.projections.context_map import ContextMap
 CONTRIBUTION_TYPES = (*ENDS, *EDITS, "BRANCHED", *(str(f.type) for f in offline_cache.DERIVED))
 "Event types that change what finished tasks contribute."
 
+_OWN = tuple(one for one in PROJECTIONS if one is not offline_cache)
+"The projections of the task's own events."
 _GRAPHS: WeakKeyDictionary[EventStore, tuple[str, dependency_graph.State, Graph]] = (
     WeakKeyDictionary()
 )
@@ -46,6 +48,8 @@ class TaskFollower:
         self.states = TaskStates._make([*(one.initial for one in PROJECTIONS), ContextMap()])
         self.used: PolicyUsed | None = None
         "The model, profile and policy that the run uses now."
+        self._last: WorkflowEvent | None = None
+        "The last event that was read."
         self._graph: tuple[dependency_graph.State, Graph] | None = None
         self._edited = False
         "Whether the map may have been edited since `states` was made."
@@ -74,27 +78,43 @@ class TaskFollower:
 
     def read_on(self, last: int | None = None) -> progress.State:
         """Read new events, up to version `last` where it is given, and return the progress."""
-        own = [one for one in PROJECTIONS if one is not offline_cache]
-        states: list[Any] = list(self.states[: len(own)])
+        states: list[Any] = list(self.states[: len(_OWN)])
         last = self.store.version(self.task_id) if last is None else last
+        count, telling = 0, list[WorkflowEvent]()
         for event in self.store.read(self.task_id, after=self.version, last=last):
-            pairs = zip(own, states, strict=True)
+            pairs = zip(_OWN, states, strict=True)
             states = [projection.evolve(state, event) for projection, state in pairs]
-            self.stood_at, self.position = event.version, event.position
-            if isinstance(event.fact, PolicyUsed):
-                self.used = event.fact
-            self._edited = self._edited or event.type in EDITS
+            self.take(event)
+            count += 1
+            if event.type in CONTRIBUTION_TYPES:
+                telling.append(event)
         self.version = last
-        self.states = under_root_name(TaskStates._make((*states, *self._of_others())), self.line)
+        others = self._of_others(count, telling)
+        self.states = under_root_name(TaskStates._make((*states, *others)), self.line)
         return self.stands
 
-    def _of_others(self) -> tuple[offline_cache.State, ContextMap]:
-        """Return the contributions of finished tasks and the map, as the task knows them."""
+    def take(self, event: WorkflowEvent) -> None:
+        """Note what an event of the task tells beside the states, as it is read."""
+        self.stood_at, self.position, self._last = event.version, event.position, event
+        if isinstance(event.fact, PolicyUsed):
+            self.used = event.fact
+        self._edited = self._edited or event.type in EDITS
+
+    def _of_others(
+        self, count: int, telling: list[WorkflowEvent]
+    ) -> tuple[offline_cache.State, ContextMap]:
+        """Return the contributions of finished tasks and the map, as the task knows them.
+
+        `count` is the number of the task's events that were read just now; `telling` are those
+        among them that may change this.
+        """
         moment = Moment(position=self.position)
         known = known_by(self.store, self.line, moment)
-        new = list(
-            self.store.read(after=self._looked, last=known.position, types=CONTRIBUTION_TYPES)
-        )
+        if known == moment and self.position - self._looked == count:
+            new = telling  # no other task has an event between them
+        else:
+            types = CONTRIBUTION_TYPES
+            new = list(self.store.read(after=self._looked, last=known.position, types=types))
         offline, map = self.states.offline, self.states.map
         ended = (offline.complete, offline.failed)
         if any(e.type in ENDS or any(e.task_id in tasks for tasks in ended) for e in new):
@@ -117,6 +137,8 @@ class TaskFollower:
 
     def event(self, version: int) -> WorkflowEvent:
         """Return the event at a version of the task."""
+        if self._last is not None and self._last.version == version:
+            return self._last
         [event] = self.store.read(self.task_id, after=version - 1, last=version)
         return event
 

@@ -14,6 +14,7 @@ from backcast.domain.moment import NOW, Moment
 from backcast.engine.log.blobs import Blob, Packed, digest_of, pack, unpack
 from backcast.engine.log.codec import Codec, to_microseconds
 from backcast.engine.log.recorder import (
+    PAGE,
     NewRow,
     NewSource,
     Recorder,
@@ -46,6 +47,8 @@ class EventStore:
         self._recent: dict[str, tuple[Packed, bytes]] = {}
         "The bodies last read or written; the next is often a difference to one of them."
         self._recent_bytes = 0
+        self._unforced = False
+        "Whether the last append was not forced to the disk."
 
     @classmethod
     def open(
@@ -80,18 +83,29 @@ class EventStore:
         writer: str = "",
         because: Sequence[int] = (),
         blobs: Sequence[Blob] = (),
+        forced: bool = True,
     ) -> list[WorkflowEvent]:
         """Append facts to a task, all or none, and return them as events.
 
         `after` is the last version of the task that the writer has read, 0 for a new task;
         `ConflictError` if the task has moved on. Appending the same facts at the same version again
         returns the stored events. `writer` and `because` apply to facts that are not claims.
+
+        Events that are not `forced` to the disk could be lost with the power until the next append
+        that is, or `force`. That is for what follows from earlier events and is soon made again.
         """
         causes = tuple(because)
         claims = [
             fact if isinstance(fact, Claim) else Claim(fact, None, writer, causes) for fact in facts
         ]
-        return self._write(rows_of(self.codec, task_id, after, claims), claims, blobs)
+        rows = rows_of(self.codec, task_id, after, claims)
+        return self._write(rows, claims, blobs, forced=forced)
+
+    def force(self) -> None:
+        """Force to the disk what was appended without that; nothing to do in a store without it."""
+        if self._unforced:
+            self.recorder.force()
+            self._unforced = False
 
     def write(
         self, claims: Sequence[tuple[str, int, Claim]], blobs: Sequence[Blob] = ()
@@ -101,12 +115,19 @@ class EventStore:
         return self._write(rows, [claim for _, _, claim in claims], blobs)
 
     def _write(
-        self, rows: Sequence[NewRow], claims: Sequence[Claim], blobs: Sequence[Blob]
+        self,
+        rows: Sequence[NewRow],
+        claims: Sequence[Claim],
+        blobs: Sequence[Blob],
+        *,
+        forced: bool = True,
     ) -> list[WorkflowEvent]:
         """Write rows, and return them as events with the facts that they were made of."""
         events: list[WorkflowEvent] = []
         # Events are made before the disk write: after it the facts have left the processor's cache.
-        self.write_rows(rows, blobs, placed=lambda rows: events.extend(made_of(rows, claims)))
+        self.write_rows(
+            rows, blobs, placed=lambda rows: events.extend(made_of(rows, claims)), forced=forced
+        )
         return events
 
     def write_rows(
@@ -115,14 +136,17 @@ class EventStore:
         blobs: Sequence[Blob] = (),
         sources: Sequence[NewSource] = (),
         placed: Callable[[Sequence[Row]], None] = lambda rows: None,
+        *,
+        forced: bool = True,
     ) -> list[Row]:
         """Append rows, all or none, and return them as stored; `placed` is called with them before
-        they are written."""
+        they are written. `forced` is as in `append`."""
         packed = self._packed(blobs) if blobs else {}
         bodies = [held for held, _ in packed.values()]
         stored = self.recorder.append(
-            rows, self._now_us, blobs=bodies, sources=sources, placed=placed
+            rows, self._now_us, blobs=bodies, sources=sources, placed=placed, forced=forced
         )
+        self._unforced = not forced if rows else self._unforced
         self._remember(packed)
         return stored
 
@@ -162,6 +186,8 @@ class EventStore:
             events = events_of(rows, self.codec, self.report)
             # A kind that continues after a colon matches the pattern too.
             yield from (event for event in events if event.type in types) if types else events
+            if len(rows) < PAGE:
+                return
             after = rows[-1][key]  # type: ignore[assignment]  # both keys are whole numbers
 
     def follow(
@@ -258,9 +284,10 @@ class EventStore:
         """Return the bodies that the store does not hold yet, by name, ready to be stored."""
         new: dict[str, tuple[Packed, bytes]] = {}
         refs = [blob.ref for blob in blobs]
-        held = self.recorder.held([digest_of(ref) for ref in dict.fromkeys(refs)])
+        asked = [digest_of(ref) for ref in dict.fromkeys(refs) if ref not in self._recent]
+        held = self.recorder.held(asked) if asked else set[bytes]()
         for ref, blob in zip(refs, blobs, strict=True):
-            if ref in new or digest_of(ref) in held:
+            if ref in self._recent or ref in new or digest_of(ref) in held:
                 continue
             base = new.get(blob.base) or self._base(blob.base) if blob.base else None
             new[ref] = (pack(blob.body, digest_of(ref), base), blob.body)

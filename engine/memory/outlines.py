@@ -82,10 +82,24 @@ class Outlining:
 
     def waiting_for(self) -> int:
         """Read new events, and return the number of texts that have no outline."""
+        self._read()
+        return self._waiting()
+
+    def _read(self) -> None:
         last = self.store.version(self.task_id)
         for event in self.store.read(self.task_id, after=self.version, last=last, types=KINDS):
             self._take(event)
         self.version = last
+
+    def take(self, event: WorkflowEvent) -> None:
+        """Take the next event of the task from who reads its log anyway."""
+        if event.version > self.version:
+            if event.type in KINDS:
+                self._take(event)
+            self.version = event.version
+
+    def _waiting(self) -> int:
+        """Return the number of texts that have no outline of the outliner of today."""
         new = len(self.waiting)
         for path, known in self.known.items():
             if known.outliner != outliner_name(path) and path in self.heads:
@@ -98,7 +112,18 @@ class Outlining:
 
         `progress` is called after each append with the number of texts that it covers.
         """
-        self.waiting_for()
+        self._read()
+        try:
+            return self.outline(progress)
+        finally:
+            self.store.force()
+
+    def outline(self, progress: Callable[[int], None] = lambda done: None) -> int:
+        """Outline the texts that wait as of the last event that was taken; return their number.
+
+        The outlines are forced to the disk with what is appended behind them.
+        """
+        self._waiting()
         texts = [self.waiting[version] for version in sorted(self.waiting)]
         with ExitStack() as stack:
             parallel = self.processes > 1 and len(texts) > ALONE
@@ -175,7 +200,8 @@ class Outlining:
             claim._replace(because=tuple(sorted({*(claim.because or ()), before})))
             for before, claim in enumerate(claims, self.version)
         ]
-        self.store.append(self.task_id, made, after=self.version)
+        # What is lost with the power is made again, and the same, from the text.
+        self.store.append(self.task_id, made, after=self.version, forced=False)
         self.version += len(made)
 
 

@@ -60,6 +60,8 @@ class ActionResult(NamedTuple):
     facts: Sequence[Fact | Claim]
     blobs: Sequence[Blob] = ()
     writer: str = "loop"
+    forced: bool = True
+    "Whether it is on the disk before anything else is done, and not with the next result."
     error: ModelError | None = None
     "The error at which the run stops for now."
 
@@ -138,7 +140,8 @@ class Answers:
             score=round(outcome.passed / ran, 4) if ran else 0.0,
         )  # fmt: skip
         facts = [Claim(made, None, writer, ()), *tests.facts]
-        return ActionResult(facts, [source, *tests.blobs], "sandbox")
+        # The answer is on the disk: what follows from it is soon made again.
+        return ActionResult(facts, [source, *tests.blobs], "sandbox", forced=False)
 
     def _show(self, code: Code) -> ActionResult:
         """Record the nodes that the model asked to see, as far as they exist."""

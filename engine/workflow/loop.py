@@ -2,6 +2,9 @@
 
 All its knowledge comes from the log. A run that was cut off anywhere can therefore be resumed, and
 of two processes that work on one task, one appends and the other gets a `ConflictError`.
+
+A question is forced to the disk before it is asked, and an answer before it is used. What follows
+from an answer is forced with the next question, or when the run stops: it can be made again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +20,7 @@ from backcast.domain.events import (
     TaskStarted,
     WorkflowEvent,
 )
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.store import EventStore
@@ -89,16 +93,21 @@ def work(
     name = runner or uuid4().hex
     performer = Performer(task, runtime, spec, runner=name, watch=watch, checks=checks)
     performer.use()
-    while True:
-        task.outline()
-        action = decide(task.stands, spec, performer.unsummed)
-        if action is None:
-            watch(keep_after(task, runtime.policy, runtime.profile, runtime.model))
-            return task.stands
-        result = performer.perform(action)
-        performer.append(result)
-        if result.error:
-            raise result.error
+    try:
+        with rarely_collecting():
+            while True:
+                task.outline()
+                action = decide(task.stands, spec, performer.unsummed)
+                if action is None:
+                    break
+                result = performer.perform(action)
+                performer.append(result)
+                if result.error:
+                    raise result.error
+    finally:
+        store.force()
+    watch(keep_after(task, runtime.policy, runtime.profile, runtime.model))
+    return task.stands
 
 
 def spec_in(store: EventStore, task_id: str) -> Spec:

@@ -81,13 +81,13 @@ class Performer:
             case Complete():
                 return self._complete()
             case AppendFacts(facts=facts):
-                return ActionResult(facts)
+                return ActionResult(facts, forced=False)  # they follow from what is on the disk
 
     # Asking
 
     def _ask(self, action: AskModel) -> ActionResult:
-        built = self._begin(action)
-        asked = [Message(role, text) for role, text in messages(built, self.store.get)]
+        built, said = self._begin(action)
+        asked = [Message(role, text) for role, text in said]
         limits = self._limits(action)
         call = Call(self.task_id, *action, digest=built.digest or "")
         try:
@@ -107,8 +107,8 @@ class Performer:
             self.runtime.profile.generation,
         )
 
-    def _begin(self, action: AskModel) -> ContextBuilt:
-        """Append that a step starts, with its prompt, and return the prompt.
+    def _begin(self, action: AskModel) -> tuple[ContextBuilt, Sequence[tuple[str, str]]]:
+        """Append that a step starts, with its prompt, and return the prompt and its messages.
 
         A prompt that was built and never answered is asked again unchanged.
         """
@@ -121,19 +121,19 @@ class Performer:
             built = self.task.event(step.context).fact
             if isinstance(built, ContextBuilt):
                 self.append(ActionResult([started.model_copy(update={"again": step.context})]))
-                return built
+                return built, messages(built, self.store.get)
         request = request_of(action, self.task.stands, self.spec)
-        fact, blobs = self.prompts.build(request, thinking=self._limits(action).thinking > 0)
-        self.append(ActionResult([started, fact], blobs))
-        return fact
+        made = self.prompts.build(request, thinking=self._limits(action).thinking > 0)
+        self.append(ActionResult([started, made.fact], made.blobs))
+        return made.fact, made.messages
 
     def append(self, done: ActionResult) -> None:
         """Append after the last event that was read, and read the new events."""
         events = self.store.append(
             self.task_id, done.facts, after=self.task.version, writer=done.writer,
-            blobs=done.blobs,
+            blobs=done.blobs, forced=done.forced,
         )  # fmt: skip
-        self.task.read_on()
+        self.task.read_on(events[-1].version if events else None)
         self.watch(events)
 
     def use(self) -> None:

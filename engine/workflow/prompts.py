@@ -1,13 +1,16 @@
 """A running task, and the prompts that are built from its states."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
+from backcast.domain.context import Context
 from backcast.domain.errors import BudgetExceededError
-from backcast.domain.events import ContextBuilt
+from backcast.domain.events import ContextBuilt, WorkflowEvent
 from backcast.domain.policy import Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import TASK, ContextBuilder
+from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.recorded import fact_of, in_hand, nearness_of, prefix_of
 from backcast.engine.context.request import Request
 from backcast.engine.history.follow import TaskFollower
@@ -16,7 +19,9 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.resummarise import SummaryInputs
 from backcast.engine.models.chat import thinking as thinking_template
+from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.projections import progress
 
 
 class RunningTask(TaskFollower):
@@ -26,10 +31,21 @@ class RunningTask(TaskFollower):
         super().__init__(store, task_id)
         self.outlining = Outlining(store, task_id)
 
+    def read_on(self, last: int | None = None) -> progress.State:
+        """Read new events, and return the progress."""
+        stands = super().read_on(last)
+        self.outlining.version = max(self.version, self.outlining.version)
+        return stands
+
+    def take(self, event: WorkflowEvent) -> None:
+        """Note what an event of the task tells, as it is read: a text waits for its outline."""
+        super().take(event)
+        self.outlining.take(event)
+
     def outline(self) -> None:
         """Outline the modules that were written since, and read the outlines."""
-        if self.outlining.catch_up():
-            self.read_on()
+        if self.outlining.outline():
+            self.read_on(self.outlining.version)
 
     def summary_inputs(self) -> SummaryInputs:
         """Return the inputs of summaries as of the last event that was read."""
@@ -38,6 +54,14 @@ class RunningTask(TaskFollower):
             self.store, self.task_id, graph=states.graph, known=states.summaries,
             stands=states.progress,
         )  # fmt: skip
+
+
+class BuiltPrompt(NamedTuple):
+    """A prompt as it is recorded, and as it is asked."""
+
+    fact: ContextBuilt
+    blobs: Sequence[Blob]
+    messages: Sequence[tuple[str, str]]
 
 
 class PromptBuilder:
@@ -49,20 +73,20 @@ class PromptBuilder:
         cache = BuildCache(self.tokenizer, task.store.get)
         nearness = nearness_of(task.store, policy)
         self.builder = ContextBuilder(profile, cache, policy, nearness)
+        self._last: tuple[str, Sequence[PromptPiece]] = "", ()
+        "The digest and the pieces of the prompt that was built last."
         self.thinker = self.builder
         "The builder for calls in which the model thinks, where the template differs."
         if (template := thinking_template(profile.template)) != profile.template:
             open_ended = profile._replace(template=template)
             self.thinker = ContextBuilder(open_ended, cache, policy, nearness)
 
-    def build(
-        self, request: Request, *, thinking: bool = False
-    ) -> tuple[ContextBuilt, Sequence[Blob]]:
-        """Return the context of a request as a fact, and the bodies that it names.
+    def build(self, request: Request, *, thinking: bool = False) -> BuiltPrompt:
+        """Return the prompt of a request, with the bodies that its fact names.
 
         Raises `BudgetExceededError` where the words of the task do not fit.
         """
-        task, store = self.task, self.task.store
+        task = self.task
         builder = self.thinker if thinking else self.builder
         states, profile = task.states, builder.profile
         context = builder.build(states, task.graph, request)
@@ -70,21 +94,23 @@ class PromptBuilder:
             # A model that misses some of these words would do another task.
             needed, other = self.tokenizer.count(request.query), context.tokens
             raise BudgetExceededError(needed, profile.prompt - other, ("the words of the task",))
-        prefix = prefix_of(
-            store,
-            task.task_id,
-            states.prompts.version,
-            context,
-            profile,
-            self.tokenizer,
-            self.policy,
-        )
         fact, blobs = fact_of(
             context, request, profile, self.policy, self.tokenizer, task.stood_at,
-            in_hand(states, context), prefix,
+            in_hand(states, context), self._prefix(context, profile),
         )  # fmt: skip
         nearness = builder.settings.nearness
         if nearness and nearness.blob:
             update = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
-            return fact.model_copy(update=update), [*blobs, nearness.blob]
-        return fact, blobs
+            fact, blobs = fact.model_copy(update=update), [*blobs, nearness.blob]
+        return BuiltPrompt(fact, blobs, context.messages)
+
+    def _prefix(self, context: Context, profile: ModelProfile) -> Prefix | None:
+        """Return the prefix that a prompt shares with the task's last, read only if not at hand."""
+        task, before = self.task, self.task.states.prompts
+        digest, last = self._last
+        self._last = context.digest, pieces(profile.template, context.messages)
+        if digest and digest == before.digest:
+            return compared(last, self._last[1], self.tokenizer, self.policy.words)
+        return prefix_of(
+            task.store, task.task_id, before.version, context, profile, self.tokenizer, self.policy
+        )

@@ -17,9 +17,9 @@ Place = tuple[str, Any, str]
 "A part's name, and its function: the owner, and the name there."
 PLACES: tuple[Place, ...] = (
     ("reading and folding", TaskFollower, "read_on"),
-    ("outlining", Outlining, "catch_up"),
+    ("outlining", Outlining, "outline"),
     ("building the context", ContextBuilder, "build"),
-    ("comparing it with the one before", prompts, "prefix_of"),
+    ("comparing it with the one before", prompts, "compared"),
     ("making a fact of it", prompts, "fact_of"),
     ("the graph of the modules", dependency_graph, "graph_of"),
     ("appending", EventStore, "append"),

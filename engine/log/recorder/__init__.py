@@ -16,6 +16,7 @@ from backcast.engine.log.recorder.addresses import (
 from backcast.engine.log.recorder.database import like
 from backcast.engine.log.recorder.snapshots import LAST_US, Snapshot
 from backcast.engine.log.recorder.tables import (
+    PAGE,
     NewRow,
     NewSource,
     Recorder,
@@ -26,6 +27,7 @@ from backcast.engine.log.recorder.tables import (
 
 __all__ = [
     "LAST_US",
+    "PAGE",
     "SCHEMES",
     "NewRow",
     "NewSource",
@@ -45,7 +47,7 @@ def open_recorder(url: str, *, fsync: str = "full", create: bool = True) -> Reco
 
     `sqlite://` is in memory, `sqlite:///name.db` a file here, `sqlite:////path/name.db` one
     anywhere, `postgresql://user@host/name` a database. The path of a file stands as it is, without
-    escapes. `fsync` is `full` (an acknowledged event survives a loss of power) or `normal` (it
+    escapes. `fsync` is `full` (an event that was forced survives a loss of power) or `normal` (it
     survives a killed process). `InputError` for a URL that would keep nothing, or lead elsewhere.
     """
     if fsync not in ("full", "normal"):

@@ -33,8 +33,11 @@ class Database(ABC):
         return True
 
     @abstractmethod
-    def transact(self, *, write: bool) -> AbstractContextManager[Cursor]:
+    def transact(self, *, write: bool, forced: bool = True) -> AbstractContextManager[Cursor]:
         """Open one transaction; with `write`, alone until it ends, and durable when it has ended.
+
+        One that is not `forced` to the disk survives a killed process, and is durable with the next
+        that is: after a loss of power no later one is there without it.
 
         Raises `UnavailableError` if the database refuses.
         """

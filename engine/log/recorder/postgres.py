@@ -131,6 +131,7 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         return recorder
 
     shown = ""
+    changes_nothing = "UPDATE backcast SET schema_version=schema_version"
     make_vectors = VECTORS
     has_vectors = (
         "SELECT 1 FROM pg_class"
@@ -163,7 +164,7 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
                     cursor.execute(statement)
 
     @contextmanager
-    def transact(self, *, write: bool) -> Iterator[Cursor]:
+    def transact(self, *, write: bool, forced: bool = True) -> Iterator[Cursor]:
         """Open one transaction. A writer locks the table against other writers until its commit, so
         positions become visible in their order and a reader that follows misses none."""
         try:
@@ -176,9 +177,8 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
                     raw.execute(
                         SQL("SET LOCAL lock_timeout = {}").format(int(self.lock_timeout * 1000))
                     )
-                    raw.execute(
-                        SQL("SET LOCAL synchronous_commit = {}").format(self.synchronous_commit)
-                    )
+                    waits = self.synchronous_commit if forced else "off"
+                    raw.execute(SQL("SET LOCAL synchronous_commit = {}").format(waits))
                     raw.execute("LOCK TABLE events IN EXCLUSIVE MODE")
                 yield _Cursor(raw)
         except (psycopg.IntegrityError, persistence.IntegrityError) as error:

@@ -100,10 +100,9 @@ VECTORS = """CREATE TABLE IF NOT EXISTS vectors (
 class _Pool(SQLiteConnectionPool):
     """The library's connections, with our settings; opening one changes no file."""
 
-    def __init__(self, uri: str, fsync: str, seconds: float) -> None:
+    def __init__(self, uri: str, synchronous: str, seconds: float) -> None:
         super().__init__(db_name=uri, pool_timeout=seconds)
-        self.synchronous = "FULL" if fsync == "full" else "NORMAL"
-        self.seconds = seconds
+        self.synchronous, self.seconds = synchronous, seconds
 
     def _create_connection(self) -> SQLiteConnection:
         raw = sqlite3.connect(
@@ -136,9 +135,9 @@ class _Pool(SQLiteConnectionPool):
 
 
 class _Datastore(SQLiteDatastore):
-    def __init__(self, uri: str, fsync: str, seconds: float) -> None:
+    def __init__(self, uri: str, synchronous: str, seconds: float) -> None:
         super().__init__(uri, originator_id_type="text")
-        self.pool = _Pool(uri, fsync, seconds)
+        self.pool = _Pool(uri, synchronous, seconds)
 
 
 # The library says that max_notification_id is an int, and gives None for an empty table.
@@ -146,16 +145,22 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
     """A store in one SQLite file, or in memory."""
 
     path = ""
+    changes_nothing = f"PRAGMA user_version={SCHEMA_VERSION}"
     make_vectors = VECTORS
     has_vectors = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='vectors'"
+    synchronous = "FULL"
+    "What SQLite does at a commit that is forced to the disk."
     lock_timeout: float = 60
     "Seconds that a writer waits for another one."
 
     def __init__(self, datastore: SQLiteDatastore) -> None:
         super().__init__(datastore)
         self._turn, self._writer = Lock(), None
+        self._forces = True
 
     _writer: SQLiteConnection | None
+    _forces: bool
+    "Whether the connection that writes forces what it commits to the disk now."
 
     @property
     def is_lasting(self) -> bool:
@@ -167,7 +172,9 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         """Open a file, or with an empty path a store in memory."""
         if path and not create and not Path(path).exists():
             raise UnavailableError(f"{path}: no such store; 'backcast import' makes one")
-        recorder = cls(_Datastore(_uri(path, create), fsync, cls.lock_timeout))
+        synchronous = "FULL" if fsync == "full" else "NORMAL"
+        recorder = cls(_Datastore(_uri(path, create), synchronous, cls.lock_timeout))
+        recorder.synchronous = synchronous
         recorder.path = path
         try:
             recorder.prepare(create=create or not path)
@@ -233,6 +240,7 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
                 raise sqlite3.ProgrammingError("the store is closed")
             if self._writer is None:
                 self._writer = self.datastore.pool._create_connection()
+                self._forces = True
             yield self._writer
         finally:
             self._turn.release()
@@ -245,9 +253,12 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         return application, schema
 
     @contextmanager
-    def transact(self, *, write: bool) -> Iterator[Cursor]:
+    def transact(self, *, write: bool, forced: bool = True) -> Iterator[Cursor]:
         """Open one transaction. A writer takes the lock at its beginning, not at its first write:
-        its earlier reads could be out of date."""
+        its earlier reads could be out of date.
+
+        Commits stand in one file behind each other, so one that is forced forces all before it.
+        """
         own = write and self.path
         with (
             self._named_errors(),
@@ -255,6 +266,10 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
         ):
             raw = connection._sqlite_conn
             cursor = raw.cursor()
+            if own and forced != self._forces:
+                synchronous = self.synchronous if forced else "NORMAL"
+                cursor.execute(f"PRAGMA synchronous={synchronous}")
+                self._forces = forced
             cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield cursor

@@ -17,6 +17,9 @@ from backcast.engine.log.recorder.vectors import VectorTable
 SCHEMA_VERSION = 1
 "The version of the tables; a newer store is refused."
 
+PAGE = 512
+"Rows that are read at once."
+
 ROW_COLUMNS = (
     "position, task_id, version, topic, timestamp_us, recorded_us, writer, because, checksum, body"
 )
@@ -52,6 +55,14 @@ class Recorder(Bodies, Snapshots, VectorTable):
 
     # Appending
 
+    changes_nothing: str
+    "A statement that writes what stands there already: so there is something to force to the disk."
+
+    def force(self) -> None:
+        """Force all to the disk that was stored without that."""
+        with self.transact(write=True) as cursor:
+            cursor.execute(self.changes_nothing)
+
     def append(
         self,
         rows: Sequence[NewRow],
@@ -61,6 +72,7 @@ class Recorder(Bodies, Snapshots, VectorTable):
         sources: Sequence[NewSource] = (),
         strict: bool = True,
         placed: Callable[[Sequence[Row]], None] = lambda rows: None,
+        forced: bool = True,
     ) -> list[Row]:
         """Store rows in one transaction, with the bodies that they point at, and return them as
         stored; `placed` is called with them as soon as their places are known.
@@ -70,7 +82,7 @@ class Recorder(Bodies, Snapshots, VectorTable):
         `strict` a task may begin at any version, and no row may be stored already.
         """
         try:
-            with self.transact(write=True) as cursor:
+            with self.transact(write=True, forced=forced) as cursor:
                 return self._append(cursor, rows, now_us, blobs, sources, strict, placed)
         except IntegrityError as error:
             task_id, version = rows[0][:2]
@@ -98,6 +110,7 @@ class Recorder(Bodies, Snapshots, VectorTable):
         self._put(cursor, blobs)
         if strict and rows and rows[0][1] <= tails[rows[0][0]]:
             values = self._stored_already(cursor, rows, tails)
+            cursor.execute(self.changes_nothing)  # they may not have been forced to the disk yet
             placed(values)
             return values
         # The clock is read inside the write lock, so recorded times rise with positions.
@@ -142,7 +155,7 @@ class Recorder(Bodies, Snapshots, VectorTable):
         *,
         at_us: int | None = None,
         like: Sequence[str] = (),
-        limit: int = 512,
+        limit: int = PAGE,
     ) -> list[Row]:
         """Return rows of a task by version, or of the store by position, after one and up to
         another.
