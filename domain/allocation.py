@@ -80,10 +80,10 @@ class Offer:
         """Return a candidate as an item at one of its levels."""
         made = self._items.get((number, level))
         if made is None:
-            one = self.candidates[number]
+            offered = self.candidates[number]
             made = self._items[number, level] = tuple.__new__(Item, (
-                one.node, one.section, one.priority, *one.levels[level][:3], one.score,
-                one.because, one.place, one.task, one.version,
+                offered.node, offered.section, offered.priority, *offered.levels[level][:3],
+                offered.score, offered.because, offered.place, offered.task, offered.version,
             ))  # fmt: skip
         return made
 

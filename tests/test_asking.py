@@ -46,7 +46,7 @@ def backcast(
 def core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Only the core is installed."""
 
-    for module in ("mistral_common.tokens.tokenizers.mistral", "faiss", "sentence_transformers"):
+    for module in ("sentencepiece", "faiss", "sentence_transformers"):
         monkeypatch.setitem(sys.modules, module, None)
     kept = tokenizers.tokenizer_of, tokenizers.tell_bound
     for one in kept:

@@ -64,9 +64,9 @@ class Trial:
                 " the same command goes on from there"
             )
             raise SystemExit(INTERRUPTED) from None
-        for one in found:
-            built = (figures.seconds for step in one.steps for figures in step.figures)
-            times.add(shown(one.run.log), sum(built))
+        for result in found:
+            built = (figures.seconds for step in result.steps for figures in step.figures)
+            times.add(shown(result.run.log), sum(built))
         if self.failed:
             message(f"{self.failed} of {len(runs)} runs were not measured")
         if not found:
