@@ -21,6 +21,7 @@ from backcast.engine.context.search import embedders as loaders
 from backcast.engine.context.search.kept_embedder import LateEmbedder, embedder_of
 from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.node_texts import node_texts
+from backcast.engine.context.search.words import WordCounts
 from backcast.engine.history.kept import PREFIX, keep, kept
 from backcast.engine.history.kept_graph import graph_at
 from backcast.engine.history.snapshots import state_at
@@ -133,20 +134,25 @@ def test_links_and_texts_made_from_kept_ones_are_those_made_anew(
     st.lists(st.text(st.sampled_from("ab_B ö")), max_size=8), st.lists(st.text("ab "), max_size=4)
 )
 def test_words_counted_before_weigh_what_they_weigh_anew(known: list[str], new: list[str]) -> None:
-    def found(texts: list[str]) -> list[object]:
+    def found(texts: list[str], counts: WordCounts | None = None) -> list[object]:
         rows = [Document(f"n{number:02}", text) for number, text in enumerate(texts)]
-        return [search_words(rows, query) for query in ("a", "b a", "ab ö")]
+        return [search_words(rows, query, words=counts) for query in ("a", "b a", "ab ö")]
 
     with in_memory() as store:
         take(store, [("write", "a.py", "")])
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("backcast.engine.context.search.kept_words.NEW", 0)
-            with words_kept(store, "words", TASK, NOW):
-                first = found(known)
-            with words_kept(store, "words", TASK, NOW):
-                again, more = found(known), found([*new, *known])
+            with words_kept(store, "words", TASK, NOW) as counts:
+                first = found(known, counts)
+            with words_kept(store, "words", TASK, NOW) as counts:
+                again, more = found(known, counts), found([*new, *known], counts)
+                assert counts.new == len({*new} - {*known})
+            with words_kept(store, "words", TASK, NOW) as counts:
+                fewer = found(new, counts)
+                assert not counts.new or not known
     assert first == again == found(known)
     assert more == found([*new, *known])
+    assert fewer == found(new)
 
 
 @pytest.fixture
