@@ -83,7 +83,7 @@ class CurrentWords:
         # BM25's fraction: how much the word says there, however rare it is.
         impacts = found.counts / (found.counts + self._norms[found.texts])
         gains = rarities[found.words] * impacts
-        scores: Floats = np.bincount(found.texts, weights=gains, minlength=len(self.weights))
+        scores: Floats = np.bincount(found.texts, gains, len(self.weights))
         return scores
 
     def holding(self, names: Sequence[str]) -> Floats:
