@@ -117,8 +117,8 @@ def digest_of(facet: Facet | None) -> str:
 
 def changed(before: Mapping[str, Facet], after: Mapping[str, Facet]) -> list[str]:
     """Return the keys, sorted, under which two outlines differ."""
-    keys = set(before) | set(after)
-    return sorted(key for key in keys if before.get(key) != after.get(key))
+    keys = [key for key, facet in after.items() if before.get(key) != facet]
+    return sorted([*keys, *(key for key in before if key not in after)])
 
 
 def applied(before: Outline | None, fact: ModuleOutlined) -> Outline:
@@ -151,9 +151,21 @@ def shows(key: str) -> bool:
 _SHOWN = ("name:", "other:", "type:", "sig:", "bases:", "attributes:")
 
 
+def moves_surface(before: Facets, fact: ModuleOutlined) -> bool:
+    """Return whether a difference to an outline may change the digest of `surface_of`."""
+    return any(map(shows, fact.gone)) or any(
+        key not in before or _shown(key, facet) != _shown(key, before[key])
+        for key, facet in fact.set.items()
+        if shows(key)
+    )
+
+
+def _shown(key: str, facet: Facet) -> Facet:
+    """Return what counts of a facet: of a signature only its kind, such as function or class."""
+    return facet[:1] if key.startswith("sig:") else facet
+
+
 def surface_of(facets: Facets) -> str:
     """Return a digest of all facets through which other modules resolve names; empty for none."""
-    keys = sorted(filter(shows, facets))
-    # Of a signature only its kind matters, such as function or class.
-    parts = ((key, *(facets[key][:1] if key.startswith("sig:") else facets[key])) for key in keys)
-    return digest_of(tuple("\x01".join(one) for one in parts)) if keys else ""
+    parts = [(key, *_shown(key, facets[key])) for key in sorted(filter(shows, facets))]
+    return digest_of(tuple(map("\x01".join, parts))) if parts else ""

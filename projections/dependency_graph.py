@@ -32,7 +32,7 @@ from backcast.domain.outline import (
     Facets,
     Lines,
     lines_by_name,
-    shows,
+    moves_surface,
     surface_of,
 )
 
@@ -225,7 +225,7 @@ def _outlined(
             changing.pop(key, None)
         changing.update(fact.set)
         facets = changing.finish()
-    touched = fact.base is None or any(map(shows, fact.gone)) or any(map(shows, fact.set))
+    touched = fact.base is None or moves_surface(module.facets, fact)
     surface = surface_of(facets) if touched else module.surface
     module = module._replace(
         outlined=fact.source, facets=facets, lines=fact.lines, source_version=version,

@@ -15,8 +15,8 @@ from backcast.engine.replay.corpus import (
     Tried,
     batches,
     runs_in,
-    tried,
 )
+from backcast.engine.replay.try_runs import tried
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "logs"
 LOGS = [str(FIXTURES / f"{name}.jsonl") for name in ("contexts", "shop", "addresses")]

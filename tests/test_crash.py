@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 
-from backcast.domain.errors import UnavailableError
+from backcast.domain.errors import UnavailableError, WorkerError
 from backcast.domain.events import SourceRead
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
@@ -214,3 +215,31 @@ def known(url: str) -> int:
             return store.version("repo")
     except UnavailableError:
         return 0
+
+
+def test_an_import_goes_on_after_one_of_its_workers_was_killed_at_the_insides(
+    tmp_path: Path,
+) -> None:
+    history(tmp_path / "repo", 600)
+
+    @contextmanager
+    def killing(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        read = 0
+
+        def advance(step: int) -> None:
+            nonlocal read
+            read += step
+            if read == 150:  # the first 200 commits have their outlines, the last ones none yet
+                os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+
+        yield advance
+
+    with EventStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+        with pytest.raises(WorkerError, match="found one that was killed"):
+            run(store, "git", tmp_path / "repo", processes=2, progress=killing)
+        kinds = [event.type for event in store.read("repo")]
+        assert 0 < kinds.count("MODULE_OUTLINED") == kinds.count("MODULE_ITERATION") < 1200
+        run(store, "git", tmp_path / "repo", processes=2)
+        with EventStore.open("sqlite://") as at_once:
+            run(at_once, "git", tmp_path / "repo")
+            assert told(store) == told(at_once)

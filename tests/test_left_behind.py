@@ -30,7 +30,8 @@ from pathlib import Path
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
-from backcast.engine.replay.corpus import Setting, runs_in, tried
+from backcast.engine.replay.corpus import Setting, runs_in
+from backcast.engine.replay.try_runs import tried
 
 def work(kind, history, folder, mark):
     os.environ["BACKCAST_MARK"], os.environ["TMPDIR"] = mark, folder

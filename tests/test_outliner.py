@@ -532,14 +532,6 @@ def test_a_body_counts_the_versions_that_changed_it() -> None:
     assert "body:f" not in third.facets
 
 
-def test_what_has_the_same_body_keeps_its_facets() -> None:
-    first = python.outline("a.py", b"def f(): a()\ndef g(): b()\n")
-    marked = first._replace(facets={**first.facets, "calls:f": ("kept",), "calls:g": ("old",)})
-    second = python.outline("a.py", b"def g(): c()\ndef f(): a()\n", marked)
-    assert second.facets["calls:f"] == ("kept",)
-    assert second.facets["calls:g"] == ("c",)
-
-
 def test_a_body_changes_with_what_its_names_mean() -> None:
     before = python.outline("a.py", b"def f(): open()\ndef g(): pass\n")
     after = python.outline("a.py", b"def f(): open()\ndef g(): pass\nfrom x import open", before)

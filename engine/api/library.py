@@ -37,13 +37,14 @@ from backcast.engine.memory.import_log import counted, run
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import Message
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
-from backcast.engine.replay.corpus import ReplayRun, Setting, runs_in, tried
+from backcast.engine.replay.corpus import ReplayRun, Setting, runs_in
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.diff import Diff, recorded
 from backcast.engine.replay.diff import diff as _diff
 from backcast.engine.replay.find import prompt_at
 from backcast.engine.replay.regress import Comparison, compared, rules_of
 from backcast.engine.replay.steps import RecordedPrompt, asked
+from backcast.engine.replay.try_runs import tried
 from backcast.engine.replay.verify import Verdict, verified
 from backcast.projections import Projection
 

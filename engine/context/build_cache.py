@@ -4,12 +4,14 @@ from typing import NamedTuple
 
 from backcast.domain.graph import Graph
 from backcast.engine.context.briefs import Briefs
-from backcast.engine.context.counting import Counting, Fewer
+from backcast.engine.context.counting import Counting
 from backcast.engine.context.evidence import Evidence, RequestEvidence
+from backcast.engine.context.moment_texts import MomentTexts, OfferedForms
 from backcast.engine.context.search.words import WordCounts
-from backcast.engine.context.sources import Read, SourceLines, SourcePiece
-from backcast.engine.context.symbol_texts import SymbolTexts, TextIndex
+from backcast.engine.context.sources import Read, SourceLines
+from backcast.engine.context.symbol_texts import SPARE, TIMES, SymbolTexts, TextIndex
 from backcast.engine.context.symbols import Symbols
+from backcast.engine.history.task_states import TaskStates
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import changes, dependency_graph
 
@@ -31,10 +33,9 @@ class BuildCache:
         self, tokenizer: Tokenizer, read: Read, words: BuildWords = NOTHING_COUNTED
     ) -> None:
         self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
-        self.offered: dict[str, tuple[tuple[SourcePiece, str, bool], tuple[Fewer, ...]]] = {}
-        "The forms in which a symbol was offered last, by node, and what they were made of."
-        self._texts = TextIndex(self.lines, words.sources)
-        self._words = words.outlines
+        self._offered: OfferedForms = {}
+        self._moment: MomentTexts | None = None
+        self._texts, self._words = TextIndex(self.lines, words.sources), words.outlines
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None
 
@@ -43,6 +44,16 @@ class BuildCache:
         if self._symbols is None or self._symbols.graph is not graph:
             self._symbols = Symbols.of(state, graph, self._symbols, self._words)
         return self._symbols
+
+    def texts(self, states: TaskStates, symbols: Symbols) -> MomentTexts:
+        """Return the texts of a moment; those of the last one are kept, for other policies."""
+        if self._moment is None or not self._moment.are_of(states, symbols):
+            if len(self._offered) > SPARE + TIMES * len(symbols.nodes):
+                self._offered = {}
+            self._moment = MomentTexts(
+                states, symbols, self.lines, self.briefs, self.counting, self._offered
+            )
+        return self._moment
 
     def evidence(
         self,

@@ -1,29 +1,19 @@
 """What a request is about, as of a moment: its target, what it wants, and the code around."""
 
 from collections.abc import Iterator, Mapping, Set
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet
 from backcast.domain.policy import Policy
-from backcast.domain.staleness import Modules
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.candidate_levels import CandidateLevels
 from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.request import Request
 from backcast.engine.context.search.vectors import Nearness
-from backcast.engine.context.sources import Sources
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.engine.history.task_states import TaskStates
-from backcast.projections import dependency_graph, summaries
-
-
-class ModuleSource(TypedDict):
-    """Where a module's present text came from, as the fields of a candidate."""
-
-    because: tuple[int, ...]
-    version: int
 
 
 class BuildSettings(NamedTuple):
@@ -46,11 +36,15 @@ class RequestScope:
         self.cache, self.counting = settings.cache, settings.cache.counting
         self.nearness = settings.nearness
         self.levels = CandidateLevels(self.policy, self.counting)
-        self.sources = Sources(states.graph, self.cache.lines)
+        self.texts = self.cache.texts(states, symbols)
+        self.sources, self.modules, self.source = (
+            self.texts.sources,
+            self.texts.modules,
+            self.texts.source,
+        )
         self.details = self.policy.details(self.profile.window)
         self.path, self.name = path_of(request.target), name_of(request.target)
         self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets
-        self.modules = Modules(dependency_graph.present(states.graph))
         self.target = self._target()
         places = {node: place for place, node in enumerate(dict.fromkeys(request.wanted), 1)}
         self.wanted = {node: n for node, n in places.items() if path_of(node) in self.facets}
@@ -61,7 +55,6 @@ class RequestScope:
         self.whole: Set[str] = {*whole, *self.needed}
         "The modules that may be shown in full."
         self.priorities = {name: self.policy.priority(name) for name in self.policy.order}
-        self._origins: dict[str, ModuleSource] = {}
         self.stale: dict[str, int] = {}
         "Nodes whose written summary no longer holds, and the version that wrote it."
 
@@ -99,25 +92,16 @@ class RequestScope:
         path = path_of(node)
         return node_id("module", path) if path in self.whole else ""
 
-    def source(self, path: str) -> ModuleSource:
-        """Return the event, and the iteration, that a module's present text came from."""
-        source = self._origins.get(path)
-        if source is None:
-            module = self.states.graph.modules[path]
-            source = {"because": (module.version,), "version": module.iteration}
-            self._origins[path] = source
-        return source
-
     def summary(self, node: str, limit: int) -> str:
         """Return the written summary if it still holds, else the extractive one."""
-        known = self.states.summaries
-        for written in reversed(known.nodes.get(node, ())):
-            late = summaries.outlived(written, known.last_at)
-            late = late or summaries.superseded(known, written)
-            if not late and self.modules.holds(written.made_of):
-                return written.text
-            self.stale[node] = written.version
-        return self.cache.briefs.of(self.facets, node, limit, self.counting.count)
+        found = self.texts.summary(node, limit)
+        self.note(node, found.stale)
+        return found.text
+
+    def note(self, node: str, stale: int) -> None:
+        """Note the version that wrote a summary of a node which no longer holds, if any."""
+        if stale:
+            self.stale[node] = stale
 
 
 def enclosing(node: str) -> Iterator[str]:

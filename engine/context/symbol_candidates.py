@@ -6,18 +6,14 @@ import numpy as np
 
 from backcast.domain.context import Candidate
 from backcast.domain.policy import ADDED
-from backcast.engine.context.counting import Fewer
 from backcast.engine.context.evidence import DECIMALS, weighed
 from backcast.engine.context.parts import Parts
 from backcast.engine.context.request_scope import RequestScope, enclosing
-from backcast.engine.context.sources import SourcePiece
 from backcast.engine.context.surroundings import Surroundings
 from backcast.engine.context.symbols import Floats
 
 LOOKED_AT = 30
 "The likeliest functions that are looked through for parts, where they are large."
-HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
-"How lines of a summary begin that repeat the signature."
 OF_METHODS = 0.9
 "A class is the line above its methods, so it is worth nearly as much as the best of them."
 
@@ -88,10 +84,13 @@ class SymbolCandidates:
         node, path, name, outer = self.symbols.named[row]
         critical = node in self.must
         section = self._section(node, path, critical)
-        piece = scope.sources.piece(path, name)
-        whole = critical or node not in self.opened
         summed = critical or score >= self.policy.summarised
-        counted = self._counted(node, name, piece, whole=whole, summed=summed)
+        counted, piece, stale = scope.texts.forms(
+            row, whole=critical or node not in self.opened,
+            summary=scope.details.function_tokens if summed else 0,
+        )  # fmt: skip
+        if stale:
+            scope.note(node, stale)
         source = scope.source(path)
         held = scope.within(node) if scope.whole else ""
         if path == scope.path and (seen := self.surroundings.share(path, name)):
@@ -134,32 +133,3 @@ class SymbolCandidates:
         if path == self.scope.path:
             return "related functions"
         return "dependencies" if must else "related modules"
-
-    def _counted(
-        self, node: str, name: str, piece: SourcePiece, *, whole: bool, summed: bool
-    ) -> tuple[Fewer, ...]:
-        """Return the forms of a symbol with their tokens; mostly as it was last offered."""
-        summary = ""
-        if summed and piece.signature:
-            summary = self.scope.summary(node, self.scope.details.function_tokens)
-        made, known = (piece, summary, whole), self.scope.cache.offered.get(node)
-        if known is None or known[0][0] is not piece or known[0] != made:
-            texts = (
-                ("full", piece.text if whole else ""),
-                ("summary", _commented(piece.signature, summary)),
-                ("signature", piece.signature), ("name", name),
-            )  # fmt: skip
-            known = self.scope.cache.offered[node] = made, self.scope.counting.fewer(texts)
-        return known[1]
-
-
-def _commented(signature: str, summary: str) -> str:
-    """Return a signature, and below it, as comments, what a summary adds; empty for nothing."""
-    if not summary:
-        return ""
-    lines = [line for line in summary.split("\n") if not line.startswith(HEADS)]
-    if not any(lines):
-        return ""
-    first = signature.split("\n")[0]
-    margin = first[: len(first) - len(first.lstrip())] + "    "
-    return "\n".join([signature, *(f"{margin}# {line}" for line in lines)])

@@ -8,7 +8,7 @@ nothing that the moment holds, and holds nothing that the moment leaves out.
 
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from statistics import median_low
@@ -26,6 +26,9 @@ from backcast.projections import Projection, fold
 
 SPACING = 250
 """Events between snapshots: half the spacing halves the look-up, and doubles the bytes."""
+
+TOGETHER = 16
+"Snapshots of a projection that are stored at once."
 
 
 class RecentStates:
@@ -88,32 +91,70 @@ def state_at(
 
 
 def save_snapshots(
-    store: EventStore, projection: Projection, task_id: str, spacing: int = SPACING
+    store: EventStore, projections: Sequence[Projection], task_id: str, spacing: int = SPACING
 ) -> int:
     """Save a snapshot every `spacing` events since the last one, and return how many were saved."""
     last = store.version(task_id)
-    begin, state = _loaded(projection, _nearest(store, projection, task_id, last, None))
-    if last - begin < spacing:
-        return 0
-    low = store.recorder.from_us_before(projection.NAME, projection.VERSION, task_id, begin)
-    ahead = sorted(store.recorder.times_after(task_id, begin, low))
-    count, previous = 0, begin
-    for block in _blocks(store.read(task_id, after=begin), spacing):
-        times = [to_microseconds(event.timestamp) for event in block]
-        cut = bisect_right(ahead, median_low(times))
-        if cut:
-            low, ahead = max(low, ahead[cut - 1]), ahead[cut:]
-        if ahead and previous and low > -LAST_US:
-            # What is ahead claims to be later than most of what came next: leave it out.
-            partial = _state(store, projection, task_id, previous, low)
-            _save(store, projection, task_id, previous, (low, ahead[0], -LAST_US), partial)
-        for time in times:
-            insort(ahead, time)
-        state, previous = fold(projection, block, state), block[-1].version
-        times_us = (max(low, ahead[-1]), LAST_US, min(times))
-        _save(store, projection, task_id, previous, times_us, state)
-        count += 1
+    keepers = [_Keeper(store, projection, task_id) for projection in projections]
+    count = 0
+    for begin in sorted({keeper.begin for keeper in keepers}):
+        if last - begin < spacing:
+            continue
+        behind = [keeper for keeper in keepers if keeper.begin == begin]
+        for block in _blocks(store.read(task_id, after=begin), spacing):
+            times = [to_microseconds(event.timestamp) for event in block]
+            for keeper in behind:
+                keeper.take(block, times)
+            count += len(behind)
+        for keeper in behind:
+            keeper.save()
     return count
+
+
+class _Keeper:
+    """The state of a projection on its way through the events after its last snapshot."""
+
+    def __init__(self, store: EventStore, projection: Projection, task_id: str) -> None:
+        self.store, self.projection, self.task_id = store, projection, task_id
+        nearest = _nearest(store, projection, task_id, store.version(task_id), None)
+        self.begin, self.state = _loaded(projection, nearest)
+        self.previous = self.begin
+        self.low = store.recorder.from_us_before(
+            projection.NAME, projection.VERSION, task_id, self.begin
+        )
+        self.ahead = sorted(store.recorder.times_after(task_id, self.begin, self.low))
+        "The times of the events before, from `low` on."
+        self.made: list[Snapshot] = []
+
+    def take(self, block: Sequence[WorkflowEvent], times: Sequence[int]) -> None:
+        """Take the next events with their times, and keep the state behind them."""
+        cut = bisect_right(self.ahead, median_low(times))
+        if cut:
+            self.low, self.ahead = max(self.low, self.ahead[cut - 1]), self.ahead[cut:]
+        if self.ahead and self.previous and self.low > -LAST_US:
+            # What is ahead claims to be later than most of what came next: leave it out.
+            self.save()
+            partial = _state(self.store, self.projection, self.task_id, self.previous, self.low)
+            self._keep((self.low, self.ahead[0], -LAST_US), partial)
+            self.save()
+        for time in times:
+            insort(self.ahead, time)
+        self.state = fold(self.projection, block, self.state)
+        self.previous = block[-1].version
+        self._keep((max(self.low, self.ahead[-1]), LAST_US, min(times)), self.state)
+        if len(self.made) >= TOGETHER:
+            self.save()
+
+    def _keep(self, times_us: tuple[int, int, int], state: Any) -> None:
+        kept = zstandard.compress(dump(state))
+        self.made.append(Snapshot(self.previous, *times_us, kept))
+
+    def save(self) -> None:
+        """Store the snapshots that were made."""
+        if self.made:
+            name, version = self.projection.NAME, self.projection.VERSION
+            self.store.recorder.save_snapshots(name, version, self.task_id, self.made)
+            self.made = []
 
 
 def _state(
@@ -143,18 +184,6 @@ def _loaded(projection: Projection, snapshot: Snapshot | None) -> tuple[int, Any
         with suppress(ValueError, TypeError, LookupError, AttributeError, zstandard.ZstdError):
             return snapshot.version, load(projection.State, zstandard.decompress(snapshot.state))
     return 0, projection.initial
-
-
-def _save(
-    store: EventStore,
-    projection: Projection,
-    task_id: str,
-    version: int,
-    times_us: tuple[int, int, int],
-    state: Any,
-) -> None:
-    snapshot = Snapshot(version, *times_us, zstandard.compress(dump(state)))
-    store.recorder.save_snapshots(projection.NAME, projection.VERSION, task_id, [snapshot])
 
 
 def _blocks(events: Iterator[WorkflowEvent], size: int) -> Iterator[list[WorkflowEvent]]:

@@ -46,14 +46,30 @@ def builder(kind: Any) -> Builder | None:
     if get_origin(kind) is Map:
         return _map_builder(*map(builder, arguments))
     if get_origin(kind) is tuple:
-        item = builder(arguments[0])
-        return (lambda value: tuple(map(item, value))) if item else tuple
+        return _tuple_builder(arguments)
+    if get_origin(kind) is dict:
+        return _dict_builder(builder(arguments[1]))
     if type(None) in arguments:
         inner = builder(next(a for a in arguments if a is not type(None)))
         return (lambda value: None if value is None else inner(value)) if inner else None
     if isinstance(kind, type) and issubclass(kind, tuple):
         return _named_builder(kind)
     return datetime.fromisoformat if kind is datetime else None
+
+
+def _dict_builder(item: Builder | None) -> Builder | None:
+    return (lambda value: {name: item(one) for name, one in value.items()}) if item else None
+
+
+def _tuple_builder(arguments: tuple[Any, ...]) -> Builder:
+    items = [builder(argument) for argument in arguments if argument is not ...]
+    if not any(items):
+        return tuple
+    if arguments[-1] is ...:
+        return lambda value: tuple(map(items[0], value))  # type: ignore[arg-type]
+    return lambda value: tuple(
+        build(item) if build else item for build, item in zip(items, value, strict=True)
+    )
 
 
 def _map_builder(key: Builder | None, item: Builder | None) -> Builder:

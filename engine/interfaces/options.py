@@ -11,6 +11,7 @@ from backcast.domain.errors import InputError
 from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
+    from backcast.engine.log.engines import WorkEngine
     from backcast.engine.log.store import EventStore
 
 DEFAULT_STORE = "sqlite:///backcast.db"
@@ -45,6 +46,28 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --json to a command."""
     return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
+
+
+def on_option(default: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option --on; without a default the work is done in this process."""
+    return click.option(
+        "--on",
+        default=default,
+        show_default=True,
+        metavar="ENGINE",
+        help="processes, dask://HOST:8786, package.module:make: 'backcast help scale'.",
+    )
+
+
+@contextmanager
+def engine_on(name: str, processes: int | None = None) -> "Iterator[WorkEngine]":
+    """Open the engine of --on; processes here start when there is work."""
+    from backcast.engine.log.engines import PROCESSES, engine_at
+
+    if name != PROCESSES and processes is not None:
+        raise click.UsageError(f"--processes: needed --on {PROCESSES}, found --on {name}")
+    with engine_at(name, processes or os.cpu_count() or 1) as engine:
+        yield engine
 
 
 @contextmanager

@@ -60,7 +60,6 @@ def rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
     yield "what must be shown does not fit", *(str(one.unfit) for one in every)
     for section in sorted({name for one in every for name in one.sections}):
         yield f"tokens of {section}", *(f"{one.sections.get(section, 0):,.0f}" for one in every)
-    yield "ms to build, median", *(f"{one.milliseconds:.1f}" for one in every)
 
 
 def _percent(value: float | None, times: float = 1.0) -> str:
@@ -104,6 +103,12 @@ def lines(comparison: Comparison) -> Iterator[str]:
         yield escaped(f"no regression under {comparison.policy}")
 
 
+def build_times(columns: Sequence[Column]) -> str:
+    """Return how long prompts took, which is no result: it differs from run to run."""
+    times = (f"{column.summary.milliseconds:.1f} ms under {column.name}" for column in columns)
+    return f"the median prompt was built in {', '.join(times)}"
+
+
 def markdown(columns: Sequence[Column], runs: Sequence[Tried]) -> str:
     """Return the whole report as Markdown."""
     head, *rest = rows(columns)
@@ -129,16 +134,26 @@ def as_json(columns: Sequence[Column], runs: Sequence[Tried]) -> dict[str, Any]:
         "note": NOTE,
         "policies": [summed(column) for column in columns],
         "runs": [
-            plain(tried._replace(run=tried.run._replace(log=shown(tried.run.log))))
+            _untimed(plain(tried._replace(run=tried.run._replace(log=shown(tried.run.log)))))
             for tried in runs
         ],
     }
 
 
+def _untimed(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run without what differs each time that it is measured."""
+    for step in run["steps"]:
+        for figures in step["figures"]:
+            del figures["seconds"]
+    return run
+
+
 def summed(column: Column) -> dict[str, Any]:
     """Return a policy as JSON, without the single prompts."""
     data: dict[str, Any] = {"name": column.name, "recall": column.summary.recall}
-    data |= {"summary": plain(column.summary), "baseline": column.beside is None}
+    summary = plain(column.summary)
+    del summary["milliseconds"]
+    data |= {"summary": summary, "baseline": column.beside is None}
     if column.score:
         data["score"] = plain(column.score)
     if comparison := column.beside:

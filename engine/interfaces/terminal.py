@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from backcast.engine.log.importers.versions import Faulty
     from backcast.engine.log.store import EventStore
 
 SPEAKS = re.compile("(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -53,15 +54,21 @@ def message(text: object) -> None:
 
 def note_faults(store: "EventStore", tasks: Iterable[str], as_json: bool) -> None:
     """Note each task that came by an importer with a known fault."""
-    from backcast.domain.json_text import json_text
     from backcast.engine.log.importers.versions import faulty
 
     for task in tasks:
         for part in faulty(store, task):
-            if as_json:
-                click.echo(json_text({"note": str(part)} | part._asdict()))
-            else:
-                message(f"note: {part}")
+            note_fault(part, as_json)
+
+
+def note_fault(part: "Faulty", as_json: bool) -> None:
+    """Note a part of a task that came by an importer with a known fault."""
+    from backcast.domain.json_text import json_text
+
+    if as_json:
+        click.echo(json_text({"note": str(part)} | part._asdict()))
+    else:
+        message(f"note: {part}")
 
 
 def hand_on(text: str) -> None:

@@ -38,7 +38,7 @@ def pool_of(processes: int) -> Iterator[ProcessPoolExecutor]:
     except BrokenProcessPool:
         pool.shutdown()
         raise WorkerError(
-            f"needed {processes} worker processes to the end, found one that was killed"
+            "needed all worker processes to the end, found one that was killed"
             " (was memory short?): run it again; what was stored stays"
         ) from None
     except BaseException:

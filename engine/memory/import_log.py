@@ -13,6 +13,7 @@ from backcast.engine.log.importers.people import NO_GOAL
 from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.not_outlined import not_outlined
+from backcast.engine.memory.outline_workers import uncollected
 from backcast.engine.memory.outlined_batches import outlined
 from backcast.projections import ALL, dependency_graph
 
@@ -42,8 +43,9 @@ def run(
         batches = _noted(batches_of(store, format, path, task_id, report), met)
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
-        import_batches(store, format, batches, report, advance, importer_of(format))
-    keep_all_states(store, report)
+        with uncollected():
+            import_batches(store, format, batches, report, advance, importer_of(format))
+            keep_all_states(store, report)
     if met and all(_has_begun(store, task) for task in met):
         report.notes = [note for note in report.notes if note != NO_GOAL]  # another log told it
     if format == "git" and outlines:
@@ -79,10 +81,9 @@ def counted(format: str, path: Path) -> int | None:
 
 def keep_all_states(store: EventStore, report: Report) -> None:
     """Keep snapshots of every projection for the tasks that an import added to."""
+    of_tasks = [projection for projection in ALL if projection.SCOPE == "task"]
     for task_id in sorted(report.tasks):
-        for projection in ALL:
-            if projection.SCOPE == "task":
-                save_snapshots(store, projection, task_id)
+        save_snapshots(store, of_tasks, task_id)
 
 
 def batches_of(

@@ -1,19 +1,20 @@
 """Adds outlines to the batches of an import.
 
 The outlines of a commit stand right behind it, so every moment that sees the commit sees them too.
-Texts are outlined many batches at a time, by several processes on demand.
+Texts are outlined many batches at a time, on demand by several processes: those outline one group
+of batches while the group before it is stored.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import ExitStack
 from itertools import chain, islice
+from typing import NamedTuple
 
 from backcast.domain.events import ModuleIteration, ModuleRenamed
 from backcast.engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
 from backcast.engine.log.store import EventStore
-from backcast.engine.log.workers import pool_of
-from backcast.engine.memory.contents import Contents
+from backcast.engine.memory.contents import Begun, Contents
+from backcast.engine.memory.outline_workers import Work, workers
 from backcast.engine.memory.outliner import outliner_name, outliner_of
 from backcast.engine.memory.outlines import (
     ALONE,
@@ -21,31 +22,47 @@ from backcast.engine.memory.outlines import (
     LatestOutline,
     Outlining,
     SourceVersion,
+    before_of,
     fact_of,
     is_link,
     versions_of,
 )
 
-TOGETHER = 200
+TOGETHER = 100
 "Batches whose texts are outlined together."
+
+
+class _OutlinedGroup(NamedTuple):
+    """Batches whose outlines are being made."""
+
+    batches: Sequence[Batch]
+    texts: Sequence[Sequence[tuple[int, SourceVersion]]]
+    "The texts of each batch that are outlined, each with its place in the batch."
+    begun: Begun
 
 
 def outlined(
     store: EventStore, task_id: str, batches: Iterable[Batch], processes: int = 1
 ) -> Iterator[Batch]:
     """Yield a task's new batches, each with the outlines of its texts at its end."""
-    work = _Work(store, task_id)
+    task = _Task(store, task_id)
     waiting = iter(batches)
     with ExitStack() as stack:
-        pool: Executor | None = None
-        while group := list(islice(waiting, TOGETHER)):
-            texts = [work.texts(batch) for batch in group]
-            if pool is None and processes > 1 and sum(map(len, texts)) > ALONE:
-                pool = stack.enter_context(pool_of(processes))
-            yield from work.with_outlines(group, texts, pool)
+        work: Work | None = None
+        before: _OutlinedGroup | None = None
+        while some := list(islice(waiting, TOGETHER)):
+            texts = [task.texts(batch) for batch in some]
+            if work is None and processes > 1 and sum(map(len, texts)) > ALONE:
+                work = stack.enter_context(workers(processes))
+            group = task.begun(some, texts, work)
+            if before:
+                yield from task.with_outlines(before)
+            before = group
+        if before:
+            yield from task.with_outlines(before)
 
 
-class _Work:
+class _Task:
     """The modules of a task as far as its batches were read."""
 
     def __init__(self, store: EventStore, task_id: str) -> None:
@@ -76,22 +93,29 @@ class _Work:
                     texts.append((place, text))
         return texts
 
-    def with_outlines(
+    def begun(
         self,
         batches: Sequence[Batch],
         texts: Sequence[Sequence[tuple[int, SourceVersion]]],
-        pool: Executor | None,
-    ) -> Iterator[Batch]:
-        """Outline the texts of batches, and yield each batch with its outlines."""
+        work: Work | None,
+    ) -> _OutlinedGroup:
+        """Have the texts of batches outlined."""
         by_path: dict[str, list[SourceVersion]] = {}
         for _, text in chain.from_iterable(texts):
             by_path.setdefault(text.path, []).append(text)
-        modules = [versions_of(path, own, self.known, self._body) for path, own in by_path.items()]
-        made = self.contents.outlines(modules, pool)
-        waiting = {path: iter(outlines) for path, outlines in zip(by_path, made, strict=True)}
+        modules = [versions_of(path, own, self._body) for path, own in by_path.items()]
+        begun = self.contents.begun(modules, work)
         while sum(map(len, self.bodies.values())) > 2 * FLUSH_BYTES:
             del self.bodies[next(iter(self.bodies))]
-        for batch, own in zip(batches, texts, strict=True):
+        return _OutlinedGroup(batches, texts, begun)
+
+    def with_outlines(self, group: _OutlinedGroup) -> Iterator[Batch]:
+        """Yield the batches of a group, each with its outlines."""
+        paths = [module.path for module in group.begun.modules]
+        before = [before_of(self.known, path) for path in paths]
+        made = self.contents.finished(group.begun, before)
+        waiting = {path: iter(outlines) for path, outlines in zip(paths, made, strict=True)}
+        for batch, own in zip(group.batches, group.texts, strict=True):
             facts = list(batch.facts)
             for place, text in own:
                 outline = next(waiting[text.path])

@@ -5,7 +5,6 @@ on. Each is stored as the difference to the outline of the module's text before.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import ExitStack
 from datetime import datetime
 from typing import NamedTuple
@@ -23,8 +22,8 @@ from backcast.domain.events import (
 )
 from backcast.domain.outline import Outline, applied, changed, names_in
 from backcast.engine.log.store import EventStore
-from backcast.engine.log.workers import pool_of
-from backcast.engine.memory.contents import Contents, Versions
+from backcast.engine.memory.contents import Contents, Preceding, Versions
+from backcast.engine.memory.outline_workers import Work, workers
 from backcast.engine.memory.outliner import outliner_name, outliner_of
 
 WRITER = "outliner"
@@ -103,10 +102,10 @@ class Outlining:
         texts = [self.waiting[version] for version in sorted(self.waiting)]
         with ExitStack() as stack:
             parallel = self.processes > 1 and len(texts) > ALONE
-            pool = stack.enter_context(pool_of(self.processes)) if parallel else None
+            work = stack.enter_context(workers(self.processes)) if parallel else None
             for start in range(0, len(texts), TOGETHER):
                 group = texts[start : start + TOGETHER]
-                self._append(group, pool)
+                self._append(group, work)
                 progress(len(group))
         return len(texts)
 
@@ -131,13 +130,14 @@ class Outlining:
                         version, source, outliner, event.timestamp, outline
                     )
 
-    def _append(self, texts: Sequence[SourceVersion], pool: Executor | None) -> None:
+    def _append(self, texts: Sequence[SourceVersion], work: Work | None) -> None:
         """Outline texts, each module's in order, and append the outlines."""
         by_path: dict[str, list[SourceVersion]] = {}
         for text in texts:
             by_path.setdefault(text.path, []).append(text)
-        modules = [versions_of(path, own, self.known, self._body) for path, own in by_path.items()]
-        made = self.contents.outlines(modules, pool)
+        modules = [versions_of(path, own, self._body) for path, own in by_path.items()]
+        before = [before_of(self.known, path) for path in by_path]
+        made = self.contents.outlines(modules, before, work)
         claims: list[tuple[int, Claim]] = []
         for (path, own), outlines in zip(by_path.items(), made, strict=True):
             claims += self._claims(path, own, outlines)
@@ -192,20 +192,20 @@ def is_link(fact: Fact) -> bool:
 def versions_of(
     path: str,
     texts: Sequence[SourceVersion],
-    known: Mapping[str, LatestOutline],
     body: Callable[[SourceVersion], bytes | None],
 ) -> Versions:
     """Return the versions of a module that are to be outlined."""
     links = frozenset(text.source for text in texts if text.is_link)
-    before, last = before_of(known, path), known.get(path)
-    bodies = [(text.source, body(text)) for text in texts]
-    return Versions(path, before, bodies, links, last.outline if last and not before else None)
+    return Versions(path, [(text.source, body(text)) for text in texts], links)
 
 
-def before_of(known: Mapping[str, LatestOutline], path: str) -> Outline | None:
-    """Return the outline to continue a module from; None if another outliner made it."""
+def before_of(known: Mapping[str, LatestOutline], path: str) -> Preceding:
+    """Return what a module's next versions follow on."""
     last = known.get(path)
-    return last.outline if last and last.outliner == outliner_name(path) else None
+    if last is None:
+        return Preceding()
+    is_same = last.outliner == outliner_name(path)
+    return Preceding(outline=last.outline) if is_same else Preceding(counted=last.outline)
 
 
 def fact_of(text: SourceVersion, outline: Outline, before: LatestOutline | None) -> ModuleOutlined:

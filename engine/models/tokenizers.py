@@ -131,10 +131,9 @@ class Mistral:
         if new:
             _, *others = self._apart("\n" + "\n".join(new))
             kept.update(zip(new, others, strict=True))
-        begin = self._firsts.get(first)
-        if begin is None:
-            begin = self._firsts[first] = self._encoded(first + "\n")[:-1]
-        return [begin, *[kept[line] for line in rest]]
+        if first not in self._firsts:
+            self._firsts[first] = self._encoded(first + "\n")[:-1]
+        return [self._firsts[first], *[kept[line] for line in rest]]
 
     def _apart(self, text: str) -> list[Sequence[int]]:
         """Return the tokens of each line of a text, each with the line end before it."""

@@ -33,7 +33,8 @@ def figures_in(path: Path) -> dict[Place, Figures]:
 def _figures(row: dict[str, Any]) -> Figures:
     items = {node: (priority, level) for node, (priority, level) in row["items"].items()}
     missed = tuple(Used(kind, node) for kind, node in (pair.values() for pair in row["missed"]))
-    return Figures(**(row | {"items": items, "missed": missed, "stale": tuple(row["stale"])}))
+    timed = {"seconds": 0.0} | row  # which reports had once
+    return Figures(**(timed | {"items": items, "missed": missed, "stale": tuple(row["stale"])}))
 
 
 def beside(runs: Sequence[Tried], before: dict[Place, Figures]) -> tuple[list[Tried], int]:

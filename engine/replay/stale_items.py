@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from backcast.domain.outline import Facet
 from backcast.domain.staleness import Modules
 from backcast.domain.summary import summary_of
-from backcast.engine.context.symbol_candidates import HEADS
+from backcast.engine.context.moment_texts import HEADS
 from backcast.engine.history.task_states import TaskStates
 from backcast.projections import dependency_graph, summaries
 

@@ -34,8 +34,12 @@ class Entry(NamedTuple):
 
 BENCHES = {
     "log": Entry(
-        "appends, replay, moments, storage and imports, beside raw sqlite3, pydantic and git",
-        {name: f"log_{name}" for name in ("append", "replay", "moments", "storage", "git")},
+        "appends, replay, moments, storage and imports, beside raw sqlite3, pydantic, git and"
+        " ast.parse",
+        {
+            name: f"log_{name}"
+            for name in ("append", "replay", "moments", "storage", "git", "insides")
+        },
         "--only append --only replay",
         core=True,
     ),
@@ -81,8 +85,14 @@ BENCHES = {
         keeps="cold",
     ),
     "regress": Entry(
-        "prompts a second under recorded and further policies, beside one policy; and `verify`",
-        {"speed": "regress_speed", "policies": "regress_policies", "verify": "regress_verify"},
+        "prompts a second under recorded and further policies, beside one policy; `verify`; and"
+        " what an engine costs beside a pool of processes",
+        {
+            "speed": "regress_speed",
+            "policies": "regress_policies",
+            "verify": "regress_verify",
+            "elsewhere": "regress_elsewhere",
+        },
         "--only speed ../aiohttp",
         keeps="histories",
     ),

@@ -16,8 +16,9 @@ from backcast.domain.policy import DEFAULT
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import TASK, ContextBuilder
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.replay.corpus import ReplayRun, Setting, Tried, tried
+from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
 from backcast.engine.replay.regress import summary
+from backcast.engine.replay.try_runs import tried
 from scripts.benches.control import COMMIT, control
 from scripts.benches.figures import Bench, Bound, Figure, ratios
 from scripts.benches.peer import PeerMissing

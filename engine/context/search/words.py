@@ -83,8 +83,8 @@ class CurrentWords:
         # BM25's fraction: how much the word says there, however rare it is.
         impacts = found.counts / (found.counts + self._norms[found.texts])
         gains = rarities[found.words] * impacts
-        scores: Floats = np.bincount(found.texts, gains, len(self.weights))
-        return scores
+        scores = np.bincount(found.texts, gains, len(self.weights))
+        return scores.astype(float)
 
     def holding(self, names: Sequence[str]) -> Floats:
         """Return how many of some words each text holds, of (texts)."""

@@ -1,7 +1,6 @@
 """`backcast regress`: try policies on recorded logs."""
 
-import os
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,7 @@ from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.many_logs import LogTimes
-from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
     RECORDED,
@@ -21,6 +20,7 @@ from backcast.engine.interfaces.profiles import (
     profile_by,
     setting_of,
 )
+from backcast.engine.interfaces.regress_trial import Trial, growing_report
 from backcast.engine.interfaces.running import INTERRUPTED
 from backcast.engine.interfaces.scoring import Reading
 from backcast.engine.interfaces.terminal import message
@@ -55,14 +55,15 @@ if TYPE_CHECKING:
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
               help="It reads no longer than this.")  # fmt: skip
 @click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
-              help="Also as FILE.md or FILE.json; may be repeated.")  # fmt: skip
+              help="Also as FILE.md or FILE.json; FILE.jsonl is gone on from.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
+@on_option("processes")
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], baseline: str,
     limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
     model: str | None, sample: int | None, seconds: float | None, reports: tuple[Path, ...],
-    processes: int | None, as_json: bool,
+    processes: int | None, on: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Build recorded prompts under other policies; tell what is worse.
 
@@ -72,6 +73,7 @@ def command(
     backcast regress s3://bucket/runs/ --policy mine.toml
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
+    backcast regress runs/*.jsonl --policy mine.toml --on dask://HOST:8786 --report grows.jsonl
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Evidence recall is the share, of what the accepted code really used, that the prompt had shown.
@@ -81,14 +83,7 @@ def command(
     (percent), nats (per token, with --model). Exit codes: 0, 1 for a regression, 2 where a log,
     policy or option cannot be read.
     """
-    for report in reports:
-        # Before the work, which is long.
-        if report.suffix not in (".md", ".json"):
-            raise click.UsageError(
-                f"--report: needed a name that ends in .md or .json, found {report}"
-            )
-        if not report.parent.is_dir():
-            raise click.UsageError(f"--report: needed a folder that is there, found {report}")
+    growing = growing_report(reports)  # before the work, which is long
     try:
         plan = _planned(policies, baseline, limits, profile, context_tokens)
     except InputError as error:
@@ -98,18 +93,22 @@ def command(
     reading = Reading(model, context_tokens, sample, seconds) if model else None
     reader = reading.reader() if reading else None
     times = LogTimes()
-    with copies_kept() if any(is_remote(named.log) for named in addresses) else nullcontext():
+    with ExitStack() as stack:
+        if any(is_remote(named.log) for named in addresses):
+            stack.enter_context(copies_kept())
+        trial = Trial(stack, plan.settings, plan.profile, growing, engine_on(on, processes))
         runs, unreadable = _runs(addresses, url, window, times)
         if not runs:
             if unreadable:
                 raise SystemExit(UNREADABLE)  # the reason is on stderr
             raise InputError("needed recorded prompts, or changes of functions, to try, found none")
-        columns, found = _compared(plan, _tried(plan, runs, processes, times))
+        measured = trial.run(runs, times)
     times.report()
+    columns, found = _compared(plan, measured)
     if reading and reader:
         columns = _read(reading, reader, plan, columns, addresses, url)
-    _print(columns, found, reports, as_json)
-    broken = any(column.beside and column.beside.broken for column in columns)
+    _print(columns, found, [path for path in reports if path != growing], as_json)
+    broken = trial.failed or any(column.beside and column.beside.broken for column in columns)
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
 
 
@@ -164,22 +163,6 @@ def _runs(
     return runs, unreadable
 
 
-def _tried(
-    plan: _Plan, runs: "Sequence[ReplayRun]", processes: int | None, times: LogTimes
-) -> "list[Tried]":
-    from backcast.engine.interfaces.terminal import progress_bar
-    from backcast.engine.replay.corpus import tried
-
-    found = []
-    with progress_bar("runs", len(runs)) as advance:
-        for run in tried(runs, plan.settings, plan.profile, processes or os.cpu_count() or 1):
-            found.append(run)
-            built = (figures.seconds for step in run.steps for figures in step.figures)
-            times.add(shown(run.run.log), sum(built))
-            advance(1)
-    return found
-
-
 def _compared(plan: _Plan, found: "list[Tried]") -> "tuple[list[Column], list[Tried]]":
     """The columns of the table, and the runs with the baseline in front."""
     from backcast.engine.interfaces.regress_report import Column
@@ -231,7 +214,14 @@ def _read(
 def _print(
     columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]", as_json: bool
 ) -> None:
-    from backcast.engine.interfaces.regress_report import NOTE, lines, markdown, rows, summed
+    from backcast.engine.interfaces.regress_report import (
+        NOTE,
+        build_times,
+        lines,
+        markdown,
+        rows,
+        summed,
+    )
     from backcast.engine.interfaces.regress_report import as_json as report_json
     from backcast.engine.interfaces.views import console, table
 
@@ -252,4 +242,5 @@ def _print(
     for column in columns:
         for line in lines(column.beside) if column.beside else ():
             click.echo(line)
-    click.echo(f"backcast: {NOTE}", err=True)
+    message(NOTE)
+    message(build_times(columns))

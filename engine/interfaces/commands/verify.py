@@ -1,17 +1,19 @@
 """`backcast verify`: rebuild every recorded prompt, and build it again."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
-from backcast.engine.interfaces.options import json_option, store_option
-from backcast.engine.interfaces.terminal import message, note_faults
+from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
+from backcast.engine.interfaces.terminal import message, note_fault
+from backcast.engine.log.remote import shown
 
 if TYPE_CHECKING:
+    from backcast.engine.log.importers.versions import Faulty
     from backcast.engine.log.open_logs import Log
     from backcast.engine.replay.verify import Answer, Verdict
 
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 @click.option(
     "--only", type=click.Choice(["rebuilt", "derived"]), help="Ask only this of the two questions."
 )
+@on_option(None)
 @json_option
 def command(
-    addresses: tuple[Address, ...], url: str, bisect: bool, only: str | None, as_json: bool
-) -> None:
+    addresses: tuple[Address, ...], url: str, bisect: bool, only: str | None, on: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Rebuild every recorded prompt, and derive it again.
 
     \b
@@ -40,22 +44,80 @@ def command(
     with a known fault are noted, on stderr or as lines with "note", and are no failure.
     """
     count, failed, unknown, unreadable, torn = 0, 0, 0, 0, 0
-    for log in each_log(addresses, url):
+    found = _elsewhere(on, addresses, url, bisect) if on else _here(addresses, url, bisect)
+    for log in found:
         if log is None:
             unreadable += 1
             continue
-        torn += bool(log.problems)
-        for verdict in _verdicts(log, bisect):
+        for verdict in log.verdicts:
             count, failed = count + 1, failed + (not _holds(verdict, only))
             unknown += not _differs(verdict, only) and not _holds(verdict, only)
             _print(verdict, only, as_json)
-        note_faults(log.store, log.tasks, as_json)
-    if not (count or unreadable):
+        for part in log.faults:
+            note_fault(part, as_json)
+        for reason in log.failed:
+            message(f"skipped {reason}")
+        torn += bool(log.torn or log.failed)
+    if not (count or unreadable or torn):
         message("note: no prompt is recorded that Backcast built: there is nothing to rebuild")
     if count or not unreadable:
         blind = f", of them {unknown} that cannot be told here" if unknown else ""
         click.echo(f"{count} prompts, {failed} failed{blind}", err=True)
     raise SystemExit(UNREADABLE if unreadable else 1 if failed or torn else 0)
+
+
+class _Verified(NamedTuple):
+    """The verdicts of a log, and what is to be said of it."""
+
+    verdicts: "Iterable[Verdict]"
+    faults: "Sequence[Faulty]"
+    torn: bool
+    failed: Sequence[str] = ()
+    "Why tasks of it were not verified."
+
+
+def _here(
+    addresses: Sequence[Address], url: str, bisect: bool
+) -> "Iterator[_Verified | None]":  # fmt: skip
+    """Verify each log in turn, in this process; None for one that cannot be read."""
+    for log in each_log(addresses, url):
+        yield log and _Verified(_verdicts(log, bisect), _faults(log), bool(log.problems))
+
+
+def _elsewhere(
+    on: str, addresses: Sequence[Address], url: str, bisect: bool
+) -> "Iterator[_Verified | None]":  # fmt: skip
+    """Verify all tasks of all logs where --on says, and yield the logs in their order."""
+    from backcast.engine.log.spread import spread
+    from backcast.engine.log.stamps import stamps_of
+    from backcast.engine.replay.pieces import verdicts_of, verify_piece, work
+
+    logs: list[tuple[range, str, Sequence[Faulty], bool] | None] = []
+    pieces = list[str]()
+    with engine_on(on) as engine:
+        for log in each_log(addresses, url):
+            if log is None:
+                logs.append(None)
+                continue
+            stamps = stamps_of(log.store)
+            own = range(len(pieces), len(pieces) + len(log.tasks))
+            logs.append((own, shown(log.name), _faults(log), bool(log.problems)))
+            pieces += [verify_piece(log.name, one, stamps[one], bisect=bisect) for one in log.tasks]
+        done = {piece.number: piece for piece in spread(engine, work, pieces)}
+    for entry in logs:
+        if entry is None:
+            yield None
+            continue
+        own, name, faults, torn = entry
+        failed = [f"{name}: {done[n].failed}" for n in own if done[n].failed]
+        verdicts = [one for n in own if not done[n].failed for one in verdicts_of(done[n].result)]
+        yield _Verified(verdicts, faults, torn, failed)
+
+
+def _faults(log: "Log") -> "list[Faulty]":
+    from backcast.engine.log.importers.versions import faulty
+
+    return [part for task in log.tasks for part in faulty(log.store, task)]
 
 
 def _verdicts(log: "Log", bisect: bool) -> "Iterator[Verdict]":

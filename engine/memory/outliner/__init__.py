@@ -5,7 +5,7 @@ names of `Outliner`; its `outline` returns an outline for any bytes and never ra
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from backcast.domain.outline import Outline
 from backcast.engine.memory.outliner import markdown, python
@@ -22,11 +22,17 @@ class Outliner(Protocol):
     SUFFIXES: tuple[str, ...]
     "Suffixes of the paths that it reads, in lower case: `.py`."
 
-    def outline(self, path: str, source: bytes, before: Outline | None = None, /) -> Outline:
+    def outline(
+        self, path: str, source: bytes, before: Outline | None = None, memory: Any = None, /
+    ) -> Outline:
         """Return the outline of one version of a module.
 
         `before` is the outline of the module's previous version, by the same outliner and version.
+        `memory` is that of the module's versions so far: it saves time, and changes nothing.
         """
+
+    def memory(self) -> Any:
+        """Return an empty memory for the versions of one module."""
 
     def place_of(self, path: str, /) -> str:
         """Return the part of a path that outlines depend on: texts and this decide an outline."""

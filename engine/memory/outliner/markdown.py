@@ -35,7 +35,9 @@ MARKS = re.compile(r"(?<!\\)(?:[*`]+|~~|(?<!\w)_+|_+(?!\w))")
 ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
-def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
+def outline(
+    path: str, source: bytes, before: Outline | None = None, memory: object = None
+) -> Outline:
     """Return the outline of a document; bytes that are not UTF-8 are replaced."""
     if reason := unread(source):
         return broken(before, None, reason)
@@ -49,6 +51,10 @@ def outline(path: str, source: bytes, before: Outline | None = None) -> Outline:
     texts = {"heading": tuple(headings), "doc": tuple(prose)}
     facets: dict[str, Facet] = {key: facet for key, facet in texts.items() if facet}
     return Outline(facets, {})
+
+
+def memory() -> None:
+    """Return a memory for the versions of one document: nothing is remembered."""
 
 
 def place_of(path: str) -> str:

@@ -36,12 +36,20 @@ def first_parameter(node: Any) -> str:
 def _assigned_in(node: Any) -> Iterator[tuple[str, str]]:
     for statement in statements(node.body):
         if statement.__class__ in FUNCTIONS:
-            if own := first_parameter(statement):
-                yield from _assigned_on(own, statement)
+            yield from _kept(statement)
             continue
         for target, annotation, value in assigned(statement):
             if target.__class__ is ast.Name:
                 yield target.id, type_in(annotation) or type_of(value, {})
+
+
+def _kept(method: Any) -> list[tuple[str, str]]:
+    """Return what a method assigns; it is asked again when another one of its class changed."""
+    if not hasattr(method, "assigned"):
+        own = first_parameter(method)
+        method.assigned = list(_assigned_on(own, method)) if own else []
+    found: list[tuple[str, str]] = method.assigned
+    return found
 
 
 def _assigned_on(own: str, method: Any) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,132 @@
+"""The texts of one moment, as they can be shown: made once for all requests and policies."""
+
+from typing import NamedTuple, TypedDict
+
+from backcast.domain.staleness import Modules
+from backcast.engine.context.briefs import Briefs
+from backcast.engine.context.counting import Counting, Fewer
+from backcast.engine.context.sources import SourceLines, SourcePiece, Sources
+from backcast.engine.context.symbols import Symbols
+from backcast.engine.history.task_states import TaskStates
+from backcast.projections import dependency_graph, summaries
+
+HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
+"How lines of a summary begin that repeat the signature."
+
+
+class ModuleSource(TypedDict):
+    """Where a module's present text came from, as the fields of a candidate."""
+
+    because: tuple[int, ...]
+    version: int
+
+
+class FoundSummary(NamedTuple):
+    """The summary of a node that holds."""
+
+    text: str
+    stale: int
+    "The version that wrote a summary which no longer holds; 0 where none was written."
+
+
+class SymbolForms(NamedTuple):
+    """A function or class in the forms in which it can be shown."""
+
+    counted: tuple[Fewer, ...]
+    piece: SourcePiece
+    stale: int
+    "As in `FoundSummary`."
+
+
+OfferedForms = dict[str, tuple[tuple[SourcePiece, str, bool], tuple[Fewer, ...]]]
+"The forms of symbols as they were last made, by node, and what they were made of."
+
+
+class MomentTexts:
+    """The texts of the modules of a moment, and summaries of what is in them."""
+
+    def __init__(
+        self,
+        states: TaskStates,
+        symbols: Symbols,
+        lines: SourceLines,
+        briefs: Briefs,
+        counting: Counting,
+        offered: OfferedForms,
+    ) -> None:
+        """`offered` serves the next moment, in which most symbols are the same."""
+        self.graph, self.written, self.symbols = states.graph, states.summaries, symbols
+        self.sources = Sources(states.graph, lines)
+        self.modules = Modules(dependency_graph.present(states.graph))
+        self._briefs, self._counting, self._offered = briefs, counting, offered
+        self._origins: dict[str, ModuleSource] = {}
+        self._summaries: dict[tuple[str, int], FoundSummary] = {}
+        self._forms: dict[tuple[int, bool, int], SymbolForms] = {}
+
+    def are_of(self, states: TaskStates, symbols: Symbols) -> bool:
+        """Tell whether these are the texts of some states."""
+        return (
+            self.symbols is symbols
+            and self.graph is states.graph
+            and self.written is states.summaries
+        )
+
+    def source(self, path: str) -> ModuleSource:
+        """Return the event, and the iteration, that a module's present text came from."""
+        source = self._origins.get(path)
+        if source is None:
+            module = self.graph.modules[path]
+            source = {"because": (module.version,), "version": module.iteration}
+            self._origins[path] = source
+        return source
+
+    def summary(self, node: str, limit: int) -> FoundSummary:
+        """Return the written summary if it still holds, else the extractive one."""
+        found = self._summaries.get((node, limit))
+        if found is None:
+            found = self._summaries[node, limit] = self._summary(node, limit)
+        return found
+
+    def _summary(self, node: str, limit: int) -> FoundSummary:
+        known, stale = self.written, 0
+        for written in reversed(known.nodes.get(node, ())):
+            late = summaries.outlived(written, known.last_at)
+            late = late or summaries.superseded(known, written)
+            if not late and self.modules.holds(written.made_of):
+                return FoundSummary(written.text, stale)
+            stale = written.version
+        text = self._briefs.of(self.symbols.facets, node, limit, self._counting.count)
+        return FoundSummary(text, stale)
+
+    def forms(self, row: int, *, whole: bool, summary: int) -> SymbolForms:
+        """Return the forms of a symbol, by its row: `whole` with its full text, and with its
+        summary within so many tokens, if any."""
+        found = self._forms.get((row, whole, summary))
+        if found is None:
+            found = self._forms[row, whole, summary] = self._made(row, whole, summary)
+        return found
+
+    def _made(self, row: int, whole: bool, limit: int) -> SymbolForms:
+        node, path, name, _ = self.symbols.named[row]
+        piece, found = self.sources.piece(path, name), FoundSummary("", 0)
+        if limit and piece.signature:
+            found = self.summary(node, limit)
+        made, known = (piece, found.text, whole), self._offered.get(node)
+        if known is None or known[0][0] is not piece or known[0] != made:
+            texts = (
+                ("full", piece.text if whole else ""),
+                ("summary", _commented(piece.signature, found.text)),
+                ("signature", piece.signature), ("name", name),
+            )  # fmt: skip
+            known = self._offered[node] = made, self._counting.fewer(texts)
+        return SymbolForms(known[1], piece, found.stale)
+
+
+def _commented(signature: str, summary: str) -> str:
+    """Return a signature, and below it, as comments, what a summary adds; empty for nothing."""
+    lines = [line for line in summary.split("\n") if not line.startswith(HEADS)]
+    if not any(lines):
+        return ""
+    first = signature.split("\n")[0]
+    margin = first[: len(first) - len(first.lstrip())] + "    "
+    return "\n".join([signature, *(f"{margin}# {line}" for line in lines)])

@@ -1,0 +1,140 @@
+"""Pieces of work as they are sent to workers and come back: JSON, and nothing else.
+
+A worker does a piece only where its code, its libraries and its log are those of the sender, so
+that it gives what the sender would have given.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from platform import node
+from threading import Lock
+from traceback import format_exc
+from typing import Any
+
+from backcast.domain.budget import ModelProfile
+from backcast.domain.errors import BackcastError
+from backcast.domain.policy import Policy
+from backcast.engine.context.recorded import profile_of
+from backcast.engine.history.collecting import rarely_collecting
+from backcast.engine.history.state_json import builder
+from backcast.engine.log.code import code_digest, different_code
+from backcast.engine.log.spread import broken, done, failed, refused
+from backcast.engine.replay.bisect import with_event
+from backcast.engine.replay.conditions import conditions, unmet
+from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
+from backcast.engine.replay.log_worker import LogWorker, OtherLogError
+from backcast.engine.replay.verify import Verdict, verified
+
+SQLITE = "sqlite:///"
+
+_WORKER = LogWorker(ExitStack())
+"The worker of this process, which takes one piece after another."
+_TURN = Lock()
+"An engine may have several threads in a process."
+
+
+def place_of(log: str) -> str:
+    """Return the name by which a log is found from any folder."""
+    if log.startswith(SQLITE):
+        return SQLITE + os.path.abspath(log.removeprefix(SQLITE))
+    return log if "://" in log else os.path.abspath(log)
+
+
+def _piece(work: str, log: str, stamps: Mapping[str, str], arguments: object) -> str:
+    return json.dumps({
+        "code": code_digest(), "conditions": dict(conditions()), "work": work, "log": log,
+        "place": place_of(log), "stamps": stamps, "arguments": arguments,
+    })  # fmt: skip
+
+
+def runs_piece(
+    runs: Sequence[ReplayRun], settings: Iterable[Setting], profile: ModelProfile | None
+) -> str:
+    """Return the piece that measures some runs of one log under every setting."""
+    policies = [(name, policy and policy.model_dump(mode="json")) for name, policy in settings]
+    stamps = {run.task: run.stamp for run in runs if run.stamp}
+    window = profile and profile._asdict() | {"rows": dict(profile.rows)}
+    return _piece("tried", runs[0].log, stamps, [runs, policies, window])
+
+
+def tried_of(result: Any) -> list[Tried]:
+    """Return what came of a piece of runs."""
+    found: list[Tried] = list(_TRIED(result))
+    return found
+
+
+def verify_piece(log: str, task: str, stamp: str, *, bisect: bool) -> str:
+    """Return the piece that verifies the prompts of a task."""
+    return _piece("verified", log, {task: stamp}, [task, bisect])
+
+
+def verdicts_of(result: Any) -> list[Verdict]:
+    """Return what came of a piece that verifies."""
+    found: list[Verdict] = list(_VERDICTS(result))
+    return found
+
+
+def _builder(kind: object) -> Callable[[Any], Any]:
+    build = builder(kind)
+    assert build is not None
+    return build
+
+
+_RUNS, _TRIED = _builder(tuple[ReplayRun, ...]), _builder(tuple[Tried, ...])
+_VERDICTS = _builder(tuple[Verdict, ...])
+
+
+def work(text: str) -> str:
+    """Do a piece, and return what came of it, for `spread`."""
+    piece = json.loads(text)
+    try:
+        if piece["code"] != code_digest():
+            reason = different_code(piece["code"], code_digest())
+            return refused(_own_name(), reason, whole=True)
+        if reason := unmet(piece["conditions"]):
+            return refused(_own_name(), reason, whole=True)
+        with _TURN, rarely_collecting():
+            try:
+                _WORKER.take(piece["log"], piece["place"], piece["stamps"])
+            except OtherLogError as error:
+                return refused(_own_name(), str(error), whole=False)
+            return done(list(_WORKS[piece["work"]](piece)))
+    except (BackcastError, OSError) as error:
+        return failed(str(error))
+    except MemoryError:
+        return failed("needed more memory than there was")
+    except Exception:
+        return broken(format_exc())
+
+
+def _own_name() -> str:
+    """Return the name by which the engine knows this worker."""
+    if engine := sys.modules.get("distributed"):
+        try:
+            return str(engine.get_worker().address)
+        except ValueError:
+            pass  # it is imported, and this process is none of its workers
+    return f"{node()}:{os.getpid()}"
+
+
+def _tried(piece: dict[str, Any]) -> Iterator[Tried]:
+    runs, policies, window = piece["arguments"]
+    settings = [Setting(name, body and Policy.model_validate(body)) for name, body in policies]
+    profile = profile_of(json.dumps(window).encode()) if window else None
+    for run in _RUNS(runs):
+        yield _WORKER.tried(run, settings, profile)
+
+
+def _verified(piece: dict[str, Any]) -> Iterator[Verdict]:
+    task, bisect = piece["arguments"]
+    store = _WORKER.take(piece["log"], piece["place"], piece["stamps"])
+    for verdict in verified(store, task):
+        yield with_event(store, verdict) if bisect else verdict
+
+
+_WORKS: Mapping[str, Callable[[dict[str, Any]], Iterator[Tried | Verdict]]] = {
+    "tried": _tried, "verified": _verified,
+}  # fmt: skip
