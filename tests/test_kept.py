@@ -170,6 +170,7 @@ ASKED = (
     ("search", "--words", TASK, "valid address"),
 )
 KEPT = {"outlines", "links", "texts"}
+WORDS = {"words of outlines", "words of sources", "words of nodes"}
 
 
 def ran(url: str, *arguments: str) -> bytes:
@@ -189,8 +190,10 @@ def answers(url: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands that are called here do not end the process."""
+    """Commands that are called here do not end the process, and keep words however few they are."""
     from backcast.engine.interfaces import cli
+
+    monkeypatch.setattr("backcast.engine.context.search.kept_words.NEW", 0)
 
     group = cli.cli
     monkeypatch.setattr(
@@ -209,6 +212,27 @@ def test_a_new_process_answers_the_same_with_and_without_what_is_kept(shop: str)
 
 
 @pytest.mark.usefixtures("in_process")
+def test_sources_whose_words_are_kept_are_not_cut_again(
+    shop: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answers(shop, capsys)
+    counted: list[str] = []
+    count = WordCounts._count
+
+    def noted(counts: WordCounts, text: str) -> None:
+        counted.append(text)
+        count(counts, text)
+
+    monkeypatch.setattr(WordCounts, "_count", noted)
+    assert answers(shop, capsys) == before
+    assert not counted
+    with EventStore.open(shop) as store:
+        forget(store)
+    assert answers(shop, capsys) == before
+    assert counted
+
+
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("how", ["cut", "foreign", "other code", "of no value", "later"])
 def test_what_cannot_be_used_is_made_anew_without_a_word(
     shop: str, how: str, capsys: pytest.CaptureFixture[str]
@@ -219,7 +243,7 @@ def test_what_cannot_be_used_is_made_anew_without_a_word(
         rows = store.recorder.all(
             "SELECT projection, projection_version FROM snapshots WHERE task_id=?", TASK
         )
-        assert rows
+        assert {PREFIX + name for name in (*KEPT, *WORDS)} <= {name for name, _ in rows}
         for name, code in rows:
             with store.recorder.transact(write=True) as cursor:
                 match how:
