@@ -21,6 +21,7 @@ from backcast.engine.context.search import embedders as loaders
 from backcast.engine.context.search.kept_embedder import LateEmbedder, embedder_of
 from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.node_texts import node_texts
+from backcast.engine.context.search.words import WordCounts
 from backcast.engine.history.kept import PREFIX, keep, kept
 from backcast.engine.history.kept_graph import graph_at
 from backcast.engine.history.snapshots import state_at
@@ -133,20 +134,25 @@ def test_links_and_texts_made_from_kept_ones_are_those_made_anew(
     st.lists(st.text(st.sampled_from("ab_B ö")), max_size=8), st.lists(st.text("ab "), max_size=4)
 )
 def test_words_counted_before_weigh_what_they_weigh_anew(known: list[str], new: list[str]) -> None:
-    def found(texts: list[str]) -> list[object]:
+    def found(texts: list[str], counts: WordCounts | None = None) -> list[object]:
         rows = [Document(f"n{number:02}", text) for number, text in enumerate(texts)]
-        return [search_words(rows, query) for query in ("a", "b a", "ab ö")]
+        return [search_words(rows, query, words=counts) for query in ("a", "b a", "ab ö")]
 
     with in_memory() as store:
         take(store, [("write", "a.py", "")])
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("backcast.engine.context.search.kept_words.NEW", 0)
-            with words_kept(store, "words", TASK, NOW):
-                first = found(known)
-            with words_kept(store, "words", TASK, NOW):
-                again, more = found(known), found([*new, *known])
+            with words_kept(store, "words", TASK, NOW) as counts:
+                first = found(known, counts)
+            with words_kept(store, "words", TASK, NOW) as counts:
+                again, more = found(known, counts), found([*new, *known], counts)
+                assert counts.new == len({*new} - {*known})
+            with words_kept(store, "words", TASK, NOW) as counts:
+                fewer = found(new, counts)
+                assert not counts.new or not known
     assert first == again == found(known)
     assert more == found([*new, *known])
+    assert fewer == found(new)
 
 
 @pytest.fixture
@@ -164,6 +170,7 @@ ASKED = (
     ("search", "--words", TASK, "valid address"),
 )
 KEPT = {"outlines", "links", "texts"}
+WORDS = {"words of outlines", "words of sources", "words of nodes"}
 
 
 def ran(url: str, *arguments: str) -> bytes:
@@ -183,8 +190,10 @@ def answers(url: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands that are called here do not end the process."""
+    """Commands that are called here do not end the process, and keep words however few they are."""
     from backcast.engine.interfaces import cli
+
+    monkeypatch.setattr("backcast.engine.context.search.kept_words.NEW", 0)
 
     group = cli.cli
     monkeypatch.setattr(
@@ -203,6 +212,27 @@ def test_a_new_process_answers_the_same_with_and_without_what_is_kept(shop: str)
 
 
 @pytest.mark.usefixtures("in_process")
+def test_sources_whose_words_are_kept_are_not_cut_again(
+    shop: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answers(shop, capsys)
+    counted: list[str] = []
+    count = WordCounts._count
+
+    def noted(counts: WordCounts, text: str) -> None:
+        counted.append(text)
+        count(counts, text)
+
+    monkeypatch.setattr(WordCounts, "_count", noted)
+    assert answers(shop, capsys) == before
+    assert not counted
+    with EventStore.open(shop) as store:
+        forget(store)
+    assert answers(shop, capsys) == before
+    assert counted
+
+
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("how", ["cut", "foreign", "other code", "of no value", "later"])
 def test_what_cannot_be_used_is_made_anew_without_a_word(
     shop: str, how: str, capsys: pytest.CaptureFixture[str]
@@ -213,7 +243,7 @@ def test_what_cannot_be_used_is_made_anew_without_a_word(
         rows = store.recorder.all(
             "SELECT projection, projection_version FROM snapshots WHERE task_id=?", TASK
         )
-        assert rows
+        assert {PREFIX + name for name in (*KEPT, *WORDS)} <= {name for name, _ in rows}
         for name, code in rows:
             with store.recorder.transact(write=True) as cursor:
                 match how:

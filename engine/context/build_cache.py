@@ -1,10 +1,13 @@
 """Caches a log's texts, token counts and symbols for all policies that build from it."""
 
+from typing import NamedTuple
+
 from backcast.domain.graph import Graph
 from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting
 from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.moment_texts import MomentTexts, OfferedForms
+from backcast.engine.context.search.words import WordCounts
 from backcast.engine.context.sources import Read, SourceLines
 from backcast.engine.context.symbol_texts import SPARE, TIMES, SymbolTexts, TextIndex
 from backcast.engine.context.symbols import Symbols
@@ -13,21 +16,33 @@ from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import changes, dependency_graph
 
 
+class BuildWords(NamedTuple):
+    """Words that were counted before."""
+
+    outlines: WordCounts | None = None
+    sources: WordCounts | None = None
+
+
+NOTHING_COUNTED = BuildWords()
+
+
 class BuildCache:
     """Texts, counts, summaries and symbols: values of what was asked, so they may be shared."""
 
-    def __init__(self, tokenizer: Tokenizer, read: Read) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, read: Read, words: BuildWords = NOTHING_COUNTED
+    ) -> None:
         self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
         self._offered: OfferedForms = {}
         self._moment: MomentTexts | None = None
-        self._texts = TextIndex(self.lines)
+        self._texts, self._words = TextIndex(self.lines, words.sources), words.outlines
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None
 
     def symbols(self, state: dependency_graph.State, graph: Graph) -> Symbols:
         """Return the symbols of a moment, made of those of the moment asked for last."""
         if self._symbols is None or self._symbols.graph is not graph:
-            self._symbols = Symbols.of(state, graph, self._symbols)
+            self._symbols = Symbols.of(state, graph, self._symbols, self._words)
         return self._symbols
 
     def texts(self, states: TaskStates, symbols: Symbols) -> MomentTexts:

@@ -18,7 +18,7 @@ from backcast.domain.moment import Moment
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.domain.summary import EXTRACTIVE
 from backcast.engine.context import builder, rendering
-from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.context.build_cache import BuildCache, BuildWords
 from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.prefix import Prefix, compared
@@ -78,8 +78,12 @@ def _built(
     states = states_at(store, task_id, moment)
     graph = graph_at(store, task_id, moment, states.graph)
     counter = tokenizer_of(profile.tokenizer)
-    with words_kept(store, "words of prompts", task_id, moment):
-        builder = ContextBuilder(profile, BuildCache(counter, store.get), policy, nearness)
+    with (
+        words_kept(store, "words of outlines", task_id, moment) as outlines,
+        words_kept(store, "words of sources", task_id, moment) as sources,
+    ):
+        cache = BuildCache(counter, store.get, BuildWords(outlines, sources))
+        builder = ContextBuilder(profile, cache, policy, nearness)
         return states, builder.build(states, graph, request)
 
 

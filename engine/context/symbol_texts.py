@@ -4,10 +4,11 @@ An outline knows what a body calls and names; its text holds the rest: how thing
 What a module's texts hold is counted once, until the module changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
+from xxhash import xxh3_128_digest
 
 from backcast.engine.context.search.words import CurrentWords, WordCounts
 from backcast.engine.context.sources import SourceLines
@@ -21,19 +22,19 @@ SPARE, TIMES = 10_000, 4
 class TextIndex:
     """The words of source texts, for all moments."""
 
-    def __init__(self, lines: SourceLines) -> None:
+    def __init__(self, lines: SourceLines, words: WordCounts | None = None) -> None:
+        """`words` are those of texts that were counted before."""
         self.lines = lines
-        self.begin()
+        self.begin(words)
 
-    def begin(self) -> None:
+    def begin(self, words: WordCounts | None = None) -> None:
         """Forget all that was counted."""
-        self._counts = WordCounts()
-        self._numbers: dict[str, int] = {}
+        self._counts = WordCounts() if words is None else words
         self._modules: dict[str, tuple[str, tuple[Named, ...], Numbers]] = {}
 
     def numbers(self, state: dependency_graph.State, symbols: Symbols) -> Numbers:
         """Return the number of each symbol's text, of (symbols)."""
-        if len(self._numbers) > SPARE + TIMES * len(symbols.nodes):
+        if len(self._counts) > SPARE + TIMES * len(symbols.nodes):
             self.begin()
         kept, modules, found = self._modules, state.modules, list[Numbers]()
         for path, part in symbols.parts.items():
@@ -47,22 +48,20 @@ class TextIndex:
     def _module(
         self, state: dependency_graph.State, path: str, named: tuple[Named, ...]
     ) -> Numbers:
-        """Return the numbers of the texts of a module's symbols."""
-        places = dependency_graph.lines_of(state, path)
-        lines = self.lines.of(state.modules[path].source or "") if places else []
-        stem = path.rpartition("/")[2].rpartition(".")[0]
-        numbers = list[int]()
-        for symbol in named:
-            first, last = places.get(symbol.name, (1, 0))
-            numbers.append(self._number("\n".join([stem, *lines[first - 1 : last]])))
-        return np.array(numbers, np.int64)
+        """Return the numbers of the texts of a module's symbols.
 
-    def _number(self, text: str) -> int:
-        number = self._numbers.get(text)
-        if number is None:
-            number = self._numbers[text] = len(self._numbers)
-            self._counts.add(text)
-        return number
+        What was cut out of the same text at the same places is neither read nor cut again.
+        """
+        places = dependency_graph.lines_of(state, path)
+        cuts = [places.get(symbol.name, (1, 0)) for symbol in named]
+        source, stem = state.modules[path].source or "", path.rpartition("/")[2].rpartition(".")[0]
+
+        def texts() -> Iterator[str]:
+            lines = self.lines.of(source) if places else []
+            return ("\n".join([stem, *lines[first - 1 : last]]) for first, last in cuts)
+
+        key = xxh3_128_digest(repr((source, stem, cuts)).encode())
+        return self._counts.together(key, texts)
 
     def current(self, numbers: Numbers) -> tuple[CurrentWords, Numbers]:
         """Return the words of some texts, with their numbers."""

@@ -75,10 +75,10 @@ class ModuleSymbols(NamedTuple):
 class SymbolIndex:
     """Texts, nodes and names by number, and the words in the texts, for all moments."""
 
-    def __init__(self) -> None:
-        self.words = WordCounts()
-        self.texts: list[str] = []
-        self._numbers: dict[str, int] = {}
+    def __init__(self, words: WordCounts | None = None) -> None:
+        """`words` are those of texts that were counted before."""
+        self.words = WordCounts() if words is None else words
+        self.texts: dict[int, str] = {}
         self._nodes: dict[str, int] = {}
         self.names, self.paths = NameWords(), NameWords()
 
@@ -88,16 +88,13 @@ class SymbolIndex:
 
     def number(self, text: str) -> int:
         """Return the number of a text."""
-        number = self._numbers.get(text)
-        if number is None:
-            number = self._numbers[text] = len(self._numbers)
-            self.texts.append(text)
-            self.words.add(text)
+        number = self.words.number(text)
+        self.texts.setdefault(number, text)
         return number
 
     def full(self, symbols: int) -> bool:
         """Tell whether too many texts are held for a number of current symbols."""
-        return len(self._numbers) > SPARE + TIMES * symbols
+        return len(self.words) > SPARE + TIMES * symbols
 
 
 class Symbols:
@@ -115,12 +112,20 @@ class Symbols:
 
     @classmethod
     def of(
-        cls, state: dependency_graph.State, graph: Graph, before: "Symbols | None" = None
+        cls,
+        state: dependency_graph.State,
+        graph: Graph,
+        before: "Symbols | None" = None,
+        words: WordCounts | None = None,
     ) -> "Symbols":
-        """Return the symbols of a moment, made of those of another where they still stand."""
-        known = (
-            before.known if before and not before.known.full(len(before.nodes)) else SymbolIndex()
-        )
+        """Return the symbols of a moment, made of those of another where they still stand.
+
+        `words` were counted before, for the first moment.
+        """
+        if before is None:
+            known = SymbolIndex(words)
+        else:
+            known = SymbolIndex() if before.known.full(len(before.nodes)) else before.known
         kept = before.parts if before and before.known is known else {}
         parts: dict[str, ModuleSymbols] = {}
         for path, links in graph.links.items():

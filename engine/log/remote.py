@@ -1,14 +1,12 @@
 """Logs that lie elsewhere: listed, and copied here while they are read.
 
-fsspec does the reading, and is imported when the first such log is named. What comes from elsewhere
+fsspec does the reading, and is imported, as all that takes long, when the first such log is named:
+every command asks here whether a name is that of a log elsewhere. What comes from elsewhere
 is trusted no more than any log: it is copied byte for byte, up to a size, and read as a file is.
 """
 
-import hashlib
-import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -92,6 +90,8 @@ def copies_kept() -> Iterator[None]:
     if COPIES in os.environ:
         yield
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="backcast-logs-") as folder:
         os.environ[COPIES] = folder
         try:
@@ -106,6 +106,8 @@ def copied(url: str) -> Iterator[RemoteCopy]:
 
     A log that is cut on its way is copied as far as it came. `InputError` where nothing came.
     """
+    import tempfile
+
     kept = os.environ.get(COPIES)
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="backcast-log-") as home:
         with _explained(url):
@@ -114,9 +116,12 @@ def copied(url: str) -> Iterator[RemoteCopy]:
 
 
 def _copy(system: Any, url: str, home: Path, *, kept: bool) -> RemoteCopy:
+    import tempfile
+    from hashlib import sha256
+
     stamp = _stamp(system.info(url)) if kept else ""
     name = Path(unquote(urlsplit(url).path)).name[-100:] or "log"
-    key = hashlib.sha256(f"{url} {stamp}".encode()).hexdigest()[:32]
+    key = sha256(f"{url} {stamp}".encode()).hexdigest()[:32]
     place = home / f"log-{key}"
     if stamp and (place / name).is_file():
         return RemoteCopy(place / name)
@@ -167,6 +172,8 @@ def _cut(path: Path, size: int | None, reason: str) -> str:
 
 def _system(url: str) -> Any:
     """Return fsspec's file system for a URL; `InputError` where what it needs is not installed."""
+    import logging
+
     scheme = scheme_of(url)
     for name in LIBRARIES:  # what they warn of is told in one line of ours, where it matters
         logging.getLogger(name).addHandler(logging.NullHandler())

@@ -6,10 +6,13 @@ the search by words alone does without the extra 'semantic'.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from backcast.engine.context.search.embedders import Embedder, needs_extra, sentence_embedder
 from backcast.engine.log.store import EventStore
+
+if TYPE_CHECKING:
+    from backcast.engine.context.search.words import WordCounts
 
 __all__ = ["Document", "Embedder", "SearchHit", "search", "search_words", "sentence_embedder"]
 
@@ -40,11 +43,12 @@ def search(
     query: str,
     k: int = 10,
     progress: Callable[[int], None] = lambda step: None,
+    words: "WordCounts | None" = None,
 ) -> list[SearchHit]:
     """Find the `k` documents that answer a query best, the best first.
 
     `documents` are those of one moment. Vectors are kept in the store, where it can be written;
-    `progress` is told how many more texts have theirs.
+    `progress` is told how many more texts have theirs. `words` were counted before.
     """
     needs_extra("numpy", "faiss")
     from backcast.engine.context.search.index import Index, check_request
@@ -54,15 +58,21 @@ def search(
     if not documents:
         return []
     texts = [document.text for document in documents]
-    index = Index(embedder.dimensions)
+    index = Index(embedder.dimensions, words)
     index.add(texts, vectors(store, embedder, texts, progress))
     # On its own: in a batch with others it would embed to other bits.
     [asked] = vectors(store, embedder, [query])
     return index.search(query, asked, documents, k)
 
 
-def search_words(documents: Sequence[Document], query: str, k: int = 10) -> list[SearchHit]:
-    """Find the `k` documents that answer a query best by their words alone, the best first."""
-    from backcast.engine.context.search.index import by_words_alone
+def search_words(
+    documents: Sequence[Document], query: str, k: int = 10, words: "WordCounts | None" = None
+) -> list[SearchHit]:
+    """Find the `k` documents that answer a query best by their words alone, the best first.
 
-    return by_words_alone(documents, query, k)
+    `words` were counted before.
+    """
+    from backcast.engine.context.search.index import by_words_alone
+    from backcast.engine.context.search.words import WordCounts
+
+    return by_words_alone(documents, query, k, WordCounts() if words is None else words)

@@ -4,6 +4,7 @@ Two rankings are fused: by meaning (the cosine of two vectors) and by words (BM2
 whole numbers of hundred-thousandths before they are compared, and ties go to the lesser id.
 """
 
+from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -37,19 +38,23 @@ class Current(NamedTuple):
     "The rows of their texts in the index, once each, rising. A text's place here is its number."
     texts: Numbers
     "Per document, the number of its text."
+    worded: Numbers
+    "Per document, the number of its text among those whose words are counted."
     words: CurrentWords
 
 
 class Index:
     """Texts with their vectors and words, each once however many documents have it."""
 
-    def __init__(self, dimensions: int) -> None:
+    def __init__(self, dimensions: int, words: WordCounts | None = None) -> None:
+        """`words` are those of texts that were counted before."""
         import faiss
 
         self.dimensions = dimensions
         self._rows: dict[bytes, int] = {}
         self._flat = faiss.IndexFlatIP(dimensions)
-        self._words = WordCounts()
+        self._words, self._worded = WordCounts() if words is None else words, array("q")
+        "The second: the number of each row's text among the words."
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -61,7 +66,7 @@ class Index:
             digest = hash_of(text)
             if digest not in self._rows:
                 self._rows[digest] = len(self._rows)
-                self._words.add(text)
+                self._worded.append(self._words.number(text))
                 new.append(place)
         if new:
             self._flat.add(rows[new])
@@ -75,7 +80,8 @@ class Index:
                 raise InputError(f"documents: needed each id once, found {id!r} twice")
         held = np.array([self._row(document) for document in ordered], np.int64)
         rows, texts = np.unique(held, return_inverse=True)
-        return Current(ids, rows, texts, self._words.current(held))
+        worded = np.array(self._worded, np.int64)[held]
+        return Current(ids, rows, texts, worded, self._words.current(worded))
 
     def _row(self, document: Document) -> int:
         row = self._rows.get(hash_of(document.text))
@@ -145,18 +151,19 @@ class Index:
 
 def by_words(query: str, current: Current) -> Numbers:
     """Return the documents that hold a word of a query, by number, the best first."""
-    return _ranked(_units(current.words.scores(query))[current.rows[current.texts]], 1)
+    return _ranked(_units(current.words.scores(query))[current.worded], 1)
 
 
-def by_words_alone(documents: Sequence[Document], query: str, k: int) -> list[SearchHit]:
+def by_words_alone(
+    documents: Sequence[Document], query: str, k: int, words: WordCounts
+) -> list[SearchHit]:
     """Return the `k` best of some documents that hold a word of a query, the best first."""
     check_request(query, k)
-    ordered, counts = sorted(documents), WordCounts()
-    for document in ordered:
-        counts.add(document.text)
+    ordered = sorted(documents)
     every = np.arange(len(ordered))
+    worded = np.array([words.number(document.text) for document in ordered], np.int64)
     ids = [document.id for document in ordered]
-    current = Current(ids, every, every, counts.current(every))
+    current = Current(ids, every, every, worded, words.current(worded))
     return _fused(current.ids, every[:0], by_words(query, current), k)
 
 

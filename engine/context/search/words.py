@@ -12,10 +12,9 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, count, pairwise
+from itertools import chain, count
 from typing import NamedTuple
 
 import numpy as np
@@ -135,39 +134,21 @@ class CountedWords(NamedTuple):
     counts: Floats
 
 
-class WordMemory:
-    """The words of texts as they were counted before; equal texts have equal words."""
+class CountedTexts(NamedTuple):
+    """Texts and their words, in the form in which they are kept."""
 
-    def __init__(
-        self, words: Sequence[str], digests: Sequence[bytes], sizes: Numbers, entries: Numbers
-    ) -> None:
-        """`entries` is of (2, entries): each word's number, and how often it stands in its text;
-        `sizes` are the entries of each text."""
-        self.words = words
-        ends = [0, *(8 * np.cumsum(sizes)).tolist()]
-        self._places = dict(zip(digests, pairwise(ends), strict=True))
-        self._numbers, self._counts = (row.tobytes() for row in entries)
-        self.made: list[WordCounts] = []
-        "All that counts by this memory."
-        self.missed = 0
-        "Texts that were counted, since they were not known."
-
-    def entries(self, digest: bytes) -> tuple[bytes, bytes] | None:
-        """Return the numbers of a text's words, and how often each of them stands in it."""
-        place = self._places.get(digest)
-        if place is None:
-            self.missed += 1
-            return None
-        known = slice(*place)
-        return self._numbers[known], self._counts[known]
-
-
-MEMORY: ContextVar[WordMemory | None] = ContextVar("MEMORY", default=None)
-"The memory that word counts are made with."
+    words: Sequence[str]
+    digests: Sequence[bytes]
+    "Of each text."
+    lengths: Numbers
+    "The number of words of each text."
+    entries: CountedWords
+    groups: Mapping[bytes, Numbers]
+    "See `WordCounts.together`."
 
 
 class WordCounts:
-    """How often each word stands in each text; texts are numbered from 0.
+    """How often each word stands in each text; equal texts are one, and numbered from 0.
 
     The entries are kept in a few parts that are sorted by word, each less than half as long as the
     one before. So a text that is added, or is no longer current, costs little, and a query costs
@@ -175,13 +156,16 @@ class WordCounts:
     """
 
     def __init__(self) -> None:
-        self._memory, self.digests = MEMORY.get(), list[bytes]()
-        "The second: of each text, where there is a memory."
+        self.new = 0
+        "Texts that had to be counted."
+        self._texts_known: dict[bytes, int] = {}
+        "The numbers of texts, by their digests."
+        self._asked = bytearray()
+        "1 for each text that was asked for, else 0."
+        self._groups: dict[bytes, Numbers] = {}
+        self._groups_asked: dict[bytes, None] = {}
         self._numbers: dict[str, int] = {}
         "Of words, in the order in which they were met."
-        if self._memory:
-            self._numbers.update(zip(self._memory.words, count()))
-            self._memory.made.append(self)
         self._known: dict[str, tuple[int, ...]] = {}
         "The numbers of an identifier's words."
         self._parts: list[CountedWords] = []
@@ -189,37 +173,71 @@ class WordCounts:
         "An entry for each word of each text that is in none of the parts."
         self._lengths = array("q")
 
-    def add(self, text: str) -> None:
+    @classmethod
+    def of(cls, kept: CountedTexts) -> "WordCounts":
+        """Return texts that were counted before; none of them counts as asked for."""
+        made = cls()
+        made._texts_known.update(zip(kept.digests, count()))
+        made._asked, made._lengths = bytearray(len(kept.lengths)), array("q", kept.lengths.tolist())
+        made._groups.update(kept.groups)
+        made._numbers.update(zip(kept.words, count()))
+        made._parts += [kept.entries] if len(kept.entries.words) else []
+        return made
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def number(self, text: str) -> int:
+        """Return the number of a text, whose words are counted when it is asked for first."""
+        digest = xxh3_128_digest(text.encode(errors="surrogatepass"))
+        number = self._texts_known.get(digest)
+        if number is None:
+            number = self._texts_known[digest] = len(self._lengths)
+            self._count(text)
+        self._asked[number] = 1
+        return number
+
+    def together(self, key: bytes, texts: Callable[[], Iterable[str]]) -> Numbers:
+        """Return the numbers of texts that are cut from one, without making them anew.
+
+        `key` is a digest of all that they are made of.
+        """
+        found = self._groups.get(key)
+        if found is None:
+            found = np.array([self.number(text) for text in texts()], np.int64)
+            self._groups[key] = found
+        else:
+            np.frombuffer(self._asked, np.uint8)[found] = 1
+        self._groups_asked[key] = None
+        return found
+
+    def asked(self) -> CountedTexts:
+        """Return all texts that were asked for, in the form in which they are kept."""
+        texts = np.frombuffer(bytes(self._asked), np.uint8).astype(bool)
+        places = np.cumsum(texts) - 1
+        columns = zip(NOWHERE, *self._sorted(), strict=True)
+        entries = CountedWords(*(np.concatenate(some) for some in columns))
+        entries = CountedWords(*(column[texts[entries.texts]] for column in entries))
+        held = np.bincount(entries.words, minlength=len(self._numbers)) > 0
+        numbers, texts_now = np.cumsum(held)[entries.words] - 1, places[entries.texts]
+        return CountedTexts(
+            [word for word, is_held in zip(self._numbers, held.tolist(), strict=True) if is_held],
+            [digest for digest, number in self._texts_known.items() if texts[number]],
+            self.lengths(len(texts))[texts],
+            _by_word(numbers, texts_now, entries.counts),
+            {key: places[self._groups[key]] for key in self._groups_asked},
+        )
+
+    def _count(self, text: str) -> None:
         """Count the words of one more text."""
-        if self._memory:
-            digest = xxh3_128_digest(text.encode(errors="surrogatepass"))
-            self.digests.append(digest)
-            if found := self._memory.entries(digest):
-                self._take(*found)
-                return
         numbers = chain.from_iterable(map(self._numbered, _IDENTIFIER.findall(text)))
         counts = Counter(numbers)
         self._words.extend(counts)
         self._texts.extend([len(self._lengths)] * len(counts))
         self._counts.extend(counts.values())
         self._lengths.append(counts.total())
-
-    def _take(self, numbers: bytes, counts: bytes) -> None:
-        """Take over the words of one more text."""
-        held = array("q", counts)
-        self._words.frombytes(numbers)
-        self._texts.extend([len(self._lengths)] * len(held))
-        self._counts.extend(held)
-        self._lengths.append(sum(held))
-
-    @property
-    def entries(self) -> tuple[list[str], Numbers, Numbers, Numbers]:
-        """All words; and per entry, text by text, the number of its word, its text, and how often
-        it stands there."""
-        columns = [np.concatenate(some) for some in zip(NOWHERE, *self._sorted(), strict=True)]
-        order = np.argsort(columns[1], kind="stable")
-        numbers, texts, counts = (column[order].astype(np.int64) for column in columns)
-        return list(self._numbers), numbers, texts, counts
+        self._asked.append(1)
+        self.new += 1
 
     def _numbered(self, identifier: str) -> tuple[int, ...]:
         known = self._known.get(identifier)

@@ -14,6 +14,7 @@ from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from backcast.engine.context.search import Document, SearchHit
+    from backcast.engine.context.search.words import WordCounts
     from backcast.engine.log.store import EventStore
 
 MEANING = ("faiss", "sentence_transformers")
@@ -53,8 +54,8 @@ def command(
         current = documents(place.store, place.task, moment)
         if not current:
             note_empty(place.store, place.task, moment, *FILLED_BY["versions"])
-        with words_kept(place.store, "words of nodes", place.task, moment):
-            hits = _hits(place.store, current, query, count, embedder, words=words)
+        with words_kept(place.store, "words of nodes", place.task, moment) as counted:
+            hits = _hits(place.store, current, query, count, embedder, counted, words=words)
     texts = {document.id: document.text for document in current}
     for hit in hits:
         if as_json:
@@ -64,8 +65,8 @@ def command(
 
 
 def _hits(
-    store: "EventStore", current: "list[Document]", query: str, count: int, embedder: str | None, *,
-    words: bool,
+    store: "EventStore", current: "list[Document]", query: str, count: int, embedder: str | None,
+    counted: "WordCounts", *, words: bool,
 ) -> "list[SearchHit]":  # fmt: skip
     """Search by words, and by meaning too unless that is left out or its model is not installed."""
     from backcast.engine.context.search import search, search_words
@@ -79,6 +80,7 @@ def _hits(
             " a clone 'scripts/install all'"
         )
     if words:
-        return search_words(current, query, count)
+        return search_words(current, query, count, counted)
     with progress_bar("embedding", len(current)) as advance:
-        return search(store, embedder_of(store, embedder), current, query, count, advance)
+        model = embedder_of(store, embedder)
+        return search(store, model, current, query, count, advance, counted)
