@@ -128,11 +128,11 @@ def test_states_that_the_origin_has_kept_are_not_taken_for_those_of_the_branch(
 ) -> None:
     with stored(log) as store:
         store.clock = lambda: NOON
-        save_snapshots(store, projection, "task", 2)
+        save_snapshots(store, [projection], "task", 2)
         fork(store, "task", cut_here(log, cut), "what-if")
         store.append("what-if", [iteration("new.py")], after=store.version("what-if"))
         from_nothing = state_at(store, projection, "what-if")
-        save_snapshots(store, projection, "what-if", 2)
+        save_snapshots(store, [projection], "what-if", 2)
         assert state_at(store, projection, "what-if") == from_nothing
 
 

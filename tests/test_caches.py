@@ -704,7 +704,7 @@ def test_a_cache_from_a_kept_state_is_the_cache_from_nothing(
     cache: ModuleType, log: list[WorkflowEvent], at: datetime | None, spacing: int
 ) -> None:
     with stored(log) as opened:
-        save_snapshots(opened, cache, "task", spacing)
+        save_snapshots(opened, [cache], "task", spacing)
         state = state_at(opened, cache, "task", Moment(at=at))
         assert state == fold(cache, upto(Moment(at=at), log))
 

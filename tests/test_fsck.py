@@ -297,7 +297,7 @@ def test_a_damaged_kept_state_is_not_believed(
     store.clock = lambda: datetime(2026, 11, 20, tzinfo=UTC)
     store.append("task", [TaskStarted(goal=str(n)) for n in range(25)], after=9)
     expected = state_at(store, progress, "task")
-    save_snapshots(store, progress, "task", spacing=10)
+    save_snapshots(store, [progress], "task", spacing=10)
     if column == "state":
         last = store.recorder.one("SELECT state FROM snapshots ORDER BY version DESC LIMIT 1")[0]
         for place in range(0, len(last), 7):

@@ -115,7 +115,7 @@ def test_a_state_from_a_kept_one_is_the_state_from_nothing(
     projection: Projection, log: list[WorkflowEvent], moment: Moment, spacing: int
 ) -> None:
     with stored(log) as store:
-        save_snapshots(store, projection, "task", spacing)
+        save_snapshots(store, [projection], "task", spacing)
         from_nothing = fold(projection, upto(moment, log))
         assert state_at(store, projection, "task", moment) == from_nothing
 
@@ -145,11 +145,11 @@ def test_states_kept_before_a_log_grew_serve_it_after(
     spacing: int,
 ) -> None:
     with stored(log) as store:
-        save_snapshots(store, projection, "task", spacing)
+        save_snapshots(store, [projection], "task", spacing)
         store.clock = lambda: NOON + timedelta(days=1)
         for n, e in enumerate(grown, len(log) + 1):
             store.append("task", [Claim(e.fact, e.timestamp, e.writer)], after=n - 1)
-        save_snapshots(store, projection, "task", spacing)
+        save_snapshots(store, [projection], "task", spacing)
         from_nothing = fold(projection, upto(moment, store.read("task")))
         assert state_at(store, projection, "task", moment) == from_nothing
 
@@ -238,8 +238,8 @@ def test_a_wild_timestamp_does_not_spoil_the_kept_states_after_it(kept_after_eac
         time = wild if n == 7 else NOON + timedelta(minutes=n)
         store.append("task", [Claim(iteration(f"m{n % 5}.py", n), time)], after=n - 1)
         if kept_after_each:
-            save_snapshots(store, versions, "task", 10)
-    save_snapshots(store, versions, "task", 10)
+            save_snapshots(store, [versions], "task", 10)
+    save_snapshots(store, [versions], "task", 10)
     at = to_microseconds(NOON + timedelta(minutes=88))
     kept = store.recorder.snapshot_before("versions", versions.VERSION, "task", 100, at)
     assert kept is not None
@@ -267,7 +267,7 @@ def test_a_projection_may_have_parameters_and_a_new_version_ignores_states_kept_
     store = EventStore.open("sqlite://")
     store.append("task", [iteration("a.py", n) for n in range(1, 21)], after=0)
     old, new = Counted("MODULE_ITERATION", 1), Counted("TASK_STARTED", 2)
-    assert save_snapshots(store, old, "task", 5) == 4
+    assert save_snapshots(store, [old], "task", 5) == 4
     assert state_at(store, old, "task") == 20
     assert state_at(store, new, "task") == 0
 

@@ -79,10 +79,9 @@ def counted(format: str, path: Path) -> int | None:
 
 def keep_all_states(store: EventStore, report: Report) -> None:
     """Keep snapshots of every projection for the tasks that an import added to."""
+    projections = [projection for projection in ALL if projection.SCOPE == "task"]
     for task_id in sorted(report.tasks):
-        for projection in ALL:
-            if projection.SCOPE == "task":
-                save_snapshots(store, projection, task_id)
+        save_snapshots(store, projections, task_id)
 
 
 def batches_of(
