@@ -36,8 +36,8 @@ def grow(store: EventStore, size: int) -> None:
 
 def taken(store: EventStore) -> tuple[int, int]:
     """The bytes of the snapshots, and their number."""
-    found: Any = store.recorder.one("SELECT sum(length(state)), count(*) FROM snapshots")
-    return found
+    room, count = store.recorder.one("SELECT sum(length(state)), count(*) FROM snapshots")
+    return int(room), int(count)
 
 
 def test_snapshots_take_room_like_the_events_and_not_like_their_square(

@@ -19,6 +19,7 @@ from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import DEFAULT
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import search_words
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.commits import changed
 from backcast.engine.history.snapshots import save_snapshots, state_at, states_of
 from backcast.engine.history.task_states import states_at
@@ -64,7 +65,8 @@ def keep(path: Path) -> Answer:
     """Keep snapshots since the last ones, as the end of an import does."""
     with open_store(path) as store:
         begin = process_time()
-        save_snapshots(store, OF_A_TASK, TASK)
+        with rarely_collecting():
+            save_snapshots(store, OF_A_TASK, TASK)
         return {"seconds": process_time() - begin}
 
 
