@@ -24,6 +24,7 @@ import zstandard
 
 from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import NOW, Moment
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log.codec import from_microseconds, to_microseconds
 from backcast.engine.log.recorder import LAST_US, Snapshot
@@ -98,7 +99,8 @@ def states_of(
     if moment.at is not None:
         at_us = to_microseconds(moment.at)
         return [_state(store, projection, task_id, last, at_us) for projection in projections]
-    begun = [_begun(store, projection, task_id, last, recent) for projection in projections]
+    with rarely_collecting():
+        begun = [_begun(store, projection, task_id, last, recent) for projection in projections]
     states = [state for _, state in begun]
     first = min((begin for begin, _ in begun), default=last)
     for event in store.read(task_id, after=first, last=last):
