@@ -187,9 +187,7 @@ class ContextBuilder:
 
     def _tokens(self, items: Sequence[Item]) -> int:
         """Return the tokens of the whole prompt."""
-        messages = messages_of(
-            items, self.policy.system, self.policy.order, texts=self.texts
-        )
+        messages = messages_of(items, self.policy.system, self.policy.order, texts=self.texts)
         return count(pieces(self.profile.template, messages), self.counting)
 
     def _asked(self, offered: Sequence[Candidate]) -> int:
@@ -220,9 +218,7 @@ class ContextBuilder:
         return [*first, *(Omission(f"{more[why]} more", "", why) for why in sorted(more))]
 
     def _context(self, items: Sequence[Item], omissions: Sequence[Omission]) -> Context:
-        messages = messages_of(
-            items, self.policy.system, self.policy.order, texts=self.texts
-        )
+        messages = messages_of(items, self.policy.system, self.policy.order, texts=self.texts)
         prompt = pieces(self.profile.template, messages)
         used = dict.fromkeys(self.policy.order, 0)
         for item in items:

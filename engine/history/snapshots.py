@@ -4,13 +4,19 @@ A snapshot is only a cache. Most hold all events of a task up to a version. Wher
 claim to have happened after the events that follow them, a second snapshot leaves them out, so that
 one wild timestamp does not spoil every later one. A snapshot serves a moment when it leaves out
 nothing that the moment holds, and holds nothing that the moment leaves out.
+
+A state grows with the log, so snapshots at even distances would take room that grows like the
+square of it. The larger a snapshot is, the more bytes of events follow it before the next one: so
+all of them together take room like the events themselves, and reading on from one takes at most
+about as long as reading it.
 """
 
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
+from math import isqrt
 from statistics import median_low
 from typing import Any
 
@@ -18,6 +24,7 @@ import zstandard
 
 from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import NOW, Moment
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log.codec import from_microseconds, to_microseconds
 from backcast.engine.log.recorder import LAST_US, Snapshot
@@ -25,10 +32,9 @@ from backcast.engine.log.store import EventStore
 from backcast.projections import Projection, fold
 
 SPACING = 250
-"""Events between snapshots: half the spacing halves the look-up, and doubles the bytes."""
-
-TOGETHER = 16
-"Snapshots of a projection that are stored at once."
+"""The least number of events between snapshots. Large ones stand further apart."""
+ROW = 100
+"What an event takes in the store beside its body, about."
 
 
 class RecentStates:
@@ -77,92 +83,147 @@ def state_at(
     """
     if task_id is None or projection.SCOPE == "store":
         return fold(projection, store.read(moment=moment))
-    last = store.version_at(task_id, moment)
-    at_us = to_microseconds(moment.at) if moment.at else None
-    if recent is None or at_us is not None:
-        return _state(store, projection, task_id, last, at_us)
-    near = recent.before(projection.NAME, task_id, last)
-    if near is None or last - near[0] > SPACING:
-        state = _state(store, projection, task_id, last, None)
-    else:
-        state = fold(projection, store.read(task_id, after=near[0], last=last), near[1])
-    recent.hold(projection.NAME, task_id, last, state)
+    [state] = states_of(store, [projection], task_id, moment, recent)
     return state
+
+
+def states_of(
+    store: EventStore,
+    projections: Sequence[Projection],
+    task_id: str,
+    moment: Moment = NOW,
+    recent: RecentStates | None = None,
+) -> list[Any]:
+    """Return the states of a task at a moment; the events after their snapshots are read once."""
+    last = store.version_at(task_id, moment)
+    if moment.at is not None:
+        at_us = to_microseconds(moment.at)
+        return [_state(store, projection, task_id, last, at_us) for projection in projections]
+    with rarely_collecting():
+        begun = [_begun(store, projection, task_id, last, recent) for projection in projections]
+    states = [state for _, state in begun]
+    first = min((begin for begin, _ in begun), default=last)
+    for event in store.read(task_id, after=first, last=last):
+        for index, projection in enumerate(projections):
+            if event.version > begun[index][0]:
+                states[index] = projection.evolve(states[index], event)
+    if recent is not None:
+        for projection, state in zip(projections, states, strict=True):
+            recent.hold(projection.NAME, task_id, last, state)
+    return states
 
 
 def save_snapshots(
     store: EventStore, projections: Sequence[Projection], task_id: str, spacing: int = SPACING
 ) -> int:
-    """Save a snapshot every `spacing` events since the last one, and return how many were saved."""
+    """Save snapshots of a task since the last ones, and return how many were saved.
+
+    Two of a projection are at least `spacing` events apart, and further where they are large.
+    """
     last = store.version(task_id)
-    keepers = [_Keeper(store, projection, task_id) for projection in projections]
-    count = 0
-    for begin in sorted({keeper.begin for keeper in keepers}):
-        if last - begin < spacing:
-            continue
-        behind = [keeper for keeper in keepers if keeper.begin == begin]
-        for block in _blocks(store.read(task_id, after=begin), spacing):
-            times = [to_microseconds(event.timestamp) for event in block]
-            for keeper in behind:
-                keeper.take(block, times)
-            count += len(behind)
-        for keeper in behind:
-            keeper.save()
+    latest = [_nearest(store, projection, task_id, last, None) for projection in projections]
+    sizes = [len(snapshot.state) if snapshot else 0 for snapshot in latest]
+    keepers: dict[int, _Keeper] = {}
+    for index, (projection, snapshot) in enumerate(zip(projections, latest, strict=True)):
+        begin = snapshot.version if snapshot else 0
+        if last - begin >= spacing and _weight(store, task_id, begin, last) >= _due(sizes, index):
+            keepers[index] = _Keeper(store, projection, task_id, snapshot)
+    count, before = 0, min((keeper.version for keeper in keepers.values()), default=last)
+    events = store.read(task_id, after=before, last=last)
+    while block := list(islice(events, spacing)):
+        weight = _weight(store, task_id, before, block[-1].version)
+        before = block[-1].version
+        for index, keeper in keepers.items():
+            keeper.take(block, weight)
+            if len(keeper.times) >= spacing and keeper.weight >= _due(sizes, index):
+                sizes[index] = keeper.save()
+                count += 1
     return count
 
 
+def _due(sizes: Sequence[int], index: int) -> int:
+    """Return the bytes of events after which a projection's next snapshot is due.
+
+    `sizes` are those of the latest snapshots. The square root shares the room out so that reading
+    on takes the least time in all: one of the largest waits for about its own bytes, a smaller one
+    for more than its own.
+    """
+    return isqrt(sizes[index] * sum(sizes))
+
+
+def _weight(store: EventStore, task_id: str, after: int, last: int) -> int:
+    """Return about how many bytes some events of a task take in the store, without their texts."""
+    return store.recorder.body_bytes(task_id, after, last) + ROW * (last - after)
+
+
 class _Keeper:
-    """The state of a projection on its way through the events after its last snapshot."""
+    """What saves the snapshots of one projection while the events of a task go by."""
 
-    def __init__(self, store: EventStore, projection: Projection, task_id: str) -> None:
+    def __init__(
+        self, store: EventStore, projection: Projection, task_id: str, latest: Snapshot | None
+    ) -> None:
         self.store, self.projection, self.task_id = store, projection, task_id
-        nearest = _nearest(store, projection, task_id, store.version(task_id), None)
-        self.begin, self.state = _loaded(projection, nearest)
-        self.previous = self.begin
-        self.low = store.recorder.from_us_before(
-            projection.NAME, projection.VERSION, task_id, self.begin
-        )
-        self.ahead = sorted(store.recorder.times_after(task_id, self.begin, self.low))
-        "The times of the events before, from `low` on."
-        self.made: list[Snapshot] = []
+        self.saved, self.state = _loaded(projection, latest)
+        "The version of the last snapshot, and the state up to `version`."
+        self.version = self.saved
+        names = projection.NAME, projection.VERSION, task_id
+        self.low = store.recorder.from_us_before(*names, self.saved)
+        self.ahead = sorted(store.recorder.times_after(task_id, self.saved, self.low))
+        self.times: list[int] = []
+        self.weight = 0
+        "The timestamps and the bytes of the events since the last snapshot."
 
-    def take(self, block: Sequence[WorkflowEvent], times: Sequence[int]) -> None:
-        """Take the next events with their times, and keep the state behind them."""
+    def take(self, events: Sequence[WorkflowEvent], weight: int) -> None:
+        """Read on, unless the events are in the state already."""
+        new = [event for event in events if event.version > self.version]
+        if new:
+            self.state = fold(self.projection, new, self.state)
+            self.version = new[-1].version
+            self.times += [to_microseconds(event.timestamp) for event in new]
+            self.weight += weight
+
+    def save(self) -> int:
+        """Save a snapshot of the state, and return the bytes that it takes."""
+        size, times = 0, self.times
         cut = bisect_right(self.ahead, median_low(times))
         if cut:
             self.low, self.ahead = max(self.low, self.ahead[cut - 1]), self.ahead[cut:]
-        if self.ahead and self.previous and self.low > -LAST_US:
+        if self.ahead and self.saved and self.low > -LAST_US:
             # What is ahead claims to be later than most of what came next: leave it out.
-            self.save()
-            partial = _state(self.store, self.projection, self.task_id, self.previous, self.low)
-            self._keep((self.low, self.ahead[0], -LAST_US), partial)
-            self.save()
-        for time in times:
-            insort(self.ahead, time)
-        self.state = fold(self.projection, block, self.state)
-        self.previous = block[-1].version
-        self._keep((max(self.low, self.ahead[-1]), LAST_US, min(times)), self.state)
-        if len(self.made) >= TOGETHER:
-            self.save()
+            partial = _state(self.store, self.projection, self.task_id, self.saved, self.low)
+            size += self._save(self.saved, (self.low, self.ahead[0], -LAST_US), partial)
+        self.ahead = sorted(self.ahead + times)
+        times_us = (max(self.low, self.ahead[-1]), LAST_US, min(times))
+        size += self._save(self.version, times_us, self.state)
+        self.saved, self.times, self.weight = self.version, [], 0
+        return size
 
-    def _keep(self, times_us: tuple[int, int, int], state: Any) -> None:
-        kept = zstandard.compress(dump(state))
-        self.made.append(Snapshot(self.previous, *times_us, kept))
-
-    def save(self) -> None:
-        """Store the snapshots that were made."""
-        if self.made:
-            name, version = self.projection.NAME, self.projection.VERSION
-            self.store.recorder.save_snapshots(name, version, self.task_id, self.made)
-            self.made = []
+    def _save(self, version: int, times_us: tuple[int, int, int], state: Any) -> int:
+        snapshot = Snapshot(version, *times_us, zstandard.compress(dump(state)))
+        names = self.projection.NAME, self.projection.VERSION, self.task_id
+        self.store.recorder.save_snapshots(*names, [snapshot])
+        return len(snapshot.state)
 
 
-def _state(
-    store: EventStore, projection: Projection, task_id: str, last: int, at_us: int | None
-) -> Any:
+def _begun(
+    store: EventStore,
+    projection: Projection,
+    task_id: str,
+    last: int,
+    recent: RecentStates | None,
+) -> tuple[int, Any]:
+    """Return a version to read on from, and the state there: in memory, or a snapshot."""
+    near = recent.before(projection.NAME, task_id, last) if recent else None
+    if near is not None and last - near[0] <= SPACING:
+        return near
+    snapshot = _nearest(store, projection, task_id, last, None)
+    if near is not None and (snapshot is None or snapshot.version - near[0] <= SPACING):
+        return near
+    return _loaded(projection, snapshot)
+
+
+def _state(store: EventStore, projection: Projection, task_id: str, last: int, at_us: int) -> Any:
     begin, state = _loaded(projection, _nearest(store, projection, task_id, last, at_us))
-    if at_us is None:
-        return fold(projection, store.read(task_id, after=begin, last=last), state)
     at = Moment(at=from_microseconds(at_us))
     for after, end in store.recorder.stretches(
         projection.NAME, projection.VERSION, task_id, begin, last, at_us
@@ -184,9 +245,3 @@ def _loaded(projection: Projection, snapshot: Snapshot | None) -> tuple[int, Any
         with suppress(ValueError, TypeError, LookupError, AttributeError, zstandard.ZstdError):
             return snapshot.version, load(projection.State, zstandard.decompress(snapshot.state))
     return 0, projection.initial
-
-
-def _blocks(events: Iterator[WorkflowEvent], size: int) -> Iterator[list[WorkflowEvent]]:
-    """Yield whole blocks only: a shorter one is not worth a snapshot yet."""
-    while len(block := list(islice(events, size))) == size:
-        yield block

@@ -8,6 +8,7 @@ True
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any, get_args, get_origin, get_type_hints
 
 from immutables import Map
@@ -97,5 +98,5 @@ def _named_builder(kind: Any) -> Builder:
 
 def _sorted_pairs(value: Any) -> Any:
     if isinstance(value, Map):
-        return [(key, value[key]) for key in sorted(value)]
+        return sorted(value.items(), key=itemgetter(0))
     raise TypeError(f"needed a state of named tuples, maps and plain values, found {type(value)}")

@@ -7,7 +7,7 @@ from backcast.domain.events import Branched
 from backcast.domain.moment import Moment
 from backcast.engine.history.branches import Lineage, known_by, lineage_of
 from backcast.engine.history.maps import map_known
-from backcast.engine.history.snapshots import RecentStates, state_at
+from backcast.engine.history.snapshots import RecentStates, states_of
 from backcast.engine.log.store import EventStore
 from backcast.projections import (
     Projection,
@@ -49,16 +49,10 @@ def states_at(
 ) -> TaskStates:
     """Return a task's states at a moment, and what finished tasks contribute to it by then."""
     line = lineage_of(store, task_id)
-    states = TaskStates(
-        progress=state_at(store, progress, task_id, moment, recent),
-        graph=state_at(store, dependency_graph, task_id, moment, recent),
-        summaries=state_at(store, summaries, task_id, moment, recent),
-        online=state_at(store, online_cache, task_id, moment, recent),
-        prompts=state_at(store, prompts, task_id, moment, recent),
-        changes=state_at(store, changes, task_id, moment, recent),
-        offline=contributions_at(store, known_by(store, line, moment)),
-        map=map_known(store, line, moment),
-    )
+    own = [projection for projection in PROJECTIONS if projection is not offline_cache]
+    of_others = contributions_at(store, known_by(store, line, moment))
+    folded = states_of(store, own, task_id, moment, recent)
+    states = TaskStates._make([*folded, of_others, map_known(store, line, moment)])
     return under_root_name(states, line)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import EventType
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.log.importers import Batch, Report, git, import_batches
 from backcast.engine.log.importers.people import NO_GOAL
@@ -81,9 +82,10 @@ def counted(format: str, path: Path) -> int | None:
 
 def keep_all_states(store: EventStore, report: Report) -> None:
     """Keep snapshots of every projection for the tasks that an import added to."""
-    of_tasks = [projection for projection in ALL if projection.SCOPE == "task"]
-    for task_id in sorted(report.tasks):
-        save_snapshots(store, of_tasks, task_id)
+    projections = [projection for projection in ALL if projection.SCOPE == "task"]
+    with rarely_collecting():
+        for task_id in sorted(report.tasks):
+            save_snapshots(store, projections, task_id)
 
 
 def batches_of(

@@ -64,8 +64,7 @@ def _built(bench: Bench, name: str, sizes: dict[str, int], kept: Sequence[str]) 
     store = open_store(bench.folder / name)
     fill(store, sizes)
     for task_id in kept:
-        for projection in ALL:
-            save_snapshots(store, [projection], task_id)
+        save_snapshots(store, ALL, task_id)
     for projection, task_id in zip(cycle(ALL), kept[:3], strict=False):
         moment = Moment(at=some_time(Random(task_id), sum(sizes.values())))
         slow = fold(projection, store.read(task_id, moment=moment))

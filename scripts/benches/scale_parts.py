@@ -19,8 +19,9 @@ from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import DEFAULT
 from backcast.engine.context.request import Request
 from backcast.engine.context.search import search_words
+from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.commits import changed
-from backcast.engine.history.snapshots import save_snapshots, state_at
+from backcast.engine.history.snapshots import save_snapshots, state_at, states_of
 from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.summaries import documents
 from backcast.engine.log.store import EventStore
@@ -41,6 +42,7 @@ MOMENTS, REQUESTS, QUERIES = 7, 20, 5
 "Moments, warm builds and warm searches whose median is taken."
 QUERY = "read the options of a command and check their values"
 Answer = dict[str, float]
+OF_A_TASK = [projection for projection in ALL if projection.SCOPE == "task"]
 
 
 def asked(measure: str, path: Path, **more: Any) -> Answer:
@@ -63,7 +65,8 @@ def keep(path: Path) -> Answer:
     """Keep snapshots since the last ones, as the end of an import does."""
     with open_store(path) as store:
         begin = process_time()
-        save_snapshots(store, [one for one in ALL if one.SCOPE == "task"], TASK)
+        with rarely_collecting():
+            save_snapshots(store, OF_A_TASK, TASK)
         return {"seconds": process_time() - begin}
 
 
@@ -83,9 +86,7 @@ def state(path: Path) -> Answer:
         taken = []
         for position in positions:
             begin = process_time()
-            for projection in ALL:
-                if projection.SCOPE == "task":
-                    state_at(store, projection, TASK, Moment(position=position))
+            states_of(store, OF_A_TASK, TASK, Moment(position=position))
             taken.append(process_time() - begin)
         return {"seconds": median(taken)}
 

@@ -13,6 +13,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
 from backcast.domain.errors import InputError, UnavailableError
+from backcast.engine.log.recorder.across import MAKE_ACROSS
 from backcast.engine.log.recorder.contract import LibraryContract
 from backcast.engine.log.recorder.database import Cursor, not_text
 from backcast.engine.log.recorder.tables import SCHEMA_VERSION
@@ -33,6 +34,7 @@ TABLES = (
         body bytea NOT NULL
     )""",
     "CREATE UNIQUE INDEX events_by_task ON events (task_id, version) INCLUDE (timestamp_us)",
+    MAKE_ACROSS,
     """CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'the log is append-only'
            USING ERRCODE = 'integrity_constraint_violation'; END $$""",
@@ -136,6 +138,13 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
     has_vectors = (
         "SELECT 1 FROM pg_class"
         " WHERE relname='vectors' AND relnamespace=current_schema()::regnamespace"
+    )
+    # Only the owner of a table may index it; for others the failure would end the transaction.
+    lacks_across = (
+        "SELECT 1 FROM pg_class WHERE relname='events'"
+        " AND relnamespace=current_schema()::regnamespace AND pg_has_role(relowner, 'MEMBER')"
+        " AND NOT EXISTS (SELECT 1 FROM pg_class WHERE relname='events_across'"
+        " AND relnamespace=current_schema()::regnamespace)"
     )
     synchronous_commit = "on"
     lock_timeout: float = 60

@@ -21,6 +21,7 @@ from eventsourcing.sqlite import (
 )
 
 from backcast.domain.errors import DamagedError, UnavailableError
+from backcast.engine.log.recorder.across import MAKE_ACROSS
 from backcast.engine.log.recorder.contract import LibraryContract
 from backcast.engine.log.recorder.database import Cursor, not_text
 from backcast.engine.log.recorder.tables import SCHEMA_VERSION
@@ -45,6 +46,7 @@ TABLES = (
     ) STRICT""",
     # It holds the timestamp so that a moment within a task is found without reading the rows.
     "CREATE INDEX events_by_task ON events (task_id, version, timestamp_us)",
+    MAKE_ACROSS,
     # BEFORE, so that INSERT OR REPLACE, which deletes without a trigger, comes too late. Most
     # events follow one of their own task, whose version is then the task's last.
     """CREATE TRIGGER events_only_grow BEFORE INSERT ON events BEGIN
@@ -150,6 +152,10 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
     has_vectors = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='vectors'"
     synchronous = "FULL"
     "What SQLite does at a commit that is forced to the disk."
+    lacks_across = (
+        "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sqlite_master"
+        " WHERE type='index' AND name='events_across')"
+    )
     lock_timeout: float = 60
     "Seconds that a writer waits for another one."
 

@@ -9,6 +9,7 @@ from xxhash import xxh3_64_intdigest
 from backcast.domain.errors import ConflictError
 from backcast.engine.log.blobs import Packed
 from backcast.engine.log.packing import plain
+from backcast.engine.log.recorder.across import IS_ACROSS, AcrossTasks, are_across
 from backcast.engine.log.recorder.bodies import Bodies
 from backcast.engine.log.recorder.database import Cursor, like
 from backcast.engine.log.recorder.snapshots import LAST_US, Snapshots
@@ -50,7 +51,7 @@ def checksum_of(row: Row) -> int:
     return xxh3_64_intdigest("".join(f"{value}\0" for value in head).encode() + body) >> 1
 
 
-class Recorder(Bodies, Snapshots, VectorTable):
+class Recorder(Bodies, Snapshots, VectorTable, AcrossTasks):
     """The tables of one store."""
 
     # Appending
@@ -100,6 +101,7 @@ class Recorder(Bodies, Snapshots, VectorTable):
         strict: bool,
         placed: Callable[[Sequence[Row]], None],
     ) -> list[Row]:
+        self.index_across(cursor)
         first = rows[0][0] if rows else ""
         cursor.execute(_LAST, (first,))
         last_position, last_recorded, tail = cursor.fetchone() or (0, 0, None)
@@ -175,6 +177,8 @@ class Recorder(Bodies, Snapshots, VectorTable):
         if like:
             where += " AND (" + " OR ".join(["topic LIKE ? ESCAPE '!'"] * len(like)) + ")"
             parameters += like
+            if task_id is None and are_across(like):
+                where += f" AND {IS_ACROSS}"
         return self.all(
             f"SELECT {ROW_COLUMNS} FROM events WHERE {where} ORDER BY {key} LIMIT ?",
             *parameters,
@@ -209,6 +213,16 @@ class Recorder(Bodies, Snapshots, VectorTable):
             time_us,
         )
         return [time for (time,) in rows]
+
+    def body_bytes(self, task_id: str, after: int, last: int) -> int:
+        """Return the bytes of the bodies of a task's events after a version, up to another."""
+        row = self.one(
+            "SELECT sum(length(body)) FROM events WHERE task_id=? AND version>? AND version<=?",
+            task_id,
+            after,
+            last,
+        )
+        return int(row[0] or 0)
 
     def position_at(self, time_us: int) -> int:
         """Return the last position recorded at a time or before it; 0 for none.
