@@ -182,7 +182,7 @@ def test_a_run_that_is_killed_at_any_time_ends_as_an_unbroken_one(
     randomly, legs = random.Random(seed), count(seed)
     with nursery(tmp_path / "temporary") as process:
         # Later each time: on a slow machine a step takes longer than any bound.
-        while not leg(process, url, seconds=randomly.uniform(0.01, 0.8 + next(legs) / 10)):
+        while not leg(process, url, seconds=randomly.uniform(0.01, 0.4 + next(legs) / 10)):
             kills += 1
     assert_as_unbroken(url, unbroken)
     assert kills >= 2

@@ -84,7 +84,14 @@ def test_a_database_and_a_folder_are_no_logs(
     path = tmp_path / "store.json"
     path.write_bytes(database(tmp_path))
     assert_refused(format, path, "a SQLite database")
-    assert_refused(format, tmp_path, "found a folder")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "notes").write_text("none", encoding="utf-8")
+    # For OpenHands a folder is one log.
+    own = format == "openhands"
+    assert_refused(
+        format, folder, "needed OpenHands events" if own else "needed a folder with logs"
+    )
 
 
 SAMPLES_OF = {

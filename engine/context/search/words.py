@@ -76,8 +76,7 @@ class CurrentWords:
         """Return how well each text answers a query, of (texts); 0 for what is not current."""
         # In one order, since a sum of floats depends on it.
         found = self._held(_asked(query))
-        holders = np.bincount(found.words, self.weights[found.texts], len(found.asked))
-        rarities = np.array([self._rarity(int(held)) for held in holders.tolist()])
+        rarities = np.array(self._note(found))
         if not len(found.texts):
             return np.zeros(len(self.weights))
         # BM25's fraction: how much the word says there, however rare it is.
@@ -95,8 +94,11 @@ class CurrentWords:
         """Return how well a text that is none of the documents answers a query."""
         held = Counter(words(text))
         norm = SATURATION * (1 - LENGTH + LENGTH * held.total() / self.mean)
-        known = [word for word in _asked(query) if word in held]
-        return sum(self._rarity_of(word) * held[word] / (held[word] + norm) for word in known)
+        asked, rarities = _asked(query), self._rarities
+        if not all(word in rarities for word in asked):
+            self._note(self._held(asked))
+        known = [word for word in asked if word in held]
+        return sum(rarities[word] * held[word] / (held[word] + norm) for word in known)
 
     def _held(self, asked: Sequence[str]) -> "HeldWords":
         """Return where the current texts hold some words."""
@@ -105,11 +107,12 @@ class CurrentWords:
         now[now] = self.weights[found.texts[now]] > 0
         return HeldWords(asked, found.words[now], found.texts[now], found.counts[now])
 
-    def _rarity_of(self, word: str) -> float:
-        if word not in self._rarities:
-            found = self._held([word])
-            self._rarities[word] = self._rarity(int(self.weights[found.texts].sum()))
-        return self._rarities[word]
+    def _note(self, found: "HeldWords") -> list[float]:
+        """Note how rare some words are, and return it."""
+        holders = np.bincount(found.words, self.weights[found.texts], len(found.asked))
+        rarities = [self._rarity(int(held)) for held in holders.tolist()]
+        self._rarities.update(zip(found.asked, rarities, strict=True))
+        return rarities
 
     def _rarity(self, holders: int) -> float:
         """Return how rare a word is that so many documents hold."""
