@@ -10,12 +10,13 @@ from backcast.domain.policy import ADDED, MAP
 from backcast.domain.texts import TEXTS, reworded
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.maps import shown_map
+from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import patterns
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
 from backcast.engine.context.surroundings import Surroundings
 from backcast.engine.context.symbol_candidates import SymbolCandidates
-from backcast.engine.context.symbols import NONE, Symbols, last_name
+from backcast.engine.context.symbols import NONE, Symbols
 from backcast.engine.context.work import failures, iterations, left_out
 from backcast.engine.history.task_states import TaskStates
 

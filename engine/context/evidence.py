@@ -13,8 +13,9 @@ import numpy as np
 
 from backcast.domain.names import resolve
 from backcast.domain.node import name_of, node_id, path_of
+from backcast.engine.context.module_symbols import KINDS, Floats, last_name
 from backcast.engine.context.symbol_texts import SymbolTexts
-from backcast.engine.context.symbols import KINDS, NONE, Floats, Symbols, last_name
+from backcast.engine.context.symbols import NONE, Symbols
 from backcast.projections import changes
 
 ALIKE = 12

@@ -7,10 +7,10 @@ import numpy as np
 from backcast.domain.context import Candidate
 from backcast.domain.policy import ADDED
 from backcast.engine.context.evidence import DECIMALS, weighed
+from backcast.engine.context.module_symbols import Floats
 from backcast.engine.context.parts import Parts
 from backcast.engine.context.request_scope import RequestScope, enclosing
 from backcast.engine.context.surroundings import Surroundings
-from backcast.engine.context.symbols import Floats
 
 LOOKED_AT = 30
 "The likeliest functions that are looked through for parts, where they are large."

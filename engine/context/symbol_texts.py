@@ -10,9 +10,10 @@ from functools import cached_property
 import numpy as np
 from xxhash import xxh3_128_digest
 
+from backcast.engine.context.module_symbols import Floats, Named, Numbers
 from backcast.engine.context.search.words import CurrentWords, WordCounts
 from backcast.engine.context.sources import SourceLines
-from backcast.engine.context.symbols import Floats, Named, Numbers, Symbols
+from backcast.engine.context.symbols import Symbols
 from backcast.projections import dependency_graph
 
 SPARE, TIMES = 10_000, 4

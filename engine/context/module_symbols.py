@@ -1,0 +1,188 @@
+"""The functions and classes that one module brings, in words and numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backcast.domain.graph import NEEDS
+from backcast.domain.links import Links
+from backcast.domain.node import node_id, plain_name
+from backcast.domain.outline import Facets, names_in
+from backcast.domain.paths import is_test
+from backcast.engine.context.likeness import NameWords
+from backcast.engine.context.search.words import WordCounts
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+COLUMNS = (
+    "node", "outer", "name", "owner", "interface", "body", "method", "special", "test file",
+)  # fmt: skip
+"""Per symbol: the numbers of its node, of the class around it (its own where there is none), of its
+last name, of the class's and of the two texts by which it is found; then 1 for each kind that it
+is, else 0."""
+KINDS = ("function", "method", "class")
+SPARE, TIMES = 10_000, 6
+"Texts whose words stay counted when they are gone: so many, and so many times the current ones. \
+Then counting begins anew: what is gone is passed over at every moment."
+
+
+class Named(NamedTuple):
+    """A function, method or class, by its parts."""
+
+    node: str
+    path: str
+    name: str
+    outer: str
+    "The class around a method; empty for all else."
+
+
+class ModuleSymbols(NamedTuple):
+    """What one module brings."""
+
+    links: Links
+    facets: Facets
+    symbols: tuple[Named, ...]
+    "Its functions, methods and classes, tests apart; sorted."
+    needs: Mapping[str, tuple[str, ...]]
+    "The functions and classes that each of its nodes needs."
+    reads: Mapping[str, tuple[str, ...]]
+    "The constants of modules that each of its nodes needs."
+    tests: tuple[tuple[str, str], ...]
+    "Its tests, and what each of them tests."
+    imports: frozenset[str]
+    "The paths of the modules that it needs."
+    numbers: Numbers
+    "Of (symbols, `COLUMNS`): each symbol in numbers."
+    used: Numbers
+    "The numbers of the nodes that its functions need, tests apart, each as often as it is needed."
+
+
+class SymbolIndex:
+    """Texts, nodes and names by number, and the words in the texts, for all moments."""
+
+    def __init__(self, words: WordCounts | None = None) -> None:
+        """`words` are those of texts that were counted before."""
+        self.words = WordCounts() if words is None else words
+        self.texts: dict[int, str] = {}
+        self._nodes: dict[str, int] = {}
+        self.names, self.paths = NameWords(), NameWords()
+
+    def node(self, node: str) -> int:
+        """Return the number of a node."""
+        return self._nodes.setdefault(node, len(self._nodes))
+
+    def number(self, text: str) -> int:
+        """Return the number of a text."""
+        number = self.words.number(text)
+        self.texts.setdefault(number, text)
+        return number
+
+    def full(self, symbols: int) -> bool:
+        """Tell whether too many texts are held for a number of current symbols."""
+        return len(self.words) > SPARE + TIMES * symbols
+
+
+def last_name(node: str) -> str:
+    """Return the last part of a symbol's name."""
+    return plain_name(node.rpartition("::")[2].rpartition(".")[2])
+
+
+_READ = ("sig:", "doc:", "bases:", "calls:", "uses:", "raises:", "config:", "overloads:")
+"Keys of facets that a part is made of, beside the links."
+
+
+def alike(before: Facets, after: Facets) -> bool:
+    """Tell whether two outlines give the same symbols, found by the same words."""
+    return before is after or (
+        all(before.get(key) == facet for key, facet in after.items() if key.startswith(_READ))
+        and all(key in after for key in before if key.startswith(_READ))
+    )
+
+
+def module_symbols(
+    path: str, links: Links, facets: Facets, known: SymbolIndex, own: ModuleSymbols | None
+) -> ModuleSymbols:
+    """Return what a module brings; `own` is what it brought before, by facets that say the same."""
+    needs: dict[str, list[str]] = {}
+    reads: dict[str, list[str]] = {}
+    tests: list[tuple[str, str]] = []
+    imports: dict[str, None] = {}
+    for source, kind, target in links.edges:
+        if kind == "tests":
+            tests.append((source, target))
+        if kind not in NEEDS:
+            continue
+        what, _, where = target.partition(":")
+        other, _, name = where.partition("::")
+        if what in KINDS:
+            needs.setdefault(source, []).append(target)
+        elif what == "attribute" and "." not in name:
+            reads.setdefault(source, []).append(target)
+        if what in KINDS or what in ("module", "attribute"):
+            imports[other] = None
+    imports.pop(path, None)
+    if own is not None:
+        symbols, numbers = own.symbols, own.numbers
+    else:
+        names = [name for name in names_in(facets) if _shown(facets, name)]
+        symbols = tuple(_named(path, name, facets) for name in names)
+        numbers = _numbers(path, names, facets, known)
+    used = (known.node(n) for s, all in needs.items() if not s.startswith("test:") for n in all)
+    return ModuleSymbols(
+        links,
+        facets,
+        symbols,
+        {source: tuple(targets) for source, targets in needs.items()},
+        {source: tuple(targets) for source, targets in reads.items()},
+        tuple(tests),
+        frozenset(imports),
+        numbers,
+        np.fromiter(used, np.int64),
+    )
+
+
+def _shown(facets: Facets, name: str) -> bool:
+    """Whether a name is one that others could use; what is inside a function is a part of it."""
+    outer = facets.get(f"sig:{name.rpartition('.')[0]}")
+    kind = (facets[f"sig:{name}"] or ("function",))[0]
+    return kind in KINDS and ("." not in name or bool(outer and outer[0] == "class"))
+
+
+def _named(path: str, name: str, facets: Facets) -> Named:
+    node, outer = _node(path, name, facets), name.rpartition(".")[0]
+    method = node.startswith("method:")
+    return Named(node, path, name, node_id("class", path, outer) if method else "")
+
+
+def _node(path: str, name: str, facets: Facets) -> str:
+    return node_id((facets[f"sig:{name}"] or ("function",))[0], path, name)
+
+
+def _numbers(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex) -> Numbers:
+    """Return the symbols of a module in numbers."""
+    rows = []
+    for name in names:
+        node, outer = _node(path, name, facets), name.rpartition(".")[0]
+        around = known.node(node_id("class", path, outer)) if outer else known.node(node)
+        interface, whole = _texts(path, name, facets)
+        last = last_name(node)
+        rows.append(
+            (known.node(node), around, known.names.number(last),
+             known.names.number(last_name(outer) if outer else ""),
+             known.number(interface), known.number(whole), node.startswith("method:"),
+             last.startswith("__"), is_test(path))
+        )  # fmt: skip
+    return np.array(rows, np.int64).reshape(-1, len(COLUMNS))
+
+
+def _texts(path: str, name: str, facets: Facets) -> tuple[str, str]:
+    """The words by which a symbol is found: those of its interface, and with them its body's."""
+    stem = path.rpartition("/")[2].rpartition(".")[0]
+    texts = [*facets.get(f"sig:{name}", ())[1:], *facets.get(f"doc:{name}", ())]
+    texts += [*facets.get(f"bases:{name}", ()), *facets.get(f"overloads:{name}", ())]
+    interface = " ".join([stem, plain_name(name), *texts])
+    keys = (f"calls:{name}", f"uses:{name}", f"raises:{name}", f"config:{name}")
+    inside = [text for key in keys for text in facets.get(key, ())]
+    return interface, " ".join([interface, *inside])
