@@ -1,4 +1,5 @@
-"""Stores to test with: in memory, in a file, and in a real PostgreSQL, each test with its own."""
+"""What tests share: stores in memory, in a file and in a real PostgreSQL, each test with its own;
+and commands in an empty folder."""
 
 import os
 import tempfile
@@ -103,3 +104,23 @@ def store(url: str) -> Iterator[EventStore]:
     """An empty store, of each kind in turn."""
     with EventStore.open(url) as opened:
         yield opened
+
+
+@pytest.fixture
+def backcast(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[str, str, int]]:
+    """Run a command in an empty folder; return its output, messages and exit code."""
+    from backcast.engine.interfaces.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[str, str, int]:
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, arguments)])
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return out, err, code
+
+    return call

@@ -12,7 +12,6 @@ import pytest
 from backcast.domain.errors import InputError
 from backcast.domain.events import TaskStarted
 from backcast.engine.history.address import parse
-from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.profiles import setting_of
 from backcast.engine.interfaces.scoring import Reading
@@ -25,24 +24,6 @@ from tests.models import tiny
 LOGS = Path(__file__).parents[1] / "fixtures/logs"
 FOREIGN = LOGS.parent / "foreign"
 Ran = tuple[str, str, int]
-
-
-@pytest.fixture
-def backcast(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Ran]:
-    """Run a command in an empty folder; return its output, messages and exit code."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Ran:
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return out, err, code
-
-    return call
 
 
 @pytest.fixture

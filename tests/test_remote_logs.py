@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from backcast.domain.errors import InputError
-from backcast.engine.interfaces.cli import main
 from backcast.engine.log import remote
 from backcast.engine.log.open_logs import opened
 from backcast.engine.log.places import places_of
@@ -175,24 +174,6 @@ def test_logs_in_a_google_cloud_storage_are_verified(
         "6 prompts, 0 failed",
     ]
     assert gone[1].startswith("backcast: gs://bucket/runs/gone.jsonl: needed a log that can be")
-
-
-@pytest.fixture
-def backcast(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Ran]:
-    """Run a command in an empty folder; return its output, messages and exit code."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Ran:
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return out, err, code
-
-    return call
 
 
 def test_a_log_on_a_web_server_is_that_of_the_file(web: str) -> None:

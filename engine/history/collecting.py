@@ -9,8 +9,8 @@ GC_THRESHOLD = (50_000, 50, 100)
 "Objects and rounds between searches for reference cycles; see `gc.set_threshold`."
 
 _LOCK = Lock()
-_BEFORE: list[tuple[int, int, int]] = []
-"The usual numbers, once for each block that is open, in whatever thread."
+_OPEN: list[tuple[int, int, int]] = []
+"For each block that is open, in whatever thread, the numbers before it: the first has the usual."
 
 
 @contextmanager
@@ -21,15 +21,13 @@ def rarely_collecting() -> Iterator[None]:
     of the time of a prompt, and half of the time in which a large state is read.
     """
     with _LOCK:
-        if not _BEFORE:
-            _BEFORE.append(gc.get_threshold())
-            gc.set_threshold(*GC_THRESHOLD)
-        else:
-            _BEFORE.append(_BEFORE[0])
+        _OPEN.append(gc.get_threshold())
+        gc.set_threshold(*GC_THRESHOLD)
     try:
         yield
     finally:
         with _LOCK:
-            before = _BEFORE.pop()
-            if not _BEFORE:
-                gc.set_threshold(*before)
+            usual = _OPEN[0]
+            _OPEN.pop()
+            if not _OPEN:
+                gc.set_threshold(*usual)

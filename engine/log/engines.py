@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
+from types import TracebackType
 from typing import Self
 
 from backcast.domain.errors import InputError
@@ -37,8 +38,13 @@ class WorkEngine:
         self.executor = self._stack.enter_context(self._opened())
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.__exit__(*error)  # type: ignore[arg-type]
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
 
     @property
     def width(self) -> int:
@@ -125,7 +131,7 @@ def _factory(name: str, module: str, make: str) -> Callable[[], object]:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # as it is for `python -m`, and behind all that is installed
     try:
-        found = getattr(import_module(module), make)
+        found: object = getattr(import_module(module), make)
     except Exception as error:
         raise InputError(
             f"--on {name}: needed a function that makes an executor, found none:"
@@ -133,7 +139,7 @@ def _factory(name: str, module: str, make: str) -> Callable[[], object]:
         ) from None
     if not callable(found):
         raise InputError(f"--on {name}: needed a function, found {found!r:.60}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @contextmanager

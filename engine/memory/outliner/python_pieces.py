@@ -156,11 +156,12 @@ class Pieces:
 
         def read(text: str, before: Sequence[Piece]) -> list[Piece] | None:
             tree = _tree(AROUND + text)
-            if tree is None or len(tree.body) != 1:
-                return None
-            found = cut(tree.body[0].body, text.split("\n"), 1)  # type: ignore[attr-defined]
-            fresh.extend(found)
-            return found
+            match tree.body if tree else []:
+                case [ast.ClassDef(body=body)]:
+                    found = cut(body, text.split("\n"), 1)
+                    fresh.extend(found)
+                    return found
+            return None
 
         members = _laid(before.members, text, len(before.head), before.prefix, read)
         if not members or not members[-1].statements:
