@@ -103,6 +103,12 @@ BENCHES = {
         "--reader gemma-3-270m-q4_k_m.gguf --read 2048:60 ../click ../attrs",
         keeps="reader",
     ),
+    "memory": Entry(
+        "what earlier tasks left and prompts show of it, beside the code before, BM25 and no tasks",
+        {"left": "memory_left"},
+        "--only left ../requests ../tox ../urllib3",
+        keeps="memory",
+    ),
     "solve": Entry(
         "the tiny tasks that a small model with real weights solves, and what our own words in its"
         " prompts are worth, beside the default policy",

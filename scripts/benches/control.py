@@ -59,16 +59,19 @@ class Control:
 
 
 @contextmanager
-def control(bench: Bench) -> Iterator[Control]:
-    """Make a worktree of the earlier commit for as long as the block lasts.
+def control(bench: Bench, commit: str = COMMIT) -> Iterator[Control]:
+    """Make a worktree of an earlier commit for as long as the block lasts.
 
     `PeerMissing` where this checkout does not hold that commit. Logs that its code imports are
     kept beside the bench's own.
     """
-    tree, folder = bench.folder.resolve() / f"tree-{COMMIT}", bench.folder.resolve() / COMMIT
+    tree, folder = bench.folder.resolve() / f"tree-{commit}", bench.folder.resolve() / commit
     _removed(tree)
-    _git("worktree", "add", "--detach", "--force", str(tree), COMMIT)
+    _git("worktree", "add", "--detach", "--force", str(tree), commit)
     folder.mkdir(exist_ok=True)
+    if (tree / "scripts" / "links").exists():  # the one package of that tree, as links
+        (tree / ".venv" / "lib" / "python3" / "site-packages").mkdir(parents=True)
+        subprocess.run(["sh", str(tree / "scripts" / "links")], check=True)
     try:
         yield Control(tree, folder)
     finally:
@@ -81,7 +84,8 @@ def started(script: Path, tree: Path) -> Peer:
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0"}
+    path = f"{tree / '.venv' / 'src'}{os.pathsep}{tree}"
+    return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
 
 def _removed(tree: Path) -> None:
