@@ -6,15 +6,16 @@ where the context holds at least half of the lines that came back. None of these
 tree or in the request, so that without memory nothing could be shown.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backcast.engine.models.tokenizers import tokenizer_of
 from scripts.benches import memory_prompts
 from scripts.benches.context_bm25 import ranked
 from scripts.benches.context_gold import Asked as AskedGold
-from scripts.benches.context_gold import Resolver
+from scripts.benches.context_gold import Gold, Resolver
 from scripts.benches.context_ours import TOKENIZER
 from scripts.benches.context_pack import Counting, Pack, Piece
 from scripts.benches.context_peers import Parent, view_of
@@ -23,7 +24,7 @@ from scripts.benches.context_tasks import Sources, Task
 from scripts.benches.context_trees import Repository
 from scripts.benches.control import control, started
 from scripts.benches.figures import ROOT, Bench, Bound, Figure
-from scripts.benches.memory_pairs import MOST, Pair, Step, pairs_of, steps_of
+from scripts.benches.memory_pairs import MOST, VERSION, Pair, pairs_of, steps_of
 from scripts.benches.peer import Peer
 
 GROUP = "what earlier tasks left and later code used, 4,000 tokens of context in a window of 8K"
@@ -75,13 +76,22 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def cases_of(bench: Bench, repository: Repository) -> list[Case]:
-    """Return the newest pairs of a repository, at most `EACH`."""
-    steps = [step for step in steps_of(repository) if 0 < len(step.changes) <= MOST]
-    work = bench.folder / "work" / repository.name
-    work.mkdir(parents=True, exist_ok=True)
-    sources, resolver = Sources(repository), Resolver(repository, work)
-    pairs = [pair for pair in pairs_of(repository) if _is_whole(repository, pair)]
-    return [_case(repository, sources, resolver, pair, steps) for pair in pairs[-EACH:]]
+    """Return the newest pairs of a repository, at most `EACH`; they are kept in a file."""
+    kept = bench.folder / f"pairs-{repository.name}-{repository.head()[:12]}-{VERSION}.json"
+    if not kept.exists():
+        bench.say(f"{repository.name}: looking for pairs")
+        pairs = [pair for pair in pairs_of(repository) if _is_whole(repository, pair)]
+        kept.write_text(json.dumps([_case(bench, repository, pair) for pair in pairs[-EACH:]]))
+    return [_read(repository, *values) for values in json.loads(kept.read_text())]
+
+
+def _read(repository: Repository, pair: list[Any], task: list[Any], earlier: list[str]) -> Case:
+    gold = tuple(Gold._make((*one[:-1], tuple(one[-1]))) for one in task[-1])
+    found = Pair._make(pair)
+    shared = tuple(found.shared)
+    return Case(
+        repository, found._replace(shared=shared), Task._make((*task[:-1], gold)), tuple(earlier)
+    )
 
 
 def _is_whole(repository: Repository, pair: Pair) -> bool:
@@ -91,23 +101,26 @@ def _is_whole(repository: Repository, pair: Pair) -> bool:
     return 0 < len([path for path in listed if path.endswith(".py")]) <= MOST
 
 
-def _case(
-    repository: Repository, sources: Sources, resolver: Resolver, pair: Pair, steps: Sequence[Step]
-) -> Case:
+def _case(bench: Bench, repository: Repository, pair: Pair) -> tuple[Pair, Task, tuple[str, ...]]:
+    """Return a pair, its later task, and the commits of the finished tasks of its log."""
+    work = bench.folder / "work" / repository.name
+    work.mkdir(parents=True, exist_ok=True)
+    sources = Sources(repository)
     before, after = repository.tree(pair.parent), repository.tree(pair.later)
     source = sources.of(after[pair.path])
     symbol = source.symbols[pair.name]
     old = sources.of(before[pair.path]) if pair.path in before else None
     past = old.full(old.symbols[pair.name]) if old and pair.name in old.symbols else ""
-    gold = resolver.gold(AskedGold(pair.path, symbol, source, before, after), sources.of)
+    wanted = AskedGold(pair.path, symbol, source, before, after)
+    gold = Resolver(repository, work).gold(wanted, sources.of)
     message = repository.git("log", "-1", "--format=%B", pair.later).strip()
     task = Task(pair.later, pair.parent, pair.path, pair.name, not past, message,
                 source.signature(symbol), source.docstring(symbol), past, gold)  # fmt: skip
-    order = [step.sha for step in steps]
+    order = [step.sha for step in steps_of(repository) if 0 < len(step.changes) <= MOST]
     end = order.index(pair.later)
     others = [order[end * number // OTHERS] for number in range(OTHERS)]
     chosen = sorted({*others, pair.earlier} - {pair.later}, key=order.index)
-    return Case(repository, pair, task, tuple(chosen))
+    return pair, task, tuple(chosen)
 
 
 def _started(tree: Path | None) -> Peer:

@@ -25,6 +25,8 @@ from typing import NamedTuple
 from scripts.benches.context_source import DEFS, code_of
 from scripts.benches.context_trees import TEST, Repository
 
+VERSION = 1
+"A number that grows when the same history would give other pairs."
 LEAST = 3
 "The fewest lines that come back."
 APART = 10
