@@ -12,7 +12,7 @@ from immutables import Map
 
 from backcast.domain.events import ChecksRan, Scored, SummaryWritten, WorkflowEvent
 from backcast.domain.outline import ITERATION, digest_of
-from backcast.domain.summary import BuiltFrom, Digests, by_path, flat
+from backcast.domain.summary import BuiltFrom, Digests, by_path, flat, rate_of
 
 NAME = "summaries"
 VERSION = 2
@@ -83,6 +83,15 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             return state._replace(last_at=event.timestamp, checks=checks)
         case _:
             return state._replace(last_at=event.timestamp)
+
+
+def success_rate(state: State) -> str:
+    """Return how many checks passed in the last run of the whole task, else in the last runs of
+    its modules together; empty where no checks ran."""
+    if whole := state.checks.get(""):
+        return rate_of(whole[0], whole[1])
+    passed, failed = (sum(counts[n] for counts in state.checks.values()) for n in (0, 1))
+    return f"{rate_of(passed, failed)[:-1]}, by module)" if state.checks else ""
 
 
 def latest(state: State) -> dict[str, Written]:

@@ -5,6 +5,7 @@ from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from backcast.domain.graph import Graph
+from backcast.domain.levels import fitted, worded
 from backcast.domain.moment import Moment
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
@@ -17,15 +18,19 @@ from backcast.domain.summary import (
     summary_of,
     task_summary,
 )
+from backcast.domain.summary_fields import fields_of
 from backcast.domain.tree import tree_of
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.node_texts import node_texts
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.summariser import Extractive, NodeFacts, Summariser
-from backcast.engine.models.tokenizers import UpperBound
+from backcast.engine.memory.summariser import Extractive, Summariser, limit_of
+from backcast.engine.models.tokenizers import Tokenizer, UpperBound
 from backcast.projections import dependency_graph, progress, summaries
+from backcast.projections.summaries import success_rate
+
+BOUND = UpperBound()
 
 
 class NodeSummaries(NamedTuple):
@@ -38,7 +43,13 @@ class NodeSummaries(NamedTuple):
     holds: bool
     "Whether it still holds; derived ones always do."
     left_out: Sequence[str]
-    "Lines that the level's limit has no room for."
+    "Lines that the level's limit has no room for, however short."
+    shortened: Sequence[str]
+    "Lines of which there is more than the limit has room for."
+    tokens: int
+    "Tokens of the text, by the tokenizer that was asked."
+    limit: int | None
+    "The most tokens of its level; None where there is none."
     beside: Sequence[tuple[str, str]]
     "Labelled details that change with each iteration: tests, refinements, references."
 
@@ -46,8 +57,9 @@ class NodeSummaries(NamedTuple):
         mark = "" if self.holds else ", STALE: see 'backcast stale'"
         head = escaped(f"{self.node}  (by {self.summariser}{mark})")
         lines = escaped_lines(self.text).splitlines()
-        if self.left_out:
-            lines.append(escaped(f"(no room for: {', '.join(self.left_out)}; see --whole)"))
+        cuts = [("shortened", self.shortened), ("no room for", self.left_out)]
+        if cut := "; ".join(f"{what}: {', '.join(labels)}" for what, labels in cuts if labels):
+            lines.append(escaped(f"({self.tokens} of {self.limit} tokens; {cut}; see --whole)"))
         lines += (escaped(f"{label}: {text}") for label, text in self.beside)
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
@@ -62,15 +74,19 @@ def node_summaries(
     moment: Moment,
     node: str | None,
     limits: Mapping[str, int] | None = LIMITS,
+    tokenizer: Tokenizer = BOUND,
+    *,
+    opened_by: str = "",
 ) -> Iterator[NodeSummaries]:
     """Yield the summaries of one node, or of a task with its modules and functions.
 
-    Derived ones are cut to whole lines within the limit of their level, where there are limits;
-    an upper bound counts their tokens.
+    They are cut to what fits the limit of their level, by a tokenizer's counts, where there are
+    limits. `opened_by` is what `backcast cat` needs behind a reference to see the text of this
+    moment.
     """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
-    view = _View(task_id, graph_state, written, limits)
+    view = _View(task_id, graph_state, written, limits, tokenizer, opened_by)
     if node is None or node == node_id("task", task_id):
         yield view.task(state_at(store, progress, task_id, moment))
     for each in view.nodes() if node is None else [node]:
@@ -123,12 +139,14 @@ class _View:
         state: dependency_graph.State,
         written: summaries.State,
         limits: Mapping[str, int] | None = None,
+        tokenizer: Tokenizer = BOUND,
+        opened_by: str = "",
     ) -> None:
         self.task_id, self.state, self.written = task_id, state, written
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(state)
         self.modules = Modules(self.facets)
         self.tree = tree_of(self.facets)
-        self.limits = limits
+        self.limits, self.tokenizer, self.opened_by = limits, tokenizer, opened_by
 
     @cached_property
     def graph(self) -> Graph:
@@ -143,22 +161,28 @@ class _View:
                 yield node_id(sig[0] if sig else "function", path, name)
 
     def task(self, state: progress.State) -> NodeSummaries:
-        checks = self.written.checks.get("")
-        rate = (checks[0], checks[1]) if checks else None
+        rate = success_rate(self.written)
         return self._derived(
             task_summary(self.task_id, state.goal, state.status, list(self.facets), rate), ()
         )
 
     def _derived(self, summary: NodeSummary, beside: Sequence[tuple[str, str]]) -> NodeSummaries:
-        if self.limits is None:
-            return NodeSummaries(summary.node, summary.text, EXTRACTIVE, True, (), beside)
-        made = Extractive().summarise(NodeFacts(summary), self.limits, UpperBound())
-        return NodeSummaries(summary.node, made.text, Extractive.id, True, made.left_out, beside)
+        limit = None if self.limits is None else limit_of(self.limits, summary.node)
+        found = fitted(fields_of(summary), limit, self.tokenizer.count)
+        return NodeSummaries(
+            summary.node, found.text, EXTRACTIVE, True, found.left_out, found.shortened,
+            self.tokenizer.count(found.text), limit, beside,
+        )  # fmt: skip
 
     def summaries_of(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
         beside = tuple(self._beside(node))
+        limit = None if self.limits is None else limit_of(self.limits, node)
         for text, summariser, holds in self.written_of(node, moment):
-            yield NodeSummaries(node, text, summariser, holds, (), beside)
+            cut = fitted([worded("", text)], limit, self.tokenizer.count)
+            yield NodeSummaries(
+                node, cut.text, summariser, holds, (), ("its text",) if cut.text != text else (),
+                self.tokenizer.count(cut.text), limit, beside,
+            )  # fmt: skip
         if summary := summary_of(self.facets, node, self.tree):
             yield self._derived(summary, beside)
 
@@ -190,5 +214,9 @@ class _View:
             if users := sorted(dict.fromkeys(users)):
                 more = f" and {len(users) - 6} more" if len(users) > 6 else ""
                 yield label, ", ".join(users[:6]) + more
+        if module.source is None:
+            yield "Full code", "its text is not known"
+            return
         lines = dependency_graph.lines_of(self.state, path).get(name) if name else None
-        yield "Full code", str(Reference(self.task_id, path, lines))
+        behind = f" {self.opened_by}" if self.opened_by else ""
+        yield "Full code", f"{Reference(self.task_id, path, lines)}{behind}"
