@@ -1,8 +1,8 @@
 """How is a summary told in so many tokens? Each field is shortened before any is left out.
 
-A field has forms, from the whole text to the shortest that is still true. First each field gets
-room for its shortest form, the most important field first; then, in the same order, each gets the
-longest form for which there is room.
+A field has forms, from the whole text to the shortest that is still true. First each of the most
+important fields gets room for its shortest form, and then for one that is good enough; next the
+other fields do; what room is left lengthens them all, the most important first.
 
 >>> modules = listed("Modules", ["[a.py]", "[b.py]", "[c.py]"])
 >>> fields = [modules, worded("Goal", "Do it. Do it well.")]
@@ -23,7 +23,8 @@ FEW = (12, 6, 3, 2, 1)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[])")
 _CLAUSE = re.compile(r"(?:[,;:]| - | -- | \u2013 | \u2014 )(?=\s|$)")
 _PAIRS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
-_BY_RANK = 50
+OTHERS = 50
+"The rank from which on a field waits until those before it are good enough."
 
 Tokens = Callable[[str], int]
 
@@ -34,8 +35,10 @@ class Field(NamedTuple):
     label: str
     forms: tuple[str, ...]
     "From the whole text to the shortest one."
-    rank: int = _BY_RANK
+    rank: int = OTHERS
     "Fields of a lower rank get room first; of equal ranks the earlier one does."
+    good: int = 0
+    "The place of the form that is good enough, so that others get room before a longer one does."
 
 
 class Fitted(NamedTuple):
@@ -56,19 +59,50 @@ def fitted(fields: Sequence[Field], limit: int | None, tokens: Tokens) -> Fitted
         return Fitted(_text(fields, chosen), (), ())
     by_rank = sorted(chosen, key=lambda place: (fields[place].rank, place))
     chosen = {}
+
+    def fits(place: int, form: int) -> bool:
+        if tokens(_text(fields, {**chosen, place: form})) > limit:
+            return False
+        chosen[place] = form
+        return True
+
+    first = [place for place in by_rank if fields[place].rank < OTHERS]
+    for group in (first, [place for place in by_rank if place not in first]):
+        for place in group:
+            fits(place, len(fields[place].forms) - 1)
+        for place in group:
+            _lengthen(chosen, place, fields[place].good, fits)
     for place in by_rank:
-        tried = {**chosen, place: len(fields[place].forms) - 1}
-        if tokens(_text(fields, tried)) <= limit:
-            chosen = tried
-    for place in (place for place in by_rank if place in chosen):
-        for form in range(chosen[place]):
-            tried = {**chosen, place: form}
-            if tokens(_text(fields, tried)) <= limit:
-                chosen = tried
-                break
+        _lengthen(chosen, place, 0, fits)
     shortened = [field.label for place, field in enumerate(fields) if chosen.get(place)]
     left_out = [field.label for place, field in enumerate(fields) if place not in chosen]
     return Fitted(_text(fields, chosen), tuple(shortened), tuple(left_out))
+
+
+def _lengthen(
+    chosen: dict[int, int], place: int, longest: int, fits: Callable[[int, int], bool]
+) -> None:
+    """Give a chosen field the longest form for which there is room, none above `longest`."""
+    any(fits(place, form) for form in range(longest, chosen.get(place, 0)))
+
+
+def cut(text: str, limit: int | None, tokens: Tokens) -> str:
+    """Return as many whole lines of a text as fit, else whole sentences of its first line.
+
+    >>> cut("Keep it. Use it.\\nMore.", 3, lambda text: len(text.split()))
+    'Keep it.'
+    """
+    if limit is None or tokens(text) <= limit:
+        return text
+    lines = text.splitlines()
+    for count in range(len(lines) - 1, 0, -1):
+        if tokens(shorter := "\n".join(lines[:count])) <= limit:
+            return shorter
+    sentences = _SENTENCE.split(lines[0])
+    for count in range(len(sentences) - 1, 0, -1):
+        if tokens(shorter := " ".join(sentences[:count])) <= limit:
+            return shorter
+    return ""
 
 
 def _text(fields: Sequence[Field], chosen: dict[int, int]) -> str:
@@ -76,19 +110,22 @@ def _text(fields: Sequence[Field], chosen: dict[int, int]) -> str:
     return "\n".join(f"{label}: {text}" if label else text for label, text in lines)
 
 
-def plain(label: str, text: str, rank: int = _BY_RANK) -> Field:
+def plain(label: str, text: str, rank: int = OTHERS) -> Field:
     """Return a field that can only be told as it is."""
     return Field(label, (text,), rank)
 
 
-def worded(label: str, text: str, rank: int = _BY_RANK) -> Field:
+def worded(label: str, text: str, rank: int = OTHERS) -> Field:
     """Return a field of sentences: fewer of them, the first clause, or its first words."""
-    return Field(label, distinct(sentence_forms(" ".join(text.split()))), rank)
+    forms = distinct(sentence_forms(" ".join(text.split())))
+    good = max((n for n, form in enumerate(forms) if not form.endswith(" ...")), default=0)
+    return Field(label, forms, rank, good)
 
 
-def listed(label: str, entries: Sequence[str], rank: int = _BY_RANK, *, joint: str = ", ") -> Field:
+def listed(label: str, entries: Sequence[str], rank: int = OTHERS, *, joint: str = ", ") -> Field:
     """Return a field of entries: all of them, or the first ones and how many more there are."""
-    return Field(label, distinct(list_forms(entries, joint)), rank)
+    forms = distinct(list_forms(entries, joint))
+    return Field(label, forms, rank, max(0, len(forms) - 2))
 
 
 def sentence_forms(text: str) -> Iterable[str]:
@@ -110,6 +147,11 @@ def sentence_forms(text: str) -> Iterable[str]:
     for count in LESS:
         if count < len(words):
             yield f"{' '.join(words[:count]).rstrip(',;:')} ..."
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text, without its full stop."""
+    return _SENTENCE.split(" ".join(text.split()))[0].rstrip(".")
 
 
 def list_forms(entries: Sequence[str], joint: str = ", ") -> Iterable[str]:

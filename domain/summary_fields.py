@@ -7,7 +7,17 @@
 
 from collections.abc import Iterator, Mapping
 
-from backcast.domain.levels import Field, distinct, list_forms, listed, plain, split_list, worded
+from backcast.domain.levels import (
+    OTHERS,
+    Field,
+    distinct,
+    list_forms,
+    listed,
+    plain,
+    split_list,
+    worded,
+)
+from backcast.domain.node import kind_of
 from backcast.domain.summary import NodeSummary, SummaryPart
 
 HEADINGS = ("Function", "Method", "Class", "Test", "Attribute", "Module")
@@ -17,7 +27,6 @@ RANKS: Mapping[str, int] = {
     "Purpose": 10, "Inputs": 11, "Outputs": 12, "Tests": 13, "Refined": 14,
 } | dict.fromkeys(HEADINGS, 90)  # fmt: skip
 "Parts of a lower rank get room first; all others are between the outputs and the heading."
-OTHERS = 50
 WORDED = ("Purpose", "Goal", "Workflow", "Decisions", "Side effects told")
 "Parts of sentences."
 _SHORTEST = 24
@@ -25,8 +34,28 @@ _SHORTEST = 24
 
 
 def fields_of(summary: NodeSummary) -> list[Field]:
-    """Return the parts of a summary as fields that can be shortened."""
-    return [field_of(part) for part in summary.entries]
+    """Return the parts of a summary as fields that can be shortened; what a method is called on is
+    no input of it."""
+    method = kind_of(summary.node) == "method"
+    entries = [_called(part) if method else part for part in summary.entries]
+    return [field_of(part) for part in entries if part.text]
+
+
+def _called(part: SummaryPart) -> SummaryPart:
+    """Return the inputs of a method without the object or class that it is called on.
+
+    >>> _called(SummaryPart("Inputs", ("(self, x: int)",))).text, _called(
+    ...     SummaryPart("Inputs", ("(self)",))
+    ... ).text
+    ('(x: int)', '')
+    """
+    if part.label != "Inputs":
+        return part
+    first, *others = split_list(part.text.removeprefix("(").removesuffix(")"))
+    if first not in ("self", "cls"):
+        return part
+    others = others[1:] if others[:1] == ["/"] else others
+    return SummaryPart(part.label, (f"({', '.join(others)})" if others else "",))
 
 
 def field_of(part: SummaryPart) -> Field:
@@ -35,7 +64,8 @@ def field_of(part: SummaryPart) -> Field:
     if part.label in WORDED:
         return worded(part.label, part.text, rank)
     if part.label == "Inputs":
-        return Field(part.label, distinct(signature_forms(part.text)), rank)
+        forms = distinct(signature_forms(part.text))
+        return Field(part.label, forms, rank, min(2, len(forms) - 1))
     if part.label == "Outputs":
         return Field(part.label, distinct(type_forms(part.text)), rank)
     if part.label in RANKS:

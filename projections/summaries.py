@@ -15,7 +15,7 @@ from backcast.domain.outline import ITERATION, digest_of
 from backcast.domain.summary import BuiltFrom, Digests, by_path, flat, rate_of
 
 NAME = "summaries"
-VERSION = 2
+VERSION = 3
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -37,6 +37,8 @@ class Written(NamedTuple):
     "Path, key and digest of each facet that was read; of the iterations where none was stated."
     lives: float | None
     "Seconds after its timestamp for which it holds; None for ever."
+    fields: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+    "The parts of a form that were filled in, by name: purpose, inputs, outputs, ..."
 
     @property
     def made_of(self) -> BuiltFrom:
@@ -139,4 +141,5 @@ def _written(fact: SummaryWritten, event: WorkflowEvent) -> Written:
         clock=tuple(sorted(fact.clock.items())),
         built_from=flat(fact.built_from or _by_iteration(fact.clock)),
         lives=fact.lives,
+        fields=tuple(fact.fields.items()),
     )

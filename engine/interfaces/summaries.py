@@ -1,11 +1,10 @@
 """Render summaries, derived or written, with the details that belong beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, NamedTuple
 
-from backcast.domain.graph import Graph
-from backcast.domain.levels import fitted, worded
+from backcast.domain.levels import Field, cut, first_sentence, fitted
 from backcast.domain.moment import Moment
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
@@ -14,21 +13,23 @@ from backcast.domain.summary import (
     EXTRACTIVE,
     LIMITS,
     NodeSummary,
-    rate_of,
     summary_of,
     task_summary,
 )
 from backcast.domain.summary_fields import fields_of
 from backcast.domain.tree import tree_of
+from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.node_texts import node_texts
+from backcast.engine.history.node_histories import NodeHistories, histories
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.level_fields import NEXT, LevelFields
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.summariser import Extractive, Summariser, limit_of
 from backcast.engine.models.tokenizers import Tokenizer, UpperBound
 from backcast.projections import dependency_graph, progress, summaries
-from backcast.projections.summaries import success_rate
+from backcast.projections.summaries import Written, named, success_rate
 
 BOUND = UpperBound()
 
@@ -87,9 +88,11 @@ def node_summaries(
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
     view = _View(task_id, graph_state, written, limits, tokenizer, opened_by)
+    view.level = LevelFields(graph_state, written, histories(store, task_id, moment))
     if node is None or node == node_id("task", task_id):
-        yield view.task(state_at(store, progress, task_id, moment))
-    for each in view.nodes() if node is None else [node]:
+        yield from view.task(state_at(store, progress, task_id, moment), moment)
+    asked = [node] if node and kind_of(node) != "task" else []
+    for each in view.nodes() if node is None else asked:
         yield from view.summaries_of(each, moment)
 
 
@@ -147,11 +150,7 @@ class _View:
         self.modules = Modules(self.facets)
         self.tree = tree_of(self.facets)
         self.limits, self.tokenizer, self.opened_by = limits, tokenizer, opened_by
-
-    @cached_property
-    def graph(self) -> Graph:
-        """What needs what."""
-        return dependency_graph.graph_of(self.state)
+        self.level = LevelFields(state, written, NodeHistories())
 
     def nodes(self) -> Iterator[str]:
         for path in self.facets:
@@ -160,31 +159,86 @@ class _View:
                 sig = self.facets[path][f"sig:{name}"]
                 yield node_id(sig[0] if sig else "function", path, name)
 
-    def task(self, state: progress.State) -> NodeSummaries:
-        rate = success_rate(self.written)
-        return self._derived(
-            task_summary(self.task_id, state.goal, state.status, list(self.facets), rate), ()
+    def task(self, state: progress.State, moment: Moment) -> Iterator[NodeSummaries]:
+        summary = task_summary(
+            self.task_id, state.goal, state.status, list(self.facets), success_rate(self.written)
         )
+        modules = [node_id("module", path) for path in self.facets]
+        beside = [("Next", _some(modules))] if modules else []
+        yield from self._written(summary.node, moment, beside)
+        yield self._derived(summary.node, fields_of(summary), beside, moment)
 
-    def _derived(self, summary: NodeSummary, beside: Sequence[tuple[str, str]]) -> NodeSummaries:
-        limit = None if self.limits is None else limit_of(self.limits, summary.node)
-        found = fitted(fields_of(summary), limit, self.tokenizer.count)
+    def _derived(
+        self, node: str, fields: Sequence[Field], beside: Sequence[tuple[str, str]], moment: Moment
+    ) -> NodeSummaries:
+        limit = None if self.limits is None else limit_of(self.limits, node)
+        filled_in = filled(node, fields, self.told_of(node, moment))
+        found = fitted(filled_in, limit, self.tokenizer.count)
+        writers = [] if filled_in == fields else self._writers(node, moment)
+        by = f"{EXTRACTIVE}, filled in by {', '.join(writers)}" if writers else EXTRACTIVE
         return NodeSummaries(
-            summary.node, found.text, EXTRACTIVE, True, found.left_out, found.shortened,
+            node, found.text, by, True, found.left_out, found.shortened,
             self.tokenizer.count(found.text), limit, beside,
         )  # fmt: skip
 
     def summaries_of(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
         beside = tuple(self._beside(node))
+        yield from self._written(node, moment, beside)
+        if summary := summary_of(self.facets, node, self.tree):
+            if not name_of(node):
+                summary = self._with_purposes(summary, moment)
+            fields = [*fields_of(summary), *self.level.of(node)]
+            yield self._derived(node, fields, beside, moment)
+
+    def _written(
+        self, node: str, moment: Moment, beside: Sequence[tuple[str, str]]
+    ) -> Iterator[NodeSummaries]:
         limit = None if self.limits is None else limit_of(self.limits, node)
         for text, summariser, holds in self.written_of(node, moment):
-            cut = fitted([worded("", text)], limit, self.tokenizer.count)
+            if _is_derived(summariser):
+                continue  # a copy of what is derived below
+            shown = cut(text, limit, self.tokenizer.count)
             yield NodeSummaries(
-                node, cut.text, summariser, holds, (), ("its text",) if cut.text != text else (),
-                self.tokenizer.count(cut.text), limit, beside,
+                node, shown, summariser, holds, (), ("its text",) if shown != text else (),
+                self.tokenizer.count(shown), limit, beside,
             )  # fmt: skip
-        if summary := summary_of(self.facets, node, self.tree):
-            yield self._derived(summary, beside)
+
+    def told_of(self, node: str, moment: Moment) -> dict[str, str]:
+        """Return what was written of a node, by field: of each the latest that holds."""
+        found: dict[str, str] = {}
+        for written in reversed(self.written.nodes.get(node, ())):
+            found = self._told(written, node, moment) | found
+        return found
+
+    def _writers(self, node: str, moment: Moment) -> list[str]:
+        """Return who wrote of a node what is shown of it."""
+        written = self.written.nodes.get(node, ())
+        return [one.summariser for one in written if self._told(one, node, moment)]
+
+    def _told(self, written: Written, node: str, moment: Moment) -> dict[str, str]:
+        """Return the fields of a written summary that hold."""
+        late = summaries.outlived(written, moment.at or self.written.last_at)
+        if late or _is_derived(written.summariser) or summaries.superseded(self.written, written):
+            return {}
+        fields = {**dict(written.fields), TEXT: written.text}
+        return holding(node, fields, written.made_of, self.modules.holds)
+
+    def _with_purposes(self, summary: NodeSummary, moment: Moment) -> NodeSummary:
+        """Return a module's summary with written purposes of functions that have no docstring."""
+        facets = self.facets[path_of(summary.node)] if self.written.nodes else {}
+        purposes = {
+            place: written.get("purpose") or written.get(TEXT, "")
+            for place, node in enumerate(self.level.top(path_of(summary.node)) if facets else ())
+            if not facets.get(f"doc:{name_of(node)}") and (written := self.told_of(node, moment))
+        }
+        entries = [
+            part._replace(entries=tuple(
+                f"{entry}: {first_sentence(purposes[place])}" if purposes.get(place) else entry
+                for place, entry in enumerate(part.entries)
+            )) if part.label == "Holds" else part
+            for part in summary.entries
+        ]  # fmt: skip
+        return summary._replace(entries=tuple(entries)) if purposes else summary
 
     def written_of(self, node: str, moment: Moment) -> Iterator[tuple[str, str, bool]]:
         """Yield text and summariser of each written summary of a node, and whether it holds."""
@@ -199,24 +253,22 @@ class _View:
         module = self.state.modules.get(path)
         if module is None or module.deleted:
             return
-        if checks := self.written.checks.get(path):
-            yield "Tests", rate_of(checks[0], checks[1])
-        body = module.facets.get(f"body:{name}", ())
-        if name and len(body) > 1:
-            yield "Refined", f"in {body[1]} versions" if body[1] != "1" else "in 1 version"
-        elif not name and module.iteration:
-            yield "Iteration", str(module.iteration)
-        into = self.graph.into.get(node, ())
-        for label, kinds in (("Tested by", ("tests",)), ("Needed by", ("imports", "calls"))):
-            users = [edge.source for edge in into if edge.kind in kinds]
-            if label == "Needed by":
-                users = [user for user in users if kind_of(user) != "test"]
-            if users := sorted(dict.fromkeys(users)):
-                more = f" and {len(users) - 6} more" if len(users) > 6 else ""
-                yield label, ", ".join(users[:6]) + more
+        if users := self.level.users(node):
+            yield "Needed by", _some(users)
+        if not name and (below := self.level.below(path)):
+            yield "Next", _some(below)
         if module.source is None:
             yield "Full code", "its text is not known"
             return
         lines = dependency_graph.lines_of(self.state, path).get(name) if name else None
         behind = f" {self.opened_by}" if self.opened_by else ""
         yield "Full code", f"{Reference(self.task_id, path, lines)}{behind}"
+
+
+def _is_derived(summariser: str) -> bool:
+    return named(summariser)[0] == named(EXTRACTIVE)[0]
+
+
+def _some(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - NEXT} more" if len(nodes) > NEXT else ""
+    return ", ".join(nodes[:NEXT]) + more

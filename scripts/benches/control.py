@@ -40,7 +40,7 @@ class Control:
         command = (sys.executable, *arguments)
         done = subprocess.run(
             command, input=json.dumps(question), stdout=subprocess.PIPE, text=True,
-            cwd=self.tree, env=_environment(self.tree),
+            cwd=self.tree, env=environment(self.tree),
         )  # fmt: skip
         if done.returncode:
             raise PeerMissing(f"its code ended with exit code {done.returncode}")
@@ -59,16 +59,19 @@ class Control:
 
 
 @contextmanager
-def control(bench: Bench) -> Iterator[Control]:
-    """Make a worktree of the earlier commit for as long as the block lasts.
+def control(bench: Bench, commit: str = COMMIT) -> Iterator[Control]:
+    """Make a worktree of an earlier commit for as long as the block lasts.
 
     `PeerMissing` where this checkout does not hold that commit. Logs that its code imports are
     kept beside the bench's own.
     """
-    tree, folder = bench.folder.resolve() / f"tree-{COMMIT}", bench.folder.resolve() / COMMIT
+    tree, folder = bench.folder.resolve() / f"tree-{commit}", bench.folder.resolve() / commit
     _removed(tree)
-    _git("worktree", "add", "--detach", "--force", str(tree), COMMIT)
+    _git("worktree", "add", "--detach", "--force", str(tree), commit)
     folder.mkdir(exist_ok=True)
+    if (tree / "scripts" / "links").exists():  # the one package of that tree, as links
+        (tree / ".venv" / "lib" / "python3" / "site-packages").mkdir(parents=True)
+        subprocess.run(["sh", str(tree / "scripts" / "links")], check=True)
     try:
         yield Control(tree, folder)
     finally:
@@ -77,11 +80,13 @@ def control(bench: Bench) -> Iterator[Control]:
 
 def started(script: Path, tree: Path) -> Peer:
     """Start a script that answers a question a line, by the code of a tree."""
-    return Peer.of([sys.executable, "-P", str(script)], _environment(tree))
+    return Peer.of([sys.executable, "-P", str(script)], environment(tree))
 
 
-def _environment(tree: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0"}
+def environment(tree: Path) -> dict[str, str]:
+    """Return the environment in which Python runs the code of a tree."""
+    path = f"{tree / '.venv' / 'src'}{os.pathsep}{tree}"
+    return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
 
 def _removed(tree: Path) -> None:
