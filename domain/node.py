@@ -19,6 +19,9 @@ SYMBOLS = ("function", "method", "class", "test")
 "The kinds of node that a module contains."
 KINDS = ("task", "module", *SYMBOLS, "attribute", "library", "setting", "concept")
 
+_CODE = re.compile(r"%(20|23|25|2F|[01][0-9A-F]|7F|C2%[89][0-9A-F]|E2%80%A[89])")
+"What stands for another character in the written form of a reference."
+_UNPRINTED = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]")
 _LINES = re.compile(r"L([1-9]\d{0,8})(?:-L([1-9]\d{0,8}))?")
 
 
@@ -48,8 +51,23 @@ class Reference(NamedTuple):
             part = f"#L{first}" if first == last else f"#L{first}-L{last}"
         elif self.name:
             part = f"#{self.name}"
-        path = self.path.replace("%", "%25").replace("#", "%23")
-        return f"storage://{self.task_id}/{path}{part}"
+        # Task ids in which nothing looks like a code are written as they always were.
+        task = _coded(self.task_id, "%#/" if _CODE.search(self.task_id) else "#/")
+        return f"storage://{task}/{_coded(self.path, '%#')}{part}"
+
+
+def _coded(text: str, letters: str) -> str:
+    """Return a text with codes for some letters, and for what cannot be printed in a line."""
+    for letter in letters:
+        text = text.replace(letter, f"%{ord(letter):02X}")
+    return _UNPRINTED.sub(lambda found: "".join(f"%{b:02X}" for b in found[0].encode()), text)
+
+
+def _decoded(text: str) -> str:
+    def letter(found: re.Match[str]) -> str:
+        return bytes.fromhex(found[1].replace("%", "")).decode()
+
+    return _CODE.sub(letter, text)
 
 
 def node_id(kind: str, path: str, name: str = "") -> str:
@@ -84,13 +102,16 @@ def plain_name(name: str) -> str:
 def parse_reference(text: str) -> Reference:
     """Parse a text such as `storage://task/validators.py#L45-L67`; `InputError` if it is none.
 
-    Task ids may not hold slashes, and paths may not begin with one. In a path `%23` stands for `#`
-    and `%25` for `%`; all else stands for itself.
+    `%23` stands for `#`, `%25` for `%` and, in a task's id, `%2F` for `/`; so does a code for each
+    character that cannot be printed in a line, and for blanks. All else stands for itself.
+
+    >>> parse_reference(str(Reference("ann/app#1", "odd\\nname.py"))).path
+    'odd\\nname.py'
     """
     scheme, _, rest = text.partition("://")
     task_id, _, place = rest.partition("/")
     path, _, part = place.partition("#")
-    path = path.replace("%23", "#").replace("%25", "%")
+    task_id, path = _decoded(task_id), _decoded(path)
     if scheme != "storage" or not task_id or not path:
         raise InputError(f"needed storage://TASK/PATH or .../PATH#L1-L9, found {text!r}")
     if not part:

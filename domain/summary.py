@@ -33,13 +33,31 @@ Tokens = Callable[[str], int]
 "A function that counts the tokens of a text, or an upper bound."
 
 
+class SummaryPart(NamedTuple):
+    """A labelled part of a summary, in the entries that it is joined of."""
+
+    label: str
+    entries: tuple[str, ...]
+    joint: str = ", "
+
+    @property
+    def text(self) -> str:
+        """The entries, joined."""
+        return self.joint.join(self.entries)
+
+
 class NodeSummary(NamedTuple):
     """A node's summary in parts of falling importance, and the digests that it was made of."""
 
     node: str
-    parts: tuple[tuple[str, str], ...]
-    "Label and text; the first is the heading."
+    entries: tuple[SummaryPart, ...]
+    "The first is the heading."
     built_from: BuiltFrom
+
+    @property
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """Label and text of each part."""
+        return texts_of(self.entries)
 
     @property
     def text(self) -> str:
@@ -69,8 +87,13 @@ def summary_of(
     `tree` is that of the modules, where it is known.
     """
     reader = Reader(modules, tree)
-    parts = parts_of(reader, node)
-    return NodeSummary(node, parts, built_from(reader)) if parts else None
+    entries = entries_of(reader, node)
+    return NodeSummary(node, entries, built_from(reader)) if entries else None
+
+
+def texts_of(entries: Sequence[SummaryPart]) -> tuple[tuple[str, str], ...]:
+    """Return label and text of each part."""
+    return tuple((part.label, part.text) for part in entries)
 
 
 def text_of(parts: Sequence[tuple[str, str]]) -> str:
@@ -80,6 +103,11 @@ def text_of(parts: Sequence[tuple[str, str]]) -> str:
 
 def parts_of(reader: Reader, node: str) -> tuple[tuple[str, str], ...]:
     """Return the parts of a node's summary, as in `NodeSummary`; empty for none."""
+    return texts_of(entries_of(reader, node))
+
+
+def entries_of(reader: Reader, node: str) -> tuple[SummaryPart, ...]:
+    """Return the parts of a node's summary in their entries; empty for none."""
     path, name, kind = path_of(node), name_of(node), kind_of(node)
     if kind == "module":
         return tuple(_module(reader, path))
@@ -93,15 +121,14 @@ def task_summary(
     goal: str | None,
     status: str,
     modules: Sequence[str],
-    checks: tuple[int, int] | None = None,
+    success_rate: str = "",
 ) -> NodeSummary:
-    """Return the summary of a task: its goal, status, modules, and last checks."""
-    parts = [("Task", task_id)]
-    parts += _line("Goal", (goal,) if goal else ())
-    parts.append(("Status", status))
-    parts += _line("Success rate", (rate_of(*checks),) if checks else ())
-    parts += _line("Modules", tuple(f"[{path}]" for path in modules))
-    return NodeSummary(node_id("task", task_id), tuple(parts), {})
+    """Return the summary of a task: its status, last checks, goal and modules."""
+    entries = [SummaryPart("Task", (task_id,)), SummaryPart("Status", (status,))]
+    entries += _line("Success rate", (success_rate,) if success_rate else ())
+    entries += _line("Goal", (goal,) if goal else ())
+    entries += _line("Modules", tuple(f"[{path}]" for path in modules))
+    return NodeSummary(node_id("task", task_id), tuple(entries), {})
 
 
 def rate_of(passed: int, failed: int) -> str:
@@ -144,11 +171,11 @@ def by_path(digests: Digests) -> BuiltFrom:
     return found
 
 
-def _symbol(reader: Reader, path: str, name: str) -> Iterator[tuple[str, str]]:
+def _symbol(reader: Reader, path: str, name: str) -> Iterator[SummaryPart]:
     kind, signature, *_ = (*(reader.facet(path, f"sig:{name}") or ()), "", "")
-    yield kind.capitalize() or "Function", f"{name} [in {path}]"
+    yield SummaryPart(kind.capitalize() or "Function", (f"{name} [in {path}]",))
     if reader.facet(path, "error"):
-        yield "As of", "the last version of the module that could be parsed"
+        yield SummaryPart("As of", ("the last version of the module that could be parsed",))
     yield from _line("Purpose", reader.facet(path, f"doc:{name}"), " ")
     inputs, _, outputs = (
         signature.rpartition(" -> ") if " -> " in signature else (signature, "", "")
@@ -163,17 +190,18 @@ def _symbol(reader: Reader, path: str, name: str) -> Iterator[tuple[str, str]]:
     yield from _line("Decorators", reader.facet(path, f"decorators:{name}"))
 
 
-def _module(reader: Reader, path: str) -> Iterator[tuple[str, str]]:
+def _module(reader: Reader, path: str) -> Iterator[SummaryPart]:
     if not reader.exists(path):
         return
-    yield "Module", path
+    yield SummaryPart("Module", (path,))
     existing = reader.facet(path, EXISTS) or ()
     if existing[:1] == (LINK,):
-        yield "Symbolic link to", f"[{existing[1]}]" if reader.exists(existing[1]) else existing[1]
+        target = f"[{existing[1]}]" if reader.exists(existing[1]) else existing[1]
+        yield SummaryPart("Symbolic link to", (target,))
     yield from _line("Purpose", reader.facet(path, "doc"), " ")
     if error := reader.facet(path, "error"):
         line, message = (*error, "", "")[:2]
-        yield "Cannot be parsed", f"{message}, line {line}" if line else message
+        yield SummaryPart("Cannot be parsed", (f"{message}, line {line}" if line else message,))
     names = reader.facet(path, "names") or ()
     held = tuple(_outlined(reader, path, name) for name in names if "." not in name)
     yield from _line("Holds", held, "; ")
@@ -215,6 +243,7 @@ def _shown(reader: Reader, path: str, key: str, scope: str) -> Iterator[str]:
             yield f"[{node_id(target.kind, target.path, target.name)}]"
 
 
-def _line(label: str, texts: Facet | None, joint: str = ", ") -> Iterator[tuple[str, str]]:
-    if texts and (text := joint.join(" ".join(text.split()) for text in texts)):
-        yield label, text
+def _line(label: str, texts: Facet | None, joint: str = ", ") -> Iterator[SummaryPart]:
+    part = SummaryPart(label, tuple(" ".join(text.split()) for text in texts or ()), joint)
+    if part.text:
+        yield part

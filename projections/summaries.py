@@ -12,10 +12,10 @@ from immutables import Map
 
 from backcast.domain.events import ChecksRan, Scored, SummaryWritten, WorkflowEvent
 from backcast.domain.outline import ITERATION, digest_of
-from backcast.domain.summary import BuiltFrom, Digests, by_path, flat
+from backcast.domain.summary import BuiltFrom, Digests, by_path, flat, rate_of
 
 NAME = "summaries"
-VERSION = 2
+VERSION = 3
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -37,6 +37,8 @@ class Written(NamedTuple):
     "Path, key and digest of each facet that was read; of the iterations where none was stated."
     lives: float | None
     "Seconds after its timestamp for which it holds; None for ever."
+    fields: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+    "The parts of a form that were filled in, by name: purpose, inputs, outputs, ..."
 
     @property
     def made_of(self) -> BuiltFrom:
@@ -85,6 +87,15 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             return state._replace(last_at=event.timestamp)
 
 
+def success_rate(state: State) -> str:
+    """Return how many checks passed in the last run of the whole task, else in the last runs of
+    its modules together; empty where no checks ran."""
+    if whole := state.checks.get(""):
+        return rate_of(whole[0], whole[1])
+    passed, failed = (sum(counts[n] for counts in state.checks.values()) for n in (0, 1))
+    return f"{rate_of(passed, failed)[:-1]}, by module)" if state.checks else ""
+
+
 def latest(state: State) -> dict[str, Written]:
     """Return the newest summary of each node, by node."""
     return {node: state.nodes[node][-1] for node in sorted(state.nodes)}
@@ -130,4 +141,5 @@ def _written(fact: SummaryWritten, event: WorkflowEvent) -> Written:
         clock=tuple(sorted(fact.clock.items())),
         built_from=flat(fact.built_from or _by_iteration(fact.clock)),
         lives=fact.lives,
+        fields=tuple(fact.fields.items()),
     )

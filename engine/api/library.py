@@ -178,7 +178,7 @@ class Known:
         """Return a module's text as it was: `money.py`, `money.py#to_cents`, `money.py#L1-L9`."""
         from backcast.domain.node import parse_reference
 
-        reference = parse_reference(f"storage://{self.task.id}/{path}")
+        reference = parse_reference(f"storage://task/{path}")._replace(task_id=self.task.id)
         return text_of(self.task.store, reference, self.moment).decode(errors="replace")
 
     def stale(self) -> list[Stale]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from backcast.domain.outline import Facet, part_of
 from backcast.domain.reader import Reader
-from backcast.domain.summary import NodeSummary, Tokens, parts_of
+from backcast.domain.summary import NodeSummary, Tokens, entries_of
 
 KEPT = 50_000
 "Nodes whose summaries are kept; then all are made anew."
@@ -60,7 +60,7 @@ class Briefs:
 
 def _made(facets: Mapping[str, Module], node: str) -> Brief:
     reader = Reader(facets)
-    summary = NodeSummary(node, parts_of(reader, node), {})
+    summary = NodeSummary(node, entries_of(reader, node), {})
     reads: dict[str, tuple[Module | None, dict[str, Facet | None]]] = {}
     for (path, key), facet in reader.seen.items():
         if path not in reads:

@@ -1,7 +1,16 @@
-"""The source text that a reference names, as of a moment."""
+"""The source text that a reference names, as of a moment, or the last one that it named."""
+
+from typing import NamedTuple
 
 from backcast.domain.errors import InputError
-from backcast.domain.moment import Moment
+from backcast.domain.events import (
+    ModuleDeleted,
+    ModuleIteration,
+    ModuleRenamed,
+    SourceRead,
+    WorkflowEvent,
+)
+from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.store import EventStore
@@ -15,6 +24,55 @@ def text_of(store: EventStore, reference: Reference, moment: Moment) -> bytes:
     """
     store.require(reference.task_id)
     return text_in(store, state_at(store, dependency_graph, reference.task_id, moment), reference)
+
+
+class LastText(NamedTuple):
+    """A text that a reference names now, or that it named last."""
+
+    body: bytes
+    before: WorkflowEvent | None = None
+    "The event since which it names nothing; None where it names this text now."
+
+
+STEPS = 100
+"Changes of a module that are gone back over to find a name."
+
+
+def last_text(store: EventStore, reference: Reference) -> LastText:
+    """Return the text that a reference names now; where it names none, the last that it named.
+
+    What an older prompt or summary printed can thus be opened after its module is gone.
+    `InputError` where the reference names nothing at any of the last moments.
+    """
+    try:
+        return LastText(text_of(store, reference, NOW))
+    except InputError as error:
+        problem = error
+    for event in _changes(store, reference):
+        try:
+            return LastText(text_of(store, reference, Moment(event.position - 1)), event)
+        except InputError:
+            continue
+    raise problem
+
+
+def _changes(store: EventStore, reference: Reference) -> list[WorkflowEvent]:
+    """Return the last changes of a reference's module, the latest first."""
+    kinds = ("MODULE_DELETED", "MODULE_RENAMED", "MODULE_ITERATION", "SOURCE_READ")
+    found = list[WorkflowEvent]()
+    for event in store.read(reference.task_id, types=kinds):
+        match event.fact:
+            case ModuleDeleted(module_name=path) | ModuleIteration(module_name=path):
+                names = [path]
+            case ModuleRenamed(module_name=path, previous_name=previous):
+                names = [path, previous]
+            case SourceRead(path=path):
+                names = [path]
+            case _:
+                names = []
+        if reference.path in names:
+            found.append(event)
+    return found[: -STEPS - 1 : -1]
 
 
 def text_in(store: EventStore, state: dependency_graph.State, reference: Reference) -> bytes:

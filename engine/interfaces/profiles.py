@@ -12,6 +12,8 @@ from backcast.engine.interfaces.terminal import message
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
     from backcast.domain.policy import Policy
+    from backcast.engine.log.store import EventStore
+    from backcast.engine.models.tokenizers import Tokenizer
     from backcast.engine.replay.corpus import Setting
 
 
@@ -42,6 +44,30 @@ def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> 
     if context_tokens is not None:
         profile = profile.with_context(context_tokens)
     return profile._replace(tokenizer=tokenizer or counted_by(profile.tokenizer))
+
+
+def counter_by(
+    name: str | None, tokenizer: str | None, store: "EventStore", task_id: str, window: str = ""
+) -> "Tokenizer":
+    """Return what counts tokens: a named tokenizer, that of a named profile, that of the task's
+    last run, else that of the default profile of a window.
+
+    A bound where it is not installed, which a note tells, as it does where a bound was named.
+    """
+    from backcast.engine.models.tokenizers import counted_by, tokenizer_of
+    from backcast.engine.workflow.runtime import used_before
+
+    if tokenizer is None and name is None and not window:
+        used = used_before(store, task_id).profile
+        # A server that a run once asked may be gone.
+        if used and not used.tokenizer.startswith("server:"):
+            tokenizer = counted_by(used.tokenizer)
+    by_window = {"32k": "qwen3-8b-32k"}.get(window, DEFAULT_PROFILE)
+    profile = profile_by(name or by_window, tokenizer, None)
+    counter = tokenizer_of(profile.tokenizer)
+    if not counter.exact:
+        message(f"note: tokens are counted by an {counter.id}")
+    return counter
 
 
 def note_window(name: str, profile: "ModelProfile") -> None:

@@ -1,10 +1,10 @@
 """Render summaries, derived or written, with the details that belong beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, NamedTuple
 
-from backcast.domain.graph import Graph
+from backcast.domain.levels import Field, cut, first_sentence, fitted
 from backcast.domain.moment import Moment
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 from backcast.domain.outline import Facet, names_in
@@ -13,19 +13,25 @@ from backcast.domain.summary import (
     EXTRACTIVE,
     LIMITS,
     NodeSummary,
-    rate_of,
     summary_of,
     task_summary,
 )
+from backcast.domain.summary_fields import fields_of
 from backcast.domain.tree import tree_of
+from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.node_texts import node_texts
+from backcast.engine.history.node_histories import NodeHistories, histories
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.interfaces.level_fields import NEXT, LevelFields
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.summariser import Extractive, NodeFacts, Summariser
-from backcast.engine.models.tokenizers import UpperBound
+from backcast.engine.memory.summariser import Extractive, Summariser, limit_of
+from backcast.engine.models.tokenizers import Tokenizer, UpperBound
 from backcast.projections import dependency_graph, progress, summaries
+from backcast.projections.summaries import Written, named, success_rate
+
+BOUND = UpperBound()
 
 
 class NodeSummaries(NamedTuple):
@@ -38,7 +44,13 @@ class NodeSummaries(NamedTuple):
     holds: bool
     "Whether it still holds; derived ones always do."
     left_out: Sequence[str]
-    "Lines that the level's limit has no room for."
+    "Lines that the level's limit has no room for, however short."
+    shortened: Sequence[str]
+    "Lines of which there is more than the limit has room for."
+    tokens: int
+    "Tokens of the text, by the tokenizer that was asked."
+    limit: int | None
+    "The most tokens of its level; None where there is none."
     beside: Sequence[tuple[str, str]]
     "Labelled details that change with each iteration: tests, refinements, references."
 
@@ -46,8 +58,9 @@ class NodeSummaries(NamedTuple):
         mark = "" if self.holds else ", STALE: see 'backcast stale'"
         head = escaped(f"{self.node}  (by {self.summariser}{mark})")
         lines = escaped_lines(self.text).splitlines()
-        if self.left_out:
-            lines.append(escaped(f"(no room for: {', '.join(self.left_out)}; see --whole)"))
+        cuts = [("shortened", self.shortened), ("no room for", self.left_out)]
+        if cut := "; ".join(f"{what}: {', '.join(labels)}" for what, labels in cuts if labels):
+            lines.append(escaped(f"({self.tokens} of {self.limit} tokens; {cut}; see --whole)"))
         lines += (escaped(f"{label}: {text}") for label, text in self.beside)
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
@@ -62,18 +75,24 @@ def node_summaries(
     moment: Moment,
     node: str | None,
     limits: Mapping[str, int] | None = LIMITS,
+    tokenizer: Tokenizer = BOUND,
+    *,
+    opened_by: str = "",
 ) -> Iterator[NodeSummaries]:
     """Yield the summaries of one node, or of a task with its modules and functions.
 
-    Derived ones are cut to whole lines within the limit of their level, where there are limits;
-    an upper bound counts their tokens.
+    They are cut to what fits the limit of their level, by a tokenizer's counts, where there are
+    limits. `opened_by` is what `backcast cat` needs behind a reference to see the text of this
+    moment.
     """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
-    view = _View(task_id, graph_state, written, limits)
+    view = _View(task_id, graph_state, written, limits, tokenizer, opened_by)
+    view.level = LevelFields(graph_state, written, histories(store, task_id, moment))
     if node is None or node == node_id("task", task_id):
-        yield view.task(state_at(store, progress, task_id, moment))
-    for each in view.nodes() if node is None else [node]:
+        yield from view.task(state_at(store, progress, task_id, moment), moment)
+    asked = [node] if node and kind_of(node) != "task" else []
+    for each in view.nodes() if node is None else asked:
         yield from view.summaries_of(each, moment)
 
 
@@ -123,17 +142,15 @@ class _View:
         state: dependency_graph.State,
         written: summaries.State,
         limits: Mapping[str, int] | None = None,
+        tokenizer: Tokenizer = BOUND,
+        opened_by: str = "",
     ) -> None:
         self.task_id, self.state, self.written = task_id, state, written
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(state)
         self.modules = Modules(self.facets)
         self.tree = tree_of(self.facets)
-        self.limits = limits
-
-    @cached_property
-    def graph(self) -> Graph:
-        """What needs what."""
-        return dependency_graph.graph_of(self.state)
+        self.limits, self.tokenizer, self.opened_by = limits, tokenizer, opened_by
+        self.level = LevelFields(state, written, NodeHistories())
 
     def nodes(self) -> Iterator[str]:
         for path in self.facets:
@@ -142,25 +159,86 @@ class _View:
                 sig = self.facets[path][f"sig:{name}"]
                 yield node_id(sig[0] if sig else "function", path, name)
 
-    def task(self, state: progress.State) -> NodeSummaries:
-        checks = self.written.checks.get("")
-        rate = (checks[0], checks[1]) if checks else None
-        return self._derived(
-            task_summary(self.task_id, state.goal, state.status, list(self.facets), rate), ()
+    def task(self, state: progress.State, moment: Moment) -> Iterator[NodeSummaries]:
+        summary = task_summary(
+            self.task_id, state.goal, state.status, list(self.facets), success_rate(self.written)
         )
+        modules = [node_id("module", path) for path in self.facets]
+        beside = [("Next", _some(modules))] if modules else []
+        yield from self._written(summary.node, moment, beside)
+        yield self._derived(summary.node, fields_of(summary), beside, moment)
 
-    def _derived(self, summary: NodeSummary, beside: Sequence[tuple[str, str]]) -> NodeSummaries:
-        if self.limits is None:
-            return NodeSummaries(summary.node, summary.text, EXTRACTIVE, True, (), beside)
-        made = Extractive().summarise(NodeFacts(summary), self.limits, UpperBound())
-        return NodeSummaries(summary.node, made.text, Extractive.id, True, made.left_out, beside)
+    def _derived(
+        self, node: str, fields: Sequence[Field], beside: Sequence[tuple[str, str]], moment: Moment
+    ) -> NodeSummaries:
+        limit = None if self.limits is None else limit_of(self.limits, node)
+        filled_in = filled(node, fields, self.told_of(node, moment))
+        found = fitted(filled_in, limit, self.tokenizer.count)
+        writers = [] if filled_in == fields else self._writers(node, moment)
+        by = f"{EXTRACTIVE}, filled in by {', '.join(writers)}" if writers else EXTRACTIVE
+        return NodeSummaries(
+            node, found.text, by, True, found.left_out, found.shortened,
+            self.tokenizer.count(found.text), limit, beside,
+        )  # fmt: skip
 
     def summaries_of(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
         beside = tuple(self._beside(node))
-        for text, summariser, holds in self.written_of(node, moment):
-            yield NodeSummaries(node, text, summariser, holds, (), beside)
+        yield from self._written(node, moment, beside)
         if summary := summary_of(self.facets, node, self.tree):
-            yield self._derived(summary, beside)
+            if not name_of(node):
+                summary = self._with_purposes(summary, moment)
+            fields = [*fields_of(summary), *self.level.of(node)]
+            yield self._derived(node, fields, beside, moment)
+
+    def _written(
+        self, node: str, moment: Moment, beside: Sequence[tuple[str, str]]
+    ) -> Iterator[NodeSummaries]:
+        limit = None if self.limits is None else limit_of(self.limits, node)
+        for text, summariser, holds in self.written_of(node, moment):
+            if _is_derived(summariser):
+                continue  # a copy of what is derived below
+            shown = cut(text, limit, self.tokenizer.count)
+            yield NodeSummaries(
+                node, shown, summariser, holds, (), ("its text",) if shown != text else (),
+                self.tokenizer.count(shown), limit, beside,
+            )  # fmt: skip
+
+    def told_of(self, node: str, moment: Moment) -> dict[str, str]:
+        """Return what was written of a node, by field: of each the latest that holds."""
+        found: dict[str, str] = {}
+        for written in reversed(self.written.nodes.get(node, ())):
+            found = self._told(written, node, moment) | found
+        return found
+
+    def _writers(self, node: str, moment: Moment) -> list[str]:
+        """Return who wrote of a node what is shown of it."""
+        written = self.written.nodes.get(node, ())
+        return [one.summariser for one in written if self._told(one, node, moment)]
+
+    def _told(self, written: Written, node: str, moment: Moment) -> dict[str, str]:
+        """Return the fields of a written summary that hold."""
+        late = summaries.outlived(written, moment.at or self.written.last_at)
+        if late or _is_derived(written.summariser) or summaries.superseded(self.written, written):
+            return {}
+        fields = {**dict(written.fields), TEXT: written.text}
+        return holding(node, fields, written.made_of, self.modules.holds)
+
+    def _with_purposes(self, summary: NodeSummary, moment: Moment) -> NodeSummary:
+        """Return a module's summary with written purposes of functions that have no docstring."""
+        facets = self.facets[path_of(summary.node)] if self.written.nodes else {}
+        purposes = {
+            place: written.get("purpose") or written.get(TEXT, "")
+            for place, node in enumerate(self.level.top(path_of(summary.node)) if facets else ())
+            if not facets.get(f"doc:{name_of(node)}") and (written := self.told_of(node, moment))
+        }
+        entries = [
+            part._replace(entries=tuple(
+                f"{entry}: {first_sentence(purposes[place])}" if purposes.get(place) else entry
+                for place, entry in enumerate(part.entries)
+            )) if part.label == "Holds" else part
+            for part in summary.entries
+        ]  # fmt: skip
+        return summary._replace(entries=tuple(entries)) if purposes else summary
 
     def written_of(self, node: str, moment: Moment) -> Iterator[tuple[str, str, bool]]:
         """Yield text and summariser of each written summary of a node, and whether it holds."""
@@ -175,20 +253,22 @@ class _View:
         module = self.state.modules.get(path)
         if module is None or module.deleted:
             return
-        if checks := self.written.checks.get(path):
-            yield "Tests", rate_of(checks[0], checks[1])
-        body = module.facets.get(f"body:{name}", ())
-        if name and len(body) > 1:
-            yield "Refined", f"in {body[1]} versions" if body[1] != "1" else "in 1 version"
-        elif not name and module.iteration:
-            yield "Iteration", str(module.iteration)
-        into = self.graph.into.get(node, ())
-        for label, kinds in (("Tested by", ("tests",)), ("Needed by", ("imports", "calls"))):
-            users = [edge.source for edge in into if edge.kind in kinds]
-            if label == "Needed by":
-                users = [user for user in users if kind_of(user) != "test"]
-            if users := sorted(dict.fromkeys(users)):
-                more = f" and {len(users) - 6} more" if len(users) > 6 else ""
-                yield label, ", ".join(users[:6]) + more
+        if users := self.level.users(node):
+            yield "Needed by", _some(users)
+        if not name and (below := self.level.below(path)):
+            yield "Next", _some(below)
+        if module.source is None:
+            yield "Full code", "its text is not known"
+            return
         lines = dependency_graph.lines_of(self.state, path).get(name) if name else None
-        yield "Full code", str(Reference(self.task_id, path, lines))
+        behind = f" {self.opened_by}" if self.opened_by else ""
+        yield "Full code", f"{Reference(self.task_id, path, lines)}{behind}"
+
+
+def _is_derived(summariser: str) -> bool:
+    return named(summariser)[0] == named(EXTRACTIVE)[0]
+
+
+def _some(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - NEXT} more" if len(nodes) > NEXT else ""
+    return ", ".join(nodes[:NEXT]) + more

@@ -20,6 +20,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.memory.summariser import Made, NodeFacts, Summariser
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import dependency_graph, progress, summaries
+from backcast.projections.summaries import success_rate
 
 ABSENT = "there is no such node at this moment"
 
@@ -114,9 +115,7 @@ class SummaryInputs:
 
     def _task(self) -> NodeFacts:
         stands = self.stands or state_at(self.store, progress, self.task_id, self.moment)
-        checks = self.known.checks.get("")
-        rate = (checks[0], checks[1]) if checks else None
-        paths = list(self.facets)
+        rate, paths = success_rate(self.known), list(self.facets)
         summary = task_summary(self.task_id, stands.goal, stands.status, paths, rate)
         return NodeFacts(summary, read=_texts(self.facets))
 

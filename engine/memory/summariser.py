@@ -7,8 +7,10 @@ Extractive summaries are derived: they are made on demand and never stored. Summ
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from backcast.domain.levels import fitted
 from backcast.domain.node import kind_of
 from backcast.domain.summary import EXTRACTIVE, LIMITS, BuiltFrom, NodeSummary
+from backcast.domain.summary_fields import fields_of
 from backcast.engine.models.tokenizers import Tokenizer
 
 
@@ -58,7 +60,7 @@ class Summariser(Protocol):
 
 
 class Extractive:
-    """A summariser that takes as many whole lines of an outline as fit, most important first."""
+    """A summariser that takes what fits of an outline: shortened parts before left-out ones."""
 
     id = EXTRACTIVE
     derived = True
@@ -66,8 +68,9 @@ class Extractive:
     def summarise(self, asked: NodeFacts, limits: Mapping[str, int], tokenizer: Tokenizer) -> Made:
         """Return the summary of a node within the limit of its kind."""
         full = asked.outlined
-        text, left_out = full.fitted(limit_of(limits, full.node), tokenizer.count)
-        return Made(text, exactly(tokenizer, text), full.built_from, left_out=left_out)
+        found = fitted(fields_of(full), limit_of(limits, full.node), tokenizer.count)
+        tokens = exactly(tokenizer, found.text)
+        return Made(found.text, tokens, full.built_from, left_out=found.left_out)
 
 
 def limit_of(limits: Mapping[str, int], node: str) -> int:

@@ -20,7 +20,6 @@ from backcast.engine.context.recorded import messages
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.summariser import Extractive
 from backcast.engine.models import Call, Limits, Message
-from backcast.engine.models.tokenizers import UpperBound
 from backcast.engine.workflow.answers import (
     ActionResult,
     Answers,
@@ -164,9 +163,11 @@ class Performer:
     def _complete(self) -> ActionResult:
         """Summarise the task and end it: later tasks see its results from now on."""
         inputs, node = self.task.summary_inputs(), node_id("task", self.task_id)
+        # The summary is appended together with the end, and is read after it.
+        inputs.stands = self.task.stands._replace(status="complete")
         asked = inputs.node_facts(node)
         if asked is None:
             return ActionResult([TaskComplete()])
-        made = Extractive().summarise(asked, LIMITS, UpperBound())
+        made = Extractive().summarise(asked, LIMITS, self.prompts.tokenizer)
         claim, _ = inputs.claim(node, made, Extractive.id, self.task.version)
         return ActionResult([claim, TaskComplete()])

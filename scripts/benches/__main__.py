@@ -115,6 +115,12 @@ BENCHES = {
         {"solve": "solve", "form": "solve_form"},
         "--only form",
     ),
+    "memory": Entry(
+        "what summaries show within the limits of an 8K window, beside an earlier commit",
+        {"summaries": "memory_summaries"},
+        "--only summaries ../click ../httpx ../attrs",
+        keeps="memory",
+    ),
     "trial": Entry(
         "a model's answers about a code base with maps and other notes, beside no notes",
         {"trial": "trial"},

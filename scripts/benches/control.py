@@ -40,7 +40,7 @@ class Control:
         command = (sys.executable, *arguments)
         done = subprocess.run(
             command, input=json.dumps(question), stdout=subprocess.PIPE, text=True,
-            cwd=self.tree, env=_environment(self.tree),
+            cwd=self.tree, env=environment(self.tree),
         )  # fmt: skip
         if done.returncode:
             raise PeerMissing(f"its code ended with exit code {done.returncode}")
@@ -80,10 +80,11 @@ def control(bench: Bench, commit: str = COMMIT) -> Iterator[Control]:
 
 def started(script: Path, tree: Path) -> Peer:
     """Start a script that answers a question a line, by the code of a tree."""
-    return Peer.of([sys.executable, "-P", str(script)], _environment(tree))
+    return Peer.of([sys.executable, "-P", str(script)], environment(tree))
 
 
-def _environment(tree: Path) -> dict[str, str]:
+def environment(tree: Path) -> dict[str, str]:
+    """Return the environment in which Python runs the code of a tree."""
     path = f"{tree / '.venv' / 'src'}{os.pathsep}{tree}"
     return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 

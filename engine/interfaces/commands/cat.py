@@ -6,9 +6,9 @@ import click
 
 from backcast.domain.errors import InputError
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import address_argument
+from backcast.engine.interfaces.addresses import address_argument, log_at
 from backcast.engine.interfaces.options import opened, store_option
-from backcast.engine.interfaces.terminal import hand_on_bytes
+from backcast.engine.interfaces.terminal import hand_on_bytes, message
 
 if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
@@ -17,30 +17,51 @@ if TYPE_CHECKING:
 @click.command(name="cat")
 @store_option
 @click.argument("ref", metavar="REF")
-@address_argument("moment", required=False, metavar="@WHEN")
+@address_argument("moment", required=False, metavar="[FILE.jsonl][@WHEN]")
 def command(url: str, ref: str, moment: Address | None) -> None:
     """Print a blob, or the text of a module or a part as it was.
 
-    In a path, %23 stands for # and %25 for %.
+    Where a module is gone by now and no moment is named, its last text is printed, which a note
+    tells. In a path, %23 stands for # and %25 for %; in a task's name, %2F for /.
 
     \b
     backcast cat blob:6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090
     backcast cat storage://task-abc123/validators.py#L4-L9 @2026-11-20T10:03
     backcast cat storage://task-abc123/validators.py#validate_email
+    backcast cat storage://till/money.py runs/till.jsonl
     """
+    if moment and moment.task:
+        raise InputError(f"needed @WHEN or FILE.jsonl behind {ref!r}, found {str(moment)!r}")
+    when = moment.when if moment else ""
+    if moment and moment.log:
+        with log_at(moment, url) as log:
+            for problem in log.problems:
+                message(f"skipped {problem}")
+            _print(log.store, ref, when)
+    else:
+        with opened(url) as store:
+            _print(store, ref, when)
+
+
+def _print(store: "EventStore", ref: str, when: str) -> None:
     from backcast.domain.node import parse_reference
     from backcast.engine.history.moments import moment_at
-    from backcast.engine.history.source_text import text_of
+    from backcast.engine.history.source_text import last_text, text_of
 
-    if moment and (moment.task or moment.log):
-        raise InputError(f"needed @WHEN behind {ref!r}, found {str(moment)!r}")
-    with opened(url) as store:
-        if ref.startswith("storage:"):
-            reference = parse_reference(ref)
-            at = moment_at(store, reference.task_id, moment.when if moment else "")
-            hand_on_bytes(text_of(store, reference, at))
-        else:
-            hand_on_bytes(_blob(store, ref))
+    if not ref.startswith("storage:"):
+        hand_on_bytes(_blob(store, ref))
+        return
+    reference = parse_reference(ref)
+    if when:
+        hand_on_bytes(text_of(store, reference, moment_at(store, reference.task_id, when)))
+        return
+    found = last_text(store, reference)
+    if found.before:
+        message(
+            f"note: {ref} names nothing since event {found.before.version} of its task; this is"
+            f" the last text that it named ({reference.task_id}@{found.before.version - 1})"
+        )
+    hand_on_bytes(found.body)
 
 
 def _blob(store: "EventStore", ref: str) -> bytes:

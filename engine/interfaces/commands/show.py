@@ -133,23 +133,32 @@ def graph(address: Address, url: str, node: str | None, hops: int, as_json: bool
 @store_option
 @click.option("--node", metavar="NODE", help="Only this one: function:PATH::NAME.")
 @click.option("--window", type=click.Choice(["8k", "32k"]), help="Cut to what fits such models.")
-@click.option("--whole", is_flag=True, help="Derived ones without a limit of tokens.")
+@click.option("--whole", is_flag=True, help="Without a limit of tokens.")
+@click.option("--profile", metavar="NAME", help="Whose tokens are counted; else the last run's.")
+@click.option("--tokenizer", metavar="NAME", help="Another than the profile's: gguf:FILE, ...")
 @json_option
 def summaries(
-    address: Address, url: str, node: str | None, window: str | None, whole: bool, as_json: bool
-) -> None:
+    address: Address, url: str, node: str | None, window: str | None, whole: bool,
+    profile: str | None, tokenizer: str | None, as_json: bool,
+) -> None:  # fmt: skip
     """Each node in a few lines: the derived summary, and those that somebody wrote.
 
     \b
     backcast show summaries backcast --node module:domain/clock.py
+    backcast cat storage://backcast/domain/clock.py            # as 'Full code' names it
     """
     from backcast.domain.summary import LIMITS, LIMITS_BY_WINDOW
+    from backcast.engine.interfaces.profiles import counter_by
     from backcast.engine.interfaces.summaries import node_summaries
 
     limits = None if whole else LIMITS_BY_WINDOW[window] if window else LIMITS
     with task_at(address, url) as place:
-        count = 0
-        for summary in node_summaries(place.store, place.task, place.outlined(), node, limits):
+        counter = counter_by(profile, tokenizer, place.store, place.task, window or "")
+        behind = f"{place.log}{'@' if place.when else ''}{place.when}"
+        at, count = place.outlined(), 0
+        for summary in node_summaries(
+            place.store, place.task, at, node, limits, counter, opened_by=behind
+        ):
             text = json_text(summary.plain()) if as_json else str(summary)
             click.echo(text if as_json or not count else f"\n{text}")
             count += 1
