@@ -52,9 +52,10 @@ WEIGHTS: Mapping[str, float] = {
 "The weight of each kind of evidence that a function or class will be needed, in a logistic sum."
 LIKENESS: Mapping[str, float] = dict.fromkeys(WEIGHTS, 0.0) | {
     "text words": 0.0, "like name": 0.0, "same name": 0.0, "like class": 0.0, "like path": 0.0,
-    "folder": 0.0, "near": 0.0, "parameters": 0.0,
+    "folder": 0.0, "near": 0.0, "parameters": 0.0, "same place": 0.0, "same goal": 0.0,
 }  # fmt: skip
-"The weight of each kind of evidence that a body is like the one that will be written."
+"""The weight of each kind of evidence that a body is like the one that will be written. `same
+place` and `same goal` are of earlier work only: its path and name, and its task's goal."""
 WORTH: Mapping[str, float] = {"name": 0.05, "signature": 1.0, "summary": 1.15, "full": 1.8}
 "The worth of each level at which a needed thing is shown."
 
@@ -198,6 +199,10 @@ class Policy(BaseModel):
     "The worth of a text that is like the one asked for, beside that of needed ones."
     longer: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The power of its tokens by which that worth grows."
+    recalled: Annotated[float, Field(ge=0)] = 0.0
+    "The worth of a text of earlier work beside one of the project's own; 0 for references alone."
+    values: bool = False
+    "Whether a fix is offered too where a failure differs from an earlier one in values alone."
     fading: Annotated[float, Field(ge=0)] = 0.0
     "The likest texts after which one more is worth half as much; 0 for as much."
     opening: bool = False
@@ -286,6 +291,8 @@ READER = Policy(
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
+    recalled=1.0,
+    values=True,
     fading=10,
     opening=True,
     around=0.35,
@@ -301,6 +308,7 @@ READER = Policy(
     likeness=dict(LIKENESS) | {
         "text words": 2.5, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
         "like name": 1.0, "same name": 0.3, "like class": 0.7, "near": 5.0, "siblings": 0.3,
+        "same place": 2.0, "same goal": 4.0,
         "special": -0.3, "test file": -1.0, "always": -6.5,
     },
 )  # fmt: skip

@@ -11,7 +11,8 @@ from backcast.domain.texts import TEXTS, reworded
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
-from backcast.engine.context.patterns import patterns
+from backcast.engine.context.patterns import recalled
+from backcast.engine.context.recall.code import EarlierCode
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
 from backcast.engine.context.surroundings import Surroundings
@@ -19,6 +20,8 @@ from backcast.engine.context.symbol_candidates import SymbolCandidates
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.engine.context.work import failures, iterations, left_out
 from backcast.engine.history.task_states import TaskStates
+
+GONE = "its text is gone"
 
 
 class Candidates:
@@ -36,6 +39,8 @@ class Candidates:
         self.functions = SymbolCandidates(scope, self.surroundings)
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
+        self.gone: Sequence[EarlierCode] = ()
+        "Functions and classes of earlier work whose text cannot be read any more."
         self.opened: dict[str, str] = {}
         "Constants that the lines of the target's module hold, and their text."
 
@@ -52,11 +57,9 @@ class Candidates:
         candidates += self.functions.all()
         candidates += self._constants()
         candidates += self._tests()
-        asked = f"{self.states.progress.goal or ''} {self.request.query} {self.path} {self.name}"
-        candidates += patterns(
-            self.symbols.graph, online, self.states.offline, self.target, asked, policy, details,
-            self.levels,
-        )  # fmt: skip
+        found = recalled(self.scope)
+        candidates += found.candidates
+        self.gone = found.gone
         return [candidate for candidate in candidates if candidate.levels]
 
     def left_out(self, items: Sequence[Item]) -> list[Omission]:
@@ -74,6 +77,10 @@ class Candidates:
         omissions += (
             Omission(node, "related functions", DUPLICATE if f"\n{text}\n" in shown else OVER)
             for node, text in self.opened.items()
+        )
+        omissions += (
+            Omission(f"left:{code.task}/{code.node}", "historical patterns", GONE)
+            for code in self.gone
         )
         omissions += self.off_map
         if self.functions.passed_over:
