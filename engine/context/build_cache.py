@@ -42,7 +42,7 @@ class BuildCache:
         self._offered: OfferedForms = {}
         self._moment: MomentTexts | None = None
         self._texts, self._words = TextIndex(self.lines, words.sources), words.outlines
-        self._recall = RecallIndex(legacies)
+        self.legacies, self._recall = legacies, RecallIndex(legacies)
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None
 

@@ -1,7 +1,8 @@
-"""Functions and classes of earlier work as candidates: those most like what is asked for.
+"""Functions and classes of earlier work as candidates: those that may come back in another form.
 
 They are weighed by the same evidence as the project's own, and compete with these for the same
-room. What the project has already, equal or nearly so, is no candidate.
+room; but most of what was taken out never comes back, so its weights are others. What the project
+has already, equal or nearly so, is no candidate.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +22,8 @@ from backcast.engine.context.sources import SourcePiece
 SECTION = "historical patterns"
 LOOKED_AT = 32
 "Functions and classes whose texts are read: those likest by their outlines."
-LEAST = 0.05
-"The chance to be like what is asked for, below which nothing is offered."
+LEAST = 0.2
+"The chance to come back, below which nothing is offered."
 SAME = 0.8
 "The share of its lines that the project has in a function of that name, from which it is no news."
 
@@ -33,7 +34,7 @@ class RecalledText(NamedTuple):
     code: EarlierCode
     piece: SourcePiece
     chance: float
-    "That it is like what will be written."
+    "That it comes back."
 
 
 class Solutions:
@@ -85,6 +86,9 @@ class Solutions:
             "signature words": recalled.by_words(query, "interface"),
             "body words": recalled.by_words(query, "body"),
         }
+        # Their texts are not read yet: what is known of their bodies stands for them.
+        values["text words"] = values["body words"]
+        values["name and text"] = values["like name"] * values["body words"]
         sums = self._weighed(values, len(recalled.codes))
         return list(map(int, np.argsort(-sums, kind="stable")[:LOOKED_AT]))
 
@@ -110,9 +114,12 @@ class Solutions:
         for row, code in enumerate(recalled.codes):
             if code.path == evidence.path:
                 near[row] = NEAR / (NEAR + abs(code.first - evidence.place))
-                place[row] = float(code.name == evidence.name)
+                place[row] = float(not evidence.name or code.name == evidence.name)
             goal[row] = self.goals.get(code.task, 0.0)
-        return found | {"near": near, "same place": place, "same goal": goal}
+        exists = np.full(size, float(evidence.asked.target in self.scope.symbols.places))
+        return found | {
+            "near": near, "same place": place, "same goal": goal, "exists": exists,
+        }  # fmt: skip
 
     def _chances(
         self, recalled: RecalledCode, looked: list[tuple[int, SourcePiece]]
@@ -128,11 +135,12 @@ class Solutions:
         for name, text in texts.items():
             found = [text(recalled.codes[row], piece) for row, piece in looked]
             values[name] = np.array(self.evidence.words_of(name, found))
+        values["name and text"] = values["like name"] * values["text words"]
         sums = self._weighed(values, len(looked))
         return list(map(float, np.round(1 / (1 + np.exp(-sums)), DECIMALS)))
 
     def _weighed(self, values: Mapping[str, Floats], size: int) -> Floats:
-        weights = self.scope.policy.likeness
+        weights = self.scope.policy.recall
         total = np.full(size, float(weights.get("always", 0.0)))
         # In one order, since a sum of floats depends on it.
         for name in sorted(values):
