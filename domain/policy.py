@@ -320,7 +320,7 @@ READER = Policy(
     recall=dict(RECALL) | {
         "text words": 2.0, "signature words": 1.0, "body words": 1.5, "parameters": 0.5,
         "same name": 1.0, "like class": 0.7, "name and text": 4.0, "same place": 2.0,
-        "same goal": 5.0, "exists": -4.0, "special": -0.3, "always": -8.0,
+        "same goal": 6.0, "exists": -6.0, "special": -0.3, "always": -8.0,
     },
 )  # fmt: skip
 """Shows what makes new code likely to a model that reads it: above all whole bodies that are like

@@ -13,7 +13,6 @@ from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import recalled
-from backcast.engine.context.recall.code import EarlierCode
 from backcast.engine.context.recall.references import is_reference, piece_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
@@ -41,8 +40,8 @@ class Candidates:
         self.functions = SymbolCandidates(scope, self.surroundings)
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
-        self.gone: Sequence[EarlierCode] = ()
-        "Functions and classes of earlier work whose text cannot be read any more."
+        self.gone: Sequence[str] = ()
+        "The nodes of functions and classes of earlier work whose text cannot be read any more."
         self.unknown: dict[str, str] = {}
         "Wanted references without a text, and why."
         self.opened: dict[str, str] = {}
@@ -83,10 +82,7 @@ class Candidates:
             Omission(node, "related functions", DUPLICATE if f"\n{text}\n" in shown else OVER)
             for node, text in self.opened.items()
         )
-        omissions += (
-            Omission(f"left:{code.task}/{code.node}", "historical patterns", GONE)
-            for code in self.gone
-        )
+        omissions += (Omission(node, "historical patterns", GONE) for node in self.gone)
         omissions += (Omission(node, ADDED, why) for node, why in self.unknown.items())
         omissions += self.off_map
         if self.functions.passed_over:

@@ -12,8 +12,8 @@ from backcast.domain.cache import CacheHit, Held, LookUpPolicy, look_up
 from backcast.domain.context import Candidate
 from backcast.domain.graph import Graph
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
-from backcast.engine.context.recall.code import EarlierCode
 from backcast.engine.context.recall.fixes import fixes, matched
+from backcast.engine.context.recall.modules import missing_module
 from backcast.engine.context.recall.solutions import Solutions
 from backcast.engine.context.recall.tasks import goals_alike, similar_tasks
 from backcast.engine.context.request_scope import RequestScope
@@ -31,8 +31,8 @@ class Recalled(NamedTuple):
     """What earlier work bears on a request."""
 
     candidates: Sequence[Candidate]
-    gone: Sequence[EarlierCode]
-    "Functions and classes whose text cannot be read any more."
+    gone: Sequence[str]
+    "The nodes of functions and classes whose text cannot be read any more."
 
 
 def recalled(scope: RequestScope) -> Recalled:
@@ -40,8 +40,9 @@ def recalled(scope: RequestScope) -> Recalled:
     if not scope.policy.recalled:
         return Recalled(list(references(scope)), ())
     goals = goals_alike(scope)
-    solutions = Solutions(scope, goals)
-    candidates = [*solutions.all(), *fixes(scope), *similar_tasks(scope, goals)]
+    modules = list(missing_module(scope, goals))
+    solutions = Solutions(scope, goals, within=[module.node for module in modules])
+    candidates = [*modules, *solutions.all(), *fixes(scope), *similar_tasks(scope, goals)]
     return Recalled(candidates, solutions.gone)
 
 

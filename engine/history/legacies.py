@@ -64,7 +64,7 @@ class _Begun:
         first = next(store.read(task, last=1), None)
         self.first = first.type if first else ""
         self.goal = first.fact.goal if first and isinstance(first.fact, TaskStarted) else None
-        self.read = 1
+        self.read = 0
         self.imported: int | None = None
         self.worked: int | None = None
         "The versions of the first IMPORTED, and of the first step of a run of ours."

@@ -5,7 +5,7 @@ room; but most of what was taken out never comes back, so its weights are others
 has already, equal or nearly so, is no candidate.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -40,13 +40,16 @@ class RecalledText(NamedTuple):
 class Solutions:
     """The earlier work that bears on a request."""
 
-    def __init__(self, scope: RequestScope, goals: Mapping[str, float]) -> None:
-        """`goals` tells how alike the goals of other tasks are to the request."""
-        self.scope, self.goals = scope, goals
+    def __init__(
+        self, scope: RequestScope, goals: Mapping[str, float], within: Collection[str] = ()
+    ) -> None:
+        """`goals` tells how alike the goals of other tasks are to the request; `within` are nodes
+        of modules that are offered as a whole."""
+        self.scope, self.goals, self.within = scope, goals, within
         self.evidence = scope.evidence()
         self.evidence.gather(("near",))
-        self.gone: list[EarlierCode] = []
-        "What could not be read any more."
+        self.gone: list[str] = []
+        "The nodes of what could not be read any more."
 
     def all(self) -> Iterator[Candidate]:
         """Yield candidates, the likest first."""
@@ -153,7 +156,7 @@ class Solutions:
         try:
             own = lines.of(code.source)[code.first - 1 : code.last]
         except (DamagedError, ValueError):
-            self.gone.append(code)
+            self.gone.append(self._node(code))
             return None
         piece = lines.piece(own, code.first) if own else None
         return piece if piece and piece.signature else None
@@ -184,12 +187,17 @@ class Solutions:
         ]
         worth = scope.policy.recalled
         score = round(worth * chance, DECIMALS)
-        task = code.task or scope.symbols.graph.task_id
+        module = self._node(code).partition("/")[0] + f"/module:{code.path}"
         return Candidate(
-            f"left:{task}/{code.node}", SECTION, scope.policy.priority(SECTION),
+            self._node(code), SECTION, scope.policy.priority(SECTION),
             scope.levels(texts, score, round(worth * alike, DECIMALS)), score,
-            (code.stood,) if not code.task else (), piece.place, task=code.task,
+            (code.stood,) if not code.task else (), piece.place,
+            within=module if module in self.within else "", task=code.task,
         )  # fmt: skip
+
+    def _node(self, code: EarlierCode) -> str:
+        """Return its own name, since a node of the running task may have the same id."""
+        return f"left:{code.task or self.scope.symbols.graph.task_id}/{code.node}"
 
     def _origin(self, code: EarlierCode) -> str:
         """Tell where a function or class came from, in a line."""

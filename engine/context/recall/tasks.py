@@ -12,6 +12,8 @@ from backcast.projections import offline_cache
 SECTION = "historical patterns"
 BY_NAMES = 0.5
 "What a word of the request counts that only the names of what was left hold."
+LEAST, LETTERS = 0.1, 3
+"What names must count to count at all; the letters of a word that tells something."
 NEAR = 0.6
 "How near in meaning goals must be to count."
 NAMES = 12
@@ -41,12 +43,12 @@ def goals_alike(scope: RequestScope) -> dict[str, float]:
 
 def similar_tasks(scope: RequestScope, goals: Mapping[str, float]) -> Iterator[Candidate]:
     """Yield finished tasks like what is asked for, with what they left by name."""
-    own = frozenset(words(f"{scope.request.query} {scope.path} {scope.name}"))
+    own = _telling(f"{scope.request.query} {scope.path} {scope.name}")
     alike, complete = dict[str, float](), scope.states.offline.complete
     for task in sorted(complete):
-        names = frozenset(words(" ".join(_names(complete[task]))))
+        names = _telling(" ".join(_names(complete[task])))
         by_names = BY_NAMES * len(own & names) / max(1, len(own))
-        value = max(goals.get(task, 0.0), round(by_names, 6))
+        value = max(goals.get(task, 0.0), round(by_names, 6) if by_names >= LEAST else 0.0)
         if value and task != scope.symbols.graph.task_id:
             alike[task] = value
     order = sorted(alike, key=lambda task: (-alike[task], -complete[task].position, task))
@@ -63,6 +65,11 @@ def similar_tasks(scope: RequestScope, goals: Mapping[str, float]) -> Iterator[C
             node_id("task", task), SECTION, scope.policy.priority(SECTION),
             scope.levels(texts, score), score, (), place, task=task,
         )  # fmt: skip
+
+
+def _telling(text: str) -> frozenset[str]:
+    """Return the words of a text that tell something of what it is about."""
+    return frozenset(word for word in words(text) if len(word) >= LETTERS)
 
 
 def _names(legacy: TaskLegacy) -> list[str]:
