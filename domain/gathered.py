@@ -45,6 +45,8 @@ class LatestModule(NamedTuple):
     "The kind of each function, method, class and test, by qualified name."
     imports: tuple[str, ...] = ()
     standard: tuple[str, ...] = ()
+    failing: str | None = None
+    "The text on which checks failed last."
 
 
 class WrittenSummary(NamedTuple):
@@ -77,6 +79,8 @@ class Fix(NamedTuple):
     task: str
     position: int
     "The position of the iteration."
+    before: str | None = None
+    "The text of the module on which the check failed last."
 
 
 class TaskLegacy(NamedTuple):
@@ -210,6 +214,10 @@ def _checked(task: TaskLegacy, event: WorkflowEvent, fact: ChecksRan) -> TaskLeg
     ]
     unfixed = [one for one in task.open if one not in fixed and _check(one) not in again]
     new = [fix for failure in fixed for fix in _fixed(task, event.task_id, failure, at)]
+    for path in (at, task.last) if failing else ():
+        if module := task.modules.get(path):
+            modules = task.modules.set(path, module._replace(failing=module.source))
+            task = task._replace(modules=modules)
     return task._replace(
         open=(*unfixed, *failing)[-OPEN:],
         fixes=(*task.fixes, *new)[-FIXES:],
@@ -229,7 +237,7 @@ def _fixed(task: TaskLegacy, task_id: str, failure: Failure, at: str) -> Iterato
         if failure.message and module is not None and module.version > failure.version:
             yield Fix(
                 failure.message, failure.name, path, module.iteration, module.source, task_id,
-                module.position,
+                module.position, module.failing,
             )  # fmt: skip
             return
 

@@ -55,6 +55,12 @@ LIKENESS: Mapping[str, float] = dict.fromkeys(WEIGHTS, 0.0) | {
     "folder": 0.0, "near": 0.0, "parameters": 0.0,
 }  # fmt: skip
 "The weight of each kind of evidence that a body is like the one that will be written."
+RECALL: Mapping[str, float] = dict.fromkeys(LIKENESS, 0.0) | {
+    "name and text": 0.0, "same place": 0.0, "same goal": 0.0, "exists": 0.0,
+}  # fmt: skip
+"""The weight of each kind of evidence that a function of earlier work comes back. Besides that of
+likeness: its name and its text together, its path and name, its task's goal, and whether the
+function that is asked for is there already."""
 WORTH: Mapping[str, float] = {"name": 0.05, "signature": 1.0, "summary": 1.15, "full": 1.8}
 "The worth of each level at which a needed thing is shown."
 
@@ -198,6 +204,11 @@ class Policy(BaseModel):
     "The worth of a text that is like the one asked for, beside that of needed ones."
     longer: Annotated[float, Field(ge=0, le=1)] = 0.0
     "The power of its tokens by which that worth grows."
+    recall: dict[str, float] = dict(RECALL)
+    recalled: Annotated[float, Field(ge=0)] = 0.0
+    "The worth of a text of earlier work beside one of the project's own; 0 for references alone."
+    values: bool = False
+    "Whether a fix is offered too where a failure differs from an earlier one in values alone."
     fading: Annotated[float, Field(ge=0)] = 0.0
     "The likest texts after which one more is worth half as much; 0 for as much."
     opening: bool = False
@@ -239,6 +250,7 @@ this the lines around a place never take more."
         _of("shares", self.shares, CONTEXT)
         _of("weights", self.weights, WEIGHTS)
         _of("likeness", self.likeness, LIKENESS)
+        _of("recall", self.recall, RECALL)
         _of("worth", self.worth, WORTH)
         _of("constants", self.constants, CONSTANTS)
         _of("priorities", self.priorities.values(), PRIORITIES)
@@ -286,6 +298,8 @@ READER = Policy(
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
+    recalled=1.0,
+    values=True,
     fading=10,
     opening=True,
     around=0.35,
@@ -302,6 +316,11 @@ READER = Policy(
         "text words": 2.5, "signature words": 1.5, "body words": 1.0, "parameters": 2.0,
         "like name": 1.0, "same name": 0.3, "like class": 0.7, "near": 5.0, "siblings": 0.3,
         "special": -0.3, "test file": -1.0, "always": -6.5,
+    },
+    recall=dict(RECALL) | {
+        "text words": 2.0, "signature words": 1.0, "body words": 1.5, "parameters": 0.5,
+        "same name": 1.0, "like class": 0.7, "name and text": 4.0, "same place": 2.0,
+        "same goal": 6.0, "exists": -6.0, "special": -0.3, "always": -8.0,
     },
 )  # fmt: skip
 """Shows what makes new code likely to a model that reads it: above all whole bodies that are like

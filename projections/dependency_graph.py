@@ -35,9 +35,10 @@ from backcast.domain.outline import (
     moves_surface,
     surface_of,
 )
+from backcast.domain.removed import OutlinedText, RemovedSymbol, moved_on
 
 NAME = "dependency_graph"
-VERSION = 2
+VERSION = 3
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -70,6 +71,8 @@ class DependencyGraphState(NamedTuple):
     modules: Map[str, ModuleNode] = Map()
     concepts: Map[str, tuple[str, ...]] = Map()
     "The concepts in the latest summary of each node."
+    removed: Map[str, RemovedSymbol] = Map()
+    "Functions and classes of present modules that are there no more, by path and name."
 
 
 State = DependencyGraphState
@@ -80,9 +83,13 @@ initial = State()
 def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
     modules, fact, version = state.modules, event.fact, event.version
+    removed = state.removed
     match fact:
         case ModuleOutlined(module_name=name):
             modules = _outlined(modules, name, fact, event.because[0] if event.because else version)
+            if modules is not state.modules:
+                texts = _text(state.modules[name]), _text(modules[name])
+                removed = moved_on(removed, name, *texts)
         case ModuleIteration(module_name=name, iteration=iteration, source=source):
             modules = _moved_on(modules, name, source, iteration, version)
         case SourceRead(path=name, source=source):
@@ -98,12 +105,12 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             modules = modules.set(name, modules[name]._replace(since=since))
         case SummaryWritten(node=str(node), text=str(text)):
             concepts = state.concepts.set(node, tuple(concepts_in(text)))
-            return State(event.task_id, modules, concepts)
+            return State(event.task_id, modules, concepts, removed)
         case Scored():
             return state
         case _:
             return state if state.task_id else State(event.task_id)
-    return State(event.task_id, modules, state.concepts)
+    return State(event.task_id, modules, state.concepts, removed)
 
 
 def graph_of(state: State, before: Graph | None = None) -> Graph:
@@ -232,6 +239,10 @@ def _outlined(
         surface=surface, since=_since(module.since, facets.get("imports", ()), version),
     )  # fmt: skip
     return modules.set(name, module)
+
+
+def _text(module: ModuleNode) -> OutlinedText:
+    return OutlinedText(module.outlined, module.source_version, module.facets, module.lines)
 
 
 def _since(before: Map[str, int], imports: Facet, version: int) -> Map[str, int]:

@@ -39,7 +39,7 @@ from backcast.domain.gathered import (
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
 
 NAME = "offline_cache"
-VERSION = 2
+VERSION = 3
 SCOPE: Literal["task", "store"] = "store"
 
 RUNNING = 256

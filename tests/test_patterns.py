@@ -1,4 +1,5 @@
-"""What finished tasks left is offered where it bears on a request, and says where it came from."""
+"""What finished tasks left is offered by reference where a policy recalls nothing of its text, and
+says where it came from."""
 
 from collections.abc import Iterable
 
@@ -15,7 +16,7 @@ from backcast.domain.events import (
     TaskStarted,
 )
 from backcast.domain.moment import NOW, Moment
-from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.policy import COVERAGE, Policy
 from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.log import EventStore
@@ -61,7 +62,7 @@ def later(store: EventStore, goal: str = "Send letters.", path: str = "letters.p
     return task
 
 
-def built(task: Task, request: Request = LETTERS, policy: Policy = DEFAULT) -> Context:
+def built(task: Task, request: Request = LETTERS, policy: Policy = COVERAGE) -> Context:
     return context_at(task.store, task.id, NOW, request, QWEN, policy)
 
 
@@ -71,7 +72,7 @@ def left(context: Context) -> dict[str, str]:
 
 
 def recorded(task: Task, request: Request = LETTERS) -> list[ContextItem]:
-    record_context(task.store, task.id, NOW, request, QWEN)
+    record_context(task.store, task.id, NOW, request, QWEN, COVERAGE)
     facts: Iterable[object] = (e.fact for e in task.store.read(task.id, types=["CONTEXT_BUILT"]))
     [*_, last] = (fact for fact in facts if isinstance(fact, ContextBuilt))
     return list(last.items)
@@ -128,7 +129,7 @@ def test_as_many_fixes_are_offered_as_the_policy_says() -> None:
     task = later(store)
     checked(task, MESSAGE)
     assert [node.partition("@")[0] for node in left(built(task))] == ["fix:task-2"]
-    none = DEFAULT.model_copy(update={"large": DEFAULT.large.model_copy(update={"patterns": 0})})
+    none = COVERAGE.model_copy(update={"large": COVERAGE.large.model_copy(update={"patterns": 0})})
     assert left(built(task, policy=none)) == {}
 
 
@@ -205,7 +206,7 @@ def test_what_completed_after_the_moment_is_not_known_then() -> None:
     task = later(running.store, "Weigh letters.")
     [*_, last] = task.store.read(task.id)
     running.happened(TaskComplete())
-    then = context_at(task.store, task.id, Moment(position=last.position), LETTERS, QWEN)
+    then = context_at(task.store, task.id, Moment(position=last.position), LETTERS, QWEN, COVERAGE)
     assert left(then) == {}
     assert left(built(task)) == {"task:earlier": "earlier"}
 
@@ -216,5 +217,5 @@ def test_a_request_of_only_words_has_no_target_and_finds_what_they_name() -> Non
     assert shown(found.items)["function:letters.py::send"] == "full"
     assert not [item for item in found.items if item.section == "current module"]
     assert found.messages[-1][1].endswith(
-        "# Task\n\nTask: Send letters.\nwhat does send do with a parcel"
+        "# Task description\n\nTask: Send letters.\nwhat does send do with a parcel"
     )

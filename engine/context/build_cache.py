@@ -7,6 +7,7 @@ from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting
 from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.moment_texts import MomentTexts, OfferedForms
+from backcast.engine.context.recall.code import RecalledCode, RecallIndex, States
 from backcast.engine.context.search.words import WordCounts
 from backcast.engine.context.sources import Read, SourceLines
 from backcast.engine.context.symbol_texts import SPARE, TIMES, SymbolTexts, TextIndex
@@ -30,12 +31,18 @@ class BuildCache:
     """Texts, counts, summaries and symbols: values of what was asked, so they may be shared."""
 
     def __init__(
-        self, tokenizer: Tokenizer, read: Read, words: BuildWords = NOTHING_COUNTED
+        self,
+        tokenizer: Tokenizer,
+        read: Read,
+        words: BuildWords = NOTHING_COUNTED,
+        legacies: States | None = None,
     ) -> None:
+        """`legacies` gives the code that other tasks left; without it their code is not known."""
         self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
         self._offered: OfferedForms = {}
         self._moment: MomentTexts | None = None
         self._texts, self._words = TextIndex(self.lines, words.sources), words.outlines
+        self.legacies, self._recall = legacies, RecallIndex(legacies)
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None
 
@@ -54,6 +61,10 @@ class BuildCache:
                 states, symbols, self.lines, self.briefs, self.counting, self._offered
             )
         return self._moment
+
+    def recalled(self, states: TaskStates) -> RecalledCode:
+        """Return the functions and classes of earlier work that are known at a moment."""
+        return self._recall.at(states.graph, states.legacies)
 
     def evidence(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence, Set
 
 from backcast.domain.allocation import DUPLICATE, LOWER, OVER
 from backcast.domain.context import Candidate, Item, Omission
+from backcast.domain.errors import InputError
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import names_in
 from backcast.domain.policy import ADDED, MAP
@@ -11,7 +12,8 @@ from backcast.domain.texts import TEXTS, reworded
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
-from backcast.engine.context.patterns import patterns
+from backcast.engine.context.patterns import recalled
+from backcast.engine.context.recall.references import is_reference, piece_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
 from backcast.engine.context.surroundings import Surroundings
@@ -19,6 +21,8 @@ from backcast.engine.context.symbol_candidates import SymbolCandidates
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.engine.context.work import failures, iterations, left_out
 from backcast.engine.history.task_states import TaskStates
+
+GONE = "its text is gone"
 
 
 class Candidates:
@@ -36,6 +40,10 @@ class Candidates:
         self.functions = SymbolCandidates(scope, self.surroundings)
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
+        self.gone: Sequence[str] = ()
+        "The nodes of functions and classes of earlier work whose text cannot be read any more."
+        self.unknown: dict[str, str] = {}
+        "Wanted references without a text, and why."
         self.opened: dict[str, str] = {}
         "Constants that the lines of the target's module hold, and their text."
 
@@ -52,11 +60,10 @@ class Candidates:
         candidates += self.functions.all()
         candidates += self._constants()
         candidates += self._tests()
-        asked = f"{self.states.progress.goal or ''} {self.request.query} {self.path} {self.name}"
-        candidates += patterns(
-            self.symbols.graph, online, self.states.offline, self.target, asked, policy, details,
-            self.levels,
-        )  # fmt: skip
+        found = recalled(self.scope)
+        candidates += found.candidates
+        self.gone = found.gone
+        candidates += self._references()
         return [candidate for candidate in candidates if candidate.levels]
 
     def left_out(self, items: Sequence[Item]) -> list[Omission]:
@@ -75,6 +82,8 @@ class Candidates:
             Omission(node, "related functions", DUPLICATE if f"\n{text}\n" in shown else OVER)
             for node, text in self.opened.items()
         )
+        omissions += (Omission(node, "historical patterns", GONE) for node in self.gone)
+        omissions += (Omission(node, ADDED, why) for node, why in self.unknown.items())
         omissions += self.off_map
         if self.functions.passed_over:
             count = f"{self.functions.passed_over} functions and classes"
@@ -155,6 +164,20 @@ class Candidates:
             node, "dependencies" if needed else section, "CRITICAL", self.levels(levels, 1.0), 1.0,
             wanted=not needed, rank=scope.rank(node), **scope.source(path),
         )  # fmt: skip
+
+    def _references(self) -> Iterator[Candidate]:
+        """Yield the wanted texts of other tasks, and what was taken out of this one."""
+        for node in filter(is_reference, self.scope.wanted):
+            try:
+                piece = piece_of(self.scope.cache, self.states, node)
+            except InputError as error:
+                self.unknown[node] = str(error)
+                continue
+            levels = [("full", f"# {piece.reference}\n{piece.text}"), ("name", f"# {node}")]
+            yield Candidate(
+                node, ADDED, "CRITICAL", self.levels(levels, 1.0), 1.0, wanted=True,
+                rank=self.scope.rank(node), task=piece.task,
+            )  # fmt: skip
 
     def _lines(self, path: str) -> str:
         """Return the constants of a module, and its top-level signatures, as lines."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from backcast.domain.names import resolve
 from backcast.domain.node import name_of, node_id, path_of
-from backcast.engine.context.module_symbols import KINDS, Floats, last_name
+from backcast.domain.removed import KINDS
+from backcast.engine.context.module_symbols import Floats, last_name
 from backcast.engine.context.symbol_texts import SymbolTexts
 from backcast.engine.context.symbols import NONE, Symbols
 from backcast.projections import changes
@@ -96,8 +97,12 @@ class Evidence(dict[str, Floats]):
         self.symbols, self.history, self.asked, self.texts = symbols, history, asked, texts
         self.path, self.name = path_of(asked.target), name_of(asked.target)
         self.own = symbols.rows.get(self.path, NONE)
+        self.place = 0
+        "The line where the target stands or will, once likeness was gathered."
         owner = self.name.rpartition(".")[0]
         self.owner = f"{owner}." if owner else ""
+        self.query = f"{self.path} {self.name} {asked.text}"
+        "The words by which texts are found."
         words = IDENTIFIER.findall(asked.text)
         self.words = dict.fromkeys(word for word in words if word != last_name(asked.target))
         if symbols.nodes:
@@ -178,9 +183,8 @@ class Evidence(dict[str, Floats]):
     def by_words(self) -> None:
         """Note BM25 over interfaces and bodies, and the needs of similar functions."""
         symbols = self.symbols
-        query = f"{self.path} {self.name} {self.asked.text}"
-        self["signature words"] = symbols.by_words(query, bodies=False)
-        self["body words"] = symbols.by_words(query, bodies=True)
+        self["signature words"] = symbols.by_words(self.query, bodies=False)
+        self["body words"] = symbols.by_words(self.query, bodies=True)
         likeness = np.round(self["body words"], DECIMALS)
         likeness[[symbols.places[n] for n in (self.asked.target,) if n in symbols.places]] = 0
         for row in np.argsort(-likeness, kind="stable")[:ALIKE]:
@@ -217,7 +221,7 @@ class Evidence(dict[str, Floats]):
         for row in range(*self.own.indices(len(symbols.nodes))):
             first = lines.get(symbols.named[row].name, (0, 0))[0]
             self["near"][row] = NEAR / (NEAR + abs(first - place)) if first else 0
-        if parameters := self._parameters():
+        if parameters := self.parameters():
             self["parameters"] = symbols.with_words(parameters) / len(parameters)
         if own >= 0:
             for name in LIKENESS:
@@ -227,7 +231,7 @@ class Evidence(dict[str, Floats]):
         """Return the evidence `near` of some lines of the target's module."""
         return NEAR / (NEAR + max(0, first - self.place, self.place - last))
 
-    def _parameters(self) -> list[str]:
+    def parameters(self) -> list[str]:
         """Return the names of the target's parameters, as its signature in the request has them."""
         head = rf"def\s+{re.escape(last_name(self.asked.target))}\s*\((.*?)\)\s*(?:->[^:]*)?:"
         found = re.search(head, self.asked.text, re.DOTALL) if self.name else None
@@ -236,8 +240,7 @@ class Evidence(dict[str, Floats]):
 
     def by_text(self) -> None:
         """Note BM25 over the symbols' source texts."""
-        query = f"{self.path} {self.name} {self.asked.text}"
-        scores = self.texts.scores(query) if self.texts else np.zeros(len(self.symbols.nodes))
+        scores = self.texts.scores(self.query) if self.texts else np.zeros(len(self.symbols.nodes))
         own = self.symbols.places.get(self.asked.target, -1)
         if own >= 0:
             scores[own] = 0
@@ -246,8 +249,23 @@ class Evidence(dict[str, Floats]):
 
     def part_words(self, text: str) -> float:
         """Return BM25 of a part of a source text, as the evidence `text words` has it."""
-        query = f"{self.path} {self.name} {self.asked.text}"
-        return self.texts.score(query, text) / self.best_text if self.texts else 0.0
+        return self.texts.score(self.query, text) / self.best_text if self.texts else 0.0
+
+    def words_of(self, name: str, texts: Sequence[str]) -> list[float]:
+        """Return BM25 of texts that are none of the symbols', as the evidence of a name has it.
+
+        The best of all, theirs or these, is 1.
+        """
+        if name == "text words":
+            self.gather((name,))
+            found = [self.texts.score(self.query, text) if self.texts else 0.0 for text in texts]
+            best = self.best_text if self.symbols.nodes and self[name].any() else 0.0
+        else:
+            bodies = name == "body words"
+            found = [self.symbols.score(self.query, text, bodies=bodies) for text in texts]
+            best = self.symbols.best_by_words(self.query, bodies=bodies)
+        best = max([best, *found]) or 1.0
+        return [score / best for score in found]
 
     def by_rank(self) -> None:
         """Note personalised PageRank from the target, its module and what the request names."""

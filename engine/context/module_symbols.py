@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from backcast.domain.graph import NEEDS
 from backcast.domain.links import Links
 from backcast.domain.node import node_id, plain_name
-from backcast.domain.outline import Facets, names_in
+from backcast.domain.outline import Facet, Facets, names_in
 from backcast.domain.paths import is_test
+from backcast.domain.removed import KINDS, PARTS, is_shared
 from backcast.engine.context.likeness import NameWords
 from backcast.engine.context.search.words import WordCounts
 
@@ -22,7 +23,8 @@ COLUMNS = (
 """Per symbol: the numbers of its node, of the class around it (its own where there is none), of its
 last name, of the class's and of the two texts by which it is found; then 1 for each kind that it
 is, else 0."""
-KINDS = ("function", "method", "class")
+INSIDE = ("calls", "uses", "raises", "config")
+"Parts of an outline that say what is in a body."
 SPARE, TIMES = 10_000, 6
 "Texts whose words stay counted when they are gone: so many, and so many times the current ones. \
 Then counting begins anew: what is gone is passed over at every moment."
@@ -126,9 +128,9 @@ def module_symbols(
     if own is not None:
         symbols, numbers = own.symbols, own.numbers
     else:
-        names = [name for name in names_in(facets) if _shown(facets, name)]
+        names = [name for name in names_in(facets) if is_shared(facets, name)]
         symbols = tuple(_named(path, name, facets) for name in names)
-        numbers = _numbers(path, names, facets, known)
+        numbers = numbers_of(path, names, facets, known)
     used = (known.node(n) for s, all in needs.items() if not s.startswith("test:") for n in all)
     return ModuleSymbols(
         links,
@@ -143,13 +145,6 @@ def module_symbols(
     )
 
 
-def _shown(facets: Facets, name: str) -> bool:
-    """Whether a name is one that others could use; what is inside a function is a part of it."""
-    outer = facets.get(f"sig:{name.rpartition('.')[0]}")
-    kind = (facets[f"sig:{name}"] or ("function",))[0]
-    return kind in KINDS and ("." not in name or bool(outer and outer[0] == "class"))
-
-
 def _named(path: str, name: str, facets: Facets) -> Named:
     node, outer = _node(path, name, facets), name.rpartition(".")[0]
     method = node.startswith("method:")
@@ -160,8 +155,8 @@ def _node(path: str, name: str, facets: Facets) -> str:
     return node_id((facets[f"sig:{name}"] or ("function",))[0], path, name)
 
 
-def _numbers(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex) -> Numbers:
-    """Return the symbols of a module in numbers."""
+def numbers_of(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex) -> Numbers:
+    """Return the symbols of a module in numbers, of (names, `COLUMNS`)."""
     rows = []
     for name in names:
         node, outer = _node(path, name, facets), name.rpartition(".")[0]
@@ -178,11 +173,18 @@ def _numbers(path: str, names: Sequence[str], facets: Facets, known: SymbolIndex
 
 
 def _texts(path: str, name: str, facets: Facets) -> tuple[str, str]:
-    """The words by which a symbol is found: those of its interface, and with them its body's."""
+    parts = ((part, facets.get(f"{part}:{name}")) for part in PARTS)
+    return symbol_words(path, name, {part: facet for part, facet in parts if facet})
+
+
+def symbol_words(path: str, name: str, parts: Mapping[str, Facet]) -> tuple[str, str]:
+    """The words by which a symbol is found: those of its interface, and with them its body's.
+
+    `parts` is what its outline says of it, by `PARTS`.
+    """
     stem = path.rpartition("/")[2].rpartition(".")[0]
-    texts = [*facets.get(f"sig:{name}", ())[1:], *facets.get(f"doc:{name}", ())]
-    texts += [*facets.get(f"bases:{name}", ()), *facets.get(f"overloads:{name}", ())]
+    texts = [*parts.get("sig", ())[1:], *parts.get("doc", ())]
+    texts += [*parts.get("bases", ()), *parts.get("overloads", ())]
     interface = " ".join([stem, plain_name(name), *texts])
-    keys = (f"calls:{name}", f"uses:{name}", f"raises:{name}", f"config:{name}")
-    inside = [text for key in keys for text in facets.get(key, ())]
+    inside = [text for key in INSIDE for text in parts.get(key, ())]
     return interface, " ".join([interface, *inside])

@@ -5,16 +5,19 @@ that a finished task's goal shares with the request. A fix is offered where the 
 very check, failed before: likeness cannot tell "enable" from "disable".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from backcast.domain.cache import CacheHit, Held, LookUpPolicy, look_up
 from backcast.domain.context import Candidate
-from backcast.domain.gathered import Fix
 from backcast.domain.graph import Graph
 from backcast.domain.node import Reference, kind_of, name_of, node_id, path_of
-from backcast.domain.policy import Details, Policy
+from backcast.engine.context.recall.fixes import fixes, matched
+from backcast.engine.context.recall.modules import missing_module
+from backcast.engine.context.recall.solutions import Solutions
+from backcast.engine.context.recall.tasks import goals_alike, similar_tasks
+from backcast.engine.context.request_scope import RequestScope
 from backcast.engine.context.search.words import words
-from backcast.engine.context.work import Levels
 from backcast.projections import offline_cache, online_cache
 
 SECTION = "historical patterns"
@@ -24,21 +27,38 @@ SCORES = {"name": 0.5, "graph": 0.2, "meaning": 0.1}
 "How likely what was left is needed, by how it was found; a goal's shared words add their share."
 
 
-def patterns(
-    graph: Graph,
-    online: online_cache.State,
-    offline: offline_cache.State,
-    target: str,
-    asked: str,
-    policy: Policy,
-    details: Details,
-    levels: Levels,
-) -> Iterator[Candidate]:
-    """Yield fixes and other contributions of finished tasks, as many of each as the policy says."""
+class Recalled(NamedTuple):
+    """What earlier work bears on a request."""
+
+    candidates: Sequence[Candidate]
+    gone: Sequence[str]
+    "The nodes of functions and classes whose text cannot be read any more."
+
+
+def recalled(scope: RequestScope) -> Recalled:
+    """Return what earlier work bears on a request: fixes, tasks like it, functions and classes."""
+    if not scope.policy.recalled:
+        return Recalled(list(references(scope)), ())
+    goals = goals_alike(scope)
+    modules = list(missing_module(scope, goals))
+    solutions = Solutions(scope, goals, within=[module.node for module in modules])
+    candidates = [*modules, *solutions.all(), *fixes(scope), *similar_tasks(scope, goals)]
+    return Recalled(candidates, solutions.gone)
+
+
+def references(scope: RequestScope) -> Iterator[Candidate]:
+    """Yield fixes and other contributions of finished tasks by name alone, as many of each as the
+    policy says."""
+    states, graph, policy, details = scope.states, scope.symbols.graph, scope.policy, scope.details
+    online, offline, target, levels = states.online, states.offline, scope.target, scope.levels
     if not offline.complete:
         return
+    goal, query = states.progress.goal or "", scope.request.query
+    asked = f"{goal} {query} {scope.path} {scope.name}"
     task_id, priority = graph.task_id, policy.priority(SECTION)
-    for number, fix in enumerate(_fixes(task_id, online, offline)[: details.patterns]):
+    for number, (fix, _) in enumerate(
+        matched(task_id, online, offline, values=False)[: details.patterns]
+    ):
         head = f"Seen before: {fix.check or fix.message}"
         mended = f"mended by iteration {fix.iteration} of {fix.module}, task {fix.task}"
         texts = [("full", f"{head}: {fix.message}\n{mended}"), ("signature", f"{head}: {mended}")]
@@ -107,15 +127,3 @@ def _alike(task_id: str, offline: offline_cache.State, asked: str) -> dict[str, 
         if solution.task != task_id and (both := own & theirs):
             found[node_id("task", solution.task)] = round(len(both) / len(own | theirs), 6)
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _fixes(task_id: str, online: online_cache.State, offline: offline_cache.State) -> list[Fix]:
-    """Return fixes by other tasks of what fails now, the latest first, one for each message."""
-    failing = [one for one in online.failures if not one.over]
-    messages = {one.message for one in failing if one.message}
-    checks = {one.name for one in failing if one.name and not one.message}
-    by_message: dict[str, Fix] = {}
-    for fix in offline_cache.fixes(offline) if failing else ():
-        if fix.task != task_id and (fix.message in messages or fix.check in checks):
-            by_message.setdefault(fix.message, fix)
-    return list(by_message.values())

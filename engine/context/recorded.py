@@ -28,6 +28,7 @@ from backcast.engine.context.search.kept_embedder import embedder_of
 from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.history.kept_graph import graph_at
+from backcast.engine.history.legacies import LegacyReader
 from backcast.engine.history.task_states import PROJECTIONS, TaskStates, states_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
@@ -82,7 +83,9 @@ def _built(
         words_kept(store, "words of outlines", task_id, moment) as outlines,
         words_kept(store, "words of sources", task_id, moment) as sources,
     ):
-        cache = BuildCache(counter, store.get, BuildWords(outlines, sources))
+        cache = BuildCache(
+            counter, store.get, BuildWords(outlines, sources), LegacyReader(store).state
+        )
         builder = ContextBuilder(profile, cache, policy, nearness)
         return states, builder.build(states, graph, request)
 

@@ -10,6 +10,7 @@ from backcast.domain.policy import Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.candidate_levels import CandidateLevels
 from backcast.engine.context.evidence import Evidence, RequestEvidence
+from backcast.engine.context.recall.references import is_reference
 from backcast.engine.context.request import Request
 from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.context.symbols import NONE, Symbols
@@ -47,7 +48,10 @@ class RequestScope:
         self.facets: Mapping[str, Mapping[str, Facet]] = symbols.facets
         self.target = self._target()
         places = {node: place for place, node in enumerate(dict.fromkeys(request.wanted), 1)}
-        self.wanted = {node: n for node, n in places.items() if path_of(node) in self.facets}
+        self.wanted = {
+            node: n for node, n in places.items()
+            if path_of(node) in self.facets or is_reference(node)
+        }  # fmt: skip
         "Places in `request.wanted`, counted from 1."
         own = {self.path, *map(path_of, self.wanted)}
         self.needed = [path for path in request.needs if path in self.facets and path not in own]

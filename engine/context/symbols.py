@@ -46,6 +46,8 @@ class Symbols:
         self.places = {node: number for number, node in enumerate(self.nodes)}
         self._constants: dict[str, list[str]] = {}
         self._lately: tuple[changes.State, Floats] | None = None
+        self._best: dict[tuple[str, bool], float] = {}
+        "How well the best text answered each query."
 
     @classmethod
     def of(
@@ -211,7 +213,17 @@ class Symbols:
         """Return how well the texts of the symbols answer a query, by BM25; the best is 1."""
         current, numbers = self._bodies if bodies else self._signatures
         scores = current.scores(query)[numbers]
-        return scores / (scores.max(initial=0.0) or 1.0)
+        best = self._best[query, bodies] = float(scores.max(initial=0.0))
+        return scores / (best or 1.0)
+
+    def best_by_words(self, query: str, *, bodies: bool) -> float:
+        """Return how well the best of the texts answers a query that was asked."""
+        return self._best.get((query, bodies), 0.0)
+
+    def score(self, query: str, text: str, *, bodies: bool) -> float:
+        """Return how well a text that is none of the symbols' answers a query, by BM25."""
+        current, _ = self._bodies if bodies else self._signatures
+        return current.score(query, text)
 
     @cached_property
     def tops(self) -> Set[str]:

@@ -11,6 +11,7 @@ from backcast.domain.events import PolicyUsed, WorkflowEvent
 from backcast.domain.graph import Graph
 from backcast.domain.moment import Moment
 from backcast.engine.history.branches import known_by, lineage_of
+from backcast.engine.history.legacies import Legacy, legacies_at
 from backcast.engine.history.maps import EDITS, map_known
 from backcast.engine.history.task_states import (
     ENDS,
@@ -45,7 +46,7 @@ class TaskFollower:
         "The version up to which the log was read, damaged events included; the last position."
         self.stood_at = 0
         "The version of the last event that could be read."
-        self.states = TaskStates._make([*(one.initial for one in PROJECTIONS), ContextMap()])
+        self.states = TaskStates._make([*(one.initial for one in PROJECTIONS), ContextMap(), ()])
         self.used: PolicyUsed | None = None
         "The model, profile and policy that the run uses now."
         self._last: WorkflowEvent | None = None
@@ -102,27 +103,31 @@ class TaskFollower:
 
     def _of_others(
         self, count: int, telling: list[WorkflowEvent]
-    ) -> tuple[offline_cache.State, ContextMap]:
-        """Return the contributions of finished tasks and the map, as the task knows them.
+    ) -> tuple[offline_cache.State, ContextMap, tuple[Legacy, ...]]:
+        """Return the contributions of finished tasks, the map, and the tasks that left code, as
+        the task knows them.
 
         `count` is the number of the task's events that were read just now; `telling` are those
         among them that may change this.
         """
         moment = Moment(position=self.position)
         known = known_by(self.store, self.line, moment)
-        if known == moment and self.position - self._looked == count:
+        alone = known == moment and self.position - self._looked == count
+        if alone:
             new = telling  # no other task has an event between them
         else:
             types = CONTRIBUTION_TYPES
             new = list(self.store.read(after=self._looked, last=known.position, types=types))
-        offline, map = self.states.offline, self.states.map
+        offline, map, legacies = self.states.offline, self.states.map, self.states.legacies
         ended = (offline.complete, offline.failed)
         if any(e.type in ENDS or any(e.task_id in tasks for tasks in ended) for e in new):
             offline = contributions_at(self.store, known)
+        if not alone:
+            legacies = legacies_at(self.store, offline, self.line.root, known)
         if self._edited or any(event.type in EDITS for event in new):
             map, self._edited = map_known(self.store, self.line, moment), False
         self._looked = known.position or 0
-        return offline, map
+        return offline, map, legacies
 
     @property
     def graph(self) -> Graph:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from backcast.domain.events import Branched
 from backcast.domain.moment import Moment
 from backcast.engine.history.branches import Lineage, known_by, lineage_of
+from backcast.engine.history.legacies import Legacy, legacies_at
 from backcast.engine.history.maps import map_known
 from backcast.engine.history.snapshots import RecentStates, states_of
 from backcast.engine.log.store import EventStore
@@ -42,6 +43,8 @@ class TaskStates(NamedTuple):
     offline: offline_cache.State
     map: context_map.ContextMap = context_map.ContextMap()
     "The map of the repository or corpus that the task works on."
+    legacies: tuple[Legacy, ...] = ()
+    "Other tasks that left code."
 
 
 def states_at(
@@ -50,9 +53,11 @@ def states_at(
     """Return a task's states at a moment, and what finished tasks contribute to it by then."""
     line = lineage_of(store, task_id)
     own = [projection for projection in PROJECTIONS if projection is not offline_cache]
-    of_others = contributions_at(store, known_by(store, line, moment))
+    known = known_by(store, line, moment)
+    of_others = contributions_at(store, known)
     folded = states_of(store, own, task_id, moment, recent)
-    states = TaskStates._make([*folded, of_others, map_known(store, line, moment)])
+    others = map_known(store, line, moment), legacies_at(store, of_others, line.root, known)
+    states = TaskStates._make([*folded, of_others, *others])
     return under_root_name(states, line)
 
 

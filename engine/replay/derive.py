@@ -11,6 +11,7 @@ from backcast.engine.context.builder import ContextBuilder
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.recorded import nearness_of, profile_of
 from backcast.engine.context.search.vectors import Nearness
+from backcast.engine.history.legacies import LegacyReader
 from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
@@ -32,7 +33,9 @@ class BuilderPool:
         """Return the cache of all builders that count tokens as a profile's model does."""
         name = profile.tokenizer
         if name not in self._kept:
-            self._kept[name] = BuildCache(self._tokenizer(name), self.store.get)
+            self._kept[name] = BuildCache(
+                self._tokenizer(name), self.store.get, legacies=LegacyReader(self.store).state
+            )
         return self._kept[name]
 
     def recorded(self, fact: ContextBuilt) -> ContextBuilder:

@@ -142,7 +142,21 @@ def _derived(pool: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Answer:
         return Answer(SAME)
     if fact.masked:
         return Answer(UNTOLD, f"{fact.masked} of its texts were masked when it was exported")
+    if apart := _apart(pool.store, fact):
+        return Answer(UNTOLD, apart)
     return Answer(DIFFERENT, cause(fact), _first(pool.store, fact, context, counter))
+
+
+def _apart(store: EventStore, fact: ContextBuilt) -> str:
+    """Return which other tasks a prompt shows that this store does not hold; empty for none."""
+    named = dict.fromkeys(one.task for one in fact.items if one.task)
+    missing = [task for task in named if not store.version(task)]
+    if not missing:
+        return ""
+    tasks = f"task {missing[0]!r}" if len(missing) == 1 else f"{len(missing)} tasks"
+    return (
+        f"it shows what {tasks} left, which this log does not hold: import it into the same store"
+    )
 
 
 def cause(fact: ContextBuilt) -> str:

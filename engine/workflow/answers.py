@@ -1,6 +1,6 @@
 """Turns a model's answer into facts: a plan, a module with its checks, a summary, or a refusal."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.domain.cache import names_of
@@ -20,6 +20,7 @@ from backcast.domain.events import (
 from backcast.domain.node import node_id
 from backcast.domain.outline import names_in
 from backcast.domain.summary import LIMITS
+from backcast.engine.context.recall.references import is_reference, piece_of
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.model_summariser import VERSION as SUMMARISER
 from backcast.engine.memory.model_summariser import filled, form_of, made_of
@@ -148,13 +149,26 @@ class Answers:
         state = self.task.stands
         if state.looks >= self.spec.limits.looks:
             raise RefusedError(f"you have looked {state.looks} times: answer with the code now")
-        nodes = [(name, self._find(name)) for name in code.show]
-        existing = tuple(dict.fromkeys(node for _, node in nodes if node))
+        nodes = [(name, self._find(name)) for name in code.show if not is_reference(name)]
+        known, unknown = self._texts_of(name for name in code.show if is_reference(name))
+        existing = tuple(dict.fromkeys([*(node for _, node in nodes if node), *known]))
         missing = [name for name, node in nodes if not node]
-        message = f"there is no {', '.join(missing)}" if missing else None
+        no = [f"there is no {', '.join(missing)}"] if missing else []
+        message = "; ".join([*no, *unknown]) or None
         called = ToolCalled(tool=SHOW, arguments={"nodes": list(code.show)})
-        returned = ToolReturned(tool=SHOW, nodes=existing, failed=bool(missing), message=message)
+        returned = ToolReturned(tool=SHOW, nodes=existing, failed=bool(message), message=message)
         return ActionResult([called, returned])
+
+    def _texts_of(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Return references to text of earlier work, and for those without one the reason."""
+        known, unknown = list[str](), list[str]()
+        for name in names:
+            try:
+                piece_of(self.prompts.builder.cache, self.task.states, name)
+                known.append(name)
+            except InputError as error:
+                unknown.append(str(error))
+        return known, unknown
 
     def _find(self, name: str) -> str:
         """Return the node that a name means; empty unless exactly one matches."""

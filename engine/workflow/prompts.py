@@ -14,6 +14,7 @@ from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.recorded import fact_of, in_hand, nearness_of, prefix_of
 from backcast.engine.context.request import Request
 from backcast.engine.history.follow import TaskFollower
+from backcast.engine.history.legacies import LegacyReader
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
@@ -70,7 +71,7 @@ class PromptBuilder:
     def __init__(self, task: RunningTask, profile: ModelProfile, policy: Policy) -> None:
         self.task, self.policy, self.profile = task, policy, profile
         self.tokenizer = tokenizer_of(profile.tokenizer)
-        cache = BuildCache(self.tokenizer, task.store.get)
+        cache = BuildCache(self.tokenizer, task.store.get, legacies=LegacyReader(task.store).state)
         nearness = nearness_of(task.store, policy)
         self.builder = ContextBuilder(profile, cache, policy, nearness)
         self._last: tuple[str, Sequence[PromptPiece]] = "", ()

@@ -1,0 +1,183 @@
+"""The functions and classes of earlier work, in words and numbers, as of a moment.
+
+What a module brings is counted once, until it changes; so is what was taken out.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from immutables import Map
+
+from backcast.domain.node import node_id
+from backcast.domain.outline import Facet, Facets, lines_by_name, names_in
+from backcast.domain.paths import is_test
+from backcast.domain.removed import RemovedSymbol, facets_of, is_shared
+from backcast.engine.context.module_symbols import (
+    COLUMNS,
+    Numbers,
+    SymbolIndex,
+    last_name,
+    numbers_of,
+)
+from backcast.engine.context.search.words import CurrentWords
+from backcast.engine.history.legacies import Legacy
+from backcast.projections import dependency_graph
+
+States = Callable[[Legacy], dependency_graph.State]
+
+
+class EarlierCode(NamedTuple):
+    """A function or class that was there once, or is in another task."""
+
+    task: str
+    "The task that holds it; that of the prompt itself for what was taken out there."
+    path: str
+    name: str
+    kind: str
+    source: str
+    "The blob of the module's text."
+    first: int
+    last: int
+    stood: int
+    "The version of its task that brought that text."
+    removed: int
+    "The version that took it out; 0 where it stands there still."
+    facets: Map[str, Facet]
+    "What its outline says of it, by `removed.PARTS`."
+
+    @property
+    def node(self) -> str:
+        """Its node in its own task."""
+        return node_id(self.kind, self.path, self.name)
+
+
+class CodeRows(NamedTuple):
+    """Some of it, and a row of `COLUMNS` for each."""
+
+    codes: tuple[EarlierCode, ...] = ()
+    numbers: Numbers = np.zeros((0, len(COLUMNS)), np.int64)
+
+
+class RecalledCode:
+    """All of it that is known at a moment."""
+
+    def __init__(self, parts: Sequence[CodeRows], known: SymbolIndex) -> None:
+        self.codes = [code for part in parts for code in part.codes]
+        self.numbers: dict[str, Numbers] = dict(
+            zip(COLUMNS, np.concatenate([CodeRows().numbers, *(p.numbers for p in parts)]).T,
+                strict=True)
+        )  # fmt: skip
+        self.known = known
+        self._words: dict[str, CurrentWords] = {}
+
+    def words(self, column: str) -> CurrentWords:
+        """Return the words of the texts of a column."""
+        if column not in self._words:
+            self._words[column] = self.known.words.current(self.numbers[column])
+        return self._words[column]
+
+    def by_words(self, query: str, column: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Return how well each text answers a query, by BM25; the best is 1."""
+        scores = self.words(column).scores(query)[self.numbers[column]]
+        found: np.ndarray[tuple[int], np.dtype[np.float64]] = scores / (
+            scores.max(initial=0.0) or 1.0
+        )
+        return found
+
+
+class RecallIndex:
+    """The earlier work of all moments."""
+
+    def __init__(self, states: States | None = None) -> None:
+        """`states` gives the code of other tasks; without it only the task's own counts."""
+        self._states = states
+        self._known = SymbolIndex()
+        self._modules: dict[tuple[str, str], tuple[dependency_graph.ModuleNode, CodeRows]] = {}
+        self._removed: dict[tuple[str, str], tuple[RemovedSymbol, CodeRows]] = {}
+        self._tasks: dict[str, tuple[dependency_graph.State, list[CodeRows]]] = {}
+        self._last: tuple[dependency_graph.State, Sequence[Legacy], RecalledCode] | None = None
+
+    def at(self, own: dependency_graph.State, legacies: Sequence[Legacy]) -> RecalledCode:
+        """Return the earlier work that a task knows at a moment: its own first, then that of the
+        tasks in their order."""
+        last = self._last
+        if last is None or last[0] is not own or last[1] != legacies:
+            parts = list(self._gone("", own))
+            for legacy in legacies if self._states else ():
+                parts += self._of(legacy)
+            size = sum(len(part.codes) for part in parts)
+            if self._known.full(size):
+                self._known = SymbolIndex()
+                self._modules, self._removed, self._tasks = {}, {}, {}
+                return self.at(own, legacies)
+            last = self._last = own, legacies, RecalledCode(parts, self._known)
+        return last[2]
+
+    def _of(self, legacy: Legacy) -> list[CodeRows]:
+        assert self._states is not None
+        state = self._states(legacy)
+        known = self._tasks.get(legacy.task)
+        if known is None or known[0] is not state:
+            parts = [
+                self._module(legacy.task, path, module)
+                for path in sorted(state.modules)
+                if not (module := state.modules[path]).deleted
+            ]
+            known = self._tasks[legacy.task] = state, [*parts, *self._gone(legacy.task, state)]
+        return known[1]
+
+    def _gone(self, task: str, state: dependency_graph.State) -> Iterator[CodeRows]:
+        """Yield what stands in deleted modules, and what was taken out of others."""
+        for path in sorted(state.modules):
+            if state.modules[path].deleted:
+                yield self._module(task, path, state.modules[path])
+        for key in sorted(state.removed):
+            symbol, known = state.removed[key], self._removed.get((task, key))
+            if known is None or known[0] is not symbol:
+                known = self._removed[task, key] = symbol, self._row(task, symbol)
+            yield known[1]
+
+    def _module(self, task: str, path: str, module: dependency_graph.ModuleNode) -> CodeRows:
+        known = self._modules.get((task, path))
+        if known is None or known[0] is not module:
+            known = self._modules[task, path] = module, self._rows(task, path, module)
+        return known[1]
+
+    def _rows(self, task: str, path: str, module: dependency_graph.ModuleNode) -> CodeRows:
+        facets, stood = module.facets, module.source_version
+        stands = module.deleted or module.source == module.outlined
+        if is_test(path) or not module.outlined or not stands or "error" in facets:
+            return CodeRows()
+        places = lines_by_name(facets, module.lines)
+        names = [name for name in names_in(facets) if name in places and is_shared(facets, name)]
+        removed = module.version if module.deleted else 0
+        codes = tuple(
+            EarlierCode(
+                task, path, name, _kind(facets[f"sig:{name}"]), module.outlined, *places[name],
+                stood, removed, facets_of(facets, name),
+            )
+            for name in names
+        )  # fmt: skip
+        return CodeRows(codes, numbers_of(path, names, facets, self._known))
+
+    def _row(self, task: str, symbol: RemovedSymbol) -> CodeRows:
+        path, name = symbol.path, symbol.name
+        parts: Facets = Map({f"{part}:{name}": facet for part, facet in symbol.facets.items()})
+        if f"sig:{name}" not in parts:
+            return CodeRows()
+        code = EarlierCode(
+            task, path, name, _kind(symbol.facets["sig"]), symbol.source, symbol.first,
+            symbol.last, symbol.stood, symbol.version, symbol.facets,
+        )  # fmt: skip
+        return CodeRows((code,), numbers_of(path, [name], parts, self._known))
+
+
+def _kind(signature: Facet) -> str:
+    return signature[0] if signature else "function"
+
+
+def owner_of(code: EarlierCode) -> str:
+    """Return the last name of the class that holds a method; empty for all else."""
+    owner = code.name.rpartition(".")[0]
+    return last_name(owner) if owner else ""
