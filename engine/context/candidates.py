@@ -12,6 +12,7 @@ from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import patterns
+from backcast.engine.context.plan_examples import PlanExamples
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
 from backcast.engine.context.surroundings import Surroundings
@@ -34,6 +35,7 @@ class Candidates:
         self.path, self.name, self.target = scope.path, scope.name, scope.target
         self.surroundings = Surroundings(scope)
         self.functions = SymbolCandidates(scope, self.surroundings)
+        self.plans = PlanExamples(states, request, self.policy, self.details.patterns)
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
         self.opened: dict[str, str] = {}
@@ -57,6 +59,7 @@ class Candidates:
             self.symbols.graph, online, self.states.offline, self.target, asked, policy, details,
             self.levels,
         )  # fmt: skip
+        candidates += self.plans.candidates(self.levels)
         return [candidate for candidate in candidates if candidate.levels]
 
     def left_out(self, items: Sequence[Item]) -> list[Omission]:
@@ -75,6 +78,7 @@ class Candidates:
             Omission(node, "related functions", DUPLICATE if f"\n{text}\n" in shown else OVER)
             for node, text in self.opened.items()
         )
+        omissions += self.plans.left_out()
         omissions += self.off_map
         if self.functions.passed_over:
             count = f"{self.functions.passed_over} functions and classes"
