@@ -102,6 +102,8 @@ class PlanTemplate(NamedTuple):
     plan: Planning
     moved: str = ""
     "Which module has moved on since, and by whom; empty where none has."
+    text: str = ""
+    "The plan in words, as a PLAN_LEARNED told it, where no module of it is known."
     names: frozenset[str] = frozenset()
     "What its modules define: `money`, `money::parse`."
 
@@ -204,9 +206,12 @@ def problem_in(template: PlanTemplate) -> str:
     plan = template.plan
     if plan.unread:
         return f"its plan is of form {plan.unread}, which this release cannot read"
-    texts = (template.goal, *plan.requirements, plan.asked, *(m.purpose for m in plan.modules))
+    words = (template.goal, template.text, *plan.requirements, plan.asked)
+    texts = (*words, *(module.purpose for module in plan.modules))
     if plan.masked or any(MASK in text for text in texts):
         return "its words are masked in this log"
+    if template.text:
+        return ""
     if not any(module.purpose for module in plan.modules):
         return "the purposes of its modules are not in the log"
     return _disorder(plan.modules)
@@ -233,7 +238,8 @@ def _disorder(modules: Sequence[TemplateModule]) -> str:
 def checks(template: PlanTemplate, now: PlanSituation) -> Iterator[PlanCheck]:
     """Yield the preconditions under which a template is a task's plan without asking a model."""
     plan = template.plan
-    yield PlanCheck("plan", found=problem_in(template))
+    in_words = "it is told in words only" if template.text else ""
+    yield PlanCheck("sound plan", found=problem_in(template) or in_words)
     ended = f"task ended complete, {plan.passed} checks passed"
     unproven = f"{plan.failed} of its checks failed" if plan.failed else "no check passed"
     yield PlanCheck(ended, found=unproven if plan.failed or not plan.passed else "")

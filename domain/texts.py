@@ -59,7 +59,7 @@ LINES: Mapping[str, str] = {
 "The lines of the task's section, in which requests are recorded."
 PLANS: Mapping[str, str] = {
     "example": "Plan of an earlier task like this one, {task}, whose tests passed: {goal}",
-    "differs": "In its words only: {theirs}. In this task's only: {own}.",
+    "differs": "It was asked for otherwise: {theirs}.",
 }
 "The lines of the plan of an earlier task, which a request for a plan shows as an example."
 TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **PLANS}
@@ -74,7 +74,7 @@ HOLDS: Mapping[str, tuple[str, ...]] = {
 HOLDS_IF_ANY: Mapping[str, tuple[str, ...]] = {
     "show": ("```show",), "import": ("{modules}",), "checked": ("{tests}",), "large": ("{names}",),
     "file": ("{path}",), "work": ("{path}",), "work on": ("{path}", "{name}"),
-    "example": ("{task}",), "differs": ("{theirs}", "{own}"),
+    "example": ("{task}",), "differs": ("{theirs}",),
 }  # fmt: skip
 "What texts must hold unless they are empty."
 WORDS_OF_USERS = ("goal", "purpose")

@@ -245,14 +245,18 @@ def plans(state: State) -> list[Plan]:
 
 
 def templates(state: State) -> list[PlanTemplate]:
-    """Return the plans of complete tasks, the latest first, and which have moved on since."""
+    """Return the plans of complete tasks, the latest first, and which have moved on since.
+
+    The last plan that a PLAN_LEARNED told is a task's plan where the log knows no other.
+    """
     found, latest = list[PlanTemplate](), _latest_by_context(state)
     for task, of in _by_task(state.complete).items():
         plan = of.planning
-        if not plan.ended:
+        text = of.plans[-1].text if of.plans and not plan.ended else ""
+        if not plan.ended and not text:
             continue
         moved = _moved_on(state, task, plan, latest.get(plan.context, {}))
-        found.append(PlanTemplate(task, of.goal or "", plan, moved, _names(of, plan)))
+        found.append(PlanTemplate(task, of.goal or "", plan, moved, text, _names(of, plan)))
     return found
 
 

@@ -5,7 +5,9 @@ tests of one import from the modules of the other. It never makes a plan hold:
 `backcast.domain.plans` does that, by exact match.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from backcast.domain.context import Candidate, Omission
@@ -30,8 +32,17 @@ from backcast.projections import dependency_graph, offline_cache
 SECTION = "historical patterns"
 LEAST = 0.2
 "How like a task must be for its plan to be an example; half of it is in words, half in names."
-DIFFERENT = 12
-"Words in which two tasks differ that an example names."
+DIFFERENT = 4
+"Requirements of its task alone that an example names."
+KEYWORDS = 10
+NO_KEYWORDS = frozenset(
+    words(
+        "and are but each for from has have into its may must not only that the their them then"
+        " they this those when where which with within"
+    )
+)
+"Words that tell nothing of a task."
+ONLY_EXAMPLE = "no more than an example"
 NAMED = 3
 "Broken plans that a prompt names."
 
@@ -45,9 +56,7 @@ class LikePlan(NamedTuple):
     names: float
     "The share of the names that the tests import which its modules define."
     theirs: tuple[str, ...] = ()
-    "Words of its task alone."
-    own: tuple[str, ...] = ()
-    "Words of the task that needs a plan alone."
+    "Requirements of its task alone."
 
     @property
     def score(self) -> float:
@@ -90,7 +99,7 @@ class PlanExamples:
             return
         for plan in [plan for plan in self.like if plan not in broken][: self.most]:
             if check := unmet(plan.template, self.now):
-                yield Omission(plan.node, SECTION, f"no more than an example: {check}")
+                yield Omission(plan.node, SECTION, f"{ONLY_EXAMPLE}: {check}")
 
 
 def why_no_example(template: PlanTemplate) -> str:
@@ -137,17 +146,30 @@ def imported_names(state: dependency_graph.State) -> frozenset[str]:
 
 def like_plans(states: TaskStates, now: PlanSituation) -> list[LikePlan]:
     """Return the plans of other tasks, the likest first; ties by task."""
-    own = _words(now.goal, _listed(now.asked))
-    found = []
+    listed, found = _listed(now.asked), []
+    own = _words(now.goal, listed)
     for template in offline_cache.templates(states.offline):
         if template.task == now.task:
             continue
-        theirs = _words(template.goal, template.plan.requirements)
+        required = _listed("\n".join(_request(template.plan.requirements)))
+        theirs = _words(template.goal, required)
         alike = round(len(own & theirs) / (len(own | theirs) or 1), 6)
         names = round(len(now.names & template.names) / (len(now.names) or 1), 6)
-        only = tuple(sorted(theirs - own)), tuple(sorted(own - theirs))
-        found.append(LikePlan(template, alike, names, *only))
+        only = tuple(text for text in required if text not in listed)
+        found.append(LikePlan(template, alike, names, only))
     return sorted(found, key=lambda plan: (-plan.score, plan.template.task))
+
+
+def keywords(template: PlanTemplate) -> list[str]:
+    """Return the words that tell most of a task: those of its goal first, then the commonest."""
+    goal, rest = words(template.goal), Counter(words("\n".join(template.plan.requirements)))
+    ranked = [*dict.fromkeys(goal), *sorted(rest, key=lambda word: (-rest[word], word))]
+    telling = (w for w in dict.fromkeys(ranked) if len(w) > 2 and w not in NO_KEYWORDS)
+    return list(islice(telling, KEYWORDS))
+
+
+def _request(requirements: Sequence[str]) -> list[str]:
+    return [TEXTS["requirements"], *(f"- {text}" for text in requirements)]
 
 
 def _words(goal: str, requirements: Sequence[str]) -> frozenset[str]:
@@ -169,13 +191,13 @@ def example_texts(plan: LikePlan, policy: Policy) -> list[tuple[str, str]]:
     texts, template = policy.words, plan.template
     goal = " ".join(template.goal.split())
     head = texts["example"].format(task=template.task, goal=goal) or f"{template.task}:"
-    lines = []
+    lines = [template.text] if template.text else []
     for module in template.plan.modules:
         needs = f" (needs {', '.join(module.dependencies)})" if module.dependencies else ""
         tests = f" [{', '.join(module.tests)}]" if module.tests else ""
         lines.append(f"- {module.path}: {module.purpose}{needs}{tests}")
-    theirs, own = (", ".join(part[:DIFFERENT]) or "-" for part in (plan.theirs, plan.own))
-    differs = texts["differs"].format(theirs=theirs, own=own) if plan.theirs or plan.own else ""
+    theirs = "; ".join(plan.theirs[:DIFFERENT])
+    differs = texts["differs"].format(theirs=theirs) if theirs else ""
     paths = ", ".join(module.path for module in template.plan.modules)
     full = "\n".join(filter(None, (head, *lines, differs)))
-    return [("full", full), ("signature", f"{head}\n{paths}")]
+    return [("full", full), ("signature", f"{head}\n{paths}".rstrip())]

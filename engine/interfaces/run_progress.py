@@ -97,13 +97,13 @@ class RunProgress:
 
 def _examples(fact: ContextBuilt) -> str:
     """Return whose plans a prompt shows as examples, and why others are none."""
-    shown = [item.task for item in fact.items if item.node.startswith(OF_PLAN) and item.task]
-    parts = [f"the plan of task {', '.join(shown)} is an example"] if shown else []
+    plans = {item.node: "an example" for item in fact.items if item.node.startswith(OF_PLAN)}
     for omission in fact.omissions:
         if omission.node.startswith(OF_PLAN):
-            task = omission.node.removeprefix(OF_PLAN)
-            parts.append(f"the plan of task {task} is not used: {omission.reason}")
-    return "; ".join(parts)
+            plans[omission.node] = omission.reason
+    return "; ".join(
+        f"the plan of task {node.removeprefix(OF_PLAN)} is {what}" for node, what in plans.items()
+    )
 
 
 def _count(fact: ChecksRan) -> str:
