@@ -129,7 +129,7 @@ class PlanningComplete(Fact):
     type = EventType.PLANNING_COMPLETE
     planned: tuple[PlannedModule, ...] = ()
     "Modules in the order in which they are written."
-    template: PlanOrigin | None = None
+    reused: PlanOrigin | None = None
     "The plan that was used again; None where the plan was made for this task."
 
 

@@ -1,19 +1,12 @@
 """When does the plan of a finished task hold for another one?
 
-A plan becomes a template when its task completes. It is used as a plan only by exact match: the
-same goal, the same request to the word (requirements in any order, unless they speak of an order),
-the same given texts to the byte, a task that ended with all checks passed, and modules whose
-interface is as that task left it. Likeness is never enough, since it cannot tell "enable" from
-"disable"; nor are names or numbers mapped, since a number may decide how the work is divided. A
-template that is only like a task is an example in its prompt.
-
->>> canonical("Requirements:\\n- b. \\n- a") == canonical("Requirements:\\n- a\\n- b")
-True
->>> canonical("- first a\\n- then b") == canonical("- then b\\n- first a")
-False
+A plan becomes a template when its task completes. It is used as a plan by exact match alone: the
+same goal and the same request to the byte, the same given texts, a task that ended with all checks
+passed, and modules whose interface is as that task left it. Likeness is never enough, since it
+cannot tell "enable" from "disable"; nor are names, numbers, blanks or an order mapped, since each
+of them can say something else. A template that is only like a task is an example in its prompt.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -43,16 +36,12 @@ INTERFACE = "interface"
 "The key of a digest over a module's public names, signatures and bases."
 NAMES = 512
 "Facets of an interface; a module with more is compared by its text."
+SUBJECT = "same context"
+"The last precondition, asked where it is known which context a task shares."
 OF_PLAN = "plan:"
 "What the name of a plan begins with in a prompt: `plan:TASK`."
 MASK = "MASKED_"
 "What a masked secret begins with: a text that holds it is not what it was."
-_ORDER = re.compile(
-    r"\b(first|firstly|second|third|then|next|last|lastly|finally|before|after|above|below"
-    r"|former|latter|previous|following|same|also|other|others|again|else|otherwise)\b",
-    re.IGNORECASE,
-)
-"Words by which one requirement may speak of another's place."
 
 
 class TemplateModule(NamedTuple):
@@ -134,6 +123,8 @@ class PlanSituation(NamedTuple):
     "The words in which a model would be asked."
     texts: Mapping[str, str] = {}
     "The text of each file that is there, by path."
+    context: str | None = None
+    "Its subject, empty for none of others; None where it is not known."
     names: frozenset[str] = frozenset()
     "What these import of what is not there: `money`, `money::parse`."
 
@@ -155,10 +146,10 @@ def planning(plan: Planning, event: WorkflowEvent) -> Planning:
             return plan._replace(asked=query[: LONGEST + 1], masked=bool(masked))
         case PlanningComplete(planned=planned) as fact:
             modules = tuple(
-                TemplateModule(one.path, one.purpose, one.dependencies, one.tests)
-                for one in planned[:MODULES]
+                TemplateModule(made.path, made.purpose, made.dependencies, made.tests)
+                for made in planned[: MODULES + 1]
             )
-            origin = fact.template.task if fact.template else ""
+            origin = fact.reused.task if fact.reused else ""
             return plan._replace(
                 modules=modules, version=event.version, origin=origin, ended=0, unread=0
             )
@@ -212,6 +203,8 @@ def problem_in(template: PlanTemplate) -> str:
         return "its words are masked in this log"
     if template.text:
         return ""
+    if len(plan.modules) > MODULES:
+        return f"it has more than {MODULES} modules"
     if not any(module.purpose for module in plan.modules):
         return "the purposes of its modules are not in the log"
     return _disorder(plan.modules)
@@ -244,10 +237,9 @@ def checks(template: PlanTemplate, now: PlanSituation) -> Iterator[PlanCheck]:
     unproven = f"{plan.failed} of its checks failed" if plan.failed else "no check passed"
     yield PlanCheck(ended, found=unproven if plan.failed or not plan.passed else "")
     yield PlanCheck("modules stand as their task left them", _over(plan.made), template.moved)
-    goal = " ".join(template.goal.split())
-    same = goal and goal == " ".join(now.goal.split())
-    yield PlanCheck("same goal", digest_of((goal,)), "" if same else "other words")
-    yield PlanCheck("same request", digest_of(canonical(plan.asked)), _asked_otherwise(plan, now))
+    same = template.goal and template.goal == now.goal
+    yield PlanCheck("same goal", digest_of((template.goal,)), "" if same else "other words")
+    yield PlanCheck("same request", digest_of((plan.asked,)), _asked_otherwise(plan, now))
     if len(plan.given) >= GIVEN:
         yield PlanCheck("given texts", found=f"it rests on {GIVEN} texts or more")
     for path in sorted(plan.given):
@@ -259,6 +251,9 @@ def checks(template: PlanTemplate, now: PlanSituation) -> Iterator[PlanCheck]:
         )  # fmt: skip
     if more := sorted(set(now.texts) - set(plan.given)):
         yield PlanCheck("nothing else is there", found=f"{more[0]} is there")
+    if now.context is not None:
+        other = plan.context or "none"
+        yield PlanCheck(SUBJECT, found="" if plan.context == now.context else other)
 
 
 def _asked_otherwise(plan: Planning, now: PlanSituation) -> str:
@@ -271,9 +266,9 @@ def _asked_otherwise(plan: Planning, now: PlanSituation) -> str:
         return "it is not known how this task asks"
     if max(len(plan.asked), len(now.asked)) > LONGEST:
         return f"more than {LONGEST:,} characters"
-    theirs, own = canonical(plan.asked), canonical(now.asked)
-    if theirs == own:
+    if plan.asked == now.asked:
         return ""
+    theirs, own = plan.asked.split("\n"), now.asked.split("\n")
     other = next((line for line in own if line not in theirs), "")
     gone = next((line for line in theirs if line not in own), "")
     if other or gone:
@@ -287,19 +282,6 @@ def _short(line: str) -> str:
 
 def _over(made: Map[str, tuple[str, str]]) -> str:
     return digest_of(tuple("\x01".join((path, *made[path])) for path in sorted(made)))
-
-
-def canonical(asked: str) -> tuple[str, ...]:
-    """Return the lines of a request, without what changes no meaning: blanks between words, the
-    stop that ends a line, and the order of requirements none of which speaks of an order."""
-    lines = [" ".join(line.split()).rstrip(".;, ") for line in asked.split("\n")]
-    lines = [line for line in lines if line]
-    begin = next((n for n, line in enumerate(lines) if line.startswith("- ")), len(lines))
-    end = next((n for n in range(begin, len(lines)) if lines[n][:2] != "- "), len(lines))
-    listed = lines[begin:end]
-    if not any(_ORDER.search(line) for line in listed):
-        listed = sorted(listed)
-    return (*lines[:begin], *listed, *lines[end:])
 
 
 def held(template: PlanTemplate) -> dict[str, dict[str, str]]:

@@ -289,8 +289,10 @@ def _moved_on(
             return f"{path} was deleted or renamed by task {task} since"
         key, digest = plan.made[path]
         module, by = latest.get(path, (own[path], task))
-        if module.position > plan.position and digest_left(module, key)[1] != digest:
-            return f"{path} moved on, by event {module.version} of task {by}"
+        now = digest_left(module, key)[1]
+        if module.position > plan.position and now != digest:
+            how = "moved on" if now else "has another text, not outlined yet"
+            return f"{path} {how}, by event {module.version} of task {by}"
     return ""
 
 

@@ -7,6 +7,7 @@ tests of one import from the modules of the other. It never makes a plan hold:
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,7 +18,6 @@ from backcast.domain.plans import (
     PlanSituation,
     PlanTemplate,
     asks_for_plan,
-    canonical,
     checks,
     problem_in,
 )
@@ -121,9 +121,8 @@ def situation(states: TaskStates, request: Request) -> PlanSituation:
         path: modules[path].source or "" for path in sorted(modules) if not modules[path].deleted
     }
     task = states.graph.task_id
-    return PlanSituation(
-        task, states.progress.goal or "", request.query, texts, imported_names(states.graph)
-    )
+    goal, names = states.progress.goal or "", imported_names(states.graph)
+    return PlanSituation(task, goal, request.query, texts, names=names)
 
 
 def imported_names(state: dependency_graph.State) -> frozenset[str]:
@@ -151,7 +150,7 @@ def like_plans(states: TaskStates, now: PlanSituation) -> list[LikePlan]:
     for template in offline_cache.templates(states.offline):
         if template.task == now.task:
             continue
-        required = _listed("\n".join(_request(template.plan.requirements)))
+        required = _required(template.plan.requirements)
         theirs = _words(template.goal, required)
         alike = round(len(own & theirs) / (len(own | theirs) or 1), 6)
         names = round(len(now.names & template.names) / (len(now.names) or 1), 6)
@@ -168,22 +167,25 @@ def keywords(template: PlanTemplate) -> list[str]:
     return list(islice(telling, KEYWORDS))
 
 
-def _request(requirements: Sequence[str]) -> list[str]:
-    return [TEXTS["requirements"], *(f"- {text}" for text in requirements)]
+@lru_cache(4_096)
+def _required(requirements: tuple[str, ...]) -> tuple[str, ...]:
+    """Return requirements as a request lists them."""
+    return _listed("\n".join([TEXTS["requirements"], *(f"- {text}" for text in requirements)]))
 
 
-def _words(goal: str, requirements: Sequence[str]) -> frozenset[str]:
+@lru_cache(4_096)
+def _words(goal: str, requirements: tuple[str, ...]) -> frozenset[str]:
     return frozenset(words("\n".join((goal, *requirements))))
 
 
-def _listed(asked: str) -> list[str]:
+def _listed(asked: str) -> tuple[str, ...]:
     """Return the requirements in a request for a plan."""
-    lines = canonical(asked)
+    lines = asked.split("\n")
     if TEXTS["requirements"] not in lines:
-        return []
+        return ()
     rest = lines[lines.index(TEXTS["requirements"]) + 1 :]
     end = next((n for n, line in enumerate(rest) if line[:2] != "- "), len(rest))
-    return [line[2:] for line in rest[:end]]
+    return tuple(line[2:] for line in rest[:end])
 
 
 def example_texts(plan: LikePlan, policy: Policy) -> list[tuple[str, str]]:

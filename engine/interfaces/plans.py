@@ -17,14 +17,14 @@ from backcast.engine.context.plan_examples import (
     situation,
 )
 from backcast.engine.context.request import Request
-from backcast.engine.history.task_states import contributions_at, states_at
+from backcast.engine.history.task_states import TaskStates, contributions_at, states_at
 from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.terminal import escaped, message
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.loop import spec_in
 from backcast.engine.workflow.requests import request_of
-from backcast.projections import offline_cache, progress
+from backcast.projections import offline_cache
 
 
 def show_plans(store: EventStore, task: str | None, moment: Moment, *, as_json: bool) -> None:
@@ -35,12 +35,10 @@ def show_plans(store: EventStore, task: str | None, moment: Moment, *, as_json: 
         found = [LikePlan(template, 0.0, 0.0) for template in templates]
     else:
         states = states_at(store, task, moment)
-        now = situation(states, _request(store, task, states.progress))
+        now = _situation(store, task, states)
         found = like_plans(states, now)
         if states.progress.planned and not as_json:
-            message(
-                f"note: task {escaped(task)!r} has a plan already: ask about a moment before it"
-            )
+            message("note: the task has a plan by then: ask about a moment before it")
     if not found:
         note_empty(store, None, moment, "plan of a finished task", ("TASK_COMPLETE",))
     for number, plan in enumerate(found):
@@ -51,12 +49,14 @@ def show_plans(store: EventStore, task: str | None, moment: Moment, *, as_json: 
         click.echo("\n" * bool(number) + "\n".join(_lines(shown)))
 
 
-def _request(store: EventStore, task: str, stands: progress.State) -> Request:
-    """Return the request by which a task's plan is asked for; without words where none knows it."""
+def _situation(store: EventStore, task: str, states: TaskStates) -> PlanSituation:
+    """Return what preconditions are asked about; without words where no run asks for a plan."""
     try:
-        return request_of(AskModel("plan"), stands, spec_in(store, task))
+        spec = spec_in(store, task)
     except InputError:
-        return Request()
+        return situation(states, Request())
+    request = request_of(AskModel("plan"), states.progress, spec)
+    return situation(states, request)._replace(context=spec.context or "")
 
 
 def _plain(like: LikePlan, now: PlanSituation | None) -> dict[str, Any]:
@@ -100,11 +100,9 @@ def _verdict(like: LikePlan, asked: Sequence[PlanCheck], now: PlanSituation | No
 def _lines(shown: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines about a plan."""
     origin = f", by the plan of task {shown['origin']}" if shown["origin"] else ""
-    like = (
-        f"; {shown['words']:.0%} of words, {shown['names']:.0%} of names"
-        if "words" in shown
-        else ""
-    )
+    like = ""
+    if "words" in shown:
+        like = f"; {shown['words']:.0%} of words, {shown['names']:.0%} of names alike"
     yield escaped(f"{shown['task']}@{shown['planned_by']}{origin}: {shown['verdict']}{like}")
     yield escaped(f"  goal      {' '.join(shown['goal'].split())}")
     yield escaped(f"  keywords  {', '.join(shown['keywords'])}")

@@ -70,7 +70,7 @@ class RunProgress:
             case PlanningComplete() as fact:
                 self.asked = "plan"
                 paths = ", ".join(one.path for one in fact.planned)
-                if of := fact.template:
+                if of := fact.reused:
                     paths += f"; the plan of task {of.task} (event {of.version}), no model asked"
                 return self._about(paths)
             case ChecksRan() as fact:

@@ -65,8 +65,8 @@ def event_line(event: WorkflowEvent) -> str:
         title = _edited(event.fact)
     if isinstance(event.fact, Scored):
         title = _scored(event.fact)
-    if isinstance(event.fact, PlanningComplete) and event.fact.template:
-        title = f"by the plan of {event.fact.template.task}@{event.fact.template.version}"
+    if isinstance(event.fact, PlanningComplete) and event.fact.reused:
+        title = f"by the plan of {event.fact.reused.task}@{event.fact.reused.version}"
     if isinstance(event.fact, Imported):
         title = f"by {event.fact.format} importer {event.fact.version}"
     stated = _stated_time(event)

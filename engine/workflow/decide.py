@@ -51,10 +51,16 @@ class Complete(NamedTuple):
 class AppendFacts(NamedTuple):
     """Append facts that follow from the state."""
 
-    facts: tuple[Fact | Claim, ...]
+    facts: tuple[Fact, ...]
 
 
-Action = AskModel | TakeAnswer | CheckAll | Complete | AppendFacts
+class UsePlan(NamedTuple):
+    """Use the plan of a finished task."""
+
+    claim: Claim
+
+
+Action = AskModel | TakeAnswer | CheckAll | Complete | AppendFacts | UsePlan
 
 
 def decide(
@@ -99,7 +105,7 @@ def _plan(state: progress.State, spec: Spec, reused: Callable[[], Claim | None])
     """Take the plan from the specification, or from a finished task, else ask the model."""
     if not spec.planned:
         if claim := reused():
-            return AppendFacts((claim,))
+            return UsePlan(claim)
         return _ask(state, spec, "plan", "", 0)
     try:
         return AppendFacts((PlanningComplete(planned=plan_in(spec)),))

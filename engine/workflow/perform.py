@@ -38,6 +38,7 @@ from backcast.engine.workflow.decide import (
     CheckAll,
     Complete,
     TakeAnswer,
+    UsePlan,
 )
 from backcast.engine.workflow.plan_reuse import reused_plan
 from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
@@ -84,6 +85,8 @@ class Performer:
                 return self._complete()
             case AppendFacts(facts=facts):
                 return ActionResult(facts, forced=False)  # they follow from what is on the disk
+            case UsePlan(claim=claim):
+                return ActionResult([claim])
 
     # Asking
 

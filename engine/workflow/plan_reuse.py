@@ -8,7 +8,7 @@ import logging
 
 from backcast.domain.events import Claim, PlannedModule, PlanningComplete, PlanOrigin
 from backcast.domain.moment import Moment
-from backcast.domain.plans import PlanTemplate, held
+from backcast.domain.plans import SUBJECT, PlanTemplate, held
 from backcast.engine.context.plan_examples import like_plans, situation, unmet
 from backcast.engine.history.branches import known_by
 from backcast.engine.history.snapshots import state_at
@@ -34,10 +34,13 @@ def reused_plan(task: RunningTask, spec: Spec) -> Claim | None:
     now = known_by(store, task.line, Moment(position=store.last_position()))
     states = task.states._replace(offline=contributions_at(store, now))
     request = request_of(AskModel("plan"), task.stands, spec)
-    asked = situation(states, request)
+    asked = situation(states, request)._replace(context=spec.context or "")
     for like in like_plans(states, asked):
-        if unmet(like.template, asked) is None and (claim := _claim(task, like.template, spec)):
+        check = unmet(like.template, asked)
+        if check is None and (claim := _claim(task, like.template, spec)):
             return claim
+        if check and check.what == SUBJECT:  # the prompt cannot tell it
+            log.warning("the plan of task %s is not used: %s", like.template.task, check)
     return None
 
 
@@ -56,7 +59,7 @@ def _claim(task: RunningTask, template: PlanTemplate, spec: Spec) -> Claim | Non
         task=template.task, version=plan.version, ended=plan.ended, held=held(template)
     )
     causes = (event.version for event in task.store.read(task.task_id, types=CAUSES))
-    fact = PlanningComplete(planned=modules, template=origin)
+    fact = PlanningComplete(planned=modules, reused=origin)
     return Claim(fact, writer="loop", because=tuple(causes))
 
 
