@@ -240,12 +240,9 @@ def test_a_task_of_the_same_context_moves_a_module_on_and_one_of_another_does_no
             happened(store, task, TaskStarted(goal="mend", context=context))
             wrote(store, task, CODE.replace("def lock", "def shut"))
             happened(store, task, ChecksRan(passed=1, failed=0), TaskComplete())
-            found = {
-                t.task: t.moved for t in offline_cache.templates(fold(offline_cache, store.read()))
-            }
-            assert found["first"] == (
-                "lock.py moved on, by event 2 of task mend" if task == "mend" else ""
-            )
+            templates = offline_cache.templates(fold(offline_cache, store.read()))
+            [moved] = [template.moved for template in templates if template.task == "first"]
+            assert moved == ("lock.py moved on, by event 2 of task mend" if task == "mend" else "")
         ran(store, second(), USE)
         assert planned(store).reused is None
 
@@ -376,9 +373,9 @@ def test_plans_are_shown_with_what_they_rest_on_and_whether_it_holds(
 
     every = shown()
     assert every.startswith("first@")
-    assert "keywords  enable, lock, door, name" in every
+    assert "keywords  enable, lock, door, most, name, tries" in every
     assert "1. lock.py: Locks a door." in every
-    assert 'holds: it is the task\'s plan under a policy with plans = "use"' in shown("second")
+    assert 'holds: used where the policy says plans = "use"' in shown("second")
     third = shown("third")
     assert ": an example; " in third
     assert "FAILS" in third

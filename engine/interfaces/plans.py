@@ -93,7 +93,7 @@ def _verdict(like: LikePlan, asked: Sequence[PlanCheck], now: PlanSituation | No
     if now is None:
         return "stands"
     if all(check.holds for check in asked):
-        return 'holds: it is the task\'s plan under a policy with plans = "use"'
+        return 'holds: used where the policy says plans = "use"'
     return "an example" if like.score >= LEAST else "not like this task"
 
 
