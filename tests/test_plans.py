@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from backcast.domain.budget import MISTRAL_7B_8K
 from backcast.domain.errors import ModelError
 from backcast.domain.events import (
     ChecksRan,
@@ -29,7 +30,7 @@ from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.replay.verify import verified
 from backcast.engine.workflow.loop import start, work
-from backcast.engine.workflow.runtime import MISTRAL_7B_8K, Runtime
+from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec, Test
 from backcast.projections import fold, offline_cache
