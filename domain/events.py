@@ -111,10 +111,26 @@ class PlannedModule(BaseModel):
     "The paths of the test files that check it."
 
 
+class PlanOrigin(BaseModel):
+    """The finished task whose plan was used again without asking a model."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    task: str
+    version: int
+    "The version of that task's own PLANNING_COMPLETE."
+    ended: int
+    "The version of its TASK_COMPLETE."
+    held: dict[str, dict[str, str]] = {}
+    "The digests that held when it was used, by path and key."
+
+
 class PlanningComplete(Fact):
     type = EventType.PLANNING_COMPLETE
     planned: tuple[PlannedModule, ...] = ()
     "Modules in the order in which they are written."
+    reused: PlanOrigin | None = None
+    "The plan that was used again; None where the plan was made for this task."
 
 
 class ModuleStarted(Fact):

@@ -6,19 +6,27 @@ from typing import NamedTuple, TypeVar
 
 from immutables import Map
 
+from backcast.domain import plans
 from backcast.domain.cache import Failure, failures_of, module_of, shortened, youngest
 from backcast.domain.events import (
     ChecksRan,
+    ContextBuilt,
     ModuleDeleted,
     ModuleIteration,
     ModuleOutlined,
     ModuleRenamed,
     PlanLearned,
+    PlanningComplete,
+    RequirementsComplete,
+    SourceRead,
     SummaryWritten,
+    TaskComplete,
     TaskStarted,
+    UnknownFact,
     WorkflowEvent,
 )
 from backcast.domain.node import SYMBOLS, kind_of, path_of
+from backcast.domain.plans import Planning
 
 MODULES, SYMBOLS_KEPT, IMPORTS, SUMMARIES = 512, 256, 64, 1_024
 """Limits per task; symbols and imports are per module. An eighth more may gather before the oldest
@@ -26,6 +34,10 @@ are dropped together."""
 OPEN, FIXES, PLANS = 16, 64, 16
 LONGEST_TEXT = 4_000
 "Characters of a summary or plan that are kept."
+PLANNED = (
+    TaskStarted, RequirementsComplete, SourceRead, ContextBuilt, PlanningComplete, UnknownFact,
+)  # fmt: skip
+"Types of fact that tell of a plan, or of what it was made from."
 IN_MODULES = ("module", *SYMBOLS)
 "The kinds of node that disappear with their module."
 
@@ -47,6 +59,8 @@ class LatestModule(NamedTuple):
     standard: tuple[str, ...] = ()
     failing: str | None = None
     "The text on which checks failed last."
+    interface: Map[str, tuple[str, ...]] = Map()
+    "The facets of its public names, signatures and bases."
 
 
 class WrittenSummary(NamedTuple):
@@ -93,6 +107,8 @@ class TaskLegacy(NamedTuple):
     summaries: Map[str, WrittenSummary] = Map()
     "Summaries by node."
     plans: tuple[Plan, ...] = ()
+    planning: Planning = Planning()
+    "Its own plan, and what that was made from."
     open: tuple[Failure, ...] = ()
     "Checks that failed and have not passed since, oldest first."
     fixes: tuple[Fix, ...] = ()
@@ -108,6 +124,9 @@ class TaskLegacy(NamedTuple):
 
 def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
     """Return a task's contribution after one more event."""
+    if isinstance(event.fact, PLANNED):
+        planning = plans.planning(task.planning, event)
+        task = task if planning is task.planning else task._replace(planning=planning)
     match event.fact:
         case TaskStarted(goal=goal) if goal is not None:
             return task._replace(goal=goal)
@@ -129,7 +148,29 @@ def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
             return task._replace(plans=(*task.plans, _plan(fact, event))[-PLANS:])
         case ChecksRan(passed=passed, unmet=unmet) as fact if passed > 0 or unmet > 0:
             return _checked(task, event, fact)
+        case TaskComplete():
+            return task._replace(planning=_settled(task, event))
     return task
+
+
+def _settled(task: TaskLegacy, event: WorkflowEvent) -> Planning:
+    """Return a task's plan as its first end since the plan leaves it."""
+    plan = task.planning
+    if plan.ended or not (plan.modules or plan.unread):
+        return plan
+    modules = [module for module in plan.modules if module.path in task.modules]
+    made = {module.path: digest_left(task.modules[module.path]) for module in modules}
+    return plan._replace(
+        ended=event.version, position=event.position, made=Map(made), passed=task.passed,
+        failed=max(task.failed, len(task.open)),
+    )  # fmt: skip
+
+
+def digest_left(module: LatestModule, key: str = "") -> tuple[str, str]:
+    """Return the key and digest by which a later version of a module is told from this one."""
+    return plans.left_digest(
+        module.source, module.outlined, module.interface, module.iteration, key
+    )
 
 
 def _plan(fact: PlanLearned, event: WorkflowEvent) -> Plan:
@@ -176,9 +217,11 @@ def _outlined(task: TaskLegacy, fact: ModuleOutlined) -> TaskLegacy:
     if module is None or (fact.base is not None and fact.base != module.outlined):
         return task
     if fact.base is None:
-        module = module._replace(symbols=Map(), imports=(), standard=())
-    symbols = module.symbols
+        module = module._replace(symbols=Map(), imports=(), standard=(), interface=Map())
+    symbols, interface = module.symbols, module.interface
     for key in sorted({*fact.gone, *fact.set}):
+        if key.startswith(plans.SHOWN):
+            interface = plans.interface(interface, key, fact.set.get(key))
         kind, name = fact.set.get(key, ())[:1], key.removeprefix("sig:")
         if name != key and kind and kind[0] in SYMBOLS:
             symbols = symbols.set(name, kind[0])
@@ -189,6 +232,7 @@ def _outlined(task: TaskLegacy, fact: ModuleOutlined) -> TaskLegacy:
     module = module._replace(
         outlined=fact.source,
         symbols=symbols,
+        interface=interface,
         imports=_latest(fact, "imports", module.imports),
         standard=_latest(fact, "standard", module.standard),
     )

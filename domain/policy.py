@@ -87,7 +87,7 @@ class Details(BaseModel):
     errors: Literal["name", "signature", "full"] = "signature"
     "Detail of a failure: its place, its first line, or its whole message."
     patterns: Count = 1
-    "Similar finished tasks, and as many fixes."
+    "Similar finished tasks, and as many fixes and plans."
 
 
 LARGE = Details(
@@ -241,6 +241,9 @@ this the lines around a place never take more."
     large: Details = LARGE
     thinking: Thinking = Thinking()
     map: MapSettings = MapSettings()
+    plans: Literal["off", "example", "use"] = "off"
+    "Plans of finished tasks: not shown, shown as an example to a like task, or also used without \
+asking a model where every precondition holds."
 
     @model_validator(mode="after")
     def _known(self) -> "Policy":
@@ -307,6 +310,7 @@ READER = Policy(
     parts=0.2,
     offered=1.2,
     checked=True,
+    plans="example",
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

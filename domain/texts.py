@@ -57,7 +57,12 @@ LINES: Mapping[str, str] = {
     " others a sentence each.",
 }
 "The lines of the task's section, in which requests are recorded."
-TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES}
+PLANS: Mapping[str, str] = {
+    "example": "Plan of an earlier task like this one, {task}, whose tests passed: {goal}",
+    "differs": "It was asked for otherwise: {theirs}.",
+}
+"The lines of the plan of an earlier task, which a request for a plan shows as an example."
+TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **PLANS}
 "Every text by name, as it always was."
 
 HOLDS: Mapping[str, tuple[str, ...]] = {
@@ -69,6 +74,7 @@ HOLDS: Mapping[str, tuple[str, ...]] = {
 HOLDS_IF_ANY: Mapping[str, tuple[str, ...]] = {
     "show": ("```show",), "import": ("{modules}",), "checked": ("{tests}",), "large": ("{names}",),
     "file": ("{path}",), "work": ("{path}",), "work on": ("{path}", "{name}"),
+    "example": ("{task}",), "differs": ("{theirs}",),
 }  # fmt: skip
 "What texts must hold unless they are empty."
 WORDS_OF_USERS = ("goal", "purpose")

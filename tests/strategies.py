@@ -20,6 +20,7 @@ from backcast.domain.events import (
     MapEdit,
     ModuleIteration,
     PlannedModule,
+    PlanOrigin,
     UnknownFact,
     WorkflowEvent,
 )
@@ -196,6 +197,8 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         ),
         max_size=3,
     ).map(tuple),
+    "reused": st.none()
+    | st.builds(PlanOrigin, task=json_texts, version=st.integers(0, 9), ended=st.integers(0, 9)),
     "wanted": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
     "needs": st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
     "nodes": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),

@@ -160,6 +160,8 @@ def others(value: Any) -> Iterator[Any]:
             yield "name"
         case "shown":
             yield "withheld"
+        case "off" | "example":
+            yield "use"
         case "events" | "rules":
             yield "model"
         case str():

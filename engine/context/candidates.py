@@ -14,6 +14,7 @@ from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import recalled
 from backcast.engine.context.recall.references import is_reference, piece_of
+from backcast.engine.context.plan_examples import PlanExamples
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
 from backcast.engine.context.surroundings import Surroundings
@@ -38,6 +39,7 @@ class Candidates:
         self.path, self.name, self.target = scope.path, scope.name, scope.target
         self.surroundings = Surroundings(scope)
         self.functions = SymbolCandidates(scope, self.surroundings)
+        self.plans = PlanExamples(states, request, self.policy, self.details.patterns)
         self.off_map: Sequence[Omission] = ()
         "Items of the map that are not shown."
         self.gone: Sequence[str] = ()
@@ -64,6 +66,7 @@ class Candidates:
         candidates += found.candidates
         self.gone = found.gone
         candidates += self._references()
+        candidates += self.plans.candidates(self.levels)
         return [candidate for candidate in candidates if candidate.levels]
 
     def left_out(self, items: Sequence[Item]) -> list[Omission]:
@@ -84,6 +87,7 @@ class Candidates:
         )
         omissions += (Omission(node, "historical patterns", GONE) for node in self.gone)
         omissions += (Omission(node, ADDED, why) for node, why in self.unknown.items())
+        omissions += self.plans.left_out()
         omissions += self.off_map
         if self.functions.passed_over:
             count = f"{self.functions.passed_over} functions and classes"

@@ -27,6 +27,8 @@ from backcast.projections.context_map import ContextMap
 
 CONTRIBUTION_TYPES = (*ENDS, *EDITS, "BRANCHED", *(str(f.type) for f in offline_cache.DERIVED))
 "Event types that change what finished tasks contribute."
+MOVES = ("MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")
+"Event types by which another task that had ended moves on, so that its plan no longer holds."
 
 _OWN = tuple(one for one in PROJECTIONS if one is not offline_cache)
 "The projections of the task's own events."
@@ -116,8 +118,9 @@ class TaskFollower:
         if alone:
             new = telling  # no other task has an event between them
         else:
-            types = CONTRIBUTION_TYPES
-            new = list(self.store.read(after=self._looked, last=known.position, types=types))
+            types = (*CONTRIBUTION_TYPES, *MOVES)
+            events = self.store.read(after=self._looked, last=known.position, types=types)
+            new = [e for e in events if e.type not in MOVES or e.task_id != self.task_id]
         offline, map, legacies = self.states.offline, self.states.map, self.states.legacies
         ended = (offline.complete, offline.failed)
         if any(e.type in ENDS or any(e.task_id in tasks for tasks in ended) for e in new):

@@ -21,6 +21,7 @@ from backcast.domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.domain.plans import OF_PLAN
 from backcast.engine.interfaces.views import one_line
 
 
@@ -60,13 +61,18 @@ class RunProgress:
                 number = f" #{fact.iteration}" if fact.iteration else ""
                 self.asked = f"{fact.module_name or fact.kind}{number}"
             case ContextBuilt() as fact:
+                examples = _examples(fact)
                 same = f", {fact.shared_prefix:,} as before" if fact.shared_prefix else ""
                 self.prompt = f"prompt {fact.tokens or 0:,} of {self.room:,} tokens{same}"
+                return f"{self.asked:<20} {examples}" if examples else ""
             case ModelReplied() as fact if fact.tokens:
                 self.prompt += f"{', ' if self.prompt else ''}answer of {fact.tokens:,}"
             case PlanningComplete() as fact:
                 self.asked = "plan"
-                return self._about(", ".join(one.path for one in fact.planned))
+                paths = ", ".join(one.path for one in fact.planned)
+                if of := fact.reused:
+                    paths += f"; the plan of task {of.task} (event {of.version}), no model asked"
+                return self._about(paths)
             case ChecksRan() as fact:
                 self.asked = self.asked or fact.module_name or ""
                 return self._about(_count(fact), fact.module_name) + _rest(fact)
@@ -87,6 +93,17 @@ class RunProgress:
         asked = "all tests" if module is None else self.asked
         prompt = f"  ({self.prompt})" if self.prompt and module is not None else ""
         return f"{asked:<20} {what}{prompt}"
+
+
+def _examples(fact: ContextBuilt) -> str:
+    """Return whose plans a prompt shows as examples, and why others are none."""
+    plans = {item.node: "an example" for item in fact.items if item.node.startswith(OF_PLAN)}
+    for omission in fact.omissions:
+        if omission.node.startswith(OF_PLAN):
+            plans[omission.node] = omission.reason
+    return "; ".join(
+        f"the plan of task {node.removeprefix(OF_PLAN)} is {what}" for node, what in plans.items()
+    )
 
 
 def _count(fact: ChecksRan) -> str:

@@ -15,6 +15,7 @@ from backcast.domain.events import (
     Committed,
     Imported,
     MapEdited,
+    PlanningComplete,
     Scored,
     WorkflowEvent,
     line_of,
@@ -64,6 +65,8 @@ def event_line(event: WorkflowEvent) -> str:
         title = _edited(event.fact)
     if isinstance(event.fact, Scored):
         title = _scored(event.fact)
+    if isinstance(event.fact, PlanningComplete) and event.fact.reused:
+        title = f"by the plan of {event.fact.reused.task}@{event.fact.reused.version}"
     if isinstance(event.fact, Imported):
         title = f"by {event.fact.format} importer {event.fact.version}"
     stated = _stated_time(event)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from backcast.domain.events import (
+    Claim,
     Fact,
     GenerationComplete,
     ModelFailed,
@@ -53,22 +54,32 @@ class AppendFacts(NamedTuple):
     facts: tuple[Fact, ...]
 
 
-Action = AskModel | TakeAnswer | CheckAll | Complete | AppendFacts
+class UsePlan(NamedTuple):
+    """Use the plan of a finished task."""
+
+    claim: Claim
+
+
+Action = AskModel | TakeAnswer | CheckAll | Complete | AppendFacts | UsePlan
 
 
 def decide(
-    state: progress.State, spec: Spec, unsummed: Callable[[str], Sequence[str]] = lambda path: ()
+    state: progress.State,
+    spec: Spec,
+    unsummed: Callable[[str], Sequence[str]] = lambda path: (),
+    reused: Callable[[], Claim | None] = lambda: None,
 ) -> Action | None:
     """Return the next action; None when the task has ended.
 
-    `unsummed` returns the nodes of a module that the model has yet to summarise.
+    `unsummed` returns the nodes of a module that the model has yet to summarise; `reused` a
+    finished task's plan that holds for this one.
     """
     if state.status in ("complete", "failed"):
         return None
     if state.step is not None and _is_wanted(state, state.step):
         return _pending(state, spec, state.step)
     if not state.planned:
-        return _plan(state, spec)
+        return _plan(state, spec, reused)
     for planned in state.planned:
         if action := _module(state, spec, planned, unsummed):
             return action
@@ -90,9 +101,11 @@ def _is_wanted(state: progress.State, step: progress.PendingStep) -> bool:
     return step.kind != "code" or any(one.path == step.module for one in state.planned)
 
 
-def _plan(state: progress.State, spec: Spec) -> Action:
-    """Take the plan from the specification where it is one, else ask the model."""
+def _plan(state: progress.State, spec: Spec, reused: Callable[[], Claim | None]) -> Action:
+    """Take the plan from the specification, or from a finished task, else ask the model."""
     if not spec.planned:
+        if claim := reused():
+            return UsePlan(claim)
         return _ask(state, spec, "plan", "", 0)
     try:
         return AppendFacts((PlanningComplete(planned=plan_in(spec)),))

@@ -97,7 +97,7 @@ def work(
         with rarely_collecting():
             while True:
                 task.outline()
-                action = decide(task.stands, spec, performer.unsummed)
+                action = decide(task.stands, spec, performer.unsummed, performer.reused)
                 if action is None:
                     break
                 result = performer.perform(action)

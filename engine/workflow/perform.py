@@ -6,6 +6,7 @@ from functools import partial
 
 from backcast.domain.errors import ModelError
 from backcast.domain.events import (
+    Claim,
     ContextBuilt,
     ModelFailed,
     PolicyUsed,
@@ -36,7 +37,9 @@ from backcast.engine.workflow.decide import (
     CheckAll,
     Complete,
     TakeAnswer,
+    UsePlan,
 )
+from backcast.engine.workflow.plan_reuse import reused_plan
 from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
 from backcast.engine.workflow.requests import limits_for, request_of, schema_for
 from backcast.engine.workflow.runtime import Runtime
@@ -81,6 +84,8 @@ class Performer:
                 return self._complete()
             case AppendFacts(facts=facts):
                 return ActionResult(facts, forced=False)  # they follow from what is on the disk
+            case UsePlan(claim=claim):
+                return ActionResult([claim])
 
     # Asking
 
@@ -143,6 +148,10 @@ class Performer:
         fact = PolicyUsed(policy=policy.ref, profile=profile.ref, model=name, out=out)
         if self.task.used != fact:
             self.append(ActionResult([fact], [profile, policy]))
+
+    def reused(self) -> Claim | None:
+        """Return a finished task's plan that holds for this one, where the policy uses such."""
+        return reused_plan(self.task, self.spec) if self.runtime.policy.plans == "use" else None
 
     def unsummed(self, path: str) -> list[str]:
         """Return the nodes of a module that the model has yet to summarise."""

@@ -12,6 +12,7 @@ from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
 
+ANY_TASK = "[TASK][@WHEN]"
 PROJECTIONS = {
     "progress": ("progress", "How far the task has come, and what it is waiting for."),
     "versions": ("versions", "Which version of each module is the latest, and who wrote it."),
@@ -70,6 +71,30 @@ def offline(address: Address | None, url: str, as_json: bool) -> None:
         if not offline_cache.finished(state):
             note_empty(store, None, moment, "finished task", ("TASK_COMPLETE", "TASK_FAILED"))
     _print("offline", state, as_json)
+
+
+@command.command()
+@address_argument(required=False, metavar=ANY_TASK)
+@store_option
+@json_option
+def plans(address: Address | None, url: str, as_json: bool) -> None:
+    """Plans of finished tasks; with a task, whether each would hold for it at that moment.
+
+    \b
+    backcast show plans @2026-11-20
+    backcast show plans till@8
+    """
+    from backcast.engine.interfaces.plans import show_plans
+
+    if address is None or not (address.task or address.log):
+        from backcast.engine.history.moments import moment_at
+
+        with opened(url) as store:
+            moment = moment_at(store, None, address.when if address else "")
+            show_plans(store, None, moment, as_json=as_json)
+        return
+    with task_at(address, url) as place:
+        show_plans(place.store, place.task, place.outlined(), as_json=as_json)
 
 
 def _is_empty(name: str, state: Any) -> bool:
