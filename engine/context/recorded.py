@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from backcast.domain import names
-from backcast.domain.budget import ModelProfile, checked
+from backcast.domain.budget import ModelProfile, checked, reserved
 from backcast.domain.cache import LookUp, LookUpPolicy, look_up
 from backcast.domain.context import Context
 from backcast.domain.errors import DamagedError, InputError
@@ -55,7 +55,11 @@ def context_at(
     profile: ModelProfile,
     policy: Policy = DEFAULT,
 ) -> Context:
-    """Return the context that a model would be shown at a moment."""
+    """Return the context that a model would be shown at a moment.
+
+    `InputError` where the profile keeps too little for the answer.
+    """
+    reserved(profile)
     return _built(store, task_id, moment, request, profile, policy, nearness_of(store, policy))[1]
 
 
@@ -96,6 +100,7 @@ def record_context(
     policy: Policy = DEFAULT,
 ) -> Context:
     """Append the context of a moment as a CONTEXT_BUILT, and return it."""
+    reserved(profile)
     version, stood_at = store.version(task_id), store.version_at(task_id, moment)
     for event in store.read(task_id, after=stood_at - 1, last=stood_at) if stood_at else ():
         # The log could not show what other tasks contributed since the task's own last event.

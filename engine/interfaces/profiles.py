@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backcast.domain.errors import InputError
-from backcast.engine.interfaces.terminal import message
 
 if TYPE_CHECKING:
     from backcast.domain.budget import ModelProfile
@@ -42,19 +41,6 @@ def profile_by(name: str, tokenizer: str | None, context_tokens: int | None) -> 
     if context_tokens is not None:
         profile = profile.with_context(context_tokens)
     return profile._replace(tokenizer=tokenizer or counted_by(profile.tokenizer))
-
-
-def note_window(name: str, profile: "ModelProfile") -> None:
-    """Say on stderr that a profile, made of the named one, has a window that the model lacks."""
-    from backcast.engine.workflow.runtime import profile_named
-
-    own = profile_named(name).window
-    if profile.window > own:
-        message(
-            f"note: with {profile.context:,} tokens of context and {profile.generation:,} kept for"
-            f" the answer the window is {profile.window:,}; {name} has {own:,}, so these prompts"
-            " are for comparison only"
-        )
 
 
 def policy_by(name: str | None) -> "Policy":
