@@ -65,7 +65,10 @@ class Candidates:
                  for node, why in left_out(self.states.online, self.policy)]  # fmt: skip
         omissions += [
             Omission(
-                node, "summaries", f"stale: its summary, written by event {self.scope.stale[node]}"
+                node,
+                "summaries",
+                f"stale by {self.scope.stale_by(node)}: its summary, written by event"
+                f" {self.scope.stale[node]}",
             )
             for node in sorted(self.scope.stale)
         ]

@@ -1,5 +1,6 @@
 """A task's folded states at a moment: all that a context is built from."""
 
+from datetime import datetime
 from heapq import merge
 from typing import NamedTuple
 
@@ -42,6 +43,13 @@ class TaskStates(NamedTuple):
     offline: offline_cache.State
     map: context_map.ContextMap = context_map.ContextMap()
     "The map of the repository or corpus that the task works on."
+    at: datetime | None = None
+    "The time that is asked about, from which times to live count; None for the last event's."
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """The time from which times to live count; None for an empty log."""
+        return self.at or self.summaries.last_at
 
 
 def states_at(
@@ -52,7 +60,7 @@ def states_at(
     own = [projection for projection in PROJECTIONS if projection is not offline_cache]
     of_others = contributions_at(store, known_by(store, line, moment))
     folded = states_of(store, own, task_id, moment, recent)
-    states = TaskStates._make([*folded, of_others, map_known(store, line, moment)])
+    states = TaskStates._make([*folded, of_others, map_known(store, line, moment), None])
     return under_root_name(states, line)
 
 

@@ -1,6 +1,7 @@
 """Render summaries, derived or written, with the details that belong beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from backcast.domain.summary import (
 from backcast.domain.tree import tree_of
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.node_texts import node_texts
+from backcast.engine.history.moments import asked_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
@@ -35,16 +37,16 @@ class NodeSummaries(NamedTuple):
     text: str
     "The summary, cut to whole lines that fit the level's limit."
     summariser: str
-    holds: bool
-    "Whether it still holds; derived ones always do."
+    stale_by: str
+    "What it is stale by: digest, clock, time or summariser; empty where it holds, as derived do."
     left_out: Sequence[str]
     "Lines that the level's limit has no room for."
     beside: Sequence[tuple[str, str]]
     "Labelled details that change with each iteration: tests, refinements, references."
 
     def __str__(self) -> str:
-        mark = "" if self.holds else ", STALE: see 'backcast stale'"
-        head = escaped(f"{self.node}  (by {self.summariser}{mark})")
+        mark = f", STALE by {self.stale_by}: see 'backcast stale'" if self.stale_by else ""
+        head = escaped(f"{self.node}  (by {self.summariser or 'an unnamed writer'}{mark})")
         lines = escaped_lines(self.text).splitlines()
         if self.left_out:
             lines.append(escaped(f"(no room for: {', '.join(self.left_out)}; see --whole)"))
@@ -53,7 +55,7 @@ class NodeSummaries(NamedTuple):
 
     def plain(self) -> dict[str, Any]:
         """Return the summary as JSON."""
-        return self._asdict() | {"beside": dict(self.beside)}
+        return self._asdict() | {"beside": dict(self.beside), "holds": not self.stale_by}
 
 
 def node_summaries(
@@ -70,11 +72,12 @@ def node_summaries(
     """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
-    view = _View(task_id, graph_state, written, limits)
+    at = asked_at(store, moment, written.last_at)
+    view = _View(task_id, graph_state, written, limits, at)
     if node is None or node == node_id("task", task_id):
         yield view.task(state_at(store, progress, task_id, moment))
     for each in view.nodes() if node is None else [node]:
-        yield from view.summaries_of(each, moment)
+        yield from view.summaries_of(each)
 
 
 def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:
@@ -89,10 +92,10 @@ def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]
     derived = node_texts(store, task_id, moment, state)
     if not written.nodes:
         return derived
-    view = _View(task_id, state(), written)
+    view = _View(task_id, state(), written, at=asked_at(store, moment, written.last_at))
     found = []
     for document in derived:
-        holding = [text for text, _, holds in view.written_of(document.id, moment) if holds]
+        holding = [text for text, _, stale in view.written_of(document.id) if not stale]
         found.append(document._replace(text=holding[-1]) if holding else document)
     return found
 
@@ -123,12 +126,14 @@ class _View:
         state: dependency_graph.State,
         written: summaries.State,
         limits: Mapping[str, int] | None = None,
+        at: datetime | None = None,
     ) -> None:
+        """`at` is the time from which times to live count."""
         self.task_id, self.state, self.written = task_id, state, written
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(state)
         self.modules = Modules(self.facets)
         self.tree = tree_of(self.facets)
-        self.limits = limits
+        self.limits, self.at = limits, at
 
     @cached_property
     def graph(self) -> Graph:
@@ -151,24 +156,22 @@ class _View:
 
     def _derived(self, summary: NodeSummary, beside: Sequence[tuple[str, str]]) -> NodeSummaries:
         if self.limits is None:
-            return NodeSummaries(summary.node, summary.text, EXTRACTIVE, True, (), beside)
+            return NodeSummaries(summary.node, summary.text, EXTRACTIVE, "", (), beside)
         made = Extractive().summarise(NodeFacts(summary), self.limits, UpperBound())
-        return NodeSummaries(summary.node, made.text, Extractive.id, True, made.left_out, beside)
+        return NodeSummaries(summary.node, made.text, Extractive.id, "", made.left_out, beside)
 
-    def summaries_of(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
+    def summaries_of(self, node: str) -> Iterator[NodeSummaries]:
         beside = tuple(self._beside(node))
-        for text, summariser, holds in self.written_of(node, moment):
-            yield NodeSummaries(node, text, summariser, holds, (), beside)
+        for text, summariser, stale_by in self.written_of(node):
+            yield NodeSummaries(node, text, summariser, stale_by, (), beside)
         if summary := summary_of(self.facets, node, self.tree):
             yield self._derived(summary, beside)
 
-    def written_of(self, node: str, moment: Moment) -> Iterator[tuple[str, str, bool]]:
-        """Yield text and summariser of each written summary of a node, and whether it holds."""
+    def written_of(self, node: str) -> Iterator[tuple[str, str, str]]:
+        """Yield text and summariser of each written summary of a node, and what it is stale by."""
         for written in self.written.nodes.get(node, ()):
-            late = summaries.outlived(written, moment.at or self.written.last_at)
-            moved_on = late or summaries.superseded(self.written, written)
-            holds = not moved_on and self.modules.holds(written.made_of)
-            yield written.text, written.summariser, holds
+            stale_by = summaries.stale_by(self.written, written, self.modules, self.at)
+            yield written.text, written.summariser, stale_by
 
     def _beside(self, node: str) -> Iterator[tuple[str, str]]:
         path, name = path_of(node), name_of(node)

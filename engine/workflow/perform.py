@@ -6,6 +6,7 @@ from functools import partial
 
 from backcast.domain.errors import ModelError
 from backcast.domain.events import (
+    Claim,
     ContextBuilt,
     ModelFailed,
     PolicyUsed,
@@ -124,7 +125,8 @@ class Performer:
                 return built, messages(built, self.store.get)
         request = request_of(action, self.task.stands, self.spec)
         made = self.prompts.build(request, thinking=self._limits(action).thinking > 0)
-        self.append(ActionResult([started, made.fact], made.blobs))
+        claims = [Claim(fact, made.at, "loop", ()) for fact in (started, made.fact)]
+        self.append(ActionResult(claims, made.blobs))
         return made.fact, made.messages
 
     def append(self, done: ActionResult) -> None:
