@@ -9,6 +9,7 @@ from immutables import Map
 from backcast.domain.cache import Failure, failures_of, module_of, shortened, youngest
 from backcast.domain.events import (
     ChecksRan,
+    ModuleComplete,
     ModuleDeleted,
     ModuleIteration,
     ModuleOutlined,
@@ -45,6 +46,8 @@ class LatestModule(NamedTuple):
     "The kind of each function, method, class and test, by qualified name."
     imports: tuple[str, ...] = ()
     standard: tuple[str, ...] = ()
+    complete: bool = False
+    "Whether it was completed since, while its task went on."
 
 
 class WrittenSummary(NamedTuple):
@@ -109,6 +112,9 @@ def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
             return task._replace(goal=goal)
         case ModuleIteration(module_name=name, iteration=iteration, source=source):
             return _iterated(task, event, name, iteration, source)
+        case ModuleComplete(module_name=name) if name in task.modules:
+            done = task.modules[name]._replace(complete=True)
+            return task._replace(modules=task.modules.set(name, done))
         case ModuleDeleted(module_name=name):
             return _without(task, name)
         case ModuleRenamed(module_name=name, previous_name=previous) as fact:
@@ -139,7 +145,11 @@ def _iterated(
     task: TaskLegacy, event: WorkflowEvent, name: str, iteration: int, source: str | None
 ) -> TaskLegacy:
     module = task.modules.get(name, LatestModule())._replace(
-        iteration=iteration, source=source, version=event.version, position=event.position
+        iteration=iteration,
+        source=source,
+        version=event.version,
+        position=event.position,
+        complete=False,
     )
     modules = bounded(task.modules.set(name, module), MODULES, lambda latest: latest.version)
     return task._replace(modules=modules, last=name)

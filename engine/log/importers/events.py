@@ -81,10 +81,10 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
             yield batch
 
 
-def _note(one: ForeignFact) -> str:
+def _note(foreign: ForeignFact) -> str:
     """Return what to know of a fact that is kept, and that nothing will show; empty for others."""
-    if isinstance(one.fact, SummaryWritten) and None in (one.fact.node, one.fact.text):
-        lacks = "node" if one.fact.node is None else "text"
+    if isinstance(foreign.fact, SummaryWritten) and None in (foreign.fact.node, foreign.fact.text):
+        lacks = "node" if foreign.fact.node is None else "text"
         return f"a summary without its {lacks!r} is kept, and shown nowhere"
     return ""
 
