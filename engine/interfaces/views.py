@@ -161,11 +161,11 @@ def _show_versions(state: versions.State, console: Console) -> None:
 def _show_online(state: online_cache.State, console: Console) -> None:
     entries = online_cache.working_set(state)
     rows = [
-        (entry.priority, entry.id, entry.level, entry.tokens or "", "pinned" * entry.pinned,
+        (entry.priority, entry.id, entry.level, entry.tokens or "", "yes" * entry.pinned,
          entry.text)
         for entry in entries
     ]  # fmt: skip
-    table(console, ("priority", "what", "level", "tokens", "asked for", "text"), rows)
+    table(console, ("priority", "what", "level", "tokens", "pinned", "text"), rows)
     console.print(
         f"holds {online_cache.tokens_held(state):,} of {state.limit:,} tokens in"
         f" {len(state.shown)} shown nodes, {sum(entry.pinned for entry in entries)} pinned"
