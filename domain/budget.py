@@ -19,6 +19,8 @@ BOUND = 3
 "The usual ratio of a token bound to the model's own count, for English and code."
 MAP_TOKENS = 1_024
 "The default size of a context map."
+FLOOR = 20
+"The least percent of a window that a new profile keeps for the answer."
 
 
 class ModelProfile(NamedTuple):
@@ -55,14 +57,22 @@ class ModelProfile(NamedTuple):
         """Tokens that a rendered prompt may have: all but the answer's."""
         return self.window - self.generation
 
-    def with_context(self, tokens: int) -> "ModelProfile":
+    def with_context(self, tokens: int, most: int | None = None) -> "ModelProfile":
         """Return a profile with `tokens` for the context, rows in the same proportion, and a window
-        changed by the difference."""
+        changed by the difference. `InputError` where that is larger than `most`, by default the
+        present one: no profile has a window that its model lacks."""
         if tokens < 1:
             raise InputError(f"needed a context of 1 token or more, found {tokens}")
+        most = self.window if most is None else most
+        window, rest = self.window - self.context + tokens, self.window - self.context
+        if window > most:
+            raise InputError(
+                f"needed a context of {most - rest:,} tokens or fewer, found {tokens:,}: the window"
+                f" of {self.name} has {most:,}, and {rest:,} are for the rest of the prompt and the"
+                f" answer{_wider(tokens)}"
+            )
         shares = {row: self.rows[row] for row in CONTEXT if row in self.rows}
         rows = {**self.rows, **allocated(tokens, shares)}
-        window = self.window - self.context + tokens
         return checked(self._replace(name=f"{self.name}-{tokens}", window=window, rows=rows))
 
 
@@ -93,10 +103,22 @@ def checked(profile: ModelProfile) -> ModelProfile:
     return profile
 
 
+def reserved(profile: ModelProfile) -> ModelProfile:
+    """Return a new profile if its rows add up and it keeps `FLOOR` percent of its window for the
+    answer; raise `InputError` with both numbers otherwise. Recorded profiles are `checked` only."""
+    least, kept = -(-profile.window * FLOOR // 100), profile.rows.get("generation", 0)
+    if kept < least:
+        raise InputError(
+            f"profile {profile.name}: needed {least:,} tokens or more for the answer ({FLOOR} % of"
+            f" its window of {profile.window:,}), found {kept:,}: raise its row 'generation'"
+        )
+    return checked(profile)
+
+
 def _profile(
     name: str, window: int, tokenizer: str, template: str, rows: tuple[int, ...], yarn: int = 1
 ) -> ModelProfile:
-    return checked(
+    return reserved(
         ModelProfile(name, window, dict(zip(ROWS, rows, strict=True)), template, tokenizer, yarn)
     )
 
@@ -127,4 +149,10 @@ def of_window(name: str, window: int, tokenizer: str, template: str) -> ModelPro
         raise InputError(f"needed a window of 512 tokens or more, found {window}")
     nearer = MISTRAL_7B_8K if window < 20_000 else QWEN3_8B_32K
     rows = allocated(window, nearer.rows)
-    return checked(ModelProfile(name, window, rows, template, tokenizer))
+    return reserved(ModelProfile(name, window, rows, template, tokenizer))
+
+
+def _wider(tokens: int) -> str:
+    """Return a way out where some profile has a context of so many tokens; empty for none."""
+    names = [name for name, profile in PROFILES.items() if profile.context >= tokens]
+    return f"; a profile with room for it is {names[0]}" if names else ""

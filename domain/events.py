@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, model_validator
 from pydantic_core import from_json
 
 BLOB_PREFIX = "blob:"
@@ -457,6 +457,20 @@ class SummaryWritten(Fact):
     them any later iteration of a module in the clock outdates the summary."""
     lives: float | None = None
     "Seconds after its timestamp for which it holds, whatever happens; None for ever."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_other_words(cls, data: Any) -> Any:
+        """Read a cache entry of the form (content, vector_clock) as a text with its clock."""
+        if not isinstance(data, dict):
+            return data
+        names, clock = {}, data.get("vector_clock")
+        if isinstance(data.get("content"), str):
+            names["content"] = "text"
+        if isinstance(clock, dict) and all(type(count) is int for count in clock.values()):
+            names["vector_clock"] = "clock"
+        names = {name: ours for name, ours in names.items() if ours not in data}
+        return {names.get(name, name): value for name, value in data.items()} if names else data
 
 
 class MapEdit(BaseModel):

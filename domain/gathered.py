@@ -11,6 +11,7 @@ from backcast.domain.cache import Failure, failures_of, module_of, shortened, yo
 from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
+    ModuleComplete,
     ModuleDeleted,
     ModuleIteration,
     ModuleOutlined,
@@ -61,6 +62,8 @@ class LatestModule(NamedTuple):
     "The text on which checks failed last."
     interface: Map[str, tuple[str, ...]] = Map()
     "The facets of its public names, signatures and bases."
+    complete: bool = False
+    "Whether it was completed since, while its task went on."
 
 
 class WrittenSummary(NamedTuple):
@@ -132,6 +135,9 @@ def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
             return task._replace(goal=goal)
         case ModuleIteration(module_name=name, iteration=iteration, source=source):
             return _iterated(task, event, name, iteration, source)
+        case ModuleComplete(module_name=name) if name in task.modules:
+            done = task.modules[name]._replace(complete=True)
+            return task._replace(modules=task.modules.set(name, done))
         case ModuleDeleted(module_name=name):
             return _without(task, name)
         case ModuleRenamed(module_name=name, previous_name=previous) as fact:
@@ -184,7 +190,11 @@ def _iterated(
     task: TaskLegacy, event: WorkflowEvent, name: str, iteration: int, source: str | None
 ) -> TaskLegacy:
     module = task.modules.get(name, LatestModule())._replace(
-        iteration=iteration, source=source, version=event.version, position=event.position
+        iteration=iteration,
+        source=source,
+        version=event.version,
+        position=event.position,
+        complete=False,
     )
     modules = bounded(task.modules.set(name, module), MODULES, lambda latest: latest.version)
     return task._replace(modules=modules, last=name)

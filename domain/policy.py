@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backcast.domain.budget import CONTEXT
 from backcast.domain.context import PRIORITIES
+from backcast.domain.summary import LIMITS
 from backcast.domain.texts import SHORT_WORDS, TEXTS, problem_of
 
 SYSTEM = (
@@ -222,6 +223,8 @@ this the lines around a place never take more."
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
     "Whether the last iterations of a module are shown only where checks ran on them."
+    lives: dict[str, Annotated[float, Field(ge=0)]] = {}
+    "Seconds for which written summaries hold, by kind of node, whatever they say themselves of it."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
@@ -256,6 +259,7 @@ asking a model where every precondition holds."
         _of("recall", self.recall, RECALL)
         _of("worth", self.worth, WORTH)
         _of("constants", self.constants, CONSTANTS)
+        _of("lives", self.lives, LIMITS)
         _of("priorities", self.priorities.values(), PRIORITIES)
         _of("texts", self.texts, TEXTS)
         for name, text in self.texts.items():

@@ -1,7 +1,8 @@
 """What have finished tasks contributed for later ones?
 
 A task's contribution is gathered while it runs, in bounded room, and offered at TASK_COMPLETE; a
-task that continues offers a new one when it completes again. At TASK_FAILED the contribution is
+task that continues offers a new one when it completes again. Modules that are complete before their
+task is are told apart, as unfinished work. At TASK_FAILED the contribution is
 kept apart, as work that failed. Summaries, plans and outlines recorded after a task's end extend
 its contribution. A branch contributes nothing: it only tries what could have been. The questions
 below are about completed tasks, the latest first, unless they say otherwise.
@@ -17,6 +18,7 @@ from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
     Fact,
+    ModuleComplete,
     ModuleDeleted,
     ModuleIteration,
     ModuleOutlined,
@@ -125,8 +127,8 @@ DERIVED = (ModuleOutlined, SummaryWritten, PlanLearned)
 "Event types that change what finished tasks contribute."
 _GATHERED = (
     *DERIVED, Branched, TaskStarted, ModuleIteration, ModuleRenamed, ModuleDeleted, ChecksRan,
-    TaskComplete, TaskFailed, RequirementsComplete, PlanningComplete, SourceRead, ContextBuilt,
-    UnknownFact,
+    ModuleComplete, TaskComplete, TaskFailed, RequirementsComplete, PlanningComplete, SourceRead,
+    ContextBuilt, UnknownFact,
 )  # fmt: skip
 _BESIDE = (SourceRead, ContextBuilt, UnknownFact)
 "Types of fact few of which tell of a plan."
@@ -149,6 +151,18 @@ class Finished(NamedTuple):
     version: int
     "The version of the event that ended it."
     position: int
+
+
+class Unfinished(NamedTuple):
+    """A module that was completed while its task goes on, which may yet change it, or fail."""
+
+    module: str
+    iteration: int
+    source: str | None
+    task: str
+    goal: str | None
+    position: int
+    "The position of its latest iteration."
 
 
 class Left(NamedTuple):
@@ -196,6 +210,26 @@ def finished(state: State) -> list[Finished]:
         for task, of in ended.items()
     ]  # fmt: skip
     return sorted(tasks, key=lambda task: (-task.position, task.task))
+
+
+def unfinished(state: State) -> list[Unfinished]:
+    """Return the completed modules of tasks that go on, the latest first: no prompt shows them.
+
+    Of a task that was complete before, those that it has iterated since.
+    """
+    modules = [
+        Unfinished(path, module.iteration, module.source, task, of.goal, module.position)
+        for task, of in sorted(state.running.items())
+        for path, module in sorted(of.modules.items())
+        if module.complete and module.version > _ended(state, task)
+    ]
+    return sorted(modules, key=lambda module: (-module.position, module.module))
+
+
+def _ended(state: State, task: str) -> int:
+    """Return the version at which a task ended last; 0 where it did not."""
+    ends = [tasks[task].version for tasks in (state.complete, state.failed) if task in tasks]
+    return max(ends, default=0)
 
 
 def nodes_left(state: State) -> list[Left]:

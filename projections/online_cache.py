@@ -1,17 +1,18 @@
 """What does the running task have in hand: goal, module, failures, nodes it was shown?
 
-The goal, the current module, the last failures, and the nodes that the model was shown. When the
-task is complete the cache is emptied; only the goal and the counters stay. `working_set` puts the
-entries in order; whoever shows them cuts them to a number of tokens.
+The goal, the current module, the last failures, and the nodes that the model was shown. Those hold
+at most a number of tokens, as each prompt recorded them: the least in priority go first, those that
+somebody asked to see last. When the task is complete the cache is emptied; only the goal and the
+counters stay. `working_set` puts the entries in order.
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from backcast.domain.cache import FOUND, Failure, Held, failures_of, module_of, shortened, youngest
+from backcast.domain.cache import Failure, Held, failures_of, module_of, shortened, youngest
+from backcast.domain.context import PRIORITIES
 from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
@@ -32,17 +33,16 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.node import SYMBOLS, kind_of, node_id, path_of
+from backcast.domain.shown_nodes import TOKENS, ShownNode, last_shown, priority_of, shown_in, within
 
 NAME = "online_cache"
-VERSION = 2
+VERSION = 3
 SCOPE: Literal["task", "store"] = "task"
 
 FAILURES = 5
 ITERATIONS = 3
 MODULES = 32
 "Modules that are remembered, the latest touched ones."
-SHOWN = 64
-"Nodes that are remembered, the latest shown ones."
 
 
 class ModuleIterated(NamedTuple):
@@ -76,18 +76,6 @@ class CheckOutcome(NamedTuple):
     version: int
 
 
-class ShownNode(NamedTuple):
-    """How a node was shown last."""
-
-    level: str
-    found: str
-    "online, offline or made; empty if unknown."
-    tokens: int
-    text: str | None
-    "The blob of the shown text."
-    version: int
-
-
 class Counters(NamedTuple):
     """How often shown nodes were in a cache already; a node counts once a context."""
 
@@ -100,7 +88,7 @@ class Counters(NamedTuple):
     misses: int = 0
     "Nodes that neither cache held."
     evictions: int = 0
-    "Nodes that were dropped because too many were shown after them."
+    "Nodes that were dropped because all together were too many, or had too many tokens."
 
 
 class OnlineCacheState(NamedTuple):
@@ -117,6 +105,8 @@ class OnlineCacheState(NamedTuple):
     checks: CheckOutcome | None = None
     shown: Map[str, ShownNode] = Map()
     counters: Counters = Counters()
+    limit: int = TOKENS
+    "Tokens that the shown nodes may have together."
 
 
 State = OnlineCacheState
@@ -141,6 +131,8 @@ class HeldEntry(NamedTuple):
     level: str = ""
     tokens: int = 0
     "Tokens of the shown text, as recorded then; 0 if unknown."
+    pinned: bool = False
+    "Whether somebody asked to see it: it goes last."
 
 
 def evolve(state: State, event: WorkflowEvent) -> State:
@@ -164,8 +156,8 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             state = _failing(state, event, "model")
         case TaskFailed():
             state = _failing(state, event, "task")
-        case ContextBuilt(items=items):
-            state = _shown(state, items, event.version)
+        case ContextBuilt() as fact:
+            state = _shown(state, fact, event.version)
         case TaskStarted(goal=goal):
             state = state._replace(goal=state.goal if goal is None else goal)
         case Scored():
@@ -196,14 +188,21 @@ def working_set(state: State) -> list[HeldEntry]:
         text += "" if made.score is None else f" score {made.score:g}"
         id = f"iteration@{made.version}"
         entries.append(HeldEntry(id, "iteration", "HIGH", made.version, text, made.source))
+    last = last_shown(state.shown)
     for node in sorted(state.shown, key=lambda node: (-state.shown[node].version, node)):
-        level, _, tokens, blob, version = state.shown[node]
-        entries.append(HeldEntry(node, "node", "MEDIUM", version, "", blob, level, tokens))
+        of = state.shown[node]
+        priority, place = priority_of(of, last), (of.version, "", of.text, of.level, of.tokens)
+        entries.append(HeldEntry(node, "node", priority, *place, of.pinned))
     entries += [_failure_entry(failure, "LOW") for failure in state.failures]
     by_id: dict[str, HeldEntry] = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: PRIORITIES.index(entry.priority)):
         by_id.setdefault(entry.id, entry)
     return list(by_id.values())
+
+
+def tokens_held(state: State) -> int:
+    """Return the tokens of the shown nodes together, as they were recorded."""
+    return sum(node.tokens for _, node in state.shown.items())
 
 
 def pending(state: State) -> list[str]:
@@ -318,25 +317,25 @@ def _failing(state: State, event: WorkflowEvent, kind: str, at: str = "") -> Sta
     return state._replace(failures=(failures_of(event) + before)[:FAILURES])
 
 
-def _shown(state: State, items: Iterable[ContextItem], version: int) -> State:
+def _shown(state: State, fact: ContextBuilt, version: int) -> State:
     """Return the state after a context was shown: its nodes are at hand."""
-    counted, once = Counter[str](), dict[str, ContextItem]()
-    for item in items:
+    counted, once, held = Counter[str](), dict[str, ContextItem](), state.shown
+    for item in fact.items:
         once.setdefault(item.node, item)
-    with state.shown.mutate() as changing:
+    with held.mutate() as changing:
         for node, item in once.items():
-            found = item.found if item.found in FOUND else ""
-            counted[found] += 1
-            counted["promoted"] += found == "offline" and node not in changing
-            changing[node] = ShownNode(item.level, found, item.tokens, item.text, version)
-        shown = changing.finish()
-    kept = youngest(shown, SHOWN, lambda node: node.version)
+            changing[node] = shown = shown_in(fact, item, version, held.get(node))
+            counted[shown.found] += 1
+            counted["promoted"] += shown.found == "offline" and node not in held
+        held = changing.finish()
+    limit = max(state.limit, sum(max(0, item.tokens) for item in once.values()))
+    kept = within(held, limit, version)
     before = state.counters
     counters = Counters(
         before.online + counted["online"],
         before.offline + counted["offline"],
         before.promotions + counted["promoted"],
         before.misses + counted["made"],
-        before.evictions + len(shown) - len(kept),
+        before.evictions + len(held) - len(kept),
     )
-    return state._replace(shown=kept, counters=counters)
+    return state._replace(shown=kept, counters=counters, limit=limit)

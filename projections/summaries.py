@@ -5,18 +5,24 @@ Only summaries by a model or a person are here; extractive ones are derived
 summary still holds depends on the outlines of the moment too (`backcast.domain.staleness`).
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from immutables import Map
 
 from backcast.domain.events import ChecksRan, Scored, SummaryWritten, WorkflowEvent
-from backcast.domain.outline import ITERATION, digest_of
+from backcast.domain.outline import ABSENT, ITERATION, digest_of
+from backcast.domain.staleness import Modules
 from backcast.domain.summary import BuiltFrom, Digests, by_path, flat, rate_of
 
 NAME = "summaries"
 VERSION = 3
 SCOPE: Literal["task", "store"] = "task"
+
+
+DIGEST, CLOCK, TIME, SUMMARISER = "digest", "clock", "time", "summariser"
+"""What a summary goes stale by: the digests of what it was made of; the iterations that it names,
+where it names no digests; its time to live; or a later version of its summariser."""
 
 
 class Written(NamedTuple):
@@ -39,6 +45,11 @@ class Written(NamedTuple):
     "Seconds after its timestamp for which it holds; None for ever."
     fields: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
     "The parts of a form that were filled in, by name: purpose, inputs, outputs, ..."
+
+    @property
+    def kept_by(self) -> str:
+        """What tells whether it is up to date: digest or clock; empty for neither."""
+        return kept_by(self.made_of)
 
     @property
     def made_of(self) -> BuiltFrom:
@@ -101,14 +112,38 @@ def latest(state: State) -> dict[str, Written]:
     return {node: state.nodes[node][-1] for node in sorted(state.nodes)}
 
 
-def outlived(written: Written, at: datetime | None) -> bool:
-    """Return whether a summary has outlived its time at a moment."""
-    if written.lives is None or at is None:
+def outlived(written: Written, at: datetime | None, most: float | None = None) -> bool:
+    """Return whether a summary has outlived its time at a moment; at `most` seconds, if given."""
+    limits = [seconds for seconds in (written.lives, most) if seconds is not None]
+    if not limits or at is None:
         return False
-    try:
-        return at - written.timestamp > timedelta(seconds=written.lives)
-    except OverflowError:
-        return False
+    # In seconds, since a time to live may be longer than all times together.
+    age = (at - written.timestamp).total_seconds()
+    return any(age > seconds or seconds <= 0 for seconds in limits)
+
+
+def kept_by(built_from: BuiltFrom) -> str:
+    """Return what tells whether an entry is up to date: digest or clock; empty for neither."""
+    keys = [key for keys in built_from.values() for key in keys]
+    if not keys:
+        return ""
+    return CLOCK if all(key == ITERATION for key in keys) else DIGEST
+
+
+def stale_by(
+    state: State,
+    written: Written,
+    modules: Modules,
+    at: datetime | None,
+    most: float | None = None,
+) -> str:
+    """Return what a summary is stale by at a moment: time, summariser, clock or digest; empty where
+    it holds. A policy may let it live for `most` seconds."""
+    if outlived(written, at, most):
+        return TIME
+    if superseded(state, written):
+        return SUMMARISER
+    return "" if modules.holds(written.made_of) else written.kept_by
 
 
 def superseded(state: State, written: Written) -> bool:
@@ -126,8 +161,11 @@ def named(summariser: str) -> tuple[str, int]:
 
 
 def _by_iteration(clock: dict[str, int]) -> BuiltFrom:
-    """Return the sources of a summary that states iterations alone: any later one outdates it."""
-    return {path: {ITERATION: digest_of((str(n),))} for path, n in clock.items()}
+    """Return the sources of a summary that states iterations alone: any later one outdates it.
+
+    Iteration 0 is that of a module which was not there.
+    """
+    return {path: {ITERATION: digest_of((str(n),)) if n else ABSENT} for path, n in clock.items()}
 
 
 def _written(fact: SummaryWritten, event: WorkflowEvent) -> Written:

@@ -160,13 +160,15 @@ def test_a_strategy_goes_wherever_a_policy_is_asked_for(name: str, backcast: Bac
         assert (code, "needed a TOML file or one of reader, coverage, " in err) == (2, True)
 
 
-def test_a_window_that_the_model_does_not_have_is_told(backcast: Backcast) -> None:
+def test_a_window_that_the_model_does_not_have_is_never_made(backcast: Backcast) -> None:
     asked = ("context", f"{TILL}@79", "--for", "module:orders.py", "--context-tokens")
-    _, err, code = backcast(*asked, 20_000)
-    assert (code, "the window is 24,192; mistral-7b-8k has 8,192" in err) == (0, True)
-    assert "the window is" not in backcast(*asked, 4_000)[1]
-    _, err, _ = backcast("regress", f"{TILL}", "--policy", "recorded", "--context-tokens", 20_000)
-    assert "the window is 24,192; mistral-7b-8k has 8,192" in err
+    out, err, code = backcast(*asked, 20_000)
+    assert (out, code, len(err.splitlines())) == ("", 2, 1)
+    assert "needed a context of 4,000 tokens or fewer, found 20,000" in err
+    assert "a profile with room for it is qwen3-8b-65k" in err
+    assert backcast(*asked, 4_000)[2] == 0
+    _, err, code = backcast("regress", TILL, "--policy", "recorded", "--context-tokens", 20_000)
+    assert (code, "the window of mistral-7b-8k has 8,192" in err) == (2, True)
 
 
 def test_regress_of_a_log_that_cannot_be_read_prints_no_table(backcast: Backcast) -> None:

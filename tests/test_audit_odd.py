@@ -41,7 +41,7 @@ def test_a_version_whose_outline_is_missing_is_told_as_not_known() -> None:
     [_, lost, *_] = [e.version for e in events if isinstance(e.fact, ModuleOutlined)]
     left = [event for event in events if event.version != lost]
     node = "function:cart.py::clean"
-    found = assembled(gathered(left, node), node, Moment(), lambda event: None)
+    found = assembled(gathered(left, node), node, None, lambda event: None)
     # Each later outline is the difference to the one before it.
     assert [one.what for one in found.occurrences] == ["recorded", "unknown", "unknown", "unknown"]
     assert found.standing.state == "there"
@@ -63,7 +63,7 @@ def test_an_outline_by_another_outliner_changes_nothing() -> None:
 
 
 def of_events(events: list[WorkflowEvent], node: str = CLEAN) -> Life:
-    return assembled(gathered(events, node), node, Moment(), lambda event: None)
+    return assembled(gathered(events, node), node, None, lambda event: None)
 
 
 def test_outlines_may_be_recorded_in_any_order() -> None:

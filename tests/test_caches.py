@@ -35,6 +35,7 @@ from backcast.domain.events import (
     WorkflowEvent,
 )
 from backcast.domain.moment import Moment, upto
+from backcast.domain.shown_nodes import SHOWN, TOKENS
 from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore
@@ -252,10 +253,59 @@ def test_an_offline_hit_of_what_is_in_hand_already_is_no_promotion() -> None:
 
 
 def test_of_too_many_nodes_those_shown_longest_ago_are_dropped_and_counted() -> None:
-    names = [f"function:a.py::f{n:03}" for n in range(online_cache.SHOWN + 2)]
+    names = [f"function:a.py::f{n:03}" for n in range(SHOWN + 2)]
     state = in_hand(shown(*names[:-2]), shown(names[1], found="online"), shown(*names[-2:]))
     assert sorted(state.shown) == [names[1], *names[3:]]
     assert state.counters == online_cache.Counters(online=1, misses=len(names), evictions=2)
+
+
+def sized(*items: tuple[str, int, str], **more: object) -> ContextBuilt:
+    """A prompt with items as node, tokens and section."""
+    return ContextBuilt(
+        items=tuple(
+            ContextItem(node=node, tokens=tokens, section=section, found="made")
+            for node, tokens, section in items
+        ),
+        **more,
+    )
+
+
+PATTERNS, NEEDS = "historical patterns", "dependencies"
+
+
+def test_more_tokens_than_its_limit_are_never_in_hand_and_the_lowest_priority_goes_first() -> None:
+    first = sized(("task:old", 3_000, PATTERNS), ("module:a.py", 3_000, NEEDS))
+    second = sized(("task:new", 1_000, PATTERNS), ("module:b.py", 3_000, NEEDS))
+    state = in_hand(first, second)
+    assert sorted(state.shown) == ["module:a.py", "module:b.py", "task:new"]
+    assert (state.limit, online_cache.tokens_held(state)) == (TOKENS, 7_000)
+    assert (state.counters.evictions, state.counters.misses) == (1, 4)
+    # A target comes before what it needs; what an earlier prompt showed is no more than MEDIUM.
+    third = sized(("module:c.py", 2_000, "current module"), target="module:c.py")
+    entries = online_cache.working_set(in_hand(first, second, third))
+    assert [(one.id, one.priority, one.tokens) for one in entries] == [
+        ("module:c.py", "CRITICAL", 2_000),
+        ("module:b.py", "MEDIUM", 3_000),
+        ("module:a.py", "MEDIUM", 3_000),
+    ]
+
+
+def test_what_somebody_asked_to_see_goes_last() -> None:
+    asked = sized(("task:old", 3_000, PATTERNS), wanted=("task:old",))
+    others = [sized((f"module:{name}.py", 3_000, NEEDS)) for name in "abc"]
+    state = in_hand(asked, *others)
+    assert sorted(state.shown) == ["module:c.py", "task:old"]
+    pins = {one.id: one.pinned for one in online_cache.working_set(state)}
+    assert pins == {"module:c.py": False, "task:old": True}
+    assert "task:old" in in_hand(asked, *others, sized(("task:old", 10, PATTERNS))).shown
+    assert in_hand(asked, *others, TaskComplete()).shown == Map()
+
+
+def test_a_prompt_with_more_tokens_than_that_is_in_hand_whole() -> None:
+    wide = sized(*((f"module:{n}.py", 5_000, NEEDS) for n in range(4)))
+    state = in_hand(wide, sized(("module:x.py", 1, PATTERNS)))
+    assert (state.limit, online_cache.tokens_held(state)) == (20_000, 20_000)
+    assert "module:x.py" not in state.shown  # the lowest of all
 
 
 def test_a_long_message_is_kept_by_whole_lines() -> None:
@@ -387,6 +437,22 @@ def test_a_run_that_does_not_tell_what_failed_mends_nothing() -> None:
     work = [iteration("a.py"), failing("no"), iteration("a.py", 2), silent]
     assert offline_cache.fixes(left_by(*work, TaskComplete())) == []
     assert len(offline_cache.fixes(left_by(*work, passing(), TaskComplete()))) == 1
+
+
+def test_a_complete_module_of_a_task_that_goes_on_is_unfinished_work_that_no_prompt_sees() -> None:
+    begun = [TaskStarted(goal="sort"), iteration("a.py"), iteration("b.py")]
+    done = [*begun, ModuleComplete(module_name="a.py")]
+    state = left_by(*done)
+    assert offline_cache.unfinished(left_by(*begun)) == []
+    assert [(one.module, one.goal) for one in offline_cache.unfinished(state)] == [("a.py", "sort")]
+    assert offline_cache.nodes_left(state) == offline_cache.finished(state) == []
+    for more in (iteration("a.py", 2), ModuleDeleted(module_name="a.py"), TaskFailed()):
+        assert offline_cache.unfinished(left_by(*done, more)) == []
+    ended = left_by(*done, TaskComplete(), passing())
+    assert offline_cache.unfinished(ended) == []
+    assert [one.task for one in offline_cache.finished(ended)] == ["task"]
+    on = left_by(*done, TaskComplete(), iteration("b.py", 2), ModuleComplete(module_name="b.py"))
+    assert [(one.module, one.iteration) for one in offline_cache.unfinished(on)] == [("b.py", 2)]
 
 
 def test_a_plan_keeps_its_text_or_all_that_it_states(store: EventStore) -> None:
@@ -607,7 +673,7 @@ def left(log: list[WorkflowEvent]) -> list[str]:
 
 
 def test_a_node_that_was_evicted_is_promoted_again_when_it_is_found_offline() -> None:
-    crowd = shown(*(f"module:{n}.py" for n in range(online_cache.SHOWN)))
+    crowd = shown(*(f"module:{n}.py" for n in range(SHOWN)))
     state = in_hand(shown(EMAIL, found="offline"), crowd, shown(EMAIL, found="offline"))
     assert (state.counters.promotions, state.counters.evictions) == (2, 2)
 
@@ -717,6 +783,14 @@ def test_each_thing_in_hand_has_an_id_of_its_own_and_its_place_by_priority(log: 
     order = ["CRITICAL", "HIGH", "MEDIUM", "LOW"]
     places = [order.index(entry.priority) for entry in entries]
     assert places == sorted(places)
+
+
+@settings(max_examples=100)
+@given(log=st.lists(any_facts))
+def test_no_log_puts_more_tokens_in_hand_than_its_limit(log: list[Fact]) -> None:
+    state = in_hand(*log)
+    assert online_cache.tokens_held(state) <= state.limit
+    assert len(state.shown) <= SHOWN
 
 
 @settings(max_examples=300)

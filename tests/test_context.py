@@ -18,7 +18,7 @@ from backcast.domain.moment import NOW, Moment
 from backcast.domain.policy import COVERAGE, SYSTEM, Policy
 from backcast.engine.context.build_cache import BuildCache
 from backcast.engine.context.builder import ContextBuilder
-from backcast.engine.context.recorded import context_at, record_context
+from backcast.engine.context.recorded import context_at, profile_of, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.context.sources import SourceLines, Sources
 from backcast.engine.history.snapshots import state_at
@@ -84,7 +84,29 @@ def test_tokens_are_divided_whole_all_of_them_never_one_more(
 @given(window=st.integers(512, 300_000), tokens=st.integers(1, 100_000))
 def test_profiles_of_any_window_and_context_add_up(window: int, tokens: int) -> None:
     profile = of_window("server", window, "upper-bound", "chatml")
-    assert profile.with_context(tokens).context == tokens
+    assert profile.generation >= window / 5
+    assert profile.with_context(tokens, window + tokens).context == tokens
+    if tokens > profile.context:
+        with pytest.raises(InputError, match=f"needed a context of {profile.context:,} tokens or"):
+            profile.with_context(tokens)
+    else:
+        assert profile.with_context(tokens).window <= window
+
+
+def test_a_profile_made_by_hand_keeps_a_fifth_of_its_window_for_the_answer(
+    store: EventStore,
+) -> None:
+    rows = dict(PROFILES["mistral-7b-8k"].rows)
+    moved = {**rows, "generation": 1_638, "test results": rows["test results"] + 862}
+    greedy = checked(BOUND["mistral-7b-8k"]._replace(name="greedy", rows=moved))
+    both = "needed 1,639 tokens or more for the answer .20 % of its window of 8,192., found 1,638"
+    for build in (context_at, record_context):
+        with pytest.raises(InputError, match=both):
+            build(store, "task-def456", NOW, Request(EMAIL), greedy)
+    enough = {**moved, "generation": 1_639, "test results": moved["test results"] - 1}
+    assert context_at(store, "task-def456", NOW, Request(EMAIL), greedy._replace(rows=enough)).items
+    body = json.dumps(greedy._asdict()).encode()
+    assert profile_of(body) == greedy  # a recorded one is read as it is
 
 
 # Rendering

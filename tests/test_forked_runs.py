@@ -117,7 +117,7 @@ def test_a_run_is_forked_in_its_middle_and_goes_on_under_another_policy(
 
 def offered_to_another_task(path: str) -> set[str]:
     """The tasks whose work another task is shown."""
-    profile = MISTRAL_7B_8K._replace(tokenizer="upper-bound").with_context(6000)
+    profile = MISTRAL_7B_8K._replace(tokenizer="upper-bound").with_context(6000, 12_000)
     with EventStore.open(create=False) as store:
         store.append("another", [TaskStarted(goal="validate addresses")], after=0)
         found = context_at(store, "another", NOW, Request(f"module:{path}"), profile)

@@ -62,7 +62,8 @@ def mending() -> Task:
 
 
 def built(task: Task, request: Request, tokens: int, policy: Policy = DEFAULT) -> Context:
-    return context_at(task.store, task.id, NOW, request, BOUND.with_context(tokens), policy)
+    profile = BOUND.with_context(tokens, 12_000)
+    return context_at(task.store, task.id, NOW, request, profile, policy)
 
 
 def levels(context: Context) -> dict[str, str]:

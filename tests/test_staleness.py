@@ -363,7 +363,7 @@ def test_a_deleted_module_outdates_a_clock_and_digests_go_before_it() -> None:
         store.append("t", [Claim(fact, NOON) for fact in facts], after=0)
         store.append("t", [Claim(ModuleIteration(module_name="a.py", iteration=2), NOON)], after=3)
         assert [str(entry) for entry in stale(store, "t", NOW)] == [
-            "module:a.py summary (built at a.py=1) stale since event 4: a.py=2, path a.py"
+            "module:a.py summary (by clock, built at a.py=1) stale since event 4: a.py=2, path a.py"
         ]
         store.append("t", [Claim(ModuleDeleted(module_name="a.py"), NOON)], after=4)
         [entry] = stale(store, "t", NOW)

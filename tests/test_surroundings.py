@@ -47,7 +47,8 @@ def task_of(**modules: str) -> Task:
 
 
 def built(task: Task, request: Request, tokens: int = 1_200, policy: Policy = DEFAULT) -> Context:
-    return context_at(task.store, task.id, NOW, request, BOUND.with_context(tokens), policy)
+    profile = BOUND.with_context(tokens, 12_200)
+    return context_at(task.store, task.id, NOW, request, profile, policy)
 
 
 def module_of(context: Context) -> Item:
@@ -160,7 +161,7 @@ def test_without_parts_it_is_shown_by_its_head_or_not_at_all() -> None:
 
 
 def test_with_room_for_all_of_it_it_is_shown_whole() -> None:
-    context = built(task_of(till=HEAD, courier=LARGE), SIGN, 30_000)
+    context = built(task_of(till=HEAD, courier=LARGE), SIGN, 8_000)
     [item] = [item for item in context.items if item.node == "function:courier.py::settle"]
     assert (item.level, item.text) == ("full", LARGE.strip())
 

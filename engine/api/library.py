@@ -350,7 +350,7 @@ def policy(name: str | Path = "default") -> Policy:
 def profile(name: str = "mistral-7b-8k", *, context_tokens: int | None = None) -> ModelProfile:
     """Return the profile of a model, with another context part where one is given.
 
-    The window then changes by the difference, whatever the model's own is.
+    The window then shrinks by the difference; it never grows beyond the model's own.
 
     >>> import backcast
     >>> backcast.profile("qwen3-8b-32k").window

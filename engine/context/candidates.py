@@ -13,8 +13,8 @@ from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import recalled
-from backcast.engine.context.recall.references import is_reference, piece_of
 from backcast.engine.context.plan_examples import PlanExamples
+from backcast.engine.context.recall.references import is_reference, piece_of
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings, RequestScope
 from backcast.engine.context.surroundings import Surroundings
@@ -75,7 +75,10 @@ class Candidates:
                  for node, why in left_out(self.states.online, self.policy)]  # fmt: skip
         omissions += [
             Omission(
-                node, "summaries", f"stale: its summary, written by event {self.scope.stale[node]}"
+                node,
+                "summaries",
+                f"stale by {self.scope.stale_by(node)}: its summary, written by event"
+                f" {self.scope.stale[node]}",
             )
             for node in sorted(self.scope.stale)
         ]

@@ -56,12 +56,13 @@ class MomentTexts:
     ) -> None:
         """`offered` serves the next moment, in which most symbols are the same."""
         self.graph, self.written, self.symbols = states.graph, states.summaries, symbols
+        self.at = states.asked_at
         self.sources = Sources(states.graph, lines)
         self.modules = Modules(dependency_graph.present(states.graph))
         self._briefs, self._counting, self._offered = briefs, counting, offered
         self._origins: dict[str, ModuleSource] = {}
-        self._summaries: dict[tuple[str, int], FoundSummary] = {}
-        self._forms: dict[tuple[int, bool, int], SymbolForms] = {}
+        self._summaries: dict[tuple[str, int, float | None], FoundSummary] = {}
+        self._forms: dict[tuple[int, bool, int, float | None], SymbolForms] = {}
 
     def are_of(self, states: TaskStates, symbols: Symbols) -> bool:
         """Tell whether these are the texts of some states."""
@@ -69,6 +70,7 @@ class MomentTexts:
             self.symbols is symbols
             and self.graph is states.graph
             and self.written is states.summaries
+            and self.at == states.asked_at
         )
 
     def source(self, path: str) -> ModuleSource:
@@ -80,37 +82,46 @@ class MomentTexts:
             self._origins[path] = source
         return source
 
-    def summary(self, node: str, limit: int) -> FoundSummary:
-        """Return the written summary if it still holds, else the extractive one."""
-        found = self._summaries.get((node, limit))
+    def summary(self, node: str, limit: int, lives: float | None = None) -> FoundSummary:
+        """Return the written summary if it still holds, else the extractive one.
+
+        Written ones hold for `lives` seconds, where they are given.
+        """
+        found = self._summaries.get((node, limit, lives))
         if found is None:
-            found = self._summaries[node, limit] = self._summary(node, limit)
+            found = self._summaries[node, limit, lives] = self._summary(node, limit, lives)
         return found
 
-    def _summary(self, node: str, limit: int) -> FoundSummary:
+    def stale_by(self, node: str, version: int, lives: float | None) -> str:
+        """Return what the summary that a version wrote is stale by."""
+        written = next(one for one in self.written.nodes[node] if one.version == version)
+        return summaries.stale_by(self.written, written, self.modules, self.at, lives)
+
+    def _summary(self, node: str, limit: int, lives: float | None) -> FoundSummary:
         known, stale = self.written, 0
         for written in reversed(known.nodes.get(node, ())):
-            late = summaries.outlived(written, known.last_at)
-            late = late or summaries.superseded(known, written)
-            if not late and self.modules.holds(written.made_of):
+            if not summaries.stale_by(known, written, self.modules, self.at, lives):
                 return FoundSummary(written.text, stale)
             stale = written.version
         text = self._briefs.of(self.symbols.facets, node, limit, self._counting.count)
         return FoundSummary(text, stale)
 
-    def forms(self, row: int, *, whole: bool, summary: int) -> SymbolForms:
+    def forms(
+        self, row: int, *, whole: bool, summary: int, lives: float | None = None
+    ) -> SymbolForms:
         """Return the forms of a symbol, by its row: `whole` with its full text, and with its
-        summary within so many tokens, if any."""
-        found = self._forms.get((row, whole, summary))
+        summary within so many tokens, if any; `lives` is as in `summary`."""
+        asked = row, whole, summary, lives
+        found = self._forms.get(asked)
         if found is None:
-            found = self._forms[row, whole, summary] = self._made(row, whole, summary)
+            found = self._forms[asked] = self._made(*asked)
         return found
 
-    def _made(self, row: int, whole: bool, limit: int) -> SymbolForms:
+    def _made(self, row: int, whole: bool, limit: int, lives: float | None) -> SymbolForms:
         node, path, name, _ = self.symbols.named[row]
         piece, found = self.sources.piece(path, name), FoundSummary("", 0)
         if limit and piece.signature:
-            found = self.summary(node, limit)
+            found = self.summary(node, limit, lives)
         made, known = (piece, found.text, whole), self._offered.get(node)
         if known is None or known[0][0] is not piece or known[0] != made:
             texts = (

@@ -7,13 +7,14 @@ Whether today's code would choose the same is another question: see `backcast.en
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 from backcast.domain import names
-from backcast.domain.budget import ModelProfile, checked
+from backcast.domain.budget import ModelProfile, checked, reserved
 from backcast.domain.cache import LookUp, LookUpPolicy, look_up
 from backcast.domain.context import Context
 from backcast.domain.errors import DamagedError, InputError
-from backcast.domain.events import BLOB_PREFIX, ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.events import BLOB_PREFIX, Claim, ContextBuilt, ContextItem, ContextOmission
 from backcast.domain.moment import Moment
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.domain.summary import EXTRACTIVE
@@ -29,6 +30,7 @@ from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.vectors import Nearness
 from backcast.engine.history.kept_graph import graph_at
 from backcast.engine.history.legacies import LegacyReader
+from backcast.engine.history.moments import asked_at
 from backcast.engine.history.task_states import PROJECTIONS, TaskStates, states_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
@@ -56,7 +58,11 @@ def context_at(
     profile: ModelProfile,
     policy: Policy = DEFAULT,
 ) -> Context:
-    """Return the context that a model would be shown at a moment."""
+    """Return the context that a model would be shown at a moment.
+
+    `InputError` where the profile keeps too little for the answer.
+    """
+    reserved(profile)
     return _built(store, task_id, moment, request, profile, policy, nearness_of(store, policy))[1]
 
 
@@ -75,8 +81,11 @@ def _built(
     profile: ModelProfile,
     policy: Policy,
     nearness: Nearness | None,
+    at: datetime | None = None,
 ) -> tuple[TaskStates, Context]:
+    """Build a context; `at` is its time where that is not the moment's."""
     states = states_at(store, task_id, moment)
+    states = states._replace(at=at or asked_at(store, moment, states.summaries.last_at))
     graph = graph_at(store, task_id, moment, states.graph)
     counter = tokenizer_of(profile.tokenizer)
     with (
@@ -99,12 +108,14 @@ def record_context(
     policy: Policy = DEFAULT,
 ) -> Context:
     """Append the context of a moment as a CONTEXT_BUILT, and return it."""
+    reserved(profile)
     version, stood_at = store.version(task_id), store.version_at(task_id, moment)
     for event in store.read(task_id, after=stood_at - 1, last=stood_at) if stood_at else ():
         # The log could not show what other tasks contributed since the task's own last event.
         moment = Moment(position=event.position)
     tokenizer, nearness = tokenizer_of(profile.tokenizer), nearness_of(store, policy)
-    states, context = _built(store, task_id, moment, request, profile, policy, nearness)
+    now = store.clock()
+    states, context = _built(store, task_id, moment, request, profile, policy, nearness, now)
     fact, blobs = fact_of(
         context, request, profile, policy, tokenizer, stood_at, in_hand(states, context),
         prefix_of(store, task_id, states.prompts.version, context, profile, tokenizer, policy),
@@ -112,7 +123,8 @@ def record_context(
     if nearness and nearness.blob:
         vector = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
         fact, blobs = fact.model_copy(update=vector), [*blobs, nearness.blob]
-    store.append(task_id, [fact], after=version, writer="builder", blobs=blobs)
+    claim = Claim(fact, now, "builder", ())
+    store.append(task_id, [claim], after=version, blobs=blobs)
     return context
 
 

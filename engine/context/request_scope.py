@@ -98,9 +98,14 @@ class RequestScope:
 
     def summary(self, node: str, limit: int) -> str:
         """Return the written summary if it still holds, else the extractive one."""
-        found = self.texts.summary(node, limit)
+        found = self.texts.summary(node, limit, self.policy.lives.get(kind_of(node)))
         self.note(node, found.stale)
         return found.text
+
+    def stale_by(self, node: str) -> str:
+        """Return what a noted node's summary is stale by: time, summariser, clock or digest."""
+        lives = self.policy.lives.get(kind_of(node))
+        return self.texts.stale_by(node, self.stale[node], lives)
 
     def note(self, node: str, stale: int) -> None:
         """Note the version that wrote a summary of a node which no longer holds, if any."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from backcast.domain.context import Candidate
+from backcast.domain.node import kind_of
 from backcast.domain.policy import ADDED
 from backcast.engine.context.evidence import DECIMALS, weighed
 from backcast.engine.context.module_symbols import Floats
@@ -88,6 +89,7 @@ class SymbolCandidates:
         counted, piece, stale = scope.texts.forms(
             row, whole=critical or node not in self.opened,
             summary=scope.details.function_tokens if summed else 0,
+            lives=scope.policy.lives.get(kind_of(node)) if scope.policy.lives else None,
         )  # fmt: skip
         if stale:
             scope.note(node, stale)

@@ -48,7 +48,9 @@ class TaskFollower:
         "The version up to which the log was read, damaged events included; the last position."
         self.stood_at = 0
         "The version of the last event that could be read."
-        self.states = TaskStates._make([*(one.initial for one in PROJECTIONS), ContextMap(), ()])
+        self.states = TaskStates._make(
+            [*(one.initial for one in PROJECTIONS), ContextMap(), (), None]
+        )
         self.used: PolicyUsed | None = None
         "The model, profile and policy that the run uses now."
         self._last: WorkflowEvent | None = None
@@ -93,7 +95,7 @@ class TaskFollower:
                 telling.append(event)
         self.version = last
         others = self._of_others(count, telling)
-        self.states = under_root_name(TaskStates._make((*states, *others)), self.line)
+        self.states = under_root_name(TaskStates._make((*states, *others, None)), self.line)
         return self.stands
 
     def take(self, event: WorkflowEvent) -> None:

@@ -57,6 +57,19 @@ def _is_time(text: str) -> bool:
     return True
 
 
+def asked_at(store: EventStore, moment: Moment, last_at: datetime | None) -> datetime | None:
+    """Return the time that a moment is about: its own, or now; else that of its last event.
+
+    Now is never before the last event, whatever time that states.
+    """
+    if moment.at is not None:
+        return moment.at
+    if moment.position is not None:
+        return last_at
+    now = store.clock()
+    return now if last_at is None else max(now, last_at)
+
+
 def moment_at(store: EventStore, task_id: str | None, when: str = "") -> Moment:
     """Return the moment that `when` names in a task, or in the whole store where there is none.
 

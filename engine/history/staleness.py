@@ -1,6 +1,8 @@
 """Summaries that no longer hold at a moment, each with its proof: the event and the path."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from backcast.domain.errors import MomentError
@@ -30,6 +32,7 @@ from backcast.domain.outline import (
 from backcast.domain.staleness import Modules, Proof
 from backcast.domain.summary import EXTRACTIVE, BuiltFrom, summary_of
 from backcast.domain.tree import TOP, TREE, Tree, tells_roots, tops_in
+from backcast.engine.history.moments import asked_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.log.store import EventStore
 from backcast.projections import dependency_graph, summaries
@@ -61,19 +64,27 @@ class Stale(NamedTuple):
     clock: Sequence[tuple[str, int]]
     proof: Proof | None
     reason: str = ""
-    "The reason where no module changed."
+    "The reason where no module changed, or it names a version that the task does not have."
+    by: str = summaries.DIGEST
+    "What it is stale by: digest, clock, time or summariser."
 
     def __str__(self) -> str:
         built = ", ".join(f"{path}={iteration}" for path, iteration in self.clock)
-        return f"{self.node} summary (built at {built}) {self.proof or self.reason}"
+        by = "by clock, " if self.by == summaries.CLOCK else ""
+        return f"{self.node} summary ({by}built at {built}) {self.reason or self.proof}"
 
 
 def stale(
-    store: EventStore, task_id: str, moment: Moment, since: Moment | None = None
+    store: EventStore,
+    task_id: str,
+    moment: Moment,
+    since: Moment | None = None,
+    lives: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Stale]:
     """Return the summaries that do not hold at a moment, by node.
 
-    With `since`, check the extractive summaries of that moment instead of the written ones.
+    With `since`, check the extractive summaries of that moment instead of the written ones. `lives`
+    are the seconds for which a policy lets summaries hold, by kind of node.
     """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
@@ -85,17 +96,18 @@ def stale(
         outdated: list[Stale] = []
     else:
         entries = [entry for entry, _ in _written(written)]
-        outdated = list(_outdated(written, moment))
+        outdated = list(_outdated(written, asked_at(store, moment, written.last_at), lives))
     modules = Modules(dependency_graph.present(graph_state))
-    known = {found.node for found in outdated}
-    asked = [entry for entry in entries if entry.node not in known]
+    known = {(found.node, found.summariser) for found in outdated}
+    asked = [entry for entry in entries if (entry.node, entry.summariser) not in known]
     broken = [entry for entry in asked if not modules.holds(entry.built_from)]
     graph = dependency_graph.graph_of(graph_state)
     proven = proofs(store.read(task_id, moment=moment, types=KINDS), broken, graph)
-    outdated += [
-        Stale(entry.node, entry.summariser, entry.clock, proof)
-        for entry, proof in zip(broken, proven, strict=True)
-    ]
+    for entry, proof in zip(broken, proven, strict=True):
+        by = summaries.kept_by(entry.built_from)
+        reason = _unknown(entry.clock, graph_state) if by == summaries.CLOCK else ""
+        found = None if reason else proof
+        outdated.append(Stale(entry.node, entry.summariser, entry.clock, found, reason, by))
     return sorted(outdated, key=lambda entry: (entry.node, entry.summariser))
 
 
@@ -137,21 +149,39 @@ def _written(state: summaries.State) -> Iterator[tuple[DerivedEntry, summaries.W
             yield entry, written
 
 
-def _outdated(state: summaries.State, moment: Moment) -> Iterator[Stale]:
+def _unknown(clock: Sequence[tuple[str, int]], state: dependency_graph.State) -> str:
+    """Tell the versions of a clock that the task has not reached; empty where it has them all."""
+    parts = []
+    for path, iteration in clock:
+        module = state.modules.get(path)
+        if module is None and iteration:
+            parts.append(f"{path}={iteration}, which this task never had")
+        elif module is not None and module.iteration < iteration and not module.deleted:
+            parts.append(f"{path}={iteration}, and the task is at {path}={module.iteration}")
+    return f"not known to hold: its clock names {'; '.join(parts)}" if parts else ""
+
+
+def _outdated(
+    state: summaries.State, at: datetime | None, lives: Mapping[str, float]
+) -> Iterator[Stale]:
     """Yield the summaries that outlived their time or were superseded by their summariser."""
-    at = moment.at or state.last_at
     for entry, written in _written(state):
-        reason = ""
-        if summaries.outlived(written, at):
+        reason, by = "", summaries.SUMMARISER
+        most = lives.get(kind_of(entry.node))
+        if summaries.outlived(written, at, most):
+            least = min(seconds for seconds in (written.lives, most) if seconds is not None)
+            said = " as the policy says" if least != written.lives else ""
+            by = summaries.TIME
             reason = (
-                f"outlived: it held for {written.lives:g} s from {written.timestamp.isoformat()}"
+                f"outlived: it held for {max(0, least):g} s from {written.timestamp.isoformat()}"
+                f"{said}"
             )
         elif summaries.superseded(state, written):
             name, number = summaries.named(written.summariser)
             latest = state.summarisers[name]
             reason = f"superseded: its summariser {name} moved on from {number} to {latest}"
         if reason:
-            yield Stale(entry.node, entry.summariser, entry.clock, None, reason)
+            yield Stale(entry.node, entry.summariser, entry.clock, None, reason, by)
 
 
 def proofs(

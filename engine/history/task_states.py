@@ -1,5 +1,6 @@
 """A task's folded states at a moment: all that a context is built from."""
 
+from datetime import datetime
 from heapq import merge
 from typing import NamedTuple
 
@@ -45,6 +46,13 @@ class TaskStates(NamedTuple):
     "The map of the repository or corpus that the task works on."
     legacies: tuple[Legacy, ...] = ()
     "Other tasks that left code."
+    at: datetime | None = None
+    "The time that is asked about, from which times to live count; None for the last event's."
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """The time from which times to live count; None for an empty log."""
+        return self.at or self.summaries.last_at
 
 
 def states_at(
@@ -57,7 +65,7 @@ def states_at(
     of_others = contributions_at(store, known)
     folded = states_of(store, own, task_id, moment, recent)
     others = map_known(store, line, moment), legacies_at(store, of_others, line.root, known)
-    states = TaskStates._make([*folded, of_others, *others])
+    states = TaskStates._make([*folded, of_others, *others, None])
     return under_root_name(states, line)
 
 

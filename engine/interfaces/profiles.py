@@ -70,19 +70,6 @@ def counter_by(
     return counter
 
 
-def note_window(name: str, profile: "ModelProfile") -> None:
-    """Say on stderr that a profile, made of the named one, has a window that the model lacks."""
-    from backcast.engine.workflow.runtime import profile_named
-
-    own = profile_named(name).window
-    if profile.window > own:
-        message(
-            f"note: with {profile.context:,} tokens of context and {profile.generation:,} kept for"
-            f" the answer the window is {profile.window:,}; {name} has {own:,}, so these prompts"
-            " are for comparison only"
-        )
-
-
 def policy_by(name: str | None) -> "Policy":
     """Return the policy of a strategy's name or of a TOML file, else the default."""
     from backcast.domain.policy import DEFAULT

@@ -1,6 +1,7 @@
 """Render summaries, derived or written, with the details that belong beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from backcast.domain.tree import tree_of
 from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.node_texts import node_texts
+from backcast.engine.history.moments import asked_at
 from backcast.engine.history.node_histories import NodeHistories, histories
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.level_fields import NEXT, LevelFields
@@ -41,8 +43,8 @@ class NodeSummaries(NamedTuple):
     text: str
     "The summary, cut to whole lines that fit the level's limit."
     summariser: str
-    holds: bool
-    "Whether it still holds; derived ones always do."
+    stale_by: str
+    "What it is stale by: digest, clock, time or summariser; empty where it holds, as derived do."
     left_out: Sequence[str]
     "Lines that the level's limit has no room for, however short."
     shortened: Sequence[str]
@@ -55,8 +57,8 @@ class NodeSummaries(NamedTuple):
     "Labelled details that change with each iteration: tests, refinements, references."
 
     def __str__(self) -> str:
-        mark = "" if self.holds else ", STALE: see 'backcast stale'"
-        head = escaped(f"{self.node}  (by {self.summariser}{mark})")
+        mark = f", STALE by {self.stale_by}: see 'backcast stale'" if self.stale_by else ""
+        head = escaped(f"{self.node}  (by {self.summariser or 'an unnamed writer'}{mark})")
         lines = escaped_lines(self.text).splitlines()
         cuts = [("shortened", self.shortened), ("no room for", self.left_out)]
         if cut := "; ".join(f"{what}: {', '.join(labels)}" for what, labels in cuts if labels):
@@ -66,7 +68,7 @@ class NodeSummaries(NamedTuple):
 
     def plain(self) -> dict[str, Any]:
         """Return the summary as JSON."""
-        return self._asdict() | {"beside": dict(self.beside)}
+        return self._asdict() | {"beside": dict(self.beside), "holds": not self.stale_by}
 
 
 def node_summaries(
@@ -87,13 +89,14 @@ def node_summaries(
     """
     graph_state = state_at(store, dependency_graph, task_id, moment)
     written = state_at(store, summaries, task_id, moment)
-    view = _View(task_id, graph_state, written, limits, tokenizer, opened_by)
+    at = asked_at(store, moment, written.last_at)
+    view = _View(task_id, graph_state, written, limits, tokenizer, opened_by, at)
     view.level = LevelFields(graph_state, written, histories(store, task_id, moment))
     if node is None or node == node_id("task", task_id):
-        yield from view.task(state_at(store, progress, task_id, moment), moment)
+        yield from view.task(state_at(store, progress, task_id, moment))
     asked = [node] if node and kind_of(node) != "task" else []
     for each in view.nodes() if node is None else asked:
-        yield from view.summaries_of(each, moment)
+        yield from view.summaries_of(each)
 
 
 def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:
@@ -108,10 +111,10 @@ def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]
     derived = node_texts(store, task_id, moment, state)
     if not written.nodes:
         return derived
-    view = _View(task_id, state(), written)
+    view = _View(task_id, state(), written, at=asked_at(store, moment, written.last_at))
     found = []
     for document in derived:
-        holding = [text for text, _, holds in view.written_of(document.id, moment) if holds]
+        holding = [text for text, _, stale in view.written_of(document.id) if not stale]
         found.append(document._replace(text=holding[-1]) if holding else document)
     return found
 
@@ -144,12 +147,14 @@ class _View:
         limits: Mapping[str, int] | None = None,
         tokenizer: Tokenizer = BOUND,
         opened_by: str = "",
+        at: datetime | None = None,
     ) -> None:
+        """`at` is the time from which times to live count."""
         self.task_id, self.state, self.written = task_id, state, written
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(state)
         self.modules = Modules(self.facets)
         self.tree = tree_of(self.facets)
-        self.limits, self.tokenizer, self.opened_by = limits, tokenizer, opened_by
+        self.limits, self.tokenizer, self.opened_by, self.at = limits, tokenizer, opened_by, at
         self.level = LevelFields(state, written, NodeHistories())
 
     def nodes(self) -> Iterator[str]:
@@ -159,77 +164,75 @@ class _View:
                 sig = self.facets[path][f"sig:{name}"]
                 yield node_id(sig[0] if sig else "function", path, name)
 
-    def task(self, state: progress.State, moment: Moment) -> Iterator[NodeSummaries]:
+    def task(self, state: progress.State) -> Iterator[NodeSummaries]:
         summary = task_summary(
             self.task_id, state.goal, state.status, list(self.facets), success_rate(self.written)
         )
         modules = [node_id("module", path) for path in self.facets]
         beside = [("Next", _some(modules))] if modules else []
-        yield from self._written(summary.node, moment, beside)
-        yield self._derived(summary.node, fields_of(summary), beside, moment)
+        yield from self._written(summary.node, beside)
+        yield self._derived(summary.node, fields_of(summary), beside)
 
     def _derived(
-        self, node: str, fields: Sequence[Field], beside: Sequence[tuple[str, str]], moment: Moment
+        self, node: str, fields: Sequence[Field], beside: Sequence[tuple[str, str]]
     ) -> NodeSummaries:
         limit = None if self.limits is None else limit_of(self.limits, node)
-        filled_in = filled(node, fields, self.told_of(node, moment))
+        filled_in = filled(node, fields, self.told_of(node))
         found = fitted(filled_in, limit, self.tokenizer.count)
-        writers = [] if filled_in == fields else self._writers(node, moment)
+        writers = [] if filled_in == fields else self._writers(node)
         by = f"{EXTRACTIVE}, filled in by {', '.join(writers)}" if writers else EXTRACTIVE
         return NodeSummaries(
-            node, found.text, by, True, found.left_out, found.shortened,
+            node, found.text, by, "", found.left_out, found.shortened,
             self.tokenizer.count(found.text), limit, beside,
         )  # fmt: skip
 
-    def summaries_of(self, node: str, moment: Moment) -> Iterator[NodeSummaries]:
+    def summaries_of(self, node: str) -> Iterator[NodeSummaries]:
         beside = tuple(self._beside(node))
-        yield from self._written(node, moment, beside)
+        yield from self._written(node, beside)
         if summary := summary_of(self.facets, node, self.tree):
             if not name_of(node):
-                summary = self._with_purposes(summary, moment)
+                summary = self._with_purposes(summary)
             fields = [*fields_of(summary), *self.level.of(node)]
-            yield self._derived(node, fields, beside, moment)
+            yield self._derived(node, fields, beside)
 
-    def _written(
-        self, node: str, moment: Moment, beside: Sequence[tuple[str, str]]
-    ) -> Iterator[NodeSummaries]:
+    def _written(self, node: str, beside: Sequence[tuple[str, str]]) -> Iterator[NodeSummaries]:
         limit = None if self.limits is None else limit_of(self.limits, node)
-        for text, summariser, holds in self.written_of(node, moment):
+        for text, summariser, stale_by in self.written_of(node):
             if _is_derived(summariser):
                 continue  # a copy of what is derived below
             shown = cut(text, limit, self.tokenizer.count)
             yield NodeSummaries(
-                node, shown, summariser, holds, (), ("its text",) if shown != text else (),
+                node, shown, summariser, stale_by, (), ("its text",) if shown != text else (),
                 self.tokenizer.count(shown), limit, beside,
             )  # fmt: skip
 
-    def told_of(self, node: str, moment: Moment) -> dict[str, str]:
+    def told_of(self, node: str) -> dict[str, str]:
         """Return what was written of a node, by field: of each the latest that holds."""
         found: dict[str, str] = {}
         for written in reversed(self.written.nodes.get(node, ())):
-            found = self._told(written, node, moment) | found
+            found = self._told(written, node) | found
         return found
 
-    def _writers(self, node: str, moment: Moment) -> list[str]:
+    def _writers(self, node: str) -> list[str]:
         """Return who wrote of a node what is shown of it."""
         written = self.written.nodes.get(node, ())
-        return [one.summariser for one in written if self._told(one, node, moment)]
+        return [one.summariser for one in written if self._told(one, node)]
 
-    def _told(self, written: Written, node: str, moment: Moment) -> dict[str, str]:
+    def _told(self, written: Written, node: str) -> dict[str, str]:
         """Return the fields of a written summary that hold."""
-        late = summaries.outlived(written, moment.at or self.written.last_at)
+        late = summaries.outlived(written, self.at)
         if late or _is_derived(written.summariser) or summaries.superseded(self.written, written):
             return {}
         fields = {**dict(written.fields), TEXT: written.text}
         return holding(node, fields, written.made_of, self.modules.holds)
 
-    def _with_purposes(self, summary: NodeSummary, moment: Moment) -> NodeSummary:
+    def _with_purposes(self, summary: NodeSummary) -> NodeSummary:
         """Return a module's summary with written purposes of functions that have no docstring."""
         facets = self.facets[path_of(summary.node)] if self.written.nodes else {}
         purposes = {
             place: written.get("purpose") or written.get(TEXT, "")
             for place, node in enumerate(self.level.top(path_of(summary.node)) if facets else ())
-            if not facets.get(f"doc:{name_of(node)}") and (written := self.told_of(node, moment))
+            if not facets.get(f"doc:{name_of(node)}") and (written := self.told_of(node))
         }
         entries = [
             part._replace(entries=tuple(
@@ -240,13 +243,11 @@ class _View:
         ]  # fmt: skip
         return summary._replace(entries=tuple(entries)) if purposes else summary
 
-    def written_of(self, node: str, moment: Moment) -> Iterator[tuple[str, str, bool]]:
-        """Yield text and summariser of each written summary of a node, and whether it holds."""
+    def written_of(self, node: str) -> Iterator[tuple[str, str, str]]:
+        """Yield text and summariser of each written summary of a node, and what it is stale by."""
         for written in self.written.nodes.get(node, ()):
-            late = summaries.outlived(written, moment.at or self.written.last_at)
-            moved_on = late or summaries.superseded(self.written, written)
-            holds = not moved_on and self.modules.holds(written.made_of)
-            yield written.text, written.summariser, holds
+            stale_by = summaries.stale_by(self.written, written, self.modules, self.at)
+            yield written.text, written.summariser, stale_by
 
     def _beside(self, node: str) -> Iterator[tuple[str, str]]:
         path, name = path_of(node), name_of(node)

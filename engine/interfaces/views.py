@@ -162,11 +162,17 @@ def _show_versions(state: versions.State, console: Console) -> None:
 
 
 def _show_online(state: online_cache.State, console: Console) -> None:
+    entries = online_cache.working_set(state)
     rows = [
-        (entry.priority, entry.id, entry.level, entry.text)
-        for entry in online_cache.working_set(state)
-    ]
-    table(console, ("priority", "what", "level", "text"), rows)
+        (entry.priority, entry.id, entry.level, entry.tokens or "", "yes" * entry.pinned,
+         entry.text)
+        for entry in entries
+    ]  # fmt: skip
+    table(console, ("priority", "what", "level", "tokens", "pinned", "text"), rows)
+    console.print(
+        f"holds {online_cache.tokens_held(state):,} of {state.limit:,} tokens in"
+        f" {len(state.shown)} shown nodes, {sum(entry.pinned for entry in entries)} pinned"
+    )
     counts = ", ".join(f"{count} {name}" for name, count in state.counters._asdict().items())
     console.print(f"shown so far: {counts}")
 
@@ -179,6 +185,13 @@ def _show_offline(state: offline_cache.State, console: Console) -> None:
     ]  # fmt: skip
     table(console, ("task", "outcome", "goal", "modules", "passed"), ended)
     sections: dict[str, tuple[Sequence[str], list[tuple[Any, ...]]]] = {
+        "unfinished: complete modules of tasks that go on, in no prompt": (
+            ("module", "iteration", "task", "goal"),
+            [
+                (u.module, u.iteration, u.task, u.goal or "")
+                for u in offline_cache.unfinished(state)
+            ],
+        ),
         "error -> fix": (
             ("message", "module", "fixed by", "task"),
             [(f.message, f.module, f"#{f.iteration}", f.task) for f in offline_cache.fixes(state)],

@@ -39,6 +39,7 @@ class _Bisection:
         events = list(self.store.read(self.task_id, after=version - 1, last=version))
         moment = Moment(position=events[0].position if events else 0)
         states = states_at(self.store, self.task_id, moment, self.recent)
+        states = states._replace(at=self.step.at)
         graph = dependency_graph.graph_of(states.graph)
         try:
             context: Context = self.builder.build(states, graph, self.step.request)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile
+from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile, reserved
 from backcast.domain.context import Context
 from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
@@ -71,6 +71,8 @@ class PolicyReplay:
         policy: Policy | None = None,
     ) -> None:
         """Without a profile or policy, take the one that each prompt recorded."""
+        if profile is not None:
+            reserved(profile)
         self._pool, self._profile, self._policy = pool, profile, policy
         self._builders: dict[tuple[str | None, str | None], ContextBuilder] = {}
         self._before: dict[int, prompts.State] = {}

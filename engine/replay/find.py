@@ -60,7 +60,14 @@ def step_at(store: EventStore, task_id: str, when: str = LAST) -> ReplayStep:
     position = position_of(store, task_id, stood_at) if stood_at > 0 else 0
     known = known_at(store, task_id, Moment(position=position))
     return ReplayStep(
-        task_id, found.version, found.name, found.request, found.fact, known, known, found.opened
+        task_id,
+        found.version,
+        found.name,
+        found.request,
+        found.fact,
+        known.asked(found.at),
+        known,
+        found.opened,
     )
 
 

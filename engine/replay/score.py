@@ -209,11 +209,11 @@ def profile_of(reader: OutcomeReader, context_tokens: int | None = None) -> Mode
 def _profile(place: str, trained: int, tokenizer: str, context_tokens: int | None) -> ModelProfile:
     profile = of_window("reader", min(trained, MOST), tokenizer, "chatml")
     if context_tokens:
-        profile = profile.with_context(context_tokens)
-    if profile.window > trained:
         most = profile.context + trained - profile.window
-        raise InputError(
-            f"{place}: trained for {trained:,} tokens: needed a context part of {most:,} or fewer,"
-            f" found {profile.context:,}"
-        )
+        if context_tokens > most:
+            raise InputError(
+                f"{place}: trained for {trained:,} tokens: needed a context part of {most:,} or"
+                f" fewer, found {context_tokens:,}"
+            )
+        profile = profile.with_context(context_tokens, trained)
     return profile

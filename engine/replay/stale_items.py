@@ -59,7 +59,7 @@ class _StaleCheck:
     """The summaries and outlines of one moment."""
 
     def __init__(self, states: TaskStates) -> None:
-        self.written = states.summaries
+        self.written, self.at = states.summaries, states.asked_at
         self.facets: Mapping[str, Mapping[str, Facet]] = dependency_graph.present(states.graph)
         self.modules = Modules(self.facets)
 
@@ -73,7 +73,7 @@ class _StaleCheck:
 
     def _why(self, summary: summaries.Written) -> str:
         """Return why a summary does not hold; empty where it does."""
-        if summaries.outlived(summary, self.written.last_at):
+        if summaries.outlived(summary, self.at):
             return f"it held for {summary.lives:g} s"
         if summaries.superseded(self.written, summary):
             name, number = summaries.named(summary.summariser)

@@ -7,6 +7,7 @@ memory. For logs without prompts see `backcast.engine.replay.changes`.
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 from backcast.domain.events import (
@@ -35,6 +36,10 @@ class KnownState(NamedTuple):
 
     states: TaskStates
     graph: Graph
+
+    def asked(self, at: datetime) -> "KnownState":
+        """Return what was known, as a prompt of this time asks for it."""
+        return self._replace(states=self.states._replace(at=at))
 
 
 class SentAction(NamedTuple):
@@ -78,6 +83,8 @@ class RecordedPrompt(NamedTuple):
     accepted: int
     "Version at which its outcome is complete; `stood_at` where nothing came of it."
     opened: tuple[str, ...]
+    at: datetime
+    "The time at which it was recorded, from which times to live counted."
 
     @property
     def name(self) -> str:
@@ -107,7 +114,7 @@ def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterato
             prompt = waiting.popleft()
             yield ReplayStep(
                 task_id, prompt.version, prompt.name, prompt.request, prompt.fact,
-                known[prompt.stood_at], known[prompt.accepted], prompt.opened,
+                known[prompt.stood_at].asked(prompt.at), known[prompt.accepted], prompt.opened,
             )  # fmt: skip
             first = waiting[0].stood_at if waiting else stop
             known = {place: what for place, what in known.items() if place >= first}
@@ -126,6 +133,7 @@ class _Log:
     def __init__(self, store: EventStore, task_id: str) -> None:
         self.last = store.version(task_id)
         self.built: list[tuple[int, StepStarted, ContextBuilt]] = []
+        self.times: list[datetime] = []
         self.made: dict[str, list[int]] = {}
         "The versions at which each module was iterated."
         self.done: dict[str, list[int]] = {}
@@ -139,6 +147,7 @@ class _Log:
                     pass
                 case ContextBuilt(digest=str()) as fact:
                     self.built.append((event.version, begun, fact))
+                    self.times.append(event.timestamp)
                     begun = StepStarted()
                 case ModuleIteration(module_name=path):
                     self.made.setdefault(path, []).append(event.version)
@@ -159,7 +168,7 @@ class _Log:
         accepted = 0 if begun.kind in ("plan", "summary") else self._accepted(version, fact)
         return RecordedPrompt(
             version, stood_at, begun, fact, max(accepted, stood_at),
-            tuple(dict.fromkeys(opened)),
+            tuple(dict.fromkeys(opened)), self.times[number],
         )  # fmt: skip
 
     def _accepted(self, version: int, fact: ContextBuilt) -> int:

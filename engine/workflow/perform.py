@@ -128,7 +128,8 @@ class Performer:
                 return built, messages(built, self.store.get)
         request = request_of(action, self.task.stands, self.spec)
         made = self.prompts.build(request, thinking=self._limits(action).thinking > 0)
-        self.append(ActionResult([started, made.fact], made.blobs))
+        claims = [Claim(fact, made.at, "loop", ()) for fact in (started, made.fact)]
+        self.append(ActionResult(claims, made.blobs))
         return made.fact, made.messages
 
     def append(self, done: ActionResult) -> None:

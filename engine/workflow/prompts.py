@@ -1,6 +1,7 @@
 """A running task, and the prompts that are built from its states."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
@@ -63,6 +64,8 @@ class BuiltPrompt(NamedTuple):
     fact: ContextBuilt
     blobs: Sequence[Blob]
     messages: Sequence[tuple[str, str]]
+    at: datetime
+    "The time at which it was built, from which times to live counted."
 
 
 class PromptBuilder:
@@ -89,7 +92,8 @@ class PromptBuilder:
         """
         task = self.task
         builder = self.thinker if thinking else self.builder
-        states, profile = task.states, builder.profile
+        now = task.store.clock()
+        states, profile = task.states._replace(at=now), builder.profile
         context = builder.build(states, task.graph, request)
         if any(item.section == TASK and item.level != "full" for item in context.items):
             # A model that misses some of these words would do another task.
@@ -103,7 +107,7 @@ class PromptBuilder:
         if nearness and nearness.blob:
             update = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
             fact, blobs = fact.model_copy(update=update), [*blobs, nearness.blob]
-        return BuiltPrompt(fact, blobs, context.messages)
+        return BuiltPrompt(fact, blobs, context.messages, now)
 
     def _prefix(self, context: Context, profile: ModelProfile) -> Prefix | None:
         """Return the prefix that a prompt shares with the task's last, read only if not at hand."""

@@ -104,8 +104,9 @@ BENCHES = {
         keeps="reader",
     ),
     "memory": Entry(
-        "what earlier tasks left and prompts show of it, beside the code before, BM25 and no tasks",
-        {"left": "memory_left"},
+        "what earlier tasks left and prompts show of it, plans used again, and what summaries show"
+        " within 8K, beside the code before",
+        {"left": "memory_left", "plans": "memory_plans", "summaries": "memory_summaries"},
         "--only left ../requests ../tox ../urllib3",
         keeps="memory",
     ),
@@ -114,12 +115,6 @@ BENCHES = {
         " prompts are worth, beside the default policy",
         {"solve": "solve", "form": "solve_form"},
         "--only form",
-    ),
-    "memory": Entry(
-        "what summaries show within the limits of an 8K window, beside an earlier commit",
-        {"summaries": "memory_summaries"},
-        "--only summaries ../click ../httpx ../attrs",
-        keeps="memory",
     ),
     "trial": Entry(
         "a model's answers about a code base with maps and other notes, beside no notes",

@@ -41,10 +41,15 @@ class Built(NamedTuple):
     "Whether the context part has more tokens than its budget."
 
 
+WIDEST = 1_000_000
+"Tokens of a window that no comparison reaches: it is about the context part alone."
+
+
 def profile_of(tokens: int) -> ModelProfile:
     """Return the profile whose context part has `tokens` tokens, counted as Mistral 7B does."""
     near = MISTRAL_7B_8K if tokens <= 8_000 else QWEN3_8B_32K
-    return near.with_context(tokens)._replace(tokenizer=TOKENIZER, template="mistral")
+    wide = near.with_context(tokens, WIDEST)
+    return wide._replace(tokenizer=TOKENIZER, template="mistral")
 
 
 def request_of(task: Task) -> Request:

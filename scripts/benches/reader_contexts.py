@@ -23,7 +23,7 @@ from backcast.engine.models.likelihood import LikelihoodReader
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.projections import dependency_graph
 from scripts.benches import context_peers
-from scripts.benches.context_ours import opened, profile_of, request_of
+from scripts.benches.context_ours import WIDEST, opened, profile_of, request_of
 from scripts.benches.context_pack import Counting, Pack, Piece
 from scripts.benches.context_peers import Parent
 from scripts.benches.context_quality import AIDER, AiderMaps
@@ -204,7 +204,7 @@ def _within(
     size = profile.context
     free = 0
     while True:
-        wider = profile.with_context(size + free)
+        wider = profile.with_context(size + free, WIDEST)
         context = ContextBuilder(wider, cache, policy).build(states, graph, request)
         others = [
             item

@@ -1,10 +1,11 @@
 """Staleness on real histories: how much is truly stale, thrown away, or served falsely.
 
 An entry is a function. After each commit it is truly stale when its extractive text, rendered from
-scratch, differs from the text at its last writing. Two other rules are judged beside ours: the
-clock of the entry's own module, and the seeds' `is_stale` as written, by which a module that is
-missing from the entry's clock counts as version 0. Entries that a rule throws away are written
-anew; so are the truly stale.
+scratch, differs from the text at its last writing. Three other rules are judged beside ours, which
+is by digests: the clock that an entry without digests names, with the iteration of each module that
+it was built from; the clock of its own module alone; and the seeds' `is_stale` as written, by which
+a module that is missing from the entry's clock counts as version 0. Entries that a rule throws away
+are written anew; so are the truly stale.
 """
 
 import os
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from backcast.domain.events import Committed
 from backcast.domain.node import node_id, path_of
-from backcast.domain.outline import names_in
+from backcast.domain.outline import EXISTS, names_in
 from backcast.domain.staleness import Modules
 from backcast.domain.summary import NodeSummary, summary_of
 from backcast.engine.log.importers.git import task_of
@@ -26,7 +27,7 @@ from scripts.benches.workload import open_store
 
 LATEST, SOME = 400, 40
 "Commits of each repository that are judged, in a full bench and by default."
-RULES = ("ours", "own module", "seeds' is_stale")
+RULES = ("by digest, ours", "by clock", "own module", "seeds' is_stale")
 
 
 class Tally(NamedTuple):
@@ -101,6 +102,7 @@ def _judged(
         stale += truly
         verdicts = (
             not modules.holds(entry.built_from),
+            not moved.isdisjoint(_clock_paths(node, entry)),
             path_of(node) in moved,
             bool(moved),
         )
@@ -144,6 +146,12 @@ def _texts(state: dependency_graph.State) -> dict[str, NodeSummary]:
                 if summary := summary_of(modules, node):
                     texts[node] = summary
     return texts
+
+
+def _clock_paths(node: str, entry: NodeSummary) -> list[str]:
+    """Return the modules that an entry's clock names: those that it read, its own among them."""
+    read = [path for path, keys in entry.built_from.items() if any(key != EXISTS for key in keys)]
+    return [path_of(node), *read]
 
 
 def _moved(before: dependency_graph.State, after: dependency_graph.State) -> set[str]:

@@ -13,7 +13,6 @@ from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
     node_asked,
-    note_window,
     policy_by,
     policy_option,
     profile_by,
@@ -43,7 +42,7 @@ BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--toke
     "--context-tokens",
     type=int,
     metavar="N",
-    help="A context part of N tokens; the window changes by the difference.",
+    help="A context part of N tokens, within the profile's window.",
 )
 @click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
 @click.option("--text", "text_only", is_flag=True, help="What is known of the code alone.")
@@ -90,8 +89,6 @@ def _print_built(
 
     request = Request(node_asked(target, query), query)
     profile = profile_by(name or DEFAULT_PROFILE, tokenizer, context_tokens)
-    if context_tokens:
-        note_window(name or DEFAULT_PROFILE, profile)
     policy = policy_by(policy_name)
     counter = tokenizer_of(profile.tokenizer)
     if record and place.log:

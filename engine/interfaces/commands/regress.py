@@ -16,7 +16,6 @@ from backcast.engine.interfaces.options import engine_on, json_option, on_option
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
     RECORDED,
-    note_window,
     profile_by,
     setting_of,
 )
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--limit", "limits", multiple=True, metavar="RULE=N", help="What counts as worse.")
 @click.option("--profile", metavar="NAME", help="Another window than the recorded one.")
 @click.option("--context-tokens", type=int, metavar="N",
-              help="A context part of N tokens; the window changes by the difference.")  # fmt: skip
+              help="A context part of N tokens, within the profile's window.")  # fmt: skip
 @click.option("--window", type=click.IntRange(1), default=25, show_default=True,
               help="Changes of a history that count as one run.")  # fmt: skip
 @click.option("--model", metavar="MODEL",
@@ -138,8 +137,6 @@ def _planned(
     asked = None
     if profile or context_tokens:
         asked = profile_by(profile or DEFAULT_PROFILE, None, context_tokens)
-        if context_tokens:
-            note_window(profile or DEFAULT_PROFILE, asked)
     rules = [rules_of(name, limits) for name in policies]
     return _Plan([setting_of(name) for name in names], rules, asked, report)
 

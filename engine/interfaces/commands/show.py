@@ -68,7 +68,7 @@ def offline(address: Address | None, url: str, as_json: bool) -> None:
     with opened(url) as store:
         moment = moment_at(store, None, address.when if address else "")
         state = state_at(store, offline_cache, None, moment)
-        if not offline_cache.finished(state):
+        if not (offline_cache.finished(state) or offline_cache.unfinished(state)):
             note_empty(store, None, moment, "finished task", ("TASK_COMPLETE", "TASK_FAILED"))
     _print("offline", state, as_json)
 

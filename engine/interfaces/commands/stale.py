@@ -1,5 +1,7 @@
 """`backcast stale`: which summaries no longer hold, and why."""
 
+from collections import Counter
+
 import click
 
 from backcast.domain.json_text import json_text
@@ -7,6 +9,7 @@ from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.terminal import escaped
 
 
@@ -14,11 +17,16 @@ from backcast.engine.interfaces.terminal import escaped
 @address_argument()
 @store_option
 @click.option("--since", metavar="WHEN", help="Ask the extractive summaries of then: commit:SHA.")
+@policy_option()
 @json_option
-def command(address: Address, url: str, since: str | None, as_json: bool) -> None:
+def command(
+    address: Address, url: str, since: str | None, policy_name: str | None, as_json: bool
+) -> None:
     """Print every summary that no longer holds, and the proof.
 
-    Without --since, the summaries that somebody wrote are asked. Ends with 0 either way.
+    Without --since, the summaries that somebody wrote are asked: by the digests of what they were
+    made of, else by the clock that they name, and by their time to live, or that of a policy.
+    Ends with 0 either way.
 
     \b
     backcast stale backcast
@@ -37,10 +45,14 @@ def command(address: Address, url: str, since: str | None, as_json: bool) -> Non
         if begin is not None:
             need_outlines(place.store, place.task, begin)
             need_outlines(place.store, place.task, at)
-        found = stale_at(place.store, place.task, at, begin)
+        found = stale_at(place.store, place.task, at, begin, policy_by(policy_name).lives)
         if not (found or begin or state_at(place.store, summaries, place.task, at).nodes):
             note_empty(place.store, place.task, at, *FILLED_BY["summaries"])
     for proof in found:
         click.echo(json_text(plain(proof)) if as_json else escaped(str(proof)))
     if not as_json:
-        click.echo(f"{len(found)} stale", err=True)
+        counts = Counter(one.by for one in found)
+        parts = ", ".join(f"{counts[by]} by {by}" for by in sorted(counts))
+        # By digest is the usual.
+        usual = counts.keys() <= {summaries.DIGEST}
+        click.echo(f"{len(found)} stale" + ("" if usual else f": {parts}"), err=True)

@@ -17,7 +17,7 @@ from typing import Any, get_args
 from pydantic_core import to_json
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import FACTS, BlobRef, Fact, line_of
+from backcast.domain.events import FACTS, BlobRef, Fact, SummaryWritten, line_of
 from backcast.domain.json_text import json_text
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.codec import Codec
@@ -77,7 +77,16 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
             report.skipped.append(f"line {number}: {error}")
             continue
         if batch is not None:
+            report.notes += [f"line {number}: {note}" for note in map(_note, batch.facts) if note]
             yield batch
+
+
+def _note(foreign: ForeignFact) -> str:
+    """Return what to know of a fact that is kept, and that nothing will show; empty for others."""
+    if isinstance(foreign.fact, SummaryWritten) and None in (foreign.fact.node, foreign.fact.text):
+        lacks = "node" if foreign.fact.node is None else "text"
+        return f"a summary without its {lacks!r} is kept, and shown nowhere"
+    return ""
 
 
 def require(path: Path) -> None:

@@ -14,6 +14,7 @@ from backcast.domain.events import ModuleOutlined, WorkflowEvent
 from backcast.domain.moment import Moment
 from backcast.domain.node import SYMBOLS, kind_of, node_id, path_of
 from backcast.domain.staleness import Modules
+from backcast.engine.history.moments import asked_at
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.staleness import KINDS, turns
 from backcast.engine.log.store import EventStore
@@ -74,16 +75,17 @@ def life_of(
     record = gathered(events(), node)
     if record.summaries.lives:
         _prove(store, task_id, moment, record.summaries)
-    return assembled(record, node, moment, time_of)
+    at = asked_at(store, moment, record.summaries.last_at)
+    return assembled(record, node, at, time_of)
 
 
 def assembled(
     record: NodeRecord,
     node: str,
-    moment: Moment,
+    at: datetime | None,
     time_of: Callable[[int], datetime | None],
 ) -> Life:
-    """Assemble a node's occurrences in log order, and its standing."""
+    """Assemble a node's occurrences in log order, and its standing at a time."""
     stages = record.texts.stages(node) if kind_of(node) in IN_MODULES else []
     occurred = [
         *occurrences(stages),
@@ -93,7 +95,7 @@ def assembled(
         *record.prompts.occurrences(stages),
     ]
     occurred.sort(key=lambda occurrence: occurrence.event)
-    return Life(tuple(occurred), _standing(record, node, moment, occurred, stages))
+    return Life(tuple(occurred), _standing(record, node, at, occurred, stages))
 
 
 def named(events: Iterable[WorkflowEvent], path: str, name: str) -> list[str]:
@@ -124,11 +126,11 @@ def _prove(store: EventStore, task_id: str, moment: Moment, written: Summaries) 
 def _standing(
     record: NodeRecord,
     node: str,
-    moment: Moment,
+    at: datetime | None,
     occurred: Sequence[Occurrence],
     stages: Sequence[Stage],
 ) -> Standing:
-    holding = record.summaries.holding(moment.at)
+    holding = record.summaries.holding(at)
     state = record.itself.state or "unknown"
     if any(stage.exists for stage in stages):
         state = "there" if stages[-1].exists else "deleted"

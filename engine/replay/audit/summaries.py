@@ -83,9 +83,9 @@ class Summaries:
                 life.turns = [(life.written.version, Proof(0, (), (), ()))]
 
     def holding(self, at: datetime | None) -> int:
-        """Return how many summaries hold at a time; None for the time of the last event."""
+        """Return how many summaries hold at a time."""
         current = [life for life in self.open if not life.stale and not life.superseded]
-        return sum(not outlived(life.written, at or self.last_at) for life in current)
+        return sum(not outlived(life.written, at) for life in current)
 
     def occurrences(self, time_of: Callable[[int], datetime | None]) -> Iterator[Occurrence]:
         """Yield what happened to the summaries; `time_of` gives an event's time if it exists."""
