@@ -57,7 +57,20 @@ LINES: Mapping[str, str] = {
     " others a sentence each.",
 }
 "The lines of the task's section, in which requests are recorded."
-TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES}
+CHECKED: Mapping[str, str] = {
+    "ran": "Last run: {passed} of {all} passed.",
+    "ran all": "Last run of all tests: {passed} of {all} passed.",
+    "skipped": " Skipped: {count}.",
+    "failing": "Failed: {names}.",
+    "passing": "Passed: {names}.",
+    "since": "Changed since that run: {names}.",
+    "try": "Iteration {number}: {passed} of {all} passed.",
+    "try all": "All tests: {passed} of {all} passed.",
+    "mended": "Mended: {names}.",
+    "still": "Still failed: {names}.",
+}
+"The lines about runs of checks: the last one, and those before it."
+TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **CHECKED}
 "Every text by name, as it always was."
 
 HOLDS: Mapping[str, tuple[str, ...]] = {
