@@ -215,7 +215,7 @@ this the lines around a place never take more."
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
     verdicts: bool = False
-    "Whether the last run's counts, and which tests failed and passed in it, stand beside the tests."
+    "Whether the counts of the last run, and which tests failed and passed in it, are shown."
     trail: Count = 0
     "The earlier failed tries of a module that are shown before its last failure; 0 for none."
     offered: Annotated[float, Field(gt=0)] = 2.5

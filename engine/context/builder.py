@@ -181,7 +181,7 @@ class ContextBuilder:
             before = retained.get(item.node)
             place = (0, before.place) if before else (1, 0)
             # The last changes stand behind the text that they changed, most of which stays,
-            # and verdicts behind the tests.
+            # and so does what was said of it.
             late = item.node.startswith(("iteration:", CHECKS))
             return sections[item.section], place, late, file_of(item.node), item.place, item.node
 

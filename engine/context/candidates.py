@@ -48,7 +48,7 @@ class Candidates:
             candidates.append(self._module())
             lines = self.scope.cache.lines
             candidates += iterations(online, self.path, policy, details, lines, self.levels)
-            candidates += trail(self.states.checks, self.path, policy, lines, self.levels)
+            candidates += trail(self.states.checks, self.path, policy, details, lines, self.levels)
         candidates += map(self._file, sorted((*map(path_of, self._files()), *self.scope.needed)))
         candidates += self.functions.all()
         candidates += self._constants()

@@ -1,8 +1,9 @@
 """What the last checks said of the tests that a prompt shows, and what was tried before them.
 
-Both change with every iteration, so they stand behind the text that stays: verdicts behind the code
-of the tests, just above the module that changes too, and the trail of earlier tries above the last
-failure. A test has a verdict by name only where that follows from the log.
+Both change with every iteration, so they stand behind all that stays: verdicts behind the module
+and its last changes, not between the code of the tests and a module that may begin as it did, and
+the trail of earlier tries above the last failure. A test has a verdict by name only where that
+follows from the log.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from backcast.domain.context import Candidate
 from backcast.domain.graph import NEEDS
 from backcast.domain.node import path_of, plain_name
-from backcast.domain.policy import Policy
+from backcast.domain.policy import Details, Policy
 from backcast.engine.context.sources import SourceLines
 from backcast.engine.context.symbols import Symbols
 from backcast.engine.context.work import Levels
@@ -57,9 +58,10 @@ class CheckedTests(NamedTuple):
         ]  # fmt: skip
         lines = [(level, "\n".join(filter(None, parts))) for level, parts in texts]
         priority = policy.priority("test results")
+        # Its event comes after its iteration, and so does its place among what changes.
         yield Candidate(
-            f"{CHECKS}{self.path}", "test results", priority, levels(lines, 1.0), 1.0,
-            (run.version,),
+            f"{CHECKS}{self.path}", "current module", priority, levels(lines, 1.0), 1.0,
+            (run.version,), run.version,
         )  # fmt: skip
 
     def _since(self, version: int) -> list[str]:
@@ -92,9 +94,11 @@ class CheckedTests(NamedTuple):
 
 
 def trail(
-    state: checks.State, path: str, policy: Policy, lines: SourceLines, levels: Levels
-) -> Iterator[Candidate]:
-    """Yield the tries before the last failure: what failed, what was mended, what was changed."""
+    state: checks.State, path: str, policy: Policy, details: Details, lines: SourceLines,
+    levels: Levels,
+) -> Iterator[Candidate]:  # fmt: skip
+    """Yield the tries before the last failure: what failed, what was mended, and where failures are
+    shown in full, their messages and what was changed."""
     runs = checks.tries(state, path) if policy.trail else []
     failed = [number for number, (_, run) in enumerate(runs) if run.unmet > 0]
     if not failed or failed[-1] != len(runs) - 1 or len(failed) < 2:
@@ -104,10 +108,9 @@ def trail(
     # The last failure's own message, and what led to it, stand below.
     heads = [f"{one.head} {one.why}".strip() for one in shown[:-1]] + [shown[-1].head]
     whole = [f"{head}\n{one.changed}".strip() for head, one in zip(heads, shown[:-1], strict=False)]
-    texts = [
-        ("full", "\n".join([*whole, heads[-1]])), ("summary", "\n".join(heads)),
-        ("name", "\n".join(one.head for one in shown)),
-    ]  # fmt: skip
+    texts = [("full", "\n".join([*whole, heads[-1]])), ("summary", "\n".join(heads)),
+             ("signature", "\n".join(one.head for one in shown))]  # fmt: skip
+    texts = texts if details.errors == "full" else texts[-1:]
     because = tuple(runs[number][1].version for number in failed[-1 - policy.trail :])
     yield Candidate(
         f"{EARLIER}{path}", "recent errors", policy.priority("recent errors"),
