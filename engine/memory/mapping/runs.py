@@ -1,12 +1,13 @@
 """Keeps a task's map as its runs end: each commit of a history is a run, else the whole task.
 
 Runs are read once, in order. Each update is a fact with the time of its run, so that the past can
-see it.
+see it. Of a task that has not ended, what has happened so far is a run, and what follows another.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
@@ -39,6 +40,11 @@ MOST = 4_096
 BEGIN = "start"
 "The name of the run before the first one, after which a map holds the roadmap of the code."
 ENDED = ("complete", "failed")
+WORK = (
+    "MODULE_ITERATION", "MODULE_DELETED", "MODULE_RENAMED", "SOURCE_READ", "CHECKS_RAN",
+    "TOOL_RETURNED",
+)  # fmt: skip
+"Events without which there is nothing to be read."
 
 
 class Ended(NamedTuple):
@@ -52,15 +58,19 @@ class Ended(NamedTuple):
 
 
 def ended(store: EventStore, task_id: str) -> list[Ended]:
-    """Return the finished runs of a task, in order; `InputError` where there is none."""
+    """Return the runs of a task, in order: its commits, or what each update read and the rest."""
     if next(store.read(task_id, types=["COMMITTED"]), None):
         return [Ended(c.name, c.first, c.last) for c in changed(store, task_id)]
-    follower = TaskFollower(store, task_id)
-    status = follower.read_on().status
-    last = next((e.version for e in store.read(task_id, types=EDITS)), follower.version + 1) - 1
-    if status not in ENDED:
-        raise InputError(f"task {task_id!r}: needed a task that has ended, found it {status}")
-    return [Ended("", 1, last)]
+    edits = list(store.read(task_id, types=EDITS))
+    facts = [event.fact for event in edits if isinstance(event.fact, MapEdited)]
+    marks = sorted({fact.built_at for fact in facts if fact.built_at} | {0})
+    runs = [Ended("", begin + 1, end) for begin, end in pairwise(marks)]
+    last, own = store.version(task_id), {event.version for event in edits}
+    while last in own:
+        last -= 1
+    rest = Ended("", marks[-1] + 1, last)
+    worked = next(store.read(task_id, after=marks[-1], last=last, types=WORK), None)
+    return [*runs, rest] if worked else runs
 
 
 def unread(store: EventStore, task_id: str, last: int | None = None) -> list[Ended]:
