@@ -54,9 +54,12 @@ def context_at(
     request: Request,
     profile: ModelProfile,
     policy: Policy = DEFAULT,
+    map: context_map.ContextMap | None = None,
 ) -> Context:
-    """Return the context that a model would be shown at a moment."""
-    return _built(store, task_id, moment, request, profile, policy, nearness_of(store, policy))[1]
+    """Return the context that a model would be shown at a moment; with `map` in place of the map
+    that was known then."""
+    nearness = nearness_of(store, policy)
+    return _built(store, task_id, moment, request, profile, policy, nearness, map)[1]
 
 
 def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
@@ -74,8 +77,10 @@ def _built(
     profile: ModelProfile,
     policy: Policy,
     nearness: Nearness | None,
+    map: context_map.ContextMap | None = None,
 ) -> tuple[TaskStates, Context]:
     states = states_at(store, task_id, moment)
+    states = states if map is None else states._replace(map=map)
     graph = graph_at(store, task_id, moment, states.graph)
     counter = tokenizer_of(profile.tokenizer)
     with (
