@@ -299,6 +299,7 @@ READER = Policy(
     checked=True,
     verdicts=True,
     trail=3,
+    map=MapSettings(inline=True),
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

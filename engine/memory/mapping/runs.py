@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
-from backcast.domain.errors import DamagedError, InputError, ModelError
+from backcast.domain.errors import BackcastError, DamagedError, InputError
 from backcast.domain.events import BlobRef, Claim, MapEdited, WorkflowEvent
 from backcast.domain.moment import NOW
 from backcast.domain.paths import is_code
@@ -124,20 +124,19 @@ def keep_after(
 ) -> list[WorkflowEvent]:
     """Update the map after a run where the policy wants that inline; return the new events.
 
-    The run is complete without it, so a model's failure is only a warning: the update can be made
-    later.
+    The run is complete without it, so a failure is only a warning: the update can be made later.
     """
-    if not policy.map.inline or follower.stands.status not in ENDED:
+    rows = profile.rows.get(MAP, 0)
+    if not (policy.map.inline and rows > 0) or follower.stands.status not in ENDED:
         return []
     count = tokenizer_of(profile.tokenizer).count
     store, task_id, stood = follower.store, follower.task_id, follower.version
     try:
         embedder = sentence_embedder(policy.embedder or None) if policy.map.merge else None
-        rows = profile.rows.get(MAP, 0)
         updater = MapUpdater.of(policy.map, rows, count, model, embedder)
         for _ in keep_map(store, task_id, unread(store, task_id), updater):
             follower.read_on()
-    except (ModelError, InputError) as error:
+    except BackcastError as error:
         log.warning(
             "task %s has ended, and its map is not updated: %s; 'backcast map update --model'"
             " does it",
