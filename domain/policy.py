@@ -228,6 +228,10 @@ this the lines around a place never take more."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
+    verdicts: bool = False
+    "Whether the counts of the last run, and which tests failed and passed in it, are shown."
+    trail: Count = 0
+    "The earlier failed tries of a module that are shown before its last failure; 0 for none."
     offered: Annotated[float, Field(gt=0)] = 2.5
     "How many times over the signatures of the offered functions and classes may fill the context."
     embedder: str = ""
@@ -315,6 +319,9 @@ READER = Policy(
     offered=1.2,
     checked=True,
     plans="example",
+    verdicts=True,
+    trail=3,
+    map=MapSettings(inline=True),
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

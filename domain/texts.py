@@ -62,7 +62,20 @@ PLANS: Mapping[str, str] = {
     "differs": "It was asked for otherwise: {theirs}.",
 }
 "The lines of the plan of an earlier task, which a request for a plan shows as an example."
-TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **PLANS}
+CHECKED: Mapping[str, str] = {
+    "ran": "Last run: {passed} of {all} passed.",
+    "ran all": "Last run of all tests: {passed} of {all} passed.",
+    "skipped": " Skipped: {count}.",
+    "failing": "Failed: {names}.",
+    "passing": "Passed: {names}.",
+    "since": "Changed since that run: {names}.",
+    "try": "Iteration {number}: {passed} of {all} passed.",
+    "try all": "All tests: {passed} of {all} passed.",
+    "mended": "Mended: {names}.",
+    "still": "Still failed: {names}.",
+}
+"The lines about runs of checks: the last one, and those before it."
+TEXTS: Mapping[str, str] = {**HEADINGS, **FILE, **LINES, **PLANS, **CHECKED}
 "Every text by name, as it always was."
 
 HOLDS: Mapping[str, tuple[str, ...]] = {

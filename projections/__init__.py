@@ -28,6 +28,7 @@ from typing import Any, Literal, Protocol
 from backcast.domain.events import WorkflowEvent
 from backcast.projections import (
     changes,
+    checks,
     context_map,
     dependency_graph,
     offline_cache,
@@ -68,6 +69,7 @@ ALL: Sequence[Projection] = (
     online_cache,
     offline_cache,
     changes,
+    checks,
     prompts,
     context_map,
 )

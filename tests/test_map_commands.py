@@ -67,8 +67,8 @@ def test_a_line_of_the_log_tells_what_an_update_of_a_map_did() -> None:
     task = history(*VERSIONS[:2])
     kept(task)
     lines = [event_line(event) for event in task.store.read(task.id, types=["MAP_EDITED"])]
-    assert "MAP_EDITED       commit 1111111111 +4 ~0 -0 by events 1, rules 1, " in lines[1]
-    assert "MAP_EDITED       commit 2222222222 +0 ~1 -0 by events 1, rules 1, " in lines[2]
+    assert "MAP_EDITED       commit 1111111111 +4 ~0 -0 by events 1, rules 2, " in lines[1]
+    assert "MAP_EDITED       commit 2222222222 +0 ~1 -0 by events 1, rules 2, " in lines[2]
     edits = tuple(MapEdit(operation="DELETE", refused=why) for why in ("", "no such item", "no"))
     task.happened(MapEdited(context=task.id, edits=edits))
     [*_, event] = task.store.read(task.id, types=["MAP_EDITED"])

@@ -142,7 +142,7 @@ def test_what_a_model_reads_and_draws_stands_on_the_map_with_its_sources() -> No
         "3 functions call normalise. (found by a search for its name, as of the end of the run)"
     )
     assert fact.distiller == "says 1, events 1"
-    assert fact.cartographer == "says 1, rules 1, lines 1"
+    assert fact.cartographer == "says 1, rules 2, lines 1"
     assert fact.diagnosis == READ["diagnosis"]
     assert [one.role for one in fact.answers] == ["distil", "draw"]
     assert [one.prompt_tokens for one in fact.answers] == [7, 7]

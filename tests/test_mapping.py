@@ -239,11 +239,56 @@ def test_tasks_that_work_on_one_thing_share_its_map_and_branches_add_nothing() -
     assert not map_known(task.store, lineage_of(task.store, branch.task_id), NOW).items
 
 
-def test_a_task_that_has_not_ended_is_not_read() -> None:
-    task = Task("open")
-    task.happened(TaskStarted(goal="Sell things."))
-    with pytest.raises(InputError, match="needed a task that has ended, found it"):
-        ended(task.store, task.id)
+def test_a_task_that_has_not_ended_has_a_map_of_what_has_happened_so_far(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/open.db"
+    with EventStore.open(url) as store:
+        task = Task("open", store)
+        task.happened(TaskStarted(goal="Sell things."))
+        assert ended(store, task.id) == []
+        for path in ("constants.py", "utils.py"):
+            task.wrote(path, SHOP[path])
+        task.outlined()
+        assert len(ended(store, task.id)) == 1
+    ran = commands(url)
+    first = ran("update", "open", "--tokenizer", "upper-bound")
+    assert "after 1 updates" in first
+    assert "task open is generating, not complete: its map is of what has happened so far" in first
+    assert "no run of task open" in ran("update", "open", "--tokenizer", "upper-bound")
+    with EventStore.open(url) as store:
+        task = Task("open", store)
+        task.wrote("cart.py", CART)
+        task.happened(TaskComplete())
+        task.outlined()
+        assert [run.first for run in unread(store, task.id)] == [ended(store, task.id)[0].last + 1]
+    last = ran("update", "open", "--tokenizer", "upper-bound")
+    assert "after 2 updates" in last
+    assert "not complete" not in last
+    assert "def total(cart: Cart) -> int" in ran("show", "open", "--tokenizer", "upper-bound")
+    anew = ran("update", "open", "--anew", "--tokenizer", "upper-bound")
+    assert "after 2 updates" in anew
+
+
+def test_a_constant_that_changed_is_replaced_whether_the_run_uses_it_or_not() -> None:
+    task = history(CART)
+    before = kept(task)
+    [limit] = [one.id for one in before.items.values() if "LIMIT = 64" in one.text]
+    _committed(task, 2)
+    task.wrote("constants.py", SHOP["constants.py"].replace("64", "99"))
+    task.outlined()
+    assert kept(task).items[limit].text == "constants.py: LIMIT = 99"
+    _committed(task, 3)
+    task.wrote("constants.py", "LONGEST = 99\n")
+    task.outlined()
+    assert limit not in kept(task).items
+
+
+def test_a_class_whose_attributes_changed_is_replaced_too() -> None:
+    task = history(CART)
+    [owned] = [one.id for one in kept(task).items.values() if "Cart has items, owner" in one.text]
+    _committed(task, 2)
+    task.wrote("cart.py", CART.replace("self.owner = ", "self.buyer = "))
+    task.outlined()
+    assert kept(task).items[owned].text == "cart.py: Cart has buyer, items"
 
 
 Ran = Callable[..., str]

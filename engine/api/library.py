@@ -14,6 +14,7 @@ from backcast.domain.policy import Policy
 from backcast.engine.context.policies import policy_named
 from backcast.engine.context.recorded import context_at, messages
 from backcast.engine.context.request import Request
+from backcast.engine.history.maps import map_at_commit
 from backcast.engine.history.moments import LAST
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.source_text import text_of
@@ -47,6 +48,7 @@ from backcast.engine.replay.steps import RecordedPrompt, asked
 from backcast.engine.replay.try_runs import tried
 from backcast.engine.replay.verify import Verdict, verified
 from backcast.projections import Projection
+from backcast.projections.context_map import ContextMap
 
 __all__ = [
     "BackcastError", "Known", "ModelProfile", "Policy", "Prompt", "Store", "Task",
@@ -118,7 +120,8 @@ class Task(TaskHandle):
 
     def at(self, when: When = NOW) -> "Known":
         """Return what was known at a moment: an event number, a time, `commit:SHA`, ..."""
-        return Known(self, self.moment(when))
+        map = map_at_commit(self.store, self.id, when) if isinstance(when, str) else None
+        return Known(self, self.moment(when), map)
 
     def prompt(self, when: str | int = LAST) -> "Prompt":
         """Return the prompt that was recorded as an event, `first`, `last`, or last by a time."""
@@ -147,8 +150,9 @@ class Known:
     ('generating', 'def to_cents(text: str) -> int:')
     """
 
-    def __init__(self, task: Task, moment: Moment) -> None:
-        self.task, self.moment = task, moment
+    def __init__(self, task: Task, moment: Moment, map: ContextMap | None = None) -> None:
+        """`map` stands for the map that was known then, as at a commit."""
+        self.task, self.moment, self._map = task, moment, map
         self._states: TaskStates | None = None
 
     def state(self, projection: Projection) -> Any:
@@ -160,7 +164,8 @@ class Known:
         """All states that prompts are built from; see `backcast.projections`."""
         if self._states is None:
             Outlining(self.task.store, self.task.id).catch_up()
-            self._states = states_at(self.task.store, self.task.id, self.moment)
+            states = states_at(self.task.store, self.task.id, self.moment)
+            self._states = states if self._map is None else states._replace(map=self._map)
         return self._states
 
     def __getattr__(self, name: str) -> Any:
@@ -194,7 +199,8 @@ class Known:
         chosen = _policy(policy or "default")
         window = profile_by(profile, None, None) if isinstance(profile, str) else profile
         Outlining(self.task.store, self.task.id).catch_up()
-        return context_at(self.task.store, self.task.id, self.moment, request, window, chosen)
+        store, id = self.task.store, self.task.id
+        return context_at(store, id, self.moment, request, window, chosen, self._map)
 
 
 class Prompt:

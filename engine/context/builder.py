@@ -23,6 +23,7 @@ from backcast.engine.context.rendering import body_of, file_of, heading, message
 from backcast.engine.context.request import Request
 from backcast.engine.context.request_scope import BuildSettings
 from backcast.engine.context.search.vectors import Nearness
+from backcast.engine.context.verdicts import CHECKS
 from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.task_states import TaskStates
 from backcast.engine.log.blobs import ref_of
@@ -179,8 +180,9 @@ class ContextBuilder:
         def order(item: Item) -> tuple[object, ...]:
             before = retained.get(item.node)
             place = (0, before.place) if before else (1, 0)
-            # The last changes stand behind the text that they changed, most of which stays.
-            late = item.node.startswith("iteration:")
+            # The last changes stand behind the text that they changed, most of which stays,
+            # and so does what was said of it.
+            late = item.node.startswith(("iteration:", CHECKS))
             return sections[item.section], place, late, file_of(item.node), item.place, item.node
 
         return order

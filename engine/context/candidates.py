@@ -20,6 +20,7 @@ from backcast.engine.context.request_scope import BuildSettings, RequestScope
 from backcast.engine.context.surroundings import Surroundings
 from backcast.engine.context.symbol_candidates import SymbolCandidates
 from backcast.engine.context.symbols import NONE, Symbols
+from backcast.engine.context.verdicts import CheckedTests, trail
 from backcast.engine.context.work import failures, iterations, left_out
 from backcast.engine.history.task_states import TaskStates
 
@@ -55,9 +56,9 @@ class Candidates:
         candidates = [self._task(), *self._map(), *failures(online, policy, details, self.levels)]
         if self.path in self.facets:
             candidates.append(self._module())
-            candidates += iterations(
-                online, self.path, policy, details, self.scope.cache.lines, self.levels
-            )
+            lines = self.scope.cache.lines
+            candidates += iterations(online, self.path, policy, details, lines, self.levels)
+            candidates += trail(self.states.checks, self.path, policy, details, lines, self.levels)
         candidates += map(self._file, sorted((*map(path_of, self._files()), *self.scope.needed)))
         candidates += self.functions.all()
         candidates += self._constants()
@@ -217,13 +218,15 @@ class Candidates:
             )  # fmt: skip
 
     def _tests(self) -> Iterator[Candidate]:
-        """Yield the tests of the target, or of its module, and the wanted tests."""
+        """Yield the tests of the target, or of its module, the wanted ones, and their verdicts."""
         rows = self.symbols.rows.get(self.path, NONE)
         own = {self.target} if self.name else set(self.symbols.nodes[rows])
         tests = {test for test, tested in self.symbols.tests(self.path) if tested in own}
         tests |= {node for node in self.scope.wanted if kind_of(node) == "test"}
         for number, node in enumerate(sorted(tests)):
             yield self._test(node, round(0.5 / (1 + number), DECIMALS))
+        checked = CheckedTests(self.states, self.symbols, self.path, sorted(tests))
+        yield from checked.verdicts(self.policy, self.levels)
 
     def _test(self, node: str, score: float) -> Candidate:
         path, wanted = path_of(node), node in self.scope.wanted

@@ -4,7 +4,7 @@ The walk goes along the edges and back against them, begins anew at the seeds, a
 moves no more. See Page et al. (1999), Haveliwala (2002).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from backcast.domain.errors import InputError
@@ -13,7 +13,6 @@ from backcast.domain.node import Edge
 
 if TYPE_CHECKING:
     from numpy import ndarray
-    from scipy.sparse import csr_array
 
 WEIGHTS: Mapping[str, float] = {
     "contains": 1.0, "imports": 1.0, "calls": 2.0, "inherits": 2.0, "uses_attribute": 1.0,
@@ -22,8 +21,37 @@ WEIGHTS: Mapping[str, float] = {
 "Of a step along an edge, by kind; `tested_by` is `tests` the other way round and has none."
 BACK = 0.5
 "Of a step against an edge, as a part of that along it."
+FEW = 20_000
+"Steps up to which a walk does without scipy."
 DECIMALS = 7
 "Scores are rounded before they are compared: sums of floats differ in their last bits."
+
+
+class Steps(NamedTuple):
+    """The possible steps of a walk, by where they lead; each pair of nodes once."""
+
+    rows: "ndarray"
+    "The places that they lead to, rising."
+    columns: "ndarray"
+    "The places that they begin at."
+    shares: "ndarray"
+    "The share of the score at the beginning that goes along."
+
+    def walk(self, size: int, few: int = FEW) -> "Callable[[ndarray], ndarray]":
+        """Return a function from the scores of `size` places to those after one step.
+
+        Both ways take the same sums in the same order, to the bit: scipy's is four times as quick,
+        but its import takes longer than the whole walk over a small graph.
+        """
+        import numpy as np
+
+        if len(self.rows) <= few:
+            return lambda score: np.bincount(self.rows, self.shares * score[self.columns], size)
+        from scipy.sparse import csr_array
+
+        begins = np.searchsorted(self.rows, np.arange(size + 1))
+        matrix = csr_array((self.shares, self.columns, begins), shape=(size, size))
+        return lambda score: matrix @ score
 
 
 class Ranking(NamedTuple):
@@ -31,8 +59,7 @@ class Ranking(NamedTuple):
 
     nodes: Sequence[str]
     places: Mapping[str, int]
-    steps: "csr_array"
-    "Of (nodes, nodes): the share of each column's score that goes to each row."
+    steps: Steps
     ends: "ndarray"
     "Of (nodes,): 1.0 where a walk cannot go on, else 0.0."
 
@@ -45,20 +72,21 @@ class Ranking(NamedTuple):
     def of_edges(cls, nodes: Sequence[str], edges: Sequence[Edge]) -> "Ranking":
         """Return the ranking of some nodes and the edges among them."""
         import numpy as np
-        from scipy.sparse import coo_array
 
+        size = len(nodes)
         index = {node: number for number, node in enumerate(nodes)}
         weighted = [(edge, WEIGHTS.get(edge.kind, 0.0)) for edge in edges]
         kept = [(index[e.source], index[e.target], weight) for e, weight in weighted if weight]
         starts, ends, weights = (np.array(column) for column in zip(*kept, strict=True)) if kept \
             else (np.zeros(0, int), np.zeros(0, int), np.zeros(0))  # fmt: skip
-        rows, columns = np.concatenate([ends, starts]), np.concatenate([starts, ends])
-        values = np.concatenate([weights, BACK * weights])
-        matrix = coo_array((values, (rows, columns)), shape=(len(nodes), len(nodes))).tocsr()
-        out = np.asarray(matrix.sum(axis=0)).ravel()
-        shares = np.divide(1.0, out, out=np.zeros_like(out, dtype=float), where=out > 0)
-        matrix.data *= shares[matrix.indices]
-        return cls(nodes, index, matrix, (out == 0).astype(float))
+        cells = np.concatenate([ends, starts]) * size + np.concatenate([starts, ends])
+        cells, places = np.unique(cells, return_inverse=True)
+        values = np.bincount(places, np.concatenate([weights, BACK * weights]), len(cells))
+        rows, columns = np.divmod(cells, max(size, 1))
+        out = np.bincount(columns, values, size)
+        shares = np.divide(1.0, out, out=np.zeros(size), where=out > 0)
+        steps = Steps(rows, columns, values * shares[columns])
+        return cls(nodes, index, steps, (out == 0).astype(float))
 
     def around(
         self, seeds: Mapping[str, float], *, stay: float = 0.85, tolerance: float = 1e-6
@@ -78,10 +106,10 @@ class Ranking(NamedTuple):
         if not seeds:
             raise InputError("needed a node to begin from, found none")
         begin /= begin.sum()
-        score = begin
+        score, step = begin, self.steps.walk(len(self.nodes))
         for _ in range(200):
             lost = float(score @ self.ends)
-            following = stay * (self.steps @ score + lost * begin) + (1 - stay) * begin
+            following = stay * (step(score) + lost * begin) + (1 - stay) * begin
             change = float(np.abs(following - score).sum())
             score = following
             if change < tolerance:

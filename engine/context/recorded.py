@@ -57,13 +57,16 @@ def context_at(
     request: Request,
     profile: ModelProfile,
     policy: Policy = DEFAULT,
+    map: context_map.ContextMap | None = None,
 ) -> Context:
-    """Return the context that a model would be shown at a moment.
+    """Return the context that a model would be shown at a moment; with `map` in place of the map
+    that was known then.
 
     `InputError` where the profile keeps too little for the answer.
     """
     reserved(profile)
-    return _built(store, task_id, moment, request, profile, policy, nearness_of(store, policy))[1]
+    nearness = nearness_of(store, policy)
+    return _built(store, task_id, moment, request, profile, policy, nearness, map=map)[1]
 
 
 def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
@@ -82,10 +85,12 @@ def _built(
     policy: Policy,
     nearness: Nearness | None,
     at: datetime | None = None,
+    map: context_map.ContextMap | None = None,
 ) -> tuple[TaskStates, Context]:
     """Build a context; `at` is its time where that is not the moment's."""
     states = states_at(store, task_id, moment)
     states = states._replace(at=at or asked_at(store, moment, states.summaries.last_at))
+    states = states if map is None else states._replace(map=map)
     graph = graph_at(store, task_id, moment, states.graph)
     counter = tokenizer_of(profile.tokenizer)
     with (

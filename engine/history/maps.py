@@ -12,7 +12,8 @@ from backcast.domain.context_map import MapItem
 from backcast.domain.events import MapEdited, TaskStarted, WorkflowEvent
 from backcast.domain.graph import Graph
 from backcast.domain.moment import NOW, Moment, upto
-from backcast.engine.history.branches import Lineage, branches, known_by
+from backcast.engine.history.branches import Lineage, branches, known_by, lineage_of
+from backcast.engine.history.moments import COMMIT, moment_at
 from backcast.engine.history.staleness import KINDS, DerivedEntry, turns
 from backcast.engine.log.store import EventStore
 from backcast.projections import context_map, fold
@@ -60,6 +61,45 @@ def map_known(store: EventStore, line: Lineage, moment: Moment) -> context_map.C
         events += store.read(line.task_id, after=line.shared, moment=moment, types=EDITS)
     context = context_of(store, line, moment)
     return context_map.map_of(fold(context_map, events), context)
+
+
+def map_at_commit(store: EventStore, task_id: str, when: str) -> context_map.ContextMap | None:
+    """Return the map of a task's runs up to the commit that `when` names; None where it names no
+    commit."""
+    if COMMIT not in when:
+        return None
+    return map_of_runs(store, lineage_of(store, task_id), moment_at(store, task_id, when))
+
+
+def map_of_runs(store: EventStore, line: Lineage, moment: Moment) -> context_map.ContextMap:
+    """Return the map of a task's runs up to an event, though its edits were recorded later.
+
+    Only a question about the past may see it so: a prompt that was built then did not. Of other
+    tasks' edits it holds those that were known then.
+    """
+    if next(store.read(types=EDITS), None) is None:
+        return context_map.ContextMap()
+    last = store.version_at(line.task_id, moment)
+    read = {line.task_id: last, **({line.origin: min(last, line.shared)} if line.origin else {})}
+    strange, known = set(branches(store)) - read.keys(), known_by(store, line, moment)
+
+    def holds(event: WorkflowEvent) -> bool:
+        if event.task_id not in read:
+            return event.task_id not in strange and known.holds(event)
+        # What a branch was copied with, its origin holds too.
+        copied = line.origin and event.task_id == line.task_id and event.version <= line.shared
+        behind = _read_last(event) <= read[event.task_id]
+        return behind and not copied and moment.happened(event.timestamp)
+
+    events = filter(holds, store.read(types=EDITS))
+    return context_map.map_of(fold(context_map, events), context_of(store, line, moment))
+
+
+def _read_last(event: WorkflowEvent) -> int:
+    """Return the version of the last event that an edit was made of."""
+    if isinstance(event.fact, MapEdited) and event.fact.built_at is not None:
+        return event.fact.built_at
+    return event.because[0] if event.because else event.version
 
 
 def first_edit(store: EventStore, context: str) -> datetime | None:

@@ -14,6 +14,7 @@ from backcast.engine.log.store import EventStore
 from backcast.projections import (
     Projection,
     changes,
+    checks,
     context_map,
     dependency_graph,
     fold,
@@ -25,7 +26,7 @@ from backcast.projections import (
 )
 
 PROJECTIONS: tuple[Projection, ...] = (
-    progress, dependency_graph, summaries, online_cache, prompts, changes,
+    progress, dependency_graph, summaries, online_cache, prompts, changes, checks,
     offline_cache,
 )  # fmt: skip
 ENDS = ("TASK_COMPLETE", "TASK_FAILED")
@@ -41,6 +42,7 @@ class TaskStates(NamedTuple):
     online: online_cache.State
     prompts: prompts.State
     changes: changes.State
+    checks: checks.State
     offline: offline_cache.State
     map: context_map.ContextMap = context_map.ContextMap()
     "The map of the repository or corpus that the task works on."

@@ -17,6 +17,7 @@ FILLED_BY = {
     "progress": ("progress", ("TASK_STARTED",)),
     "versions": ("module", ("MODULE_ITERATION", "MODULE_RENAMED", "SOURCE_READ")),
     "online": ("working set", ("TASK_STARTED", "MODULE_STARTED", "TOOL_RETURNED")),
+    "checks": ("run of checks", ("CHECKS_RAN",)),
     "changes": ("change", ("MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")),
 }
 "What is missing where nothing can be shown, and the types of event that would fill it."

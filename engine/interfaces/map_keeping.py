@@ -10,11 +10,13 @@ from backcast.domain.policy import MapSettings
 from backcast.engine.context.policies import policy_named
 from backcast.engine.context.search.embedders import sentence_embedder
 from backcast.engine.history.maps import EDITS
+from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.asked import model_asked
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.mapping.runs import BEGIN, begin_anew, keep_map, unread
+from backcast.engine.memory.mapping.runs import BEGIN, ENDED, begin_anew, keep_map, unread
 from backcast.engine.memory.mapping.updating import MapUpdater
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
+from backcast.projections import progress
 from backcast.projections.context_map import ContextMap
 
 
@@ -99,18 +101,31 @@ class MapUpdate(NamedTuple):
         return "; ".join(parts)
 
 
+def note_of_open(store: EventStore, task: str) -> str:
+    """Return what to say of a task that has not ended; empty for another, and for a history."""
+    if next(store.read(task, types=["COMMITTED"]), None):
+        return ""
+    status = state_at(store, progress, task).status
+    if status in ENDED:
+        return ""
+    return (
+        f"note: task {task} is {status}, not complete: its map is of what has happened so far, and"
+        " the same command goes on from there"
+    )
+
+
 def kept(
     store: EventStore, task: str, keeping: MapUpdater, last: int | None, *, anew: bool,
-    progress: Callable[[int], Callable[[int], None]],
+    advancing: Callable[[int], Callable[[int], None]],
 ) -> MapUpdate:  # fmt: skip
     """Update the map of a task's context.
 
-    `progress` takes the number of runs and returns the function to call after each. `ModelError`
+    `advancing` takes the number of runs and returns the function to call after each. `ModelError`
     says how far the update came where a model gives no answer.
     """
     stood, made, map = store.version(task), 0, None
     runs = begin_anew(store, task, last) if anew else unread(store, task, last)
-    advance = progress(len(runs))
+    advance = advancing(len(runs))
     try:
         for updated in keep_map(store, task, runs, keeping):
             map = updated

@@ -25,6 +25,7 @@ from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.terminal import escaped
 from backcast.projections import (
     changes,
+    checks,
     context_map,
     offline_cache,
     online_cache,
@@ -226,6 +227,16 @@ def _show_changes(state: changes.State, console: Console) -> None:
     table(console, ("module", "last change", "changes kept", "most often together with"), rows)
 
 
+def _show_checks(state: checks.State, console: Console) -> None:
+    rows = [
+        (run.version, path or "all", f"{run.passed} of {run.passed + run.unmet}",
+         ", ".join(failed.name for failed in run.failed),
+         ", ".join(f"{written.path} #{written.iteration}" for written in run.wrote))
+        for path, run in checks.every(state)
+    ]  # fmt: skip
+    table(console, ("event", "about", "passed", "failed", "written before it"), rows)
+
+
 def _show_maps(state: context_map.State, console: Console) -> None:
     for context in sorted(state.maps):
         map = state.maps[context]
@@ -243,6 +254,7 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "offline": _show_offline,
     "context_map": _show_maps,
     "changes": _show_changes,
+    "checks": _show_checks,
 }
 
 

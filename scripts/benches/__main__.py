@@ -44,9 +44,14 @@ BENCHES = {
         core=True,
     ),
     "run": Entry(
-        "the engine's time in a step of a run, its share beside a model's fastest answer, and the"
-        " prefix that its prompts share, beside reversed sections",
-        {"steps": "run_steps", "share": "run_share", "prefix": "run_prefix"},
+        "the engine's time in a step of a run, its share beside a model's fastest answer, the"
+        " prefix that its prompts share, beside reversed sections, and the share of its map",
+        {
+            "steps": "run_steps",
+            "share": "run_share",
+            "prefix": "run_prefix",
+            "map": "run_map",
+        },
         "--only steps",
     ),
     "context": Entry(

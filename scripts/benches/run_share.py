@@ -6,6 +6,7 @@ or `false` in a closed object: no answer to a step is shorter. Beside it stands 
 first prompt of the run itself, of as few tokens. Run and model take turns.
 """
 
+from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -46,7 +47,7 @@ def measure(bench: Bench) -> list[Figure]:
         folder.mkdir()
         run = outside(folder, project)
         own.append(1000 * median(step.seconds for step in run.steps[1:]))
-        answers.append(1000 * min(map(_fastest, models)))
+        answers.append(1000 * min(map(fastest, models)))
         shares.append(100 * own[-1] / answers[-1])
     bench.say("an answer to a prompt of the run")
     asked = min(_seconds(model, run.asked) for model in models)
@@ -58,13 +59,15 @@ def measure(bench: Bench) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _fastest(model: LlamaModel) -> float:
-    """Return the median seconds of short answers; the first one is dropped."""
+def fastest(model: LlamaModel, clock: Callable[[], float] = perf_counter) -> float:
+    """Return the median seconds of short answers by a clock; the first one is dropped."""
     questions = ([Message("user", f"Is {number} even?")] for number in range(ANSWERS + 1))
-    return median([_seconds(model, messages) for messages in questions][1:])
+    return median([_seconds(model, messages, clock) for messages in questions][1:])
 
 
-def _seconds(model: LlamaModel, messages: list[Message]) -> float:
-    begin = perf_counter()
+def _seconds(
+    model: LlamaModel, messages: list[Message], clock: Callable[[], float] = perf_counter
+) -> float:
+    begin = clock()
     model.complete(messages, Limits(TOKENS), schema=SCHEMA)
-    return perf_counter() - begin
+    return clock() - begin

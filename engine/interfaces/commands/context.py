@@ -83,8 +83,10 @@ def _print_built(
     record: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Build the context of a request, and print it."""
+    from backcast.domain.policy import MAP
     from backcast.engine.context.recorded import context_at, record_context
     from backcast.engine.context.request import Request
+    from backcast.engine.history.maps import map_at_commit
     from backcast.engine.models.tokenizers import tokenizer_of
 
     request = Request(node_asked(target, query), query)
@@ -96,8 +98,13 @@ def _print_built(
     at = place.outlined()
     if record and at.at is not None:
         raise InputError("--record needs a moment by event or commit, or none: not a time")
-    build = record_context if record else context_at
-    found = build(place.store, place.task, at, request, profile, policy)
+    map = map_at_commit(place.store, place.task, place.when)
+    if record:
+        found = record_context(place.store, place.task, at, request, profile, policy)
+        if map and map.items and not any(item.section == MAP for item in found.items):
+            message("note: a recorded prompt shows the map that was known then, and there was none")
+    else:
+        found = context_at(place.store, place.task, at, request, profile, policy, map)
     if not counter.exact and (tokenizer or profile.tokenizer != "upper-bound"):  # else it was noted
         message(f"note: tokens are counted by an {counter.id}")
     for note in notes(found, target, text_only=text_only and not (explain or as_json)):

@@ -124,20 +124,21 @@ def update(
     address: Address, url: str, tokens: int | None, tokenizer: str | None, policy: str,
     last: int | None, model: str | None, profile: str | None, anew: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Read the runs of a task that have ended, and edit the map of what it works on.
+    """Read the runs of a task, and edit the map of what it works on.
 
     \b
     backcast map update rich --last 100
 
-    Each commit of an imported history is a run; of any other task the whole is one. What is edited
-    stands in the log as MAP_EDITED, with the time of the run. No model is asked but with --model:
-    then it reads each run and draws what it finds worth keeping, and its answers are recorded.
+    Each commit of an imported history is a run; of any other task the whole is one, or what has
+    happened so far where it has not ended. What is edited stands in the log as MAP_EDITED, with the
+    time of the run. No model is asked but with --model: then it reads each run and draws what it
+    finds worth keeping, and its answers are recorded.
 
     Runs are read once, the newest last. With --anew the map is emptied, with the items that other
     tasks left on it, and the runs are read again, by another policy say; earlier events still name
     the map as it was.
     """
-    from backcast.engine.interfaces.map_keeping import counting, keeping_of, kept
+    from backcast.engine.interfaces.map_keeping import counting, keeping_of, kept, note_of_open
     from backcast.engine.interfaces.outlining import outline_all
     from backcast.engine.interfaces.terminal import progress_bar
 
@@ -148,10 +149,13 @@ def update(
         store, task = place.store, place.task
         outline_all(store, task)
 
-        def progress(runs: int) -> "Callable[[int], None]":
+        def advancing(runs: int) -> "Callable[[int], None]":
             return stack.enter_context(progress_bar("reading runs", runs))
 
-        done = kept(store, task, keeping, last, anew=anew, progress=progress)
+        done = kept(store, task, keeping, last, anew=anew, advancing=advancing)
+        note = note_of_open(store, task)
+    if note:
+        message(note)
     if done.map is None:
         message(
             f"no run of task {task} that changes code is left to be read; what came"

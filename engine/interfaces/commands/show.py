@@ -17,6 +17,7 @@ PROJECTIONS = {
     "progress": ("progress", "How far the task has come, and what it is waiting for."),
     "versions": ("versions", "Which version of each module is the latest, and who wrote it."),
     "online": ("online_cache", "What is in hand for the task: its working set, in order."),
+    "checks": ("checks", "What the last runs of checks said, and what was tried between them."),
     "changes": ("changes", "Which modules change together, and which have changed of late."),
 }
 "What can be shown of a task: the projection that is folded, and its question."
@@ -98,10 +99,11 @@ def plans(address: Address | None, url: str, as_json: bool) -> None:
 
 
 def _is_empty(name: str, state: Any) -> bool:
-    from backcast.projections import changes, online_cache, versions
+    from backcast.projections import changes, checks, online_cache, versions
 
     rows: dict[str, Callable[[Any], Sized]] = {
         "versions": versions.latest, "changes": changes.lately, "online": online_cache.working_set,
+        "checks": checks.every,
     }  # fmt: skip
     return not rows[name](state) if name in rows else not state.events
 

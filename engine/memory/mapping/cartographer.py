@@ -12,6 +12,7 @@ from backcast.domain.roadmap import roadmap
 from backcast.domain.summary import BuiltFrom
 from backcast.engine.context.ranking import Ranking
 from backcast.engine.memory.mapping import FinishedRun, Proposal
+from backcast.engine.memory.mapping.distiller import renewed
 from backcast.engine.memory.mapping.lines import is_lines
 from backcast.projections import dependency_graph
 from backcast.projections.context_map import ContextMap
@@ -23,11 +24,11 @@ _HEAD = re.compile(r":| \(")
 class ByRules:
     """A Cartographer that adds new entries, replaces changed ones and deletes stale ones."""
 
-    id = "rules 1"
+    id = "rules 2"
 
     def propose(self, run: FinishedRun, distilled: Distilled, map: ContextMap) -> Proposal:
         """Return edits of all items but the lines of code."""
-        entries = [*roadmap_of(run.state, run.graph), *distilled.entries]
+        entries = [*roadmap_of(run.state, run.graph), *distilled.entries, *renewed(run, map)]
         return Proposal(prose_edits(map, entries, run), by=self.id)
 
 

@@ -1,7 +1,7 @@
 """Distils a run from its events alone, without a model."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from immutables import Map
 
@@ -90,12 +90,19 @@ def _constants(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[MapE
     """Yield entries for the constants that the run's code used most."""
     used = [node for node in sorted(uses) if kind_of(node) == "attribute"]
     for node in sorted(used, key=lambda node: -uses[node])[:CONSTANTS]:
-        path, name, reader = path_of(node), name_of(node), Reader(after)
-        bound = reader.facet(path, f"name:{name}")
-        if bound and bound[0] == "value" and 0 < len("".join(bound[1:])) <= LITERAL:
-            text = plain(f"{path}: {name} = {''.join(bound[1:])}", WIDE)
-            why = f"used in {uses[node]} of the run's functions"
-            yield MapEntry("DOMAIN CONSTANTS", text, (node,), built_from(reader), why)
+        why = f"used in {uses[node]} of the run's functions"
+        yield from _constant(after, node, why, LITERAL)
+
+
+def _constant(
+    after: Mapping[str, Facets], node: str, why: str, most: int = WIDE
+) -> Iterator[MapEntry]:
+    """Yield the entry of a constant whose value has at most `most` characters."""
+    path, name, reader = path_of(node), name_of(node), Reader(after)
+    bound = reader.facet(path, f"name:{name}")
+    if bound and bound[0] == "value" and 0 < len("".join(bound[1:])) <= most:
+        text = plain(f"{path}: {name} = {''.join(bound[1:])}", WIDE)
+        yield MapEntry("DOMAIN CONSTANTS", text, (node,), built_from(reader), why)
 
 
 def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[MapEntry]:
@@ -107,13 +114,35 @@ def _schemas(after: Mapping[str, Facets], uses: Counter[str]) -> Iterator[MapEnt
             owners[node_id("class", path_of(node), owner)] += 1
     often = [node for node in owners if owners[node] > 1]
     for node in sorted(often, key=lambda node: (-owners[node], node))[:SCHEMAS]:
-        path, name, reader = path_of(node), name_of(node), Reader(after)
-        fields = reader.facet(path, f"attributes:{name}")
-        if fields:
-            names = ", ".join(field.partition("=")[0] for field in fields)
-            why = f"{owners[node]} of its attributes were used"
-            text = plain(f"{path}: {name} has {names}", WIDE)
-            yield MapEntry("PARSING SCHEMA", text, (node,), built_from(reader), why)
+        yield from _schema(after, node, f"{owners[node]} of its attributes were used")
+
+
+def _schema(after: Mapping[str, Facets], node: str, why: str) -> Iterator[MapEntry]:
+    """Yield the entry of a class with attributes."""
+    path, name, reader = path_of(node), name_of(node), Reader(after)
+    fields = reader.facet(path, f"attributes:{name}")
+    if fields:
+        names = ", ".join(field.partition("=")[0] for field in fields)
+        text = plain(f"{path}: {name} has {names}", WIDE)
+        yield MapEntry("PARSING SCHEMA", text, (node,), built_from(reader), why)
+
+
+def renewed(run: FinishedRun, map: ContextMap) -> Iterator[MapEntry]:
+    """Yield new entries for the constants and classes on a map that the run changed, whether its
+    code uses them or not; nothing for one that is gone, or whose item a model worded."""
+    for id in sorted(map.items):
+        item = map.items[id]
+        if item.section not in _RENEWED or len(item.nodes) != 1 or not run.moved(item):
+            continue
+        head, entry = _RENEWED[item.section]
+        [node] = item.nodes
+        if item.text.startswith(f"{path_of(node)}: {name_of(node)} {head} "):
+            yield from entry(run.after, node, "it changed")
+
+
+_RENEWED: Mapping[str, tuple[str, Callable[[Mapping[str, Facets], str, str], Iterator[MapEntry]]]]
+_RENEWED = {"DOMAIN CONSTANTS": ("=", _constant), "PARSING SCHEMA": ("has", _schema)}
+"How the entries of a section begin behind their subject, and what makes them."
 
 
 def _errors(run: FinishedRun, after: Mapping[str, Facets]) -> Iterator[MapEntry]:

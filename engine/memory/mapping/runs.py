@@ -1,16 +1,17 @@
 """Keeps a task's map as its runs end: each commit of a history is a run, else the whole task.
 
 Runs are read once, in order. Each update is a fact with the time of its run, so that the past can
-see it.
+see it. Of a task that has not ended, what has happened so far is a run, and what follows another.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
-from backcast.domain.errors import DamagedError, InputError, ModelError
+from backcast.domain.errors import BackcastError, DamagedError, InputError
 from backcast.domain.events import BlobRef, Claim, MapEdited, WorkflowEvent
 from backcast.domain.moment import NOW
 from backcast.domain.paths import is_code
@@ -39,6 +40,11 @@ MOST = 4_096
 BEGIN = "start"
 "The name of the run before the first one, after which a map holds the roadmap of the code."
 ENDED = ("complete", "failed")
+WORK = (
+    "MODULE_ITERATION", "MODULE_DELETED", "MODULE_RENAMED", "SOURCE_READ", "CHECKS_RAN",
+    "TOOL_RETURNED",
+)  # fmt: skip
+"Events without which there is nothing to be read."
 
 
 class Ended(NamedTuple):
@@ -52,15 +58,19 @@ class Ended(NamedTuple):
 
 
 def ended(store: EventStore, task_id: str) -> list[Ended]:
-    """Return the finished runs of a task, in order; `InputError` where there is none."""
+    """Return the runs of a task, in order: its commits, or what each update read and the rest."""
     if next(store.read(task_id, types=["COMMITTED"]), None):
         return [Ended(c.name, c.first, c.last) for c in changed(store, task_id)]
-    follower = TaskFollower(store, task_id)
-    status = follower.read_on().status
-    last = next((e.version for e in store.read(task_id, types=EDITS)), follower.version + 1) - 1
-    if status not in ENDED:
-        raise InputError(f"task {task_id!r}: needed a task that has ended, found it {status}")
-    return [Ended("", 1, last)]
+    edits = list(store.read(task_id, types=EDITS))
+    facts = [event.fact for event in edits if isinstance(event.fact, MapEdited)]
+    marks = sorted({fact.built_at for fact in facts if fact.built_at} | {0})
+    runs = [Ended("", begin + 1, end) for begin, end in pairwise(marks)]
+    last, own = store.version(task_id), {event.version for event in edits}
+    while last in own:
+        last -= 1
+    rest = Ended("", marks[-1] + 1, last)
+    worked = next(store.read(task_id, after=marks[-1], last=last, types=WORK), None)
+    return [*runs, rest] if worked else runs
 
 
 def unread(store: EventStore, task_id: str, last: int | None = None) -> list[Ended]:
@@ -114,20 +124,19 @@ def keep_after(
 ) -> list[WorkflowEvent]:
     """Update the map after a run where the policy wants that inline; return the new events.
 
-    The run is complete without it, so a model's failure is only a warning: the update can be made
-    later.
+    The run is complete without it, so a failure is only a warning: the update can be made later.
     """
-    if not policy.map.inline or follower.stands.status not in ENDED:
+    rows = profile.rows.get(MAP, 0)
+    if not (policy.map.inline and rows > 0) or follower.stands.status not in ENDED:
         return []
     count = tokenizer_of(profile.tokenizer).count
     store, task_id, stood = follower.store, follower.task_id, follower.version
     try:
         embedder = sentence_embedder(policy.embedder or None) if policy.map.merge else None
-        rows = profile.rows.get(MAP, 0)
         updater = MapUpdater.of(policy.map, rows, count, model, embedder)
         for _ in keep_map(store, task_id, unread(store, task_id), updater):
             follower.read_on()
-    except (ModelError, InputError) as error:
+    except BackcastError as error:
         log.warning(
             "task %s has ended, and its map is not updated: %s; 'backcast map update --model'"
             " does it",
