@@ -22,7 +22,9 @@ NAMED = 4
 "Names that are listed of one kind."
 STEP = 5
 "Percent to which brief shares are rounded."
-_CHECKS = ("isinstance", "issubclass", "callable", "hasattr")
+_REFUSALS = ("TypeError", "ValueError")
+_VALIDATORS = ("field_validator", "model_validator", "validator", "root_validator")
+"Ends of decorators that make a method check a value: of pydantic, attrs and others."
 _DATA = {
     "dataclass": "dataclasses", "dataclasses.dataclass": "dataclasses",
     "attrs.define": "attrs classes", "attr.s": "attrs classes", "define": "attrs classes",
@@ -128,8 +130,10 @@ def _count_function(found: Counter[str], facets: Mapping[str, Facet], name: str)
     found["raising"] += bool(raised)
     for error in dict.fromkeys(error.rpartition(".")[2] for error in raised):
         found[f"raises:{error}"] += error[:1].isupper()
-    calls = facets.get(f"calls:{name}", ())
-    found["checking"] += any(call in _CHECKS for call in calls)
+    for mark in facets.get(f"decorators:{name}", ()):
+        end = mark.partition("(")[0].rpartition(".")[2]
+        if end in _VALIDATORS:
+            found[f"validator:{end}"] += 1
 
 
 def _count_doc(found: Counter[str], facets: Mapping[str, Facet], name: str) -> None:
@@ -225,15 +229,13 @@ def _validation(counts: Counts) -> Iterator[ProjectPattern]:
             if count >= 3 and count >= 0.05 * classes}  # fmt: skip
     for name in _ranked(data)[:NAMED]:
         said.add(f"{data[name]} {name} of {classes} classes", name)
-    checking = counts.get("checking", 0)
-    if checking >= LEAST and checking >= 0.1 * counts.get("functions", 0):
-        errors = _named(counts, "raises:")
-        raised = [n for n in ("TypeError", "ValueError") if errors.get(n, 0) >= 3]
-        brief = f"isinstance checks{' and ' if raised else ''}{', '.join(raised)}"
-        exact = ", ".join(f"{name} {errors[name]}" for name in raised)
-        said.add(
-            f"isinstance and the like in {checking} functions{f', {exact}' if exact else ''}", brief
-        )
+    validators = _named(counts, "validator:")
+    _list(said, "validators ", "", {n: c for n, c in validators.items() if c >= 3})
+    errors = _named(counts, "raises:")
+    refusals = {name: errors[name] for name in _REFUSALS if errors.get(name, 0) >= 3}
+    raising = counts.get("raising", 0)
+    if raising >= LEAST and sum(refusals.values()) >= 0.2 * raising:
+        _list(said, "bad input raises ", "", refusals)
     return said.patterns()
 
 

@@ -7,6 +7,7 @@ from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting
 from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.moment_texts import MomentTexts, OfferedForms
+from backcast.engine.context.project_knowledge import ProjectKnowledge
 from backcast.engine.context.search.words import WordCounts
 from backcast.engine.context.sources import Read, SourceLines
 from backcast.engine.context.symbol_texts import SPARE, TIMES, SymbolTexts, TextIndex
@@ -35,6 +36,7 @@ class BuildCache:
         self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
         self._offered: OfferedForms = {}
         self._moment: MomentTexts | None = None
+        self.knowledge = ProjectKnowledge(self.lines)
         self._texts, self._words = TextIndex(self.lines, words.sources), words.outlines
         self._symbols: Symbols | None = None
         self._evidence: Evidence | None = None
