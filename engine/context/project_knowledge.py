@@ -14,7 +14,7 @@ from backcast.domain.errors import DamagedError
 from backcast.domain.gathered import Fix
 from backcast.domain.graph import Graph
 from backcast.domain.library_use import NAMED, LibraryUses, places_of, ranked, uses_of
-from backcast.domain.node import node_id, path_of
+from backcast.domain.node import node_id
 from backcast.domain.outline import Facets
 from backcast.domain.paths import is_own
 from backcast.domain.project_file import ProjectFile, is_requirements, project_file
@@ -78,6 +78,10 @@ class ProjectKnowledge:
         "Uses of libraries in the project's own code, and in its tests and beside it."
         self._of: object = None
         "The modules that were counted last."
+        self._graph: Graph | None = None
+        self._users: dict[str, dict[str, None]] = {}
+        "Of that graph, the modules that import each third-party library, in their order."
+        self._uses_of: dict[str, dict[str, int]] = {}
         self._file: tuple[tuple[str, ...], ProjectFile] | None = None
         self._said: tuple[object, object] = (None, None)
         "What earlier tasks left, and what was written, as the texts were made last."
@@ -103,38 +107,48 @@ class ProjectKnowledge:
         """Return the third-party libraries that a module imports, the most used first; all of the
         project's without a path."""
         self._count(states.graph)
-        origins, found = graph.libraries, Counter[str]()
-        own_names = {part.removesuffix(".py") for of in graph.links for part in of.split("/")}
-        for of in [path] if path else [one for one in graph.links if one.endswith(".py")]:
-            edges = graph.out.get(node_id("module", of), ())
-            own = {edge.target for edge in edges if edge.kind == "imports"}
-            found.update(one for one in own if origins.get(one) == "third-party")
-        names = [name for node in sorted(found) if (name := node[8:]) not in own_names]
-        names = [name for name in names if not name.startswith("_")]
+        self._link(graph)
+        names = [name for name in sorted(self._users) if not path or path in self._users[name]]
         worth = {name: sum(self._used(name).values()) for name in names}
         return sorted(names, key=lambda name: (-worth[name].bit_length(), name))
 
+    def _link(self, graph: Graph) -> None:
+        """Note which modules import each third-party library."""
+        if self._graph is graph:
+            return
+        own = {part.removesuffix(".py") for path in graph.links for part in path.split("/")}
+        pairs = [(path, pair) for path, links in graph.links.items() for pair in links.libraries]
+        # The language's own, if any module says so: a module outlined elsewhere may not know.
+        own |= {name.partition(":")[2] for _, (name, origin) in pairs if origin == "standard"}
+        self._graph, self._users = graph, {}
+        for path, (library, _) in pairs:
+            name = library.partition(":")[2]
+            if name not in own and not name.startswith("_"):
+                self._users.setdefault(name, {})[path] = None
+
     def _used(self, name: str) -> dict[str, int]:
         """Return what the project's own code uses of a library, else what its tests use."""
-        own = (self._uses[where] for where in (True, False))
-        found = ({use: counts[use] for use in ranked(counts, name)} for counts in own)
-        return next(filter(None, found), {})
+        if name not in self._uses_of:
+            both = (self._uses[where] for where in (True, False))
+            found = ({use: counts[use] for use in ranked(counts, name)} for counts in both)
+            self._uses_of[name] = next(filter(None, found), {})
+        return self._uses_of[name]
 
     def library(self, states: TaskStates, graph: Graph, name: str) -> KnownLibrary:
         """Return what is known of a library."""
         self._count(states.graph)
+        self._link(graph)
         self._know(states)
         used = self._used(name)
         own = [one.text for one in states.summaries.nodes.get(node_id("library", name), ())]
         earlier = self._left.get(name)
-        into = graph.into.get(node_id("library", name), ())
-        users = {path_of(edge.source) for edge in into if edge.kind == "imports"}
+        users = self._users.get(name, {})
         aliases = {
             text: count
             for text, count in self._aliases.items()
             if text.startswith(f"import {name} as ") and 2 * count >= len(users)
         }
-        line, place = self._line(states.graph, sorted(users), [*used][:NAMED])
+        line, place = self._line(states.graph, users, [*used][:NAMED])
         return KnownLibrary(
             name, self._project(states.graph).version_of(name),
             summary=own[-1] if own else earlier.text if earlier else "",
@@ -167,7 +181,7 @@ class ProjectKnowledge:
         """Count the modules that have changed since the last moment."""
         if self._of is state.modules:
             return
-        self._of, self._texts = state.modules, {}
+        self._of, self._texts, self._uses_of = state.modules, {}, {}
         gone = dict(self._tallies)
         for path, module in state.modules.items():
             if module.deleted or not path.endswith(".py"):
@@ -215,7 +229,7 @@ class ProjectKnowledge:
             return None
 
     def _line(
-        self, state: dependency_graph.State, users: Sequence[str], uses: Iterable[str]
+        self, state: dependency_graph.State, users: Iterable[str], uses: Sequence[str]
     ) -> tuple[str, str]:
         """Return a line of the project with one of some uses, and where it stands."""
         known = [path for path in users if path in self._tallies]
