@@ -211,9 +211,11 @@ class _Long:
     def concept(self, term: KeyTerm) -> Iterator[str]:
         """Yield a term: what it stands for, where, and how much is spoken of it."""
         main, *others = term.nodes
-        doc = self.sentence(path_of(main), name_of(main))
-        if not doc or _CODE.match(doc):
-            doc = self.code(self.called(main))
+        # Of one kind: what a function does is not what the class of its name is.
+        alike = (node for node in term.nodes if kind_of(node) == kind_of(main))
+        docs = (self.sentence(path_of(node), name_of(node)) for node in alike)
+        doc = next((doc for doc in docs if doc and not _CODE.match(doc)), "")
+        doc = doc or self.code(self.called(main))
         yield f"- **{self.safe(term.name, NAME)}**: {doc}"
         also = ", ".join(
             f"{kind_of(other)} {self.code(plain_name(name_of(other)))} in {self.place(other)}"
@@ -226,6 +228,9 @@ class _Long:
         """Return how a class or function is called, as its signature tells."""
         facets, name = self.layout.modules.get(path_of(node), {}), name_of(node)
         own = name if kind_of(node) == "function" else f"{name}.__init__"
+        if kind_of(node) == "class" and f"sig:{own}" not in facets:
+            bases = ", ".join(facets.get(f"bases:{name}", ()))
+            return f"class {plain_name(name)}{f'({bases})' if bases else ''}"
         _, signature, *_ = (*facets.get(f"sig:{own}", ()), "", "")
         return plain_name(name) + signature.replace("(self, ", "(").replace("(self)", "()")
 

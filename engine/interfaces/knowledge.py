@@ -16,12 +16,13 @@ USES = 12
 "Uses of a library that are printed."
 
 
-def habits(place: Place) -> list[ProjectPattern]:
-    """Return how a task's code is written, as of a moment."""
+def habits(place: Place) -> tuple[list[ProjectPattern], int]:
+    """Return how a task's code is written, as of a moment, and how many modules it has."""
     from backcast.engine.history.snapshots import state_at
 
     state = state_at(place.store, dependency_graph, place.task, place.outlined())
-    return ProjectKnowledge(SourceLines(place.store.get)).habits(state)
+    found = ProjectKnowledge(SourceLines(place.store.get)).habits(state)
+    return found, len(dependency_graph.present(state))
 
 
 def libraries(place: Place, wanted: Sequence[str], module: str) -> list[KnownLibrary]:

@@ -173,9 +173,11 @@ def patterns(address: Address, url: str, as_json: bool) -> None:
     from backcast.engine.interfaces.knowledge import habits, habits_json
 
     with task_at(address, url) as place:
-        found = habits(place)
-        if not found:
+        found, modules = habits(place)
+        if not modules:
             note_empty(place.store, place.task, place.moment, *FILLED_BY["versions"])
+        elif not found:
+            click.echo(f"no habit shows clearly in {modules} modules", err=True)
     if as_json:
         click.echo(json_text(habits_json(found)))
     else:
