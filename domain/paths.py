@@ -41,3 +41,19 @@ def are_apart(folder: str, other: str) -> bool:
         and not (folder and second.startswith(first))
         and not (other and first.startswith(second))
     )
+
+
+def is_hidden(path: str) -> bool:
+    """Return whether a path, or a folder of it, has a hidden name."""
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def is_own(path: str) -> bool:
+    """Return whether a module is code of the project itself: no test, not hidden, not beside it.
+
+    >>> is_own("shop/cart.py"), is_own(".github/a.py"), is_own("typing_tests/a.py")
+    (True, False, False)
+    """
+    folders = path.split("/")[:-1]
+    tests = any(folder.endswith(("_test", "_tests", "-tests")) for folder in folders)
+    return is_code(path) and not (tests or is_aside(path) or is_hidden(path))

@@ -225,6 +225,12 @@ this the lines around a place never take more."
     "Whether the last iterations of a module are shown only where checks ran on them."
     lives: dict[str, Annotated[float, Field(ge=0)]] = {}
     "Seconds for which written summaries hold, by kind of node, whatever they say themselves of it."
+    habits: Count = 0
+    "Tokens of a row on how the project writes its code, as its outlines count it; 0 for none."
+    libraries: Count = 0
+    "Third-party libraries of the target's module with a row on how the project uses them."
+    library_tokens: Count = 60
+    "Tokens of such a row."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."

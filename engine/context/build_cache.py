@@ -7,6 +7,7 @@ from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting
 from backcast.engine.context.evidence import Evidence, RequestEvidence
 from backcast.engine.context.moment_texts import MomentTexts, OfferedForms
+from backcast.engine.context.project_knowledge import ProjectKnowledge
 from backcast.engine.context.recall.code import RecalledCode, RecallIndex, States
 from backcast.engine.context.search.words import WordCounts
 from backcast.engine.context.sources import Read, SourceLines
@@ -41,6 +42,7 @@ class BuildCache:
         self.lines, self.counting, self.briefs = SourceLines(read), Counting(tokenizer), Briefs()
         self._offered: OfferedForms = {}
         self._moment: MomentTexts | None = None
+        self.knowledge = ProjectKnowledge(self.lines)
         self._texts, self._words = TextIndex(self.lines, words.sources), words.outlines
         self.legacies, self._recall = legacies, RecallIndex(legacies)
         self._symbols: Symbols | None = None

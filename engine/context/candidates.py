@@ -10,6 +10,7 @@ from backcast.domain.outline import names_in
 from backcast.domain.policy import ADDED, MAP
 from backcast.domain.texts import TEXTS, reworded
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
+from backcast.engine.context.knowledge import knowledge
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import recalled
@@ -68,6 +69,7 @@ class Candidates:
         self.gone = found.gone
         candidates += self._references()
         candidates += self.plans.candidates(self.levels)
+        candidates += knowledge(self.scope)
         return [candidate for candidate in candidates if candidate.levels]
 
     def left_out(self, items: Sequence[Item]) -> list[Omission]:

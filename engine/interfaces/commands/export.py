@@ -50,7 +50,9 @@ def command(
     """Write a task's log as JSON lines, to FILE or stdout (-).
 
     To a FILE that ends in .txt, write what is in the task's modules instead, as of a moment, for
-    people and other tools: purpose, modules, tests, dependencies, in the form of llms.txt.
+    people and other tools: purpose, key concepts with the code that they stand for, folders and
+    what they import, examples as they stand in the README and the tests, how the code is written,
+    libraries, modules, in the form of llms.txt.
 
     \b
     backcast export task-abc123 run.jsonl
@@ -121,14 +123,14 @@ def _write_long_form(file: Path, place: Place, patterns: "Patterns | None") -> "
     need_outlines(store, task, at)
     state = state_at(store, dependency_graph, task, at)
     if patterns is None:
-        write(file, long_form(task, state).splitlines())
+        write(file, long_form(task, state, read=store.get).splitlines())
         return None
     redaction = Redaction(Masks(patterns))
     with progress_bar("redacting", None) as advance:
         for part in parts(store, task, store.version(task)):
             redaction.learn(part)
             advance(1)
-    write(file, long_form(task, state, redaction.masked_text).splitlines())
+    write(file, long_form(task, state, redaction.masked_text, store.get).splitlines())
     return redaction
 
 

@@ -193,5 +193,65 @@ def summaries(
         raise _no_node(place.task, node)
 
 
+@command.command()
+@address_argument()
+@store_option
+@json_option
+def patterns(address: Address, url: str, as_json: bool) -> None:
+    """How the project writes its code: what the outlines count, where the counts show it clearly.
+
+    \b
+    backcast show patterns click@commit:a226c60
+
+    Types, imports, errors, data and checks, docstrings, logging, tests, names. A share is told from
+    70 % on. A prompt has a row of them where its policy sets `habits`, with rounded shares.
+    """
+    from backcast.engine.interfaces.knowledge import habits, habits_json
+
+    with task_at(address, url) as place:
+        found, modules = habits(place)
+        if not modules:
+            note_empty(place.store, place.task, place.moment, *FILLED_BY["versions"])
+        elif not found:
+            click.echo(f"no habit shows clearly in {modules} modules", err=True)
+    if as_json:
+        click.echo(json_text(habits_json(found)))
+    else:
+        click.echo("".join(f"{pattern.said()}\n" for pattern in found), nl=False)
+
+
+@command.command()
+@address_argument()
+@store_option
+@click.option("--library", "names", multiple=True, metavar="NAME", help="Only this one.")
+@click.option("--module", default="", metavar="PATH", help="Only those that this module imports.")
+@json_option
+def libraries(
+    address: Address, url: str, names: tuple[str, ...], module: str, as_json: bool
+) -> None:
+    """Which third-party libraries are used, how, in which versions, and what failed with them.
+
+    \b
+    backcast show libraries httpx@commit:a226c60 --library httpcore
+
+    Versions are those that pyproject.toml and requirements*.txt ask for. Failures are those of
+    finished tasks whose message names the library.
+    """
+    from backcast.engine.interfaces.knowledge import (
+        libraries as known,
+    )
+    from backcast.engine.interfaces.knowledge import libraries_json, library_lines, module_of
+
+    with task_at(address, url) as place:
+        found = known(place, names, module_of(module))
+    if as_json:
+        click.echo(json_text(libraries_json(found)))
+        return
+    for library in found:
+        click.echo("\n".join(library_lines(library)))
+    if not found:
+        click.echo("no third-party library is imported at this moment", err=True)
+
+
 def _no_node(task: str, node: str) -> InputError:
     return InputError(f"needed a node of task {task!r} such as module:PATH, found {node!r}")

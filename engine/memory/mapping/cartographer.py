@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from backcast.domain.context_map import Distilled, MapEntry, MapItem, lawful
+from backcast.domain.errors import DamagedError
 from backcast.domain.events import MapEdit
 from backcast.domain.graph import Graph
-from backcast.domain.llms_txt import llms_txt
+from backcast.domain.llms_txt import StoredTexts, llms_txt
 from backcast.domain.node import node_id
 from backcast.domain.roadmap import roadmap
 from backcast.domain.summary import BuiltFrom
@@ -100,11 +101,34 @@ def roadmap_of(state: dependency_graph.State, graph: Graph) -> list[MapEntry]:
 
 
 def long_form(
-    task_id: str, state: dependency_graph.State, masked: Callable[[str], str] = str
+    task_id: str,
+    state: dependency_graph.State,
+    masked: Callable[[str], str] = str,
+    read: Callable[[str], bytes] | None = None,
 ) -> str:
-    """Return a state at length, in the form of `backcast.domain.llms_txt`."""
+    """Return a state at length, in the form of `backcast.domain.llms_txt`.
+
+    `read` gives the stored texts, which examples are quoted from; without it there are none.
+    """
     graph = dependency_graph.graph_of(state)
-    return llms_txt(task_id, dependency_graph.present(state), graph, rank_of(graph), masked)
+    stored = StoredTexts() if read is None else stored_texts(state, read)
+    return llms_txt(task_id, dependency_graph.present(state), graph, rank_of(graph), masked, stored)
+
+
+def stored_texts(state: dependency_graph.State, read: Callable[[str], bytes]) -> StoredTexts:
+    """Return the texts of a state; a file whose bytes are lost, or no text, has none."""
+
+    def text(path: str) -> str | None:
+        module = state.modules.get(path)
+        if module is None or module.deleted or not module.source:
+            return None
+        try:
+            return read(module.source).decode(errors="strict")
+        except (UnicodeDecodeError, DamagedError):
+            return None
+
+    paths = tuple(dependency_graph.present(state))
+    return StoredTexts(paths, text, lambda path: dependency_graph.lines_of(state, path))
 
 
 def rank_of(graph: Graph) -> dict[str, float]:

@@ -1,0 +1,38 @@
+"""Rows of a prompt on how the project writes its code, and on the libraries of the target's module.
+
+Both are off by default: see `Policy.habits` and `Policy.libraries`.
+"""
+
+from collections.abc import Iterator
+
+from backcast.domain.context import Candidate
+from backcast.engine.context.request_scope import RequestScope
+
+SECTION = "historical patterns"
+USUAL, LIKELY = 0.3, 0.5
+"How likely it is that what is usual in the project, or used of a library, is needed."
+FIRST = 1_000_000
+"Places behind those of all contributions of finished tasks."
+
+
+def knowledge(scope: RequestScope) -> Iterator[Candidate]:
+    """Yield the row on the project, and one for each library, as many as the policy says."""
+    policy, known, states = scope.policy, scope.cache.knowledge, scope.states
+    count = scope.counting.count
+    if policy.habits:
+        text = known.habits_within(states.graph, policy.habits, count)
+        yield _row(scope, "habits:", text, "LOW", USUAL, FIRST)
+    if policy.libraries and scope.path in scope.facets:
+        names = known.libraries(states, scope.symbols.graph, scope.path)
+        for number, name in enumerate(names[: policy.libraries]):
+            text = known.library_within(
+                states, scope.symbols.graph, name, policy.library_tokens, count
+            )
+            yield _row(scope, f"library:{name}", text, "MEDIUM", LIKELY, FIRST + 1 + number)
+
+
+def _row(
+    scope: RequestScope, node: str, text: str, priority: str, score: float, place: int
+) -> Candidate:
+    levels = scope.levels([("full", text)] if text else [], score)
+    return Candidate(node, SECTION, priority, levels, score, (), place)
