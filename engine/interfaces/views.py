@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,7 +142,10 @@ def _show_progress(state: progress.State, console: Console) -> None:
     table(console, ("module", "iteration", "score", "status"), rows)
 
 
-def _show_versions(state: versions.State, console: Console) -> None:
+def show_versions(
+    state: versions.State, console: Console, unknown: Mapping[str, str] = {}
+) -> None:
+    """Print the latest version of each module, and of each unknown text why it is that."""
     conflicting = versions.conflicts(state)
     rows = [
         (
@@ -152,10 +155,11 @@ def _show_versions(state: versions.State, console: Console) -> None:
             plain(head.timestamp),
             " ".join(f"{writer}={count}" for writer, count in head.clock.counts),
             f"concurrent with {len(conflicting[name]) - 1} more" if name in conflicting else "",
+            unknown.get(name, ""),
         )
         for name, head in versions.latest(state).items()
     ]
-    table(console, ("module", "version", "writer", "when", "clock", "conflict"), rows)
+    table(console, ("module", "version", "writer", "when", "clock", "conflict", "text"), rows)
 
 
 def _show_online(state: online_cache.State, console: Console) -> None:
@@ -222,7 +226,7 @@ def _show_maps(state: context_map.State, console: Console) -> None:
 
 _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "progress": _show_progress,
-    "versions": _show_versions,
+    "versions": show_versions,
     "online": _show_online,
     "offline": _show_offline,
     "context_map": _show_maps,
