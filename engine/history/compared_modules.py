@@ -4,14 +4,15 @@ A log of an agent need not hold every text, and may show one by lines only; so w
 said to be unknown, and what was shown by lines is compared by lines.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import ModuleIteration, ModuleRenamed, SourceRead
+from backcast.domain.events import BLOB_PREFIX
 from backcast.domain.moment import Moment
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.text_origin import origin_of
 from backcast.engine.log.store import EventStore
 from backcast.projections import dependency_graph
 
@@ -34,16 +35,7 @@ class ModuleVerdict(NamedTuple):
     ours: str = ""
     "That line by the log."
     theirs: str = ""
-    "That line elsewhere."
-
-
-class TextOrigin(NamedTuple):
-    """What the event that made a module's latest version says of its text."""
-
-    unknown: str
-    "Why its text is unknown; empty where it is known."
-    by_lines: bool
-    "Whether it is known by lines only."
+    "That line elsewhere; of an unknown text, how much of what was written stands there."
 
 
 def compared_modules(
@@ -58,29 +50,33 @@ def compared_modules(
             continue
         theirs = other(path)
         if module.deleted:
-            there = "the task deleted it"
-            yield ModuleVerdict(path, SAME if theirs is None else EXTRA, there)
+            verdict = SAME if theirs is None else EXTRA
+            yield ModuleVerdict(path, verdict, "the task deleted it")
             continue
         origin = origin_of(store, task_id, module.version)
         if module.source is None:
-            yield ModuleVerdict(path, UNKNOWN, origin.unknown)
+            pieces = _pieces_in(store, origin.pieces, theirs)
+            yield ModuleVerdict(path, UNKNOWN, origin.unknown, theirs=pieces)
         elif theirs is None:
             yield ModuleVerdict(path, MISSING)
         else:
             yield _compared(path, store.get(module.source), theirs, by_lines=origin.by_lines)
 
 
-def origin_of(store: EventStore, task_id: str, version: int) -> TextOrigin:
-    """Return what the event that made a version says of its text."""
-    for event in store.read(task_id, after=version - 1, last=version):
-        match event.fact:
-            case ModuleIteration(source=None) | ModuleRenamed(source=None) as fact:
-                return TextOrigin(fact.unknown or "the log does not hold it", False)
-            case ModuleIteration(line_ends=ends) | ModuleRenamed(line_ends=ends):
-                return TextOrigin("", ends == "assumed")
-            case SourceRead(line_ends=ends):
-                return TextOrigin("", ends == "assumed")
-    return TextOrigin("the log does not hold it", False)
+def _pieces_in(store: EventStore, pieces: Sequence[tuple[str, str]], theirs: bytes | None) -> str:
+    """Return how much of what an edit wrote stands in a text; empty where nothing is known."""
+    written = [_piece(store, new) for _, new in pieces if new.strip()]
+    if not written or theirs is None:
+        return ""
+    text = theirs.replace(b"\r\n", b"\n")
+    found = sum(piece.replace(b"\r\n", b"\n") in text for piece in written)
+    return f"{found} of {len(written)} written pieces stand there"
+
+
+def _piece(store: EventStore, text: str) -> bytes:
+    if text.startswith(BLOB_PREFIX) and len(text) == len(BLOB_PREFIX) + 64:
+        return store.get(text)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _compared(path: str, ours: bytes, theirs: bytes, *, by_lines: bool) -> ModuleVerdict:
@@ -99,8 +95,8 @@ def _compared(path: str, ours: bytes, theirs: bytes, *, by_lines: bool) -> Modul
 
 def _lines(body: bytes, *, exact: bool) -> list[str]:
     text = body.decode("utf-8", "backslashreplace")
-    lines = (text if exact else text.replace("\r\n", "\n")).split("\n")
-    return lines[:-1] if lines[-1] == "" and not exact else lines
+    # A tool that shows lines need not tell an empty last line from a line break at the end.
+    return (text if exact else text.replace("\r\n", "\n").rstrip("\n")).split("\n")
 
 
 def in_folder(folder: Path) -> Other:

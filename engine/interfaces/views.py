@@ -142,9 +142,7 @@ def _show_progress(state: progress.State, console: Console) -> None:
     table(console, ("module", "iteration", "score", "status"), rows)
 
 
-def show_versions(
-    state: versions.State, console: Console, unknown: Mapping[str, str] = {}
-) -> None:
+def show_versions(state: versions.State, console: Console, unknown: Mapping[str, str] = {}) -> None:
     """Print the latest version of each module, and of each unknown text why it is that."""
     conflicting = versions.conflicts(state)
     rows = [

@@ -53,10 +53,7 @@ def command(address: Address, other: str, url: str, as_json: bool) -> None:
         for verdict in found:
             click.echo(json_text(plain(verdict)))
     else:
-        rows = [
-            (v.path, v.verdict, v.line or "", v.reason or v.ours, v.theirs if v.line else "")
-            for v in found
-        ]
+        rows = [(v.path, v.verdict, v.line or "", v.reason or v.ours, v.theirs) for v in found]
         table(console(), ("module", "verdict", "line", "by the log", "there"), rows)
     counts = {v.verdict: sum(w.verdict == v.verdict for w in found) for v in found}
     if found:

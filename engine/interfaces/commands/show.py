@@ -87,8 +87,8 @@ def _is_empty(name: str, state: Any) -> bool:
 
 def _unknown_texts(place: Place) -> dict[str, str]:
     """Return why the log does not tell the text of a module, for each of which it does not."""
-    from backcast.engine.history.compared_modules import origin_of
     from backcast.engine.history.snapshots import state_at
+    from backcast.engine.history.text_origin import origin_of
     from backcast.projections import dependency_graph
 
     modules = state_at(place.store, dependency_graph, place.task, place.moment).modules

@@ -89,8 +89,9 @@ def import_batches(
 ) -> Report:
     """Store the new batches. `progress` is called with 1 for each batch that was read.
 
-    `finish` adds to each new batch what is derived from it. `importer` returns what a task records of the importer, right behind its first new batch and
-    unless it says the same already; None records nothing.
+    `finish` adds to each new batch what is derived from it. `importer` returns what a task records
+    of the importer, right behind its first new batch and unless it says the same already; None
+    records nothing.
     """
     collector = _Importer(store, format, report, importer, finish)
     for batch in batches:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from backcast.domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, SourceRead
-from backcast.engine.log.importers.file_texts import OTHERWISE, Change, Edit, FileTexts, Shown
+from backcast.engine.log.importers.file_texts import OTHERWISE, Change, FileEdit, FileTexts, Shown
 from backcast.engine.log.importers.tool_edits import Called, Truth, edits_of, touches
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class EditedModules:
     def shown(self, record: "ForeignRecord", answer: str, path: str, text: Shown) -> None:
         """Add what a message shows of a file."""
         if "\0" not in path:
-            edit = Edit(self.texts.name(path), "read", after=text)
+            edit = FileEdit(self.texts.name(path), "read", after=text)
             for change in self.texts.apply(edit):
                 self._tell(record, answer, change)
 

@@ -28,7 +28,7 @@ class Shown(NamedTuple):
     "Whether its line ends and its last line break are told."
 
 
-class Piece(NamedTuple):
+class ReplacedPiece(NamedTuple):
     """A replaced text, and what stands in its place."""
 
     old: str
@@ -37,14 +37,14 @@ class Piece(NamedTuple):
     "Whether it is replaced wherever it stands."
 
 
-class Edit(NamedTuple):
+class FileEdit(NamedTuple):
     """What a tool did to a file."""
 
     path: str
     kind: str
     "write, append, replace, lines, insert, patch, undo, delete, move, read, unsure."
     text: str | None = None
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[ReplacedPiece, ...] = ()
     hunks: tuple[Hunk, ...] = ()
     place: tuple[int, int] = (0, 0)
     "First and last line that are replaced, or the line behind which a text is put."
@@ -68,7 +68,7 @@ class Change(NamedTuple):
     why: str = ""
     base: str | None = None
     "The blob of the module's text before."
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[ReplacedPiece, ...] = ()
     previous: str = ""
     by_tool: bool = True
     "Whether a tool of the log made it; else it was found so."
@@ -77,7 +77,7 @@ class Change(NamedTuple):
 class ToolEdits(NamedTuple):
     """What a call of a tool and its result tell of files."""
 
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[FileEdit, ...] = ()
     failed: int = 0
     "Edits that were not made."
     doubts: str = ""
@@ -138,7 +138,7 @@ class FileTexts:
         if name in self.files:
             self.files[name].blob = blob
 
-    def apply(self, edit: Edit) -> list[Change]:
+    def apply(self, edit: FileEdit) -> list[Change]:
         """Return what becomes of the modules by an edit that was made."""
         if edit.kind == "delete":
             return self._delete(edit)
@@ -183,7 +183,7 @@ class FileTexts:
         return [Change("iteration", path, file.iteration, shown, OTHERWISE, file.blob,
                        by_tool=False)]  # fmt: skip
 
-    def _delete(self, edit: Edit) -> list[Change]:
+    def _delete(self, edit: FileEdit) -> list[Change]:
         names = [name for name in self.files if not self.files[name].gone]
         below = [name for name in names if name.startswith(f"{edit.path}/")]
         changes = []
@@ -195,7 +195,7 @@ class FileTexts:
                 changes.append(Change("deleted", name, file.iteration))
         return changes
 
-    def _move(self, edit: Edit) -> list[Change]:
+    def _move(self, edit: FileEdit) -> list[Change]:
         if edit.to == edit.path:
             return []
         file, other = self._file(edit.path), self._file(edit.to)
@@ -235,17 +235,18 @@ def alike(first: Shown, second: Shown) -> bool:
 
 
 def lines_of(text: str) -> list[str]:
-    """Return the lines of a text without their ends; one last line break makes no line."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+    """Return the lines of a text without their ends, up to the last that is not empty."""
+    return text.replace("\r\n", "\n").rstrip("\n").split("\n")
 
 
-def _piece_of(edit: Edit) -> tuple[Piece, ...]:
-    return () if not edit.text or edit.kind in ("write", "unsure") else (Piece("", edit.text),)
+def _piece_of(edit: FileEdit) -> tuple[ReplacedPiece, ...]:
+    return (
+        () if not edit.text or edit.kind in ("write", "unsure") else (ReplacedPiece("", edit.text),)
+    )
 
 
 def _edited(
-    before: Shown | None, edit: Edit, undo: Sequence[Shown | None]
+    before: Shown | None, edit: FileEdit, undo: Sequence[Shown | None]
 ) -> tuple[Shown | None, str]:
     """Return the text after an edit, or None and why it is unknown."""
     if edit.kind == "write":
@@ -273,7 +274,7 @@ def _edited(
     return None, edit.why or "the log does not tell the new text"
 
 
-def _replaced(before: Shown, pieces: Sequence[Piece]) -> tuple[Shown | None, str]:
+def _replaced(before: Shown, pieces: Sequence[ReplacedPiece]) -> tuple[Shown | None, str]:
     text, exact = before.text, before.exact
     for piece in pieces:
         old, new = piece.old, piece.new
@@ -295,7 +296,7 @@ def _replaced(before: Shown, pieces: Sequence[Piece]) -> tuple[Shown | None, str
     return Shown(text, exact), ""
 
 
-def _by_lines(before: Shown, edit: Edit) -> tuple[Shown | None, str]:
+def _by_lines(before: Shown, edit: FileEdit) -> tuple[Shown | None, str]:
     """Replace or insert whole lines."""
     first, last = edit.place
     lines, ended = before.text.split("\n"), before.text.endswith("\n")

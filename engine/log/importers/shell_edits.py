@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from backcast.engine.log.importers.file_texts import Edit
+from backcast.engine.log.importers.file_texts import FileEdit
 from backcast.engine.log.importers.patch_edits import BEGIN
 
 _HEREDOC = re.compile(r"<<(-?)\s*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?(\w+))")
@@ -36,8 +36,9 @@ _SPLIT = frozenset((";", "&&", "||", "|", "&", "\n", "|&"))
 _REDIRECT = frozenset((">", ">>", ">|", "&>", "&>>", ">&"))
 REWRITE = {
     "sed": "-i", "perl": "-i", "black": "", "isort": "", "autopep8": "-i", "yapf": "-i",
-    "prettier": "--write", "gofmt": "-w", "rustfmt": "", "patch": "", "truncate": "", "dos2unix": "",
-    "ed": "", "ex": "", "install": "", "2to3": "-w", "autoflake": "-i", "pyupgrade": "",
+    "prettier": "--write", "gofmt": "-w", "rustfmt": "", "patch": "", "truncate": "",
+    "dos2unix": "", "ed": "", "ex": "", "install": "", "2to3": "-w", "autoflake": "-i",
+    "pyupgrade": "",
 }  # fmt: skip
 "Commands that change the files they name, with the option that makes them do so."
 GIT = frozenset((
@@ -52,7 +53,7 @@ LONGEST = 2**20
 class Commands(NamedTuple):
     """What a command did."""
 
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[FileEdit, ...] = ()
     doubts: str = ""
     "The command that may have changed any file; empty for none."
     folder: str = ""
@@ -80,7 +81,7 @@ def commands(line: str) -> Commands:
         return Commands(doubts="a long command")
     unsure = bool(_UNPLAIN.search(text))
     parts = list(_split(text))
-    edits: list[Edit] = []
+    edits: list[FileEdit] = []
     ran: list[bool] = []
     doubts, folder, documents = "", "", iter(docs)
     for place, (words, before, after) in enumerate(parts):
@@ -97,7 +98,7 @@ def commands(line: str) -> Commands:
         for edit in made:
             if conditional and edit.kind != "unsure":
                 why = "it was changed by a command under a condition"
-                edit = Edit(edit.to or edit.path, "unsure", why=why)
+                edit = FileEdit(edit.to or edit.path, "unsure", why=why)
             edits.append(edit._replace(path=_under(folder, edit.path), to=_under(folder, edit.to)))
             ran.append(place < len(parts) - 1 and (place == 0 or before != "&&"))
         doubts = doubts or _doubt(name, words, made, own)
@@ -161,12 +162,12 @@ def _split(text: str) -> Iterator[tuple[list[str], str, str]]:
         yield words, before, ""
 
 
-def _edits(name: str, words: Sequence[str], doc: _Doc | None, *, piped: bool) -> list[Edit]:
+def _edits(name: str, words: Sequence[str], doc: _Doc | None, *, piped: bool) -> list[FileEdit]:
     """Return what a plain command does to files."""
     plain, targets = _redirected(words)
     names = [word for word in plain[1:] if not word.startswith("-") and _MARK not in word]
     options = [word for word in plain[1:] if word.startswith("-")]
-    found: list[Edit] = []
+    found: list[FileEdit] = []
     if name == "tee":
         targets = [(path, "-a" in options) for path in names]
     for path, appends in targets:
@@ -180,41 +181,41 @@ def _edits(name: str, words: Sequence[str], doc: _Doc | None, *, piped: bool) ->
         name, names, sure = names[0], names[1:], sure[1:]
     if name == "rm":
         folder = "folder" if any("r" in word.lower() for word in options) else ""
-        return [Edit(path, "delete", why=folder) for path in sure if "--cached" not in options]
+        return [FileEdit(path, "delete", why=folder) for path in sure if "--cached" not in options]
     if name in ("mv", "cp") and len(sure) == len(names) == 2:
         into = sure[1].rstrip("/") + "/" + sure[0].rpartition("/")[2]
         to = into if sure[1].endswith("/") or sure[1] == "." else sure[1]
         if name == "mv":
-            return [Edit(sure[0], "move", to=to)]
-        return [Edit(to, "unsure", why="it is a copy of another file")]
+            return [FileEdit(sure[0], "move", to=to)]
+        return [FileEdit(to, "unsure", why="it is a copy of another file")]
     if name in REWRITE and (not REWRITE[name] or _has(options, REWRITE[name])):
         files = sure[1:] if name in ("sed", "perl") and not _has(options, "-e") else sure
         return [
-            Edit(path, "unsure", why=f"`{name}` changed it")
+            FileEdit(path, "unsure", why=f"`{name}` changed it")
             for path in files
             if path.rstrip("/") == path and path not in (".", "..")
         ]
     if name == "git" and names and names[0] in ("checkout", "restore") and "--" in plain:
         files = plain[plain.index("--") + 1 :]
-        return [Edit(path, "unsure", why=f"`git {names[0]}` brought it back") for path in files]
+        return [FileEdit(path, "unsure", why=f"`git {names[0]}` brought it back") for path in files]
     return []
 
 
 def _written(
     path: str, name: str, names: Sequence[str], options: Sequence[str], doc: _Doc | None, *,
     appends: bool, piped: bool,
-) -> Edit:  # fmt: skip
+) -> FileEdit:  # fmt: skip
     """Return what a redirection writes into a file."""
     kind = "append" if appends else "write"
     if doc is not None and name in ("cat", "tee") and (name == "tee" or not names) and not piped:
         if doc.plain:
-            return Edit(path, kind, doc.text)
-        return Edit(path, "unsure", why="the shell expanded the text that was written")
+            return FileEdit(path, kind, doc.text)
+        return FileEdit(path, "unsure", why="the shell expanded the text that was written")
     if name in (":", "true") and not appends:
-        return Edit(path, "write", "")
+        return FileEdit(path, "write", "")
     if name == "echo" and not piped and not any(map(_ODD.search, (*names, *options))):
-        return Edit(path, kind, " ".join(names) + "\n")
-    return Edit(path, "unsure", why=f"`{name[:40]}` wrote it")
+        return FileEdit(path, kind, " ".join(names) + "\n")
+    return FileEdit(path, "unsure", why=f"`{name[:40]}` wrote it")
 
 
 def _redirected(words: Sequence[str]) -> tuple[list[str], list[tuple[str, bool]]]:
@@ -243,7 +244,7 @@ def _has(options: Sequence[str], option: str) -> bool:
     )  # fmt: skip
 
 
-def _doubt(name: str, words: Sequence[str], made: Sequence[Edit], doc: _Doc | None) -> str:
+def _doubt(name: str, words: Sequence[str], made: Sequence[FileEdit], doc: _Doc | None) -> str:
     """Return a command that may have changed files that it does not name; empty for others."""
     if name == "git" and len(words) > 1 and words[1] in GIT:
         return "" if made else f"git {words[1]}"

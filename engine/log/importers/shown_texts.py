@@ -16,9 +16,9 @@ import re
 from backcast.engine.log.importers.file_texts import Shown
 
 CLIPPED = re.compile(
-    r"<response clipped>|<NOTE>[^<]*(?:clipped|truncated)|\[\.\.\. |\.\.\. \[\d+ (?:lines|characters)"
-    r" truncated\]|Observation truncated|Output too long|<output_head>|<elided_chars>"
-    r"|\[output truncated|\(truncated\)|<truncated",
+    r"<response clipped>|<NOTE>[^<]*(?:clipped|truncated)|\[\.\.\. |"
+    r"\.\.\. \[\d+ (?:lines|characters) truncated\]|Observation truncated|"
+    r"Output too long|<output_head>|<elided_chars>|\[output truncated|\(truncated\)|<truncated",
 )
 "What tools write where they leave out a part of an output."
 LONGEST = 28_000
@@ -41,8 +41,8 @@ _FAILED = re.compile(
 )
 _DONE = re.compile(
     r"created successfully|has been (?:edited|updated|created|written)|successfully|"
-    r"File updated|Text replaced|Replaced \d+ occ|^Edited |^Wrote |^\[File: |Last edit to .* undone|"
-    r"^(?:A|M|D) \S+$|^Done!?",
+    r"File updated|Text replaced|Replaced \d+ occ|^Edited |^Wrote |^\[File: |"
+    r"Last edit to .* undone|^(?:A|M|D) \S+$|^Done!?",
     re.MULTILINE,
 )
 
@@ -87,7 +87,7 @@ def viewed(output: str) -> Shown | None:
 
     So a last line without text stands for a line break at the end.
     """
-    head, mark, rest = output.partition("`cat -n` on ")
+    _, mark, rest = output.partition("`cat -n` on ")
     if not mark or CLIPPED.search(output) or len(output) > LONGEST:
         return None
     lines = numbered(rest.partition("\n")[2])
@@ -112,7 +112,8 @@ def was_done(output: str, failed: object, *, silent: bool) -> bool | None:
         return not failed
     if silent:
         return not output.lstrip().startswith("<tool_use_error>")
-    text = output.strip()
+    # The lines of a file that is shown say nothing of the tool.
+    text = "\n".join(line for line in output.split("\n") if not _NUMBERED.match(line)).strip()
     if _FAILED.search(text[:4096]) or _FAILED.search(text[-1024:]):
         return False
     return True if _DONE.search(text) else None

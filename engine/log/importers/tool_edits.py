@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from backcast.engine.log.importers.content import mapping, sequence, string
-from backcast.engine.log.importers.file_texts import Edit, FileTexts, Piece, Shown, ToolEdits
+from backcast.engine.log.importers.file_texts import (
+    FileEdit,
+    FileTexts,
+    ReplacedPiece,
+    Shown,
+    ToolEdits,
+)
 from backcast.engine.log.importers.patch_edits import file_patches, is_patch
 from backcast.engine.log.importers.shell_edits import commands
 from backcast.engine.log.importers.shown_texts import (
     CLIPPED,
     LONGEST_LINE,
     MOST_LINES,
-    by_lines,
     numbered,
     printed,
     viewed,
@@ -115,12 +120,12 @@ def _named(found: ToolEdits, texts: FileTexts, truth: Truth | None = None) -> To
             edit = edit._replace(before=truth.before, after=truth.after or edit.after)
         edits.append(edit)
     if truth and truth.after and not any(edit.path == known for edit in edits):
-        edits.append(Edit(known, "read", after=truth.after))
+        edits.append(FileEdit(known, "read", after=truth.after))
     return found._replace(edits=tuple(edits))
 
 
-def _unsure(edit: Edit, why: str) -> Edit:
-    return Edit(edit.to or edit.path, "unsure", pieces=edit.pieces, why=why)
+def _unsure(edit: FileEdit, why: str) -> FileEdit:
+    return FileEdit(edit.to or edit.path, "unsure", pieces=edit.pieces, why=why)
 
 
 def _shell(
@@ -146,7 +151,7 @@ def _shell(
         ]
     done = failed if isinstance(failed, bool) else False if silent else None
     if found.shows and (shown := printed(output, done)):
-        edits.append(Edit(found.shows, "read", after=shown))
+        edits.append(FileEdit(found.shows, "read", after=shown))
     return ToolEdits(tuple(edits), doubts=found.doubts)
 
 
@@ -169,15 +174,15 @@ def _path(fields: Mapping[str, Any]) -> str | None:
     return next((fields[name] for name in PATHS if string(fields.get(name))), None)
 
 
-def _write(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
+def _write(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     path = _path(fields)
-    text = next((t for n in ("content", "file_text", "text") if isinstance(t := fields.get(n), str)),
-                None)  # fmt: skip
+    found = (fields.get(name) for name in ("content", "file_text", "text"))
+    text = next((value for value in found if isinstance(value, str)), None)
     if path is not None:
-        yield Edit(path, "write", text, why="the log does not hold what was written")
+        yield FileEdit(path, "write", text, why="the log does not hold what was written")
 
 
-def _replace(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
+def _replace(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     path = _path(fields)
     if path is None:
         return
@@ -185,47 +190,47 @@ def _replace(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
     line = fields.get("insert_line")
     pieces = [_piece(mapping(edit)) for edit in sequence(several)]
     if len(pieces) == 1 and isinstance(line, int) and isinstance(fields.get("new_text"), str):
-        yield Edit(path, "insert", fields["new_text"], place=(line, line))
+        yield FileEdit(path, "insert", fields["new_text"], place=(line, line))
     elif any(piece is None for piece in pieces) or not pieces:
-        yield Edit(path, "unsure", why="the log does not hold what was replaced")
+        yield FileEdit(path, "unsure", why="the log does not hold what was replaced")
     else:
         whole = [piece for piece in pieces if piece is not None]
         if not whole[0].old and len(whole) == 1:
-            yield Edit(path, "write", whole[0].new)
+            yield FileEdit(path, "write", whole[0].new)
         elif not whole[0].old:
-            yield Edit(path, "write", whole[0].new)
-            yield Edit(path, "replace", pieces=tuple(whole[1:]))
+            yield FileEdit(path, "write", whole[0].new)
+            yield FileEdit(path, "replace", pieces=tuple(whole[1:]))
         else:
-            yield Edit(path, "replace", pieces=tuple(whole))
+            yield FileEdit(path, "replace", pieces=tuple(whole))
 
 
-def _piece(fields: Mapping[str, Any]) -> Piece | None:
+def _piece(fields: Mapping[str, Any]) -> ReplacedPiece | None:
     old = next((fields[n] for n in ("old_string", "old_str", "old_text") if n in fields), None)
     new = next((fields[n] for n in ("new_string", "new_str", "new_text") if n in fields), None)
     old = "" if old is None and new is not None else old
     if not isinstance(old, str) or not isinstance(new, str):
         return None
-    return Piece(old, new, fields.get("replace_all") is True)
+    return ReplacedPiece(old, new, fields.get("replace_all") is True)
 
 
-def _blocks(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
+def _blocks(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     """The edit of Cline's replace_in_file: blocks that are searched for and replaced in order."""
     path, diff = _path(fields), fields.get("diff")
     if path is None or not isinstance(diff, str):
         return
-    pieces = [Piece(old, new) for old, new in _BLOCK.findall(diff.replace("\r\n", "\n"))]
+    pieces = [ReplacedPiece(old, new) for old, new in _BLOCK.findall(diff.replace("\r\n", "\n"))]
     if pieces:
-        yield Edit(path, "replace", pieces=tuple(pieces))
+        yield FileEdit(path, "replace", pieces=tuple(pieces))
     else:
-        yield Edit(path, "unsure", why="the log does not hold what was replaced")
+        yield FileEdit(path, "unsure", why="the log does not hold what was replaced")
 
 
-def _notebook(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
+def _notebook(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     if path := _path(fields):
-        yield Edit(path, "unsure", why="a cell of a notebook was edited")
+        yield FileEdit(path, "unsure", why="a cell of a notebook was edited")
 
 
-def _edit_with(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
+def _edit_with(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     """The call of an editor that takes a command."""
     path = _path(fields)
     if path is None:
@@ -236,52 +241,57 @@ def _edit_with(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
         case "create":
             yield from _write(fields, output)
         case "str_replace" if isinstance(old, str) and isinstance(new or "", str):
-            yield Edit(path, "replace", pieces=(Piece(old, new or ""),))
+            yield FileEdit(path, "replace", pieces=(ReplacedPiece(old, new or ""),))
         case "insert" if isinstance(line, int):
             text = fields.get("new_str", fields.get("insert_text"))
-            yield Edit(path, "insert", text if isinstance(text, str) else None, place=(line, line))
+            yield FileEdit(
+                path, "insert", text if isinstance(text, str) else None, place=(line, line)
+            )
         case "undo_edit":
-            yield Edit(path, "undo")
+            yield FileEdit(path, "undo")
         case "view" if not fields.get("view_range") and (shown := viewed(output)):
-            yield Edit(path, "read", after=shown)
+            yield FileEdit(path, "read", after=shown)
         case "write":
             yield from _write(fields, output)
         case "str_replace" | "insert":
-            yield Edit(path, "unsure", why="the log does not hold what was replaced")
+            yield FileEdit(path, "unsure", why="the log does not hold what was replaced")
 
 
-def _read(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
+def _read(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     """A read of a whole file, where its lines are numbered and none is left out."""
     path = _path(fields)
-    parts = [n for n in ("offset", "limit", "start_line", "end_line", "view_range") if fields.get(n)]
+    parts = [
+        n for n in ("offset", "limit", "start_line", "end_line", "view_range") if fields.get(n)
+    ]
     if path is None or parts or CLIPPED.search(output):
         return
     lines = numbered(output.partition("\n<system-reminder>")[0])
     if lines and len(lines) < MOST_LINES and all(len(line) < LONGEST_LINE for line in lines):
-        yield Edit(path, "read", after=by_lines(lines))
+        text = "\n".join(lines) + ("\n" if lines[-1] else "")
+        yield FileEdit(path, "read", after=Shown(text, exact=False))
 
 
-def _patches(fields: Mapping[str, Any], output: str) -> Iterable[Edit]:
+def _patches(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     for value in fields.values():
         if isinstance(value, str) and is_patch(value):
             yield from _patch(value)
 
 
-def _patch(text: str) -> Iterable[Edit]:
+def _patch(text: str) -> Iterable[FileEdit]:
     for part in file_patches(text):
         if part.kind == "delete":
-            yield Edit(part.path, "delete")
+            yield FileEdit(part.path, "delete")
         elif part.kind == "add":
             lines = [line for hunk in part.hunks for line in hunk.new]
-            yield Edit(part.path, "write", "".join(f"{line}\n" for line in lines))
+            yield FileEdit(part.path, "write", "".join(f"{line}\n" for line in lines))
         elif part.to:
-            yield Edit(part.path, "move", hunks=part.hunks, to=part.to)
+            yield FileEdit(part.path, "move", hunks=part.hunks, to=part.to)
         else:
-            pieces = tuple(Piece("\n".join(h.old), "\n".join(h.new)) for h in part.hunks)
-            yield Edit(part.path, "patch", hunks=part.hunks, pieces=pieces)
+            pieces = tuple(ReplacedPiece("\n".join(h.old), "\n".join(h.new)) for h in part.hunks)
+            yield FileEdit(part.path, "patch", hunks=part.hunks, pieces=pieces)
 
 
-_BY_TOOL: dict[str, Callable[[Mapping[str, Any], str], Iterable[Edit]]] = {
+_BY_TOOL: dict[str, Callable[[Mapping[str, Any], str], Iterable[FileEdit]]] = {
     **dict.fromkeys(sorted(WRITERS), _write),
     **dict.fromkeys(sorted(REPLACERS), _replace),
     **dict.fromkeys(sorted(EDITORS), _edit_with),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backcast.engine.log.importers.content import string
-from backcast.engine.log.importers.file_texts import Edit, Piece, ToolEdits
+from backcast.engine.log.importers.file_texts import FileEdit, ReplacedPiece, ToolEdits
 from backcast.engine.log.importers.shown_texts import by_lines, was_done, window
 
 SWE_TOOLS = frozenset(("edit", "create", "insert", "open", "goto", "scroll_up", "scroll_down",
@@ -29,33 +29,33 @@ def window_edits(tool: str, arguments: Mapping[str, Any], output: str) -> ToolEd
     path = shown[0] if shown else string(arguments.get("path")) or string(arguments.get("filename"))
     after = by_lines(shown[1]) if shown else None
     if tool not in ("edit", "insert", "create"):
-        return ToolEdits((Edit(path, "read", after=after),) if path and after else ())
+        return ToolEdits((FileEdit(path, "read", after=after),) if path and after else ())
     if was_done(output, None, silent=False) is False or path is None:
         return ToolEdits(failed=1)
     edit = _edit(tool, path, command if isinstance(command, str) else "", arguments)
     if shown is None:
-        edit = Edit(path, "unsure", pieces=edit.pieces, why=UNSAID)
+        edit = FileEdit(path, "unsure", pieces=edit.pieces, why=UNSAID)
     return ToolEdits((edit._replace(after=after),))
 
 
-def _edit(tool: str, path: str, command: str, arguments: Mapping[str, Any]) -> Edit:
+def _edit(tool: str, path: str, command: str, arguments: Mapping[str, Any]) -> FileEdit:
     if tool == "create":
-        return Edit(path, "write", "\n")
+        return FileEdit(path, "write", "\n")
     if match := _LINES.fullmatch(command):
-        return Edit(path, "lines", match[3], place=(int(match[1]), int(match[2])))
+        return FileEdit(path, "lines", match[3], place=(int(match[1]), int(match[2])))
     if match := _CURSORS.fullmatch(command):
-        return Edit(path, "unsure", pieces=(Piece("", match[1]),), why=UNPLACED)
+        return FileEdit(path, "unsure", pieces=(ReplacedPiece("", match[1]),), why=UNPLACED)
     words = words_of(command)
     if tool == "insert":
-        new = string(arguments.get("text")) or (words[1] if len(words) > 1 else "")
-        return Edit(path, "unsure", pieces=(Piece("", new),), why=UNPLACED)
+        text = string(arguments.get("text")) or (words[1] if len(words) > 1 else "")
+        return FileEdit(path, "unsure", pieces=(ReplacedPiece("", text),), why=UNPLACED)
     old, new = arguments.get("search"), arguments.get("replace")
     every = arguments.get("replace-all", arguments.get("replace_all"))
     if len(words) in (3, 4):
         old, new, every = words[1], words[2], words[3:] in (["True"], ["all"], ["replace-all"])
     if isinstance(old, str) and isinstance(new, str):
-        return Edit(path, "replace", pieces=(Piece(old, new, every in (True, "True")),))
-    return Edit(path, "unsure", why="the log does not hold what was replaced")
+        return FileEdit(path, "replace", pieces=(ReplacedPiece(old, new, every in (True, "True")),))
+    return FileEdit(path, "unsure", why="the log does not hold what was replaced")
 
 
 def editor_fields(command: str) -> dict[str, Any]:
