@@ -21,6 +21,7 @@ from backcast.domain.tree import tree_of
 from backcast.engine.context.search import Document
 from backcast.engine.context.search.node_texts import node_texts
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.text_origin import UNTOLD
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.summariser import Extractive, NodeFacts, Summariser
@@ -190,5 +191,8 @@ class _View:
             if users := sorted(dict.fromkeys(users)):
                 more = f" and {len(users) - 6} more" if len(users) > 6 else ""
                 yield label, ", ".join(users[:6]) + more
+        if module.source is None:
+            yield "Full code", f"unknown text: {UNTOLD}"
+            return
         lines = dependency_graph.lines_of(self.state, path).get(name) if name else None
         yield "Full code", str(Reference(self.task_id, path, lines))

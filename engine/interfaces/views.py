@@ -53,6 +53,8 @@ def event_line(event: WorkflowEvent) -> str:
     title = next((str(data[key]) for key in _TITLES if data.get(key) not in (None, "")), "")
     if data.get("iteration"):
         title += f" #{data['iteration']}"
+    if data.get("unknown"):
+        title += f", unknown text: {data['unknown']}"
     if data.get("score") is not None:
         title += f" score {data['score']}"
     if isinstance(event.fact, ChecksRan):

@@ -35,7 +35,7 @@ def run(
     """Import a log, and keep the snapshots from which later questions begin.
 
     With `outlines`, the texts of a git history are outlined at once, commit by commit, by
-    `processes` processes; see `Outlining`.
+    `processes` processes, and those of an agent's run record by record; see `Outlining`.
     """
     report, met = Report(), dict[str, None]()
     if format == "git":

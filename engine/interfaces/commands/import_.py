@@ -45,7 +45,7 @@ def command() -> None:
 
 def _importer(name: str, help: str) -> None:
     def outlines(function: Callable[..., Any]) -> Callable[..., Any]:
-        if name != "git":
+        if name == "events":
             return function
         return click.option(
             "--outlines/--no-outlines", default=True, show_default=True,

@@ -46,6 +46,12 @@ GIT = frozenset((
     "cherry-pick", "switch", "clean", "bisect",
 ))  # fmt: skip
 "Commands of git that change files."
+_ACTS = re.compile(
+    r">|<<|\b(?:rm|mv|cp|cat|tee|git|cd|ruff|unzip|tar|rsync|pre-commit|-c|-e|"
+    + "|".join(map(re.escape, REWRITE))
+    + r")\b"
+)
+"What a command line holds that does anything to files; splitting one into words takes longer."
 LONGEST = 2**20
 "Characters of the longest command, without heredocs, that is taken apart."
 
@@ -73,7 +79,7 @@ class _Doc(NamedTuple):
 
 def commands(line: str) -> Commands:
     """Return what a command line did, if it ran to its end without an error."""
-    if BEGIN in line:
+    if BEGIN in line or not _ACTS.search(line):
         return Commands()
     docs: list[_Doc] = []
     text = _without_docs(line, docs)

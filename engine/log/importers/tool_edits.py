@@ -97,6 +97,8 @@ def edits_of(
     elif tool in SHELLS or is_line:
         return _named(_shell(fields, output, failed, texts, silent=silent), texts)
     done = was_done(output, failed, silent=silent)
+    if truth and truth.after and tool in READERS:
+        return _named(NOTHING, texts, truth) if done else NOTHING
     made = list(_BY_TOOL[tool](fields, output)) if tool in _BY_TOOL else []
     writes = sum(edit.kind != "read" for edit in made)
     if done is False:
