@@ -148,6 +148,12 @@ class ModuleIteration(Fact):
     "The whole text of the module after this iteration."
     mode: str | None = None
     "Git's file mode, unless it is that of a plain file (100644)."
+    unknown: str | None = None
+    "Why a foreign log does not tell the text, which then is none; None where nothing is said."
+    pieces: tuple[tuple[str, str], ...] = ()
+    "Of an unknown text, what was replaced and by what; a long piece is a blob's name."
+    line_ends: str | None = None
+    "`assumed` where a foreign log shows the text by lines, so that their ends are not told."
 
 
 class ModuleComplete(Fact):
@@ -169,6 +175,9 @@ class ModuleRenamed(Fact):
     iteration: int
     source: BlobRef | None = None
     mode: str | None = None
+    unknown: str | None = None
+    pieces: tuple[tuple[str, str], ...] = ()
+    line_ends: str | None = None
 
 
 class GenerationComplete(Fact):
@@ -207,6 +216,7 @@ class SourceRead(Fact):
     type = EventType.SOURCE_READ
     path: str
     source: BlobRef
+    line_ends: str | None = None
 
 
 class ModuleOutlined(Fact):

@@ -133,15 +133,16 @@ def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
     match event.fact:
         case TaskStarted(goal=goal) if goal is not None:
             return task._replace(goal=goal)
-        case ModuleIteration(module_name=name, iteration=iteration, source=source):
-            return _iterated(task, event, name, iteration, source)
+        case ModuleIteration(module_name=name, iteration=iteration, source=source) as fact:
+            return _iterated(task, event, name, iteration, source, fact.unknown)
         case ModuleComplete(module_name=name) if name in task.modules:
             done = task.modules[name]._replace(complete=True)
             return task._replace(modules=task.modules.set(name, done))
         case ModuleDeleted(module_name=name):
             return _without(task, name)
         case ModuleRenamed(module_name=name, previous_name=previous) as fact:
-            return _iterated(_moved(task, previous, name), event, name, fact.iteration, fact.source)
+            task = _moved(task, previous, name)
+            return _iterated(task, event, name, fact.iteration, fact.source, fact.unknown)
         case ModuleOutlined() as fact:
             return _outlined(task, fact)
         case SummaryWritten(node=str(node), text=str(text), tokens=tokens):
@@ -187,15 +188,16 @@ def _plan(fact: PlanLearned, event: WorkflowEvent) -> Plan:
 
 
 def _iterated(
-    task: TaskLegacy, event: WorkflowEvent, name: str, iteration: int, source: str | None
-) -> TaskLegacy:
-    module = task.modules.get(name, LatestModule())._replace(
-        iteration=iteration,
-        source=source,
-        version=event.version,
-        position=event.position,
+    task: TaskLegacy, event: WorkflowEvent, name: str, iteration: int, source: str | None,
+    unknown: str | None,
+) -> TaskLegacy:  # fmt: skip
+    before = task.modules.get(name, LatestModule())
+    if unknown is not None and source is None:
+        before = LatestModule()  # its symbols may have changed with the text
+    module = before._replace(
+        iteration=iteration, source=source, version=event.version, position=event.position,
         complete=False,
-    )
+    )  # fmt: skip
     modules = bounded(task.modules.set(name, module), MODULES, lambda latest: latest.version)
     return task._replace(modules=modules, last=name)
 

@@ -91,7 +91,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
                 texts = _text(state.modules[name]), _text(modules[name])
                 removed = moved_on(removed, name, *texts)
         case ModuleIteration(module_name=name, iteration=iteration, source=source):
-            modules = _moved_on(modules, name, source, iteration, version)
+            modules = _moved_on(modules, name, source, iteration, version, fact.unknown)
         case SourceRead(path=name, source=source):
             before = modules.get(name, ModuleNode())
             if before.source != source or before.deleted:
@@ -101,7 +101,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case ModuleRenamed(module_name=name, previous_name=previous):
             since = modules.get(previous, ModuleNode()).since
             modules = _deleted(modules, previous, version)
-            modules = _moved_on(modules, name, fact.source, fact.iteration, version)
+            modules = _moved_on(modules, name, fact.source, fact.iteration, version, fact.unknown)
             modules = modules.set(name, modules[name]._replace(since=since))
         case SummaryWritten(node=str(node), text=str(text)):
             concepts = state.concepts.set(node, tuple(concepts_in(text)))
@@ -199,10 +199,13 @@ def built_at(state: State) -> int:
 
 
 def _moved_on(
-    modules: Map[str, ModuleNode], name: str, source: str | None, iteration: int, version: int
-) -> Map[str, ModuleNode]:
-    """Return the modules after one got a new text."""
+    modules: Map[str, ModuleNode], name: str, source: str | None, iteration: int, version: int,
+    unknown: str | None = None,
+) -> Map[str, ModuleNode]:  # fmt: skip
+    """Return the modules after one got a new text; one that no log tells outdates its outline."""
     module = modules.get(name, ModuleNode())
+    if unknown is not None and source is None:
+        module = ModuleNode(source_version=version)  # outlines of earlier texts come too late
     return modules.set(
         name,
         module._replace(source=source, deleted=False, iteration=iteration, version=version),

@@ -202,11 +202,11 @@ def test_a_result_is_caused_by_the_call_that_it_answers() -> None:
                 assert [calls[cause - 1].type for cause in event.because] == ["TOOL_CALLED"]
 
 
-def test_the_whole_text_that_a_tool_wrote_is_a_source() -> None:
+def test_the_whole_text_that_a_tool_wrote_is_a_version() -> None:
     with store() as opened:
         imported(opened, claude_code, FOREIGN / "claude-code.jsonl")
-        (read,) = opened.read(types=["SOURCE_READ"])
-        assert (read.fact.data["path"], opened.get(read.fact.data["source"])) == (
+        (made,) = opened.read(types=["MODULE_ITERATION"])
+        assert (made.fact.data["module_name"], opened.get(made.fact.data["source"])) == (
             "one.py",
             b"one = 1\n",
         )

@@ -13,6 +13,7 @@ from backcast.domain.events import (
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.text_origin import origin_of
 from backcast.engine.log.store import EventStore
 from backcast.projections import dependency_graph
 
@@ -78,8 +79,11 @@ def _changes(store: EventStore, reference: Reference) -> list[WorkflowEvent]:
 def text_in(store: EventStore, state: dependency_graph.State, reference: Reference) -> bytes:
     """Return the text that a reference names in a state; `InputError` as in `text_of`."""
     module = state.modules.get(reference.path)
-    if module is None or module.deleted or module.source is None:
+    if module is None or module.deleted:
         raise InputError(f"{reference}: there is no such module, or no text of it, at this moment")
+    if module.source is None:
+        why = origin_of(store, reference.task_id, module.version).unknown
+        raise InputError(f"{reference}: its text is unknown at this moment: {why}")
     body = store.get(module.source)
     lines = reference.lines
     if reference.name:

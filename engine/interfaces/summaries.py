@@ -25,6 +25,7 @@ from backcast.engine.context.search.node_texts import node_texts
 from backcast.engine.history.moments import asked_at
 from backcast.engine.history.node_histories import NodeHistories, histories
 from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.text_origin import UNTOLD
 from backcast.engine.interfaces.level_fields import NEXT, LevelFields
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
 from backcast.engine.log.store import EventStore
@@ -259,7 +260,7 @@ class _View:
         if not name and (below := self.level.below(path)):
             yield "Next", _some(below)
         if module.source is None:
-            yield "Full code", "its text is not known"
+            yield "Full code", f"unknown text: {UNTOLD}"
             return
         lines = dependency_graph.lines_of(self.state, path).get(name) if name else None
         behind = f" {self.opened_by}" if self.opened_by else ""

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,6 +55,8 @@ def event_line(event: WorkflowEvent) -> str:
     title = next((str(data[key]) for key in _TITLES if data.get(key) not in (None, "")), "")
     if data.get("iteration"):
         title += f" #{data['iteration']}"
+    if data.get("unknown"):
+        title += f", unknown text: {data['unknown']}"
     if data.get("score") is not None:
         title += f" score {data['score']}"
     if isinstance(event.fact, ChecksRan):
@@ -146,7 +148,8 @@ def _show_progress(state: progress.State, console: Console) -> None:
     table(console, ("module", "iteration", "score", "status"), rows)
 
 
-def _show_versions(state: versions.State, console: Console) -> None:
+def show_versions(state: versions.State, console: Console, unknown: Mapping[str, str] = {}) -> None:
+    """Print the latest version of each module, and of each unknown text why it is that."""
     conflicting = versions.conflicts(state)
     rows = [
         (
@@ -156,10 +159,11 @@ def _show_versions(state: versions.State, console: Console) -> None:
             plain(head.timestamp),
             " ".join(f"{writer}={count}" for writer, count in head.clock.counts),
             f"concurrent with {len(conflicting[name]) - 1} more" if name in conflicting else "",
+            unknown.get(name, ""),
         )
         for name, head in versions.latest(state).items()
     ]
-    table(console, ("module", "version", "writer", "when", "clock", "conflict"), rows)
+    table(console, ("module", "version", "writer", "when", "clock", "conflict", "text"), rows)
 
 
 def _show_online(state: online_cache.State, console: Console) -> None:
@@ -249,7 +253,7 @@ def _show_maps(state: context_map.State, console: Console) -> None:
 
 _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "progress": _show_progress,
-    "versions": _show_versions,
+    "versions": show_versions,
     "online": _show_online,
     "offline": _show_offline,
     "context_map": _show_maps,

@@ -34,7 +34,13 @@ from backcast.engine.log.importers.versions import (
     versions_in,
 )
 from backcast.engine.log.store import EventStore
-from backcast.engine.memory.import_log import Progress, batches_of, counted, keep_all_states
+from backcast.engine.memory.import_log import (
+    Progress,
+    batches_of,
+    counted,
+    finishing,
+    keep_all_states,
+)
 from backcast.engine.memory.outlined_batches import outlined
 from backcast.projections import progress as how_far
 
@@ -112,7 +118,10 @@ def run_anew(
             batches = outlined(store, name, batches, processes) if outlines else batches
         else:
             batches = copied.renamed(batches_of(store, format, path, task_id, report))
-        import_batches(store, format, batches, report, advance, importer_of(format, copied.origins))
+        import_batches(
+            store, format, batches, report, advance, importer_of(format, copied.origins),
+            finishing(store, format) if outlines else None,
+        )  # fmt: skip
     keep_all_states(store, report)
     return report, [
         compared(store, task, anew, report.tasks.get(anew, 0))

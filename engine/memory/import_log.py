@@ -15,7 +15,7 @@ from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importe
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.not_outlined import not_outlined
 from backcast.engine.memory.outline_workers import uncollected
-from backcast.engine.memory.outlined_batches import outlined
+from backcast.engine.memory.outlined_batches import OutlinedRuns, outlined
 from backcast.projections import ALL, dependency_graph
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
@@ -35,7 +35,7 @@ def run(
     """Import a log, and keep the snapshots from which later questions begin.
 
     With `outlines`, the texts of a git history are outlined at once, commit by commit, by
-    `processes` processes; see `Outlining`.
+    `processes` processes, and those of an agent's run record by record; see `Outlining`.
     """
     report, met = Report(), dict[str, None]()
     if format == "git":
@@ -45,16 +45,24 @@ def run(
         if format == "git" and outlines:
             batches = outlined(store, task_id or git.task_of(path), batches, processes)
         with uncollected():
-            import_batches(store, format, batches, report, advance, importer_of(format))
+            import_batches(
+                store, format, batches, report, advance, importer_of(format),
+                finishing(store, format) if outlines else None,
+            )  # fmt: skip
             keep_all_states(store, report)
     if met and all(_has_begun(store, task) for task in met):
         report.notes = [note for note in report.notes if note != NO_GOAL]  # another log told it
-    if format == "git" and outlines:
+    if format != OWN and outlines:
         for task in sorted(report.tasks):
             report.notes += not_outlined(state_at(store, dependency_graph, task))
     for task in sorted(met) if format != OWN else ():
         report.notes += map(str, faulty(store, task, [format]))
     return report
+
+
+def finishing(store: EventStore, format: str) -> Callable[[Batch], Batch] | None:
+    """Return what outlines the texts of an agent's run, batch by batch; None for other logs."""
+    return None if format in ("git", OWN) else OutlinedRuns(store)
 
 
 def _has_begun(store: EventStore, task: str) -> bool:

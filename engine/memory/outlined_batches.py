@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from itertools import chain, islice
 from typing import NamedTuple
 
-from backcast.domain.events import ModuleIteration, ModuleRenamed
+from backcast.domain.events import ModuleIteration, ModuleRenamed, SourceRead
 from backcast.engine.log.importers import BEFORE, FLUSH_BYTES, Batch, ForeignFact
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.contents import Begun, Contents
@@ -25,9 +25,11 @@ from backcast.engine.memory.outlines import (
     before_of,
     fact_of,
     is_link,
+    lost_its_text,
     versions_of,
 )
 
+TEXTS = (ModuleIteration, ModuleRenamed, SourceRead)
 TOGETHER = 100
 "Batches whose texts are outlined together."
 
@@ -62,6 +64,27 @@ def outlined(
             yield from task.with_outlines(before)
 
 
+class OutlinedRuns:
+    """Adds outlines to the new batches of agents' runs, each batch on its own."""
+
+    def __init__(self, store: EventStore) -> None:
+        self.store = store
+        self._tasks: dict[str, _Task] = {}
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return a batch with the outlines of its texts at its end."""
+        if not any(isinstance(foreign.fact, TEXTS) for foreign in batch.facts):
+            return batch
+        task = self._tasks.get(batch.task_id)
+        if task is None:
+            task = self._tasks[batch.task_id] = _Task(self.store, batch.task_id)
+        texts = task.texts(batch)
+        if not texts:
+            return batch
+        [whole] = task.with_outlines(task.begun([batch], [texts], None))
+        return whole
+
+
 class _Task:
     """The modules of a task as far as its batches were read."""
 
@@ -86,11 +109,18 @@ class _Task:
                 case (
                     ModuleIteration(module_name=path, source=str(source))
                     | ModuleRenamed(module_name=path, source=str(source))
+                    | SourceRead(path=path, source=source)
                 ) if outliner_of(path) or is_link(foreign.fact):
                     text = SourceVersion(
                         path, source, self.number, foreign.timestamp, is_link(foreign.fact)
                     )
                     texts.append((place, text))
+                case ModuleIteration(module_name=path) | ModuleRenamed(module_name=path) if (
+                    lost_its_text(foreign.fact)
+                ):
+                    # No difference may build on an outline that is gone with its text.
+                    self.known.pop(path, None)
+                    texts = [(at, text) for at, text in texts if text.path != path]
         return texts
 
     def begun(

@@ -145,6 +145,13 @@ class Outlining:
                     path, source, event.version, event.timestamp, is_link(event.fact)
                 )
                 self.heads[path] = self.waiting[event.version] = text
+            case ModuleIteration(module_name=path) | ModuleRenamed(module_name=path) if (
+                lost_its_text(event.fact)
+            ):
+                # No difference may build on an outline that is gone with its text.
+                self.known.pop(path, None)
+                self.heads.pop(path, None)
+                self.waiting = {n: text for n, text in self.waiting.items() if text.path != path}
             case ModuleOutlined(module_name=path, outliner=str(outliner), source=str(source)):
                 version = source_version(event)
                 self.waiting.pop(version, None)
@@ -208,6 +215,11 @@ class Outlining:
 def source_version(event: WorkflowEvent) -> int:
     """Return the version of the event whose text an outline describes."""
     return event.because[0] if event.because else event.version
+
+
+def lost_its_text(fact: Fact) -> bool:
+    """Return whether a module has an unknown text since a fact of a foreign log."""
+    return getattr(fact, "unknown", None) is not None and getattr(fact, "source", None) is None
 
 
 def is_link(fact: Fact) -> bool:

@@ -45,7 +45,7 @@ def command() -> None:
 
 def _importer(name: str, help: str) -> None:
     def outlines(function: Callable[..., Any]) -> Callable[..., Any]:
-        if name != "git":
+        if name == "events":
             return function
         return click.option(
             "--outlines/--no-outlines", default=True, show_default=True,
@@ -227,7 +227,8 @@ def _print(report: "Report", as_json: bool, log: str = "") -> None:
     """Print what was imported; `log` names the log where it is one of several."""
     _print_problems(report, log)
     if as_json:
-        click.echo(json_text(({"log": log} if log else {}) | vars(report)))
+        named = {"log": log} if log else {}
+        click.echo(json_text(named | vars(report) | {"edits": report.edits.plain()}))
         return
     tasks = ", ".join(
         f"{count} to task {escaped(task)}" for task, count in sorted(report.tasks.items())

@@ -8,7 +8,7 @@ import click
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.addresses import Place, address_argument, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
 
@@ -45,9 +45,13 @@ def _projection(name: str, projection: str, help: str) -> None:
         with task_at(address, url) as place:
             moment = place.moment
             state = state_at(place.store, BY_NAME[projection], place.task, moment)
+            unknown = {} if name != "versions" or as_json else _unknown_texts(place)
             if _is_empty(name, state):
                 note_empty(place.store, place.task, moment, *FILLED_BY[name])
-        _print(name, state, as_json)
+        if unknown:
+            _print_versions(state, unknown)
+        else:
+            _print(name, state, as_json)
 
 
 for _name, (_folded, _help) in PROJECTIONS.items():
@@ -106,6 +110,26 @@ def _is_empty(name: str, state: Any) -> bool:
         "checks": checks.every,
     }  # fmt: skip
     return not rows[name](state) if name in rows else not state.events
+
+
+def _unknown_texts(place: Place) -> dict[str, str]:
+    """Return why the log does not tell the text of a module, for each of which it does not."""
+    from backcast.engine.history.snapshots import state_at
+    from backcast.engine.history.text_origin import origin_of
+    from backcast.projections import dependency_graph
+
+    modules = state_at(place.store, dependency_graph, place.task, place.moment).modules
+    return {
+        path: f"unknown text: {origin_of(place.store, place.task, modules[path].version).unknown}"
+        for path in sorted(modules)
+        if modules[path].source is None and not modules[path].deleted
+    }
+
+
+def _print_versions(state: Any, unknown: dict[str, str]) -> None:
+    from backcast.engine.interfaces.views import console, show_versions
+
+    show_versions(state, console(), unknown)
 
 
 def _print(name: str, state: object, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from pydantic_core import from_json
 from backcast.domain.errors import InputError
 from backcast.domain.events import Claim, Fact
 from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers.edit_counts import EditCounts
 from backcast.engine.log.importers.times import EPOCH, wild_note
 from backcast.engine.log.importers.versions import Importer, Marks
 from backcast.engine.log.recorder import NewRow, NewSource
@@ -69,6 +70,8 @@ class Report:
         "Notes for the reader of the log."
         self.tasks: dict[str, int] = {}
         "Events added, by task."
+        self.edits = EditCounts()
+        "What the tools of an agent did to files, in the whole log."
 
 
 class Conflict(InputError):
@@ -82,13 +85,15 @@ def import_batches(
     report: Report,
     progress: Callable[[int], None] = lambda batches: None,
     importer: Importer | None = None,
+    finish: Callable[[Batch], Batch] | None = None,
 ) -> Report:
     """Store the new batches. `progress` is called with 1 for each batch that was read.
 
-    `importer` returns what a task records of the importer, right behind its first new batch and
-    unless it says the same already; None records nothing.
+    `finish` adds to each new batch what is derived from it. `importer` returns what a task records
+    of the importer, right behind its first new batch and unless it says the same already; None
+    records nothing.
     """
-    collector = _Importer(store, format, report, importer)
+    collector = _Importer(store, format, report, importer, finish)
     for batch in batches:
         try:
             collector.take(batch)
@@ -96,6 +101,7 @@ def import_batches(
             report.skipped.append(f"{batch.name}: {error}" if batch.name else str(error))
         progress(1)
     collector.flush()
+    report.notes += report.edits.notes()
     if report.wild:
         report.notes.append(wild_note(report.wild, of_commits=format == "git"))
     return report
@@ -105,9 +111,10 @@ class _Importer:
     """A collector of batches for one transaction at a time."""
 
     def __init__(
-        self, store: EventStore, format: str, report: Report, importer: Importer | None
-    ) -> None:
-        self.store, self.format, self.report = store, format, report
+        self, store: EventStore, format: str, report: Report, importer: Importer | None,
+        finish: Callable[[Batch], Batch] | None,
+    ) -> None:  # fmt: skip
+        self.store, self.format, self.report, self.finish = store, format, report, finish
         self.marks = Marks(store, format, importer)
         self.versions: dict[str, int] = {}
         self.ids: dict[tuple[str, str], tuple[bytes, int]] = {}
@@ -124,6 +131,7 @@ class _Importer:
         if self._is_known(batch):
             self.report.known += len(batch.facts)
             return
+        batch = self.finish(batch) if self.finish else batch
         version, rows = self._version(batch.task_id), []
         here: dict[str, int] = {}
         for foreign in batch.facts:

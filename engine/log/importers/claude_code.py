@@ -7,10 +7,10 @@ first with more than thoughts is the reply, the others are `REPLY_PART`s of it; 
 """
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from backcast.domain.events import ModelFailed, SourceRead
+from backcast.domain.events import ModelFailed
 from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.answers import StreamedAnswer, StreamedAnswers
 from backcast.engine.log.importers.content import (
@@ -24,15 +24,19 @@ from backcast.engine.log.importers.content import (
     task_of,
     without,
 )
+from backcast.engine.log.importers.edited_modules import NO_EDITS
+from backcast.engine.log.importers.file_texts import Shown
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
+from backcast.engine.log.importers.tool_edits import Truth
 
 FORMAT = "claude-code"
-VERSION = 2
+VERSION = 3
 FAULTS = {
     1: "summaries, markers and side chains counted as a person's words, also as the goal;"
     " each line of an answer counted as a reply",
+    2: NO_EDITS,
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "CLAUDE_CODE"
@@ -49,6 +53,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = first_object(path, _is_entry, NEEDED, FORMAT)
     log = ForeignLog(PREFIX, task_id or _session(path, first), report)
+    log.modules.silent = True
     goal: str | None = None
     answers = StreamedAnswers()
     for _, line, entry in read_objects(path, report, _is_whole):
@@ -59,6 +64,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
         if said:
             answers.hear(entry)
         record = log.record(id, line, entry.get("timestamp"))
+        log.modules.texts.at(entry.get("cwd"))
         _tell(record, entry, said, answers)
         yield record.batch
     if goal is None:
@@ -171,10 +177,9 @@ def _user(
     rest = _envelope(entry, message, remaining, results)
     for block in results:
         output, failed = parted(block.get("content"))[0], block.get("is_error")
-        id = record.answer(block["tool_use_id"], output, failed, rest, because)
+        truth = _truth(entry) if len(results) == 1 else None
+        record.answer(block["tool_use_id"], output, failed, rest, because, truth=truth)
         rest = {}
-        if not failed:
-            _source(record, entry, id)
     if text is not None or not results:
         role = string(message.get("role")) or "user"
         content = message["content"]
@@ -188,17 +193,25 @@ def _is_text(content: object) -> bool:
     return all(mapping(block).get("type", "text") in TEXTS for block in sequence(content))
 
 
-def _source(record: ForeignRecord, entry: dict[str, Any], answer: str) -> None:
-    """Add the whole text of a file if the result of a writing tool contains it."""
+def _truth(entry: dict[str, Any]) -> Truth | None:
+    """Return the texts of a file that a result tells beside what the model was shown."""
     result = mapping(entry.get("toolUseResult"))
-    path, folder = string(result.get("filePath")), string(entry.get("cwd"))
-    content = result.get("content")
-    if result.get("type") not in ("create", "update") or not isinstance(content, str):
-        return
-    if path and folder and PurePosixPath(path).is_relative_to(folder) and ".." not in path:
-        relative = PurePosixPath(path).relative_to(folder).as_posix()
-        named = {"path": relative, "source": record.keep(content)}
-        record.tell(SourceRead, named, writer=record.facts[-1].writer, because=(answer,))
+    file = mapping(result.get("file"))
+    if path := string(file.get("filePath")):
+        text, lines = file.get("content"), file.get("totalLines")
+        whole = file.get("startLine", 1) == 1 and file.get("numLines") == lines is not None
+        known = Shown(text, exact=False) if isinstance(text, str) and whole else None
+        return Truth(path, after=known)
+    path = string(result.get("filePath"))
+    if path is None:
+        return None
+    before, content = result.get("originalFile"), result.get("content")
+    written = result.get("type") in ("create", "update") and isinstance(content, str)
+    return Truth(
+        path,
+        Shown(before, exact=False) if isinstance(before, str) and before else None,
+        Shown(content) if written and isinstance(content, str) else None,
+    )
 
 
 def _envelope(

@@ -5,6 +5,7 @@ continues, so its fields beside the messages go under their hash. The extension 
 task as a bare list of messages, `api_conversation_history.json`, in a folder with the task's name.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,17 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
+from backcast.engine.log.importers.edited_modules import NO_EDITS
+from backcast.engine.log.importers.file_texts import Shown
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 
 FORMAT = "cline"
-VERSION = 2
+VERSION = 3
 FAULTS = {
     1: "what Cline adds to a request (environment details, results, resumptions) counted as a"
     " person's words, also in the goal",
+    2: NO_EDITS,
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "CLINE"
@@ -42,6 +46,7 @@ NEEDED = (
     " of messages in api_conversation_history.json)"
 )
 HISTORY = "api_conversation_history"
+_FOLDER = re.compile(r"Working Directory(?: \(|: *)(/[^\n)]+)")
 TEXTS = ("text", "tool_result")
 "The blocks that need not come from a person; a picture or a file does."
 
@@ -55,6 +60,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     name = home.name if path.stem == HISTORY and home.name.isdigit() else None
     task = task_id or task_of(session or document.get("sessionId") or name, path)
     log = ForeignLog(PREFIX, task, report)
+    log.modules.silent = True
     if session is not None:
         yield _session(log, document)
     elif any(map(_is_compaction, sequence(messages))):
@@ -110,6 +116,7 @@ def _messages(log: ForeignLog, document: dict[str, Any]) -> Iterator[Batch]:
     else:
         log.report.notes.append(NO_GOAL)
     if prompt := string(document.get("system_prompt")):
+        log.modules.texts.at(_folder(prompt))
         record = _whole(log, "system", {"system_prompt": prompt}, time)
         record.message("system", prompt, None, ())
         yield record.batch
@@ -152,7 +159,9 @@ def _message(record: ForeignRecord, message: dict[str, Any]) -> None:
             _answer(record, block, rest)
             rest = {}
         if text is not None or not record.facts:
+            record.log.modules.texts.at(_folder(text or ""))
             _say(record, message, text, role, rest)
+            _attached(record, message)
 
 
 def _say(
@@ -168,6 +177,21 @@ def _say(
     else:
         shown = {"asked": said} if said and said != text else {}
         record.message(role, text, without(fields, "role") | shown, because)
+
+
+def _folder(text: str) -> str | None:
+    """Return the working folder that a prompt states."""
+    match = _FOLDER.search(text)
+    return match[1] if match else None
+
+
+def _attached(record: ForeignRecord, message: dict[str, Any]) -> None:
+    """Add the files that a person put to a message, with their whole texts."""
+    id = str(record.log.last)
+    for block in map(mapping, sequence(message.get("content"))):
+        path, content = string(block.get("path")), block.get("content")
+        if block.get("type") == "file" and path and isinstance(content, str):
+            record.log.modules.shown(record, id, path, Shown(content, exact=False))
 
 
 def _answer(record: ForeignRecord, block: dict[str, Any], rest: dict[str, Any]) -> None:

@@ -29,15 +29,19 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
+from backcast.engine.log.importers.edited_modules import NO_EDITS
+from backcast.engine.log.importers.file_texts import Shown
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls
+from backcast.engine.log.importers.tool_edits import Truth
 
 FORMAT = "openhands"
-VERSION = 2
+VERSION = 3
 FAULTS = {
     1: "results of tools, summaries and the example before the task counted as a person's words,"
     " also in the goal; a reply that several calls share counted once for each",
+    2: NO_EDITS,
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "OPENHANDS"
@@ -342,8 +346,25 @@ def _observe(record: ForeignRecord, event: dict[str, Any]) -> bool:
         if output is None and isinstance(event.get(name), str):
             output, failed = rest.pop(name), True
     causes = (id_of(event.get("action_id"), ""),)
-    record.answer(event.get("tool_call_id"), output, failed, rest, causes, event.get("tool_name"))
+    record.log.modules.texts.at(mapping(seen.get("metadata")).get("working_dir"))
+    record.answer(
+        event.get("tool_call_id"), output, failed, rest, causes, event.get("tool_name"),
+        truth=_truth(seen),
+    )  # fmt: skip
     return True
+
+
+def _truth(seen: Mapping[str, Any]) -> Truth | None:
+    """Return the texts of a file before and after an edit, as an observation tells them."""
+    path = string(seen.get("path"))
+    before, after = seen.get("old_content"), seen.get("new_content")
+    if path is None or seen.get("is_error") or seen.get("error"):
+        return None
+    return Truth(
+        path,
+        Shown(before) if isinstance(before, str) and before else None,
+        Shown(after) if isinstance(after, str) else None,
+    )
 
 
 def _end(record: ForeignRecord, event: dict[str, Any]) -> bool:

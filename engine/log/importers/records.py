@@ -34,7 +34,9 @@ from backcast.engine.log.importers.content import (
     time_of,
     without,
 )
+from backcast.engine.log.importers.edited_modules import EditedModules
 from backcast.engine.log.importers.times import Timeline
+from backcast.engine.log.importers.tool_edits import Truth
 
 INLINE = 1024
 "Characters of the longest string that stays in a fact."
@@ -63,6 +65,8 @@ class ForeignLog:
         "The foreign id of the reply, by the log's id of the model's answer."
         self.last: str | None = None
         "The foreign id of the last fact."
+        self.modules = EditedModules(report)
+        "The files that the run's tools write and read."
         self._step = 0
 
     def record(self, id: str, raw: bytes, time: object = None) -> "ForeignRecord":
@@ -182,6 +186,7 @@ class ForeignRecord:
         id = self.tell(ToolCalled, named, rest, writer=writer, because=because)
         if isinstance(call_id, str):
             self.log.calls[call_id] = (id, tool)
+        self.log.modules.called(id, tool, parsed)
         return id
 
     def openai_calls(self, message: Mapping[str, Any], because: Iterable[object]) -> None:
@@ -201,14 +206,17 @@ class ForeignRecord:
         rest: object,
         because: Iterable[object] = (),
         tool: object = None,
+        truth: Truth | None = None,
     ) -> str:
-        """Add a tool's result, caused by the call that it answers."""
+        """Add a tool's result, caused by the call that it answers, and what it did to files."""
         call, called = self.log.calls.get(string(call_id) or "", (None, None))
         tool = called if tool is None else tool
         named = {"tool": tool, "call_id": call_id, "failed": failed} | self._body("output", output)
         writer = f"tool:{tool}" if string(tool) else "environment"
-        causes = (call,) if call else because
-        return self.tell(ToolReturned, named, rest, writer=writer, because=causes)
+        causes = (call,) if call else tuple(because)
+        id = self.tell(ToolReturned, named, rest, writer=writer, because=causes)
+        self.log.modules.answered(self, id, causes, output or "", failed, truth)
+        return id
 
     def unknown(
         self, name: object, rest: object, because: Iterable[object] = (), writer: str = ""

@@ -28,15 +28,17 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
+from backcast.engine.log.importers.edited_modules import NO_EDITS
 from backcast.engine.log.importers.people import asked
 from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls
 
 FORMAT = "swe-agent"
-VERSION = 2
+VERSION = 3
 FAULTS = {
     1: "sessions of Cline and requests of OpenHands were taken for trajectories; the task of a"
     " demonstration could become the goal",
+    2: NO_EDITS,
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "SWE_AGENT"
@@ -49,6 +51,7 @@ OWN_FACTS = ("response", "action", "observation")
 "Fields of a step that become facts of their own."
 
 _COMMAND = re.compile(r"```(?:bash|mswea_bash_command)\s*\n(.*?)\n```", re.DOTALL)
+_FOLDER = re.compile(r"^\(Current directory: (/.+?)\)$", re.MULTILINE)
 _RESULT = re.compile(r"<returncode>(-?\d{1,9})</returncode>")
 
 
@@ -57,6 +60,8 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     document = read_json(path, NEEDED, _is_run, FORMAT, report)
     log = ForeignLog(PREFIX, task_id or task_of(None, path), report)
     run = mapping(document) or {"messages": document}
+    environment = mapping(mapping(mapping(run.get("info")).get("config")).get("environment"))
+    log.modules.texts.at(environment.get("cwd"))
     steps, history = sequence(run.get("trajectory")), sequence(run.get("history"))
     if steps or ("trajectory" in run and _is_chat(history)):
         yield from _steps(log, run, steps, history)
@@ -159,6 +164,7 @@ def _step(record: ForeignRecord, step: object, model: object, base: str | None) 
         tool = next(iter(texts["action"].split()), "shell")[:80]
         id = record.call(tool, None, {"command": texts["action"]}, {}, (id,))
     if "observation" in texts:
+        record.log.modules.texts.at(mapping(arguments_of(fields.get("state"))).get("working_dir"))
         record.answer(None, texts["observation"], None, {}, (id,), tool)
     return base
 
@@ -225,6 +231,8 @@ class _Chat:
         if code is None and (found := _RESULT.match(text or "")):
             code = int(found[1])
         failed = code != 0 if isinstance(code, int) else None
+        if stands := _FOLDER.search(text or ""):
+            self.log.modules.texts.at(stands[1])
         record.answer(call_id, text, failed, rest, because, tool)
         self.open = None
 

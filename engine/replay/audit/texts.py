@@ -94,7 +94,8 @@ class Texts:
                 self._add(event, f"its module went on as {name}", gone=True)
             case ModuleIteration(module_name=self.path) as fact:
                 score = "" if fact.score is None else f", score {fact.score:g}"
-                self._add(event, f"iteration {fact.iteration}{score}", fact.source)
+                lost = "" if fact.unknown is None else f", unknown text: {fact.unknown}"
+                self._add(event, f"iteration {fact.iteration}{score}{lost}", fact.source)
             case SourceRead(path=self.path, source=source) if not self._has(source):
                 self._add(event, "read", source)
             case ModuleDeleted(module_name=self.path):

@@ -1,0 +1,61 @@
+"""What the edits in a foreign log came to, for the report of its import."""
+
+from collections.abc import Iterable
+
+from backcast.engine.log.importers.file_texts import Change
+
+NAMED = 3
+"Modules that a note names."
+
+
+class EditCounts:
+    """What the edits of a log came to."""
+
+    def __init__(self) -> None:
+        self.known = self.unknown = self.failed = self.deleted = self.read = 0
+        "Iterations with their text, and without; edits that failed; files deleted, and read."
+        self.reasons: dict[str, dict[str, None]] = {}
+        "The modules whose text is unknown, by reason."
+        self.outside: dict[str, None] = {}
+        "Modules outside of the working folder."
+        self.doubts: dict[str, None] = {}
+        "Commands that may have changed any file."
+
+    def plain(self) -> dict[str, int]:
+        """Return the counts as plain values."""
+        return {name: number for name, number in vars(self).items() if isinstance(number, int)}
+
+    def note(self, change: Change) -> None:
+        """Count a change."""
+        if change.path.startswith("../"):
+            self.outside.setdefault(change.path)
+        if change.kind in ("deleted", "read"):
+            self.deleted += change.kind == "deleted"
+            self.read += change.kind == "read"
+        elif change.text is not None:
+            self.known += 1
+        else:
+            self.unknown += 1
+            self.reasons.setdefault(change.why, {}).setdefault(change.path)
+
+    def notes(self) -> list[str]:
+        """Return a line for each thing that the log does not tell of its files."""
+        lines = []
+        if self.unknown:
+            failed = f", {self.failed} failed and changed nothing" if self.failed else ""
+            lines.append(f"edits: {self.known} with the text they left, {self.unknown} with an"
+                         f" unknown text{failed}")  # fmt: skip
+            lines += [f"unknown text: {why}: {_some(paths)}" for why, paths in self.reasons.items()]
+        if self.outside:
+            lines.append(f"outside of the working folder: {_some(self.outside)}")
+        if self.doubts:
+            lines.append(f"{_some(self.doubts)} may have changed files in ways that the log does"
+                         " not show: an edit of a file that is not read again has an unknown"
+                         " text")  # fmt: skip
+        return lines
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
+    return ", ".join(listed[:NAMED]) + more
