@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +50,7 @@ class LateEmbedder:
 
 def embedder_of(store: EventStore, name: str | None = None) -> Embedder:
     """Return the embedder of a name or folder, as `sentence_embedder` does, loaded where needed."""
-    if find_spec("sentence_transformers") is None:
-        needs_extra("sentence_transformers")
+    needs_extra("sentence_transformers")
     known = name or DEFAULT
     place = _folder(known)
     if place is None:
