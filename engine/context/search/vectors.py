@@ -168,5 +168,5 @@ class Nearness:
             self._compared = texts, rows_of(self.store, self.embedder, texts)
         asked = np.frombuffer(self.asked_body, "<f4")
         cosines = held_by(self.store, self.embedder).cosines(asked, self._compared[1])
-        near: Floats = np.round(np.clip(cosines, 0, 1), DECIMALS)
+        near: Floats = np.clip(cosines, 0.0, 1.0).round(DECIMALS)
         return near
