@@ -6,7 +6,7 @@ from typing import Any
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.replay.tradeoffs import MATRIX, TradeOff, TradeOffs, verdicts
 
-TIMED = ("rebuild cost, ms (timed)", "latency, ms (timed)")
+TIMED = ("rebuild cost, ms of CPU (timed)", "latency, ms of CPU (timed)")
 "Columns that differ from run to run: no report holds them."
 NAMED = 3
 "Pairs that a line names."

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, groupby
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import NamedTuple
 
 from backcast.domain.budget import ModelProfile
@@ -65,9 +65,9 @@ class TradeOff(NamedTuple):
     kept: float | None
     "Percent: the evidence recall of all prompts; None where nothing was used."
     rebuild: float
-    "Milliseconds, the median: a prompt with nothing in memory, but with the states at hand."
+    "Milliseconds of this process, the median: a prompt with nothing in memory, states at hand."
     latency: float
-    "Milliseconds, the median: the prompt that comes next."
+    "Milliseconds of this process, the median: the prompt that comes next."
 
     @property
     def compression(self) -> float | None:
@@ -141,10 +141,10 @@ def _built(
         for timed in (False, True):  # first, so that all vectors are made and tokenizers loaded
             replay = PolicyReplay(BuilderPool(store), profile, setting.policy)
             for step in steps:
-                begin = perf_counter()
+                begin = process_time()
                 context = replay.context(step)
                 if timed:
-                    spent.append(1000 * (perf_counter() - begin))
+                    spent.append(1000 * (process_time() - begin))
                     tokens += sum(one[2] for one in context.sections if one[0] != TASK)
     except BudgetExceededError:
         return None
@@ -166,12 +166,12 @@ def _whole(store: EventStore, step: ReplayStep, profile: ModelProfile | None) ->
 
 def _folded(store: EventStore, step: ReplayStep) -> float:
     """Fold a task up to a step, from its first event: milliseconds."""
-    begin = perf_counter()
+    begin = process_time()
     events = list(store.read(step.task_id, last=step.version))
     for projection in PROJECTIONS:
         if projection is not offline_cache:
             fold(projection, events)
-    return 1000 * (perf_counter() - begin)
+    return 1000 * (process_time() - begin)
 
 
 class ClaimVerdict(NamedTuple):
