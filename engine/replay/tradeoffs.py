@@ -33,7 +33,7 @@ LOW, MEDIUM, HIGH, VERY_HIGH = "low", "medium", "high", "very high"
 ORDER = (LOW, MEDIUM, HIGH, VERY_HIGH)
 
 
-class Claim(NamedTuple):
+class MatrixClaim(NamedTuple):
     """What the matrix says of a strategy."""
 
     compression: float
@@ -44,12 +44,12 @@ class Claim(NamedTuple):
     latency: str
 
 
-MATRIX: Mapping[str, Claim] = {
-    "no-cache": Claim(0, 100, HIGH, HIGH),
-    "online-only": Claim(50, 75, MEDIUM, LOW),
-    "hierarchical": Claim(70, 60, LOW, MEDIUM),
-    "graph-semantic": Claim(75, 70, LOW, MEDIUM),
-    "full-replay": Claim(0, 100, VERY_HIGH, VERY_HIGH),
+MATRIX: Mapping[str, MatrixClaim] = {
+    "no-cache": MatrixClaim(0, 100, HIGH, HIGH),
+    "online-only": MatrixClaim(50, 75, MEDIUM, LOW),
+    "hierarchical": MatrixClaim(70, 60, LOW, MEDIUM),
+    "graph-semantic": MatrixClaim(75, 70, LOW, MEDIUM),
+    "full-replay": MatrixClaim(0, 100, VERY_HIGH, VERY_HIGH),
 }
 "By strategy; the others are of later days."
 
@@ -188,7 +188,9 @@ class ClaimVerdict(NamedTuple):
 def verdicts(rows: Sequence[TradeOff]) -> Iterator[ClaimVerdict]:
     """Yield for each column of the matrix which of its orders these logs bear out."""
     by_name = {row.name: row for row in rows if row.name in MATRIX}
-    columns: Sequence[tuple[str, Callable[[Claim], float], Callable[[TradeOff], float | None]]] = (
+    columns: Sequence[
+        tuple[str, Callable[[MatrixClaim], float], Callable[[TradeOff], float | None]]
+    ] = (
         ("compression", lambda claim: claim.compression, lambda row: row.compression),
         ("information kept", lambda claim: claim.kept, lambda row: row.kept),
         ("rebuild cost", lambda claim: ORDER.index(claim.rebuild), lambda row: row.rebuild),
