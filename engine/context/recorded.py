@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from weakref import WeakKeyDictionary
 
 from backcast.domain import names
 from backcast.domain.budget import ModelProfile, checked, reserved
@@ -25,6 +26,7 @@ from backcast.engine.context.policies import policy_of
 from backcast.engine.context.prefix import Prefix, compared
 from backcast.engine.context.rendering import FIRST_ORDER, FIRST_SYSTEM, RenderItem, messages_of
 from backcast.engine.context.request import Request
+from backcast.engine.context.search.embedders import Embedder, needs_extra
 from backcast.engine.context.search.kept_embedder import embedder_of
 from backcast.engine.context.search.kept_words import words_kept
 from backcast.engine.context.search.vectors import Nearness
@@ -70,10 +72,40 @@ def context_at(
 
 
 def nearness_of(store: EventStore, policy: Policy) -> Nearness | None:
-    """Return what compares meanings; None where the policy does not weigh them."""
+    """Return what compares meanings, once there are some; None where a policy does not weigh them.
+
+    `InputError` where it then has to be compared, and the policy's embedder is not to be had.
+    """
     if not policy.weights.get("meaning"):
         return None
-    return Nearness(store, embedder_of(store, policy.embedder or None))
+    return Nearness(store, lambda: policy_embedder(store, policy))
+
+
+def policy_embedder(store: EventStore, policy: Policy) -> Embedder:
+    """Return the embedder of a policy that weighs meanings; `InputError` names the policy."""
+    known = _EMBEDDERS.setdefault(store, {})
+    if policy.embedder not in known:
+        try:
+            known[policy.embedder] = embedder_of(store, policy.embedder or None)
+        except InputError as error:
+            raise InputError(
+                f"policy {policy.name!r} weighs nearness in meaning: {error}"
+            ) from None
+    return known[policy.embedder]
+
+
+_EMBEDDERS: WeakKeyDictionary[EventStore, dict[str, Embedder]] = WeakKeyDictionary()
+"By the name in the policy, as long as the store is open: a model is loaded once."
+
+
+def embedder_lacks(policy: Policy) -> str:
+    """Return why a policy cannot weigh meanings here; empty where it can, or need not."""
+    if policy.weights.get("meaning"):
+        try:
+            needs_extra("sentence_transformers")
+        except InputError as error:
+            return str(error)
+    return ""
 
 
 def _built(

@@ -63,3 +63,14 @@ STRATEGIES: Mapping[str, Policy] = {
     )
 } | {"default": DEFAULT}  # fmt: skip
 "By name; the default by two."
+
+ABOUT: Mapping[str, str] = {
+    "reader": "the default: bodies that are like what will be written, and what that needs",
+    "coverage": "the default before: what is likely needed, as its tokens are worth",
+    "no-cache": "texts in full, found by the words of the request; nothing is remembered",
+    "online-only": "what the running task has in hand: its module, what that needs, failures",
+    "hierarchical": "summaries along the graph first, texts last",
+    "graph-semantic": "coverage with PageRank and nearness in meaning; needs the extra 'semantic'",
+    "full-replay": "all that happened, the latest first, until the window is full",
+}
+"What each shows, in a line."

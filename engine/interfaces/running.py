@@ -49,6 +49,7 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
 
 def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runtime":
     """Return the model, profile and policy of a run: as the options say, else as the log does."""
+    from backcast.engine.context.recorded import policy_embedder
     from backcast.engine.history.branches import lineage_of
     from backcast.engine.workflow.runtime import open_runtime, used_before
 
@@ -57,6 +58,8 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     if not name:
         raise InputError(f"task {task!r} names no model: needed --model")
     policy = policy_by(options["policy_name"]) if options["policy_name"] else before.policy
+    if policy.weights.get("meaning"):
+        policy_embedder(store, policy)  # or the run would stop at its first prompt with code
     same = options["model"] in (None, before.model)
     profile = options["profile"] or (before.profile if same else None)
     template = options["template"] or (before.profile.template if same and before.profile else "")

@@ -79,8 +79,10 @@ BENCHES = {
         "../httpx",
     ),
     "search": Entry(
-        "a search by meaning and words over the texts of a moment, beside faiss and numpy",
-        {"search": "search"},
+        "a search by meaning and words over the texts of a moment, beside faiss and numpy; and"
+        " exact indexes beside those that come near",
+        {"search": "search", "index": "search_index"},
+        "--only index",
     ),
     "cold": Entry(
         "the first answers of new processes on a store of 100,000 events, beside one where nothing"

@@ -52,14 +52,13 @@ def search(
     """
     needs_extra("numpy", "faiss")
     from backcast.engine.context.search.index import Index, check_request
-    from backcast.engine.context.search.vectors import vectors
+    from backcast.engine.context.search.vectors import held_by, rows_of, vectors
 
     check_request(query, k)
     if not documents:
         return []
-    texts = [document.text for document in documents]
-    index = Index(embedder.dimensions, words)
-    index.add(texts, vectors(store, embedder, texts, progress))
+    rows_of(store, embedder, [document.text for document in documents], progress)
+    index = Index(held_by(store, embedder), words)
     # On its own: in a batch with others it would embed to other bits.
     [asked] = vectors(store, embedder, [query])
     return index.search(query, asked, documents, k)

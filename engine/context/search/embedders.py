@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -65,12 +65,10 @@ def sentence_embedder(name: str | None = None) -> Embedder:
 def needs_extra(*modules: str) -> None:
     """Raise `InputError` where one of the modules that search is built on is not installed."""
     for module in modules:
-        try:
-            import_module(module)
-        except ImportError:
+        if find_spec(module) is None:
             raise InputError(
                 f"search needs {module}, of the extra 'semantic': pip install 'backcast[semantic]'"
-            ) from None
+            )
 
 
 def _loaded(name: str) -> Any:

@@ -4,7 +4,6 @@ Two rankings are fused: by meaning (the cosine of two vectors) and by words (BM2
 whole numbers of hundred-thousandths before they are compared, and ties go to the lesser id.
 """
 
-from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,17 +13,14 @@ from numpy.typing import NDArray
 
 from backcast.domain.errors import InputError
 from backcast.engine.context.search import Document, SearchHit
-from backcast.engine.context.search.vectors import Vectors, checked, hash_of
-from backcast.engine.context.search.words import CurrentWords, Floats, Numbers, WordCounts
+from backcast.engine.context.search.held_vectors import HeldVectors, Vectors, checked, units
+from backcast.engine.context.search.vectors import hash_of
+from backcast.engine.context.search.words import CurrentWords, Numbers, WordCounts
 
 NEAREST = 100
 "Documents that get a rank by meaning, at the least."
 FUSION = 60
 "Added to each rank, so that the first places do not decide alone."
-UNITS = 100_000
-SPARE = 28
-"Texts asked for beyond those needed, so that one search mostly tells who ties with the last."
-BLOCK = 4096
 _OTHER = -(2**62)
 "The score of a text that is no candidate."
 
@@ -46,30 +42,13 @@ class Current(NamedTuple):
 class Index:
     """Texts with their vectors and words, each once however many documents have it."""
 
-    def __init__(self, dimensions: int, words: WordCounts | None = None) -> None:
+    def __init__(self, vectors: HeldVectors, words: WordCounts | None = None) -> None:
         """`words` are those of texts that were counted before."""
-        import faiss
-
-        self.dimensions = dimensions
-        self._rows: dict[bytes, int] = {}
-        self._flat = faiss.IndexFlatIP(dimensions)
-        self._words, self._worded = WordCounts() if words is None else words, array("q")
-        "The second: the number of each row's text among the words."
+        self.vectors = vectors
+        self._words = WordCounts() if words is None else words
 
     def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, texts: Sequence[str], vectors: NDArray[np.generic]) -> None:
-        """Take texts with their vectors, a row each; a text that is held already stays as it is."""
-        rows, new = checked(np.asarray(vectors), len(texts), self.dimensions), []
-        for place, text in enumerate(texts):
-            digest = hash_of(text)
-            if digest not in self._rows:
-                self._rows[digest] = len(self._rows)
-                self._worded.append(self._words.number(text))
-                new.append(place)
-        if new:
-            self._flat.add(rows[new])
+        return len(self.vectors)
 
     def current(self, documents: Sequence[Document]) -> Current:
         """Return what a search needs to know of the documents of a moment; made once for many."""
@@ -80,11 +59,11 @@ class Index:
                 raise InputError(f"documents: needed each id once, found {id!r} twice")
         held = np.array([self._row(document) for document in ordered], np.int64)
         rows, texts = np.unique(held, return_inverse=True)
-        worded = np.array(self._worded, np.int64)[held]
+        worded = np.array([self._words.number(document.text) for document in ordered], np.int64)
         return Current(ids, rows, texts, worded, self._words.current(worded))
 
     def _row(self, document: Document) -> int:
-        row = self._rows.get(hash_of(document.text))
+        row = self.vectors.row(hash_of(document.text))
         if row is None:
             raise InputError(f"{document.id!r}: needed a text that the index holds")
         return row
@@ -98,7 +77,7 @@ class Index:
     ) -> list[SearchHit]:
         """The `k` best of the current documents, the best first; fewer where there are fewer."""
         check_request(query, k)
-        [asked] = checked(np.asarray(vector).reshape(1, -1), 1, self.dimensions)
+        [asked] = checked(np.asarray(vector).reshape(1, -1), 1, self.vectors.dimensions)
         if not isinstance(current, Current):
             current = self.current(current)
         if not current.ids:
@@ -108,50 +87,15 @@ class Index:
 
     def by_meaning(self, asked: Vectors, current: Current, count: int) -> Numbers:
         """Return the documents nearest to a vector, by number, the best first."""
-        rows, units = self._candidates(asked, current.rows, count)
+        rows, found = self.vectors.nearest(asked, current.rows, count)
         scores = np.full(len(current.rows), _OTHER)
-        scores[np.searchsorted(current.rows, rows)] = units
+        scores[np.searchsorted(current.rows, rows)] = found
         return _ranked(scores[current.texts], _OTHER + 1)[:count]
-
-    def _candidates(self, asked: Vectors, rows: Numbers, count: int) -> tuple[Numbers, Numbers]:
-        """Rows with their scores, among them the `count` best and all that tie with the last."""
-        # No sum of this many float32 products of two vectors of length 1 is further off.
-        slip = self.dimensions * 2.0**-23
-        asking = count + SPARE
-        while True:
-            nearest, least = self.nearest(asked, rows, min(asking, len(rows)))
-            units = self._scored(asked, nearest)
-            if asking >= len(rows):
-                return nearest, units
-            if _units(np.float64(least + slip)) < np.partition(units, -count)[-count]:
-                return nearest, units
-            asking *= 8
-
-    def nearest(self, asked: Vectors, rows: Numbers, count: int) -> tuple[Numbers, float]:
-        """The rows among some that faiss finds nearest, and the score of the last of them."""
-        import faiss
-
-        # By their numbers, and not by a bit a row, so that all the others cost nothing.
-        chosen = faiss.SearchParameters(sel=faiss.IDSelectorArray(rows))  # type: ignore[call-arg]
-        scores, found = self._flat.search(asked[None], count, params=chosen)
-        return found[0], float(scores[0, -1])
-
-    def _scored(self, asked: Vectors, rows: Numbers) -> Numbers:
-        """Return the cosines of rows with a vector, the same on every machine.
-
-        Those of faiss are not: it sums in float32, in an order that depends on the processor.
-        """
-        exact = asked.astype(np.float64)
-        units = np.empty(len(rows), np.int64)
-        for start in range(0, len(rows), BLOCK):
-            block = self._flat.reconstruct_batch(rows[start : start + BLOCK])
-            units[start : start + BLOCK] = _units((block * exact).sum(axis=1))
-        return units
 
 
 def by_words(query: str, current: Current) -> Numbers:
     """Return the documents that hold a word of a query, by number, the best first."""
-    return _ranked(_units(current.words.scores(query))[current.worded], 1)
+    return _ranked(units(current.words.scores(query))[current.worded], 1)
 
 
 def by_words_alone(
@@ -173,11 +117,6 @@ def check_request(query: str, k: int) -> None:
         raise InputError(f"query: needed words to search for, found {query!r}")
     if k < 1:
         raise InputError(f"k: needed 1 or more, found {k}")
-
-
-def _units(scores: Floats | np.float64) -> Numbers:
-    units: Numbers = np.rint(scores * UNITS).astype(np.int64)
-    return units
 
 
 def _ranked(units: Numbers, least: int) -> Numbers:

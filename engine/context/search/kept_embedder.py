@@ -6,10 +6,10 @@ store then needs neither the model nor its library.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ NAME = "embedder "
 FILES = ("engine/context/search/embedders.py", "engine/context/search/kept_embedder.py")
 LIBRARIES = ("sentence-transformers", "transformers", "torch")
 BLOCK = 2**20
+PINNED = re.compile(r"(.+)@([0-9a-f]{16})", re.DOTALL)
+"A name, and what tells a version from all others."
 
 
 class LateEmbedder:
@@ -50,9 +52,20 @@ class LateEmbedder:
 
 
 def embedder_of(store: EventStore, name: str | None = None) -> Embedder:
-    """Return the embedder of a name or folder, as `sentence_embedder` does, loaded where needed."""
-    if find_spec("sentence_transformers") is None:
-        needs_extra("sentence_transformers")
+    """Return the embedder of a name or folder, as `sentence_embedder` does, loaded where needed.
+
+    NAME@FINGERPRINT, as vectors are kept under it, is that version: `InputError` where the model
+    is another one.
+    """
+    needs_extra("sentence_transformers")
+    if pinned := PINNED.fullmatch(name or ""):
+        found = embedder_of(store, pinned[1])
+        if found.id != f"{Path(pinned[1]).name}@{pinned[2]}":
+            raise InputError(
+                f"embedder: needed {name}, found {found.id}: install that version of the model,"
+                " or name it without its fingerprint, and vectors are made anew"
+            )
+        return found
     known = name or DEFAULT
     place = _folder(known)
     if place is None:

@@ -5,24 +5,22 @@ what counts; where it cannot be written, vectors are made anew for each search.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from hashlib import sha256
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backcast.domain.errors import InputError, UnavailableError
 from backcast.engine.context.search.embedders import Embedder
-from backcast.engine.context.search.words import Floats
+from backcast.engine.context.search.held_vectors import HeldVectors, Vectors, checked
+from backcast.engine.context.search.words import Floats, Numbers
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 
-Vectors = NDArray[np.float32]
-"One a row."
-
 BLOCK = 256
 "Texts embedded before they are kept: what a stopped run has made is not lost."
-TOLERANCE = 1e-3
-"By how much the length of a vector may differ from 1."
 DECIMALS = 4
 "Of how near texts are."
 
@@ -67,18 +65,45 @@ def embedded(embedder: Embedder, texts: Sequence[str]) -> Vectors:
         raise InputError(f"embedder {embedder.id!r}: {error}") from None
 
 
-def checked(rows: NDArray[np.generic], count: int, dimensions: int) -> Vectors:
-    """Vectors that can be compared. `InputError` where they cannot."""
-    if rows.shape != (count, dimensions):
-        raise InputError(f"needed {count} x {dimensions} numbers, found {rows.shape}")
-    numbers = np.ascontiguousarray(rows, np.float32)
-    if not np.isfinite(numbers).all():
-        raise InputError("needed numbers, found NaN or infinity")
-    lengths = np.sqrt(np.square(numbers).sum(axis=1))
-    wrong = lengths[np.abs(lengths - 1) > TOLERANCE]
-    if len(wrong):
-        raise InputError(f"needed vectors of length 1, found one of length {wrong[0]:.4g}")
-    return numbers
+def held_by(store: EventStore, embedder: Embedder) -> HeldVectors:
+    """Return the vectors of a store by an embedder that are in memory: one place for all who ask.
+
+    What another embedder has made, be it of the same name with other weights, stands apart.
+    """
+    held = _HELD.setdefault(store, {})
+    key = embedder.id, embedder.dimensions
+    if key not in held:
+        held[key] = HeldVectors(embedder.dimensions)
+    return held[key]
+
+
+_HELD: WeakKeyDictionary[EventStore, dict[tuple[str, int], HeldVectors]] = WeakKeyDictionary()
+"As long as the store is open; of each embedder by its name, which tells its weights."
+
+
+def rows_of(
+    store: EventStore,
+    embedder: Embedder,
+    texts: Sequence[str],
+    progress: Callable[[int], None] = lambda step: None,
+) -> Numbers:
+    """Return the row of each text among the held vectors: those that lack are read, or made."""
+    held = held_by(store, embedder)
+    digests = [hash_of(text) for text in texts]
+    by_digest = dict(zip(digests, texts, strict=True))
+    lacking = [digest for digest in by_digest if held.row(digest) is None]
+    if lacking:
+        made = vectors(store, embedder, [by_digest[digest] for digest in lacking], progress)
+        held.add(lacking, made)
+    progress(len(texts) - len(lacking))
+    return np.array([held.row(digest) for digest in digests], np.int64)
+
+
+def others_by(store: EventStore, embedder: Embedder) -> Sequence[str]:
+    """Return the names of the embedders that made all vectors of a store; none where the given one
+    made some of them."""
+    known = store.recorder.embedders()
+    return () if embedder.id in known else known
 
 
 def _keep(store: EventStore, embedder: Embedder, made: dict[bytes, bytes]) -> bool:
@@ -102,18 +127,31 @@ class RecordedEmbedder:
 
 
 class Nearness:
-    """A comparison of texts with a request, by meaning."""
+    """A comparison of texts with a request, by meaning.
 
-    def __init__(self, store: EventStore, embedder: Embedder, asked: bytes | None = None) -> None:
+    Its embedder is made when texts are compared, and not before: where nothing is there to be
+    compared, none is needed.
+    """
+
+    def __init__(
+        self, store: EventStore, make: Callable[[], Embedder], asked: bytes | None = None
+    ) -> None:
         """`asked` is the request's vector, as `asked_body` gave it, where it is known."""
-        self.store, self.embedder = store, embedder
+        self.store, self._make = store, make
         self.asked_body, self._known = asked, asked is not None
         self._request = ""
+        self._compared: tuple[Sequence[str], Numbers] | None = None
+        "The texts that were compared last, which are those of a moment, and their rows."
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """What makes the vectors."""
+        return self._make()
 
     @classmethod
     def recorded(cls, store: EventStore, embedder: str, asked: bytes) -> "Nearness":
         """Return the comparison of a recorded context, whose vectors are all in the store."""
-        return cls(store, RecordedEmbedder(embedder, len(asked) // 4), asked)
+        return cls(store, lambda: RecordedEmbedder(embedder, len(asked) // 4), asked)
 
     @property
     def blob(self) -> Blob | None:
@@ -126,7 +164,9 @@ class Nearness:
             # On its own: in a batch with others it would embed to other bits.
             self.asked_body = vectors(self.store, self.embedder, [request])[0].tobytes()
             self._request = request
+        if self._compared is None or self._compared[0] != texts:
+            self._compared = texts, rows_of(self.store, self.embedder, texts)
         asked = np.frombuffer(self.asked_body, "<f4")
-        rows = vectors(self.store, self.embedder, texts)
-        near: Floats = np.round(np.clip(rows @ asked, 0, 1).astype(float), DECIMALS)
+        cosines = held_by(self.store, self.embedder).cosines(asked, self._compared[1])
+        near: Floats = np.clip(cosines, 0.0, 1.0).round(DECIMALS)
         return near

@@ -13,11 +13,13 @@ from backcast.engine.interfaces.terminal import SPEAKS
 
 @click.command(name="policy")
 @policy_option()
+@click.option("--list", "listed", is_flag=True, help="The named strategies, a line each.")
 @json_option
-def command(policy_name: str | None, as_json: bool) -> None:
+def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
     """Print the settings by which contexts are chosen, as a file that gives the same policy.
 
     \b
+    backcast policy --list
     backcast policy
     backcast policy --policy coverage
     backcast policy --policy mine.toml --json
@@ -25,6 +27,11 @@ def command(policy_name: str | None, as_json: bool) -> None:
     from backcast.domain.policy import DEFAULT
     from backcast.engine.context.policies import BASE, base_of
 
+    if listed:
+        if policy_name:
+            raise click.UsageError("--list names all strategies: needed no --policy beside it")
+        _list(as_json)
+        return
     found = policy_by(policy_name)
     if as_json:
         click.echo(json_text({"digest": found.digest, "settings": found.model_dump(mode="json")}))
@@ -34,6 +41,18 @@ def command(policy_name: str | None, as_json: bool) -> None:
     click.echo(f"{BASE} = {_toml(base_of(policy_name or DEFAULT.name))}")
     for line in toml_lines(found.model_dump(mode="json")):
         click.echo(line)
+
+
+def _list(as_json: bool) -> None:
+    from backcast.engine.context.strategies import ABOUT, STRATEGIES
+
+    width = max(map(len, ABOUT))
+    for name, about in ABOUT.items():
+        policy = STRATEGIES[name]
+        if as_json:
+            click.echo(json_text({"name": name, "digest": policy.digest, "about": about}))
+        else:
+            click.echo(f"{name:{width}}  {about}")
 
 
 def toml_lines(settings: dict[str, Any], table: str = "") -> list[str]:

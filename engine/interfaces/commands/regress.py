@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from backcast.engine.models.reading import OutcomeReader
     from backcast.engine.replay.corpus import ReplayRun, Setting, Tried
     from backcast.engine.replay.regress import Rules
+    from backcast.engine.replay.tradeoffs import TradeOffs
 
 
 @click.command(name="regress")
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 @store_option
 @click.option("--policy", "policies", multiple=True, metavar="NEW",
               help="TOML or a name; may be repeated.")  # fmt: skip
+@click.option("--strategies", is_flag=True,
+              help="All named strategies, as a table of what each costs and keeps.")  # fmt: skip
 @click.option("--baseline", default=RECORDED, metavar="OLD", show_default=True,
               help="TOML, a name, each prompt's own, or a report (.json).")  # fmt: skip
 @click.option("--limit", "limits", multiple=True, metavar="RULE=N", help="What counts as worse.")
@@ -59,10 +62,10 @@ if TYPE_CHECKING:
 @on_option("processes")
 @json_option
 def command(
-    addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], baseline: str,
-    limits: tuple[str, ...], profile: str | None, context_tokens: int | None, window: int,
-    model: str | None, sample: int | None, seconds: float | None, reports: tuple[Path, ...],
-    processes: int | None, on: str, as_json: bool,
+    addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], strategies: bool,
+    baseline: str, limits: tuple[str, ...], profile: str | None, context_tokens: int | None,
+    window: int, model: str | None, sample: int | None, seconds: float | None,
+    reports: tuple[Path, ...], processes: int | None, on: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Build recorded prompts under other policies; tell what is worse.
 
@@ -70,6 +73,7 @@ def command(
     backcast regress fixtures/logs/till.jsonl --policy mine.toml
     backcast regress 'runs/**/*.jsonl' --policy hierarchical --policy no-cache --report out.md
     backcast regress s3://bucket/runs/ --policy mine.toml
+    backcast regress fixtures/logs/till.jsonl --strategies  # what each costs, and what it keeps
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
     backcast regress runs/*.jsonl --policy mine.toml --on dask://HOST:8786 --report grows.jsonl
@@ -83,6 +87,8 @@ def command(
     policy or option cannot be read.
     """
     growing = growing_report(reports)  # before the work, which is long
+    if strategies:
+        baseline, policies = _strategies(policies, baseline, model)
     try:
         plan = _planned(policies, baseline, limits, profile, context_tokens)
     except InputError as error:
@@ -102,13 +108,49 @@ def command(
                 raise SystemExit(UNREADABLE)  # the reason is on stderr
             raise InputError("needed recorded prompts, or changes of functions, to try, found none")
         measured = trial.run(runs, times)
+        columns, found = _compared(plan, measured)
+        costs = _trade_offs(plan, runs, columns) if strategies else None
     times.report()
-    columns, found = _compared(plan, measured)
     if reading and reader:
         columns = _read(reading, reader, plan, columns, addresses, url)
-    _print(columns, found, [path for path in reports if path != growing], as_json)
-    broken = trial.failed or any(column.beside and column.beside.broken for column in columns)
+    _print(columns, found, [path for path in reports if path != growing], costs, as_json)
+    broken = trial.failed or (
+        not strategies and any(column.beside and column.beside.broken for column in columns)
+    )
     raise SystemExit(1 if broken else UNREADABLE if unreadable else 0)
+
+
+def _strategies(
+    policies: tuple[str, ...], baseline: str, model: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the baseline and the other policies of --strategies: all that can be built here."""
+    from backcast.engine.context.recorded import embedder_lacks
+    from backcast.engine.context.strategies import STRATEGIES
+
+    if policies or baseline != RECORDED or model:
+        raise click.UsageError(
+            "--strategies: needed no --policy, --baseline or --model beside it: it names its own"
+        )
+    names = []
+    for name, policy in STRATEGIES.items():
+        if name != policy.name:
+            continue  # another name of one of them
+        if reason := embedder_lacks(policy):
+            message(f"note: {name} is left out: {reason}")
+        else:
+            names.append(name)
+    return names[0], tuple(names[1:])
+
+
+def _trade_offs(
+    plan: "_Plan", runs: "Sequence[ReplayRun]", columns: "Sequence[Column]"
+) -> "TradeOffs":
+    from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.replay.tradeoffs import RUNS, trade_offs
+
+    with progress_bar("rebuilding", min(RUNS, len(runs))) as advance:
+        summaries = [column.summary for column in columns]
+        return trade_offs(runs, plan.settings, summaries, plan.profile, advance)
 
 
 class _Plan(NamedTuple):
@@ -209,8 +251,10 @@ def _read(
 
 
 def _print(
-    columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]", as_json: bool
-) -> None:
+    columns: "Sequence[Column]", found: "Sequence[Tried]", reports: "Sequence[Path]",
+    costs: "TradeOffs | None", as_json: bool,
+) -> None:  # fmt: skip
+    from backcast.engine.interfaces import tradeoff_table
     from backcast.engine.interfaces.regress_report import (
         NOTE,
         build_times,
@@ -223,16 +267,25 @@ def _print(
     from backcast.engine.interfaces.views import console, table
 
     for report in reports:
-        text = markdown(columns, found)
+        text = markdown(columns, found) + (tradeoff_table.markdown(costs) if costs else "")
         if report.suffix == ".json":
-            text = json_text(report_json(columns, found))
+            told = {"trade_offs": tradeoff_table.by_name(costs)} if costs else {}
+            text = json_text(report_json(columns, found) | told)
         try:
             report.write_text(text, encoding="utf-8")
         except OSError as error:
             raise InputError(f"{report}: cannot be written: {error.strerror}") from None
     if as_json:
         for column in columns:
-            click.echo(json_text(summed(column)))
+            more = tradeoff_table.by_name(costs).get(column.name, {})
+            click.echo(json_text(summed(column) | more))
+        return
+    if costs:
+        head, *rest = tradeoff_table.rows(costs)
+        table(console(), head, rest)
+        for line in tradeoff_table.lines(costs):
+            click.echo(line)
+        message(NOTE)
         return
     head, *rest = rows(columns)
     table(console(), head, [row for row in rest if any(row[1:])])

@@ -1,15 +1,15 @@
 """`backcast search`: find functions and modules by what they do."""
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backcast.domain.json_text import json_text
-from backcast.engine.history.address import Address
-from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.history.address import parse
+from backcast.engine.interfaces.addresses import ANY, AddressType, task_at
 from backcast.engine.interfaces.empty import FILLED_BY, note_empty
-from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
@@ -19,12 +19,25 @@ if TYPE_CHECKING:
 
 MEANING = ("faiss", "sentence_transformers")
 "The packages that a search by meaning needs."
+OF_ALL = "words of all tasks"
+"Under this the words of all tasks are kept."
+
+
+class FirstArgument(AddressType):
+    """An address, completed as one; with --all the query, which need not be one."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the text as it was typed."""
+        return value
 
 
 @click.command(name="search")
-@address_argument()
-@click.argument("query")
+@click.argument("address", type=FirstArgument(), metavar=f"[{ANY}]")
+@click.argument("query", required=False, metavar="QUERY")
 @store_option
+@click.option("--all", "every", is_flag=True, help="In all tasks of the store; no address then.")
+@click.option("--at", "when", default="", metavar="WHEN",
+              help="With --all: a time, an event of the store, or TASK@WHEN.")  # fmt: skip
 @click.option("-k", "count", default=10, show_default=True, help="How many to find.")
 @click.option(
     "--embedder", metavar="NAME", help="A sentence-transformers model, by name or folder."
@@ -32,8 +45,8 @@ MEANING = ("faiss", "sentence_transformers")
 @click.option("--words", is_flag=True, help="By words alone, as where no model is installed.")
 @json_option
 def command(
-    address: Address, query: str, url: str, count: int, embedder: str | None, words: bool,
-    as_json: bool,
+    address: str, query: str | None, url: str, every: bool, when: str, count: int,
+    embedder: str | None, words: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Find modules and functions by what they did at a moment.
 
@@ -43,13 +56,35 @@ def command(
 
     \b
     backcast search task-abc123@2026-11-20T12:30 "is this an e-mail address?"
+    backcast search "is this an e-mail address?" --all --at 2026-11-20T12:30
+
+    With --all, tasks are found by their goals, too, and a text that several have is shown once:
+    'backcast help search' tells what is compared, and how.
     """
+    if words and embedder:
+        raise click.UsageError("--words needs no --embedder")
+    if every:
+        if query is not None:
+            raise click.UsageError(
+                f"--all searches every task: needed a query alone, found {address!r} too"
+            )
+        _search_all(url, address, when, count, embedder, words=words, as_json=as_json)
+        return
+    if query is None:
+        raise click.UsageError(f"needed {ANY} and a query, or a query and --all, found {address!r}")
+    if when:
+        raise click.UsageError(f"--at goes with --all: needed TASK@{when}")
+    _search_task(url, address, query, count, embedder, words=words, as_json=as_json)
+
+
+def _search_task(
+    url: str, address: str, query: str, count: int, embedder: str | None, *, words: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     from backcast.engine.context.search.kept_words import words_kept
     from backcast.engine.interfaces.summaries import documents
 
-    if words and embedder:
-        raise click.UsageError("--words needs no --embedder")
-    with task_at(address, url) as place:
+    with task_at(parse(address), url) as place:
         moment = place.outlined()
         current = documents(place.store, place.task, moment)
         if not current:
@@ -62,6 +97,35 @@ def command(
             click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
             click.echo(f"{hit.score:.4f}  {escaped(hit.id)}")
+
+
+def _search_all(
+    url: str, query: str, when: str, count: int, embedder: str | None, *, words: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from backcast.engine.context.search.kept_words import words_kept
+    from backcast.engine.interfaces.searching import (
+        found_texts,
+        lines,
+        moment_of_all,
+        plain,
+        store_texts,
+    )
+
+    with opened(url) as store:
+        moment = moment_of_all(store, when)
+        texts = store_texts(store, moment)
+        if not texts.nodes:
+            note_empty(store, None, moment, *FILLED_BY["versions"])
+        with words_kept(store, OF_ALL, "", moment) as counted:
+            current = texts.documents()
+            hits = _hits(store, current, query, count, embedder, counted, words=words)
+        for found in found_texts(store, texts, hits):
+            if as_json:
+                click.echo(json_text(plain(found, texts)))
+                continue
+            for line in lines(found, texts):
+                click.echo(line)
 
 
 def _hits(
@@ -81,6 +145,13 @@ def _hits(
         )
     if words:
         return search_words(current, query, count, counted)
+    from backcast.engine.context.search.vectors import others_by
+
+    model = embedder_of(store, embedder)
+    if others := others_by(store, model):
+        message(
+            f"note: the vectors of this store are by {', '.join(others)}: those by {model.id} are"
+            " made beside them, and never compared with them"
+        )
     with progress_bar("embedding", len(current)) as advance:
-        model = embedder_of(store, embedder)
         return search(store, model, current, query, count, advance, counted)

@@ -27,6 +27,15 @@ class VectorTable(Database):
                 return {}
             return _intact(cursor, embedder, hashes, size)
 
+    def embedders(self) -> list[str]:
+        """Return the names of the embedders whose vectors are stored, sorted."""
+        with self.transact(write=False) as cursor:
+            cursor.execute(self.has_vectors)
+            if cursor.fetchone() is None:
+                return []
+            cursor.execute("SELECT DISTINCT embedder FROM vectors")
+            return sorted(str(name) for (name,) in cursor.fetchall())
+
     def save_vectors(
         self, embedder: str, made: Mapping[bytes, bytes], size: int
     ) -> dict[bytes, bytes]:
