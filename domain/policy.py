@@ -213,7 +213,7 @@ this the lines around a place never take more."
     checked: bool = False
     "Whether the last iterations of a module are shown only where checks ran on them."
     lives: dict[str, Annotated[float, Field(ge=0)]] = {}
-    "Seconds for which written summaries hold, by kind of node, whatever they say themselves of it."
+    "The most seconds for which written summaries hold, by kind of node; none by default."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
