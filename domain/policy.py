@@ -224,7 +224,7 @@ this the lines around a place never take more."
     checked: bool = False
     "Whether the last iterations of a module are shown only where checks ran on them."
     lives: dict[str, Annotated[float, Field(ge=0)]] = {}
-    "Seconds for which written summaries hold, by kind of node, whatever they say themselves of it."
+    "The most seconds for which written summaries hold, by kind of node; none by default."
     habits: Count = 0
     "Tokens of a row on how the project writes its code, as its outlines count it; 0 for none."
     libraries: Count = 0

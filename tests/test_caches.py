@@ -445,7 +445,7 @@ def test_a_complete_module_of_a_task_that_goes_on_is_unfinished_work_that_no_pro
     state = left_by(*done)
     assert offline_cache.unfinished(left_by(*begun)) == []
     assert [(one.module, one.goal) for one in offline_cache.unfinished(state)] == [("a.py", "sort")]
-    assert offline_cache.nodes_left(state) == offline_cache.finished(state) == []
+    assert (offline_cache.nodes_left(state), offline_cache.finished(state)) == ([], [])
     for more in (iteration("a.py", 2), ModuleDeleted(module_name="a.py"), TaskFailed()):
         assert offline_cache.unfinished(left_by(*done, more)) == []
     ended = left_by(*done, TaskComplete(), passing())
