@@ -211,6 +211,9 @@ this the lines around a place never take more."
     "The share of the context from which on a function is offered in parts, too; 0 for never."
     checked: bool = False
     "Whether the last iterations of a module are shown only where checks ran on them."
+    levels: bool = False
+    "Whether a summary is shortened part by part to fit, with what was written filled in; else a \
+written one is shown whole in its place, and a derived one loses whole lines."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
@@ -293,6 +296,7 @@ READER = Policy(
     parts=0.2,
     offered=1.2,
     checked=True,
+    levels=True,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

@@ -83,6 +83,16 @@ def signature_forms(text: str) -> Iterator[str]:
     yield from (f"({form})" for form in list_forms(names))
 
 
+def parameter_names(text: str) -> list[str]:
+    """Return the names of the parameters of a signature.
+
+    >>> parameter_names("(text: str, *rest, keep: bool = False)")
+    ['text', 'rest', 'keep']
+    """
+    parameters = split_list(text.removeprefix("(").removesuffix(")"))
+    return [name for one in parameters if (name := _name(one).strip("*/"))]
+
+
 def type_forms(text: str) -> Iterator[str]:
     """Yield a type, and what it is a type of things of: `dict[...]`.
 

@@ -2,7 +2,10 @@
 
 from typing import NamedTuple, TypedDict
 
+from backcast.domain.levels import fitted
+from backcast.domain.node import name_of
 from backcast.domain.staleness import Modules
+from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting, Fewer
 from backcast.engine.context.sources import SourceLines, SourcePiece, Sources
@@ -12,6 +15,8 @@ from backcast.projections import dependency_graph, summaries
 
 HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
 "How lines of a summary begin that repeat the signature."
+SIGNED = tuple(head.removesuffix(":") for head in HEADS)
+"The labels of these lines."
 
 
 class ModuleSource(TypedDict):
@@ -60,8 +65,8 @@ class MomentTexts:
         self.modules = Modules(dependency_graph.present(states.graph))
         self._briefs, self._counting, self._offered = briefs, counting, offered
         self._origins: dict[str, ModuleSource] = {}
-        self._summaries: dict[tuple[str, int], FoundSummary] = {}
-        self._forms: dict[tuple[int, bool, int], SymbolForms] = {}
+        self._summaries: dict[tuple[str, int, bool], FoundSummary] = {}
+        self._forms: dict[tuple[int, bool, int, bool], SymbolForms] = {}
 
     def are_of(self, states: TaskStates, symbols: Symbols) -> bool:
         """Tell whether these are the texts of some states."""
@@ -80,51 +85,80 @@ class MomentTexts:
             self._origins[path] = source
         return source
 
-    def summary(self, node: str, limit: int) -> FoundSummary:
-        """Return the written summary if it still holds, else the extractive one."""
-        found = self._summaries.get((node, limit))
+    def summary(self, node: str, limit: int, *, levels: bool = False) -> FoundSummary:
+        """Return the written summary if it still holds, else the extractive one.
+
+        With `levels` it is the extractive one, shortened part by part and filled in with what was
+        written and holds. What a signature says of a symbol is then not said again.
+        """
+        found = self._summaries.get((node, limit, levels))
         if found is None:
-            found = self._summaries[node, limit] = self._summary(node, limit)
+            made = self._filled(node, limit) if levels else self._summary(node, limit)
+            found = self._summaries[node, limit, levels] = made
         return found
 
     def _summary(self, node: str, limit: int) -> FoundSummary:
-        known, stale = self.written, 0
-        for written in reversed(known.nodes.get(node, ())):
-            late = summaries.outlived(written, known.last_at)
-            late = late or summaries.superseded(known, written)
-            if not late and self.modules.holds(written.made_of):
+        stale = 0
+        for written in reversed(self.written.nodes.get(node, ())):
+            if self._current(written) and self.modules.holds(written.made_of):
                 return FoundSummary(written.text, stale)
             stale = written.version
         text = self._briefs.of(self.symbols.facets, node, limit, self._counting.count)
         return FoundSummary(text, stale)
 
-    def forms(self, row: int, *, whole: bool, summary: int) -> SymbolForms:
+    def _filled(self, node: str, limit: int) -> FoundSummary:
+        written_fields, stale, holds = dict[str, str](), 0, False
+        for written in reversed(self.written.nodes.get(node, ())):
+            whole = self._current(written) and self.modules.holds(written.made_of)
+            holds = holds or whole
+            stale = stale if holds else written.version
+            if self._current(written):
+                named = {**dict(written.fields), TEXT: written.text}
+                found = holding(node, named, written.made_of, self.modules.holds)
+                written_fields = found | written_fields
+        fields = self._briefs.fields(self.symbols.facets, node)
+        if name_of(node):
+            fields = [field for field in fields if field.label not in SIGNED]
+        if written_fields:
+            fields = filled(node, fields, written_fields)
+        if not fields:
+            return FoundSummary("", stale)
+        return FoundSummary(fitted(fields, limit, self._counting.count).text, stale)
+
+    def _current(self, written: summaries.Written) -> bool:
+        """Return whether a summary is in its time, and by the last version of its writer."""
+        known = self.written
+        late = summaries.outlived(written, known.last_at)
+        return not late and not summaries.superseded(known, written)
+
+    def forms(self, row: int, *, whole: bool, summary: int, levels: bool = False) -> SymbolForms:
         """Return the forms of a symbol, by its row: `whole` with its full text, and with its
-        summary within so many tokens, if any."""
-        found = self._forms.get((row, whole, summary))
+        summary within so many tokens, if any; `levels` as in `summary`."""
+        found = self._forms.get((row, whole, summary, levels))
         if found is None:
-            found = self._forms[row, whole, summary] = self._made(row, whole, summary)
+            found = self._made(row, whole, summary, levels)
+            self._forms[row, whole, summary, levels] = found
         return found
 
-    def _made(self, row: int, whole: bool, limit: int) -> SymbolForms:
+    def _made(self, row: int, whole: bool, limit: int, levels: bool) -> SymbolForms:
         node, path, name, _ = self.symbols.named[row]
         piece, found = self.sources.piece(path, name), FoundSummary("", 0)
         if limit and piece.signature:
-            found = self.summary(node, limit)
+            found = self.summary(node, limit, levels=levels)
         made, known = (piece, found.text, whole), self._offered.get(node)
         if known is None or known[0][0] is not piece or known[0] != made:
             texts = (
                 ("full", piece.text if whole else ""),
-                ("summary", _commented(piece.signature, found.text)),
+                ("summary", _commented(piece.signature, found.text, () if levels else HEADS)),
                 ("signature", piece.signature), ("name", name),
             )  # fmt: skip
             known = self._offered[node] = made, self._counting.fewer(texts)
         return SymbolForms(known[1], piece, found.stale)
 
 
-def _commented(signature: str, summary: str) -> str:
+def _commented(signature: str, summary: str, heads: tuple[str, ...]) -> str:
     """Return a signature, and below it, as comments, what a summary adds; empty for nothing."""
-    lines = [line for line in summary.split("\n") if not line.startswith(HEADS)]
+    lines = [line for line in summary.split("\n") if not line.startswith(heads)]
     if not any(lines):
         return ""
     first = signature.split("\n")[0]

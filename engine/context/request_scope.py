@@ -93,8 +93,9 @@ class RequestScope:
         return node_id("module", path) if path in self.whole else ""
 
     def summary(self, node: str, limit: int) -> str:
-        """Return the written summary if it still holds, else the extractive one."""
-        found = self.texts.summary(node, limit)
+        """Return the written summary if it still holds, else the extractive one; by `levels` of
+        the policy both in one."""
+        found = self.texts.summary(node, limit, levels=self.policy.levels)
         self.note(node, found.stale)
         return found.text
 

@@ -87,7 +87,7 @@ class SymbolCandidates:
         summed = critical or score >= self.policy.summarised
         counted, piece, stale = scope.texts.forms(
             row, whole=critical or node not in self.opened,
-            summary=scope.details.function_tokens if summed else 0,
+            summary=scope.details.function_tokens if summed else 0, levels=scope.policy.levels,
         )  # fmt: skip
         if stale:
             scope.note(node, stale)

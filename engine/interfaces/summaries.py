@@ -31,7 +31,7 @@ from backcast.engine.models.tokenizers import Tokenizer, UpperBound
 from backcast.projections import dependency_graph, progress, summaries
 from backcast.projections.summaries import Written, named, success_rate
 
-BOUND = UpperBound()
+BOUND, BOUND_NAME = UpperBound(), "upper-bound"
 
 
 class NodeSummaries(NamedTuple):
@@ -123,14 +123,16 @@ def nodes_of(store: EventStore, task_id: str, moment: Moment) -> Iterator[str]:
     yield from _View(task_id, graph_state, summaries.initial).nodes()
 
 
-def summariser_of(text: str) -> Summariser:
-    """Return the summariser that an option names."""
+def summariser_of(text: str, profile: str | None = None) -> tuple[Summariser, str]:
+    """Return the summariser that an option names, and the name of the tokenizer that it counts
+    by."""
     if text == "extractive":
-        return Extractive()
-    from backcast.engine.interfaces.asked import model_asked
+        return Extractive(), BOUND_NAME
+    from backcast.engine.interfaces.asked import runtime_asked
     from backcast.engine.memory.model_summariser import ModelSummariser
 
-    return ModelSummariser(model_asked("--summariser extractive,", text))
+    runtime = runtime_asked("--model extractive,", text, profile)
+    return ModelSummariser(runtime.model), runtime.profile.tokenizer
 
 
 class _View:
