@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.domain.levels import split_list
-from backcast.domain.node import kind_of
+from backcast.domain.node import kind_of, name_of
 from backcast.domain.summary import NodeSummary
 from backcast.domain.summary_fields import parameter_names
 
@@ -26,6 +26,11 @@ _CODE = re.compile(
 _HEAD = re.compile(r"[`'\"]?(\*{0,2}[A-Za-z_]\w*)[`'\"]?\s*(?=[:=(])")
 _EXCEPTION = re.compile(r"\b(?:[a-z_]+\.)*[A-Z]\w*(?:Error|Exception|Warning|Interrupt)\b")
 _RETURNS = re.compile(r"^\s*(?:return\s+(?!None\b)[^\s#]|.*\byield\b)", re.MULTILINE)
+_COUNTS = re.compile(r"\d+/\d+ tests? passed|^iteration \d+")
+_DEFINED = re.compile(r"^\s*(?:async\s+)?(?:def|class)\s+(\w+)", re.MULTILINE)
+_IMPORTED = re.compile(r"^\s*(?:import|from)\s+[^#\n]+", re.MULTILINE)
+REPEATED = 3
+"Words from which on a text that stands in two fields says nothing in the second."
 _NUMBERS = re.compile(r"\d+(?:/\d+|\s*%)")
 _TYPES: Mapping[str, str] = {
     "bool": "bool", "boolean": "bool", "true": "bool", "false": "bool", "str": "str",
@@ -68,13 +73,21 @@ def contradictions(
 ) -> list[Contradiction]:
     """Return what the code of a node contradicts in the fields of a form, field by field."""
     evidence = CodeFacts(summary, source)
-    found = list[Contradiction]()
+    found, texts = list[Contradiction](), dict[str, str]()
     for name, value in fields.items():
         reasons = _of_task if kind_of(summary.node) == "task" else _of_code
-        reason = next(reasons(evidence, name, value), "")
+        reason = next(reasons(evidence, name, value), "") or _said(texts, name, value)
         if reason:
             found.append(Contradiction(name, reason))
     return found
+
+
+def _said(texts: dict[str, str], name: str, value: str | Sequence[str]) -> str:
+    """Return which earlier field a text repeats; empty for none, and where it is short."""
+    if not isinstance(value, str) or len(value.split()) < REPEATED:
+        return ""
+    before = texts.setdefault(value.strip(" ."), name)
+    return "" if before == name else f"only repeats the field {before}"
 
 
 def _of_task(evidence: CodeFacts, name: str, value: str | Sequence[str]) -> Iterator[str]:
@@ -101,6 +114,15 @@ def _of_code(evidence: CodeFacts, name: str, value: str | Sequence[str]) -> Iter
         yield from _inputs(evidence, value)
     if name == "outputs":
         yield from _outputs(evidence, value)
+    if _COUNTS.search(value):
+        yield "tells of tests or iterations, and nothing of the code"
+    own = name_of(evidence.summary.node)
+    if (
+        own
+        and value.strip()
+        and set(_WORD.findall(value)) <= {*own.split("."), kind_of(evidence.summary.node)}
+    ):
+        yield "only names what it is about"
     words = evidence.words
     for found in _EXCEPTION.findall(value):
         head, _, last = found.rpartition(".")
@@ -120,8 +142,13 @@ def _own(evidence: CodeFacts) -> frozenset[str]:
 
 
 def _listed(evidence: CodeFacts, name: str, entries: Sequence[str]) -> Iterator[str]:
-    words = evidence.words
     what = {"dependencies": "dependency", "functions": "function"}.get(name, "name")
+    words = evidence.words
+    if name == "dependencies" and evidence.source:
+        lines = [evidence.part("Needs"), *_IMPORTED.findall(evidence.source)]
+        words = frozenset(_WORD.findall("\n".join(lines)))
+    elif name == "functions" and evidence.source:
+        words = frozenset(_DEFINED.findall(evidence.source))
     for entry in entries:
         names = _WORD.findall(entry.partition("(")[0].partition(":")[0])
         names = [word for word in names if word not in ("py", "def", "class", "module", "library")]

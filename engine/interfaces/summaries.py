@@ -16,7 +16,7 @@ from backcast.domain.summary import (
     summary_of,
     task_summary,
 )
-from backcast.domain.summary_fields import fields_of
+from backcast.domain.summary_fields import HEADINGS, fields_of
 from backcast.domain.tree import tree_of
 from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.search import Document
@@ -97,7 +97,7 @@ def node_summaries(
 
 
 def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:
-    """Return each node's text at a moment: the latest written one that holds, else derived."""
+    """Return each node's text at a moment: the derived one, and what was written and holds."""
     written = state_at(store, summaries, task_id, moment)
 
     @cache
@@ -111,8 +111,9 @@ def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]
     view = _View(task_id, state(), written)
     found = []
     for document in derived:
-        holding = [text for text, _, holds in view.written_of(document.id, moment) if holds]
-        found.append(document._replace(text=holding[-1]) if holding else document)
+        said = view.told_of(document.id, moment) if document.id in written.nodes else {}
+        texts = dict.fromkeys([said.pop(TEXT, ""), document.text, *said.values()])
+        found.append(document._replace(text="\n".join(filter(None, texts))))
     return found
 
 
@@ -179,7 +180,9 @@ class _View:
         writers = [] if filled_in == fields else self._writers(node, moment)
         by = f"{EXTRACTIVE}, filled in by {', '.join(writers)}" if writers else EXTRACTIVE
         return NodeSummaries(
-            node, found.text, by, True, found.left_out, found.shortened,
+            node, found.text, by, True,
+            # The line above the summary names the node.
+            [label for label in found.left_out if label not in HEADINGS], found.shortened,
             self.tokenizer.count(found.text), limit, beside,
         )  # fmt: skip
 
