@@ -231,6 +231,9 @@ this the lines around a place never take more."
     "Third-party libraries of the target's module with a row on how the project uses them."
     library_tokens: Count = 60
     "Tokens of such a row."
+    levels: bool = False
+    "Whether a summary is shortened part by part to fit, with what was written filled in; else a \
+written one is shown whole in its place, and a derived one loses whole lines."
     constants: dict[str, Annotated[float, Field(ge=0, le=1)]] = dict(CONSTANTS)
     errors: Count = 5
     "The number of latest failures on offer; earlier ones are masked."
@@ -328,6 +331,7 @@ READER = Policy(
     verdicts=True,
     trail=3,
     map=MapSettings(inline=True),
+    levels=True,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

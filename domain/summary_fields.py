@@ -5,6 +5,7 @@
 ('(text: str, *, keep_case: bool = False)', '(text: str, *, keep_case=False)', '(text, keep_case)')
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 from backcast.domain.levels import (
@@ -29,6 +30,8 @@ RANKS: Mapping[str, int] = {
 "Parts of a lower rank get room first; all others are between the outputs and the heading."
 WORDED = ("Purpose", "Goal", "Workflow", "Decisions", "Side effects told")
 "Parts of sentences."
+_ROLE = re.compile(r":[\w:]+:`~?([^`<]+)`")
+"Roles of reStructuredText, as in :class:`~enum.IntEnum`."
 _SHORTEST = 24
 "Characters of a type behind which its parameters are left out."
 
@@ -51,18 +54,32 @@ def _called(part: SummaryPart) -> SummaryPart:
     """
     if part.label != "Inputs":
         return part
-    first, *others = split_list(part.text.removeprefix("(").removesuffix(")"))
+    kind, inside = apart_from_kind(part.text)
+    first, *others = [*split_list(inside), ""]
     if first not in ("self", "cls"):
         return part
+    others = [one for one in others if one]
     others = others[1:] if others[:1] == ["/"] else others
-    return SummaryPart(part.label, (f"({', '.join(others)})" if others else "",))
+    return SummaryPart(part.label, (f"{kind}({', '.join(others)})" if others else "",))
+
+
+def apart_from_kind(text: str) -> tuple[str, str]:
+    """Return what a signature begins with, and what is in its brackets.
+
+    >>> apart_from_kind("async (self, x)"), apart_from_kind("(x)")
+    (('async ', 'self, x'), ('', 'x'))
+    """
+    kind, _, rest = text.partition("(")
+    return kind, rest.removesuffix(")")
 
 
 def field_of(part: SummaryPart) -> Field:
     """Return a part of a summary as a field that can be shortened."""
     rank = RANKS.get(part.label, OTHERS)
     if part.label in WORDED:
-        return worded(part.label, part.text, rank)
+        plainer = worded(part.label, _ROLE.sub(r"`\1`", part.text).replace("``", "`"), rank)
+        forms = distinct([part.text, *plainer.forms])
+        return plainer._replace(forms=forms, good=plainer.good + len(forms) - len(plainer.forms))
     if part.label == "Inputs":
         forms = distinct(signature_forms(part.text))
         return Field(part.label, forms, rank, min(2, len(forms) - 1))
@@ -76,11 +93,21 @@ def field_of(part: SummaryPart) -> Field:
 def signature_forms(text: str) -> Iterator[str]:
     """Yield parameters with their types, without them, as names alone, and the first names."""
     yield text
-    inside = text.removeprefix("(").removesuffix(")")
+    kind, inside = apart_from_kind(text)
     parameters = split_list(inside)
-    yield f"({', '.join(_short_default(one) for one in parameters)})"
+    yield f"{kind}({', '.join(_short_default(one) for one in parameters)})"
     names = [name for one in parameters if (name := _name(one)).strip("*/")]
-    yield from (f"({form})" for form in list_forms(names))
+    yield from (f"{kind}({form})" for form in list_forms(names))
+
+
+def parameter_names(text: str) -> list[str]:
+    """Return the names of the parameters of a signature.
+
+    >>> parameter_names("(text: str, *rest, keep: bool = False)")
+    ['text', 'rest', 'keep']
+    """
+    parameters = split_list(apart_from_kind(text)[1])
+    return [name for one in parameters if (name := _name(one).strip("*/"))]
 
 
 def type_forms(text: str) -> Iterator[str]:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from backcast.domain.levels import Field
 from backcast.domain.outline import Facet, part_of
 from backcast.domain.reader import Reader
 from backcast.domain.summary import NodeSummary, Tokens, entries_of
+from backcast.domain.summary_fields import fields_of
 
 KEPT = 50_000
 "Nodes whose summaries are kept; then all are made anew."
@@ -22,6 +24,8 @@ class Brief(NamedTuple):
     "Of each module that was read, its facets when they were last compared, and those read."
     fitted: dict[int, str]
     "The summary within so many tokens."
+    fields: list[Field]
+    "Its parts as fields that can be shortened; made when they are first asked for."
 
     def stands(self, facets: Mapping[str, Module]) -> bool:
         """Whether all that was read is as it was; what is equal is the next one to be compared."""
@@ -47,15 +51,26 @@ class Briefs:
 
         `tokens` is always the same.
         """
+        kept = self._brief(facets, node)
+        text = kept.fitted.get(limit)
+        if text is None:
+            text = kept.fitted[limit] = kept.summary.fitted(limit, tokens)[0]
+        return text
+
+    def fields(self, facets: Mapping[str, Module], node: str) -> list[Field]:
+        """Return the parts of a node's summary as fields that can be shortened."""
+        kept = self._brief(facets, node)
+        if not kept.fields:
+            kept.fields.extend(fields_of(kept.summary))
+        return kept.fields
+
+    def _brief(self, facets: Mapping[str, Module], node: str) -> Brief:
         kept = self._kept.get(node)
         if kept is None or not kept.stands(facets):
             if len(self._kept) >= KEPT:
                 self._kept.clear()
             kept = self._kept[node] = _made(facets, node)
-        text = kept.fitted.get(limit)
-        if text is None:
-            text = kept.fitted[limit] = kept.summary.fitted(limit, tokens)[0]
-        return text
+        return kept
 
 
 def _made(facets: Mapping[str, Module], node: str) -> Brief:
@@ -66,4 +81,4 @@ def _made(facets: Mapping[str, Module], node: str) -> Brief:
         if path not in reads:
             reads[path] = facets.get(path), {}
         reads[path][1][key] = facet
-    return Brief(summary, reads, {})
+    return Brief(summary, reads, {}, [])

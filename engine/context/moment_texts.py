@@ -2,7 +2,10 @@
 
 from typing import NamedTuple, TypedDict
 
+from backcast.domain.levels import fitted
+from backcast.domain.node import name_of
 from backcast.domain.staleness import Modules
+from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting, Fewer
 from backcast.engine.context.sources import SourceLines, SourcePiece, Sources
@@ -12,6 +15,8 @@ from backcast.projections import dependency_graph, summaries
 
 HEADS = ("Function:", "Method:", "Class:", "Test:", "Inputs:", "Outputs:", "Inherits:")
 "How lines of a summary begin that repeat the signature."
+SIGNED = tuple(head.removesuffix(":") for head in HEADS)
+"The labels of these lines."
 
 
 class ModuleSource(TypedDict):
@@ -61,8 +66,8 @@ class MomentTexts:
         self.modules = Modules(dependency_graph.present(states.graph))
         self._briefs, self._counting, self._offered = briefs, counting, offered
         self._origins: dict[str, ModuleSource] = {}
-        self._summaries: dict[tuple[str, int, float | None], FoundSummary] = {}
-        self._forms: dict[tuple[int, bool, int, float | None], SymbolForms] = {}
+        self._summaries: dict[tuple[str, int, float | None, bool], FoundSummary] = {}
+        self._forms: dict[tuple[int, bool, int, float | None, bool], SymbolForms] = {}
 
     def are_of(self, states: TaskStates, symbols: Symbols) -> bool:
         """Tell whether these are the texts of some states."""
@@ -82,14 +87,19 @@ class MomentTexts:
             self._origins[path] = source
         return source
 
-    def summary(self, node: str, limit: int, lives: float | None = None) -> FoundSummary:
+    def summary(
+        self, node: str, limit: int, lives: float | None = None, *, levels: bool = False
+    ) -> FoundSummary:
         """Return the written summary if it still holds, else the extractive one.
 
-        Written ones hold for `lives` seconds, where they are given.
+        Written ones hold for `lives` seconds, where they are given. With `levels` it is the
+        extractive one, shortened part by part and filled in with what was written and holds. What a
+        signature says of a symbol is then not said again.
         """
-        found = self._summaries.get((node, limit, lives))
+        found = self._summaries.get((node, limit, lives, levels))
         if found is None:
-            found = self._summaries[node, limit, lives] = self._summary(node, limit, lives)
+            made = self._filled if levels else self._summary
+            found = self._summaries[node, limit, lives, levels] = made(node, limit, lives)
         return found
 
     def stale_by(self, node: str, version: int, lives: float | None) -> str:
@@ -106,36 +116,63 @@ class MomentTexts:
         text = self._briefs.of(self.symbols.facets, node, limit, self._counting.count)
         return FoundSummary(text, stale)
 
+    def _filled(self, node: str, limit: int, lives: float | None) -> FoundSummary:
+        written_fields, stale, holds = dict[str, str](), 0, False
+        for written in reversed(self.written.nodes.get(node, ())):
+            by = summaries.stale_by(self.written, written, self.modules, self.at, lives)
+            holds = holds or not by
+            stale = stale if holds else written.version
+            if by not in (summaries.TIME, summaries.SUMMARISER):
+                named = {**dict(written.fields), TEXT: written.text}
+                found = holding(node, named, written.made_of, self.modules.holds)
+                written_fields = found | written_fields
+        fields = self._briefs.fields(self.symbols.facets, node)
+        if name_of(node):
+            fields = [field for field in fields if field.label not in SIGNED]
+        if written_fields:
+            fields = filled(node, fields, written_fields)
+        if not fields:
+            return FoundSummary("", stale)
+        return FoundSummary(fitted(fields, limit, self._counting.count).text, stale)
+
     def forms(
-        self, row: int, *, whole: bool, summary: int, lives: float | None = None
+        self,
+        row: int,
+        *,
+        whole: bool,
+        summary: int,
+        lives: float | None = None,
+        levels: bool = False,
     ) -> SymbolForms:
         """Return the forms of a symbol, by its row: `whole` with its full text, and with its
-        summary within so many tokens, if any; `lives` is as in `summary`."""
-        asked = row, whole, summary, lives
+        summary within so many tokens, if any; `lives` and `levels` are as in `summary`."""
+        asked = row, whole, summary, lives, levels
         found = self._forms.get(asked)
         if found is None:
             found = self._forms[asked] = self._made(*asked)
         return found
 
-    def _made(self, row: int, whole: bool, limit: int, lives: float | None) -> SymbolForms:
+    def _made(
+        self, row: int, whole: bool, limit: int, lives: float | None, levels: bool
+    ) -> SymbolForms:
         node, path, name, _ = self.symbols.named[row]
         piece, found = self.sources.piece(path, name), FoundSummary("", 0)
         if limit and piece.signature:
-            found = self.summary(node, limit, lives)
+            found = self.summary(node, limit, lives, levels=levels)
         made, known = (piece, found.text, whole), self._offered.get(node)
         if known is None or known[0][0] is not piece or known[0] != made:
             texts = (
                 ("full", piece.text if whole else ""),
-                ("summary", _commented(piece.signature, found.text)),
+                ("summary", _commented(piece.signature, found.text, () if levels else HEADS)),
                 ("signature", piece.signature), ("name", name),
             )  # fmt: skip
             known = self._offered[node] = made, self._counting.fewer(texts)
         return SymbolForms(known[1], piece, found.stale)
 
 
-def _commented(signature: str, summary: str) -> str:
+def _commented(signature: str, summary: str, heads: tuple[str, ...]) -> str:
     """Return a signature, and below it, as comments, what a summary adds; empty for nothing."""
-    lines = [line for line in summary.split("\n") if not line.startswith(HEADS)]
+    lines = [line for line in summary.split("\n") if not line.startswith(heads)]
     if not any(lines):
         return ""
     first = signature.split("\n")[0]

@@ -97,8 +97,10 @@ class RequestScope:
         return node_id("module", path) if path in self.whole else ""
 
     def summary(self, node: str, limit: int) -> str:
-        """Return the written summary if it still holds, else the extractive one."""
-        found = self.texts.summary(node, limit, self.policy.lives.get(kind_of(node)))
+        """Return the written summary if it still holds, else the extractive one; by `levels` of
+        the policy both in one."""
+        lives = self.policy.lives.get(kind_of(node))
+        found = self.texts.summary(node, limit, lives, levels=self.policy.levels)
         self.note(node, found.stale)
         return found.text
 

@@ -90,6 +90,7 @@ class SymbolCandidates:
             row, whole=critical or node not in self.opened,
             summary=scope.details.function_tokens if summed else 0,
             lives=scope.policy.lives.get(kind_of(node)) if scope.policy.lives else None,
+            levels=scope.policy.levels,
         )  # fmt: skip
         if stale:
             scope.note(node, stale)

@@ -29,7 +29,7 @@ KEPT = 3
 "Reasons of a node that are kept, the latest."
 PASSED, FAILED = "passed", "failed"
 _NUMBER = re.compile(r"\s*\(#\d+\)$")
-_MERGED = re.compile(r"Merge (pull request|branch|remote|tag)\b")
+_MERGED = re.compile(r"Merged? (pull request|branch|remote|tag)\b|Merged? .*\binto\b")
 _TYPES = (
     "PLANNING_COMPLETE", "CHECKS_RAN", "COMMITTED", "MODULE_ITERATION", "SOURCE_READ",
     "MODULE_RENAMED", "MODULE_DELETED", "MODULE_OUTLINED",
@@ -170,8 +170,9 @@ def subject_of(message: str) -> str:
     ('Keep case', 'Keep it')
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    if lines and _MERGED.match(lines[0]):
-        lines = lines[1:]  # the names of branches are no reason
+    if lines and (merged := _MERGED.match(lines[0])):
+        # The names of branches are no reason; only of a request the title stands below.
+        lines = lines[1:] if merged[1] == "pull request" else []
     return _NUMBER.sub("", " ".join(lines[0].split())) if lines else ""
 
 

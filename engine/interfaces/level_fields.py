@@ -6,7 +6,7 @@ from functools import cached_property
 from backcast.domain.graph import Graph
 from backcast.domain.levels import Field, distinct, list_forms, sentence_forms
 from backcast.domain.node import kind_of, name_of, node_id, path_of, plain_name
-from backcast.domain.outline import Facet, names_in
+from backcast.domain.outline import Facet, names_in, part_of
 from backcast.domain.summary import rate_of
 from backcast.domain.summary_fields import RANKS
 from backcast.engine.history.node_histories import FAILED, PASSED, NodeHistories, by_relevance
@@ -77,7 +77,7 @@ class LevelFields:
     def top(self, path: str) -> list[str]:
         """Return the functions and classes of a module that are in no other, in its order."""
         facets = self.facets.get(path, {})
-        names = (name for name in facets.get("names") or () if "." not in name)
+        names = (name for name in part_of(facets, "names") or () if "." not in name)
         return [
             node_id((facets.get(f"sig:{name}") or ("function",))[0], path, name) for name in names
         ]

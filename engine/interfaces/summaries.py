@@ -17,7 +17,7 @@ from backcast.domain.summary import (
     summary_of,
     task_summary,
 )
-from backcast.domain.summary_fields import fields_of
+from backcast.domain.summary_fields import HEADINGS, fields_of
 from backcast.domain.tree import tree_of
 from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.search import Document
@@ -34,7 +34,7 @@ from backcast.engine.models.tokenizers import Tokenizer, UpperBound
 from backcast.projections import dependency_graph, progress, summaries
 from backcast.projections.summaries import Written, named, success_rate
 
-BOUND = UpperBound()
+BOUND, BOUND_NAME = UpperBound(), "upper-bound"
 
 
 class NodeSummaries(NamedTuple):
@@ -101,7 +101,7 @@ def node_summaries(
 
 
 def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:
-    """Return each node's text at a moment: the latest written one that holds, else derived."""
+    """Return each node's text at a moment: the derived one, and what was written and holds."""
     written = state_at(store, summaries, task_id, moment)
 
     @cache
@@ -115,8 +115,9 @@ def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]
     view = _View(task_id, state(), written, at=asked_at(store, moment, written.last_at))
     found = []
     for document in derived:
-        holding = [text for text, _, stale in view.written_of(document.id) if not stale]
-        found.append(document._replace(text=holding[-1]) if holding else document)
+        said = view.told_of(document.id) if document.id in written.nodes else {}
+        texts = dict.fromkeys([said.pop(TEXT, ""), document.text, *said.values()])
+        found.append(document._replace(text="\n".join(filter(None, texts))))
     return found
 
 
@@ -127,14 +128,16 @@ def nodes_of(store: EventStore, task_id: str, moment: Moment) -> Iterator[str]:
     yield from _View(task_id, graph_state, summaries.initial).nodes()
 
 
-def summariser_of(text: str) -> Summariser:
-    """Return the summariser that an option names."""
+def summariser_of(text: str, profile: str | None = None) -> tuple[Summariser, str]:
+    """Return the summariser that an option names, and the name of the tokenizer that it counts
+    by."""
     if text == "extractive":
-        return Extractive()
-    from backcast.engine.interfaces.asked import model_asked
+        return Extractive(), BOUND_NAME
+    from backcast.engine.interfaces.asked import runtime_asked
     from backcast.engine.memory.model_summariser import ModelSummariser
 
-    return ModelSummariser(model_asked("--summariser extractive,", text))
+    runtime = runtime_asked("--model extractive,", text, profile)
+    return ModelSummariser(runtime.model), runtime.profile.tokenizer
 
 
 class _View:
@@ -183,7 +186,9 @@ class _View:
         writers = [] if filled_in == fields else self._writers(node)
         by = f"{EXTRACTIVE}, filled in by {', '.join(writers)}" if writers else EXTRACTIVE
         return NodeSummaries(
-            node, found.text, by, "", found.left_out, found.shortened,
+            node, found.text, by, "",
+            # The line above the summary names the node.
+            [label for label in found.left_out if label not in HEADINGS], found.shortened,
             self.tokenizer.count(found.text), limit, beside,
         )  # fmt: skip
 

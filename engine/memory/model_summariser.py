@@ -1,7 +1,8 @@
 """Asks a model for summaries, and records their sources with them.
 
 A model gets the extractive summary and the source text, and fills in a small closed form. After a
-bad answer it is asked once more, with the reason; after a second one the node keeps its summary.
+bad answer, one that the code contradicts among them, it is asked once more, with the reason; after
+a second one the node keeps its summary. A field that the code contradicts is left out, and told.
 """
 
 import json
@@ -10,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from backcast.domain.contradictions import contradictions
 from backcast.domain.node import kind_of
 from backcast.domain.summary import BuiltFrom
 from backcast.engine.log.codec import first_problem
@@ -89,7 +91,8 @@ class ModelSummariser:
         for _ in range(2):
             answer = self.model.complete(messages, Limits(4 * limit), schema=schema)
             completed, problem = filled(form, answer, limit, tokenizer)
-            if completed is not None:
+            problem = problem or contradicted(asked, completed)
+            if completed is not None and not problem:
                 return made_of(asked, completed, answer, tokenizer)
             repair = f"That cannot be used: {problem}. Answer again, in the same form."
             messages = [*messages, Message("assistant", answer.text), Message("user", repair)]
@@ -147,12 +150,22 @@ def filled(
     return completed, ""
 
 
+def contradicted(asked: NodeFacts, form: _SummaryForm | None) -> str:
+    """Return in which way the code contradicts the summary of a form; empty where it does not."""
+    summary = str(getattr(form, "summary", ""))
+    found = contradictions(asked.outlined, asked.source, {"summary": summary})
+    return f"the field summary {found[0].reason}" if found else ""
+
+
 def made_of(asked: NodeFacts, form: _SummaryForm, answer: Completion, tokenizer: Tokenizer) -> Made:
     """Return the summary that a completed form holds."""
     fields = form.model_dump()
     text = " ".join(str(fields.pop("summary")).split())
-    tokens = exactly(tokenizer, text)
-    return Made(text, tokens, _joined(asked.outlined.built_from, asked.read), fields, answer.text)
+    tokens, sources = exactly(tokenizer, text), _joined(asked.outlined.built_from, asked.read)
+    refused = contradictions(asked.outlined, asked.source, fields)
+    held = {name: fields[name] for name in fields if name not in {one.field for one in refused}}
+    reasons = tuple(f"the field {one.field} {one.reason}" for one in refused)
+    return Made(text, tokens, sources, held, answer.text, refused=reasons)
 
 
 def _joined(first: BuiltFrom, second: BuiltFrom) -> BuiltFrom:

@@ -44,11 +44,13 @@ def resummarise(
     tokenizer: Tokenizer,
     limits: Mapping[str, int] = LIMITS,
     progress_of: Callable[[int], None] = lambda done: None,
+    refused: Callable[[str, str], None] = lambda node, reason: None,
 ) -> Resummarised:
     """Record a summary of each node that has none by this summariser, or only a stale one.
 
     A fact takes the time of the latest event among its sources, so that the past can see it.
-    Derived summaries hold at any moment, and are not recorded.
+    Derived summaries hold at any moment, and are not recorded. `refused` is called with each field
+    that was left out since the code contradicts it.
     """
     inputs = SummaryInputs(store, task_id, moment)
     written, kept, failed = 0, 0, []
@@ -66,6 +68,8 @@ def resummarise(
         else:
             inputs.record(node, made, summariser.id)
             written += 1
+            for reason in made.refused:
+                refused(node, reason)
     return Resummarised(written, kept, failed)
 
 

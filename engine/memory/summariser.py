@@ -40,6 +40,8 @@ class Made(NamedTuple):
     "A model's raw answer."
     left_out: Sequence[str] = ()
     "Labels of the lines that exceed the limit."
+    refused: Sequence[str] = ()
+    "Fields that were left out since the code contradicts them, with the reasons."
 
 
 class Summariser(Protocol):

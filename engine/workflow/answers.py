@@ -23,7 +23,7 @@ from backcast.domain.summary import LIMITS
 from backcast.engine.context.recall.references import is_reference, piece_of
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.model_summariser import VERSION as SUMMARISER
-from backcast.engine.memory.model_summariser import filled, form_of, made_of
+from backcast.engine.memory.model_summariser import contradicted, filled, form_of, made_of
 from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Completion
 from backcast.engine.workflow.code_answers import Code, code_of
@@ -189,8 +189,11 @@ class Answers:
         limit = limit_of(LIMITS, node)
         answer = Completion(json_in(text))
         form, problem = filled(form_of(node), answer, limit, self.prompts.tokenizer)
-        if form is None or asked is None:
-            raise RefusedError(problem or f"there is no {node}")
+        if asked is None:
+            raise RefusedError(f"there is no {node}")
+        problem = problem or contradicted(asked, form)
+        if form is None or problem:
+            raise RefusedError(problem)
         made = made_of(asked, form, answer, self.prompts.tokenizer)
         name = f"{reply.model or self.model_id} {SUMMARISER}"
         claim, blobs = inputs.claim(node, made, name, self.task.version)

@@ -162,7 +162,7 @@ def _of_symbol(facets: Mapping[str, Facet], node: str, tested: set[str]) -> Iter
     if any(facets.get(f"doc:{name}") or ()):
         yield "purpose"
     inputs, arrow, _ = signature.rpartition(" -> ")
-    parameters = split_list((inputs if arrow else signature).removeprefix("(").removesuffix(")"))
+    parameters = split_list((inputs if arrow else signature).partition("(")[2].removesuffix(")"))
     called = parameters[:1] in (["self"], ["cls"]) and kind_of(node) == "method"
     if set(parameters[1:] if called else parameters) - {"/", "*"}:
         yield "inputs"
