@@ -119,11 +119,12 @@ def every(state: State) -> list[tuple[str, TestedRun]]:
 
 
 def _written(state: State, path: str, iteration: int, source: str | None) -> State:
-    earlier = next((one for one in state.wrote if one.path == path), None)
-    before = earlier.before if earlier else _source_at_last_run(state, path)
-    others = (one for one in state.wrote if one.path != path)
-    wrote = (WrittenModule(path, iteration, source, before), *others)
-    return state._replace(wrote=wrote[:WRITTEN])
+    others, before = state.wrote, None
+    if state.runs:
+        earlier = next((one for one in others if one.path == path), None)
+        before = earlier.before if earlier else _source_at_last_run(state, path)
+    others = tuple([one for one in others if one.path != path][: WRITTEN - 1])
+    return State(state.runs, (WrittenModule(path, iteration, source, before), *others))
 
 
 def _source_at_last_run(state: State, path: str) -> str | None:

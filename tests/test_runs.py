@@ -68,7 +68,8 @@ def test_a_recorded_run_leaves_its_code_and_tells_each_step(backcast: Backcast) 
     assert told[0].startswith("plan                 constants.py, validators.py  (prompt ")
     assert "16 of 19 passed  (prompt " in told[2]
     assert "; test_validators.py:12 test_an_address_is_valid[ann.lee@example.org]" in told[2]
-    assert told[-2:] == ["all tests            19 of 19 passed", "complete"]
+    assert told[-3:-1] == ["all tests            19 of 19 passed", "complete"]
+    assert told[-1] == "context map          8 edits"
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "out/validators"]
     done = subprocess.run(tests, capture_output=True, text=True, check=False)
     assert (done.returncode, "19 passed" in done.stdout) == (0, True)
