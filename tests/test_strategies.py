@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from backcast.domain.errors import InputError
 from backcast.engine.context import recorded
-from backcast.engine.context.search import embedders
 from backcast.engine.context.strategies import ABOUT, STRATEGIES
 from backcast.engine.log import EventStore
 from backcast.engine.replay.tradeoffs import MATRIX, TradeOff, verdicts
@@ -33,7 +33,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation without the extra 'semantic'."""
 
     def needs(*modules: str) -> None:
-        raise embedders.InputError(f"search needs {modules[0]}, of the extra 'semantic'")
+        raise InputError(f"search needs {modules[0]}, of the extra 'semantic'")
 
     monkeypatch.setattr(recorded, "needs_extra", needs)
     monkeypatch.setattr(recorded, "embedder_of", lambda store, name: needs("a model"))

@@ -91,7 +91,7 @@ def store_texts(store: EventStore, moment: Moment) -> StoreTexts:
         for document in _documents(store, task, root, moment, state.goal):
             found.setdefault(document.text, []).append(TaskNode(task, document.id))
     for nodes in found.values():
-        nodes.sort(key=lambda one: (one.task in forked, statuses[one.task] != "complete", one))
+        nodes.sort(key=lambda node: (node.task in forked, statuses[node.task] != "complete", node))
     known = {task: branch for task, branch in forked.items() if task in statuses}
     return StoreTexts(moment, found, statuses, known)
 
@@ -109,8 +109,8 @@ def _documents(
     written = dict(_written(store, task, moment))
     # What a branch was copied with speaks of its root.
     texts = goal, *(written.pop(node_id("task", name), "") for name in dict.fromkeys((root, task)))
-    if told := [text for text in texts if text and text.strip()]:
-        yield Document(node_id("task", task), "\n".join(told))
+    if known := [text for text in texts if text and text.strip()]:
+        yield Document(node_id("task", task), "\n".join(known))
     yield from sorted(documents(store, task, moment))
     yield from (Document(node, text) for node, text in written.items())
 
@@ -126,10 +126,12 @@ def _written(store: EventStore, task: str, moment: Moment) -> Iterator[tuple[str
     for node in sorted(state.nodes):
         if kind_of(node) in IN_CODE and path_of(node) in present:
             continue  # it is there, by whichever text holds, or is gone from its module
-        for one in reversed(state.nodes[node]):
-            late = summaries.outlived(one, moment.at or state.last_at)
-            if not (late or summaries.superseded(state, one)) and modules.holds(one.made_of):
-                yield node, one.text
+        for summary in reversed(state.nodes[node]):
+            late = summaries.outlived(summary, moment.at or state.last_at)
+            if not (late or summaries.superseded(state, summary)) and modules.holds(
+                summary.made_of
+            ):
+                yield node, summary.text
                 break
 
 

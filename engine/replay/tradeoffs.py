@@ -198,12 +198,11 @@ def verdicts(rows: Sequence[TradeOff]) -> Iterator[ClaimVerdict]:
     )
     for column, claimed, found in columns:
         held, against = 0, []
-        for one, other in combinations(by_name, 2):
-            if claimed(MATRIX[one]) == claimed(MATRIX[other]):
+        for first, second in combinations(by_name, 2):
+            if claimed(MATRIX[first]) == claimed(MATRIX[second]):
                 continue
-            more, less = (
-                (one, other) if claimed(MATRIX[one]) > claimed(MATRIX[other]) else (other, one)
-            )
+            rises = claimed(MATRIX[first]) > claimed(MATRIX[second])
+            more, less = (first, second) if rises else (second, first)
             high, low = found(by_name[more]), found(by_name[less])
             if high is None or low is None:
                 continue

@@ -59,13 +59,13 @@ def embedder_of(store: EventStore, name: str | None = None) -> Embedder:
     """
     needs_extra("sentence_transformers")
     if pinned := PINNED.fullmatch(name or ""):
-        found = embedder_of(store, pinned[1])
-        if found.id != f"{Path(pinned[1]).name}@{pinned[2]}":
+        installed = embedder_of(store, pinned[1])
+        if installed.id != f"{Path(pinned[1]).name}@{pinned[2]}":
             raise InputError(
-                f"embedder: needed {name}, found {found.id}: install that version of the model,"
+                f"embedder: needed {name}, found {installed.id}: install that version of the model,"
                 " or name it without its fingerprint, and vectors are made anew"
             )
-        return found
+        return installed
     known = name or DEFAULT
     place = _folder(known)
     if place is None:

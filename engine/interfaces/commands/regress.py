@@ -269,8 +269,8 @@ def _print(
     for report in reports:
         text = markdown(columns, found) + (tradeoff_table.markdown(costs) if costs else "")
         if report.suffix == ".json":
-            told = {"trade_offs": tradeoff_table.by_name(costs)} if costs else {}
-            text = json_text(report_json(columns, found) | told)
+            costs_json = {"trade_offs": tradeoff_table.by_name(costs)} if costs else {}
+            text = json_text(report_json(columns, found) | costs_json)
         try:
             report.write_text(text, encoding="utf-8")
         except OSError as error:
