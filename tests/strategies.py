@@ -129,6 +129,7 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
 
 
 _SHAPED: dict[str, st.SearchStrategy[Any]] = {
+    "pieces": st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple),
     "sections": st.dictionaries(json_texts, st.integers(0, 99), max_size=2),
     "set": facets | st.dictionaries(json_texts, st.lists(json_texts, max_size=2).map(tuple)),
     "gone": st.lists(st.sampled_from(sorted(FACETS)) | json_texts, max_size=3).map(tuple),

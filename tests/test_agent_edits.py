@@ -458,3 +458,87 @@ def test_known_texts_are_what_the_patch_that_a_run_submits_makes_of_the_text_it_
     unknown = [path for path, text in made.texts.items() if text is None]
     assert all(compared)
     assert bool(compared) != bool(unknown)
+
+
+def _openhands(path: Path) -> Path:
+    create = {"command": "create", "path": "/w/a.py", "file_text": "x = 1\n"}
+    replace = {"command": "str_replace", "path": "/w/a.py", "old_str": "1", "new_str": "2"}
+    lines: list[dict[str, Any]] = []
+    for number, (arguments, left) in enumerate([(create, "x = 1\n"), (replace, "x = 2\n")]):
+        call_id, common = (
+            f"c{number}",
+            {"tool_name": "file_editor", "timestamp": "2026-01-02T03:04"},
+        )
+        lines.append({"kind": "ActionEvent", "id": f"a{number}", "source": "agent", "thought": [],
+                      "tool_call_id": call_id, "action": arguments, **common})  # fmt: skip
+        seen = {"path": "/w/a.py", "new_content": left, "content": [], "is_error": False}
+        lines.append({"kind": "ObservationEvent", "id": f"o{number}", "source": "environment",
+                      "tool_call_id": call_id, "action_id": f"a{number}", "observation": seen,
+                      **common})  # fmt: skip
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def _trajectory(path: Path) -> Path:
+    actions = [
+        ("str_replace_editor create /w/a.py --file_text 'x = 1\n'", "File created successfully at"),
+        ("str_replace_editor str_replace /w/a.py --old_str '1' --new_str '2'",
+         "The file /w/a.py has been edited. A snippet:\n     1\tx = 2  # not found in file\n"),
+        ("str_replace_editor str_replace /w/a.py --old_str '7' --new_str '8'",
+         "No replacement was performed, old_str `7` did not appear verbatim in /w/a.py."),
+    ]  # fmt: skip
+    steps = [
+        {"action": action, "observation": seen, "response": "I do.", "thought": "",
+         "state": {"working_dir": "/w"}}
+        for action, seen in actions
+    ]  # fmt: skip
+    path.write_text(json.dumps({"trajectory": steps, "history": [], "info": {}}))
+    return path
+
+
+def _cline(path: Path) -> Path:
+    whole = {"type": "file", "path": "/w/a.py", "content": "x = 1\n"}
+    use = {"type": "tool_use", "id": "c1", "name": "editor",
+           "input": {"path": "/w/a.py", "old_text": "1", "new_text": "2"}}  # fmt: skip
+    done = {"type": "tool_result", "tool_use_id": "c1", "content": '{"success": true}'}
+    path.write_text(json.dumps({
+        "sessionId": "s", "system_prompt": "Working Directory: /w\n", "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Go."}, whole]},
+            {"role": "assistant", "content": [use]}, {"role": "user", "content": [done]},
+        ],
+    }))  # fmt: skip
+    return path
+
+
+def _inspect(path: Path) -> Path:
+    create = {"command": "create", "path": "a.py", "file_text": "x = 1\n"}
+    replace = {"command": "str_replace", "path": "a.py", "old_str": "1", "new_str": "2"}
+    events: list[dict[str, Any]] = []
+    for number, arguments in enumerate((create, replace)):
+        call = {"id": f"c{number}", "function": "text_editor", "arguments": arguments}
+        message = {"role": "assistant", "content": "", "tool_calls": [call]}
+        events.append({"event": "model", "output": {"choices": [{"message": message}]}})
+        events.append({"event": "tool", "function": "text_editor", "id": f"c{number}",
+                       "result": "done", "arguments": arguments})  # fmt: skip
+    sample = {"id": 1, "uuid": "s", "input": "Go.", "events": events}
+    path.write_text(json.dumps({"eval": {"eval_id": "e"}, "samples": [sample]}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "write_log"),
+    [
+        ("openhands", "e.jsonl", _openhands), ("swe-agent", "r.traj", _trajectory),
+        ("cline", "s.json", _cline), ("inspect", "i.json", _inspect),
+    ],
+)  # fmt: skip
+def test_the_editor_of_each_agent_is_followed(
+    format: str, name: str, write_log: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    with EventStore.open("sqlite://") as store:
+        report = run(store, format, write_log(tmp_path / name))
+        [last] = list(store.read(types=["MODULE_ITERATION"]))[-1:]
+        path = "w/a.py" if format == "openhands" else "a.py"  # it names no working folder
+        assert (last.fact.data["module_name"], report.edits.unknown) == (path, 0)
+        assert store.get(last.fact.data["source"]) == b"x = 2\n"
+        assert report.edits.failed == (format == "swe-agent")

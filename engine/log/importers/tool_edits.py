@@ -110,6 +110,7 @@ def edits_of(
 
 def _named(found: ToolEdits, texts: FileTexts, truth: Truth | None = None) -> ToolEdits:
     """Return edits under the names of modules, with what else the log says of them."""
+    truth = None if truth and "\0" in truth.path else truth
     known = texts.name(truth.path) if truth else ""
     edits = []
     for edit in found.edits:
