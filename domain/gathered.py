@@ -35,9 +35,9 @@ are dropped together."""
 OPEN, FIXES, PLANS = 16, 64, 16
 LONGEST_TEXT = 4_000
 "Characters of a summary or plan that are kept."
-PLANNED = (
+PLANNED = frozenset((
     TaskStarted, RequirementsComplete, SourceRead, ContextBuilt, PlanningComplete, UnknownFact,
-)  # fmt: skip
+))  # fmt: skip
 "Types of fact that tell of a plan, or of what it was made from."
 IN_MODULES = ("module", *SYMBOLS)
 "The kinds of node that disappear with their module."
@@ -61,7 +61,7 @@ class LatestModule(NamedTuple):
     failing: str | None = None
     "The text on which checks failed last."
     interface: Map[str, tuple[str, ...]] = Map()
-    "The facets of its public names, signatures and bases."
+    "The facets of its public names, signatures and bases, where a plan may rest on them."
     complete: bool = False
     "Whether it was completed since, while its task went on."
 
@@ -127,7 +127,7 @@ class TaskLegacy(NamedTuple):
 
 def gathered(task: TaskLegacy, event: WorkflowEvent) -> TaskLegacy:
     """Return a task's contribution after one more event."""
-    if isinstance(event.fact, PLANNED):
+    if type(event.fact) in PLANNED:
         planning = plans.planning(task.planning, event)
         task = task if planning is task.planning else task._replace(planning=planning)
     match event.fact:
@@ -231,8 +231,9 @@ def _outlined(task: TaskLegacy, fact: ModuleOutlined) -> TaskLegacy:
     if fact.base is None:
         module = module._replace(symbols=Map(), imports=(), standard=(), interface=Map())
     symbols, interface = module.symbols, module.interface
+    asked = bool(task.planning.modules or task.planning.context)
     for key in sorted({*fact.gone, *fact.set}):
-        if key.startswith(plans.SHOWN):
+        if asked and key.startswith(plans.SHOWN):
             interface = plans.interface(interface, key, fact.set.get(key))
         kind, name = fact.set.get(key, ())[:1], key.removeprefix("sig:")
         if name != key and kind and kind[0] in SYMBOLS:

@@ -145,7 +145,7 @@ def bm25(case: Case) -> str:
     sources = Sources(case.repository)
     pieces = list(Parent(case.repository, sources, case.task).bodies)
     for sha in case.earlier:
-        before, after = case.repository.tree(f"{sha}^"), case.repository.tree(sha)
+        before, after = memory_prompts.tree_before(case.repository, sha), case.repository.tree(sha)
         for path, oid in after.items():
             if before.get(path) != oid:
                 made = view_of(f"{sha[:10]}/{path}", sources.of(oid)).bodies

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from backcast.domain.events import (
@@ -21,12 +22,12 @@ from backcast.domain.events import (
     TaskStarted,
 )
 from backcast.domain.moment import Moment
+from backcast.engine.context.recorded import context_at
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.import_log import run
 from backcast.engine.memory.outlines import Outlining
-from backcast.projections import dependency_graph
-from scripts.benches.context_ours import TOKENIZER, Ours, request_of, states_at
+from scripts.benches.context_ours import TOKENIZER, profile_of, request_of
 from scripts.benches.context_tasks import Task
 from scripts.benches.context_trees import Repository
 from scripts.benches.workload import open_store
@@ -55,18 +56,19 @@ class Asked:
                 finished(store, source, sha)
             tree = _only(source, Path(folder), later.parent)
             run(store, "git", tree, LATER)
-            states = states_at(store, LATER, Moment())
-            graph = dependency_graph.graph_of(states.graph)
-            built = Ours(tokens, self.tokenizer, store).build(states, graph, request_of(later))
+            profile, begin = profile_of(tokens), perf_counter()
+            built = context_at(store, LATER, Moment(), request_of(later), profile)
+            taken = perf_counter() - begin
         log.unlink()
-        return {"text": built.text, "seconds": built.seconds, "over": built.over}
+        over = self.tokenizer.count(built.text) > tokens
+        return {"text": built.text, "seconds": taken, "over": over}
 
 
 def finished(store: EventStore, source: Repository, sha: str) -> None:
     """Record a task that made what a commit made."""
     task = f"task-{sha[:10]}"
     goal = " ".join(source.git("log", "-1", "--format=%B", sha).split())
-    before, after = source.tree(f"{sha}^"), source.tree(sha)
+    before, after = tree_before(source, sha), source.tree(sha)
     changed = [path for path in after if before.get(path) != after[path]]
     store.append(task, [TaskStarted(goal=goal)], after=0)
     planned = PlanningComplete(planned=tuple(PlannedModule(path=path) for path in changed))
@@ -79,6 +81,12 @@ def finished(store: EventStore, source: Repository, sha: str) -> None:
         store.append(task, [ModuleComplete(module_name=path)], after=store.version(task))
     Outlining(store, task).catch_up()
     store.append(task, [TaskComplete()], after=store.version(task))
+
+
+def tree_before(source: Repository, sha: str) -> dict[str, str]:
+    """Return the tree that a commit changed; nothing for the first one."""
+    _, *parents = source.git("rev-list", "--parents", "-n", "1", sha).split()
+    return source.tree(parents[0]) if parents else {}
 
 
 def _only(source: Repository, work: Path, sha: str) -> Path:
