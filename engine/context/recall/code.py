@@ -3,7 +3,8 @@
 What a module brings is counted once, until it changes; so is what was taken out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,9 @@ from backcast.domain.paths import is_test
 from backcast.domain.removed import RemovedSymbol, facets_of, is_shared
 from backcast.engine.context.module_symbols import (
     COLUMNS,
+    Floats,
     Numbers,
     SymbolIndex,
-    last_name,
     numbers_of,
 )
 from backcast.engine.context.search.words import CurrentWords
@@ -71,18 +72,31 @@ class RecalledCode:
         self.known = known
         self._words: dict[str, CurrentWords] = {}
 
+    @cached_property
+    def by_path(self) -> Mapping[str, Sequence[int]]:
+        """The rows of each path."""
+        return _rows_by(code.path for code in self.codes)
+
+    @cached_property
+    def by_task(self) -> Mapping[str, Sequence[int]]:
+        """The rows of each task."""
+        return _rows_by(code.task for code in self.codes)
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The place of each task: the running one, then the one that ended last."""
+        return {task: place for place, task in enumerate(self.by_task)}
+
     def words(self, column: str) -> CurrentWords:
         """Return the words of the texts of a column."""
         if column not in self._words:
             self._words[column] = self.known.words.current(self.numbers[column])
         return self._words[column]
 
-    def by_words(self, query: str, column: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def by_words(self, query: str, column: str) -> Floats:
         """Return how well each text answers a query, by BM25; the best is 1."""
         scores = self.words(column).scores(query)[self.numbers[column]]
-        found: np.ndarray[tuple[int], np.dtype[np.float64]] = scores / (
-            scores.max(initial=0.0) or 1.0
-        )
+        found: Floats = scores / (scores.max(initial=0.0) or 1.0)
         return found
 
 
@@ -173,11 +187,12 @@ class RecallIndex:
         return CodeRows((code,), numbers_of(path, [name], parts, self._known))
 
 
+def _rows_by(keys: Iterable[str]) -> dict[str, list[int]]:
+    rows = dict[str, list[int]]()
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    return rows
+
+
 def _kind(signature: Facet) -> str:
     return signature[0] if signature else "function"
-
-
-def owner_of(code: EarlierCode) -> str:
-    """Return the last name of the class that holds a method; empty for all else."""
-    owner = code.name.rpartition(".")[0]
-    return last_name(owner) if owner else ""

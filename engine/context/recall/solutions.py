@@ -5,7 +5,7 @@ room; but most of what was taken out never comes back, so its weights are others
 has already, equal or nearly so, is no candidate.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from backcast.engine.context.request_scope import RequestScope
 from backcast.engine.context.sources import SourcePiece
 
 SECTION = "historical patterns"
-LOOKED_AT = 32
+LOOKED_AT = 16
 "Functions and classes whose texts are read: those likest by their outlines."
 LEAST = 0.2
 "The chance to come back, below which nothing is offered."
@@ -48,6 +48,8 @@ class Solutions:
         self.scope, self.goals, self.within = scope, goals, within
         self.evidence = scope.evidence()
         self.evidence.gather(("near",))
+        self.values: Mapping[str, Floats] = {}
+        "The evidence of outlines, of (codes)."
         self.gone: list[str] = []
         "The nodes of what could not be read any more."
 
@@ -63,37 +65,50 @@ class Solutions:
         if not recalled.codes:
             return
         looked = list[tuple[int, SourcePiece]]()
-        seen = set[str]()
-        for row in self._likest(recalled):
-            code = recalled.codes[row]
+        kept = list[tuple[str, Set[str]]]()
+        # Of nearly equal ones the newest counts: of the latest task, and what still stands there.
+        order = {row: number for number, row in enumerate(self._likest(recalled))}
+        codes = recalled.codes
+
+        def age(row: int) -> tuple[int, bool, int]:
+            code = codes[row]
+            return recalled.places[code.task], code.removed > 0, -code.stood
+
+        for row in sorted(order, key=age):
+            code = codes[row]
             piece = self._piece(code)
-            if piece is None or piece.text in seen or self._is_here(code, piece):
+            if piece is None or self._is_here(code, piece):
                 continue
-            seen.add(piece.text)
-            looked.append((row, piece))
-        chances = self._chances(recalled, looked)
-        order = sorted(range(len(looked)), key=lambda place: (-chances[place], place))
-        nodes = set[str]()
-        for place in order:
+            name, lines = last_name(code.node), _lines(piece.text)
+            if not any(name == other and _nearly(lines, known) for other, known in kept):
+                kept.append((name, lines))
+                looked.append((row, piece))
+        looked.sort(key=lambda pair: order[pair[0]])
+        chances = self._chances_of(recalled, looked) if looked else []
+        for place in sorted(range(len(looked)), key=lambda place: (-chances[place], place)):
             row, piece = looked[place]
-            code = recalled.codes[row]
-            if chances[place] < LEAST or code.node in nodes:
-                continue
-            nodes.add(code.node)
-            yield RecalledText(code, piece, chances[place])
+            if chances[place] >= LEAST:
+                yield RecalledText(codes[row], piece, chances[place])
 
     def _likest(self, recalled: RecalledCode) -> list[int]:
-        """Return the rows that are likest by their outlines, the likest first."""
+        """Return the rows that may come back by what their outlines say, the likest first."""
+        self.values, size = self._by_outline(recalled), len(recalled.codes)
+        most = dict.fromkeys(("signature words", "body words", "text words"), np.ones(size))
+        most["name and text"] = self.values["like name"]
+        likely = _chances(self._weighed(self.values | most, size)) >= LEAST
+        if not likely.any():
+            return []
         query = self.evidence.query
-        values = self._by_outline(recalled) | {
-            "signature words": recalled.by_words(query, "interface"),
-            "body words": recalled.by_words(query, "body"),
-        }
-        # Their texts are not read yet: what is known of their bodies stands for them.
-        values["text words"] = values["body words"]
-        values["name and text"] = values["like name"] * values["body words"]
-        sums = self._weighed(values, len(recalled.codes))
-        return list(map(int, np.argsort(-sums, kind="stable")[:LOOKED_AT]))
+        bodies = recalled.by_words(query, "body")
+        known = {
+            "signature words": recalled.by_words(query, "interface"), "body words": bodies,
+            # Their texts are not read yet: what is known of their bodies stands for them.
+            "text words": bodies, "name and text": self.values["like name"] * bodies,
+        }  # fmt: skip
+        sums = self._weighed(self.values | known, size)
+        rows = np.nonzero(likely)[0]
+        order = rows[np.argsort(-sums[rows], kind="stable")][:LOOKED_AT]
+        return list(map(int, order))
 
     def _by_outline(self, recalled: RecalledCode) -> dict[str, Floats]:
         """Return the evidence that names, places and goals give, of (codes)."""
@@ -114,33 +129,34 @@ class Solutions:
             held = recalled.words("interface").holding([name.lower() for name in parameters])
             found["parameters"] = held[numbers["interface"]] / len(parameters)
         near, place, goal = np.zeros(size), np.zeros(size), np.zeros(size)
-        for row, code in enumerate(recalled.codes):
-            if code.path == evidence.path:
-                near[row] = NEAR / (NEAR + abs(code.first - evidence.place))
-                place[row] = float(not evidence.name or code.name == evidence.name)
-            goal[row] = self.goals.get(code.task, 0.0)
+        for row in recalled.by_path.get(evidence.path, ()):
+            code = recalled.codes[row]
+            near[row] = NEAR / (NEAR + abs(code.first - evidence.place))
+            place[row] = float(not evidence.name or code.name == evidence.name)
+        for task, rows in recalled.by_task.items() if self.goals else ():
+            goal[rows] = self.goals.get(task, 0.0)
         exists = np.full(size, float(evidence.asked.target in self.scope.symbols.places))
         return found | {
             "near": near, "same place": place, "same goal": goal, "exists": exists,
         }  # fmt: skip
 
-    def _chances(
+    def _chances_of(
         self, recalled: RecalledCode, looked: list[tuple[int, SourcePiece]]
     ) -> list[float]:
-        """Return the chance, of some rows, that each text is like what will be written."""
+        """Return the chance, of some rows and their texts, that each comes back."""
         rows = np.array([row for row, _ in looked], np.int64)
-        values = {name: all[rows] for name, all in self._by_outline(recalled).items()}
-        texts: dict[str, Callable[[EarlierCode, SourcePiece], str]] = {
-            "signature words": lambda code, piece: _outline(code)[0],
-            "body words": lambda code, piece: _outline(code)[1],
-            "text words": lambda code, piece: piece.text,
+        values = {name: all[rows] for name, all in self.values.items()}
+        outlines = [symbol_words(code.path, code.name, code.facets)
+                    for code in (recalled.codes[row] for row in rows)]  # fmt: skip
+        texts = {
+            "signature words": [interface for interface, _ in outlines],
+            "body words": [body for _, body in outlines],
+            "text words": [piece.text for _, piece in looked],
         }
-        for name, text in texts.items():
-            found = [text(recalled.codes[row], piece) for row, piece in looked]
+        for name, found in texts.items():
             values[name] = np.array(self.evidence.words_of(name, found))
         values["name and text"] = values["like name"] * values["text words"]
-        sums = self._weighed(values, len(looked))
-        return list(map(float, np.round(1 / (1 + np.exp(-sums)), DECIMALS)))
+        return list(map(float, _chances(self._weighed(values, len(looked)))))
 
     def _weighed(self, values: Mapping[str, Floats], size: int) -> Floats:
         weights = self.scope.policy.recall
@@ -166,12 +182,10 @@ class Solutions:
         symbols = self.scope.symbols
         number = symbols.known.names.known([last_name(code.node)])
         rows = np.nonzero(np.isin(symbols.numbers["name"], number))[0] if len(number) else ()
-        lines = {line.strip() for line in piece.text.split("\n")} - {""}
+        lines = _lines(piece.text)
         for row in rows:
             named = symbols.named[row]
-            here = self.scope.sources.piece(named.path, named.name).text.split("\n")
-            shared = lines.intersection(line.strip() for line in here)
-            if len(shared) >= SAME * len(lines):
+            if _nearly(lines, _lines(self.scope.sources.piece(named.path, named.name).text)):
                 return True
         return False
 
@@ -210,5 +224,15 @@ class Solutions:
         return f"{how}{f' by earlier task {code.task}' if code.task else ' here'}: {place}"
 
 
-def _outline(code: EarlierCode) -> tuple[str, str]:
-    return symbol_words(code.path, code.name, code.facets)
+def _chances(sums: Floats) -> Floats:
+    chances: Floats = np.round(1 / (1 + np.exp(-sums)), DECIMALS)
+    return chances
+
+
+def _lines(text: str) -> Set[str]:
+    return {line.strip() for line in text.split("\n")} - {""}
+
+
+def _nearly(lines: Set[str], others: Set[str]) -> bool:
+    """Tell whether some lines bring next to nothing that others do not have."""
+    return len(lines & others) >= SAME * len(lines)
