@@ -60,8 +60,8 @@ class CheckedTests(NamedTuple):
         priority = policy.priority("test results")
         # Its event comes after its iteration, and so does its place among what changes.
         yield Candidate(
-            f"{CHECKS}{self.path}@{run.version}", "current module", priority, levels(lines, 1.0), 1.0,
-            (run.version,), run.version,
+            f"{CHECKS}{self.path}@{run.version}", "current module", priority, levels(lines, 1.0),
+            1.0, (run.version,), run.version,
         )  # fmt: skip
 
     def _since(self, version: int) -> list[str]:
