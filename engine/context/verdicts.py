@@ -60,8 +60,8 @@ class CheckedTests(NamedTuple):
         priority = policy.priority("test results")
         # Its event comes after its iteration, and so does its place among what changes.
         yield Candidate(
-            f"{CHECKS}{self.path}", "current module", priority, levels(lines, 1.0), 1.0,
-            (run.version,), run.version,
+            f"{CHECKS}{self.path}@{run.version}", "current module", priority, levels(lines, 1.0),
+            1.0, (run.version,), run.version,
         )  # fmt: skip
 
     def _since(self, version: int) -> list[str]:
@@ -113,7 +113,7 @@ def trail(
     texts = texts if details.errors == "full" else texts[-1:]
     because = tuple(runs[number][1].version for number in failed[-1 - policy.trail :])
     yield Candidate(
-        f"{EARLIER}{path}", "recent errors", policy.priority("recent errors"),
+        f"{EARLIER}{path}@{because[-1]}", "recent errors", policy.priority("recent errors"),
         levels(texts, 0.5), 0.5, because,
     )  # fmt: skip
 
