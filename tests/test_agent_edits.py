@@ -12,7 +12,8 @@ from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers import Report
-from backcast.engine.log.importers.file_texts import FileEdit, FileTexts, ReplacedPiece
+from backcast.engine.log.importers.file_edits import FileEdit, ReplacedPiece
+from backcast.engine.log.importers.file_texts import FileTexts
 from backcast.engine.log.importers.patch_edits import git_patches, patched
 from backcast.engine.memory.import_log import run
 from backcast.projections import dependency_graph, versions
@@ -214,19 +215,22 @@ def _upto(version: int) -> Any:
     [
         ("x = 1\n", "y = 1", "the replaced text is not in the text that is known"),
         ("x = 1\nx = 1\n", "x = 1", "the replaced text stands 2 times in the text that is known"),
-        ("x = 1\n", "", None),
+        ("x = 1\n", "", "the edit replaces nothing in a text that is not empty"),
     ],
 )
 def test_an_old_text_that_is_not_there_leaves_an_unknown_text_and_no_wrong_one(
-    tmp_path: Path, known: str, old: str, why: str | None
+    tmp_path: Path, known: str, old: str, why: str
 ) -> None:
     made = coded(tmp_path, write(f"{HOME}/a.py", known), edit(f"{HOME}/a.py", old, "z = 9"))
-    if why is None:
-        assert made.texts == {"a.py": "z = 9"}  # an edit of nothing writes the file
-        return
     assert (made.texts, made.reasons) == ({"a.py": None}, [why])
     assert any(why in note for note in made.report.notes)
     assert made.changes()[-1].fact.data["pieces"] == [[old, "z = 9"]]
+
+
+def test_an_edit_of_nothing_makes_a_file_that_was_not_there(tmp_path: Path) -> None:
+    both = [{"old_string": "", "new_string": "x = 1\n"}, {"old_string": "1", "new_string": "2"}]
+    made = coded(tmp_path, call("MultiEdit", file_path=f"{HOME}/a.py", edits=both))
+    assert made.texts == {"a.py": "x = 2\n"}
 
 
 def test_an_edit_that_failed_changes_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from backcast.engine.log.importers.file_texts import Change
+from backcast.engine.log.importers.file_edits import Change
 
 NAMED = 3
 "Modules that a note names."

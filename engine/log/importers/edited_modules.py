@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from backcast.domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, SourceRead
-from backcast.engine.log.importers.file_texts import OTHERWISE, Change, FileEdit, FileTexts, Shown
+from backcast.engine.log.importers.file_edits import Change, FileEdit, Shown
+from backcast.engine.log.importers.file_texts import OTHERWISE, FileTexts
 from backcast.engine.log.importers.tool_edits import Called, Truth, edits_of, touches
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ never guessed: what the log does not hold is said to be unknown, with the reason
 
 from collections.abc import Sequence
 from posixpath import isabs, join, normpath, relpath
-from typing import NamedTuple
 
-from backcast.engine.log.importers.patch_edits import Hunk, patched
+from backcast.engine.log.importers.file_edits import Change, FileEdit, ReplacedPiece, Shown
+from backcast.engine.log.importers.patch_edits import patched
 
 MOST_KEPT = 64 * 2**20
 "Characters of all texts that are kept at once; the texts that were used first are forgotten."
@@ -18,70 +18,6 @@ MOST_UNDONE = 10
 ROOT = "/"
 OTHERWISE = "something that the log does not show changed it"
 UNSEEN = "its text was never shown as a whole"
-
-
-class Shown(NamedTuple):
-    """A whole text as a tool showed it."""
-
-    text: str
-    exact: bool = True
-    "Whether its line ends and its last line break are told."
-
-
-class ReplacedPiece(NamedTuple):
-    """A replaced text, and what stands in its place."""
-
-    old: str
-    new: str
-    all: bool = False
-    "Whether it is replaced wherever it stands."
-
-
-class FileEdit(NamedTuple):
-    """What a tool did to a file."""
-
-    path: str
-    kind: str
-    "write, append, replace, lines, insert, patch, undo, delete, move, read, unsure."
-    text: str | None = None
-    pieces: tuple[ReplacedPiece, ...] = ()
-    hunks: tuple[Hunk, ...] = ()
-    place: tuple[int, int] = (0, 0)
-    "First and last line that are replaced, or the line behind which a text is put."
-    to: str = ""
-    "The new path of a moved file."
-    before: Shown | None = None
-    after: Shown | None = None
-    why: str = ""
-    "Why its text is unknown."
-
-
-class Change(NamedTuple):
-    """What became of a module."""
-
-    kind: str
-    "iteration, read, deleted, renamed."
-    path: str
-    iteration: int = 0
-    text: Shown | None = None
-    "None where it is unknown."
-    why: str = ""
-    base: str | None = None
-    "The blob of the module's text before."
-    pieces: tuple[ReplacedPiece, ...] = ()
-    previous: str = ""
-    by_tool: bool = True
-    "Whether a tool of the log made it; else it was found so."
-
-
-class ToolEdits(NamedTuple):
-    """What a call of a tool and its result tell of files."""
-
-    edits: tuple[FileEdit, ...] = ()
-    failed: int = 0
-    "Edits that were not made."
-    doubts: str = ""
-    "What may have changed any file."
 
 
 class _File:
@@ -256,6 +192,8 @@ def _edited(
     if edit.kind == "undo":
         known = undo[-1] if undo else None
         return known, "" if known else "the text before the undone edit is unknown"
+    if before is None and edit.kind == "replace" and edit.pieces and not edit.pieces[0].old:
+        before = Shown("")  # tools replace nothing only in a file that is new or empty
     if before is None:
         return None, UNSEEN
     text = before.text

@@ -30,7 +30,7 @@ from backcast.engine.log.importers.content import (
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
 from backcast.engine.log.importers.edited_modules import NO_EDITS
-from backcast.engine.log.importers.file_texts import Shown
+from backcast.engine.log.importers.file_edits import Shown
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls

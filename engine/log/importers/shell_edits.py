@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from backcast.engine.log.importers.file_texts import FileEdit
+from backcast.engine.log.importers.file_edits import FileEdit
 from backcast.engine.log.importers.patch_edits import BEGIN
 
 _HEREDOC = re.compile(r"<<(-?)\s*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?(\w+))")

@@ -13,7 +13,7 @@ something left out.
 
 import re
 
-from backcast.engine.log.importers.file_texts import Shown
+from backcast.engine.log.importers.file_edits import Shown
 
 CLIPPED = re.compile(
     r"<response clipped>|<NOTE>[^<]*(?:clipped|truncated)|\[\.\.\. |"

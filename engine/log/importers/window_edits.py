@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backcast.engine.log.importers.content import string
-from backcast.engine.log.importers.file_texts import FileEdit, ReplacedPiece, ToolEdits
+from backcast.engine.log.importers.file_edits import FileEdit, ReplacedPiece, ToolEdits
 from backcast.engine.log.importers.shown_texts import by_lines, was_done, window
 
 SWE_TOOLS = frozenset(("edit", "create", "insert", "open", "goto", "scroll_up", "scroll_down",
