@@ -36,6 +36,7 @@ from backcast.engine.workflow.decide import (
     CheckAll,
     Complete,
     TakeAnswer,
+    UsePlan,
     blamed,
     decide,
 )
@@ -200,6 +201,8 @@ def _done(action: Action, turn: str) -> list[Fact]:
             return [AnswerRefused(reason="no")]
         case TakeAnswer(step=PendingStep(kind="plan")):
             return [PLAN]
+        case UsePlan(claim=claim):
+            return [claim.fact]
     path, number = action.step.module, action.step.iteration
     failed = turn in ("fail", "break")
     return [
