@@ -22,8 +22,8 @@ def knowledge(scope: RequestScope) -> Iterator[Candidate]:
     count = scope.counting.count
     if policy.habits:
         text = known.habits_within(states.graph, policy.habits, count)
-        because = dependency_graph.built_at(states.graph)
-        yield _row(scope, "habits:", text, "LOW", USUAL, FIRST, (because,))
+        latest = dependency_graph.built_at(states.graph)
+        yield _row(scope, "habits:", text, "LOW", USUAL, FIRST, (latest,))
     if policy.libraries and scope.path in scope.facets:
         names = known.libraries(states, scope.symbols.graph, scope.path)
         for number, name in enumerate(names[: policy.libraries]):
