@@ -21,12 +21,13 @@ from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.domain.project_patterns import counts_of, patterns_of, project_patterns
 from backcast.engine.context.project_knowledge import ProjectKnowledge
-from backcast.engine.context.recorded import context_at
+from backcast.engine.context.recorded import context_at, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.context.sources import SourceLines
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
+from backcast.engine.replay.verify import verified
 from backcast.projections import dependency_graph
 from tests.sources import Task, facets_of, modules_of
 
@@ -156,6 +157,17 @@ def test_a_prompt_has_the_rows_only_where_its_policy_asks_for_them() -> None:
     few = ROWS.model_copy(update={"habits": 100, "library_tokens": 20})
     assert 0 < len(row(built(task, few), "habits:")) <= 100
     assert row(built(task, few), "library:numpy") == ""
+
+
+def test_the_record_names_the_events_that_the_rows_came_from_and_the_prompt_is_rebuilt() -> None:
+    task = at_work()
+    record_context(task.store, task.id, NOW, REQUEST, QWEN, ROWS)
+    [verdict] = verified(task.store, task.id)
+    assert (verdict.rebuilt.verdict, verdict.derived.verdict) == ("same", "same")
+    because = {item.node: item.because for item in built(task, ROWS).items}
+    [*_, last] = (e.version for e in task.store.read(task.id, types=["MODULE_ITERATION"]))
+    assert because["habits:"] == (last,)
+    assert because["library:numpy"] == (3,)
 
 
 def test_one_more_function_leaves_the_rows_as_they_were() -> None:

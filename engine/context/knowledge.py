@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from backcast.domain.context import Candidate
 from backcast.engine.context.request_scope import RequestScope
+from backcast.projections import dependency_graph
 
 SECTION = "historical patterns"
 USUAL, LIKELY = 0.3, 0.5
@@ -21,18 +22,21 @@ def knowledge(scope: RequestScope) -> Iterator[Candidate]:
     count = scope.counting.count
     if policy.habits:
         text = known.habits_within(states.graph, policy.habits, count)
-        yield _row(scope, "habits:", text, "LOW", USUAL, FIRST)
+        latest = dependency_graph.built_at(states.graph)
+        yield _row(scope, "habits:", text, "LOW", USUAL, FIRST, (latest,))
     if policy.libraries and scope.path in scope.facets:
         names = known.libraries(states, scope.symbols.graph, scope.path)
         for number, name in enumerate(names[: policy.libraries]):
             text = known.library_within(
                 states, scope.symbols.graph, name, policy.library_tokens, count
             )
-            yield _row(scope, f"library:{name}", text, "MEDIUM", LIKELY, FIRST + 1 + number)
+            place, because = FIRST + 1 + number, scope.source(scope.path)["because"]
+            yield _row(scope, f"library:{name}", text, "MEDIUM", LIKELY, place, because)
 
 
 def _row(
-    scope: RequestScope, node: str, text: str, priority: str, score: float, place: int
-) -> Candidate:
+    scope: RequestScope, node: str, text: str, priority: str, score: float, place: int,
+    because: tuple[int, ...],
+) -> Candidate:  # fmt: skip
     levels = scope.levels([("full", text)] if text else [], score)
-    return Candidate(node, SECTION, priority, levels, score, (), place)
+    return Candidate(node, SECTION, priority, levels, score, because, place)

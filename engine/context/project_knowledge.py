@@ -104,12 +104,16 @@ class ProjectKnowledge:
         return self._texts[key]
 
     def libraries(self, states: TaskStates, graph: Graph, path: str) -> list[str]:
-        """Return the third-party libraries that a module imports, the most used first; all of the
-        project's without a path."""
+        """Return the third-party libraries that a module imports, those that it uses most first;
+        all of the project's without a path."""
         self._count(states.graph)
         self._link(graph)
         names = [name for name in sorted(self._users) if not path or path in self._users[name]]
-        worth = {name: sum(self._used(name).values()) for name in names}
+        tally = self._tallies.get(path)
+        worth = dict[str, int]()
+        for name in names:
+            uses = tally.libraries.uses if tally else self._used(name)
+            worth[name] = sum(uses[use] for use in ranked(uses, name))
         return sorted(names, key=lambda name: (-worth[name].bit_length(), name))
 
     def _link(self, graph: Graph) -> None:
