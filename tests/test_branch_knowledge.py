@@ -4,6 +4,7 @@ All that is asked here is asked of prompts: what finished tasks left is shown in
 """
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from backcast.domain.context import Context
 from backcast.domain.events import ContextBuilt, MessageReceived, TaskComplete, TaskStarted
 from backcast.domain.moment import NOW, Moment
+from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.engine.context.recorded import context_at
 from backcast.engine.context.request import Request
 from backcast.engine.history.branches import cut_at, fork, lineage_of
@@ -63,10 +65,12 @@ def digests(store: EventStore, task: str) -> list[str | None]:
     return [one.fact.digest for one in store.read(task) if isinstance(one.fact, ContextBuilt)]
 
 
-def then(store: EventStore, task: str, version: int, request: Request) -> Context:
+def then(
+    store: EventStore, task: str, version: int, request: Request, policy: Policy = COVERAGE
+) -> Context:
     """What the task would have been shown when it stood at a version."""
     [event] = store.read(task, after=version - 1, last=version)
-    return context_at(store, task, Moment(position=event.position), request, QWEN)
+    return context_at(store, task, Moment(position=event.position), request, QWEN, policy)
 
 
 def test_the_prompts_of_the_origin_show_what_others_left(store: EventStore) -> None:
@@ -97,9 +101,9 @@ def test_the_next_prompt_is_the_one_that_its_origin_would_have_been_shown(
     for version in range(1, store.version("later") + 1):
         branch = of(store, fork(store, "later", version).task_id)
         branch.happened(MessageReceived(role="user"))
-        for request in (LETTERS, SCALES):
-            expected = then(store, "later", version, request)
-            assert built(branch, request).digest == expected.digest
+        for request, policy in product((LETTERS, SCALES), (COVERAGE, DEFAULT)):
+            expected = then(store, "later", version, request, policy)
+            assert built(branch, request, policy).digest == expected.digest
 
 
 def test_the_record_of_a_step_that_is_taken_again_tells_the_same_items_found_in_the_same_places(
@@ -171,7 +175,7 @@ def test_a_task_without_a_goal_keeps_the_name_of_the_first_of_its_line(store: Ev
     line += [fork(store, line[1], version).task_id, fork(store, line[1], version + 1).task_id]
     for name in line:
         words = built(of(store, name)).messages[-1][1]
-        assert words.endswith("# Task\n\nTask: plain\nWork on letters.py.")
+        assert words.endswith("# Task description\n\nTask: plain\nWork on letters.py.")
         assert all(verdict.holds for verdict in verified(store, name))
 
 
@@ -245,7 +249,7 @@ def test_without_its_origin_a_branch_knows_what_ended_in_that_store_before_it(
             "what came later is not what it comes from"
         )
         [*_, last] = other.read("what-if")
-        now = context_at(other, "what-if", Moment(position=last.position), SCALES, QWEN)
+        now = context_at(other, "what-if", Moment(position=last.position), SCALES, QWEN, COVERAGE)
         assert now.digest == prompt.digest
 
 

@@ -2,7 +2,7 @@
 
 from textwrap import dedent
 
-from backcast.domain.budget import PROFILES
+from backcast.domain.budget import MISTRAL_7B_8K, PROFILES
 from backcast.domain.cache import Failure
 from backcast.domain.context import Context
 from backcast.domain.events import (
@@ -25,9 +25,14 @@ from backcast.engine.context.request import Request
 from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.source_text import text_of
 from backcast.engine.log import EventStore
+from backcast.engine.models import Completion
 from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.runtime import Runtime
+from backcast.engine.workflow.spec import Spec, SpecModule, Test
 from backcast.projections import dependency_graph
 from tests.sources import Task
+from tests.test_answers_read import Double, passing
 
 QWEN = PROFILES["qwen3-8b-32k"]._replace(tokenizer="upper-bound")
 SCALES = '''
@@ -281,3 +286,30 @@ def test_values_differ_only_within_one_exception_about_one_function_or_in_one_te
     assert not alike("ValueError: 1", "TypeError: 1")
     assert not alike("assert 3 == 4", "assert 5 == 6")
     assert not alike("SwitchError: enable it()", "SwitchError: disable it()")
+
+
+# What an answer asks to see
+
+
+def test_an_answer_may_ask_to_see_what_another_task_left_and_is_told_what_is_not_there() -> None:
+    work_before = earlier()
+    work_before.happened(TaskComplete())
+    asks = (
+        "```show\nstorage://earlier/scales.py#weigh\nleft:earlier/function:scales.py::tare\n"
+        "storage://nobody/scales.py\nstorage://earlier/nothing.py\n```"
+    )
+    model = Double(Completion(asks), Completion("```python a.py\nx = 1\n```"))
+    spec = Spec(
+        task="t", goal="Send letters.", tests=(Test(path="test_a.py", source="import a\n"),),
+        modules=(SpecModule(path="a.py", purpose="p", tests=("test_a.py",)),),
+    )  # fmt: skip
+    start(work_before.store, spec)
+    runtime = Runtime(model, "double", MISTRAL_7B_8K)
+    assert work(work_before.store, "t", runtime, checks=passing).status == "complete"
+    shown = model.asked[1]
+    assert shown.count("def weigh(thing") == 1
+    assert "# storage://earlier/scales.py#weigh\ndef weigh(thing" in shown
+    assert "# left:earlier/function:scales.py::tare\ndef tare(pan):" in shown
+    assert "storage://nobody/scales.py: no task 'nobody' is known here that left code" in shown
+    assert "storage://earlier/nothing.py: there is no such module" in shown
+    assert all(verdict.holds for verdict in verified(work_before.store, "t"))

@@ -64,10 +64,12 @@ class Candidates:
         candidates += self.functions.all()
         candidates += self._constants()
         candidates += self._tests()
+        wanted = list(self._references())
+        texts = {_body(one) for one in wanted}
         found = recalled(self.scope)
-        candidates += found.candidates
+        candidates += (one for one in found.candidates if _body(one) not in texts)
+        candidates += wanted
         self.gone = found.gone
-        candidates += self._references()
         candidates += self.plans.candidates(self.levels)
         candidates += knowledge(self.scope)
         return [candidate for candidate in candidates if candidate.levels]
@@ -244,3 +246,8 @@ class Candidates:
             place=piece.place, within=self.scope.within(node), wanted=wanted,
             rank=self.scope.wanted.get(node, 0), **self.scope.source(path),
         )  # fmt: skip
+
+
+def _body(candidate: Candidate) -> str:
+    """Return the full text of earlier work, less the line that tells where it is from."""
+    return candidate.levels[0].text.partition("\n")[2] if candidate.levels else ""
