@@ -160,6 +160,7 @@ def test_a_written_summary_of_many_words_is_cut_to_whole_sentences() -> None:
         ("workflow", "calls `round_up` first", "names round_up, which is not in the code"),
         ("workflow", "100% (3/3 tests passed)", "tells of tests or iterations, and nothing of"),
         ("workflow", "pay", "only names what it is about"),
+        ("workflow", "total(amounts: list[int])", "only copies the line Uses"),
         ("purpose", "Wraps make_change().", "names make_change, which is not in the code"),
     ],
 )
