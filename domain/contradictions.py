@@ -15,6 +15,7 @@ from backcast.domain.levels import split_list
 from backcast.domain.node import kind_of, name_of
 from backcast.domain.summary import NodeSummary
 from backcast.domain.summary_fields import parameter_names
+from backcast.domain.written_fields import NOTHING
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _QUOTED = re.compile(r"`([^`\n]+)`")
@@ -29,6 +30,8 @@ _RETURNS = re.compile(r"^\s*(?:return\s+(?!None\b)[^\s#]|.*\byield\b)", re.MULTI
 _COUNTS = re.compile(r"\d+/\d+ tests? passed|^iteration \d+")
 _DEFINED = re.compile(r"^\s*(?:async\s+)?(?:def|class)\s+(\w+)", re.MULTILINE)
 _IMPORTED = re.compile(r"^\s*(?:import|from)\s+[^#\n]+", re.MULTILINE)
+PROSE = ("purpose", "workflow", "key_decisions", "side_effects", "summary")
+"Fields that are sentences."
 REPEATED = 3
 "Words from which on a text that stands in two fields says nothing in the second."
 _NUMBERS = re.compile(r"\d+(?:/\d+|\s*%)")
@@ -123,6 +126,8 @@ def _of_code(evidence: CodeFacts, name: str, value: str | Sequence[str]) -> Iter
         and set(_WORD.findall(value)) <= {*own.split("."), kind_of(evidence.summary.node)}
     ):
         yield "only names what it is about"
+    if name in PROSE and (copied := _copied(evidence, value.strip())):
+        yield f"only copies the line {copied}"
     words = evidence.words
     for found in _EXCEPTION.findall(value):
         head, _, last = found.rpartition(".")
@@ -135,6 +140,14 @@ def _of_code(evidence: CodeFacts, name: str, value: str | Sequence[str]) -> Iter
         outside = "." in found and head and head[0] in words and head[0] not in _LANGUAGE
         if missing and not outside and " " not in found.strip():
             yield f"names {found}, which is not in the code"
+
+
+def _copied(evidence: CodeFacts, text: str) -> str:
+    """Return the line of the derived summary of which a text is a part; empty for none."""
+    if text.strip(" .").lower() in NOTHING:
+        return ""
+    lines = [part for part in evidence.summary.entries if part.label != "Purpose"]
+    return next((part.label for part in lines if text in part.text), "")
 
 
 def _own(evidence: CodeFacts) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from typing import NamedTuple, TypedDict
 
 from backcast.domain.levels import fitted
-from backcast.domain.node import name_of
+from backcast.domain.node import name_of, path_of
 from backcast.domain.staleness import Modules
 from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.briefs import Briefs
@@ -129,9 +129,13 @@ class MomentTexts:
         fields = self._briefs.fields(self.symbols.facets, node)
         if name_of(node):
             fields = [field for field in fields if field.label not in SIGNED]
+            # The signature above says the rest, and takes its part of the limit.
+            limit -= self._counting.count(
+                self.sources.piece(path_of(node), name_of(node)).signature
+            )
         if written_fields:
             fields = filled(node, fields, written_fields)
-        if not fields:
+        if not fields or limit <= 0:
             return FoundSummary("", stale)
         return FoundSummary(fitted(fields, limit, self._counting.count).text, stale)
 
