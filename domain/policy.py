@@ -299,6 +299,7 @@ READER = Policy(
     parts=0.2,
     offered=1.2,
     checked=True,
+    libraries=2,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,
