@@ -332,6 +332,7 @@ READER = Policy(
     trail=3,
     map=MapSettings(inline=True),
     levels=True,
+    libraries=2,
     shares={
         "current module": 60, "dependencies": 20, "recent errors": 10, "test results": 5,
         "historical patterns": 5,

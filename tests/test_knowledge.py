@@ -18,7 +18,7 @@ from backcast.domain.events import (
 )
 from backcast.domain.library_use import uses_of
 from backcast.domain.moment import NOW
-from backcast.domain.policy import DEFAULT, Policy
+from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.domain.project_patterns import counts_of, patterns_of, project_patterns
 from backcast.engine.context.project_knowledge import ProjectKnowledge
 from backcast.engine.context.recorded import context_at, record_context
@@ -148,7 +148,8 @@ def test_a_use_of_a_library_is_told_by_the_librarys_own_name() -> None:
 
 def test_a_prompt_has_the_rows_only_where_its_policy_asks_for_them() -> None:
     task = at_work()
-    assert not any(item.section == "historical patterns" for item in built(task, DEFAULT).items)
+    assert not any(item.section == "historical patterns" for item in built(task, COVERAGE).items)
+    assert row(built(task, DEFAULT), "library:numpy") != ""
     told = built(task, ROWS)
     assert row(told, "habits:").startswith("This project writes. Types: results annotated in 100 %")
     assert row(told, "library:numpy") == (
