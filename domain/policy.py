@@ -208,6 +208,8 @@ class Policy(BaseModel):
     recall: dict[str, float] = dict(RECALL)
     recalled: Annotated[float, Field(ge=0)] = 0.0
     "The worth of a text of earlier work beside one of the project's own; 0 for references alone."
+    news: Count = 0
+    "Functions of other tasks whose lines are offered that the project has no more, likely or not."
     values: bool = False
     "Whether a fix is offered too where a failure differs from an earlier one in values alone."
     fading: Annotated[float, Field(ge=0)] = 0.0
@@ -319,6 +321,7 @@ READER = Policy(
     pattern=1.0,
     longer=0.4,
     recalled=1.0,
+    news=1,
     values=True,
     fading=10,
     opening=True,

@@ -62,6 +62,12 @@ class CandidateLevels:
                 found.append(Level("part", text, tokens, round(gain, DECIMALS)))
         return (whole, *found, *rest)
 
+    def of_part(self, text: str, score: float, alike: float) -> tuple[Level, ...]:
+        """Return the one level of a part of a text that is not offered as a whole."""
+        tokens = self.counting.item("part", text)
+        gain = score * self.worth["part"] + self._pattern(alike, tokens)
+        return (Level("part", text, tokens, round(gain, DECIMALS)),)
+
     def _pattern(self, alike: float, tokens: int) -> float:
         gain: float = self.policy.pattern * alike * tokens**self.policy.longer
         return gain

@@ -5,7 +5,7 @@ room; but most of what was taken out never comes back, so its weights are others
 has already, equal or nearly so, is no candidate.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,11 @@ LOOKED_AT = 16
 "Functions and classes whose texts are read: those likest by their outlines."
 LEAST = 0.2
 "The chance to come back, below which nothing is offered."
+NEWS_LOOKED_AT, NEWS_LIKE = 4, 0.5
+"""Functions of other tasks whose news are looked for, and how well a text has to answer the request
+beside the best of the project."""
+NEWS_WORTH, NEWS_TOKENS = 0.3, 160
+"The worth of such lines where they answer best, and about how many tokens of them are offered."
 SAME = 0.8
 "The share of its lines that the project has in a function of that name, from which it is no news."
 
@@ -35,6 +40,8 @@ class RecalledText(NamedTuple):
     piece: SourcePiece
     chance: float
     "That it comes back."
+    news: str = ""
+    "The lines that the project has not, where only these are offered."
 
 
 class Solutions:
@@ -50,6 +57,8 @@ class Solutions:
         self.evidence.gather(("near",))
         self.values: Mapping[str, Floats] = {}
         "The evidence of outlines, of (codes)."
+        self.texts: list[float] = []
+        "How well the texts that were looked at answer the request; the best of all is 1."
         self.gone: list[str] = []
         "The nodes of what could not be read any more."
 
@@ -64,7 +73,7 @@ class Solutions:
         recalled = self.scope.cache.recalled(self.scope.states)
         if not recalled.codes:
             return
-        looked = list[tuple[int, SourcePiece]]()
+        looked, here = list[tuple[int, SourcePiece]](), set[int]()
         kept = list[tuple[str, Set[str]]]()
         # Of nearly equal ones the newest counts: of the latest task, and what still stands there.
         order = {row: number for number, row in enumerate(self._likest(recalled))}
@@ -77,18 +86,29 @@ class Solutions:
         for row in sorted(order, key=age):
             code = codes[row]
             piece = self._piece(code)
-            if piece is None or self._is_here(code, piece):
+            if piece is None:
                 continue
+            if self._is_here(code, piece):
+                if not (code.task and self.scope.policy.news):
+                    continue
+                here.add(row)
             name, lines = last_name(code.node), _lines(piece.text)
             if not any(name == other and _nearly(lines, known) for other, known in kept):
                 kept.append((name, lines))
                 looked.append((row, piece))
         looked.sort(key=lambda pair: order[pair[0]])
         chances = self._chances_of(recalled, looked) if looked else []
+        told = list[int]()
         for place in sorted(range(len(looked)), key=lambda place: (-chances[place], place)):
             row, piece = looked[place]
-            if chances[place] >= LEAST:
+            if chances[place] >= LEAST and row not in here:
                 yield RecalledText(codes[row], piece, chances[place])
+            elif len(told) < self.scope.policy.news and self.texts[place] >= NEWS_LIKE:
+                news = self._news(codes[row], piece) if codes[row].task else ""
+                if news:
+                    told.append(row)
+                    worth = NEWS_WORTH * self.texts[place]
+                    yield RecalledText(codes[row], piece, max(chances[place], worth), news)
 
     def _likest(self, recalled: RecalledCode) -> list[int]:
         """Return the rows that may come back by what their outlines say, the likest first."""
@@ -96,7 +116,9 @@ class Solutions:
         most = dict.fromkeys(("signature words", "body words", "text words"), np.ones(size))
         most["name and text"] = self.values["like name"]
         likely = _chances(self._weighed(self.values | most, size)) >= LEAST
-        if not likely.any():
+        others = np.array([bool(code.task) for code in recalled.codes])
+        asked = likely | others if self.scope.policy.news else likely
+        if not asked.any():
             return []
         query = self.evidence.query
         bodies = recalled.by_words(query, "body")
@@ -107,8 +129,12 @@ class Solutions:
         }  # fmt: skip
         sums = self._weighed(self.values | known, size)
         rows = np.nonzero(likely)[0]
-        order = rows[np.argsort(-sums[rows], kind="stable")][:LOOKED_AT]
-        return list(map(int, order))
+        order = list(map(int, rows[np.argsort(-sums[rows], kind="stable")][:LOOKED_AT]))
+        if self.scope.policy.news:
+            rows = np.nonzero(others)[0]
+            more = rows[np.argsort(-sums[rows], kind="stable")][:NEWS_LOOKED_AT]
+            order += [row for row in map(int, more) if row not in order]
+        return order
 
     def _by_outline(self, recalled: RecalledCode) -> dict[str, Floats]:
         """Return the evidence that names, places and goals give, of (codes)."""
@@ -156,6 +182,7 @@ class Solutions:
         for name, found in texts.items():
             values[name] = np.array(self.evidence.words_of(name, found))
         values["name and text"] = values["like name"] * values["text words"]
+        self.texts = list(map(float, values["text words"]))
         return list(map(float, _chances(self._weighed(values, len(looked)))))
 
     def _weighed(self, values: Mapping[str, Floats], size: int) -> Floats:
@@ -179,33 +206,56 @@ class Solutions:
 
     def _is_here(self, code: EarlierCode, piece: SourcePiece) -> bool:
         """Tell whether the project has it, in a function or class of that name."""
+        lines = _lines(piece.text)
+        return any(_nearly(lines, _lines(text)) for text in self._namesakes(code))
+
+    def _namesakes(self, code: EarlierCode) -> Iterator[str]:
+        """Yield the texts of the project's functions and classes with the last name of one."""
         symbols = self.scope.symbols
         number = symbols.known.names.known([last_name(code.node)])
         rows = np.nonzero(np.isin(symbols.numbers["name"], number))[0] if len(number) else ()
-        lines = _lines(piece.text)
         for row in rows:
             named = symbols.named[row]
-            if _nearly(lines, _lines(self.scope.sources.piece(named.path, named.name).text)):
-                return True
-        return False
+            yield self.scope.sources.piece(named.path, named.name).text
+
+    def _news(self, code: EarlierCode, piece: SourcePiece) -> str:
+        """Return the lines of a text that neither a function or class of that name nor the target's
+        module has, those likest to the request where there are many; empty for none."""
+        known = set(_lines(self.scope.sources.text(self.scope.path))) if self.scope.path else set()
+        for text in self._namesakes(code):
+            known |= _lines(text)
+        runs = fresh_runs(piece, known)
+        words, count = self.evidence.part_words, self.scope.counting.count
+        texts = ["\n".join(run) for run in runs]
+        order = sorted(range(len(runs)), key=lambda place: (-words(texts[place]), place))
+        chosen, free = list[int](), NEWS_TOKENS
+        for place in order:
+            free -= count(texts[place])
+            if chosen and free < 0:
+                break
+            chosen.append(place)
+        return "\n".join(_with_gaps(runs, sorted(chosen)))
 
     def _candidate(self, found: RecalledText, alike: float) -> Candidate:
-        scope, (code, piece, chance) = self.scope, found
+        scope, (code, piece, chance, news) = self.scope, found
         head = f"# {self._origin(code)}"
         doc = "".join(code.facets.get("doc", ())[:1])
         brief = f'\n    """{doc}"""' if doc else ""
-        texts = [
-            ("full", f"{head}\n{piece.text}"),
-            ("summary", f"{head}\n{piece.signature}{brief}" if brief else ""),
-            ("signature", f"{head}\n{piece.signature}"),
-        ]
         worth = scope.policy.recalled
-        score = round(worth * chance, DECIMALS)
+        score, alike = round(worth * chance, DECIMALS), round(worth * alike, DECIMALS)
+        if news:
+            part = f"{head}; lines that are here no more:\n{piece.signature}\n{news}"
+            levels = scope.levels.of_part(part, score, alike)
+        else:
+            levels = scope.levels([
+                ("full", f"{head}\n{piece.text}"),
+                ("summary", f"{head}\n{piece.signature}{brief}" if brief else ""),
+                ("signature", f"{head}\n{piece.signature}"),
+            ], score, alike)  # fmt: skip
         module = self._node(code).partition("/")[0] + f"/module:{code.path}"
         return Candidate(
             self._node(code), SECTION, scope.policy.priority(SECTION),
-            scope.levels(texts, score, round(worth * alike, DECIMALS)), score,
-            (code.stood,) if not code.task else (), piece.place,
+            levels, score, (code.stood,) if not code.task else (), piece.place,
             within=module if module in self.within else "", task=code.task,
         )  # fmt: skip
 
@@ -222,6 +272,28 @@ class Solutions:
             place = Reference(task, code.path, name=code.name)
         how = "Removed" if code.removed else "Left"
         return f"{how}{f' by earlier task {code.task}' if code.task else ' here'}: {place}"
+
+
+def fresh_runs(piece: SourcePiece, known: Set[str]) -> list[list[str]]:
+    """Return the lines of a function's code that are not known, those together that stood so."""
+    lines, head = piece.text.split("\n"), len(piece.signature.split("\n"))
+    runs, last = list[list[str]](), -1
+    for number in range(head, len(lines)):
+        line = lines[number].strip()
+        if len(line) > 1 and line not in known and not line.startswith("#"):
+            if last != number - 1 or not runs:
+                runs.append([])
+            runs[-1].append(lines[number])
+            last = number
+    return runs
+
+
+def _with_gaps(runs: Sequence[Sequence[str]], chosen: Sequence[int]) -> Iterator[str]:
+    for number, place in enumerate(chosen):
+        first = runs[place][0]
+        if number:
+            yield f"{first[: len(first) - len(first.lstrip())]}..."
+        yield from runs[place]
 
 
 def _chances(sums: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """Other tasks like the one that runs: by the words of their goals and of what they left."""
 
 from collections.abc import Iterator, Mapping
+from textwrap import shorten
 
 from backcast.domain.context import Candidate
 from backcast.domain.gathered import TaskLegacy
@@ -16,6 +17,8 @@ LEAST, LETTERS = 0.1, 3
 "What names must count to count at all; the letters of a word that tells something."
 NEAR = 0.6
 "How near in meaning goals must be to count."
+GOAL = 120
+"Characters of its goal by which a task is told."
 NAMES = 12
 "Functions and classes that are named of each module that a task left."
 
@@ -55,7 +58,7 @@ def similar_tasks(scope: RequestScope, goals: Mapping[str, float]) -> Iterator[C
     solutions = {one.task: one for one in offline_cache.historical_solutions(scope.states.offline)}
     for number, task in enumerate(order[: scope.details.patterns]):
         solution = solutions[task]
-        head = f"Earlier task {task}: {solution.problem}"
+        head = f"Earlier task {task}: {shorten(solution.problem, GOAL, placeholder=' ...')}"
         brief = "\n".join(filter(None, [head, solution.summary]))
         named = "\n".join([brief, *_lines(task, complete[task])])
         texts = [("full", named), ("summary", brief), ("signature", head)]
