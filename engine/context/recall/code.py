@@ -63,12 +63,9 @@ class CodeRows(NamedTuple):
 class RecalledCode:
     """All of it that is known at a moment."""
 
-    def __init__(self, parts: Sequence[CodeRows], known: SymbolIndex) -> None:
-        self.codes = [code for part in parts for code in part.codes]
-        self.numbers: dict[str, Numbers] = dict(
-            zip(COLUMNS, np.concatenate([CodeRows().numbers, *(p.numbers for p in parts)]).T,
-                strict=True)
-        )  # fmt: skip
+    def __init__(self, rows: CodeRows, known: SymbolIndex) -> None:
+        self.codes = rows.codes
+        self.numbers: dict[str, Numbers] = dict(zip(COLUMNS, rows.numbers.T, strict=True))
         self.known = known
         self._words: dict[str, CurrentWords] = {}
 
@@ -110,6 +107,8 @@ class RecallIndex:
         self._modules: dict[tuple[str, str], tuple[dependency_graph.ModuleNode, CodeRows]] = {}
         self._removed: dict[tuple[str, str], tuple[RemovedSymbol, CodeRows]] = {}
         self._tasks: dict[str, tuple[dependency_graph.State, list[CodeRows]]] = {}
+        self._others: tuple[Sequence[Legacy], CodeRows] | None = None
+        "What the tasks of the last moment left: most of it is the same at the next one."
         self._last: tuple[dependency_graph.State, Sequence[Legacy], RecalledCode] | None = None
 
     def at(self, own: dependency_graph.State, legacies: Sequence[Legacy]) -> RecalledCode:
@@ -117,15 +116,15 @@ class RecallIndex:
         tasks in their order."""
         last = self._last
         if last is None or last[0] is not own or last[1] != legacies:
-            parts = list(self._gone("", own))
-            for legacy in legacies if self._states else ():
-                parts += self._of(legacy)
-            size = sum(len(part.codes) for part in parts)
-            if self._known.full(size):
-                self._known = SymbolIndex()
+            if self._others is None or self._others[0] != legacies:
+                parts = [part for legacy in legacies if self._states for part in self._of(legacy)]
+                self._others = legacies, _together(parts)
+            parts = [*self._gone("", own), self._others[1]]
+            if self._known.full(sum(len(part.codes) for part in parts)):
+                self._known, self._others = SymbolIndex(), None
                 self._modules, self._removed, self._tasks = {}, {}, {}
                 return self.at(own, legacies)
-            last = self._last = own, legacies, RecalledCode(parts, self._known)
+            last = self._last = own, legacies, RecalledCode(_together(parts), self._known)
         return last[2]
 
     def _of(self, legacy: Legacy) -> list[CodeRows]:
@@ -185,6 +184,11 @@ class RecallIndex:
             symbol.last, symbol.stood, symbol.version, symbol.facets,
         )  # fmt: skip
         return CodeRows((code,), numbers_of(path, [name], parts, self._known))
+
+
+def _together(parts: Sequence[CodeRows]) -> CodeRows:
+    numbers = np.concatenate([CodeRows().numbers, *(part.numbers for part in parts)])
+    return CodeRows(tuple(code for part in parts for code in part.codes), numbers)
 
 
 def _rows_by(keys: Iterable[str]) -> dict[str, list[int]]:

@@ -47,21 +47,25 @@ def goals_alike(scope: RequestScope) -> dict[str, float]:
 def similar_tasks(scope: RequestScope, goals: Mapping[str, float]) -> Iterator[Candidate]:
     """Yield finished tasks like what is asked for, with what they left by name."""
     own = _telling(f"{scope.request.query} {scope.path} {scope.name}")
-    alike, complete = dict[str, float](), scope.states.offline.complete
+    alike, named, complete = dict[str, float](), dict[str, float](), scope.states.offline.complete
     for task in sorted(complete):
         names = _telling(" ".join(_names(complete[task])))
         by_names = BY_NAMES * len(own & names) / max(1, len(own))
         value = max(goals.get(task, 0.0), round(by_names, 6) if by_names >= LEAST else 0.0)
         if value and task != scope.symbols.graph.task_id:
-            alike[task] = value
-    order = sorted(alike, key=lambda task: (-alike[task], -complete[task].position, task))
+            alike[task], named[task] = value, by_names
+
+    def rank(task: str) -> tuple[float, float, int, str]:
+        return -alike[task], -named[task], -complete[task].position, task
+
+    order = sorted(alike, key=rank)
     solutions = {one.task: one for one in offline_cache.historical_solutions(scope.states.offline)}
     for number, task in enumerate(order[: scope.details.patterns]):
         solution = solutions[task]
         head = f"Earlier task {task}: {shorten(solution.problem, GOAL, placeholder=' ...')}"
         brief = "\n".join(filter(None, [head, solution.summary]))
-        named = "\n".join([brief, *_lines(task, complete[task])])
-        texts = [("full", named), ("summary", brief), ("signature", head)]
+        listed = "\n".join([brief, *_lines(task, complete[task])])
+        texts = [("full", listed), ("summary", brief), ("signature", head)]
         score = round(alike[task] / 2, 6)
         place = scope.details.patterns + number
         yield Candidate(
