@@ -60,6 +60,8 @@ class CodeFacts(NamedTuple):
     "The derived one."
     source: str
     "The text of the node; empty where it is not known."
+    raised: frozenset[str] = frozenset()
+    "Exceptions that any function of the task raises: they may come from what is called."
 
     def part(self, label: str) -> str:
         """Return a part of the derived summary; empty for none."""
@@ -68,14 +70,21 @@ class CodeFacts(NamedTuple):
     @property
     def words(self) -> frozenset[str]:
         """Every name of the code."""
-        return frozenset(_WORD.findall(f"{self.source}\n{self.summary.text}")) | _LANGUAGE
+        own = frozenset(_WORD.findall(f"{self.source}\n{self.summary.text}"))
+        return own | _LANGUAGE | self.raised
 
 
 def contradictions(
-    summary: NodeSummary, source: str, fields: Mapping[str, str | Sequence[str]]
+    summary: NodeSummary,
+    source: str,
+    fields: Mapping[str, str | Sequence[str]],
+    raised: frozenset[str] = frozenset(),
 ) -> list[Contradiction]:
-    """Return what the code of a node contradicts in the fields of a form, field by field."""
-    evidence = CodeFacts(summary, source)
+    """Return what the code of a node contradicts in the fields of a form, field by field.
+
+    `raised` are the exceptions that any function of its task raises.
+    """
+    evidence = CodeFacts(summary, source, raised)
     found, texts = list[Contradiction](), dict[str, str]()
     for name, value in fields.items():
         reasons = _of_task if kind_of(summary.node) == "task" else _of_code
@@ -151,7 +160,8 @@ def _copied(evidence: CodeFacts, text: str) -> str:
 
 
 def _own(evidence: CodeFacts) -> frozenset[str]:
-    return frozenset(_WORD.findall(f"{evidence.source}\n{evidence.summary.text}"))
+    own = frozenset(_WORD.findall(f"{evidence.source}\n{evidence.summary.text}"))
+    return own | evidence.raised
 
 
 def _listed(evidence: CodeFacts, name: str, entries: Sequence[str]) -> Iterator[str]:

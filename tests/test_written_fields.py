@@ -255,3 +255,12 @@ def test_a_refinement_has_the_reason_that_was_recorded() -> None:
 
 def test_only_a_policy_that_says_so_shows_summaries_by_levels() -> None:
     assert (COVERAGE.levels, DEFAULT.levels) == (False, True)
+
+
+def test_what_is_raised_by_what_is_called_is_no_contradiction() -> None:
+    task = sold()
+    task.wrote("shop.py", "from till import pay\n\ndef sell(cents):\n    return pay(cents, 5)\n")
+    task.outlined()
+    form = FORM | {"inputs": "cents", "outputs": "what pay gives"}
+    node = "function:shop.py::sell"
+    assert write(task, form | {"side_effects": "raises ValueError"}, node=node)[1] == []

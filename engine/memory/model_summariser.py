@@ -153,7 +153,7 @@ def filled(
 def contradicted(asked: NodeFacts, form: _SummaryForm | None) -> str:
     """Return in which way the code contradicts the summary of a form; empty where it does not."""
     summary = str(getattr(form, "summary", ""))
-    found = contradictions(asked.outlined, asked.source, {"summary": summary})
+    found = contradictions(asked.outlined, asked.source, {"summary": summary}, asked.raised)
     return f"the field summary {found[0].reason}" if found else ""
 
 
@@ -162,7 +162,7 @@ def made_of(asked: NodeFacts, form: _SummaryForm, answer: Completion, tokenizer:
     fields = form.model_dump()
     text = " ".join(str(fields.pop("summary")).split())
     tokens, sources = exactly(tokenizer, text), _joined(asked.outlined.built_from, asked.read)
-    refused = contradictions(asked.outlined, asked.source, fields)
+    refused = contradictions(asked.outlined, asked.source, fields, asked.raised)
     held = {name: fields[name] for name in fields if name not in {one.field for one in refused}}
     reasons = tuple(f"the field {one.field} {one.reason}" for one in refused)
     return Made(text, tokens, sources, held, answer.text, refused=reasons)

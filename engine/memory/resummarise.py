@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import NamedTuple
 
 from backcast.domain.errors import DamagedError
 from backcast.domain.events import Claim, SummaryWritten
 from backcast.domain.moment import NOW, Moment
 from backcast.domain.node import Reference, kind_of, name_of, path_of
-from backcast.domain.outline import SOURCE, Facet
+from backcast.domain.outline import SOURCE, Facet, names_in
 from backcast.domain.reader import Reader
 from backcast.domain.staleness import Modules
 from backcast.domain.summary import LIMITS, BuiltFrom, built_from, rate_of, summary_of, task_summary
@@ -115,7 +116,20 @@ class SummaryInputs:
             history += f", {rate_of(checks[0], checks[1])}"
         reader = Reader(self.facets)
         reader.facet(path, f"body:{name}" if name else SOURCE)
-        return NodeFacts(outlined, self._source(path, name), history, built_from(reader))
+        return NodeFacts(
+            outlined, self._source(path, name), history, built_from(reader), self._raised
+        )
+
+    @cached_property
+    def _raised(self) -> frozenset[str]:
+        """Every exception that a function of the task raises, by its own name."""
+        raised = (
+            name.rpartition(".")[2]
+            for facets in self.facets.values()
+            for symbol in names_in(facets)
+            for name in facets.get(f"raises:{symbol}", ())
+        )
+        return frozenset(raised)
 
     def _task(self) -> NodeFacts:
         stands = self.stands or state_at(self.store, progress, self.task_id, self.moment)

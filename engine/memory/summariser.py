@@ -25,6 +25,8 @@ class NodeFacts(NamedTuple):
     "Its number of iterations, and its last test results."
     read: Mapping[str, Mapping[str, str]] = {}
     "Sources of this input beyond those of `outlined`."
+    raised: frozenset[str] = frozenset()
+    "Exceptions that any function of the task raises."
 
 
 class Made(NamedTuple):

@@ -1,5 +1,6 @@
 """Turns a model's answer into facts: a plan, a module with its checks, a summary, or a refusal."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec
 from backcast.projections import dependency_graph, progress
 from backcast.projections.progress import SHOW
+
+log = logging.getLogger("backcast")
 
 Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
 "Runs tests, given by their paths, on files: `run_checks` or a stand-in."
@@ -195,6 +198,8 @@ class Answers:
         if form is None or problem:
             raise RefusedError(problem)
         made = made_of(asked, form, answer, self.prompts.tokenizer)
+        for reason in made.refused:
+            log.warning("%s: left out: %s", node, reason)
         name = f"{reply.model or self.model_id} {SUMMARISER}"
         claim, blobs = inputs.claim(node, made, name, self.task.version)
         return ActionResult([claim], blobs)
