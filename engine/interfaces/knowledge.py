@@ -54,7 +54,8 @@ def library_lines(of: KnownLibrary) -> Iterator[str]:
     if of.alias:
         yield f"  {of.alias}"
     if of.uses:
-        said = ", ".join(f"{use} {count}" for use, count in of.uses[:USES])
+        most = sorted(of.uses, key=lambda pair: (-pair[1], pair[0]))[:USES]
+        said = ", ".join(f"{use} {count}" for use, count in most)
         more = f" and {len(of.uses) - USES} more" if len(of.uses) > USES else ""
         yield f"  used, with the functions that do: {said}{more}"
     if of.line:
