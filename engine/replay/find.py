@@ -58,14 +58,14 @@ def step_at(store: EventStore, task_id: str, when: str = LAST) -> ReplayStep:
     found = prompt_at(store, task_id, when)
     stood_at = found.stood_at
     position = position_of(store, task_id, stood_at) if stood_at > 0 else 0
-    known = known_at(store, task_id, Moment(position=position))
+    known = known_at(store, task_id, Moment(position=position)).asked(found.at)
     return ReplayStep(
         task_id,
         found.version,
         found.name,
         found.request,
         found.fact,
-        known.asked(found.at),
+        known,
         known,
         found.opened,
     )

@@ -112,9 +112,11 @@ def steps(store: EventStore, task_id: str, *, outcomes: bool = False) -> Iterato
         known[stop] = KnownState(running.states, running.graph)
         while waiting and waiting[0].accepted <= stop:
             prompt = waiting.popleft()
+            before = known[prompt.stood_at].asked(prompt.at)
+            after = before if prompt.accepted == prompt.stood_at else known[prompt.accepted]
             yield ReplayStep(
-                task_id, prompt.version, prompt.name, prompt.request, prompt.fact,
-                known[prompt.stood_at].asked(prompt.at), known[prompt.accepted], prompt.opened,
+                task_id, prompt.version, prompt.name, prompt.request, prompt.fact, before, after,
+                prompt.opened,
             )  # fmt: skip
             first = waiting[0].stood_at if waiting else stop
             known = {place: what for place, what in known.items() if place >= first}
