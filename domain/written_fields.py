@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from backcast.domain.levels import Field, distinct, sentence_forms, worded
 from backcast.domain.node import kind_of, name_of, path_of
 from backcast.domain.summary import BuiltFrom
+from backcast.domain.summary_fields import HEADINGS
 
 TEXT = "text"
 "The name under which the summary itself is among its fields."
@@ -87,8 +88,9 @@ def behind(field: Field, text: str) -> Field:
 
 def _place(order: Sequence[str], rank: int, found: Mapping[str, Field]) -> int:
     """Return where a field stands: behind the last one of a lower rank, and behind the heading."""
-    places = [place for place, label in enumerate(order) if found[label].rank <= rank]
-    return max(places, default=0) + 1 if order else 0
+    heading = bool(order) and order[0] in HEADINGS
+    places = [place + 1 for place, label in enumerate(order) if found[label].rank <= rank]
+    return max(places, default=int(heading))
 
 
 def _words(value: str | tuple[str, ...]) -> str:

@@ -11,11 +11,14 @@ from backcast.domain.events import ChecksRan, PlanningComplete, SummaryWritten, 
 from backcast.domain.moment import NOW
 from backcast.domain.policy import COVERAGE, DEFAULT
 from backcast.domain.summary import LIMITS_BY_WINDOW, summary_of
+from backcast.engine.context.build_cache import BuildCache
+from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.summaries import NodeSummaries, documents, node_summaries
 from backcast.engine.memory.model_summariser import ModelSummariser
 from backcast.engine.memory.resummarise import resummarise
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.tokenizers import UpperBound
+from backcast.projections import dependency_graph
 from tests.sources import Task, modules_of
 
 TILL = {
@@ -253,7 +256,23 @@ def test_a_refinement_has_the_reason_that_was_recorded() -> None:
     assert "Refined: 3 versions: after" in derived(task, PAY).text
 
 
-def test_only_a_policy_that_says_so_shows_summaries_by_levels() -> None:
+def test_a_prompt_shows_a_written_summary_within_its_row_where_the_policy_says_so() -> None:
+    task = sold()
+    text = " ".join(f"It has a sentence number {number}." for number in range(180))
+    task.happened(SummaryWritten(node="module:money.py", text=text, summariser="scribe 1"))
+    write(task, FORM)
+    states = states_at(task.store, task.id, NOW)
+    cache = BuildCache(Letters(), task.store.get)
+    symbols = cache.symbols(states.graph, dependency_graph.graph_of(states.graph))
+    texts = cache.texts(states, symbols)
+    assert texts.summary("module:money.py", 200).text == text, "as recorded policies show it"
+    shown = texts.summary("module:money.py", 200, levels=True).text
+    assert len(shown.split()) <= 200
+    assert "Purpose: Adds amounts." in shown
+    lines = texts.summary(PAY, 50, levels=True).text.splitlines()
+    assert lines[:3] == [
+        "Purpose: Gives change.", "Inputs: cents: what is due", "Outputs: int, the change",
+    ]  # fmt: skip
     assert (COVERAGE.levels, DEFAULT.levels) == (False, True)
 
 

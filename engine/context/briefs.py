@@ -57,6 +57,10 @@ class Briefs:
             text = kept.fitted[limit] = kept.summary.fitted(limit, tokens)[0]
         return text
 
+    def parts(self, facets: Mapping[str, Module], node: str) -> tuple[tuple[str, str], ...]:
+        """Return label and text of each part of a node's summary."""
+        return self._brief(facets, node).summary.parts
+
     def fields(self, facets: Mapping[str, Module], node: str) -> list[Field]:
         """Return the parts of a node's summary as fields that can be shortened."""
         kept = self._brief(facets, node)

@@ -5,6 +5,7 @@ from typing import NamedTuple, TypedDict
 from backcast.domain.levels import fitted
 from backcast.domain.node import name_of, path_of
 from backcast.domain.staleness import Modules
+from backcast.domain.summary import text_of
 from backcast.domain.written_fields import TEXT, filled, holding
 from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting, Fewer
@@ -126,17 +127,22 @@ class MomentTexts:
                 named = {**dict(written.fields), TEXT: written.text}
                 found = holding(node, named, written.made_of, self.modules.holds)
                 written_fields = found | written_fields
-        fields = self._briefs.fields(self.symbols.facets, node)
-        if name_of(node):
-            fields = [field for field in fields if field.label not in SIGNED]
+        facets, signed = self.symbols.facets, SIGNED if name_of(node) else ()
+        if signed:
             # The signature above says the rest, and takes its part of the limit.
             limit -= self._counting.count(
                 self.sources.piece(path_of(node), name_of(node)).signature
             )
-        if written_fields:
-            fields = filled(node, fields, written_fields)
-        if not fields or limit <= 0:
+        if limit <= 0:
             return FoundSummary("", stale)
+        if not written_fields:
+            whole_text = text_of(
+                [p for p in self._briefs.parts(facets, node) if p[0] not in signed]
+            )
+            if not whole_text or self._counting.count(whole_text) <= limit:
+                return FoundSummary(whole_text, stale)
+        fields = [f for f in self._briefs.fields(facets, node) if f.label not in signed]
+        fields = filled(node, fields, written_fields)
         return FoundSummary(fitted(fields, limit, self._counting.count).text, stale)
 
     def forms(

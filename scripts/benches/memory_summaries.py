@@ -40,7 +40,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 def measure(bench: Bench) -> list[Figure]:
     """Return the rows of the table: for each repository the share that is shown, and how."""
-    figures = []
+    figures = list[Figure]()
     for repository in bench.repositories:
         url, task = stored(bench, repository)
         with EventStore.open(url) as store:
