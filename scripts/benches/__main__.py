@@ -113,7 +113,12 @@ BENCHES = {
     "memory": Entry(
         "what earlier tasks left and prompts show of it, plans used again, and what summaries show"
         " within 8K, beside the code before",
-        {"left": "memory_left", "plans": "memory_plans", "summaries": "memory_summaries"},
+        {
+            "left": "memory_left",
+            "nats": "memory_nats",
+            "plans": "memory_plans",
+            "summaries": "memory_summaries",
+        },
         "--only left ../requests ../tox ../urllib3",
         keeps="memory",
     ),

@@ -67,14 +67,15 @@ def read_tasks(
     for task in tasks_of(bench, repository, looked_at, work):
         if len(found) == count or (not task.new and changed == count // 2):
             continue
-        ready = _ready(repository, sources, task)
-        if ready is not None:
-            found.append(ready)
+        asked = ready(repository, sources, task)
+        if asked is not None:
+            found.append(asked)
             changed += not task.new
     return found
 
 
-def _ready(repository: Repository, sources: Sources, task: Task) -> ReadTask | None:
+def ready(repository: Repository, sources: Sources, task: Task) -> ReadTask | None:
+    """Return a task as it is read; None where its body is too short or too long, or not new."""
     before, after = repository.tree(task.parent), repository.tree(task.sha)
     source = sources.of(after[task.path])
     symbol = source.symbols[task.name]
