@@ -99,8 +99,27 @@ def test_of_tasks_with_one_goal_that_which_left_the_function_is_shown() -> None:
     other.happened(TaskComplete())
     found = built(later(work.store, "Build a till."), Request("module:till.py", "Weigh the goods"))
     assert "left:earlier/function:scales.py::weigh" in recalled(found)
-    assert "Code: storage://earlier/scales.py: tare, weigh" in found.text
+    assert "Code: storage://earlier/scales.py: weigh\n" in found.text
     assert all(item.task != "later" for item in found.items if item.task)
+
+
+def test_of_a_function_that_has_moved_on_the_lines_are_shown_that_are_here_no_more() -> None:
+    work = earlier()
+    work.happened(TaskComplete())
+    task = later(work.store)
+    kept = SCALES.replace("round(mass / UNITS[unit], 3)", "mass")
+    task.wrote("scales.py", kept.replace("Weigh a thing, in a unit.", "Weigh."))
+    task.outlined()
+    found = built(task)
+    assert recalled(found) == {"left:earlier/function:scales.py::weigh": "part"}
+    [shown] = [item.text for item in found.items if item.node.startswith("left:")]
+    assert shown.split("\n") == [
+        "# Left by earlier task earlier: storage://earlier/scales.py#weigh;"
+        " lines that are here no more:",
+        'def weigh(thing, unit="kg"):',
+        "    return round(mass / UNITS[unit], 3)",
+    ]
+    assert recalled(built(task, policy=DEFAULT.model_copy(update={"news": 0}))) == {}
 
 
 def test_a_module_that_is_asked_for_and_not_there_is_shown_as_it_was_left() -> None:

@@ -65,9 +65,9 @@ class Candidates:
         candidates += self._constants()
         candidates += self._tests()
         wanted = list(self._references())
-        texts = {_body(one) for one in wanted}
+        held = {line for one in wanted for line in _lines_of(one)}
         found = recalled(self.scope)
-        candidates += (one for one in found.candidates if _body(one) not in texts)
+        candidates += (one for one in found.candidates if _is_news(one, held))
         candidates += wanted
         self.gone = found.gone
         candidates += self.plans.candidates(self.levels)
@@ -248,6 +248,13 @@ class Candidates:
         )  # fmt: skip
 
 
-def _body(candidate: Candidate) -> str:
-    """Return the full text of earlier work, less the line that tells where it is from."""
-    return candidate.levels[0].text.partition("\n")[2] if candidate.levels else ""
+def _is_news(candidate: Candidate, held: Set[str]) -> bool:
+    """Tell whether earlier work has a line of code that is not shown already."""
+    lines = _lines_of(candidate)
+    return not lines or not lines <= held
+
+
+def _lines_of(candidate: Candidate) -> Set[str]:
+    """Return the lines of the full text of earlier work, less that which tells where it is from."""
+    text = candidate.levels[0].text if candidate.levels else ""
+    return {line.strip() for line in text.split("\n")[1:]} - {"", "..."}

@@ -225,9 +225,9 @@ class Solutions:
         for text in self._namesakes(code):
             known |= _lines(text)
         runs = fresh_runs(piece, known)
-        words, count = self.evidence.part_words, self.scope.counting.count
-        texts = ["\n".join(run) for run in runs]
-        order = sorted(range(len(runs)), key=lambda place: (-words(texts[place]), place))
+        texts, count = ["\n".join(run) for run in runs], self.scope.counting.count
+        likeness = self.evidence.words_of("text words", texts)
+        order = sorted(range(len(runs)), key=lambda place: (-likeness[place], place))
         chosen, free = list[int](), NEWS_TOKENS
         for place in order:
             free -= count(texts[place])
@@ -244,7 +244,9 @@ class Solutions:
         worth = scope.policy.recalled
         score, alike = round(worth * chance, DECIMALS), round(worth * alike, DECIMALS)
         if news:
-            part = f"{head}; lines that are here no more:\n{piece.signature}\n{news}"
+            first, *more = piece.signature.split("\n")
+            named = f"{first} ..." if len(more) > 1 else piece.signature
+            part = f"{head}; lines that are here no more:\n{named}\n{news}"
             levels = scope.levels.of_part(part, score, alike)
         else:
             levels = scope.levels([
@@ -275,10 +277,11 @@ class Solutions:
 
 
 def fresh_runs(piece: SourcePiece, known: Set[str]) -> list[list[str]]:
-    """Return the lines of a function's code that are not known, those together that stood so."""
+    """Return the lines of a function's code that are not known, those together that stood so;
+    docstrings and comments are no code."""
     lines, head = piece.text.split("\n"), len(piece.signature.split("\n"))
     runs, last = list[list[str]](), -1
-    for number in range(head, len(lines)):
+    for number in range(head + _docstring(lines[head:]), len(lines)):
         line = lines[number].strip()
         if len(line) > 1 and line not in known and not line.startswith("#"):
             if last != number - 1 or not runs:
@@ -286,6 +289,17 @@ def fresh_runs(piece: SourcePiece, known: Set[str]) -> list[list[str]]:
             runs[-1].append(lines[number])
             last = number
     return runs
+
+
+def _docstring(lines: Sequence[str]) -> int:
+    """Return how many lines the docstring takes with which a function's lines begin."""
+    first = lines[0].strip() if lines else ""
+    quote = next((mark for mark in ('"""', "'''") if mark in first[:5]), "")
+    if not quote:
+        return 0
+    if first.count(quote) > 1:
+        return 1
+    return next((n + 1 for n, line in enumerate(lines) if n and quote in line), 0)
 
 
 def _with_gaps(runs: Sequence[Sequence[str]], chosen: Sequence[int]) -> Iterator[str]:

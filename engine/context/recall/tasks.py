@@ -64,7 +64,7 @@ def similar_tasks(scope: RequestScope, goals: Mapping[str, float]) -> Iterator[C
         solution = solutions[task]
         head = f"Earlier task {task}: {shorten(solution.problem, GOAL, placeholder=' ...')}"
         brief = "\n".join(filter(None, [head, solution.summary]))
-        listed = "\n".join([brief, *_lines(task, complete[task])])
+        listed = "\n".join([brief, *_lines(task, complete[task], own)])
         texts = [("full", listed), ("summary", brief), ("signature", head)]
         score = round(alike[task] / 2, 6)
         place = scope.details.patterns + number
@@ -87,10 +87,14 @@ def _names(legacy: TaskLegacy) -> list[str]:
     return found
 
 
-def _lines(task: str, legacy: TaskLegacy) -> Iterator[str]:
-    """Yield a line for each module that a task left: where it is, and what it holds."""
+def _lines(task: str, legacy: TaskLegacy, asked: frozenset[str]) -> Iterator[str]:
+    """Yield a line for each module that a task left: where it is, and what it holds that shares
+    words with what is asked."""
     for path in sorted(legacy.modules):
-        names = [name for name in sorted(legacy.modules[path].symbols) if "." not in name]
+        names = [
+            name for name in sorted(legacy.modules[path].symbols)
+            if "." not in name and _telling(name) & asked
+        ]  # fmt: skip
         more = ", ..." if len(names) > NAMES else ""
         holds = f": {', '.join(names[:NAMES])}{more}" if names else ""
         yield f"Code: {Reference(task, path)}{holds}"
