@@ -24,7 +24,7 @@ LOOKED_AT = 16
 "Functions and classes whose texts are read: those likest by their outlines."
 LEAST = 0.2
 "The chance to come back, below which nothing is offered."
-NEWS_LOOKED_AT, NEWS_LIKE = 4, 0.5
+NEWS_LOOKED_AT, NEWS_LIKE = 4, 0.7
 """Functions of other tasks whose news are looked for, and how well a text has to answer the request
 beside the best of the project."""
 NEWS_WORTH, NEWS_TOKENS = 0.3, 160
