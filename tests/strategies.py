@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from inspect import signature
+from itertools import chain, repeat
 from typing import Any
 
 from hypothesis import strategies as st
@@ -257,7 +258,8 @@ def logs(
 
 def stored(events: list[WorkflowEvent], task_id: str = "task") -> EventStore:
     """A store in memory that holds these events, recorded when they say."""
-    clock = iter(event.recorded_at for event in events)
+    times = [event.recorded_at for event in events]
+    clock = chain(times, repeat(times[-1] if times else NOON))
     store = EventStore.open("sqlite://", clock=lambda: next(clock))
     for event in events:
         claim = Claim(event.fact, event.timestamp, event.writer, event.because)

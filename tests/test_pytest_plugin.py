@@ -260,7 +260,8 @@ def test_a_prompt_that_cannot_be_built_fails_alone(ran: Ran) -> None:
     tests = """
 from backcast.domain.budget import PROFILES
 def test_it(replay):
-    tight = PROFILES["mistral-7b-8k"]._replace(window=2600)
+    rows = {"current module": 100, "generation": 2500}
+    tight = PROFILES["mistral-7b-8k"]._replace(window=2600, rows=rows)
     built = [step for step in replay("logs/validators.jsonl", profile=tight)]
     assert len(built) == 5
     with pytest.raises(Exception, match="needed .* tokens for the required items"):

@@ -195,7 +195,8 @@ def test_under_another_policy_a_run_completes_and_tells_the_first_difference_onc
         same = [one == other for one, other in zip(*digests, strict=True)]
         step = now.facts("STEP_STARTED")[same.index(False)]
         assert now.code() == before.code()
-    [told] = [record.getMessage() for record in caplog.records]
+    messages = (record.getMessage() for record in caplog.records)
+    [told] = [message for message in messages if "the prompt of" in message]
     what = f"{step.kind} {step.module_name}, iteration {step.iteration}, attempt {step.attempt}"
     assert f"the prompt of {what} is not the recorded one:\n--- recorded\n+++ now\n@@" in told
 

@@ -98,15 +98,15 @@ class Solutions:
                 looked.append((row, piece))
         looked.sort(key=lambda pair: order[pair[0]])
         chances = self._chances_of(recalled, looked) if looked else []
-        told = list[int]()
+        offered = 0
         for place in sorted(range(len(looked)), key=lambda place: (-chances[place], place)):
             row, piece = looked[place]
             if chances[place] >= LEAST and row not in here:
                 yield RecalledText(codes[row], piece, chances[place])
-            elif len(told) < self.scope.policy.news and self.texts[place] >= NEWS_LIKE:
+            elif offered < self.scope.policy.news and self.texts[place] >= NEWS_LIKE:
                 news = self._news(codes[row], piece) if codes[row].task else ""
                 if news:
-                    told.append(row)
+                    offered += 1
                     worth = NEWS_WORTH * self.texts[place]
                     yield RecalledText(codes[row], piece, max(chances[place], worth), news)
 
