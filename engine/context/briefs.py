@@ -1,13 +1,14 @@
 """Extractive summaries, made again only where what they were made of has changed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from backcast.domain.levels import Field
+from backcast.domain.levels import Field, fitted
 from backcast.domain.outline import Facet, part_of
 from backcast.domain.reader import Reader
-from backcast.domain.summary import NodeSummary, Tokens, entries_of
+from backcast.domain.summary import NodeSummary, Tokens, entries_of, text_of
 from backcast.domain.summary_fields import fields_of
+from backcast.domain.written_fields import filled
 
 KEPT = 50_000
 "Nodes whose summaries are kept; then all are made anew."
@@ -26,6 +27,8 @@ class Brief(NamedTuple):
     "The summary within so many tokens."
     fields: list[Field]
     "Its parts as fields that can be shortened; made when they are first asked for."
+    levelled: dict[tuple[int, tuple[tuple[str, str], ...]], str]
+    "The summary shortened to so many tokens and filled in with what was written, by both."
 
     def stands(self, facets: Mapping[str, Module]) -> bool:
         """Whether all that was read is as it was; what is equal is the next one to be compared."""
@@ -57,16 +60,26 @@ class Briefs:
             text = kept.fitted[limit] = kept.summary.fitted(limit, tokens)[0]
         return text
 
-    def parts(self, facets: Mapping[str, Module], node: str) -> tuple[tuple[str, str], ...]:
-        """Return label and text of each part of a node's summary."""
-        return self._brief(facets, node).summary.parts
+    def levelled(
+        self,
+        facets: Mapping[str, Module],
+        node: str,
+        limit: int,
+        signed: Collection[str],
+        written: Mapping[str, str],
+        tokens: Tokens,
+    ) -> str:
+        """Return the summary of a node shortened part by part to a number of tokens, less the parts
+        that its signature says, and filled in with what was written of it.
 
-    def fields(self, facets: Mapping[str, Module], node: str) -> list[Field]:
-        """Return the parts of a node's summary as fields that can be shortened."""
+        `tokens` is always the same, and `signed` the same for a node.
+        """
         kept = self._brief(facets, node)
-        if not kept.fields:
-            kept.fields.extend(fields_of(kept.summary))
-        return kept.fields
+        key = limit, tuple(written.items())
+        text = kept.levelled.get(key)
+        if text is None:
+            text = kept.levelled[key] = _levelled(kept, node, limit, signed, written, tokens)
+        return text
 
     def _brief(self, facets: Mapping[str, Module], node: str) -> Brief:
         kept = self._kept.get(node)
@@ -85,4 +98,18 @@ def _made(facets: Mapping[str, Module], node: str) -> Brief:
         if path not in reads:
             reads[path] = facets.get(path), {}
         reads[path][1][key] = facet
-    return Brief(summary, reads, {}, [])
+    return Brief(summary, reads, {}, [], {})
+
+
+def _levelled(
+    kept: Brief, node: str, limit: int, signed: Collection[str], written: Mapping[str, str],
+    tokens: Tokens,
+) -> str:  # fmt: skip
+    if not written:
+        whole = text_of([part for part in kept.summary.parts if part[0] not in signed])
+        if not whole or tokens(whole) <= limit:
+            return whole
+    if not kept.fields:
+        kept.fields.extend(fields_of(kept.summary))
+    fields = [field for field in kept.fields if field.label not in signed]
+    return fitted(filled(node, fields, written), limit, tokens).text

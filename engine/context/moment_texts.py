@@ -2,11 +2,9 @@
 
 from typing import NamedTuple, TypedDict
 
-from backcast.domain.levels import fitted
 from backcast.domain.node import name_of, path_of
 from backcast.domain.staleness import Modules
-from backcast.domain.summary import text_of
-from backcast.domain.written_fields import TEXT, filled, holding
+from backcast.domain.written_fields import TEXT, holding
 from backcast.engine.context.briefs import Briefs
 from backcast.engine.context.counting import Counting, Fewer
 from backcast.engine.context.sources import SourceLines, SourcePiece, Sources
@@ -135,15 +133,9 @@ class MomentTexts:
             )
         if limit <= 0:
             return FoundSummary("", stale)
-        if not written_fields:
-            whole_text = text_of(
-                [p for p in self._briefs.parts(facets, node) if p[0] not in signed]
-            )
-            if not whole_text or self._counting.count(whole_text) <= limit:
-                return FoundSummary(whole_text, stale)
-        fields = [f for f in self._briefs.fields(facets, node) if f.label not in signed]
-        fields = filled(node, fields, written_fields)
-        return FoundSummary(fitted(fields, limit, self._counting.count).text, stale)
+        count = self._counting.count
+        text = self._briefs.levelled(facets, node, limit, signed, written_fields, count)
+        return FoundSummary(text, stale)
 
     def forms(
         self,

@@ -78,6 +78,8 @@ class ProjectKnowledge:
         "Uses of libraries in the project's own code, and in its tests and beside it."
         self._of: object = None
         "The modules that were counted last."
+        self._habitual = False
+        "Whether habits were ever asked for, and are counted too."
         self._graph: Graph | None = None
         self._users: dict[str, dict[str, None]] = {}
         "Of that graph, the modules that import each third-party library, in their order."
@@ -91,12 +93,12 @@ class ProjectKnowledge:
 
     def habits(self, state: dependency_graph.State) -> list[ProjectPattern]:
         """Return how the project writes its code, the most telling first."""
-        self._count(state)
+        self._count_habits(state)
         return patterns_of(self._habits)
 
     def habits_within(self, state: dependency_graph.State, tokens: int, count: Count) -> str:
         """Return that in a line of at most so many tokens; empty for nothing."""
-        self._count(state)
+        self._count_habits(state)
         key = "habits", "", tokens
         if key not in self._texts:
             parts = (f"{one.subject}: {one.brief}" for one in patterns_of(self._habits))
@@ -192,13 +194,22 @@ class ProjectKnowledge:
                 continue
             before = gone.pop(path, None)
             if before is None or before.facets is not module.facets:
-                tally = Tally(module.facets, counts_of(path, module.facets), uses_of(module.facets))
+                habits = counts_of(path, module.facets) if self._habitual else Counter[str]()
+                tally = Tally(module.facets, habits, uses_of(module.facets))
                 self._add(path, before, -1)
                 self._add(path, tally, 1)
                 self._tallies[path] = tally
         for path, tally in gone.items():
             self._add(path, tally, -1)
             del self._tallies[path]
+
+    def _count_habits(self, state: dependency_graph.State) -> None:
+        """Count the modules for their habits too, which few policies show."""
+        if not self._habitual:
+            for path, tally in self._tallies.items():
+                self._add(path, tally, -1)
+            self._habitual, self._tallies, self._of = True, {}, None
+        self._count(state)
 
     def _know(self, states: TaskStates) -> None:
         """Note what earlier tasks left, if that or a summary is another than before."""

@@ -103,14 +103,15 @@ def trail(
     failed = [number for number, (_, run) in enumerate(runs) if run.unmet > 0]
     if not failed or failed[-1] != len(runs) - 1 or len(failed) < 2:
         return
-    tries = list(_tries(runs, path, _Words(policy.words), lines))
+    full = details.errors == "full"
+    tries = list(_tries(runs, path, _Words(policy.words), lines if full else None))
     shown = [tries[number] for number in failed[-1 - policy.trail :]]
     # The last failure's own message, and what led to it, stand below.
     heads = [f"{one.head} {one.why}".strip() for one in shown[:-1]] + [shown[-1].head]
     whole = [f"{head}\n{one.changed}".strip() for head, one in zip(heads, shown[:-1], strict=False)]
     texts = [("full", "\n".join([*whole, heads[-1]])), ("summary", "\n".join(heads)),
              ("signature", "\n".join(one.head for one in shown))]  # fmt: skip
-    texts = texts if details.errors == "full" else texts[-1:]
+    texts = texts if full else texts[-1:]
     because = tuple(runs[number][1].version for number in failed[-1 - policy.trail :])
     yield Candidate(
         f"{EARLIER}{path}@{because[-1]}", "recent errors", policy.priority("recent errors"),
@@ -130,9 +131,13 @@ class ShownTry(NamedTuple):
 
 
 def _tries(
-    runs: Sequence[tuple[str, checks.TestedRun]], path: str, say: "_Words", lines: SourceLines
+    runs: Sequence[tuple[str, checks.TestedRun]],
+    path: str,
+    say: "_Words",
+    lines: SourceLines | None,
 ) -> Iterator[ShownTry]:
-    """Yield each run beside the one before it that was about the same."""
+    """Yield each run beside the one before it that was about the same; without `lines` its head
+    alone."""
     before: dict[str, checks.TestedRun] = {}
     for key, run in runs:
         earlier = before.get(key)
@@ -152,6 +157,9 @@ def _tries(
             say.names("still", _grouped(still)) if comparable else "",
             say.names("failing", _grouped(new if comparable else run.failed)),
         ]  # fmt: skip
+        if lines is None:
+            yield ShownTry(" ".join(filter(None, parts)), "", "")
+            continue
         # One message of each test: its cases mostly fail alike.
         first = {_last(one.name.partition("[")[0]): one.message[:WIDE] for one in reversed(new)}
         messages = dict.fromkeys(filter(None, reversed(first.values())))
