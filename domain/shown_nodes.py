@@ -17,6 +17,7 @@ SHOWN = 64
 "Shown nodes that are remembered."
 TOKENS = 8_192
 "Tokens of all shown nodes together; as many as the largest prompt showed, where that is more."
+RANK = {priority: rank for rank, priority in enumerate(PRIORITIES)}
 USUAL = "MEDIUM"
 "The priority of what no section of the default policy ranks, and the highest of earlier prompts."
 
@@ -51,7 +52,7 @@ def shown_in(
 
 def priority_of(node: ShownNode, last: int) -> str:
     """Return a node's priority now; `last` is the version of the latest prompt."""
-    high = PRIORITIES.index(node.priority) < PRIORITIES.index(USUAL)
+    high = RANK[node.priority] < RANK[USUAL]
     return USUAL if high and node.version < last else node.priority
 
 
@@ -68,7 +69,7 @@ def within(shown: Map[str, ShownNode], limit: int, last: int) -> Map[str, ShownN
 
     def worth(name: str) -> tuple[object, ...]:
         node = shown[name]
-        return node.pinned, -PRIORITIES.index(priority_of(node, last)), node.version, name
+        return node.pinned, -RANK[priority_of(node, last)], node.version, name
 
     for name in sorted(shown, key=worth):
         if tokens <= limit and len(shown) <= SHOWN:

@@ -26,6 +26,8 @@ NAMES = 12
 def goals_alike(scope: RequestScope) -> dict[str, float]:
     """Return how alike the goal of each other task is to that of the running one, or to what is
     asked; between 0 and 1, those without any likeness left out."""
+    if not scope.states.legacies:
+        return {}
     goal, query = scope.states.progress.goal or "", scope.request.query
     wanted = [frozenset(words(goal)), frozenset(words(f"{goal} {query} {scope.path} {scope.name}"))]
     legacies = [legacy for legacy in scope.states.legacies if legacy.goal.strip()]
@@ -46,6 +48,8 @@ def goals_alike(scope: RequestScope) -> dict[str, float]:
 
 def similar_tasks(scope: RequestScope, goals: Mapping[str, float]) -> Iterator[Candidate]:
     """Yield finished tasks like what is asked for, with what they left by name."""
+    if not scope.states.offline.complete:
+        return
     own = _telling(f"{scope.request.query} {scope.path} {scope.name}")
     alike, named, complete = dict[str, float](), dict[str, float](), scope.states.offline.complete
     for task in sorted(complete):
