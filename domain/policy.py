@@ -316,7 +316,7 @@ COVERAGE = Policy(name="coverage")
 which never change: a policy that a log recorded before a setting existed is read with them."""
 READER = Policy(
     name="reader",
-    version=2,
+    version=3,
     **SHORT_WORDS,
     pattern=1.0,
     longer=0.4,
