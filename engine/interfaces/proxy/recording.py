@@ -1,5 +1,6 @@
 """The thread that writes exchanges into the store, in the order in which they ended."""
 
+import json
 import queue
 import threading
 from collections import Counter
@@ -11,7 +12,7 @@ from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
-from backcast.engine.log.exchanges.writer import ExchangeWriter, WrittenCall
+from backcast.engine.log.exchanges.writer import CountedPrompt, ExchangeWriter, WrittenCall
 from backcast.engine.models.llama_server import Server
 
 TRIES = 5
@@ -32,22 +33,20 @@ class ServerCounter:
         tokens = self._encoded(text)
         return None if tokens is None else len(tokens)
 
-    def prompt(self, task: str, body: bytes) -> tuple[int, int | None] | None:
-        """Return the tokens of a prompt, and how many the task's prompt before began with too."""
-        import json
-
+    def prompt(self, task: str, body: bytes) -> CountedPrompt | None:
+        """Return a prompt as the server makes it, counted."""
         if self.counts is False:
             return None
         try:
             shown = self.server.ask("/apply-template", json.loads(body)).get("prompt")
         except (UnavailableError, ValueError):
             return None
-        tokens = self._special(shown) if isinstance(shown, str) else None
-        if tokens is None:
+        if not isinstance(shown, str) or (tokens := self._special(shown)) is None:
             return None
         before = self.before.get(task)
         self.before[task] = tokens
-        return len(tokens), None if before is None else shared(before, tokens)
+        kept = None if before is None else shared(before, tokens)
+        return CountedPrompt(shown, len(tokens), kept)
 
     def _special(self, prompt: str) -> list[int] | None:
         try:

@@ -239,6 +239,21 @@ def _string(value: object, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def is_shown(part: BodyPart, prompt: str) -> bool:
+    """Return whether a prompt, as the server's template made it, shows a part.
+
+    Not every template shows tools, calls, or what a model thought before.
+
+    >>> is_shown(BodyPart("tool", "", "grep", "", b"{}"), '[{"name": "grep"}]')
+    True
+    """
+    if part.kind == "thinking":
+        return part_text(part.text).strip() in prompt
+    if part.kind in ("tool", "call") and part.name:
+        return bool(re.search(rf"(?<![\w-]){re.escape(part.name)}(?=[\"'(\n<:{{])", prompt))
+    return True
+
+
 def part_text(body: bytes) -> str:
     r"""Return what a part says, as a text to read and to count.
 

@@ -4,6 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 from backcast.domain.errors import DamagedError
@@ -77,7 +78,7 @@ def assembled(request: ForeignRequest, base: Sequence[RequestPart]) -> tuple[Req
     parts: list[RequestPart] = []
     own = iter(request.parts)
     for place, first, count in request.copied:
-        parts += [part for part, _ in zip(own, range(place - len(parts)), strict=False)]
+        parts += islice(own, max(0, place - len(parts)))
         run = base[first : first + count]
         if len(parts) != place or len(run) != count:
             raise DamagedError(f"needed {count} parts to copy from {first} on, found {len(run)}")

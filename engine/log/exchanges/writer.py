@@ -28,9 +28,11 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.exchanges import sessions, spool
 from backcast.engine.log.exchanges.answers import Answer, GarbledAnswer, read_answer
 from backcast.engine.log.exchanges.bodies import (
+    CHAT,
     DIALECTS,
     BodyPart,
     SplitBody,
+    is_shown,
     part_text,
     split_body,
 )
@@ -49,6 +51,8 @@ from backcast.engine.log.store import EventStore
 SOURCE = "record"
 "The source under which the id of an exchange is kept."
 GOAL = 64 * 2**10
+UNREAD = ("setting", "rest", "image", "file")
+"Kinds of parts whose text no tokenizer reads."
 KINDS = {spool.LEFT: "left", spool.CUT: "cut", spool.KILLED: "cut",
          spool.UNAVAILABLE: "unavailable"}  # fmt: skip
 REASONS = {
@@ -65,9 +69,17 @@ class PromptCounter(Protocol):
     def count(self, text: str) -> int | None:
         """Return the tokens of a text; None where the server does not tell."""
 
-    def prompt(self, task: str, body: bytes) -> tuple[int, int | None] | None:
-        """Return the tokens of a whole prompt, and how many of them the task's prompt before it
-        began with; None where the server does not tell."""
+    def prompt(self, task: str, body: bytes) -> "CountedPrompt | None":
+        """Return a whole prompt, counted; None where the server does not tell."""
+
+
+class CountedPrompt(NamedTuple):
+    """A prompt as the server's template makes it of a request."""
+
+    text: str
+    tokens: int
+    shared: int | None
+    "Leading tokens that it shares with the task's prompt before it."
 
 
 class WrittenCall(NamedTuple):
@@ -203,6 +215,7 @@ class _Call:
         self.claims: list[Claim] = []
         self.blobs: list[Blob] = []
         self.said = sessions.conversation(exchange.body, dialect, path)
+        self.counted: CountedPrompt | None = None
         self.task, self.base = writer.task_for(self.said, exchange.head.task)
         self.after = self.store.version(self.task)
 
@@ -212,6 +225,8 @@ class _Call:
         if not self.after:
             goal = {"goal": self.said.goal[:GOAL]} if self.said.goal else {}
             self._claim(TaskStarted(**goal), began, "user")
+        counter, counts = self.writer.counter, self.dialect == CHAT and not self.said.purpose
+        self.counted = counter.prompt(self.task, exchange.body) if counter and counts else None
         reader = self.writer.reader(self.task)
         base = reader.parts(self.base) if self.base else ()
         parts = self._parts(split_body(exchange.body, self.dialect), base)
@@ -245,12 +260,19 @@ class _Call:
         blob = Blob(part.text)
         if blob.ref not in known:
             self.blobs.append(blob)
-            counter = self.writer.counter
-            known[blob.ref] = counter.count(part_text(part.text)) if counter else None
+            known[blob.ref] = self._count(part)
         fields = {"before": part.before, "role": part.role, "name": part.name,
                   "tokens": known[blob.ref]}  # fmt: skip
         given = {name: value for name, value in fields.items() if value not in ("", None)}
         return RequestPart.model_validate({"kind": part.kind, "text": blob.ref} | given)
+
+    def _count(self, part: BodyPart) -> int | None:
+        """Return the tokens of a part that a model reads; none where the template leaves it out."""
+        if self.writer.counter is None or part.kind in UNREAD:
+            return None
+        if self.counted and not is_shown(part, self.counted.text):
+            return 0
+        return self.writer.counter.count(part_text(part.text))
 
     def _talk(self, parts: list[RequestPart]) -> None:
         """Claim what people and tools said since the context that the request goes on from."""
@@ -290,21 +312,21 @@ class _Call:
         """Claim the context, and return its version and the request that it holds."""
         body = self.exchange.body
         own, runs = shortened(parts, base)
-        copied = {"base": self.base, "copied": runs} if runs else {}
-        if not runs:
-            own = tuple(parts)
+        trial = ForeignRequest(path="", parts=own, copied=runs)
+        if runs and list(assembled(trial, base)) == parts:
+            copied = {"base": self.base, "copied": runs}
+        else:
+            own, copied = tuple(parts), {}
         fields = {"dialect": self.dialect, "purpose": self.said.purpose, "rest": rest,
                   "headers": self.exchange.head.headers}  # fmt: skip
         request = ForeignRequest(
             path=self.exchange.head.path, parts=own, digest=digest_of_body(body), size=len(body),
             **copied, **{name: value for name, value in fields.items() if value},
         )  # fmt: skip
-        counter = self.writer.counter
-        counted = None
-        if counter and self.dialect == "chat" and not self.said.purpose:
-            counted = counter.prompt(self.task, body)
-        whole = {} if counted is None else {"tokens": counted[0]}
-        whole |= {} if counted is None or counted[1] is None else {"shared_prefix": counted[1]}
+        counted = self.counted
+        whole = {} if counted is None else {"tokens": counted.tokens}
+        if counted is not None and counted.shared is not None:
+            whole["shared_prefix"] = counted.shared
         fact = ContextBuilt(request=request, **whole)
         return self._claim(fact, self.exchange.began, "record"), request
 
