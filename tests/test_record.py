@@ -13,6 +13,7 @@ from tests.upstreams import (
     KEY,
     Playing,
     backcast,
+    body,
     chat,
     log,
     recorder,
@@ -49,8 +50,8 @@ def test_bytes_go_through_as_they_are_and_the_log_gives_them_again(tmp_path: Pat
 
     with upstream(play) as server, recorder(tmp_path, server.url) as proxy:
         assert proxy.said(CHAT, ODD) == b"".join(chunks)
-        [(path, body, headers)] = server.asked
-        assert (path, body) == (CHAT, ODD)
+        [(path, sent, headers)] = server.asked
+        assert (path, sent) == (CHAT, ODD)
         assert headers["authorization"] == f"Bearer {KEY}"
         assert "1 calls seen: recorded (1)" in proxy.ended()
     assert backcast(tmp_path, "context", "recorded") == ODD
@@ -58,12 +59,12 @@ def test_bytes_go_through_as_they_are_and_the_log_gives_them_again(tmp_path: Pat
     assert b"clean" in backcast(tmp_path, "fsck")
     start, asked, built, replied = log(tmp_path, "recorded")
     assert start["data"]["goal"] == "Grüße é"
-    assert backcast(tmp_path, "cat", asked["data"]["text"]) == "Grüße é".encode()
+    assert body(tmp_path, asked["data"]["text"]) == "Grüße é".encode()
     assert replied["because"] == [built["version"]]
-    assert backcast(tmp_path, "cat", replied["data"]["text"]) == b"Hello"
+    assert body(tmp_path, replied["data"]["text"]) == b"Hello"
     came = replied["data"]["http_answer"]
-    assert backcast(tmp_path, "cat", came["body"]) == b"".join(chunks)
-    arrivals = json.loads(backcast(tmp_path, "cat", came["arrivals"]))
+    assert body(tmp_path, came["body"]) == b"".join(chunks)
+    arrivals = json.loads(body(tmp_path, came["arrivals"]))
     assert sum(arrivals[1::2]) == len(b"".join(chunks))
 
 
@@ -172,7 +173,7 @@ def test_a_fault_in_mid_stream_is_a_fault_to_the_client_too(tmp_path: Path) -> N
         assert "the server broke off" in proxy.ended()
     *_, failed = log(tmp_path, "recorded")
     assert (failed["type"], failed["data"]["kind"]) == ("MODEL_FAILED", "cut")
-    assert backcast(tmp_path, "cat", failed["data"]["text"]) == b"Half an"
+    assert body(tmp_path, failed["data"]["text"]) == b"Half an"
 
 
 def test_a_killed_proxy_loses_no_finished_call_and_says_what_was_under_way(tmp_path: Path) -> None:
@@ -201,14 +202,13 @@ def test_a_killed_proxy_loses_no_finished_call_and_says_what_was_under_way(tmp_p
             proxy.said(CHAT, chat("the last"))
             said = proxy.ended()
     assert "a killed proxy left" in said
-    tasks = [line.split()[-1] for line in backcast(tmp_path, "tasks").decode().splitlines()]
-    events = [event for task in tasks for event in log(tmp_path, task)]
+    events = log(tmp_path)
     goals = [event["data"].get("goal") for event in events if event["type"] == "TASK_STARTED"]
     quick = [f"quick {turn}.{number}" for turn in range(3) for number in range(10)]
     assert sorted(goals) == sorted([*quick, "slow 0", "slow 1", "slow 2", "the last"])
     failed = [event["data"] for event in events if event["type"] == "MODEL_FAILED"]
     assert [fault["kind"] for fault in failed] == ["cut"] * 3
-    assert all(backcast(tmp_path, "cat", fault["text"]) == b"Slow" for fault in failed)
+    assert all(body(tmp_path, fault["text"]) == b"Slow" for fault in failed)
     assert b"clean" in backcast(tmp_path, "fsck")
     assert not [path for path in tmp_path.iterdir() if path.name.endswith("-recording")]
 

@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from backcast.domain.events import line_of
+from backcast.engine.log.store import EventStore
+
 BACKCAST = [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()"]
 KEY = "sk-not-to-be-kept-4711"
 
@@ -173,10 +176,16 @@ def refused(folder: Path, *arguments: str) -> tuple[int, list[str]]:
     return done.returncode, done.stderr.decode().splitlines()
 
 
-def log(folder: Path, task: str) -> list[dict[str, Any]]:
-    """Return the events of a task."""
-    lines = backcast(folder, "log", task, "--json").splitlines()
-    return [json.loads(line) for line in lines]
+def log(folder: Path, task: str | None = None) -> list[dict[str, Any]]:
+    """Return the events of a task, or of the store."""
+    with EventStore.open(f"sqlite:///{folder}/backcast.db", create=False) as store:
+        return [line_of(event) for event in store.read(task)]
+
+
+def body(folder: Path, ref: str) -> bytes:
+    """Return a body of the store."""
+    with EventStore.open(f"sqlite:///{folder}/backcast.db", create=False) as store:
+        return store.get(ref)
 
 
 def until(found: Callable[[], bool], seconds: float = 10) -> None:

@@ -15,7 +15,6 @@ from backcast.engine.log.exchanges.spool import Spool
 from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
 
 try:
-    import httpx
     import uvicorn
 
     from backcast.engine.interfaces.proxy.passing import Proxy
@@ -51,6 +50,10 @@ def upstream(to: str) -> str:
     parts = urlsplit(to if "://" in to else f"http://{to}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"--to: needed the address of a server, http://HOST:PORT, found {to!r}")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise InputError(f"--to: needed http://HOST:PORT, found {to!r}: {error}") from None
     return parts.geturl().rstrip("/").removesuffix("/v1")
 
 
@@ -125,7 +128,7 @@ async def _served(
     here = f"http://{f'[{host}]' if ':' in host else host}:{found.getsockname()[1]}"
     serving = asyncio.ensure_future(server.serve([found]))
     try:
-        await _note_upstream(proxy.client, to, tell)
+        await _note_upstream(to, tell)
         if not command:
             tell(f"recording what is asked of {here} (and sent on to {to}); Ctrl-C ends it")
             await serving
@@ -151,14 +154,14 @@ async def _ran(command: Sequence[str], here: str, tell: Callable[[str], None]) -
     return 128 - code if code < 0 else code
 
 
-async def _note_upstream(client: httpx.AsyncClient, to: str, tell: Callable[[str], None]) -> None:
-    """Note a server that does not answer yet, or not as one of models does."""
+async def _note_upstream(to: str, tell: Callable[[str], None]) -> None:
+    """Note a server that cannot be reached yet; nothing is asked of it."""
+    parts = urlsplit(to)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        answer = await client.get(f"{to}/v1/models", timeout=SECONDS)
-    except httpx.ConnectError as error:
-        tell(f"note: {to} cannot be reached yet: {error}")
-    except httpx.HTTPError:
-        pass  # it takes its time
-    else:
-        if "html" in answer.headers.get("content-type", ""):
-            tell(f"note: {to} answers with a web page: needed the address of a model's server")
+        connecting = asyncio.open_connection(parts.hostname, port)
+        _, writer = await asyncio.wait_for(connecting, SECONDS)
+        writer.close()
+    except (OSError, TimeoutError) as error:
+        reason = getattr(error, "strerror", None) or "it does not answer"
+        tell(f"note: {to} cannot be reached yet: {reason}")
