@@ -114,8 +114,8 @@ def upstream(play: Callable[[Playing], object]) -> Iterator[Upstream]:
 class Recorder:
     """A proxy that runs as its user starts it."""
 
-    def __init__(self, process: "subprocess.Popen[str]", port: int) -> None:
-        self.process, self.port = process, port
+    def __init__(self, process: "subprocess.Popen[str]", port: int, said: str) -> None:
+        self.process, self.port, self.began = process, port, said
         self.url = f"http://127.0.0.1:{port}"
 
     def ask(
@@ -137,10 +137,10 @@ class Recorder:
             connection.close()
 
     def ended(self) -> str:
-        """End it as Ctrl-C does, and return what it says."""
+        """End it as Ctrl-C does, and return all that it said."""
         self.process.send_signal(2)
         _, said = self.process.communicate(timeout=20)
-        return said
+        return self.began + said
 
 
 @contextmanager
@@ -152,12 +152,14 @@ def recorder(folder: Path, to: str, *options: str) -> Iterator[Recorder]:
     )  # fmt: skip
     try:
         assert process.stderr is not None
+        said = ""
         for line in process.stderr:
+            said += line
             if found := re.search(r"asked of http://127\.0\.0\.1:(\d+)", line):
                 break
         else:
             raise AssertionError("the proxy did not start")
-        yield Recorder(process, int(found[1]))
+        yield Recorder(process, int(found[1]), said)
     finally:
         process.kill()
         process.communicate()

@@ -5,67 +5,91 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
-from backcast.domain.errors import BackcastError, ConflictError, UnavailableError
+from backcast.domain.errors import BackcastError, ConflictError
 from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
 from backcast.engine.log.exchanges.writer import CountedPrompt, ExchangeWriter, WrittenCall
-from backcast.engine.models.llama_server import Server
+from backcast.engine.models.address import address_of
+from backcast.engine.models.http_client import NoAnswerError, ask
 
+SECONDS = 5.0
+"For an answer of llama-server about a prompt, which is not worth a longer wait."
+PROPERTY = "default_generation_settings"
+"What llama-server tells of itself, and no other server."
+PROMPTS = 64
+"Tasks whose latest prompt is at hand."
 TRIES = 5
 "Times that an exchange is written while other processes write to its task."
 
 
 class ServerCounter:
-    """A counter of prompts by llama-server; one that is none tells nothing, and is asked once."""
+    """A counter of prompts by llama-server; any other server is asked once whether it is one."""
 
     def __init__(self, url: str) -> None:
-        self.server = Server(url)
+        self.url = address_of(url)
         self.counts: bool | None = None
+        "Whether it is llama-server; None as long as it did not say."
         self.before: dict[str, list[int]] = {}
         "The tokens of the latest prompt of each task."
 
     def count(self, text: str) -> int | None:
         """Return the tokens of a text."""
-        tokens = self._encoded(text)
+        tokens = self._tokens(text, parse_special=False)
         return None if tokens is None else len(tokens)
 
     def prompt(self, task: str, body: bytes) -> CountedPrompt | None:
         """Return a prompt as the server makes it, counted."""
-        if self.counts is False:
+        if not self._is_llama():
             return None
         try:
-            shown = self.server.ask("/apply-template", json.loads(body)).get("prompt")
-        except (UnavailableError, ValueError):
+            shown = self._ask("/apply-template", json.loads(body)).get("prompt")
+        except ValueError:
             return None
-        if not isinstance(shown, str) or (tokens := self._special(shown)) is None:
+        if not isinstance(shown, str):
             return None
-        before = self.before.get(task)
+        tokens = self._tokens(shown, add_special=True, parse_special=True)
+        if tokens is None:
+            return None
+        before = self.before.pop(task, None)
         self.before[task] = tokens
+        if len(self.before) > PROMPTS:
+            del self.before[next(iter(self.before))]
         kept = None if before is None else shared(before, tokens)
         return CountedPrompt(shown, len(tokens), kept)
 
-    def _special(self, prompt: str) -> list[int] | None:
-        try:
-            asked = {"content": prompt, "add_special": True, "parse_special": True}
-            tokens = self.server.ask("/tokenize", asked).get("tokens")
-        except UnavailableError:
+    def _is_llama(self) -> bool:
+        if self.counts is None:
+            try:
+                told = ask(f"{self.url}/props", None, "", SECONDS)
+                settings = json.loads(told.body) if told.status == 200 else None
+                self.counts = isinstance(settings, dict) and PROPERTY in settings
+            except ConnectionError:
+                return False  # it may start yet
+            except (OSError, ValueError, HTTPException, NoAnswerError):
+                self.counts = False
+        return self.counts
+
+    def _tokens(self, text: str, **options: bool) -> list[int] | None:
+        if not self._is_llama():
             return None
+        asked = {"content": text.encode(errors="replace").decode(), **options}
+        tokens = self._ask("/tokenize", asked).get("tokens")
         return tokens if isinstance(tokens, list) else None
 
-    def _encoded(self, text: str) -> list[int] | None:
-        if self.counts is False:
-            return None
+    def _ask(self, path: str, asked: object) -> dict[str, Any]:
+        """Return what the server answers; nothing where it does not."""
         try:
-            tokens = self.server.encode(text)
-        except UnavailableError:
-            self.counts = bool(self.counts) and None
-            return None
-        self.counts = True
-        return tokens
+            told = ask(self.url + path, asked, "", SECONDS)
+            value = json.loads(told.body) if told.status == 200 else None
+        except (OSError, ValueError, HTTPException, NoAnswerError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
 
 class RecordingThread(threading.Thread):

@@ -13,6 +13,7 @@ from backcast.domain.errors import InputError
 from backcast.engine.interfaces.proxy.recording import RecordingThread
 from backcast.engine.log.exchanges.spool import Spool
 from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
+from backcast.engine.models.address import address_of
 
 try:
     import uvicorn
@@ -46,15 +47,11 @@ def spool_folder(store: str) -> Path:
 
 
 def upstream(to: str) -> str:
-    """Return the address of a server without /v1; `InputError` where it is none."""
-    parts = urlsplit(to if "://" in to else f"http://{to}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"--to: needed the address of a server, http://HOST:PORT, found {to!r}")
+    """Return the address of a server without /v1; `InputError` where it can be none."""
     try:
-        _ = parts.port
-    except ValueError as error:
-        raise InputError(f"--to: needed http://HOST:PORT, found {to!r}: {error}") from None
-    return parts.geturl().rstrip("/").removesuffix("/v1")
+        return address_of(to if "://" in to else f"http://{to}").removesuffix("/v1")
+    except InputError as error:
+        raise InputError(f"--to: {error}") from None
 
 
 def listening(host: str, port: int) -> socket.socket:
