@@ -50,7 +50,7 @@ def test_bytes_go_through_as_they_are_and_the_log_gives_them_again(tmp_path: Pat
 
     with upstream(play) as server, recorder(tmp_path, server.url) as proxy:
         assert proxy.said(CHAT, ODD) == b"".join(chunks)
-        path, sent, headers = server.asked[0]
+        [(path, sent, headers)] = server.asked
         assert (path, sent) == (CHAT, ODD)
         assert headers["authorization"] == f"Bearer {KEY}"
         assert "1 calls seen: recorded (1)" in proxy.ended()
@@ -76,8 +76,7 @@ def test_no_key_is_kept(tmp_path: Path) -> None:
         proxy.said(f"{CHAT}?api_key={KEY}", chat("Hi"), x_api_key=KEY, Cookie=KEY)
         proxy.said(f"/v1/models?key={KEY}", b"", "GET")
         proxy.ended()
-    passed = [headers for path, _, headers in server.asked if path.startswith("/v1")]
-    assert [headers["authorization"] for headers in passed] == [f"Bearer {KEY}"] * 2
+    assert [headers["authorization"] for _, _, headers in server.asked] == [f"Bearer {KEY}"] * 2
     assert any(f"key={KEY}" in path for path, _, _ in server.asked)
     assert "HTTP_EXCHANGE" in kinds(tmp_path, "recorded-other")
     for file in tmp_path.rglob("*"):
@@ -103,7 +102,7 @@ def test_conversations_are_tasks_in_whatever_order_they_come(tmp_path: Path) -> 
         proxy.said(f"/backcast/ours{CHAT}", chat("Hello"))
         proxy.ended()
     assert all("x-backcast-task" not in headers for _, _, headers in server.asked)
-    assert [path for path, _, _ in server.asked if path != "/props"] == [CHAT] * 9
+    assert [path for path, _, _ in server.asked] == [CHAT] * 9
     # As in an agent's log: what a person says, the prompt, the reply.
     turn = ["MESSAGE_RECEIVED", "CONTEXT_BUILT", "MODEL_REPLIED"]
     assert kinds(tmp_path, "work") == ["TASK_STARTED", *turn * 3]
@@ -233,7 +232,7 @@ def test_bad_beginnings_are_one_line(tmp_path: Path) -> None:
     *_, failed = log(tmp_path, "recorded")
     assert failed["data"]["kind"] == "garbled"
     for arguments in (
-        ("--to", "nowhere:", "--port", "0"),
+        ("--to", "http://", "--port", "0"),
         ("--to", "ftp://x"),
         ("--to", "http://127.0.0.1:9", "--", "no-such-command-here"),
     ):
@@ -304,7 +303,7 @@ def test_a_real_server_keeps_what_was_predicted_and_a_moved_reminder_is_named(
         remind = [{"type": "text", "text": f"<system-reminder>{day}</system-reminder>"}
                   for day in ("Monday", "Tuesday")]  # fmt: skip
         asked = {"type": "text", "text": "Fix the failing test. " * 20}
-        talk = [{"role": "system", "content": "You are terse."},
+        talk = [{"role": "system", "content": "You are terse. " * 15},
                 {"role": "user", "content": [remind[0], asked]}]  # fmt: skip
         for turn in range(3):
             if turn == 2:
@@ -321,15 +320,14 @@ def test_a_real_server_keeps_what_was_predicted_and_a_moved_reminder_is_named(
     built = [event for event in log(tmp_path, "agent") if event["type"] == "CONTEXT_BUILT"]
     counts = [(event["data"]["tokens"], event["data"].get("shared_prefix")) for event in built]
     assert [tokens for tokens, _ in counts] == [reply["prompt_tokens"] for reply in replies]
-    # What the template makes of the last turn ends another way than the next begins.
-    assert counts[1][1] is not None
-    assert replies[1]["cached_tokens"] == counts[1][1] > 80
-    assert replies[2]["cached_tokens"] == counts[2][1] < 40
+    _, kept, kept_less = (shared or 0 for _, shared in counts)
+    assert kept > 150 > kept_less > 60
+    assert [replies[1]["cached_tokens"], replies[2]["cached_tokens"]] == [kept, kept_less]
     first, second, third = (f"agent@{event['version']}" for event in built)
     holds = backcast(tmp_path, "diff", first, second).decode()
     assert "the prefix holds" in holds
     broke = backcast(tmp_path, "diff", second, third).decode()
-    again = counts[2][0] - (counts[2][1] or 0)
+    again = counts[2][0] - kept_less
     assert f"the reminder in message 2 changed, from its character 18 on: {again:,} tokens" in broke
     shown = json.loads(backcast(tmp_path, "context", third, "--anatomy", "--json"))
     assert shown["tokens"] == shown["server"] == counts[2][0]

@@ -50,7 +50,10 @@ class Playing(BaseHTTPRequestHandler):
         self.do_POST()
 
     def do_POST(self) -> None:
-        """Keep what is asked, and play an answer."""
+        """Keep what is asked, and play an answer; this is no llama-server."""
+        if self.path == "/props":
+            self.whole(b"{}", 404)
+            return
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.asked.append((self.path, self.body, headers))
@@ -167,14 +170,14 @@ def recorder(folder: Path, to: str, *options: str) -> Iterator[Recorder]:
 
 def backcast(folder: Path, *arguments: str, code: int = 0) -> bytes:
     """Return what a command prints."""
-    done = subprocess.run([*BACKCAST, *arguments], cwd=folder, capture_output=True, check=False)
+    done = subprocess.run([*BACKCAST, *arguments], cwd=folder, capture_output=True, timeout=60)
     assert done.returncode == code, done.stderr.decode()
     return done.stdout
 
 
 def refused(folder: Path, *arguments: str) -> tuple[int, list[str]]:
     """Return the exit code of a command, and the lines that it says on stderr."""
-    done = subprocess.run([*BACKCAST, *arguments], cwd=folder, capture_output=True, check=False)
+    done = subprocess.run([*BACKCAST, *arguments], cwd=folder, capture_output=True, timeout=60)
     return done.returncode, done.stderr.decode().splitlines()
 
 

@@ -48,7 +48,7 @@ def _anatomy(found: Anatomy, task: str) -> Iterator[str]:
     if not all(part.counted for part in found.parts):
         yield "note: the server did not count the parts: these are counted here"
     if found.predicted is not None:
-        kept = "" if found.cached is None else f"; the server kept {found.cached:,}"
+        kept = _kept(found.predicted, found.cached)
         yield f"{found.predicted:>9,}  of them as in the prompt before{kept}"
     yield f"{found.between:,} bytes of the body stand between the parts"
 
@@ -59,6 +59,18 @@ def _server(found: Anatomy) -> str:
     if found.server == found.tokens:
         return ", as the server counted"
     return f"; the server counted {found.server:,}"
+
+
+def _kept(predicted: int, cached: int | None) -> str:
+    """Return what the server kept, and what another number than the predicted one means."""
+    if cached is None:
+        return ""
+    why = ""
+    if cached < predicted:
+        why = ": another of its slots answered, or something was read in between"
+    elif cached > predicted:
+        why = ": it remembers more than that prompt"
+    return f"; the server kept {cached:,}{why}"
 
 
 def _group(part: AnatomyPart) -> str:
@@ -91,7 +103,7 @@ def _difference(found: PromptDifference, task: str) -> Iterator[str]:
         again = found.goes_on if found.again is None else found.again
         yield f"the prefix holds: the later goes on from the earlier, {again:,} tokens are new"
     if after.predicted is not None and found.again is not None:
-        kept = "" if after.cached is None else f"; the server kept {after.cached:,}"
+        kept = _kept(after.predicted, after.cached)
         yield f"{after.predicted:,} leading tokens are the same{kept}"
     for sign, parts in (("-", found.gone), ("+", found.new), ("~", found.moved)):
         for part in parts[:SHOWN]:
