@@ -347,7 +347,7 @@ class ForeignRequest(BaseModel):
     "What the client said of itself and of the body; never a key or a cookie."
 
 
-class HttpAnswer(BaseModel):
+class ServerAnswer(BaseModel):
     """What a server sent, to the byte."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -424,7 +424,7 @@ class ModelReplied(Fact):
     cached_tokens: int | None = None
     "Tokens of the prompt that the model did not have to read again."
     seconds: float | None = None
-    http_answer: HttpAnswer | None = None
+    http_answer: ServerAnswer | None = None
     "The answer of the server as it came, where a proxy recorded it."
 
 
@@ -434,7 +434,7 @@ class ModelFailed(Fact):
     kind: str | None = None
     """unavailable, timeout, overflow, refused, garbled; or answer: no reply could be used. Of a
     request that a proxy recorded also left (by its client) and cut (the answer did not end)."""
-    http_answer: HttpAnswer | None = None
+    http_answer: ServerAnswer | None = None
 
 
 class AnswerRefused(Fact):

@@ -85,8 +85,8 @@ def difference_text(found: PromptDifference, task: str) -> str:
 def _difference(found: PromptDifference, task: str) -> Iterator[str]:
     before, after = found.before, found.after
     sizes = [
-        one.tokens or one.server or sum(part.tokens for part in one.parts)
-        for one in (before, after)
+        side.tokens or side.server or sum(part.tokens for part in side.parts)
+        for side in (before, after)
     ]
     names = f"{task}@{before.version} -> {task}@{after.version}"
     yield f"{names}: {sizes[0]:,} -> {sizes[1]:,} tokens"

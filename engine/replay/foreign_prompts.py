@@ -169,7 +169,7 @@ def compared(
     store: EventStore, task_id: str, before: RecordedRequest, after: RecordedRequest, count: Count
 ) -> PromptDifference:
     """Compare two prompts of a task."""
-    old, new = (anatomy(store, task_id, one, count) for one in (before, after))
+    old, new = (anatomy(store, task_id, side, count) for side in (before, after))
     was, now = _shown(old), _shown(new)
     same = 0
     while same < min(len(was), len(now)) and _is_same(was[same], now[same]):
@@ -230,8 +230,8 @@ def _alike(
         return 0
     before, after = (part_text(store.get(parts[place].text)) for parts in (was, now))
     same = 0
-    for one, other in zip(before, after, strict=False):
-        if one != other:
+    for mine, other in zip(before, after, strict=False):
+        if mine != other:
             break
         same += 1
     return same

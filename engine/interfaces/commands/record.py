@@ -30,7 +30,7 @@ def command(
 
     \b
     backcast record --to http://127.0.0.1:8080 --port 8099      # then point your agent at it
-    backcast record --to http://127.0.0.1:8080 -- qwen -p "..." # sets the variables, and runs it
+    backcast record --to http://127.0.0.1:8080 -- aider         # sets the variables, and runs it
 
     Bytes go through as they are, both ways. Each conversation is a task. Keys and cookies are not
     recorded. The exit code is 1 where no call was seen: 'backcast help record'.

@@ -66,8 +66,8 @@ class ServerCounter:
     def _is_llama(self) -> bool:
         if self.counts is None:
             try:
-                told = ask(f"{self.url}/props", None, "", SECONDS)
-                settings = json.loads(told.body) if told.status == 200 else None
+                answer = ask(f"{self.url}/props", None, "", SECONDS)
+                settings = json.loads(answer.body) if answer.status == 200 else None
                 self.counts = isinstance(settings, dict) and PROPERTY in settings
             except ConnectionError:
                 return False  # it may start yet
@@ -85,8 +85,8 @@ class ServerCounter:
     def _ask(self, path: str, asked: object) -> dict[str, Any]:
         """Return what the server answers; nothing where it does not."""
         try:
-            told = ask(self.url + path, asked, "", SECONDS)
-            value = json.loads(told.body) if told.status == 200 else None
+            answer = ask(self.url + path, asked, "", SECONDS)
+            value = json.loads(answer.body) if answer.status == 200 else None
         except (OSError, ValueError, HTTPException, NoAnswerError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
@@ -154,12 +154,12 @@ class RecordingThread(threading.Thread):
         except FileNotFoundError:  # it could not be made
             return None
         written = None
-        for left in reversed(range(TRIES)):
+        for tries in reversed(range(TRIES)):
             try:
                 written = writer.write(exchange) if exchange else None
                 break
             except ConflictError:
-                if not left:
+                if not tries:
                     raise
         path.unlink(missing_ok=True)
         return written

@@ -30,7 +30,7 @@ class ToolCallText:
 
 
 @dataclass
-class Answer:
+class ModelAnswer:
     """What a model answered."""
 
     text: str = ""
@@ -51,10 +51,10 @@ class GarbledAnswer(ValueError):
     """An answer that is not in the form of its interface."""
 
 
-def read_answer(body: bytes, dialect: str, kind: str = "", encoding: str = "") -> Answer:
+def read_answer(body: bytes, dialect: str, kind: str = "", encoding: str = "") -> ModelAnswer:
     """Read an answer of a content type and encoding; `GarbledAnswer` where it is none."""
     plain = unpacked(body, encoding)
-    answer = Answer()
+    answer = ModelAnswer()
     if "event-stream" in kind or plain.lstrip()[:5] in (b"data:", b"event"):
         add = {MESSAGES: _message_event, RESPONSES: _response_event}.get(dialect, _chunk)
         for event in events(plain):
@@ -108,13 +108,13 @@ def events(body: bytes) -> Iterator[Any]:
             yield data
 
 
-def _error(answer: Answer, value: Mapping[str, Any]) -> None:
+def _error(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     if error := value.get("error"):
         message = error.get("message") if isinstance(error, dict) else error
         answer.error = str(message or error)
 
 
-def _whole(answer: Answer, value: Mapping[str, Any]) -> None:
+def _whole(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     """Read an answer of the chat or completion interface."""
     for choice in _first(value.get("choices")):
         _delta(answer, _dict(choice.get("message")))
@@ -123,7 +123,7 @@ def _whole(answer: Answer, value: Mapping[str, Any]) -> None:
     _numbers(answer, value)
 
 
-def _chunk(answer: Answer, value: Mapping[str, Any]) -> None:
+def _chunk(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     """Add an event of a stream of the chat or completion interface."""
     for choice in _first(value.get("choices")):
         _delta(answer, _dict(choice.get("delta")))
@@ -139,7 +139,7 @@ def _first(choices: object) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict) and not one.get("index")]
 
 
-def _delta(answer: Answer, said: Mapping[str, Any]) -> None:
+def _delta(answer: ModelAnswer, said: Mapping[str, Any]) -> None:
     answer.text += _text(said.get("content"))
     answer.thinking += _text(said.get("reasoning_content")) or _text(said.get("reasoning"))
     for place, call in enumerate(said.get("tool_calls") or ()):
@@ -153,7 +153,7 @@ def _delta(answer: Answer, said: Mapping[str, Any]) -> None:
         held.arguments += _text(function.get("arguments"))
 
 
-def _numbers(answer: Answer, value: Mapping[str, Any]) -> None:
+def _numbers(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     usage, timings = _dict(value.get("usage")), _dict(value.get("timings"))
     details = _dict(usage.get("prompt_tokens_details")) or _dict(usage.get("input_tokens_details"))
     answer.model = value.get("model") or answer.model
@@ -172,7 +172,7 @@ def _numbers(answer: Answer, value: Mapping[str, Any]) -> None:
         answer.tokens = timings.get("predicted_n")
 
 
-def _message(answer: Answer, value: Mapping[str, Any]) -> None:
+def _message(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     """Read an answer of the messages interface."""
     for block in value.get("content") or ():
         match block:
@@ -188,7 +188,7 @@ def _message(answer: Answer, value: Mapping[str, Any]) -> None:
     _usage(answer, value)
 
 
-def _usage(answer: Answer, value: Mapping[str, Any]) -> None:
+def _usage(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     usage = _dict(value.get("usage"))
     cached = usage.get("cache_read_input_tokens")
     if "input_tokens" in usage:
@@ -200,7 +200,7 @@ def _usage(answer: Answer, value: Mapping[str, Any]) -> None:
     answer.cached_tokens = details.get("cached_tokens", answer.cached_tokens)
 
 
-def _message_event(answer: Answer, value: Mapping[str, Any]) -> None:
+def _message_event(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     """Add an event of a stream of the messages interface."""
     match value:
         case {"type": "message_start", "message": dict() as message}:
@@ -219,7 +219,7 @@ def _message_event(answer: Answer, value: Mapping[str, Any]) -> None:
             answer.ended = True
 
 
-def _response(answer: Answer, value: Mapping[str, Any]) -> None:
+def _response(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     """Read an answer of the responses interface."""
     for item in value.get("output") or ():
         match item:
@@ -236,7 +236,7 @@ def _response(answer: Answer, value: Mapping[str, Any]) -> None:
     _usage(answer, value)
 
 
-def _response_event(answer: Answer, value: Mapping[str, Any]) -> None:
+def _response_event(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     """Add an event of a stream of the responses interface."""
     match value:
         case {"type": "response.output_text.delta", "delta": str() as delta}:

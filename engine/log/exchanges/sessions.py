@@ -56,17 +56,19 @@ def conversation(body: bytes, dialect: str, path: str) -> Conversation:
     fields: dict[str, Any] = value if isinstance(value, dict) else {}
     said = fields.get("input" if dialect == RESPONSES else "messages", fields.get("prompt"))
     talk = said if isinstance(said, list) else [] if said is None else [said]
-    messages = [one if isinstance(one, dict) else {"role": "user", "content": one} for one in talk]
-    shown = [one for one in messages if one.get("role", "assistant") in TALKED]
-    goal = next((_words(one) for one in shown if one.get("role") == "user"), "")
-    answered = any(one.get("role", "assistant") == "assistant" for one in shown)
+    messages = [
+        item if isinstance(item, dict) else {"role": "user", "content": item} for item in talk
+    ]
+    shown = [item for item in messages if item.get("role", "assistant") in TALKED]
+    goal = next((_words(item) for item in shown if item.get("role") == "user"), "")
+    answered = any(item.get("role", "assistant") == "assistant" for item in shown)
     purpose = COUNT if path.endswith("/count_tokens") else ""
     if not (purpose or fields.get("tools") or answered) and len(shown) == 1:
         system = fields.get("system") if dialect == MESSAGES else fields.get("instructions")
-        told = [_words(one) for one in messages if one not in shown]
-        if _TITLE.search(" ".join([*told, _plain(system), goal[:2000]])):
+        instructions = [_words(item) for item in messages if item not in shown]
+        if _TITLE.search(" ".join([*instructions, _plain(system), goal[:2000]])):
             purpose = TITLE
-    hashes = tuple(_hash(one) for one in shown)
+    hashes = tuple(_hash(item) for item in shown)
     return Conversation(hashes, answered, goal, purpose)
 
 
@@ -90,8 +92,8 @@ def nearest(sessions: Mapping[str, Session], asked: Conversation) -> tuple[str, 
 def common(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> int:
     """Return how many leading messages two conversations share."""
     count = 0
-    for one, other in zip(before, after, strict=False):
-        if one != other:
+    for mine, other in zip(before, after, strict=False):
+        if mine != other:
             break
         count += 1
     return count

@@ -14,11 +14,11 @@ from backcast.domain.events import (
     ContextBuilt,
     Fact,
     ForeignRequest,
-    HttpAnswer,
     MessageReceived,
     ModelFailed,
     ModelReplied,
     RequestPart,
+    ServerAnswer,
     TaskStarted,
     ToolCalled,
     ToolReturned,
@@ -26,7 +26,7 @@ from backcast.domain.events import (
 )
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.exchanges import sessions, spool
-from backcast.engine.log.exchanges.answers import Answer, GarbledAnswer, read_answer
+from backcast.engine.log.exchanges.answers import GarbledAnswer, ModelAnswer, read_answer
 from backcast.engine.log.exchanges.bodies import (
     CHAT,
     DIALECTS,
@@ -154,7 +154,7 @@ class ExchangeWriter:
         contexts = (*before.contexts, known)[-sessions.RECENT :]
         self.sessions[task] = Session(task, contexts)
 
-    def answer(self, exchange: Exchange, task: str, blobs: list[Blob]) -> HttpAnswer | None:
+    def answer(self, exchange: Exchange, task: str, blobs: list[Blob]) -> ServerAnswer | None:
         """Return the answer as it came; None where nothing did."""
         if exchange.status is None:
             return None
@@ -167,7 +167,7 @@ class ExchangeWriter:
         arrivals = Blob(json.dumps(steps, separators=(",", ":")).encode())
         blobs += [body, arrivals]
         first = {"first_byte": exchange.arrivals[0][0] / 1000} if exchange.arrivals else {}
-        return HttpAnswer(
+        return ServerAnswer(
             status=exchange.status, headers=exchange.headers, body=body.ref,
             arrivals=arrivals.ref, **first,
         )  # fmt: skip
@@ -330,12 +330,12 @@ class _Call:
         fact = ContextBuilt(request=request, **whole)
         return self._claim(fact, self.exchange.began, "record"), request
 
-    def _answer(self, context: int) -> Answer:
+    def _answer(self, context: int) -> ModelAnswer:
         """Claim what came of the request, and return it as far as it can be read."""
         exchange = self.exchange
         ended = exchange.began + timedelta(seconds=exchange.seconds)
         came = self.writer.answer(exchange, self.task, self.blobs)
-        answer, fault = Answer(), _fault(exchange)
+        answer, fault = ModelAnswer(), _fault(exchange)
         kind = KINDS.get(exchange.how, "refused")
         if exchange.answer:
             headers = exchange.headers
