@@ -334,3 +334,20 @@ def test_a_real_server_keeps_what_was_predicted_and_a_moved_reminder_is_named(
     parts = sum(part["tokens"] for part in shown["parts"])
     assert 0 < shown["tokens"] - parts < 80  # the template's own
     assert b"reminders, 1 part" in backcast(tmp_path, "context", third, "--anatomy")
+
+
+def test_a_masked_log_does_not_pretend_to_hold_what_was_asked(tmp_path: Path) -> None:
+    secret = "password=hunter2hunter2"
+    with (
+        upstream(lambda asked: asked.whole(reply("Yes"))) as server,
+        recorder(tmp_path, server.url) as proxy,
+    ):
+        proxy.said(CHAT, chat(f"Use {secret}"))
+        proxy.said(CHAT, chat(f"Use {secret}", "Yes", "Go on"))
+        proxy.ended()
+    backcast(tmp_path, "export", "recorded", "--redact", "given.jsonl")
+    assert b"hunter2" not in (tmp_path / "given.jsonl").read_bytes()
+    shown = backcast(tmp_path, "verify", "given.jsonl", code=1).decode()
+    assert shown.count("rebuilt: cannot be told: ") == 2
+    backcast(tmp_path, "export", "recorded", "whole.jsonl")
+    assert backcast(tmp_path, "verify", "whole.jsonl").count(b"rebuilt: same") == 2

@@ -267,12 +267,19 @@ class BodyVerdict(NamedTuple):
 
 def rebuilt_bodies(store: EventStore, task_id: str) -> Iterator[BodyVerdict]:
     """Rebuild the body of each request from its parts, and hold it against its digest."""
+    masked: dict[int | None, int] = {}
     for found in RequestReader(store, task_id).all():
         name = f"POST {found.request.path}"
+        count = (found.fact.masked or 0) + masked.get(found.request.base, 0)
+        masked[found.version] = count
         try:
             same = digest_of_body(body_of(found, store.get)) == found.request.digest
         except (DamagedError, ValueError) as error:
             yield BodyVerdict(found.version, name, False, str(error), unreadable=True)
+            continue
+        if not same and count:
+            why = f"{count} of its texts were masked when it was exported"
+            yield BodyVerdict(found.version, name, False, why, unreadable=True)
             continue
         why = "" if same else "the recorded parts do not give the recorded digest"
         yield BodyVerdict(found.version, name, same, why)

@@ -111,6 +111,9 @@ class Redaction:
         count = sum(any(old.get(key) != new.get(key) for key in _SHOWN) for old, new in items)
         count += before.get("policy") in self._settings
         count += before.get("template") != after.get("template")
+        asked, shown = (prompt.get("request") or {} for prompt in (before, after))
+        parts = zip(asked.get("parts", ()), shown.get("parts", ()), strict=True)
+        count += sum(old != new for old, new in parts) + (asked.get("rest") != shown.get("rest"))
         return count + int(before.get("masked") or 0)
 
 
