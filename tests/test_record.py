@@ -1,5 +1,6 @@
 """`backcast record`: what an agent asks goes through as it is, and is in the log afterwards."""
 
+import asyncio
 import json
 import signal
 import sys
@@ -351,3 +352,55 @@ def test_a_masked_log_does_not_pretend_to_hold_what_was_asked(tmp_path: Path) ->
     assert shown.count("rebuilt: cannot be told: ") == 2
     backcast(tmp_path, "export", "recorded", "whole.jsonl")
     assert backcast(tmp_path, "verify", "whole.jsonl").count(b"rebuilt: same") == 2
+
+
+def test_clients_of_all_interfaces_are_served_and_recorded(tmp_path: Path) -> None:
+    anthropic, openai = (pytest.importorskip(name) for name in ("anthropic", "openai"))
+
+    async def at_once(url: str) -> None:
+        client = openai.AsyncOpenAI(api_key=KEY, base_url=f"{url}/v1", max_retries=0)
+        asking = [
+            client.chat.completions.create(
+                model="x", max_tokens=3, messages=[{"role": "user", "content": f"Count to {n}"}]
+            )
+            for n in range(4)
+        ]
+        assert len(await asyncio.gather(*asking)) == 4
+        begun = await client.chat.completions.create(
+            model="x", stream=True, messages=[{"role": "user", "content": "Leave me"}]
+        )
+        async for _ in begun:
+            break
+        await begun.close()
+        await client.close()
+
+    with (
+        llama_server("qwen3", tmp_path, "--jinja") as to,
+        recorder(tmp_path, to, "--task", "sdk") as proxy,
+    ):
+        client = anthropic.Anthropic(api_key=KEY, base_url=proxy.url)
+        asked = {"model": "x", "system": "Be terse", "messages": [
+            {"role": "user", "content": "Say hi"}]}  # fmt: skip
+        counted = client.messages.count_tokens(**asked).input_tokens
+        with client.messages.stream(max_tokens=4, **asked) as answer:
+            streamed = answer.get_final_message()
+        assert streamed.usage.input_tokens + (streamed.usage.cache_read_input_tokens or 0) > 0
+        other = openai.OpenAI(api_key=KEY, base_url=f"{proxy.url}/v1")
+        responded = other.responses.create(model="x", input="Say yo", max_output_tokens=4)
+        asyncio.run(at_once(proxy.url))
+        proxy.ended()
+    events = log(tmp_path)
+    built = [event["data"]["request"] for event in events if event["type"] == "CONTEXT_BUILT"]
+    paths = sorted({request["path"] for request in built})
+    assert paths == [CHAT, "/v1/messages", "/v1/messages/count_tokens", "/v1/responses"]
+    assert [request["purpose"] for request in built if "purpose" in request] == ["token count"]
+    replies = [event["data"] for event in events if event["type"] == "MODEL_REPLIED"]
+    assert counted in [reply["prompt_tokens"] for reply in replies if "text" not in reply]
+    texts = [body(tmp_path, reply["text"]).decode() for reply in replies if "text" in reply]
+    assert responded.output_text in texts
+    assert "".join(block.text for block in streamed.content if block.type == "text") in texts
+    [cut] = [event["data"] for event in events if event["type"] == "MODEL_FAILED"]
+    assert cut["kind"] == "left"
+    assert len(built) == 8
+    shown = backcast(tmp_path, "verify").splitlines()
+    assert [b"rebuilt: same" in line for line in shown] == [True] * 8

@@ -185,6 +185,8 @@ def _message(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
                 answer.calls.append(ToolCallText(name, _text(block.get("id")), arguments))
     answer.model = value.get("model") or answer.model
     answer.finish = value.get("stop_reason") or answer.finish
+    if isinstance(value.get("input_tokens"), int):  # a count, and no reply
+        answer.prompt_tokens = value["input_tokens"]
     _usage(answer, value)
 
 
