@@ -304,7 +304,7 @@ def test_a_real_server_keeps_what_was_predicted_and_a_moved_reminder_is_named(
         remind = [{"type": "text", "text": f"<system-reminder>{day}</system-reminder>"}
                   for day in ("Monday", "Tuesday")]  # fmt: skip
         asked = {"type": "text", "text": "Fix the failing test. " * 20}
-        talk = [{"role": "system", "content": "You are terse. " * 15},
+        talk: list[dict[str, object]] = [{"role": "system", "content": "You are terse. " * 15},
                 {"role": "user", "content": [remind[0], asked]}]  # fmt: skip
         for turn in range(3):
             if turn == 2:

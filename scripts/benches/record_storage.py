@@ -64,7 +64,7 @@ def conversation() -> "list[tuple[bytes, bytes, list[bytes]]]":
         line for file in sorted((ROOT / "engine").rglob("*.py"))
         for line in Path(file).read_text(encoding="utf-8").splitlines(keepends=True)
     ]  # fmt: skip
-    system = {"role": "system", "content": "".join(lines[:60])}
+    system: dict[str, object] = {"role": "system", "content": "".join(lines[:60])}
     messages: list[dict[str, object]] = [system, {"role": "user", "content": "Fix the test."}]
     calls = []
     before = 0
