@@ -51,6 +51,8 @@ from backcast.engine.log.store import EventStore
 SOURCE = "record"
 "The source under which the id of an exchange is kept."
 GOAL = 64 * 2**10
+HELD, RECALLED = 500, 50
+"Conversations that may go on at once, and of those recorded before."
 UNREAD = ("setting", "rest", "image", "file")
 "Kinds of parts whose text no tokenizer reads."
 KINDS = {spool.LEFT: "left", spool.CUT: "cut", spool.KILLED: "cut",
@@ -106,9 +108,16 @@ class ExchangeWriter:
         self._readers: dict[str, RequestReader] = {}
         self._answers: dict[str, str] = {}
         "The latest answer of each task, which the next resembles."
-        for task in store.tasks():
-            if task == name or task.removeprefix(f"{name}-").isdecimal():
-                self._recall(task)
+        self._first: dict[bytes, dict[str, None]] = {}
+        "The tasks whose conversation begins with a message."
+        numbers = {1: name} | {
+            int(number): task
+            for task in store.tasks()
+            if (number := task.removeprefix(f"{name}-")) != task and number.isdecimal()
+        }
+        self._last = max(numbers) if len(numbers) > 1 or store.version(name) else 0
+        for place in sorted(numbers)[-RECALLED:]:
+            self._recall(numbers[place])
 
     def write(self, exchange: Exchange) -> WrittenCall | None:
         """Write an exchange; None where it is in the store already."""
@@ -133,26 +142,40 @@ class ExchangeWriter:
 
     def task_for(self, conversation: Conversation, named: str) -> tuple[str, int | None]:
         """Return the task of a conversation, and the context that it goes on from."""
-        known = self.sessions
-        if named:
-            known = {task: found for task, found in known.items() if task == named}
+        first = conversation.messages[:1]
+        tasks = self._first.get(first[0], {}) if first else {}
+        known = {task: self.sessions[task] for task in tasks if named in ("", task)}
         if found := sessions.nearest(known, conversation):
             return found
         if named:
             return named, None
         if conversation.purpose or not conversation.messages:
             return f"{self.name}-other", None
-        count, task = 1, self.name
-        while self.store.version(task):
-            count += 1
-            task = f"{self.name}-{count}"
-        return task, None
+        self._last += 1
+        return self.name if self._last == 1 else f"{self.name}-{self._last}", None
 
     def remember(self, task: str, known: KnownContext) -> None:
         """Remember a context that later requests may go on from."""
         before = self.sessions.pop(task, Session(task, ()))
         contexts = (*before.contexts, known)[-sessions.RECENT :]
         self.sessions[task] = Session(task, contexts)
+        for message in known.messages[:1]:
+            tasks = self._first.setdefault(message, {})
+            tasks.pop(task, None)
+            tasks[task] = None  # the latest stands last
+        if len(self.sessions) > HELD:
+            self._forget(next(iter(self.sessions)))
+
+    def _forget(self, task: str) -> None:
+        """Forget a conversation that has not gone on for long."""
+        for known in self.sessions.pop(task).contexts:
+            for message in known.messages[:1]:
+                tasks = self._first.get(message, {})
+                tasks.pop(task, None)
+                if not tasks:
+                    self._first.pop(message, None)
+        self._readers.pop(task, None)
+        self._answers.pop(task, None)
 
     def answer(self, exchange: Exchange, task: str, blobs: list[Blob]) -> ServerAnswer | None:
         """Return the answer as it came; None where nothing did."""
