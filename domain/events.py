@@ -302,6 +302,65 @@ class ContextOmission(BaseModel):
     reason: str = ""
 
 
+class RequestPart(BaseModel):
+    """A part of a request that another program made, as it stood in the request's body."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+    "system, tool, message, reminder, call, result, thinking, image, file, setting, or rest."
+    text: BlobRef
+    "The very bytes of the part."
+    before: str = ""
+    "The bytes of the body between the part before it and this one."
+    role: str = ""
+    name: str = ""
+    "The name of a tool, of a called one too, or of a setting."
+    tokens: int | None = None
+    "Tokens of its text as the asked server counted them; None if not counted."
+
+
+class ForeignRequest(BaseModel):
+    """A request that another program sent to a model. Its bytes follow from its parts."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    path: str
+    "The path that was asked, without the values of its query."
+    dialect: str = ""
+    "chat, messages, responses, completion: how the body is written."
+    purpose: str = ""
+    "Empty for a step of the conversation; else title or token count."
+    parts: tuple[RequestPart, ...] = ()
+    "The parts that are not copied, in order."
+    base: int | None = None
+    "The version of the CONTEXT_BUILT whose parts are copied."
+    copied: tuple[tuple[int, int, int], ...] = ()
+    "Runs of copied parts: the place of the first here, its place in the base, how many."
+    rest: str = ""
+    "The bytes of the body behind its last part."
+    digest: str = ""
+    "SHA-256 of the body."
+    size: int = 0
+    "Bytes of the body."
+    headers: dict[str, str] = {}
+    "What the client said of itself and of the body; never a key or a cookie."
+
+
+class ServerAnswer(BaseModel):
+    """What a server sent, to the byte."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    status: int | None = None
+    headers: dict[str, str] = {}
+    body: BlobRef | None = None
+    arrivals: BlobRef | None = None
+    "Milliseconds since the chunk before (the first since the request), and bytes, of each chunk."
+    first_byte: float | None = None
+    "Seconds from the request to the first byte of the answer."
+
+
 class ContextBuilt(Fact):
     """A prompt was built. Its bytes follow from the items' texts, their order and the template."""
 
@@ -344,6 +403,8 @@ class ContextBuilt(Fact):
     masked: int | None = None
     """How many of its texts (items, and the policy's words) are masked in this log, so that they no
     longer give the digest. None if the prompt is as it was shown."""
+    request: ForeignRequest | None = None
+    "The request of another program, which holds this prompt; None for a prompt that we built."
 
 
 class ModelReplied(Fact):
@@ -363,13 +424,17 @@ class ModelReplied(Fact):
     cached_tokens: int | None = None
     "Tokens of the prompt that the model did not have to read again."
     seconds: float | None = None
+    http_answer: ServerAnswer | None = None
+    "The answer of the server as it came, where a proxy recorded it."
 
 
 class ModelFailed(Fact):
     type = EventType.MODEL_FAILED
     reason: str | None = None
     kind: str | None = None
-    "unavailable, timeout, overflow, refused, garbled; or answer: no reply could be used."
+    """unavailable, timeout, overflow, refused, garbled; or answer: no reply could be used. Of a
+    request that a proxy recorded also left (by its client) and cut (the answer did not end)."""
+    http_answer: ServerAnswer | None = None
 
 
 class AnswerRefused(Fact):

@@ -28,12 +28,12 @@ from backcast.engine.interfaces.installed import check_installation
 from backcast.engine.interfaces.terminal import escaped_lines, in_a_line, message
 
 COMMANDS = {
-    "run": "run", "resume": "resume", "import": "import_", "export": "export", "tasks": "tasks",
-    "log": "log", "show": "show", "context": "context", "diff": "diff", "compare": "compare",
-    "blame": "blame", "audit": "audit", "search": "search", "stale": "stale", "verify": "verify",
-    "regress": "regress", "score": "score", "influence": "influence", "fit": "fit",
-    "policy": "policy", "fork": "fork", "map": "map", "cat": "cat", "outline": "outline",
-    "resummarise": "resummarise", "fsck": "fsck", "help": "help",
+    "run": "run", "resume": "resume", "record": "record", "import": "import_", "export": "export",
+    "tasks": "tasks", "log": "log", "show": "show", "context": "context", "diff": "diff",
+    "compare": "compare", "blame": "blame", "audit": "audit", "search": "search", "stale": "stale",
+    "verify": "verify", "regress": "regress", "score": "score", "influence": "influence",
+    "fit": "fit", "policy": "policy", "fork": "fork", "map": "map", "cat": "cat",
+    "outline": "outline", "resummarise": "resummarise", "fsck": "fsck", "help": "help",
 }  # fmt: skip
 "The module of each command."
 OUTPUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -26,12 +26,12 @@ LATER: Mapping[str, frozenset[str]] = {
     "PLANNING_COMPLETE": frozenset({"planned"}),
     "POLICY_USED": frozenset({"policy", "profile", "model", "out"}),
     "STEP_STARTED": frozenset({"kind", "module_name", "iteration", "attempt", "runner", "again"}),
-    "CONTEXT_BUILT": frozenset({"wanted", "needs", "masked"}),
+    "CONTEXT_BUILT": frozenset({"wanted", "needs", "masked", "request"}),
     "MODEL_REPLIED": frozenset({
         "thinking", "finish", "prompt_tokens", "predicted_tokens", "tokens", "cached_tokens",
-        "seconds",
+        "seconds", "http_answer",
     }),
-    "MODEL_FAILED": frozenset({"kind"}),
+    "MODEL_FAILED": frozenset({"kind", "http_answer"}),
     "TOOL_RETURNED": frozenset({"nodes"}),
     "MAP_EDITED": frozenset({
         "context", "run", "used", "changed", "tags", "diagnosis", "edits", "distiller",

@@ -21,11 +21,14 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.replay.derive import BuilderPool
+from backcast.engine.replay.foreign_prompts import rebuilt_bodies
 from backcast.engine.replay.steps import ReplayStep, steps
 
 SAME: Literal["same"] = "same"
 DIFFERENT: Literal["different"] = "different"
 UNTOLD: Literal["cannot be told"] = "cannot be told"
+FOREIGN = "another program built it"
+"Why a recorded request cannot be derived, which is no failure."
 
 
 class FirstDifference(NamedTuple):
@@ -82,17 +85,22 @@ class Verdict(NamedTuple):
     @property
     def holds(self) -> bool:
         """Whether both answers are `same`."""
-        return self.rebuilt.verdict == self.derived.verdict == SAME
+        derived = self.derived.verdict == SAME or self.derived.why == FOREIGN
+        return self.rebuilt.verdict == SAME and derived
 
 
 def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
-    """Yield the answers for every prompt that a task recorded with a digest."""
+    """Yield the answers for every prompt that a task recorded with a digest, ours and others'."""
     pool = BuilderPool(store)
     with rarely_collecting():
         for step in steps(store, task_id):
             if step.built:
                 answers = _rebuilt(store, step.built), _derived(pool, step, step.built)
                 yield Verdict(task_id, step.version, step.name, *answers)
+        for body in rebuilt_bodies(store, task_id):
+            why = Answer(UNTOLD if body.unreadable else DIFFERENT, body.why)
+            answer = Answer(SAME) if body.same else why
+            yield Verdict(task_id, body.version, body.path, answer, Answer(UNTOLD, FOREIGN))
 
 
 def _rebuilt(store: EventStore, fact: ContextBuilt) -> Answer:

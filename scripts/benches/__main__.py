@@ -54,6 +54,12 @@ BENCHES = {
         },
         "--only steps",
     ),
+    "record": Entry(
+        "the time that the recording proxy adds, beside a direct connection, and the bytes that a"
+        " growing conversation costs, beside what is new in it",
+        {"latency": "record_latency", "storage": "record_storage"},
+        "--only latency",
+    ),
     "context": Entry(
         "the share of needed code that a context shows, and its build time, beside BM25, aider's"
         " map and others",

@@ -45,18 +45,20 @@ BUILDING = {"policy_name": "--policy", "name": "--profile", "tokenizer": "--toke
     help="A context part of N tokens, within the profile's window.",
 )
 @click.option("--explain", is_flag=True, help="What is in it and why, what is out and why.")
+@click.option("--anatomy", is_flag=True, help="A recorded request by part, in tokens.")
 @click.option("--text", "text_only", is_flag=True, help="What is known of the code alone.")
 @click.option("--record", is_flag=True, help="Append it as a CONTEXT_BUILT, for 'verify'.")
 @json_option
 def command(
-    address: Address, url: str, target: str | None, query: str, explain: bool, as_json: bool,
-    **building: Any,
+    address: Address, url: str, target: str | None, query: str, explain: bool, anatomy: bool,
+    as_json: bool, **building: Any,
 ) -> None:  # fmt: skip
     """Print the prompt that a model saw, or would see.
 
     \b
     backcast context validators@21                     # the prompt that was recorded as event 21
     backcast context validators@21 --explain           # what it was made of
+    backcast context recorded@12 --anatomy             # a request that 'backcast record' saw
     backcast context task-abc123@2026-11-20T10:31 --for module:validators.py
     backcast context httpx@before:commit:SHA --query "retry when a server is too busy"
 
@@ -65,8 +67,16 @@ def command(
     the default, or from the strategy that it names as its `base`; 'backcast policy' prints all
     settings, 'backcast help policies' the strategies.
     """
+    from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
+
     with task_at(address, url) as place:
-        if target is not None or query:
+        asked = target is not None or bool(query)
+        if not asked and is_foreign(place):
+            print_request(place, building["tokenizer"], anatomy=anatomy, as_json=as_json)
+            return
+        if anatomy:
+            raise InputError("--anatomy needs a recorded request: 'backcast record' records them")
+        if asked:
             _print_built(place, target, query, explain=explain, as_json=as_json, **building)
             return
         for name, option in BUILDING.items():

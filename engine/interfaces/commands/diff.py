@@ -9,6 +9,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import ANY, Place, address_argument, task_at
+from backcast.engine.interfaces.foreign_prompts import is_foreign, print_difference
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import node_asked
 from backcast.engine.interfaces.terminal import escaped
@@ -60,6 +61,9 @@ def command(
     if (first.log, first.task) == (second.log, second.task) and first != second:
         with task_at(first, url) as place:
             later = place._replace(when=second.when)
+            if is_foreign(place) and not (target or query or profiles):
+                print_difference(place, later, as_json=as_json)
+                return
             _compare_moments(place, later, (target, query), profiles, as_json)
         return
     if target or query or profiles:

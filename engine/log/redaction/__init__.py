@@ -108,9 +108,13 @@ class Redaction:
     def _unlike(self, before: dict[str, Any], after: dict[str, Any]) -> int:
         """Return how many texts of a prompt are masked, including those masked before."""
         items = zip(before.get("items", ()), after.get("items", ()), strict=True)
-        count = sum(any(old.get(key) != new.get(key) for key in _SHOWN) for old, new in items)
+        count: int = sum(any(old.get(key) != new.get(key) for key in _SHOWN) for old, new in items)
         count += before.get("policy") in self._settings
         count += before.get("template") != after.get("template")
+        asked, shown = (prompt.get("request") or {} for prompt in (before, after))
+        parts = zip(asked.get("parts", ()), shown.get("parts", ()), strict=True)
+        count += sum(bool(old != new) for old, new in parts)
+        count += bool(asked.get("rest") != shown.get("rest"))
         return count + int(before.get("masked") or 0)
 
 

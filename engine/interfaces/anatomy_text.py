@@ -1,0 +1,115 @@
+"""Render what a recorded request is made of, and where two of them part."""
+
+from collections.abc import Iterator
+
+from backcast.engine.interfaces.views import one_line
+from backcast.engine.replay.foreign_prompts import Anatomy, AnatomyPart, PromptDifference
+
+SHOWN = 60
+"Parts that get a line each; of more, the largest."
+WIDTH = 110
+GROUPS = {
+    "system": "system", "tool": "tools", "reminder": "reminders", "call": "tool calls",
+    "result": "tool results", "thinking": "thinking", "image": "images", "file": "files",
+    "setting": "settings", "rest": "unread",
+}  # fmt: skip
+
+
+def anatomy_text(found: Anatomy, task: str) -> str:
+    """Return an anatomy as lines of text."""
+    return "\n".join(one_line(line, WIDTH) for line in _anatomy(found, task))
+
+
+def _anatomy(found: Anatomy, task: str) -> Iterator[str]:
+    purpose = f" ({found.purpose})" if found.purpose else ""
+    yield f"{task}@{found.version} {found.path}{purpose}: {found.size:,} bytes"
+    large = sorted(found.parts, key=lambda part: -part.tokens)[:SHOWN]
+    limit = large[-1].tokens if len(found.parts) > SHOWN else 0
+    shown = [part for part in found.parts if part.tokens >= limit][:SHOWN]
+    for part in shown:
+        yield f"{part.tokens:>9,}  {part.title:<34.34}  {part.words}"
+    if len(found.parts) > len(shown):
+        yield f"           ... and {len(found.parts) - len(shown):,} smaller parts"
+    yield "by kind"
+    groups: dict[str, list[AnatomyPart]] = {}
+    for part in found.parts:
+        groups.setdefault(_group(part), []).append(part)
+    total = sum(part.tokens for part in found.parts)
+    whole = found.tokens or found.server
+    for name, parts in groups.items():
+        tokens = sum(part.tokens for part in parts)
+        share = f"{100 * tokens / (whole or total or 1):5.1f} %"
+        yield f"{tokens:>9,}  {share}  {name}, {len(parts):,} part{'s' * (len(parts) > 1)}"
+    if whole:
+        yield f"{whole - total:>9,}  {100 * (whole - total) / whole:5.1f} %  template, and joins"
+        yield f"{whole:>9,}  in all{_server(found)}"
+    else:
+        yield f"{total:>9,}  in all; the server told no count"
+    if not all(part.counted for part in found.parts):
+        yield "note: the server did not count the parts: these are counted here"
+    if found.predicted is not None:
+        kept = _kept(found.predicted, found.cached)
+        yield f"{found.predicted:>9,}  of them as in the prompt before{kept}"
+    yield f"{found.between:,} bytes of the body stand between the parts"
+
+
+def _server(found: Anatomy) -> str:
+    if found.server is None or found.tokens is None:
+        return ""
+    if found.server == found.tokens:
+        return ", as the server counted"
+    return f"; the server counted {found.server:,}"
+
+
+def _kept(predicted: int, cached: int | None) -> str:
+    """Return what the server kept, and what another number than the predicted one means."""
+    if cached is None:
+        return ""
+    why = ""
+    if cached < predicted:
+        why = ": another of its slots answered, or something was read in between"
+    elif cached > predicted:
+        why = ": it remembers more than that prompt"
+    return f"; the server kept {cached:,}{why}"
+
+
+def _group(part: AnatomyPart) -> str:
+    return GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
+
+
+def difference_text(found: PromptDifference, task: str) -> str:
+    """Return the difference between two prompts as lines of text."""
+    return "\n".join(one_line(line, WIDTH) for line in _difference(found, task))
+
+
+def _difference(found: PromptDifference, task: str) -> Iterator[str]:
+    before, after = found.before, found.after
+    sizes = [
+        side.tokens or side.server or sum(part.tokens for part in side.parts)
+        for side in (before, after)
+    ]
+    names = f"{task}@{before.version} -> {task}@{after.version}"
+    yield f"{names}: {sizes[0]:,} -> {sizes[1]:,} tokens"
+    if broken := found.broken:
+        again = broken.again if found.again is None else found.again
+        inside = f", from its character {broken.same + 1:,} on" if broken.same else ""
+        yield (
+            f"the {broken.part.title} {_VERBS[broken.how]}{inside}:"
+            f" {again:,} tokens must be read again"
+        )
+        yield f"  {broken.part.words}"
+        yield f"{broken.kept:,} tokens of parts before it are the same"
+    else:
+        again = found.goes_on if found.again is None else found.again
+        yield f"the prefix holds: the later goes on from the earlier, {again:,} tokens are new"
+    if after.predicted is not None and found.again is not None:
+        kept = _kept(after.predicted, after.cached)
+        yield f"{after.predicted:,} leading tokens are the same{kept}"
+    for sign, parts in (("-", found.gone), ("+", found.new), ("~", found.moved)):
+        for part in parts[:SHOWN]:
+            yield f"{sign} {part.tokens:>7,}  {part.title}  {part.words}"
+        if len(parts) > SHOWN:
+            yield f"{sign} ... and {len(parts) - SHOWN:,} more"
+
+
+_VERBS = {"moved": "moved", "changed": "changed", "new": "is new there", "gone": "is gone"}

@@ -1,0 +1,209 @@
+"""The ASGI application: each request goes on to the server as it came, and so does its answer.
+
+When the client leaves, the connection to the server is closed at once, whatever is under way. There
+is no timeout for reading: the first token of a long prompt can take minutes.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from backcast.engine.log.exchanges import spool
+from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+HOPS = frozenset((
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade", b"host", b"proxy-connection",
+))  # fmt: skip
+"Headers that are between two neighbours and are not passed on."
+ASKED = frozenset((
+    b"content-type", b"content-encoding", b"user-agent", b"accept", b"anthropic-version",
+    b"anthropic-beta",
+))  # fmt: skip
+ANSWERED = frozenset((
+    b"content-type", b"content-encoding", b"content-length", b"server", b"retry-after",
+))  # fmt: skip
+"Headers that are recorded; no other is, so no key and no cookie."
+TASK = b"x-backcast-task"
+"The header by which a client names its task; it is not passed on."
+PATH = "/backcast/"
+"What a path begins with that names the task: /backcast/NAME/v1/chat/completions."
+AHEAD = 64
+"Chunks of a request that are read before the server takes them."
+CONNECT = 10.0
+
+
+class Proxy:
+    """The application."""
+
+    def __init__(
+        self, to: str, folder: Spool, done: Callable[[SpooledExchange], None],
+        client: httpx.AsyncClient | None = None,
+    ) -> None:  # fmt: skip
+        """`done` is called with each exchange that ended."""
+        self.to, self.folder, self.done = to.rstrip("/"), folder, done
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        self.client = client or httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=CONNECT), limits=limits, trust_env=False,
+        )  # fmt: skip
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        if scope["type"] != "http":
+            return
+        target, task = _target(scope)
+        kept = _kept(scope["headers"], ASKED)
+        exchange = self.folder.begin(scope["method"], _without_values(target), kept, task)
+        passing = _Passing(self, exchange, receive, send)
+        try:
+            await passing.run(scope, target)
+        finally:
+            exchange.end(spool.KILLED)  # only where nothing ended it before
+            self.done(exchange)
+
+
+class _Passing:
+    """One exchange on its way."""
+
+    def __init__(
+        self, proxy: Proxy, exchange: SpooledExchange, receive: Receive, send: Send
+    ) -> None:
+        self.proxy, self.exchange, self.receive, self.send = proxy, exchange, receive, send
+        self.chunks: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+
+    async def run(self, scope: Event, target: str) -> None:
+        """Pass the request and its answer on, until both have ended or the client has left."""
+        work = asyncio.ensure_future(self._passed(scope, target))
+        hearing = asyncio.ensure_future(self._heard())
+        try:
+            await asyncio.wait((work, hearing), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():  # the client has left
+                self.exchange.end(spool.LEFT)
+        finally:
+            for task in (work, hearing):
+                task.cancel()
+            for task in (work, hearing):
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _heard(self) -> None:
+        """Read what the client sends; return when it has left."""
+        more = True
+        while True:
+            event = await self.receive()
+            if event["type"] == "http.disconnect":
+                return
+            if body := event.get("body", b""):
+                self.exchange.add(spool.ASKED, body)
+                await self.chunks.put(body)
+            if more and not event.get("more_body", False):
+                more = False
+                await self.chunks.put(None)
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        while (chunk := await self.chunks.get()) is not None:
+            yield chunk
+
+    async def _passed(self, scope: Event, target: str) -> None:
+        headers = [(name, value) for name, value in scope["headers"]
+                   if name not in HOPS and name != TASK]  # fmt: skip
+        names = {name for name, _ in scope["headers"]}
+        has_body = b"content-length" in names or b"transfer-encoding" in names
+        try:
+            request = httpx.Request(
+                scope["method"], self.proxy.to + target, headers=headers,
+                content=self._body() if has_body else None,
+            )  # fmt: skip
+            response = await self.proxy.client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            await self._unreachable(error)
+            return
+        try:
+            await self._answer(response)
+        finally:
+            await response.aclose()
+
+    async def _answer(self, response: httpx.Response) -> None:
+        headers = [(name.lower(), value) for name, value in response.headers.raw
+                   if name.lower() not in HOPS]  # fmt: skip
+        self.exchange.note(
+            spool.ANSWERED,
+            {"status": response.status_code, "headers": _kept(headers, ANSWERED)},
+        )  # fmt: skip
+        size = response.headers.get("content-length", "")
+        due = int(size) if size.isdecimal() else -1
+        start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
+        await self.send(start)
+        try:
+            async for chunk in response.aiter_raw():
+                self.exchange.add(spool.ANSWER, chunk)
+                due -= len(chunk)
+                if due == 0:  # now the client may leave, as it has all
+                    self.exchange.end(spool.FINISHED)
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except (httpx.HTTPError, OSError) as error:
+            # Without the end of the body the connection is closed, and the client sees the fault.
+            self.exchange.end(spool.CUT, _reason(error))
+            return
+        # Before the client knows the end, so that no finished exchange can be lost.
+        self.exchange.end(spool.FINISHED)
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _unreachable(self, error: Exception) -> None:
+        """Answer in the server's place, in the form that clients of both interfaces show."""
+        reason = _reason(error)
+        self.exchange.end(spool.UNAVAILABLE, reason)
+        said = f"backcast record: {self.proxy.to} cannot be reached: {reason}"
+        body = json.dumps({
+            "type": "error", "error": {"type": "upstream_unreachable", "message": said}
+        }).encode()  # fmt: skip
+        headers = [(b"content-type", b"application/json"),
+                   (b"content-length", str(len(body)).encode())]  # fmt: skip
+        await self.send({"type": "http.response.start", "status": 502, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _target(scope: Event) -> tuple[str, str]:
+    """Return the path and query to ask, to the byte, and the task that the client names."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    target, task = raw.decode("ascii", "replace"), ""
+    if target.startswith(PATH):
+        task, _, target = target.removeprefix(PATH).partition("/")
+        target = f"/{target}"
+    if query := scope["query_string"]:
+        target += "?" + query.decode("ascii", "replace")
+    for name, value in scope["headers"]:
+        if name == TASK:
+            task = value.decode("ascii", "replace")
+    return target, task
+
+
+def _without_values(target: str) -> str:
+    """Return a path with the names of its query alone: some put a key there.
+
+    >>> _without_values("/v1/models?key=abc&page")
+    '/v1/models?key=&page'
+    """
+    path, mark, query = target.partition("?")
+    names = (f"{name}{sign}" for name, sign, _ in (p.partition("=") for p in query.split("&")))
+    return f"{path}?{'&'.join(names)}" if mark else path
+
+
+def _kept(headers: Headers, names: frozenset[bytes]) -> dict[str, str]:
+    return {
+        name.lower().decode("latin-1"): value.decode("latin-1")
+        for name, value in headers if name.lower() in names
+    }  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,196 @@
+"""The thread that writes exchanges into the store, in the order in which they ended."""
+
+import json
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from backcast.domain.errors import BackcastError, ConflictError
+from backcast.engine.context.prefix import shared
+from backcast.engine.interfaces.options import opened
+from backcast.engine.log.exchanges import spool
+from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
+from backcast.engine.log.exchanges.writer import CountedPrompt, ExchangeWriter, WrittenCall
+from backcast.engine.models.address import address_of
+from backcast.engine.models.http_client import NoAnswerError, ask
+
+SECONDS = 5.0
+"For an answer of llama-server about a prompt, which is not worth a longer wait."
+PROPERTY = "default_generation_settings"
+"What llama-server tells of itself, and no other server."
+PROMPTS = 64
+"Tasks whose latest prompt is at hand."
+TRIES = 5
+"Times that an exchange is written while other processes write to its task."
+
+
+class ServerCounter:
+    """A counter of prompts by llama-server; any other server is asked once whether it is one."""
+
+    def __init__(self, url: str) -> None:
+        self.url = address_of(url)
+        self.counts: bool | None = None
+        "Whether it is llama-server; None as long as it did not say."
+        self.before: dict[str, list[int]] = {}
+        "The tokens of the latest prompt of each task."
+
+    def count(self, text: str) -> int | None:
+        """Return the tokens of a text."""
+        tokens = self._tokens(text, parse_special=False)
+        return None if tokens is None else len(tokens)
+
+    def prompt(self, task: str, body: bytes) -> CountedPrompt | None:
+        """Return a prompt as the server makes it, counted."""
+        if not self._is_llama():
+            return None
+        try:
+            shown = self._ask("/apply-template", json.loads(body)).get("prompt")
+        except ValueError:
+            return None
+        if not isinstance(shown, str):
+            return None
+        tokens = self._tokens(shown, add_special=True, parse_special=True)
+        if tokens is None:
+            return None
+        before = self.before.pop(task, None)
+        self.before[task] = tokens
+        if len(self.before) > PROMPTS:
+            del self.before[next(iter(self.before))]
+        kept = None if before is None else shared(before, tokens)
+        return CountedPrompt(shown, len(tokens), kept)
+
+    def _is_llama(self) -> bool:
+        if self.counts is None:
+            try:
+                answer = ask(f"{self.url}/props", None, "", SECONDS)
+                settings = json.loads(answer.body) if answer.status == 200 else None
+                self.counts = isinstance(settings, dict) and PROPERTY in settings
+            except ConnectionError:
+                return False  # it may start yet
+            except (OSError, ValueError, HTTPException, NoAnswerError):
+                self.counts = False
+        return self.counts
+
+    def _tokens(self, text: str, **options: bool) -> list[int] | None:
+        if not self._is_llama():
+            return None
+        asked = {"content": text.encode(errors="replace").decode(), **options}
+        tokens = self._ask("/tokenize", asked).get("tokens")
+        return tokens if isinstance(tokens, list) else None
+
+    def _ask(self, path: str, asked: object) -> dict[str, Any]:
+        """Return what the server answers; nothing where it does not."""
+        try:
+            answer = ask(self.url + path, asked, "", SECONDS)
+            value = json.loads(answer.body) if answer.status == 200 else None
+        except (OSError, ValueError, HTTPException, NoAnswerError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+class RecordingThread(threading.Thread):
+    """The one writer of the proxy; messages go to `tell`."""
+
+    def __init__(
+        self, url: str, name: str, to: str, folder: Spool, tell: Callable[[str], None]
+    ) -> None:
+        super().__init__(name="backcast record")
+        self.url, self.task, self.to, self.folder, self.tell = url, name, to, folder, tell
+        self.failed: BackcastError | None = None
+        "Why exchanges could not be written; their files stay."
+        self.calls: Counter[str] = Counter()
+        "Calls of a model, by task."
+        self.others = self.faults = 0
+        self.tokens = self.cached = 0
+        self.said: set[str] = set()
+        self._ended: queue.SimpleQueue[SpooledExchange | None] = queue.SimpleQueue()
+
+    def done(self, exchange: SpooledExchange) -> None:
+        """Take an exchange that ended."""
+        self._ended.put(exchange)
+
+    def close(self) -> None:
+        """Write what still waits, and end."""
+        self._ended.put(None)
+        self.join()
+
+    def run(self) -> None:
+        """Write what killed processes left, then each exchange as it ends."""
+        try:
+            with opened(self.url, create=True) as store:
+                writer = ExchangeWriter(store, self.task, ServerCounter(self.to))
+                self._recover(writer)
+                while (exchange := self._ended.get()) is not None:
+                    if exchange.lost:
+                        self._once(f"an exchange is not recorded whole: {exchange.lost}")
+                    self._note(self._write(writer, exchange.path))
+        except BackcastError as error:
+            self.failed = error
+            self.tell(f"{error}: what is recorded stays in {self.folder.folder}, and is written"
+                      " when 'backcast record' runs again")  # fmt: skip
+
+    def _recover(self, writer: ExchangeWriter) -> None:
+        whole = torn = 0
+        for path in self.folder.left_behind():
+            found = spool.read(path)
+            if self._write(writer, path):
+                whole += bool(found and found.how != spool.KILLED)
+                torn += bool(found and found.how == spool.KILLED)
+        self.folder.left_behind()  # folders that are empty now go
+        if whole or torn:
+            self.tell(
+                f"note: a killed proxy left {whole + torn} exchanges, which are recorded now:"
+                f" {whole} whole, {torn} as far as they came"
+            )
+
+    def _write(self, writer: ExchangeWriter, path: Path) -> WrittenCall | None:
+        """Write the exchange in a file, and remove the file."""
+        try:
+            exchange = spool.read(path)
+        except FileNotFoundError:  # it could not be made
+            return None
+        written = None
+        for tries in reversed(range(TRIES)):
+            try:
+                written = writer.write(exchange) if exchange else None
+                break
+            except ConflictError:
+                if not tries:
+                    raise
+        path.unlink(missing_ok=True)
+        return written
+
+    def _note(self, written: WrittenCall | None) -> None:
+        if written is None:
+            return
+        if written.prompt:
+            self.calls[written.task] += 1
+            self.tokens += written.tokens or 0
+            self.cached += written.cached or 0
+        else:
+            self.others += 1
+        if written.fault:
+            self.faults += 1
+            self._once(f"{written.task}@{written.version}: {written.fault}")
+
+    def _once(self, text: str) -> None:
+        """Tell something, unless the like was told before."""
+        like = text.partition(": ")[2][:60]
+        if like not in self.said:
+            self.said.add(like)
+            self.tell(text)
+
+    def summary(self) -> str:
+        """Return in a line what was recorded."""
+        count = self.calls.total()
+        tasks = ", ".join(f"{task} ({self.calls[task]})" for task in self.calls)
+        others = f", {self.others} requests that ask no model" if self.others else ""
+        faults = f", {self.faults} with a fault" if self.faults else ""
+        kept = ""
+        if self.tokens:
+            kept = f"; {self.tokens:,} tokens of prompts, {self.cached:,} of them not read again"
+        return f"{count} calls seen{': ' if tasks else ''}{tasks}{others}{faults}{kept}"

@@ -1,0 +1,165 @@
+"""Run the proxy: until it is ended, or around a command whose variables point at it."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from backcast.domain.errors import InputError
+from backcast.engine.interfaces.proxy.recording import RecordingThread
+from backcast.engine.log.exchanges.spool import Spool
+from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
+from backcast.engine.models.address import address_of
+
+try:
+    import uvicorn
+
+    from backcast.engine.interfaces.proxy.passing import Proxy
+except ImportError:
+    raise InputError(
+        "'backcast record' needs the extra 'record': pip install 'backcast[record]'"
+    ) from None
+
+SECONDS = 2
+"Seconds that open connections have when the proxy ends."
+
+
+def variables(url: str) -> dict[str, str]:
+    """Return the variables by which clients find a server."""
+    return {
+        "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_BASE": f"{url}/v1", "OPENAI_HOST": url,
+        "ANTHROPIC_BASE_URL": url, "ANTHROPIC_HOST": url,
+    }  # fmt: skip
+
+
+def spool_folder(store: str) -> Path:
+    """Return where exchanges lie until they are in the store: beside its file, if it is one."""
+    if scheme_of(store) == "sqlite":
+        return Path(f"{sqlite_file(store)}-recording")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (
+        cache / "backcast" / "recording" / quote(urlsplit(store)._replace(query="").path, safe="")
+    )
+
+
+def upstream(to: str) -> str:
+    """Return the address of a server without /v1; `InputError` where it can be none."""
+    try:
+        return address_of(to if "://" in to else f"http://{to}").removesuffix("/v1")
+    except InputError as error:
+        raise InputError(f"--to: {error}") from None
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; `InputError` where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP, for asyncio to send each chunk at once: else the first waits for 40 ms.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(2048)
+    except (OSError, OverflowError) as error:
+        found.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(
+            f"--port: needed a free port on {host}, found {port}: {reason}; 0 takes any"
+        ) from None
+    return found
+
+
+def record(
+    url: str, to: str, host: str, port: int, name: str, command: Sequence[str],
+    tell: Callable[[str], None],
+) -> int:  # fmt: skip
+    """Serve until a signal comes or the command has ended, and return the exit code."""
+    to = upstream(to)
+    with listening(host, port) as found:
+        try:
+            folder = Spool(spool_folder(url))
+        except OSError as error:
+            raise InputError(f"the exchanges cannot be kept: {error}") from None
+        thread = RecordingThread(url, name, to, folder, tell)
+        thread.start()
+        try:
+            code = asyncio.run(_served(found, host, to, folder, thread, command, tell))
+        finally:
+            thread.close()
+            folder.close()
+    tell(thread.summary())
+    if not thread.calls:
+        variable = ", ".join(variables(""))
+        tell(f"the command asked another server: it may not read {variable}" if command else
+             "nothing was recorded: point your agent at the address of the proxy")  # fmt: skip
+    return code or int(not thread.calls or thread.failed is not None)
+
+
+class _Uvicorn(uvicorn.Server):
+    """A server whose signals are ours."""
+
+    capture_signals = nullcontext  # type: ignore[assignment]
+
+
+async def _served(
+    found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingThread,
+    command: Sequence[str], tell: Callable[[str], None],
+) -> int:  # fmt: skip
+    proxy = Proxy(to, folder, thread.done)
+    config = uvicorn.Config(
+        proxy, log_config=None, log_level="critical", access_log=False, lifespan="off",
+        server_header=False, date_header=False, timeout_graceful_shutdown=SECONDS,
+        timeout_keep_alive=75, ws="none",
+    )  # fmt: skip
+    server = _Uvicorn(config)
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, end)
+    here = f"http://{f'[{host}]' if ':' in host else host}:{found.getsockname()[1]}"
+    serving = asyncio.ensure_future(server.serve([found]))
+    try:
+        await _note_upstream(to, tell)
+        if not command:
+            tell(f"recording what is asked of {here} (and sent on to {to}); Ctrl-C ends it")
+            await serving
+            return 0
+        return await _ran(command, here, tell)
+    finally:
+        end()
+        await serving
+        await proxy.client.aclose()
+
+
+async def _ran(command: Sequence[str], here: str, tell: Callable[[str], None]) -> int:
+    """Run a command with the variables set, and return its exit code."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, env={**os.environ, **variables(here)}
+        )
+    except OSError as error:
+        raise InputError(f"{command[0]}: {error.strerror}") from None
+    code = await process.wait()
+    if code:
+        tell(f"the command ended with {code}")
+    return 128 - code if code < 0 else code
+
+
+async def _note_upstream(to: str, tell: Callable[[str], None]) -> None:
+    """Note a server that cannot be reached yet; nothing is asked of it."""
+    parts = urlsplit(to)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        connecting = asyncio.open_connection(parts.hostname, port)
+        _, writer = await asyncio.wait_for(connecting, SECONDS)
+        writer.close()
+    except (OSError, TimeoutError) as error:
+        reason = getattr(error, "strerror", None) or "it does not answer"
+        tell(f"note: {to} cannot be reached yet: {reason}")

@@ -1,0 +1,96 @@
+"""What a growing conversation costs on the disk, beside what is new in it and a log of bodies."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import zstandard
+
+from backcast.engine.log.exchanges import spool
+from backcast.engine.log.exchanges.spool import Spool
+from backcast.engine.log.exchanges.writer import ExchangeWriter
+from scripts.benches.figures import ROOT, Bench, Bound, Figure
+from scripts.benches.workload import checkpoint, open_store
+
+GROUP = "a recorded conversation"
+TURNS = 200
+LINES = 40
+"Lines of real code in a tool's result."
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """Return the rows of the table."""
+    bench.say(f"storage of a conversation of {TURNS} turns")
+    path = bench.folder / "talk.db"
+    packer = zstandard.ZstdCompressor(level=6)
+    new = whole = 0
+    with open_store(path) as store:
+        writer, folder = ExchangeWriter(store, "talk"), Spool(bench.folder / "spool")
+        for body, fresh, answer in conversation():
+            exchange = folder.begin("POST", "/v1/chat/completions", {"user-agent": "bench"})
+            exchange.add(spool.ASKED, body)
+            headers = {"content-type": "text/event-stream"}
+            exchange.note(spool.ANSWERED, {"status": 200, "headers": headers})
+            for event in answer:
+                exchange.add(spool.ANSWER, event)
+            exchange.end(spool.FINISHED)
+            found = spool.read(exchange.path)
+            assert found is not None
+            writer.write(found)
+            exchange.path.unlink()
+            new += len(packer.compress(fresh)) + len(packer.compress(b"".join(answer)))
+            whole += len(packer.compress(body)) + len(packer.compress(b"".join(answer)))
+        folder.close()
+    stored = checkpoint(path)
+    return [
+        Figure(
+            GROUP, f"all that the store holds, beside what is new, {TURNS} turns",
+            [stored / new], ours=f"{stored / TURNS:,.0f} B a call",
+            control=f"new text and answer, compressed by themselves: {new / TURNS:,.0f} B",
+            must=Bound("<=", 1.5),
+        ),
+        Figure(
+            GROUP, "the same, beside a log of whole bodies", [stored / whole],
+            ours=f"{stored / TURNS:,.0f} B a call",
+            control=f"each body and answer, compressed by itself: {whole / TURNS:,.0f} B",
+        ),
+    ]  # fmt: skip
+
+
+def conversation() -> "list[tuple[bytes, bytes, list[bytes]]]":
+    """Return the body of each call, what is new in it, and the events of its answer."""
+    draw = Random(1)
+    lines = [
+        line for file in sorted((ROOT / "engine").rglob("*.py"))
+        for line in Path(file).read_text(encoding="utf-8").splitlines(keepends=True)
+    ]  # fmt: skip
+    system: dict[str, object] = {"role": "system", "content": "".join(lines[:60])}
+    messages: list[dict[str, object]] = [system, {"role": "user", "content": "Fix the test."}]
+    calls = []
+    before = 0
+    for turn in range(TURNS):
+        body = json.dumps({"model": "m", "stream": True, "messages": messages}).encode()
+        fresh = json.dumps(messages[before:]).encode()
+        before = len(messages)
+        start = draw.randrange(len(lines) - LINES)
+        words = "".join(lines[start : start + 12]).split()
+        answer = [_event({"choices": [{"index": 0, "delta": {"content": f"{word} "}}]})
+                  for word in words]  # fmt: skip
+        usage = {"prompt_tokens": turn * 700, "completion_tokens": len(words)}
+        answer += [_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+                   _event({"choices": [], "usage": usage}), b"data: [DONE]\n\n"]  # fmt: skip
+        calls.append((body, fresh, answer))
+        start = draw.randrange(len(lines) - LINES)
+        call = {"id": f"call_{draw.getrandbits(64):x}", "type": "function",
+                "function": {"name": "read", "arguments": json.dumps({"line": start})}}  # fmt: skip
+        messages += [
+            {"role": "assistant", "content": " ".join(words), "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": call["id"],
+             "content": "".join(lines[start : start + LINES])},
+        ]  # fmt: skip
+    return calls
+
+
+def _event(value: dict[str, object]) -> bytes:
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return b"data: " + json.dumps(head | value).encode() + b"\n\n"
