@@ -17,11 +17,14 @@ from backcast.domain.events import (
     ContextItem,
     ContextOmission,
     Fact,
+    ForeignRequest,
     MapAnswer,
     MapEdit,
     ModuleIteration,
     PlannedModule,
     PlanOrigin,
+    RequestPart,
+    ServerAnswer,
     UnknownFact,
     WorkflowEvent,
 )
@@ -201,6 +204,31 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     ).map(tuple),
     "reused": st.none()
     | st.builds(PlanOrigin, task=json_texts, version=st.integers(0, 9), ended=st.integers(0, 9)),
+    "request": st.none()
+    | st.builds(
+        ForeignRequest,
+        path=json_texts,
+        dialect=st.sampled_from(["", "chat"]),
+        parts=st.lists(
+            st.builds(
+                RequestPart,
+                kind=st.sampled_from(["system", "message", "rest"]),
+                text=st.sampled_from(REFS),
+                before=json_texts,
+                tokens=st.none() | st.integers(0, 9),
+            ),
+            max_size=2,
+        ).map(tuple),
+        base=st.none() | st.integers(0, 9),
+        headers=st.just({}),
+    ),
+    "http_answer": st.none()
+    | st.builds(
+        ServerAnswer,
+        status=st.none() | st.integers(100, 599),
+        headers=st.just({}),
+        body=st.none() | st.sampled_from(REFS),
+    ),
     "wanted": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
     "needs": st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
     "nodes": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from operator import itemgetter
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from immutables import Map
@@ -53,6 +54,12 @@ def builder(kind: Any) -> Builder | None:
     if type(None) in arguments:
         inner = builder(next(a for a in arguments if a is not type(None)))
         return (lambda value: None if value is None else inner(value)) if inner else None
+    if isinstance(kind, UnionType):
+        listed = next((builder(one) for one in arguments if get_origin(one) is tuple), None)
+        # Of a text or texts only these are a list in JSON.
+        return (
+            (lambda value: listed(value) if isinstance(value, list) else value) if listed else None
+        )
     if isinstance(kind, type) and issubclass(kind, tuple):
         return _named_builder(kind)
     return datetime.fromisoformat if kind is datetime else None
