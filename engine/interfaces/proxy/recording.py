@@ -13,8 +13,9 @@ from backcast.domain.errors import BackcastError, ConflictError
 from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
 from backcast.engine.log.exchanges import spool
+from backcast.engine.log.exchanges.model_exchange import CountedPrompt, WrittenCall
 from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
-from backcast.engine.log.exchanges.writer import CountedPrompt, ExchangeWriter, WrittenCall
+from backcast.engine.log.exchanges.writer import ExchangeWriter
 from backcast.engine.models.address import address_of
 from backcast.engine.models.http_client import NoAnswerError, ask
 

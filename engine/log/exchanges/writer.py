@@ -5,96 +5,36 @@ an embedding, a path that nobody knows) stands in `NAME-other`.
 """
 
 import json
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
 
 from backcast.domain.events import (
     Claim,
-    ContextBuilt,
-    Fact,
-    ForeignRequest,
-    MessageReceived,
-    ModelFailed,
-    ModelReplied,
-    RequestPart,
     ServerAnswer,
     TaskStarted,
-    ToolCalled,
-    ToolReturned,
     UnknownFact,
 )
 from backcast.engine.log.blobs import Blob
-from backcast.engine.log.exchanges import sessions, spool
-from backcast.engine.log.exchanges.answers import GarbledAnswer, ModelAnswer, read_answer
+from backcast.engine.log.exchanges import sessions
 from backcast.engine.log.exchanges.bodies import (
-    CHAT,
     DIALECTS,
-    BodyPart,
-    SplitBody,
-    is_shown,
-    part_text,
-    split_body,
+)
+from backcast.engine.log.exchanges.model_exchange import (
+    ModelExchange,
+    PromptCounter,
+    WrittenCall,
+    fault_of,
 )
 from backcast.engine.log.exchanges.requests import (
     RequestReader,
-    assembled,
     body_of,
-    digest_of_body,
-    shortened,
 )
 from backcast.engine.log.exchanges.sessions import Conversation, KnownContext, Session
 from backcast.engine.log.exchanges.spool import Exchange
-from backcast.engine.log.exchanges.talk import new_words
 from backcast.engine.log.store import EventStore
 
 SOURCE = "record"
 "The source under which the id of an exchange is kept."
-GOAL = 64 * 2**10
 HELD, RECALLED = 500, 50
 "Conversations that may go on at once, and of those recorded before."
-UNREAD = ("setting", "rest", "image", "file")
-"Kinds of parts whose text no tokenizer reads."
-KINDS = {spool.LEFT: "left", spool.CUT: "cut", spool.KILLED: "cut",
-         spool.UNAVAILABLE: "unavailable"}  # fmt: skip
-REASONS = {
-    spool.LEFT: "the client left before the answer ended",
-    spool.CUT: "the server broke off",
-    spool.KILLED: "the proxy ended before the answer did",
-    spool.UNAVAILABLE: "the server cannot be reached",
-}
-
-
-class PromptCounter(Protocol):
-    """What counts a prompt as the asked server does."""
-
-    def count(self, text: str) -> int | None:
-        """Return the tokens of a text; None where the server does not tell."""
-
-    def prompt(self, task: str, body: bytes) -> "CountedPrompt | None":
-        """Return a whole prompt, counted; None where the server does not tell."""
-
-
-class CountedPrompt(NamedTuple):
-    """A prompt as the server's template makes it of a request."""
-
-    text: str
-    tokens: int
-    shared: int | None
-    "Leading tokens that it shares with the task's prompt before it."
-
-
-class WrittenCall(NamedTuple):
-    """What was written of an exchange."""
-
-    task: str
-    version: int
-    "The event of the request."
-    prompt: bool
-    "Whether a model was asked."
-    fault: str = ""
-    tokens: int | None = None
-    cached: int | None = None
 
 
 class ExchangeWriter:
@@ -126,7 +66,7 @@ class ExchangeWriter:
         path = exchange.head.path.partition("?")[0]
         dialect = DIALECTS.get(path)
         if dialect and exchange.head.method == "POST":
-            return _Call(self, exchange, dialect, path).written()
+            return ModelExchange(self, exchange, dialect, path).written()
         return self._other(exchange)
 
     def reader(self, task: str) -> RequestReader:
@@ -211,7 +151,7 @@ class ExchangeWriter:
         if not after:
             claims.insert(0, Claim(TaskStarted(), exchange.began, "record", ()))
         self.append(exchange, task, after, claims, blobs if exchange.body else blobs[1:])
-        return WrittenCall(task, after + len(claims), prompt=False, fault=_fault(exchange))
+        return WrittenCall(task, after + len(claims), prompt=False, fault=fault_of(exchange))
 
     def _recall(self, task: str) -> None:
         """Remember the latest contexts of a task that was recorded before."""
@@ -227,196 +167,3 @@ class ExchangeWriter:
                 if not said.purpose:
                     known = KnownContext(version, said.messages, version in answered)
                     self.remember(task, known)
-
-
-class _Call:
-    """An exchange with a model while it is written."""
-
-    def __init__(self, writer: ExchangeWriter, exchange: Exchange, dialect: str, path: str) -> None:
-        self.writer, self.store, self.exchange = writer, writer.store, exchange
-        self.dialect, self.path = dialect, path
-        self.claims: list[Claim] = []
-        self.blobs: list[Blob] = []
-        self.said = sessions.conversation(exchange.body, dialect, path)
-        self.counted: CountedPrompt | None = None
-        self.task, self.base = writer.task_for(self.said, exchange.head.task)
-        self.after = self.store.version(self.task)
-
-    def written(self) -> WrittenCall:
-        """Write it."""
-        exchange, began = self.exchange, self.exchange.began
-        if not self.after:
-            goal = {"goal": self.said.goal[:GOAL]} if self.said.goal else {}
-            self._claim(TaskStarted(**goal), began, "user")
-        counter, counts = self.writer.counter, self.dialect == CHAT and not self.said.purpose
-        self.counted = counter.prompt(self.task, exchange.body) if counter and counts else None
-        reader = self.writer.reader(self.task)
-        base = reader.parts(self.base) if self.base else ()
-        parts = self._parts(split_body(exchange.body, self.dialect), base)
-        self._talk(parts[0])
-        context, asked = self._context(*parts, base)
-        answer = self._answer(context)
-        self.writer.append(exchange, self.task, self.after, self.claims, self.blobs)
-        reader.hold(context, assembled(asked, base))
-        replied = any(isinstance(claim.fact, ModelReplied) for claim in self.claims)
-        if not self.said.purpose:
-            known = KnownContext(context, self.said.messages, replied)
-            self.writer.remember(self.task, known)
-        faults = [claim.fact.reason for claim in self.claims if isinstance(claim.fact, ModelFailed)]
-        return WrittenCall(
-            self.task, context, prompt=True, fault=(faults or [None])[0] or "",
-            tokens=answer.prompt_tokens, cached=answer.cached_tokens,
-        )  # fmt: skip
-
-    def _claim(self, fact: Fact, when: datetime, writer: str, because: tuple[int, ...] = ()) -> int:
-        self.claims.append(Claim(fact, when, writer, because))
-        return self.after + len(self.claims)
-
-    def _parts(
-        self, split: SplitBody, base: tuple[RequestPart, ...]
-    ) -> tuple[list[RequestPart], str]:
-        """Return the parts of the body, counted, and what stands behind them."""
-        known = {part.text: part.tokens for part in base}
-        return [self._part(part, known) for part in split.parts], split.rest
-
-    def _part(self, part: BodyPart, known: dict[str, int | None]) -> RequestPart:
-        blob = Blob(part.text)
-        if blob.ref not in known:
-            self.blobs.append(blob)
-            known[blob.ref] = self._count(part)
-        fields = {"before": part.before, "role": part.role, "name": part.name,
-                  "tokens": known[blob.ref]}  # fmt: skip
-        given = {name: value for name, value in fields.items() if value not in ("", None)}
-        return RequestPart.model_validate({"kind": part.kind, "text": blob.ref} | given)
-
-    def _count(self, part: BodyPart) -> int | None:
-        """Return the tokens of a part that a model reads; none where the template leaves it out."""
-        if self.writer.counter is None or part.kind in UNREAD:
-            return None
-        if self.counted and not is_shown(part, self.counted.text):
-            return 0
-        return self.writer.counter.count(part_text(part.text))
-
-    def _talk(self, parts: list[RequestPart]) -> None:
-        """Claim what people and tools said since the context that the request goes on from."""
-        if self.said.purpose:
-            return
-        held = [known for known in self._contexts() if known.version == self.base]
-        after = sessions.common(held[0].messages, self.said.messages) if held else 0
-        shown = {part_text(blob.body): blob.ref for blob in self.blobs}
-        for words in new_words(self.exchange.body, self.dialect, after):
-            text = Blob(words.text.encode(errors="surrogatepass"), shown.get(words.text))
-            self.blobs.append(text)
-            if words.role == "user":
-                fact: Fact = MessageReceived(role="user", text=text.ref)
-                self._claim(fact, self.exchange.began, "user")
-            else:
-                call, tool = self._called(words.call_id)
-                named = {"tool": tool, "call_id": words.call_id, "output": text.ref,
-                         "failed": words.failed}  # fmt: skip
-                fact = ToolReturned(**{name: value for name, value in named.items() if value})
-                self._claim(fact, self.exchange.began, f"tool:{tool}" if tool else "tool", call)
-
-    def _contexts(self) -> tuple[KnownContext, ...]:
-        session = self.writer.sessions.get(self.task)
-        return session.contexts if session else ()
-
-    def _called(self, id: str | None) -> tuple[tuple[int, ...], str | None]:
-        """Return the event and the tool of a call."""
-        after = self.base or 0
-        for event in self.store.read(self.task, after=after, types=["TOOL_CALLED"]):
-            if isinstance(event.fact, ToolCalled) and event.fact.call_id == id:
-                return (event.version,), event.fact.tool
-        return (), None
-
-    def _context(
-        self, parts: list[RequestPart], rest: str, base: tuple[RequestPart, ...]
-    ) -> tuple[int, ForeignRequest]:
-        """Claim the context, and return its version and the request that it holds."""
-        body = self.exchange.body
-        own, runs = shortened(parts, base)
-        trial = ForeignRequest(path="", parts=own, copied=runs)
-        if runs and list(assembled(trial, base)) == parts:
-            copied = {"base": self.base, "copied": runs}
-        else:
-            own, copied = tuple(parts), {}
-        fields = {"dialect": self.dialect, "purpose": self.said.purpose, "rest": rest,
-                  "headers": self.exchange.head.headers}  # fmt: skip
-        request = ForeignRequest(
-            path=self.exchange.head.path, parts=own, digest=digest_of_body(body), size=len(body),
-            **copied, **{name: value for name, value in fields.items() if value},
-        )  # fmt: skip
-        counted = self.counted
-        whole = {} if counted is None else {"tokens": counted.tokens}
-        if counted is not None and counted.shared is not None:
-            whole["shared_prefix"] = counted.shared
-        fact = ContextBuilt(request=request, **whole)
-        return self._claim(fact, self.exchange.began, "record"), request
-
-    def _answer(self, context: int) -> ModelAnswer:
-        """Claim what came of the request, and return it as far as it can be read."""
-        exchange = self.exchange
-        ended = exchange.began + timedelta(seconds=exchange.seconds)
-        came = self.writer.answer(exchange, self.task, self.blobs)
-        answer, fault = ModelAnswer(), _fault(exchange)
-        kind = KINDS.get(exchange.how, "refused")
-        if exchange.answer:
-            headers = exchange.headers
-            try:
-                answer = read_answer(
-                    exchange.answer, self.dialect, headers.get("content-type", ""),
-                    headers.get("content-encoding", ""),
-                )  # fmt: skip
-            except GarbledAnswer as error:
-                fault, kind = fault or str(error), kind if fault else "garbled"
-        if answer.ended and exchange.how in (spool.LEFT, spool.KILLED):
-            fault = ""  # nothing was missing but the end of the connection
-        if not fault and answer.error:
-            fault, kind = answer.error, "refused"
-        elif not fault and not answer.ended:
-            fault, kind = "the stream ended without its end", "cut"
-        fields = {
-            "text": self._keep(answer.text), "thinking": self._keep(answer.thinking),
-            "model": answer.model, "finish": answer.finish, "prompt_tokens": answer.prompt_tokens,
-            "tokens": answer.tokens, "cached_tokens": answer.cached_tokens, "http_answer": came,
-        }  # fmt: skip
-        given = {name: value for name, value in fields.items() if value is not None}
-        by = "model"
-        if fault:
-            failed = ModelFailed(reason=fault, kind=kind, **_kept(given))
-            self._claim(failed, ended, by, (context,))
-            return answer
-        if self.said.purpose == sessions.COUNT:
-            given.pop("text", None)
-        reply = ModelReplied(**given, seconds=exchange.seconds)
-        replied = self._claim(reply, ended, by, (context,))
-        for call in answer.calls:
-            try:
-                arguments = json.loads(call.arguments) if call.arguments else None
-            except (ValueError, RecursionError):
-                arguments = call.arguments
-            called = ToolCalled(tool=call.name, call_id=call.id or None, arguments=arguments)
-            self._claim(called, ended, by, (replied,))
-        return answer
-
-    def _keep(self, text: str) -> str | None:
-        if not text:
-            return None
-        self.blobs.append(Blob(text.encode(errors="surrogatepass")))
-        return self.blobs[-1].ref
-
-
-def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of an answer that failed: all that came of it."""
-    return {name: value for name, value in given.items() if name != "finish"}
-
-
-def _fault(exchange: Exchange) -> str:
-    """Return why an exchange failed, as HTTP tells it; empty where it did not."""
-    if exchange.how != spool.FINISHED:
-        reason = REASONS[exchange.how]
-        return f"{reason}: {exchange.why}" if exchange.why else reason
-    if exchange.status is not None and exchange.status >= 400:
-        shown = exchange.answer[:200].decode(errors="replace")
-        return f"status {exchange.status}: {shown}"
-    return ""
