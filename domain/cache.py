@@ -15,7 +15,7 @@ offered beside the hits, and are marked as such: likeness cannot tell "enable" f
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -113,6 +113,7 @@ def look_up(
     return LookUp(tuple(hits.values()), tuple(dict.fromkeys(misses)))
 
 
+@lru_cache(maxsize=10_000)
 def names_of(node: str) -> tuple[str, ...]:
     """Return the names of a node: its id, its path and file name, or its qualified and last name.
 

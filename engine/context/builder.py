@@ -257,9 +257,10 @@ def _lowered(offered: Sequence[Candidate], items: Sequence[Item]) -> set[str]:
 
 def _placed(item: Item, retained: Mapping[str, Retained]) -> Item:
     """Return an item in the section where it stood; a new stable one is added behind those."""
+    section = ADDED if retained and item.section in STABLE else item.section
     if item.node in retained:
-        return item._replace(section=retained[item.node].section)
-    return item._replace(section=ADDED) if retained and item.section in STABLE else item
+        section = retained[item.node].section
+    return item if section == item.section else item._replace(section=section)
 
 
 def _ref(text: str) -> str:

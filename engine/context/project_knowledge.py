@@ -108,9 +108,11 @@ class ProjectKnowledge:
     def libraries(self, states: TaskStates, graph: Graph, path: str) -> list[str]:
         """Return the third-party libraries that a module imports, those that it uses most first;
         all of the project's without a path."""
-        self._count(states.graph)
         self._link(graph)
         names = [name for name in sorted(self._users) if not path or path in self._users[name]]
+        if not names:
+            return names  # before anything is counted
+        self._count(states.graph)
         tally = self._tallies.get(path)
         worth = dict[str, int]()
         for name in names:

@@ -28,6 +28,8 @@ class SymbolCandidates:
         self.must = {node for node in scope.must() if node in self.symbols.places}
         self.opened = {outer for node in self.must for outer in enclosing(node)}
         "Classes with methods that must be shown: as items of their own, so the class is not full."
+        self.large = scope.policy.parts * scope.profile.context
+        "Tokens of a function beyond which it is offered in parts, too; 0 for never."
         self.passed_over = 0
         "How many are not offered, since enough likelier ones are."
 
@@ -109,9 +111,9 @@ class SymbolCandidates:
 
     def _is_large(self, candidate: Candidate) -> bool:
         """Tell whether a candidate is a function that is offered in parts, too."""
-        large, first = self.policy.parts * self.scope.profile.context, candidate.levels[0]
+        first = candidate.levels[0]
         return bool(
-            large and first.name == "full" and first.tokens > large
+            self.large and first.name == "full" and first.tokens > self.large
             and candidate.node != self.scope.target and not candidate.node.startswith("class:")
         )  # fmt: skip
 

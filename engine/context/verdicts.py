@@ -7,7 +7,7 @@ follows from the log.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.domain.context import Candidate
@@ -81,10 +81,11 @@ class CheckedTests(NamedTuple):
         files = planned.get(key, ())
         tests = [t for t in self.tests if not key or not files or path_of(t) in files]
         failed = {name.partition("[")[0].replace("::", ".") for name in map(_name, run.failed)}
+        dotted = {test: _dotted(test) for test in tests}
         good = [
             test
-            for test in tests
-            if not failed & {path_of(test), _dotted(test), _dotted(test).rpartition(".")[2]}
+            for test, name in dotted.items()
+            if not failed & {path_of(test), name, name.rpartition(".")[2]}
         ]
         known = bool(files) or (not key and bool(planned))
         enough = run.passed >= len(good) if known else run.passed == len(good)
@@ -104,15 +105,15 @@ def trail(
     if not failed or failed[-1] != len(runs) - 1 or len(failed) < 2:
         return
     full = details.errors == "full"
-    tries = list(_tries(runs, path, _Words(policy.words), lines if full else None))
-    shown = [tries[number] for number in failed[-1 - policy.trail :]]
+    numbers = failed[-1 - policy.trail :]
+    shown = list(_tries(runs, numbers, path, _Words(policy.words), lines if full else None))
     # The last failure's own message, and what led to it, stand below.
     heads = [f"{one.head} {one.why}".strip() for one in shown[:-1]] + [shown[-1].head]
     whole = [f"{head}\n{one.changed}".strip() for head, one in zip(heads, shown[:-1], strict=False)]
     texts = [("full", "\n".join([*whole, heads[-1]])), ("summary", "\n".join(heads)),
              ("signature", "\n".join(one.head for one in shown))]  # fmt: skip
     texts = texts if full else texts[-1:]
-    because = tuple(runs[number][1].version for number in failed[-1 - policy.trail :])
+    because = tuple(runs[number][1].version for number in numbers)
     yield Candidate(
         f"{EARLIER}{path}@{because[-1]}", "recent errors", policy.priority("recent errors"),
         levels(texts, 0.5), 0.5, because,
@@ -132,16 +133,19 @@ class ShownTry(NamedTuple):
 
 def _tries(
     runs: Sequence[tuple[str, checks.TestedRun]],
+    numbers: Collection[int],
     path: str,
     say: "_Words",
     lines: SourceLines | None,
 ) -> Iterator[ShownTry]:
-    """Yield each run beside the one before it that was about the same; without `lines` its head
-    alone."""
+    """Yield the runs of some numbers, each beside the one before it that was about the same;
+    without `lines` its head alone."""
     before: dict[str, checks.TestedRun] = {}
-    for key, run in runs:
+    for number, (key, run) in enumerate(runs):
         earlier = before.get(key)
         before[key] = run
+        if number not in numbers:
+            continue
         own = next((one for one in run.wrote if one.path == path), None)
         known = {failed.name for failed in earlier.failed} if earlier else set[str]()
         comparable = earlier is not None and earlier.listed and run.listed

@@ -54,7 +54,6 @@ class Solutions:
         of modules that are offered as a whole."""
         self.scope, self.goals, self.within = scope, goals, within
         self.evidence = scope.evidence()
-        self.evidence.gather(("near",))
         self.values: Mapping[str, Floats] = {}
         "The evidence of outlines, of (codes)."
         self.texts: list[float] = []
@@ -73,6 +72,7 @@ class Solutions:
         recalled = self.scope.cache.recalled(self.scope.states)
         if not recalled.codes:
             return
+        self.evidence.gather(("near",))
         looked, here = list[tuple[int, SourcePiece]](), set[int]()
         kept = list[tuple[str, Set[str]]]()
         # Of nearly equal ones the newest counts: of the latest task, and what still stands there.
