@@ -169,6 +169,7 @@ for _name, _help in {
     "claude-code": "A Claude Code session (JSON lines).",
     "cline": "A Cline session.",
     "inspect": "An Inspect AI evaluation log (.eval, or .json).",
+    "codex": "A rollout of Codex (rollout-*.jsonl, or .jsonl.zst).",
 }.items():
     _importer(_name, _help)
 

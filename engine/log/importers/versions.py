@@ -21,6 +21,7 @@ MODULES = {
     "claude-code": "claude_code",
     "cline": "cline",
     "inspect": "inspect_ai",
+    "codex": "codex",
 }
 "The module of each format."
 OWN = "events"
