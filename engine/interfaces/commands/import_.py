@@ -170,6 +170,8 @@ for _name, _help in {
     "cline": "A Cline session.",
     "inspect": "An Inspect AI evaluation log (.eval, or .json).",
     "codex": "A rollout of Codex (rollout-*.jsonl, or .jsonl.zst).",
+    "pi": "A session of pi (JSON lines).",
+    "qwen": "A chat of Qwen Code (JSON lines).",
 }.items():
     _importer(_name, _help)
 

@@ -182,9 +182,12 @@ class ForeignRecord:
         rest: object,
         because: Iterable[object],
         thinking: str | None = None,
+        counts: Mapping[str, int] = {},
     ) -> str:
-        """Add a reply of the model."""
-        named = {"model": model} | self._body("text", text) | self._body("thinking", thinking)
+        """Add a reply of the model; `counts` are the tokens that its server told."""
+        named = (
+            {"model": model} | counts | self._body("text", text) | self._body("thinking", thinking)
+        )
         writer = string(model) or "agent"
         return self.tell(ModelReplied, named, rest, writer=writer, because=because)
 

@@ -22,6 +22,8 @@ MODULES = {
     "cline": "cline",
     "inspect": "inspect_ai",
     "codex": "codex",
+    "pi": "pi",
+    "qwen": "qwen",
 }
 "The module of each format."
 OWN = "events"
