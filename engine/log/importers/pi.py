@@ -45,8 +45,8 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     first = first_object(path, _is_entry, NEEDED, FORMAT)
     id = first.get("id") if first.get("type") == "session" else None
     log = ForeignLog(PREFIX, task_id or task_of(id, path), report)
-    log.modules.silent = True
-    session = _Session(log, report, path)
+    log.modules.silent = log.modules.plain = True
+    session = _PiSession(log, report, path)
     for number, line, entry in read_objects(path, report, _is_entry):
         yield from session.line(number, line, entry)
     if session.goal is None:
@@ -64,7 +64,7 @@ def _id(entry: dict[str, Any], number: int) -> str:
     return id_of(entry.get("id"), f"line:{number}")
 
 
-class _Session:
+class _PiSession:
     """A session while it is read."""
 
     def __init__(self, log: ForeignLog, report: Report, path: Path) -> None:

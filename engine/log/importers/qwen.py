@@ -36,6 +36,8 @@ FAULTS: dict[int, str] = {}
 "What was wrong with the facts of earlier versions."
 PREFIX = "QWEN"
 NEEDED = "a chat of Qwen Code (JSON lines with 'uuid', 'sessionId' and messages of 'parts')"
+KNOWN = {"text", "functionCall", "functionResponse"}
+"The parts that a message of the chat interface tells in its own form."
 PEOPLE = ("real_user", None)
 "Where a record in the user's name comes from, if a person wrote it."
 
@@ -44,8 +46,8 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = first_object(path, is_qwen, NEEDED, FORMAT)
     log = ForeignLog(PREFIX, task_id or task_of(first.get("sessionId"), path), report)
-    log.modules.silent = True
-    chat = _Chat(log, report, path)
+    log.modules.silent = log.modules.plain = True
+    chat = _QwenChat(log, report, path)
     for number, line, entry in read_objects(path, report):
         yield from chat.line(number, line, entry)
     if chat.goal is None:
@@ -57,7 +59,7 @@ def _id(entry: dict[str, Any], number: int) -> str:
     return id_of(entry.get("uuid"), hashed("line", to_json(entry)))
 
 
-class _Chat:
+class _QwenChat:
     """A chat while it is read."""
 
     def __init__(self, log: ForeignLog, report: Report, path: Path) -> None:
@@ -193,10 +195,9 @@ def _assistant(
     thoughts = [part for part in map(mapping, parts) if part.get("thought")]
     calls = [part for part in spoken if string(mapping(part.get("functionCall")).get("name"))]
     rest = _rest(entry, [part for part in parts if part not in calls], ("text",))
-    reply = record.reply(
-        _text(spoken), entry.get("model"), without(rest, "model"), [context] if context else because,
-        _text(thoughts), _counts(mapping(entry.get("usageMetadata"))),
-    )  # fmt: skip
+    causes, counts = [context] if context else because, _counts(mapping(entry.get("usageMetadata")))
+    rest, model = without(rest, "model"), entry.get("model")
+    reply = record.reply(_text(spoken), model, rest, causes, _text(thoughts), counts)
     for part in calls:
         call = part["functionCall"]
         more = without(part, "functionCall") | without(call, "id", "name", "args")
