@@ -9,7 +9,8 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import EventType
 from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.snapshots import save_snapshots, state_at
-from backcast.engine.log.importers import Batch, Report, git, import_batches
+from backcast.engine.log.importers import Batch, Report, git, import_batches, raw_bodies
+from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.people import NO_GOAL
 from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of
 from backcast.engine.log.store import EventStore
@@ -38,6 +39,11 @@ def run(
     `processes` processes, and those of an agent's run record by record; see `Outlining`.
     """
     report, met = Report(), dict[str, None]()
+    if format == raw_bodies.FORMAT:
+        raw_bodies.write(store, path, task_id, report)
+        report.notes += filter(None, [calls_note(report.calls)])
+        keep_all_states(store, report)
+        return report
     if format == "git":
         met[task_id or git.task_of(path)] = None  # of a history only new commits are read
     with progress(f"importing {path.name}", counted(format, path)) as advance:
