@@ -89,6 +89,8 @@ class Report:
         "Events added, by task."
         self.calls: dict[str, int] = {}
         "Calls of a model in the whole log, by what is known of their content: see `calls_note`."
+        self.session = ""
+        "The id of the agent's session, where the log tells it."
         self.edits = EditCounts()
         "What the tools of an agent did to files, in the whole log."
 

@@ -56,7 +56,9 @@ TEXTS = ("text", "tool_result")
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = first_object(path, _is_entry, NEEDED, FORMAT)
-    log = ForeignLog(PREFIX, task_id or _session(path, first), report)
+    session = _session(path, first)
+    report.session = session
+    log = ForeignLog(PREFIX, task_id or session, report)
     log.modules.silent = True
     goal: str | None = None
     answers, contexts = StreamedAnswers(), ClaudeContexts(report.calls)

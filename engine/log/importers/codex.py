@@ -61,6 +61,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = _parted(first_object(path, _is_entry, NEEDED, FORMAT))[1]
     id = string(first.get("id")) or string(first.get("session_id"))
+    report.session = id or ""
     log = ForeignLog(PREFIX, task_id or task_of(id, path), report)
     log.modules.silent = True
     rollout = _Rollout(log, report)

@@ -44,6 +44,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = first_object(path, _is_entry, NEEDED, FORMAT)
     id = first.get("id") if first.get("type") == "session" else None
+    report.session = string(id) or ""
     log = ForeignLog(PREFIX, task_id or task_of(id, path), report)
     log.modules.silent = log.modules.plain = True
     session = _PiSession(log, report, path)

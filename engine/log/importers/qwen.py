@@ -45,6 +45,7 @@ PEOPLE = ("real_user", None)
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = first_object(path, is_qwen, NEEDED, FORMAT)
+    report.session = string(first.get("sessionId")) or ""
     log = ForeignLog(PREFIX, task_id or task_of(first.get("sessionId"), path), report)
     log.modules.silent = log.modules.plain = True
     chat = _QwenChat(log, report, path)
