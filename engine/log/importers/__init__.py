@@ -8,13 +8,14 @@ cut off anywhere and run again, and a log that has grown adds only its new event
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim, Fact
+from backcast.domain.events import Claim, ContextBuilt, Fact, RequestPart
 from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.edit_counts import EditCounts
 from backcast.engine.log.importers.times import EPOCH, wild_note
 from backcast.engine.log.importers.versions import Importer, Marks
@@ -23,6 +24,10 @@ from backcast.engine.log.store import EventStore
 
 FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
 "The most events and bytes stored in one transaction, beyond a batch."
+NOT_FORMED = (
+    "contexts are missing: the beginning of the log was imported before they were formed; import"
+    " with --anew to have them"
+)
 BEFORE = -1
 "As a cause: the event before it that an importer told; -2 is the one before that."
 
@@ -42,6 +47,16 @@ class ForeignFact(NamedTuple):
     "A hash of the whole foreign record, for ids that could come again with other content."
     version: int | None = None
     "Its version in the task, if the log states it."
+    base: "ContextBase | None" = None
+    "Of a context that was formed: the one whose parts it copies."
+
+
+class ContextBase(NamedTuple):
+    """A context in an earlier batch, and all parts of the one that copies from it."""
+
+    id: str
+    digest: bytes
+    parts: tuple[RequestPart, ...]
 
 
 class Batch(NamedTuple):
@@ -52,6 +67,8 @@ class Batch(NamedTuple):
     blobs: Sequence[Blob] = ()
     name: str = ""
     "Its place in the foreign log, for the report: `line 3`."
+    id: str = ""
+    "The foreign id by which it is known to be stored; that of its first fact if empty."
 
 
 class Report:
@@ -70,6 +87,10 @@ class Report:
         "Notes for the reader of the log."
         self.tasks: dict[str, int] = {}
         "Events added, by task."
+        self.calls: dict[str, int] = {}
+        "Calls of a model in the whole log, by what is known of their content: see `calls_note`."
+        self.session = ""
+        "The id of the agent's session, where the log tells it."
         self.edits = EditCounts()
         "What the tools of an agent did to files, in the whole log."
 
@@ -102,6 +123,7 @@ def import_batches(
         progress(1)
     collector.flush()
     report.notes += report.edits.notes()
+    report.notes += filter(None, [calls_note(report.calls)])
     if report.wild:
         report.notes.append(wild_note(report.wild, of_commits=format == "git"))
     return report
@@ -131,7 +153,7 @@ class _Importer:
         if self._is_known(batch):
             self.report.known += len(batch.facts)
             return
-        batch = self.finish(batch) if self.finish else batch
+        batch = self._with_bases(self.finish(batch) if self.finish else batch)
         version, rows = self._version(batch.task_id), []
         here: dict[str, int] = {}
         for foreign in batch.facts:
@@ -182,10 +204,12 @@ class _Importer:
         first = batch.facts[0]
         if first.version is not None:
             return self._stands(batch.task_id, first, first.version)
-        known = self._look_up(batch.task_id, first.id or "")
+        id = batch.id or first.id or ""
+        first = next((fact for fact in batch.facts if fact.id == id), first)
+        known = self._look_up(batch.task_id, id)
         if known is not None and known[0] != first.digest[:8]:
             raise Conflict(
-                f"{first.id}: came before with other content, which is kept; to keep both,"
+                f"{id}: came before with other content, which is kept; to keep both,"
                 f" import with --as NAME"
             )
         return known is not None
@@ -232,6 +256,35 @@ class _Importer:
             elif "\0" not in cause and (known := self._look_up(task_id, cause)) is not None:
                 found.add(known[1])
         return tuple(sorted(cause for cause in found if cause > 0))
+
+    def _with_bases(self, batch: Batch) -> Batch:
+        """Return a batch whose contexts name the events that they copy parts from.
+
+        Where another context stands under that id, or none, all parts are stored; and where their
+        texts are not there either, as of an importer that formed no contexts, none is.
+        """
+        facts = list[ForeignFact]()
+        for foreign in batch.facts:
+            base, fact = foreign.base, foreign.fact
+            if base is None or not isinstance(fact, ContextBuilt) or fact.request is None:
+                facts.append(foreign)
+                continue
+            known = self._look_up(batch.task_id, base.id)
+            if known and known[0] == base.digest[:8]:
+                based: dict[str, Any] = {"base": known[1]}
+            elif self._holds_all(base.parts, batch.blobs):
+                based = {"parts": base.parts, "copied": ()}
+            else:
+                self.report.notes += [NOT_FORMED] if NOT_FORMED not in self.report.notes else []
+                continue
+            request = fact.request.model_copy(update=based)
+            facts.append(foreign._replace(fact=fact.model_copy(update={"request": request})))
+        return batch._replace(facts=facts)
+
+    def _holds_all(self, parts: Sequence[RequestPart], blobs: Sequence[Blob]) -> bool:
+        self.flush()
+        refs = {part.text for part in parts} - {blob.ref for blob in blobs}
+        return all(map(self.store.holds, refs))
 
     def _look_up(self, task_id: str, id: str) -> tuple[bytes, int] | None:
         if (waiting := self.ids.get((task_id, id))) is not None:

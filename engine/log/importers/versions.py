@@ -21,6 +21,10 @@ MODULES = {
     "claude-code": "claude_code",
     "cline": "cline",
     "inspect": "inspect_ai",
+    "codex": "codex",
+    "pi": "pi",
+    "qwen": "qwen",
+    "raw-bodies": "raw_bodies",
 }
 "The module of each format."
 OWN = "events"
