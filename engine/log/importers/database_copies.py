@@ -1,0 +1,99 @@
+"""Databases of other programs, read from a copy, so that a running program is never in our way.
+
+A copy takes no lock. Beside the database it takes what was not written into it yet: the write-ahead
+log (-wal), or the journal of a transaction that was cut off. SQLite makes the index (-shm) of the
+log anew. Where the program wrote in the meantime, it is copied again.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from backcast.domain.errors import InputError
+from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.lines import first_object, unreadable
+
+MAGIC = b"SQLite format 3\0"
+BESIDE = ("-wal", "-journal")
+"How the names of files end that hold a part of a database."
+TRIES = 5
+CHANGED = "the database was written to while it was copied, each time; what is whole in it is read"
+
+
+@contextmanager
+def copied_database(
+    path: Path, needed: str, word: str, report: Report
+) -> Iterator[sqlite3.Connection]:
+    """Open a copy of a database. `InputError` where the file is none, or a damaged one."""
+    try:
+        with path.open("rb") as file:
+            is_database = file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if not is_database:
+        first_object(path, lambda value: False, needed, word)
+    with TemporaryDirectory(prefix="backcast-") as folder:
+        copy = Path(folder) / "copy.db"
+        try:
+            if not _is_copied(path, copy):
+                report.notes.append(CHANGED)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be copied: {error.strerror or error}") from None
+        with closing(sqlite3.connect(copy)) as opened:
+            opened.row_factory = sqlite3.Row
+            # A body that is not UTF-8 is read all the same.
+            opened.text_factory = lambda body: body.decode("utf-8", "backslashreplace")
+            try:
+                opened.execute("PRAGMA query_only = ON")
+                opened.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.DatabaseError as error:
+                raise damaged(path, error) from None
+            yield opened
+
+
+def damaged(path: Path, error: sqlite3.Error) -> InputError:
+    """Return the error for a database that cannot be read."""
+    return InputError(f"{path}: needed a whole SQLite database, found a damaged one: {error}")
+
+
+def tables_in(opened: sqlite3.Connection) -> dict[str, frozenset[str]]:
+    """Return the columns of each table."""
+    names = [str(row[0]) for row in opened.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+    )]  # fmt: skip
+    return {
+        name: frozenset(
+            str(row["name"]) for row in opened.execute("SELECT name FROM pragma_table_info(?)",
+                                                       (name,))
+        )
+        for name in names
+    }  # fmt: skip
+
+
+def _is_copied(path: Path, copy: Path) -> bool:
+    """Copy a database; return whether nothing was written to it in the meantime."""
+    for _ in range(TRIES):
+        before = _signs(path)
+        for end in BESIDE:
+            copy.with_name(copy.name + end).unlink(missing_ok=True)
+        # The log first: what moves from it into the database meanwhile is then in both.
+        for end in (*BESIDE, ""):
+            source = path.with_name(path.name + end)
+            if end == "" or source.exists():
+                shutil.copyfile(source, copy.with_name(copy.name + end))
+        if _signs(path) == before:
+            return True
+    return False
+
+
+def _signs(path: Path) -> list[tuple[int, int] | None]:
+    """Return what changes with the files of a database."""
+    found: list[tuple[int, int] | None] = []
+    for end in ("", *BESIDE):
+        source = path.with_name(path.name + end)
+        stat = source.stat() if source.exists() else None
+        found.append(stat and (stat.st_mtime_ns, stat.st_size))
+    return found
