@@ -12,13 +12,14 @@ NAMES = {
     "claude-code": "a session of Claude Code",
     "cline": "a session of Cline",
     "inspect": "an evaluation log of Inspect",
+    "atif": "an ATIF trajectory",
+    "otlp": "traces of OpenTelemetry",
+    "opencode": "a database of opencode",
 }
 "What each word of `backcast import` reads."
 OTHERS = {
     "cline-shown": "what Cline shows; its messages stand in api_conversation_history.json",
     "codex": "a session of Codex, which no importer reads",
-    "atif": "an ATIF trajectory, which no importer reads",
-    "otlp": "traces of OpenTelemetry, which no importer reads",
 }
 "What is said of other files that are known."
 
