@@ -169,6 +169,9 @@ for _name, _help in {
     "claude-code": "A Claude Code session (JSON lines).",
     "cline": "A Cline session.",
     "inspect": "An Inspect AI evaluation log (.eval, or .json).",
+    "opencode": "The database of opencode (opencode.db); each session is a task.",
+    "atif": "A trajectory in the Agent Trajectory Interchange Format (JSON).",
+    "otlp": "Spans and events of OpenTelemetry (JSON lines): GenAI or OpenInference.",
 }.items():
     _importer(_name, _help)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers import Report
@@ -23,10 +24,37 @@ TRIES = 5
 CHANGED = "the database was written to while it was copied, each time; what is whole in it is read"
 
 
+class DamagedDatabase(InputError):
+    """A database that cannot be read, or not from here on."""
+
+
+class DatabaseCopy:
+    """A copy of a database, which is read only."""
+
+    def __init__(self, opened: sqlite3.Connection) -> None:
+        self._opened = opened
+
+    def rows(self, sql: str, *values: object) -> Iterator[dict[str, Any]]:
+        """Yield the rows that a question gives, by column. `DamagedDatabase` where that fails."""
+        try:
+            for row in self._opened.execute(sql, values):
+                yield dict(zip(row.keys(), tuple(row), strict=True))
+        except sqlite3.DatabaseError as error:
+            raise DamagedDatabase(f"the database is damaged: {error}") from None
+
+    def tables(self) -> dict[str, frozenset[str]]:
+        """Return the columns of each table."""
+        names = [str(row["name"]) for row in self.rows(
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        )]  # fmt: skip
+        columns = "SELECT name FROM pragma_table_info(?)"
+        return {
+            name: frozenset(str(row["name"]) for row in self.rows(columns, name)) for name in names
+        }
+
+
 @contextmanager
-def copied_database(
-    path: Path, needed: str, word: str, report: Report
-) -> Iterator[sqlite3.Connection]:
+def copied_database(path: Path, needed: str, word: str, report: Report) -> Iterator[DatabaseCopy]:
     """Open a copy of a database. `InputError` where the file is none, or a damaged one."""
     try:
         with path.open("rb") as file:
@@ -46,31 +74,13 @@ def copied_database(
             opened.row_factory = sqlite3.Row
             # A body that is not UTF-8 is read all the same.
             opened.text_factory = lambda body: body.decode("utf-8", "backslashreplace")
+            copied = DatabaseCopy(opened)
             try:
-                opened.execute("PRAGMA query_only = ON")
-                opened.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            except sqlite3.DatabaseError as error:
-                raise damaged(path, error) from None
-            yield opened
-
-
-def damaged(path: Path, error: sqlite3.Error) -> InputError:
-    """Return the error for a database that cannot be read."""
-    return InputError(f"{path}: needed a whole SQLite database, found a damaged one: {error}")
-
-
-def tables_in(opened: sqlite3.Connection) -> dict[str, frozenset[str]]:
-    """Return the columns of each table."""
-    names = [str(row[0]) for row in opened.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
-    )]  # fmt: skip
-    return {
-        name: frozenset(
-            str(row["name"]) for row in opened.execute("SELECT name FROM pragma_table_info(?)",
-                                                       (name,))
-        )
-        for name in names
-    }  # fmt: skip
+                list(copied.rows("PRAGMA query_only = ON"))
+                list(copied.rows("SELECT count(*) FROM sqlite_master"))
+            except DamagedDatabase as error:
+                raise InputError(f"{path}: needed a whole SQLite database: {error}") from None
+            yield copied
 
 
 def _is_copied(path: Path, copy: Path) -> bool:

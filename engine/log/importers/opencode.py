@@ -7,7 +7,6 @@ on is read up to the first message that may still change; the rest comes with th
 """
 
 import os
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -25,7 +24,11 @@ from backcast.engine.log.importers.content import (
     task_of,
     time_of,
 )
-from backcast.engine.log.importers.database_copies import copied_database, damaged, tables_in
+from backcast.engine.log.importers.database_copies import (
+    DamagedDatabase,
+    DatabaseCopy,
+    copied_database,
+)
 from backcast.engine.log.importers.opencode_edits import as_known, truth_of
 from backcast.engine.log.importers.opencode_prompts import OpencodePrompts
 from backcast.engine.log.importers.opencode_rows import (
@@ -73,43 +76,38 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     path = path / NAME if path.is_dir() and (path / NAME).exists() else path
     with copied_database(path, NEEDED, FORMAT, report) as opened:
         try:
-            tables = tables_in(opened)
+            tables = opened.tables()
             sessions = _sessions(path, opened, tables)
-        except sqlite3.DatabaseError as error:
-            raise damaged(path, error) from None
+        except DamagedDatabase as error:
+            raise InputError(f"{path}: needed a whole SQLite database: {error}") from None
         if task_id and len(sessions) > 1:
             raise InputError(f"--as: needed a database of one session, found {len(sessions)}")
         for id, about in sessions.items():
             session = _Session(opened, tables, task_id or task_of(id, path), id, about, report)
             try:
                 yield from session.batches()
-            except sqlite3.DatabaseError as error:
-                report.skipped.append(
-                    f"session {id}: from here on the database is damaged: {error}"
-                )
+            except DamagedDatabase as error:
+                report.skipped.append(f"session {id}: from here on {error}")
 
 
 def _sessions(
-    path: Path, opened: sqlite3.Connection, tables: Mapping[str, frozenset[str]]
+    path: Path, opened: DatabaseCopy, tables: Mapping[str, frozenset[str]]
 ) -> dict[str, Fields]:
     """Return the sessions, with what of each does not change."""
     first = {"message", "part"} <= tables.keys() and "data" in tables["message"] & tables["part"]
     second = {"session_id", "type", "data"} <= tables.get("session_message", frozenset())
     if not (first or second):
-        named = ", ".join(repr(name) for name in list(tables)[:5]) or "no tables"
-        raise InputError(f"{path}: needed {NEEDED}, found a SQLite database with {named}")
+        held = ", ".join(repr(name) for name in list(tables)[:5]) or "no tables"
+        raise InputError(f"{path}: needed {NEEDED}, found a SQLite database with {held}")
     rows: dict[str, Fields] = {}
     kept = {table: sorted(columns & {*FIXED, "directory"}) for table, columns in tables.items()}
     for table in ("session", "session_v2"):
-        for row in opened.execute(f"SELECT * FROM {table}") if table in tables else ():
+        for row in opened.rows(f"SELECT * FROM {table}") if table in tables else ():
             rows[str(row["id"])] = {name: row[name] for name in kept[table]}
     for table in ("message", "session_message"):
-        for row in (
-            opened.execute(f"SELECT DISTINCT session_id FROM {table} ORDER BY 1")
-            if (table in tables)
-            else ()
-        ):
-            rows.setdefault(str(row[0]), {"id": row[0]})
+        named = f"SELECT DISTINCT session_id AS id FROM {table} ORDER BY 1"
+        for row in opened.rows(named) if table in tables else ():
+            rows.setdefault(str(row["id"]), {"id": row["id"]})
     began = sorted(rows, key=lambda id: (str(rows[id].get("time_created") or ""), id))
     return {id: rows[id] for id in began}
 
@@ -118,7 +116,7 @@ class _Session:
     """A session while it is read."""
 
     def __init__(
-        self, opened: sqlite3.Connection, tables: dict[str, frozenset[str]], task: str, id: str,
+        self, opened: DatabaseCopy, tables: dict[str, frozenset[str]], task: str, id: str,
         about: Fields, report: Report,
     ) -> None:  # fmt: skip
         self.opened, self.tables, self.id, self.about = opened, tables, id, about

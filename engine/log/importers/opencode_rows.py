@@ -6,7 +6,6 @@ call of the model, or several, each from a `step-start` on. From 2.x it is a row
 part of a record.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from pydantic_core import to_json
 from backcast.domain.errors import InputError
 from backcast.engine.log.importers import Report
 from backcast.engine.log.importers.content import mapping, sequence, string, without
+from backcast.engine.log.importers.database_copies import DatabaseCopy
 from backcast.engine.log.importers.json_values import named, parse
 
 PERSON, MODEL, PROGRAM, COMPACTED, OTHER = "user", "assistant", "program", "compaction", "other"
@@ -69,31 +69,27 @@ class Header(NamedTuple):
     updated: int
 
 
-def layout_of(opened: sqlite3.Connection, session: str, tables: dict[str, frozenset[str]]) -> str:
+def layout_of(opened: DatabaseCopy, session: str, tables: dict[str, frozenset[str]]) -> str:
     """Return the table that holds what was said in a session; empty for none."""
     for table, more in (("message", ""), ("session_message", " AND type IN ('user', 'assistant')")):
-        if (
-            table in tables
-            and opened.execute(
-                f"SELECT 1 FROM {table} WHERE session_id = ?{more} LIMIT 1", (session,)
-            ).fetchone()
-        ):
+        asked = f"SELECT 1 FROM {table} WHERE session_id = ?{more} LIMIT 1"
+        if table in tables and list(opened.rows(asked, session)):
             return table
     return ""
 
 
 def headers(
-    opened: sqlite3.Connection, table: str, session: str, columns: frozenset[str]
+    opened: DatabaseCopy, table: str, session: str, columns: frozenset[str]
 ) -> list[Header]:
     """Return the rows of a session in order, without what they hold."""
     valid = "CASE WHEN json_valid(data) THEN data ELSE '{}' END"
     kind = f"json_extract({valid}, '$.role')" if table == "message" else "type"
     order = "seq, id" if "seq" in columns else "time_created, id"
-    found = opened.execute(
+    found = opened.rows(
         f"SELECT id, {kind} AS who, time_updated, json_extract({valid}, '$.time.completed') IS NOT"
         f" NULL OR json_extract({valid}, '$.error') IS NOT NULL AS ended FROM {table}"
         f" WHERE session_id = ? ORDER BY {order}",
-        (session,),
+        session,
     )
     return [
         Header(str(row["id"]), str(row["who"]), bool(row["ended"]), _whole(row["time_updated"]))
@@ -118,16 +114,16 @@ def finished(rows: list[Header], now: int, patience: int) -> int:
     return last + 1
 
 
-def said_in(opened: sqlite3.Connection, table: str, row: str, report: Report) -> Iterator[Said]:
+def said_in(opened: DatabaseCopy, table: str, row: str, report: Report) -> Iterator[Said]:
     """Yield what a row says, a step of it at a time."""
-    found = opened.execute(f"SELECT * FROM {table} WHERE id = ?", (row,)).fetchone()
+    [found] = opened.rows(f"SELECT * FROM {table} WHERE id = ?", row)
     info = _object(found["data"], f"message {row}", report)
     if info is None:
         return
     time = mapping(info.get("time")).get("created") or found["time_created"]
     if table == "message":
         parts = []
-        for part in opened.execute("SELECT * FROM part WHERE message_id = ? ORDER BY id", (row,)):
+        for part in opened.rows("SELECT * FROM part WHERE message_id = ? ORDER BY id", row):
             value = _object(part["data"], f"part {part['id']}", report)
             parts += [] if value is None else [value]
         yield from _first_layout(row, time, info, parts)

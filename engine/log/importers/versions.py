@@ -21,6 +21,9 @@ MODULES = {
     "claude-code": "claude_code",
     "cline": "cline",
     "inspect": "inspect_ai",
+    "opencode": "opencode",
+    "atif": "atif",
+    "otlp": "otlp",
 }
 "The module of each format."
 OWN = "events"
