@@ -101,7 +101,7 @@ class _Conversation:
         time = when(place.start)
         if self.goal is None and said:
             self.goal = said
-            yield self.log.start(f"{place.trace}:{place.span}", said, time=time)
+            yield self.log.start("goal", said, time=time)
         record = self.log.record(f"{place.trace}:{place.span}", to_json(span), time)
         because = [f"{place.trace}:{place.parent}" if place.parent else None, self.log.last]
         if call:

@@ -82,6 +82,8 @@ def call_of(attributes: Mapping[str, Any]) -> ModelCall:
     models = ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
     named = [attributes.get(name) for name in models]
     finish.append(attributes.get("llm.finish_reason"))
+    if not any(message["content"] for message in asked if message["role"] in ("user", "system")):
+        asked = []  # what is left where content is off: that there were calls, and of what
     return ModelCall(
         asked, [tool for tool in tools if tool is not None], answer,
         next(filter(None, map(string, named)), None),
@@ -144,8 +146,14 @@ def _flat_messages(attributes: Mapping[str, Any], prefix: str) -> Messages:
 def _messages(said: dict[str, Any]) -> Messages:
     """Return a message of the GenAI dialect; the result of a call becomes a message of its own."""
     role, parts = str(said.get("role") or "user"), [mapping(p) for p in sequence(said.get("parts"))]
-    if not parts and said.get("content") is not None:  # as the first of these conventions wrote it
-        return [_message(role, said["content"], [])]
+    if not parts:  # as the conventions had it before
+        asked = [(call.get("id"), mapping(call.get("function")).get("name"),
+                  mapping(call.get("function")).get("arguments"))
+                 for call in map(mapping, sequence(said.get("tool_calls")))]  # fmt: skip
+        message = _message(role, said.get("content"), asked)
+        if role == "tool" and said.get("id"):
+            message["tool_call_id"] = said["id"]
+        return [message] if message["content"] or asked else []
     calls = [(p.get("id"), p.get("name"), p.get("arguments"))
              for p in parts if p.get("type") == "tool_call"]  # fmt: skip
     results: Messages = []

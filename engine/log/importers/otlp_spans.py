@@ -17,12 +17,18 @@ from typing import Any, BinaryIO, NamedTuple
 from pydantic_core import from_json, to_json
 
 from backcast.engine.log.importers import Report
-from backcast.engine.log.importers.content import mapping, sequence, string
+from backcast.engine.log.importers.content import mapping, sequence, string, without
 from backcast.engine.log.importers.lines import read_objects
 from backcast.engine.log.importers.times import EPOCH
 
 DETAILS = "gen_ai.client.inference.operation.details"
 "The event that tells what a call of a model was asked and answered."
+BY_MESSAGE = {
+    "gen_ai.system.message": "system", "gen_ai.user.message": "user",
+    "gen_ai.assistant.message": "assistant", "gen_ai.tool.message": "tool", "gen_ai.choice": "",
+}  # fmt: skip
+"The events that tell a message each, as the conventions had it before, with its role."
+TOLD = frozenset((DETAILS, *BY_MESSAGE))
 DEEPEST = 100
 "Values inside each other that are read."
 Attributes = dict[str, Any]
@@ -50,8 +56,8 @@ class SpanStore:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.traces: dict[str, dict[str, SpanPlace]] = {}
-        self._details: dict[tuple[str, str], tuple[int, int]] = {}
-        "Where the event with what a span's call was asked is, by trace and span."
+        self._events: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        "Where the events are that tell what a span's call was asked, by trace and span."
         self._file: BinaryIO = TemporaryFile(prefix="backcast-")  # noqa: SIM115
         self._size = 0
 
@@ -72,20 +78,22 @@ class SpanStore:
 
     def span(self, place: SpanPlace) -> dict[str, Any]:
         """Return a span, with what an event beside it tells of its call."""
-        span = mapping(self._at(place.at, place.size)) if place.size else {}
-        if details := self._details.get((place.trace, place.span)):
-            event = mapping(self._at(*details))
-            span = span or {**event, "name": DETAILS}
-            span["attributes"] = {**event["attributes"], **span["attributes"]}
+        events = [mapping(self._at(*event)) for event in self._events.get(_key(place), ())]
+        events.sort(key=lambda event: int(event["start"]))
+        span = mapping(self._at(place.at, place.size)) if place.size else {**events[0]}
+        messages = [*span["events"], *events]
+        told = told_by(messages)
+        span["events"] = [event for event in span["events"] if event["name"] not in TOLD]
+        span["attributes"] = {**told, **span["attributes"]}
         return span
 
     def events_alone(self) -> None:
-        """Make a span of each event whose own span is in none of the files."""
-        for (trace, span), (at, size) in self._details.items():
+        """Make a span of the events whose own span is in none of the files."""
+        for (trace, span), events in self._events.items():
             if span not in self.traces.get(trace, {}):
-                event = mapping(self._at(at, size))
+                event = mapping(self._at(*events[0]))
                 place = SpanPlace(trace, span, "", event["start"], event["start"],
-                                  conversation_of(event["attributes"]), True, at, 0)  # fmt: skip
+                                  conversation_of(event["attributes"]), True, 0, 0)  # fmt: skip
                 self.traces.setdefault(trace, {})[span] = place
 
     def _take(self, span: dict[str, Any], line: int) -> bool:
@@ -112,7 +120,10 @@ class SpanStore:
         trace, id = string(event["trace"]), string(event["span"])
         if trace is None or id is None:
             return False
-        self._details.setdefault((trace, id), self._kept(to_json(event)))
+        body = to_json(event)
+        known = self._events.setdefault((trace, id), [])
+        if all(self._bytes(*before) != body for before in known):
+            known.append(self._kept(body))
         return True
 
     def _kept(self, body: bytes) -> tuple[int, int]:
@@ -127,6 +138,26 @@ class SpanStore:
 
     def _at(self, at: int, size: int) -> Any:
         return from_json(self._bytes(at, size))
+
+
+def told_by(events: list[dict[str, Any]]) -> Attributes:
+    """Return what events tell of a call, as the attributes that a span would have."""
+    told: Attributes = {}
+    asked, answers = list[Any](), list[Any]()
+    for event in events:
+        body = mapping(event.get("body")) or mapping(event["attributes"])
+        if event["name"] == DETAILS:
+            told |= {**mapping(event.get("body")), **event["attributes"]}
+        elif event["name"] == "gen_ai.choice":
+            answers.append({**mapping(body.get("message")), **without(body, "message")})
+        elif event["name"] in BY_MESSAGE:
+            asked.append({"role": BY_MESSAGE[event["name"]], **body})
+    told |= {"gen_ai.input.messages": asked} if asked else {}
+    return told | ({"gen_ai.output.messages": answers} if answers else {})
+
+
+def _key(place: SpanPlace) -> tuple[str, str]:
+    return place.trace, place.span
 
 
 def conversation_of(attributes: Attributes) -> str:
@@ -158,9 +189,6 @@ def _spans(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
                     {"name": event.get("name"), "attributes": attributes_of(event)}
                     for event in _of(span, "events")
                 ]
-                for event in events:
-                    if event["name"] == DETAILS:
-                        found = {**mapping(event["attributes"]), **found}
                 status = mapping(span.get("status"))
                 yield {
                     "trace": _id(span, "traceId", "trace_id"),
@@ -170,7 +198,7 @@ def _spans(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
                     "start": _whole(span, "startTimeUnixNano", "start_time_unix_nano"),
                     "end": _whole(span, "endTimeUnixNano", "end_time_unix_nano"),
                     "attributes": found,
-                    "events": [event for event in events if event["name"] != DETAILS],
+                    "events": events,
                     "status": status,
                     "links": _of(span, "links"),
                     "scope": mapping(scope.get("scope")).get("name"),
@@ -185,9 +213,7 @@ def _events(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
             for event in _of(scope, "logRecords", "log_records"):
                 found = attributes_of(event)
                 name = event.get("eventName") or event.get("event_name") or found.get("event.name")
-                if name == DETAILS:
-                    body = plain(mapping(event.get("body")))
-                    more = body if isinstance(body, dict) else {}
+                if name in TOLD:
                     yield {
                         "trace": _id(event, "traceId", "trace_id"),
                         "span": _id(event, "spanId", "span_id"),
@@ -195,7 +221,9 @@ def _events(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
                         "start": _whole(event, "timeUnixNano", "time_unix_nano",
                                         "observedTimeUnixNano"),
                         "end": 0,
-                        "attributes": {**more, **found},
+                        "attributes": found,
+                        "name": name,
+                        "body": plain(mapping(event.get("body"))),
                         "events": [],
                         "status": {},
                         "links": [],
