@@ -97,7 +97,7 @@ class OpencodePrompts:
         blocks = [block for part in said.parts for block in _blocks(part)]
         blocks += [_file(mapping(file)) for file in said.info.get("files") or ()]
         for name in ("command", "output", "recent"):  # of a shell, and behind a summary
-            if isinstance(text := said.info.get(name), str):
+            if isinstance(text := said.info.get(name), str) and text:
                 blocks.append({"type": "text", "text": text})
         return [{"role": "user", "content": _content(blocks)}] if blocks else []
 

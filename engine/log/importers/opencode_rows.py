@@ -84,15 +84,18 @@ def headers(
     """Return the rows of a session in order, without what they hold."""
     valid = "CASE WHEN json_valid(data) THEN data ELSE '{}' END"
     kind = f"json_extract({valid}, '$.role')" if table == "message" else "type"
-    order = "seq, id" if "seq" in columns else "time_created, id"
+    order = [name for name in ("seq", "time_created") if name in columns][:1]
+    times: list[str] = [name for name in ("time_updated", "time_created") if name in columns]
+    times += [f"json_extract({valid}, '$.time.{name}')" for name in ("completed", "created")]
     found = opened.rows(
-        f"SELECT id, {kind} AS who, time_updated, json_extract({valid}, '$.time.completed') IS NOT"
-        f" NULL OR json_extract({valid}, '$.error') IS NOT NULL AS ended FROM {table}"
-        f" WHERE session_id = ? ORDER BY {order}",
+        f"SELECT id, {kind} AS who, coalesce({', '.join(times)}) AS updated,"
+        f" json_extract({valid}, '$.time.completed') IS NOT NULL"
+        f" OR json_extract({valid}, '$.error') IS NOT NULL AS ended"
+        f" FROM {table} WHERE session_id = ? ORDER BY {', '.join([*order, 'id'])}",
         session,
     )
     return [
-        Header(str(row["id"]), str(row["who"]), bool(row["ended"]), _whole(row["time_updated"]))
+        Header(str(row["id"]), str(row["who"]), bool(row["ended"]), _whole(row["updated"]))
         for row in found
     ]
 
@@ -120,7 +123,7 @@ def said_in(opened: DatabaseCopy, table: str, row: str, report: Report) -> Itera
     info = _object(found["data"], f"message {row}", report)
     if info is None:
         return
-    time = mapping(info.get("time")).get("created") or found["time_created"]
+    time = mapping(info.get("time")).get("created") or found.get("time_created")
     if table == "message":
         parts = []
         for part in opened.rows("SELECT * FROM part WHERE message_id = ? ORDER BY id", row):

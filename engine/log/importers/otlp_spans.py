@@ -89,12 +89,19 @@ class SpanStore:
 
     def events_alone(self) -> None:
         """Make a span of the events whose own span is in none of the files."""
+        alone = 0
         for (trace, span), events in self._events.items():
             if span not in self.traces.get(trace, {}):
+                alone += 1
                 event = mapping(self._at(*events[0]))
                 place = SpanPlace(trace, span, "", event["start"], event["start"],
                                   conversation_of(event["attributes"]), True, 0, 0)  # fmt: skip
                 self.traces.setdefault(trace, {})[span] = place
+        if alone:
+            self.report.notes.append(
+                f"{alone} calls are told by events whose spans are not there: give the folder with"
+                f" both files, to have each call once"
+            )
 
     def _take(self, span: dict[str, Any], line: int) -> bool:
         trace, id = string(span["trace"]), string(span["span"])
