@@ -115,10 +115,9 @@ def test_a_log_given_as_another_is_told_with_the_word_to_use(
 def test_a_log_that_nothing_reads_is_known_by_name(
     given_as: str, tmp_path: Path, assert_refused: Refuse
 ) -> None:
-    path = tmp_path / "rollout.jsonl"
-    codex = {"timestamp": "2026-01-01T00:00:00Z", "type": "session_meta", "payload": {"id": "x"}}
-    path.write_text(json.dumps(codex))
-    assert_refused(given_as, path, "a session of Codex, which no importer reads")
+    path = tmp_path / "ui_messages.json"
+    path.write_text(json.dumps({"ts": 1, "type": "say", "say": "text", "text": "hello"}))
+    assert_refused(given_as, path, "what Cline shows; its messages stand in")
     path.write_text(json.dumps([{"ts": 1, "type": "say", "say": "text", "text": "hi"}]))
     assert_refused(given_as, path, "its messages stand in api_conversation_history.json")
 

@@ -6,11 +6,13 @@ from importlib import import_module
 from pathlib import Path
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import EventType
+from backcast.domain.events import Claim, EventType
 from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.snapshots import save_snapshots, state_at
-from backcast.engine.log.importers import Batch, Report, git, import_batches
+from backcast.engine.log.importers import Batch, Report, git, import_batches, raw_bodies
+from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.people import NO_GOAL
+from backcast.engine.log.importers.same_session import recorded_as
 from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.not_outlined import not_outlined
@@ -38,6 +40,11 @@ def run(
     `processes` processes, and those of an agent's run record by record; see `Outlining`.
     """
     report, met = Report(), dict[str, None]()
+    if format == raw_bodies.FORMAT:
+        raw_bodies.write(store, path, task_id, report)
+        report.notes += filter(None, [calls_note(report.calls)])
+        keep_all_states(store, report)
+        return report
     if format == "git":
         met[task_id or git.task_of(path)] = None  # of a history only new commits are read
     with progress(f"importing {path.name}", counted(format, path)) as advance:
@@ -49,6 +56,7 @@ def run(
                 store, format, batches, report, advance, importer_of(format),
                 finishing(store, format) if outlines else None,
             )  # fmt: skip
+            _link(store, format, report)
             keep_all_states(store, report)
     if met and all(_has_begun(store, task) for task in met):
         report.notes = [note for note in report.notes if note != NO_GOAL]  # another log told it
@@ -58,6 +66,23 @@ def run(
     for task in sorted(met) if format != OWN else ():
         report.notes += map(str, faulty(store, task, [format]))
     return report
+
+
+def _link(store: EventStore, format: str, report: Report) -> None:
+    """Note in the tasks of an agent's log under which names a proxy recorded the same session."""
+    importer = importer_of(format)
+    for task in sorted(report.tasks) if importer and format != "git" else ():
+        if others := recorded_as(store, task, report.session):
+            mark = importer(task).model_copy(update={"same_as": others}) if importer else None
+            last = store.version(task)
+            [event] = store.read(task, after=last - 1, last=last)
+            if mark is not None:
+                claim = Claim(mark, event.timestamp, format, ())
+                store.write_rows([store.row(task, last + 1, claim)], [], [])
+            named = ", ".join(map(repr, others))
+            report.notes.append(
+                f"task {task!r} is the same session as {named}: {named} has its prompts to the byte"
+            )
 
 
 def finishing(store: EventStore, format: str) -> Callable[[Batch], Batch] | None:

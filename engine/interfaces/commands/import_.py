@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from backcast.engine.memory.import_anew import AnewTask
     from backcast.engine.memory.import_log import Progress
 
+AS_THEY_ARE = ("events", "raw-bodies")
+"Formats of which nothing is derived when they are imported."
 SHOWN = 20
 "Lines that could not be taken, of which the reasons are shown."
 
@@ -45,7 +47,7 @@ def command() -> None:
 
 def _importer(name: str, help: str) -> None:
     def outlines(function: Callable[..., Any]) -> Callable[..., Any]:
-        if name == "events":
+        if name in AS_THEY_ARE:
             return function
         return click.option(
             "--outlines/--no-outlines", default=True, show_default=True,
@@ -53,7 +55,7 @@ def _importer(name: str, help: str) -> None:
         )(function)  # fmt: skip
 
     def anew(function: Callable[..., Any]) -> Callable[..., Any]:
-        if name == "events":
+        if name in AS_THEY_ARE:
             return function
         return click.option(
             "--anew", is_flag=True,
@@ -169,6 +171,10 @@ for _name, _help in {
     "claude-code": "A Claude Code session (JSON lines).",
     "cline": "A Cline session.",
     "inspect": "An Inspect AI evaluation log (.eval, or .json).",
+    "codex": "A rollout of Codex (rollout-*.jsonl, or .jsonl.zst).",
+    "pi": "A session of pi (JSON lines).",
+    "qwen": "A chat of Qwen Code (JSON lines).",
+    "raw-bodies": "Bodies that Claude Code or Qwen Code wrote: PATH is their folder.",
     "opencode": "The database of opencode (opencode.db); each session is a task.",
     "atif": "A trajectory in the Agent Trajectory Interchange Format (JSON).",
     "otlp": "Spans and events of OpenTelemetry (JSON lines): GenAI or OpenInference.",

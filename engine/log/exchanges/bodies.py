@@ -33,7 +33,9 @@ _KINDS = {
     "tool_use": "call", "function_call": "call", "tool_result": "result", "image": "image",
     "function_call_output": "result", "thinking": "thinking", "redacted_thinking": "thinking",
     "reasoning": "thinking", "image_url": "image", "input_image": "image", "document": "file",
-    "file": "file", "input_file": "file", "input_audio": "file",
+    "file": "file", "input_file": "file", "input_audio": "file", "custom_tool_call": "call",
+    "custom_tool_call_output": "result", "local_shell_call": "call", "web_search_call": "call",
+    "compaction": "message", "compaction_summary": "message",
 }  # fmt: skip
 
 

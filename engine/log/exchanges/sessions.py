@@ -16,6 +16,7 @@ RECENT = 16
 "Contexts of a task that a request may go on from."
 TITLE, COUNT = "title", "token count"
 _REMINDER = re.compile(r"<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
+_SESSION = re.compile(r'_session_([0-9A-Za-z-]+)$|"session_id":\s*"([^"]+)"')
 _TITLE = re.compile(r"\btitles?\b|\bsummari[sz]e this (?:conversation|session)\b", re.IGNORECASE)
 TALKED = frozenset(("user", "assistant", "tool", "function"))
 
@@ -70,6 +71,32 @@ def conversation(body: bytes, dialect: str, path: str) -> Conversation:
             purpose = TITLE
     hashes = tuple(_hash(item) for item in shown)
     return Conversation(hashes, answered, goal, purpose)
+
+
+def session_in(body: bytes, headers: Mapping[str, str]) -> str | None:
+    """Return the id that an agent gives its session in a request, if it does.
+
+    >>> session_in(b'{"metadata": {"user_id": "user_1_account_2_session_3f-a"}}', {})
+    '3f-a'
+    """
+    for name in ("session_id", "session-id", "conversation_id", "x-claude-code-session-id"):
+        if given := headers.get(name):
+            return given
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    fields: dict[str, Any] = value if isinstance(value, dict) else {}
+    metadata = fields.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    user = metadata.get("user_id")
+    if isinstance(user, str) and (found := _SESSION.search(user)):
+        return found[1] or found[2]
+    for given in (metadata.get("sessionId"), metadata.get("session_id"),
+                  fields.get("prompt_cache_key")):  # fmt: skip
+        if isinstance(given, str) and given:
+            return given
+    return None
 
 
 def nearest(sessions: Mapping[str, Session], asked: Conversation) -> tuple[str, int] | None:

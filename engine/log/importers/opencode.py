@@ -29,8 +29,8 @@ from backcast.engine.log.importers.database_copies import (
     DatabaseCopy,
     copied_database,
 )
-from backcast.engine.log.importers.opencode_edits import as_known, truth_of
 from backcast.engine.log.importers.opencode_prompts import OpencodePrompts
+from backcast.engine.log.importers.opencode_reads import truth_of
 from backcast.engine.log.importers.opencode_rows import (
     MODEL,
     OTHER,
@@ -210,8 +210,6 @@ class _Session:
 
     def _call(self, record: ForeignRecord, call: OpencodeCall, reply: str) -> None:
         id = record.call(call.tool, call.id, call.input, call.rest, (reply,))
-        if known := as_known(call.tool, call.input):
-            self.log.modules.called(id, *known)
         if call.answered:
             ended = time_of(call.ended)
             if ended is not None and record.when <= ended <= record.when + timedelta(days=1):

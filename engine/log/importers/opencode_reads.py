@@ -1,36 +1,14 @@
-"""The tools of opencode under the names and arguments by which edits of files are known."""
+"""The texts of files that opencode's reads show."""
 
 import re
-from typing import Any
 
 from backcast.engine.log.importers.content import mapping, string
 from backcast.engine.log.importers.opencode_rows import OpencodeCall
 from backcast.engine.log.importers.shown_texts import by_lines
 from backcast.engine.log.importers.tool_edits import Truth
 
-_NAMES = {"filePath": "file_path", "oldString": "old_string", "newString": "new_string",
-          "replaceAll": "replace_all"}  # fmt: skip
-_TOOLS = {"edit": "Edit", "multiedit": "MultiEdit", "write": "Write", "read": "Read"}
 _LINE = re.compile(r"^0*(\d{1,7})(?:\| |: ?)(.*)$")
 _END = "(End of file"
-
-
-def as_known(tool: str, input: object) -> tuple[str, dict[str, Any]] | None:
-    """Return a call under the names that are known; None where it has them already.
-
-    >>> as_known("edit", {"filePath": "a.py", "oldString": "x", "newString": "y"})
-    ('Edit', {'file_path': 'a.py', 'old_string': 'x', 'new_string': 'y'})
-    """
-    if tool not in _TOOLS or not isinstance(input, dict):
-        return None
-    fields = _renamed(input)
-    if isinstance(edits := fields.get("edits"), list):
-        fields["edits"] = [_renamed(mapping(edit)) for edit in edits]
-    return _TOOLS[tool], fields
-
-
-def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
-    return {_NAMES.get(name) or name: value for name, value in fields.items()}
 
 
 def truth_of(call: OpencodeCall) -> Truth | None:
