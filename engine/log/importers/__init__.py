@@ -130,8 +130,8 @@ def import_batches(
         report.notes.append(wild_note(report.wild, of_commits=format == "git"))
     if collector.late and format in UNORDERED:
         report.notes.append(
-            f"{collector.late} records came late: they are dated before what was imported earlier,"
-            f" which stays as it is, and stand behind it"
+            f"came late: {collector.late:,} of the new records; they are dated before what was"
+            f" imported earlier, which stays as it is, and stand behind it"
         )
     return report
 

@@ -115,8 +115,8 @@ class _Reader:
             yield from self._step(f"{self.prefix}{id}", step)
         if unnamed:
             self.report.notes.append(
-                f"{unnamed} steps of {self.log.task_id} have no id of their own: they are known by"
-                f" their places"
+                f"known by their places, as they have no ids of their own: {unnamed} of the steps"
+                f" of {self.log.task_id}"
             )
         if self.goal is None:
             self.report.notes.append(NO_GOAL)

@@ -136,8 +136,8 @@ class _Session:
         whole = finished(rows, int(time.time() * 1000), PATIENCE)
         if whole < len(rows):
             self.report.notes.append(
-                f"session {self.id} goes on: {len(rows) - whole} messages from {rows[whole].id} on"
-                f" may still change, and come with a later import"
+                f"session {self.id} goes on: what may still change, from {rows[whole].id} on, comes"
+                f" with a later import"
             )
         for row in rows[:whole]:
             for said in said_in(self.opened, table, row.id, self.report):

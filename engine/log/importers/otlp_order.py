@@ -20,7 +20,8 @@ def traces_in_order(
              if any(span.of_model for span in spans.values())}  # fmt: skip
     if others := len(traces) - len(asked):
         count = sum(len(spans) for name, spans in traces.items() if name not in asked)
-        report.notes.append(f"{others} traces ({count} spans) tell of no model, and are left out")
+        left_out = f"{counted(others, 'trace')} ({counted(count, 'span')})"
+        report.notes.append(f"left out, as no model is called there: {left_out}")
     waiting = cycles = orphans = 0
     begins = {name: min(span.start for span in spans.values()) for name, spans in asked.items()}
     for name in sorted(asked, key=lambda name: (begins[name], name)):
@@ -36,13 +37,24 @@ def traces_in_order(
         yield with_conversations(ordered, spans, name)
     if waiting:
         report.notes.append(
-            f"{waiting} traces miss the span that they begin with, which is written when it ends:"
-            f" they come with a later import"
+            f"left for a later import: {counted(waiting, 'trace')} without the first span, which"
+            f" is written when it ends"
         )
     if orphans:
-        report.notes.append(f"{orphans} spans are parts of spans that the log does not hold")
+        report.notes.append(f"not in the log: the span that {counted(orphans, 'span')} stood in")
     if cycles:
-        report.notes.append(f"{cycles} spans are parts of themselves: the first of them leads")
+        report.notes.append(
+            f"{counted(cycles, 'span')} in a circle of parents: the first of them leads"
+        )
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "span"), counted(2000, "span")
+    ('1 span', '2,000 spans')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def in_order(spans: Mapping[str, SpanPlace]) -> tuple[list[SpanPlace], int]:

@@ -73,7 +73,7 @@ class SpanStore:
             without_ids += sum(not self._take_event(event) for event in _events(value))
         if without_ids:
             self.report.skipped.append(
-                f"{path.name}: {without_ids} spans or events without 'traceId' and 'spanId'"
+                f"{path.name}: without 'traceId' and 'spanId': {without_ids} of its spans and events"
             )
 
     def span(self, place: SpanPlace) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class SpanStore:
                 self.traces.setdefault(trace, {})[span] = place
         if alone:
             self.report.notes.append(
-                f"{alone} calls are told by events whose spans are not there: give the folder with"
+                f"calls that only events tell, without their spans: {alone}; give the folder with"
                 f" both files, to have each call once"
             )
 
