@@ -73,7 +73,8 @@ class SpanStore:
             without_ids += sum(not self._take_event(event) for event in _events(value))
         if without_ids:
             self.report.skipped.append(
-                f"{path.name}: without 'traceId' and 'spanId': {without_ids} of its spans and events"
+                f"{path.name}: without 'traceId' and 'spanId': {without_ids} of its spans and"
+                f" events"
             )
 
     def span(self, place: SpanPlace) -> dict[str, Any]:
