@@ -71,7 +71,7 @@ def _is_one(value: object) -> bool:
 def _trajectory(
     task: str, document: dict[str, Any], report: Report, parent: str | None = None, depth: int = 0
 ) -> Iterator[Batch]:
-    reader = _Reader(ForeignLog(PREFIX, task, report), document, parent)
+    reader = _TrajectoryReader(ForeignLog(PREFIX, task, report), document, parent)
     yield from reader.batches()
     names = set[str]()
     for number, child in enumerate(sequence(document.get("subagent_trajectories")), 1):
@@ -84,7 +84,7 @@ def _trajectory(
         yield from _trajectory(f"{task}:{name}", child, report, task, depth + 1)
 
 
-class _Reader:
+class _TrajectoryReader:
     """A trajectory while it is read."""
 
     def __init__(self, log: ForeignLog, document: dict[str, Any], parent: str | None) -> None:
@@ -200,8 +200,8 @@ class _Reader:
         named |= {"text": record.keep(text)} if text is not None else {}
         named |= {"thinking": record.keep(thinking)} if isinstance(thinking, str) else {}
         rest = without(rest, "metrics", "reasoning_content" if "thinking" in named else "")
-        left = without(metrics, *counted)
-        rest |= {"metrics": left} if left else {}
+        remaining = without(metrics, *counted)
+        rest |= {"metrics": remaining} if remaining else {}
         return record.tell(ModelReplied, named, _beside(rest), writer=writer, because=because)
 
     def _results(self, record: ForeignRecord, step: dict[str, Any], id: str) -> None:
@@ -235,10 +235,10 @@ def _parts_of(fields: dict[str, Any], name: str) -> tuple[str | None, dict[str, 
 
 def _beside(rest: dict[str, Any]) -> dict[str, Any]:
     """Return what stays of a step on its first fact."""
-    left = without(rest, "tool_calls", "step_id", "timestamp", "model_name")
-    observed = mapping(left.pop("observation", None))
+    remaining = without(rest, "tool_calls", "step_id", "timestamp", "model_name")
+    observed = mapping(remaining.pop("observation", None))
     more = without(observed, "results")
-    return left | ({"observation": more} if more else {})
+    return remaining | ({"observation": more} if more else {})
 
 
 def _messages(step: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -57,7 +57,7 @@ class AtifExport(NamedTuple):
 def exported(store: EventStore, task_id: str) -> AtifExport:
     """Return a task as a trajectory, with those of its subagents. `InputError` without a step."""
     left_out = Counter[str]()
-    document = _Writer(store, task_id, left_out).document()
+    document = _TrajectoryWriter(store, task_id, left_out).document()
     if not document["steps"]:
         raise InputError(
             f"{task_id}: needed messages or replies of a model, found none: it is no run of an"
@@ -87,7 +87,7 @@ def _add_subagents(
     for child in children.get(task, ()):
         if child in above or len(above) > DEEPEST:
             continue
-        below = _Writer(store, child, left_out).document()
+        below = _TrajectoryWriter(store, child, left_out).document()
         if not below["steps"]:
             continue
         below["trajectory_id"] = child.removeprefix(f"{task}:")
@@ -97,7 +97,7 @@ def _add_subagents(
         document["subagent_trajectories"] = embedded
 
 
-class _Writer:
+class _TrajectoryWriter:
     """The writer of one task's trajectory."""
 
     def __init__(self, store: EventStore, task: str, left_out: Counter[str]) -> None:

@@ -37,7 +37,7 @@ from backcast.engine.log.importers.opencode_rows import (
     PERSON,
     Fields,
     OpencodeCall,
-    Said,
+    OpencodeSaid,
     finished,
     headers,
     layout_of,
@@ -83,7 +83,9 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
         if task_id and len(sessions) > 1:
             raise InputError(f"--as: needed a database of one session, found {len(sessions)}")
         for id, about in sessions.items():
-            session = _Session(opened, tables, task_id or task_of(id, path), id, about, report)
+            session = _OpencodeSession(
+                opened, tables, task_id or task_of(id, path), id, about, report
+            )
             try:
                 yield from session.batches()
             except DamagedDatabase as error:
@@ -112,7 +114,7 @@ def _sessions(
     return {id: rows[id] for id in began}
 
 
-class _Session:
+class _OpencodeSession:
     """A session while it is read."""
 
     def __init__(
@@ -145,7 +147,7 @@ class _Session:
         if self.goal is None and whole:
             self.report.notes.append(f"session {self.id}: {NO_GOAL}")
 
-    def _batches(self, said: Said) -> Iterator[Batch]:
+    def _batches(self, said: OpencodeSaid) -> Iterator[Batch]:
         id = id_of(said.id, "message")
         asked = _asked(said) if said.who == PERSON else None
         if self.goal is None and asked:
@@ -166,7 +168,7 @@ class _Session:
         self.prompts.say(said)
         yield record.batch
 
-    def _message(self, record: ForeignRecord, said: Said, causes: list[str | None]) -> None:
+    def _message(self, record: ForeignRecord, said: OpencodeSaid, causes: list[str | None]) -> None:
         """Add what a person wrote, then what opencode put beside it."""
         mine = [part for part in said.parts if not _is_made(part)]
         made = [part for part in said.parts if _is_made(part)]
@@ -182,13 +184,13 @@ class _Session:
             record.message(MACHINE, text, {"parts": rest} if mine else {**said.info, "parts": rest},
                            causes)  # fmt: skip
 
-    def _model(self, record: ForeignRecord, said: Said, causes: list[str | None]) -> None:
+    def _model(self, record: ForeignRecord, said: OpencodeSaid, causes: list[str | None]) -> None:
         context = self.prompts.form(record, said, causes)
         because = [*causes, context]
         texts = [part for part in said.parts if part.get("type") == "text"]
-        text, left = parted(texts)
+        text, remaining = parted(texts)
         others = [part for part in said.parts if part not in texts and not _is_plain(part)]
-        kept = [*(left if isinstance(left, list) else []), *others]
+        kept = [*(remaining if isinstance(remaining, list) else []), *others]
         rest = {"message": said.info, "parts": kept}
         error = mapping(said.info.get("error"))
         if error and not (texts or said.calls):
@@ -219,7 +221,7 @@ class _Session:
                           call.state, (id,), call.tool, truth)  # fmt: skip
 
 
-def _asked(said: Said) -> str | None:
+def _asked(said: OpencodeSaid) -> str | None:
     texts = [part["text"] for part in said.parts
              if part.get("type") == "text" and isinstance(part.get("text"), str)
              and not _is_made(part)]  # fmt: skip
@@ -236,7 +238,7 @@ def _is_plain(part: Fields) -> bool:
     return part.get("type") == "reasoning" and part.keys() <= {"type", "text", "id"}
 
 
-def _counts(said: Said) -> dict[str, int]:
+def _counts(said: OpencodeSaid) -> dict[str, int]:
     """Return the tokens of an answer under our names."""
     tokens = mapping(said.tokens)
     cache = mapping(tokens.get("cache"))

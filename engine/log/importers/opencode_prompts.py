@@ -19,7 +19,7 @@ from backcast.engine.log.importers.opencode_rows import (
     OTHER,
     Fields,
     OpencodeCall,
-    Said,
+    OpencodeSaid,
 )
 from backcast.engine.log.importers.records import ForeignRecord
 
@@ -38,12 +38,14 @@ class OpencodePrompts:
 
     def __init__(self, calls: dict[str, int]) -> None:
         self.contexts = FormedContexts(calls, CHAT, PARTS)
-        self._said: list[Said] = []
+        self._said: list[OpencodeSaid] = []
         "What the next call is shown, in order."
         self._cleared: set[str] = set()
         "Results that are gone, by the id of the call."
 
-    def form(self, record: ForeignRecord, said: Said, because: Iterable[object]) -> str | None:
+    def form(
+        self, record: ForeignRecord, said: OpencodeSaid, because: Iterable[object]
+    ) -> str | None:
         """Add the context of a call to its record, and return its foreign id."""
         when = said.time if isinstance(said.time, int) else 0
         gone = {
@@ -57,7 +59,7 @@ class OpencodePrompts:
             self._show(self._said)
         return self.contexts.form(record, because)
 
-    def say(self, said: Said) -> None:
+    def say(self, said: OpencodeSaid) -> None:
         """Add what was said; a summary takes the place of what it sums up."""
         if said.who == COMPACTED:
             self._show([said])
@@ -68,7 +70,7 @@ class OpencodePrompts:
             for message in self._messages(said):
                 self.contexts.say(message)
 
-    def _summed_up(self, summary: Said) -> list[Said]:
+    def _summed_up(self, summary: OpencodeSaid) -> list[OpencodeSaid]:
         """Return what is shown from a summary on: the request for it, itself, and the kept tail."""
         asked = next(
             (place for place, said in enumerate(self._said)
@@ -85,11 +87,11 @@ class OpencodePrompts:
         )
         return [*self._said[asked:], summary, *self._said[kept:asked]]
 
-    def _show(self, shown: list[Said]) -> None:
+    def _show(self, shown: list[OpencodeSaid]) -> None:
         self._said = shown
         self.contexts.replace([message for said in shown for message in self._messages(said)])
 
-    def _messages(self, said: Said) -> Messages:
+    def _messages(self, said: OpencodeSaid) -> Messages:
         if said.who == OTHER:
             return []
         if said.who == MODEL:
@@ -101,7 +103,7 @@ class OpencodePrompts:
                 blocks.append({"type": "text", "text": text})
         return [{"role": "user", "content": _content(blocks)}] if blocks else []
 
-    def _of_model(self, said: Said) -> Messages:
+    def _of_model(self, said: OpencodeSaid) -> Messages:
         texts = [str(part["text"]) for part in said.parts
                  if part.get("type") == "text" and isinstance(part.get("text"), str)]  # fmt: skip
         thinks = any(part.get("type") == "reasoning" for part in said.parts)

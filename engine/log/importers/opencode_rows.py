@@ -39,7 +39,7 @@ class OpencodeCall(NamedTuple):
     "When opencode took its output out of later prompts, in milliseconds."
 
 
-class Said(NamedTuple):
+class OpencodeSaid(NamedTuple):
     """What a row says, or a step of it."""
 
     id: str
@@ -117,7 +117,7 @@ def finished(rows: list[Header], now: int, patience: int) -> int:
     return last + 1
 
 
-def said_in(opened: DatabaseCopy, table: str, row: str, report: Report) -> Iterator[Said]:
+def said_in(opened: DatabaseCopy, table: str, row: str, report: Report) -> Iterator[OpencodeSaid]:
     """Yield what a row says, a step of it at a time."""
     [found] = opened.rows(f"SELECT * FROM {table} WHERE id = ?", row)
     info = _object(found["data"], f"message {row}", report)
@@ -146,12 +146,14 @@ def _object(text: object, name: str, report: Report) -> Fields | None:
     return None
 
 
-def _first_layout(id: str, time: object, info: Fields, parts: list[Fields]) -> Iterator[Said]:
+def _first_layout(
+    id: str, time: object, info: Fields, parts: list[Fields]
+) -> Iterator[OpencodeSaid]:
     role = string(info.get("role")) or ""
     if role != MODEL:
         info = without(info, "summary")
         who = PERSON if role == PERSON else OTHER
-        yield Said(id, to_json([info, parts]), time, who, role, info, tuple(parts))
+        yield OpencodeSaid(id, to_json([info, parts]), time, who, role, info, tuple(parts))
         return
     model = string(info.get("modelID"))
     steps = _steps(parts)
@@ -164,7 +166,7 @@ def _first_layout(id: str, time: object, info: Fields, parts: list[Fields]) -> I
         thoughts = [part for part in step if part.get("type") == "reasoning"]
         fixed = [_fixed(part) for part in step]
         began = mapping(tools[0].get("state")).get("time") if tools and number > 1 else None
-        yield Said(
+        yield OpencodeSaid(
             id if number == 1 else f"{id}:{number}", to_json([about, fixed]),
             mapping(began).get("start") or time, MODEL, role, about,
             tuple(part for part in step if part not in tools),
@@ -205,14 +207,14 @@ def _called(part: Fields) -> OpencodeCall:
     )  # fmt: skip
 
 
-def _second_layout(id: str, time: object, kind: str, data: Fields) -> Said:
+def _second_layout(id: str, time: object, kind: str, data: Fields) -> OpencodeSaid:
     if kind == MODEL:
         content = [mapping(part) for part in sequence(data.get("content"))]
         fixed = [_unpruned(part) for part in content]
         raw = to_json([kind, {**data, "content": fixed}])
         tools = [part for part in content if part.get("type") == "tool" and part.get("name")]
         model = string(mapping(data.get("model")).get("id"))
-        return Said(
+        return OpencodeSaid(
             id, raw, time, MODEL, kind, without(data, "content"),
             tuple(part for part in content if part not in tools), tuple(map(_second_call, tools)),
             _texts([part for part in content if part.get("type") == "reasoning"]), model,
@@ -224,7 +226,7 @@ def _second_layout(id: str, time: object, kind: str, data: Fields) -> Said:
     who = {PERSON: PERSON, COMPACTED: COMPACTED, "synthetic": PROGRAM, "system": PROGRAM,
            "shell": PROGRAM}.get(kind, OTHER)  # fmt: skip
     rest = without(data, *(["summary" if kind == COMPACTED else "text"] if part else []))
-    return Said(id, raw, time, who, kind, rest, (part,) if part else ())
+    return OpencodeSaid(id, raw, time, who, kind, rest, (part,) if part else ())
 
 
 def _second_call(part: Fields) -> OpencodeCall:

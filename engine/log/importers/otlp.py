@@ -60,14 +60,14 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
         for file in files:
             spans.read(file)
         spans.events_alone()
-        tasks: dict[str, _Conversation] = {}
+        tasks: dict[str, _TracedTalk] = {}
         for trace in traces_in_order(spans.traces, report, time.time_ns() - PATIENCE):
             for place, conversation in trace:
                 task = task_id or name_of(conversation) or id_of(conversation, "trace")
                 if task not in tasks:
-                    tasks[task] = _Conversation(ForeignLog(PREFIX, task, report))
+                    tasks[task] = _TracedTalk(ForeignLog(PREFIX, task, report))
                 yield from tasks[task].batches(place, spans.span(place))
-        if any(told.goal is None for told in tasks.values()):
+        if any(talk.goal is None for talk in tasks.values()):
             report.notes.append(NO_GOAL)
     finally:
         spans.close()
@@ -77,7 +77,7 @@ def _is_line(value: dict[str, Any]) -> bool:
     return bool({"resourceSpans", "resource_spans", "resourceLogs", "resource_logs"} & value.keys())
 
 
-class _Conversation:
+class _TracedTalk:
     """A conversation while its spans come."""
 
     def __init__(self, log: ForeignLog) -> None:
@@ -155,8 +155,8 @@ class _Conversation:
             record.tell(ModelFailed, {"reason": str(reason)}, rest, writer=writer,
                         because=[*because, context])  # fmt: skip
             return
-        text, left = parted(call.answer.get("content"))
-        rest |= {"content": left} if left else {}
+        text, remaining = parted(call.answer.get("content"))
+        rest |= {"content": remaining} if remaining else {}
         thinking = call.answer.get("reasoning_content")
         named: dict[str, Any] = {"model": call.model, **call.counts}
         named |= {"finish": call.finish} if call.finish else {}
@@ -210,11 +210,11 @@ class _Conversation:
         record.answer(id, text, failed, rest, because, tool)
 
     def _rest(
-        self, record: ForeignRecord, span: dict[str, Any], told: tuple[str, ...]
+        self, record: ForeignRecord, span: dict[str, Any], known: tuple[str, ...]
     ) -> dict[str, Any]:
         """Return what no fact names of a span; the resource where it is another than before."""
-        names = without(span["attributes"], *told)
-        if told:
+        names = without(span["attributes"], *known)
+        if known:
             names = {name: value for name, value in names.items() if not name.startswith(FLAT)}
         for name, value in names.items():
             if isinstance(value, str) and len(value) > INLINE:

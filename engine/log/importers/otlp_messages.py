@@ -168,8 +168,8 @@ def _messages(said: dict[str, Any]) -> Messages:
     message = _message(role, content, calls)
     if thoughts := _texts([p for p in parts if p.get("type") in ("reasoning", "thinking")]):
         message["reasoning_content"] = thoughts
-    told = message.get("content") or calls or thoughts
-    return [*([message] if told else []), *results]
+    holds = message.get("content") or calls or thoughts
+    return [*([message] if holds else []), *results]
 
 
 def _message(role: str, content: Any, calls: list[tuple[Any, Any, Any]]) -> dict[str, Any]:

@@ -83,9 +83,9 @@ class SpanStore:
         events.sort(key=lambda event: int(event["start"]))
         span = mapping(self._at(place.at, place.size)) if place.size else {**events[0]}
         messages = [*span["events"], *events]
-        told = told_by(messages)
+        more = told_by(messages)
         span["events"] = [event for event in span["events"] if event["name"] not in TOLD]
-        span["attributes"] = {**told, **span["attributes"]}
+        span["attributes"] = {**more, **span["attributes"]}
         return span
 
     def events_alone(self) -> None:
@@ -150,18 +150,18 @@ class SpanStore:
 
 def told_by(events: list[dict[str, Any]]) -> Attributes:
     """Return what events tell of a call, as the attributes that a span would have."""
-    told: Attributes = {}
+    found: Attributes = {}
     asked, answers = list[Any](), list[Any]()
     for event in events:
         body = mapping(event.get("body")) or mapping(event["attributes"])
         if event["name"] == DETAILS:
-            told |= {**mapping(event.get("body")), **event["attributes"]}
+            found |= {**mapping(event.get("body")), **event["attributes"]}
         elif event["name"] == "gen_ai.choice":
             answers.append({**mapping(body.get("message")), **without(body, "message")})
         elif event["name"] in BY_MESSAGE:
             asked.append({"role": BY_MESSAGE[event["name"]], **body})
-    told |= {"gen_ai.input.messages": asked} if asked else {}
-    return told | ({"gen_ai.output.messages": answers} if answers else {})
+    found |= {"gen_ai.input.messages": asked} if asked else {}
+    return found | ({"gen_ai.output.messages": answers} if answers else {})
 
 
 def _key(place: SpanPlace) -> tuple[str, str]:
