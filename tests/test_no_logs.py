@@ -14,7 +14,8 @@ from backcast.engine.interfaces.cli import main
 
 Refuse = Callable[[str, Path, str], None]
 FOREIGN = Path(__file__).parent.parent / "fixtures/foreign"
-FORMATS = ["claude-code", "openhands", "cline", "inspect", "swe-agent", "events"]
+FORMATS = ["claude-code", "openhands", "cline", "inspect", "swe-agent", "events", "codex", "pi",
+           "qwen"]  # fmt: skip
 
 
 @pytest.fixture
@@ -96,7 +97,8 @@ def test_a_database_and_a_folder_are_no_logs(
 
 SAMPLES_OF = {
     "claude-code": "claude-code.jsonl", "openhands": "openhands.jsonl", "cline": "cline.json",
-    "inspect": "inspect.json", "swe-agent": "swe-agent.traj",
+    "inspect": "inspect.json", "swe-agent": "swe-agent.traj", "codex": "codex.jsonl",
+    "pi": "pi.jsonl", "qwen": "qwen.jsonl",
 }  # fmt: skip
 
 

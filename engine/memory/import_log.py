@@ -1,6 +1,6 @@
 """Imports a foreign log: its batches, their outlines, and the snapshots at the end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +12,7 @@ from backcast.engine.history.snapshots import save_snapshots, state_at
 from backcast.engine.log.importers import Batch, Report, git, import_batches, raw_bodies
 from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.people import NO_GOAL
-from backcast.engine.log.importers.same_session import recorded_as
+from backcast.engine.log.importers.same_session import imported_as, recorded_as
 from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.not_outlined import not_outlined
@@ -42,6 +42,7 @@ def run(
     report, met = Report(), dict[str, None]()
     if format == raw_bodies.FORMAT:
         raw_bodies.write(store, path, task_id, report)
+        _link(store, format, sorted(report.tasks), report)
         report.notes += filter(None, [calls_note(report.calls)])
         keep_all_states(store, report)
         return report
@@ -56,7 +57,7 @@ def run(
                 store, format, batches, report, advance, importer_of(format),
                 finishing(store, format) if outlines else None,
             )  # fmt: skip
-            _link(store, format, report)
+            _link(store, format, sorted(met), report)
             keep_all_states(store, report)
     if met and all(_has_begun(store, task) for task in met):
         report.notes = [note for note in report.notes if note != NO_GOAL]  # another log told it
@@ -68,21 +69,24 @@ def run(
     return report
 
 
-def _link(store: EventStore, format: str, report: Report) -> None:
-    """Note in the tasks of an agent's log under which names a proxy recorded the same session."""
-    importer = importer_of(format)
-    for task in sorted(report.tasks) if importer and format != "git" else ():
-        if others := recorded_as(store, task, report.session):
-            mark = importer(task).model_copy(update={"same_as": others}) if importer else None
-            last = store.version(task)
-            [event] = store.read(task, after=last - 1, last=last)
-            if mark is not None:
-                claim = Claim(mark, event.timestamp, format, ())
-                store.write_rows([store.row(task, last + 1, claim)], [], [])
-            named = ", ".join(map(repr, others))
-            report.notes.append(
-                f"task {task!r} is the same session as {named}: {named} has its prompts to the byte"
-            )
+def _link(store: EventStore, format: str, tasks: Iterable[str], report: Report) -> None:
+    """Note in tasks which others hold the same session, recorded by a proxy or imported."""
+    importer = None if format == "git" else importer_of(format)
+    for task in tasks if importer else ():
+        if format == raw_bodies.FORMAT:
+            others = imported_as(store, task)
+        else:
+            others = recorded_as(store, task, report.session)
+        if not others or importer is None:
+            continue
+        mark, last = importer(task).model_copy(update={"same_as": others}), store.version(task)
+        [event] = store.read(task, after=last - 1, last=last)
+        claim = Claim(mark, event.timestamp, format, ())
+        store.write_rows([store.row(task, last + 1, claim)], [], [])
+        report.added += 1
+        report.tasks[task] = report.tasks.get(task, 0) + 1
+        named = ", ".join(map(repr, others))
+        report.notes.append(f"task {task!r} is the same session as {named}")
 
 
 def finishing(store: EventStore, format: str) -> Callable[[Batch], Batch] | None:

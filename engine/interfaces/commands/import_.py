@@ -11,6 +11,7 @@ import click
 
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.found_logs import FOLDERS, chosen_log
 from backcast.engine.interfaces.many_logs import SOME, LogTimes, shown_progress
 from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import escaped, message
@@ -42,6 +43,7 @@ def command() -> None:
     backcast import swe-agent trajectories/ 'more/**/*.traj'
     backcast import events s3://bucket/runs/
     backcast import git ~/src/httpx --as httpx --anew    # again, as httpx~2
+    backcast import claude-code --recent                 # the latest session of the agent here
     """
 
 
@@ -62,20 +64,34 @@ def _importer(name: str, help: str) -> None:
             help="Write the task again beside the one that is stored, and tell what differs.",
         )(function)  # fmt: skip
 
+    def recent(function: Callable[..., Any]) -> Callable[..., Any]:
+        if name not in FOLDERS:
+            return function
+        return click.option(
+            "--recent", type=click.IntRange(min=1), is_flag=False, flag_value=1, metavar="[N]",
+            help="The latest log where the agent keeps them; of the N latest, the one you choose.",
+        )(function)  # fmt: skip
+
     @command.command(name=name, help=help)
-    @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+    @click.argument("paths", nargs=-1, required=name not in FOLDERS, metavar="PATH...")
     @store_option
     @click.option("--as", "task", metavar="TASK", help="The task to import as; else the log's own.")
     @json_option
     @outlines
     @anew
+    @recent
     def importer(
         paths: tuple[str, ...], url: str, task: str | None, as_json: bool, anew: bool = False,
-        **more: bool,
+        recent: int | None = None, **more: bool,
     ) -> None:  # fmt: skip
         from backcast.engine.interfaces.foreign_logs import logs_to_import
         from backcast.engine.interfaces.terminal import progress_bar
 
+        if bool(paths) == bool(recent):
+            raise click.UsageError(
+                f"needed a PATH or --recent, found {'both' if paths else 'none'}"
+            )
+        paths = (chosen_log(name, recent),) if recent else paths
         logs, failed = logs_to_import(name, paths)
         if task and len(logs) + failed > 1:
             raise click.UsageError(f"--as: needed a single log, found {len(logs) + failed}")

@@ -19,6 +19,8 @@ from backcast.engine.log.exchanges.requests import RequestReader, body_of
 from backcast.engine.log.exchanges.sessions import session_in
 from backcast.engine.log.store import EventStore
 
+LOGS = ("claude-code", "codex", "pi", "qwen", "opencode")
+"Formats of the logs that agents keep of their sessions, by whose ids the tasks are named."
 UNIQUE = 12
 "Characters of a call's id that no other session has; some servers count calls from 0."
 
@@ -34,17 +36,21 @@ def same_sessions(store: EventStore) -> dict[str, tuple[str, ...]]:
 
 
 def recorded_as(store: EventStore, task: str, session: str) -> tuple[str, ...]:
-    """Return the tasks that recorded the session of an imported one, and are not named yet."""
-    known = {
-        other
-        for event in store.read(task, types=["IMPORTED"])
-        for other in (event.fact.same_as if isinstance(event.fact, Imported) else ())
-    }
+    """Return the tasks that recorded the session of an imported one, and are not known to."""
+    known = same_sessions(store).get(task, ())
     tasks = [other for other in _recorded(store) if other != task and other not in known]
-    if not tasks:
-        return ()
-    own = _Spoken(store, task)
-    return tuple(other for other in tasks if _is_one(store, other, session, own))
+    own = _Spoken(store, task) if tasks else None
+    return tuple(other for other in tasks if own and _is_one(store, other, session, own))
+
+
+def imported_as(store: EventStore, task: str) -> tuple[str, ...]:
+    """Return the tasks that hold the agent's log of a recorded session, and are not known to."""
+    known = same_sessions(store).get(task, ())
+    marks = (event for event in store.read(types=["IMPORTED"]) if isinstance(event.fact, Imported))
+    logs = {event.task_id for event in marks if event.fact.format in LOGS} - {task, *known}
+    return tuple(
+        other for other in sorted(logs) if _is_one(store, task, other, _Spoken(store, other))
+    )
 
 
 def _recorded(store: EventStore) -> Iterator[str]:
