@@ -120,7 +120,8 @@ class _TrajectoryReader:
             )
         if self.goal is None:
             self.report.notes.append(NO_GOAL)
-        beside = without(self.document, "steps", "subagent_trajectories")
+        children = isinstance(self.document.get("subagent_trajectories"), list)
+        beside = without(self.document, "steps", "subagent_trajectories" if children else "")
         raw = to_json(beside)
         record = self.log.record(hashed(f"{self.prefix}trajectory", raw), raw)
         outcome = mapping(beside.get("extra")).get("outcome")
@@ -180,12 +181,9 @@ class _TrajectoryReader:
             else:
                 id = self._reply(record, step, text, rest, writer, because)
         for call in sequence(step.get("tool_calls")):
-            fields = mapping(call)
-            if tool := string(fields.get("function_name")):
-                about = without(fields, "function_name", "tool_call_id", "arguments")
-                record.call(tool, fields.get("tool_call_id"), fields.get("arguments"), about, (id,))
-            else:
-                self.report.skipped.append(f"step {record.id}: a call without a tool's name")
+            if tool := _tool_of(call):
+                about = without(call, "function_name", "tool_call_id", "arguments")
+                record.call(tool, call.get("tool_call_id"), call.get("arguments"), about, (id,))
         self._results(record, step, id)
 
     def _reply(
@@ -199,19 +197,20 @@ class _TrajectoryReader:
         thinking = step.get("reasoning_content")
         named |= {"text": record.keep(text)} if text is not None else {}
         named |= {"thinking": record.keep(thinking)} if isinstance(thinking, str) else {}
-        rest = without(rest, "metrics", "reasoning_content" if "thinking" in named else "")
-        remaining = without(metrics, *counted)
-        rest |= {"metrics": remaining} if remaining else {}
+        rest = without(rest, "model_name", "reasoning_content" if "thinking" in named else "")
+        if counted:
+            rest["metrics"] = without(metrics, *counted)
         return record.tell(ModelReplied, named, _beside(rest), writer=writer, because=because)
 
     def _results(self, record: ForeignRecord, step: dict[str, Any], id: str) -> None:
         for result in sequence(mapping(step.get("observation")).get("results")):
-            fields = mapping(result)
-            output, rest = _parts_of(fields, "content")
+            if not isinstance(result, dict):
+                continue
+            output, rest = _parts_of(result, "content")
             extra = mapping(rest.get("extra"))
             failed = True if extra.get("failed") is True else None
             rest = without(rest, "source_call_id")
-            call, tool = fields.get("source_call_id"), string(extra.get("tool"))
+            call, tool = result.get("source_call_id"), string(extra.get("tool"))
             record.answer(call, output, failed, rest, (id,), tool)
 
 
@@ -234,11 +233,19 @@ def _parts_of(fields: dict[str, Any], name: str) -> tuple[str | None, dict[str, 
 
 
 def _beside(rest: dict[str, Any]) -> dict[str, Any]:
-    """Return what stays of a step on its first fact."""
-    remaining = without(rest, "tool_calls", "step_id", "timestamp", "model_name")
-    observed = mapping(remaining.pop("observation", None))
-    more = without(observed, "results")
-    return remaining | ({"observation": more} if more else {})
+    """Return what stays of a step on its first fact: all that is not told by itself."""
+    kept = dict(rest)
+    if isinstance(calls := kept.get("tool_calls"), list):
+        kept["tool_calls"] = [call for call in calls if not _tool_of(call)]
+    observed = kept.get("observation")
+    if isinstance(observed, dict) and isinstance(observed.get("results"), list):
+        odd = [result for result in observed["results"] if not isinstance(result, dict)]
+        kept["observation"] = {**observed, "results": odd} if odd else without(observed, "results")
+    return {name: value for name, value in kept.items() if value not in ([], {})}
+
+
+def _tool_of(call: object) -> str | None:
+    return string(mapping(call).get("function_name"))
 
 
 def _messages(step: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,6 @@ place of what it sums up, and without the results that were cleared by then. A s
 on is read up to the first message that may still change; the rest comes with the next import.
 """
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -61,14 +60,6 @@ PATIENCE = 24 * 3600 * 1000
 "Milliseconds without a change after which an answer that has no end was broken off."
 FIXED = ("id", "parent_id", "time_created")
 "The columns of a session that do not change."
-
-
-def found() -> list[Path]:
-    """Return the databases that opencode keeps by itself for this user, the latest first."""
-    home = os.environ.get("XDG_DATA_HOME") or os.path.join("~", ".local", "share")
-    folder = Path(home).expanduser() / "opencode"
-    named = [path for path in folder.glob("opencode*.db") if path.is_file()]
-    return sorted(named, key=lambda path: (-path.stat().st_mtime_ns, path.name))
 
 
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
