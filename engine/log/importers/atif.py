@@ -251,7 +251,7 @@ def _tool_of(call: object) -> str | None:
 def _messages(step: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what a step adds to what the model is shown."""
     role = {"agent": "assistant"}.get(str(step.get("source")), str(step.get("source")))
-    message: dict[str, Any] = {"role": role, "content": step.get("message") or ""}
+    message: dict[str, Any] = {"role": role, "content": step.get("message") or None}
     if isinstance(thinking := step.get("reasoning_content"), str) and thinking:
         message["reasoning_content"] = thinking
     calls = [mapping(call) for call in sequence(step.get("tool_calls"))]

@@ -175,7 +175,7 @@ def _messages(said: dict[str, Any]) -> Messages:
 def _message(role: str, content: Any, calls: list[tuple[Any, Any, Any]]) -> dict[str, Any]:
     role = {"developer": "system", "model": "assistant", "ai": "assistant",
             "human": "user"}.get(role, role)  # fmt: skip
-    message: dict[str, Any] = {"role": role, "content": content}
+    message: dict[str, Any] = {"role": role, "content": None if calls and not content else content}
     if calls:
         message["tool_calls"] = [
             {"id": id, "type": "function", "function": {"name": name, "arguments": (
