@@ -15,12 +15,14 @@ from backcast.domain.errors import InputError
 from backcast.domain.events import UnknownFact, WorkflowEvent
 from backcast.engine.log.importers import (
     Report,
+    atif,
     claude_code,
     cline,
     codex,
     import_batches,
     inspect_ai,
     openhands,
+    otlp,
     pi,
     qwen,
     swe_agent,
@@ -32,7 +34,7 @@ from backcast.engine.log.store import EventStore, refs_in
 
 FOREIGN = Path(__file__).parent.parent / "fixtures" / "foreign"
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "logs"
-FORMATS = [swe_agent, openhands, claude_code, cline, inspect_ai, codex, pi, qwen]
+FORMATS = [swe_agent, openhands, claude_code, cline, inspect_ai, codex, pi, qwen, atif, otlp]
 FOLDERS = {
     "swe-agent": swe_agent,
     "mini-swe-agent": swe_agent,
@@ -54,6 +56,7 @@ SAMPLES = [
     (codex, "codex.jsonl"),
     (pi, "pi.jsonl"),
     (qwen, "qwen.jsonl"),
+    (atif, "atif.json"),
 ]
 REAL_SAMPLES = [
     pytest.param(FOLDERS[folder], path, id=f"{folder}/{path.name[:40]}")

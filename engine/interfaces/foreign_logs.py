@@ -20,6 +20,7 @@ NAMES = {
     "qwen": ENDINGS,
     "swe-agent": tuple(f"{name}{packed}" for name in (".traj", ".traj.json") for packed in _PACKED),
     "cline": tuple(f".json{packed}" for packed in _PACKED),
+    "atif": tuple(f".json{packed}" for packed in _PACKED),
     "inspect": (".eval", *(f".json{packed}" for packed in _PACKED)),
 }
 "How the files of a format end, in a folder of many; other formats take a folder for one log."

@@ -39,6 +39,9 @@ FOLDERS = {
     "pi": AgentFolder(
         "pi", ("PI_CODING_AGENT_DIR",), (".pi/agent",), ("sessions/*/*.jsonl", "sessions/*.jsonl")
     ),
+    "opencode": AgentFolder(
+        "opencode", (), ("$XDG_DATA_HOME/opencode",), ("opencode.db", "opencode-*.db")
+    ),
     "qwen": AgentFolder("Qwen Code", ("QWEN_HOME",), (".qwen",), ("projects/*/chats/*.jsonl",)),
 }  # fmt: skip
 "By the word of `backcast import`."

@@ -41,11 +41,15 @@ _PARTS_OF_DATABASE = ("-wal", "-shm", "-journal")
     "--patterns", "pattern_file", type=click.Path(path_type=Path), metavar="FILE",
     help="Mask these too: one a line, # begins a comment line.",
 )  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(["events", "atif"]), default="events", show_default=True,
+    help="How the log is written: as events, or as a trajectory of an agent (ATIF).",
+)  # fmt: skip
 @json_option
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 def command(
     address: Address, url: str, redact: bool, patterns: tuple[str, ...],
-    pattern_file: Path | None, as_json: bool, file: Path,
+    pattern_file: Path | None, form: str, as_json: bool, file: Path,
 ) -> None:  # fmt: skip
     """Write a task's log as JSON lines, to FILE or stdout (-).
 
@@ -65,6 +69,9 @@ def command(
     tells how many. E-mail addresses and names elsewhere stay, and so does what nothing shows to be
     a secret: look at the file before you give it away, or name what else is one by --pattern.
 
+    With --format atif the run becomes one JSON trajectory (ATIF-v1.7) of messages, replies, calls,
+    results and tokens, with those of its subagents; stderr tells what it has no place for.
+
     The exit code is 1 where an event is damaged: the others are written.
     """
     from backcast.engine.log.rows import DamageReporter
@@ -72,6 +79,8 @@ def command(
     if not redact and (patterns or pattern_file or as_json):
         raise click.UsageError("--pattern, --patterns and --json go with --redact")
     long_form = file.suffix == LONG_FORM
+    if form == "atif" and (redact or long_form):
+        raise click.UsageError("--format atif goes without --redact and FILE.txt")
     if not long_form and address.when:
         raise click.UsageError(
             f"{str(address)!r}: a moment goes with FILE{LONG_FORM}: a log is whole"
@@ -84,6 +93,8 @@ def command(
             redaction = _write_long_form(file, place, found)
             if redaction is not None:
                 _print(redaction, as_json)
+        elif form == "atif":
+            _write_trajectory(file, store, task)
         elif found is None:
             from backcast.engine.log.importers.events import export_lines
 
@@ -91,6 +102,17 @@ def command(
         else:
             _print(_write_redacted(file, store, task, found), as_json)
     raise SystemExit(1 if reporter.reported else 0)
+
+
+def _write_trajectory(file: Path, store: "EventStore", task: str) -> None:
+    from backcast.engine.interfaces.terminal import message
+    from backcast.engine.log.importers.atif_export import exported
+
+    found = exported(store, task)
+    write(file, found.text.splitlines())
+    if found.left_out:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.left_out.items()))
+        message(f"note: a trajectory has no place for {counts}: they are left out")
 
 
 def _write_redacted(

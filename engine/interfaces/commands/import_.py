@@ -191,6 +191,9 @@ for _name, _help in {
     "pi": "A session of pi (JSON lines).",
     "qwen": "A chat of Qwen Code (JSON lines).",
     "raw-bodies": "Bodies that Claude Code or Qwen Code wrote: PATH is their folder.",
+    "opencode": "The database of opencode (opencode.db); each session is a task.",
+    "atif": "A trajectory in the Agent Trajectory Interchange Format (JSON).",
+    "otlp": "Spans and events of OpenTelemetry (JSON lines): GenAI or OpenInference.",
 }.items():
     _importer(_name, _help)
 

@@ -28,6 +28,8 @@ NOT_FORMED = (
     "contexts are missing: the beginning of the log was imported before they were formed; import"
     " with --anew to have them"
 )
+UNORDERED = frozenset(("otlp",))
+"Formats whose records come in any order."
 BEFORE = -1
 "As a cause: the event before it that an importer told; -2 is the one before that."
 
@@ -126,6 +128,11 @@ def import_batches(
     report.notes += filter(None, [calls_note(report.calls)])
     if report.wild:
         report.notes.append(wild_note(report.wild, of_commits=format == "git"))
+    if collector.late and format in UNORDERED:
+        report.notes.append(
+            f"came late: {collector.late:,} of the new records; they are dated before what was"
+            f" imported earlier, which stays as it is, and stand behind it"
+        )
     return report
 
 
@@ -139,6 +146,10 @@ class _Importer:
         self.store, self.format, self.report, self.finish = store, format, report, finish
         self.marks = Marks(store, format, importer)
         self.versions: dict[str, int] = {}
+        self.late = 0
+        "New batches that are dated before the events which their task had already."
+        self._before: dict[str, datetime | None] = {}
+        "The time of the last event that each task had before the import."
         self.ids: dict[tuple[str, str], tuple[bytes, int]] = {}
         "Digest and version of the events that wait to be stored, by task and foreign id."
         self.rows: list[NewRow] = []
@@ -155,6 +166,8 @@ class _Importer:
             return
         batch = self._with_bases(self.finish(batch) if self.finish else batch)
         version, rows = self._version(batch.task_id), []
+        before = self._before[batch.task_id]
+        self.late += before is not None and batch.facts[0].timestamp < before
         here: dict[str, int] = {}
         for foreign in batch.facts:
             version += 1
@@ -196,7 +209,9 @@ class _Importer:
 
     def _version(self, task_id: str) -> int:
         if task_id not in self.versions:
-            self.versions[task_id] = self.store.version(task_id)
+            self.versions[task_id] = last = self.store.version(task_id)
+            stood = self.store.read(task_id, after=last - 1) if last else iter(())
+            self._before[task_id] = next((event.timestamp for event in stood), None)
         return self.versions[task_id]
 
     def _is_known(self, batch: Batch) -> bool:

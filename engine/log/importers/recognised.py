@@ -16,12 +16,13 @@ NAMES = {
     "pi": "a session of pi",
     "qwen": "a chat of Qwen Code",
     "raw-bodies": "the raw bodies of requests and answers",
+    "atif": "an ATIF trajectory",
+    "otlp": "traces of OpenTelemetry",
+    "opencode": "a database of opencode",
 }
 "What each word of `backcast import` reads."
 OTHERS = {
     "cline-shown": "what Cline shows; its messages stand in api_conversation_history.json",
-    "atif": "an ATIF trajectory, which no importer reads",
-    "otlp": "traces of OpenTelemetry, which no importer reads",
 }
 "What is said of other files that are known."
 

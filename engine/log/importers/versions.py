@@ -25,6 +25,9 @@ MODULES = {
     "pi": "pi",
     "qwen": "qwen",
     "raw-bodies": "raw_bodies",
+    "opencode": "opencode",
+    "atif": "atif",
+    "otlp": "otlp",
 }
 "The module of each format."
 OWN = "events"
