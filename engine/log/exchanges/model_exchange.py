@@ -22,7 +22,6 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.exchanges import sessions, spool
 from backcast.engine.log.exchanges.answers import GarbledAnswer, ModelAnswer, read_answer
 from backcast.engine.log.exchanges.bodies import (
-    CHAT,
     BodyPart,
     SplitBody,
     is_shown,
@@ -60,7 +59,7 @@ class PromptCounter(Protocol):
     def count(self, text: str) -> int | None:
         """Return the tokens of a text; None where the server does not tell."""
 
-    def prompt(self, task: str, body: bytes) -> "CountedPrompt | None":
+    def prompt(self, task: str, body: bytes, dialect: str) -> "CountedPrompt | None":
         """Return a whole prompt, counted; None where the server does not tell."""
 
 
@@ -107,8 +106,9 @@ class ModelExchange:
         if not self.after:
             goal = {"goal": self.said.goal[:GOAL]} if self.said.goal else {}
             self._claim(TaskStarted(**goal), began, "user")
-        counter, counts = self.writer.counter, self.dialect == CHAT and not self.said.purpose
-        self.counted = counter.prompt(self.task, exchange.body) if counter and counts else None
+        counter = None if self.said.purpose else self.writer.counter
+        if counter:
+            self.counted = counter.prompt(self.task, exchange.body, self.dialect)
         reader = self.writer.reader(self.task)
         base = reader.parts(self.base) if self.base else ()
         parts = self._parts(split_body(exchange.body, self.dialect), base)
@@ -119,8 +119,10 @@ class ModelExchange:
         reader.hold(context, assembled(asked, base))
         replied = any(isinstance(claim.fact, ModelReplied) for claim in self.claims)
         if not self.said.purpose:
-            known = KnownContext(context, self.said.messages, replied)
+            known = KnownContext(context, self.said.messages, replied, self.said.key)
             self.writer.remember(self.task, known)
+            if replied and answer.id:
+                self.writer.answered(answer.id, self.task, context)
         faults = [claim.fact.reason for claim in self.claims if isinstance(claim.fact, ModelFailed)]
         return WrittenCall(
             self.task, context, prompt=True, fault=(faults or [None])[0] or "",

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from backcast.engine.log.exchanges.bodies import MESSAGES, RESPONSES
+from backcast.engine.log.exchanges.kinds import is_reminder
 
 RECENT = 16
 "Contexts of a task that a request may go on from."
 TITLE, COUNT = "title", "token count"
 _REMINDER = re.compile(r"<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
+_USER = re.compile(r"session[_a-z\":]*[0-9a-f-]{36}")
+"A session in what Claude Code says of its user."
 _TITLE = re.compile(r"\btitles?\b|\bsummari[sz]e this (?:conversation|session)\b", re.IGNORECASE)
 TALKED = frozenset(("user", "assistant", "tool", "function"))
 
@@ -29,6 +32,10 @@ class Conversation(NamedTuple):
     goal: str
     "The first text of a person."
     purpose: str
+    key: str = ""
+    "The session as the client names it; empty where it does not."
+    goes_on: str = ""
+    "The id of the answer that it goes on from, where the messages before are with the server."
 
 
 class KnownContext(NamedTuple):
@@ -38,6 +45,7 @@ class KnownContext(NamedTuple):
     messages: tuple[bytes, ...]
     answered: bool = False
     "Whether the model answered it."
+    key: str = ""
 
 
 class Session(NamedTuple):
@@ -60,28 +68,46 @@ def conversation(body: bytes, dialect: str, path: str) -> Conversation:
         item if isinstance(item, dict) else {"role": "user", "content": item} for item in talk
     ]
     shown = [item for item in messages if item.get("role", "assistant") in TALKED]
-    goal = next((_words(item) for item in shown if item.get("role") == "user"), "")
+    goal = next(
+        (text for item in shown if item.get("role") == "user" and (text := words(item))), ""
+    )
     answered = any(item.get("role", "assistant") == "assistant" for item in shown)
     purpose = COUNT if path.endswith("/count_tokens") else ""
     if not (purpose or fields.get("tools") or answered) and len(shown) == 1:
         system = fields.get("system") if dialect == MESSAGES else fields.get("instructions")
-        instructions = [_words(item) for item in messages if item not in shown]
+        instructions = [words(item) for item in messages if item not in shown]
         if _TITLE.search(" ".join([*instructions, _plain(system), goal[:2000]])):
             purpose = TITLE
     hashes = tuple(_hash(item) for item in shown)
-    return Conversation(hashes, answered, goal, purpose)
+    return Conversation(
+        hashes, answered, goal, purpose, _session(fields), _string(fields, "previous_response_id")
+    )
+
+
+def _session(fields: Mapping[str, Any]) -> str:
+    """Return the session that a client names in a request."""
+    metadata = fields.get("metadata")
+    found = _USER.search(_string(metadata, "user_id")) if isinstance(metadata, dict) else None
+    return found[0] if found else _string(fields, "prompt_cache_key")
+
+
+def _string(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def nearest(sessions: Mapping[str, Session], asked: Conversation) -> tuple[str, int] | None:
     """Return the task that a request goes on with, and the version of the nearest context.
 
-    None for a new conversation: one whose first message no task has, or whose very messages were
-    answered already, as when a command is run again.
+    None for a new conversation: one whose first message no task has, which its client calls another
+    session, or whose very messages were answered already, as when a command is run again.
     """
     best: tuple[int, int, str, int] | None = None
     for place, session in enumerate(sessions.values()):
         for known in session.contexts:
             same = common(known.messages, asked.messages)
+            if known.key and asked.key and known.key != asked.key:
+                continue
             if not same or (not asked.answered and known.answered and not asked.purpose):
                 continue
             found = (same, place, session.task, known.version)
@@ -120,8 +146,12 @@ def _block(block: object) -> object:
     return block
 
 
-def _words(message: Mapping[str, Any]) -> str:
-    return _REMINDER.sub("", _plain(message.get("content")))
+def words(message: Mapping[str, Any]) -> str:
+    """Return what a person said in a message: all but the agent's reminders."""
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else [content]
+    texts = (_REMINDER.sub("", text) for block in blocks if (text := _plain([block])))
+    return "\n".join(text for text in texts if text.strip() and not is_reminder(text))
 
 
 def _plain(content: object) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from backcast.engine.log.exchanges.bodies import RESPONSES
+from backcast.engine.log.exchanges.sessions import words
 
 
 class NewWords(NamedTuple):
@@ -20,7 +21,7 @@ class NewWords(NamedTuple):
 def new_words(body: bytes, dialect: str, after: int) -> Iterator[NewWords]:
     """Yield what people and tools said behind the first `after` messages of a conversation.
 
-    What the model said is left out: the log has it as it answered.
+    What the model said is left out, as the log has it as it answered; so are an agent's reminders.
     """
     try:
         value = json.loads(body)
@@ -40,17 +41,18 @@ def _words(message: Mapping[str, Any]) -> Iterator[NewWords]:
     match message:
         case {"role": "tool"}:
             yield NewWords("tool", _plain(content), _id(message.get("tool_call_id")))
-        case {"type": "function_call_output"}:
-            yield NewWords("tool", _plain(message.get("output")), _id(message.get("call_id")))
+        case {"type": str() as type} if type.endswith("_call_output"):
+            id = _id(message.get("call_id")) or _id(message.get("id"))
+            yield NewWords("tool", _plain(message.get("output")), id)
         case {"role": "user"}:
-            words: list[object] = []
+            said: list[object] = []
             for block in content if isinstance(content, list) else [content]:
                 if isinstance(block, dict) and block.get("type") == "tool_result":
                     text, id = _plain(block.get("content")), _id(block.get("tool_use_id"))
                     yield NewWords("tool", text, id, block.get("is_error") is True)
                 else:
-                    words.append(block)
-            if text := _plain(words):
+                    said.append(block)
+            if text := words({"content": said}):
                 yield NewWords("user", text)
 
 

@@ -5,6 +5,7 @@ an embedding, a path that nobody knows) stands in `NAME-other`.
 """
 
 import json
+from collections import OrderedDict
 
 from backcast.domain.events import (
     Claim,
@@ -48,6 +49,8 @@ class ExchangeWriter:
         self._readers: dict[str, RequestReader] = {}
         self._answers: dict[str, str] = {}
         "The latest answer of each task, which the next resembles."
+        self.answers_by_id: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        "The task and context of the latest answers that a request may name as the one before."
         self._first: dict[bytes, dict[str, None]] = {}
         "The tasks whose conversation begins with a message."
         numbers = {1: name} | {
@@ -85,6 +88,9 @@ class ExchangeWriter:
         first = conversation.messages[:1]
         tasks = self._first.get(first[0], {}) if first else {}
         known = {task: self.sessions[task] for task in tasks if named in ("", task)}
+        before = self.answers_by_id.get(conversation.goes_on)
+        if before and named in ("", before[0]):
+            return before
         if found := sessions.nearest(known, conversation):
             return found
         if named:
@@ -93,6 +99,12 @@ class ExchangeWriter:
             return f"{self.name}-other", None
         self._last += 1
         return self.name if self._last == 1 else f"{self.name}-{self._last}", None
+
+    def answered(self, id: str, task: str, version: int) -> None:
+        """Remember an answer that a later request may name."""
+        self.answers_by_id[id] = task, version
+        if len(self.answers_by_id) > HELD * sessions.RECENT:
+            self.answers_by_id.popitem(last=False)
 
     def remember(self, task: str, known: KnownContext) -> None:
         """Remember a context that later requests may go on from."""
@@ -165,5 +177,5 @@ class ExchangeWriter:
                 body = body_of(found, self.store.get)
                 said = sessions.conversation(body, found.request.dialect, found.request.path)
                 if not said.purpose:
-                    known = KnownContext(version, said.messages, version in answered)
+                    known = KnownContext(version, said.messages, version in answered, said.key)
                     self.remember(task, known)
