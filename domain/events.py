@@ -331,6 +331,9 @@ class ForeignRequest(BaseModel):
     "chat, messages, responses, completion: how the body is written."
     purpose: str = ""
     "Empty for a step of the conversation; else title or token count."
+    fidelity: str = ""
+    """Empty for the very bytes. Of a context formed from an agent's own log messages, or parts
+    where the log lacks the system's instructions: its body is ours, and has no digest."""
     parts: tuple[RequestPart, ...] = ()
     "The parts that are not copied, in order."
     base: int | None = None

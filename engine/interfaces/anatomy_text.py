@@ -22,7 +22,8 @@ def anatomy_text(found: Anatomy, task: str) -> str:
 
 def _anatomy(found: Anatomy, task: str) -> Iterator[str]:
     purpose = f" ({found.purpose})" if found.purpose else ""
-    yield f"{task}@{found.version} {found.path}{purpose}: {found.size:,} bytes"
+    path = found.path or "formed from the agent's log"
+    yield f"{task}@{found.version} {path}{purpose}: {found.size:,} bytes"
     large = sorted(found.parts, key=lambda part: -part.tokens)[:SHOWN]
     limit = large[-1].tokens if len(found.parts) > SHOWN else 0
     shown = [part for part in found.parts if part.tokens >= limit][:SHOWN]

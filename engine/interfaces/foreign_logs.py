@@ -15,6 +15,9 @@ _PACKED = ("", ".gz", ".zst")
 NAMES = {
     "events": ENDINGS,
     "claude-code": ENDINGS,
+    "codex": ENDINGS,
+    "pi": ENDINGS,
+    "qwen": ENDINGS,
     "swe-agent": tuple(f"{name}{packed}" for name in (".traj", ".traj.json") for packed in _PACKED),
     "cline": tuple(f".json{packed}" for packed in _PACKED),
     "inspect": (".eval", *(f".json{packed}" for packed in _PACKED)),

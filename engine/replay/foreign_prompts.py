@@ -269,6 +269,8 @@ def rebuilt_bodies(store: EventStore, task_id: str) -> Iterator[BodyVerdict]:
     """Rebuild the body of each request from its parts, and hold it against its digest."""
     masked: dict[int | None, int] = {}
     for found in RequestReader(store, task_id).all():
+        if found.request.fidelity:
+            continue  # formed from messages: there are no bytes to hold it against
         name = f"POST {found.request.path}"
         count = (found.fact.masked or 0) + masked.get(found.request.base, 0)
         masked[found.version] = count

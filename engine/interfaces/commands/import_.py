@@ -169,6 +169,9 @@ for _name, _help in {
     "claude-code": "A Claude Code session (JSON lines).",
     "cline": "A Cline session.",
     "inspect": "An Inspect AI evaluation log (.eval, or .json).",
+    "codex": "A rollout of Codex (rollout-*.jsonl, or .jsonl.zst).",
+    "pi": "A session of pi (JSON lines).",
+    "qwen": "A chat of Qwen Code (JSON lines).",
 }.items():
     _importer(_name, _help)
 

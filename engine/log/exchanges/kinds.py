@@ -12,7 +12,7 @@ _KINDS = {
     "image": "image", "image_url": "image", "input_image": "image", "document": "file",
     "file": "file", "input_file": "file", "input_audio": "file", "reasoning": "thinking",
     "thinking": "thinking", "redacted_thinking": "thinking", "tool_use": "call",
-    "tool_result": "result",
+    "tool_result": "result", "compaction": "message", "compaction_summary": "message",
 }  # fmt: skip
 
 
@@ -22,7 +22,7 @@ def kind_of(type: str) -> str:
     >>> kind_of("custom_tool_call"), kind_of("custom_tool_call_output"), kind_of("input_text")
     ('call', 'result', '')
     """
-    if found := _KINDS.get(type):
+    if found := _KINDS.get(type, ""):
         return found
     if type.endswith(("_call", "_tool_use")):
         return "call"

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from pydantic_core import from_json
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim, Fact
+from backcast.domain.events import Claim, ContextBuilt, Fact
 from backcast.engine.log.blobs import Blob
+from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.edit_counts import EditCounts
 from backcast.engine.log.importers.times import EPOCH, wild_note
 from backcast.engine.log.importers.versions import Importer, Marks
@@ -23,6 +24,10 @@ from backcast.engine.log.store import EventStore
 
 FLUSH_EVENTS, FLUSH_BYTES = 1000, 32 * 2**20
 "The most events and bytes stored in one transaction, beyond a batch."
+NOT_FORMED = (
+    "contexts are missing: the beginning of the log was imported before they were formed; import"
+    " with --anew to have them"
+)
 BEFORE = -1
 "As a cause: the event before it that an importer told; -2 is the one before that."
 
@@ -42,6 +47,8 @@ class ForeignFact(NamedTuple):
     "A hash of the whole foreign record, for ids that could come again with other content."
     version: int | None = None
     "Its version in the task, if the log states it."
+    base: str | None = None
+    "Of a context that was formed: the foreign id of the one whose parts it copies."
 
 
 class Batch(NamedTuple):
@@ -52,6 +59,8 @@ class Batch(NamedTuple):
     blobs: Sequence[Blob] = ()
     name: str = ""
     "Its place in the foreign log, for the report: `line 3`."
+    id: str = ""
+    "The foreign id by which it is known to be stored; that of its first fact if empty."
 
 
 class Report:
@@ -70,6 +79,8 @@ class Report:
         "Notes for the reader of the log."
         self.tasks: dict[str, int] = {}
         "Events added, by task."
+        self.calls: dict[str, int] = {}
+        "Calls of a model in the whole log, by what is known of their content: see `calls_note`."
         self.edits = EditCounts()
         "What the tools of an agent did to files, in the whole log."
 
@@ -102,6 +113,7 @@ def import_batches(
         progress(1)
     collector.flush()
     report.notes += report.edits.notes()
+    report.notes += filter(None, [calls_note(report.calls)])
     if report.wild:
         report.notes.append(wild_note(report.wild, of_commits=format == "git"))
     return report
@@ -131,7 +143,7 @@ class _Importer:
         if self._is_known(batch):
             self.report.known += len(batch.facts)
             return
-        batch = self.finish(batch) if self.finish else batch
+        batch = self._with_bases(self.finish(batch) if self.finish else batch)
         version, rows = self._version(batch.task_id), []
         here: dict[str, int] = {}
         for foreign in batch.facts:
@@ -182,10 +194,11 @@ class _Importer:
         first = batch.facts[0]
         if first.version is not None:
             return self._stands(batch.task_id, first, first.version)
-        known = self._look_up(batch.task_id, first.id or "")
+        id = batch.id or first.id or ""
+        known = self._look_up(batch.task_id, id)
         if known is not None and known[0] != first.digest[:8]:
             raise Conflict(
-                f"{first.id}: came before with other content, which is kept; to keep both,"
+                f"{id}: came before with other content, which is kept; to keep both,"
                 f" import with --as NAME"
             )
         return known is not None
@@ -232,6 +245,24 @@ class _Importer:
             elif "\0" not in cause and (known := self._look_up(task_id, cause)) is not None:
                 found.add(known[1])
         return tuple(sorted(cause for cause in found if cause > 0))
+
+    def _with_bases(self, batch: Batch) -> Batch:
+        """Return a batch whose contexts name the events that they copy parts from.
+
+        A context whose base is not stored is left out: an importer that formed none was there.
+        """
+        facts = list[ForeignFact]()
+        for foreign in batch.facts:
+            if foreign.base is None or not isinstance(foreign.fact, ContextBuilt):
+                facts.append(foreign)
+            elif known := self._look_up(batch.task_id, foreign.base):
+                request = foreign.fact.request
+                based = request and request.model_copy(update={"base": known[1]})
+                fact = foreign.fact.model_copy(update={"request": based})
+                facts.append(foreign._replace(fact=fact))
+            elif NOT_FORMED not in self.report.notes:
+                self.report.notes.append(NOT_FORMED)
+        return batch._replace(facts=facts)
 
     def _look_up(self, task_id: str, id: str) -> tuple[bytes, int] | None:
         if (waiting := self.ids.get((task_id, id))) is not None:

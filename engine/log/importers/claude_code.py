@@ -28,6 +28,7 @@ from backcast.engine.log.importers.edited_modules import NO_EDITS
 from backcast.engine.log.importers.file_edits import Shown
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
+from backcast.engine.log.importers.recognised import is_qwen
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 from backcast.engine.log.importers.tool_edits import Truth
 
@@ -73,7 +74,8 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
 
 def _is_entry(entry: dict[str, Any]) -> bool:
     ids = (entry.get(name) for name in ("sessionId", "uuid", "leafUuid"))
-    return isinstance(entry.get("type"), str) and any(isinstance(id, str) for id in ids)
+    named = isinstance(entry.get("type"), str) and any(isinstance(id, str) for id in ids)
+    return named and not is_qwen(entry)
 
 
 def _is_whole(entry: dict[str, Any]) -> bool:

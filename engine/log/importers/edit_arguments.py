@@ -15,14 +15,21 @@ from backcast.engine.log.importers.shown_texts import (
     viewed,
 )
 
-PATHS = ("file_path", "path", "absolutePath", "absolute_path", "filename", "notebook_path")
+PATHS = ("file_path", "path", "absolutePath", "absolute_path", "filename", "notebook_path",
+         "filePath")  # fmt: skip
 EDITORS = frozenset((
     "str_replace_editor", "str_replace_based_edit_tool", "file_editor", "text_editor",
     "edit_file", "str_replace_based_edit",
 ))  # fmt: skip
 WRITERS = frozenset(("Write", "write_to_file", "write_file", "create_file", "write", "new_file"))
-REPLACERS = frozenset(("Edit", "MultiEdit", "replace", "editor", "search_replace", "edit_text"))
+REPLACERS = frozenset(("Edit", "MultiEdit", "replace", "editor", "search_replace", "edit_text",
+                       "edit"))  # fmt: skip
 READERS = frozenset(("Read", "read_file", "read_files", "read"))
+OLD = ("old_string", "old_str", "old_text", "oldText", "oldString")
+NEW = ("new_string", "new_str", "new_text", "newText", "newString")
+"The names of a piece that is replaced, and of what comes in its place."
+PARTIAL = ("offset", "limit", "start_line", "end_line", "view_range")
+"The arguments of a read that shows a part."
 PATCHERS = frozenset(("apply_patch", "patch"))
 _BLOCK = re.compile(
     r"^(?:-{3,} ?|<{5,} ?)SEARCH\n(.*?)\n?={5,}\n(.*?)\n?(?:\+{3,} ?|>{5,} ?)REPLACE$",
@@ -42,6 +49,17 @@ def _write(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
         yield FileEdit(path, "write", text, why="the log does not hold what was written")
 
 
+def replaces(fields: Mapping[str, Any]) -> bool:
+    """Return whether arguments name a piece and what comes in its place."""
+    edits = [mapping(edit) for edit in sequence(fields.get("edits"))] or [fields]
+    return _path(fields) is not None and all(_piece(edit) for edit in edits)
+
+
+def path_read(fields: Mapping[str, Any]) -> str | None:
+    """Return the path of a read that shows a whole file; None for one that shows a part."""
+    return None if any(fields.get(name) for name in PARTIAL) else _path(fields)
+
+
 def _replace(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     path = _path(fields)
     if path is None:
@@ -59,8 +77,8 @@ def _replace(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
 
 
 def _piece(fields: Mapping[str, Any]) -> ReplacedPiece | None:
-    old = next((fields[n] for n in ("old_string", "old_str", "old_text") if n in fields), None)
-    new = next((fields[n] for n in ("new_string", "new_str", "new_text") if n in fields), None)
+    old = next((fields[n] for n in OLD if n in fields), None)
+    new = next((fields[n] for n in NEW if n in fields), None)
     old = "" if old is None and new is not None else old
     if not isinstance(old, str) or not isinstance(new, str):
         return None
@@ -114,9 +132,7 @@ def _edit_with(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
 def _read(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
     """A read of a whole file, where its lines are numbered and none is left out."""
     path = _path(fields)
-    parts = [
-        n for n in ("offset", "limit", "start_line", "end_line", "view_range") if fields.get(n)
-    ]
+    parts = [name for name in PARTIAL if fields.get(name)]
     if path is None or parts or CLIPPED.search(output):
         return
     lines = numbered(output.partition("\n<system-reminder>")[0])

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from backcast.domain.events import ModuleDeleted, ModuleIteration, ModuleRenamed, SourceRead
+from backcast.engine.log.importers.edit_arguments import READERS
 from backcast.engine.log.importers.file_edits import Change, FileEdit, Shown
 from backcast.engine.log.importers.file_texts import OTHERWISE, FileTexts
-from backcast.engine.log.importers.tool_edits import Called, Truth, edits_of, touches
+from backcast.engine.log.importers.tool_edits import Called, Truth, edits_of, touches, whole_read
 
 if TYPE_CHECKING:
     from backcast.engine.log.importers import Report
@@ -27,6 +28,8 @@ class EditedModules:
 
     def __init__(self, report: "Report", *, silent: bool = False) -> None:
         self.report, self.silent = report, silent
+        self.plain = False
+        "Whether a tool that reads shows a file as it is, without numbers of lines."
         self.texts = FileTexts()
         self._open: dict[str, Called] = {}
         "Calls that may touch files and await their results, by foreign id."
@@ -52,6 +55,8 @@ class EditedModules:
             called = self._open.pop(id, None) if isinstance(id, str) else None
             if called is None:
                 continue
+            if self.plain and truth is None and called.tool in READERS:
+                truth = whole_read(called.arguments, output, failed)
             found = edits_of(called, output, failed, self.texts, truth, silent=self.silent)
             counts = self.report.edits
             counts.failed += found.failed

@@ -12,11 +12,14 @@ NAMES = {
     "claude-code": "a session of Claude Code",
     "cline": "a session of Cline",
     "inspect": "an evaluation log of Inspect",
+    "codex": "a rollout of Codex",
+    "pi": "a session of pi",
+    "qwen": "a chat of Qwen Code",
+    "raw-bodies": "the raw bodies of requests and answers",
 }
 "What each word of `backcast import` reads."
 OTHERS = {
     "cline-shown": "what Cline shows; its messages stand in api_conversation_history.json",
-    "codex": "a session of Codex, which no importer reads",
     "atif": "an ATIF trajectory, which no importer reads",
     "otlp": "traces of OpenTelemetry, which no importer reads",
 }
@@ -63,13 +66,25 @@ def _of_line(fields: Mapping[str, Any]) -> str | None:
         return "events"
     if is_typed and {"payload", "timestamp"} <= keys:
         return "codex"
+    if is_qwen(fields):
+        return "qwen"
     if is_typed and {"sessionId", "uuid", "leafUuid"} & keys:
         return "claude-code"
+    if (fields.get("type") == "session" and "cwd" in keys) or {"parentId", "message"} <= keys:
+        return "pi"
     if {"kind", "action", "observation"} & keys and {"source"} <= keys:
         return "openhands"
     if isinstance(fields.get("agent"), dict) and "id" in keys:
         return "openhands"
     return "cline" if "session_id" in keys and "status" in keys else None
+
+
+def is_qwen(entry: Mapping[str, Any]) -> bool:
+    """Return whether a line is one of Qwen Code, whose envelope is that of Claude Code."""
+    if not (isinstance(entry.get("type"), str) and isinstance(entry.get("sessionId"), str)):
+        return False
+    typed = entry["type"] == "tool_result" or "systemPayload" in entry
+    return typed or isinstance(mapping(entry.get("message")).get("parts"), list)
 
 
 def _is_anthropic(message: object) -> bool:

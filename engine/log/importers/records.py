@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from backcast.domain.events import (
+    ContextBuilt,
     Fact,
     MessageReceived,
     ModelReplied,
@@ -112,11 +113,12 @@ class ForeignRecord:
         self.digest = digest(raw)
         self.facts: list[ForeignFact] = []
         self.blobs: list[Blob] = []
+        self._contexts = 0
 
     @property
     def batch(self) -> Batch:
         """The facts and bodies so far."""
-        return Batch(self.log.task_id, self.facts, self.blobs)
+        return Batch(self.log.task_id, self.facts, self.blobs, id=self.id)
 
     def keep(self, body: str | bytes, base: str | None = None) -> str:
         """Put a body into a blob and return its name."""
@@ -145,10 +147,27 @@ class ForeignRecord:
             shelved = self._shelved(fields, _fields_of(kind) | named.keys())
             fact = kind.model_validate(shelved | fits)
         causes = tuple(id for id in because if isinstance(id, str) and id)
-        id = f"{self.id}#{len(self.facts)}" if self.facts else self.id
+        number = len(self.facts) - self._contexts
+        id = f"{self.id}#{number}" if number else self.id
         writer = writer.replace("\0", "")[:200]
         self.facts.append(ForeignFact(fact, self.when, writer, id, causes, self.digest))
         self.log.last = id
+        return id
+
+    def context(
+        self, fact: ContextBuilt, base: str | None, because: Iterable[object], blobs: Iterable[Blob]
+    ) -> str:
+        """Add a context in which the record's reply was asked, and return its foreign id.
+
+        `base` is that of the context whose parts it copies, which stands in an earlier record.
+        """
+        self._contexts += 1
+        id = f"context:{self.id}" if self._contexts == 1 else f"context:{self.id}#{self._contexts}"
+        if self.synthetic:
+            fact = fact.model_copy(update={"synthetic_time": True})
+        causes = tuple(id for id in because if isinstance(id, str) and id)
+        self.facts.append(ForeignFact(fact, self.when, "agent", id, causes, self.digest, base=base))
+        self.blobs.extend(blobs)
         return id
 
     def message(self, role: str, text: str | None, rest: object, because: Iterable[object]) -> str:
@@ -163,9 +182,12 @@ class ForeignRecord:
         rest: object,
         because: Iterable[object],
         thinking: str | None = None,
+        counts: Mapping[str, int] = {},
     ) -> str:
-        """Add a reply of the model."""
-        named = {"model": model} | self._body("text", text) | self._body("thinking", thinking)
+        """Add a reply of the model; `counts` are the tokens that its server told."""
+        named = (
+            {"model": model} | counts | self._body("text", text) | self._body("thinking", thinking)
+        )
         writer = string(model) or "agent"
         return self.tell(ModelReplied, named, rest, writer=writer, because=because)
 

@@ -9,12 +9,21 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from backcast.engine.log.importers.content import mapping, sequence
-from backcast.engine.log.importers.edit_arguments import BY_TOOL, READERS, patch_edits
+from backcast.engine.log.importers.edit_arguments import (
+    BY_TOOL,
+    READERS,
+    REPLACERS,
+    patch_edits,
+    path_read,
+    replaces,
+)
 from backcast.engine.log.importers.file_edits import FileEdit, Shown, ToolEdits
 from backcast.engine.log.importers.file_texts import FileTexts
 from backcast.engine.log.importers.patch_edits import is_patch
 from backcast.engine.log.importers.shell_edits import commands
 from backcast.engine.log.importers.shown_texts import (
+    CLIPPED,
+    LONGEST,
     printed,
     was_done,
 )
@@ -53,6 +62,19 @@ class Truth(NamedTuple):
 
 
 NOTHING = ToolEdits()
+_LEFT_OUT = re.compile(
+    r"\[(?:Showing |\d+ more lines|File (?:content )?truncated)|Showing lines \d"
+)
+
+
+def whole_read(called: object, output: str | None, failed: object) -> Truth | None:
+    """Return the text that a read showed, of a tool that shows a file as it is."""
+    path = path_read(mapping(called))
+    if not path or not output or failed is True or len(output) > LONGEST:
+        return None
+    if CLIPPED.search(output) or _LEFT_OUT.search(output[:300]) or _LEFT_OUT.search(output[-300:]):
+        return None
+    return Truth(path, after=Shown(output, exact=False))
 
 
 def touches(tool: str) -> bool:
@@ -70,7 +92,7 @@ def edits_of(
     is_line = isinstance(command, str) and fields.keys() == {"command"}
     if tool == EDITOR and is_line:
         fields = editor_fields(str(command))
-    elif tool in SWE_TOOLS:
+    elif tool in SWE_TOOLS and not (tool in REPLACERS and replaces(fields)):
         return _named(window_edits(tool, fields, output), texts)
     elif tool in SHELLS or is_line:
         return _named(_shell(fields, output, failed, texts, silent=silent), texts)

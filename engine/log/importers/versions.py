@@ -21,6 +21,9 @@ MODULES = {
     "claude-code": "claude_code",
     "cline": "cline",
     "inspect": "inspect_ai",
+    "codex": "codex",
+    "pi": "pi",
+    "qwen": "qwen",
 }
 "The module of each format."
 OWN = "events"
