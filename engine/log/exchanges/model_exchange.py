@@ -28,6 +28,7 @@ from backcast.engine.log.exchanges.bodies import (
     part_text,
     split_body,
 )
+from backcast.engine.log.exchanges.recorded_tools import printed
 from backcast.engine.log.exchanges.requests import (
     assembled,
     digest_of_body,
@@ -162,33 +163,43 @@ class ModelExchange:
         """Claim what people and tools said since the context that the request goes on from."""
         if self.said.purpose:
             return
-        held = [known for known in self._contexts() if known.version == self.base]
-        after = sessions.common(held[0].messages, self.said.messages) if held else 0
+        held = [known.messages for known in self._contexts() if known.version == self.base]
+        fresh = sessions.fresh(held[0] if held else (), self.said.messages)
+        tools = self.writer.tools(self.task)
         shown = {part_text(blob.body): blob.ref for blob in self.blobs}
-        for words in new_words(self.exchange.body, self.dialect, after):
+        for words in new_words(self.exchange.body, self.dialect, fresh):
             text = Blob(words.text.encode(errors="surrogatepass"), shown.get(words.text))
-            self.blobs.append(text)
             if words.role == "user":
+                self.blobs.append(text)
                 fact: Fact = MessageReceived(role="user", text=text.ref)
                 self._claim(fact, self.exchange.began, "user")
-            else:
-                call, tool = self._called(words.call_id)
-                named = {"tool": tool, "call_id": words.call_id, "output": text.ref,
-                         "failed": words.failed}  # fmt: skip
-                fact = ToolReturned(**{name: value for name, value in named.items() if value})
-                self._claim(fact, self.exchange.began, f"tool:{tool}" if tool else "tool", call)
+                continue
+            call = tools.calls.get(words.call_id or "")
+            if call and call.answered:
+                continue  # an agent shows a result otherwise than it was: its prompt tells
+            self.blobs.append(text)
+            failed = words.failed or printed(words.text)[1]
+            tool = call.tool if call else None
+            named = {"tool": tool, "call_id": words.call_id, "output": text.ref, "failed": failed}
+            fact = ToolReturned(**{name: value for name, value in named.items() if value})
+            because = (call.version,) if call else ()
+            by = f"tool:{tool}" if tool else "tool"
+            version = self._claim(fact, self.exchange.began, by, because)
+            if words.call_id:
+                tools.returned(words.call_id, version, words.text, failed, self._held, self._told)
+
+    def _held(self, body: bytes, base: str | None) -> str:
+        """Keep a text of a file, and return its name."""
+        self.blobs.append(Blob(body, base))
+        return self.blobs[-1].ref
+
+    def _told(self, fact: Fact, writer: str, because: tuple[int, ...]) -> int:
+        """Claim a fact about a file."""
+        return self._claim(fact, self.exchange.began, writer, because)
 
     def _contexts(self) -> tuple[KnownContext, ...]:
         session = self.writer.sessions.get(self.task)
         return session.contexts if session else ()
-
-    def _called(self, id: str | None) -> tuple[tuple[int, ...], str | None]:
-        """Return the event and the tool of a call."""
-        after = self.base or 0
-        for event in self.store.read(self.task, after=after, types=["TOOL_CALLED"]):
-            if isinstance(event.fact, ToolCalled) and event.fact.call_id == id:
-                return (event.version,), event.fact.tool
-        return (), None
 
     def _context(
         self, parts: list[RequestPart], rest: str, base: tuple[RequestPart, ...]
@@ -257,7 +268,9 @@ class ModelExchange:
             except (ValueError, RecursionError):
                 arguments = call.arguments
             called = ToolCalled(tool=call.name, call_id=call.id or None, arguments=arguments)
-            self._claim(called, ended, by, (replied,))
+            version = self._claim(called, ended, by, (replied,))
+            if not self.said.purpose:
+                self.writer.tools(self.task).called(version, call.id, call.name, arguments)
         return answer
 
     def _keep(self, text: str) -> str | None:

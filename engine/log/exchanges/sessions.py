@@ -7,6 +7,7 @@ change in them from call to call: marks for a server's cache, and reminders.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -123,6 +124,25 @@ def common(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> int:
             break
         count += 1
     return count
+
+
+def fresh(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> frozenset[int]:
+    """Return the numbers of the messages that the conversation before did not hold.
+
+    An agent may change what it said or was told before: what follows that is not new for it.
+
+    >>> sorted(fresh((b"task", b"result", b"go on"), (b"task", b"cut", b"go on", b"go on")))
+    [1, 3]
+    """
+    same = common(before, after)
+    held = Counter(before[same:])
+    found = set[int]()
+    for number, message in enumerate(after[same:], same):
+        if held[message]:
+            held[message] -= 1
+        else:
+            found.add(number)
+    return frozenset(found)
 
 
 def _hash(message: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ an embedding, a path that nobody knows) stands in `NAME-other`.
 import json
 from collections import OrderedDict
 
+from backcast.domain.errors import BackcastError
 from backcast.domain.events import (
     Claim,
     ServerAnswer,
@@ -24,6 +25,7 @@ from backcast.engine.log.exchanges.model_exchange import (
     WrittenCall,
     fault_of,
 )
+from backcast.engine.log.exchanges.recorded_tools import RecordedTools
 from backcast.engine.log.exchanges.requests import (
     RequestReader,
     body_of,
@@ -47,6 +49,7 @@ class ExchangeWriter:
         self.store, self.name, self.counter = store, name, counter
         self.sessions: dict[str, Session] = {}
         self._readers: dict[str, RequestReader] = {}
+        self._tools: dict[str, RecordedTools] = {}
         self._answers: dict[str, str] = {}
         "The latest answer of each task, which the next resembles."
         self.answers_by_id: OrderedDict[str, tuple[str, int]] = OrderedDict()
@@ -69,12 +72,23 @@ class ExchangeWriter:
         path = exchange.head.path.partition("?")[0]
         dialect = DIALECTS.get(path)
         if dialect and exchange.head.method == "POST":
-            return ModelExchange(self, exchange, dialect, path).written()
+            asked = ModelExchange(self, exchange, dialect, path)
+            try:
+                return asked.written()
+            except BackcastError:  # it may be written again
+                self._tools.pop(asked.task, None)
+                raise
         return self._other(exchange)
 
     def reader(self, task: str) -> RequestReader:
         """Return the reader of a task's requests."""
         return self._readers.setdefault(task, RequestReader(self.store, task))
+
+    def tools(self, task: str) -> RecordedTools:
+        """Return the calls of a task, and the files that they tell of."""
+        if task not in self._tools:
+            self._tools[task] = RecordedTools.of(self.store, task)
+        return self._tools[task]
 
     def append(
         self, exchange: Exchange, task: str, after: int, claims: list[Claim], blobs: list[Blob]
@@ -127,6 +141,7 @@ class ExchangeWriter:
                 if not tasks:
                     self._first.pop(message, None)
         self._readers.pop(task, None)
+        self._tools.pop(task, None)
         self._answers.pop(task, None)
 
     def answer(self, exchange: Exchange, task: str, blobs: list[Blob]) -> ServerAnswer | None:
