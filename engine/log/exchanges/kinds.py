@@ -45,12 +45,13 @@ def texts_of(value: object) -> Iterator[str]:
             yield from texts_of(content)
         case {"thinking": str() as thinking}:
             yield thinking
-        case {"type": "reasoning"}:
-            yield from texts_of([*(value.get("summary") or ()), *(value.get("content") or ())])
+        case {"type": "reasoning", **item}:
+            yield from texts_of(item.get("summary"))
+            yield from texts_of(item.get("content"))
         case {"function": {"name": str() as name, "arguments": str() as arguments}}:
             yield f"{name} {arguments}"
-        case {"type": str() as type, "name": str() as name} if kind_of(type) == "call":
-            given = value.get("arguments", value.get("input", ""))
+        case {"type": str() as type, "name": str() as name, **item} if kind_of(type) == "call":
+            given = item.get("arguments", item.get("input", ""))
             yield f"{name} {given if isinstance(given, str) else _json(given)}"
         case list():
             for item in value:
