@@ -45,17 +45,21 @@ def texts_of(value: object) -> Iterator[str]:
             yield from texts_of(content)
         case {"thinking": str() as thinking}:
             yield thinking
-        case {"type": "reasoning", **item}:
-            yield from texts_of(item.get("summary"))
-            yield from texts_of(item.get("content"))
+        case {"type": "reasoning"}:
+            for name in ("summary", "content"):
+                yield from texts_of(_field(value, name))
         case {"function": {"name": str() as name, "arguments": str() as arguments}}:
             yield f"{name} {arguments}"
-        case {"type": str() as type, "name": str() as name, **item} if kind_of(type) == "call":
-            given = item.get("arguments", item.get("input", ""))
+        case {"type": str() as type, "name": str() as name} if kind_of(type) == "call":
+            given = _field(value, "arguments") or _field(value, "input") or ""
             yield f"{name} {given if isinstance(given, str) else _json(given)}"
         case list():
             for item in value:
                 yield from texts_of(item)
+
+
+def _field(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _json(value: object) -> str:
