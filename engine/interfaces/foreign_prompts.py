@@ -63,6 +63,20 @@ def print_difference(before: "Place", after: "Place", *, as_json: bool) -> None:
     click.echo(difference_text(found, task))
 
 
+def print_prefixes(place: "Place", *, as_json: bool) -> None:
+    """Print the prompts of a conversation in a row, and where each leaves the one before."""
+    from backcast.engine.interfaces.anatomy_text import prefixes_text
+    from backcast.engine.replay.prefix_rows import prefix_rows
+
+    last = place.store.version_at(place.task, place.moment)
+    found = list(prefix_rows(place.store, place.task, last, _count(None)))
+    if as_json:
+        for row in found:
+            click.echo(json_text(_plain(row)))
+        return
+    click.echo(prefixes_text(found, place.task))
+
+
 def print_origins(place: "Place", wanted: str, *, as_json: bool) -> None:
     """Print the parts of a prompt that say something, and the events that brought them."""
     from backcast.engine.interfaces.views import event_line, one_line

@@ -133,7 +133,7 @@ def anatomy(store: EventStore, task_id: str, found: RecordedRequest, count: Coun
     parts = tuple(_parts(store, found, count))
     between = len(found.request.rest.encode())
     between += sum(len(part.before.encode()) for part in found.parts)
-    reply = _reply(store, task_id, found.version) or ModelReplied()
+    reply = reply_to(store, task_id, found.version)
     return Anatomy(
         found.version, found.request.path, found.request.purpose, parts, between,
         found.request.size, found.fact.tokens, reply.prompt_tokens, reply.cached_tokens,
@@ -158,11 +158,12 @@ def _parts(store: EventStore, found: RecordedRequest, count: Count) -> Iterator[
         )  # fmt: skip
 
 
-def _reply(store: EventStore, task_id: str, version: int) -> ModelReplied | None:
+def reply_to(store: EventStore, task_id: str, version: int) -> ModelReplied:
+    """Return the reply to the request of an event; an empty one where none came."""
     for event in store.read(task_id, after=version, types=["MODEL_REPLIED"]):
         if isinstance(event.fact, ModelReplied) and version in event.because:
             return event.fact
-    return None
+    return ModelReplied()
 
 
 def compared(

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from backcast.engine.log.exchanges.kinds import is_reminder, kind_of, texts_of
+from backcast.engine.log.exchanges.kinds import is_reminder, kind_of, plain_words, texts_of
 
 CHAT, MESSAGES, RESPONSES, COMPLETION = "chat", "messages", "responses", "completion"
 DIALECTS = {
@@ -258,9 +258,12 @@ def is_shown(part: BodyPart, prompt: str) -> bool:
     """
     if part.kind == "thinking":
         return part_text(part.text).strip() in prompt
-    if part.kind in ("tool", "call") and part.name:
-        return bool(re.search(rf"(?<![\w-]){re.escape(part.name)}(?=[\"'(\n<:{{])", prompt))
-    return True
+    if part.kind not in ("tool", "call"):
+        return True
+    told = plain_words(part.text, part.kind)
+    if told:
+        return told in prompt
+    return bool(re.search(rf"(?<![\w-]){re.escape(part.name)}(?=[\"'(\n<:{{])", prompt))
 
 
 def part_text(body: bytes) -> str:

@@ -1,13 +1,19 @@
 """What the blocks and items of a message are, and the texts in them."""
 
 import json
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 REMINDERS = (
     "<system-reminder", "<environment_context", "<user_instructions", "<reminder",
     "# AGENTS.md instructions for ", "<turn_aborted",
 )  # fmt: skip
 "Texts that begin so are the agent's, although they stand where a person speaks."
+ENOUGH = 12
+"Characters by which a text is known again."
+_PLAIN = re.compile(r"[ !#-%(-;=?-\[\]-~]{1,60}")
+"Characters that no way of writing JSON or HTML changes."
 _KINDS = {
     "image": "image", "image_url": "image", "input_image": "image", "document": "file",
     "file": "file", "input_file": "file", "input_audio": "file", "reasoning": "thinking",
@@ -56,6 +62,32 @@ def texts_of(value: object) -> Iterator[str]:
         case list():
             for item in value:
                 yield from texts_of(item)
+
+
+def plain_words(body: bytes, kind: str) -> str:
+    r"""Return how a tool's description begins, or the longest text that a call was given.
+
+    Only as far as every template writes it alike, and only where that is enough to be known by.
+
+    >>> plain_words(b'{"name": "f", "description": "Reads a whole file. \\"x\\""}', "tool")
+    'Reads a whole file. '
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    fields = value if isinstance(value, dict) else {}
+    fields = fields["function"] if isinstance(fields.get("function"), dict) else fields
+    if kind == "tool":
+        texts = [fields.get("description")]
+    else:
+        given = fields.get("arguments", fields.get("input"))
+        with suppress(ValueError, RecursionError):
+            given = json.loads(given) if isinstance(given, str) else given
+        texts = list(given.values()) if isinstance(given, dict) else [given]
+    plain = [found[0] for text in texts if isinstance(text, str) and (found := _PLAIN.match(text))]
+    longest = max(plain, key=len, default="")
+    return longest if len(longest) >= ENOUGH else ""
 
 
 def _field(value: object, name: str) -> object:

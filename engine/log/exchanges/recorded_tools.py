@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from backcast.domain.events import Fact, ToolCalled, ToolReturned
 from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.edit_arguments import READERS
 from backcast.engine.log.importers.edited_modules import EditedModules
 from backcast.engine.log.importers.records import INLINE_JSON, ForeignRecord
 from backcast.engine.log.importers.shown_texts import was_done
@@ -23,6 +24,7 @@ _HEAD = re.compile(r"(?:Chunk ID|Exit code|Wall time)[^\n]*\n(?:[^\n]+\n){0,6}?O
 _CODE = re.compile(r"(?:Exit code: |exited with code )(-?\d+)")
 _NO_FILE = re.compile(r"(?:error|file not found|enoent|eisdir|cannot|could not)\b", re.IGNORECASE)
 "What a tool says in place of a file."
+_SUCCESS = re.compile(r"\bsuccess", re.IGNORECASE)
 
 
 class KnownCall(NamedTuple):
@@ -74,10 +76,8 @@ class RecordedTools:
         self.calls[id] = call._replace(answered=True)
         shown, code = printed(text)
         failed = code if failed is None else failed
-        if failed is None and (
-            _NO_FILE.match(shown) or was_done(shown, None, silent=False) is False
-        ):
-            failed = True
+        if failed is None:
+            failed = _failed(call.tool, shown)
         record = cast("ForeignRecord", _FactClaims(keep, claim))
         self._modules.answered(record, str(version), [str(call.version)], shown, failed)
 
@@ -120,6 +120,16 @@ class _Again:
     def claim(self, fact: Fact, writer: str, because: tuple[int, ...]) -> int:
         self._version += 1
         return self._version
+
+
+def _failed(tool: str, shown: str) -> bool | None:
+    """Return whether a tool failed that does not say so beside its text; None where that is open.
+
+    A text that may be a file, or an error, is taken for the error: no file is guessed.
+    """
+    if _NO_FILE.match(shown) or was_done(shown, None, silent=False) is False:
+        return True
+    return False if tool in READERS or _SUCCESS.search(shown[:200]) else None
 
 
 def printed(text: str) -> tuple[str, bool | None]:
