@@ -3,7 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from backcast.engine.interfaces.views import one_line
-from backcast.engine.replay.foreign_prompts import Anatomy, AnatomyPart, PromptDifference
+from backcast.engine.replay.foreign_prompts import (
+    Anatomy,
+    AnatomyPart,
+    PrefixBreak,
+    PromptDifference,
+)
 from backcast.engine.replay.prefix_rows import PrefixRow
 
 SHOWN = 60
@@ -69,7 +74,7 @@ def _kept(predicted: int, cached: int | None) -> str:
         return ""
     why = ""
     if cached < predicted:
-        why = ": another of its slots answered, or something was read in between"
+        why = ": another slot answered, or read something in between"
     elif cached > predicted:
         why = ": it remembers more than that prompt"
     return f"; the server kept {cached:,}{why}"
@@ -94,11 +99,7 @@ def _difference(found: PromptDifference, task: str) -> Iterator[str]:
     yield f"{names}: {sizes[0]:,} -> {sizes[1]:,} tokens"
     if broken := found.broken:
         again = broken.again if found.again is None else found.again
-        inside = f", from its character {broken.same + 1:,} on" if broken.same else ""
-        yield (
-            f"the {broken.part.title} {_VERBS[broken.how]}{inside}:"
-            f" {again:,} tokens must be read again"
-        )
+        yield f"{_broke(broken)}: {again:,} tokens must be read again"
         yield f"  {broken.part.words}"
         yield f"{broken.kept:,} tokens of parts before it are the same"
     else:
@@ -126,9 +127,7 @@ def _prefixes(rows: Sequence[PrefixRow], task: str) -> Iterator[str]:
         numbers = (row.tokens, row.foretold, row.kept)
         columns = "".join(f"{'' if n is None else f'{n:,}':>10}" for n in numbers)
         why = "the first" if row.first else "goes on"
-        if broken := row.broken:
-            inside = f", from its character {broken.same + 1:,} on" if broken.same else ""
-            why = f"the {broken.part.title} {_VERBS[broken.how]}{inside}"
+        why = _broke(row.broken) if row.broken else why
         yield f"{f'{task}@{row.version}':<{wide}}{columns}  {why}"
     known = [row for row in rows if row.agrees is not None]
     held = sum(row.agrees is True for row in known)
@@ -138,6 +137,12 @@ def _prefixes(rows: Sequence[PrefixRow], task: str) -> Iterator[str]:
         yield f"the server kept what was foretold in {held} of {len(known)} prompts{beyond}"
     else:
         yield "the server told of no prompt what it kept, or did not count them"
+
+
+def _broke(broken: PrefixBreak) -> str:
+    to = "" if broken.to is None else f" to message {broken.to}"
+    inside = f", from its character {broken.same + 1:,} on" if broken.same else ""
+    return f"the {broken.part.title} {_VERBS[broken.how]}{to}{inside}"
 
 
 _VERBS = {"moved": "moved", "changed": "changed", "new": "is new there", "gone": "is gone"}

@@ -175,7 +175,7 @@ class ModelExchange:
                 self._claim(fact, self.exchange.began, "user")
                 continue
             call = tools.calls.get(words.call_id or "")
-            if call and call.answered:
+            if words.call_id in tools.answered:
                 continue  # an agent shows a result otherwise than it was: its prompt tells
             self.blobs.append(text)
             failed = words.failed or printed(words.text)[1]

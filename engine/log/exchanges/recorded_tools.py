@@ -32,7 +32,6 @@ class KnownCall(NamedTuple):
 
     version: int
     tool: str
-    answered: bool = False
 
 
 class RecordedTools:
@@ -41,6 +40,8 @@ class RecordedTools:
     def __init__(self) -> None:
         self.calls: dict[str, KnownCall] = {}
         "The latest call of each id."
+        self.answered: set[str] = set()
+        "Ids whose result is known."
         self._modules = EditedModules(Report())
         self._modules.plain = True
 
@@ -62,6 +63,7 @@ class RecordedTools:
         """Note a call."""
         if id:
             self.calls[id] = KnownCall(version, tool)
+            self.answered.discard(id)  # some servers begin to count anew
             self._modules.called(str(version), tool, arguments)
 
     def returned(
@@ -70,10 +72,10 @@ class RecordedTools:
         claim: Callable[[Fact, str, tuple[int, ...]], int],
     ) -> None:  # fmt: skip
         """Claim what a result tells of files; `keep` and `claim` return what they were given."""
+        self.answered.add(id)
         call = self.calls.get(id)
         if call is None:
             return
-        self.calls[id] = call._replace(answered=True)
         shown, code = printed(text)
         failed = code if failed is None else failed
         if failed is None:
