@@ -52,8 +52,8 @@ def record(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 TITLES = {
-    "codex": ["system", "system", "system", "reminder", "user message", "assistant message",
-              "call exec_command", "result exec_command"],
+    "codex": ["system", "system", "system", "reminder", "reminder", "user message",
+              "assistant message", "call exec_command", "result exec_command"],
     "mini": ["system", "user message", "assistant message", "call bash", "result bash"],
     "pi": ["user message", "assistant message", "call read", "result read"],
 }  # fmt: skip
@@ -78,7 +78,7 @@ def test_the_prompts_of_an_agent_are_taken_apart(tmp_path: Path, name: str) -> N
     assert "" not in tools
     assert not [part for part in parts if part["kind"] == "rest"]
     assert sum(part["bytes"] for part in parts) + shown["between"] == shown["size"]
-    assert shown["between"] < shown["size"] / 6
+    assert shown["between"] < shown["size"] / 4
     verified = backcast(tmp_path, "verify").splitlines()
     assert [b"rebuilt: same" in line for line in verified] == [True] * 5
 
@@ -123,7 +123,7 @@ def test_questions_about_an_agents_prompts_are_answered(tmp_path: Path, name: st
     assert code == 2
     assert "--anatomy' lists the parts" in line
     found = backcast(tmp_path, "search", name, "price of all of it", "--words").decode()
-    assert found.splitlines()[0].split()[2] == "result"
+    assert any(line.split()[2:3] == ["result"] for line in found.splitlines()[:3])
     rows = backcast(tmp_path, "diff", name).decode().splitlines()
     assert [row.split()[-1] for row in rows[2:6]] == ["on"] * 4  # each goes on
 

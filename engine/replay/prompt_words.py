@@ -89,16 +89,19 @@ def origins(
 
     `InputError` where there is none.
     """
-    parts = [
-        part for part in anatomy(store, task_id, asked, count).parts
+    uncounted = anatomy(store, task_id, asked, lambda text: 0).parts
+    places = [
+        place for place, part in enumerate(uncounted)
         if wanted in (part.kind, part.name, part.title)
         or wanted in part_text(store.get(part.text))
     ]  # fmt: skip
-    if not parts:
+    if not places:
         raise InputError(
             f"{task_id}@{asked.version}: needed a text of this prompt, or a part's name, found"
             f" {wanted!r}: 'backcast context {task_id}@{asked.version} --anatomy' lists the parts"
         )
+    counted = anatomy(store, task_id, asked, count).parts
+    parts = [counted[place] for place in places]
     firsts = dict[str, int]()
     for found in RequestReader(store, task_id).all():
         if found.version > asked.version:

@@ -260,10 +260,8 @@ def is_shown(part: BodyPart, prompt: str) -> bool:
         return part_text(part.text).strip() in prompt
     if part.kind not in ("tool", "call"):
         return True
-    told = plain_words(part.text, part.kind)
-    if told:
-        return told in prompt
-    return bool(re.search(rf"(?<![\w-]){re.escape(part.name)}(?=[\"'(\n<:{{])", prompt))
+    named = re.search(rf"(?<![\w-]){re.escape(part.name)}(?=[\"'(\n<:{{])", prompt)
+    return bool(named) and plain_words(part.text, part.kind) in prompt
 
 
 def part_text(body: bytes) -> str:

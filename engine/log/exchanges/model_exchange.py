@@ -112,7 +112,10 @@ class ModelExchange:
             self.counted = counter.prompt(self.task, exchange.body, self.dialect)
         reader = self.writer.reader(self.task)
         base = reader.parts(self.base) if self.base else ()
-        parts = self._parts(split_body(exchange.body, self.dialect), base)
+        split = split_body(exchange.body, self.dialect)
+        if not self.base:
+            self.writer.tools(self.task).told((part.kind, part.text) for part in split.parts)
+        parts = self._parts(split, base)
         self._talk(parts[0])
         context, asked = self._context(*parts, base)
         answer = self._answer(context)

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from backcast.domain.events import Fact, ToolCalled, ToolReturned
+from backcast.domain.events import ContextBuilt, Fact, ForeignRequest, ToolCalled, ToolReturned
+from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.importers import Report
 from backcast.engine.log.importers.edit_arguments import READERS
 from backcast.engine.log.importers.edited_modules import EditedModules
@@ -22,6 +23,12 @@ from backcast.engine.log.store import EventStore
 _HEAD = re.compile(r"(?:Chunk ID|Exit code|Wall time)[^\n]*\n(?:[^\n]+\n){0,6}?Output:\n")
 "What some shells say before what a command printed."
 _CODE = re.compile(r"(?:Exit code: |exited with code )(-?\d+)")
+_FOLDER = re.compile(
+    r"<cwd>\s*(/[^<\n]*?)\s*</cwd>|"
+    r"working (?:in (?:the )?)?(?:directory|folder)(?: is)?:?\s+[`'\"]?(/[^\s`'\"<>]+)",
+    re.IGNORECASE,
+)
+"The working folder, as agents tell it."
 _NO_FILE = re.compile(r"(?:error|file not found|enoent|eisdir|cannot|could not)\b", re.IGNORECASE)
 "What a tool says in place of a file."
 _SUCCESS = re.compile(r"\bsuccess", re.IGNORECASE)
@@ -49,8 +56,10 @@ class RecordedTools:
     def of(cls, store: EventStore, task: str) -> "RecordedTools":
         """Return those of a task that was recorded before."""
         tools = cls()
-        for event in store.read(task, types=["TOOL_CALLED", "TOOL_RETURNED"]):
+        for event in store.read(task, types=["CONTEXT_BUILT", "TOOL_CALLED", "TOOL_RETURNED"]):
             match event.fact:
+                case ContextBuilt(request=ForeignRequest(base=None, parts=parts)):
+                    tools.told((part.kind, store.get(part.text)) for part in parts)
                 case ToolCalled(call_id=id, tool=tool, arguments=arguments):
                     tools.called(event.version, id, tool, arguments)
                 case ToolReturned(call_id=str() as id, output=str() as output, failed=failed):
@@ -58,6 +67,16 @@ class RecordedTools:
                     again = _Again(event.version)
                     tools.returned(id, event.version, text, failed, again.keep, again.claim)
         return tools
+
+    def told(self, parts: Iterable[tuple[str, bytes]]) -> None:
+        """Note the working folder, from which files are named, if instructions tell it first."""
+        if self._modules.texts.root:
+            return
+        for kind, body in parts:
+            told = _FOLDER.search(part_text(body)) if kind in ("system", "reminder") else None
+            if told:
+                self._modules.texts.at(told[1] or told[2])
+                return
 
     def called(self, version: int, id: str | None, tool: str, arguments: object) -> None:
         """Note a call."""
