@@ -115,7 +115,7 @@ def _messages(text: str, call: Call | None, id: str) -> Iterator[dict[str, Any]]
     tokens, cached = USAGE
     usage = {"input_tokens": tokens - cached, "cache_read_input_tokens": cached,
              "output_tokens": 0}  # fmt: skip
-    message = {"id": "m", "type": "message", "role": "assistant", "content": [],
+    message: dict[str, Any] = {"id": "m", "type": "message", "role": "assistant", "content": [],
                "model": "local", "stop_reason": None, "usage": usage}  # fmt: skip
     yield {"type": "message_start", "message": message}
     blocks: list[tuple[dict[str, Any], dict[str, Any]]] = [
