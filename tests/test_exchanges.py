@@ -78,7 +78,7 @@ def test_the_parts_of_an_agents_request_have_their_kinds() -> None:
     assert shown == [
         ("tool", "", "read"), ("system", "system", ""), ("reminder", "user", ""),
         ("message", "user", ""), ("image", "user", ""), ("message", "assistant", ""),
-        ("call", "assistant", "read"), ("result", "tool", ""),
+        ("call", "assistant", "read"), ("result", "tool", "read"),
     ]  # fmt: skip
 
 

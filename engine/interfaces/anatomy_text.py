@@ -1,9 +1,15 @@
 """Render what a recorded request is made of, and where two of them part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from backcast.engine.interfaces.views import one_line
-from backcast.engine.replay.foreign_prompts import Anatomy, AnatomyPart, PromptDifference
+from backcast.engine.replay.foreign_prompts import (
+    Anatomy,
+    AnatomyPart,
+    PrefixBreak,
+    PromptDifference,
+)
+from backcast.engine.replay.prefix_rows import PrefixRow
 
 SHOWN = 60
 "Parts that get a line each; of more, the largest."
@@ -68,7 +74,7 @@ def _kept(predicted: int, cached: int | None) -> str:
         return ""
     why = ""
     if cached < predicted:
-        why = ": another of its slots answered, or something was read in between"
+        why = ": another slot answered, or read something in between"
     elif cached > predicted:
         why = ": it remembers more than that prompt"
     return f"; the server kept {cached:,}{why}"
@@ -93,11 +99,7 @@ def _difference(found: PromptDifference, task: str) -> Iterator[str]:
     yield f"{names}: {sizes[0]:,} -> {sizes[1]:,} tokens"
     if broken := found.broken:
         again = broken.again if found.again is None else found.again
-        inside = f", from its character {broken.same + 1:,} on" if broken.same else ""
-        yield (
-            f"the {broken.part.title} {_VERBS[broken.how]}{inside}:"
-            f" {again:,} tokens must be read again"
-        )
+        yield f"{_broke(broken)}: {again:,} tokens must be read again"
         yield f"  {broken.part.words}"
         yield f"{broken.kept:,} tokens of parts before it are the same"
     else:
@@ -111,6 +113,36 @@ def _difference(found: PromptDifference, task: str) -> Iterator[str]:
             yield f"{sign} {part.tokens:>7,}  {part.title}  {part.words}"
         if len(parts) > SHOWN:
             yield f"{sign} ... and {len(parts) - SHOWN:,} more"
+
+
+def prefixes_text(rows: Sequence[PrefixRow], task: str) -> str:
+    """Return the prompts of a conversation as lines, and how often what was foretold was kept."""
+    return "\n".join(one_line(line, WIDTH) for line in _prefixes(rows, task))
+
+
+def _prefixes(rows: Sequence[PrefixRow], task: str) -> Iterator[str]:
+    wide = max([6, *(len(f"{task}@{row.version}") for row in rows)])
+    yield f"{'prompt':<{wide}}    tokens  foretold      kept"
+    for row in rows:
+        numbers = (row.tokens, row.foretold, row.kept)
+        columns = "".join(f"{'' if n is None else f'{n:,}':>10}" for n in numbers)
+        why = "the first" if row.first else "goes on"
+        why = _broke(row.broken) if row.broken else why
+        yield f"{f'{task}@{row.version}':<{wide}}{columns}  {why}"
+    known = [row for row in rows if row.agrees is not None]
+    held = sum(row.agrees is True for row in known)
+    more = sum(row.agrees is True and (row.kept or 0) > (row.foretold or 0) for row in known)
+    if known:
+        beyond = f", and in {more} of them more" if more else ""
+        yield f"the server kept what was foretold in {held} of {len(known)} prompts{beyond}"
+    else:
+        yield "the server told of no prompt what it kept, or did not count them"
+
+
+def _broke(broken: PrefixBreak) -> str:
+    to = "" if broken.to is None else f" to message {broken.to}"
+    inside = f", from its character {broken.same + 1:,} on" if broken.same else ""
+    return f"the {broken.part.title} {_VERBS[broken.how]}{to}{inside}"
 
 
 _VERBS = {"moved": "moved", "changed": "changed", "new": "is new there", "gone": "is gone"}

@@ -1,5 +1,6 @@
 """Print the recorded requests of other programs: to the byte, taken apart, or compared."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.terminal import hand_on_bytes, message
 
 if TYPE_CHECKING:
+    from backcast.engine.context.search import Document
     from backcast.engine.interfaces.addresses import Place
     from backcast.engine.replay.foreign_prompts import Count
 
@@ -59,6 +61,81 @@ def print_difference(before: "Place", after: "Place", *, as_json: bool) -> None:
         click.echo(json_text(_plain(found)))
         return
     click.echo(difference_text(found, task))
+
+
+def print_prefixes(place: "Place", *, as_json: bool) -> None:
+    """Print the prompts of a conversation in a row, and where each leaves the one before."""
+    from backcast.engine.interfaces.anatomy_text import prefixes_text
+    from backcast.engine.replay.prefix_rows import prefix_rows
+
+    last = place.store.version_at(place.task, place.moment)
+    found = list(prefix_rows(place.store, place.task, last, _count(None)))
+    if as_json:
+        for row in found:
+            click.echo(json_text(_plain(row)))
+        return
+    click.echo(prefixes_text(found, place.task))
+
+
+def print_origins(place: "Place", wanted: str, *, as_json: bool) -> None:
+    """Print the parts of a prompt that say something, and the events that brought them."""
+    from backcast.engine.interfaces.views import event_line, one_line
+    from backcast.engine.replay.foreign_prompts import request_at
+    from backcast.engine.replay.prompt_words import origins
+
+    store, task = place.store, place.task
+    asked = request_at(store, task, place.when or "last")
+    found = origins(store, task, asked, wanted, _count(None))
+    if as_json:
+        click.echo(json_text({"prompt": asked.version, "parts": _plain(found)}))
+        return
+    click.echo(f"{task}@{asked.version} POST {asked.request.path}")
+    for origin in found:
+        part = origin.part
+        click.echo(one_line(f"{part.title}, {part.tokens:,} tokens: {part.words}", 110))
+        click.echo(f"  in the prompts since {task}@{origin.since}, where", nl=False)
+        if not origin.because:
+            click.echo(" the program put it: no event before tells of it")
+            continue
+        click.echo(" it came from")
+        for number in origin.because:
+            for event in store.read(task, after=number - 1, last=number):
+                click.echo(event_line(event))
+
+
+def print_old(place: "Place", *, as_json: bool) -> None:
+    """Print what a prompt shows of files otherwise than the log has them by then."""
+    from backcast.engine.interfaces.views import one_line
+    from backcast.engine.replay.foreign_prompts import request_at
+    from backcast.engine.replay.prompt_words import old_parts
+
+    store, task = place.store, place.task
+    asked = request_at(store, task, place.when or "last")
+    found = list(old_parts(store, task, asked, _count(None)))
+    for old in found:
+        if as_json:
+            click.echo(json_text(_plain(old)))
+            continue
+        shows = f"the {old.part.title} shows {old.path} as it was at {task}@{old.shown}"
+        click.echo(one_line(f"{shows}; {task}@{old.changed}: {old.how}", 200))
+    if not as_json:
+        tokens = sum(old.part.tokens for old in found)
+        message(f"{len(found)} stale in {task}@{asked.version}, {tokens:,} tokens")
+
+
+def said_documents(place: "Place") -> "list[Document]":
+    """Return the texts of a task's prompts and answers to search in."""
+    from backcast.engine.context.search import Document
+    from backcast.engine.replay.prompt_words import said_texts
+
+    last = place.store.version_at(place.task, place.moment)
+    found, counts = list[Document](), Counter[str]()
+    for said in said_texts(place.store, place.task, last):
+        name = f"{place.task}@{said.version} {said.title}"
+        counts[name] += 1
+        number = f" {counts[name]}" if counts[name] > 1 else ""
+        found.append(Document(name + number, said.text))
+    return found
 
 
 def _plain(value: object) -> object:

@@ -79,8 +79,10 @@ class PrefixBreak(NamedTuple):
     "The first part that differs."
     how: str
     "moved, changed, new, or gone."
+    to: int | None
+    "The message that it moved to, if it moved to another."
     same: int
-    "Characters that its text shares with what stood in its place."
+    "Characters that the text of a changed part shares with what it was."
     kept: int
     "Tokens of the parts before it."
     again: int
@@ -133,7 +135,7 @@ def anatomy(store: EventStore, task_id: str, found: RecordedRequest, count: Coun
     parts = tuple(_parts(store, found, count))
     between = len(found.request.rest.encode())
     between += sum(len(part.before.encode()) for part in found.parts)
-    reply = _reply(store, task_id, found.version) or ModelReplied()
+    reply = reply_to(store, task_id, found.version)
     return Anatomy(
         found.version, found.request.path, found.request.purpose, parts, between,
         found.request.size, found.fact.tokens, reply.prompt_tokens, reply.cached_tokens,
@@ -158,11 +160,12 @@ def _parts(store: EventStore, found: RecordedRequest, count: Count) -> Iterator[
         )  # fmt: skip
 
 
-def _reply(store: EventStore, task_id: str, version: int) -> ModelReplied | None:
+def reply_to(store: EventStore, task_id: str, version: int) -> ModelReplied:
+    """Return the reply to the request of an event; an empty one where none came."""
     for event in store.read(task_id, after=version, types=["MODEL_REPLIED"]):
         if isinstance(event.fact, ModelReplied) and version in event.because:
             return event.fact
-    return None
+    return ModelReplied()
 
 
 def compared(
@@ -179,8 +182,11 @@ def compared(
     old_keys, new_keys = [{_key(part) for part in parts} for parts in (was, now)]
     broken = None
     if same < len(was):
-        part, how = _first(was[same:], now[same:], old_keys, new_keys)
-        broken = PrefixBreak(part, how, _alike(store, was, now, same), kept, again)
+        part, how, to = _first(was[same:], now[same:], old_keys, new_keys)
+        alike = _alike(store, was, now, same) if how == "changed" else 0
+        broken = PrefixBreak(part, how, to, alike, kept, again)
+    was, now = _all(old), _all(new)
+    old_keys, new_keys = [{_key(part) for part in parts} for parts in (was, now)]
     moved = tuple(_moved(was, now))
     follows = _before(store, task_id, after.version) == before.version
     exact = new.tokens is not None and new.predicted is not None and follows
@@ -193,9 +199,13 @@ def compared(
 
 
 def _shown(found: Anatomy) -> list[AnatomyPart]:
-    """Return the parts in the order in which a template shows them."""
-    shown = [part for part in found.parts if part.kind not in BESIDE]
-    return sorted(shown, key=lambda part: part.kind not in ("system", "tool"))
+    """Return the parts that a template shows, in the order in which it does."""
+    return [part for part in _all(found) if part.kind in UNCOUNTED or part.tokens]
+
+
+def _all(found: Anatomy) -> list[AnatomyPart]:
+    parts = [part for part in found.parts if part.kind not in BESIDE]
+    return sorted(parts, key=lambda part: part.kind not in ("system", "tool"))
 
 
 def _key(part: AnatomyPart) -> tuple[str, str, str, str]:
@@ -211,15 +221,25 @@ Keys = set[tuple[str, str, str, str]]
 
 def _first(
     was: Sequence[AnatomyPart], now: Sequence[AnatomyPart], old: Keys, new: Keys
-) -> tuple[AnatomyPart, str]:
-    """Return the part that broke the prefix, and how."""
+) -> tuple[AnatomyPart, str, int | None]:
+    """Return the part that broke the prefix, how, and where it moved to."""
     if not now:
-        return was[0], "gone"
-    moves = _key(now[0]) in old
-    if _key(was[0]) in new:
-        return (now[0], "moved") if moves else (now[0], "new")
-    alike = was[0][:3] == now[0][:3] and not moves
-    return (now[0], "changed") if alike else (was[0], "gone")
+        return was[0], "gone", None
+    if _key(was[0]) not in new:
+        alike = was[0][:3] == now[0][:3] and _key(now[0]) not in old
+        return (now[0], "changed", None) if alike else (was[0], "gone", None)
+    if _key(now[0]) not in old:
+        return now[0], "new", None
+    # Both are in both: the one that went farther moved.
+    places = [[_key(part) for part in parts] for parts in (was, now)]
+    back, on = (
+        places[0].index(_key(now[0])) if _key(now[0]) in places[0] else len(was),
+        places[1].index(_key(was[0])) if _key(was[0]) in places[1] else len(now),
+    )
+    if on <= back or on == len(now):
+        return now[0], "moved", None
+    to = now[on].message
+    return was[0], "moved", None if to == was[0].message else to
 
 
 def _alike(

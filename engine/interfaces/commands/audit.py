@@ -9,6 +9,7 @@ from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, task_at
 from backcast.engine.interfaces.options import json_option, store_option
+from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
     from backcast.domain.moment import Moment
@@ -39,6 +40,7 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     node stands in has it "within". The last line, or JSON object, counts.
     """
     from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.foreign_prompts import is_foreign
     from backcast.engine.interfaces.lives import show, summed_up
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.interfaces.views import console
@@ -52,6 +54,11 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
             life = life_of(store, task, resolved, at, advance)
         if not life.occurrences:
             raise _unknown(store, task, node, at)
+        if is_foreign(place):
+            message(
+                "note: the prompts of this task are another program's and name no nodes: 'backcast"
+                f" blame {escaped(task)} TEXT' tells where a text in them came from"
+            )
     if not as_json:
         show(life, console())
         click.echo(f"\n{summed_up(life.standing)}")

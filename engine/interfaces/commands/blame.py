@@ -29,14 +29,19 @@ def command(address: Address, node: str, url: str, as_json: bool) -> None:
     backcast blame fixtures/logs/till.jsonl@164 money.py::share
     backcast blame till failure:162.1 --json          # in the last prompt of a task
 
-    NODE is a node of the graph, a path, or PATH::NAME.
+    NODE is a node of the graph, a path, or PATH::NAME. In a prompt of another program it is a text
+    that the prompt holds, or what --anatomy calls a part.
     """
     from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.foreign_prompts import is_foreign, print_origins
     from backcast.engine.replay.blame import blame
     from backcast.engine.replay.derive import BuilderPool
     from backcast.engine.replay.find import step_at
 
     with task_at(address, url) as place:
+        if is_foreign(place):
+            print_origins(place, node, as_json=as_json)
+            return
         step = step_at(place.store, place.task, place.when)
         found = blame(BuilderPool(place.store), step, node)
         numbers = {*found.because, *(cause for rival in found.rivals for cause in rival.because)}

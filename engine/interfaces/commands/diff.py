@@ -9,7 +9,7 @@ from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import ANY, Place, address_argument, task_at
-from backcast.engine.interfaces.foreign_prompts import is_foreign, print_difference
+from backcast.engine.interfaces.foreign_prompts import is_foreign, print_difference, print_prefixes
 from backcast.engine.interfaces.options import json_option, store_option
 from backcast.engine.interfaces.profiles import node_asked
 from backcast.engine.interfaces.terminal import escaped
@@ -48,12 +48,16 @@ def command(
     backcast diff till@164 --profile qwen3-8b-32k
     backcast diff till@79 till@164             # two prompts, and the events that made them differ
     backcast diff till till~1                  # two runs: the first prompts that differ
+    backcast diff agent                        # a recorded run: where each prompt leaves the last
 
     A prompt that is compared under two policies is built twice now; with one, the recorded prompt
     is the other.
     """
     if second is None:
         with task_at(first, url) as place:
+            if not (policies or profiles or target or query) and is_foreign(place):
+                print_prefixes(place, as_json=as_json)
+                return
             _compare_settings(place, policies, profiles, as_json)
         return
     if policies:

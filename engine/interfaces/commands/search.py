@@ -82,21 +82,26 @@ def _search_task(
     as_json: bool,
 ) -> None:  # fmt: skip
     from backcast.engine.context.search.kept_words import words_kept
+    from backcast.engine.interfaces.foreign_prompts import is_foreign, said_documents
     from backcast.engine.interfaces.summaries import documents
+    from backcast.engine.interfaces.views import one_line
 
     with task_at(parse(address), url) as place:
         moment = place.outlined()
         current = documents(place.store, place.task, moment)
+        said = said_documents(place) if is_foreign(place) else []
+        current += said
         if not current:
             note_empty(place.store, place.task, moment, *FILLED_BY["versions"])
         with words_kept(place.store, "words of nodes", place.task, moment) as counted:
             hits = _hits(place.store, current, query, count, embedder, counted, words=words)
     texts = {document.id: document.text for document in current}
+    words_of = {document.id: one_line(f": {document.text}", 80) for document in said}
     for hit in hits:
         if as_json:
             click.echo(json_text(hit._asdict() | {"text": texts[hit.id]}))
         else:
-            click.echo(f"{hit.score:.4f}  {escaped(hit.id)}")
+            click.echo(f"{hit.score:.4f}  {escaped(hit.id)}{words_of.get(hit.id, '')}")
 
 
 def _search_all(

@@ -26,7 +26,8 @@ def command(
 
     Without --since, the summaries that somebody wrote are asked: by the digests of what they were
     made of, else by the clock that they name, and by their time to live, or that of a policy.
-    Ends with 0 either way.
+    Ends with 0 either way. Of a prompt of another program, it is the files that it shows otherwise
+    than they are by then, as far as the log follows them.
 
     \b
     backcast stale backcast
@@ -36,10 +37,14 @@ def command(
     from backcast.engine.history.snapshots import state_at
     from backcast.engine.history.staleness import stale as stale_at
     from backcast.engine.history.state_json import plain
+    from backcast.engine.interfaces.foreign_prompts import is_foreign, print_old
     from backcast.engine.interfaces.outlining import need_outlines
     from backcast.projections import summaries
 
     with task_at(address, url) as place:
+        if since is None and is_foreign(place):
+            print_old(place, as_json=as_json)
+            return
         at = place.outlined()
         begin = moment_at(place.store, place.task, since) if since else None
         if begin is not None:

@@ -13,6 +13,8 @@ from backcast.domain.errors import BackcastError, ConflictError
 from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
 from backcast.engine.log.exchanges import spool
+from backcast.engine.log.exchanges.bodies import COMPLETION
+from backcast.engine.log.exchanges.chat_form import chat_form
 from backcast.engine.log.exchanges.model_exchange import CountedPrompt, WrittenCall
 from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
 from backcast.engine.log.exchanges.writer import ExchangeWriter
@@ -44,14 +46,18 @@ class ServerCounter:
         tokens = self._tokens(text, parse_special=False)
         return None if tokens is None else len(tokens)
 
-    def prompt(self, task: str, body: bytes) -> CountedPrompt | None:
+    def prompt(self, task: str, body: bytes, dialect: str) -> CountedPrompt | None:
         """Return a prompt as the server makes it, counted."""
         if not self._is_llama():
             return None
         try:
-            shown = self._ask("/apply-template", json.loads(body)).get("prompt")
-        except ValueError:
-            return None
+            asked = json.loads(body)
+            if dialect == COMPLETION:
+                shown = asked.get("prompt")  # no template is between
+            else:
+                shown = self._ask("/apply-template", chat_form(asked, dialect)).get("prompt")
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return None  # a request that the server refuses, too
         if not isinstance(shown, str):
             return None
         tokens = self._tokens(shown, add_special=True, parse_special=True)

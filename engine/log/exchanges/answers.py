@@ -43,6 +43,8 @@ class ModelAnswer:
     cached_tokens: int | None = None
     error: str = ""
     "What the server said went wrong."
+    id: str = ""
+    "The answer's id, from which a later request may go on."
     ended: bool = False
     "Whether a stream came to its end."
 
@@ -227,15 +229,25 @@ def _response(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
         match item:
             case {"type": "message", "content": list() as blocks}:
                 answer.text += "".join(_text(_dict(block).get("text")) for block in blocks)
-            case {"type": "function_call", "name": str() as name}:
-                id, arguments = _text(item.get("call_id")), _text(item.get("arguments"))
-                answer.calls.append(ToolCallText(name, id, arguments))
             case {"type": "reasoning"}:
                 blocks = [*(item.get("summary") or ()), *(item.get("content") or ())]
                 answer.thinking += "".join(_text(_dict(block).get("text")) for block in blocks)
+            case {"type": str() as type} if type.endswith("_call"):
+                answer.calls.append(_item_call(item, type))
+    answer.id = _text(value.get("id")) or answer.id
     answer.model = value.get("model") or answer.model
     answer.finish = value.get("status") or answer.finish
     _usage(answer, value)
+
+
+def _item_call(item: Mapping[str, Any], type: str) -> ToolCallText:
+    """Return a call: of a function, of a tool with a text of its own, or of one built in."""
+    name = _text(item.get("name")) or type.removesuffix("_call")
+    given = next((item[field] for field in ("arguments", "action") if field in item), None)
+    if given is None:
+        given = {"input": item["input"]} if "input" in item else {}
+    arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    return ToolCallText(name, _text(item.get("call_id")) or _text(item.get("id")), arguments)
 
 
 def _response_event(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
@@ -243,11 +255,21 @@ def _response_event(answer: ModelAnswer, value: Mapping[str, Any]) -> None:
     match value:
         case {"type": "response.output_text.delta", "delta": str() as delta}:
             answer.text += delta
+        case {"type": "response.reasoning_text.delta" | "response.reasoning_summary_text.delta",
+              "delta": str() as delta}:  # fmt: skip
+            answer.thinking += delta
+        case {"type": "response.output_item.done", "item": {"type": str() as type} as item} if (
+            type.endswith("_call")
+        ):
+            answer.calls.append(_item_call(item, type))
+        case {"type": "response.created", "response": {"model": str() as model}}:
+            answer.model = model
         case {"type": "response.completed" | "response.incomplete" | "response.failed",
               "response": dict() as response}:  # fmt: skip
             _error(answer, response)
-            answer.text = answer.thinking = ""
-            answer.calls.clear()
+            if response.get("output"):  # else it came in the events before
+                answer.text = answer.thinking = ""
+                answer.calls.clear()
             _response(answer, response)
             answer.ended = True
 

@@ -13,8 +13,10 @@ True
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from backcast.engine.log.exchanges.kinds import is_reminder, kind_of, plain_words, texts_of
 
 CHAT, MESSAGES, RESPONSES, COMPLETION = "chat", "messages", "responses", "completion"
 DIALECTS = {
@@ -28,15 +30,6 @@ GAP, SETTING = 512, 160
 _SPACE = re.compile(r"[ \t\n\r]*")
 _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(strict=False))["scan_once"]
 "Reads the value that begins at a place, and returns it with its end."
-_REMINDERS = ("<system-reminder", "<environment_context", "<user_instructions", "<reminder")
-_KINDS = {
-    "tool_use": "call", "function_call": "call", "tool_result": "result", "image": "image",
-    "function_call_output": "result", "thinking": "thinking", "redacted_thinking": "thinking",
-    "reasoning": "thinking", "image_url": "image", "input_image": "image", "document": "file",
-    "file": "file", "input_file": "file", "input_audio": "file", "custom_tool_call": "call",
-    "custom_tool_call_output": "result", "local_shell_call": "call", "web_search_call": "call",
-    "compaction": "message", "compaction_summary": "message",
-}  # fmt: skip
 
 
 class BodyPart(NamedTuple):
@@ -83,6 +76,8 @@ class _Walk:
         self.text, self.end = text, 0
         self.parts: list[BodyPart] = []
         self.message: int | None = None
+        self.tools: dict[str, str] = {}
+        "The tool of each call, by the id that its result names."
 
     def done(self, dialect: str) -> SplitBody:
         """Walk to the end."""
@@ -186,7 +181,8 @@ class _Walk:
     def _tool(self, number: int, at: int) -> int:
         value, end = _scan(self.text, at)
         function = value.get("function", value) if isinstance(value, dict) else {}
-        return self._cut(at, end, "tool", "", _string(function, "name"))
+        name = _string(function, "name") or _string(value, "type")
+        return self._cut(at, end, "tool", "", name)
 
     def _message(self, number: int, at: int) -> int:
         self.message = number
@@ -194,11 +190,11 @@ class _Walk:
         if not isinstance(value, dict):
             return self._cut(at, end, "message", "")
         role, type = _string(value, "role"), _string(value, "type")
-        if type in _KINDS:  # an item of the Responses interface
-            role = role or ("tool" if _KINDS[type] == "result" else "assistant")
-            return self._cut(at, end, _KINDS[type], role, _string(value, "name"))
+        if known := kind_of(type):  # an item of the Responses interface
+            role = role or ("tool" if known == "result" else "assistant")
+            return self._cut(at, end, known, role, self._tool_of(value, known))
         kind = {"system": "system", "developer": "system", "tool": "result"}.get(role, "message")
-        name = _string(value, "name")
+        name = self._tool_of(value, kind)
 
         def on(key: str, at: int) -> int:
             if key == "content" and self.text[at] in '"[':
@@ -221,18 +217,29 @@ class _Walk:
     def _block(self, at: int, kind: str, role: str, name: str) -> int:
         value, end = _scan(self.text, at)
         block = value if isinstance(value, dict) else {}
-        known = _KINDS.get(_string(block, "type"))
-        name = _string(block, "name") or name
+        known = kind_of(_string(block, "type"))
+        name = self._tool_of(block, known) or name
         return self._cut(at, end, known or _kind(kind, block.get("text")), role, name)
 
     def _call(self, number: int, at: int) -> int:
         value, end = _scan(self.text, at)
-        function = value.get("function") if isinstance(value, dict) else None
-        return self._cut(at, end, "call", "assistant", _string(function, "name"))
+        return self._cut(at, end, "call", "assistant", self._tool_of(value, "call"))
+
+    def _tool_of(self, value: object, kind: str) -> str:
+        """Return the name that a block or an item has, as of a result that its call has."""
+        if kind == "result":
+            ids = (_string(value, field) for field in ("call_id", "tool_call_id", "tool_use_id"))
+            return next((self.tools[id] for id in ids if id in self.tools), _string(value, "name"))
+        name = _string(value, "name")
+        if kind == "call":
+            held = value.get("function") if isinstance(value, dict) else None
+            name = name or _string(held, "name") or _string(value, "type").removesuffix("_call")
+            self.tools[_string(value, "call_id") or _string(value, "id")] = name
+        return name
 
 
 def _kind(kind: str, text: object) -> str:
-    reminds = isinstance(text, str) and text.lstrip().startswith(_REMINDERS)
+    reminds = isinstance(text, str) and is_reminder(text)
     return "reminder" if reminds and kind == "message" else kind
 
 
@@ -251,9 +258,10 @@ def is_shown(part: BodyPart, prompt: str) -> bool:
     """
     if part.kind == "thinking":
         return part_text(part.text).strip() in prompt
-    if part.kind in ("tool", "call") and part.name:
-        return bool(re.search(rf"(?<![\w-]){re.escape(part.name)}(?=[\"'(\n<:{{])", prompt))
-    return True
+    if part.kind not in ("tool", "call"):
+        return True
+    named = re.search(rf"(?<![\w-]){re.escape(part.name)}(?=[\"'(\n<:{{])", prompt)
+    return bool(named) and plain_words(part.text, part.kind) in prompt
 
 
 def part_text(body: bytes) -> str:
@@ -267,21 +275,4 @@ def part_text(body: bytes) -> str:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return "\n".join(_texts(value)) or text
-
-
-def _texts(value: object) -> Iterable[str]:
-    match value:
-        case str():
-            yield value
-        case {"text": str() as text}:
-            yield text
-        case {"type": "tool_result", "content": content}:
-            yield from _texts(content)
-        case {"output": str() as output}:
-            yield output
-        case {"thinking": str() as thinking}:
-            yield thinking
-        case list():
-            for item in value:
-                yield from _texts(item)
+    return "\n".join(texts_of(value)) or text

@@ -22,13 +22,13 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.log.exchanges import sessions, spool
 from backcast.engine.log.exchanges.answers import GarbledAnswer, ModelAnswer, read_answer
 from backcast.engine.log.exchanges.bodies import (
-    CHAT,
     BodyPart,
     SplitBody,
     is_shown,
     part_text,
     split_body,
 )
+from backcast.engine.log.exchanges.recorded_tools import printed
 from backcast.engine.log.exchanges.requests import (
     assembled,
     digest_of_body,
@@ -60,7 +60,7 @@ class PromptCounter(Protocol):
     def count(self, text: str) -> int | None:
         """Return the tokens of a text; None where the server does not tell."""
 
-    def prompt(self, task: str, body: bytes) -> "CountedPrompt | None":
+    def prompt(self, task: str, body: bytes, dialect: str) -> "CountedPrompt | None":
         """Return a whole prompt, counted; None where the server does not tell."""
 
 
@@ -107,11 +107,15 @@ class ModelExchange:
         if not self.after:
             goal = {"goal": self.said.goal[:GOAL]} if self.said.goal else {}
             self._claim(TaskStarted(**goal), began, "user")
-        counter, counts = self.writer.counter, self.dialect == CHAT and not self.said.purpose
-        self.counted = counter.prompt(self.task, exchange.body) if counter and counts else None
+        counter = None if self.said.purpose else self.writer.counter
+        if counter:
+            self.counted = counter.prompt(self.task, exchange.body, self.dialect)
         reader = self.writer.reader(self.task)
         base = reader.parts(self.base) if self.base else ()
-        parts = self._parts(split_body(exchange.body, self.dialect), base)
+        split = split_body(exchange.body, self.dialect)
+        if not self.base:
+            self.writer.tools(self.task).told((part.kind, part.text) for part in split.parts)
+        parts = self._parts(split, base)
         self._talk(parts[0])
         context, asked = self._context(*parts, base)
         answer = self._answer(context)
@@ -119,8 +123,10 @@ class ModelExchange:
         reader.hold(context, assembled(asked, base))
         replied = any(isinstance(claim.fact, ModelReplied) for claim in self.claims)
         if not self.said.purpose:
-            known = KnownContext(context, self.said.messages, replied)
+            known = KnownContext(context, self.said.messages, replied, self.said.key)
             self.writer.remember(self.task, known)
+            if replied and answer.id:
+                self.writer.answered(answer.id, self.task, context)
         faults = [claim.fact.reason for claim in self.claims if isinstance(claim.fact, ModelFailed)]
         return WrittenCall(
             self.task, context, prompt=True, fault=(faults or [None])[0] or "",
@@ -160,33 +166,43 @@ class ModelExchange:
         """Claim what people and tools said since the context that the request goes on from."""
         if self.said.purpose:
             return
-        held = [known for known in self._contexts() if known.version == self.base]
-        after = sessions.common(held[0].messages, self.said.messages) if held else 0
+        held = [known.messages for known in self._contexts() if known.version == self.base]
+        fresh = sessions.fresh(held[0] if held else (), self.said.messages)
+        tools = self.writer.tools(self.task)
         shown = {part_text(blob.body): blob.ref for blob in self.blobs}
-        for words in new_words(self.exchange.body, self.dialect, after):
+        for words in new_words(self.exchange.body, self.dialect, fresh):
             text = Blob(words.text.encode(errors="surrogatepass"), shown.get(words.text))
-            self.blobs.append(text)
             if words.role == "user":
+                self.blobs.append(text)
                 fact: Fact = MessageReceived(role="user", text=text.ref)
                 self._claim(fact, self.exchange.began, "user")
-            else:
-                call, tool = self._called(words.call_id)
-                named = {"tool": tool, "call_id": words.call_id, "output": text.ref,
-                         "failed": words.failed}  # fmt: skip
-                fact = ToolReturned(**{name: value for name, value in named.items() if value})
-                self._claim(fact, self.exchange.began, f"tool:{tool}" if tool else "tool", call)
+                continue
+            call = tools.calls.get(words.call_id or "")
+            if words.call_id in tools.answered:
+                continue  # an agent shows a result otherwise than it was: its prompt tells
+            self.blobs.append(text)
+            failed = words.failed or printed(words.text)[1]
+            tool = call.tool if call else None
+            named = {"tool": tool, "call_id": words.call_id, "output": text.ref, "failed": failed}
+            fact = ToolReturned(**{name: value for name, value in named.items() if value})
+            because = (call.version,) if call else ()
+            by = f"tool:{tool}" if tool else "tool"
+            version = self._claim(fact, self.exchange.began, by, because)
+            if words.call_id:
+                tools.returned(words.call_id, version, words.text, failed, self._held, self._told)
+
+    def _held(self, body: bytes, base: str | None) -> str:
+        """Keep a text of a file, and return its name."""
+        self.blobs.append(Blob(body, base))
+        return self.blobs[-1].ref
+
+    def _told(self, fact: Fact, writer: str, because: tuple[int, ...]) -> int:
+        """Claim a fact about a file."""
+        return self._claim(fact, self.exchange.began, writer, because)
 
     def _contexts(self) -> tuple[KnownContext, ...]:
         session = self.writer.sessions.get(self.task)
         return session.contexts if session else ()
-
-    def _called(self, id: str | None) -> tuple[tuple[int, ...], str | None]:
-        """Return the event and the tool of a call."""
-        after = self.base or 0
-        for event in self.store.read(self.task, after=after, types=["TOOL_CALLED"]):
-            if isinstance(event.fact, ToolCalled) and event.fact.call_id == id:
-                return (event.version,), event.fact.tool
-        return (), None
 
     def _context(
         self, parts: list[RequestPart], rest: str, base: tuple[RequestPart, ...]
@@ -255,7 +271,9 @@ class ModelExchange:
             except (ValueError, RecursionError):
                 arguments = call.arguments
             called = ToolCalled(tool=call.name, call_id=call.id or None, arguments=arguments)
-            self._claim(called, ended, by, (replied,))
+            version = self._claim(called, ended, by, (replied,))
+            if not self.said.purpose:
+                self.writer.tools(self.task).called(version, call.id, call.name, arguments)
         return answer
 
     def _keep(self, text: str) -> str | None:

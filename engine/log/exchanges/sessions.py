@@ -7,10 +7,12 @@ change in them from call to call: marks for a server's cache, and reminders.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from backcast.engine.log.exchanges.bodies import MESSAGES, RESPONSES
+from backcast.engine.log.exchanges.kinds import is_reminder
 
 RECENT = 16
 "Contexts of a task that a request may go on from."
@@ -30,6 +32,10 @@ class Conversation(NamedTuple):
     goal: str
     "The first text of a person."
     purpose: str
+    key: str = ""
+    "The session as the client names it; empty where it does not."
+    goes_on: str = ""
+    "The id of the answer that it goes on from, where the messages before are with the server."
 
 
 class KnownContext(NamedTuple):
@@ -39,6 +45,7 @@ class KnownContext(NamedTuple):
     messages: tuple[bytes, ...]
     answered: bool = False
     "Whether the model answered it."
+    key: str = ""
 
 
 class Session(NamedTuple):
@@ -61,16 +68,36 @@ def conversation(body: bytes, dialect: str, path: str) -> Conversation:
         item if isinstance(item, dict) else {"role": "user", "content": item} for item in talk
     ]
     shown = [item for item in messages if item.get("role", "assistant") in TALKED]
-    goal = next((_words(item) for item in shown if item.get("role") == "user"), "")
+    goal = next(
+        (text for item in shown if item.get("role") == "user" and (text := words(item))), ""
+    )
     answered = any(item.get("role", "assistant") == "assistant" for item in shown)
     purpose = COUNT if path.endswith("/count_tokens") else ""
     if not (purpose or fields.get("tools") or answered) and len(shown) == 1:
         system = fields.get("system") if dialect == MESSAGES else fields.get("instructions")
-        instructions = [_words(item) for item in messages if item not in shown]
+        instructions = [words(item) for item in messages if item not in shown]
         if _TITLE.search(" ".join([*instructions, _plain(system), goal[:2000]])):
             purpose = TITLE
     hashes = tuple(_hash(item) for item in shown)
-    return Conversation(hashes, answered, goal, purpose)
+    return Conversation(
+        hashes, answered, goal, purpose, _session(fields), _string(fields, "previous_response_id")
+    )
+
+
+def _session(fields: Mapping[str, Any]) -> str:
+    """Return the session that a client names in a request's body; empty for none."""
+    metadata = fields.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    if found := _SESSION.search(_string(metadata, "user_id")):
+        return found[1] or found[2]
+    names = (_string(metadata, "sessionId"), _string(metadata, "session_id"),
+             _string(fields, "prompt_cache_key"))  # fmt: skip
+    return next(filter(None, names), "")
+
+
+def _string(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def session_in(body: bytes, headers: Mapping[str, str]) -> str | None:
@@ -86,29 +113,21 @@ def session_in(body: bytes, headers: Mapping[str, str]) -> str | None:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    fields: dict[str, Any] = value if isinstance(value, dict) else {}
-    metadata = fields.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    user = metadata.get("user_id")
-    if isinstance(user, str) and (found := _SESSION.search(user)):
-        return found[1] or found[2]
-    for given in (metadata.get("sessionId"), metadata.get("session_id"),
-                  fields.get("prompt_cache_key")):  # fmt: skip
-        if isinstance(given, str) and given:
-            return given
-    return None
+    return (_session(value) or None) if isinstance(value, dict) else None
 
 
 def nearest(sessions: Mapping[str, Session], asked: Conversation) -> tuple[str, int] | None:
     """Return the task that a request goes on with, and the version of the nearest context.
 
-    None for a new conversation: one whose first message no task has, or whose very messages were
-    answered already, as when a command is run again.
+    None for a new conversation: one whose first message no task has, which its client calls another
+    session, or whose very messages were answered already, as when a command is run again.
     """
     best: tuple[int, int, str, int] | None = None
     for place, session in enumerate(sessions.values()):
         for known in session.contexts:
             same = common(known.messages, asked.messages)
+            if known.key and asked.key and known.key != asked.key:
+                continue
             if not same or (not asked.answered and known.answered and not asked.purpose):
                 continue
             found = (same, place, session.task, known.version)
@@ -124,6 +143,25 @@ def common(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> int:
             break
         count += 1
     return count
+
+
+def fresh(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> frozenset[int]:
+    """Return the numbers of the messages that the conversation before did not hold.
+
+    An agent may change what it said or was told before: what follows that is not new for it.
+
+    >>> sorted(fresh((b"task", b"result", b"go on"), (b"task", b"cut", b"go on", b"go on")))
+    [1, 3]
+    """
+    same = common(before, after)
+    held = Counter(before[same:])
+    found = set[int]()
+    for number, message in enumerate(after[same:], same):
+        if held[message]:
+            held[message] -= 1
+        else:
+            found.add(number)
+    return frozenset(found)
 
 
 def _hash(message: Mapping[str, Any]) -> bytes:
@@ -147,8 +185,12 @@ def _block(block: object) -> object:
     return block
 
 
-def _words(message: Mapping[str, Any]) -> str:
-    return _REMINDER.sub("", _plain(message.get("content")))
+def words(message: Mapping[str, Any]) -> str:
+    """Return what a person said in a message: all but the agent's reminders."""
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else [content]
+    texts = (_REMINDER.sub("", text) for block in blocks if (text := _plain([block])))
+    return "\n".join(text for text in texts if text.strip() and not is_reminder(text))
 
 
 def _plain(content: object) -> str:

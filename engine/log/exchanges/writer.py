@@ -5,7 +5,9 @@ an embedding, a path that nobody knows) stands in `NAME-other`.
 """
 
 import json
+from collections import OrderedDict
 
+from backcast.domain.errors import BackcastError
 from backcast.domain.events import (
     Claim,
     ServerAnswer,
@@ -23,6 +25,7 @@ from backcast.engine.log.exchanges.model_exchange import (
     WrittenCall,
     fault_of,
 )
+from backcast.engine.log.exchanges.recorded_tools import RecordedTools
 from backcast.engine.log.exchanges.requests import (
     RequestReader,
     body_of,
@@ -46,10 +49,13 @@ class ExchangeWriter:
         self.store, self.name, self.counter = store, name, counter
         self.sessions: dict[str, Session] = {}
         self._readers: dict[str, RequestReader] = {}
+        self._tools: dict[str, RecordedTools] = {}
         self._answers: dict[str, str] = {}
         "The latest answer of each task, which the next resembles."
         self._recalled: set[str] = set()
         "Tasks whose earlier contexts are known, as far as there are any."
+        self.answers_by_id: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        "The task and context of the latest answers that a request may name as the one before."
         self._first: dict[bytes, dict[str, None]] = {}
         "The tasks whose conversation begins with a message."
         numbers = {1: name} | {
@@ -68,12 +74,23 @@ class ExchangeWriter:
         path = exchange.head.path.partition("?")[0]
         dialect = DIALECTS.get(path)
         if dialect and exchange.head.method == "POST":
-            return ModelExchange(self, exchange, dialect, path).written()
+            asked = ModelExchange(self, exchange, dialect, path)
+            try:
+                return asked.written()
+            except BackcastError:  # it may be written again
+                self._tools.pop(asked.task, None)
+                raise
         return self._other(exchange)
 
     def reader(self, task: str) -> RequestReader:
         """Return the reader of a task's requests."""
         return self._readers.setdefault(task, RequestReader(self.store, task))
+
+    def tools(self, task: str) -> RecordedTools:
+        """Return the calls of a task, and the files that they tell of."""
+        if task not in self._tools:
+            self._tools[task] = RecordedTools.of(self.store, task)
+        return self._tools[task]
 
     def append(
         self, exchange: Exchange, task: str, after: int, claims: list[Claim], blobs: list[Blob]
@@ -89,6 +106,9 @@ class ExchangeWriter:
         first = conversation.messages[:1]
         tasks = self._first.get(first[0], {}) if first else {}
         known = {task: self.sessions[task] for task in tasks if named in ("", task)}
+        before = self.answers_by_id.get(conversation.goes_on)
+        if before and named in ("", before[0]):
+            return before
         if found := sessions.nearest(known, conversation):
             return found
         if named:
@@ -97,6 +117,12 @@ class ExchangeWriter:
             return f"{self.name}-other", None
         self._last += 1
         return self.name if self._last == 1 else f"{self.name}-{self._last}", None
+
+    def answered(self, id: str, task: str, version: int) -> None:
+        """Remember an answer that a later request may name."""
+        self.answers_by_id[id] = task, version
+        if len(self.answers_by_id) > HELD * sessions.RECENT:
+            self.answers_by_id.popitem(last=False)
 
     def remember(self, task: str, known: KnownContext) -> None:
         """Remember a context that later requests may go on from."""
@@ -119,6 +145,7 @@ class ExchangeWriter:
                 if not tasks:
                     self._first.pop(message, None)
         self._readers.pop(task, None)
+        self._tools.pop(task, None)
         self._answers.pop(task, None)
 
     def answer(self, exchange: Exchange, task: str, blobs: list[Blob]) -> ServerAnswer | None:
@@ -170,5 +197,5 @@ class ExchangeWriter:
                 body = body_of(found, self.store.get)
                 said = sessions.conversation(body, found.request.dialect, found.request.path)
                 if not said.purpose:
-                    known = KnownContext(version, said.messages, version in answered)
+                    known = KnownContext(version, said.messages, version in answered, said.key)
                     self.remember(task, known)

@@ -49,7 +49,7 @@ class NodePrompts:
         match event.fact:
             case StepStarted(kind=kind):
                 self._asked = kind or ""
-            case ContextBuilt() as fact:
+            case ContextBuilt(request=None) as fact:  # another program's shows no nodes
                 self.count += 1
                 prompt = self._prompt(event, fact)
                 if prompt.item or prompt.outer or prompt.omissions:
