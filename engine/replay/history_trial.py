@@ -1,0 +1,260 @@
+"""Try history policies on an agent's recorded prompts: tokens, prefix kept, and evidence recall.
+
+What a prompt would have been, never what a model would have answered to it: the recorded action
+stands for the next step, whatever the policy shows.
+
+Evidence recall: what the next action used (see `domain.action_evidence`) and the recorded prompt
+showed, but neither in what was said before the first answer, which every policy shows, nor in the
+last results. The share of it that the prompt under the policy still shows. What stood in the last
+results is counted apart, as only offloading takes from it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from backcast.domain.action_evidence import Evidence, ShownText, evidence_in, shown_in
+from backcast.domain.histories import last_turn, shaped
+from backcast.domain.message_parts import RESULT, SUMMARY, Count, MessagePart, total
+from backcast.domain.message_settings import MessageSettings
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.agent_prompts import AgentPrompt, agent_prompts
+from backcast.engine.replay.regress import DRAWS, SEED
+
+RUNS = 5
+"Runs with evidence from which on an interval is drawn."
+
+
+class HistoryPolicy(NamedTuple):
+    """A policy that is tried."""
+
+    name: str
+    settings: MessageSettings
+
+
+class HistoryStep(NamedTuple):
+    """A prompt under a policy."""
+
+    tokens: int
+    kept: int
+    "Tokens of the leading parts that the prompt before it, under the same policy, began with."
+    again: int
+    "Tokens behind these that the prompt before had told already, in this form or another."
+    shown: int
+    "Of the earlier evidence, what it shows."
+    last_shown: int
+    "Of the evidence in the last results, what it shows."
+    lost: tuple[Evidence, ...]
+    "All the evidence that it does not show."
+
+
+class TriedPrompt(NamedTuple):
+    """A prompt under each policy."""
+
+    version: int
+    follows: bool
+    "Whether a prompt came before it in its conversation."
+    used: int
+    "Earlier evidence that the next action used."
+    last_used: int
+    "Evidence of the last results that it used."
+    steps: tuple[HistoryStep, ...]
+
+
+class TriedRun(NamedTuple):
+    """A run under each policy."""
+
+    name: str
+    formed: bool
+    prompts: tuple[TriedPrompt, ...]
+
+
+class HistoryFigures(NamedTuple):
+    """All prompts under one policy."""
+
+    name: str
+    runs: int
+    prompts: int
+    median_tokens: float
+    tokens: int
+    prefix: float | None
+    "Percent of the tokens of following prompts with which the prompt before began."
+    read: int
+    "Tokens that a server with that prefix in its cache reads."
+    again: int
+    used: int
+    shown: int
+    interval: tuple[float, float] | None
+    "95 % interval of the recall by bootstrap over the runs; None for too few."
+    last_used: int
+    last_shown: int
+
+    @property
+    def recall(self) -> float | None:
+        """Percent of the earlier evidence that is shown; None where there was none."""
+        return 100 * self.shown / self.used if self.used else None
+
+    @property
+    def last_recall(self) -> float | None:
+        """Percent of the evidence in the last results that is shown."""
+        return 100 * self.last_shown / self.last_used if self.last_used else None
+
+
+class _Counter:
+    """Counts each text once."""
+
+    def __init__(self, count: Count) -> None:
+        self._count = count
+        self._known: dict[str, int] = {}
+        self._shown: dict[str, ShownText] = {}
+
+    def count(self, text: str) -> int:
+        """Return the tokens of a text."""
+        if text not in self._known:
+            self._known[text] = self._count(text)
+        return self._known[text]
+
+    def shown(self, part: MessagePart) -> ShownText:
+        """Return what a part shows."""
+        if part.text not in self._shown:
+            self._shown[part.text] = shown_in(part.text)
+        return self._shown[part.text]
+
+
+class _Thread(NamedTuple):
+    """The prompt before, in full and under each policy."""
+
+    parts: tuple[MessagePart, ...]
+    shown: tuple[tuple[MessagePart, ...], ...]
+    compacted: tuple[int, ...]
+
+
+def tried(
+    store: EventStore, task_id: str, name: str, policies: Sequence[HistoryPolicy], count: Count
+) -> TriedRun:
+    """Try policies on a task's prompts."""
+    counter = _Counter(count)
+    threads: dict[str, _Thread] = {}
+    found, formed = list[TriedPrompt](), False
+    for prompt in agent_prompts(store, task_id, counter.count):
+        formed = formed or prompt.formed
+        before = threads.get(prompt.thread)
+        result, threads[prompt.thread] = _tried(prompt, before, policies, counter)
+        found.append(result)
+    return TriedRun(name, formed, tuple(found))
+
+
+def _tried(
+    prompt: AgentPrompt, before: _Thread | None, policies: Sequence[HistoryPolicy],
+    counter: _Counter,
+) -> tuple[TriedPrompt, _Thread]:  # fmt: skip
+    earlier, latest = used_evidence(prompt, counter)
+    known = {_place(part) for part in before.parts} if before else set()
+    steps, shown, compacted = list[HistoryStep](), list[tuple[MessagePart, ...]](), list[int]()
+    for number, policy in enumerate(policies):
+        point = before.compacted[number] if before else 0
+        history = shaped(prompt.parts, policy.settings, counter.count, point)
+        kept = _shared(before.shown[number], history.parts) if before else 0
+        behind = history.parts[kept:]
+        told = [part for part in behind if part.kind == SUMMARY or _place(part) in known]
+        missing = _missing(earlier | latest, history.parts, counter)
+        steps.append(
+            HistoryStep(
+                total(history.parts), total(history.parts[:kept]), total(told),
+                len(earlier - missing), len(latest - missing), tuple(sorted(missing)),
+            )
+        )  # fmt: skip
+        shown.append(history.parts)
+        compacted.append(history.compacted)
+    result = TriedPrompt(
+        prompt.version, before is not None, len(earlier), len(latest), tuple(steps)
+    )
+    return result, _Thread(prompt.parts, tuple(shown), tuple(compacted))
+
+
+def used_evidence(
+    prompt: AgentPrompt, counter: _Counter
+) -> tuple[frozenset[Evidence], frozenset[Evidence]]:
+    """Return what the action used of the turns before, and of the last results."""
+    used = frozenset(thing for text in prompt.action for thing in evidence_in(text))
+    last = last_turn(prompt.parts)
+    used = _missing(used, (part for part in prompt.parts if not part.turn), counter)
+    results = [part for part in prompt.parts if part.turn == last and part.kind == RESULT]
+    rest = _missing(used, results, counter) if last else used
+    latest = used - rest
+    return rest - _missing(rest, prompt.parts, counter), latest
+
+
+def _missing(
+    used: frozenset[Evidence], parts: Iterable[MessagePart], counter: _Counter
+) -> frozenset[Evidence]:
+    """Return the evidence that no part shows."""
+    left = used
+    for part in parts:
+        if not left:
+            break
+        shown = counter.shown(part)
+        left = frozenset(thing for thing in left if not shown.shows(thing))
+    return left
+
+
+def _place(part: MessagePart) -> tuple[int, str, str, str]:
+    """Return what tells a part from others whatever it is shown as."""
+    return part.turn, part.kind, part.role, part.call
+
+
+def _shared(before: Sequence[MessagePart], after: Sequence[MessagePart]) -> int:
+    """Return how many leading parts two prompts share."""
+    count = 0
+    for old, new in zip(before, after, strict=False):
+        if (old.role, old.kind, old.tool, old.text) != (new.role, new.kind, new.tool, new.text):
+            break
+        count += 1
+    return count
+
+
+def figures(runs: Sequence[TriedRun], policies: Sequence[HistoryPolicy]) -> list[HistoryFigures]:
+    """Return the figures of each policy over all runs."""
+    return [_figures(runs, number, policy.name) for number, policy in enumerate(policies)]
+
+
+def _figures(runs: Sequence[TriedRun], number: int, name: str) -> HistoryFigures:
+    prompts = [prompt for run in runs for prompt in run.prompts]
+    steps = [prompt.steps[number] for prompt in prompts]
+    follow = [prompt.steps[number] for prompt in prompts if prompt.follows]
+    behind = sum(step.tokens for step in follow)
+    tokens, kept = sum(step.tokens for step in steps), sum(step.kept for step in follow)
+    return HistoryFigures(
+        name=name, runs=len(runs), prompts=len(prompts),
+        median_tokens=float(median(step.tokens for step in steps)) if steps else 0.0,
+        tokens=tokens, prefix=100 * kept / behind if behind else None, read=tokens - kept,
+        again=sum(step.again for step in steps),
+        used=sum(prompt.used for prompt in prompts), shown=sum(step.shown for step in steps),
+        interval=_interval(runs, number),
+        last_used=sum(prompt.last_used for prompt in prompts),
+        last_shown=sum(step.last_shown for step in steps),
+    )  # fmt: skip
+
+
+def _interval(runs: Sequence[TriedRun], number: int) -> tuple[float, float] | None:
+    pairs = [
+        (sum(prompt.used for prompt in run.prompts),
+         sum(prompt.steps[number].shown for prompt in run.prompts))
+        for run in runs
+    ]  # fmt: skip
+    counts = np.array([pair for pair in pairs if pair[0]], float).reshape(-1, 2)
+    if len(counts) < RUNS:
+        return None
+    drawn = np.random.default_rng(SEED).integers(0, len(counts), (DRAWS, len(counts)))
+    sums = counts[drawn].sum(axis=1)
+    low, high = np.percentile(100 * sums[:, 1] / sums[:, 0], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def losses(run: TriedRun, number: int) -> Iterator[tuple[int, Evidence]]:
+    """Yield what each prompt of a run lost under a policy, with the prompt's event."""
+    for prompt in run.prompts:
+        for thing in prompt.steps[number].lost:
+            yield prompt.version, thing
