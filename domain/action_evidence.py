@@ -31,6 +31,17 @@ _CODE = re.compile(r"\w_\w|[a-z0-9][A-Z]")
 _USED = re.compile(
     r"(?:\b(?:def|class|func|fn|function)\s+|\.)([A-Za-z_]\w{2,})|([A-Za-z_]\w{2,})\("
 )
+_EVERYWHERE = frozenset((
+    "abs", "all", "any", "append", "bool", "class", "close", "cls", "decode", "dict", "encode",
+    "endswith", "enumerate", "except", "exec", "exit", "extend", "find", "float", "for", "format",
+    "function", "get", "getattr", "hasattr", "if", "index", "input", "insert", "int", "isinstance",
+    "items", "join", "keys", "len", "list", "log", "lower", "map", "max", "min", "next", "open",
+    "path", "pop", "print", "push", "range", "read", "replace", "repr", "return", "round", "self",
+    "set", "setattr", "sleep", "sort", "sorted", "split", "startswith", "str", "strip", "sum",
+    "super", "switch", "test", "this", "tuple", "type", "update", "upper", "values", "while",
+    "write", "zip",
+))  # fmt: skip
+"Names that every program calls: using one tells nothing of where it was read."
 _ERROR = re.compile(r"[A-Z]\w*(?:Error|Exception|Warning)")
 _NUMBER = re.compile(r"^\s*\d+\s*(?:[:|\t→]|\s{2})\s*")
 _LABEL = re.compile(r"^[a-z_]{1,24}: ")
@@ -70,7 +81,7 @@ def evidence_in(action: str) -> frozenset[Evidence]:
             found.add(Evidence(SYMBOL, word))
     for groups in _USED.findall(action):
         word = groups[0] or groups[1]
-        if not _ERROR.fullmatch(word) and word.lower() not in _ENDS:
+        if not _ERROR.fullmatch(word) and word.lower() not in _ENDS and word not in _EVERYWHERE:
             found.add(Evidence(SYMBOL, word))
     return frozenset(found | {Evidence(LINE, line) for line in _lines(action, labels=False)})
 

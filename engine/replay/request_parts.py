@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,10 @@ from backcast.engine.replay.result_parts import result_part
 from backcast.engine.replay.tool_calls import argument_line, argument_text, called
 
 SYSTEM = ("system", "developer")
+_OBSERVED = re.compile(
+    r"\s*(?:<returncode>|<tool_response>|OBSERVATION:\s|EXECUTION RESULT of \[(\w+)\])"
+)
+"How results begin that agents without tools of the interface send in the user's name."
 BESIDE = ("image", "image_url", "input_image", "document", "file", "input_file", "input_audio")
 
 
@@ -98,7 +103,13 @@ class _Reader:
 
     def _said(self, kind: str, role: str, texts: Sequence[str]) -> Iterator[MessagePart]:
         for text in texts:
-            yield MessagePart(role, kind, text, turn=self.turn, ref=self._ref(text))
+            found = _OBSERVED.match(text) if role == "user" and self.turn else None
+            if found:
+                tool, ref = found[1] or "", self._ref(text)
+                part = result_part(text, tool, None, call="", ref=ref, failed=False)
+                yield part._replace(role=role, turn=self.turn)
+            else:
+                yield MessagePart(role, kind, text, turn=self.turn, ref=self._ref(text))
 
     def _call(self, id: object, tool: object, arguments: object) -> MessagePart:
         if isinstance(arguments, str):
