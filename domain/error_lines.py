@@ -1,23 +1,25 @@
 r"""Which lines of an output tell that something went wrong?
 
 >>> error_lines("collected 3 items\nE   assert 1 == 2\nFAILED test_till.py::test_total")
-['E   assert 1 == 2', 'FAILED test_till.py::test_total']
+('E   assert 1 == 2', 'FAILED test_till.py::test_total')
 """
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 LONGEST = 200
 "Characters of a line that are shown."
 _SIGNS = re.compile(
-    r"^E\s{2,}\S|^FAILED |^ERROR |\b\w*(?:Error|Exception|Warning)\b\s*[:(]|\b(?:error|fatal|panic)"
+    r"^E\s{2,}\S|^FAILED |^ERROR |(?:Error|Exception)\b\s*[:(]|\b(?:error|fatal|panic)"
     r"(?:\[\w+\])?:|No such file|command not found|not found$|Permission denied|Segmentation fault",
 )
 
 
-def error_lines(text: str) -> list[str]:
+@lru_cache(4096)
+def error_lines(text: str) -> tuple[str, ...]:
     """Return those lines, each once, in order."""
-    return list(dict.fromkeys(line for _, line in numbered_errors(text.splitlines())))
+    return tuple(dict.fromkeys(line for _, line in numbered_errors(text.splitlines())))
 
 
 def numbered_errors(lines: list[str]) -> Iterator[tuple[int, str]]:

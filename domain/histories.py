@@ -12,6 +12,7 @@ that are tried under other policies, and whatever builds prompts of a history.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from backcast.domain.compaction import summary_of
@@ -97,12 +98,13 @@ def offloaded(
     )
 
 
+@lru_cache(4096)  # a prompt shows most of what the one before it showed
 def _previewed(part: MessagePart, most: int, count: Count) -> MessagePart:
     lines = part.text.splitlines()
     failed = ", failed" if part.failed else ""
     head = (
         f"[result of {shown_call(part)}: {part.tokens:,} tokens in {len(lines):,} lines{failed},"
-        f" offloaded; {part.name} holds all of it]"
+        f" offloaded; 'backcast cat {part.name}' prints it whole]"
     )
     room = most - count(head)
     while True:
@@ -113,16 +115,16 @@ def _previewed(part: MessagePart, most: int, count: Count) -> MessagePart:
 
 
 def _preview(lines: list[str], room: int, count: Count) -> Iterator[str]:
-    """Yield the lines that tell of errors, then the first and the last ones, a third for each."""
-    share = room // 3
-    first = _fitting(range(len(lines)), lines, share, count)
-    last = _fitting(range(len(lines) - 1, len(first) - 1, -1), lines, share, count)
-    ends = {*first, *last}
-    errors = [place for place, _ in numbered_errors(lines) if place not in ends]
-    shown = sorted(_fitting(errors, lines, room - 2 * share, count))
-    if shown:
+    """Yield the lines that tell of errors, in a third of the room, then the first and the last."""
+    errors = [place for place, _ in numbered_errors(lines)]
+    shown = _fitting(errors, lines, room // 3, count)
+    room -= sum(count(cut(lines[place])) + 1 for place in shown)
+    first = _fitting(range(len(lines)), lines, room // 2, count)
+    last = _fitting(range(len(lines) - 1, len(first) - 1, -1), lines, room // 2, count)
+    apart = sorted({*shown} - {*first} - {*last})
+    if apart:
         yield "[errors in it]"
-        yield from (cut(lines[place]) for place in shown)
+        yield from (cut(lines[place]) for place in apart)
         yield "[its first lines]"
     yield from (cut(lines[place]) for place in first)
     yield f"[{len(lines) - len(first) - len(last):,} lines left out]"

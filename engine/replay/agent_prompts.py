@@ -222,14 +222,12 @@ class _Former:
         self._add(thread, part)
 
     def _left(self, thread: _Thread, event: WorkflowEvent, fact: ModuleIteration) -> None:
-        """Note the text that a call left in a file, where the log knows it."""
+        """Note that a call changed a file, and the text that it left, where the log knows that."""
         found = [thread.places[cause] for cause in event.because if cause in thread.places]
-        if not found or not fact.source:
-            return
-        place = max(found)
-        part = thread.parts[place]
-        path = part.writes or _as_read(thread.parts, fact.module_name)
-        thread.parts[place] = part._replace(left=fact.source, writes=path)
+        if found:
+            part = thread.parts[max(found)]
+            path = part.writes or _as_read(thread.parts, fact.module_name)
+            thread.parts[max(found)] = part._replace(left=fact.source or "", writes=path)
 
 
 def _as_read(parts: Sequence[MessagePart], module: str) -> str:

@@ -15,7 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backcast.domain.action_evidence import Evidence, ShownText, evidence_in, shown_in
+from backcast.domain.action_evidence import (
+    LINE,
+    PATH,
+    Evidence,
+    ShownText,
+    evidence_in,
+    shown_in,
+)
 from backcast.domain.histories import last_turn, shaped
 from backcast.domain.message_parts import RESULT, SUMMARY, Count, MessagePart, total
 from backcast.domain.message_settings import MessageSettings
@@ -191,13 +198,17 @@ def _missing(
     used: frozenset[Evidence], parts: Iterable[MessagePart], counter: _Counter
 ) -> frozenset[Evidence]:
     """Return the evidence that no part shows."""
-    left = used
+    paths = {thing.text for thing in used if thing.kind == PATH}
+    lines = {thing.text for thing in used if thing.kind == LINE}
+    words = {thing.text for thing in used if thing.kind not in (PATH, LINE)}
     for part in parts:
-        if not left:
-            break
+        if not (paths or lines or words):
+            return frozenset()
         shown = counter.shown(part)
-        left = frozenset(thing for thing in left if not shown.shows(thing))
-    return left
+        # The few that are left are looked up: `-=` would go through all that is shown.
+        paths, lines, words = paths - shown.paths, lines - shown.lines, words - shown.words
+    left = {PATH: paths, LINE: lines}
+    return frozenset(thing for thing in used if thing.text in left.get(thing.kind, words))
 
 
 def _place(part: MessagePart) -> tuple[int, str, str, str]:
