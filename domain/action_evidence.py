@@ -98,7 +98,7 @@ def _paths(text: str) -> Iterator[str]:
         path = found.rstrip("/.").removeprefix("./")
         end = path.rpartition(".")[2].lower()
         named = end in _ENDS and not path.startswith(".")
-        if named or (re.search(r"[A-Za-z]", path) and (path[:1] == "/" or path.count("/") > 1)):
+        if named or (path.count("/") > 1 and re.search(r"[A-Za-z]{2}", path)):
             yield path
 
 

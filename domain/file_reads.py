@@ -1,6 +1,6 @@
 """Which file does a tool's call read or write? By the arguments alone, as common agents name them.
 
-What cannot be told for sure is no read: a pipe, several commands, a pattern of files.
+What cannot be told for sure is no read: most pipes, several commands, a pattern of files.
 
 >>> file_read("Read", {"file_path": "/a/till.py"})
 FileRead(path='/a/till.py', first=None, last=None, exact='')
@@ -36,6 +36,8 @@ CHANGERS = frozenset((
 ))  # fmt: skip
 _SHELL = re.compile(r"[|&;<>`$*?\n]")
 "Signs of a shell's line that is more than one plain command."
+_PIPED = re.compile(r"(?:cat|nl)(?: -n| -ba| -b a)? (\S+) \| sed -n ['\"]?(\d+)(?:,(\d+))?p['\"]?")
+"Numbered lines of a file, as agents with nothing but a shell read them."
 _LINES = re.compile(r"(\d+)(?:,(\d+))?p")
 
 
@@ -101,6 +103,8 @@ def _shell_read(command: str) -> FileRead | None:
     line, folder = command.strip(), ""
     if found := re.match(r"cd ([\w./-]+) && ", line):
         line, folder = line[found.end() :], found[1]
+    if found := _PIPED.fullmatch(line):
+        return FileRead(_within(folder, found[1]), int(found[2]), int(found[3] or found[2]))
     if _SHELL.search(line):
         return None
     try:
