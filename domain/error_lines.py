@@ -11,8 +11,9 @@ from functools import lru_cache
 LONGEST = 200
 "Characters of a line that are shown."
 _SIGNS = re.compile(
-    r"^E\s{2,}\S|^FAILED |^ERROR |(?:Error|Exception)\b\s*[:(]|\b(?:error|fatal|panic)"
-    r"(?:\[\w+\])?:|No such file|command not found|not found$|Permission denied|Segmentation fault",
+    r"^E\s{2,}\S|^FAILED |^ERROR |(?:Error|Exception): \S|^\w+(?:Error|Exception)$"
+    r"|\b(?:error|fatal|panic)(?:\[\w+\])?:|No such file|command not found|not found$"
+    r"|Permission denied|Segmentation fault",
 )
 
 

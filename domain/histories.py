@@ -117,7 +117,7 @@ def _previewed(part: MessagePart, most: int, count: Count) -> MessagePart:
 def _preview(lines: list[str], room: int, count: Count) -> Iterator[str]:
     """Yield the lines that tell of errors, in a third of the room, then the first and the last."""
     errors = [place for place, _ in numbered_errors(lines)]
-    shown = _fitting(errors, lines, room // 3, count)
+    shown = _fitting(errors, lines, room // 3, count, gaps=True)
     room -= sum(count(cut(lines[place])) + 1 for place in shown)
     first = _fitting(range(len(lines)), lines, room // 2, count)
     last = _fitting(range(len(lines) - 1, len(first) - 1, -1), lines, room // 2, count)
@@ -131,13 +131,18 @@ def _preview(lines: list[str], room: int, count: Count) -> Iterator[str]:
     yield from (cut(lines[place]) for place in sorted(last))
 
 
-def _fitting(places: Sequence[int], lines: list[str], room: int, count: Count) -> list[int]:
+def _fitting(
+    places: Sequence[int], lines: list[str], room: int, count: Count, *, gaps: bool = False
+) -> list[int]:
+    """Return the first places whose lines fit; with `gaps` those behind one that does not, too."""
     found = list[int]()
     for place in places:
-        room -= count(cut(lines[place])) + 1
-        if room < 0:
+        tokens = count(cut(lines[place])) + 1
+        if tokens <= room:
+            found.append(place)
+            room -= tokens
+        elif not gaps:
             break
-        found.append(place)
     return found
 
 

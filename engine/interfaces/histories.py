@@ -182,9 +182,9 @@ def _tried(
     counter: "Tokenizer", times: LogTimes,
 ) -> "tuple[list[TriedRun], int]":  # fmt: skip
     from backcast.engine.replay.agent_prompts import has_messages
-    from backcast.engine.replay.history_trial import tried
+    from backcast.engine.replay.history_trial import TriedRun, tried
 
-    runs: list[TriedRun] = []
+    runs, logs = list[TriedRun](), list[str]()
     unreadable = 0
     for log in each_log(addresses, url, times):
         if log is None:
@@ -192,10 +192,15 @@ def _tried(
             continue
         for task in log.tasks:
             if has_messages(log.store, task):
-                name = task if log.name == url else f"{shown(log.name)}: {task}"
-                run = tried(log.store, task, name, policies, counter.count)
+                run = tried(log.store, task, policies, counter.count)
                 if run.prompts:
                     runs.append(run)
+                    logs.append(log.name)
+    if len({run.name for run in runs}) < len(runs):
+        runs = [
+            run._replace(name=f"{shown(log)}#{run.name}")
+            for run, log in zip(runs, logs, strict=True)
+        ]
     return runs, unreadable
 
 

@@ -12,8 +12,8 @@ from backcast.engine.replay.regress import Rules
 
 SHOWN, LONGEST = 12, 240
 "Prompts whose losses are named under a policy, and characters of such a line."
-HEAD = ("policy", "prompts", "tokens, median", "tokens, all", "prefix kept", "read", "of it again",
-        "evidence recall", "of the last results")  # fmt: skip
+HEAD = ("policy", "prompts", "median", "tokens", "prefix", "read", "again", "evidence recall",
+        "last results")  # fmt: skip
 
 
 def idle(found: Sequence[HistoryFigures]) -> list[str]:

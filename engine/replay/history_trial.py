@@ -74,6 +74,7 @@ class TriedRun(NamedTuple):
     """A run under each policy."""
 
     name: str
+    "Its task, behind its log where another one has the same."
     formed: bool
     prompts: tuple[TriedPrompt, ...]
 
@@ -139,7 +140,7 @@ class _Thread(NamedTuple):
 
 
 def tried(
-    store: EventStore, task_id: str, name: str, policies: Sequence[HistoryPolicy], count: Count
+    store: EventStore, task_id: str, policies: Sequence[HistoryPolicy], count: Count
 ) -> TriedRun:
     """Try policies on a task's prompts."""
     counter = _Counter(count)
@@ -150,7 +151,7 @@ def tried(
         before = threads.get(prompt.thread)
         result, threads[prompt.thread] = _tried(prompt, before, policies, counter)
         found.append(result)
-    return TriedRun(name, formed, tuple(found))
+    return TriedRun(task_id, formed, tuple(found))
 
 
 def _tried(

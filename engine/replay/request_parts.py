@@ -27,8 +27,9 @@ def parts_of_request(found: RecordedRequest, store: EventStore) -> tuple[Message
     fields = json.loads(body_of(found, store.get))
     if not isinstance(fields, dict):
         raise ValueError("needed a JSON object")
-    parts = list(_Reader(found, store).parts(fields))
-    return tuple(sorted(parts, key=lambda part: part.kind not in ("system", "tool")))
+    order = {"system": 0, "tool": 1}
+    parts = _Reader(found, store).parts(fields)
+    return tuple(sorted(parts, key=lambda part: order.get(part.kind, 2)))
 
 
 class _Reader:
