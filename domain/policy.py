@@ -299,10 +299,10 @@ asking a model where every precondition holds."
     def body(self) -> bytes:
         """Every setting as JSON, equal bytes for equal policies.
 
-        One that changes no messages has the bytes that it had before it could.
+        Without settings of messages they are those from before there were any.
         """
         settings = self.model_dump(mode="json")
-        if not self.messages.changes:
+        if self.messages == MessageSettings():
             del settings["messages"]
         return json.dumps(settings, sort_keys=True).encode()
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_a_side_chain_is_a_run_of_its_own(store: EventStore) -> None:
     agent = Agent(store)
     agent.said("Mend it.")
     agent.turn("I ask a helper.", "ls", "till.py")
-    side = {"isSidechain": True, "agentId": "helper"}
+    side: dict[str, Any] = {"isSidechain": True, "agentId": "helper"}
     agent.said("Look at till.py.", **side)
     reply = agent.answered("I look.", **side)
     called = agent.add(ToolCalled(tool="bash", arguments={"command": "cat"}), (reply,))

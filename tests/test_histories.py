@@ -1,5 +1,7 @@
 """An agent's earlier messages, masked, offloaded, dropped or compacted by pure functions."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,11 +30,11 @@ def count(text: str) -> int:
     return len(text) // 4 + 1
 
 
-def part(role: str, kind: str, text: str, turn: int, **fields: object) -> MessagePart:
+def part(role: str, kind: str, text: str, turn: int, **fields: Any) -> MessagePart:
     return MessagePart(role, kind, text, count(text), turn)._replace(**fields)
 
 
-def turn(number: int, result: str, **fields: object) -> list[MessagePart]:
+def turn(number: int, result: str, **fields: Any) -> list[MessagePart]:
     """Return an answer, its call and its result."""
     key = f"c{number}"
     return [

@@ -77,8 +77,8 @@ class _Reader:
             yield from self._content(message.get("content"), role)
             for call in _list(message.get("tool_calls")):
                 function = _mapping(_mapping(call).get("function"))
-                name, arguments = function.get("name"), function.get("arguments")
-                yield self._call(_mapping(call).get("id"), name, arguments)
+                id, arguments = _mapping(call).get("id"), function.get("arguments")
+                yield self._call(id, function.get("name"), arguments)
 
     def _stands(self, *, answering: bool) -> None:
         """Count the turns: each begins where the model begins to speak."""
@@ -86,7 +86,8 @@ class _Reader:
         self.answering = answering
 
     def _content(self, content: object, role: str) -> Iterator[MessagePart]:
-        for block in content if isinstance(content, list) else [content]:
+        blocks: list[Any] = content if isinstance(content, list) else [content]
+        for block in blocks:
             match block:
                 case {"type": "tool_use" | "server_tool_use"}:
                     yield self._call(block.get("id"), block.get("name"), block.get("input"))
@@ -129,7 +130,7 @@ class _Reader:
         self, id: object, content: object, *, failed: bool = False
     ) -> Iterator[MessagePart]:
         tool, arguments = self.calls.get(str(id), ("", None))
-        blocks = [content] if isinstance(content, str) else _list(content)
+        blocks: list[Any] = [content] if isinstance(content, str) else _list(content)
         beside = [block for block in blocks if _mapping(block).get("type") in BESIDE]
         text = "\n".join(_texts([block for block in blocks if block not in beside]))
         part = result_part(
