@@ -6,7 +6,7 @@ prompt and said in other words is not seen.
 
 >>> [str(found) for found in sorted(evidence_in("sed\\npath: shop/till.py\\nby: total_of(x)"))]
 ['path shop/till.py', 'symbol total_of']
->>> shown_in("  12: x\\nin ./shop/till.py").shows(Evidence("path", "till.py"))
+>>> shown_in("  12: x\\nin ./shop/till.py").shows(ActionEvidence("path", "till.py"))
 True
 """
 
@@ -48,7 +48,7 @@ _LABEL = re.compile(r"^[a-z_]{1,24}: ")
 "The name of an argument, in front of its first line."
 
 
-class Evidence(NamedTuple):
+class ActionEvidence(NamedTuple):
     """A thing that an action used."""
 
     kind: str
@@ -65,25 +65,25 @@ class ShownText(NamedTuple):
     paths: frozenset[str]
     lines: frozenset[str]
 
-    def shows(self, evidence: Evidence) -> bool:
+    def shows(self, evidence: ActionEvidence) -> bool:
         """Return whether it shows a thing."""
         by_kind = {PATH: self.paths, LINE: self.lines}
         return evidence.text in by_kind.get(evidence.kind, self.words)
 
 
-def evidence_in(action: str) -> frozenset[Evidence]:
+def evidence_in(action: str) -> frozenset[ActionEvidence]:
     """Return what an action names: code and places, not plain words."""
-    found = {Evidence(PATH, path) for path in _paths(action)}
+    found = {ActionEvidence(PATH, path) for path in _paths(action)}
     for word in _WORD.findall(action):
         if _ERROR.fullmatch(word):
-            found.add(Evidence(ERROR, word))
+            found.add(ActionEvidence(ERROR, word))
         elif _CODE.search(word):
-            found.add(Evidence(SYMBOL, word))
+            found.add(ActionEvidence(SYMBOL, word))
     for groups in _USED.findall(action):
         word = groups[0] or groups[1]
         if not _ERROR.fullmatch(word) and word.lower() not in _ENDS and word not in _EVERYWHERE:
-            found.add(Evidence(SYMBOL, word))
-    return frozenset(found | {Evidence(LINE, line) for line in _lines(action, labels=False)})
+            found.add(ActionEvidence(SYMBOL, word))
+    return frozenset(found | {ActionEvidence(LINE, line) for line in _lines(action, labels=False)})
 
 
 def shown_in(text: str) -> ShownText:

@@ -167,8 +167,8 @@ def latest_reads(parts: Sequence[MessagePart], count: Count) -> tuple[MessagePar
 
 def _superseded(part: MessagePart, later: Sequence[MessagePart], count: Count) -> MessagePart:
     for after in reversed(later):  # the next one in the prompt comes first
-        if after.writes and after.left:
-            now = after._replace(ref=after.left).name
+        if after.writes and after.leaves:
+            now = after._replace(ref=after.leaves).name
             return in_line(part, SUPERSEDED, count, f" by a change of the file, which is {now} now")
         if after.writes and after.whole:
             return in_line(part, SUPERSEDED, count, " by a write of the whole file")

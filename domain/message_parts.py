@@ -65,7 +65,7 @@ class MessagePart(NamedTuple):
     "The path of the file that a result's call changed."
     whole: bool = False
     "Whether the call itself holds the whole text that it wrote."
-    left: str = ""
+    leaves: str = ""
     "The name of the blob that holds the changed file, where the log knows its text."
     state: str = ""
     "masked, offloaded, superseded or compacted; empty for a part as it was."

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backcast.domain.action_evidence import Evidence
+from backcast.domain.action_evidence import ActionEvidence
 from backcast.domain.events import (
     Claim,
     ContextBuilt,
@@ -210,7 +210,7 @@ def test_what_an_action_used_of_earlier_results_is_what_a_policy_can_lose(
     prompt = run.prompts[-1]
     assert (prompt.version, prompt.used, prompt.last_used) == (last, 1, 1)
     assert list(losses(run, 0)) == []
-    assert list(losses(run, 1)) == [(last, Evidence("path", "shop/deep/till.py"))]
+    assert list(losses(run, 1)) == [(last, ActionEvidence("path", "shop/deep/till.py"))]
     none, mask, least = figures([run], policies)
     assert (none.recall, mask.recall, least.recall) == (100.0, 0.0, 0.0)
     assert (none.last_recall, mask.last_recall) == (100.0, 100.0)

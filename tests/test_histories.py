@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from backcast.domain.action_evidence import Evidence, evidence_in, shown_in
+from backcast.domain.action_evidence import ActionEvidence, evidence_in, shown_in
 from backcast.domain.file_reads import file_read, file_write
 from backcast.domain.histories import (
     ShownHistory,
@@ -173,7 +173,7 @@ def test_a_change_ends_an_earlier_read_where_its_text_is_known() -> None:
     read = turn(1, "a\n" * 200, reads=READ)
     unknown = turn(2, "done", writes="till.py")
     assert latest_reads([*read, *unknown], count) == (*read, *unknown)
-    known = turn(2, "done", writes="till.py", left=now)
+    known = turn(2, "done", writes="till.py", leaves=now)
     [shown] = [one for one in latest_reads([*read, *known], count) if one.state]
     assert "superseded by a change of the file, which is blob:fedcba987654 now;" in shown.text
     whole = turn(2, "done", writes="till.py", whole=True)
@@ -246,7 +246,7 @@ def histories(draw: st.DrawFn) -> list[MessagePart]:
                 failed=draw(st.booleans()),
                 reads=draw(st.sampled_from((None, READ, FileRead("till.py", 1, 5)))),
                 writes=draw(st.sampled_from(("", "till.py"))),
-                left=draw(st.sampled_from(("", SHA))),
+                leaves=draw(st.sampled_from(("", SHA))),
             )
         )  # fmt: skip
     return parts
@@ -351,12 +351,12 @@ def test_evidence_is_code_and_places_not_words() -> None:
     assert {str(one) for one in found if one.kind != "line"} == {
         "path shop/till.py", "error KeyError", "symbol total_of", "symbol checkOut",
     }  # fmt: skip
-    assert Evidence("line", "return [cents // people for _ in range(people)]") in found
+    assert ActionEvidence("line", "return [cents // people for _ in range(people)]") in found
 
 
 def test_a_text_shows_the_end_of_a_path_and_a_numbered_line() -> None:
     shown = shown_in("/testbed/shop/till.py:12: error\n   12\treturn [cents // people for x]\n")
-    assert shown.shows(Evidence("path", "shop/till.py"))
-    assert not shown.shows(Evidence("path", "hop/till.py"))
-    assert shown.shows(Evidence("line", "return [cents // people for x]"))
-    assert not shown.shows(Evidence("symbol", "cent"))
+    assert shown.shows(ActionEvidence("path", "shop/till.py"))
+    assert not shown.shows(ActionEvidence("path", "hop/till.py"))
+    assert shown.shows(ActionEvidence("line", "return [cents // people for x]"))
+    assert not shown.shows(ActionEvidence("symbol", "cent"))

@@ -113,7 +113,7 @@ def read_text(store: EventStore, ref: str | None) -> str:
 
 
 @dataclass
-class _Thread:
+class _OpenThread:
     """A conversation while it is read."""
 
     parts: list[MessagePart] = field(default_factory=list)
@@ -129,7 +129,7 @@ class _Former:
 
     def __init__(self, store: EventStore, task_id: str, count: Count) -> None:
         self.store, self.task_id, self.count = store, task_id, count
-        self.threads: dict[str, _Thread] = {}
+        self.threads: dict[str, _OpenThread] = {}
         self.calls: dict[str, ToolCalled] = {}
         "Calls by their ids, and by their events."
         self.events: dict[int, str] = {}
@@ -140,7 +140,7 @@ class _Former:
         for event in self.store.read(self.task_id, types=TYPES):
             name = self._thread(event)
             self.events[event.version] = name
-            thread = self.threads.setdefault(name, _Thread())
+            thread = self.threads.setdefault(name, _OpenThread())
             if isinstance(event.fact, ModelReplied):
                 if thread.waiting:
                     yield thread.waiting
@@ -161,7 +161,7 @@ class _Former:
             return self.events.get(max(event.because, default=0), "")
         return ""
 
-    def _take(self, thread: _Thread, event: WorkflowEvent) -> None:
+    def _take(self, thread: _OpenThread, event: WorkflowEvent) -> None:
         match event.fact:
             case MessageReceived() as fact:
                 self._message(thread, fact)
@@ -179,10 +179,10 @@ class _Former:
             case ModuleIteration() as fact:
                 self._left(thread, event, fact)
 
-    def _add(self, thread: _Thread, part: MessagePart) -> None:
+    def _add(self, thread: _OpenThread, part: MessagePart) -> None:
         thread.parts.append(part._replace(tokens=self.count(part.text), turn=thread.turn))
 
-    def _message(self, thread: _Thread, fact: MessageReceived) -> None:
+    def _message(self, thread: _OpenThread, fact: MessageReceived) -> None:
         text = read_text(self.store, fact.text)
         if _extra(fact).get("isCompactSummary"):  # the agent itself began anew with this
             thread.parts = [part for part in thread.parts if part.kind == "system"]
@@ -191,14 +191,14 @@ class _Former:
         if text:
             self._add(thread, MessagePart(fact.role, kind, text, ref=fact.text or ""))
 
-    def _says(self, thread: _Thread, text: str, kind: str) -> None:
+    def _says(self, thread: _OpenThread, text: str, kind: str) -> None:
         if not text:
             return
         self._add(thread, MessagePart("assistant", kind, text))
         if thread.waiting and kind == MESSAGE:
             thread.waiting = thread.waiting._replace(action=(*thread.waiting.action, text))
 
-    def _call(self, thread: _Thread, event: WorkflowEvent, fact: ToolCalled) -> None:
+    def _call(self, thread: _OpenThread, event: WorkflowEvent, fact: ToolCalled) -> None:
         self.calls[str(event.version)] = fact
         if fact.call_id:
             self.calls[fact.call_id] = fact
@@ -209,7 +209,7 @@ class _Former:
         if thread.waiting:
             thread.waiting = thread.waiting._replace(action=(*thread.waiting.action, text))
 
-    def _result(self, thread: _Thread, event: WorkflowEvent, fact: ToolReturned) -> None:
+    def _result(self, thread: _OpenThread, event: WorkflowEvent, fact: ToolReturned) -> None:
         key = fact.call_id if fact.call_id in self.calls else str(max(event.because, default=0))
         call = self.calls.get(str(key))
         text = read_text(self.store, fact.output)
@@ -221,13 +221,13 @@ class _Former:
         thread.places[event.version] = len(thread.parts)
         self._add(thread, part)
 
-    def _left(self, thread: _Thread, event: WorkflowEvent, fact: ModuleIteration) -> None:
+    def _left(self, thread: _OpenThread, event: WorkflowEvent, fact: ModuleIteration) -> None:
         """Note that a call changed a file, and the text that it left, where the log knows that."""
         found = [thread.places[cause] for cause in event.because if cause in thread.places]
         if found:
             part = thread.parts[max(found)]
             path = part.writes or _as_read(thread.parts, fact.module_name)
-            thread.parts[max(found)] = part._replace(left=fact.source or "", writes=path)
+            thread.parts[max(found)] = part._replace(leaves=fact.source or "", writes=path)
 
 
 def _as_read(parts: Sequence[MessagePart], module: str) -> str:

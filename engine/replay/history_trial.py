@@ -18,7 +18,7 @@ import numpy as np
 from backcast.domain.action_evidence import (
     LINE,
     PATH,
-    Evidence,
+    ActionEvidence,
     ShownText,
     evidence_in,
     shown_in,
@@ -53,7 +53,7 @@ class HistoryStep(NamedTuple):
     "Of the earlier evidence, what it shows."
     last_shown: int
     "Of the evidence in the last results, what it shows."
-    lost: tuple[Evidence, ...]
+    lost: tuple[ActionEvidence, ...]
     "All the evidence that it does not show."
 
 
@@ -131,7 +131,7 @@ class _Counter:
         return self._shown[part.text]
 
 
-class _Thread(NamedTuple):
+class _LastPrompt(NamedTuple):
     """The prompt before, in full and under each policy."""
 
     parts: tuple[MessagePart, ...]
@@ -144,7 +144,7 @@ def tried(
 ) -> TriedRun:
     """Try policies on a task's prompts."""
     counter = _Counter(count)
-    threads: dict[str, _Thread] = {}
+    threads: dict[str, _LastPrompt] = {}
     found, formed = list[TriedPrompt](), False
     for prompt in agent_prompts(store, task_id, counter.count):
         formed = formed or prompt.formed
@@ -155,9 +155,9 @@ def tried(
 
 
 def _tried(
-    prompt: AgentPrompt, before: _Thread | None, policies: Sequence[HistoryPolicy],
+    prompt: AgentPrompt, before: _LastPrompt | None, policies: Sequence[HistoryPolicy],
     counter: _Counter,
-) -> tuple[TriedPrompt, _Thread]:  # fmt: skip
+) -> tuple[TriedPrompt, _LastPrompt]:  # fmt: skip
     earlier, latest = used_evidence(prompt, counter)
     known = {_place(part) for part in before.parts} if before else set()
     steps, shown, compacted = list[HistoryStep](), list[tuple[MessagePart, ...]](), list[int]()
@@ -166,11 +166,11 @@ def _tried(
         history = shaped(prompt.parts, policy.settings, counter.count, point)
         kept = _shared(before.shown[number], history.parts) if before else 0
         behind = history.parts[kept:]
-        told = [part for part in behind if part.kind == SUMMARY or _place(part) in known]
+        repeated = [part for part in behind if part.kind == SUMMARY or _place(part) in known]
         missing = _missing(earlier | latest, history.parts, counter)
         steps.append(
             HistoryStep(
-                total(history.parts), total(history.parts[:kept]), total(told),
+                total(history.parts), total(history.parts[:kept]), total(repeated),
                 len(earlier - missing), len(latest - missing), tuple(sorted(missing)),
             )
         )  # fmt: skip
@@ -179,12 +179,12 @@ def _tried(
     result = TriedPrompt(
         prompt.version, before is not None, len(earlier), len(latest), tuple(steps)
     )
-    return result, _Thread(prompt.parts, tuple(shown), tuple(compacted))
+    return result, _LastPrompt(prompt.parts, tuple(shown), tuple(compacted))
 
 
 def used_evidence(
     prompt: AgentPrompt, counter: _Counter
-) -> tuple[frozenset[Evidence], frozenset[Evidence]]:
+) -> tuple[frozenset[ActionEvidence], frozenset[ActionEvidence]]:
     """Return what the action used of the turns before, and of the last results."""
     used = frozenset(thing for text in prompt.action for thing in evidence_in(text))
     last = last_turn(prompt.parts)
@@ -196,8 +196,8 @@ def used_evidence(
 
 
 def _missing(
-    used: frozenset[Evidence], parts: Iterable[MessagePart], counter: _Counter
-) -> frozenset[Evidence]:
+    used: frozenset[ActionEvidence], parts: Iterable[MessagePart], counter: _Counter
+) -> frozenset[ActionEvidence]:
     """Return the evidence that no part shows."""
     paths = {thing.text for thing in used if thing.kind == PATH}
     lines = {thing.text for thing in used if thing.kind == LINE}
@@ -208,8 +208,8 @@ def _missing(
         shown = counter.shown(part)
         # The few that are left are looked up: `-=` would go through all that is shown.
         paths, lines, words = paths - shown.paths, lines - shown.lines, words - shown.words
-    left = {PATH: paths, LINE: lines}
-    return frozenset(thing for thing in used if thing.text in left.get(thing.kind, words))
+    lacking = {PATH: paths, LINE: lines}
+    return frozenset(thing for thing in used if thing.text in lacking.get(thing.kind, words))
 
 
 def _place(part: MessagePart) -> tuple[int, str, str, str]:
@@ -265,7 +265,7 @@ def _interval(runs: Sequence[TriedRun], number: int) -> tuple[float, float] | No
     return float(low), float(high)
 
 
-def losses(run: TriedRun, number: int) -> Iterator[tuple[int, Evidence]]:
+def losses(run: TriedRun, number: int) -> Iterator[tuple[int, ActionEvidence]]:
     """Yield what each prompt of a run lost under a policy, with the prompt's event."""
     for prompt in run.prompts:
         for thing in prompt.steps[number].lost:

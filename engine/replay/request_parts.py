@@ -28,11 +28,11 @@ def parts_of_request(found: RecordedRequest, store: EventStore) -> tuple[Message
     if not isinstance(fields, dict):
         raise ValueError("needed a JSON object")
     order = {"system": 0, "tool": 1}
-    parts = _Reader(found, store).parts(fields)
+    parts = _BodyReader(found, store).parts(fields)
     return tuple(sorted(parts, key=lambda part: order.get(part.kind, 2)))
 
 
-class _Reader:
+class _BodyReader:
     """Reads the body of a request."""
 
     def __init__(self, found: RecordedRequest, store: EventStore) -> None:
