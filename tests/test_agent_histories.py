@@ -31,9 +31,11 @@ from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.exchanges.bodies import split_body
+from backcast.engine.log.exchanges.requests import digest_of_body
 from backcast.engine.log.open_logs import opened
 from backcast.engine.replay.agent_prompts import agent_prompts, has_messages
-from backcast.engine.replay.history_trial import HistoryPolicy, figures, losses, tried
+from backcast.engine.replay.history_figures import figures, losses
+from backcast.engine.replay.history_trial import HistoryPolicy, tried
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MENDER, AGENT = str(FIXTURES / "recorded/mender.jsonl"), str(FIXTURES / "recorded/agent.jsonl")
@@ -259,7 +261,10 @@ def test_a_recorded_request_is_taken_from_its_body(store: EventStore) -> None:
                     text=Blob(one.text).ref)
         for one in split.parts
     )  # fmt: skip
-    request = ForeignRequest(path="/v1/messages", dialect="messages", parts=parts, rest=split.rest)
+    request = ForeignRequest(
+        path="/v1/messages", dialect="messages", parts=parts, rest=split.rest,
+        digest=digest_of_body(body),
+    )  # fmt: skip
     store.append("agent", [TaskStarted(), ContextBuilt(request=request)], after=0,
                  blobs=[Blob(one.text) for one in split.parts])  # fmt: skip
     [prompt] = agent_prompts(store, "agent", count)
@@ -373,9 +378,21 @@ def test_an_imported_run_is_tried_too(capsys: pytest.CaptureFixture[str], tmp_pa
     assert code == 0
     rows = {row["name"]: row for row in map(json.loads, out.splitlines())}
     assert rows["none"]["runs"] == 6
-    assert "6 of 6 runs hold no requests: their prompts are formed of messages" in err
+    assert "6 of 6 runs hold no recorded requests: their prompts are formed of messages" in err
     assert rows["none"]["prompts"] > 6
     assert rows["none"]["tokens"] > 200
+
+
+def test_requests_whose_texts_are_gone_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = Path(MENDER).read_text(encoding="utf-8").splitlines(keepends=True)
+    log = tmp_path / "gone.jsonl"
+    log.write_text("".join(line for line in lines if "A till: items, a total" not in line[:200]))
+    code, out, err = ran(capsys, "regress", str(log), "--policy", "mask-3", "--json")
+    assert code == 0
+    assert json.loads(out.splitlines()[0])["prompts"] == 2
+    assert "note: 10 requests of mender cannot be read, as texts of theirs are masked or" in err
 
 
 def test_figures_do_not_depend_on_the_hash_seed() -> None:

@@ -140,7 +140,8 @@ def try_histories(
     breaks its rules."""
     from backcast.domain.message_settings import MessageSettings
     from backcast.engine.interfaces.views import console, table
-    from backcast.engine.replay.history_trial import HistoryPolicy, figures
+    from backcast.engine.replay.history_figures import figures
+    from backcast.engine.replay.history_trial import HistoryPolicy
 
     both = [HistoryPolicy(NONE, MessageSettings()), *policies]
     counter = counter_of(profile)
@@ -168,8 +169,8 @@ def try_histories(
     formed = sum(run.formed for run in runs)
     if formed:
         message(
-            f"note: {formed} of {len(runs)} runs hold no requests: their prompts are formed of"
-            " messages, without tools and whatever else no log tells"
+            f"note: {formed} of {len(runs)} runs hold no recorded requests: their prompts are formed"
+            " of messages, without tools and whatever else no log tells"
         )
     from backcast.engine.interfaces.regress_report import NOTE
 
@@ -193,6 +194,11 @@ def _tried(
         for task in log.tasks:
             if has_messages(log.store, task):
                 run = tried(log.store, task, policies, counter.count)
+                if run.unread:
+                    message(
+                        f"note: {run.unread} requests of {task} cannot be read, as texts of theirs"
+                        " are masked or gone: 'backcast verify' names them"
+                    )
                 if run.prompts:
                     runs.append(run)
                     logs.append(log.name)

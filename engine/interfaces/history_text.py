@@ -6,8 +6,9 @@ from typing import Any
 
 from backcast.domain.message_parts import MessagePart, total
 from backcast.engine.interfaces.views import one_line
+from backcast.engine.replay.history_figures import HistoryFigures, losses
 from backcast.engine.replay.history_prompt import HistoryPrompt
-from backcast.engine.replay.history_trial import HistoryFigures, TriedRun, losses
+from backcast.engine.replay.history_trial import TriedRun
 from backcast.engine.replay.regress import Rules
 
 SHOWN, LONGEST = 12, 240

@@ -8,7 +8,8 @@ from backcast.domain.message_parts import Count, MessagePart
 from backcast.domain.message_settings import MessageSettings
 from backcast.engine.history.moments import near_numbers, position_of
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.agent_prompts import AgentPrompt, agent_prompts
+from backcast.engine.replay.agent_prompt import AgentPrompt
+from backcast.engine.replay.agent_prompts import agent_prompts
 from backcast.engine.replay.find import last_by
 
 

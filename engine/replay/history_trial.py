@@ -9,11 +9,8 @@ last results. The share of it that the prompt under the policy still shows. What
 results is counted apart, as only offloading takes from it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from statistics import median
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
-
-import numpy as np
 
 from backcast.domain.action_evidence import (
     LINE,
@@ -27,11 +24,8 @@ from backcast.domain.histories import last_turn, shaped
 from backcast.domain.message_parts import RESULT, SUMMARY, Count, MessagePart, total
 from backcast.domain.message_settings import MessageSettings
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.agent_prompts import AgentPrompt, agent_prompts
-from backcast.engine.replay.regress import DRAWS, SEED
-
-RUNS = 5
-"Runs with evidence from which on an interval is drawn."
+from backcast.engine.replay.agent_prompt import AgentPrompt
+from backcast.engine.replay.agent_prompts import agent_prompts
 
 
 class HistoryPolicy(NamedTuple):
@@ -77,37 +71,8 @@ class TriedRun(NamedTuple):
     "Its task, behind its log where another one has the same."
     formed: bool
     prompts: tuple[TriedPrompt, ...]
-
-
-class HistoryFigures(NamedTuple):
-    """All prompts under one policy."""
-
-    name: str
-    runs: int
-    prompts: int
-    median_tokens: float
-    tokens: int
-    prefix: float | None
-    "Percent of the tokens of following prompts with which the prompt before began."
-    read: int
-    "Tokens that a server with that prefix in its cache reads."
-    again: int
-    used: int
-    shown: int
-    interval: tuple[float, float] | None
-    "95 % interval of the recall by bootstrap over the runs; None for too few."
-    last_used: int
-    last_shown: int
-
-    @property
-    def recall(self) -> float | None:
-        """Percent of the earlier evidence that is shown; None where there was none."""
-        return 100 * self.shown / self.used if self.used else None
-
-    @property
-    def last_recall(self) -> float | None:
-        """Percent of the evidence in the last results that is shown."""
-        return 100 * self.last_shown / self.last_used if self.last_used else None
+    unread: int = 0
+    "Requests whose texts are masked or gone."
 
 
 class _Counter:
@@ -145,13 +110,13 @@ def tried(
     """Try policies on a task's prompts."""
     counter = _Counter(count)
     threads: dict[str, _LastPrompt] = {}
-    found, formed = list[TriedPrompt](), False
-    for prompt in agent_prompts(store, task_id, counter.count):
+    found, unread, formed = list[TriedPrompt](), list[int](), False
+    for prompt in agent_prompts(store, task_id, counter.count, unread):
         formed = formed or prompt.formed
         before = threads.get(prompt.thread)
         result, threads[prompt.thread] = _tried(prompt, before, policies, counter)
         found.append(result)
-    return TriedRun(task_id, formed, tuple(found))
+    return TriedRun(task_id, formed, tuple(found), len(unread))
 
 
 def _tried(
@@ -225,48 +190,3 @@ def _shared(before: Sequence[MessagePart], after: Sequence[MessagePart]) -> int:
             break
         count += 1
     return count
-
-
-def figures(runs: Sequence[TriedRun], policies: Sequence[HistoryPolicy]) -> list[HistoryFigures]:
-    """Return the figures of each policy over all runs."""
-    return [_figures(runs, number, policy.name) for number, policy in enumerate(policies)]
-
-
-def _figures(runs: Sequence[TriedRun], number: int, name: str) -> HistoryFigures:
-    prompts = [prompt for run in runs for prompt in run.prompts]
-    steps = [prompt.steps[number] for prompt in prompts]
-    follow = [prompt.steps[number] for prompt in prompts if prompt.follows]
-    behind = sum(step.tokens for step in follow)
-    tokens, kept = sum(step.tokens for step in steps), sum(step.kept for step in follow)
-    return HistoryFigures(
-        name=name, runs=len(runs), prompts=len(prompts),
-        median_tokens=float(median(step.tokens for step in steps)) if steps else 0.0,
-        tokens=tokens, prefix=100 * kept / behind if behind else None, read=tokens - kept,
-        again=sum(step.again for step in steps),
-        used=sum(prompt.used for prompt in prompts), shown=sum(step.shown for step in steps),
-        interval=_interval(runs, number),
-        last_used=sum(prompt.last_used for prompt in prompts),
-        last_shown=sum(step.last_shown for step in steps),
-    )  # fmt: skip
-
-
-def _interval(runs: Sequence[TriedRun], number: int) -> tuple[float, float] | None:
-    pairs = [
-        (sum(prompt.used for prompt in run.prompts),
-         sum(prompt.steps[number].shown for prompt in run.prompts))
-        for run in runs
-    ]  # fmt: skip
-    counts = np.array([pair for pair in pairs if pair[0]], float).reshape(-1, 2)
-    if len(counts) < RUNS:
-        return None
-    drawn = np.random.default_rng(SEED).integers(0, len(counts), (DRAWS, len(counts)))
-    sums = counts[drawn].sum(axis=1)
-    low, high = np.percentile(100 * sums[:, 1] / sums[:, 0], [2.5, 97.5])
-    return float(low), float(high)
-
-
-def losses(run: TriedRun, number: int) -> Iterator[tuple[int, ActionEvidence]]:
-    """Yield what each prompt of a run lost under a policy, with the prompt's event."""
-    for prompt in run.prompts:
-        for thing in prompt.steps[number].lost:
-            yield prompt.version, thing
