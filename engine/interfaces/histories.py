@@ -169,8 +169,8 @@ def try_histories(
     formed = sum(run.formed for run in runs)
     if formed:
         message(
-            f"note: {formed} of {len(runs)} runs hold no recorded requests: their prompts are formed"
-            " of messages, without tools and whatever else no log tells"
+            f"note: {formed} of {len(runs)} runs hold no recorded requests: their prompts are"
+            " formed of messages, without tools and whatever else no log tells"
         )
     from backcast.engine.interfaces.regress_report import NOTE
 
