@@ -114,7 +114,7 @@ def _turns(parts: Sequence[MessagePart]) -> Iterator[tuple[int, str]]:
 
 
 def _done(call: MessagePart, result: MessagePart | None) -> str:
-    name = _words(shown_call(call), CALLED)
+    name = shown_call(call, CALLED)
     if result is None:
         return f"{name} (no result)"
     errors = error_lines(result.text)[:1] if result.failed else ()

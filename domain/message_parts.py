@@ -83,14 +83,27 @@ class MessagePart(NamedTuple):
         return self.ref[:REF]
 
 
-def shown_call(part: MessagePart) -> str:
+def shown_call(part: MessagePart, most: int = SHOWN) -> str:
     """Return the call of a result in a line.
 
     >>> shown_call(MessagePart("tool", "result", "", tool="bash", arguments="ls   -la"))
     'bash ls -la'
     """
-    words = " ".join(f"{part.tool or 'a tool'} {part.arguments}".split())
-    return words if len(words) <= SHOWN else f"{words[: SHOWN - 1]}…"
+    named = part.tool and part.arguments.startswith(f"{part.tool} ")  # as SWE-agent names its own
+    words = part.arguments if named else f"{part.tool or 'a tool'} {part.arguments}"
+    return cut_inside(" ".join(words.split()), most)
+
+
+def cut_inside(line: str, most: int) -> str:
+    """Return a line without its middle where it is too long: both ends of a call tell more.
+
+    >>> cut_inside("read /home/ann/shop/till.py", 20)
+    'read /hom…op/till.py'
+    """
+    if len(line) <= most:
+        return line
+    begin = (most - 1) // 2
+    return f"{line[:begin]}…{line[len(line) - (most - 1 - begin) :]}"
 
 
 def in_line(part: MessagePart, state: str, count: Count, more: str = "") -> MessagePart:

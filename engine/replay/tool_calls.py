@@ -34,7 +34,7 @@ def argument_text(arguments: object, store: EventStore | None = None) -> str:
             return _plain(other)
 
 
-def argument_line(arguments: object) -> str:
+def argument_line(arguments: Any) -> str:
     """Return arguments in a line: a command or a lone value as it is."""
     match arguments:
         case None:
@@ -42,6 +42,8 @@ def argument_line(arguments: object) -> str:
         case Mapping() as fields if isinstance(command := fields.get("command"), str):
             more = (_plain(value) for name, value in fields.items() if name == "path")
             line = " ".join((command, *more))
+        case {"files": [Mapping() as only]} if len(arguments) == 1:
+            return argument_line(only)
         case Mapping() as fields if len(fields) == 1:
             line = _plain(next(iter(fields.values())))
         case Mapping() as fields:
