@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Self
 
 from backcast.domain.errors import DamagedError, InputError, UnknownTaskError
-from backcast.domain.events import Claim, Fact, WorkflowEvent
+from backcast.domain.events import BLOB_PREFIX, Claim, Fact, WorkflowEvent
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.log.blobs import Blob, Packed, digest_of, pack, unpack
 from backcast.engine.log.codec import Codec, to_microseconds
@@ -279,6 +279,15 @@ class EventStore:
     def holds(self, ref: str) -> bool:
         """Return whether the store has a body of this name."""
         return self.recorder.one("SELECT 1 FROM blobs WHERE hash=?", digest_of(ref)) is not None
+
+    def names(self, beginning: str) -> list[str]:
+        """Return the names of the first bodies whose names begin so, two at most."""
+        low = beginning.removeprefix(BLOB_PREFIX)
+        first, last = (bytes.fromhex(low.ljust(64, end)) for end in "0f")
+        rows = self.recorder.all(
+            "SELECT hash FROM blobs WHERE hash BETWEEN ? AND ? ORDER BY hash LIMIT 2", first, last
+        )
+        return [BLOB_PREFIX + bytes(row[0]).hex() for row in rows]
 
     def _packed(self, blobs: Sequence[Blob]) -> dict[str, tuple[Packed, bytes]]:
         """Return the bodies that the store does not hold yet, by name, ready to be stored."""
