@@ -6,13 +6,12 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from backcast.domain.errors import InputError
+from backcast.engine.interfaces.proxy.left_behind import spool_folder
 from backcast.engine.interfaces.proxy.recording import RecordingThread
 from backcast.engine.log.exchanges.spool import Spool
-from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
 from backcast.engine.models.address import address_of
 
 try:
@@ -34,16 +33,6 @@ def variables(url: str) -> dict[str, str]:
         "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_BASE": f"{url}/v1", "OPENAI_HOST": url,
         "ANTHROPIC_BASE_URL": url, "ANTHROPIC_HOST": url,
     }  # fmt: skip
-
-
-def spool_folder(store: str) -> Path:
-    """Return where exchanges lie until they are in the store: beside its file, if it is one."""
-    if scheme_of(store) == "sqlite":
-        return Path(f"{sqlite_file(store)}-recording")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (
-        cache / "backcast" / "recording" / quote(urlsplit(store)._replace(query="").path, safe="")
-    )
 
 
 def upstream(to: str) -> str:
