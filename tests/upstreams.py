@@ -1,6 +1,7 @@
 """A server of models that plays answers back over real HTTP, and a proxy in front of it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -147,11 +148,11 @@ class Recorder:
 
 
 @contextmanager
-def recorder(folder: Path, to: str, *options: str) -> Iterator[Recorder]:
-    """Run `backcast record` in a folder."""
+def recorder(folder: Path, to: str, *options: str, **variables: str) -> Iterator[Recorder]:
+    """Run `backcast record` in a folder, with some variables set."""
     process = subprocess.Popen(
         [*BACKCAST, "record", "--to", to, "--port", "0", *options],
-        cwd=folder, stderr=subprocess.PIPE, text=True,
+        cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables},
     )  # fmt: skip
     try:
         assert process.stderr is not None

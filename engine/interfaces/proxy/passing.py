@@ -38,7 +38,7 @@ TASK = b"x-backcast-task"
 PATH = "/backcast/"
 "What a path begins with that names the task: /backcast/NAME/v1/chat/completions."
 AHEAD = 64
-"Chunks of a request that are read before the server takes them."
+"Chunks of a request that are held until the server takes them; later ones are on the disk alone."
 CONNECT = 10.0
 
 
@@ -78,7 +78,8 @@ class _Passing:
         self, proxy: Proxy, exchange: SpooledExchange, receive: Receive, send: Send
     ) -> None:
         self.proxy, self.exchange, self.receive, self.send = proxy, exchange, receive, send
-        self.chunks: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+        self.chunks: asyncio.Queue[bytes | tuple[int, int] | None] = asyncio.Queue()
+        "What came of the request, or where it ends on the disk, and its size; None at the end."
 
     async def run(self, scope: Event, target: str) -> None:
         """Pass the request and its answer on, until both have ended or the client has left."""
@@ -104,14 +105,16 @@ class _Passing:
                 return
             if body := event.get("body", b""):
                 self.exchange.add(spool.ASKED, body)
-                await self.chunks.put(body)
+                # Never waits for the server: it could not be heard that the client leaves.
+                kept = self.chunks.qsize() >= AHEAD and not self.exchange.lost
+                self.chunks.put_nowait((self.exchange.size, len(body)) if kept else body)
             if more and not event.get("more_body", False):
                 more = False
-                await self.chunks.put(None)
+                self.chunks.put_nowait(None)
 
     async def _body(self) -> AsyncIterator[bytes]:
         while (chunk := await self.chunks.get()) is not None:
-            yield chunk
+            yield chunk if isinstance(chunk, bytes) else self.exchange.kept(*chunk)
 
     async def _passed(self, scope: Event, target: str) -> None:
         headers = [(name, value) for name, value in scope["headers"]
@@ -159,13 +162,17 @@ class _Passing:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _unreachable(self, error: Exception) -> None:
-        """Answer in the server's place, in the form that clients of both interfaces show."""
+        """Answer in the server's place, in the form that clients of both interfaces show.
+
+        Nothing is asked twice: the server may have begun to work on what broke off.
+        """
         reason = _reason(error)
-        self.exchange.end(spool.UNAVAILABLE, reason)
-        said = f"backcast record: {self.proxy.to} cannot be reached: {reason}"
-        body = json.dumps({
-            "type": "error", "error": {"type": "upstream_unreachable", "message": said}
-        }).encode()  # fmt: skip
+        absent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL)
+        self.exchange.end(spool.UNAVAILABLE if absent else spool.CUT, reason)
+        what = "cannot be reached" if absent else "broke off before it answered"
+        said = f"backcast record: {self.proxy.to} {what}: {reason}"
+        type = "upstream_unreachable" if absent else "upstream_broke_off"
+        body = json.dumps({"type": "error", "error": {"type": type, "message": said}}).encode()
         headers = [(b"content-type", b"application/json"),
                    (b"content-length", str(len(body)).encode())]  # fmt: skip
         await self.send({"type": "http.response.start", "status": 502, "headers": headers})

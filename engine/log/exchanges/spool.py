@@ -21,6 +21,8 @@ FINISHED, LEFT, CUT, UNAVAILABLE = "finished", "left", "cut", "unavailable"
 "How an exchange ended: whole, left by its client, cut off by the server, or never answered."
 KILLED = "killed"
 "The end of an exchange that the end of the proxy cut off; its file may tell none."
+LOST = "lost"
+"The end of an exchange of which not all could be kept: the disk was full."
 _RECORD = struct.Struct("<cIQ")
 _LOCK = "lock"
 
@@ -67,6 +69,8 @@ class SpooledExchange:
         "Why what came is not kept any more; the exchange itself goes on."
         self.heard = False
         "Whether the server answered."
+        self.size = 0
+        "Bytes of the file, in which what was kept last ends."
         self._began = time.monotonic()
         try:
             self._file: int | None = os.open(
@@ -82,6 +86,7 @@ class SpooledExchange:
             return
         passed = int((time.monotonic() - self._began) * 1000)
         record = _RECORD.pack(kind, passed, len(body)) + body
+        self.size += len(record)
         try:
             while record:
                 record = record[os.write(self._file, record) :]
@@ -89,6 +94,14 @@ class SpooledExchange:
             self.lost = error
             os.close(self._file)
             self._file = None
+
+    def kept(self, end: int, size: int) -> bytes:
+        """Return some bytes again that end at a place in the file. `OSError` where it is gone."""
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            return os.pread(file, size, end - size)
+        finally:
+            os.close(file)
 
     def note(self, kind: bytes, fields: object) -> None:
         """Keep a record that is no body."""

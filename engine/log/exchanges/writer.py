@@ -17,6 +17,7 @@ from backcast.engine.log.exchanges import sessions
 from backcast.engine.log.exchanges.bodies import (
     DIALECTS,
 )
+from backcast.engine.log.exchanges.cleaning import row_for
 from backcast.engine.log.exchanges.model_exchange import (
     ModelExchange,
     PromptCounter,
@@ -67,7 +68,7 @@ class ExchangeWriter:
         dialect = DIALECTS.get(path)
         if dialect and exchange.head.method == "POST":
             return ModelExchange(self, exchange, dialect, path).written()
-        return self._other(exchange)
+        return self.as_it_came(exchange)
 
     def reader(self, task: str) -> RequestReader:
         """Return the reader of a task's requests."""
@@ -77,7 +78,7 @@ class ExchangeWriter:
         self, exchange: Exchange, task: str, after: int, claims: list[Claim], blobs: list[Blob]
     ) -> None:
         """Append the claims of an exchange, and remember that it is written."""
-        rows = [self.store.row(task, after + n, claim) for n, claim in enumerate(claims, 1)]
+        rows = [row_for(self.store, task, after + n, claim) for n, claim in enumerate(claims, 1)]
         self.store.write_rows(rows, blobs, [(SOURCE, exchange.head.id, b"", 0)])
 
     def task_for(self, conversation: Conversation, named: str) -> tuple[str, int | None]:
@@ -135,8 +136,8 @@ class ExchangeWriter:
             arrivals=arrivals.ref, **first,
         )  # fmt: skip
 
-    def _other(self, exchange: Exchange) -> WrittenCall:
-        """Write an exchange that asks no model."""
+    def as_it_came(self, exchange: Exchange) -> WrittenCall:
+        """Write an exchange that asks no model, or that cannot be taken apart."""
         task = exchange.head.task or f"{self.name}-other"
         after, blobs = self.store.version(task), [Blob(exchange.body)]
         answer = self.answer(exchange, task, blobs)
