@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import zstandard
 
+from backcast.engine.log.exchanges.requests import RequestReader, body_of
+from backcast.engine.log.store import EventStore
 from tests.raw_servers import RawConnection, raw_server
 from tests.upstreams import (
     Playing,
@@ -52,6 +54,15 @@ def failure(folder: Path, task: str = "recorded") -> dict[str, Any]:
     last = log(folder, task)[-1]
     assert last["type"] == "MODEL_FAILED"
     return last["data"]  # type: ignore[no-any-return]
+
+
+def requests(folder: Path) -> dict[tuple[str, int], tuple[str, bytes]]:
+    """The path and the body of each request, by its task and version, as `context` prints it."""
+    with EventStore.open(f"sqlite:///{folder}/backcast.db", create=False) as store:
+        return {
+            (task, found.version): (found.request.path, body_of(found, store.get))
+            for task in store.tasks() for found in RequestReader(store, task).all()
+        }  # fmt: skip
 
 
 def begun(proxy: Recorder, body: bytes, size: int | None = None) -> socket.socket:
@@ -286,10 +297,7 @@ def test_any_body_goes_through_and_is_given_again(tmp_path: Path) -> None:
     assert f"{len(BODIES) * len(paths)} calls seen" in said
     built = [event for event in log(tmp_path) if event["type"] == "CONTEXT_BUILT"]
     assert len(built) == len(BODIES) * len(paths)
-    given = [
-        backcast(tmp_path, "context", f"{event['task_id']}@{event['version']}")
-        for event in built if event["data"]["request"]["path"] == CHAT
-    ]  # fmt: skip
+    given = [body for path, body in requests(tmp_path).values() if path == CHAT]
     assert sorted(given) == sorted(BODIES.values())
     shown = backcast(tmp_path, "verify")
     assert shown.count(b"rebuilt: same") == len(built)
@@ -335,11 +343,11 @@ def test_two_clients_with_one_session_at_once_lose_nothing(tmp_path: Path) -> No
     versions = [event["version"] for event in events]
     assert versions == list(range(1, len(events) + 1))
     built = {event["version"]: event for event in events if event["type"] == "CONTEXT_BUILT"}
-    answers: dict[str, bytes] = {}
+    bodies, answers = requests(tmp_path), dict[str, bytes]()
     for event in events:
         if event["type"] == "MODEL_REPLIED":
             [cause] = event["because"]
-            asked = json.loads(backcast(tmp_path, "context", f"recorded@{cause}"))
+            asked = json.loads(bodies["recorded", cause][1])
             answers[asked["messages"][-1]["content"]] = body(
                 tmp_path, event["data"]["http_answer"]["body"]
             )

@@ -6,9 +6,12 @@ is no timeout for reading: the first token of a long prompt can take minutes.
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -40,6 +43,10 @@ PATH = "/backcast/"
 AHEAD = 64
 "Chunks of a request that are held until the server takes them; later ones are on the disk alone."
 CONNECT = 10.0
+"Seconds for a connection to be made."
+IDLE = 4.0
+"""Seconds that a connection is kept for the next request. Many servers close theirs after 5: a
+request must not meet that, as one that asks a model may not be sent twice."""
 
 
 class Proxy:
@@ -51,9 +58,12 @@ class Proxy:
     ) -> None:  # fmt: skip
         """`done` is called with each exchange that ended."""
         self.to, self.folder, self.done = to.rstrip("/"), folder, done
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        limits = httpx.Limits(
+            max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE
+        )
         self.client = client or httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECT), limits=limits, trust_env=False,
+            timeout=httpx.Timeout(None, connect=CONNECT), limits=limits,
+            trust_env=not is_here(self.to), verify=_trusted(),
         )  # fmt: skip
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
@@ -179,6 +189,27 @@ class _Passing:
         await self.send({"type": "http.response.body", "body": body})
 
 
+def is_here(to: str) -> bool:
+    """Return whether a server is on this machine, where no proxy of the environment leads.
+
+    >>> is_here("http://localhost:8080"), is_here("http://[::1]:8080"), is_here("https://a.org")
+    (True, True, False)
+    """
+    host = urlsplit(to).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates that are trusted: those of the system, and of SSL_CERT_FILE."""
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:  # Python found none of the system
+        context = httpx.create_ssl_context()
+    return context
+
+
 def _target(scope: Event) -> tuple[str, str]:
     """Return the path and query to ask, to the byte, and the task that the client names."""
     raw = scope.get("raw_path") or scope["path"].encode()
@@ -213,4 +244,9 @@ def _kept(headers: Headers, names: frozenset[bytes]) -> dict[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    reason = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        stated = reason.partition("verify failed: ")[2].partition(" (_ssl")[0]
+        return (f"its certificate is not trusted ({stated or reason}): name a file of certificates"
+                " that are by SSL_CERT_FILE")  # fmt: skip
+    return reason

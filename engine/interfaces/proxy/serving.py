@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from backcast.domain.errors import InputError
 from backcast.engine.interfaces.proxy.left_behind import spool_folder
@@ -17,7 +18,7 @@ from backcast.engine.models.address import address_of
 try:
     import uvicorn
 
-    from backcast.engine.interfaces.proxy.passing import Proxy
+    from backcast.engine.interfaces.proxy.passing import Proxy, is_here
 except ImportError:
     raise InputError(
         "'backcast record' needs the extra 'record': pip install 'backcast[record]'"
@@ -143,6 +144,8 @@ async def _ran(command: Sequence[str], here: str, tell: Callable[[str], None]) -
 
 async def _note_upstream(to: str, tell: Callable[[str], None]) -> None:
     """Note a server that cannot be reached yet; nothing is asked of it."""
+    if getproxies() and not is_here(to):
+        return  # it is reached by another way
     parts = urlsplit(to)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
