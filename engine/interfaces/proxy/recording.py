@@ -13,6 +13,7 @@ from typing import Any
 from backcast.domain.errors import BackcastError, ConflictError, StoreError, UnavailableError
 from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
+from backcast.engine.interfaces.proxy.status import status_text
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.model_exchange import CountedPrompt, WrittenCall
 from backcast.engine.log.exchanges.spool import Exchange, Spool, SpooledExchange
@@ -100,10 +101,13 @@ class RecordingThread(threading.Thread):
     """The one writer of the proxy; messages go to `tell`."""
 
     def __init__(
-        self, url: str, name: str, to: str, folder: Spool, tell: Callable[[str], None]
-    ) -> None:
+        self, url: str, name: str, to: str, folder: Spool, tell: Callable[[str], None],
+        show: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
+        """`show` is given a line of how far it has come, whenever it has."""
         super().__init__(name="backcast record")
         self.url, self.task, self.to, self.folder, self._tell = url, name, to, folder, tell
+        self._show = show
         self.failed: BackcastError | None = None
         "Why exchanges could not be written; their files stay."
         self.calls: Counter[str] = Counter()
@@ -220,6 +224,8 @@ class RecordingThread(threading.Thread):
         if written.fault:
             self.faults += 1
             self._once(f"{written.task}@{written.version}: {written.fault}")
+        with suppress(OSError):
+            self._show(status_text(self.calls.total(), self.tokens, self.cached, self.faults, None))
 
     def _once(self, text: str) -> None:
         """Tell something, unless the like was told before."""

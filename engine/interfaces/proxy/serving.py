@@ -12,6 +12,7 @@ from urllib.request import getproxies
 from backcast.domain.errors import InputError
 from backcast.engine.interfaces.proxy.left_behind import spool_folder
 from backcast.engine.interfaces.proxy.recording import RecordingThread
+from backcast.engine.interfaces.proxy.status import StatusLine
 from backcast.engine.log.exchanges.spool import Spool
 from backcast.engine.models.address import address_of
 
@@ -73,13 +74,14 @@ def record(
             folder = Spool(spool_folder(url))
         except OSError as error:
             raise InputError(f"the exchanges cannot be kept: {error}") from None
-        thread = RecordingThread(url, name, to, folder, tell)
-        thread.start()
-        try:
-            code = asyncio.run(_served(found, host, to, folder, thread, command, tell))
-        finally:
-            thread.close()
-            folder.close()
+        with StatusLine(tell, alone=not command) as line:
+            thread = RecordingThread(url, name, to, folder, tell, line.show)
+            thread.start()
+            try:
+                code = asyncio.run(_served(found, host, to, folder, thread, command, tell))
+            finally:
+                thread.close()
+                folder.close()
     tell(thread.summary())
     if not thread.calls:
         variable = ", ".join(variables(""))
