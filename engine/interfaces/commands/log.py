@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from backcast.domain.errors import UnavailableError
-
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, log_at, require
 from backcast.engine.interfaces.empty import note_empty
