@@ -10,6 +10,7 @@ import json
 import os
 import struct
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -109,8 +110,10 @@ class Spool:
         """`OSError` where the folder cannot be made."""
         self._all = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._name = f"{os.getpid()}-{time.time_ns():x}"
-        self.folder = folder / self._name
+        now = time.time_ns()
+        self.folder = folder / f"{os.getpid()}-{now:x}"
+        place = struct.pack(">QI", now, os.getpid())
+        self._name = urlsafe_b64encode(place).decode()
         self.folder.mkdir(mode=0o700)
         self._lock = os.open(self.folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -121,7 +124,7 @@ class Spool:
     ) -> SpooledExchange:
         """Begin an exchange."""
         self._count += 1
-        id = f"{self._name}-{self._count:06}"
+        id = f"{self._name}{self._count:x}"  # short: the store keeps it for each exchange
         at = datetime.now(UTC).isoformat()
         head = ExchangeHead(id, at, method, path, headers, task)
         return SpooledExchange(self.folder / f"{self._count:06}", head)
