@@ -13,7 +13,7 @@ from backcast.domain.events import Claim, MessageReceived, TaskStarted
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.bundles import LARGEST, bundled, members
-from backcast.engine.log.bundling import LONGEST
+from backcast.engine.log.bundling import LONGEST, unbundle
 from backcast.engine.log.fsck import check
 from backcast.engine.log.packing import condensed, plain
 
@@ -163,6 +163,16 @@ def test_an_event_that_points_at_a_lost_bundle_is_named(store: EventStore) -> No
     damage(store, "DELETE FROM bundled")
     lines = list(check(EventStore(store.recorder)))
     assert lines == [f"event 1 (task 'task'): points at {ref_of(body)[:17]}…, which is missing"]
+
+
+def test_bodies_can_be_taken_out_of_their_bundles(store: EventStore) -> None:
+    for number in range(1, 4):
+        write(store, number, exchange(number))
+    unbundle(store.recorder)
+    assert all(gives(store, body) for number in range(1, 4) for body in exchange(number))
+    assert len(list(store.recorder.blobs())) == 9
+    assert not list(store.recorder.bundles())
+    assert list(check(EventStore(store.recorder))) == []
 
 
 FACTS = st.recursive(

@@ -4,15 +4,15 @@ The bundles under one name are pieces of a stream, which a stream of its own fol
 of them, or when a store was opened again: that bounds the cost of reading the last.
 """
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import zstandard
 
 from backcast.domain.errors import DamagedError
-from backcast.engine.log.blobs import MAX_DEPTH, Blob, Packed
+from backcast.engine.log.blobs import MAX_DEPTH, Blob, Packed, pack
 from backcast.engine.log.bundles import FULL, NewBundle, StoredBundle, bundled, key_of, members
 from backcast.engine.log.recorder import Recorder
 
@@ -59,7 +59,7 @@ class Bundler:
             body = bundled(bodies)
             packed = stream.packer.compress(body)
             packed += stream.packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-            digests = tuple(hashlib.sha256(body).digest() for body in bodies)
+            digests = tuple(sha256(body).digest() for body in bodies)
             made.append(NewBundle(stream.last, len(body), packed, digests))
             stream = BundleStream(stream.packer, made[-1], stream.bundles + 1)
         assert stream is not None
@@ -75,11 +75,12 @@ class Bundler:
 
     def found(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the bodies of the bundles in which some bodies may stand, by their hashes."""
-        return {hashlib.sha256(body).digest(): body
-                for id in self.recorder.bundles_of(digests) for body in members(self._body(id))
+        return {sha256(body).digest(): body
+                for id in self.recorder.bundles_of(digests) for body in members(self.body(id))
                 }  # fmt: skip
 
-    def _body(self, id: int) -> bytes:
+    def body(self, id: int) -> bytes:
+        """Return the bytes of a bundle. `DamagedError` where it cannot be read."""
         if id not in self._read:
             next_ = self.recorder.bundle_after(self._reader.last, id)
             for bundle in [next_] if next_ else self.recorder.bundles_up_to(id):
@@ -125,10 +126,22 @@ class BundleReader:
         return bytes(body)
 
 
+def unbundle(recorder: Recorder) -> None:
+    """Give each body that stands in a bundle a row of its own, as if it had come alone.
+
+    For whoever rewrites bodies: none of them is then a part of what others are read from.
+    """
+    bundler = Bundler(recorder)
+    for bundle in list(recorder.bundles()):
+        found = {sha256(body).digest(): body for body in members(bundler.body(bundle.id))}
+        recorder.put([pack(body, digest) for digest, body in found.items()])
+    recorder.drop_bundles()
+
+
 def as_member(body: bytes) -> tuple[Packed, bytes]:
     """Return a body that stands in a bundle as if it had a row of its own: one that no other can be
     the difference to."""
-    return Packed(hashlib.sha256(body).digest(), None, MAX_DEPTH, len(body), b""), body
+    return Packed(sha256(body).digest(), None, MAX_DEPTH, len(body), b""), body
 
 
 def _portions(blobs: Iterable[Blob]) -> Iterator[list[bytes]]:

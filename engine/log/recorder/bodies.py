@@ -83,6 +83,13 @@ class Bodies(Database):
         )
         return [StoredBundle(*row) for row in rows]
 
+    def drop_bundles(self) -> None:
+        """Throw away all bundles; their bodies have to stand elsewhere."""
+        if self.has_bundles():
+            with self.transact(write=True) as cursor:
+                cursor.execute("DELETE FROM bundled")
+                cursor.execute("DELETE FROM bundles")
+
     def bundled(self) -> list[tuple[int, int]]:
         """Return the key of each body in a bundle, and the bundle."""
         return self.all("SELECT key, bundle FROM bundled")
