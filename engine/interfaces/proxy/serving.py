@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from backcast.domain.errors import InputError
-from backcast.engine.interfaces.proxy.recording import RecordingThread
+from backcast.engine.interfaces.proxy.recording_process import RecordingProcess
 from backcast.engine.log.exchanges.spool import Spool
 from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
 from backcast.engine.models.address import address_of
@@ -83,7 +83,7 @@ def record(
             folder = Spool(spool_folder(url))
         except OSError as error:
             raise InputError(f"the exchanges cannot be kept: {error}") from None
-        thread = RecordingThread(url, name, to, folder, tell)
+        thread = RecordingProcess(url, name, to, folder, tell, found)
         thread.start()
         try:
             code = asyncio.run(_served(found, host, to, folder, thread, command, tell))
@@ -105,7 +105,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def _served(
-    found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingThread,
+    found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingProcess,
     command: Sequence[str], tell: Callable[[str], None],
 ) -> int:  # fmt: skip
     proxy = Proxy(to, folder, thread.done)

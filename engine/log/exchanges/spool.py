@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 HEAD, ASKED, ANSWERED, ANSWER, END = b"H", b"q", b"A", b"a", b"E"
 FINISHED, LEFT, CUT, UNAVAILABLE = "finished", "left", "cut", "unavailable"
@@ -76,6 +76,13 @@ class SpooledExchange:
         except OSError as error:
             self._file, self.lost = None, error
         self.note(HEAD, head._asdict())
+
+    @classmethod
+    def ended(cls, path: Path, lost: OSError | None) -> Self:
+        """Return an exchange that has ended, as another process knows it."""
+        exchange = cls.__new__(cls)
+        exchange.path, exchange.lost, exchange._file = path, lost, None
+        return exchange
 
     def add(self, kind: bytes, body: bytes) -> None:
         """Keep some bytes; where they cannot be kept, note that once."""
@@ -141,6 +148,10 @@ class Spool:
                 if not any(file.name != _LOCK for file in folder.iterdir()):
                     _remove(folder)
         return [path for _, _, path in sorted(found)]
+
+    def leave(self) -> None:
+        """Leave the folder to the process that this one was forked from."""
+        os.close(self._lock)
 
     def close(self) -> None:
         """Remove the folder, unless something in it is not in the store."""
