@@ -84,6 +84,8 @@ class Outcome(NamedTuple):
     lost: list[str]
     "Those that are not in the log to the byte, request and answer."
     twice: int
+    torn: int
+    "Requests of which not all had come when the proxy was killed, or the client left."
     recorded: Counter[str]
     "Exchanges in the log, by what they ended as."
     damage: list[str]
@@ -204,8 +206,10 @@ def _outcome(url: str, clients: _Clients, kills: int) -> Outcome:
             unlike += sum(verdict.rebuilt.verdict != SAME for verdict in verified(store, task))
         damage = list(check(store))
     lost = [body.decode() for body, came in clients.got.items() if held.get(body) != came]
-    twice = sum(count - 1 for count in seen.values())
-    return Outcome(clients.count, len(clients.got), lost, twice, kinds, damage, unlike, kills)
+    asked = {_body(number) for number in range(1, clients.count + 1)}
+    twice = sum(count - 1 for body, count in seen.items() if body in asked)
+    torn = sum(count for body, count in seen.items() if body not in asked)
+    return Outcome(clients.count, len(clients.got), lost, twice, torn, kinds, damage, unlike, kills)
 
 
 def _free() -> int:
@@ -255,7 +259,7 @@ def measure(bench: Bench) -> list[Figure]:
         ("finished calls that are not in the log to the byte", len(found.lost), seen),
         ("calls that are in the log twice", found.twice, f"recorded: {ended}"),
         ("requests that are not rebuilt to the byte", found.unlike,
-         f"{sum(found.recorded.values()):,} requests"),
+         f"{sum(found.recorded.values()):,} requests, {found.torn} of them torn"),
         ("damage that fsck finds", len(found.damage), f"{found.kills} kills, {took:.0f} s"),
     )  # fmt: skip
     return [

@@ -11,7 +11,7 @@ from urllib.request import getproxies
 
 from backcast.domain.errors import InputError
 from backcast.engine.interfaces.proxy.left_behind import spool_folder
-from backcast.engine.interfaces.proxy.recording import RecordingThread
+from backcast.engine.interfaces.proxy.recording_process import RecordingProcess
 from backcast.engine.interfaces.proxy.status import StatusLine
 from backcast.engine.log.exchanges.spool import Spool
 from backcast.engine.models.address import address_of
@@ -75,7 +75,7 @@ def record(
         except OSError as error:
             raise InputError(f"the exchanges cannot be kept: {error}") from None
         with StatusLine(tell, alone=not command) as line:
-            thread = RecordingThread(url, name, to, folder, tell, line.show)
+            thread = RecordingProcess(url, name, to, folder, tell, found, line.show)
             thread.start()
             try:
                 code = asyncio.run(_served(found, host, to, folder, thread, command, tell))
@@ -97,7 +97,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def _served(
-    found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingThread,
+    found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingProcess,
     command: Sequence[str], tell: Callable[[str], None],
 ) -> int:  # fmt: skip
     proxy = Proxy(to, folder, thread.done)

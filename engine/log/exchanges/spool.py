@@ -10,11 +10,12 @@ import json
 import os
 import struct
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 HEAD, ASKED, ANSWERED, ANSWER, END = b"H", b"q", b"A", b"a", b"E"
 FINISHED, LEFT, CUT, UNAVAILABLE = "finished", "left", "cut", "unavailable"
@@ -25,6 +26,8 @@ LOST = "lost"
 "The end of an exchange of which not all could be kept: the disk was full."
 _RECORD = struct.Struct("<cIQ")
 _LOCK = "lock"
+SECONDS, PATIENCE = 20.0, 0.02
+"How long the end of a killed proxy is waited for, and between two looks."
 
 
 class ExchangeHead(NamedTuple):
@@ -80,6 +83,13 @@ class SpooledExchange:
             self._file, self.lost = None, error
         self.note(HEAD, head._asdict())
 
+    @classmethod
+    def ended(cls, path: Path, lost: OSError | None) -> Self:
+        """Return an exchange that has ended, as another process knows it."""
+        exchange = cls.__new__(cls)
+        exchange.path, exchange.lost, exchange._file = path, lost, None
+        return exchange
+
     def add(self, kind: bytes, body: bytes) -> None:
         """Keep some bytes; where they cannot be kept, note that once."""
         if self._file is None:
@@ -122,8 +132,10 @@ class Spool:
         """`OSError` where the folder cannot be made."""
         self._all = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._name = f"{os.getpid()}-{time.time_ns():x}"
-        self.folder = folder / self._name
+        now = time.time_ns()
+        self.folder = folder / f"{os.getpid()}-{now:x}"
+        place = struct.pack(">QI", now, os.getpid())
+        self._name = urlsafe_b64encode(place).decode()
         self.folder.mkdir(mode=0o700)
         self._lock = os.open(self.folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -134,7 +146,7 @@ class Spool:
     ) -> SpooledExchange:
         """Begin an exchange."""
         self._count += 1
-        id = f"{self._name}-{self._count:06}"
+        id = f"{self._name}{self._count:x}"  # short: the store keeps it for each exchange
         at = datetime.now(UTC).isoformat()
         head = ExchangeHead(id, at, method, path, headers, task)
         return SpooledExchange(self.folder / f"{self._count:06}", head)
@@ -162,17 +174,35 @@ class Spool:
 
 
 def _is_free(folder: Path) -> bool:
-    """Return whether no process that lives has a folder."""
+    """Return whether no process that lives has a folder.
+
+    A process that was forked from one that was killed may be about to end, and may still write: it
+    is waited for, as else what it writes would be written twice.
+    """
     try:
         lock = os.open(folder / _LOCK, os.O_WRONLY)
     except OSError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        for _ in range(int(SECONDS / PATIENCE)):
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if _lives(int(folder.name.partition("-")[0])):
+                return False
+            time.sleep(PATIENCE)
         return False
     finally:
         os.close(lock)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
     return True
 
 

@@ -30,6 +30,8 @@ from backcast.engine.log.exchanges.requests import (
 )
 from backcast.engine.log.exchanges.sessions import Conversation, KnownContext, Session
 from backcast.engine.log.exchanges.spool import Exchange
+from backcast.engine.log.packing import condensed
+from backcast.engine.log.recorder import NewRow
 from backcast.engine.log.store import EventStore
 
 SOURCE = "record"
@@ -78,8 +80,11 @@ class ExchangeWriter:
         self, exchange: Exchange, task: str, after: int, claims: list[Claim], blobs: list[Blob]
     ) -> None:
         """Append the claims of an exchange, and remember that it is written."""
-        rows = [row_for(self.store, task, after + n, claim) for n, claim in enumerate(claims, 1)]
-        self.store.write_rows(rows, blobs, [(SOURCE, exchange.head.id, b"", 0)])
+        rows: list[NewRow] = []
+        for version, claim in enumerate(claims, after + 1):
+            row = row_for(self.store, task, version, claim)
+            rows.append((*row[:-1], condensed(row[-1])))
+        self.store.write_rows(rows, blobs, [(SOURCE, exchange.head.id, b"", 0)], together=task)
 
     def task_for(self, conversation: Conversation, named: str) -> tuple[str, int | None]:
         """Return the task of a conversation, and the context that it goes on from."""

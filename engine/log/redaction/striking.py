@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from backcast.domain.events import BLOB_PREFIX, Claim, EventType, UnknownFact
 from backcast.engine.log.blobs import Packed, pack, unpack
+from backcast.engine.log.bundling import unbundle
 from backcast.engine.log.importers.events import parts
 from backcast.engine.log.packing import PACKED_FROM, packed, plain
 from backcast.engine.log.recorder import Row, checksum_of
@@ -92,6 +93,7 @@ class _Striking:
 
     def run(self) -> Struck:
         """Rewrite what holds a secret."""
+        unbundle(self.recorder)
         self._find_bodies()
         counts = Counter(self.words.counts)
         for digest in reversed(self.order):
