@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backcast.domain.budget import CONTEXT
 from backcast.domain.context import PRIORITIES
+from backcast.domain.message_settings import MessageSettings
 from backcast.domain.summary import LIMITS
 from backcast.domain.texts import SHORT_WORDS, TEXTS, problem_of
 
@@ -262,6 +263,8 @@ written one is shown whole in its place, and a derived one loses whole lines."
     plans: Literal["off", "example", "use"] = "off"
     "Plans of finished tasks: not shown, shown as an example to a like task, or also used without \
 asking a model where every precondition holds."
+    messages: MessageSettings = MessageSettings()
+    "How an agent's earlier messages are shown; prompts that we build of the code have none."
 
     @model_validator(mode="after")
     def _known(self) -> "Policy":
@@ -294,8 +297,14 @@ asking a model where every precondition holds."
 
     @property
     def body(self) -> bytes:
-        """Every setting as JSON, equal bytes for equal policies."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()
+        """Every setting as JSON, equal bytes for equal policies.
+
+        Without settings of messages they are those from before there were any.
+        """
+        settings = self.model_dump(mode="json")
+        if self.messages == MessageSettings():
+            del settings["messages"]
+        return json.dumps(settings, sort_keys=True).encode()
 
     def details(self, window: int) -> Details:
         """Return the limits on detail for a window of so many tokens."""

@@ -48,6 +48,20 @@ class Terminal:
                 return
 
 
+def reading_twice() -> bytes:
+    """A request in which a file was read, and then read again as it was changed."""
+    messages: list[object] = [{"role": "user", "content": "Look at till.py"}]
+    for turn in range(2):
+        call = {"id": f"call_{turn}", "type": "function",
+                "function": {"name": "read_file", "arguments": '{"path": "till.py"}'}}  # fmt: skip
+        messages += [
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": f"call_{turn}",
+             "content": f"total = {turn}\n" * 50},
+        ]  # fmt: skip
+    return json.dumps({"model": "m", "messages": messages}).encode()
+
+
 def test_a_terminal_shows_a_line_that_is_redrawn_and_messages_above_it(tmp_path: Path) -> None:
     terminal = Terminal()
 
@@ -72,12 +86,14 @@ def test_a_terminal_shows_a_line_that_is_redrawn_and_messages_above_it(tmp_path:
             until(
                 lambda: "2 calls, 7 tokens of prompts, 0 % of them kept, 1 fault" in terminal.shown
             )
+            proxy.said(CHAT, reading_twice())
+            until(lambda: "3 calls" in terminal.shown and "1 stale part" in terminal.shown)
             process.send_signal(2)
             process.wait(20)
         finally:
             process.kill()
             process.wait()
-        until(lambda: "2 calls seen" in terminal.shown)
+        until(lambda: "3 calls seen" in terminal.shown)
     lines = [line for line in terminal.shown.split("\n") if "status 500" in line]
     assert len(lines) == 1  # told once, on a line of its own
     assert "calls," not in lines[0].rpartition("\r")[2]

@@ -8,6 +8,7 @@ import pytest
 
 from backcast.domain.errors import InputError
 from backcast.engine.context import recorded
+from backcast.engine.context.message_policies import NAMES as MESSAGE_NAMES
 from backcast.engine.context.strategies import ABOUT, STRATEGIES
 from backcast.engine.log import EventStore
 from backcast.engine.replay.tradeoffs import MATRIX, TradeOff, verdicts
@@ -81,7 +82,8 @@ def test_where_no_embedder_is_a_run_is_refused_before_it_begins(
 
 def test_the_names_are_listed_with_a_line_each(backcast: Backcast) -> None:
     out, _, code = backcast("policy", "--list")
-    assert ([line.split()[0] for line in out.splitlines()], code) == (NAMES, 0)
+    *names, families = (line.split()[0] for line in out.splitlines())
+    assert (names, families, code) == ([*NAMES, *MESSAGE_NAMES], "mask-N,", 0)
     assert list(ABOUT) == NAMES
     assert backcast("policy", "--list", "--policy", "reader")[2] == 2
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from backcast.domain.errors import InputError
+from backcast.domain.message_settings import MessageSettings
 from backcast.domain.policy import DEFAULT, Details, MapSettings, Policy, Thinking
+from backcast.engine.context.message_policies import NAMES, message_policy
 from backcast.engine.context.strategies import STRATEGIES
 
 RULES = "regress"
 "The table of a policy file that says what counts as a regression."
 BASE = "base"
 "The entry of a policy file that names the strategy over which it is laid."
+_NAMED = ", ".join((*STRATEGIES, *NAMES))
 
 
 def policy_at(path: Path) -> Policy:
@@ -26,19 +29,29 @@ def policy_at(path: Path) -> Policy:
     """
     tables = toml_at(path)
     settings = {name: value for name, value in tables.items() if name not in (RULES, BASE)}
-    return _checked(str(path), _over(STRATEGIES[_base(path, tables)].model_dump(), settings))
+    base = _known(_base(path, tables))
+    assert base  # as `_base` found
+    return _checked(str(path), _over(base.model_dump(), settings))
+
+
+def _known(name: str) -> Policy | None:
+    """Return the policy of a name; None where no policy has it."""
+    try:
+        return STRATEGIES.get(name) or message_policy(name)
+    except ValidationError as error:
+        raise InputError(f"{name}: {_first(error)}") from None
 
 
 def base_of(name: str) -> str:
     """Return the strategy over which a file is laid, the default's name where it names none; the
     name itself of a strategy."""
-    return name if name in STRATEGIES else _base(Path(name), toml_at(Path(name)))
+    return name if _known(name) else _base(Path(name), toml_at(Path(name)))
 
 
 def _base(path: Path, tables: Mapping[str, object]) -> str:
     base = tables.get(BASE, DEFAULT.name)
-    if not isinstance(base, str) or base not in STRATEGIES:
-        raise InputError(f"{path}: {BASE}: needed one of {', '.join(STRATEGIES)}, found {base!r}")
+    if not isinstance(base, str) or not _known(base):
+        raise InputError(f"{path}: {BASE}: needed one of {_NAMED}, found {base!r}")
     return base
 
 
@@ -54,10 +67,10 @@ def toml_at(path: Path) -> dict[str, object]:
 
 def policy_named(name: str) -> Policy:
     """Return the policy of a strategy's name, or of a TOML file."""
-    if name in STRATEGIES:
-        return STRATEGIES[name]
+    if found := _known(name):
+        return found
     if not Path(name).exists():
-        raise InputError(f"needed a TOML file or one of {', '.join(STRATEGIES)}, found {name!r}")
+        raise InputError(f"needed a TOML file or one of {_NAMED}, found {name!r}")
     return policy_at(Path(name))
 
 
@@ -123,6 +136,7 @@ def _first(error: ValidationError) -> str:
             "small": Details,
             "large": Details,
             "map": MapSettings,
+            "messages": MessageSettings,
             "": Policy,
         }
         known = inner[place].model_fields

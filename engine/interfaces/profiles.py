@@ -77,10 +77,9 @@ def policy_by(name: str | None) -> "Policy":
     if name is None:
         return DEFAULT
     from backcast.engine.context.policies import policy_named
-    from backcast.engine.context.strategies import STRATEGIES
 
     policy = policy_named(name)
-    if name not in STRATEGIES:
+    if Path(name).is_file():
         from backcast.engine.replay.regress import rules_of
 
         rules_of(name)  # rules are not used here, and wrong ones are wrong here, too

@@ -79,6 +79,16 @@ class Bundler:
                 for id in self.recorder.bundles_of(digests) for body in members(self.body(id))
                 }  # fmt: skip
 
+    def between(self, first: bytes, last: bytes) -> list[bytes]:
+        """Return the hashes of some bodies of bundles from one hash to another: two, or all."""
+        found = list[bytes]()
+        for id in self.recorder.bundles_between(key_of(first), key_of(last)):
+            digests = (sha256(body).digest() for body in members(self.body(id)))
+            found += [digest for digest in digests if first <= digest <= last]
+            if len(found) > 1:
+                break
+        return found
+
     def body(self, id: int) -> bytes:
         """Return the bytes of a bundle. `DamagedError` where it cannot be read."""
         if id not in self._read:

@@ -295,6 +295,16 @@ class EventStore:
         """Return whether the store has a body of this name."""
         return bool(self._held([digest_of(ref)]))
 
+    def names(self, beginning: str) -> list[str]:
+        """Return the names of the first bodies whose names begin so, two at most."""
+        low = beginning.removeprefix(BLOB_PREFIX)
+        first, last = (bytes.fromhex(low.ljust(64, end)) for end in "0f")
+        rows = self.recorder.all(
+            "SELECT hash FROM blobs WHERE hash BETWEEN ? AND ? ORDER BY hash LIMIT 2", first, last
+        )
+        found = {bytes(row[0]) for row in rows}.union(self._bundler.between(first, last))
+        return [BLOB_PREFIX + digest.hex() for digest in sorted(found)[:2]]
+
     def _new(self, blobs: Sequence[Blob]) -> dict[str, Blob]:
         """Return the bodies that the store does not hold yet, by name."""
         named: dict[str, Blob] = {}

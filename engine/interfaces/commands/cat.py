@@ -1,5 +1,6 @@
 """`backcast cat`: write a body or a source text to stdout."""
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,9 @@ from backcast.engine.interfaces.terminal import hand_on_bytes, message
 if TYPE_CHECKING:
     from backcast.engine.log.store import EventStore
 
+_SHORT = re.compile(r"blob:[0-9a-f]{8,63}")
+"The beginning of a blob's name, as prompts under a history policy show it."
+
 
 @click.command(name="cat")
 @store_option
@@ -22,7 +26,8 @@ def command(url: str, ref: str, moment: Address | None) -> None:
     """Print a blob, or the text of a module or a part as it was.
 
     Where a module is gone by now and no moment is named, its last text is printed, which a note
-    tells. In a path, %23 stands for # and %25 for %; in a task's name, %2F for /.
+    tells. Of a blob's name 8 digits or more are enough. In a path, %23 stands for # and %25 for %;
+    in a task's name, %2F for /.
 
     \b
     backcast cat blob:6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090
@@ -65,6 +70,13 @@ def _print(store: "EventStore", ref: str, when: str) -> None:
 
 
 def _blob(store: "EventStore", ref: str) -> bytes:
+    if _SHORT.fullmatch(ref):
+        names = store.names(ref)
+        if len(names) > 1:
+            raise InputError(f"{ref}: needed more of the name, found {names[0]} and {names[1]}")
+        if not names:
+            raise InputError(f"{ref} is not in this store")
+        ref = names[0]
     try:
         if not store.holds(ref):
             raise InputError(f"{ref[:71]} is not in this store")

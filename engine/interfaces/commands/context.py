@@ -59,6 +59,7 @@ def command(
     backcast context validators@21                     # the prompt that was recorded as event 21
     backcast context validators@21 --explain           # what it was made of
     backcast context recorded@12 --anatomy             # a request that 'backcast record' saw
+    backcast context recorded@12 --policy mask-3       # the same, with old results as lines
     backcast context task-abc123@2026-11-20T10:31 --for module:validators.py
     backcast context httpx@before:commit:SHA --query "retry when a server is too busy"
 
@@ -68,9 +69,16 @@ def command(
     settings, 'backcast help policies' the strategies.
     """
     from backcast.engine.interfaces.foreign_prompts import is_foreign, print_request
+    from backcast.engine.interfaces.histories import is_agents_run, print_prompt
 
+    policy_name = building["policy_name"]
     with task_at(address, url) as place:
         asked = target is not None or bool(query)
+        if not asked and not anatomy and policy_name and is_agents_run(place):
+            print_prompt(
+                place, policy_name, building["name"], building["tokenizer"], as_json=as_json
+            )
+            return
         if not asked and is_foreign(place):
             print_request(place, building["tokenizer"], anatomy=anatomy, as_json=as_json)
             return

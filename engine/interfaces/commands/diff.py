@@ -52,8 +52,14 @@ def command(
     A prompt that is compared under two policies is built twice now; with one, the recorded prompt
     is the other.
     """
+    from backcast.engine.interfaces.histories import is_agents_run
+    from backcast.engine.interfaces.histories import print_difference as print_history
+
     if second is None:
         with task_at(first, url) as place:
+            if policies and is_agents_run(place) and not (target or query or profiles):
+                print_history(place, policies, as_json)
+                return
             _compare_settings(place, policies, profiles, as_json)
         return
     if policies:

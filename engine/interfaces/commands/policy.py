@@ -13,7 +13,7 @@ from backcast.engine.interfaces.terminal import SPEAKS
 
 @click.command(name="policy")
 @policy_option()
-@click.option("--list", "listed", is_flag=True, help="The named strategies, a line each.")
+@click.option("--list", "listed", is_flag=True, help="The named policies, a line each.")
 @json_option
 def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
     """Print the settings by which contexts are chosen, as a file that gives the same policy.
@@ -29,7 +29,7 @@ def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
 
     if listed:
         if policy_name:
-            raise click.UsageError("--list names all strategies: needed no --policy beside it")
+            raise click.UsageError("--list names all policies: needed no --policy beside it")
         _list(as_json)
         return
     found = policy_by(policy_name)
@@ -44,15 +44,18 @@ def command(policy_name: str | None, listed: bool, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    from backcast.engine.context.strategies import ABOUT, STRATEGIES
+    from backcast.engine.context import message_policies, strategies
 
-    width = max(map(len, ABOUT))
-    for name, about in ABOUT.items():
-        policy = STRATEGIES[name]
+    about = {**strategies.ABOUT, **message_policies.ABOUT}
+    known = {**strategies.STRATEGIES, **message_policies.MESSAGE_POLICIES}
+    width = max(map(len, about))
+    for name, line in about.items():
         if as_json:
-            click.echo(json_text({"name": name, "digest": policy.digest, "about": about}))
+            click.echo(json_text({"name": name, "digest": known[name].digest, "about": line}))
         else:
-            click.echo(f"{name:{width}}  {about}")
+            click.echo(f"{name:{width}}  {line}")
+    if not as_json:
+        click.echo(message_policies.FAMILIES)
 
 
 def toml_lines(settings: dict[str, Any], table: str = "") -> list[str]:
@@ -60,7 +63,7 @@ def toml_lines(settings: dict[str, Any], table: str = "") -> list[str]:
     lines = [f"[{table}]"] if table else []
     tables = {name: value for name, value in settings.items() if isinstance(value, dict)}
     for name, value in settings.items():
-        if name not in tables:
+        if name not in tables and value is not None:  # in a file, no entry stands for None
             lines.append(f"{_toml_key(name)} = {_toml(value)}")
     for name, value in tables.items():
         place = f"{table}.{_toml_key(name)}" if table else _toml_key(name)

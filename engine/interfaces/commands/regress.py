@@ -43,6 +43,9 @@ if TYPE_CHECKING:
               help="TOML or a name; may be repeated.")  # fmt: skip
 @click.option("--strategies", is_flag=True,
               help="All named strategies, as a table of what each costs and keeps.")  # fmt: skip
+@click.option("--histories", is_flag=True,
+              help="All policies of an agent's messages, as a table.")  # fmt: skip
+@click.option("--explain", is_flag=True, help="Of such policies: what each prompt lost.")
 @click.option("--baseline", default=RECORDED, metavar="OLD", show_default=True,
               help="TOML, a name, each prompt's own, or a report (.json).")  # fmt: skip
 @click.option("--limit", "limits", multiple=True, metavar="RULE=N", help="What counts as worse.")
@@ -63,9 +66,9 @@ if TYPE_CHECKING:
 @json_option
 def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], strategies: bool,
-    baseline: str, limits: tuple[str, ...], profile: str | None, context_tokens: int | None,
-    window: int, model: str | None, sample: int | None, seconds: float | None,
-    reports: tuple[Path, ...], processes: int | None, on: str, as_json: bool,
+    histories: bool, explain: bool, baseline: str, limits: tuple[str, ...], profile: str | None,
+    context_tokens: int | None, window: int, model: str | None, sample: int | None,
+    seconds: float | None, reports: tuple[Path, ...], processes: int | None, on: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Build recorded prompts under other policies; tell what is worse.
 
@@ -74,6 +77,7 @@ def command(
     backcast regress 'runs/**/*.jsonl' --policy hierarchical --policy no-cache --report out.md
     backcast regress s3://bucket/runs/ --policy mine.toml
     backcast regress fixtures/logs/till.jsonl --strategies  # what each costs, and what it keeps
+    backcast regress fixtures/recorded/agent.jsonl --histories  # an agent's messages, otherwise
     backcast regress runs/*.jsonl --report main.json        # later, by other code:
     backcast regress runs/*.jsonl --policy recorded --baseline main.json
     backcast regress runs/*.jsonl --policy mine.toml --on dask://HOST:8786 --report grows.jsonl
@@ -81,11 +85,33 @@ def command(
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Evidence recall is the share, of what the accepted code really used, that the prompt had shown.
     In a log without prompts (a git history) each change of a function is taken as a request for it.
+    A policy of an agent's messages is tried on agents' runs: 'backcast help histories'.
     Without --model no model is asked. What counts as a regression stands in the policy's file under
     [regress], or in --limit: recall, prefix (points), critical, stale, unfit (numbers), tokens
     (percent), nats (per token, with --model). Exit codes: 0, 1 for a regression, 2 where a log,
     policy or option cannot be read.
     """
+    from backcast.engine.interfaces.histories import message_policies, try_histories
+    from backcast.engine.replay.regress import rules_of
+
+    try:
+        of_messages = message_policies(policies, every=histories)
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+    if of_messages:
+        others = {
+            "--strategies": strategies, "--baseline": baseline != RECORDED, "--model": model,
+            "--context-tokens": context_tokens, "--report": reports, "--sample": sample,
+        }  # fmt: skip
+        if odd := next((name for name, given in others.items() if given), None):
+            raise click.UsageError(f"{odd}: needed no policy of an agent's messages beside it")
+        rules = [] if histories else [rules_of(name, limits) for name in policies]
+        worse = try_histories(
+            addresses, url, of_messages, rules, profile, explain=explain, as_json=as_json
+        )
+        raise SystemExit(1 if worse else 0)
+    if explain:
+        raise click.UsageError("--explain: needed --histories, or a policy of an agent's messages")
     growing = growing_report(reports)  # before the work, which is long
     if strategies:
         baseline, policies = _strategies(policies, baseline, model)

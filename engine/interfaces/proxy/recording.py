@@ -13,11 +13,12 @@ from typing import Any
 from backcast.domain.errors import BackcastError, ConflictError, StoreError, UnavailableError
 from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
+from backcast.engine.interfaces.proxy.stale_parts import stale_parts
 from backcast.engine.interfaces.proxy.status import status_text
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.model_exchange import CountedPrompt, WrittenCall
 from backcast.engine.log.exchanges.spool import Exchange, Spool, SpooledExchange
-from backcast.engine.log.exchanges.writer import ExchangeWriter
+from backcast.engine.log.exchanges.writer import SOURCE, ExchangeWriter
 from backcast.engine.models.address import address_of
 from backcast.engine.models.http_client import NoAnswerError, ask
 
@@ -114,6 +115,8 @@ class RecordingThread(threading.Thread):
         "Calls of a model, by task."
         self.others = self.faults = 0
         self.tokens = self.cached = 0
+        self.stale: int | None = None
+        "Of the latest prompt."
         self.said: set[str] = set()
         self._ended: queue.SimpleQueue[SpooledExchange | None] = queue.SimpleQueue()
 
@@ -196,7 +199,7 @@ class RecordingThread(threading.Thread):
             exchange = exchange._replace(how=spool.LOST, why=lost)
         written = self._written(writer, exchange) if exchange else None
         path.unlink(missing_ok=True)
-        return written
+        return _with_stale(writer, written)
 
     def _written(self, writer: ExchangeWriter, exchange: Exchange) -> WrittenCall | None:
         for tries in reversed(range(TRIES)):
@@ -209,6 +212,8 @@ class RecordingThread(threading.Thread):
                 raise
             except Exception as error:  # no exchange, however odd, ends the recording of others
                 self._once(f"an exchange is recorded as it came, and not taken apart: {error!r}")
+                if writer.store.found(SOURCE, exchange.head.id):
+                    return None  # what failed came behind the writing
                 return writer.as_it_came(exchange)
         return None
 
@@ -224,8 +229,10 @@ class RecordingThread(threading.Thread):
         if written.fault:
             self.faults += 1
             self._once(f"{written.task}@{written.version}: {written.fault}")
+        self.stale = written.stale if written.prompt else self.stale
         with suppress(OSError):
-            self._show(status_text(self.calls.total(), self.tokens, self.cached, self.faults, None))
+            counts = self.calls.total(), self.tokens, self.cached, self.faults
+            self._show(status_text(*counts, self.stale))
 
     def _once(self, text: str) -> None:
         """Tell something, unless the like was told before."""
@@ -244,3 +251,11 @@ class RecordingThread(threading.Thread):
         if self.tokens:
             kept = f"; {self.tokens:,} tokens of prompts, {self.cached:,} of them not read again"
         return f"{count} calls seen{': ' if tasks else ''}{tasks}{others}{faults}{kept}"
+
+
+def _with_stale(writer: ExchangeWriter, written: WrittenCall | None) -> WrittenCall | None:
+    """Return what was written, with the stale parts of the prompt."""
+    if written is None or not written.prompt:
+        return written
+    found = writer.reader(written.task).at(written.version)
+    return written if found is None else written._replace(stale=stale_parts(writer.store, found))

@@ -85,6 +85,8 @@ class WrittenCall(NamedTuple):
     fault: str = ""
     tokens: int | None = None
     cached: int | None = None
+    stale: int | None = None
+    "Parts of the prompt that are superseded contents of files; None where that is not known."
 
 
 class ModelExchange:

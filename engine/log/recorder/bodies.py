@@ -94,6 +94,16 @@ class Bodies(Database):
         """Return the key of each body in a bundle, and the bundle."""
         return self.all("SELECT key, bundle FROM bundled")
 
+    def bundles_between(self, first: int, last: int) -> list[int]:
+        """Return the bundles of the bodies from one key to another."""
+        if not self.has_bundles():
+            return []
+        rows = self.all(
+            "SELECT DISTINCT bundle FROM bundled WHERE key BETWEEN ? AND ? ORDER BY bundle",
+            first, last,
+        )  # fmt: skip
+        return [bundle for (bundle,) in rows]
+
     def bundles(self) -> Iterator[StoredBundle]:
         """Yield every bundle as stored, in the order in which they came."""
         last = 0
