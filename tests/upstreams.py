@@ -1,6 +1,7 @@
 """A server of models that plays answers back over real HTTP, and a proxy in front of it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 from typing import Any
 
 import pytest
@@ -147,11 +149,15 @@ class Recorder:
 
 
 @contextmanager
-def recorder(folder: Path, to: str, *options: str) -> Iterator[Recorder]:
-    """Run `backcast record` in a folder."""
+def recorder(
+    folder: Path, to: str, *options: str, largest: int = RLIM_INFINITY, **variables: str
+) -> Iterator[Recorder]:
+    """Run `backcast record` in a folder, with some variables set; it can write no file that is
+    larger than `largest`."""
     process = subprocess.Popen(
         [*BACKCAST, "record", "--to", to, "--port", "0", *options],
-        cwd=folder, stderr=subprocess.PIPE, text=True,
+        cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables},
+        preexec_fn=lambda: setrlimit(RLIMIT_FSIZE, (largest, largest)),
     )  # fmt: skip
     try:
         assert process.stderr is not None

@@ -33,7 +33,8 @@ COMMANDS = {
     "compare": "compare", "blame": "blame", "audit": "audit", "search": "search", "stale": "stale",
     "verify": "verify", "regress": "regress", "score": "score", "influence": "influence",
     "fit": "fit", "policy": "policy", "fork": "fork", "map": "map", "cat": "cat",
-    "outline": "outline", "resummarise": "resummarise", "fsck": "fsck", "help": "help",
+    "outline": "outline", "resummarise": "resummarise", "redact": "redact", "fsck": "fsck",
+    "help": "help",
 }  # fmt: skip
 "The module of each command."
 OUTPUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -95,11 +95,21 @@ def unpack(chain: list[Packed]) -> bytes:
 def _unpacked(packed: Packed, base: bytes) -> bytes:
     if packed.depth == _WHOLE:
         return packed.packed
-    against = _dictionary(base) if packed.base is not None else None
+    return decompressed(packed.packed, packed.size, base if packed.base is not None else None)
+
+
+def compressed(body: bytes, base: bytes | None = None) -> bytes:
+    """Return a body compressed, as the difference to another one if that is given."""
+    return _compressor(body, base).compress(body)
+
+
+def decompressed(packed: bytes, size: int, base: bytes | None = None) -> bytes:
+    """Return a body of a size; `ZstdError` where that is none. One of another size may return."""
+    against = _dictionary(base) if base is not None else None
     decompressor = zstandard.ZstdDecompressor(dict_data=against, max_window_size=2**31)
     # The size is from the row, never from the frame: a hostile frame could claim any.
-    reader = decompressor.stream_reader(packed.packed)
-    parts, remaining = [], packed.size + 1
+    reader = decompressor.stream_reader(packed)
+    parts, remaining = [], size + 1
     while remaining > 0:
         wanted = min(remaining, CHUNK)
         parts.append(reader.read(wanted))

@@ -1,25 +1,38 @@
 """Is everything in the store as it was written? Each damaged row and blob is named."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from hashlib import sha256
 
 from backcast.domain.errors import DamagedError, InputError
 from backcast.engine.log.blobs import Packed, unpack
+from backcast.engine.log.bundles import key_of, members
+from backcast.engine.log.bundling import BundleReader
+from backcast.engine.log.packing import plain
 from backcast.engine.log.recorder import Row, checksum_of
 from backcast.engine.log.store import EventStore, refs_in
+
+STREAMS = 1000
+"Streams of bundles that are read at once; more at once than any store writes."
 
 
 def size(store: EventStore) -> int:
     """Return how many rows and blobs there are to check."""
     events = store.recorder.one("SELECT count(*) FROM events")[0]
     blobs = store.recorder.one("SELECT count(*) FROM blobs")[0]
-    return int(events + blobs)
+    has_bundles = store.recorder.has_bundles()
+    bundles = store.recorder.one("SELECT count(*) FROM bundles")[0] if has_bundles else 0
+    return int(events + blobs + bundles)
 
 
 def check(store: EventStore, progress: Callable[[int], None] = lambda done: None) -> Iterator[str]:
     """Yield a line for each damaged row or blob."""
+    held: set[bytes] = set()
+    "The hashes of all bodies that stand in bundles."
     for lines in (
         store.recorder.problems(),
-        _check_events(store, progress),
+        _check_bundles(store, held, progress),
+        _check_events(store, held, progress),
         _check_blobs(store, progress),
     ):
         try:
@@ -28,8 +41,36 @@ def check(store: EventStore, progress: Callable[[int], None] = lambda done: None
             yield str(error)
 
 
-def _check_events(store: EventStore, progress: Callable[[int], None]) -> Iterator[str]:
-    held = {row[0] for row in store.recorder.all("SELECT hash FROM blobs")}
+def _check_bundles(
+    store: EventStore, held: set[bytes], progress: Callable[[int], None]
+) -> Iterator[str]:
+    """Yield a line for each damaged bundle; the hashes of the bodies in all others go to `held`."""
+    keys: dict[int, set[int]] = {}
+    for key, id in store.recorder.bundled() if store.recorder.has_bundles() else ():
+        keys.setdefault(id, set()).add(key)
+    readers: dict[int | None, BundleReader] = {}
+    "The reader of each stream, by the bundle that it has read last."
+    for bundle in store.recorder.bundles():
+        reader = readers.pop(bundle.base, None) or BundleReader()
+        try:
+            digests = {sha256(body).digest() for body in members(reader.read(bundle))}
+            if not keys.pop(bundle.id, set()) <= {key_of(digest) for digest in digests}:
+                raise DamagedError(f"bundle {bundle.id} of blobs holds other bodies than it should")
+        except DamagedError as error:
+            yield str(error)
+        else:
+            held |= digests
+        readers[bundle.id] = reader
+        if len(readers) > STREAMS:
+            del readers[next(iter(readers))]
+        progress(1)
+    yield from (f"bundle {id} of blobs: missing" for id in sorted(keys))
+
+
+def _check_events(
+    store: EventStore, held: set[bytes], progress: Callable[[int], None]
+) -> Iterator[str]:
+    held.update(row[0] for row in store.recorder.all("SELECT hash FROM blobs"))
     versions: dict[str, int] = {}
     after = recorded = 0
     while rows := store.recorder.rows(None, after):
@@ -62,6 +103,8 @@ def _problems(store: EventStore, row: Row, held: set[bytes]) -> Iterator[str]:
         store.codec.decode(topic, body)
     except (ValueError, InputError) as error:
         yield str(error).splitlines()[0]
+    with suppress(ValueError):
+        body = plain(body)
     for ref in refs_in(body):
         if bytes.fromhex(ref[5:]) not in held:
             yield f"points at {ref[:17]}…, which is missing"

@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Self
@@ -12,6 +12,8 @@ from backcast.domain.errors import DamagedError, InputError, UnknownTaskError
 from backcast.domain.events import BLOB_PREFIX, Claim, Fact, WorkflowEvent
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.log.blobs import Blob, Packed, digest_of, pack, unpack
+from backcast.engine.log.bundles import LARGEST
+from backcast.engine.log.bundling import Bundler, as_member
 from backcast.engine.log.codec import Codec, to_microseconds
 from backcast.engine.log.recorder import (
     PAGE,
@@ -47,6 +49,7 @@ class EventStore:
         self._recent: dict[str, tuple[Packed, bytes]] = {}
         "The bodies last read or written; the next is often a difference to one of them."
         self._recent_bytes = 0
+        self._bundler = Bundler(recorder)
         self._unforced = False
         "Whether the last append was not forced to the disk."
 
@@ -138,16 +141,28 @@ class EventStore:
         placed: Callable[[Sequence[Row]], None] = lambda rows: None,
         *,
         forced: bool = True,
+        together: str = "",
     ) -> list[Row]:
         """Append rows, all or none, and return them as stored; `placed` is called with them before
-        they are written. `forced` is as in `append`."""
-        packed = self._packed(blobs) if blobs else {}
-        bodies = [held for held, _ in packed.values()]
+        they are written. `forced` is as in `append`.
+
+        Small bodies are stored `together`, as the difference to those that were before under this
+        name.
+        """
+        new = self._new(blobs) if blobs else {}
+        small = {ref: blob for ref, blob in new.items()
+                 if together and len(blob.body) <= LARGEST}  # fmt: skip
+        bundles, stream = self._bundler.bundles(together, small.values()) if small else ([], None)
+        packed = self._packed(blob for ref, blob in new.items() if ref not in small)
         stored = self.recorder.append(
-            rows, self._now_us, blobs=bodies, sources=sources, placed=placed, forced=forced
-        )
+            rows, self._now_us, blobs=[held for held, _ in packed.values()], bundles=bundles,
+            sources=sources, placed=placed, forced=forced,
+        )  # fmt: skip
         self._unforced = not forced if rows else self._unforced
         self._remember(packed)
+        self._remember({ref: as_member(blob.body) for ref, blob in small.items()})
+        if stream is not None:
+            self._bundler.stored(together, stream)
         return stored
 
     def row(self, task_id: str, version: int, claim: Claim) -> NewRow:
@@ -267,7 +282,7 @@ class EventStore:
         `base` names a body that it resembles; the difference to it is stored if that pays.
         """
         blob = Blob(body, base)
-        packed = self._packed([blob])
+        packed = self._packed(self._new([blob]).values())
         self.recorder.put([held for held, _ in packed.values()])
         self._remember(packed)
         return blob.ref
@@ -278,7 +293,7 @@ class EventStore:
 
     def holds(self, ref: str) -> bool:
         """Return whether the store has a body of this name."""
-        return self.recorder.one("SELECT 1 FROM blobs WHERE hash=?", digest_of(ref)) is not None
+        return bool(self._held([digest_of(ref)]))
 
     def names(self, beginning: str) -> list[str]:
         """Return the names of the first bodies whose names begin so, two at most."""
@@ -287,19 +302,29 @@ class EventStore:
         rows = self.recorder.all(
             "SELECT hash FROM blobs WHERE hash BETWEEN ? AND ? ORDER BY hash LIMIT 2", first, last
         )
-        return [BLOB_PREFIX + bytes(row[0]).hex() for row in rows]
+        found = {bytes(row[0]) for row in rows}.union(self._bundler.between(first, last))
+        return [BLOB_PREFIX + digest.hex() for digest in sorted(found)[:2]]
 
-    def _packed(self, blobs: Sequence[Blob]) -> dict[str, tuple[Packed, bytes]]:
-        """Return the bodies that the store does not hold yet, by name, ready to be stored."""
+    def _new(self, blobs: Sequence[Blob]) -> dict[str, Blob]:
+        """Return the bodies that the store does not hold yet, by name."""
+        named: dict[str, Blob] = {}
+        for blob in blobs:
+            if blob.ref not in self._recent:
+                named.setdefault(blob.ref, blob)
+        held = self._held([digest_of(ref) for ref in named]) if named else set[bytes]()
+        return {ref: blob for ref, blob in named.items() if digest_of(ref) not in held}
+
+    def _held(self, digests: Sequence[bytes]) -> set[bytes]:
+        held = self.recorder.held(digests)
+        waiting = [digest for digest in digests if digest not in held]
+        return held | set(self._bundler.found(waiting)) if waiting else held
+
+    def _packed(self, blobs: Iterable[Blob]) -> dict[str, tuple[Packed, bytes]]:
+        """Return bodies by name, ready to be stored."""
         new: dict[str, tuple[Packed, bytes]] = {}
-        refs = [blob.ref for blob in blobs]
-        asked = [digest_of(ref) for ref in dict.fromkeys(refs) if ref not in self._recent]
-        held = self.recorder.held(asked) if asked else set[bytes]()
-        for ref, blob in zip(refs, blobs, strict=True):
-            if ref in self._recent or ref in new or digest_of(ref) in held:
-                continue
+        for blob in blobs:
             base = new.get(blob.base) or self._base(blob.base) if blob.base else None
-            new[ref] = (pack(blob.body, digest_of(ref), base), blob.body)
+            new[blob.ref] = (pack(blob.body, digest_of(blob.ref), base), blob.body)
         return new
 
     def _base(self, ref: str) -> tuple[Packed, bytes] | None:
@@ -314,6 +339,11 @@ class EventStore:
             return self._recent[ref]
         chain = self.recorder.chain(digest_of(ref))
         if not chain:
+            found = {f"{BLOB_PREFIX}{digest.hex()}": as_member(body)
+                     for digest, body in self._bundler.found([digest_of(ref)]).items()}  # fmt: skip
+            if ref in found:
+                self._remember(found)
+                return found[ref]
             raise DamagedError(f"{ref[:17]}… is not in this store")
         if chain[0].base is not None:
             raise DamagedError(f"{ref[:17]}…: the body that it is the difference to is missing")

@@ -300,7 +300,7 @@ def rebuilt_bodies(store: EventStore, task_id: str) -> Iterator[BodyVerdict]:
             yield BodyVerdict(found.version, name, False, str(error), unreadable=True)
             continue
         if not same and count:
-            why = f"{count} of its texts were masked when it was exported"
+            why = f"masked texts in it: {count}"
             yield BodyVerdict(found.version, name, False, why, unreadable=True)
             continue
         why = "" if same else "the recorded parts do not give the recorded digest"

@@ -112,7 +112,7 @@ def _rebuilt(store: EventStore, fact: ContextBuilt) -> Answer:
     except (InputError, ValueError) as error:
         return Answer(UNTOLD, str(error))
     if fact.masked:
-        return Answer(UNTOLD, f"{fact.masked} of its texts were masked when it was exported")
+        return Answer(UNTOLD, f"masked texts in it: {fact.masked}")
     return Answer(DIFFERENT, "the recorded items do not give the recorded digest")
 
 
@@ -149,7 +149,7 @@ def _derived(pool: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Answer:
     if context.digest == fact.digest:
         return Answer(SAME)
     if fact.masked:
-        return Answer(UNTOLD, f"{fact.masked} of its texts were masked when it was exported")
+        return Answer(UNTOLD, f"masked texts in it: {fact.masked}")
     if apart := _apart(pool.store, fact):
         return Answer(UNTOLD, apart)
     return Answer(DIFFERENT, cause(fact), _first(pool.store, fact, context, counter))

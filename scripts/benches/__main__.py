@@ -55,9 +55,10 @@ BENCHES = {
         "--only steps",
     ),
     "record": Entry(
-        "the time that the recording proxy adds, beside a direct connection, and the bytes that a"
-        " growing conversation costs, beside what is new in it",
-        {"latency": "record_latency", "storage": "record_storage"},
+        "the time that the recording proxy adds, beside a direct connection, the bytes that a"
+        " growing conversation costs, beside what is new in it, and what is lost when all goes"
+        " wrong, beside what clients saw",
+        {"latency": "record_latency", "storage": "record_storage", "chaos": "record_chaos"},
         "--only latency",
     ),
     "context": Entry(

@@ -85,7 +85,7 @@ def command(
         raise click.UsageError(
             f"{str(address)!r}: a moment goes with FILE{LONG_FORM}: a log is whole"
         )
-    found = _patterns(patterns, pattern_file) if redact else None
+    found = patterns_named(patterns, pattern_file) if redact else None
     with task_at(address, url) as place:
         store, task = place.store, place.task
         store.report = reporter = DamageReporter(store.report)
@@ -156,7 +156,8 @@ def _write_long_form(file: Path, place: Place, patterns: "Patterns | None") -> "
     return redaction
 
 
-def _patterns(texts: tuple[str, ...], file: Path | None) -> "Patterns":
+def patterns_named(texts: tuple[str, ...], file: Path | None) -> "Patterns":
+    """Return the patterns of --pattern and of the file of --patterns; they must be usable."""
     from backcast.engine.log.redaction.patterns import PatternError, Patterns, patterns_in
 
     named = [(f"--pattern {number}", pattern) for number, pattern in enumerate(texts, 1)]

@@ -1,21 +1,32 @@
 """`backcast log`: print events in log order."""
 
 import sys
+import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import click
 
+from backcast.domain.errors import UnavailableError
 from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import address_argument, log_at, require
 from backcast.engine.interfaces.empty import note_empty
 from backcast.engine.interfaces.options import json_option, opened, store_option
+from backcast.engine.interfaces.terminal import message
+
+PATIENCE = 0.2
+"Seconds between two looks for a store that is not there yet."
+MADE = 10.0
+"Seconds within which a store is made, once there is its file."
 
 
 @click.command(name="log")
 @address_argument(required=False)
 @store_option
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only these; may be repeated.")
-@click.option("--follow", is_flag=True, help="Wait for more, until interrupted.")
+@click.option(
+    "--follow", is_flag=True, help="Wait for more, and for a store or task that is not there yet."
+)
 @json_option
 def command(
     address: Address | None, url: str, types: tuple[str, ...], follow: bool, as_json: bool
@@ -39,6 +50,8 @@ def command(
         if address.log:
             store = stack.enter_context(log_at(address, url)).store
         else:
+            if follow:
+                _wait_for(url)
             store = stack.enter_context(opened(url))
         if address.task is not None and not follow:
             require(store, address)
@@ -56,3 +69,24 @@ def command(
                 sys.stdout.flush()
         if not found:
             note_empty(store, address.task, moment, "event", tuple(kinds))
+
+
+def _wait_for(url: str) -> None:
+    """Wait until there is a store at a URL, where it names a file that is not there."""
+    from backcast.engine.log.recorder.addresses import IN_MEMORY, scheme_of, sqlite_file
+
+    if url == IN_MEMORY or scheme_of(url) != "sqlite" or (path := Path(sqlite_file(url))).exists():
+        return
+    message(f"note: {path} is not there yet: waiting for it")
+    since = None
+    while True:
+        time.sleep(PATIENCE)
+        if not path.exists():
+            continue
+        since = since or time.monotonic()
+        try:
+            with opened(url):
+                return
+        except UnavailableError:  # its tables are being made
+            if time.monotonic() - since > MADE:
+                raise

@@ -6,9 +6,12 @@ is no timeout for reading: the first token of a long prompt can take minutes.
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -39,8 +42,12 @@ TASK = b"x-backcast-task"
 PATH = "/backcast/"
 "What a path begins with that names the task: /backcast/NAME/v1/chat/completions."
 AHEAD = 64
-"Chunks of a request that are read before the server takes them."
+"Chunks of a request that are held until the server takes them; later ones are on the disk alone."
 CONNECT = 10.0
+"Seconds for a connection to be made."
+IDLE = 4.0
+"""Seconds that a connection is kept for the next request. Many servers close theirs after 5: a
+request must not meet that, as one that asks a model may not be sent twice."""
 
 
 class Proxy:
@@ -52,9 +59,12 @@ class Proxy:
     ) -> None:  # fmt: skip
         """`done` is called with each exchange that ended."""
         self.to, self.folder, self.done = to.rstrip("/"), folder, done
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        limits = httpx.Limits(
+            max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE
+        )
         self.client = client or httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECT), limits=limits, trust_env=False,
+            timeout=httpx.Timeout(None, connect=CONNECT), limits=limits,
+            trust_env=not is_here(self.to), verify=_trusted(),
         )  # fmt: skip
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
@@ -79,7 +89,8 @@ class _Passing:
         self, proxy: Proxy, exchange: SpooledExchange, receive: Receive, send: Send
     ) -> None:
         self.proxy, self.exchange, self.receive, self.send = proxy, exchange, receive, send
-        self.chunks: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+        self.chunks: asyncio.Queue[bytes | tuple[int, int] | None] = asyncio.Queue()
+        "What came of the request, or where it ends on the disk, and its size; None at the end."
 
     async def run(self, scope: Event, target: str) -> None:
         """Pass the request and its answer on, until both have ended or the client has left."""
@@ -105,14 +116,16 @@ class _Passing:
                 return
             if body := event.get("body", b""):
                 self.exchange.add(spool.ASKED, body)
-                await self.chunks.put(body)
+                # Never waits for the server: it could not be heard that the client leaves.
+                kept = self.chunks.qsize() >= AHEAD and not self.exchange.lost
+                self.chunks.put_nowait((self.exchange.size, len(body)) if kept else body)
             if more and not event.get("more_body", False):
                 more = False
-                await self.chunks.put(None)
+                self.chunks.put_nowait(None)
 
     async def _body(self) -> AsyncIterator[bytes]:
         while (chunk := await self.chunks.get()) is not None:
-            yield chunk
+            yield chunk if isinstance(chunk, bytes) else self.exchange.kept(*chunk)
 
     async def _passed(self, scope: Event, target: str) -> None:
         headers = [(name, value) for name, value in scope["headers"]
@@ -160,17 +173,42 @@ class _Passing:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _unreachable(self, error: Exception) -> None:
-        """Answer in the server's place, in the form that clients of both interfaces show."""
+        """Answer in the server's place, in the form that clients of both interfaces show.
+
+        Nothing is asked twice: the server may have begun to work on what broke off.
+        """
         reason = _reason(error)
-        self.exchange.end(spool.UNAVAILABLE, reason)
-        said = f"backcast record: {self.proxy.to} cannot be reached: {reason}"
-        body = json.dumps({
-            "type": "error", "error": {"type": "upstream_unreachable", "message": said}
-        }).encode()  # fmt: skip
+        absent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL)
+        self.exchange.end(spool.UNAVAILABLE if absent else spool.CUT, reason)
+        what = "cannot be reached" if absent else "broke off before it answered"
+        said = f"backcast record: {self.proxy.to} {what}: {reason}"
+        type = "upstream_unreachable" if absent else "upstream_broke_off"
+        body = json.dumps({"type": "error", "error": {"type": type, "message": said}}).encode()
         headers = [(b"content-type", b"application/json"),
                    (b"content-length", str(len(body)).encode())]  # fmt: skip
         await self.send({"type": "http.response.start", "status": 502, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def is_here(to: str) -> bool:
+    """Return whether a server is on this machine, where no proxy of the environment leads.
+
+    >>> is_here("http://localhost:8080"), is_here("http://[::1]:8080"), is_here("https://a.org")
+    (True, True, False)
+    """
+    host = urlsplit(to).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates that are trusted: those of the system, and of SSL_CERT_FILE."""
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:  # Python found none of the system
+        context = httpx.create_ssl_context()
+    return context
 
 
 def _target(scope: Event) -> tuple[str, str]:
@@ -207,4 +245,9 @@ def _kept(headers: Headers, names: frozenset[bytes]) -> dict[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    reason = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        stated = reason.partition("verify failed: ")[2].partition(" (_ssl")[0]
+        return (f"its certificate is not trusted ({stated or reason}): name a file of certificates"
+                " that are by SSL_CERT_FILE")  # fmt: skip
+    return reason

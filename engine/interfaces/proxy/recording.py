@@ -3,21 +3,24 @@
 import json
 import queue
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from backcast.domain.errors import BackcastError, ConflictError
+from backcast.domain.errors import BackcastError, ConflictError, StoreError, UnavailableError
 from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
+from backcast.engine.interfaces.proxy.stale_parts import stale_parts
+from backcast.engine.interfaces.proxy.status import status_text
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.bodies import COMPLETION
 from backcast.engine.log.exchanges.chat_form import chat_form
 from backcast.engine.log.exchanges.model_exchange import CountedPrompt, WrittenCall
-from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
-from backcast.engine.log.exchanges.writer import ExchangeWriter
+from backcast.engine.log.exchanges.spool import Exchange, Spool, SpooledExchange
+from backcast.engine.log.exchanges.writer import SOURCE, ExchangeWriter
 from backcast.engine.models.address import address_of
 from backcast.engine.models.http_client import NoAnswerError, ask
 
@@ -27,6 +30,8 @@ PROPERTY = "default_generation_settings"
 "What llama-server tells of itself, and no other server."
 PROMPTS = 64
 "Tasks whose latest prompt is at hand."
+AGAIN = 2.0
+"Seconds between two tries to write what the store refused."
 TRIES = 5
 "Times that an exchange is written while other processes write to its task."
 
@@ -103,16 +108,21 @@ class RecordingThread(threading.Thread):
     """The one writer of the proxy; messages go to `tell`."""
 
     def __init__(
-        self, url: str, name: str, to: str, folder: Spool, tell: Callable[[str], None]
-    ) -> None:
+        self, url: str, name: str, to: str, folder: Spool, tell: Callable[[str], None],
+        show: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
+        """`show` is given a line of how far it has come, whenever it has."""
         super().__init__(name="backcast record")
-        self.url, self.task, self.to, self.folder, self.tell = url, name, to, folder, tell
+        self.url, self.task, self.to, self.folder, self._tell = url, name, to, folder, tell
+        self._show = show
         self.failed: BackcastError | None = None
         "Why exchanges could not be written; their files stay."
         self.calls: Counter[str] = Counter()
         "Calls of a model, by task."
         self.others = self.faults = 0
         self.tokens = self.cached = 0
+        self.stale: int | None = None
+        "Of the latest prompt."
         self.said: set[str] = set()
         self._ended: queue.SimpleQueue[SpooledExchange | None] = queue.SimpleQueue()
 
@@ -125,20 +135,51 @@ class RecordingThread(threading.Thread):
         self._ended.put(None)
         self.join()
 
+    def tell(self, text: str) -> None:
+        """Tell something; recording goes on where nobody can hear it."""
+        with suppress(OSError):
+            self._tell(text)
+
     def run(self) -> None:
         """Write what killed processes left, then each exchange as it ends."""
+        waiting = deque[SpooledExchange]()
         try:
             with opened(self.url, create=True) as store:
                 writer = ExchangeWriter(store, self.task, ServerCounter(self.to))
                 self._recover(writer)
-                while (exchange := self._ended.get()) is not None:
-                    if exchange.lost:
-                        self._once(f"an exchange is not recorded whole: {exchange.lost}")
-                    self._note(self._write(writer, exchange.path))
+                ended = False
+                while not ended:
+                    exchange = self._next(AGAIN if waiting else None)
+                    ended = exchange is None
+                    if isinstance(exchange, SpooledExchange):
+                        waiting.append(exchange)
+                    self._write_all(writer, waiting)
         except BackcastError as error:
             self.failed = error
-            self.tell(f"{error}: what is recorded stays in {self.folder.folder}, and is written"
-                      " when 'backcast record' runs again")  # fmt: skip
+        if self.failed:
+            self.tell(f"{self.failed}: what is recorded stays in {self.folder.folder}, and is"
+                      " written when 'backcast record' runs again")  # fmt: skip
+
+    def _next(self, seconds: float | None) -> "SpooledExchange | str | None":
+        """Return the next exchange that ended; None at the end, a text after some seconds."""
+        try:
+            return self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return "none yet"
+
+    def _write_all(self, writer: ExchangeWriter, waiting: "deque[SpooledExchange]") -> None:
+        """Write what waits, in its order; where the store refuses it, it waits on."""
+        try:
+            while waiting:
+                if error := waiting[0].lost:
+                    self._once(f"an exchange is not recorded whole: {error}")
+                self._note(self._write(writer, waiting[0].path, str(error or "")))
+                waiting.popleft()
+        except UnavailableError as error:
+            self.failed = error
+            self._once(f"the store cannot be written: {error}; what comes is kept until it can")
+        else:
+            self.failed = None
 
     def _recover(self, writer: ExchangeWriter) -> None:
         whole = torn = 0
@@ -154,22 +195,33 @@ class RecordingThread(threading.Thread):
                 f" {whole} whole, {torn} as far as they came"
             )
 
-    def _write(self, writer: ExchangeWriter, path: Path) -> WrittenCall | None:
-        """Write the exchange in a file, and remove the file."""
+    def _write(self, writer: ExchangeWriter, path: Path, lost: str = "") -> WrittenCall | None:
+        """Write the exchange in a file, and remove the file; `lost` is why it is not whole."""
         try:
             exchange = spool.read(path)
         except FileNotFoundError:  # it could not be made
             return None
-        written = None
+        if exchange and lost and exchange.how == spool.KILLED:
+            exchange = exchange._replace(how=spool.LOST, why=lost)
+        written = self._written(writer, exchange) if exchange else None
+        path.unlink(missing_ok=True)
+        return _with_stale(writer, written)
+
+    def _written(self, writer: ExchangeWriter, exchange: Exchange) -> WrittenCall | None:
         for tries in reversed(range(TRIES)):
             try:
-                written = writer.write(exchange) if exchange else None
-                break
+                return writer.write(exchange)
             except ConflictError:
                 if not tries:
                     raise
-        path.unlink(missing_ok=True)
-        return written
+            except StoreError:
+                raise
+            except Exception as error:  # no exchange, however odd, ends the recording of others
+                self._once(f"an exchange is recorded as it came, and not taken apart: {error!r}")
+                if writer.store.found(SOURCE, exchange.head.id):
+                    return None  # what failed came behind the writing
+                return writer.as_it_came(exchange)
+        return None
 
     def _note(self, written: WrittenCall | None) -> None:
         if written is None:
@@ -183,6 +235,10 @@ class RecordingThread(threading.Thread):
         if written.fault:
             self.faults += 1
             self._once(f"{written.task}@{written.version}: {written.fault}")
+        self.stale = written.stale if written.prompt else self.stale
+        with suppress(OSError):
+            counts = self.calls.total(), self.tokens, self.cached, self.faults
+            self._show(status_text(*counts, self.stale))
 
     def _once(self, text: str) -> None:
         """Tell something, unless the like was told before."""
@@ -201,3 +257,11 @@ class RecordingThread(threading.Thread):
         if self.tokens:
             kept = f"; {self.tokens:,} tokens of prompts, {self.cached:,} of them not read again"
         return f"{count} calls seen{': ' if tasks else ''}{tasks}{others}{faults}{kept}"
+
+
+def _with_stale(writer: ExchangeWriter, written: WrittenCall | None) -> WrittenCall | None:
+    """Return what was written, with the stale parts of the prompt."""
+    if written is None or not written.prompt:
+        return written
+    found = writer.reader(written.task).at(written.version)
+    return written if found is None else written._replace(stale=stale_parts(writer.store, found))

@@ -6,19 +6,20 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from backcast.domain.errors import InputError
-from backcast.engine.interfaces.proxy.recording import RecordingThread
+from backcast.engine.interfaces.proxy.left_behind import spool_folder
+from backcast.engine.interfaces.proxy.recording_process import RecordingProcess
+from backcast.engine.interfaces.proxy.status import StatusLine
 from backcast.engine.log.exchanges.spool import Spool
-from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
 from backcast.engine.models.address import address_of
 
 try:
     import uvicorn
 
-    from backcast.engine.interfaces.proxy.passing import Proxy
+    from backcast.engine.interfaces.proxy.passing import Proxy, is_here
 except ImportError:
     raise InputError(
         "'backcast record' needs the extra 'record': pip install 'backcast[record]'"
@@ -34,16 +35,6 @@ def variables(url: str) -> dict[str, str]:
         "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_BASE": f"{url}/v1", "OPENAI_HOST": url,
         "ANTHROPIC_BASE_URL": url, "ANTHROPIC_HOST": url,
     }  # fmt: skip
-
-
-def spool_folder(store: str) -> Path:
-    """Return where exchanges lie until they are in the store: beside its file, if it is one."""
-    if scheme_of(store) == "sqlite":
-        return Path(f"{sqlite_file(store)}-recording")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (
-        cache / "backcast" / "recording" / quote(urlsplit(store)._replace(query="").path, safe="")
-    )
 
 
 def upstream(to: str) -> str:
@@ -83,13 +74,14 @@ def record(
             folder = Spool(spool_folder(url))
         except OSError as error:
             raise InputError(f"the exchanges cannot be kept: {error}") from None
-        thread = RecordingThread(url, name, to, folder, tell)
-        thread.start()
-        try:
-            code = asyncio.run(_served(found, host, to, folder, thread, command, tell))
-        finally:
-            thread.close()
-            folder.close()
+        with StatusLine(tell, alone=not command) as line:
+            thread = RecordingProcess(url, name, to, folder, tell, found, line.show)
+            thread.start()
+            try:
+                code = asyncio.run(_served(found, host, to, folder, thread, command, tell))
+            finally:
+                thread.close()
+                folder.close()
     tell(thread.summary())
     if not thread.calls:
         variable = ", ".join(variables(""))
@@ -105,7 +97,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def _served(
-    found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingThread,
+    found: socket.socket, host: str, to: str, folder: Spool, thread: RecordingProcess,
     command: Sequence[str], tell: Callable[[str], None],
 ) -> int:  # fmt: skip
     proxy = Proxy(to, folder, thread.done)
@@ -154,6 +146,8 @@ async def _ran(command: Sequence[str], here: str, tell: Callable[[str], None]) -
 
 async def _note_upstream(to: str, tell: Callable[[str], None]) -> None:
     """Note a server that cannot be reached yet; nothing is asked of it."""
+    if getproxies() and not is_here(to):
+        return  # it is reached by another way
     parts = urlsplit(to)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -44,12 +44,13 @@ if TYPE_CHECKING:
 GOAL = 64 * 2**10
 UNREAD = ("setting", "rest", "image", "file")
 "Kinds of parts whose text no tokenizer reads."
-KINDS = {spool.LEFT: "left", spool.CUT: "cut", spool.KILLED: "cut",
+KINDS = {spool.LEFT: "left", spool.CUT: "cut", spool.KILLED: "cut", spool.LOST: "lost",
          spool.UNAVAILABLE: "unavailable"}  # fmt: skip
 REASONS = {
     spool.LEFT: "the client left before the answer ended",
     spool.CUT: "the server broke off",
     spool.KILLED: "the proxy ended before the answer did",
+    spool.LOST: "the rest could not be kept",
     spool.UNAVAILABLE: "the server cannot be reached",
 }
 
@@ -84,6 +85,8 @@ class WrittenCall(NamedTuple):
     fault: str = ""
     tokens: int | None = None
     cached: int | None = None
+    stale: int | None = None
+    "Parts of the prompt that are superseded contents of files; None where that is not known."
 
 
 class ModelExchange:
@@ -244,7 +247,7 @@ class ModelExchange:
                 )  # fmt: skip
             except GarbledAnswer as error:
                 fault, kind = fault or str(error), kind if fault else "garbled"
-        if answer.ended and exchange.how in (spool.LEFT, spool.KILLED):
+        if answer.ended and exchange.how in (spool.LEFT, spool.KILLED, spool.LOST):
             fault = ""  # nothing was missing but the end of the connection
         if not fault and answer.error:
             fault, kind = answer.error, "refused"

@@ -10,19 +10,24 @@ import json
 import os
 import struct
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 HEAD, ASKED, ANSWERED, ANSWER, END = b"H", b"q", b"A", b"a", b"E"
 FINISHED, LEFT, CUT, UNAVAILABLE = "finished", "left", "cut", "unavailable"
 "How an exchange ended: whole, left by its client, cut off by the server, or never answered."
 KILLED = "killed"
 "The end of an exchange that the end of the proxy cut off; its file may tell none."
+LOST = "lost"
+"The end of an exchange of which not all could be kept: the disk was full."
 _RECORD = struct.Struct("<cIQ")
 _LOCK = "lock"
+SECONDS, PATIENCE = 20.0, 0.02
+"How long the end of a killed proxy is waited for, and between two looks."
 
 
 class ExchangeHead(NamedTuple):
@@ -67,6 +72,8 @@ class SpooledExchange:
         "Why what came is not kept any more; the exchange itself goes on."
         self.heard = False
         "Whether the server answered."
+        self.size = 0
+        "Bytes of the file, in which what was kept last ends."
         self._began = time.monotonic()
         try:
             self._file: int | None = os.open(
@@ -76,12 +83,20 @@ class SpooledExchange:
             self._file, self.lost = None, error
         self.note(HEAD, head._asdict())
 
+    @classmethod
+    def ended(cls, path: Path, lost: OSError | None) -> Self:
+        """Return an exchange that has ended, as another process knows it."""
+        exchange = cls.__new__(cls)
+        exchange.path, exchange.lost, exchange._file = path, lost, None
+        return exchange
+
     def add(self, kind: bytes, body: bytes) -> None:
         """Keep some bytes; where they cannot be kept, note that once."""
         if self._file is None:
             return
         passed = int((time.monotonic() - self._began) * 1000)
         record = _RECORD.pack(kind, passed, len(body)) + body
+        self.size += len(record)
         try:
             while record:
                 record = record[os.write(self._file, record) :]
@@ -89,6 +104,14 @@ class SpooledExchange:
             self.lost = error
             os.close(self._file)
             self._file = None
+
+    def kept(self, end: int, size: int) -> bytes:
+        """Return some bytes again that end at a place in the file. `OSError` where it is gone."""
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            return os.pread(file, size, end - size)
+        finally:
+            os.close(file)
 
     def note(self, kind: bytes, fields: object) -> None:
         """Keep a record that is no body."""
@@ -109,8 +132,10 @@ class Spool:
         """`OSError` where the folder cannot be made."""
         self._all = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._name = f"{os.getpid()}-{time.time_ns():x}"
-        self.folder = folder / self._name
+        now = time.time_ns()
+        self.folder = folder / f"{os.getpid()}-{now:x}"
+        place = struct.pack(">QI", now, os.getpid())
+        self._name = urlsafe_b64encode(place).decode()
         self.folder.mkdir(mode=0o700)
         self._lock = os.open(self.folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -121,7 +146,7 @@ class Spool:
     ) -> SpooledExchange:
         """Begin an exchange."""
         self._count += 1
-        id = f"{self._name}-{self._count:06}"
+        id = f"{self._name}{self._count:x}"  # short: the store keeps it for each exchange
         at = datetime.now(UTC).isoformat()
         head = ExchangeHead(id, at, method, path, headers, task)
         return SpooledExchange(self.folder / f"{self._count:06}", head)
@@ -149,17 +174,35 @@ class Spool:
 
 
 def _is_free(folder: Path) -> bool:
-    """Return whether no process that lives has a folder."""
+    """Return whether no process that lives has a folder.
+
+    A process that was forked from one that was killed may be about to end, and may still write: it
+    is waited for, as else what it writes would be written twice.
+    """
     try:
         lock = os.open(folder / _LOCK, os.O_WRONLY)
     except OSError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        for _ in range(int(SECONDS / PATIENCE)):
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if _lives(int(folder.name.partition("-")[0])):
+                return False
+            time.sleep(PATIENCE)
         return False
     finally:
         os.close(lock)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
     return True
 
 

@@ -19,6 +19,7 @@ from backcast.engine.log.exchanges import sessions
 from backcast.engine.log.exchanges.bodies import (
     DIALECTS,
 )
+from backcast.engine.log.exchanges.cleaning import row_for
 from backcast.engine.log.exchanges.model_exchange import (
     ModelExchange,
     PromptCounter,
@@ -32,6 +33,8 @@ from backcast.engine.log.exchanges.requests import (
 )
 from backcast.engine.log.exchanges.sessions import Conversation, KnownContext, Session
 from backcast.engine.log.exchanges.spool import Exchange
+from backcast.engine.log.packing import condensed
+from backcast.engine.log.recorder import NewRow
 from backcast.engine.log.store import EventStore
 
 SOURCE = "record"
@@ -80,7 +83,7 @@ class ExchangeWriter:
             except BackcastError:  # it may be written again
                 self._tools.pop(asked.task, None)
                 raise
-        return self._other(exchange)
+        return self.as_it_came(exchange)
 
     def reader(self, task: str) -> RequestReader:
         """Return the reader of a task's requests."""
@@ -96,8 +99,11 @@ class ExchangeWriter:
         self, exchange: Exchange, task: str, after: int, claims: list[Claim], blobs: list[Blob]
     ) -> None:
         """Append the claims of an exchange, and remember that it is written."""
-        rows = [self.store.row(task, after + n, claim) for n, claim in enumerate(claims, 1)]
-        self.store.write_rows(rows, blobs, [(SOURCE, exchange.head.id, b"", 0)])
+        rows: list[NewRow] = []
+        for version, claim in enumerate(claims, after + 1):
+            row = row_for(self.store, task, version, claim)
+            rows.append((*row[:-1], condensed(row[-1])))
+        self.store.write_rows(rows, blobs, [(SOURCE, exchange.head.id, b"", 0)], together=task)
 
     def task_for(self, conversation: Conversation, named: str) -> tuple[str, int | None]:
         """Return the task of a conversation, and the context that it goes on from."""
@@ -166,8 +172,8 @@ class ExchangeWriter:
             arrivals=arrivals.ref, **first,
         )  # fmt: skip
 
-    def _other(self, exchange: Exchange) -> WrittenCall:
-        """Write an exchange that asks no model."""
+    def as_it_came(self, exchange: Exchange) -> WrittenCall:
+        """Write an exchange that asks no model, or that cannot be taken apart."""
         task = exchange.head.task or f"{self.name}-other"
         after, blobs = self.store.version(task), [Blob(exchange.body)]
         answer = self.answer(exchange, task, blobs)

@@ -73,6 +73,18 @@ VECTORS = """CREATE TABLE IF NOT EXISTS vectors (
     vector bytea NOT NULL,
     PRIMARY KEY (embedder, text_hash)
 )"""
+BUNDLES = (
+    """CREATE TABLE IF NOT EXISTS bundles (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        base bigint,
+        size bigint NOT NULL,
+        packed bytea NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS bundled (
+        key bigint PRIMARY KEY,
+        bundle bigint NOT NULL
+    )""",
+)
 
 
 class _Cursor:
@@ -139,6 +151,8 @@ class PostgresRecorder(LibraryContract, PostgresApplicationRecorder):
         "SELECT 1 FROM pg_class"
         " WHERE relname='vectors' AND relnamespace=current_schema()::regnamespace"
     )
+    make_bundles = BUNDLES
+    find_bundles = has_vectors.replace("vectors", "bundles")
     # Only the owner of a table may index it; for others the failure would end the transaction.
     lacks_across = (
         "SELECT 1 FROM pg_class WHERE relname='events'"

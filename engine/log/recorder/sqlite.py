@@ -97,6 +97,18 @@ VECTORS = """CREATE TABLE IF NOT EXISTS vectors (
     vector BLOB NOT NULL,
     PRIMARY KEY (embedder, text_hash)
 ) STRICT"""
+BUNDLES = (
+    """CREATE TABLE IF NOT EXISTS bundles (
+        id INTEGER PRIMARY KEY,
+        base INTEGER,
+        size INTEGER NOT NULL,
+        packed BLOB NOT NULL
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS bundled (
+        key INTEGER PRIMARY KEY,
+        bundle INTEGER NOT NULL
+    ) STRICT""",
+)
 
 
 class _Pool(SQLiteConnectionPool):
@@ -149,6 +161,8 @@ class SQLiteRecorder(LibraryContract, SQLiteApplicationRecorder):  # type: ignor
     path = ""
     changes_nothing = f"PRAGMA user_version={SCHEMA_VERSION}"
     make_vectors = VECTORS
+    make_bundles = BUNDLES
+    find_bundles = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='bundles'"
     has_vectors = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='vectors'"
     synchronous = "FULL"
     "What SQLite does at a commit that is forced to the disk."

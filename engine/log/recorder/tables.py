@@ -8,6 +8,7 @@ from xxhash import xxh3_64_intdigest
 
 from backcast.domain.errors import ConflictError
 from backcast.engine.log.blobs import Packed
+from backcast.engine.log.bundles import NewBundle
 from backcast.engine.log.packing import plain
 from backcast.engine.log.recorder.across import IS_ACROSS, AcrossTasks, are_across
 from backcast.engine.log.recorder.bodies import Bodies
@@ -70,6 +71,7 @@ class Recorder(Bodies, Snapshots, VectorTable, AcrossTasks):
         now_us: Callable[[], int],
         *,
         blobs: Sequence[Packed] = (),
+        bundles: Sequence[NewBundle] = (),
         sources: Sequence[NewSource] = (),
         strict: bool = True,
         placed: Callable[[Sequence[Row]], None] = lambda rows: None,
@@ -84,7 +86,7 @@ class Recorder(Bodies, Snapshots, VectorTable, AcrossTasks):
         """
         try:
             with self.transact(write=True, forced=forced) as cursor:
-                return self._append(cursor, rows, now_us, blobs, sources, strict, placed)
+                return self._append(cursor, rows, now_us, blobs, bundles, sources, strict, placed)
         except IntegrityError as error:
             task_id, version = rows[0][:2]
             raise ConflictError(
@@ -97,6 +99,7 @@ class Recorder(Bodies, Snapshots, VectorTable, AcrossTasks):
         rows: Sequence[NewRow],
         now_us: Callable[[], int],
         blobs: Sequence[Packed],
+        bundles: Sequence[NewBundle],
         sources: Sequence[NewSource],
         strict: bool,
         placed: Callable[[Sequence[Row]], None],
@@ -110,6 +113,7 @@ class Recorder(Bodies, Snapshots, VectorTable, AcrossTasks):
             known = tail if task_id == first else self._tail(cursor, task_id)
             tails[task_id] = known if known is not None else 0 if strict else version - 1
         self._put(cursor, blobs)
+        self._put_bundles(cursor, bundles)
         if strict and rows and rows[0][1] <= tails[rows[0][0]]:
             values = self._stored_already(cursor, rows, tails)
             cursor.execute(self.changes_nothing)  # they may not have been forced to the disk yet

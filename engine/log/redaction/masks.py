@@ -61,10 +61,7 @@ class Masks:
 
     def learn(self, text: str, name: str = "") -> None:
         """Learn the secrets of a text, and the masks that it has already; `name` is its field's."""
-        for match in KEPT.finditer(text):
-            if match["number"]:
-                stands = match[0].removeprefix("MASKED_").rpartition("_")[0]
-                self.last[stands] = max(self.last[stands], int(match["number"]))
+        self.learn_masks(text)
         silent = True
         for found in self._announced(text, name):
             silent = False
@@ -72,6 +69,13 @@ class Masks:
                 self._know(text[found.start : found.end], found.kind)
         if silent:
             self._silent.add((hash(text), len(text), name))
+
+    def learn_masks(self, text: str) -> None:
+        """Learn the masks that a text has already, so that no other secret gets one of them."""
+        for match in KEPT.finditer(text):
+            if match["number"]:
+                stands = match[0].removeprefix("MASKED_").rpartition("_")[0]
+                self.last[stands] = max(self.last[stands], int(match["number"]))
 
     def mask(self, text: str, name: str = "") -> str:
         """Return a text without its secrets; `name` is its field's."""
