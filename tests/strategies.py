@@ -209,6 +209,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         ForeignRequest,
         path=json_texts,
         dialect=st.sampled_from(["", "chat"]),
+        fidelity=st.sampled_from(["", "messages", "parts"]),
         parts=st.lists(
             st.builds(
                 RequestPart,
@@ -247,6 +248,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         st.none() | st.integers(0, 9),
     ),
     "lives": st.none() | st.floats(0, 1e6),
+    "same_as": st.lists(json_texts, max_size=2).map(tuple),
     "contained": st.lists(json_texts, max_size=2).map(tuple),
     "isolation": st.dictionaries(json_texts, json_texts, max_size=2),
     "seconds": st.none() | st.floats(0, 1e6),

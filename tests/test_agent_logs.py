@@ -338,9 +338,11 @@ def test_a_request_without_an_answer_waits_for_it(tmp_path: Path) -> None:
 # The same session twice
 
 
-def exchange(id: str, body: dict[str, Any], text: str) -> Exchange:
+def exchange(
+    id: str, body: dict[str, Any], text: str, at: str = "2026-11-01T10:00:00+00:00"
+) -> Exchange:
     answer = {"output": [{"type": "message", "content": [{"text": text}]}], "status": "completed"}
-    head = ExchangeHead(id, "2026-11-01T10:00:00+00:00", "POST", "/v1/responses", {})
+    head = ExchangeHead(id, at, "POST", "/v1/responses", {})
     kind = {"content-type": "application/json"}
     sent = json.dumps(body).encode()
     return Exchange(head, sent, 200, kind, json.dumps(answer).encode(), (), FINISHED, "", 1.0)
@@ -372,6 +374,19 @@ def test_a_session_that_was_recorded_and_imported_is_known_to_be_one(
         main(["tasks", "--store", url])
     out = capsys.readouterr().out
     assert ("recorded  (the same session as codex-session)" in out) == same
+
+
+def test_a_run_that_is_tried_again_with_the_same_words_is_another_session() -> None:
+    content = [{"type": "input_text", "text": "Give the price a discount"}]
+    body = {"input": [{"type": "message", "role": "user", "content": content}]}
+    later = exchange("x-1", body, "Done.", "2026-11-02T10:00:00+00:00")
+    with EventStore.open("sqlite://") as store:
+        ExchangeWriter(store).write(later)
+        run(store, "codex", FOREIGN / "codex.jsonl")
+        assert not any("the same session" in note for note in run(
+            store, "codex", FOREIGN / "codex.jsonl").notes)  # fmt: skip
+        marks = [event.fact for event in store.read(types=["IMPORTED"])]
+        assert [mark.same_as for mark in marks if isinstance(mark, Imported)] == [()]
 
 
 def test_bodies_that_come_behind_the_log_are_known_to_be_its(tmp_path: Path) -> None:

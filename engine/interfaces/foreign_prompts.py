@@ -32,6 +32,9 @@ def print_request(place: "Place", tokenizer: str | None, *, anatomy: bool, as_js
     from backcast.engine.replay.foreign_prompts import request_at
 
     found = request_at(place.store, place.task, place.when or "last")
+    if found.request.fidelity:
+        known = f"by its {found.request.fidelity}, not its bytes"
+        message(f"note: this prompt was formed from the agent's log: it is known {known}")
     if not anatomy and not as_json:
         hand_on_bytes(body_of(found, place.store.get))
         return
