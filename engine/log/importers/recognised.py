@@ -75,7 +75,7 @@ def _of_line(fields: Mapping[str, Any]) -> str | None:
         return "qwen"
     if is_typed and {"sessionId", "uuid", "leafUuid"} & keys:
         return "claude-code"
-    if (fields.get("type") == "session" and "cwd" in keys) or {"parentId", "message"} <= keys:
+    if is_typed and ("parentId" in keys or (fields["type"] == "session" and "cwd" in keys)):
         return "pi"
     if {"kind", "action", "observation"} & keys and {"source"} <= keys:
         return "openhands"

@@ -39,7 +39,7 @@ def recorded_as(store: EventStore, task: str, session: str) -> tuple[str, ...]:
     """Return the tasks that recorded the session of an imported one, and are not known to."""
     known = same_sessions(store).get(task, ())
     tasks = [other for other in _recorded(store) if other != task and other not in known]
-    own = _Spoken(store, task) if tasks else None
+    own = _SessionWords(store, task) if tasks else None
     return tuple(other for other in tasks if own and _is_one(store, other, session, own))
 
 
@@ -49,7 +49,7 @@ def imported_as(store: EventStore, task: str) -> tuple[str, ...]:
     marks = (event for event in store.read(types=["IMPORTED"]) if isinstance(event.fact, Imported))
     logs = {event.task_id for event in marks if event.fact.format in LOGS} - {task, *known}
     return tuple(
-        other for other in sorted(logs) if _is_one(store, task, other, _Spoken(store, other))
+        other for other in sorted(logs) if _is_one(store, task, other, _SessionWords(store, other))
     )
 
 
@@ -62,11 +62,11 @@ def _recorded(store: EventStore) -> Iterator[str]:
             yield task
 
 
-def _is_one(store: EventStore, other: str, session: str, own: "_Spoken") -> bool:
+def _is_one(store: EventStore, other: str, session: str, own: "_SessionWords") -> bool:
     given = _session_of(store, other)
     if given and given == session:
         return True
-    said = _Spoken(store, other)
+    said = _SessionWords(store, other)
     if own.calls & said.calls or (given and session):
         return bool(own.calls & said.calls)
     return bool(own.goal) and own.goal == said.goal and bool(own.replies & said.replies)
@@ -82,7 +82,7 @@ def _session_of(store: EventStore, task: str) -> str | None:
     return None
 
 
-class _Spoken:
+class _SessionWords:
     """What was said in a task, as far as it tells one session from another."""
 
     def __init__(self, store: EventStore, task: str) -> None:
