@@ -78,7 +78,9 @@ def _is_entry(entry: dict[str, Any]) -> bool:
     type = entry.get("type")
     if isinstance(type, str) and isinstance(entry.get("payload"), dict):
         return True
-    return type in ITEMS or "record_type" in entry or {"id", "instructions"} <= entry.keys()
+    if type in ITEMS:
+        return "parentId" not in entry and (type != "message" or "role" in entry)
+    return "record_type" in entry or {"id", "instructions"} <= entry.keys()
 
 
 def _parted(entry: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -290,9 +292,9 @@ def _output(output: object) -> tuple[str | None, bool | None, dict[str, Any]]:
     if not isinstance(output, str):
         return None, None, {} if output is None else {"output_value": output}
     if output.startswith('{"output":'):
-        found = mapping(_parsed(output))
-        if isinstance(printed := found.get("output"), str):
-            code = mapping(found.get("metadata")).get("exit_code")
+        value = mapping(_parsed(output))
+        if isinstance(printed := value.get("output"), str):
+            code = mapping(value.get("metadata")).get("exit_code")
             failed = code != 0 if isinstance(code, int) else None
             return printed, failed, {"output_text": output}
     if head := _SHOWN.match(output):

@@ -51,8 +51,8 @@ def _write(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
 
 def replaces(fields: Mapping[str, Any]) -> bool:
     """Return whether arguments name a piece and what comes in its place."""
-    edits = [mapping(edit) for edit in sequence(fields.get("edits"))] or [fields]
-    return _path(fields) is not None and all(_piece(edit) for edit in edits)
+    edits: list[Mapping[str, Any]] = [mapping(edit) for edit in sequence(fields.get("edits"))]
+    return _path(fields) is not None and all(_piece(edit) for edit in edits or [fields])
 
 
 def path_read(fields: Mapping[str, Any]) -> str | None:

@@ -193,9 +193,8 @@ class ForeignRecord:
         counts: Mapping[str, int] = {},
     ) -> str:
         """Add a reply of the model; `counts` are the tokens that its server told."""
-        named = (
-            {"model": model} | counts | self._body("text", text) | self._body("thinking", thinking)
-        )
+        named: dict[str, Any] = {"model": model, **counts}
+        named |= self._body("text", text) | self._body("thinking", thinking)
         writer = string(model) or "agent"
         return self.tell(ModelReplied, named, rest, writer=writer, because=because)
 

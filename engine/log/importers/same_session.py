@@ -46,8 +46,11 @@ def recorded_as(store: EventStore, task: str, session: str) -> tuple[str, ...]:
 def imported_as(store: EventStore, task: str) -> tuple[str, ...]:
     """Return the tasks that hold the agent's log of a recorded session, and are not known to."""
     known = same_sessions(store).get(task, ())
-    marks = (event for event in store.read(types=["IMPORTED"]) if isinstance(event.fact, Imported))
-    logs = {event.task_id for event in marks if event.fact.format in LOGS} - {task, *known}
+    logs = {
+        event.task_id
+        for event in store.read(types=["IMPORTED"])
+        if isinstance(event.fact, Imported) and event.fact.format in LOGS
+    } - {task, *known}
     return tuple(
         other for other in sorted(logs) if _is_one(store, task, other, _SessionWords(store, other))
     )
