@@ -160,7 +160,7 @@ def test_a_session_that_goes_on_is_read_up_to_what_may_change(tmp_path: Path) ->
     with whole, parts:
         report = imported(parts, made.path)
         assert any(
-            "goes on: what may still change, from msg_008 on" in note for note in report.notes
+            "goes on: what may still change, from msg_007 on" in note for note in report.notes
         )
         ended = json.dumps(tool("bash", "c9", {"command": "ls"}, "a.py"))
         made.run("UPDATE part SET data = ? WHERE message_id = ? AND id LIKE '%_1'", ended, id)

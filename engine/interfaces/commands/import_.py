@@ -174,7 +174,7 @@ def _imported(
     # A foreign log is what it is; one of our own should not hold what cannot be taken.
     # Of a history only new commits are read, and there is no history without one.
     taken = report.added or report.known or (name == "git" and not report.skipped)
-    if not (taken or report.skipped):
+    if not (taken or report.skipped or report.notes):
         message(f"nothing was found in {shown(log)}")
     return _Imported(1 if not taken or (report.skipped and name == "events") else 0, report)
 

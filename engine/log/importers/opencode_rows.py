@@ -104,17 +104,15 @@ def finished(rows: list[Header], now: int, patience: int) -> int:
     """Return how many leading rows will change no more.
 
     The model's answer is whole when it says so, when another one stands behind it, or when nothing
-    came to it for `patience` milliseconds. What a person wrote is, once an answer to it began.
+    came to it for `patience` milliseconds; and so is then what it answers.
     """
-    answers = [place for place, row in enumerate(rows) if row.who == MODEL]
-    if not answers:
-        return len(rows) if rows and now - rows[-1].updated > patience else 0
-    last = answers[-1]
-    if not rows[last].ended and now - rows[last].updated <= patience:
-        return last
-    if now - rows[-1].updated > patience:
+    if rows and now - rows[-1].updated > patience:
         return len(rows)
-    return last + 1
+    for place in range(len(rows), 0, -1):
+        row, behind = rows[place - 1], any(later.who == MODEL for later in rows[place:])
+        if row.who == MODEL and (row.ended or behind):
+            return place
+    return 0
 
 
 def said_in(opened: DatabaseCopy, table: str, row: str, report: Report) -> Iterator[OpencodeSaid]:

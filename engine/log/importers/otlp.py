@@ -21,6 +21,7 @@ from backcast.engine.log.importers.call_counts import MESSAGES, NONE, PARTS
 from backcast.engine.log.importers.content import id_of, name_of, parted, string, without
 from backcast.engine.log.importers.formed_contexts import FormedContexts
 from backcast.engine.log.importers.lines import first_object
+from backcast.engine.log.importers.otlp_lines import when
 from backcast.engine.log.importers.otlp_messages import (
     CONTENT,
     FLAT,
@@ -31,7 +32,7 @@ from backcast.engine.log.importers.otlp_messages import (
     kind_of,
 )
 from backcast.engine.log.importers.otlp_order import traces_in_order
-from backcast.engine.log.importers.otlp_spans import SpanPlace, SpanStore, when
+from backcast.engine.log.importers.otlp_spans import SpanPlace, SpanStore
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, words
 from backcast.engine.log.importers.records import INLINE, ForeignLog, ForeignRecord
 
