@@ -24,6 +24,8 @@ from backcast.domain.message_parts import (
 
 GOAL, WORDS, CALLED, SAID = 240, 120, 70, 400
 "Characters of the goal, of what the model said in a turn, of a call, and of what a person said."
+SENTENCE = 6
+"Words from which on what a person said first can be a goal."
 ERRORS, FILES, PEOPLE = 5, 12, 5
 "The last errors, the files and the things said that are named."
 
@@ -52,9 +54,10 @@ def summary_of(parts: Sequence[MessagePart], last: int, most: int, count: Count)
 
 
 def _goal(parts: Sequence[MessagePart]) -> Iterator[str]:
-    said = [part for part in parts if not part.turn and _is_said(part)]
+    said = [part.text for part in parts if not part.turn and _is_said(part)]
+    long = [text for text in said if len(text.split()) >= SENTENCE]
     if said:
-        yield f"Goal: {_words(said[-1].text, GOAL)}"
+        yield f"Goal: {_words((long or said)[-1], GOAL)}"
 
 
 def _people(parts: Sequence[MessagePart]) -> Iterator[str]:

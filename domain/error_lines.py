@@ -11,9 +11,10 @@ from functools import lru_cache
 LONGEST = 200
 "Characters of a line that are shown."
 _SIGNS = re.compile(
-    r"^E\s{2,}\S|^FAILED |^ERROR |(?:Error|Exception): \S|^\w+(?:Error|Exception)$"
-    r"|\b(?:error|fatal|panic)(?:\[\w+\])?:|No such file|command not found|not found$"
-    r"|Permission denied|Segmentation fault",
+    r"^E\s{2,}\S|^FAILED |^ERROR |(?:^|[\s.>])(?:[A-Z]\w*)?(?:Error|Exception): \S"
+    r"|^\w+(?:Error|Exception)$"
+    r"|^(?:npm |[\w./-]+:(?:\d+:)* ?)?(?:error|fatal|panic)\b(?:\[\w+\])?[: ]"
+    r"|No such file|command not found|not found$|Permission denied|Segmentation fault",
 )
 
 

@@ -1,6 +1,6 @@
 """Prompts of an agent that stand in the log as requests."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from backcast.domain.errors import DamagedError
@@ -9,7 +9,7 @@ from backcast.domain.message_parts import RESULT, Count, MessagePart
 from backcast.engine.log.exchanges.requests import RequestReader
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.agent_prompt import AgentPrompt, as_read, read_text
-from backcast.engine.replay.request_parts import parts_of_request
+from backcast.engine.replay.request_parts import KeptTexts, RequestPartsReader
 from backcast.engine.replay.tool_calls import argument_text, called
 
 
@@ -28,17 +28,22 @@ def recorded_prompts(
 ) -> Iterator[AgentPrompt]:
     """Yield the prompts of a task's requests; those that cannot be read are added to `unread`."""
     actions, known = _actions(store, task_id), _known_results(store, task_id)
+
+    def finish(part: MessagePart, before: Sequence[MessagePart]) -> MessagePart:
+        part = _with_known(part, before, known.get(part.call))
+        return part._replace(tokens=count(part.text))
+
+    reader = RequestPartsReader(KeptTexts(store), finish)
     for found in RequestReader(store, task_id).all():
         if found.request.purpose:
             continue
         try:
-            parts = parts_of_request(found, store)
+            parts = reader.parts(found)
         except (DamagedError, ValueError):
             unread.append(found.version)
             continue
-        counted = tuple(_with_known(parts, known, count))
         action, formed = actions.get(found.version, ()), not found.request.digest
-        yield AgentPrompt(task_id, found.version, counted, action, formed)
+        yield AgentPrompt(task_id, found.version, parts, action, formed)
 
 
 def _known_results(store: EventStore, task_id: str) -> dict[str, _KnownResult]:
@@ -57,15 +62,14 @@ def _known_results(store: EventStore, task_id: str) -> dict[str, _KnownResult]:
 
 
 def _with_known(
-    parts: Sequence[MessagePart], known: Mapping[str, _KnownResult], count: Count
-) -> Iterator[MessagePart]:
-    """Yield the parts, counted, with what events tell of them."""
-    for part in parts:
-        if part.kind == RESULT and (more := known.get(part.call)):
-            path = part.writes or (as_read(parts, more.module) if more.module else "")
-            failed = part.failed or more.failed
-            part = part._replace(failed=failed, writes=path, leaves=more.leaves)
-        yield part._replace(tokens=count(part.text))
+    part: MessagePart, before: Sequence[MessagePart], known: _KnownResult | None
+) -> MessagePart:
+    """Return a result with what events tell of it."""
+    if part.kind != RESULT or known is None:
+        return part
+    path = part.writes or (as_read(before, known.module) if known.module else "")
+    failed = part.failed or known.failed
+    return part._replace(failed=failed, writes=path, leaves=known.leaves)
 
 
 def _actions(store: EventStore, task_id: str) -> dict[int, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from backcast.domain.message_parts import CALL, MESSAGE, THINKING, MessagePart
@@ -22,39 +22,82 @@ _OBSERVED = re.compile(
 BESIDE = ("image", "image_url", "input_image", "document", "file", "input_file", "input_audio")
 
 
-def parts_of_request(found: RecordedRequest, store: EventStore) -> tuple[MessagePart, ...]:
-    """Return the parts of a request. `ValueError` where its body is not what its dialect says."""
-    fields = json.loads(body_of(found, store.get))
-    if not isinstance(fields, dict):
-        raise ValueError("needed a JSON object")
-    order = {"system": 0, "tool": 1}
-    parts = _BodyReader(found, store).parts(fields)
-    return tuple(sorted(parts, key=lambda part: order.get(part.kind, 2)))
+Finish = Callable[[MessagePart, Sequence[MessagePart]], MessagePart]
+"Completes a part, which stands behind others."
 
 
-class _BodyReader:
-    """Reads the body of a request."""
+class KeptTexts:
+    """The texts of a run's requests, each read once however many requests repeat it."""
 
-    def __init__(self, found: RecordedRequest, store: EventStore) -> None:
-        self.found, self.store = found, store
+    def __init__(self, store: EventStore) -> None:
+        self.store = store
+        self._bodies: dict[str, bytes] = {}
+        self._refs: dict[str, str] = {}
+        self._parts: dict[str, str] = {}
+        "The blob of a part by its text."
+
+    def get(self, ref: str) -> bytes:
+        """Return a body."""
+        if ref not in self._bodies:
+            self._bodies[ref] = self.store.get(ref)
+        return self._bodies[ref]
+
+    def hear(self, found: RecordedRequest) -> None:
+        """Note the blobs of a request's parts."""
+        for part in found.parts:
+            if part.text not in self._refs:
+                self._refs[part.text] = part.text
+                self._parts.setdefault(part_text(self.get(part.text)), part.text)
+
+    def ref(self, text: str) -> str:
+        """Return the name of the blob that holds a text: alone, else as it stood in a body."""
+        if text not in self._refs:
+            ref = ref_of(text.encode(errors="surrogatepass"))
+            self._refs[text] = ref if self.store.holds(ref) else self._parts.get(text, "")
+        return self._refs[text] if text else ""
+
+
+class RequestPartsReader:
+    """Reads the bodies of a run's requests, in order; what a request repeats is read once."""
+
+    def __init__(self, texts: KeptTexts, finish: Finish) -> None:
+        self.texts, self.finish = texts, finish
         self.turn, self.answering = 0, False
         self.calls: dict[str, tuple[str, object]] = {}
         "The tool and the arguments of each call, by its id."
-        self.own: dict[str, str] | None = None
+        self._messages: list[Any] = []
+        self._parts: list[MessagePart] = []
+        self._marks: list[tuple[int, int, bool]] = []
+        "Behind each message: how many parts there were, the turn, and whether the model spoke."
 
-    def parts(self, fields: Mapping[str, Any]) -> Iterator[MessagePart]:
-        """Yield the parts as they stand in the body."""
-        for name in ("system", "instructions"):
-            for text in _texts(fields.get(name)):
-                yield MessagePart("system", "system", text)
-        for tool in _list(fields.get("tools")) + _list(fields.get("functions")):
-            function = _mapping(tool.get("function", tool)) if isinstance(tool, dict) else {}
-            name = str(function.get("name") or "")
-            yield MessagePart("system", "tool", json.dumps(tool, ensure_ascii=False), tool=name)
+    def parts(self, found: RecordedRequest) -> tuple[MessagePart, ...]:
+        """Return the parts of a request. `ValueError` where its body is not of its dialect."""
+        self.texts.hear(found)
+        fields = json.loads(body_of(found, self.texts.get))
+        if not isinstance(fields, dict):
+            raise ValueError("needed a JSON object")
         said = fields.get("messages", fields.get("input", fields.get("prompt")))
-        for item in said if isinstance(said, list) else [] if said is None else [said]:
+        messages = said if isinstance(said, list) else [] if said is None else [said]
+        self._rewind(messages)
+        for item in messages[len(self._messages) :]:
             message = item if isinstance(item, dict) else {"role": "user", "content": item}
-            yield from self._message(message)
+            for part in self._message(message):
+                self._parts.append(self.finish(part, self._parts))
+            self._messages.append(item)
+            self._marks.append((len(self._parts), self.turn, self.answering))
+        parts = [*(self.finish(part, ()) for part in _head(fields)), *self._parts]
+        order = {"system": 0, "tool": 1}
+        return tuple(sorted(parts, key=lambda part: order.get(part.kind, 2)))
+
+    def _rewind(self, messages: list[Any]) -> None:
+        """Go back to the last message that a request repeats."""
+        same = 0
+        for mine, other in zip(self._messages, messages, strict=False):
+            if mine != other:
+                break
+            same += 1
+        count, self.turn, self.answering = self._marks[same - 1] if same else (0, 0, False)
+        del self._messages[same:], self._marks[same:], self._parts[count:]
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[MessagePart]:
         role, kind = str(message.get("role") or ""), message.get("type")
@@ -107,11 +150,11 @@ class _BodyReader:
         for text in texts:
             found = _OBSERVED.match(text) if role == "user" and self.turn else None
             if found:
-                tool, ref = found[1] or "", self._ref(text)
+                tool, ref = found[1] or "", self.texts.ref(text)
                 part = result_part(text, tool, None, call="", ref=ref, failed=False)
                 yield part._replace(role=role, turn=self.turn)
             else:
-                yield MessagePart(role, kind, text, turn=self.turn, ref=self._ref(text))
+                yield MessagePart(role, kind, text, turn=self.turn, ref=self.texts.ref(text))
 
     def _call(self, id: object, tool: object, arguments: object) -> MessagePart:
         if isinstance(arguments, str):
@@ -134,21 +177,22 @@ class _BodyReader:
         beside = [block for block in blocks if _mapping(block).get("type") in BESIDE]
         text = "\n".join(_texts([block for block in blocks if block not in beside]))
         part = result_part(
-            text, tool, arguments, call=str(id or ""), ref=self._ref(text), failed=failed
+            text, tool, arguments, call=str(id or ""), ref=self.texts.ref(text), failed=failed
         )
         yield part._replace(turn=self.turn)
         for block in beside:
             yield MessagePart("tool", "image", f"[{block['type']}]", turn=self.turn)
 
-    def _ref(self, text: str) -> str:
-        """Return the name of the blob that holds a text: alone, else as it stood in the body."""
-        ref = ref_of(text.encode(errors="surrogatepass"))
-        if not text or self.store.holds(ref):
-            return ref if text else ""
-        if self.own is None:
-            self.own = {part_text(self.store.get(part.text)): part.text
-                        for part in self.found.parts}  # fmt: skip
-        return self.own.get(text, "")
+
+def _head(fields: Mapping[str, Any]) -> Iterator[MessagePart]:
+    """Yield what stands outside of the messages: instructions and tools."""
+    for name in ("system", "instructions"):
+        for text in _texts(fields.get(name)):
+            yield MessagePart("system", "system", text)
+    for tool in _list(fields.get("tools")) + _list(fields.get("functions")):
+        function = _mapping(tool.get("function", tool)) if isinstance(tool, dict) else {}
+        name = str(function.get("name") or "")
+        yield MessagePart("system", "tool", json.dumps(tool, ensure_ascii=False), tool=name)
 
 
 def _list(value: object) -> list[Any]:
