@@ -647,6 +647,8 @@ class Imported(Fact):
     1, as versions were not recorded at first. None where there are no such events."""
     anew: str | None = None
     "The task that was imported anew under this name; None where it is the first of its log."
+    same_as: tuple[str, ...] = ()
+    "Tasks that hold the same session as a proxy recorded it, or the agent's own raw bodies."
 
 
 class Scored(Fact):

@@ -12,6 +12,7 @@ from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
 from backcast.engine.log.importers import Report
+from backcast.engine.log.importers.call_counts import PARTS, WORDS
 from backcast.engine.log.importers.file_edits import FileEdit, ReplacedPiece
 from backcast.engine.log.importers.file_texts import FileTexts
 from backcast.engine.log.importers.patch_edits import git_patches, patched
@@ -151,7 +152,7 @@ def test_writes_and_edits_are_iterations_with_their_texts_and_outlines(tmp_path:
     assert {path: (head.iteration, head.writer) for path, head in latest.items()} == {
         "a.py": (3, "agent"), "b.py": (2, "agent")
     }  # fmt: skip
-    assert made.report.notes == []
+    assert made.report.notes == [f"5 calls: 5 {WORDS[PARTS]}"]
 
 
 def test_an_edit_of_a_text_that_was_never_shown_is_an_unknown_text(
@@ -284,7 +285,8 @@ def test_files_outside_of_the_working_folder_are_kept_apart_and_said(tmp_path: P
         call("Bash", "", command="cd src && cat > ../b.py <<'EOF'\ny = 1\nEOF"),
     )
     assert made.texts == {"../../../tmp/a.py": "x = 1\n", "a.py": "x = 2\n", "b.py": "y = 1\n"}
-    assert made.report.notes == ["outside of the working folder: ../../../tmp/a.py"]
+    outside = "outside of the working folder: ../../../tmp/a.py"
+    assert made.report.notes == [outside, f"3 calls: 3 {WORDS[PARTS]}"]
 
 
 def test_plain_commands_of_a_shell_are_followed_and_others_are_not_guessed(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def test_the_name_of_a_branch_is_not_taken(older: str) -> None:
     with EventStore.open(older) as store:
         assert [fork(store, "older-session", 3).task_id for _ in range(2)][-1] == "older-session~2"
         _, [compared] = run_anew(store, "claude-code", SESSION)
-        assert (compared.anew, compared.added) == ("older-session~3", 9)
+        assert (compared.anew, compared.added) == ("older-session~3", 11)
 
 
 def test_a_copy_that_was_cut_off_goes_on(

@@ -17,9 +17,12 @@ from backcast.engine.log.importers import (
     Report,
     claude_code,
     cline,
+    codex,
     import_batches,
     inspect_ai,
     openhands,
+    pi,
+    qwen,
     swe_agent,
 )
 from backcast.engine.log.importers.json_values import parse
@@ -29,7 +32,7 @@ from backcast.engine.log.store import EventStore, refs_in
 
 FOREIGN = Path(__file__).parent.parent / "fixtures" / "foreign"
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "logs"
-FORMATS = [swe_agent, openhands, claude_code, cline, inspect_ai]
+FORMATS = [swe_agent, openhands, claude_code, cline, inspect_ai, codex, pi, qwen]
 FOLDERS = {
     "swe-agent": swe_agent,
     "mini-swe-agent": swe_agent,
@@ -48,6 +51,9 @@ SAMPLES = [
     (cline, "cline.json"),
     (cline, "cline-compaction.json"),
     (inspect_ai, "inspect.json"),
+    (codex, "codex.jsonl"),
+    (pi, "pi.jsonl"),
+    (qwen, "qwen.jsonl"),
 ]
 REAL_SAMPLES = [
     pytest.param(FOLDERS[folder], path, id=f"{folder}/{path.name[:40]}")

@@ -14,7 +14,8 @@ from backcast.engine.interfaces.cli import main
 
 Refuse = Callable[[str, Path, str], None]
 FOREIGN = Path(__file__).parent.parent / "fixtures/foreign"
-FORMATS = ["claude-code", "openhands", "cline", "inspect", "swe-agent", "events"]
+FORMATS = ["claude-code", "openhands", "cline", "inspect", "swe-agent", "events", "codex", "pi",
+           "qwen"]  # fmt: skip
 
 
 @pytest.fixture
@@ -96,7 +97,8 @@ def test_a_database_and_a_folder_are_no_logs(
 
 SAMPLES_OF = {
     "claude-code": "claude-code.jsonl", "openhands": "openhands.jsonl", "cline": "cline.json",
-    "inspect": "inspect.json", "swe-agent": "swe-agent.traj",
+    "inspect": "inspect.json", "swe-agent": "swe-agent.traj", "codex": "codex.jsonl",
+    "pi": "pi.jsonl", "qwen": "qwen.jsonl",
 }  # fmt: skip
 
 
@@ -115,10 +117,9 @@ def test_a_log_given_as_another_is_told_with_the_word_to_use(
 def test_a_log_that_nothing_reads_is_known_by_name(
     given_as: str, tmp_path: Path, assert_refused: Refuse
 ) -> None:
-    path = tmp_path / "rollout.jsonl"
-    codex = {"timestamp": "2026-01-01T00:00:00Z", "type": "session_meta", "payload": {"id": "x"}}
-    path.write_text(json.dumps(codex))
-    assert_refused(given_as, path, "a session of Codex, which no importer reads")
+    path = tmp_path / "ui_messages.json"
+    path.write_text(json.dumps({"ts": 1, "type": "say", "say": "text", "text": "hello"}))
+    assert_refused(given_as, path, "what Cline shows; its messages stand in")
     path.write_text(json.dumps([{"ts": 1, "type": "say", "say": "text", "text": "hi"}]))
     assert_refused(given_as, path, "its messages stand in api_conversation_history.json")
 

@@ -72,6 +72,8 @@ def event_line(event: WorkflowEvent) -> str:
         title = f"by the plan of {event.fact.reused.task}@{event.fact.reused.version}"
     if isinstance(event.fact, Imported):
         title = f"by {event.fact.format} importer {event.fact.version}"
+        if event.fact.same_as:
+            title = f"the same session as {', '.join(event.fact.same_as)}"
     stated = _stated_time(event)
     dated = f" dated {one_line(stated, 40)}" if stated else ""
     line = (

@@ -1,16 +1,18 @@
 """Imports a foreign log: its batches, their outlines, and the snapshots at the end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import EventType
+from backcast.domain.events import Claim, EventType
 from backcast.engine.history.collecting import rarely_collecting
 from backcast.engine.history.snapshots import save_snapshots, state_at
-from backcast.engine.log.importers import Batch, Report, git, import_batches
+from backcast.engine.log.importers import Batch, Report, git, import_batches, raw_bodies
+from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.people import NO_GOAL
+from backcast.engine.log.importers.same_session import imported_as, recorded_as
 from backcast.engine.log.importers.versions import MODULES, OWN, faulty, importer_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.not_outlined import not_outlined
@@ -38,6 +40,12 @@ def run(
     `processes` processes, and those of an agent's run record by record; see `Outlining`.
     """
     report, met = Report(), dict[str, None]()
+    if format == raw_bodies.FORMAT:
+        raw_bodies.write(store, path, task_id, report)
+        _link(store, format, sorted(report.tasks), report)
+        report.notes += filter(None, [calls_note(report.calls)])
+        keep_all_states(store, report)
+        return report
     if format == "git":
         met[task_id or git.task_of(path)] = None  # of a history only new commits are read
     with progress(f"importing {path.name}", counted(format, path)) as advance:
@@ -49,6 +57,7 @@ def run(
                 store, format, batches, report, advance, importer_of(format),
                 finishing(store, format) if outlines else None,
             )  # fmt: skip
+            _link(store, format, sorted(met), report)
             keep_all_states(store, report)
     if met and all(_has_begun(store, task) for task in met):
         report.notes = [note for note in report.notes if note != NO_GOAL]  # another log told it
@@ -58,6 +67,26 @@ def run(
     for task in sorted(met) if format != OWN else ():
         report.notes += map(str, faulty(store, task, [format]))
     return report
+
+
+def _link(store: EventStore, format: str, tasks: Iterable[str], report: Report) -> None:
+    """Note in tasks which others hold the same session, recorded by a proxy or imported."""
+    importer = None if format == "git" else importer_of(format)
+    for task in tasks if importer else ():
+        if format == raw_bodies.FORMAT:
+            others = imported_as(store, task)
+        else:
+            others = recorded_as(store, task, report.session)
+        if not others or importer is None:
+            continue
+        mark, last = importer(task).model_copy(update={"same_as": others}), store.version(task)
+        [event] = store.read(task, after=last - 1, last=last)
+        claim = Claim(mark, event.timestamp, format, ())
+        store.write_rows([store.row(task, last + 1, claim)], [], [])
+        report.added += 1
+        report.tasks[task] = report.tasks.get(task, 0) + 1
+        named = ", ".join(map(repr, others))
+        report.notes.append(f"task {task!r} is the same session as {named}")
 
 
 def finishing(store: EventStore, format: str) -> Callable[[Batch], Batch] | None:

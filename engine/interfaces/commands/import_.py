@@ -11,6 +11,7 @@ import click
 
 from backcast.domain.errors import InputError
 from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.found_logs import FOLDERS, chosen_log
 from backcast.engine.interfaces.many_logs import SOME, LogTimes, shown_progress
 from backcast.engine.interfaces.options import json_option, opened, store_option
 from backcast.engine.interfaces.terminal import escaped, message
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from backcast.engine.memory.import_anew import AnewTask
     from backcast.engine.memory.import_log import Progress
 
+AS_THEY_ARE = ("events", "raw-bodies")
+"Formats of which nothing is derived when they are imported."
 SHOWN = 20
 "Lines that could not be taken, of which the reasons are shown."
 
@@ -40,12 +43,13 @@ def command() -> None:
     backcast import swe-agent trajectories/ 'more/**/*.traj'
     backcast import events s3://bucket/runs/
     backcast import git ~/src/httpx --as httpx --anew    # again, as httpx~2
+    backcast import claude-code --recent                 # the latest session of the agent here
     """
 
 
 def _importer(name: str, help: str) -> None:
     def outlines(function: Callable[..., Any]) -> Callable[..., Any]:
-        if name == "events":
+        if name in AS_THEY_ARE:
             return function
         return click.option(
             "--outlines/--no-outlines", default=True, show_default=True,
@@ -53,27 +57,41 @@ def _importer(name: str, help: str) -> None:
         )(function)  # fmt: skip
 
     def anew(function: Callable[..., Any]) -> Callable[..., Any]:
-        if name == "events":
+        if name in AS_THEY_ARE:
             return function
         return click.option(
             "--anew", is_flag=True,
             help="Write the task again beside the one that is stored, and tell what differs.",
         )(function)  # fmt: skip
 
+    def recent(function: Callable[..., Any]) -> Callable[..., Any]:
+        if name not in FOLDERS:
+            return function
+        return click.option(
+            "--recent", type=click.IntRange(min=1), is_flag=False, flag_value=1, metavar="[N]",
+            help="The latest log where the agent keeps them; of the N latest, the one you choose.",
+        )(function)  # fmt: skip
+
     @command.command(name=name, help=help)
-    @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+    @click.argument("paths", nargs=-1, required=name not in FOLDERS, metavar="PATH...")
     @store_option
     @click.option("--as", "task", metavar="TASK", help="The task to import as; else the log's own.")
     @json_option
     @outlines
     @anew
+    @recent
     def importer(
         paths: tuple[str, ...], url: str, task: str | None, as_json: bool, anew: bool = False,
-        **more: bool,
+        recent: int | None = None, **more: bool,
     ) -> None:  # fmt: skip
         from backcast.engine.interfaces.foreign_logs import logs_to_import
         from backcast.engine.interfaces.terminal import progress_bar
 
+        if bool(paths) == bool(recent):
+            raise click.UsageError(
+                f"needed a PATH or --recent, found {'both' if paths else 'none'}"
+            )
+        paths = (chosen_log(name, recent),) if recent else paths
         logs, failed = logs_to_import(name, paths)
         if task and len(logs) + failed > 1:
             raise click.UsageError(f"--as: needed a single log, found {len(logs) + failed}")
@@ -172,6 +190,7 @@ for _name, _help in {
     "codex": "A rollout of Codex (rollout-*.jsonl, or .jsonl.zst).",
     "pi": "A session of pi (JSON lines).",
     "qwen": "A chat of Qwen Code (JSON lines).",
+    "raw-bodies": "Bodies that Claude Code or Qwen Code wrote: PATH is their folder.",
 }.items():
     _importer(_name, _help)
 

@@ -13,18 +13,26 @@ from backcast.engine.interfaces.terminal import message
 @store_option
 @json_option
 def command(url: str, as_json: bool) -> None:
-    """List the tasks in the store; for a branch, show its origin."""
+    """List the tasks in the store; for a branch, show its origin.
+
+    A session that was recorded by 'backcast record' and imported from the agent's own log, too, is
+    two tasks, and each names the other.
+    """
     from backcast.engine.history.branches import branches
     from backcast.engine.interfaces.views import one_line
+    from backcast.engine.log.importers.same_session import same_sessions
 
     with opened(url) as store:
         if not store.tasks():
             message("note: the store is empty: 'backcast import' or 'backcast run' fills it")
-        forked = branches(store)
+        forked, same = branches(store), same_sessions(store)
         for task in store.tasks():
             row: dict[str, Any] = {"task_id": task, "events": store.version(task)}
             line = f"{row['events']:>8}  {one_line(task, 200)}"
             if branch := forked.get(task):
                 row |= {"origin": branch.origin, "version": branch.version}
                 line += f"  (branch of {one_line(branch.origin, 200)}@{branch.version})"
+            if others := same.get(task):
+                row |= {"same_as": list(others)}
+                line += f"  (the same session as {one_line(', '.join(others), 200)})"
             click.echo(json_text(row) if as_json else line)

@@ -27,7 +27,8 @@ HOPS = frozenset((
 "Headers that are between two neighbours and are not passed on."
 ASKED = frozenset((
     b"content-type", b"content-encoding", b"user-agent", b"accept", b"anthropic-version",
-    b"anthropic-beta",
+    b"anthropic-beta", b"session_id", b"session-id", b"conversation_id",
+    b"x-claude-code-session-id",
 ))  # fmt: skip
 ANSWERED = frozenset((
     b"content-type", b"content-encoding", b"content-length", b"server", b"retry-after",

@@ -18,8 +18,7 @@ RECENT = 16
 "Contexts of a task that a request may go on from."
 TITLE, COUNT = "title", "token count"
 _REMINDER = re.compile(r"<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
-_USER = re.compile(r"session[_a-z\":]*[0-9a-f-]{36}")
-"A session in what Claude Code says of its user."
+_SESSION = re.compile(r'_session_([0-9A-Za-z-]+)$|"session_id":\s*"([^"]+)"')
 _TITLE = re.compile(r"\btitles?\b|\bsummari[sz]e this (?:conversation|session)\b", re.IGNORECASE)
 TALKED = frozenset(("user", "assistant", "tool", "function"))
 
@@ -85,11 +84,29 @@ def conversation(body: bytes, dialect: str, path: str) -> Conversation:
     )
 
 
+def session_in(body: bytes, headers: Mapping[str, str]) -> str | None:
+    """Return the id that an agent gives its session in a request, if it does.
+
+    >>> session_in(b'{"metadata": {"user_id": "user_1_account_2_session_3f-a"}}', {})
+    '3f-a'
+    """
+    for name in ("session_id", "session-id", "conversation_id", "x-claude-code-session-id"):
+        if given := headers.get(name):
+            return given
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return _session(value if isinstance(value, dict) else {}) or None
+
+
 def _session(fields: Mapping[str, Any]) -> str:
-    """Return the session that a client names in a request."""
     metadata = fields.get("metadata")
-    found = _USER.search(_string(metadata, "user_id")) if isinstance(metadata, dict) else None
-    return found[0] if found else _string(fields, "prompt_cache_key")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    if found := _SESSION.search(_string(metadata, "user_id")):
+        return found[1] or found[2]
+    named = (_string(metadata, "sessionId"), _string(metadata, "session_id"))
+    return next(filter(None, named), _string(fields, "prompt_cache_key"))
 
 
 def _string(fields: Mapping[str, Any], name: str) -> str:

@@ -54,6 +54,8 @@ class ExchangeWriter:
         "The latest answer of each task, which the next resembles."
         self.answers_by_id: OrderedDict[str, tuple[str, int]] = OrderedDict()
         "The task and context of the latest answers that a request may name as the one before."
+        self._recalled: set[str] = set()
+        "Tasks whose earlier contexts are known, as far as there are any."
         self._first: dict[bytes, dict[str, None]] = {}
         "The tasks whose conversation begins with a message."
         numbers = {1: name} | {
@@ -99,6 +101,8 @@ class ExchangeWriter:
 
     def task_for(self, conversation: Conversation, named: str) -> tuple[str, int | None]:
         """Return the task of a conversation, and the context that it goes on from."""
+        if named and named not in self.sessions and named not in self._recalled:
+            self._recall(named)
         first = conversation.messages[:1]
         tasks = self._first.get(first[0], {}) if first else {}
         known = {task: self.sessions[task] for task in tasks if named in ("", task)}
@@ -182,6 +186,7 @@ class ExchangeWriter:
 
     def _recall(self, task: str) -> None:
         """Remember the latest contexts of a task that was recorded before."""
+        self._recalled.add(task)
         answered = {
             cause for event in self.store.read(task, types=["MODEL_REPLIED"])
             for cause in event.because

@@ -8,12 +8,12 @@ cut off anywhere and run again, and a log that has grown adds only its new event
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import Claim, ContextBuilt, Fact
+from backcast.domain.events import Claim, ContextBuilt, Fact, RequestPart
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.call_counts import calls_note
 from backcast.engine.log.importers.edit_counts import EditCounts
@@ -47,8 +47,16 @@ class ForeignFact(NamedTuple):
     "A hash of the whole foreign record, for ids that could come again with other content."
     version: int | None = None
     "Its version in the task, if the log states it."
-    base: str | None = None
-    "Of a context that was formed: the foreign id of the one whose parts it copies."
+    base: "ContextBase | None" = None
+    "Of a context that was formed: the one whose parts it copies."
+
+
+class ContextBase(NamedTuple):
+    """A context in an earlier batch, and all parts of the one that copies from it."""
+
+    id: str
+    digest: bytes
+    parts: tuple[RequestPart, ...]
 
 
 class Batch(NamedTuple):
@@ -81,6 +89,8 @@ class Report:
         "Events added, by task."
         self.calls: dict[str, int] = {}
         "Calls of a model in the whole log, by what is known of their content: see `calls_note`."
+        self.session = ""
+        "The id of the agent's session, where the log tells it."
         self.edits = EditCounts()
         "What the tools of an agent did to files, in the whole log."
 
@@ -195,6 +205,7 @@ class _Importer:
         if first.version is not None:
             return self._stands(batch.task_id, first, first.version)
         id = batch.id or first.id or ""
+        first = next((fact for fact in batch.facts if fact.id == id), first)
         known = self._look_up(batch.task_id, id)
         if known is not None and known[0] != first.digest[:8]:
             raise Conflict(
@@ -249,20 +260,31 @@ class _Importer:
     def _with_bases(self, batch: Batch) -> Batch:
         """Return a batch whose contexts name the events that they copy parts from.
 
-        A context whose base is not stored is left out: an importer that formed none was there.
+        Where another context stands under that id, or none, all parts are stored; and where their
+        texts are not there either, as of an importer that formed no contexts, none is.
         """
         facts = list[ForeignFact]()
         for foreign in batch.facts:
-            if foreign.base is None or not isinstance(foreign.fact, ContextBuilt):
+            base, fact = foreign.base, foreign.fact
+            if base is None or not isinstance(fact, ContextBuilt) or fact.request is None:
                 facts.append(foreign)
-            elif known := self._look_up(batch.task_id, foreign.base):
-                request = foreign.fact.request
-                based = request and request.model_copy(update={"base": known[1]})
-                fact = foreign.fact.model_copy(update={"request": based})
-                facts.append(foreign._replace(fact=fact))
-            elif NOT_FORMED not in self.report.notes:
-                self.report.notes.append(NOT_FORMED)
+                continue
+            known = self._look_up(batch.task_id, base.id)
+            if known and known[0] == base.digest[:8]:
+                based: dict[str, Any] = {"base": known[1]}
+            elif self._holds_all(base.parts, batch.blobs):
+                based = {"parts": base.parts, "copied": ()}
+            else:
+                self.report.notes += [NOT_FORMED] if NOT_FORMED not in self.report.notes else []
+                continue
+            request = fact.request.model_copy(update=based)
+            facts.append(foreign._replace(fact=fact.model_copy(update={"request": request})))
         return batch._replace(facts=facts)
+
+    def _holds_all(self, parts: Sequence[RequestPart], blobs: Sequence[Blob]) -> bool:
+        self.flush()
+        refs = {part.text for part in parts} - {blob.ref for blob in blobs}
+        return all(map(self.store.holds, refs))
 
     def _look_up(self, task_id: str, id: str) -> tuple[bytes, int] | None:
         if (waiting := self.ids.get((task_id, id))) is not None:

@@ -18,7 +18,7 @@ RECENT = 500
 class StreamedAnswer:
     """An answer as far as it is known."""
 
-    __slots__ = ("calls", "lines", "people", "reply", "thinking", "usage")
+    __slots__ = ("calls", "context", "lines", "people", "reply", "thinking", "usage")
 
     def __init__(self, people: int) -> None:
         self.people = people
@@ -28,6 +28,8 @@ class StreamedAnswer:
         "Its calls that are facts already; a stream repeats them."
         self.reply: str | None = None
         "The foreign id of its reply."
+        self.context: str | None = None
+        "The foreign id of the context in which it was asked; empty if there is none."
         self.usage: object = None
         "The usage that was last stated."
         self.thinking = ""
@@ -60,7 +62,7 @@ class StreamedAnswers:
 
     def hear(self, entry: dict[str, Any]) -> None:
         """Note that a person spoke."""
-        chain = _chain(entry)
+        chain = chain_of(entry)
         self._people[chain] = self._people.get(chain, 0) + 1
 
     def of(self, entry: dict[str, Any]) -> StreamedAnswer:
@@ -68,7 +70,7 @@ class StreamedAnswers:
 
         Some servers give each answer the same id: what follows on a person's words is another one.
         """
-        people = self._people.get(_chain(entry), 0)
+        people = self._people.get(chain_of(entry), 0)
         id = string(mapping(entry.get("message")).get("id"))
         if id is None:
             return StreamedAnswer(people)
@@ -86,6 +88,6 @@ class StreamedAnswers:
         return answer
 
 
-def _chain(entry: dict[str, Any]) -> object:
+def chain_of(entry: dict[str, Any]) -> object:
     """Return the conversation of a line: the main one, or that of a side agent."""
     return bool(entry.get("isSidechain")), string(entry.get("agentId"))

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 BYTES, MESSAGES, PARTS, NONE = "bytes", "messages", "parts", "none"
 """How true a context is: the request's very bytes; the system's instructions and all messages; what
 the log holds of them, without those instructions; nothing."""
+NO_CONTEXTS = "calls of the model had no contexts"
+"What was wrong with the facts of importers before they formed contexts."
 WORDS = {
     BYTES: "by their bytes",
     MESSAGES: "by their messages",

@@ -13,6 +13,8 @@ from typing import Any
 from backcast.domain.events import ModelFailed
 from backcast.engine.log.importers import Batch, Report
 from backcast.engine.log.importers.answers import StreamedAnswer, StreamedAnswers
+from backcast.engine.log.importers.call_counts import NO_CONTEXTS
+from backcast.engine.log.importers.claude_contexts import ClaudeContexts
 from backcast.engine.log.importers.content import (
     hashed,
     id_of,
@@ -33,11 +35,12 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord
 from backcast.engine.log.importers.tool_edits import Truth
 
 FORMAT = "claude-code"
-VERSION = 3
+VERSION = 4
 FAULTS = {
     1: "summaries, markers and side chains counted as a person's words, also as the goal;"
     " each line of an answer counted as a reply",
     2: NO_EDITS,
+    3: NO_CONTEXTS,
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "CLAUDE_CODE"
@@ -53,10 +56,12 @@ TEXTS = ("text", "tool_result")
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = first_object(path, _is_entry, NEEDED, FORMAT)
-    log = ForeignLog(PREFIX, task_id or _session(path, first), report)
+    session = _session(path, first)
+    report.session = session
+    log = ForeignLog(PREFIX, task_id or session, report)
     log.modules.silent = True
     goal: str | None = None
-    answers = StreamedAnswers()
+    answers, contexts = StreamedAnswers(), ClaudeContexts(report.calls)
     for _, line, entry in read_objects(path, report, _is_whole):
         id = id_of(entry.get("uuid"), hashed("line", line))
         said = _words(entry)
@@ -66,7 +71,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
             answers.hear(entry)
         record = log.record(id, line, entry.get("timestamp"))
         log.modules.texts.at(entry.get("cwd"))
-        _tell(record, entry, said, answers)
+        _tell(record, entry, said, answers, contexts)
         yield record.batch
     if goal is None:
         report.notes.append(NO_GOAL)
@@ -110,21 +115,27 @@ def _is_generated(entry: dict[str, Any]) -> bool:
 
 
 def _tell(
-    record: ForeignRecord, entry: dict[str, Any], said: str | None, answers: StreamedAnswers
-) -> None:
+    record: ForeignRecord, entry: dict[str, Any], said: str | None, answers: StreamedAnswers,
+    contexts: ClaudeContexts,
+) -> None:  # fmt: skip
     """Add the facts of a line, caused by the line that it follows."""
     because = [entry.get(name) for name in ("parentUuid", "leafUuid", "logicalParentUuid")]
     causes = [id_of(id, "") for id in because if id]
     message = mapping(entry.get("message"))
+    shown = entry.get("isVisibleInTranscriptOnly") is not True
     if entry.get("type") == "assistant" and "content" in message:
         if entry.get("isApiErrorMessage") is True or message.get("model") == SYNTHETIC:
+            shown = False
             _synthetic(record, entry, message, causes)
         else:
-            _assistant(record, entry, message, causes, answers.of(entry))
+            answer = answers.of(entry)
+            context = contexts.answer(record, entry, answer, causes)
+            _assistant(record, entry, message, [*causes, context], answer)
     elif entry.get("type") == "user" and "content" in message:
         _user(record, entry, message, causes, said)
     else:
         record.unknown(entry.get("type"), entry, causes)
+    contexts.read(entry, said, shown=shown)
 
 
 def _synthetic(

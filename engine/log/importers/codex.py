@@ -61,6 +61,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = _parted(first_object(path, _is_entry, NEEDED, FORMAT))[1]
     id = string(first.get("id")) or string(first.get("session_id"))
+    report.session = id or ""
     log = ForeignLog(PREFIX, task_id or task_of(id, path), report)
     log.modules.silent = True
     rollout = _Rollout(log, report)
@@ -118,13 +119,13 @@ class _Rollout:
         last = self.log.last or ""
         record = self.log.record(id, line, time)
         if type == "response_item":
-            self._item(record, payload, said, last)
+            around = {} if payload is entry else {**without(entry, "payload")}
+            self._item(record, payload, around, said, last)
         else:
             self._beside(type, payload)
             because = self.reply if payload.get("type") == "token_count" else last
             name = payload.get("type") if type == "event_msg" else type
-            rest = payload if payload is entry else {**without(entry, "payload"), **payload}
-            record.unknown(name, rest, (because,))
+            record.unknown(name, entry, (because,))
         yield record.batch
 
     def _beside(self, type: str, payload: dict[str, Any]) -> None:
@@ -170,31 +171,35 @@ class _Rollout:
         self.turns = [place for place, item in enumerate(items) if _words(item)]
 
     def _item(
-        self, record: ForeignRecord, item: dict[str, Any], said: str | None, last: str
-    ) -> None:
-        """Add the facts of an item, and put it into the context."""
+        self, record: ForeignRecord, item: dict[str, Any], around: dict[str, Any],
+        said: str | None, last: str,
+    ) -> None:  # fmt: skip
+        """Add the facts of an item, and put it into the context; `around` stands beside it."""
         type = string(item.get("type")) or ""
         is_reply = type == "message" and item.get("role") == "assistant"
         if is_reply or type == "reasoning" or type in CALLS:
-            self._answer(record, item, type, last)
+            self._answer(record, item, around, type, last)
         else:
             if type != UNSHOWN:
                 self.answering = False
             if said:
                 self.turns.append(self.contexts.said)
             if type in RESULTS:
-                self._result(record, item)
+                self._result(record, item, around)
             elif type == "message":
                 role = string(item.get("role")) or "user"
                 by_machine = role in ("developer", "system") or (not said and _text(item))
-                kept = without(item, "content", "role", "type") | _beside_text(item)
-                record.message(MACHINE if by_machine else role, _text(item), kept, (last,))
+                rest = {**around, "payload": without(item, "content") | _beside_text(item)}
+                record.message(MACHINE if by_machine else role, _text(item), rest, (last,))
             else:
-                record.unknown(type, item, (last,))
+                record.unknown(type, {**around, "payload": item}, (last,))
         if type != UNSHOWN:
             self.contexts.say(_shown(item))
 
-    def _answer(self, record: ForeignRecord, item: dict[str, Any], type: str, last: str) -> None:
+    def _answer(
+        self, record: ForeignRecord, item: dict[str, Any], around: dict[str, Any], type: str,
+        last: str,
+    ) -> None:  # fmt: skip
         if not self.answering:
             self.answering, self.reply, self.thinking = True, None, []
             self.context = self.contexts.form(record, (last,))
@@ -202,31 +207,36 @@ class _Rollout:
         if type == "reasoning":
             blocks = [*sequence(item.get("summary")), *sequence(item.get("content"))]
             self.thinking += [text for block in blocks if (text := mapping(block).get("text"))]
-            record.unknown(type, item, (because,))
+            record.unknown(type, {**around, "payload": item}, (because,))
             return
         text = _text(item) if type == "message" else None
         if self.reply is None:
-            kept = without(item, "content", "role", "type") | _beside_text(item)
-            rest = kept if type == "message" else {}
+            kept = without(item, "content") | _beside_text(item) if type == "message" else {}
+            rest = {**around, "payload": kept} if kept else around
             thoughts = "\n".join(self.thinking) or None
             self.reply = record.reply(text, self.model, rest, (self.context or last,), thoughts)
         elif type == "message":
-            record.unknown("REPLY_PART", item, (self.reply,))
+            record.unknown("REPLY_PART", {**around, "payload": item}, (self.reply,))
         if type != "message":
-            self._call(record, item, type)
+            self._call(record, item, around, type)
 
-    def _call(self, record: ForeignRecord, item: dict[str, Any], type: str) -> None:
+    def _call(
+        self, record: ForeignRecord, item: dict[str, Any], around: dict[str, Any], type: str
+    ) -> None:
         name = string(item.get("name")) or type.removesuffix("_call")
         given = item.get("arguments", item.get("action", item.get("input")))
         if type == "custom_tool_call":
             given = {"input": item.get("input")}
-        rest = without(item, "type", "name", "call_id", "arguments", "action", "input")
+        rest = {
+            **around,
+            "payload": without(item, "name", "call_id", "arguments", "action", "input"),
+        }
         id = item.get("call_id") or item.get("id")
         record.call(name, id, given, rest, (self.reply or "",), writer=self.model or "agent")
 
-    def _result(self, record: ForeignRecord, item: dict[str, Any]) -> None:
+    def _result(self, record: ForeignRecord, item: dict[str, Any], around: dict[str, Any]) -> None:
         output, failed, rest = _output(item.get("output"))
-        kept = without(item, "type", "call_id", "output") | rest
+        kept = {**around, "payload": without(item, "call_id", "output"), **rest}
         record.answer(item.get("call_id"), output, failed, kept)
 
 
@@ -245,12 +255,11 @@ def _text(item: dict[str, Any]) -> str | None:
 
 
 def _beside_text(item: dict[str, Any]) -> dict[str, Any]:
-    """Return the blocks of a message that are more than a text, if there is one."""
+    """Return the blocks of a message without the text, if there is one; else as they are."""
     blocks = sequence(item.get("content"))
-    plain = ({"type", "text"}, {"type", "text", "annotations"})
-    if len(blocks) < 2 and all(mapping(block).keys() in plain for block in blocks):
-        return {}
-    return {"content": item.get("content")} if blocks else {}
+    if len(blocks) == 1:
+        return {"content": [without(mapping(blocks[0]), "text")]}
+    return {"content": blocks} if blocks else {}
 
 
 def _words(item: dict[str, Any]) -> str | None:
@@ -284,7 +293,8 @@ def _output(output: object) -> tuple[str | None, bool | None, dict[str, Any]]:
         found = mapping(_parsed(output))
         if isinstance(printed := found.get("output"), str):
             code = mapping(found.get("metadata")).get("exit_code")
-            return printed, code != 0 if isinstance(code, int) else None, without(found, "output")
+            failed = code != 0 if isinstance(code, int) else None
+            return printed, failed, {"output_text": output}
     if head := _SHOWN.match(output):
         code = _CODE.search(head[0])
         failed = code[1] != "0" if code else None

@@ -9,6 +9,7 @@ A format says each message in the form of a dialect, and forms a context in fron
 """
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from pydantic_core import to_json
@@ -17,6 +18,7 @@ from backcast.domain.events import ContextBuilt, ForeignRequest, RequestPart
 from backcast.engine.log.blobs import Blob, ref_of
 from backcast.engine.log.exchanges.bodies import RESPONSES, BodyPart, part_text, split_body
 from backcast.engine.log.exchanges.requests import shortened
+from backcast.engine.log.importers import ContextBase
 from backcast.engine.log.importers.call_counts import NONE, PARTS
 from backcast.engine.log.importers.records import ForeignRecord
 
@@ -37,8 +39,11 @@ class FormedContexts:
         self._new: list[Blob] = []
         self._marks: list[tuple[int, int, str]] = []
         "Of each message: how many parts stand before it, their size, and what is behind them."
-        self._last: tuple[str, list[RequestPart] | int] | None = None
-        "The id of the context before, and its parts: how many, while they stand as they were."
+        self._hash = sha256()
+        "Of all parts."
+        self._last: tuple[str, bytes, list[RequestPart] | int] | None = None
+        """The id of the context before, its digest, and its parts: how many, while they stand as
+        they were."""
 
     def set_head(self, fields: Mapping[str, Any]) -> None:
         """Set what stands before the messages: `instructions` or `system`, `tools`, `model`.
@@ -66,6 +71,7 @@ class FormedContexts:
         self._part_ways()
         parts, behind = self._head
         self._parts, self._size, self._marks, self._behind = [], 0, [], ""
+        self._hash = sha256()
         for part in parts:
             self._add(part, "")
         self._behind = behind
@@ -78,6 +84,9 @@ class FormedContexts:
             self._part_ways()
             place, self._size, self._behind = self._marks[count]
             self._parts = self._parts[:place]
+            self._hash = sha256()
+            for part in self._parts:
+                self._hash.update(_line(part))
             del self._marks[count:]
 
     @property
@@ -87,8 +96,8 @@ class FormedContexts:
 
     def _part_ways(self) -> None:
         """Keep the parts of the context before, since those at hand change."""
-        if self._last and isinstance(self._last[1], int):
-            self._last = self._last[0], self._parts[: self._last[1]]
+        if self._last and isinstance(self._last[2], int):
+            self._last = *self._last[:2], self._parts[: self._last[2]]
 
     def form(self, record: ForeignRecord, because: Iterable[object] = ()) -> str | None:
         """Add the context to a record, in front of the reply that it is the cause of.
@@ -105,16 +114,17 @@ class FormedContexts:
             path="", dialect=self.dialect, fidelity=self.fidelity, parts=own, copied=runs,
             rest=rest, size=self._size + len(rest.encode()),
         )  # fmt: skip
-        base = self._last[0] if self._last else None
-        id = record.context(ContextBuilt(request=request), base, because, self._new)
-        self._last, self._new = (id, len(self._parts)), []
+        base = ContextBase(*self._last[:2], tuple(self._parts)) if self._last else None
+        digest = self._hash.digest()
+        id = record.context(ContextBuilt(request=request), digest, base, because, self._new)
+        self._last, self._new = (id, digest, len(self._parts)), []
         return id
 
     def _shortened(self) -> tuple[tuple[RequestPart, ...], tuple[tuple[int, int, int], ...]]:
         """Return the parts that the context before does not have, and the runs copied from it."""
         if self._last is None:
             return tuple(self._parts), ()
-        if isinstance(before := self._last[1], int):
+        if isinstance(before := self._last[2], int):
             return tuple(self._parts[before:]), ((0, 0, before),) if before else ()
         return shortened(self._parts, before)
 
@@ -126,6 +136,7 @@ class FormedContexts:
         given = {"before": before, "role": part.role, "name": part.name}
         named = {name: value for name, value in given.items() if value}
         self._parts.append(RequestPart(kind=part.kind, text=blob.ref, **named))
+        self._hash.update(_line(self._parts[-1]))
         self._size += len(before.encode()) + len(part.text)
 
     def _split(self, message: Mapping[str, Any]) -> tuple[list[BodyPart], str]:
@@ -140,3 +151,7 @@ class FormedContexts:
             return [BodyPart("message", role if isinstance(role, str) else "", "", "", text)], ""
         first = first._replace(before=first.before.removeprefix(opening))
         return [first, *split.parts[1:]], split.rest.removesuffix("]}")
+
+
+def _line(part: RequestPart) -> bytes:
+    return f"{part.kind}\0{part.role}\0{part.name}\0{part.before}\0{part.text}\n".encode()

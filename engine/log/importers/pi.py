@@ -44,6 +44,7 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = first_object(path, _is_entry, NEEDED, FORMAT)
     id = first.get("id") if first.get("type") == "session" else None
+    report.session = string(id) or ""
     log = ForeignLog(PREFIX, task_id or task_of(id, path), report)
     log.modules.silent = log.modules.plain = True
     session = _PiSession(log, report, path)
@@ -202,13 +203,12 @@ def _assistant(
     thoughts = [
         string(mapping(b).get("thinking")) for b in blocks if is_block(b, "thinking", "thinking")
     ]
-    others = [
-        b for b in blocks if b not in calls and mapping(b).get("type") not in ("text", "thinking")
-    ]
     context = contexts.form(record, because) if contexts else None
     causes = [context] if context else because
-    kept = without(message, "content", "model", "role") | ({"content": others} if others else {})
-    rest = {**without(entry, "message"), "message": kept}
+    remaining: list[Any] = [_without_facts(block) for block in blocks]
+    if sum(is_block(block, "text", "text") for block in blocks) > 1:
+        remaining = blocks
+    rest = {**entry, "message": {**message, "content": remaining}}
     if message.get("stopReason") in FAILED and not (text or calls):
         named = {"reason": string(message.get("errorMessage")) or message["stopReason"]}
         record.tell(ModelFailed, named, rest, writer="agent", because=causes)
@@ -217,8 +217,17 @@ def _assistant(
     reply = record.reply(text or None, message.get("model"), rest, causes, thinking,
                          _counts(mapping(message.get("usage"))))  # fmt: skip
     for block in calls:
-        more = without(block, "type", "id", "name", "arguments")
-        record.call(block["name"], block.get("id"), block.get("arguments"), more, (reply,))
+        record.call(block["name"], block.get("id"), block.get("arguments"), {}, (reply,))
+
+
+def _without_facts(block: object) -> object:
+    """Return a block of an answer without what its facts name."""
+    if is_block(block, "toolCall", "name"):
+        return without(mapping(block), "id", "name", "arguments")
+    for type in ("text", "thinking"):
+        if is_block(block, type, type):
+            return without(mapping(block), type)
+    return block
 
 
 def _counts(usage: dict[str, Any]) -> dict[str, int]:
@@ -237,10 +246,8 @@ def _other(
 ) -> None:  # fmt: skip
     role = string(message.get("role"))
     text, remaining = parted(message.get("content"))
-    kept = without(message, "content", "role")
-    if isinstance(remaining, list) and any(mapping(b).get("type") != "text" for b in remaining):
-        kept["content"] = remaining
-    rest = {**without(entry, "message"), "message": kept}
+    kept = without(message, "content") | ({} if remaining is None else {"content": remaining})
+    rest = {**entry, "message": kept}
     if role == "toolResult":
         kept.pop("toolCallId", None)
         failed = kept.pop("isError", None)

@@ -45,6 +45,7 @@ PEOPLE = ("real_user", None)
 def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
     """Yield a batch a line, and the start of the task before a person's first request."""
     first = first_object(path, is_qwen, NEEDED, FORMAT)
+    report.session = string(first.get("sessionId")) or ""
     log = ForeignLog(PREFIX, task_id or task_of(first.get("sessionId"), path), report)
     log.modules.silent = log.modules.plain = True
     chat = _QwenChat(log, report, path)
@@ -181,7 +182,9 @@ def _text(parts: list[Any]) -> str | None:
 
 def _rest(entry: dict[str, Any], parts: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Return a record without the parts that its facts name."""
-    kept = [part for part in parts if not (mapping(part).keys() <= {"thought", *names})]
+    kept = [without(mapping(part), *names) if mapping(part) else part for part in parts]
+    if sum("text" in mapping(part) for part in parts) > 1 and "text" in names:
+        kept = parts
     message = without(mapping(entry.get("message")), "parts") | ({"parts": kept} if kept else {})
     return {**entry, "message": message}
 
@@ -196,8 +199,7 @@ def _assistant(
     calls = [part for part in spoken if string(mapping(part.get("functionCall")).get("name"))]
     rest = _rest(entry, [part for part in parts if part not in calls], ("text",))
     causes, counts = [context] if context else because, _counts(mapping(entry.get("usageMetadata")))
-    rest, model = without(rest, "model"), entry.get("model")
-    reply = record.reply(_text(spoken), model, rest, causes, _text(thoughts), counts)
+    reply = record.reply(_text(spoken), entry.get("model"), rest, causes, _text(thoughts), counts)
     for part in calls:
         call = part["functionCall"]
         more = without(part, "functionCall") | without(call, "id", "name", "args")

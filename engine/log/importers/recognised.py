@@ -48,7 +48,11 @@ def _of(fields: Mapping[str, Any]) -> str | None:
     if isinstance(fields.get("messages"), list):
         if {"sessionId", "session_id"} & keys:
             return "cline"
-        return "openhands" if isinstance(fields.get("response"), dict) else None
+        if isinstance(fields.get("response"), dict):
+            return "openhands"
+        return "raw-bodies" if "model" in keys else None
+    if {"request", "response", "context"} <= keys:
+        return "raw-bodies"
     if isinstance(fields.get("history"), list):
         return "swe-agent"
     if str(fields.get("schema_version", "")).startswith("ATIF"):

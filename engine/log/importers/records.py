@@ -26,7 +26,14 @@ from backcast.domain.events import (
     UnknownFact,
 )
 from backcast.engine.log.blobs import Blob
-from backcast.engine.log.importers import Batch, ForeignFact, Report, digest, synthetic_time
+from backcast.engine.log.importers import (
+    Batch,
+    ContextBase,
+    ForeignFact,
+    Report,
+    digest,
+    synthetic_time,
+)
 from backcast.engine.log.importers.content import (
     arguments_of,
     mapping,
@@ -155,18 +162,19 @@ class ForeignRecord:
         return id
 
     def context(
-        self, fact: ContextBuilt, base: str | None, because: Iterable[object], blobs: Iterable[Blob]
-    ) -> str:
+        self, fact: ContextBuilt, digest: bytes, base: ContextBase | None,
+        because: Iterable[object], blobs: Iterable[Blob],
+    ) -> str:  # fmt: skip
         """Add a context in which the record's reply was asked, and return its foreign id.
 
-        `base` is that of the context whose parts it copies, which stands in an earlier record.
+        `digest` is that of all its parts.
         """
         self._contexts += 1
         id = f"context:{self.id}" if self._contexts == 1 else f"context:{self.id}#{self._contexts}"
         if self.synthetic:
             fact = fact.model_copy(update={"synthetic_time": True})
         causes = tuple(id for id in because if isinstance(id, str) and id)
-        self.facts.append(ForeignFact(fact, self.when, "agent", id, causes, self.digest, base=base))
+        self.facts.append(ForeignFact(fact, self.when, "agent", id, causes, digest, base=base))
         self.blobs.extend(blobs)
         return id
 

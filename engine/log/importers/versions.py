@@ -24,6 +24,7 @@ MODULES = {
     "codex": "codex",
     "pi": "pi",
     "qwen": "qwen",
+    "raw-bodies": "raw_bodies",
 }
 "The module of each format."
 OWN = "events"
