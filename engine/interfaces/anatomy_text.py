@@ -100,7 +100,7 @@ def _difference(found: PromptDifference, task: str) -> Iterator[str]:
     if broken := found.broken:
         again = broken.again if found.again is None else found.again
         yield f"{_broke(broken)}: {again:,} tokens must be read again"
-        yield f"  {broken.part.words}"
+        yield f"  {broken.words}"
         yield f"{broken.kept:,} tokens of parts before it are the same"
     else:
         again = found.goes_on if found.again is None else found.again

@@ -23,6 +23,8 @@ from backcast.engine.replay.find import last_by
 BESIDE = ("setting", "rest")
 "Kinds of parts that are no text for the model."
 UNCOUNTED = (*BESIDE, "image", "file")
+NEAR = 40
+"Characters that are shown before the place of a break."
 Count = Callable[[str], int]
 
 
@@ -87,6 +89,8 @@ class PrefixBreak(NamedTuple):
     "Tokens of the parts before it."
     again: int
     "Tokens of it and of all parts behind it."
+    words: str
+    "What stands where it breaks."
 
 
 class PromptDifference(NamedTuple):
@@ -184,7 +188,9 @@ def compared(
     if same < len(was):
         part, how, to = _first(was[same:], now[same:], old_keys, new_keys)
         alike = _alike(store, was, now, same) if how == "changed" else 0
-        broken = PrefixBreak(part, how, to, alike, kept, again)
+        said = part_text(store.get(part.text))[max(0, alike - NEAR) : alike + 200]
+        words = f"…{' '.join(said.split())}" if alike > NEAR else part.words
+        broken = PrefixBreak(part, how, to, alike, kept, again, words)
     was, now = _all(old), _all(new)
     old_keys, new_keys = [{_key(part) for part in parts} for parts in (was, now)]
     moved = tuple(_moved(was, now))

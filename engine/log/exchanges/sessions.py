@@ -84,22 +84,6 @@ def conversation(body: bytes, dialect: str, path: str) -> Conversation:
     )
 
 
-def _session(fields: Mapping[str, Any]) -> str:
-    """Return the session that a client names in a request's body; empty for none."""
-    metadata = fields.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    if found := _SESSION.search(_string(metadata, "user_id")):
-        return found[1] or found[2]
-    names = (_string(metadata, "sessionId"), _string(metadata, "session_id"),
-             _string(fields, "prompt_cache_key"))  # fmt: skip
-    return next(filter(None, names), "")
-
-
-def _string(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    return value if isinstance(value, str) else ""
-
-
 def session_in(body: bytes, headers: Mapping[str, str]) -> str | None:
     """Return the id that an agent gives its session in a request, if it does.
 
@@ -113,7 +97,21 @@ def session_in(body: bytes, headers: Mapping[str, str]) -> str | None:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return (_session(value) or None) if isinstance(value, dict) else None
+    return _session(value if isinstance(value, dict) else {}) or None
+
+
+def _session(fields: Mapping[str, Any]) -> str:
+    metadata = fields.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    if found := _SESSION.search(_string(metadata, "user_id")):
+        return found[1] or found[2]
+    named = (_string(metadata, "sessionId"), _string(metadata, "session_id"))
+    return next(filter(None, named), _string(fields, "prompt_cache_key"))
+
+
+def _string(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def nearest(sessions: Mapping[str, Session], asked: Conversation) -> tuple[str, int] | None:
