@@ -8,6 +8,7 @@ import select
 import subprocess
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,9 @@ def test_events_are_followed_while_a_client_is_recorded_and_before_there_is_a_ta
                 seen.append((time.monotonic(), json.loads(line)["type"]))
             waiting.set()
 
+        def same(wanted: list[str]) -> bool:
+            return [kind for _, kind in seen] == wanted
+
         reading = threading.Thread(target=read)
         reading.start()
         time.sleep(2)
@@ -155,7 +159,7 @@ def test_events_are_followed_while_a_client_is_recorded_and_before_there_is_a_ta
             answered = time.monotonic()
             wanted = ["TASK_STARTED", *(["MESSAGE_RECEIVED", "CONTEXT_BUILT", "MODEL_REPLIED"]
                                         * (turn + 1))]  # fmt: skip
-            until(lambda wanted=wanted: [kind for _, kind in seen] == wanted)
+            until(partial(same, wanted))
             assert seen[-1][0] - answered < 8
             talk += [{"role": "assistant", "content": said}, {"role": "user", "content": "And?"}]
         client.close()

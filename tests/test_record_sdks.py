@@ -101,7 +101,7 @@ def test_a_tool_that_openai_streams_is_called_answered_and_recorded(tmp_path: Pa
 def test_a_tool_that_anthropic_streams_and_a_count_are_recorded(tmp_path: Path) -> None:
     anthropic = pytest.importorskip("anthropic")
     usage = {"input_tokens": 12, "cache_read_input_tokens": 30, "output_tokens": 1}
-    message = {
+    message: dict[str, Any] = {
         "id": "m1", "type": "message", "role": "assistant", "model": "double", "content": [],
         "stop_reason": None, "stop_sequence": None, "usage": usage,
     }  # fmt: skip

@@ -59,10 +59,16 @@ def test_a_certificate_that_nobody_trusts_is_one_clear_line(tmp_path: Path) -> N
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"
-    variables = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), nowhere)
     with (
         upstream(lambda asked: asked.whole(reply("Yes"))) as server,
-        recorder(tmp_path, server.url, **variables) as proxy,
+        recorder(
+            tmp_path,
+            server.url,
+            HTTP_PROXY=nowhere,
+            http_proxy=nowhere,
+            ALL_PROXY=nowhere,
+            all_proxy=nowhere,
+        ) as proxy,
     ):
         assert proxy.said(CHAT, chat("Hi")) == reply("Yes")
         proxy.ended()
