@@ -73,9 +73,9 @@ class RecordedTools:
         if self._modules.texts.root:
             return
         for kind, body in parts:
-            told = _FOLDER.search(part_text(body)) if kind in ("system", "reminder") else None
-            if told:
-                self._modules.texts.at(told[1] or told[2])
+            named = _FOLDER.search(part_text(body)) if kind in ("system", "reminder") else None
+            if named:
+                self._modules.texts.at(named[1] or named[2])
                 return
 
     def called(self, version: int, id: str | None, tool: str, arguments: object) -> None:
