@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from backcast.engine.interfaces.proxy.connections import StreamTransport
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
 
@@ -53,7 +54,8 @@ class Proxy:
         self.to, self.folder, self.done = to.rstrip("/"), folder, done
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         self.client = client or httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECT), limits=limits, trust_env=False,
+            timeout=httpx.Timeout(None, connect=CONNECT), transport=StreamTransport(limits),
+            trust_env=False,
         )  # fmt: skip
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
