@@ -55,9 +55,14 @@ BENCHES = {
         "--only steps",
     ),
     "record": Entry(
-        "the time that the recording proxy adds, beside a direct connection, and the bytes that a"
-        " growing conversation costs, beside what is new in it",
-        {"latency": "record_latency", "storage": "record_storage"},
+        "the time and memory that the recording proxy adds, beside a direct connection, and the"
+        " bytes that a growing conversation costs, beside what is new in it",
+        {
+            "latency": "record_latency",
+            "llama": "record_llama",
+            "bodies": "record_bodies",
+            "storage": "record_storage",
+        },
         "--only latency",
     ),
     "context": Entry(
