@@ -17,7 +17,7 @@ from scripts.benches.figures import Bench, Bound, Figure, ratios
 from scripts.benches.record_running import answered, proxied
 
 GROUP = "a real llama-server, 4 slots, 4 streams at once"
-SLOTS, ROUNDS, TOKENS = 4, 5, 96
+SLOTS, ROUNDS, TOKENS = 4, 4, 48
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -60,7 +60,7 @@ class RecordingProcess(RecordingThread):
 
     def run(self) -> None:
         """Note what the process has done, until it ends."""
-        ended: object = "the recording was ended from outside"
+        ended: object = None
         with suppress(EOFError, OSError):
             while True:
                 match self._pipe.recv():
@@ -70,6 +70,10 @@ class RecordingProcess(RecordingThread):
                         self._note(written)
                     case "ended", ended:
                         break
+        if ended is None:
+            ended = "the recording was ended from outside"
+            self.tell(f"{ended}: what comes stays in {self.folder.folder}, and is written when"
+                      " 'backcast record' runs again")  # fmt: skip
         if ended:
             self.failed = UnavailableError(str(ended))
 
