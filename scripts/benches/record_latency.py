@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from scripts.benches.figures import Bench, Bound, Figure, percentile
-from scripts.benches.record_running import answered, played, proxied
+from scripts.benches.record_running import RELAY, answered, played, proxied
 
 GROUP = "8 streams at once, over real HTTP"
 AT_ONCE, ROUNDS = 8, 5
@@ -19,16 +19,20 @@ def measure(bench: Bench) -> list[Figure]:
     calls = 400 if bench.full else 80
     bench.say(f"{calls} streams in each of {ROUNDS} rounds, direct and through the proxy")
     took: list[tuple[list[float], list[float]]] = []
-    with played() as port, proxied(bench, port, "latency") as proxy:
-        ports = port, proxy.port
+    with (
+        played() as port, played(RELAY, port) as relay, proxied(bench, port, "latency") as proxy
+    ):  # fmt: skip
+        ports = port, proxy.port, relay
         for place in ports:
             asyncio.run(_asked(place, 2 * AT_ONCE))
         for _ in range(ROUNDS):
             took += [asyncio.run(_asked(place, calls)) for place in ports]
-    direct, through = took[::2], took[1::2]
+    direct, through, relayed = took[::3], took[1::3], took[2::3]
     return [
         _added(direct, through, 50, Bound("<=", 3)),
         _added(direct, through, 99, Bound("<=", 20)),
+        _added(direct, relayed, 50, None, "by a relay of bytes alone, p50"),
+        _added(direct, relayed, 99, None, "by a relay of bytes alone, p99"),
         Figure(
             GROUP, "a whole stream, direct beside proxied",
             [median(d) / median(p) for (_, d), (_, p) in zip(direct, through, strict=True)],
@@ -42,10 +46,12 @@ def measure(bench: Bench) -> list[Figure]:
 Times = Sequence[tuple[list[float], list[float]]]
 
 
-def _added(direct: Times, through: Times, percent: int, must: Bound) -> Figure:
+def _added(
+    direct: Times, through: Times, percent: int, must: Bound | None, what: str = ""
+) -> Figure:
     both = [[1000 * percentile(first, percent) for first, _ in side] for side in (direct, through)]
     return Figure(
-        GROUP, f"added time to the first byte, p{percent}",
+        GROUP, what or f"added time to the first byte, p{percent}",
         [proxied - alone for alone, proxied in zip(*both, strict=True)], "ms",
         ours=f"{median(both[1]):.1f} ms", control=f"direct {median(both[0]):.1f} ms", must=must,
     )  # fmt: skip

@@ -48,6 +48,25 @@ asyncio.run(main())
 "A server that plays a stream of 60 events, 10 ms apart; or of 4, at once."
 
 
+RELAY = """
+import asyncio, sys
+async def copied(reader, writer):
+    while piece := await reader.read(65536):
+        writer.write(piece)
+        await writer.drain()
+    writer.close()
+async def serve(reader, writer):
+    there = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))
+    await asyncio.gather(copied(reader, there[1]), copied(there[0], writer))
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+"What any process between two others costs: it copies bytes, and knows nothing of HTTP."
+
+
 class RunningProxy(NamedTuple):
     """A proxy that records."""
 
@@ -69,9 +88,10 @@ class RunningProxy(NamedTuple):
 
 
 @contextmanager
-def played() -> Iterator[int]:
-    """Play streams on a port for as long as the block lasts."""
-    player = subprocess.Popen([sys.executable, "-c", PLAYER], stdout=subprocess.PIPE, text=True)
+def played(script: str = PLAYER, *arguments: object) -> Iterator[int]:
+    """Play streams on a port, or relay to another, for as long as the block lasts."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    player = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert player.stdout is not None
         yield int(player.stdout.readline())

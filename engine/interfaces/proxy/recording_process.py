@@ -32,19 +32,19 @@ class RecordingProcess(RecordingThread):
     ) -> None:  # fmt: skip
         super().__init__(url, name, to, folder, tell)
         self._sending = threading.Thread(target=self._send)
-        here, there = multiprocessing.Pipe()
+        here, beyond = multiprocessing.Pipe()
         self._pipe = here
 
         def run() -> None:
             here.close()  # else it would not be told that the proxy has ended
             listener.close()
             folder.leave()
-            _Recording(url, name, to, folder, there).work()
+            _Recording(url, name, to, folder, beyond).work()
 
         # Forked before there is any thread: nothing is imported twice.
         self._process = multiprocessing.get_context("fork").Process(target=run)
         self._process.start()
-        there.close()
+        beyond.close()
 
     def start(self) -> None:
         """Begin to record."""
