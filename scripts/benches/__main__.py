@@ -55,10 +55,16 @@ BENCHES = {
         "--only steps",
     ),
     "record": Entry(
-        "the time that the recording proxy adds, beside a direct connection, the bytes that a"
-        " growing conversation costs, beside what is new in it, and what is lost when all goes"
-        " wrong, beside what clients saw",
-        {"latency": "record_latency", "storage": "record_storage", "chaos": "record_chaos"},
+        "the time and memory that the recording proxy adds, beside a direct connection, the bytes"
+        " that a growing conversation costs, beside what is new in it, and what is lost when all"
+        " goes wrong, beside what clients saw",
+        {
+            "latency": "record_latency",
+            "llama": "record_llama",
+            "bodies": "record_bodies",
+            "storage": "record_storage",
+            "chaos": "record_chaos",
+        },
         "--only latency",
     ),
     "context": Entry(

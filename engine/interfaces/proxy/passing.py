@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from backcast.engine.interfaces.proxy.connections import StreamTransport
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.spool import Spool, SpooledExchange
 
@@ -63,8 +64,10 @@ class Proxy:
             max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE
         )
         self.client = client or httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECT), limits=limits,
-            trust_env=not is_here(self.to), verify=_trusted(),
+            timeout=httpx.Timeout(None, connect=CONNECT), limits=limits, verify=_trusted(),
+            # On this machine its own connections count; from it, proxies of the environment lead.
+            transport=StreamTransport(limits, _trusted()) if is_here(self.to) else None,
+            trust_env=not is_here(self.to),
         )  # fmt: skip
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:

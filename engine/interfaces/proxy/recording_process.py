@@ -32,18 +32,19 @@ class RecordingProcess(RecordingThread):
     ) -> None:  # fmt: skip
         super().__init__(url, name, to, folder, tell, show)
         self._sending = threading.Thread(target=self._send)
-        here, there = multiprocessing.Pipe()
+        here, beyond = multiprocessing.Pipe()
         self._pipe = here
 
         def run() -> None:
             here.close()  # else it would not be told that the proxy has ended
             listener.close()
-            _Recording(url, name, to, folder, there).work()
+            folder.leave()
+            _Recording(url, name, to, folder, beyond).work()
 
         # Forked before there is any thread: nothing is imported twice.
         self._process = multiprocessing.get_context("fork").Process(target=run)
         self._process.start()
-        there.close()
+        beyond.close()
 
     def start(self) -> None:
         """Begin to record."""
@@ -59,7 +60,7 @@ class RecordingProcess(RecordingThread):
 
     def run(self) -> None:
         """Note what the process has done, until it ends."""
-        ended: object = "the recording was ended from outside"
+        ended: object = None
         with suppress(EOFError, OSError):
             while True:
                 match self._pipe.recv():
@@ -69,6 +70,10 @@ class RecordingProcess(RecordingThread):
                         self._note(written)
                     case "ended", ended:
                         break
+        if ended is None:
+            ended = "the recording was ended from outside"
+            self.tell(f"{ended}: what comes stays in {self.folder.folder}, and is written when"
+                      " 'backcast record' runs again")  # fmt: skip
         if ended:
             self.failed = UnavailableError(str(ended))
 

@@ -78,7 +78,9 @@ def record(
             thread = RecordingProcess(url, name, to, folder, tell, found, line.show)
             thread.start()
             try:
-                code = asyncio.run(_served(found, host, to, folder, thread, command, tell))
+                fast = uvicorn.Config("").get_loop_factory()  # uvloop's, where that is installed
+                with asyncio.Runner(loop_factory=fast) as runner:
+                    code = runner.run(_served(found, host, to, folder, thread, command, tell))
             finally:
                 thread.close()
                 folder.close()

@@ -5,6 +5,7 @@ an embedding, a path that nobody knows) stands in `NAME-other`.
 """
 
 import json
+import time
 from collections import OrderedDict
 
 from backcast.domain.errors import BackcastError
@@ -39,6 +40,8 @@ from backcast.engine.log.store import EventStore
 
 SOURCE = "record"
 "The source under which the id of an exchange is kept."
+FORCED = 2.0
+"Seconds for which a loss of power may cost what was recorded; the end of the proxy forces all."
 HELD, RECALLED = 500, 50
 "Conversations that may go on at once, and of those recorded before."
 
@@ -50,6 +53,7 @@ class ExchangeWriter:
         self, store: EventStore, name: str = "recorded", counter: PromptCounter | None = None
     ) -> None:
         self.store, self.name, self.counter = store, name, counter
+        self._forced = 0.0
         self.sessions: dict[str, Session] = {}
         self._readers: dict[str, RequestReader] = {}
         self._tools: dict[str, RecordedTools] = {}
@@ -103,7 +107,13 @@ class ExchangeWriter:
         for version, claim in enumerate(claims, after + 1):
             row = row_for(self.store, task, version, claim)
             rows.append((*row[:-1], condensed(row[-1])))
-        self.store.write_rows(rows, blobs, [(SOURCE, exchange.head.id, b"", 0)], together=task)
+        # While a disk forces something, no file can be made on it, and a proxy makes one for each
+        # request. What a killed proxy wrote is kept all the same.
+        now = time.monotonic()
+        forced = now - self._forced >= FORCED
+        self._forced = now if forced else self._forced
+        source = (SOURCE, exchange.head.id, b"", 0)
+        self.store.write_rows(rows, blobs, [source], forced=forced, together=task)
 
     def task_for(self, conversation: Conversation, named: str) -> tuple[str, int | None]:
         """Return the task of a conversation, and the context that it goes on from."""
