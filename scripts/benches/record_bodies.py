@@ -33,7 +33,8 @@ def _large(bench: Bench, port: int, size: int) -> list[Figure]:
         times: list[tuple[float, float]] = []
         for number in range(4):
             fresh = body.replace(b'"user":', b'"round": %d, "user":' % number, 1)
-            times.append(tuple(asyncio.run(_once(place, fresh)) for place in (port, proxy.port)))
+            direct, through = (asyncio.run(_once(place, fresh)) for place in (port, proxy.port))
+            times.append((direct, through))
             _written(proxy, bench.folder / f"large-{size}.db-recording")
         peaks = proxy.megabytes("VmHWM")
         alone, beside = asyncio.run(_small_beside(proxy, body))

@@ -38,7 +38,6 @@ class RecordingProcess(RecordingThread):
         def run() -> None:
             here.close()  # else it would not be told that the proxy has ended
             listener.close()
-            folder.leave()
             _Recording(url, name, to, folder, beyond).work()
 
         # Forked before there is any thread: nothing is imported twice.

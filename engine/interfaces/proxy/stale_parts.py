@@ -5,7 +5,7 @@ from backcast.domain.histories import latest_reads
 from backcast.domain.message_parts import SUPERSEDED
 from backcast.engine.log.exchanges.requests import RecordedRequest
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.request_parts import parts_of_request
+from backcast.engine.replay.request_parts import KeptTexts, RequestPartsReader
 
 LARGEST = 4 * 2**20
 "Bytes of a request that is looked into while others wait."
@@ -17,7 +17,8 @@ def stale_parts(store: EventStore, found: RecordedRequest) -> int | None:
         return None
     try:
         # Whether a line in its place would be shorter is no matter here: so each counts as one.
-        parts = [part._replace(tokens=1) for part in parts_of_request(found, store)]
+        reader = RequestPartsReader(KeptTexts(store), lambda part, _: part._replace(tokens=1))
+        parts = reader.parts(found)
     except (ValueError, TypeError, AttributeError, RecursionError, DamagedError):
         return None  # a body that is not as its interface has it
     if not any(part.reads for part in parts):
