@@ -121,7 +121,7 @@ def test_a_server_that_does_not_even_read_is_left_too(tmp_path: Path) -> None:
         leaving.close()
         sending.join()
         until((tmp_path / "backcast.db").exists)
-        until(lambda: bool(log(tmp_path)), 3)
+        until(lambda: bool(log(tmp_path)), 30)
         assert failure(tmp_path, log(tmp_path)[-1]["task_id"])["kind"] == "left"
         done.set()
         proxy.ended()

@@ -89,7 +89,7 @@ def test_a_tool_that_openai_streams_is_called_answered_and_recorded(tmp_path: Pa
     recorded = log(tmp_path, "recorded")
     assert [event["type"] for event in recorded] == [
         "TASK_STARTED", "MESSAGE_RECEIVED", "CONTEXT_BUILT", "MODEL_REPLIED", "TOOL_CALLED",
-        "TOOL_RETURNED", "CONTEXT_BUILT", "MODEL_REPLIED",
+        "TOOL_RETURNED", "SOURCE_READ", "CONTEXT_BUILT", "MODEL_REPLIED",
     ]  # fmt: skip
     called, returned = recorded[4], recorded[5]
     assert called["data"]["arguments"] == {"path": "till.py"}
