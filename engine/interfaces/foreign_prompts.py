@@ -114,6 +114,12 @@ def print_old(place: "Place", *, as_json: bool) -> None:
 
     store, task = place.store, place.task
     asked = request_at(store, task, place.when or "last")
+    files = store.read(task, last=asked.version, types=["SOURCE_READ", "MODULE_ITERATION"])
+    if not any(files):
+        raise InputError(
+            f"{task}@{asked.version}: needed a call that is known to read or write a file, found"
+            " none before: whether a prompt shows a file as it was cannot be told"
+        )
     found = list(old_parts(store, task, asked, _count(None)))
     for old in found:
         if as_json:

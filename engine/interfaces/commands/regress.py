@@ -213,6 +213,7 @@ def _runs(
     addresses: "Sequence[Address]", url: str, window: int, times: LogTimes
 ) -> "tuple[list[ReplayRun], int]":
     """The runs of some logs, and how many of the logs cannot be read."""
+    from backcast.engine.replay.agent_prompts import has_messages
     from backcast.engine.replay.corpus import runs_in
 
     runs: list[ReplayRun] = []
@@ -223,7 +224,12 @@ def _runs(
             continue
         found = list(runs_in(log, window))
         if not found:
-            message(f"note: {shown(log.name)} holds no prompts and no changes")
+            agents = any(has_messages(log.store, task) for task in log.tasks)
+            found_instead = (
+                "prompts of another program alone: --histories tries its messages otherwise"
+                if agents else "no prompts and no changes"
+            )  # fmt: skip
+            message(f"note: {shown(log.name)} holds {found_instead}")
         runs += found
     return runs, unreadable
 
