@@ -1,0 +1,136 @@
+"""The panel of a moment: progress, modules, what is stale and why, the map, what is in hand."""
+
+from typing import Any, NamedTuple
+
+from backcast.domain.errors import BackcastError
+from backcast.domain.staleness import Modules
+from backcast.engine.context.maps import stale_in
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.maps import map_known
+from backcast.engine.history.snapshots import states_of
+from backcast.engine.history.staleness import Stale, stale
+from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, table, tag
+from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.interfaces.view.reading import RunReader
+from backcast.projections import (
+    context_map,
+    dependency_graph,
+    online_cache,
+    progress,
+    summaries,
+    versions,
+)
+
+PROJECTIONS = (progress, versions, online_cache, dependency_graph, summaries)
+FEW = 40
+"Modules whose texts are in the panel; of more only their names."
+MOST = 400
+"Rows of a table."
+
+
+class MomentStates(NamedTuple):
+    """What is shown of a moment."""
+
+    progress: progress.State
+    versions: versions.State
+    online: online_cache.State
+    graph: dependency_graph.State
+    summaries: summaries.State
+    map: context_map.ContextMap
+    stale: list[Stale]
+    "Summaries that no longer hold."
+
+
+def moment_states(reader: RunReader, version: int) -> MomentStates:
+    """Return what is shown of the moment of an event."""
+    moment, store, task = reader.moment(version), reader.store, reader.task
+    folded_states: list[Any] = list(states_of(store, PROJECTIONS, task, moment, reader.recent))
+    known = map_known(store, lineage_of(store, task), moment)
+    found = stale(store, task, moment) if folded_states[4].nodes else []
+    return MomentStates(*folded_states, known, found)
+
+
+def moment_panel(maker: PanelMaker, version: int) -> Markup:
+    """Return the panel of the moment after an event."""
+    event = maker.shown.event(version)
+    when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S") if event else ""
+    kind = event.type if event else "it cannot be read"
+    title = tag("h2", "As of event ", tag("b", version), ", ", kind, " ",
+                tag("time", when, class_="clock"))  # fmt: skip
+    try:
+        body = moment_parts(maker, moment_states(maker.shown, version))
+    except (BackcastError, ValueError) as error:
+        body = tag("p", f"this moment cannot be shown: {error}", class_="bad")
+    return joined([title, body])
+
+
+def moment_parts(maker: PanelMaker, states: MomentStates) -> Markup:
+    """Return the parts of the panel; each is kept by itself, since few change at an event."""
+    parts = (_progress(states), _modules(maker, states), _stale(maker, states), _map(states),
+             _in_hand(maker, states))  # fmt: skip
+    return joined(maker.keep(part) for part in parts)
+
+
+def _progress(states: MomentStates) -> Markup:
+    state = states.progress
+    rows = [
+        ("goal", tag("span", (state.goal or "")[:400])), ("status", state.status),
+        ("reason", state.reason or ""), ("waiting for", progress.waiting_for(state)),
+        ("answers", str(state.replies or "")),
+    ]  # fmt: skip
+    lines = [tag("div", tag("dt", name), tag("dd", value)) for name, value in rows if value]
+    return tag("section", tag("h3", "Progress"), tag("dl", *lines))
+
+
+def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
+    heads = versions.latest(states.versions)
+    conflicts = versions.conflicts(states.versions)
+    rows = []
+    for path, head in list(heads.items())[:MOST]:
+        module = states.progress.modules.get(path, progress.ModuleProgress())
+        name: object = tag("code", path)
+        if head.source and len(heads) <= FEW:
+            name = folded(name, maker.keep(long_text(maker.shown.text(head.source))))
+        failing = f"{module.failed} failing" if module.failed else ""
+        failing = "checks pass" if module.failed == 0 else failing
+        rows.append(
+            (name, f"#{head.iteration}", "deleted" if head.deleted else module.status, failing,
+             head.writer, maker.link(head.version),
+             "conflict" if path in conflicts else "")
+        )  # fmt: skip
+    title = f"Modules: {len(heads)}"
+    head_row = ("module", "version", "status", "checks", "writer", "event", "")
+    more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
+    return tag("section", tag("h3", title), table(head_row, rows), tag("p", more) if more else None)
+
+
+def _stale(maker: PanelMaker, states: MomentStates) -> Markup:
+    rows = [(tag("code", one.node), one.by, str(one.reason or one.proof)) for one in states.stale]
+    modules = Modules(dependency_graph.present(states.graph))
+    rows += [(tag("code", f"map item {item}"), "digest", "what it was made of has changed")
+             for item in (stale_in(states.map, modules) if states.map.items else ())]  # fmt: skip
+    body = table(("summary", "by", "why"), rows[:MOST])
+    none = tag("p", f"None of {len(states.summaries.nodes)} summaries.", class_="note")
+    return tag("section", tag("h3", f"Stale: {len(rows)}"), body or none)
+
+
+def _map(states: MomentStates) -> Markup:
+    items = [states.map.items[name] for name in sorted(states.map.items)]
+    rows = [(item.id, item.section, item.text) for item in items]
+    body = table(("item", "section", "text"), rows[:MOST])
+    none = tag("p", "No map was kept for this task by then.", class_="note")
+    return tag("section", tag("h3", f"Map: {len(rows)} items"), body or none)
+
+
+def _in_hand(maker: PanelMaker, states: MomentStates) -> Markup:
+    entries = online_cache.working_set(states.online)
+    held = online_cache.tokens_held(states.online)
+    rows = [(entry.priority, tag("code", entry.id), entry.level,
+             f"{entry.tokens:,}" if entry.tokens else "",
+             maker.link(entry.version) if entry.version else "", entry.text[:300])
+            for entry in entries[:MOST]]  # fmt: skip
+    said = f"{held:,} of {states.online.limit:,} tokens"
+    return tag(
+        "section", tag("h3", f"In hand: {len(entries)}"), tag("p", said, class_="note"),
+        table(("priority", "what", "level", "tokens", "event", "text"), rows),
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""What is asked of a log for a page: its prompts, what each was worth, its texts."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar, cast
+
+from backcast.domain.budget import ModelProfile
+from backcast.domain.context import Context
+from backcast.domain.errors import BackcastError, DamagedError
+from backcast.domain.events import ContextBuilt, WorkflowEvent
+from backcast.domain.moment import Moment
+from backcast.engine.context.recorded import profile_of
+from backcast.engine.history.moments import position_of
+from backcast.engine.history.snapshots import RecentStates
+from backcast.engine.history.task_states import states_at
+from backcast.engine.interfaces.view.sequence import RunSequence
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.derive import BuilderPool
+from backcast.engine.replay.steps import KnownState, RecordedPrompt, ReplayStep, asked
+from backcast.engine.replay.used import showing, used
+from backcast.engine.replay.verify import DIFFERENT, SAME, UNTOLD, derived_answer, rebuilt_answer
+from backcast.projections import dependency_graph
+
+T = TypeVar("T")
+HELD = 256
+"Answers that are held at once."
+
+
+class ItemRank(NamedTuple):
+    """Why an item stands in a prompt."""
+
+    priority: str
+    score: float
+    because: tuple[int, ...]
+
+
+class PromptFigures(NamedTuple):
+    """What is computed of a recorded prompt."""
+
+    rebuilt: str
+    "same, different, or cannot be told; with the reason."
+    derived: str
+    ranks: tuple[ItemRank | None, ...]
+    "Of each recorded item; None where today's code does not show it."
+    omitted_used: tuple[bool, ...]
+    "Of each recorded omission, whether the accepted code then used it, and nothing showed it."
+    used: int
+    "Things that the accepted code used, and that were known."
+    missed: tuple[str, ...]
+    "The nodes among them that the prompt did not show by more than their names."
+    accepted: bool
+    "Whether something came of the prompt that can be looked at."
+
+
+class RunReader:
+    """A reader of one task for a page; what it once found it holds."""
+
+    def __init__(self, store: EventStore, task: str) -> None:
+        self.store, self.task = store, task
+        self.sequence = RunSequence(store, task)
+        self.pool = BuilderPool(store)
+        self.recent = RecentStates()
+        self._held: OrderedDict[object, object] = OrderedDict()
+
+    def held(self, key: object, make: Callable[[], T]) -> T:
+        """Return what was made under a key, or make it."""
+        if key not in self._held:
+            self._held[key] = make()
+            while len(self._held) > HELD:
+                self._held.popitem(last=False)
+        self._held.move_to_end(key)
+        return cast(T, self._held[key])
+
+    def event(self, version: int) -> WorkflowEvent | None:
+        """Return an event; None where it is damaged or was never there."""
+        return next(self.store.read(self.task, after=version - 1, last=version), None)
+
+    def moment(self, version: int) -> Moment:
+        """Return the moment of an event."""
+        if version <= 0:
+            return Moment(position=0)
+        return Moment(position=position_of(self.store, self.task, version))
+
+    def text(self, ref: str | None) -> str:
+        """Return a body as a text; where it is gone, that it is."""
+        if ref is None:
+            return ""
+        try:
+            return self.store.get(ref).decode(errors="replace")
+        except (DamagedError, ValueError) as error:
+            return f"[this text cannot be read: {error}]"
+
+    def prompts(self) -> dict[int, RecordedPrompt]:
+        """Return the task's own prompts by their events."""
+        key = "prompts", self.store.version(self.task)
+        return self.held(key, lambda: {one.version: one for one in asked(self.store, self.task)})
+
+    def profile(self, fact: ContextBuilt) -> ModelProfile | None:
+        """Return the profile of a recorded prompt; None where the log does not tell it."""
+        try:
+            return profile_of(self.store.get(fact.profile)) if fact.profile else None
+        except (BackcastError, ValueError):
+            return None
+
+    def figures(self, version: int) -> PromptFigures | None:
+        """Return what is computed of the prompt of an event; None where it has no digest."""
+        prompt = self.prompts().get(version)
+        if prompt is None:
+            return None
+        return self.held(
+            ("figures", version, prompt.accepted), lambda: self.figures_of(self._step(prompt))
+        )
+
+    def step(self, version: int) -> ReplayStep | None:
+        """Return the prompt of an event with what was known; None where it is none."""
+        prompt = self.prompts().get(version)
+        return None if prompt is None else self._step(prompt)
+
+    def figures_of(self, step: ReplayStep) -> PromptFigures:
+        """Return what is computed of a step's prompt."""
+        fact = step.built or ContextBuilt()
+        derived = derived_answer(self.pool, step, fact)
+        ranks = self._ranks(step, fact) if derived.verdict != UNTOLD else {}
+        things = used(step)
+        shows = showing(cast(Context, fact))  # it reads nodes, levels and reasons alone
+        missed = tuple(thing.node for thing in things if not shows(thing))
+        shown = [str(rebuilt_answer(self.store, fact)), str(derived)]
+        return PromptFigures(
+            shown[0], shown[1],
+            tuple(ranks.get((item.node, item.section)) for item in fact.items),
+            tuple(omission.node in missed for omission in fact.omissions),
+            len(things), missed,
+            step.after is not step.known or bool(step.opened),
+        )  # fmt: skip
+
+    def _ranks(self, step: ReplayStep, fact: ContextBuilt) -> dict[tuple[str, str], ItemRank]:
+        try:
+            builder = self.pool.recorded(fact)
+            context = builder.build(step.known.states, step.known.graph, step.request)
+        except (BackcastError, ValueError):
+            return {}
+        return {
+            (item.node, item.section): ItemRank(item.priority, item.score, item.because)
+            for item in context.items
+        }
+
+    def _step(self, prompt: RecordedPrompt) -> ReplayStep:
+        known = self._known(prompt.stood_at).asked(prompt.at)
+        after = known if prompt.accepted == prompt.stood_at else self._known(prompt.accepted)
+        return ReplayStep(
+            self.task, prompt.version, prompt.name, prompt.request, prompt.fact, known, after,
+            prompt.opened,
+        )  # fmt: skip
+
+    def _known(self, version: int) -> KnownState:
+        states = states_at(self.store, self.task, self.moment(version), self.recent)
+        return KnownState(states, dependency_graph.graph_of(states.graph))
+
+
+def badge(answer: str) -> str:
+    """Return the word on an answer: same, different, or untold."""
+    return next((word for word in (SAME, DIFFERENT) if answer.startswith(word)), "untold")
