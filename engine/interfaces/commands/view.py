@@ -69,7 +69,9 @@ def _serve_all(url: str, port: int) -> None:
 
     with opened(url) as store:
         if not store.tasks():
-            raise InputError(f"{url}: needed a store with tasks, found none: 'backcast help' begins")
+            raise InputError(
+                f"{url}: needed a store with tasks, found none: 'backcast help' begins"
+            )
         serve(store, None, 0, port, _noting_damage(store), _tell)
 
 
@@ -89,10 +91,17 @@ def _noting_damage(store: "EventStore") -> list[str]:
 
 def _write(place: Place, file: Path, *, redact: bool) -> None:
     from backcast.engine.interfaces.commands.export import write
+    from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.interfaces.view.file import whole_page
 
     notes, version = _noting_damage(place.store), _version(place)
-    write(file, [whole_page(place.store, place.task, version, notes, redact=redact)])
+    with progress_bar("writing", None) as advance:
+        text, masked = whole_page(
+            place.store, place.task, version, notes, redact=redact, advance=advance
+        )
+    write(file, [text])
+    size = f"{len(text.encode()) / 1e6:.1f} MB"
+    message(f"{file}: {size}, opens without a server" + (f"; masked {masked}" * bool(masked)))
 
 
 def _tell(address: str) -> None:

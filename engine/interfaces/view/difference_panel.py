@@ -54,7 +54,9 @@ def difference_parts(maker: PanelMaker, found: Diff, pair: Pair | None) -> Itera
     if found.same:
         yield tag("p", f"They are the same to the byte: {now:,} tokens.", class_="said")
         return
-    where = f" They part in {found.shared.section}." if found.shared and found.shared.section else ""
+    where = (
+        f" They part in {found.shared.section}." if found.shared and found.shared.section else ""
+    )
     yield tag(
         "p", f"The first {kept:,} tokens are the same.{where} {whole - kept:,} tokens must be read"
         f" again. {was:,} → {now:,} tokens of {found.room[1]:,}.", class_="said",
@@ -74,7 +76,7 @@ def _change(maker: PanelMaker, change: ItemChange, pair: Pair | None) -> tuple[o
     if pair and change.kind in ("text", "level"):
         node = folded(node, maker.keep(_texts(maker, change.node, pair)))
     return (
-        tag("b", SIGNS[change.kind], class_=f"change {change.kind}"), change.section, node,
+        tag("b", SIGNS[change.kind], class_=f"change is-{change.kind}"), change.section, node,
         change.before, change.after, f"{change.tokens:+,}" if change.tokens else "",
         maker.mask(change.why),
     )  # fmt: skip

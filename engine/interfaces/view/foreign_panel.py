@@ -84,7 +84,7 @@ def _bodies(maker: PanelMaker, parts: Anatomy, shown: RecordedRequest) -> Markup
         text = "" if ref is None else part_text(maker.shown.text(ref).encode(errors="replace"))
         head = tag("span", maker.mask(part.title), f" · {part.tokens:,} tokens",
                    class_=f"key {kind}")  # fmt: skip
-        body = maker.keep(tag("pre", *cut(text), class_="text"))
+        body = tag("pre", maker.keep(joined(cut(text))), class_="text")
         found.append(tag("div", folded(head, body, is_open=part.kind not in ("setting", "tool"),
                                        class_="part"), data_i=part.title))  # fmt: skip
     return folded("The parts, as they were sent", *found, is_open=True, class_="seen")
@@ -100,8 +100,8 @@ def foreign_difference(maker: PanelMaker, before: int, after: int) -> Markup:
     if broken := found.broken:
         again = broken.again if found.again is None else found.again
         kept = broken.kept
-        lines.append(tag("p", f"The {broken.part.title} is the first that differs"
-                         f" ({broken.how}): {again:,} tokens must be read again", class_="said"))  # fmt: skip
+        said = f"The {maker.mask(broken.part.title)} is the first that differs ({broken.how}):"
+        lines.append(tag("p", f"{said} {again:,} tokens must be read again.", class_="said"))
     else:
         again = found.goes_on if found.again is None else found.again
         kept = max(total - again, 0)

@@ -3,13 +3,14 @@
 from typing import Any, NamedTuple
 
 from backcast.domain.errors import BackcastError
+from backcast.domain.events import WorkflowEvent
 from backcast.domain.staleness import Modules
 from backcast.engine.context.maps import stale_in
 from backcast.engine.history.branches import lineage_of
 from backcast.engine.history.maps import map_known
 from backcast.engine.history.snapshots import states_of
 from backcast.engine.history.staleness import Stale, stale
-from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, table, tag
+from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.projections import (
@@ -47,21 +48,25 @@ def moment_states(reader: RunReader, version: int) -> MomentStates:
     folded_states: list[Any] = list(states_of(store, PROJECTIONS, task, moment, reader.recent))
     known = map_known(store, lineage_of(store, task), moment)
     found = stale(store, task, moment) if folded_states[4].nodes else []
-    return MomentStates(*folded_states, known, found)
+    return MomentStates(*folded_states, map=known, stale=found)
 
 
 def moment_panel(maker: PanelMaker, version: int) -> Markup:
     """Return the panel of the moment after an event."""
-    event = maker.shown.event(version)
-    when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S") if event else ""
-    kind = event.type if event else "it cannot be read"
-    title = tag("h2", "As of event ", tag("b", version), ", ", kind, " ",
-                tag("time", when, class_="clock"))  # fmt: skip
+    title = moment_title(version, maker.shown.event(version))
     try:
         body = moment_parts(maker, moment_states(maker.shown, version))
     except (BackcastError, ValueError) as error:
         body = tag("p", f"this moment cannot be shown: {error}", class_="bad")
     return joined([title, body])
+
+
+def moment_title(version: int, event: WorkflowEvent | None) -> Markup:
+    """Return the title of the panel of a moment."""
+    when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S") if event else ""
+    kind = event.type if event else "which cannot be read"
+    clock = tag("time", when, class_="clock")
+    return tag("h2", "As of event ", tag("b", version), ", ", kind, " ", clock)
 
 
 def moment_parts(maker: PanelMaker, states: MomentStates) -> Markup:
@@ -90,16 +95,17 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
         module = states.progress.modules.get(path, progress.ModuleProgress())
         name: object = tag("code", path)
         if head.source and len(heads) <= FEW:
-            name = folded(name, maker.keep(long_text(maker.shown.text(head.source))))
+            kept = maker.keep(joined(cut(maker.shown.text(head.source))))
+            name = folded(name, tag("pre", kept, class_="text"))
         failing = f"{module.failed} failing" if module.failed else ""
         failing = "checks pass" if module.failed == 0 else failing
         rows.append(
-            (name, f"#{head.iteration}", "deleted" if head.deleted else module.status, failing,
-             head.writer, maker.link(head.version),
+            (name, tag("span", f"#{head.iteration}", title=f"by {head.writer}"),
+             "deleted" if head.deleted else module.status, failing, maker.link(head.version),
              "conflict" if path in conflicts else "")
         )  # fmt: skip
     title = f"Modules: {len(heads)}"
-    head_row = ("module", "version", "status", "checks", "writer", "event", "")
+    head_row = ("module", "version", "status", "checks", "event", "")
     more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
     return tag("section", tag("h3", title), table(head_row, rows), tag("p", more) if more else None)
 
@@ -125,12 +131,15 @@ def _map(states: MomentStates) -> Markup:
 def _in_hand(maker: PanelMaker, states: MomentStates) -> Markup:
     entries = online_cache.working_set(states.online)
     held = online_cache.tokens_held(states.online)
-    rows = [(entry.priority, tag("code", entry.id), entry.level,
-             f"{entry.tokens:,}" if entry.tokens else "",
-             maker.link(entry.version) if entry.version else "", entry.text[:300])
-            for entry in entries[:MOST]]  # fmt: skip
+    rows = []
+    for entry in entries[:MOST]:
+        words = tag("span", entry.text[:300], class_="sub") if entry.text else None
+        tokens = f"{entry.tokens:,}" if entry.tokens else ""
+        event = maker.link(entry.version) if entry.version else ""
+        named = joined([tag("code", entry.id), words])
+        rows.append((entry.priority, named, entry.level, tokens, event))
     said = f"{held:,} of {states.online.limit:,} tokens"
     return tag(
         "section", tag("h3", f"In hand: {len(entries)}"), tag("p", said, class_="note"),
-        table(("priority", "what", "level", "tokens", "event", "text"), rows),
+        table(("priority", "what", "level", "tokens", "event"), rows),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The page: the run as a list and a strip, a slider, and room for the panels."""
 
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -27,6 +28,10 @@ def asset(name: str) -> str:
     return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
+_KIND = re.compile(r"\b(?:module|function|method|class|test|attribute):(?=\S)")
+"What an item's name begins with, for which a narrow list has no room."
+
+
 def step_row(maker: PanelMaker, step: RunStep) -> Markup:
     """Return a step as a row of the list."""
     when = step.at.strftime("%H:%M:%S") if step.at else ""
@@ -35,7 +40,8 @@ def step_row(maker: PanelMaker, step: RunStep) -> Markup:
         tag(
             "a", tag("b", GLYPHS[step.outcome], class_=f"mark of-{step.outcome}"),
             tag("span", step.number or "", class_="number"), tag("time", when, class_="clock"),
-            tag("span", step.name, class_="name"), tag("small", step.label, class_="label"),
+            tag("span", _KIND.sub("", step.name), class_="name"),
+            tag("small", step.label, class_="label"),
             href=maker.href(step.event), data_e=step.event,
             title=f"{step.name}: {step.label}" + (f"\n{step.why}" if step.why else ""),
         ),
@@ -100,7 +106,7 @@ def page(
             tag("input", type="range", id="slider", min=1, max=last, value=version, step=1,
                 aria_label="event"),
             tag("output", f"event {version} of {last}", id="where"),
-            tag("button", "trouble ↦", type="button", id="trouble",
+            tag("button", "next trouble ↦", type="button", id="trouble",
                 title="next step that failed or was refused (n)"),
             tag("span", id="live", class_="note"), id="time",
         ),

@@ -77,3 +77,10 @@ def bar(parts: list[tuple[int, str, str]], whole: int, class_: str = "bar") -> M
         "svg", Markup("".join(shown)), viewBox="0 0 1000 20", preserveAspectRatio="none",
         class_=class_, role="img", aria_label=label,
     )  # fmt: skip
+
+
+def legend(parts: list[tuple[int, str, str]]) -> Markup:
+    """Return what the colours of a bar stand for."""
+    keys = [tag("span", words.removesuffix(" tokens"), class_=f"key {kind}")
+            for tokens, kind, words in parts if tokens]  # fmt: skip
+    return tag("p", *keys, class_="legend")

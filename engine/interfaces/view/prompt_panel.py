@@ -13,10 +13,9 @@ from backcast.engine.interfaces.view.markup import (
     table,
     tag,
 )
-from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour
+from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
 from backcast.engine.interfaces.view.reading import ItemRank, PromptFigures, badge
 from backcast.engine.interfaces.view.whatif import whatif_choice
-
 
 
 def prompt_panel(maker: PanelMaker, version: int) -> Markup:
@@ -67,14 +66,14 @@ def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
             for name, tokens in fact.sections.items()]  # fmt: skip
     used.append((around, "around", f"system prompt, headings and template: {around:,} tokens"))
     if profile is None:
-        return tag("div", bar(used, total), tag("p", f"{total:,} tokens; the log does not tell the"
-                   " model's window"), class_="budget")  # fmt: skip
+        said = f"{total:,} tokens; the log does not tell the model's window"
+        return tag("div", bar(used, total), legend(used), tag("p", said), class_="budget")
     free = profile.prompt - total
     whole = [
         *used, (max(free, 0), "free", f"free: {free:,} tokens"),
         (profile.generation, "reserve", f"kept for the answer: {profile.generation:,} tokens"),
     ]  # fmt: skip
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, tokens in [*fact.sections.items(), ("system prompt, headings, template", around)]:
         row = profile.rows.get(name, 0)
         small = bar([(tokens, colour(name), f"{tokens:,} tokens")], max(row, tokens), "small")
@@ -89,8 +88,8 @@ def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
         f" {fact.tokenizer or 'nobody'})"
     )
     return tag(
-        "div", bar(whole, profile.window), tag("p", said, class_="said"),
-        folded("by section", table(("section", "used", "tokens", "budget"), rows, "sections"),
+        "div", bar(whole, profile.window), legend(whole), tag("p", said, class_="said"),
+        folded("budgets by section", table(("section", "used", "tokens", "budget"), rows),
                tag("p", "A section fills its own budget first; what others leave flows on to it.",
                    class_="note")),
         class_="budget",
@@ -111,8 +110,11 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     parts: list[object] = []
     if figures and figures.accepted:
         shown = figures.used - len(figures.missed)
-        parts.append(tag("p", f"Of {figures.used} known things that the accepted code used, the"
-                         f" prompt showed {shown}.", class_="said"))  # fmt: skip
+        said = (f"Of {figures.used} known things that the accepted code used, the prompt showed"
+                f" {shown}.")  # fmt: skip
+        if not figures.used:
+            said = "The accepted code used nothing of the project that was known before."
+        parts.append(tag("p", said, class_="said"))
         head += f", {count} of them used later" if count else ", none used later"
     elif figures:
         parts.append(tag("p", "Nothing that was accepted came of this prompt, so what it lacked"
@@ -188,9 +190,7 @@ def item_text(maker: PanelMaker, item: ContextItem) -> str:
         return f"[this text cannot be read: {error}]"
 
 
-def _item(
-    maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None, at: int
-) -> Markup:
+def _item(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None, at: int) -> Markup:
     """Return an item within a message: its text, and on hover what it is."""
     item = fact.items[at]
     body = maker.keep(joined(cut(item_text(maker, item))))

@@ -60,6 +60,8 @@ class RunReader:
         self.sequence = RunSequence(store, task)
         self.pool = BuilderPool(store)
         self.recent = RecentStates()
+        self.computed: dict[int, PromptFigures] = {}
+        "Figures that were computed before, by the events of their prompts."
         self._held: OrderedDict[object, object] = OrderedDict()
 
     def held(self, key: object, make: Callable[[], T]) -> T:
@@ -104,6 +106,8 @@ class RunReader:
 
     def figures(self, version: int) -> PromptFigures | None:
         """Return what is computed of the prompt of an event; None where it has no digest."""
+        if version in self.computed:
+            return self.computed[version]
         prompt = self.prompts().get(version)
         if prompt is None:
             return None

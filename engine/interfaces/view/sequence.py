@@ -81,6 +81,8 @@ class RunSequence:
         self.version = 0
         self.goal = ""
         self.ended = ""
+        self.written: dict[str, list[int]] = {}
+        "The events that wrote each module."
 
     def read_on(self) -> list[RunStep]:
         """Read new events, and return all steps."""
@@ -97,6 +99,10 @@ class RunSequence:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.steps[middle].first <= version else (low, middle - 1)
         return self.steps[low]
+
+    def writer_of(self, path: str, version: int) -> int:
+        """Return the event that last wrote a module before another event; 0 for none."""
+        return max((at for at in self.written.get(path, ()) if at < version), default=0)
 
     def worst(self) -> RunStep:
         """Return the step to show first: the last that failed, else the last with a prompt."""
@@ -124,6 +130,8 @@ class RunSequence:
                 step = step._replace(outcome=outcome, why=why or step.why)
         self.steps[-1] = step
         self.goal = self.goal or str(getattr(fact, "goal", None) or "")
+        if isinstance(fact, ModuleIteration | ModuleRenamed):
+            self.written.setdefault(fact.module_name, []).append(event.version)
         if isinstance(fact, TaskComplete | TaskFailed):
             self.ended = event.type
 

@@ -86,7 +86,7 @@ class PageServer:
             version = _number(query, "w", 1)
             middle = whatif_panel(maker, version, query.get("policy", ""))
         else:
-            version = _number(query, "e", maker.reader.task == self.task and self.version or
+            version = _number(query, "e", (maker.reader.task == self.task and self.version) or
                               sequence.worst().event)  # fmt: skip
         version = max(1, min(version, sequence.version))
         head = (tag("link", rel="stylesheet", href="/view.css"),
@@ -163,7 +163,7 @@ class PageRequest(BaseHTTPRequestHandler):
     answers: PageServer
     names: frozenset[str]
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Answer a request, if it comes from the page itself or from who typed its address."""
         try:
             self._check()
@@ -181,7 +181,7 @@ class PageRequest(BaseHTTPRequestHandler):
             print_exc()
             self._send(500, "text/html", tag("p", f"a fault of backcast: {error!r}", class_="bad"))
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_GET
 
     def _check(self) -> None:
         """Refuse names of other machines, by which a foreign page could reach this server."""

@@ -22,7 +22,15 @@ from backcast.domain.events import (
 from backcast.domain.json_text import json_text
 from backcast.engine.history.state_json import plain
 from backcast.engine.interfaces.view.foreign_panel import foreign_panel
-from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, table, tag
+from backcast.engine.interfaces.view.markup import (
+    Markup,
+    cut,
+    folded,
+    joined,
+    long_text,
+    table,
+    tag,
+)
 from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.prompt_panel import prompt_panel
 from backcast.engine.interfaces.view.sequence import GLYPHS, RunStep
@@ -128,7 +136,8 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
 
     def body(title: str, ref: str | None, *, is_open: bool = False) -> Iterator[Markup]:
         if ref:
-            yield folded(title, maker.keep(long_text(text(ref))), is_open=is_open)
+            kept = maker.keep(joined(cut(text(ref))))
+            yield folded(title, tag("pre", kept, class_="text"), is_open=is_open)
 
     match fact:
         case ModelReplied():
@@ -141,8 +150,12 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
         case ModuleIteration() | ModuleRenamed() | SourceRead():
             yield from body("the text", fact.source)
         case ChecksRan():
-            rows = [(tag("code", one.name), one.message, one.at) for one in fact.failures]
-            yield table(("check", "message", "at"), rows)
+            rows = [
+                (tag("code", one.name), one.message, tag("code", one.at),
+                 _written(maker, one.at, event.version))
+                for one in fact.failures
+            ]  # fmt: skip
+            yield table(("check", "message", "raised at", "which was written in"), rows)
             output = text(fact.output) if fact.output else fact.preview or ""
             if output:
                 yield folded("output", long_text(output), is_open=False)
@@ -153,11 +166,21 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
         case ToolReturned():
             yield from body("output", fact.output)
         case MapEdited():
-            rows = [(one.operation, one.item, one.section, one.text, one.refused)
-                    for one in fact.edits]  # fmt: skip
-            yield folded("edits", table(("edit", "item", "section", "text", "refused"), rows))
+            edits = [(one.operation, one.item, one.section, one.text, one.refused)
+                     for one in fact.edits]  # fmt: skip
+            yield folded("edits", table(("edit", "item", "section", "text", "refused"), edits))
         case _ if not isinstance(fact, SAID) and (data := fact.data):
             yield folded("more", long_text(_json(plain(data))))
+
+
+def _written(maker: PanelMaker, place: str, version: int) -> object:
+    """Return a link to the step that wrote where a check failed."""
+    sequence = maker.shown.sequence
+    at = sequence.writer_of(place.rpartition(":")[0] or place, version)
+    if not at:
+        return ""
+    step = sequence.at(at)
+    return maker.link(step.event, f"step {step.number}")
 
 
 def _json(value: object) -> str:

@@ -88,7 +88,7 @@
     $("where").textContent = `event ${version} of ${last}`;
     const wanted = difference ? `d${difference}` : `s${row.dataset.first}`;
     const step = wanted === shown ? null
-      : panel(difference ? "difference" : "step", difference ? { d: difference } : { e: version });
+      : panel(difference ? "difference" : "step", difference ? { d: difference } : { e: live ? version : row.dataset.first });
     const now = panel("moment", { e: version });
     try {
       const [stepHtml, momentHtml] = await Promise.all([step, now]);
@@ -178,9 +178,9 @@
     let texts = 0;
     for (const [version, what, item, number] of parts.search) {
       if (version > at) continue;
-      const holder = document.createElement("div");
+      const holder = document.createElement("template");
       holder.innerHTML = parts.texts[number];
-      const text = holder.textContent, spot = text.toLowerCase().indexOf(needle);
+      const text = holder.content.textContent, spot = text.toLowerCase().indexOf(needle);
       if (spot < 0) continue;
       texts += 1;
       if (found.length < 100) {
