@@ -32,8 +32,9 @@ COMMANDS = {
     "tasks": "tasks", "log": "log", "show": "show", "context": "context", "diff": "diff",
     "view": "view", "compare": "compare", "blame": "blame", "audit": "audit", "search": "search",
     "stale": "stale", "verify": "verify", "regress": "regress", "score": "score",
-    "influence": "influence", "fit": "fit", "policy": "policy", "fork": "fork", "map": "map", "cat": "cat",
-    "outline": "outline", "resummarise": "resummarise", "fsck": "fsck", "help": "help",
+    "influence": "influence", "fit": "fit", "policy": "policy", "fork": "fork", "map": "map",
+    "cat": "cat", "outline": "outline", "resummarise": "resummarise", "fsck": "fsck",
+    "help": "help",
 }  # fmt: skip
 "The module of each command."
 OUTPUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -78,7 +78,9 @@ def table(
     if not shown:
         return Markup("")
     first = tag("tr", *(tag("th", titles[at], scope="col") for at in shown))
-    body = (tag("tr", *(tag("td", row[at]) for at in shown)) for row in cells)
+    body = (
+        tag("tr", *(tag("td", row[at], data_h=titles[at] or None) for at in shown)) for row in cells
+    )
     return tag(
         "div", tag("table", tag("thead", first), tag("tbody", *body), class_=class_), class_="wide"
     )

@@ -124,7 +124,7 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     unoffered = [node for node in unoffered if node not in names]
     if unoffered:
         parts.append(tag("p", "Used and never offered: ", _codes(unoffered), class_="bad"))
-    parts.append(table(("item", "section", "why", "used by the accepted code"), rows))
+    parts.append(table(("item", "section", "why", "used later"), rows))
     if not rows:
         parts.append(tag("p", "Nothing was left out.", class_="note"))
     return folded(
