@@ -138,23 +138,32 @@ def _unreadable(store: EventStore, fact: ContextBuilt) -> str:
 
 def derived_answer(pool: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Answer:
     """Answer whether today's builder gives a recorded prompt from what was known then."""
+    return derivation(pool, step, fact)[0]
+
+
+def derivation(
+    pool: BuilderPool, step: ReplayStep, fact: ContextBuilt
+) -> tuple[Answer, Context | None]:
+    """Answer as `derived_answer`, with the context that was built; None where there is none."""
     if fact.stood_at is None or not (fact.profile and fact.tokenizer):
-        return Answer(UNTOLD, "the log does not tell where it stood, or by which profile")
+        return Answer(UNTOLD, "the log does not tell where it stood, or by which profile"), None
     try:
         builder = pool.recorded(fact)
         counter = builder.counting.tokenizer
         if counter.id != fact.tokenizer:
-            return Answer(UNTOLD, f"it was counted by {fact.tokenizer}, here is {counter.id}")
+            why = f"it was counted by {fact.tokenizer}, here is {counter.id}"
+            return Answer(UNTOLD, why), None
         context = builder.build(step.known.states, step.known.graph, step.request)
     except (BackcastError, ValueError) as error:
-        return Answer(UNTOLD, str(error))
+        return Answer(UNTOLD, str(error)), None
     if context.digest == fact.digest:
-        return Answer(SAME)
+        return Answer(SAME), context
     if fact.masked:
-        return Answer(UNTOLD, f"{fact.masked} of its texts were masked when it was exported")
+        why = f"{fact.masked} of its texts were masked when it was exported"
+        return Answer(UNTOLD, why), context
     if apart := _apart(pool.store, fact):
-        return Answer(UNTOLD, apart)
-    return Answer(DIFFERENT, cause(fact), _first(pool.store, fact, context, counter))
+        return Answer(UNTOLD, apart), context
+    return Answer(DIFFERENT, cause(fact), _first(pool.store, fact, context, counter)), context
 
 
 def _apart(store: EventStore, fact: ContextBuilt) -> str:

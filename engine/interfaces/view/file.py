@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +15,17 @@ from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import Moment
 from backcast.engine.history.branches import lineage_of
 from backcast.engine.history.maps import EDITS, map_known
-from backcast.engine.history.staleness import stale
+from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.interfaces.view.difference_panel import difference_panel
 from backcast.engine.interfaces.view.markup import Markup, cut, joined, tag
 from backcast.engine.interfaces.view.moment_panel import (
-    PROJECTIONS,
     MomentStates,
     moment_parts,
     moment_title,
 )
 from backcast.engine.interfaces.view.page import asset, page
 from backcast.engine.interfaces.view.panels import PanelMaker
-from backcast.engine.interfaces.view.reading import RunReader
+from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
 from backcast.engine.interfaces.view.searching import texts
 from backcast.engine.interfaces.view.step_panel import compared_with, step_panel
 from backcast.engine.log.importers import Report, events, import_batches
@@ -156,19 +156,21 @@ def _moments(reader: RunReader) -> Iterator[tuple[WorkflowEvent, MomentStates]]:
     """Yield each event with what was known after it; what did not change is not asked again."""
     store, task = reader.store, reader.task
     states: list[Any] = [one.initial for one in PROJECTIONS]
-    line, has_maps = lineage_of(store, task), any(True for _ in store.read(types=EDITS))
+    line, edits = lineage_of(store, task), [event.position for event in store.read(types=EDITS)]
+    known, edited = ContextMap(), 0
     before: tuple[Any, Any] = (None, None)
-    outdated = []
+    outdated: list[Stale] = []
     for event in store.read(task):
         states = [one.evolve(state, event) for one, state in zip(PROJECTIONS, states, strict=True)]
         moment = Moment(position=event.position)
         modules, nodes = states[3].modules, states[4].nodes
         timed = any(one.lives is not None for node in sorted(nodes) for one in nodes[node])
         if timed or modules is not before[0] or nodes is not before[1]:
-            outdated = stale(store, task, moment) if nodes else []
+            outdated = stale(store, task, moment, states=(states[3], states[4])) if nodes else []
             before = modules, nodes
-        known = map_known(store, line, moment) if has_maps else ContextMap()
-        yield event, MomentStates(*states, map=known, stale=outdated)
+        if edited < (by_now := bisect_right(edits, event.position)):
+            known, edited = map_known(store, line, moment), by_now
+        yield event, MomentStates._make([*states, known, outdated])
 
 
 def _search(maker: PanelMaker, parts: PageParts) -> list[tuple[int, str, str, int]]:

@@ -69,8 +69,9 @@ def joined(parts: Iterable[object]) -> Markup:
 
 
 def table(
-    head: Iterable[str], rows: Iterable[Iterable[object]], class_: str | None = None
-) -> Markup:
+    head: Iterable[str], rows: Iterable[Iterable[object]], class_: str | None = None,
+    keep: Keep = as_it_is,
+) -> Markup:  # fmt: skip
     """Return a table without its empty columns; nothing where there are no rows."""
     cells = [list(row) for row in rows]
     titles = list(head)
@@ -79,7 +80,8 @@ def table(
         return Markup("")
     first = tag("tr", *(tag("th", titles[at], scope="col") for at in shown))
     body = (
-        tag("tr", *(tag("td", row[at], data_h=titles[at] or None) for at in shown)) for row in cells
+        keep(tag("tr", *(tag("td", row[at], data_h=titles[at] or None) for at in shown)))
+        for row in cells
     )
     return tag(
         "div", tag("table", tag("thead", first), tag("tbody", *body), class_=class_), class_="wide"

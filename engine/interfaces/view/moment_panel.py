@@ -1,6 +1,7 @@
 """The panel of a moment: progress, modules, what is stale and why, the map, what is in hand."""
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from backcast.domain.errors import BackcastError
 from backcast.domain.events import WorkflowEvent
@@ -8,7 +9,6 @@ from backcast.domain.staleness import Modules
 from backcast.engine.context.maps import stale_in
 from backcast.engine.history.branches import lineage_of
 from backcast.engine.history.maps import map_known
-from backcast.engine.history.snapshots import states_of
 from backcast.engine.history.staleness import Stale, stale
 from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
 from backcast.engine.interfaces.view.panels import PanelMaker
@@ -22,7 +22,6 @@ from backcast.projections import (
     versions,
 )
 
-PROJECTIONS = (progress, versions, online_cache, dependency_graph, summaries)
 FEW = 40
 "Modules whose texts are in the panel; of more only their names."
 MOST = 400
@@ -45,10 +44,11 @@ class MomentStates(NamedTuple):
 def moment_states(reader: RunReader, version: int) -> MomentStates:
     """Return what is shown of the moment of an event."""
     moment, store, task = reader.moment(version), reader.store, reader.task
-    folded_states: list[Any] = list(states_of(store, PROJECTIONS, task, moment, reader.recent))
+    folded_states = reader.states.moment(version)
     known = map_known(store, lineage_of(store, task), moment)
-    found = stale(store, task, moment) if folded_states[4].nodes else []
-    return MomentStates(*folded_states, map=known, stale=found)
+    graph, written = folded_states[3:]
+    found = stale(store, task, moment, states=(graph, written)) if written.nodes else []
+    return MomentStates._make([*folded_states, known, found])
 
 
 def moment_panel(maker: PanelMaker, version: int) -> Markup:
@@ -71,9 +71,16 @@ def moment_title(version: int, event: WorkflowEvent | None) -> Markup:
 
 def moment_parts(maker: PanelMaker, states: MomentStates) -> Markup:
     """Return the parts of the panel; each is kept by itself, since few change at an event."""
-    parts = (_progress(states), _modules(maker, states), _stale(maker, states), _map(states),
-             _in_hand(maker, states))  # fmt: skip
-    return joined(maker.keep(part) for part in parts)
+    modules = states.progress.modules, states.versions.modules
+    outdated = states.stale, states.summaries.nodes, states.map, states.graph.modules
+    parts = (
+        maker.keep(_progress(states)),
+        maker.unless_same("modules", modules, lambda: _modules(maker, states)),
+        maker.unless_same("stale", outdated, lambda: _stale(maker, states)),
+        maker.unless_same("map", (states.map,), lambda: _map(states)),
+        maker.keep(_in_hand(maker, states)),
+    )
+    return joined(parts)
 
 
 def _progress(states: MomentStates) -> Markup:
@@ -107,7 +114,12 @@ def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
     title = f"Modules: {len(heads)}"
     head_row = ("module", "version", "status", "checks", "event", "")
     more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
-    return tag("section", tag("h3", title), table(head_row, rows), tag("p", more) if more else None)
+    return tag(
+        "section",
+        tag("h3", title),
+        table(head_row, rows, keep=maker.keep),
+        tag("p", more) if more else None,
+    )
 
 
 def _stale(maker: PanelMaker, states: MomentStates) -> Markup:
@@ -131,15 +143,23 @@ def _map(states: MomentStates) -> Markup:
 def _in_hand(maker: PanelMaker, states: MomentStates) -> Markup:
     entries = online_cache.working_set(states.online)
     held = online_cache.tokens_held(states.online)
-    rows = []
-    for entry in entries[:MOST]:
-        words = tag("span", entry.text[:300], class_="sub") if entry.text else None
-        tokens = f"{entry.tokens:,}" if entry.tokens else ""
-        event = maker.link(entry.version) if entry.version else ""
-        named = joined([tag("code", entry.id), words])
-        rows.append((entry.priority, named, entry.level, tokens, event))
+    rows = [maker.made(("in hand", entry), partial(_held_row, maker, entry))
+            for entry in entries[:MOST]]  # fmt: skip
     said = f"{held:,} of {states.online.limit:,} tokens"
     return tag(
         "section", tag("h3", f"In hand: {len(entries)}"), tag("p", said, class_="note"),
-        table(("priority", "what", "level", "tokens", "event"), rows),
+        tag("div", tag("table", _HEAD, tag("tbody", *rows)) if rows else None, class_="wide"),
     )  # fmt: skip
+
+
+_TITLES = ("priority", "what", "level", "tokens", "event")
+_HEAD = tag("thead", tag("tr", *(tag("th", title, scope="col") for title in _TITLES)))
+
+
+def _held_row(maker: PanelMaker, entry: online_cache.HeldEntry) -> Markup:
+    words = tag("span", entry.text[:300], class_="sub") if entry.text else None
+    tokens = f"{entry.tokens:,}" if entry.tokens else ""
+    event = maker.link(entry.version) if entry.version else ""
+    cells = (entry.priority, joined([tag("code", entry.id), words]), entry.level, tokens, event)
+    pairs = zip(_TITLES, cells, strict=True)
+    return maker.keep(tag("tr", *(tag("td", cell, data_h=title) for title, cell in pairs)))

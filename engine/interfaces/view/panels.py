@@ -8,6 +8,8 @@ from backcast.engine.interfaces.view.reading import RunReader
 
 LIVE_LINK = "?e={}"
 FILE_LINK = "#e={}"
+MADE = 20_000
+"Parts that are held at once."
 SECTIONS = (
     "system prompt", "context map", "task description", "current module", "related functions",
     "related modules", "dependencies", "recent errors", "test results", "historical patterns",
@@ -28,7 +30,26 @@ class PanelMaker:
     ) -> None:  # fmt: skip
         self.reader, self.shown = reader, shown or reader
         self.keep, self.mask, self.live = keep, mask, live
+        self._last: dict[str, tuple[tuple[object, ...], Markup]] = {}
+        self._made: dict[object, Markup] = {}
         self.redacted = shown is not None
+
+    def made(self, key: object, make: Callable[[], Markup]) -> Markup:
+        """Return a part that is made once, whatever panels it stands in."""
+        if key not in self._made:
+            if len(self._made) > MADE:
+                self._made.clear()
+            self._made[key] = make()
+        return self._made[key]
+
+    def unless_same(
+        self, name: str, inputs: tuple[object, ...], make: Callable[[], Markup]
+    ) -> Markup:
+        """Return a part as it was made last, where all that it is made of is the same value."""
+        before = self._last.get(name)
+        if before is None or any(a is not b for a, b in zip(before[0], inputs, strict=True)):
+            self._last[name] = before = inputs, self.keep(make())
+        return before[1]
 
     def href(self, version: int) -> str:
         """Return the address of an event in the page."""

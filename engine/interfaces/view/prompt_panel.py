@@ -124,7 +124,7 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     unoffered = [node for node in unoffered if node not in names]
     if unoffered:
         parts.append(tag("p", "Used and never offered: ", _codes(unoffered), class_="bad"))
-    parts.append(table(("item", "section", "why", "used later"), rows))
+    parts.append(table(("item", "section", "why", "used later"), rows, keep=maker.keep))
     if not rows:
         parts.append(tag("p", "Nothing was left out.", class_="note"))
     return folded(
@@ -196,8 +196,8 @@ def _item(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None, 
     body = maker.keep(joined(cut(item_text(maker, item))))
     title = " · ".join(filter(None, (item.node, item.section, item.level,
                                      f"{item.tokens:,} tokens", _why(figures, at))))  # fmt: skip
-    return tag("span", body, class_=f"item {colour(item.section)}", title=title,
-               data_i=item.node)  # fmt: skip
+    shown = tag("span", body, class_=f"item {colour(item.section)}", title=title, data_i=item.node)
+    return maker.keep(shown)
 
 
 def _rank(figures: PromptFigures | None, at: int) -> ItemRank | None:
@@ -222,4 +222,5 @@ def _items(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None)
              maker.links(rank.because) if rank and rank.because else "", item.found)
         )  # fmt: skip
     head = ("section", "item", "level", "tokens", "priority", "score", "from events", "found")
-    return folded(f"What is in it: {len(rows)} items, and why", table(head, rows), class_="in")
+    return folded(f"What is in it: {len(rows)} items, and why", table(head, rows, keep=maker.keep),
+                  class_="in")  # fmt: skip

@@ -1,8 +1,9 @@
 """What is asked of a log for a page: its prompts, what each was worth, its texts."""
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context import Context
@@ -10,17 +11,20 @@ from backcast.domain.errors import BackcastError, DamagedError
 from backcast.domain.events import ContextBuilt, WorkflowEvent
 from backcast.domain.moment import Moment
 from backcast.engine.context.recorded import profile_of
+from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.moments import position_of
-from backcast.engine.history.snapshots import RecentStates
+from backcast.engine.history.snapshots import RecentStates, states_of
 from backcast.engine.history.task_states import states_at
 from backcast.engine.interfaces.view.sequence import RunSequence
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.derive import BuilderPool
 from backcast.engine.replay.steps import KnownState, RecordedPrompt, ReplayStep, asked
 from backcast.engine.replay.used import showing, used
-from backcast.engine.replay.verify import DIFFERENT, SAME, UNTOLD, derived_answer, rebuilt_answer
-from backcast.projections import dependency_graph
+from backcast.engine.replay.verify import DIFFERENT, SAME, derivation, rebuilt_answer
+from backcast.projections import dependency_graph, online_cache, progress, summaries, versions
 
+PROJECTIONS = (progress, versions, online_cache, dependency_graph, summaries)
+"Projections that the panel of a moment shows."
 T = TypeVar("T")
 HELD = 256
 "Answers that are held at once."
@@ -60,6 +64,7 @@ class RunReader:
         self.sequence = RunSequence(store, task)
         self.pool = BuilderPool(store)
         self.recent = RecentStates()
+        self.states = StateShelf(self)
         self.computed: dict[int, PromptFigures] = {}
         "Figures that were computed before, by the events of their prompts."
         self._held: OrderedDict[object, object] = OrderedDict()
@@ -123,8 +128,11 @@ class RunReader:
     def figures_of(self, step: ReplayStep) -> PromptFigures:
         """Return what is computed of a step's prompt."""
         fact = step.built or ContextBuilt()
-        derived = derived_answer(self.pool, step, fact)
-        ranks = self._ranks(step, fact) if derived.verdict != UNTOLD else {}
+        derived, context = derivation(self.pool, step, fact)
+        ranks = {
+            (item.node, item.section): ItemRank(item.priority, item.score, item.because)
+            for item in (context.items if context else ())
+        }
         things = used(step)
         shows = showing(cast(Context, fact))  # it reads nodes, levels and reasons alone
         missed = tuple(thing.node for thing in things if not shows(thing))
@@ -137,17 +145,6 @@ class RunReader:
             step.after is not step.known or bool(step.opened),
         )  # fmt: skip
 
-    def _ranks(self, step: ReplayStep, fact: ContextBuilt) -> dict[tuple[str, str], ItemRank]:
-        try:
-            builder = self.pool.recorded(fact)
-            context = builder.build(step.known.states, step.known.graph, step.request)
-        except (BackcastError, ValueError):
-            return {}
-        return {
-            (item.node, item.section): ItemRank(item.priority, item.score, item.because)
-            for item in context.items
-        }
-
     def _step(self, prompt: RecordedPrompt) -> ReplayStep:
         known = self._known(prompt.stood_at).asked(prompt.at)
         after = known if prompt.accepted == prompt.stood_at else self._known(prompt.accepted)
@@ -157,8 +154,48 @@ class RunReader:
         )  # fmt: skip
 
     def _known(self, version: int) -> KnownState:
+        self.states.read_on()
+        if version in self.states.known:
+            return self.states.known[version]
         states = states_at(self.store, self.task, self.moment(version), self.recent)
         return KnownState(states, dependency_graph.graph_of(states.graph))
+
+
+class StateShelf:
+    """The states that a task's prompts stood on, each event read once; they share their parts."""
+
+    def __init__(self, reader: RunReader) -> None:
+        self._reader = reader
+        self._follower = TaskFollower(reader.store, reader.task)
+        self.known: dict[int, KnownState] = {}
+        self._places: list[int] = []
+
+    def read_on(self) -> None:
+        """Read up to the last prompt, and hold what each prompt stood on and led to."""
+        prompts = self._reader.prompts().values()
+        stops = {place for one in prompts for place in (one.stood_at, one.accepted)}
+        for stop in sorted(stops - self.known.keys()):
+            if stop < self._follower.version:
+                continue  # a prompt that names an earlier place: it is asked of the store
+            self._follower.read_on(stop)
+            self.known[stop] = KnownState(self._follower.states, self._follower.graph)
+            self._places.append(stop)
+
+    def moment(self, version: int) -> list[Any]:
+        """Return the states of `PROJECTIONS` at an event: from the nearest that are held."""
+        reader, moment = self._reader, self._reader.moment(version)
+        place = bisect_right(self._places, version) - 1
+        if place < 0:
+            return list(states_of(reader.store, PROJECTIONS, reader.task, moment, reader.recent))
+        stop = self._places[place]
+        known = self.known[stop].states
+        first, folded = reader.sequence.versions_at(min(stop, version))
+        states: list[Any] = [known.progress, folded, known.online, known.graph, known.summaries]
+        for event in reader.store.read(reader.task, after=min(first, stop), last=version):
+            for at, projection in enumerate(PROJECTIONS):
+                if event.version > (first if at == 1 else stop):
+                    states[at] = projection.evolve(states[at], event)
+        return states
 
 
 def badge(answer: str) -> str:

@@ -28,6 +28,7 @@ from backcast.domain.events import (
 )
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.store import EventStore
+from backcast.projections import versions
 
 GLYPHS = {
     "failed": "✗", "refused": "!", "checks": "✗", "passed": "✓", "plan": "P", "code": "C",
@@ -83,6 +84,9 @@ class RunSequence:
         self.ended = ""
         self.written: dict[str, list[int]] = {}
         "The events that wrote each module."
+        self.versions = versions.initial
+        self._versions: dict[int, versions.State] = {}
+        "The versions of modules before each step, by its first event."
 
     def read_on(self) -> list[RunStep]:
         """Read new events, and return all steps."""
@@ -100,6 +104,11 @@ class RunSequence:
             low, high = (middle, high) if self.steps[middle].first <= version else (low, middle - 1)
         return self.steps[low]
 
+    def versions_at(self, version: int) -> tuple[int, versions.State]:
+        """Return the versions of modules before the step of an event, and up to which event."""
+        first = self.at(version).first
+        return first - 1, self._versions[first]
+
     def writer_of(self, path: str, version: int) -> int:
         """Return the event that last wrote a module before another event; 0 for none."""
         return max((at for at in self.written.get(path, ()) if at < version), default=0)
@@ -116,8 +125,10 @@ class RunSequence:
             opens = self._opens(event)
             number = self.steps[-1].number + 1 if self.steps else int(opens)
             name = _name(fact) if opens else "before the first step"
+            self._versions[event.version] = self.versions
             self.steps.append(RunStep(number, event.version, event.version, name,
                                       at=event.timestamp))  # fmt: skip
+        self.versions = versions.evolve(self.versions, event)
         step = self.steps[-1]._replace(last=event.version)
         if isinstance(fact, ContextBuilt) and not step.prompt:
             foreign = fact.request is not None

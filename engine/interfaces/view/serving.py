@@ -237,7 +237,7 @@ def listening(
     """Return a server that listens. `InputError` where the port is taken."""
     answers = PageServer(store, task, version, notes)
     if task:
-        answers.maker({})
+        answers.answer("/", {})  # once, for the first who looks not to wait
     made = type("BoundRequest", (PageRequest,), {"answers": answers, "names": frozenset()})
     try:
         server = LoopbackServer((HOST, port), made)
