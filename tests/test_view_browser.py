@@ -126,7 +126,7 @@ def test_an_agents_requests_are_shown_by_part(chromium: Browser, tmp_path: Path)
             chromium.go(9)
             assert chromium.text("#prompt .badge.same") == "rebuilt: same bytes"
             assert "213 tokens" in chromium.text("#prompt .said")
-            assert "reminders: 23 tokens" in chromium.text("#prompt .legend")
+            assert "reminders: 23 tokens" in chromium.text("#prompt .budget")
             chromium.press("d")
             chromium.until("document.querySelector('#difference')")
             assert "The prefix holds" in chromium.text("#difference")
