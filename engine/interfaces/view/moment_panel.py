@@ -24,6 +24,8 @@ from backcast.projections import (
 
 FEW = 40
 "Modules whose texts are in the panel; of more only their names."
+FIRST = 12
+"Entries in hand that are shown at once."
 MOST = 400
 "Rows of a table."
 
@@ -147,9 +149,17 @@ def _in_hand(maker: PanelMaker, states: MomentStates) -> Markup:
             for entry in entries[:MOST]]  # fmt: skip
     said = f"{held:,} of {states.online.limit:,} tokens"
     return tag(
-        "section", tag("h3", f"In hand: {len(entries)}"), tag("p", said, class_="note"),
-        tag("div", tag("table", _HEAD, tag("tbody", *rows)) if rows else None, class_="wide"),
-    )  # fmt: skip
+        "section",
+        tag("h3", f"In hand: {len(entries)}"),
+        tag("p", said, class_="note"),
+        _rows(rows[:FIRST]),
+        folded(f"and {len(rows) - FIRST} more", _rows(rows[FIRST:])) if rows[FIRST:] else None,
+    )
+
+
+def _rows(rows: list[Markup]) -> Markup:
+    table = tag("table", _HEAD, tag("tbody", *rows)) if rows else None
+    return tag("div", table, class_="wide")
 
 
 _TITLES = ("priority", "what", "level", "tokens", "event")

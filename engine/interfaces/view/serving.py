@@ -73,7 +73,9 @@ class PageServer:
             if path == "/":
                 return "text/html", self._page(maker, query)
             if path in _PARTS:
-                return "text/html", _PARTS[path](maker, query)
+                part, reader = _PARTS[path], maker.reader
+                key = path, reader.sequence.version, *sorted(query.items())
+                return "text/html", reader.held(key, lambda: part(maker, query))
         raise InputError(f"needed /, found {path}")
 
     def _page(self, maker: PanelMaker, query: Query) -> str:
@@ -160,6 +162,8 @@ class PageRequest(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "backcast", ""
     timeout = 30
+    wbufsize = -1
+    disable_nagle_algorithm = True  # else an answer may wait 40 ms for the one before
     answers: PageServer
     names: frozenset[str]
 
@@ -204,6 +208,7 @@ class PageRequest(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+        self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: the terminal shows the address, and what is wrong."""

@@ -155,7 +155,7 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
                  _written(maker, one.at, event.version))
                 for one in fact.failures
             ]  # fmt: skip
-            yield table(("check", "message", "raised at", "which was written in"), rows)
+            yield table(("check", "message", "raised at", "written in"), rows)
             output = text(fact.output) if fact.output else fact.preview or ""
             if output:
                 yield folded("output", long_text(output), is_open=False)
