@@ -176,8 +176,7 @@ def _moments(reader: RunReader) -> Iterator[tuple[WorkflowEvent, MomentStates]]:
 def _search(maker: PanelMaker, parts: PageParts) -> list[tuple[int, str, str, int]]:
     """Return what can be searched: the first event, what it is, the item, and the text's number."""
     found = []
-    for one in texts(maker.shown):
-        text = joined(cut(maker.shown.text(one.ref)))
-        item = one.what.removeprefix("prompt: ") if one.what.startswith("prompt: ") else ""
-        found.append((one.version, one.what, item, parts.number(text)))
+    for entry in texts(maker.shown):
+        text = joined(cut(maker.shown.text(entry.ref)))
+        found.append((entry.version, entry.what, entry.item, parts.number(text)))
     return found

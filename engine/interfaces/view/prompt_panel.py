@@ -102,8 +102,8 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     marks = [used[at] if at < len(used) else False for at in range(len(fact.omissions))]
     ordered = sorted(zip(fact.omissions, marks, strict=True), key=lambda pair: not pair[1])
     rows = [
-        (tag("code", one.node), one.section, one.reason, _used(is_used))
-        for one, is_used in ordered
+        (tag("code", omission.node), omission.section, omission.reason, _used(is_used))
+        for omission, is_used in ordered
     ]  # fmt: skip
     count = sum(marks)
     head = f"What fell out: {len(rows)}"

@@ -26,6 +26,8 @@ from backcast.projections import dependency_graph, online_cache, progress, summa
 PROJECTIONS = (progress, versions, online_cache, dependency_graph, summaries)
 "Projections that the panel of a moment shows."
 T = TypeVar("T")
+LETTERS = 50_000_000
+"Letters of texts that are held for searching."
 HELD = 256
 "Answers that are held at once."
 
@@ -67,6 +69,8 @@ class RunReader:
         self.states = StateShelf(self)
         self.computed: dict[int, PromptFigures] = {}
         "Figures that were computed before, by the events of their prompts."
+        self._lowered: dict[str, str] = {}
+        self._letters = 0
         self._held: OrderedDict[object, object] = OrderedDict()
 
     def held(self, key: object, make: Callable[[], T]) -> T:
@@ -96,6 +100,16 @@ class RunReader:
             return self.store.get(ref).decode(errors="replace")
         except (DamagedError, ValueError) as error:
             return f"[this text cannot be read: {error}]"
+
+    def lowered(self, ref: str) -> str:
+        """Return a body as a text that is searched, whatever the letters' case."""
+        if ref in self._lowered:
+            return self._lowered[ref]
+        text = self.text(ref).casefold()
+        if self._letters + len(text) <= LETTERS:
+            self._lowered[ref] = text
+            self._letters += len(text)
+        return text
 
     def prompts(self) -> dict[int, RecordedPrompt]:
         """Return the task's own prompts by their events."""

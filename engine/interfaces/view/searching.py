@@ -16,6 +16,7 @@ from backcast.engine.interfaces.view.reading import RunReader
 
 FOUND = 100
 "Places that one answer names."
+ITEM = "prompt: "
 AROUND = 60
 "Characters on each side of what was found."
 
@@ -27,6 +28,11 @@ class SearchText(NamedTuple):
     "The first event that has it."
     what: str
     ref: str
+
+    @property
+    def item(self) -> str:
+        """The item of a prompt that it is; empty for other texts."""
+        return self.what.removeprefix(ITEM) if self.what.startswith(ITEM) else ""
 
 
 class FoundPlace(NamedTuple):
@@ -56,7 +62,7 @@ def _texts(fact: object) -> Iterator[tuple[str, str | None]]:
                 yield f"{part.role or part.kind} {part.name}".strip(), part.text
         case ContextBuilt():
             for item in fact.items:
-                yield f"prompt: {item.node}", item.text
+                yield f"{ITEM}{item.node}", item.text
         case ModelReplied():
             yield "answer", fact.text
             yield "thoughts", fact.thinking
@@ -75,23 +81,21 @@ def search(reader: RunReader, words: str, version: int) -> tuple[list[FoundPlace
     key = "texts", reader.store.version(reader.task)
     every = reader.held(key, lambda: list(texts(reader)))
     needle, found, holding = words.casefold(), list[FoundPlace](), 0
-    for one in every:
-        if one.version > version or not needle:
+    for entry in every:
+        if entry.version > version or not needle:
             continue
-        text = reader.held(("lower", one.ref), lambda ref=one.ref: reader.text(ref).casefold())  # type: ignore[misc]
-        place = text.find(needle)
+        place = reader.lowered(entry.ref).find(needle)
         if place < 0:
             continue
         holding += 1
         if len(found) < FOUND:
-            found.append(_found(one, reader.text(one.ref), words, place))
+            found.append(_found(entry, reader.text(entry.ref), words, place))
     return found, holding
 
 
-def _found(one: SearchText, text: str, words: str, place: int) -> FoundPlace:
+def _found(entry: SearchText, text: str, words: str, place: int) -> FoundPlace:
     exact = text.find(words)
     place = exact if exact >= 0 else place
     before, after = max(0, place - AROUND), place + len(words) + AROUND
-    item = one.what.removeprefix("prompt: ") if one.what.startswith("prompt: ") else ""
     line = text.count("\n", 0, place) + 1
-    return FoundPlace(one.version, one.what, item, line, text[before:after])
+    return FoundPlace(entry.version, entry.what, entry.item, line, text[before:after])

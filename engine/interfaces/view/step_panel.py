@@ -151,9 +151,9 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
             yield from body("the text", fact.source)
         case ChecksRan():
             rows = [
-                (tag("code", one.name), one.message, tag("code", one.at),
-                 _written(maker, one.at, event.version))
-                for one in fact.failures
+                (tag("code", failure.name), failure.message, tag("code", failure.at),
+                 _written(maker, failure.at, event.version))
+                for failure in fact.failures
             ]  # fmt: skip
             yield table(("check", "message", "raised at", "written in"), rows)
             output = text(fact.output) if fact.output else fact.preview or ""
@@ -166,8 +166,8 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
         case ToolReturned():
             yield from body("output", fact.output)
         case MapEdited():
-            edits = [(one.operation, one.item, one.section, one.text, one.refused)
-                     for one in fact.edits]  # fmt: skip
+            edits = [(edit.operation, edit.item, edit.section, edit.text, edit.refused)
+                     for edit in fact.edits]  # fmt: skip
             yield folded("edits", table(("edit", "item", "section", "text", "refused"), edits))
         case _ if not isinstance(fact, SAID) and (data := fact.data):
             yield folded("more", long_text(_json(plain(data))))
