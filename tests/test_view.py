@@ -3,8 +3,9 @@
 import http.client
 import re
 import socket
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from backcast.domain.events import (
 )
 from backcast.engine.history.snapshots import states_of
 from backcast.engine.interfaces import cli
+from backcast.engine.interfaces.commands.view import noting_damage
 from backcast.engine.interfaces.view.file import whole_page
 from backcast.engine.interfaces.view.markup import Markup, cut, escape, table, tag
 from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
@@ -247,6 +249,24 @@ def test_a_step_whose_texts_are_gone_is_shown_with_what_is_missing() -> None:
         body = server.answer("/step", {"e": "1"})[1]
         assert "the messages cannot be put together" in body
         assert "[this text cannot be read: " in body
+
+
+def test_a_damaged_event_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    url = f"sqlite:///{path}"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["import", "events", TILL, "--store", url])
+    assert ended.value.code in (0, None)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("DROP TRIGGER events_are_not_rewritten")
+        raw.execute("UPDATE events SET writer='bob' WHERE position=28")
+    with EventStore.open(url) as store:
+        notes = noting_damage(store)
+        page = PageServer(store, "till", 0, notes).answer("/", {"e": "28"})[1]
+    assert "event 28" in notes[0]
+    assert "it is left out, and the rest is shown" in page
+    assert "As of event <b>28</b>, which cannot be read" in page
+    assert "Step 3 of 36: code money.py #1" in page
 
 
 def test_another_policy_shows_the_difference_and_the_line_that_pins_it() -> None:

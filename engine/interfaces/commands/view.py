@@ -61,7 +61,7 @@ def _serve(place: Place, port: int) -> None:
     from backcast.engine.interfaces.view.serving import serve
 
     version = _version(place)
-    serve(place.store, place.task, version, port, _noting_damage(place.store), _tell)
+    serve(place.store, place.task, version, port, noting_damage(place.store), _tell)
 
 
 def _serve_all(url: str, port: int) -> None:
@@ -72,10 +72,10 @@ def _serve_all(url: str, port: int) -> None:
             raise InputError(
                 f"{url}: needed a store with tasks, found none: 'backcast help' begins"
             )
-        serve(store, None, 0, port, _noting_damage(store), _tell)
+        serve(store, None, 0, port, noting_damage(store), _tell)
 
 
-def _noting_damage(store: "EventStore") -> list[str]:
+def noting_damage(store: "EventStore") -> list[str]:
     """Return a list that each damaged event of a store will stand in, once it was read."""
     from backcast.engine.log.rows import Damage, DamageReporter
 
@@ -94,7 +94,7 @@ def _write(place: Place, file: Path, *, redact: bool) -> None:
     from backcast.engine.interfaces.terminal import progress_bar
     from backcast.engine.interfaces.view.file import whole_page
 
-    notes, version = _noting_damage(place.store), _version(place)
+    notes, version = noting_damage(place.store), _version(place)
     with progress_bar("writing", None) as advance:
         text, masked = whole_page(
             place.store, place.task, version, notes, redact=redact, advance=advance

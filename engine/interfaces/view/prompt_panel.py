@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from backcast.domain.allocation import DUPLICATE, LOWER, OVER
 from backcast.domain.errors import BackcastError
 from backcast.domain.events import ContextBuilt, ContextItem
 from backcast.engine.context.recorded import messages
@@ -16,6 +17,13 @@ from backcast.engine.interfaces.view.markup import (
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
 from backcast.engine.interfaces.view.reading import ItemRank, PromptFigures, badge
 from backcast.engine.interfaces.view.whatif import whatif_choice
+
+GLOSSES = {
+    OVER: "its section, or the window, was full",
+    LOWER: "others were more likely to be needed",
+    DUPLICATE: "the text of another item holds it",
+    "superseded": "a newer one of the same is shown",
+}
 
 
 def prompt_panel(maker: PanelMaker, version: int) -> Markup:
@@ -102,7 +110,7 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     marks = [used[at] if at < len(used) else False for at in range(len(fact.omissions))]
     ordered = sorted(zip(fact.omissions, marks, strict=True), key=lambda pair: not pair[1])
     rows = [
-        (tag("code", omission.node), omission.section, omission.reason, _used(is_used))
+        (tag("code", omission.node), omission.section, _reason(omission.reason), _used(is_used))
         for omission, is_used in ordered
     ]  # fmt: skip
     count = sum(marks)
@@ -134,6 +142,11 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
 
 def _codes(nodes: Sequence[str]) -> Markup:
     return Markup(", ".join(tag("code", node) for node in nodes))
+
+
+def _reason(reason: str) -> Markup:
+    gloss = GLOSSES.get(reason)
+    return tag("span", f"{reason}: {gloss}" if gloss else reason)
 
 
 def _used(is_used: bool) -> object:

@@ -135,7 +135,9 @@ class RunSequence:
             name = (self._asked(fact) or _name(fact)) if foreign else step.name or _name(fact)
             step = step._replace(prompt=event.version, foreign=foreign, name=name)
         if isinstance(fact, ModelReplied | ModelFailed):
-            step = step._replace(answered=True)
+            step = step._replace(answered=True, name=step.name or _name(fact))
+        if isinstance(fact, ToolCalled) and step.name in ("answer", ""):
+            step = step._replace(name=_called(fact))
         for outcome, why in _outcomes(fact):
             if RANKS[outcome] >= RANKS[step.outcome]:
                 step = step._replace(outcome=outcome, why=why or step.why)
@@ -202,6 +204,14 @@ def _name(fact: object) -> str:
         case MessageReceived():
             return ""
     return "no answer"
+
+
+def _called(fact: ToolCalled) -> str:
+    """Return a tool's name and the beginning of what it was called with."""
+    arguments = fact.arguments.values() if isinstance(fact.arguments, dict) else [fact.arguments]
+    words = next((value for value in arguments if isinstance(value, str) and value.strip()), "")
+    called = words if words.startswith(fact.tool) else f"{fact.tool} {words[:200]}"
+    return " ".join(called[:200].split())[:80]
 
 
 def _outcomes(fact: object) -> Iterator[tuple[str, str]]:
