@@ -61,7 +61,7 @@ def _serve(place: Place, port: int) -> None:
     from backcast.engine.interfaces.view.serving import serve
 
     version = _version(place)
-    serve(place.store, place.task, version, port, noting_damage(place.store), _tell)
+    serve(place.store, place.task, version, port, noting_damage(place.store), _tell, place.log)
 
 
 def _serve_all(url: str, port: int) -> None:

@@ -26,8 +26,10 @@ class PanelMaker:
 
     def __init__(
         self, reader: RunReader, shown: RunReader | None = None, keep: Keep = as_it_is,
-        mask: Callable[[str], str] = str, *, live: bool = True,
+        mask: Callable[[str], str] = str, *, live: bool = True, address: str = "",
     ) -> None:  # fmt: skip
+        """`address` is by what a command names the run."""
+        self.address = address or reader.task
         self.reader, self.shown = reader, shown or reader
         self.keep, self.mask, self.live = keep, mask, live
         self._last: dict[str, tuple[tuple[object, ...], Markup]] = {}

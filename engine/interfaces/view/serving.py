@@ -43,8 +43,12 @@ class Forbidden(Exception):
 class PageServer:
     """What the server answers; one request at a time reads the store."""
 
-    def __init__(self, store: EventStore, task: str | None, version: int, notes: list[str]) -> None:
+    def __init__(
+        self, store: EventStore, task: str | None, version: int, notes: list[str], log: str = ""
+    ) -> None:
+        """`log` is the name of the log, where it is not the store of the command."""
         self.store, self.task, self.version, self.notes = store, task, version, notes
+        self.log = log
         self.makers: dict[str, PanelMaker] = {}
         self.lock = Lock()
 
@@ -53,7 +57,7 @@ class PageServer:
         task = query.get("task") or self.task or ""
         if task not in self.makers:
             self.store.require(task)
-            self.makers[task] = PanelMaker(RunReader(self.store, task))
+            self.makers[task] = PanelMaker(RunReader(self.store, task), address=self.log or task)
         maker = self.makers[task]
         maker.reader.sequence.read_on()
         if not maker.reader.sequence.steps:
@@ -227,20 +231,20 @@ class LoopbackServer(ThreadingHTTPServer):
 
 def serve(
     store: EventStore, task: str | None, version: int, port: int, notes: list[str],
-    tell: Callable[[str], None],
+    tell: Callable[[str], None], log: str = "",
 ) -> None:  # fmt: skip
     """Serve until Ctrl-C. `InputError` where the port is taken."""
-    server = listening(store, task, version, port, notes)
+    server = listening(store, task, version, port, notes, log)
     with server:
         tell(f"http://{HOST}:{server.server_address[1]}/")
         server.serve_forever()
 
 
 def listening(
-    store: EventStore, task: str | None, version: int, port: int, notes: list[str]
+    store: EventStore, task: str | None, version: int, port: int, notes: list[str], log: str = ""
 ) -> LoopbackServer:
     """Return a server that listens. `InputError` where the port is taken."""
-    answers = PageServer(store, task, version, notes)
+    answers = PageServer(store, task, version, notes, log)
     if task:
         answers.answer("/", {})  # once, for the first who looks not to wait
     made = type("BoundRequest", (PageRequest,), {"answers": answers, "names": frozenset()})

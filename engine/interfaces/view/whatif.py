@@ -52,7 +52,7 @@ def _parts(maker: PanelMaker, version: int, policy: str) -> Iterator[object]:
     yield joined(difference_parts(maker, found, None))
     settings = changed(reader.pool.settings(step.built)[1], chosen)
     yield folded(f"{len(settings)} settings differ", long_text("\n".join(settings)))
-    address = quote(f"{reader.task}@{version}")
+    address = quote(f"{maker.address}@{version}")
     lines = (f"backcast diff {address} --policy recorded --policy {policy}\n"
              f"pytest --backcast-policy {policy}")  # fmt: skip
     yield tag("h3", "To pin it")
