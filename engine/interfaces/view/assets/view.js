@@ -6,13 +6,15 @@
   const live = body.dataset.live === "1", task = body.dataset.task;
   const middle = $("middle"), moment = $("moment"), slider = $("slider"), list = $("steps");
   let last = +body.dataset.last, at = +body.dataset.e, shown = "", marked = 0, asked = 0;
+  let chosen = null;
 
   // Where panels come from: the server, or the parts that stand in the file.
   let parts = null;
   const expand = (text) => text.replace(/<r (\d+)>/g, (_, number) => expand(parts.texts[number]));
   const ready = live ? Promise.resolve() : read().then((found) => { parts = found; });
   async function read() {
-    const packed = Uint8Array.from(atob($("parts").textContent), (c) => c.charCodeAt(0));
+    const letters = atob($("parts").textContent), packed = new Uint8Array(letters.length);
+    for (let n = 0; n < letters.length; n += 1) packed[n] = letters.charCodeAt(n);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
     return JSON.parse(await new Response(stream).text());
   }
@@ -47,6 +49,14 @@
     }
     return all[low];
   }
+  function choose(row) {
+    if (chosen) chosen.classList.remove("on");
+    chosen = row;
+    row.classList.add("on");
+    const top = row.offsetTop - list.offsetTop;
+    if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)
+      list.scrollTop = top - list.clientHeight / 2;
+  }
   const eventOf = (row) => +row.firstElementChild.dataset.e;
   function trouble(way) {
     const all = rows(), bad = ["failed", "checks", "refused"];
@@ -77,13 +87,7 @@
     if (!(version >= 1 && version <= last)) return;
     at = version;
     const row = rowAt(version);
-    for (const other of list.querySelectorAll(".on")) other.classList.remove("on");
-    row.classList.add("on");
-    if (list.scrollHeight > list.clientHeight) {
-      const top = row.offsetTop - list.offsetTop;
-      if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)
-        list.scrollTop = top - list.clientHeight / 2;
-    }
+    if (row !== chosen) choose(row);
     slider.value = version;
     $("where").textContent = `event ${version} of ${last}`;
     const wanted = difference ? `d${difference}` : `s${row.dataset.first}`;
@@ -202,7 +206,10 @@
       if (!(newest > last)) return;
       for (const row of [...fresh.children]) {
         const same = rows().find((old) => old.dataset.first === row.dataset.first);
-        if (same) { row.classList.toggle("on", same.classList.contains("on")); same.replaceWith(row); }
+        if (same) {
+          same.replaceWith(row);
+          if (same === chosen) { chosen = row; row.classList.add("on"); }
+        }
         else list.append(row);
       }
       const more = newest - last;
@@ -294,9 +301,7 @@
   addEventListener("hashchange", follow);
 
   shown = middle.querySelector("#step") ? `s${rowAt(at).dataset.first}` : "other";
-  rowAt(at).classList.add("on");
-  const row = rowAt(at);
-  list.scrollTop = row.offsetTop - list.offsetTop - list.clientHeight / 2;
+  choose(rowAt(at));
   if (location.hash.length > 1) follow();
   ready.then(() => { body.dataset.ready = "1"; },
     (error) => { $("live").textContent = `the parts of this file cannot be read: ${error.message}`; });
