@@ -56,6 +56,9 @@ def main(repository: Path) -> None:
     print("\n# 6. What should a model know of this code? A map of it, in a fixed number of tokens.")
     if "map of" in run("map", "update", "history", "--last", "3", first=1):  # else no run to read
         run("map", "show", "history", first=2)
+    print("\n# 7. A run can be looked at: one file, which opens without a server.")
+    run("view", "../fixtures/logs/till.jsonl", "--html", "till.html", first=1)
+    print(f"Open {FOLDER / 'till.html'}")
     print("Now by hand: cd .demo; ../.venv/bin/backcast help", flush=True)
 
 

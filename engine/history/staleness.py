@@ -80,14 +80,17 @@ def stale(
     moment: Moment,
     since: Moment | None = None,
     lives: Mapping[str, float] = MappingProxyType({}),
+    states: tuple[dependency_graph.State, summaries.State] | None = None,
 ) -> list[Stale]:
-    """Return the summaries that do not hold at a moment, by node.
+    """Return the summaries that do not hold at a moment, by node; `states` are those then.
 
     With `since`, check the extractive summaries of that moment instead of the written ones. `lives`
     are the seconds for which a policy lets summaries hold, by kind of node.
     """
-    graph_state = state_at(store, dependency_graph, task_id, moment)
-    written = state_at(store, summaries, task_id, moment)
+    graph_state, written = states or (
+        state_at(store, dependency_graph, task_id, moment),
+        state_at(store, summaries, task_id, moment),
+    )
     if since is not None:
         before = state_at(store, dependency_graph, task_id, since)
         if dependency_graph.built_at(before) > dependency_graph.built_at(graph_state):

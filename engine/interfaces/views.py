@@ -51,6 +51,18 @@ def event_json(event: WorkflowEvent) -> str:
 def event_line(event: WorkflowEvent) -> str:
     """Return an event as one line of text."""
     when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S")
+    stated = _stated_time(event)
+    dated = f" dated {one_line(stated, 40)}" if stated else ""
+    line = (
+        f"{event.position:>7}  {when}  {one_line(event.task_id, 200)}@{event.version}"
+        f"  {one_line(event.type):<16} {one_line(event_title(event))}{dated}"
+        f"  {one_line(event.writer, 30)}"
+    )
+    return line.rstrip()
+
+
+def event_title(event: WorkflowEvent) -> str:
+    """Return what an event is about, in a few words."""
     data = event.fact.data
     title = next((str(data[key]) for key in _TITLES if data.get(key) not in (None, "")), "")
     if data.get("iteration"):
@@ -74,13 +86,7 @@ def event_line(event: WorkflowEvent) -> str:
         title = f"by {event.fact.format} importer {event.fact.version}"
         if event.fact.same_as:
             title = f"the same session as {', '.join(event.fact.same_as)}"
-    stated = _stated_time(event)
-    dated = f" dated {one_line(stated, 40)}" if stated else ""
-    line = (
-        f"{event.position:>7}  {when}  {one_line(event.task_id, 200)}@{event.version}"
-        f"  {one_line(event.type):<16} {one_line(title)}{dated}  {one_line(event.writer, 30)}"
-    )
-    return line.rstrip()
+    return title
 
 
 def _stated_time(event: WorkflowEvent) -> str | None:

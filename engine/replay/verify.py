@@ -95,7 +95,7 @@ def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
     with rarely_collecting():
         for step in steps(store, task_id):
             if step.built:
-                answers = _rebuilt(store, step.built), _derived(pool, step, step.built)
+                answers = rebuilt_answer(store, step.built), derived_answer(pool, step, step.built)
                 yield Verdict(task_id, step.version, step.name, *answers)
         for body in rebuilt_bodies(store, task_id):
             why = Answer(UNTOLD if body.unreadable else DIFFERENT, body.why)
@@ -103,7 +103,8 @@ def verified(store: EventStore, task_id: str) -> Iterator[Verdict]:
             yield Verdict(task_id, body.version, body.path, answer, Answer(UNTOLD, FOREIGN))
 
 
-def _rebuilt(store: EventStore, fact: ContextBuilt) -> Answer:
+def rebuilt_answer(store: EventStore, fact: ContextBuilt) -> Answer:
+    """Answer whether the recorded texts of a prompt give its recorded digest."""
     if missing := _unreadable(store, fact):
         return Answer(UNTOLD, missing)
     try:
@@ -135,24 +136,33 @@ def _unreadable(store: EventStore, fact: ContextBuilt) -> str:
     return ""
 
 
-def _derived(pool: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Answer:
+def derived_answer(pool: BuilderPool, step: ReplayStep, fact: ContextBuilt) -> Answer:
+    """Answer whether today's builder gives a recorded prompt from what was known then."""
+    return derivation(pool, step, fact)[0]
+
+
+def derivation(
+    pool: BuilderPool, step: ReplayStep, fact: ContextBuilt
+) -> tuple[Answer, Context | None]:
+    """Answer as `derived_answer`, with the context that was built; None where there is none."""
     if fact.stood_at is None or not (fact.profile and fact.tokenizer):
-        return Answer(UNTOLD, "the log does not tell where it stood, or by which profile")
+        return Answer(UNTOLD, "the log does not tell where it stood, or by which profile"), None
     try:
         builder = pool.recorded(fact)
         counter = builder.counting.tokenizer
         if counter.id != fact.tokenizer:
-            return Answer(UNTOLD, f"it was counted by {fact.tokenizer}, here is {counter.id}")
+            why = f"it was counted by {fact.tokenizer}, here is {counter.id}"
+            return Answer(UNTOLD, why), None
         context = builder.build(step.known.states, step.known.graph, step.request)
     except (BackcastError, ValueError) as error:
-        return Answer(UNTOLD, str(error))
+        return Answer(UNTOLD, str(error)), None
     if context.digest == fact.digest:
-        return Answer(SAME)
+        return Answer(SAME), context
     if fact.masked:
-        return Answer(UNTOLD, f"masked texts in it: {fact.masked}")
+        return Answer(UNTOLD, f"masked texts in it: {fact.masked}"), context
     if apart := _apart(pool.store, fact):
-        return Answer(UNTOLD, apart)
-    return Answer(DIFFERENT, cause(fact), _first(pool.store, fact, context, counter))
+        return Answer(UNTOLD, apart), context
+    return Answer(DIFFERENT, cause(fact), _first(pool.store, fact, context, counter)), context
 
 
 def _apart(store: EventStore, fact: ContextBuilt) -> str:

@@ -67,6 +67,13 @@ BENCHES = {
         },
         "--only latency",
     ),
+    "view": Entry(
+        "the time until the page of a long run is there, and each of its steps, in a Chromium,"
+        " beside the same bytes without the page's work; and the size of its file",
+        {"page": "view_page"},
+        "--full",
+        keeps="view",
+    ),
     "context": Entry(
         "the share of needed code that a context shows, and its build time, beside BM25, aider's"
         " map and others",

@@ -1,0 +1,108 @@
+"""`backcast view`: a page that shows a run, on this machine or as one file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backcast.domain.errors import InputError
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import Place, address_argument, task_at
+from backcast.engine.interfaces.options import opened, store_option
+from backcast.engine.interfaces.terminal import message
+
+if TYPE_CHECKING:
+    from backcast.engine.log.store import EventStore
+
+PORT = 8098
+
+
+@click.command(name="view")
+@address_argument(required=False)
+@store_option
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True,
+              metavar="P", help="Where to listen on this machine; 0 for any free one.")  # fmt: skip
+@click.option("--html", "file", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write one file with everything in it, and serve nothing.")  # fmt: skip
+@click.option("--redact", is_flag=True, help="With --html: mask secrets, and names of homes.")
+def command(
+    address: Address | None, url: str, port: int, file: Path | None, redact: bool
+) -> None:  # fmt: skip
+    """Show a run as a page: its steps, each prompt, and what was known at any moment.
+
+    \b
+    backcast view till                                     # opens on its last trouble
+    backcast view fixtures/logs/till.jsonl@164
+    backcast view till --html till.html --redact           # one file, for others
+
+    The page is served on this machine alone and writes nothing; Ctrl-C ends it. It follows a run
+    that goes on. The file opens without a server: 'backcast help view'.
+    """
+    if redact and not file:
+        raise click.UsageError("--redact goes with --html: the page shows what the store holds")
+    if address is None or not (address.task or address.log):
+        if file:
+            raise click.UsageError("--html needs a task: TASK --html FILE")
+        _serve_all(url, port)
+        return
+    with task_at(address, url) as place:
+        if file:
+            _write(place, file, redact=redact)
+        else:
+            _serve(place, port)
+
+
+def _version(place: Place) -> int:
+    """Return the event at which the page opens; 0 for the one that it chooses."""
+    return place.store.version_at(place.task, place.moment) if place.when else 0
+
+
+def _serve(place: Place, port: int) -> None:
+    from backcast.engine.interfaces.view.serving import serve
+
+    version = _version(place)
+    serve(place.store, place.task, version, port, noting_damage(place.store), _tell, place.log)
+
+
+def _serve_all(url: str, port: int) -> None:
+    from backcast.engine.interfaces.view.serving import serve
+
+    with opened(url) as store:
+        if not store.tasks():
+            raise InputError(
+                f"{url}: needed a store with tasks, found none: 'backcast help' begins"
+            )
+        serve(store, None, 0, port, noting_damage(store), _tell)
+
+
+def noting_damage(store: "EventStore") -> list[str]:
+    """Return a list that each damaged event of a store will stand in, once it was read."""
+    from backcast.engine.log.rows import Damage, DamageReporter
+
+    notes = list[str]()
+
+    def note(damage: Damage) -> None:
+        message(f"skipped {damage}")
+        notes.append(f"{damage}: it is left out, and the rest is shown")
+
+    store.report = DamageReporter(note)
+    return notes
+
+
+def _write(place: Place, file: Path, *, redact: bool) -> None:
+    from backcast.engine.interfaces.commands.export import write
+    from backcast.engine.interfaces.terminal import progress_bar
+    from backcast.engine.interfaces.view.file import whole_page
+
+    notes, version = noting_damage(place.store), _version(place)
+    with progress_bar("writing", None) as advance:
+        text, masked = whole_page(
+            place.store, place.task, version, notes, redact=redact, advance=advance
+        )
+    write(file, [text])
+    size = f"{len(text.encode()) / 1e6:.1f} MB"
+    message(f"{file}: {size}, opens without a server" + (f"; masked {masked}" * bool(masked)))
+
+
+def _tell(address: str) -> None:
+    message(f"{address} shows it, on this machine alone; Ctrl-C ends it")

@@ -1,0 +1,308 @@
+// What moves in the page moves because a key or the mouse said so. All HTML that is put in comes
+// from the server, or from the file's own parts, where every text of the log was escaped.
+"use strict";
+(() => {
+  const body = document.body, $ = (id) => document.getElementById(id);
+  const live = body.dataset.live === "1", task = body.dataset.task;
+  const middle = $("middle"), moment = $("moment"), slider = $("slider"), list = $("steps");
+  let last = +body.dataset.last, at = +body.dataset.e, shown = "", marked = 0, asked = 0;
+  let chosen = null;
+
+  // Where panels come from: the server, or the parts that stand in the file.
+  let parts = null;
+  const expand = (text) => text.replace(/<r (\d+)>/g, (_, number) => expand(parts.texts[number]));
+  const ready = live ? Promise.resolve() : read().then((found) => { parts = found; });
+  async function read() {
+    const letters = atob($("parts").textContent), packed = new Uint8Array(letters.length);
+    for (let n = 0; n < letters.length; n += 1) packed[n] = letters.charCodeAt(n);
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return JSON.parse(await new Response(stream).text());
+  }
+  async function panel(kind, query) {
+    if (!live) {
+      await ready;
+      const number = (parts[kind] || {})[kind === "difference" ? query.d : query.e];
+      return number === undefined ? missing(kind, query) : expand(parts.texts[number]);
+    }
+    const given = new URLSearchParams({ ...query, task });
+    const answer = await fetch(`/${kind}?${given}`);
+    return answer.text();
+  }
+  function missing(kind, query) {
+    const [before, after] = String(query.d || "").split("..");
+    const words = kind === "difference"
+      ? `This file does not hold that difference: backcast diff ${task}@${before} ${task}@${after}`
+      : "This file does not hold that.";
+    const note = document.createElement("p");
+    note.textContent = words;
+    return note.outerHTML;
+  }
+
+  // Steps.
+  const rows = () => [...list.children];
+  function rowAt(version) {
+    const all = list.children;
+    let low = 0, high = all.length - 1;
+    while (low < high) {
+      const place = (low + high + 1) >> 1;
+      if (+all[place].dataset.first <= version) low = place; else high = place - 1;
+    }
+    return all[low];
+  }
+  function choose(row) {
+    if (chosen) chosen.classList.remove("on");
+    chosen = row;
+    row.classList.add("on");
+    const top = row.offsetTop - list.offsetTop;
+    if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)
+      list.scrollTop = top - list.clientHeight / 2;
+  }
+  const eventOf = (row) => +row.firstElementChild.dataset.e;
+  function trouble(way) {
+    const all = rows(), bad = ["failed", "checks", "refused"];
+    for (let n = all.indexOf(rowAt(at)) + way; n >= 0 && n < all.length; n += way) {
+      if (bad.includes(all[n].dataset.o)) return go(eventOf(all[n]));
+    }
+  }
+  function nextStep(way) {
+    const all = rows(), row = all[all.indexOf(rowAt(at)) + way];
+    if (row) go(eventOf(row));
+  }
+
+  // The address holds where one is: e an event, d two prompts, i an item, l a line of it.
+  const place = () => new URLSearchParams(location.hash.slice(1));
+  function address(fields) {
+    return "#" + Object.entries(fields).map(([k, v]) => `${k}=${encodeURIComponent(v)}`).join("&");
+  }
+  function go(version, more = {}) {
+    const to = address({ e: Math.max(1, Math.min(last, version)), ...more });
+    if (to === location.hash) follow(); else location.hash = to;
+  }
+  const pair = (before, after) => { location.hash = address({ d: `${before}..${after}` }); };
+
+  async function follow() {
+    const given = place(), mine = ++asked;
+    const difference = given.get("d"), begun = performance.now();
+    const version = difference ? +difference.split("..")[1] : +(given.get("e") || at);
+    if (!(version >= 1 && version <= last)) return;
+    at = version;
+    const row = rowAt(version);
+    if (row !== chosen) choose(row);
+    slider.value = version;
+    $("where").textContent = `event ${version} of ${last}`;
+    const wanted = difference ? `d${difference}` : `s${row.dataset.first}`;
+    const step = wanted === shown ? null
+      : panel(difference ? "difference" : "step", difference ? { d: difference } : { e: live ? version : row.dataset.first });
+    const now = panel("moment", { e: version });
+    try {
+      const [stepHtml, momentHtml] = await Promise.all([step, now]);
+      if (mine !== asked) return;
+      if (stepHtml !== null) {
+        const open = [...middle.querySelectorAll("section > details")]
+          .map((d) => [d.className, d.open]);
+        middle.innerHTML = stepHtml;
+        for (const [name, isOpen] of open) {
+          const same = middle.querySelector(`section > details.${name || "none"}`);
+          if (same && name !== "out") same.open = isOpen;
+        }
+        shown = wanted;
+        if (!given.get("i")) scrollTo(0, 0);
+      }
+      moment.innerHTML = momentHtml;
+      for (const event of middle.querySelectorAll(".event"))
+        event.classList.toggle("on", +event.dataset.e === version);
+      if (given.get("i")) item(given.get("i"), +given.get("l"));
+      body.dataset.e = version;
+      body.dataset.took = (performance.now() - begun).toFixed(1);
+    } catch (error) {
+      if (mine === asked) $("live").textContent = `not shown: ${error.message}`;
+    }
+  }
+
+  // Items and lines.
+  function item(name, line) {
+    const found = [...middle.querySelectorAll("[data-i]")].find((one) => one.dataset.i === name);
+    if (!found) return;
+    for (let outer = found; outer; outer = outer.parentElement)
+      if (outer.tagName === "DETAILS") outer.open = true;
+    for (const inner of found.querySelectorAll("details")) inner.open = true;
+    for (const other of middle.querySelectorAll(".item.on")) other.classList.remove("on");
+    found.classList.add("on");
+    const spot = line ? lineIn(found, line) : null;
+    (spot || found).scrollIntoView({ block: "center" });
+  }
+  function lineIn(element, line) {
+    const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    for (let node, number = 1; (node = walker.nextNode());) {
+      const lines = node.data.split("\n");
+      if (number + lines.length - 1 >= line) {
+        const start = lines.slice(0, line - number).join("\n").length + (line > number ? 1 : 0);
+        const range = document.createRange();
+        range.setStart(node, start);
+        range.setEnd(node, start + lines[line - number].length);
+        const mark = document.createElement("mark");
+        range.surroundContents(mark);
+        return mark;
+      }
+      number += lines.length - 1;
+    }
+    return null;
+  }
+  function lineOf(element, node, offset) {
+    const range = document.createRange();
+    range.setStart(element, 0);
+    range.setEnd(node, offset);
+    return range.toString().split("\n").length;
+  }
+
+  // Search.
+  async function search(words) {
+    if (!words) return;
+    const { found, texts } = live ? JSON.parse(await panel("search", { q: words, e: at }))
+      : await searchHere(words);
+    const section = document.createElement("section");
+    const title = document.createElement("h2");
+    title.textContent = `${texts} texts hold “${words}” as of event ${at}`;
+    section.append(title);
+    for (const one of found) {
+      const link = document.createElement("a"), what = document.createElement("b");
+      link.className = "found";
+      link.href = address({ e: one.version, ...(one.item ? { i: one.item, l: one.line } : {}) });
+      what.textContent = `#${one.version} ${one.what}, line ${one.line}: `;
+      link.append(what, one.words);
+      section.append(link);
+    }
+    middle.replaceChildren(section);
+    shown = "search";
+    middle.focus();
+  }
+  async function searchHere(words) {
+    await ready;
+    const needle = words.toLowerCase(), found = [];
+    let texts = 0;
+    for (const [version, what, item, number] of parts.search) {
+      if (version > at) continue;
+      const holder = document.createElement("template");
+      holder.innerHTML = parts.texts[number];
+      const text = holder.content.textContent, spot = text.toLowerCase().indexOf(needle);
+      if (spot < 0) continue;
+      texts += 1;
+      if (found.length < 100) {
+        const line = text.slice(0, spot).split("\n").length;
+        found.push({ version, what, item, line,
+          words: text.slice(Math.max(0, spot - 60), spot + needle.length + 60) });
+      }
+    }
+    return { found, texts };
+  }
+
+  // A run that goes on: new steps come in below, and nothing else moves.
+  async function look() {
+    if (document.hidden) return;
+    try {
+      const holder = document.createElement("div");
+      holder.innerHTML = await panel("rows", { e: last });
+      const fresh = holder.firstElementChild, newest = +(fresh && fresh.dataset.last);
+      if (!(newest > last)) return;
+      for (const row of [...fresh.children]) {
+        const same = rows().find((old) => old.dataset.first === row.dataset.first);
+        if (same) {
+          same.replaceWith(row);
+          if (same === chosen) { chosen = row; row.classList.add("on"); }
+        }
+        else list.append(row);
+      }
+      const more = newest - last;
+      last = newest;
+      slider.max = last;
+      $("where").textContent = `event ${at} of ${last}`;
+      $("live").textContent = `${more} new events: u shows them`;
+      body.dataset.last = last;
+    } catch { $("live").textContent = "the server has ended"; }
+  }
+  if (live) setInterval(look, 2000);
+
+  // Mouse and keys.
+  document.addEventListener("click", (click) => {
+    if (click.button || click.metaKey || click.ctrlKey || click.shiftKey) return;
+    const link = click.target.closest("a");
+    if (link && link.dataset.e) { click.preventDefault(); go(+link.dataset.e); return; }
+    if (link && link.dataset.d) { click.preventDefault(); pair(...link.dataset.d.split("..")); return; }
+    if (link && link.dataset.item) {
+      click.preventDefault(); go(at, { i: link.dataset.item }); return;
+    }
+    const held = click.target.closest(".item");
+    const caret = held && document.caretRangeFromPoint
+      && document.caretRangeFromPoint(click.clientX, click.clientY);
+    if (caret && getSelection().isCollapsed) {
+      const line = lineOf(held, caret.startContainer, caret.startOffset);
+      history.replaceState(null, "", address({ e: at, i: held.dataset.i, l: line }));
+      for (const other of middle.querySelectorAll(".item.on")) other.classList.remove("on");
+      held.classList.add("on");
+    }
+  });
+  document.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const form = event.target;
+    if (form.id === "search") search($("q").value.trim());
+    else if (form.dataset.w) {
+      middle.innerHTML = await panel("whatif", { e: form.dataset.w, policy: form.policy.value });
+      shown = "whatif";
+      scrollTo(0, 0);
+    }
+  });
+  const open = (name) => {
+    const found = middle.querySelector(`details.${name}`);
+    if (found) { found.open = true; found.scrollIntoView({ block: "start" }); }
+  };
+  const keys = {
+    j: () => nextStep(1), k: () => nextStep(-1), n: () => trouble(1), p: () => trouble(-1),
+    ArrowRight: () => go(at + 1), ArrowLeft: () => go(at - 1),
+    g: () => go(1), G: () => go(last), u: () => { $("live").textContent = ""; go(last); },
+    d: () => {
+      const link = middle.querySelector("a[data-d]");
+      const here = +(link ? link.dataset.d.split("..")[1] : 0);
+      if (marked && here && marked !== here)
+        pair(Math.min(marked, here), Math.max(marked, here));
+      else if (link) pair(...link.dataset.d.split(".."));
+    },
+    m: () => {
+      const row = rowAt(at);
+      marked = eventOf(row);
+      $("live").textContent = `marked event ${marked}: d compares with it`;
+    },
+    w: () => open("out"), i: () => open("in"), t: () => body.classList.toggle("times"),
+    "/": () => $("q").focus(), "?": () => $("keys").showModal(),
+    Escape: () => { if (shown === "search" || shown === "whatif" || place().get("d")) {
+      shown = ""; go(at);
+    } },
+  };
+  document.addEventListener("keydown", (key) => {
+    if (key.metaKey || key.ctrlKey || key.altKey) return;
+    if (key.target.matches("input[type=search], select")) {
+      if (key.key === "Escape") { key.target.blur(); }
+      return;
+    }
+    const act = keys[key.key];
+    if (act && !$("keys").open) { key.preventDefault(); act(); }
+  });
+  let waiting = 0;
+  slider.addEventListener("input", () => {
+    $("where").textContent = `event ${slider.value} of ${last}`;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => go(+slider.value), 40);
+  });
+  $("help").addEventListener("click", () => $("keys").showModal());
+  $("trouble").addEventListener("click", () => {
+    const before = at;
+    trouble(1);
+    if (at === before && !place().get("e")) trouble(-1);
+  });
+  addEventListener("hashchange", follow);
+
+  shown = middle.querySelector("#step") ? `s${rowAt(at).dataset.first}` : "other";
+  choose(rowAt(at));
+  if (location.hash.length > 1) follow();
+  ready.then(() => { body.dataset.ready = "1"; },
+    (error) => { $("live").textContent = `the parts of this file cannot be read: ${error.message}`; });
+})();

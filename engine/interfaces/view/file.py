@@ -1,0 +1,182 @@
+"""Write a run as one file that opens without a server: the same page, and all its parts."""
+
+import base64
+import hashlib
+import json
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from backcast.domain.events import WorkflowEvent
+from backcast.domain.moment import Moment
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.maps import EDITS, map_known
+from backcast.engine.history.staleness import Stale, stale
+from backcast.engine.interfaces.view.difference_panel import difference_panel
+from backcast.engine.interfaces.view.markup import Markup, cut, joined, tag
+from backcast.engine.interfaces.view.moment_panel import (
+    MomentStates,
+    moment_parts,
+    moment_title,
+)
+from backcast.engine.interfaces.view.page import asset, page
+from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
+from backcast.engine.interfaces.view.searching import texts
+from backcast.engine.interfaces.view.step_panel import compared_with, step_panel
+from backcast.engine.log.importers import Report, events, import_batches
+from backcast.engine.log.redaction import Redaction, redacted
+from backcast.engine.log.redaction.masks import Masks
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.steps import steps
+from backcast.projections.context_map import ContextMap
+
+SHORT = 160
+"Characters of a part that is repeated where it is needed, and not kept by itself."
+LEVEL = 9
+
+
+class PageParts:
+    """The parts of a file, each kept once, however many panels show it."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.numbers: dict[bytes, int] = {}
+
+    def number(self, part: str) -> int:
+        """Return the number of a part."""
+        digest = hashlib.sha256(part.encode(errors="surrogatepass")).digest()
+        if digest not in self.numbers:
+            self.numbers[digest] = len(self.texts)
+            self.texts.append(part)
+        return self.numbers[digest]
+
+    def keep(self, part: Markup) -> Markup:
+        """Return what stands for a part: no text of a log can look so, since its `<` is escaped."""
+        return part if len(part) < SHORT else Markup(f"<r {self.number(part)}>")
+
+
+class RedactedRun(NamedTuple):
+    """A copy of a task without its secrets, and what masks them elsewhere."""
+
+    reader: RunReader
+    mask: Callable[[str], str]
+    masked: str
+    "How many secrets of each kind were masked."
+
+
+def whole_page(
+    store: EventStore, task: str, version: int, notes: list[str], *, redact: bool,
+    advance: Callable[[int], None] = lambda steps: None,
+) -> tuple[str, str]:  # fmt: skip
+    """Return a run as one page, and what was masked in it; it opens at an event, 0 for the one
+    that it chooses."""
+    reader = RunReader(store, task)
+    reader.sequence.read_on()
+    if not redact:
+        return _page(reader, None, version, notes, advance), ""
+    with _redacted(store, task) as copy:
+        copy.reader.sequence.read_on()
+        notes = [copy.mask(note) for note in notes]
+        return _page(reader, copy, version, notes, advance), copy.masked
+
+
+@contextmanager
+def _redacted(store: EventStore, task: str) -> Iterator[RedactedRun]:
+    """Open a copy of a task in memory, as `export --redact` and `import` make it."""
+    redaction, last = Redaction(Masks()), store.version(task)
+    lines = map(events.line_for, redacted(lambda: events.parts(store, task, last), redaction))
+    with TemporaryDirectory() as folder, EventStore.open("sqlite://") as copy:
+        path = Path(folder) / "run.jsonl"
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        report = Report()
+        import_batches(copy, events.FORMAT, events.read(path, None, report), report)
+        [name] = copy.tasks()
+        counts = sorted(redaction.masks.counts.items())
+        masked = ", ".join(f"{count} {kind}" for kind, count in counts) or "nothing"
+        yield RedactedRun(RunReader(copy, name), redaction.masked_text, masked)
+
+
+def _page(
+    reader: RunReader, copy: RedactedRun | None, version: int, notes: list[str],
+    advance: Callable[[int], None],
+) -> str:  # fmt: skip
+    shown, mask = (copy.reader, copy.mask) if copy else (None, str)
+    for step in steps(reader.store, reader.task, outcomes=True):
+        reader.computed[step.version] = reader.figures_of(step)
+        advance(1)
+    parts = PageParts()
+    maker = PanelMaker(reader, shown, parts.keep, mask, live=False)
+    data = _panels(maker, parts, advance) | {"search": _search(maker, parts), "texts": parts.texts}
+    packed = zlib.compress(json.dumps(data, separators=(",", ":")).encode("utf-8"), LEVEL)
+    style, script = asset("view.css"), asset("view.js")
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    head = (tag("meta", http_equiv="Content-Security-Policy", content=policy),
+            tag("style", Markup(style)))  # fmt: skip
+    foot = (tag("script", Markup(base64.b64encode(packed).decode()), type="text/plain", id="parts"),
+            tag("script", Markup(script)))  # fmt: skip
+    said = "This file holds what was computed when it was written"
+    if copy:
+        said += f"; masked in it: {copy.masked}"
+    plain_maker = PanelMaker(reader, shown, mask=mask, live=False)
+    at = version or maker.shown.sequence.worst().event
+    return page(plain_maker, at, None, head, foot, [*notes, f"{said}."])
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _panels(
+    maker: PanelMaker, parts: PageParts, advance: Callable[[int], None]
+) -> dict[str, dict[str, int]]:
+    """Return the number of each panel: of steps by their first events, of moments by events."""
+    found: dict[str, dict[str, int]] = {"step": {}, "moment": {}, "difference": {}}
+    all_steps = maker.shown.sequence.steps
+    for step in all_steps:
+        found["step"][str(step.first)] = parts.number(step_panel(maker, step))
+        for other, _ in compared_with(all_steps, step):
+            panel = difference_panel(maker, other.prompt, step.prompt)
+            found["difference"][f"{other.prompt}..{step.prompt}"] = parts.number(panel)
+        advance(1)
+    for event, states in _moments(maker.shown):
+        panel = joined([moment_title(event.version, event), moment_parts(maker, states)])
+        found["moment"][str(event.version)] = parts.number(panel)
+    return found
+
+
+def _moments(reader: RunReader) -> Iterator[tuple[WorkflowEvent, MomentStates]]:
+    """Yield each event with what was known after it; what did not change is not asked again."""
+    store, task = reader.store, reader.task
+    states: list[Any] = [one.initial for one in PROJECTIONS]
+    line, edits = lineage_of(store, task), [event.position for event in store.read(types=EDITS)]
+    known, edited = ContextMap(), 0
+    before: tuple[Any, Any] = (None, None)
+    outdated: list[Stale] = []
+    for event in store.read(task):
+        states = [one.evolve(state, event) for one, state in zip(PROJECTIONS, states, strict=True)]
+        moment = Moment(position=event.position)
+        modules, nodes = states[3].modules, states[4].nodes
+        timed = any(one.lives is not None for node in sorted(nodes) for one in nodes[node])
+        if timed or modules is not before[0] or nodes is not before[1]:
+            outdated = stale(store, task, moment, states=(states[3], states[4])) if nodes else []
+            before = modules, nodes
+        if edited < (by_now := bisect_right(edits, event.position)):
+            known, edited = map_known(store, line, moment), by_now
+        yield event, MomentStates._make([*states, known, outdated])
+
+
+def _search(maker: PanelMaker, parts: PageParts) -> list[tuple[int, str, str, int]]:
+    """Return what can be searched: the first event, what it is, the item, and the text's number."""
+    found = []
+    for entry in texts(maker.shown):
+        text = joined(cut(maker.shown.text(entry.ref)))
+        found.append((entry.version, entry.what, entry.item, parts.number(text)))
+    return found

@@ -1,0 +1,127 @@
+"""The panels of a request that another program made, and of the difference between two."""
+
+from collections.abc import Iterator
+
+from backcast.domain.errors import BackcastError
+from backcast.engine.interfaces.anatomy_text import GROUPS
+from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
+from backcast.engine.interfaces.view.panels import PanelMaker, bar
+from backcast.engine.log.exchanges.bodies import part_text
+from backcast.engine.log.exchanges.requests import RecordedRequest, body_of, digest_of_body
+from backcast.engine.models.tokenizers import tokenizer_of
+from backcast.engine.replay.foreign_prompts import (
+    Anatomy,
+    AnatomyPart,
+    PromptDifference,
+    anatomy,
+    compared,
+    request_at,
+)
+
+BOUND = "upper-bound"
+
+
+def foreign_panel(maker: PanelMaker, version: int) -> Markup:
+    """Return the panel of a request: its parts in tokens, and as they were sent."""
+    try:
+        reader = maker.reader
+        found = request_at(reader.store, reader.task, str(version))
+        parts = anatomy(reader.store, reader.task, found, tokenizer_of(BOUND).count)
+        shown = request_at(maker.shown.store, maker.shown.task, str(version))
+    except (BackcastError, ValueError) as error:
+        return tag("p", f"this request cannot be read: {error}", class_="bad")
+    total = parts.tokens or parts.server or sum(part.tokens for part in parts.parts)
+    said = f"{total:,} tokens, {parts.size:,} bytes, POST {parts.path}"
+    if parts.predicted is not None:
+        said += f"; {parts.predicted:,} leading tokens are those of the prompt before"
+    if parts.cached is not None:
+        said += f"; the server kept {parts.cached:,}"
+    return tag(
+        "section", tag("h2", "What the model saw ", _badge(maker, found)),
+        tag("p", said, class_="said"), _budget(parts, total), _bodies(maker, parts, shown),
+        id="prompt",
+    )  # fmt: skip
+
+
+def _badge(maker: PanelMaker, found: RecordedRequest) -> Markup:
+    try:
+        is_same = digest_of_body(body_of(found, maker.reader.store.get)) == found.request.digest
+    except (BackcastError, ValueError) as error:
+        return tag("span", "rebuilt: cannot be told", class_="badge untold", title=str(error))
+    before = " before its secrets were masked" if maker.redacted else ""
+    return tag(
+        "span", f"rebuilt: {'same' if is_same else 'other'} bytes{before}",
+        class_=f"badge {'same' if is_same else 'different'}",
+        title="The recorded parts were put together just now, and held against the digest.",
+    )  # fmt: skip
+
+
+def group_of(part: AnatomyPart) -> str:
+    """Return what kind of part it is, in the words of `context --anatomy`."""
+    return GROUPS.get(part.kind) or f"{part.role or 'no role'} messages"
+
+
+def _budget(parts: Anatomy, total: int) -> Markup:
+    groups: dict[str, int] = {}
+    for part in parts.parts:
+        groups[group_of(part)] = groups.get(group_of(part), 0) + part.tokens
+    around = max(total - sum(groups.values()), 0)
+    rows = [(name, tokens, f"s{at % 10}") for at, (name, tokens) in enumerate(groups.items())]
+    rows.append(("template, and joins", around, "around"))
+    whole = [(tokens, kind, f"{name}: {tokens:,} tokens") for name, tokens, kind in rows]
+    cells = [(tag("span", name, class_=f"key {kind}"), f"{tokens:,}",
+              f"{100 * tokens / max(total, 1):.1f} %") for name, tokens, kind in rows]  # fmt: skip
+    return tag("div", bar(whole, total), folded("by kind", table(("kind", "tokens", "share"),
+               cells), is_open=True), class_="budget")  # fmt: skip
+
+
+def _bodies(maker: PanelMaker, parts: Anatomy, shown: RecordedRequest) -> Markup:
+    titles = list(dict.fromkeys(group_of(part) for part in parts.parts))
+    found = []
+    for at, part in enumerate(parts.parts):
+        kind = f"s{titles.index(group_of(part)) % 10}"
+        ref = shown.parts[at].text if at < len(shown.parts) else None
+        text = "" if ref is None else part_text(maker.shown.text(ref).encode(errors="replace"))
+        head = tag("span", maker.mask(part.title), f" · {part.tokens:,} tokens",
+                   class_=f"key {kind}")  # fmt: skip
+        body = tag("pre", maker.keep(joined(cut(text))), class_="text")
+        found.append(tag("div", folded(head, body, is_open=part.kind not in ("setting", "tool"),
+                                       class_="part"), data_i=part.title))  # fmt: skip
+    return folded("The parts, as they were sent", *found, is_open=True, class_="seen")
+
+
+def foreign_difference(maker: PanelMaker, before: int, after: int) -> Markup:
+    """Return the panel of the difference between two requests."""
+    store, task = maker.reader.store, maker.reader.task
+    sides = [request_at(store, task, str(version)) for version in (before, after)]
+    found = compared(store, task, sides[0], sides[1], tokenizer_of(BOUND).count)
+    total = sum(part.tokens for part in found.after.parts)
+    lines: list[object] = []
+    if broken := found.broken:
+        again = broken.again if found.again is None else found.again
+        kept = broken.kept
+        said = f"The {maker.mask(broken.part.title)} is the first that differs ({broken.how}):"
+        lines.append(tag("p", f"{said} {again:,} tokens must be read again.", class_="said"))
+    else:
+        again = found.goes_on if found.again is None else found.again
+        kept = max(total - again, 0)
+        lines.append(tag("p", f"The prefix holds: the later goes on from the earlier, {again:,}"
+                         " tokens are new", class_="said"))  # fmt: skip
+    return joined([ruler(kept, again), *lines, *_lists(maker, found)])
+
+
+def ruler(kept: int, again: int) -> Markup:
+    """Return a bar of the tokens that are the same from the beginning, and of the rest."""
+    parts = [(kept, "kept", f"{kept:,} tokens are the same"),
+             (again, "again", f"{again:,} tokens must be read again")]  # fmt: skip
+    return bar(parts, kept + again, "bar ruler")
+
+
+def _lists(maker: PanelMaker, found: PromptDifference) -> Iterator[Markup]:
+    sides = ((found.gone, "-", "gone"), (found.new, "+", "new"), (found.moved, "~", "moved"))
+    for parts, sign, title in sides:
+        rows = [(sign, f"{part.tokens:,}", maker.mask(part.title), maker.mask(part.words))
+                for part in parts[:200]]  # fmt: skip
+        if rows:
+            yield tag("h3", f"{len(parts)} {title}")
+            yield table(("", "tokens", "part", "begins"), rows)

@@ -1,0 +1,175 @@
+"""The panel of a moment: progress, modules, what is stale and why, the map, what is in hand."""
+
+from functools import partial
+from typing import NamedTuple
+
+from backcast.domain.errors import BackcastError
+from backcast.domain.events import WorkflowEvent
+from backcast.domain.staleness import Modules
+from backcast.engine.context.maps import stale_in
+from backcast.engine.history.branches import lineage_of
+from backcast.engine.history.maps import map_known
+from backcast.engine.history.staleness import Stale, stale
+from backcast.engine.interfaces.view.markup import Markup, cut, folded, joined, table, tag
+from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.interfaces.view.reading import RunReader
+from backcast.projections import (
+    context_map,
+    dependency_graph,
+    online_cache,
+    progress,
+    summaries,
+    versions,
+)
+
+FEW = 40
+"Modules whose texts are in the panel; of more only their names."
+FIRST = 12
+"Entries in hand that are shown at once."
+MOST = 400
+"Rows of a table."
+
+
+class MomentStates(NamedTuple):
+    """What is shown of a moment."""
+
+    progress: progress.State
+    versions: versions.State
+    online: online_cache.State
+    graph: dependency_graph.State
+    summaries: summaries.State
+    map: context_map.ContextMap
+    stale: list[Stale]
+    "Summaries that no longer hold."
+
+
+def moment_states(reader: RunReader, version: int) -> MomentStates:
+    """Return what is shown of the moment of an event."""
+    moment, store, task = reader.moment(version), reader.store, reader.task
+    folded_states = reader.states.moment(version)
+    known = map_known(store, lineage_of(store, task), moment)
+    graph, written = folded_states[3:]
+    found = stale(store, task, moment, states=(graph, written)) if written.nodes else []
+    return MomentStates._make([*folded_states, known, found])
+
+
+def moment_panel(maker: PanelMaker, version: int) -> Markup:
+    """Return the panel of the moment after an event."""
+    title = moment_title(version, maker.shown.event(version))
+    try:
+        body = moment_parts(maker, moment_states(maker.shown, version))
+    except (BackcastError, ValueError) as error:
+        body = tag("p", f"this moment cannot be shown: {error}", class_="bad")
+    return joined([title, body])
+
+
+def moment_title(version: int, event: WorkflowEvent | None) -> Markup:
+    """Return the title of the panel of a moment."""
+    when = event.timestamp.strftime("%Y-%m-%d %H:%M:%S") if event else ""
+    kind = event.type if event else "which cannot be read"
+    clock = tag("time", when, class_="clock")
+    return tag("h2", "As of event ", tag("b", version), ", ", kind, " ", clock)
+
+
+def moment_parts(maker: PanelMaker, states: MomentStates) -> Markup:
+    """Return the parts of the panel; each is kept by itself, since few change at an event."""
+    modules = states.progress.modules, states.versions.modules
+    outdated = states.stale, states.summaries.nodes, states.map, states.graph.modules
+    parts = (
+        maker.keep(_progress(states)),
+        maker.unless_same("modules", modules, lambda: _modules(maker, states)),
+        maker.unless_same("stale", outdated, lambda: _stale(maker, states)),
+        maker.unless_same("map", (states.map,), lambda: _map(states)),
+        maker.keep(_in_hand(maker, states)),
+    )
+    return joined(parts)
+
+
+def _progress(states: MomentStates) -> Markup:
+    state = states.progress
+    rows = [
+        ("goal", tag("span", (state.goal or "")[:400])), ("status", state.status),
+        ("reason", state.reason or ""), ("waiting for", progress.waiting_for(state)),
+        ("answers", str(state.replies or "")),
+    ]  # fmt: skip
+    lines = [tag("div", tag("dt", name), tag("dd", value)) for name, value in rows if value]
+    return tag("section", tag("h3", "Progress"), tag("dl", *lines))
+
+
+def _modules(maker: PanelMaker, states: MomentStates) -> Markup:
+    heads = versions.latest(states.versions)
+    conflicts = versions.conflicts(states.versions)
+    rows = []
+    for path, head in list(heads.items())[:MOST]:
+        module = states.progress.modules.get(path, progress.ModuleProgress())
+        name: object = tag("code", path)
+        if head.source and len(heads) <= FEW:
+            kept = maker.keep(joined(cut(maker.shown.text(head.source))))
+            name = folded(name, tag("pre", kept, class_="text"))
+        failing = f"{module.failed} failing" if module.failed else ""
+        failing = "checks pass" if module.failed == 0 else failing
+        rows.append(
+            (name, tag("span", f"#{head.iteration}", title=f"by {head.writer}"),
+             "deleted" if head.deleted else module.status, failing, maker.link(head.version),
+             "conflict" if path in conflicts else "")
+        )  # fmt: skip
+    title = f"Modules: {len(heads)}"
+    head_row = ("module", "version", "status", "checks", "event", "")
+    more = f"… and {len(heads) - MOST:,} more" if len(heads) > MOST else None
+    return tag(
+        "section",
+        tag("h3", title),
+        table(head_row, rows, keep=maker.keep),
+        tag("p", more) if more else None,
+    )
+
+
+def _stale(maker: PanelMaker, states: MomentStates) -> Markup:
+    rows = [(tag("code", one.node), one.by, str(one.reason or one.proof)) for one in states.stale]
+    modules = Modules(dependency_graph.present(states.graph))
+    rows += [(tag("code", f"map item {item}"), "digest", "what it was made of has changed")
+             for item in (stale_in(states.map, modules) if states.map.items else ())]  # fmt: skip
+    body = table(("summary", "by", "why"), rows[:MOST])
+    none = tag("p", f"None of {len(states.summaries.nodes)} summaries.", class_="note")
+    return tag("section", tag("h3", f"Stale: {len(rows)}"), body or none)
+
+
+def _map(states: MomentStates) -> Markup:
+    items = [states.map.items[name] for name in sorted(states.map.items)]
+    rows = [(item.id, item.section, item.text) for item in items]
+    body = table(("item", "section", "text"), rows[:MOST])
+    none = tag("p", "No map was kept for this task by then.", class_="note")
+    return tag("section", tag("h3", f"Map: {len(rows)} items"), body or none)
+
+
+def _in_hand(maker: PanelMaker, states: MomentStates) -> Markup:
+    entries = online_cache.working_set(states.online)
+    held = online_cache.tokens_held(states.online)
+    rows = [maker.made(("in hand", entry), partial(_held_row, maker, entry))
+            for entry in entries[:MOST]]  # fmt: skip
+    said = f"{held:,} of {states.online.limit:,} tokens"
+    return tag(
+        "section",
+        tag("h3", f"In hand: {len(entries)}"),
+        tag("p", said, class_="note"),
+        _rows(rows[:FIRST]),
+        folded(f"and {len(rows) - FIRST} more", _rows(rows[FIRST:])) if rows[FIRST:] else None,
+    )
+
+
+def _rows(rows: list[Markup]) -> Markup:
+    table = tag("table", _HEAD, tag("tbody", *rows)) if rows else None
+    return tag("div", table, class_="wide")
+
+
+_TITLES = ("priority", "what", "level", "tokens", "event")
+_HEAD = tag("thead", tag("tr", *(tag("th", title, scope="col") for title in _TITLES)))
+
+
+def _held_row(maker: PanelMaker, entry: online_cache.HeldEntry) -> Markup:
+    words = tag("span", entry.text[:300], class_="sub") if entry.text else None
+    tokens = f"{entry.tokens:,}" if entry.tokens else ""
+    event = maker.link(entry.version) if entry.version else ""
+    cells = (entry.priority, joined([tag("code", entry.id), words]), entry.level, tokens, event)
+    pairs = zip(_TITLES, cells, strict=True)
+    return maker.keep(tag("tr", *(tag("td", cell, data_h=title) for title, cell in pairs)))

@@ -1,0 +1,134 @@
+"""The page: the run as a list and a strip, a slider, and room for the panels."""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+
+from backcast.engine.interfaces.installed import VERSION
+from backcast.engine.interfaces.view.markup import Markup, joined, plain, tag
+from backcast.engine.interfaces.view.moment_panel import moment_panel
+from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.interfaces.view.sequence import GLYPHS, RunStep
+from backcast.engine.interfaces.view.step_panel import step_panel
+
+HEIGHTS = {"failed": 20, "checks": 20, "refused": 15, "begin": 4}
+"How high an outcome stands on the strip, for those who cannot tell its colour; others 10."
+KEYS = (
+    ("j  k", "next step, step before"), ("→  ←", "next event, event before"),
+    ("n  p", "next trouble, trouble before"), ("g  G", "first event, last event"),
+    ("d", "compare with the prompt before"), ("m", "mark this prompt; d then compares with it"),
+    ("w", "what fell out"), ("i", "what is in it, and why"), ("/", "search"),
+    ("t", "clock times"), ("u", "new events of a run that goes on"),
+    ("click a line", "its address can be pasted"), ("?", "these keys"), ("Esc", "close"),
+)  # fmt: skip
+
+
+def asset(name: str) -> str:
+    """Return a file of the page."""
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+_KIND = re.compile(r"\b(?:module|function|method|class|test|attribute):(?=\S)")
+"What an item's name begins with, for which a narrow list has no room."
+
+
+def step_row(maker: PanelMaker, step: RunStep) -> Markup:
+    """Return a step as a row of the list."""
+    when = step.at.strftime("%H:%M:%S") if step.at else ""
+    return tag(
+        "li",
+        tag(
+            "a", tag("b", GLYPHS[step.outcome], class_=f"mark of-{step.outcome}"),
+            tag("span", step.number or "", class_="number"), tag("time", when, class_="clock"),
+            tag("span", _KIND.sub("", step.name), class_="name"),
+            tag("small", step.label, class_="label"),
+            href=maker.href(step.event), data_e=step.event,
+            title=f"{step.name}: {step.label}" + (f"\n{step.why}" if step.why else ""),
+        ),
+        data_first=step.first, data_last=step.last, data_o=step.outcome,
+    )  # fmt: skip
+
+
+def strip(steps: Sequence[RunStep], last: int) -> Markup:
+    """Return the run as a strip of its steps, one beside the other, as wide as their events."""
+    bars = [
+        tag("rect", x=step.first - 1, y=20 - HEIGHTS.get(step.outcome, 10),
+            width=step.last - step.first + 1, height=HEIGHTS.get(step.outcome, 10),
+            class_=f"of-{step.outcome}")
+        for step in steps
+    ]  # fmt: skip
+    return tag("svg", *bars, viewBox=f"0 0 {max(last, 1)} 20", preserveAspectRatio="none",
+               class_="strip", aria_hidden="true")  # fmt: skip
+
+
+def counts(steps: Sequence[RunStep]) -> Markup:
+    """Return how many steps ended in which way."""
+    found: dict[str, list[RunStep]] = {}
+    for step in steps:
+        found.setdefault(step.outcome, []).append(step)
+    return joined(
+        tag("span", tag("b", GLYPHS[name], class_=f"mark of-{name}"),
+            f" {len(found[name])} {found[name][0].label} ")
+        for name in GLYPHS
+        if name in found and found[name][0].label
+    )  # fmt: skip
+
+
+def main_parts(maker: PanelMaker, version: int) -> tuple[Markup, Markup]:
+    """Return the panel of the step that holds an event, and of its moment."""
+    step = maker.shown.sequence.at(version)
+    return step_panel(maker, step), moment_panel(maker, version)
+
+
+def page(
+    maker: PanelMaker, version: int, middle: Markup | None, head: Sequence[object],
+    foot: Sequence[object] = (), notes: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Return the whole page, as it stands at an event; `middle` instead of the event's step."""
+    sequence = maker.shown.sequence
+    steps, last = sequence.steps, sequence.version
+    step, moment = main_parts(maker, version)
+    task = maker.shown.task
+    body = tag(
+        "body",
+        tag(
+            "header", tag("h1", tag("a", task, href="." if maker.live else "#")),
+            tag("p", sequence.goal[:200], class_="goal", title=sequence.goal[:2000]),
+            tag("p", counts(steps), class_="counts"),
+            tag("form", tag("input", type="search", id="q", name="q", autocomplete="off",
+                placeholder="search prompts, answers, code", aria_label="search"),
+                id="search", role="search"),
+            tag("button", "?", id="help", type="button", title="keys"),
+        ),
+        *(tag("p", note, class_="banner") for note in notes),
+        tag(
+            "nav", strip(steps, last),
+            tag("input", type="range", id="slider", min=1, max=last, value=version, step=1,
+                aria_label="event"),
+            tag("output", f"event {version} of {last}", id="where"),
+            tag("button", "next trouble ↦", type="button", id="trouble",
+                title="next step that failed or was refused (n)"),
+            tag("span", id="live", class_="note"), id="time",
+        ),
+        tag(
+            "main",
+            tag("ol", *(step_row(maker, one) for one in steps), id="steps"),
+            tag("div", middle or step, id="middle", tabindex=-1),
+            tag("aside", moment, id="moment"),
+        ),
+        tag("dialog", tag("h2", "Keys"), tag("dl", *(tag("div", tag("dt", key), tag("dd", words))
+            for key, words in KEYS)), id="keys"),
+        tag("noscript", tag("p", "Without JavaScript the panels stay as they are; links lead to"
+            " other steps where the page is served.", class_="banner")),
+        *foot,
+        data_task=task, data_last=last, data_e=version, data_live="1" if maker.live else "",
+    )  # fmt: skip
+    top = tag(
+        "head", tag("meta", charset="utf-8"), *head,
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="generator", content=f"backcast {VERSION}"),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", plain(task)),
+    )  # fmt: skip
+    return f"<!doctype html>\n{tag('html', top, body, lang='en')}\n"

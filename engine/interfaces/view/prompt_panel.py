@@ -1,0 +1,239 @@
+"""The panel of a prompt: its budget, its messages, what is in it, and what fell out."""
+
+from collections.abc import Iterator, Sequence
+
+from backcast.domain.allocation import DUPLICATE, LOWER, OVER
+from backcast.domain.errors import BackcastError
+from backcast.domain.events import ContextBuilt, ContextItem
+from backcast.engine.context.recorded import messages
+from backcast.engine.interfaces.view.markup import (
+    Markup,
+    cut,
+    folded,
+    joined,
+    table,
+    tag,
+)
+from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
+from backcast.engine.interfaces.view.reading import ItemRank, PromptFigures, badge
+from backcast.engine.interfaces.view.whatif import whatif_choice
+
+GLOSSES = {
+    OVER: "its section, or the window, was full",
+    LOWER: "others were more likely to be needed",
+    DUPLICATE: "the text of another item holds it",
+    "superseded": "a newer one of the same is shown",
+}
+
+
+def prompt_panel(maker: PanelMaker, version: int) -> Markup:
+    """Return the panel of the prompt that an event recorded."""
+    event, shown = maker.reader.event(version), maker.shown.event(version)
+    if not (event and shown and isinstance(event.fact, ContextBuilt)
+            and isinstance(shown.fact, ContextBuilt)):  # fmt: skip
+        return tag("p", f"event {version} cannot be read", class_="bad")
+    figures = maker.reader.figures(version)
+    return tag(
+        "section",
+        tag("h2", "What the model saw ", _badges(figures, redacted=maker.redacted)),
+        budget(maker, event.fact),
+        left_out(maker, shown.fact, figures),
+        seen(maker, shown.fact, figures),
+        _items(maker, shown.fact, figures),
+        whatif_choice(maker, version) if maker.live and figures else None,
+        id="prompt",
+    )
+
+
+def _badges(figures: PromptFigures | None, *, redacted: bool) -> Markup:
+    if figures is None:
+        return tag("span", "no digest was recorded", class_="badge untold")
+    before = " before its secrets were masked" if redacted else ""
+    words = {"same": "same bytes", "different": "other bytes", "untold": "cannot be told"}
+    rebuilt, derived = badge(figures.rebuilt), badge(figures.derived)
+    return joined(
+        [
+            tag(
+                "span", f"rebuilt: {words[rebuilt]}{before}", class_=f"badge {rebuilt}",
+                title=f"The recorded texts were put together just now: {figures.rebuilt}.",
+            ),
+            " ",
+            tag(
+                "span", f"built anew by today's code: {words[derived]}", class_=f"badge {derived}",
+                title=f"From what was known then: {figures.derived}.",
+            ),
+        ]
+    )  # fmt: skip
+
+
+def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
+    """Return the budget of a prompt: tokens by section, the rest that is free, the reserve."""
+    profile, total = maker.reader.profile(fact), fact.tokens or 0
+    around = max(total - sum(fact.sections.values()), 0)
+    used = [(tokens, colour(name), f"{name}: {tokens:,} tokens")
+            for name, tokens in fact.sections.items()]  # fmt: skip
+    used.append((around, "around", f"system prompt, headings and template: {around:,} tokens"))
+    if profile is None:
+        said = f"{total:,} tokens; the log does not tell the model's window"
+        return tag("div", bar(used, total), legend(used), tag("p", said), class_="budget")
+    free = profile.prompt - total
+    whole = [
+        *used, (max(free, 0), "free", f"free: {free:,} tokens"),
+        (profile.generation, "reserve", f"kept for the answer: {profile.generation:,} tokens"),
+    ]  # fmt: skip
+    rows: list[tuple[object, ...]] = []
+    for name, tokens in [*fact.sections.items(), ("system prompt, headings, template", around)]:
+        row = profile.rows.get(name, 0)
+        small = bar([(tokens, colour(name), f"{tokens:,} tokens")], max(row, tokens), "small")
+        rows.append((tag("span", name, class_=f"key {colour(name)}"), small, f"{tokens:,}",
+                     f"{row:,}" if row else ""))  # fmt: skip
+    rows.append((tag("span", "free", class_="key free"), "", f"{free:,}", ""))
+    rows.append((tag("span", "kept for the answer", class_="key reserve"), "",
+                 f"{profile.generation:,}", ""))  # fmt: skip
+    said = (
+        f"{total:,} of {profile.prompt:,} tokens used, {free:,} free,"
+        f" {profile.generation:,} kept for the answer ({profile.name}, counted by"
+        f" {fact.tokenizer or 'nobody'})"
+    )
+    return tag(
+        "div", bar(whole, profile.window), legend(whole), tag("p", said, class_="said"),
+        folded("budgets by section", table(("section", "used", "tokens", "budget"), rows),
+               tag("p", "A section fills its own budget first; what others leave flows on to it.",
+                   class_="note")),
+        class_="budget",
+    )  # fmt: skip
+
+
+def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None) -> Markup:
+    """Return what fell out, why, and whether the accepted code then used it."""
+    used = figures.omitted_used if figures else ()
+    marks = [used[at] if at < len(used) else False for at in range(len(fact.omissions))]
+    ordered = sorted(zip(fact.omissions, marks, strict=True), key=lambda pair: not pair[1])
+    rows = [
+        (tag("code", omission.node), omission.section, _reason(omission.reason), _used(is_used))
+        for omission, is_used in ordered
+    ]  # fmt: skip
+    count = sum(marks)
+    head = f"What fell out: {len(rows)}"
+    parts: list[object] = []
+    if figures and figures.accepted:
+        shown = figures.used - len(figures.missed)
+        said = (f"Of {figures.used} known things that the accepted code used, the prompt showed"
+                f" {shown}.")  # fmt: skip
+        if not figures.used:
+            said = "The accepted code used nothing of the project that was known before."
+        parts.append(tag("p", said, class_="said"))
+        head += f", {count} of them used later" if count else ", none used later"
+    elif figures:
+        parts.append(tag("p", "Nothing that was accepted came of this prompt, so what it lacked"
+                         " cannot be told from code.", class_="note"))  # fmt: skip
+    names = {one.node for one in fact.omissions}
+    unoffered = [maker.mask(node) for node in (figures.missed if figures else ())]
+    unoffered = [node for node in unoffered if node not in names]
+    if unoffered:
+        parts.append(tag("p", "Used and never offered: ", _codes(unoffered), class_="bad"))
+    parts.append(table(("item", "section", "why", "used later"), rows, keep=maker.keep))
+    if not rows:
+        parts.append(tag("p", "Nothing was left out.", class_="note"))
+    return folded(
+        head, *parts, is_open=bool(count or unoffered or 0 < len(rows) <= 12), class_="out"
+    )
+
+
+def _codes(nodes: Sequence[str]) -> Markup:
+    return Markup(", ".join(tag("code", node) for node in nodes))
+
+
+def _reason(reason: str) -> Markup:
+    gloss = GLOSSES.get(reason)
+    return tag("span", f"{reason}: {gloss}" if gloss else reason)
+
+
+def _used(is_used: bool) -> object:
+    return tag("strong", "used, and not shown", class_="bad") if is_used else "no"
+
+
+def seen(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None) -> Markup:
+    """Return the messages of a prompt as the model saw them, with its items marked."""
+    try:
+        found = messages(fact, maker.shown.store.get)
+    except (BackcastError, ValueError) as error:
+        items = [_item(maker, fact, figures, at) for at in range(len(fact.items))]
+        words = f"the messages cannot be put together ({error}); the texts that are here:"
+        return joined([tag("p", words, class_="bad"), tag("pre", *items, class_="text message")])
+    ranks = figures.ranks if figures else ()
+    parts: list[object] = []
+    for role, text in found:
+        body = [
+            _item(maker, fact, figures, at) if at is not None else joined(cut(piece))
+            for piece, at in _pieces(text, fact.items, maker)
+        ]
+        parts.append(tag("h3", role))
+        parts.append(maker.keep(tag("pre", *body, class_="text message")) if role == "system"
+                     else tag("pre", *body, class_="text message"))  # fmt: skip
+    note = "" if ranks else tag("p", "Why each part was chosen was not recorded.", class_="note")
+    return folded("The messages, as the model saw them", *parts, note, is_open=True, class_="seen")
+
+
+def _pieces(
+    text: str, items: Sequence[ContextItem], maker: PanelMaker
+) -> Iterator[tuple[str, int | None]]:
+    """Yield a message in pieces: items by their number, and what stands between them."""
+    done = 0
+    for at, item in enumerate(items):
+        body = item_text(maker, item)
+        place = text.find(body, done) if body else -1
+        if place < 0:
+            continue
+        if place > done:
+            yield text[done:place], None
+        yield body, at
+        done = place + len(body)
+    if done < len(text):
+        yield text[done:], None
+
+
+def item_text(maker: PanelMaker, item: ContextItem) -> str:
+    """Return the text of an item as its prompt shows it."""
+    if item.text is None:
+        return ""
+    try:
+        return maker.shown.store.get(item.text).decode(errors="surrogatepass")
+    except (BackcastError, ValueError) as error:
+        return f"[this text cannot be read: {error}]"
+
+
+def _item(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None, at: int) -> Markup:
+    """Return an item within a message: its text, and on hover what it is."""
+    item = fact.items[at]
+    body = maker.keep(joined(cut(item_text(maker, item))))
+    title = " · ".join(filter(None, (item.node, item.section, item.level,
+                                     f"{item.tokens:,} tokens", _why(figures, at))))  # fmt: skip
+    shown = tag("span", body, class_=f"item {colour(item.section)}", title=title, data_i=item.node)
+    return maker.keep(shown)
+
+
+def _rank(figures: PromptFigures | None, at: int) -> ItemRank | None:
+    return figures.ranks[at] if figures and at < len(figures.ranks) else None
+
+
+def _why(figures: PromptFigures | None, at: int) -> str:
+    rank = _rank(figures, at)
+    return f"{rank.priority}, score {rank.score:g}" if rank else ""
+
+
+def _items(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None) -> Markup:
+    """Return the items of a prompt as a table."""
+    rows = []
+    for at, item in enumerate(fact.items):
+        rank = _rank(figures, at)
+        rows.append(
+            (tag("span", item.section, class_=f"key {colour(item.section)}"),
+             tag("a", tag("code", item.node), href="#prompt", data_item=item.node), item.level,
+             f"{item.tokens:,}", rank.priority if rank else "",
+             f"{rank.score:g}" if rank else "",
+             maker.links(rank.because) if rank and rank.because else "", item.found)
+        )  # fmt: skip
+    head = ("section", "item", "level", "tokens", "priority", "score", "from events", "found")
+    return folded(f"What is in it: {len(rows)} items, and why", table(head, rows, keep=maker.keep),
+                  class_="in")  # fmt: skip

@@ -1,0 +1,187 @@
+"""The panel of a step: its events, what was answered, and what came of it."""
+
+from collections.abc import Iterator
+
+from backcast.domain.events import (
+    ChecksRan,
+    ContextBuilt,
+    MapEdited,
+    MessageReceived,
+    ModelFailed,
+    ModelReplied,
+    ModuleIteration,
+    ModuleOutlined,
+    ModuleRenamed,
+    SourceRead,
+    StepStarted,
+    SummaryWritten,
+    ToolCalled,
+    ToolReturned,
+    WorkflowEvent,
+)
+from backcast.domain.json_text import json_text
+from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.view.foreign_panel import foreign_panel
+from backcast.engine.interfaces.view.markup import (
+    Markup,
+    cut,
+    folded,
+    joined,
+    long_text,
+    table,
+    tag,
+)
+from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.interfaces.view.prompt_panel import prompt_panel
+from backcast.engine.interfaces.view.sequence import GLYPHS, RunStep
+from backcast.engine.interfaces.views import event_title
+
+FEW = 60
+"Events of one step that are shown; a commit may have thousands."
+SAID = (StepStarted, ModuleOutlined, ContextBuilt)
+"Facts of which the panel shows all that matters elsewhere."
+
+
+def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
+    """Return the panel of a step, with its prompt."""
+    steps = maker.shown.sequence.steps
+    place = steps.index(step)
+    prompt: object = None
+    if step.prompt:
+        prompt = (foreign_panel if step.foreign else prompt_panel)(maker, step.prompt)
+    return joined(
+        [
+            tag(
+                "section", _title(maker, step, steps[-1].number), _why(step),
+                _links(maker, step, place), _events(maker, step), id="step",
+                class_=f"of-{step.outcome}", data_first=step.first, data_last=step.last,
+            ),
+            prompt or _no_prompt(step),
+        ]
+    )  # fmt: skip
+
+
+def _no_prompt(step: RunStep) -> Markup:
+    return tag("p", "No prompt was recorded in this step.", class_="note")
+
+
+def _title(maker: PanelMaker, step: RunStep, last: int) -> Markup:
+    place = f"Step {step.number} of {last}: " if step.number else ""
+    mark = tag("b", f"{GLYPHS[step.outcome]} {step.label}", class_=f"mark of-{step.outcome}")
+    return tag("h2", place, step.name, " ", mark if step.label else None)
+
+
+def _why(step: RunStep) -> Markup | None:
+    if not step.why:
+        return None
+    return tag("p", step.why, class_="why")
+
+
+def _links(maker: PanelMaker, step: RunStep, place: int) -> Markup:
+    steps, links = maker.shown.sequence.steps, list[object]()
+    if place:
+        links.append(maker.link(steps[place - 1].event, "← step before"))
+    if place + 1 < len(steps):
+        links.append(maker.link(steps[place + 1].event, "next step →"))
+    links += [
+        tag("a", words, href=maker.pair_href(other.prompt, step.prompt),
+            data_d=f"{other.prompt}..{step.prompt}")
+        for other, words in compared_with(steps, step)
+    ]  # fmt: skip
+    return tag("p", *(part for link in links for part in (link, " ")), class_="links")
+
+
+def compared_with(steps: list[RunStep], step: RunStep) -> Iterator[tuple[RunStep, str]]:
+    """Yield the steps whose prompts one would compare a step's with, and in what words."""
+    if not step.prompt:
+        return
+    place = steps.index(step)
+    earlier = [other for other in steps[:place] if other.prompt and other.foreign == step.foreign]
+    if not earlier:
+        return
+    yield earlier[-1], "compare with the prompt before"
+    about = step.name.partition(" #")[0].partition(" attempt")[0]
+    alike = [other for other in earlier[:-1] if other.name.startswith(about)]
+    if alike and not step.foreign and not earlier[-1].name.startswith(about):
+        yield alike[-1], f"compare with step {alike[-1].number}, about the same"
+
+
+def _events(maker: PanelMaker, step: RunStep) -> Markup:
+    last = min(step.last, step.first + FEW - 1)
+    rows = [
+        tag("div", *_row(maker, event), class_="event", data_e=event.version)
+        for event in maker.shown.store.read(maker.shown.task, after=step.first - 1, last=last)
+    ]
+    more = step.last - last
+    if more:
+        rows.append(tag("p", f"… and {more:,} events more", class_="note"))
+    return tag("div", *rows, class_="events")
+
+
+def _row(maker: PanelMaker, event: WorkflowEvent) -> Iterator[object]:
+    title = event_title(event)
+    yield tag(
+        "p", maker.link(event.version), " ",
+        tag("time", event.timestamp.strftime("%Y-%m-%d %H:%M:%S"), class_="clock"), " ",
+        tag("span", event.type, class_="type"), " ",
+        tag("span", title if len(title) <= 300 else f"{title[:300]} …"), " ",
+        tag("span", event.writer, class_="writer"),
+    )  # fmt: skip
+    yield from _detail(maker, event)
+
+
+def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
+    """Yield what an event tells beside its title."""
+    fact, text = event.fact, maker.shown.text
+
+    def body(title: str, ref: str | None, *, is_open: bool = False) -> Iterator[Markup]:
+        if ref:
+            kept = maker.keep(joined(cut(text(ref))))
+            yield folded(title, tag("pre", kept, class_="text"), is_open=is_open)
+
+    match fact:
+        case ModelReplied():
+            yield from body("thoughts", fact.thinking)
+            yield from body("the model's answer", fact.text)
+        case MessageReceived():
+            yield from body("message", fact.text)
+        case ModelFailed():
+            yield tag("p", fact.reason or "", class_="why")
+        case ModuleIteration() | ModuleRenamed() | SourceRead():
+            yield from body("the text", fact.source)
+        case ChecksRan():
+            rows = [
+                (tag("code", failure.name), failure.message, tag("code", failure.at),
+                 _written(maker, failure.at, event.version))
+                for failure in fact.failures
+            ]  # fmt: skip
+            yield table(("check", "message", "raised at", "written in"), rows)
+            output = text(fact.output) if fact.output else fact.preview or ""
+            if output:
+                yield folded("output", long_text(output), is_open=False)
+        case SummaryWritten():
+            yield folded(f"summary of {fact.node or 'nothing'}", long_text(fact.text or ""))
+        case ToolCalled():
+            yield folded("arguments", long_text(_json(fact.arguments)))
+        case ToolReturned():
+            yield from body("output", fact.output)
+        case MapEdited():
+            edits = [(edit.operation, edit.item, edit.section, edit.text, edit.refused)
+                     for edit in fact.edits]  # fmt: skip
+            yield folded("edits", table(("edit", "item", "section", "text", "refused"), edits))
+        case _ if not isinstance(fact, SAID) and (data := fact.data):
+            yield folded("more", long_text(_json(plain(data))))
+
+
+def _written(maker: PanelMaker, place: str, version: int) -> object:
+    """Return a link to the step that wrote where a check failed."""
+    sequence = maker.shown.sequence
+    at = sequence.writer_of(place.rpartition(":")[0] or place, version)
+    if not at:
+        return ""
+    step = sequence.at(at)
+    return maker.link(step.event, f"step {step.number}")
+
+
+def _json(value: object) -> str:
+    return json_text(value)[:20_000]

@@ -1,0 +1,327 @@
+"""The page of `backcast view` without a browser: what it says, and whom it answers."""
+
+import http.client
+import re
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
+
+import pytest
+
+from backcast.domain.errors import InputError
+from backcast.domain.events import (
+    AnswerRefused,
+    Claim,
+    ContextBuilt,
+    Fact,
+    ModelReplied,
+    ModuleIteration,
+    StepStarted,
+    TaskFailed,
+    TaskStarted,
+)
+from backcast.engine.history.snapshots import states_of
+from backcast.engine.interfaces import cli
+from backcast.engine.interfaces.commands.view import noting_damage
+from backcast.engine.interfaces.view.file import whole_page
+from backcast.engine.interfaces.view.markup import Markup, cut, escape, table, tag
+from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
+from backcast.engine.interfaces.view.searching import search
+from backcast.engine.interfaces.view.sequence import RunSequence
+from backcast.engine.interfaces.view.serving import PageServer, listening
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.open_logs import opened
+from backcast.engine.log.store import EventStore
+from backcast.engine.replay.steps import steps
+from tests.hostile_log import ALL, SCRIPT, write
+
+TILL = "fixtures/logs/till.jsonl"
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+@contextmanager
+def serving(name: str = TILL) -> Iterator[int]:
+    """Serve a log in a thread, and give the port."""
+    with opened(name) as log, listening(log.store, log.tasks[0], 0, 0, []) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> Reply:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers=named)
+        answer = connection.getresponse()
+        return Reply(answer.status, dict(answer.getheaders()), answer.read().decode())
+    finally:
+        connection.close()
+
+
+# Steps
+
+
+def facts_as_steps(*facts: Fact) -> list[tuple[int, int, int, str, str]]:
+    with EventStore.open("sqlite://") as store:
+        store.append("t", [Claim(fact, None, "loop", ()) for fact in facts], after=0)
+        found = RunSequence(store, "t").read_on()
+        return [(step.number, step.first, step.last, step.name, step.outcome) for step in found]
+
+
+def test_events_are_told_as_steps_by_what_came_of_them() -> None:
+    assert facts_as_steps(
+        TaskStarted(goal="g"),
+        StepStarted(kind="plan"), ContextBuilt(), ModelReplied(), AnswerRefused(reason="no"),
+        StepStarted(kind="code", module_name="a.py", iteration=1, attempt=2), ContextBuilt(),
+        ModelReplied(), ModuleIteration(module_name="a.py", iteration=1),
+        ModelReplied(), TaskFailed(reason="gave up"),
+    ) == [
+        (0, 1, 1, "before the first step", "begin"),
+        (1, 2, 5, "plan", "refused"),
+        (2, 6, 9, "code a.py #1 attempt 2", "code"),
+        (3, 10, 11, "answer", "failed"),
+    ]  # fmt: skip
+
+
+def test_steps_are_the_same_whether_read_at_once_or_as_the_log_grows() -> None:
+    with opened(TILL) as log, EventStore.open("sqlite://") as store:
+        whole = RunSequence(log.store, "till").read_on()
+        growing = RunSequence(store, "till")
+        for event in log.store.read("till"):
+            claim = Claim(event.fact, event.timestamp, event.writer, event.because)
+            store.append("till", [claim], after=event.version - 1)
+            growing.read_on()
+        assert growing.steps == whole
+
+
+# What is computed
+
+
+def test_the_states_of_each_moment_are_those_that_the_log_gives() -> None:
+    with opened(TILL) as log:
+        reader = RunReader(log.store, "till")
+        reader.sequence.read_on()
+        reader.states.read_on()
+        for version in range(1, log.store.version("till") + 1):
+            folded = states_of(log.store, PROJECTIONS, "till", reader.moment(version))
+            assert reader.states.moment(version) == list(folded)
+
+
+def test_the_figures_of_a_prompt_are_those_of_a_replay_of_the_whole_log() -> None:
+    with opened(TILL) as log:
+        one, other = RunReader(log.store, "till"), RunReader(log.store, "till")
+        for step in steps(log.store, "till", outcomes=True):
+            figures = one.figures(step.version)
+            assert figures == other.figures_of(step)
+            assert figures is not None
+            assert (figures.rebuilt, figures.derived) == ("same", "same")
+            assert step.built is not None
+            assert len(figures.ranks) == len(step.built.items)
+            assert None not in figures.ranks
+
+
+def test_a_changed_text_is_not_called_the_same_bytes() -> None:
+    with opened(TILL) as log:
+        reader = RunReader(log.store, "till")
+        step = next(steps(log.store, "till", outcomes=True))
+        assert step.built is not None
+        other = log.store.put(b"another text")
+        items = (step.built.items[0].model_copy(update={"text": other}), *step.built.items[1:])
+        forged = step._replace(built=step.built.model_copy(update={"items": items}))
+        assert reader.figures_of(forged).rebuilt.startswith("different")
+
+
+def test_what_is_searched_is_as_of_the_moment() -> None:
+    with opened(TILL) as log:
+        reader = RunReader(log.store, "till")
+        assert search(reader, "DEF SHARE", 25) == ([], 0)
+        found, texts = search(reader, "DEF SHARE", 27)
+        assert texts == 2
+        assert [(one.version, one.what, one.line) for one in found] == [
+            (26, "answer", 21), (27, "code: money.py #1", 18)
+        ]  # fmt: skip
+
+
+# HTML
+
+
+def test_every_text_is_escaped_and_what_cannot_be_seen_is_shown() -> None:
+    shown = escape(ALL)
+    assert "<script" not in shown
+    assert '"' not in re.sub(r'<i class="unseen">', "", shown)
+    for sign in ("\x1b", "\u202e", "\u2066", "\u200b", "\x00", "\x85", "\ud800"):
+        assert sign not in shown
+        assert repr(sign)[1:-1] in shown
+    assert SCRIPT not in tag("a", SCRIPT, title=ALL, href=ALL)
+    assert escape(escape("<")) == "&lt;"
+
+
+def test_a_long_text_says_how_much_of_it_is_left_out() -> None:
+    assert cut("abc", 3) == ["abc"]
+    assert cut("abcd", 3) == ["abc", tag("em", " … 1 characters more", class_="more")]
+
+
+def test_a_table_leaves_out_empty_columns_and_an_empty_table_is_nothing() -> None:
+    assert table(("a", "b"), []) == ""
+    shown = table(("a", "b"), [("x", ""), (Markup("<b>y</b>"), "")])
+    assert ">b<" not in shown
+    assert "<b>y</b>" in shown
+
+
+# The server
+
+
+def test_only_the_page_itself_is_answered() -> None:
+    with serving() as port:
+        here = f"127.0.0.1:{port}"
+        assert ask(port, "/").status == 200
+        assert ask(port, "/", Host=f"localhost:{port}").status == 200
+        assert ask(port, "/", Host="evil.example").status == 403
+        assert ask(port, "/", Host=f"evil.example:{port}").status == 403
+        assert ask(port, "/step?e=16", Origin="http://evil.example").status == 403
+        assert ask(port, "/step?e=16", Origin="null").status == 403
+        assert ask(port, "/step?e=16", Origin=f"http://{here}").status == 200
+        assert ask(port, "/step?e=16", Sec_Fetch_Site="cross-site").status == 403
+        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+            assert ask(port, "/", method).status == 501
+
+
+def test_what_is_asked_for_wrongly_gets_a_line_and_the_server_goes_on() -> None:
+    with serving() as port:
+        for path in (
+            "/nothing", "/../view.css", "/step?task=other", "/difference?d=1..x", "/view.css%00",
+            "/difference?d=1..2", "/whatif?e=16&policy=../x", "/whatif?e=1&policy=no-cache",
+            "/step?e=" + "9" * 400, "/search?q=" + "%ff" * 99,
+        ):  # fmt: skip
+            answer = ask(port, path)
+            assert answer.status in (200, 404), path
+            assert "Traceback" not in answer.body
+        answer = ask(port, "/")
+        assert answer.status == 200
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert " style=" not in answer.body
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_port_in_use_gets_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["view", TILL, "--port", port])
+    assert ended.value.code == 2
+    assert f"needed a free port, found {port}" in capsys.readouterr().err
+
+
+def test_a_store_without_tasks_gets_one_line(tmp_path: Path) -> None:
+    with EventStore.open(f"sqlite:///{tmp_path / 'empty.db'}"):
+        pass
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["view", "--store", f"sqlite:///{tmp_path / 'empty.db'}"])
+    assert ended.value.code == 2
+
+
+def test_a_step_whose_texts_are_gone_is_shown_with_what_is_missing() -> None:
+    from backcast.domain.events import ContextItem
+
+    gone = Blob(b"gone").ref
+    with EventStore.open("sqlite://") as store:
+        fact = ContextBuilt(items=(ContextItem(node="module:a.py", text=gone, tokens=3),), tokens=9)
+        store.append("t", [Claim(fact, None, "loop", ())], after=0)
+        server = PageServer(store, "t", 0, [])
+        body = server.answer("/step", {"e": "1"})[1]
+        assert "the messages cannot be put together" in body
+        assert "[this text cannot be read: " in body
+
+
+def test_a_damaged_event_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    url = f"sqlite:///{path}"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["import", "events", TILL, "--store", url])
+    assert ended.value.code in (0, None)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("DROP TRIGGER events_are_not_rewritten")
+        raw.execute("UPDATE events SET writer='bob' WHERE position=28")
+    with EventStore.open(url) as store:
+        notes = noting_damage(store)
+        page = PageServer(store, "till", 0, notes).answer("/", {"e": "28"})[1]
+    assert "event 28" in notes[0]
+    assert "it is left out, and the rest is shown" in page
+    assert "As of event <b>28</b>, which cannot be read" in page
+    assert "Step 3 of 36: code money.py #1" in page
+
+
+def test_another_policy_shows_the_difference_and_the_line_that_pins_it() -> None:
+    with opened(TILL) as log:
+        server = PageServer(log.store, "till", 0, [])
+        body = server.answer("/whatif", {"e": "124", "policy": "no-cache"})[1]
+        assert "cannot be told" not in body
+        assert "backcast diff till@124 --policy recorded --policy no-cache" in body
+        with pytest.raises(InputError):
+            server.answer("/whatever", {})
+
+
+# The file
+
+
+def test_a_file_is_the_same_bytes_each_time_and_asks_for_nothing_outside() -> None:
+    with opened(TILL) as log:
+        first, second = (whole_page(log.store, "till", 164, [], redact=False)[0] for _ in "ab")
+    assert first == second
+    assert "http://" not in first.replace("http://127", "")
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:|//)""", first)
+    assert "script-src &#x27;sha256-" in first
+    assert "2,515 of 5,692 tokens used" in first
+
+
+def test_a_redacted_file_holds_no_secret_and_says_that_it_was_rebuilt_before(
+    tmp_path: Path,
+) -> None:
+    import base64
+    import zlib
+
+    key = "AKIA" + "IOSFODNN7EXAMPLX"
+    with opened(TILL) as log, EventStore.open("sqlite://") as store:
+        for event in log.store.read("till"):
+            fact = event.fact
+            if isinstance(fact, TaskStarted):
+                fact = fact.model_copy(update={"goal": f"{fact.goal} with aws key {key}"})
+            claim = Claim(fact, event.timestamp, event.writer, event.because)
+            refs = set(re.findall(r"blob:[0-9a-f]{64}", fact.model_dump_json()))
+            bodies = [Blob(log.store.get(ref)) for ref in sorted(refs) if log.store.holds(ref)]
+            store.append("till", [claim], after=event.version - 1, blobs=bodies)
+        store.put(b"unused")
+        page, masked = whole_page(store, "till", 0, [], redact=True)
+    packed = page.partition('id="parts">')[2].partition("<")[0]
+    inside = zlib.decompress(base64.b64decode(packed)).decode()
+    assert masked.endswith("aws_key")
+    assert key not in page + inside
+    assert "MASKED_aws_key_1" in page
+    assert "same bytes before its secrets were masked" in inside
+
+
+def test_a_hostile_log_makes_a_page_without_its_tags(tmp_path: Path) -> None:
+    task = write(tmp_path / "evil.db")
+    with EventStore.open(f"sqlite:///{tmp_path / 'evil.db'}") as store:
+        page = whole_page(store, task, 4, [], redact=False)[0]
+    assert page.count("<script") == 2
+    assert "<img" not in page
+    assert len(page) < 2_000_000

@@ -1,0 +1,221 @@
+"""`backcast view` in a real browser: what one sees, moves and finds, and that no log does harm."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browsers import ROOT, Browser, browser, viewed
+from tests.hostile_log import IMAGE, LINE, SCRIPT, write
+
+TILL = "fixtures/logs/till.jsonl"
+AGENT = "fixtures/recorded/agent.jsonl"
+HARM = (
+    "main script, main img, main iframe, main link, main svg [onload], header script,"
+    " a[href^='javascript' i], dialog script"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("chromium")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def till(chromium: Browser) -> Iterator[str]:
+    with viewed(TILL) as address:
+        yield address
+
+
+def written(folder: Path, *arguments: str) -> str:
+    """Write a run as a file by the command, and return its address."""
+    file = folder / "run.html"
+    command = [str(Path(sys.executable).with_name("backcast")), "view", *arguments]
+    subprocess.run([*command, "--html", str(file)], cwd=ROOT, check=True, capture_output=True)
+    return file.as_uri()
+
+
+@pytest.fixture(params=["live", "file"])
+def address(request: pytest.FixtureRequest, till: str, tmp_path: Path) -> str:
+    """The till run as a page that is served, and as a file."""
+    return till if request.param == "live" else written(tmp_path, TILL)
+
+
+def test_one_told_to_find_why_a_step_failed_finds_it(chromium: Browser, address: str) -> None:
+    chromium.open(f"{address}#e=73")
+    chromium.go(73)
+    assert "Step 13 of 36: code orders.py #1" in chromium.text("#step h2")
+    assert "checks failed" in chromium.text("#step h2 .mark")
+    assert "test_a_name_may_have_several_words" in chromium.text("#step .why")
+    assert "found '2 x Green Tea 3.20'" in chromium.text("#step .why")
+    assert chromium.text("#prompt .badge.same") == "rebuilt: same bytes"
+    shown = chromium.text("#prompt .said")
+    assert "1,026 of 5,692 tokens used, 4,666 free, 2,500 kept for the answer" in shown
+    assert "used, and not shown" not in chromium.text("details.out")
+
+
+def test_what_fell_out_says_whether_the_accepted_code_used_it(
+    chromium: Browser, address: str
+) -> None:
+    chromium.open(address)
+    chromium.go(124)
+    assert "What fell out" in chromium.text("details.out summary")
+    rows = chromium.count("details.out tbody tr")
+    assert rows > 0
+    assert chromium.js("[...document.querySelectorAll('details.out tbody tr')].every("
+                       "row => row.cells.length >= 3 && row.cells[2].textContent)")  # fmt: skip
+
+
+def test_the_slider_and_the_keys_move_every_panel(chromium: Browser, address: str) -> None:
+    chromium.open(address)
+    chromium.go(25)
+    assert "Modules: 0" in chromium.text("#moment")
+    chromium.js("(s => { s.value = 27; s.dispatchEvent(new Event('input')) })"
+                "(document.getElementById('slider'))")  # fmt: skip
+    chromium.until("document.querySelector('#moment h2 b').textContent === '27'")
+    assert "Modules: 1" in chromium.text("#moment")
+    chromium.press("j")
+    chromium.until("document.querySelector('#step').dataset.first === '30'")
+    assert "Step 4 of 36" in chromium.text("#step h2")
+    chromium.press("n")
+    chromium.until("document.querySelector('#step').dataset.first === '62'")
+    assert chromium.text("#steps .on .number") == "11"
+    assert "Modules: 2" in chromium.text("#moment")
+
+
+def test_two_prompts_show_where_they_part(chromium: Browser, address: str) -> None:
+    chromium.open(address)
+    chromium.go(79)
+    chromium.press("d")
+    chromium.until("document.querySelector('#difference')")
+    assert "708 tokens are the same" in chromium.text("#difference")
+    assert "666 tokens must be read again" in chromium.text("#difference")
+    assert chromium.text("#difference .is-in") == "+ came"
+    assert chromium.js("location.hash") == "#d=73..79"
+    chromium.press("\ue00c")  # Esc leads back to the step
+    chromium.until("document.querySelector('#step')")
+
+
+def test_search_finds_what_was_there_and_leads_to_the_line(chromium: Browser, address: str) -> None:
+    chromium.open(address)
+    chromium.go(31)
+    chromium.press("/")
+    chromium.press("def share")
+    chromium.press("\ue007")
+    chromium.until("document.querySelector('#middle .found')")
+    assert all(int(text) <= 31 for text in chromium.js(
+        "[...document.querySelectorAll('.found b')].map(b => b.textContent.match(/#(\\d+)/)[1])"
+    ))  # fmt: skip
+    place = chromium.js(
+        "[...document.querySelectorAll('.found')]"
+        ".find(a => a.textContent.includes('prompt: ')).getAttribute('href')"
+    )
+    assert place.startswith("#e=31&i=")
+    chromium.js("(location.hash = arguments[0], 1)", place)
+    chromium.until("document.querySelector('#middle .item.on mark')")
+    assert "def share" in chromium.text("#middle .item.on mark")
+
+
+def test_an_agents_requests_are_shown_by_part(chromium: Browser, tmp_path: Path) -> None:
+    with viewed(AGENT) as live:
+        for address in (live, written(tmp_path, AGENT)):
+            chromium.open(address)
+            chromium.go(9)
+            assert chromium.text("#prompt .badge.same") == "rebuilt: same bytes"
+            assert "213 tokens" in chromium.text("#prompt .said")
+            assert "reminders: 23 tokens" in chromium.text("#prompt .budget")
+            chromium.press("d")
+            chromium.until("document.querySelector('#difference')")
+            assert "The prefix holds" in chromium.text("#difference")
+
+
+def test_a_task_that_goes_on_shows_its_new_steps_and_nothing_else_moves(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    from backcast.domain.events import Claim, ModelFailed, StepStarted, TaskStarted
+    from backcast.engine.log.store import EventStore
+
+    url = f"sqlite:///{tmp_path / 'run.db'}"
+    with EventStore.open(url) as store:
+        facts = TaskStarted(goal="go"), StepStarted(kind="plan")
+        store.append("run", [Claim(fact, None, "loop", ()) for fact in facts], after=0)
+        with viewed("run", "--store", url) as address:
+            chromium.open(address)
+            before = chromium.js("document.getElementById('middle').innerHTML")
+            claims = [Claim(StepStarted(kind="code", module_name="a.py"), None, "loop", ()),
+                      Claim(ModelFailed(reason="no server"), None, "loop", ())]  # fmt: skip
+            store.append("run", claims, after=2)
+            chromium.until("document.querySelectorAll('#steps li').length === 3")
+            assert chromium.js("document.getElementById('middle').innerHTML") == before
+            assert "2 new events" in chromium.text("#live")
+            chromium.press("u")
+            chromium.until("document.querySelector('#step .why')?.textContent === 'no server'")
+
+
+@pytest.mark.parametrize("form", ["live", "file"])
+def test_a_hostile_log_runs_nothing_and_fetches_nothing(
+    chromium: Browser, tmp_path: Path, form: str
+) -> None:
+    task = write(tmp_path / "evil.db")
+    store = f"sqlite:///{tmp_path / 'evil.db'}"
+    if form == "file":
+        _harmless(chromium, written(tmp_path, task, "--store", store))
+        return
+    with viewed(task, "--store", store) as address:
+        _harmless(chromium, address)
+
+
+def _harmless(chromium: Browser, address: str) -> None:
+    chromium.driver.get("about:blank")
+    chromium.asked()
+    chromium.complaints()
+    chromium.open(address)
+    for version in range(1, 15):
+        chromium.go(version)
+        chromium.js("(document.querySelectorAll('details').forEach(d => { d.open = true }), 1)")
+        assert chromium.count(HARM) == 0
+        assert chromium.js(
+            "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes])"
+            ".filter(a => a.name.startsWith('on')).map(a => a.name)"
+        ) == []  # fmt: skip
+    chromium.go(4)
+    assert SCRIPT in chromium.text("#middle")
+    assert IMAGE in chromium.text("#middle")
+    assert "\\x1b[31mred" in chromium.text("#middle")
+    assert "\\u202egnp.exe" in chromium.text("#middle")
+    assert f"{LINE + len(SCRIPT) - 60_000:,} characters more" in chromium.text("#middle")
+    assert chromium.js("window.hit ?? 0") == 0
+    elsewhere = [url for url in chromium.asked() if not url.startswith((address, "data:"))]
+    assert elsewhere == []
+    assert chromium.complaints() == []
+
+
+def test_a_page_without_javascript_still_shows_the_prompt(tmp_path: Path, till: str) -> None:
+    file = written(tmp_path, f"{TILL}@164")
+    with browser(tmp_path, script=False) as plain:
+        for address in (f"{till}?e=164", file):
+            plain.driver.get(address)
+            page = plain.driver.find_element("css selector", "#middle").text
+            assert "2,515 of 5,692 tokens used" in page
+            assert "def subtotal(items: Iterable[Item]) -> int:" in page
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_fits_wide_and_narrow_and_is_readable_dark_and_light(
+    tmp_path: Path, till: str, width: int, dark: bool
+) -> None:
+    with browser(tmp_path, width, 800, dark=dark) as found:
+        found.open(till)
+        for version in (16, 79, 164):
+            found.go(version)
+            assert found.js("document.documentElement.scrollWidth") <= width
+        ground, ink = found.js(
+            "(s => [s.backgroundColor, s.color].map(c => c.match(/\\d+/g).slice(0, 3)"
+            ".reduce((sum, part) => sum + +part, 0)))(getComputedStyle(document.body))"
+        )
+        assert (ground < ink) == dark
+        assert abs(ground - ink) > 500
