@@ -448,6 +448,8 @@ class ModelReplied(Fact):
     "The answer of the server as it came, where a proxy recorded it."
     call: int | None = None
     "The version of the STEP_STARTED of the call, where several run side by side."
+    module_name: str | None = None
+    "The module that the call was about, where others are made beside it."
 
 
 class ModelFailed(Fact):
@@ -459,6 +461,7 @@ class ModelFailed(Fact):
     http_answer: ServerAnswer | None = None
     call: int | None = None
     "As in MODEL_REPLIED."
+    module_name: str | None = None
 
 
 class AnswerRefused(Fact):
@@ -468,6 +471,7 @@ class AnswerRefused(Fact):
     reason: str | None = None
     call: int | None = None
     "As in MODEL_REPLIED."
+    module_name: str | None = None
 
 
 class ToolCalled(Fact):

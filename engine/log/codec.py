@@ -32,10 +32,10 @@ LATER: Mapping[str, frozenset[str]] = {
     "CONTEXT_BUILT": frozenset({"wanted", "needs", "masked", "request"}),
     "MODEL_REPLIED": frozenset({
         "thinking", "finish", "prompt_tokens", "predicted_tokens", "tokens", "cached_tokens",
-        "seconds", "http_answer", "call",
+        "seconds", "http_answer", "call", "module_name",
     }),
-    "MODEL_FAILED": frozenset({"kind", "http_answer", "call"}),
-    "ANSWER_REFUSED": frozenset({"call"}),
+    "MODEL_FAILED": frozenset({"kind", "http_answer", "call", "module_name"}),
+    "ANSWER_REFUSED": frozenset({"call", "module_name"}),
     "TOOL_RETURNED": frozenset({"nodes", "call"}),
     "MAP_EDITED": frozenset({
         "context", "run", "used", "changed", "tags", "diagnosis", "edits", "distiller",

@@ -275,9 +275,13 @@ def given(spec: Spec) -> list[str]:
 
 
 def replied(
-    answer: Completion, id: str, predicted: int | None, call: int | None = None
+    answer: Completion, id: str, predicted: int | None, call: int | None = None, module: str = ""
 ) -> ActionResult:
-    """Return a model's answer as a fact; `call` names the call where that is not the last one."""
+    """Return a model's answer as a fact.
+
+    `call` names the call where that is not told by its place, and `module` what it was about.
+    """
+    named = {} if call is None else {"call": call}
     text = Blob(answer.text.encode(errors="surrogatepass"))
     thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
     model = answer.model or id
@@ -285,7 +289,7 @@ def replied(
         text=text.ref, model=model, finish=answer.finish, prompt_tokens=answer.prompt_tokens,
         predicted_tokens=predicted, tokens=answer.tokens, cached_tokens=answer.cached_tokens,
         seconds=answer.seconds, thinking=thinking[0].ref if thinking else None,
-        **({} if call is None else {"call": call}),
+        **named, **({"module_name": module} if module else {}),
     )  # fmt: skip
     return ActionResult([fact], [text, *thinking], model)
 

@@ -30,7 +30,7 @@ from backcast.engine.workflow.prompts import BuiltPrompt, PromptBuilder, Running
 from backcast.engine.workflow.requests import limits_for, request_of, schema_for
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.spec import Spec
-from backcast.engine.workflow.waves import LaneAction
+from backcast.engine.workflow.waves import LaneAction, module_of
 from backcast.projections import progress, spending
 
 READS_NOTHING = ("unavailable", "refused", "overflow")
@@ -130,7 +130,9 @@ class Calls:
         run_calls(races, report, concurrency)
         # In the order of the plan, whatever the order in which they failed.
         facts: list[Fact | Claim] = [
-            ModelFailed(reason=str(error), kind=error.kind, call=call)
+            ModelFailed(
+                reason=str(error), kind=error.kind, call=call, module_name=module_of(one.action)
+            )
             for call, one in by_call.items()
             if isinstance(error := failed.get(one.lane), ModelError)
         ]
@@ -147,7 +149,7 @@ class Calls:
         if answer is None:
             self.append(ActionResult([settlement]))
             return
-        result = replied(answer, self.model.id, one.fact.tokens, call)
+        result = replied(answer, self.model.id, one.fact.tokens, call, module_of(one.action))
         self.append(result._replace(facts=[*result.facts, settlement]))
         lane = self.task.stands.lanes.get(one.lane)
         if lane and lane.step and lane.step.reply:

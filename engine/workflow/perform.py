@@ -44,7 +44,7 @@ from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
 from backcast.engine.workflow.spec import Spec
-from backcast.engine.workflow.waves import LaneAction
+from backcast.engine.workflow.waves import LaneAction, module_of
 from backcast.projections import dependency_graph, progress
 
 
@@ -106,9 +106,11 @@ class Performer:
             result = self.answers.take(action.step, looks)
         else:
             result = self.perform(action)
-        calls = self.task.stands.lanes[lane].calls if lane else ()
-        facts = [_of_call(fact, calls[0]) for fact in result.facts] if calls else result.facts
-        return result._replace(facts=facts)
+        own = self.task.stands.lanes.get(lane)
+        if own is None or own.step is None or not own.calls:
+            return result
+        call, module = own.calls[0], module_of(own.step)
+        return result._replace(facts=[_of_call(fact, call, module) for fact in result.facts])
 
     def append(self, done: ActionResult) -> None:
         """Append after the last event that was read, and read the new events."""
@@ -166,8 +168,10 @@ class Performer:
         return ActionResult([claim, TaskComplete()])
 
 
-def _of_call(fact: Fact | Claim, call: int) -> Fact | Claim:
+def _of_call(fact: Fact | Claim, call: int, module: str) -> Fact | Claim:
     """Return a fact that tells which call it follows from, where its kind can tell that."""
-    if isinstance(fact, ModelFailed | AnswerRefused | ToolReturned):
+    if isinstance(fact, ModelFailed | AnswerRefused):
+        return fact.model_copy(update={"call": call, "module_name": module})
+    if isinstance(fact, ToolReturned):
         return fact.model_copy(update={"call": call})
     return fact

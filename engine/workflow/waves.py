@@ -20,7 +20,7 @@ class LaneAction(NamedTuple):
     """An action for one module of those that are worked on side by side."""
 
     lane: str
-    "The key of its tries, which the model's answer will have too."
+    "The key of its tries; empty for what is about no request."
     action: Action
 
 
@@ -42,9 +42,9 @@ def next_in_lanes(
     if state.step is not None and is_wanted(state, state.step):
         return []
     asked, answered, anew = _open_lanes(state, spec, without)
-    if asked or answered:
+    if asked or answered:  # as all of a wave have an answer before any is used
         return asked or answered[:1]
-    busy = {_path(lane.step) for _, lane in state.lanes.items() if lane.step}
+    busy = {module_of(lane.step) for _, lane in state.lanes.items() if lane.step}
     ready = [one for one in state.planned if not is_waiting(one, state, spec)]
     for planned in ready:
         if planned.path in busy:
@@ -58,7 +58,8 @@ def next_in_lanes(
         elif action is not None and opens and len(ready) > 1:
             return [LaneAction("", action)]
     alone = len(anew) == 1 and anew[0].lane not in state.lanes and not without
-    return [] if alone else anew
+    places = {planned.path: place for place, planned in enumerate(state.planned)}
+    return [] if alone else sorted(anew, key=lambda one: places[module_of(one.action)])
 
 
 def _open_lanes(
@@ -68,7 +69,7 @@ def _open_lanes(
     yet, answers to use, and calls to make anew."""
     places = {planned.path: place for place, planned in enumerate(state.planned)}
     lanes = [
-        (places.get(_path(lane.step), -1), key, lane.step)
+        (places.get(module_of(lane.step), -1), key, lane.step)
         for key, lane in state.lanes.items()
         if lane.step and is_wanted(state, lane.step) and key not in without
     ]
@@ -81,7 +82,8 @@ def _open_lanes(
     return asked, answered, anew
 
 
-def _path(step: progress.PendingStep) -> str:
+def module_of(step: progress.PendingStep | AskModel) -> str:
+    """Return the module that a step, or a call, is about."""
     return step.module if step.kind == "code" else path_of(step.module)
 
 
