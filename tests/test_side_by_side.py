@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from immutables import Map
 
 from backcast.domain.errors import ModelError
 from backcast.domain.events import (
@@ -126,7 +127,7 @@ def placeless(state: Any) -> Any:
         key: lane._replace(step=lane.step and lane.step._replace(reply=bool(lane.step.reply)))
         for key, lane in state.lanes.items()
     }
-    return state._replace(lanes=None), lanes
+    return state._replace(lanes=Map()), lanes
 
 
 def test_a_thousand_schedules_of_the_same_facts_fold_to_one_state() -> None:
