@@ -63,9 +63,9 @@ def remaining(allowed: Allowance, spent: Amounts) -> Allowance:
 def short_of(allowed: Allowance, spent: Amounts, needed: Amounts) -> str:
     """Return which amount is too small for one more call; empty where all suffice."""
     rest = remaining(allowed, spent)
-    for name, most, there, more in zip(allowed._fields, allowed, rest, needed, strict=True):
-        if most is not None and (there or 0) < more:
+    for name, most, unspent, more in zip(allowed._fields, allowed, rest, needed, strict=True):
+        if most is not None and (unspent or 0) < more:
             return (
-                f"needed {more:,} {name} for the next call, found {there:,} left of {most:,}"
+                f"needed {more:,} {name} for the next call, found {unspent:,} left of {most:,}"
             ).replace(" 1 calls", " 1 call")
     return ""

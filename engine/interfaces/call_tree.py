@@ -59,19 +59,19 @@ def calls_of(events: Iterable[WorkflowEvent]) -> list[TracedCall]:
             case ContextBuilt(tokens=tokens) if last in calls and event.version == last + 1:
                 calls[last] = calls[last]._replace(prompt=tokens)
             case ModelReplied() as fact if (fact.call or last) in calls:
-                one = calls[fact.call or last]
-                calls[fact.call or last] = one._replace(
-                    prompt=one.prompt if fact.prompt_tokens is None else fact.prompt_tokens,
+                call = calls[fact.call or last]
+                calls[fact.call or last] = call._replace(
+                    prompt=call.prompt if fact.prompt_tokens is None else fact.prompt_tokens,
                     answer=fact.tokens, seconds=fact.seconds, outcome="answered",
                 )  # fmt: skip
             case AnswerRefused() as fact if (fact.call or last) in calls:
-                one = calls[fact.call or last]
+                call = calls[fact.call or last]
                 why = (fact.reason or "").removeprefix("Your last answer was not used: ")
-                calls[one.version] = one._replace(outcome="not used", reason=why)
+                calls[call.version] = call._replace(outcome="not used", reason=why)
             case ModelFailed(kind=kind) as fact if (fact.call or last) in calls:
                 if kind != "answer":
-                    one = calls[fact.call or last]
-                    calls[one.version] = one._replace(outcome="failed", reason=fact.reason or "")
+                    call = calls[fact.call or last]
+                    calls[call.version] = call._replace(outcome="failed", reason=fact.reason or "")
             case CallSettled() as fact if fact.call in calls:
                 calls[fact.call] = _settled(calls[fact.call], fact)
     return list(calls.values())

@@ -104,54 +104,59 @@ class Calls:
         made; `ModelError` where it suffices for none.
         """
         failed = dict[str, ModelError | InputError]()
-        prepared = list[PreparedCall]()
+        ready = list[PreparedCall]()
         for lane, action in actions:
             assert isinstance(action, AskModel)
             try:
                 seen = progress.seen_from(self.task.stands, lane)
-                prepared.append(self._prepared(lane, action, seen, beside=bool(prepared)))
+                ready.append(self._prepared(lane, action, seen, beside=bool(ready)))
             except InputError as error:  # the others go on
                 failed[lane] = error
-        if not prepared:
+        if not ready:
             return failed
-        admitted = self._admitted(prepared)
+        admitted = self._admitted(ready)
         by_call = dict(zip(self._begin(admitted, in_wave=True), admitted, strict=True))
 
         def report(ended: EndedCall) -> None:
-            one = by_call[ended.call.id]
+            prepared = by_call[ended.call.id]
             if ended.error is not None:
-                failed[one.lane] = ended.error
-            self._report(one, ended)
+                failed[prepared.lane] = ended.error
+            self._report(prepared, ended)
 
         races = [
-            Race([SideCall(call, partial(self._ask, one), one.limits.seconds)])
-            for call, one in by_call.items()
+            Race([SideCall(call, partial(self._ask, prepared), prepared.limits.seconds)])
+            for call, prepared in by_call.items()
         ]
         run_calls(races, report, concurrency)
         # In the order of the plan, whatever the order in which they failed.
         facts: list[Fact | Claim] = [
             ModelFailed(
-                reason=str(error), kind=error.kind, call=call, module_name=module_of(one.action)
+                reason=str(error),
+                kind=error.kind,
+                call=call,
+                module_name=module_of(prepared.action),
             )
-            for call, one in by_call.items()
-            if isinstance(error := failed.get(one.lane), ModelError)
+            for call, prepared in by_call.items()
+            if isinstance(error := failed.get(prepared.lane), ModelError)
         ]
         if facts:
             self.append(ActionResult(facts))
         return failed
 
-    def _report(self, one: PreparedCall, ended: EndedCall) -> None:
+    def _report(self, prepared: PreparedCall, ended: EndedCall) -> None:
         """Append how a call of a wave ended."""
         call, answer = ended.call.id, ended.answer
         settlement = self._settled(
-            call, one, ended.outcome, answer, ended.error, seconds=ended.seconds
+            call, prepared, ended.outcome, answer, ended.error, seconds=ended.seconds
         )
         if answer is None:
             self.append(ActionResult([settlement]))
             return
-        result = replied(answer, self.model.id, one.fact.tokens, call, module_of(one.action))
+        result = replied(
+            answer, self.model.id, prepared.fact.tokens, call, module_of(prepared.action)
+        )
         self.append(result._replace(facts=[*result.facts, settlement]))
-        lane = self.task.stands.lanes.get(one.lane)
+        lane = self.task.stands.lanes.get(prepared.lane)
         if lane and lane.step and lane.step.reply:
             self.answered(lane.step)
 
@@ -192,27 +197,27 @@ class Calls:
             return list(calls)
         spent, admitted, short = spending.committed(self.task.spending), list[PreparedCall](), ""
         seconds = remaining(allowed, spent).seconds
-        for one in calls:
+        for prepared in calls:
             if seconds is not None:
-                limits = one.limits
+                limits = prepared.limits
                 share = min(limits.seconds, round(seconds / len(calls), 3))
-                one = one._replace(limits=limits._replace(seconds=share))
-            most = self._most(one)
+                prepared = prepared._replace(limits=limits._replace(seconds=share))
+            most = self._most(prepared)
             needed = Amounts(1, most.tokens, max(most.seconds, 0.001), most.money)
             if found := short_of(allowed, spent, needed):
                 short = short or found
                 continue
             spent = spent.plus(needed)
-            admitted.append(one)
+            admitted.append(prepared)
         if not admitted:
             raise ModelError(f"the budget does not suffice: {short}", "budget")
         return admitted
 
-    def _most(self, one: PreparedCall) -> CallCost:
+    def _most(self, prepared: PreparedCall) -> CallCost:
         """Return what a call can cost at most."""
-        prompt, answer = one.fact.tokens or 0, one.limits.max_tokens
+        prompt, answer = prepared.fact.tokens or 0, prepared.limits.max_tokens
         money = self.runtime.price.of(prompt, answer)
-        return CallCost(tokens=prompt + answer, seconds=one.limits.seconds, money=money)
+        return CallCost(tokens=prompt + answer, seconds=prepared.limits.seconds, money=money)
 
     def _begin(self, calls: Sequence[PreparedCall], *, in_wave: bool) -> list[int]:
         """Append that calls are made, with their prompts, and return the versions of their starts.
@@ -221,22 +226,22 @@ class Calls:
         """
         claims, blobs, versions = list[Claim](), list[Blob](), list[int]()
         limited = self.task.spending.allowed.limited
-        for one in calls:
-            action = one.action
-            extra: dict[str, object] = {"again": one.again} if one.again else {}
+        for prepared in calls:
+            action = prepared.action
+            extra: dict[str, object] = {"again": prepared.again} if prepared.again else {}
             if in_wave:
-                extra["wave"] = one.fact.stood_at or 0
+                extra["wave"] = prepared.fact.stood_at or 0
             if limited:
-                extra["reserved"] = self._most(one)
+                extra["reserved"] = self._most(prepared)
             started = StepStarted(
                 kind=action.kind, module_name=action.module, iteration=action.iteration,
                 attempt=action.attempt, runner=self.runner, **extra,
             )  # fmt: skip
             versions.append(self.task.version + len(claims) + 1)
-            if one.made is None:
+            if prepared.made is None:
                 claims.append(Claim(started, None, "loop", ()))
             else:
-                made = one.made
+                made = prepared.made
                 claims += [Claim(fact, made.at, "loop", ()) for fact in (started, made.fact)]
                 blobs += made.blobs
         self.append(ActionResult(claims, blobs))
@@ -245,7 +250,7 @@ class Calls:
     def _settled(
         self,
         call: int,
-        one: PreparedCall,
+        prepared: PreparedCall,
         outcome: str,
         answer: Completion | None = None,
         error: ModelError | None = None,
@@ -253,8 +258,8 @@ class Calls:
         seconds: float | None = None,
     ) -> CallSettled:
         """Return the settlement of a call: its cost as the model tells it, else the most it was."""
-        most, price = self._most(one), self.runtime.price
-        prompt, said = one.fact.tokens or 0, one.limits.max_tokens
+        most, price = self._most(prepared), self.runtime.price
+        prompt, said = prepared.fact.tokens or 0, prepared.limits.max_tokens
         bound = False
         if answer is not None:
             bound = answer.tokens is None

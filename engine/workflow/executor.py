@@ -89,8 +89,8 @@ async def _race(race: Race, report: Report, slots: asyncio.Semaphore) -> None:
         return
     ended: dict[int, EndedCall] = {}
 
-    def late(one: EndedCall) -> None:
-        report(one if one.answer is None else one._replace(outcome="lost"))
+    def late(loser: EndedCall) -> None:
+        report(loser if loser.answer is None else loser._replace(outcome="lost"))
 
     running = [asyncio.create_task(_call(call, slots, late)) for call in race.calls]
     won: int | None = None
@@ -111,9 +111,9 @@ async def _race(race: Race, report: Report, slots: asyncio.Semaphore) -> None:
         # Without a valid answer the first one is used, and refused by whoever uses it.
         used = min((n for n in ended if ended[n].answer), default=None) if won is None else won
         for number in sorted(ended, key=lambda number: number != used):
-            one = ended[number]
-            outcome = one.outcome if one.answer is None else "won" if number == used else "lost"
-            report(one._replace(outcome=outcome))
+            outcome = "won" if number == used else "lost"
+            outcome = ended[number].outcome if ended[number].answer is None else outcome
+            report(ended[number]._replace(outcome=outcome))
         for number, task in enumerate(running):
             if number not in ended:
                 with suppress(asyncio.CancelledError):

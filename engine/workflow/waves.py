@@ -45,7 +45,7 @@ def next_in_lanes(
     if asked or answered:  # as all of a wave have an answer before any is used
         return asked or answered[:1]
     busy = {module_of(lane.step) for _, lane in state.lanes.items() if lane.step}
-    ready = [one for one in state.planned if not is_waiting(one, state, spec)]
+    ready = [planned for planned in state.planned if not is_waiting(planned, state, spec)]
     for planned in ready:
         if planned.path in busy:
             continue
@@ -59,7 +59,7 @@ def next_in_lanes(
             return [LaneAction("", action)]
     alone = len(anew) == 1 and anew[0].lane not in state.lanes and not without
     places = {planned.path: place for place, planned in enumerate(state.planned)}
-    return [] if alone else sorted(anew, key=lambda one: places[module_of(one.action)])
+    return [] if alone else sorted(anew, key=lambda asked: places[module_of(asked.action)])
 
 
 def _open_lanes(
@@ -98,7 +98,8 @@ def needs_of(
 ) -> tuple[str, ...]:
     """Return the modules without which a module is not written: those that it depends on, and
     earlier ones that its tests import, without which its checks could not pass."""
-    earlier = [one.path for one in plan[: [one.path for one in plan].index(planned.path)]]
+    paths = [module.path for module in plan]
+    earlier = paths[: paths.index(planned.path)]
     texts = {test.path: test.source for test in spec.tests}
     imported = {name for test in planned.tests for name in _imported(texts.get(test, ""))}
     tested = [path for path in earlier if _module_name(path) in imported]
