@@ -8,7 +8,7 @@ who knows whom.
 import json
 import ssl
 from contextlib import nullcontext, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection, IncompleteRead
 from io import BufferedReader, RawIOBase
 from socket import SHUT_RDWR, socket
@@ -122,11 +122,11 @@ class _Handler(AbstractHTTPHandler):
     http_request = https_request = AbstractHTTPHandler.do_request_
 
     def http_open(self, request: Request) -> HTTPResponse:
-        return self.do_open(_Connection, request, wire=_wire_of(request))
+        return self.do_open(partial(_Connection, wire=_wire_of(request)), request)
 
     def https_open(self, request: Request) -> HTTPResponse:
-        options = {"context": _certificates(), "wire": _wire_of(request)}
-        return self.do_open(_SecureConnection, request, **options)
+        connect = partial(_SecureConnection, wire=_wire_of(request), context=_certificates())
+        return self.do_open(connect, request)
 
 
 def _wire_of(request: Request) -> _Wire:

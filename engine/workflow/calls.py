@@ -129,16 +129,13 @@ class Calls:
         ]
         run_calls(races, report, concurrency)
         # In the order of the plan, whatever the order in which they failed.
-        facts: list[Fact | Claim] = [
-            ModelFailed(
-                reason=str(error),
-                kind=error.kind,
-                call=call,
-                module_name=module_of(prepared.action),
-            )
-            for call, prepared in by_call.items()
-            if isinstance(error := failed.get(prepared.lane), ModelError)
-        ]
+        facts = list[Fact | Claim]()
+        for call, prepared in by_call.items():
+            why, module = failed.get(prepared.lane), module_of(prepared.action)
+            if isinstance(why, ModelError):
+                failure = ModelFailed(reason=str(why), kind=why.kind)
+                named = {"call": call, "module_name": module}
+                facts.append(failure.model_copy(update=named))
         if facts:
             self.append(ActionResult(facts))
         return failed

@@ -58,8 +58,13 @@ def next_in_lanes(
         elif action is not None and opens and len(ready) > 1:
             return [LaneAction("", action)]
     alone = len(anew) == 1 and anew[0].lane not in state.lanes and not without
-    places = {planned.path: place for place, planned in enumerate(state.planned)}
-    return [] if alone else sorted(anew, key=lambda asked: places[module_of(asked.action)])
+    paths = [planned.path for planned in state.planned]
+
+    def place(asked: LaneAction) -> int:
+        assert isinstance(asked.action, AskModel)
+        return paths.index(module_of(asked.action))
+
+    return [] if alone else sorted(anew, key=place)
 
 
 def _open_lanes(
