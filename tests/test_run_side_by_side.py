@@ -157,6 +157,29 @@ def test_a_budget_with_which_nothing_can_be_asked_is_told_in_a_line(
     assert not Path("backcast.db").exists() or events() == []
 
 
+def test_an_alternative_at_another_temperature_wins_where_the_first_is_slow(
+    backcast: Backcast,
+) -> None:
+    parts, temperatures, over = Parts(), list[float](), threading.Event()
+
+    def holds(handler: Handler, name: str) -> bool:
+        temperatures.append(handler.body["temperature"])
+        return handler.body["temperature"] == 0 and over.wait(60)
+
+    parts.held = holds
+    with server(parts) as url:
+        code, _, err = backcast("run", "parts.toml", *model(url), "--alternative", "0.7",
+                                "--concurrency", 6)  # fmt: skip
+        over.set()
+    assert code == 0, err
+    assert sorted(temperatures) == [0, 0, 0, 0.7, 0.7, 0.7]
+    code, out, _ = backcast("log", "parts", "--tree")
+    assert len(re.findall(r"alternative 1 .* won$", out, re.MULTILINE)) == 3
+    assert len(re.findall(r"#1 .* cancelled: the call was cancelled$", out, re.MULTILINE)) == 3
+    code, _, err = backcast("resume", "parts", "--alternative", "9")
+    assert (code, "needed a model, or of a server a temperature above 0" in err) == (2, True)
+
+
 def test_a_server_that_is_restarted_in_the_middle_loses_no_call(backcast: Backcast) -> None:
     parts, dropped = Parts(), set[str]()
 

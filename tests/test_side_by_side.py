@@ -432,3 +432,43 @@ def test_a_failed_call_is_told_of_its_own_module_only() -> None:
         [refused] = facts(store, "ANSWER_REFUSED")
         assert refused.module_name == "c_part.py"
         assert not [one for one in facts(store) if isinstance(one, ModelFailed)]
+
+
+# Alternatives
+
+
+def test_the_first_answer_that_can_be_used_wins_and_the_log_says_which() -> None:
+    slow = Double(mends, waits(lambda call: 20.0))
+    odd = Double(lambda call: "I would rather not.")
+    quick = Double(lambda call: code(call.module[0]), waits(lambda call: 0.1))
+    with EventStore.open("sqlite://") as store:
+        start(store, spec_of("ab"))
+        racing = runtime(slow, 20)._replace(alternatives=(odd, quick))
+        began = time.monotonic()
+        assert work(store, TASK, racing, checks=checks).status == "complete"
+        assert time.monotonic() - began < 15
+        ends = {call: list[str]() for call in ("None", "1", "2")}
+        alternative = dict[int, str]()
+        for event in store.read(TASK):
+            if isinstance(event.fact, StepStarted):
+                alternative[event.version] = str(event.fact.alternative)
+            elif isinstance(event.fact, CallSettled):
+                ends[alternative[event.fact.call]].append(str(event.fact.outcome))
+                assert bool(event.fact.answer) == (event.fact.outcome == "lost")
+        assert ends == {"None": ["cancelled"] * 3, "1": ["lost"] * 3, "2": ["won"] * 3}
+        replies = facts(store, "MODEL_REPLIED")
+        assert [alternative[reply.call] for reply in replies] == ["2"] * 3
+        assert facts(store, "ANSWER_REFUSED", "MODEL_FAILED") == []
+        assert all(verdict.holds for verdict in verified(store, TASK))
+        assert not len(state_at(store, spending, TASK).open)
+
+
+def test_where_no_alternative_can_be_used_the_answer_is_refused_and_asked_for_anew() -> None:
+    odd, down = Double(lambda call: "No."), Double(mends, fails(*NAMES, "z"))
+    with EventStore.open("sqlite://") as store:
+        start(store, spec_of("a", repairs=0, iterations=1))
+        racing = runtime(odd, 4)._replace(alternatives=(down,))
+        assert work(store, TASK, racing, checks=checks).status == "failed"
+        assert [one.outcome for one in facts(store, "CALL_SETTLED")] == ["won", "failed"]
+        [refused] = facts(store, "ANSWER_REFUSED")
+        assert refused.call is not None

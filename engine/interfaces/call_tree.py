@@ -54,7 +54,7 @@ def calls_of(events: Iterable[WorkflowEvent]) -> list[TracedCall]:
         match event.fact:
             case StepStarted() as fact:
                 last = event.version
-                again = ", again" if fact.again else ""
+                again = ", again" if fact.again and not fact.alternative else ""
                 calls[last] = TracedCall(last, f"{_name(fact)}{again}", fact.wave)
             case ContextBuilt(tokens=tokens) if last in calls and event.version == last + 1:
                 calls[last] = calls[last]._replace(prompt=tokens)

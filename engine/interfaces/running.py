@@ -15,10 +15,11 @@ from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from backcast.domain.spending import Allowance, Price
     from backcast.engine.log.store import EventStore
+    from backcast.engine.models import Model
     from backcast.engine.workflow.runtime import Runtime
 
 
@@ -84,6 +85,13 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
             for name, kind, what in LIMITS
         ),
         click.option(
+            "--alternative",
+            "alternatives",
+            multiple=True,
+            metavar="MODEL",
+            help="Asked at the same time: the first usable answer wins; a temperature, or a model.",
+        ),
+        click.option(
             "--concurrency",
             type=click.IntRange(1, 256),
             default=1,
@@ -128,11 +136,41 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
         )  # fmt: skip
     except ModelError as error:  # nothing has begun yet
         raise InputError(str(error)) from None
+    try:
+        alternatives = _alternatives(runtime, options["alternatives"], task)
+    except ModelError as error:
+        raise InputError(str(error)) from None
     return runtime._replace(
         concurrency=_concurrency(runtime, options["concurrency"]),
         budget=_budget(options),
         price=options["price"],
+        alternatives=alternatives,
     )
+
+
+def _alternatives(runtime: "Runtime", named: "Sequence[str]", task: str) -> "tuple[Model, ...]":
+    """Return the models that are asked beside the first: others, or it at other temperatures."""
+    from backcast.engine.models.server import ServerModel
+    from backcast.engine.workflow.runtime import open_runtime
+
+    models: list[Model] = []
+    for name in named:
+        try:
+            temperature = float(name)
+        except ValueError:
+            models.append(open_runtime(name, task, runtime.profile).model)
+            continue
+        if not isinstance(runtime.model, ServerModel) or not 0 < temperature <= 2:
+            raise InputError(
+                "--alternative: needed a model, or of a server a temperature above 0 and up to 2,"
+                f" found {escaped(name)[:40]!r}"
+            )
+        models.append(
+            ServerModel(
+                runtime.name, sampling={"temperature": temperature, "seed": len(models) + 2}
+            )
+        )
+    return tuple(models)
 
 
 def _budget(options: dict[str, Any]) -> "Allowance | None":

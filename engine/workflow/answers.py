@@ -33,6 +33,7 @@ from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Completion
 from backcast.engine.workflow.code_answers import Code, code_of
 from backcast.engine.workflow.contracts import json_in, plan_of
+from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.executor import in_thread
 from backcast.engine.workflow.prompts import PromptBuilder
 from backcast.engine.workflow.refusals import RefusedError
@@ -124,6 +125,18 @@ class Answers:
             return self._check(step, code, reply.writer)
         except RefusedError as error:
             return ActionResult([AnswerRefused(reason=f"Your last answer was not used: {error}")])
+
+    def is_usable(self, action: AskModel, answer: Completion) -> bool:
+        """Tell whether an answer is whole, and code where code was asked for."""
+        text = said(answer.text).text
+        if answer.finish == "length" or not text.strip():
+            return False
+        try:
+            if action.kind == "code":
+                code_of(text, action.module, self.spec.limits.nodes)
+            return True
+        except RefusedError:
+            return False
 
     def _code(self, step: progress.PendingStep) -> Code:
         reply = self.task.event(step.reply).fact

@@ -21,7 +21,7 @@ from backcast.domain.events import (
 from backcast.domain.spending import Amounts, remaining, short_of
 from backcast.engine.context.recorded import messages
 from backcast.engine.log.blobs import Blob
-from backcast.engine.models import Call, Completion, Limits, Message
+from backcast.engine.models import Call, Completion, Limits, Message, Model
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
 from backcast.engine.workflow.answers import ActionResult, replied
 from backcast.engine.workflow.decide import AskModel
@@ -65,6 +65,8 @@ class Calls:
     ) -> None:
         self.task, self.runtime, self.spec, self.prompts = task, runtime, spec, prompts
         self.model, self.append, self.runner = runtime.model, append, runner
+        self.is_usable: Callable[[AskModel, Completion], bool] = lambda action, answer: True
+        "Tells whether an answer could be used, where the first such of several wins."
         self.answered: Callable[[progress.PendingStep], None] = lambda step: None
         "Called with the step of each answer of a wave, as soon as it is in the log."
 
@@ -77,7 +79,7 @@ class Calls:
         limited = self.task.spending.allowed.limited
         [call] = self._begin([admitted], in_wave=False)
         try:
-            answer = self._ask(admitted, admitted.limits.cancellation)
+            answer = self._ask(admitted, self.model, None)
         except ModelError as error:
             failed = ModelFailed(reason=str(error), kind=error.kind)
             settled = [self._settled(call, admitted, "failed", error=error)] if limited else []
@@ -115,22 +117,31 @@ class Calls:
         if not ready:
             return failed
         admitted = self._admitted(ready)
-        by_call = dict(zip(self._begin(admitted, in_wave=True), admitted, strict=True))
+        begun = iter(self._begin(admitted, in_wave=True))
+        models, by_call = [self.model, *self.runtime.alternatives], dict[int, PreparedCall]()
+        asked, races, kept = dict[int, Model](), list[Race](), set[str]()
+        for prepared in admitted:
+            calls = list[SideCall]()
+            for model, call in zip(models, begun, strict=False):
+                by_call[call], asked[call] = prepared, model
+                ask = partial(self._ask, prepared, model)
+                calls.append(SideCall(call, ask, prepared.limits.seconds))
+            races.append(Race(calls, partial(self.is_usable, prepared.action)))
 
         def report(ended: EndedCall) -> None:
             prepared = by_call[ended.call.id]
-            if ended.error is not None:
-                failed[prepared.lane] = ended.error
-            self._report(prepared, ended)
+            if ended.outcome in ("answered", "won"):
+                kept.add(prepared.lane)
+            elif ended.error is not None:
+                failed.setdefault(prepared.lane, ended.error)
+            self._report(prepared, ended, asked[ended.call.id])
 
-        races = [
-            Race([SideCall(call, partial(self._ask, prepared), prepared.limits.seconds)])
-            for call, prepared in by_call.items()
-        ]
         run_calls(races, report, concurrency)
+        failed = {lane: why for lane, why in failed.items() if lane not in kept}
         # In the order of the plan, whatever the order in which they failed.
         facts = list[Fact | Claim]()
-        for call, prepared in by_call.items():
+        for race in races:
+            call, prepared = race.calls[0].id, by_call[race.calls[0].id]
             why, module = failed.get(prepared.lane), module_of(prepared.action)
             if isinstance(why, ModelError):
                 failure = ModelFailed(reason=str(why), kind=why.kind)
@@ -138,20 +149,21 @@ class Calls:
                 facts.append(failure.model_copy(update=named))
         if facts:
             self.append(ActionResult(facts))
-        return failed
+        # The one that is told is the first in the plan, whichever came first.
+        return {lane: failed[lane] for lane, _ in actions if lane in failed}
 
-    def _report(self, prepared: PreparedCall, ended: EndedCall) -> None:
-        """Append how a call of a wave ended."""
+    def _report(self, prepared: PreparedCall, ended: EndedCall, model: Model) -> None:
+        """Append how a call of a wave ended; the answer of one that lost is kept, and not used."""
         call, answer = ended.call.id, ended.answer
         settlement = self._settled(
             call, prepared, ended.outcome, answer, ended.error, seconds=ended.seconds
         )
-        if answer is None:
-            self.append(ActionResult([settlement]))
+        if answer is None or ended.outcome == "lost":
+            text = [Blob(answer.text.encode(errors="surrogatepass"))] if answer else []
+            named = {"answer": text[0].ref} if text else {}
+            self.append(ActionResult([settlement.model_copy(update=named)], text))
             return
-        result = replied(
-            answer, self.model.id, prepared.fact.tokens, call, module_of(prepared.action)
-        )
+        result = replied(answer, model.id, prepared.fact.tokens, call, module_of(prepared.action))
         self.append(result._replace(facts=[*result.facts, settlement]))
         lane = self.task.stands.lanes.get(prepared.lane)
         if lane and lane.step and lane.step.reply:
@@ -159,12 +171,14 @@ class Calls:
 
     # Each
 
-    def _ask(self, prepared: PreparedCall, cancellation: Cancellation | None) -> Completion:
+    def _ask(
+        self, prepared: PreparedCall, model: Model, cancellation: Cancellation | None
+    ) -> Completion:
         asked = [Message(role, text) for role, text in prepared.said]
         call = Call(self.task.task_id, *prepared.action, digest=prepared.fact.digest or "")
         limits = prepared.limits._replace(cancellation=cancellation)
         schema = schema_for(prepared.action, self.spec)
-        return self.model.complete(asked, limits, schema=schema, call=call)
+        return model.complete(asked, limits, schema=schema, call=call)
 
     def _prepared(
         self, lane: str, action: AskModel, seen: progress.State, *, beside: bool = False
@@ -196,11 +210,13 @@ class Calls:
         seconds = remaining(allowed, spent).seconds
         for prepared in calls:
             if seconds is not None:
-                limits = prepared.limits
-                share = min(limits.seconds, round(seconds / len(calls), 3))
+                limits, several = prepared.limits, len(self.runtime.alternatives) + 1
+                share = min(limits.seconds, round(seconds / len(calls) / several, 3))
                 prepared = prepared._replace(limits=limits._replace(seconds=share))
             most = self._most(prepared)
-            needed = Amounts(1, most.tokens, max(most.seconds, 0.001), most.money)
+            needed = Amounts()
+            for _ in range(1 + (len(self.runtime.alternatives) if prepared.lane else 0)):
+                needed = needed.plus(Amounts(1, most.tokens, max(most.seconds, 0.001), most.money))
             if found := short_of(allowed, spent, needed):
                 short = short or found
                 continue
@@ -235,12 +251,17 @@ class Calls:
                 attempt=action.attempt, runner=self.runner, **extra,
             )  # fmt: skip
             versions.append(self.task.version + len(claims) + 1)
+            context = prepared.again or versions[-1] + 1
             if prepared.made is None:
                 claims.append(Claim(started, None, "loop", ()))
             else:
                 made = prepared.made
                 claims += [Claim(fact, made.at, "loop", ()) for fact in (started, made.fact)]
                 blobs += made.blobs
+            for number in range(1, len(self.runtime.alternatives) + 1 if in_wave else 1):
+                versions.append(self.task.version + len(claims) + 1)
+                update = {"again": context, "alternative": number}
+                claims.append(Claim(started.model_copy(update=update), None, "loop", ()))
         self.append(ActionResult(claims, blobs))
         return versions
 

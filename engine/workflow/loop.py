@@ -95,14 +95,17 @@ def work(
     name = runner or uuid4().hex
     performer = Performer(task, runtime, spec, runner=name, watch=watch, checks=checks)
     performer.use()
-    side, failed = runtime.concurrency, dict[str, ModelError | InputError]()
+    # Alternatives run at once, or they would be none.
+    side = max(runtime.concurrency, len(runtime.alternatives) + 1)
+    failed = dict[str, ModelError | InputError]()
     try:
         with rarely_collecting():
             while True:
                 task.outline()
                 if actions := next_in_lanes(
-                    task.stands, spec, performer.unsummed, without=failed, opens=side > 1
-                ):
+                    task.stands, spec, performer.unsummed, without=failed,
+                    opens=side > 1, races=bool(runtime.alternatives),
+                ):  # fmt: skip
                     failed |= performer.work_in_lanes(actions, side)
                     continue
                 if failed:  # nothing is left to do without them

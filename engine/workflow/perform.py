@@ -71,6 +71,7 @@ class Performer:
         self.store, self.task_id = task.store, task.task_id
         self.calls = Calls(task, runtime, spec, self.prompts, self.append, runner)
         self.calls.answered = self.answers.check_ahead
+        self.calls.is_usable = self.answers.is_usable
 
     def perform(self, action: Action) -> ActionResult:
         """Carry out an action and return its result; the log announces a model's call first."""

@@ -46,6 +46,8 @@ class Runtime(NamedTuple):
     budget: Allowance | None = None
     "What the calls of the task may cost together; None for what its log says."
     price: Price = Price()
+    alternatives: tuple[Model, ...] = ()
+    "Models that are asked for code beside the first; the first answer that can be used wins."
 
 
 class Before(NamedTuple):

@@ -31,11 +31,13 @@ def next_in_lanes(
     *,
     without: Mapping[str, object] = {},
     opens: bool = True,
+    races: bool = False,
 ) -> list[LaneAction]:
     """Return the next actions of lanes: calls to make side by side, or one other action.
 
     Empty where what comes next is done alone. `without` holds lanes whose calls have failed, and
-    that are left as they are; `opens` tells whether a new wave may be begun.
+    that are left as they are; `opens` tells whether a new wave may be begun, and `races` whether
+    one call makes a wave, since it has alternatives.
     """
     if state.status in ("complete", "failed") or not state.planned:
         return []
@@ -57,7 +59,7 @@ def next_in_lanes(
                 anew.append(LaneAction(lane, action._replace(attempt=number)))
         elif action is not None and opens and len(ready) > 1:
             return [LaneAction("", action)]
-    alone = len(anew) == 1 and anew[0].lane not in state.lanes and not without
+    alone = len(anew) == 1 and anew[0].lane not in state.lanes and not without and not races
     paths = [planned.path for planned in state.planned]
 
     def place(asked: LaneAction) -> int:
