@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -99,8 +100,10 @@ class LlamaModel:
                 raise ModelError(
                     f"needed an answer in {limits.seconds:g} seconds, found another call", "timeout"
                 )
+        # A callback is Python's: in the main thread an interrupt would be lost in it.
+        heard = limits.cancellation and self.loaded.cancelled_by(limits.cancellation)
         try:
-            with self.loaded.cancelled_by(cancellation):
+            with heard or nullcontext():
                 return self._complete(messages, limits, schema, stop, began, cancellation)
         finally:
             self._alone.release()
