@@ -289,7 +289,8 @@ class StepStarted(Fact):
     """The version as of which the prompts of calls that run side by side were built; None for a
     call that runs alone."""
     reserved: "CallCost | None" = None
-    "What is set aside of the budget until the call is settled; None where there is no budget."
+    """The most that it can cost, which is set aside until it is settled; None for a call that runs
+    alone and without a budget."""
     alternative: int | None = None
     "Its number among the alternatives to an earlier call, of which one answer is used."
 

@@ -18,6 +18,9 @@ from backcast.domain.events import CallSettled, ModelReplied
 from backcast.engine.interfaces.call_tree import calls_of, tree
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
+from backcast.engine.replay.verify import verified
+from backcast.engine.workflow.recorded_run import RecordedRun
+from tests.recordings import FIXTURES, Log, log_of
 from tests.servers import FINE, Handler, hostile
 
 Ran = tuple[int, str, str]
@@ -246,3 +249,24 @@ def test_the_tree_of_an_older_run_tells_its_calls_in_a_line_each() -> None:
         ["plan", *lines[1].split()[2:4]], ["code", "constants.py", "#1"],
         *(["code", "validators.py", f"#{number}"] for number in (1, 2, 3)),
     ]  # fmt: skip
+
+
+def test_a_recorded_run_gives_the_same_code_in_waves_and_those_are_replayed_strictly(
+    backcast: Backcast,
+) -> None:
+    run = ("run", FIXTURES / "specs/till.toml", "--concurrency", 4, "--model")
+    code, out, _ = backcast(*run, f"answers:{log_of('till')}")
+    assert (code, out.splitlines()[-1]) == (0, "complete after 34 answers; the code is in out/till")
+    recorded = RecordedRun(log_of("till"))
+    with EventStore.open(create=False) as store:
+        log = Log(store, "till")
+        assert log.code() == Log(recorded.store, "till").code()
+        assert all(verdict.holds for verdict in verified(store, "till"))
+        waves = {fact.wave for fact in log.facts("STEP_STARTED") if fact.wave}
+        assert len(waves) > 8
+        digests = [fact.digest for fact in log.facts("CONTEXT_BUILT")]
+    assert backcast("export", "till", "till.jsonl")[0] == 0
+    again = ("--strict", "--store", "sqlite:///again.db", "--out", "again")
+    assert backcast(*run, "answers:till.jsonl", *again)[0] == 0
+    with EventStore.open("sqlite:///again.db", create=False) as store:
+        assert [fact.digest for fact in Log(store, "till").facts("CONTEXT_BUILT")] == digests

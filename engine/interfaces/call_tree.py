@@ -80,7 +80,7 @@ def calls_of(events: Iterable[WorkflowEvent]) -> list[TracedCall]:
 def _settled(call: TracedCall, fact: CallSettled) -> TracedCall:
     call = call._replace(seconds=fact.cost.seconds, money=fact.cost.money, bound=fact.bound)
     outcome = fact.outcome or call.outcome
-    if call.outcome != "answered":
+    if call.outcome != "answered" or call.answer is None:
         rest = max(0, fact.cost.tokens - (call.prompt or 0))
         call = call._replace(prompt=min(call.prompt or 0, fact.cost.tokens), answer=rest or None)
     return call._replace(outcome=outcome, reason=fact.reason or call.reason)

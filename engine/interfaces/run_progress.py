@@ -65,6 +65,9 @@ class RunProgress:
                 number = f" #{fact.iteration}" if fact.iteration else ""
                 self.asked = f"{fact.module_name or fact.kind}{number}"
                 self._call = event.version if fact.wave else 0
+                if self._call:
+                    self.prompt = self.prompt if fact.alternative else ""
+                    self._beside[self._call] = self.asked, self.prompt
             case ContextBuilt() as fact:
                 examples = _examples(fact)
                 same = f", {fact.shared_prefix:,} as before" if fact.shared_prefix else ""
@@ -72,8 +75,9 @@ class RunProgress:
                 if self._call:
                     self._beside[self._call] = self.asked, self.prompt
                 return f"{self.asked:<20} {examples}" if examples else ""
-            case ModelReplied() as fact if fact.tokens:
-                self.prompt += f"{', ' if self.prompt else ''}answer of {fact.tokens:,}"
+            case ModelReplied() as fact:
+                answer = f"answer of {fact.tokens:,}" if fact.tokens else ""
+                self.prompt = ", ".join(filter(None, (self.prompt, answer)))
                 if fact.call is not None and fact.module_name:
                     self._beside[fact.module_name] = self.asked, self.prompt
             case PlanningComplete() as fact:

@@ -244,7 +244,7 @@ class Calls:
             extra: dict[str, object] = {"again": prepared.again} if prepared.again else {}
             if in_wave:
                 extra["wave"] = prepared.fact.stood_at or 0
-            if limited:
+            if limited or in_wave:
                 extra["reserved"] = self._most(prepared)
             started = StepStarted(
                 kind=action.kind, module_name=action.module, iteration=action.iteration,
