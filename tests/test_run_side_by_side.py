@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from backcast.domain.events import CallSettled, ModelReplied
+from backcast.domain.events import CallSettled, ModelReplied, StepStarted
 from backcast.engine.interfaces.call_tree import calls_of, tree
 from backcast.engine.interfaces.cli import main
 from backcast.engine.log import EventStore
+from backcast.engine.models.server import ServerModel
 from backcast.engine.replay.verify import verified
 from backcast.engine.workflow.recorded_run import RecordedRun
 from tests.recordings import FIXTURES, Log, log_of
@@ -158,6 +159,17 @@ def test_a_budget_with_which_nothing_can_be_asked_is_told_in_a_line(
     assert (code, out) == (2, "")
     assert complaint in err.splitlines()[-1]
     assert not Path("backcast.db").exists() or events() == []
+
+
+def test_a_server_with_one_slot_is_asked_one_thing_after_the_other(
+    backcast: Backcast, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ServerModel, "_look", lambda self, seconds: setattr(self, "slots", 1))
+    with server(Parts()) as url:
+        code, _, _ = backcast("run", "parts.toml", *model(url), "--concurrency", 4)
+    assert code == 0
+    assert f"--concurrency 4: {url} answers 1 call at once, so no more are made" in caplog.text
+    assert not any("wave" in fact.data for fact in events() if isinstance(fact, StepStarted))
 
 
 def test_an_alternative_at_another_temperature_wins_where_the_first_is_slow(

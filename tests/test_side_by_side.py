@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from immutables import Map
 
-from backcast.domain.errors import ModelError
+from backcast.domain.errors import ConflictError, ModelError
 from backcast.domain.events import (
     CallSettled,
     ModelFailed,
     ModelReplied,
+    SourceRead,
     StepStarted,
     WorkflowEvent,
 )
@@ -26,6 +27,7 @@ from backcast.engine.history.snapshots import state_at
 from backcast.engine.log import EventStore
 from backcast.engine.log.fsck import check
 from backcast.engine.models import Call, Limits
+from backcast.engine.replay.steps import steps
 from backcast.engine.replay.verify import verified
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.spec import Spec, SpecModule, Test
@@ -191,6 +193,43 @@ def test_prompts_of_a_wave_are_built_as_of_its_start_and_show_no_failure_of_anot
         refused = [built for built in facts(store, "CONTEXT_BUILT") if "2nd" in str(built.query)]
     assert all("c_part.py" not in text for text in texts)
     assert refused is not None
+
+
+def test_what_a_model_asks_to_see_is_told_of_its_own_prompt_and_shown_in_its_next() -> None:
+    def looks(call: Call) -> str:
+        if call.module == "b_part.py" and call.attempt == 1:
+            return "```show\ntest_a.py\n```"
+        return code(call.module[0])
+
+    with run(Double(looks)) as store:
+        [returned] = facts(store, "TOOL_RETURNED")
+        assert returned.nodes == ("module:test_a.py",)
+        found = {step.name: (step.opened, step.request.wanted) for step in steps(store, TASK)}
+        assert found["code b_part.py #1"][0] == ("module:test_a.py",)
+        assert not any(opened for name, (opened, _) in found.items() if name[5] != "b")
+        assert "module:test_a.py" in found["code b_part.py #1 attempt 2"][1]
+        assert asked_twice(store) == []
+
+
+def test_another_process_that_writes_meanwhile_stops_the_run_and_ends_its_calls() -> None:
+    with EventStore.open("sqlite://") as store:
+        start(store, spec_of())
+        ended = threading.Event()
+
+        def before(call: Call, limits: Limits) -> None:
+            if call.module == "a_part.py":
+                store.append(TASK, [SourceRead(path="x.py", source=store.put(b""))],
+                             after=store.version(TASK))  # fmt: skip
+            else:
+                try:
+                    waits(lambda call: 30.0)(call, limits)
+                except ModelError:
+                    ended.set()
+                    raise
+
+        with pytest.raises(ConflictError):
+            work(store, TASK, runtime(Double(mends, before), 5), checks=checks)
+        assert ended.wait(1)
 
 
 def test_one_call_at_a_time_leaves_no_trace_of_waves() -> None:
@@ -373,6 +412,8 @@ def test_a_call_that_was_cut_by_a_kill_counts_as_all_that_was_set_aside_for_it(
     with EventStore.open(url) as store:
         cut = state_at(store, spending, TASK)
         assert len(cut.open) == len(NAMES)
+        waiting = progress.waiting_for(state_at(store, progress, TASK))
+        assert waiting == f"the model, asked by event {min(cut.open)} of the task"
         aside = spending.committed(cut).tokens
         work(store, TASK, runtime(Double(mends), 4), checks=checks)
         after = state_at(store, spending, TASK)

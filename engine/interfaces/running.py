@@ -188,11 +188,11 @@ def _concurrency(runtime: "Runtime", wanted: int) -> int:
     slots = getattr(runtime.model, "slots", None)
     if slots is None or slots >= wanted:
         return wanted
-    answers = "1 call" if slots == 1 else f"{slots} calls"
+    calls = "1 call" if slots == 1 else f"{slots} calls"
     log.warning(
-        "--concurrency %d: %s answers %s at once, so the others wait", wanted, runtime.name, answers
+        "--concurrency %d: %s answers %s at once, so no more are made", wanted, runtime.name, calls
     )
-    return wanted
+    return max(1, slots)
 
 
 def go_on(store: "EventStore", task: str, runtime: "Runtime", options: dict[str, Any]) -> None:
