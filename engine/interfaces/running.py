@@ -185,7 +185,7 @@ def _budget(options: dict[str, Any]) -> "Allowance | None":
 
 def _concurrency(runtime: "Runtime", wanted: int) -> int:
     """Return how many calls are made at once: no more than the model answers at once."""
-    slots = getattr(runtime.model, "slots", None)
+    slots: int | None = getattr(runtime.model, "slots", None)
     if slots is None or slots >= wanted:
         return wanted
     calls = "1 call" if slots == 1 else f"{slots} calls"
