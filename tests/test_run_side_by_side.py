@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,22 @@ def server(parts: Parts) -> Iterator[str]:
 
 def model(url: str) -> list[str]:
     return ["--model", url, "--profile", "mistral-7b-8k"]
+
+
+@contextmanager
+def started(url: str, **settings: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a process of its own, which is ended with the block."""
+    command = [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()",
+               "run", "parts.toml", *model(url), "--concurrency", "4"]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **settings},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def events(*types: str) -> list[object]:
@@ -225,13 +241,8 @@ def test_ctrl_c_ends_the_command_at_once_and_keeps_what_was_answered(backcast: B
         return True
 
     parts.held = holds
-    with server(parts) as url:
-        command = [sys.executable, "-c", "from backcast.engine.interfaces.cli import main; main()",
-                   "run", "parts.toml", *model(url), "--concurrency", "4"]  # fmt: skip
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )  # fmt: skip
+    with server(parts) as url, ExitStack() as stack:
+        process = stack.enter_context(started(url))
         for _ in range(2):
             assert waiting.acquire(timeout=60)
         while not (Path("backcast.db").exists() and events("MODEL_REPLIED")):
@@ -282,3 +293,40 @@ def test_a_recorded_run_gives_the_same_code_in_waves_and_those_are_replayed_stri
     assert backcast(*run, "answers:till.jsonl", *again)[0] == 0
     with EventStore.open("sqlite:///again.db", create=False) as store:
         assert [fact.digest for fact in Log(store, "till").facts("CONTEXT_BUILT")] == digests
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs Linux's /proc")
+def test_ctrl_c_while_checks_run_side_by_side_ends_them_too(
+    backcast: Backcast, tmp_path: Path
+) -> None:
+    text = Path("parts.toml").read_text()
+    Path("parts.toml").write_text(text.replace("\n\n\ndef test_it", "\nimport time\n\n"
+                                               "time.sleep(50)\n\n\ndef test_it"))  # fmt: skip
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    with server(Parts()) as url, started(url, TMPDIR=str(boxes)) as process:
+        while not (Path("backcast.db").exists() and len(events("MODEL_REPLIED")) == 3):
+            time.sleep(0.05)
+        while not inside(boxes):  # their checks have begun
+            time.sleep(0.05)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=40)
+        assert time.monotonic() - began < 10
+        assert process.returncode == 130, err
+        assert events("MODULE_ITERATION") == []
+        for _ in range(300):  # one that was starting ends once it looks for its parent
+            if not inside(boxes):
+                break
+            time.sleep(0.05)
+        assert inside(boxes) == []
+
+
+def inside(folder: Path) -> list[str]:
+    """The processes that run in a box of a folder, as their command says."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if f"{folder}/".encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
