@@ -26,6 +26,7 @@ from backcast.domain.events import (
     ChecksRan,
     Fact,
     ModelFailed,
+    ModelReplied,
     TaskFailed,
     ToolReturned,
     WorkflowEvent,
@@ -182,10 +183,15 @@ def failures_of(event: WorkflowEvent) -> tuple[Failure, ...]:
         case ModelFailed(kind=kind) if kind not in (None, "answer"):
             return ()  # a server's message about itself does not belong into a prompt
         case ModelFailed(reason=reason) | AnswerRefused(reason=reason):
-            return (Failure("model", "", "", shortened(reason), None, version),)
+            return (Failure("model", asked_of(fact), "", shortened(reason), None, version),)
         case TaskFailed(reason=reason):
             return (Failure("task", "", "", shortened(reason), None, version),)
     return ()
+
+
+def asked_of(fact: ModelReplied | ModelFailed | AnswerRefused) -> str:
+    """Return the module about which a model was asked while others were made beside it."""
+    return module_of(fact) if fact.call is not None else ""
 
 
 def module_of(fact: Fact) -> str:

@@ -63,7 +63,8 @@ class ModelError(BackcastError):
     def __init__(self, message: str, kind: str = "unavailable") -> None:
         self.kind = kind
         """unavailable (not there, or it failed), timeout, overflow (the prompt is too long for
-        it), refused (it does not take such a request), or garbled (an answer that is none)."""
+        it), refused (it does not take such a request), garbled (an answer that is none), cancelled
+        (nobody waits for it any more), or budget (too little of it is left for the call)."""
         super().__init__(message)
 
 

@@ -56,6 +56,8 @@ class EventType(StrEnum):
     BRANCHED = "BRANCHED"
     IMPORTED = "IMPORTED"
     SCORED = "SCORED"
+    BUDGET_GRANTED = "BUDGET_GRANTED"
+    CALL_SETTLED = "CALL_SETTLED"
 
 
 class Fact(BaseModel):
@@ -257,6 +259,17 @@ class PolicyUsed(Fact):
     "The output folder as the caller named it."
 
 
+class CallCost(BaseModel):
+    """What a call may cost at most, or has cost."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
+
+    tokens: int = 0
+    "Of prompt and answer."
+    seconds: float = 0.0
+    money: float = 0.0
+
+
 class StepStarted(Fact):
     """A model is about to be asked. Of two processes at one version, one succeeds."""
 
@@ -272,6 +285,14 @@ class StepStarted(Fact):
     "The asking process, by a name of its own."
     again: int | None = None
     "The version of the CONTEXT_BUILT that is asked again because its process was cut off."
+    wave: int | None = None
+    """The version as of which the prompts of calls that run side by side were built; None for a
+    call that runs alone."""
+    reserved: "CallCost | None" = None
+    """The most that it can cost, which is set aside until it is settled; None for a call that runs
+    alone and without a budget."""
+    alternative: int | None = None
+    "Its number among the alternatives to an earlier call, of which one answer is used."
 
 
 class ContextItem(BaseModel):
@@ -429,6 +450,10 @@ class ModelReplied(Fact):
     seconds: float | None = None
     http_answer: ServerAnswer | None = None
     "The answer of the server as it came, where a proxy recorded it."
+    call: int | None = None
+    "The version of the STEP_STARTED of the call, where several run side by side."
+    module_name: str | None = None
+    "The module that the call was about, where others are made beside it."
 
 
 class ModelFailed(Fact):
@@ -438,6 +463,9 @@ class ModelFailed(Fact):
     """unavailable, timeout, overflow, refused, garbled; or answer: no reply could be used. Of a
     request that a proxy recorded also left (by its client) and cut (the answer did not end)."""
     http_answer: ServerAnswer | None = None
+    call: int | None = None
+    "As in MODEL_REPLIED."
+    module_name: str | None = None
 
 
 class AnswerRefused(Fact):
@@ -445,6 +473,9 @@ class AnswerRefused(Fact):
 
     type = EventType.ANSWER_REFUSED
     reason: str | None = None
+    call: int | None = None
+    "As in MODEL_REPLIED."
+    module_name: str | None = None
 
 
 class ToolCalled(Fact):
@@ -465,6 +496,8 @@ class ToolReturned(Fact):
     "The failure, in a few lines."
     nodes: tuple[str, ...] = ()
     "Nodes that the model asked to see, and that the next prompt shows in full."
+    call: int | None = None
+    "As in MODEL_REPLIED."
 
 
 class CheckFailure(BaseModel):
@@ -690,6 +723,36 @@ class Scored(Fact):
     "The digest of the rendered prompt with it."
     shown: str | None = None
     "The digest of that prompt's messages, by which it is the same in every template."
+
+
+class BudgetGranted(Fact):
+    """From here on the task's calls may cost so much together, those before it included."""
+
+    type = EventType.BUDGET_GRANTED
+    calls: int | None = None
+    "None where they are not limited, and so for the others."
+    tokens: int | None = None
+    "Of prompts and answers."
+    seconds: float | None = None
+    "Of all calls, one added to the other."
+    money: float | None = None
+
+
+class CallSettled(Fact):
+    """A call ended: what was set aside for it is free again, less what it has cost."""
+
+    type = EventType.CALL_SETTLED
+    call: int
+    "The version of its STEP_STARTED."
+    outcome: str | None = None
+    """answered, or failed; won or lost where alternatives ran; cancelled; or cut, where its process
+    ended before it did."""
+    cost: CallCost = CallCost()
+    bound: bool = False
+    "Whether the cost is the most that it can have been, as nobody told it."
+    reason: str | None = None
+    answer: BlobRef | None = None
+    "An answer that came and is not used."
 
 
 class UnknownFact(Fact):

@@ -35,6 +35,7 @@ from backcast.projections import (
     online_cache,
     progress,
     prompts,
+    spending,
     summaries,
     versions,
 )
@@ -72,6 +73,7 @@ ALL: Sequence[Projection] = (
     checks,
     prompts,
     context_map,
+    spending,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

@@ -11,7 +11,15 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from backcast.domain.cache import Failure, Held, failures_of, module_of, shortened, youngest
+from backcast.domain.cache import (
+    Failure,
+    Held,
+    asked_of,
+    failures_of,
+    module_of,
+    shortened,
+    youngest,
+)
 from backcast.domain.context import PRIORITIES
 from backcast.domain.events import (
     AnswerRefused,
@@ -152,8 +160,8 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             state = _checked(state, event, fact)
         case ToolReturned(tool=tool):
             state = _failing(state, event, "tool", shortened(tool))
-        case ModelFailed() | ModelReplied() | AnswerRefused():
-            state = _failing(state, event, "model")
+        case (ModelFailed() | ModelReplied() | AnswerRefused()) as fact:
+            state = _failing(state, event, "model", asked_of(fact))
         case TaskFailed():
             state = _failing(state, event, "task")
         case ContextBuilt() as fact:

@@ -36,7 +36,7 @@ from backcast.domain.events import (
 from backcast.domain.node import path_of
 
 NAME = "progress"
-VERSION = 4
+VERSION = 5
 SCOPE: Literal["task", "store"] = "task"
 
 SHOW = "show"
@@ -95,6 +95,24 @@ class PendingCall(NamedTuple):
     "The task version of the event that made it."
 
 
+class Lane(NamedTuple):
+    """The request about one module, or node, while others are asked about side by side."""
+
+    step: PendingStep | None = None
+    calls: tuple[int, ...] = ()
+    "The versions of its STEP_STARTED: the call's, and those of its alternatives."
+    refused: int = 0
+    "As in `ProgressState`, and so are the fields below."
+    refusal: str = ""
+    spent: int = 0
+    looks: int = 0
+    wanted: tuple[str, ...] = ()
+
+
+OF_LANE = ("step", "refused", "refusal", "spent", "looks", "wanted")
+"The fields of a state that each lane has for itself."
+
+
 class ProgressState(NamedTuple):
     """The progress of a task."""
 
@@ -128,6 +146,10 @@ class ProgressState(NamedTuple):
     tries: Map[str, int] = Map()
     "Tries by kind and module; for a summary, since the module's last iteration."
     whole: Whole | None = None
+    lanes: Map[str, Lane] = Map()
+    "The requests of a wave that are not done with, by the key of their tries."
+    wave: int = 0
+    "The version as of which the prompts of the last wave were built; 0 before the first."
 
 
 State = ProgressState
@@ -139,7 +161,8 @@ def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
     if isinstance(event.fact, Scored):
         return state
-    state = _asked(_worked(state, event), event)
+    lane, state = _lane_of(state, event), _worked(state, event)
+    state = _in_lane(state, event, lane) if lane else _asked(state, event)
     time, begun = event.timestamp, state.started_at or event.timestamp
     return state._replace(events=state.events + 1, started_at=begun, last_at=time)
 
@@ -181,6 +204,55 @@ def _worked(state: State, event: WorkflowEvent) -> State:
     return state
 
 
+def seen_from(state: State, lane: str) -> State:
+    """Return the state as the request of one lane stands in it."""
+    own = state.lanes.get(lane, Lane(spent=state.spent))
+    return state._replace(**{name: getattr(own, name) for name in OF_LANE})
+
+
+def _lane_of(state: State, event: WorkflowEvent) -> str:
+    """Return the lane that an event belongs to; empty for none."""
+    match event.fact:
+        case StepStarted(wave=int(), kind=str(kind), module_name=name):
+            return tried(kind, name or "")
+        case ContextBuilt():
+            return _called(state, event.version - 1)
+        case (
+            ModelReplied(call=int(call))
+            | ModelFailed(call=int(call))
+            | AnswerRefused(call=int(call))
+            | ToolReturned(call=int(call))
+        ):
+            return _called(state, call)
+        case ModuleIteration(module_name=name):
+            lane = tried("code", name)
+        case SummaryWritten(node=str(node)):
+            lane = tried("summary", node)
+        case _:
+            return ""
+    return lane if lane in state.lanes and state.lanes[lane].step else ""
+
+
+def _called(state: State, call: int) -> str:
+    """Return the lane of a call; empty where none is open."""
+    lanes = (lane for lane in sorted(state.lanes) if call in state.lanes[lane].calls)
+    return next(lanes, "") if len(state.lanes) else ""
+
+
+def _in_lane(state: State, event: WorkflowEvent, key: str) -> State:
+    """Apply an event to the request of one lane: the others stay as they are."""
+    lane = state.lanes.get(key, Lane(spent=state.spent))
+    seen = _asked(seen_from(state, key), event)
+    if isinstance(event.fact, StepStarted):
+        calls = (*lane.calls, event.version) if event.fact.alternative else (event.version,)
+        lane, state = lane._replace(calls=calls), state._replace(wave=event.fact.wave or 0)
+    lane = lane._replace(**{name: getattr(seen, name) for name in OF_LANE})
+    done = lane.step is None and not lane.spent
+    lanes = state.lanes.delete(key) if done and key in state.lanes else state.lanes
+    lanes = lanes if done else lanes.set(key, lane)
+    return state._replace(lanes=lanes, replies=seen.replies, tries=seen.tries, calls=seen.calls)
+
+
 def _asked(state: State, event: WorkflowEvent) -> State:
     """Apply an event to the requests to models and tools."""
     match event.fact:
@@ -194,9 +266,12 @@ def _asked(state: State, event: WorkflowEvent) -> State:
         case ModelReplied():
             step = state.step._replace(reply=event.version) if state.step else None
             return state._replace(replies=state.replies + 1, asked=0, step=step)
-        case PolicyUsed() if state.step and not state.step.reply:
+        case PolicyUsed():
             # A context for another window, or by another policy, is not asked again.
-            return state._replace(step=_anew(state.step))
+            lanes = state.lanes
+            for key in sorted(lanes):
+                lanes = lanes.set(key, lanes[key]._replace(step=_unasked(lanes[key].step)))
+            return state._replace(step=_unasked(state.step), lanes=lanes)
         case AnswerRefused(reason=reason):
             refused, refusal = state.refused + 1, shortened(reason)
             return state._replace(refused=refused, refusal=refusal, step=_anew(state.step))
@@ -233,6 +308,11 @@ def _step(before: PendingStep | None, fact: StepStarted) -> PendingStep | None:
 def _anew(step: PendingStep | None) -> PendingStep | None:
     """Return the step before anything was asked or answered."""
     return step._replace(context=0, reply=0) if step else None
+
+
+def _unasked(step: PendingStep | None) -> PendingStep | None:
+    """Return the step without its context, unless it is answered."""
+    return step if step and step.reply else _anew(step)
 
 
 def _comes(step: PendingStep, fact: PlanningComplete | ModuleIteration | SummaryWritten) -> bool:
@@ -295,6 +375,9 @@ def waiting_for(state: State) -> str:
     if len(state.calls):
         call = min(state.calls.values(), key=lambda call: call.version)
         return f"tool {call.tool}, called by event {call.version} of the task"
+    steps = ((lane.calls, lane.step) for _, lane in state.lanes.items())
+    if open_calls := [calls[0] for calls, step in steps if step and not step.reply and calls]:
+        return f"the model, asked by event {min(open_calls)} of the task"
     if state.asked:
         return f"the model, asked by event {state.asked} of the task"
     return "the next step"

@@ -121,6 +121,8 @@ class Handler(BaseHTTPRequestHandler):
     """One connection to it."""
 
     server: Hostile
+    body: dict[str, Any]
+    "What was asked on this connection: others may ask at the same time."
 
     def do_GET(self) -> None:
         """Tell a model's name, and nothing that llama.cpp tells."""
@@ -132,7 +134,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer as the server was told to."""
         length = int(self.headers["Content-Length"])
-        self.server.bodies.append(json.loads(self.rfile.read(length)))
+        self.body = json.loads(self.rfile.read(length))
+        self.server.bodies.append(self.body)
         self.server.told.append(self.headers["Authorization"])
         self.server.answer(self)
 

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from backcast.domain.events import (
     FACTS,
+    CallCost,
     CheckFailure,
     Claim,
     ContextItem,
@@ -119,6 +120,8 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
         return st.integers(0, 2**40)
     if name == "kind":
         return st.text() | st.sampled_from(["plan", "code", "answer"])
+    if name == "call":  # one that is there, now and then
+        return st.integers(1, 12) if field.is_required() else st.none() | st.integers(1, 12)
     if field.annotation is int:
         return st.integers(0, 2**40)
     if field.annotation is bool:
@@ -230,6 +233,9 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         headers=st.just({}),
         body=st.none() | st.sampled_from(REFS),
     ),
+    **dict.fromkeys(("cost", "reserved"), st.builds(CallCost, tokens=st.integers(-9, 99))),
+    "money": st.none() | st.floats(0, 99),
+    "outcome": st.sampled_from(["answered", "failed", "won", "lost", "cancelled"]),
     "wanted": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
     "needs": st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
     "nodes": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),
@@ -244,6 +250,9 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
             "cached_tokens",
             "masked",
             "version",
+            "wave",
+            "calls",
+            "alternative",
         ),
         st.none() | st.integers(0, 9),
     ),

@@ -183,3 +183,15 @@ def test_the_specification_that_is_shown_is_one_and_shows_the_defaults(folder: P
     shown = tomllib.loads(toml)
     assert list(shown["limits"]) == list(RunLimits.model_fields)
     assert list(shown["checks"]) == list(SandboxLimits.model_fields)
+
+
+def test_each_test_that_the_table_of_a_specification_names_is_one() -> None:
+    named = set(re.findall(r"\btest_\w+", PAGES["spec-08"]))
+    texts = [
+        path.read_text(encoding="utf-8") for path in sorted((HERE / "tests").glob("test_*.py"))
+    ]
+    known = {
+        name for text in texts for name in re.findall(r"^def (test_\w+)\(", text, re.MULTILINE)
+    }
+    assert len(named) >= 8
+    assert named <= known

@@ -54,7 +54,8 @@ class Candidates:
     def all(self) -> list[Candidate]:
         """Return every candidate that has something to show, in no particular order."""
         policy, details, online = self.policy, self.details, self.states.online
-        candidates = [self._task(), *self._map(), *failures(online, policy, details, self.levels)]
+        failed = failures(online, policy, details, self.levels, self._beside())
+        candidates = [self._task(), *self._map(), *failed]
         if self.path in self.facets:
             candidates.append(self._module())
             lines = self.scope.cache.lines
@@ -76,8 +77,8 @@ class Candidates:
 
     def left_out(self, items: Sequence[Item]) -> list[Omission]:
         """Return what is no candidate of a context of some items, and why; call it after `all`."""
-        omissions = [Omission(node, "recent errors", why)
-                 for node, why in left_out(self.states.online, self.policy)]  # fmt: skip
+        failed = left_out(self.states.online, self.policy, self._beside())
+        omissions = [Omission(node, "recent errors", why) for node, why in failed]
         omissions += [
             Omission(
                 node,
@@ -111,6 +112,14 @@ class Candidates:
             for item in offered
         )  # fmt: skip
         return [task if candidate.node == task.node else candidate for candidate in less]
+
+    def _beside(self) -> set[str]:
+        """Return the modules that are made side by side with the target's own."""
+        state = self.states.progress
+        if not state.wave or self.path not in state.modules:
+            return set()
+        doing = {path for path, module in state.modules.items() if module.status == "started"}
+        return doing - {self.path}
 
     def _task(self, note: str = "") -> Candidate:
         state, texts = self.states.progress, self.policy.words

@@ -1,6 +1,6 @@
 """What the running task's own work adds to a prompt: what failed last, and the last iterations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from backcast.domain.context import Candidate, Level
 from backcast.domain.policy import Details, Policy
@@ -12,10 +12,14 @@ Levels = Callable[[Sequence[tuple[str, str]], float], tuple[Level, ...]]
 
 
 def failures(
-    state: online_cache.State, policy: Policy, details: Details, levels: Levels
-) -> Iterator[Candidate]:
-    """Yield failures that were not tried again since, the latest first."""
-    open_failures = [one for one in state.failures if not one.over]
+    state: online_cache.State, policy: Policy, details: Details, levels: Levels,
+    beside: Collection[str] = (),
+) -> Iterator[Candidate]:  # fmt: skip
+    """Yield failures that were not tried again since, the latest first.
+
+    `beside` are modules that are worked on at the same time: what failed there is their concern.
+    """
+    open_failures = [one for one in state.failures if not one.over and one.at not in beside]
     for number, failure in enumerate(open_failures[: policy.errors]):
         place = f"({failure.place})" if failure.place else ""
         head = ": ".join(part for part in (failure.at, failure.name) if part)
@@ -35,12 +39,15 @@ def failures(
         yield Candidate(node, "recent errors", priority, shown, score, (failure.version,), number)
 
 
-def left_out(state: online_cache.State, policy: Policy) -> Iterator[tuple[str, str]]:
+def left_out(
+    state: online_cache.State, policy: Policy, beside: Collection[str] = ()
+) -> Iterator[tuple[str, str]]:
     """Yield the failures that are no candidates, and why."""
     for failure in state.failures:
-        if failure.over:
-            yield f"failure:{failure.version}.{failure.number}", "superseded"
-    open_failures = [one for one in state.failures if not one.over]
+        if failure.over or failure.at in beside:
+            why = "superseded" if failure.over else f"of {failure.at}, which is made beside"
+            yield f"failure:{failure.version}.{failure.number}", why
+    open_failures = [one for one in state.failures if not one.over and one.at not in beside]
     for failure in open_failures[policy.errors :]:
         yield f"failure:{failure.version}.{failure.number}", "masked"
 

@@ -127,6 +127,8 @@ def cut_at(store: EventStore, task_id: str, version: int | None) -> int:
         match event.fact:
             case ContextBuilt(stood_at=int(stood_at)):
                 held = min(stood_at, at - 1)
+            case StepStarted(wave=int(wave)):
+                held = min(wave, at - 1)
             case ContextBuilt() | StepStarted():
                 held = at - 1
     if held < 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -34,6 +34,9 @@ class RunProgress:
         self.out = out or Console(stderr=True, highlight=False, soft_wrap=True)
         self.status = self.out.status("reading the log") if self.out.is_terminal else None
         self.asked, self.prompt = "", ""
+        self._beside: dict[int | str, tuple[str, str]] = {}
+        "What was asked, and how long its prompt is, by call and by module, in a wave."
+        self._call = 0
 
     def __enter__(self) -> Self:
         if self.status:
@@ -56,17 +59,27 @@ class RunProgress:
 
     def _line(self, event: WorkflowEvent) -> str:
         """Return the line about an event; empty for events without one."""
+        self._turn(event)
         match event.fact:
             case StepStarted() as fact:
                 number = f" #{fact.iteration}" if fact.iteration else ""
                 self.asked = f"{fact.module_name or fact.kind}{number}"
+                self._call = event.version if fact.wave else 0
+                if self._call:
+                    self.prompt = self.prompt if fact.alternative else ""
+                    self._beside[self._call] = self.asked, self.prompt
             case ContextBuilt() as fact:
                 examples = _examples(fact)
                 same = f", {fact.shared_prefix:,} as before" if fact.shared_prefix else ""
                 self.prompt = f"prompt {fact.tokens or 0:,} of {self.room:,} tokens{same}"
+                if self._call:
+                    self._beside[self._call] = self.asked, self.prompt
                 return f"{self.asked:<20} {examples}" if examples else ""
-            case ModelReplied() as fact if fact.tokens:
-                self.prompt += f"{', ' if self.prompt else ''}answer of {fact.tokens:,}"
+            case ModelReplied() as fact:
+                answer = f"answer of {fact.tokens:,}" if fact.tokens else ""
+                self.prompt = ", ".join(filter(None, (self.prompt, answer)))
+                if fact.call is not None and fact.module_name:
+                    self._beside[fact.module_name] = self.asked, self.prompt
             case PlanningComplete() as fact:
                 self.asked = "plan"
                 paths = ", ".join(one.path for one in fact.planned)
@@ -88,6 +101,18 @@ class RunProgress:
             case TaskFailed(reason=reason):
                 return f"failed: {reason}"
         return ""
+
+    def _turn(self, event: WorkflowEvent) -> None:
+        """Turn to the call, or the module, that an event is about, where several are worked on."""
+        fact, key = event.fact, cast(int | str | None, None)
+        if isinstance(fact, ModelReplied | AnswerRefused | ModelFailed | ToolReturned):
+            key = fact.call
+        elif isinstance(fact, ChecksRan):
+            key = fact.module_name
+        if key is not None and key in self._beside:
+            self.asked, self.prompt = self._beside[key]
+        if isinstance(fact, AnswerRefused | ModelFailed) and fact.module_name in self._beside:
+            self.asked, self.prompt = self._beside[fact.module_name]
 
     def _about(self, what: str, module: str | None = "") -> str:
         asked = "all tests" if module is None else self.asked

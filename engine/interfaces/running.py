@@ -1,6 +1,8 @@
 """A run as commands begin it, go on with it, and report it."""
 
+import logging
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +15,52 @@ from backcast.engine.interfaces.profiles import policy_by, policy_option
 from backcast.engine.interfaces.terminal import escaped, message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from backcast.domain.spending import Allowance, Price
     from backcast.engine.log.store import EventStore
+    from backcast.engine.models import Model
     from backcast.engine.workflow.runtime import Runtime
 
 
+log = logging.getLogger("backcast")
+
 INTERRUPTED = 128 + 2
 "The exit code of what Ctrl-C ends, as shells tell it."
+
+
+LIMITS: tuple[tuple[str, type, str], ...] = (
+    ("money", float, "What the task's calls may cost together"),
+    ("seconds", float, "Seconds that they may take, one added to the other"),
+    ("tokens", int, "Tokens that they may read and write"),
+    ("calls", int, "Calls that may be made"),
+)
+"The amounts of a budget, as options."
+
+
+def _positive(_: click.Context, option: click.Parameter, most: float | None) -> float | None:
+    """Return the limit of a budget; `InputError` for one with which nothing can be asked."""
+    if most is None or 0 < most < inf:
+        return most
+    raise InputError(
+        f"--{option.name}: needed a budget above 0, found {most:g}: without the option there is"
+        " no limit"
+    )
+
+
+def _price(_: click.Context, __: click.Parameter, stated: str | None) -> "Price":
+    """Return the price of tokens; `InputError` for what is none."""
+    from backcast.domain.spending import Price
+
+    if stated is None:
+        return Price()
+    try:
+        prompt, answer = map(float, stated.split("/"))
+        if 0 <= prompt < inf and 0 <= answer < inf:
+            return Price(prompt, answer)
+    except ValueError:
+        pass
+    raise InputError(f"--price: needed two numbers such as 0.2/0.6, found {escaped(stated)[:40]!r}")
 
 
 def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
@@ -34,6 +74,31 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
             help="A llama-server reads each prompt anew, since what it remembers changes answers.",
         ),
         click.option("--out", type=Path, metavar="FOLDER", help="For the code; else out/TASK."),
+        click.option(
+            "--price",
+            metavar="PROMPT/ANSWER",
+            callback=_price,
+            help="What a million tokens of each cost, such as 0.2/0.6, for --money.",
+        ),
+        *(
+            click.option(f"--{name}", type=kind, metavar="N", callback=_positive, help=f"{what}.")
+            for name, kind, what in LIMITS
+        ),
+        click.option(
+            "--alternative",
+            "alternatives",
+            multiple=True,
+            metavar="MODEL",
+            help="Asked at the same time: the first usable answer wins; a temperature, or a model.",
+        ),
+        click.option(
+            "--concurrency",
+            type=click.IntRange(1, 256),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Modules that need no other are made side by side, N calls at once.",
+        ),
         policy_option(),
         click.option(
             "--template",
@@ -65,12 +130,69 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     template = options["template"] or (before.profile.template if same and before.profile else "")
     out = options["out"] or Path(before.out or f"out/{task}")
     try:
-        return open_runtime(
+        runtime = open_runtime(
             name, task, profile, policy, template=template, root=lineage_of(store, task).root,
             out=str(out), strict=options["strict"], deterministic=options["deterministic"],
         )  # fmt: skip
     except ModelError as error:  # nothing has begun yet
         raise InputError(str(error)) from None
+    try:
+        alternatives = _alternatives(runtime, options["alternatives"], task)
+    except ModelError as error:
+        raise InputError(str(error)) from None
+    return runtime._replace(
+        concurrency=_concurrency(runtime, options["concurrency"]),
+        budget=_budget(options),
+        price=options["price"],
+        alternatives=alternatives,
+    )
+
+
+def _alternatives(runtime: "Runtime", named: "Sequence[str]", task: str) -> "tuple[Model, ...]":
+    """Return the models that are asked beside the first: others, or it at other temperatures."""
+    from backcast.engine.models.server import ServerModel
+    from backcast.engine.workflow.runtime import open_runtime
+
+    models: list[Model] = []
+    for name in named:
+        try:
+            temperature = float(name)
+        except ValueError:
+            models.append(open_runtime(name, task, runtime.profile).model)
+            continue
+        if not isinstance(runtime.model, ServerModel) or not 0 < temperature <= 2:
+            raise InputError(
+                "--alternative: needed a model, or of a server a temperature above 0 and up to 2,"
+                f" found {escaped(name)[:40]!r}"
+            )
+        models.append(
+            ServerModel(
+                runtime.name, sampling={"temperature": temperature, "seed": len(models) + 2}
+            )
+        )
+    return tuple(models)
+
+
+def _budget(options: dict[str, Any]) -> "Allowance | None":
+    """Return the budget that the options state; None for what the log says."""
+    from backcast.domain.spending import Allowance
+
+    if options["money"] is not None and not any(options["price"]):
+        raise InputError("--money: needed --price too, which tells what tokens cost, found none")
+    budget = Allowance(**{name: options[name] for name, _, _ in LIMITS})
+    return budget if budget.limited else None
+
+
+def _concurrency(runtime: "Runtime", wanted: int) -> int:
+    """Return how many calls are made at once: no more than the model answers at once."""
+    slots: int | None = getattr(runtime.model, "slots", None)
+    if slots is None or slots >= wanted:
+        return wanted
+    calls = "1 call" if slots == 1 else f"{slots} calls"
+    log.warning(
+        "--concurrency %d: %s answers %s at once, so no more are made", wanted, runtime.name, calls
+    )
+    return max(1, slots)
 
 
 def go_on(store: "EventStore", task: str, runtime: "Runtime", options: dict[str, Any]) -> None:

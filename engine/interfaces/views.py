@@ -30,6 +30,7 @@ from backcast.projections import (
     offline_cache,
     online_cache,
     progress,
+    spending,
     versions,
 )
 
@@ -259,6 +260,19 @@ def _show_maps(state: context_map.State, console: Console) -> None:
         table(console, ("item", "section", "text", "written by"), rows)
 
 
+def _show_spending(state: spending.State, console: Console) -> None:
+    taken = spending.committed(state)
+    rows = [
+        (name, f"{spent:,}", f"{both - spent:,.6g}", "" if most is None else f"{most:,}")
+        for name, spent, both, most in zip(
+            state.allowed._fields, state.spent, taken, state.allowed, strict=True
+        )
+    ]
+    table(console, ("", "spent", "set aside", "allowed"), rows)
+    if counts := [f"{state.outcomes[name]} {name}" for name in sorted(state.outcomes)]:
+        console.print(f"settled calls: {', '.join(counts)}")
+
+
 _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "progress": _show_progress,
     "versions": show_versions,
@@ -267,6 +281,7 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "context_map": _show_maps,
     "changes": _show_changes,
     "checks": _show_checks,
+    "spending": _show_spending,
 }
 
 

@@ -25,14 +25,18 @@ LATER: Mapping[str, frozenset[str]] = {
     "TASK_STARTED": frozenset({"spec", "context"}),
     "PLANNING_COMPLETE": frozenset({"planned"}),
     "POLICY_USED": frozenset({"policy", "profile", "model", "out"}),
-    "STEP_STARTED": frozenset({"kind", "module_name", "iteration", "attempt", "runner", "again"}),
+    "STEP_STARTED": frozenset({
+        "kind", "module_name", "iteration", "attempt", "runner", "again", "wave", "reserved",
+        "alternative",
+    }),
     "CONTEXT_BUILT": frozenset({"wanted", "needs", "masked", "request"}),
     "MODEL_REPLIED": frozenset({
         "thinking", "finish", "prompt_tokens", "predicted_tokens", "tokens", "cached_tokens",
-        "seconds", "http_answer",
+        "seconds", "http_answer", "call", "module_name",
     }),
-    "MODEL_FAILED": frozenset({"kind", "http_answer"}),
-    "TOOL_RETURNED": frozenset({"nodes"}),
+    "MODEL_FAILED": frozenset({"kind", "http_answer", "call", "module_name"}),
+    "ANSWER_REFUSED": frozenset({"call", "module_name"}),
+    "TOOL_RETURNED": frozenset({"nodes", "call"}),
     "MAP_EDITED": frozenset({
         "context", "run", "used", "changed", "tags", "diagnosis", "edits", "distiller",
         "cartographer", "policy", "answers", "built_at", "anew",

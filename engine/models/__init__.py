@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from backcast.engine.models.cancelling import Cancellation
+
 
 class Message(NamedTuple):
     """One turn of a prompt."""
@@ -21,6 +23,8 @@ class Limits(NamedTuple):
     "Of these, how many may be thought before the answer; 0 where it shall not think."
     seconds: float = 600.0
     "For the whole answer, tries together."
+    cancellation: Cancellation | None = None
+    "By which somebody ends the call before it has an answer; None where nobody can."
 
 
 class Call(NamedTuple):

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from backcast.domain.errors import ModelError
+from backcast.engine.models.cancelling import CallCancelledError, Cancellation
 from backcast.engine.models.http_client import NoAnswerError, ask
 from backcast.engine.models.wire import garbled, refusal
 
@@ -108,9 +109,11 @@ class Connection:
         "Whether it has ever answered: what was never there may be an address with a slip in it."
         self._key = key
 
-    def chat(self, options: Mapping[str, Any], seconds: float) -> bytes:
-        """Return the body of a chat completion."""
-        return self._ask(f"{self.url}/chat/completions", options, seconds)
+    def chat(
+        self, options: Mapping[str, Any], seconds: float, cancellation: Cancellation | None = None
+    ) -> bytes:
+        """Return the body of a chat completion; `CallCancelledError` where it is cancelled."""
+        return self._ask(f"{self.url}/chat/completions", options, seconds, cancellation)
 
     def get(self, url: str, seconds: float) -> dict[str, Any]:
         """Return the JSON object that lies at a URL."""
@@ -129,30 +132,29 @@ class Connection:
             raise garbled(self.url, repr(body[:60].decode(errors="replace")))
         return value
 
-    def _ask(self, url: str, body: object, seconds: float) -> bytes:
+    def _ask(
+        self, url: str, body: object, seconds: float, cancellation: Cancellation | None = None
+    ) -> bytes:
         """Return the body of an answer; `ModelError` after the last try."""
         pauses = Patience(self.backoff, self.patience, seconds)
+        call = cancellation or Cancellation()
+        wait = cancellation.pause if cancellation else sleep
         while True:
             try:
-                return self._once(url, body, seconds, pauses.end)
+                return self._once(url, body, seconds, pauses.end, call)
             except PassingError as failure:
                 pause = pauses.after(failure)
-            sleep(pause)
+            wait(pause)
 
-    def _once(self, url: str, body: object, seconds: float, end: float) -> bytes:
+    def _once(
+        self, url: str, body: object, seconds: float, end: float, call: Cancellation
+    ) -> bytes:
         try:
-            answer = ask(url, body, self._key, end - monotonic())
-        except TimeoutError:
-            needed = f"{self.url}: needed an answer within {seconds:.3g} seconds, found none"
-            raise ModelError(needed, "timeout") from None
-        except NoAnswerError as error:
-            raise garbled(self.url, str(error)) from None
-        except (OSError, HTTPException, ValueError) as error:
-            line = " ".join(str(error).split())[:200] or type(error).__name__
-            gone = isinstance(error, OSError) and not isinstance(error, BROKEN)
-            raise PassingError(
-                ModelError(f"{self.url}: no answer: {line}"), down=self.met and gone
-            ) from None
+            answer = ask(url, body, self._key, end - monotonic(), call)
+        except (OSError, HTTPException, ValueError, NoAnswerError) as error:
+            if call.said:
+                raise CallCancelledError from None
+            raise self._failure(error, seconds) from None
         self.met = True
         if answer.status >= 300:
             refused = refusal(answer.status, answer.body, self.url, self._key)
@@ -160,3 +162,14 @@ class Connection:
                 raise refused
             raise PassingError(refused, down=answer.status in DOWN, wait=answer.wait)
         return answer.body
+
+    def _failure(self, error: Exception, seconds: float) -> Exception:
+        """Return what a failed try is raised as."""
+        if isinstance(error, TimeoutError):
+            needed = f"{self.url}: needed an answer within {seconds:.3g} seconds, found none"
+            return ModelError(needed, "timeout")
+        if isinstance(error, NoAnswerError):
+            return garbled(self.url, str(error))
+        line = " ".join(str(error).split())[:200] or type(error).__name__
+        gone = isinstance(error, OSError) and not isinstance(error, BROKEN)
+        return PassingError(ModelError(f"{self.url}: no answer: {line}"), down=self.met and gone)

@@ -7,10 +7,12 @@ who knows whom.
 
 import json
 import ssl
-from functools import lru_cache
+from contextlib import nullcontext, suppress
+from functools import lru_cache, partial
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection, IncompleteRead
 from io import BufferedReader, RawIOBase
-from socket import socket
+from socket import SHUT_RDWR, socket
+from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple, cast
 from urllib.error import URLError
@@ -24,6 +26,7 @@ from urllib.request import (
 )
 
 from backcast.engine.models.address import is_here
+from backcast.engine.models.cancelling import Cancellation
 from backcast.engine.models.retry_after import wait_asked
 
 CONNECT = 5.0
@@ -45,9 +48,12 @@ class HttpAnswer(NamedTuple):
     "Seconds that the server asks to wait before the next try."
 
 
-def ask(url: str, body: object, key: str, seconds: float) -> HttpAnswer:
+def ask(
+    url: str, body: object, key: str, seconds: float, cancellation: Cancellation | None = None
+) -> HttpAnswer:
     """Post a body as JSON, or get the URL where it is None, and return the answer.
 
+    Where the call is cancelled, its connection is closed at once: the server then ends its work.
     Raise `TimeoutError` when the seconds are over, `NoAnswerError` for an answer that is packed or
     too long, `OSError`, `HTTPException` or `ValueError` where the server gives none.
     """
@@ -57,8 +63,11 @@ def ask(url: str, body: object, key: str, seconds: float) -> HttpAnswer:
     data = None if body is None else json.dumps(body).encode()
     if seconds <= 0:
         raise TimeoutError("no time is left")
+    request, wire = Request(url, data, sent), _Wire()
+    request.wire = wire  # type: ignore[attr-defined]
+    held = cancellation.closing(wire.close) if cancellation else nullcontext()
     try:
-        with _opener(url).open(Request(url, data, sent), timeout=seconds) as answer:
+        with held, _opener(url).open(request, timeout=seconds) as answer:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return HttpAnswer(answer.status, _read(answer), wait_asked(headers, answer.status))
     except URLError as error:
@@ -87,20 +96,52 @@ def _opener(url: str) -> OpenerDirector:
     return opener
 
 
+class _Wire:
+    """The socket of one request, which another thread may close."""
+
+    def __init__(self) -> None:
+        self._lock, self._socket, self._closed = Lock(), cast(socket | None, None), False
+
+    def carry(self, under: socket) -> None:
+        """Note the socket; a request that is closed already gets no answer."""
+        with self._lock:
+            self._socket = under
+        if self._closed:
+            self.close()
+
+    def close(self) -> None:
+        """End what is sent and what is waited for."""
+        with self._lock:
+            self._closed = True
+            if self._socket is not None:
+                with suppress(OSError):  # the other side was quicker
+                    self._socket.shutdown(SHUT_RDWR)
+
+
 class _Handler(AbstractHTTPHandler):
     http_request = https_request = AbstractHTTPHandler.do_request_
 
     def http_open(self, request: Request) -> HTTPResponse:
-        return self.do_open(_Connection, request)
+        return self.do_open(partial(_Connection, wire=_wire_of(request)), request)
 
     def https_open(self, request: Request) -> HTTPResponse:
-        return self.do_open(_SecureConnection, request, context=_certificates())
+        connect = partial(_SecureConnection, wire=_wire_of(request), context=_certificates())
+        return self.do_open(connect, request)
+
+
+def _wire_of(request: Request) -> _Wire:
+    wire: _Wire = request.wire  # type: ignore[attr-defined]
+    return wire
 
 
 class _Connection(HTTPConnection):
     """A connection whose `timeout` is that of the question and its whole answer."""
 
     timeout: float
+
+    def __init__(self, *args: Any, wire: _Wire, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._wire = wire
 
     def connect(self) -> None:
         self._end = monotonic() + self.timeout
@@ -110,6 +151,7 @@ class _Connection(HTTPConnection):
         except TimeoutError:
             raise ConnectionError(f"no connection within {self.timeout:.3g} seconds") from None
         self.sock.settimeout(max(0.001, self._end - monotonic()))
+        self._wire.carry(self.sock)
 
     def response_class(self, sock: socket, *args: Any, **options: Any) -> HTTPResponse:  # type: ignore[override]
         return HTTPResponse(cast(socket, _Until(sock, self._end)), *args, **options)

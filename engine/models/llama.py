@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 from typing import Any
 
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
+from backcast.engine.models.cancelling import CallCancelledError, Cancellation
 from backcast.engine.models.chat import PLAIN, PROBE, Chat, RenderedRun, is_own, own_of
 from backcast.engine.models.drawing import drawing
 from backcast.engine.models.grammar import gbnf
@@ -22,6 +25,9 @@ _ENDS = 1 << 20
 
 class LlamaModel:
     """llama.cpp with a GGUF file. It answers one call at a time."""
+
+    slots = 1
+    "The calls that it answers at once."
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class LlamaModel:
         if template and template not in TEMPLATES and "{" not in template:
             raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template}")
         self.loaded = loaded = Loaded(path, window, yarn, threads)
+        self._alone = Lock()
         self.window, self._seed, self._temperature = window, seed, temperature
         known = loaded.known
         # SentencePiece writes a space in front of a text, which is none of it.
@@ -82,9 +89,34 @@ class LlamaModel:
     ) -> Completion:
         """Return the answer; `ModelError` where the prompt is too long, or the time too short.
 
-        The time is looked at between tokens, and while the prompt is read after every 512.
+        The time is looked at between tokens, and while the prompt is read after every 512; a
+        cancelled call ends in the midst of them too. A call waits for the one before it.
         """
-        began = monotonic()
+        began, cancellation = monotonic(), limits.cancellation or Cancellation()
+        while not self._alone.acquire(timeout=0.05):
+            if cancellation.said:
+                raise CallCancelledError(0)
+            if monotonic() > began + limits.seconds:
+                raise ModelError(
+                    f"needed an answer in {limits.seconds:g} seconds, found another call", "timeout"
+                )
+        # A callback is Python's: in the main thread an interrupt would be lost in it.
+        heard = limits.cancellation and self.loaded.cancelled_by(limits.cancellation)
+        try:
+            with heard or nullcontext():
+                return self._complete(messages, limits, schema, stop, began, cancellation)
+        finally:
+            self._alone.release()
+
+    def _complete(
+        self,
+        messages: Sequence[Message],
+        limits: Limits,
+        schema: Mapping[str, Any] | None,
+        stop: Sequence[str],
+        began: float,
+        cancellation: Cancellation,
+    ) -> Completion:
         runs = self._runs(messages, limits.thinking > 0 and schema is None)
         prompt = self._numbers(runs)
         if len(prompt) + limits.max_tokens > self.window:
@@ -102,6 +134,8 @@ class LlamaModel:
             cached = self.loaded.read(prompt, began + limits.seconds)
             whole = self._answer(reply, limits, grammar, began + limits.seconds)
         except ModelError as error:
+            if cancellation.said:
+                raise CallCancelledError(self.loaded.llm.n_tokens) from None
             if error.kind != "timeout":
                 raise
             raise ModelError(
@@ -145,6 +179,8 @@ class LlamaModel:
             while reply.tokens < limits.max_tokens:
                 if monotonic() > until:
                     raise ModelError(f"{reply.tokens:,} tokens of it", "timeout")
+                if limits.cancellation and limits.cancellation.said:
+                    raise CallCancelledError
                 bound = reply.thinking and reply.thought_tokens >= room
                 token = None if bound else draw()
                 if reply.thinking and (token is None or loaded.ends(token)):

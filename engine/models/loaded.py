@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from backcast.domain.errors import InputError, ModelError
+from backcast.engine.models.cancelling import Cancellation
 from backcast.engine.models.quiet import complaint, quiet
 from backcast.engine.models.threads import threads_free
 
@@ -127,6 +128,18 @@ class Loaded(ModelFile):
                 raise ModelError(f"{start:,} of {len(tokens):,} tokens of prompt read", "timeout")
             self.add(tokens[start : start + self.llm.n_batch])
         return kept
+
+    @contextmanager
+    def cancelled_by(self, cancellation: Cancellation) -> Iterator[None]:
+        """Have llama.cpp end what it computes as soon as a call is cancelled."""
+        ask = self._c.ggml_abort_callback(lambda _: cancellation.said)
+        self._c.llama_set_abort_callback(self.llm.ctx, ask, None)
+        try:
+            yield
+        finally:
+            # The callback is Python's: llama.cpp must not hold one that is gone.
+            never = self._c.ggml_abort_callback()
+            self._c.llama_set_abort_callback(self.llm.ctx, never, None)
 
     def add(self, tokens: Sequence[int]) -> None:
         """Read some more tokens."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -93,6 +94,7 @@ class AnswerRecorder:
 
     def __init__(self, model: Model, path: Path) -> None:
         self.model, self.path, self.id = model, path, model.id
+        self._writing = Lock()
 
     def complete(
         self,
@@ -107,6 +109,6 @@ class AnswerRecorder:
         answer = self.model.complete(messages, limits, schema=schema, stop=stop, call=call)
         fields = answer._asdict() | {"model": answer.model or self.id}
         line = {"prompt": digest_of(messages, limits, schema)} | fields
-        with self.path.open("a", encoding="utf-8") as out:
+        with self._writing, self.path.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
         return answer

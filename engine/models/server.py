@@ -60,6 +60,8 @@ class ServerModel:
         "Whether it is llama.cpp's: then counts are exact, and what it remembered is told."
         self.window: int | None = None
         "Tokens of prompt and answer together, where it tells."
+        self.slots: int | None = None
+        "The calls that it answers at once, where it tells."
         self.merges = False
         "Whether the system's text goes into the first user turn, as the template takes no other."
         self._line = Connection(self.url, key_for(self.url, key) or "no-key", backoff, patience)
@@ -80,7 +82,8 @@ class ServerModel:
 
         def ask(merges: bool) -> bytes:
             seconds = limits.seconds - (monotonic() - started)
-            return self._line.chat({**options, "messages": _sent(messages, merges)}, seconds)
+            asked = {**options, "messages": _sent(messages, merges)}
+            return self._line.chat(asked, seconds, limits.cancellation)
 
         try:
             body = ask(self.merges)
@@ -168,6 +171,8 @@ class ServerModel:
         settings = props.get("default_generation_settings")
         window = settings.get("n_ctx") if isinstance(settings, dict) else None
         self.window = window if isinstance(window, int) else None
+        slots = props.get("total_slots")
+        self.slots = slots if isinstance(slots, int) and slots > 0 else None
         self.merges = not self._takes_system(props, seconds)
 
     def _takes_system(self, props: Mapping[str, Any], seconds: float) -> bool:

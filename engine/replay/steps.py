@@ -142,11 +142,14 @@ class _Log:
         "The versions at which each module was complete."
         self.opened: list[tuple[int, str]] = []
         "Versions, and the nodes that were requested or read at them."
+        self.opened_by: dict[int, list[str]] = {}
+        "The nodes that calls requested which ran beside others, by the version of their prompt."
+        contexts: dict[int, int] = {}
         begun = StepStarted()
         for event in store.read(task_id, types=READ):
             match event.fact:
-                case StepStarted() as begun:
-                    pass
+                case StepStarted(again=again) as begun:
+                    contexts[event.version] = again or event.version + 1
                 case ContextBuilt(digest=str()) as fact:
                     self.built.append((event.version, begun, fact))
                     self.times.append(event.timestamp)
@@ -155,6 +158,8 @@ class _Log:
                     self.made.setdefault(path, []).append(event.version)
                 case ModuleComplete(module_name=path):
                     self.done.setdefault(path, []).append(event.version)
+                case ToolReturned(call=int(call), nodes=nodes) if call in contexts:
+                    self.opened_by.setdefault(contexts[call], []).extend(nodes)
                 case ToolReturned(nodes=nodes):
                     self.opened += [(event.version, node) for node in nodes]
                 case SourceRead(path=path):
@@ -165,7 +170,7 @@ class _Log:
         version, begun, fact = self.built[number]
         following = self.places[number + 1] if number + 1 < len(self.places) else self.last + 1
         begin, end = (bisect_right(self.opened, (place, "")) for place in (version, following))
-        opened = [node for _, node in self.opened[begin:end]]
+        opened = [node for _, node in self.opened[begin:end]] + self.opened_by.get(version, [])
         stood_at = version - 1 if fact.stood_at is None else fact.stood_at
         accepted = 0 if begun.kind in ("plan", "summary") else self._accepted(version, fact)
         return RecordedPrompt(

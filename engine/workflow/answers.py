@@ -1,7 +1,11 @@
 """Turns a model's answer into facts: a plan, a module with its checks, a summary, or a refusal."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from threading import Semaphore
 from typing import NamedTuple
 
 from backcast.domain.cache import names_of
@@ -29,6 +33,8 @@ from backcast.engine.memory.summariser import limit_of
 from backcast.engine.models import Completion
 from backcast.engine.workflow.code_answers import Code, code_of
 from backcast.engine.workflow.contracts import json_in, plan_of
+from backcast.engine.workflow.decide import AskModel
+from backcast.engine.workflow.executor import in_thread
 from backcast.engine.workflow.prompts import PromptBuilder
 from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.said import said
@@ -76,29 +82,75 @@ class Answers:
     def __init__(self, prompts: PromptBuilder, spec: Spec, checks: Checks, model_id: str) -> None:
         self.prompts, self.task = prompts, prompts.task
         self.spec, self.checks, self.model_id = spec, checks, model_id
+        self._cores = Semaphore(os.cpu_count() or 1)
+        self.running: dict[int, Future[Outcome]] = {}
+        "Checks that run already, by the version of the MODEL_REPLIED whose code they check."
 
-    def take(self, step: progress.PendingStep) -> ActionResult:
-        """Return the facts that follow from the answer to a step."""
+    def check_ahead(self, step: progress.PendingStep) -> None:
+        """Begin the checks of an answer with code, so that they run beside other calls.
+
+        What follows from it is what `take` returns, at its place among the others.
+        """
+        try:
+            code = self._code(step)
+            if step.kind == "code" and not code.show:
+                files, tests = self._to_check(step, code)
+                run = partial(self._checked, files, tests)
+                self.running[step.reply] = in_thread(run)
+        except RefusedError:
+            pass  # `take` says why
+
+    def _checked(self, files: Mapping[str, bytes], tests: Sequence[str]) -> Outcome:
+        with self._cores:  # or they would take each other's time
+            return self.checks(files, tests, self.spec.checks)
+
+    def take(self, step: progress.PendingStep, looks: int) -> ActionResult:
+        """Return the facts that follow from the answer to a step.
+
+        `looks`: how often the model has asked to see something for this step.
+        """
         reply = self.task.event(step.reply)
         assert isinstance(reply.fact, ModelReplied)
-        text = self._said(reply.fact)
         try:
-            if reply.fact.finish == "length":
-                raise RefusedError(self._cut_off(text, reply.fact, step.kind))
-            if not text.text.strip():
-                raise RefusedError(self._empty(text, reply.fact, step.kind))
+            text = self._text(reply.fact, step.kind)
             match step.kind:
                 case "plan":
-                    planned = plan_of(text.text, self.spec)
+                    planned = plan_of(text, self.spec)
                     return ActionResult([PlanningComplete(planned=planned)], writer=reply.writer)
                 case "summary":
-                    return self._take_summary(step.module, text.text, reply.fact)
-            code = code_of(text.text, step.module, self.spec.limits.nodes)
+                    return self._take_summary(step.module, text, reply.fact)
+            code = code_of(text, step.module, self.spec.limits.nodes)
             if code.show:
-                return self._show(code)
+                return self._show(code, looks)
             return self._check(step, code, reply.writer)
         except RefusedError as error:
             return ActionResult([AnswerRefused(reason=f"Your last answer was not used: {error}")])
+
+    def is_usable(self, action: AskModel, answer: Completion) -> bool:
+        """Tell whether an answer is whole, and code where code was asked for."""
+        text = said(answer.text).text
+        if answer.finish == "length" or not text.strip():
+            return False
+        try:
+            if action.kind == "code":
+                code_of(text, action.module, self.spec.limits.nodes)
+            return True
+        except RefusedError:
+            return False
+
+    def _code(self, step: progress.PendingStep) -> Code:
+        reply = self.task.event(step.reply).fact
+        assert isinstance(reply, ModelReplied)
+        return code_of(self._text(reply, step.kind), step.module, self.spec.limits.nodes)
+
+    def _text(self, reply: ModelReplied, kind: str) -> str:
+        """Return what a model said; `RefusedError` where that is not whole, or nothing."""
+        text = self._said(reply)
+        if reply.finish == "length":
+            raise RefusedError(self._cut_off(text, reply, kind))
+        if not text.text.strip():
+            raise RefusedError(self._empty(text, reply, kind))
+        return text.text
 
     def _cut_off(self, answer: ReadAnswer, reply: ModelReplied, kind: str) -> str:
         tokens = reply.tokens or self.prompts.profile.generation
@@ -126,15 +178,14 @@ class Answers:
 
     def _check(self, step: progress.PendingStep, code: Code, writer: str) -> ActionResult:
         """Record a module's new text and the results of its tests."""
-        text = code.files[step.module].encode(errors="surrogatepass")
-        planned = next(m for m in self.task.stands.planned if m.path == step.module)
-        files = self.task.files() | {step.module: text}
-        if not planned.tests:
-            files = {path: body for path, body in files.items() if path not in given(self.spec)}
         try:
-            outcome = self.checks(files, planned.tests, self.spec.checks)
+            if step.reply in self.running:
+                outcome = self.running.pop(step.reply).result()
+            else:
+                outcome = self.checks(*self._to_check(step, code), self.spec.checks)
         except InputError as error:
             raise RefusedError(str(error)) from None
+        text = _body(code, step.module)
         tests = checks_ran(outcome, step.module)
         ran = outcome.passed + outcome.failed + outcome.errors
         before = self.task.states.graph.modules.get(step.module)
@@ -147,11 +198,20 @@ class Answers:
         # The answer is on the disk: what follows from it is soon made again.
         return ActionResult(facts, [source, *tests.blobs], "sandbox", forced=False)
 
-    def _show(self, code: Code) -> ActionResult:
+    def _to_check(
+        self, step: progress.PendingStep, code: Code
+    ) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """Return the files that a module's checks need, its new text among them, and its tests."""
+        planned = next(m for m in self.task.stands.planned if m.path == step.module)
+        files = self.task.files() | {step.module: _body(code, step.module)}
+        if not planned.tests:
+            files = {path: body for path, body in files.items() if path not in given(self.spec)}
+        return files, planned.tests
+
+    def _show(self, code: Code, looks: int) -> ActionResult:
         """Record the nodes that the model asked to see, as far as they exist."""
-        state = self.task.stands
-        if state.looks >= self.spec.limits.looks:
-            raise RefusedError(f"you have looked {state.looks} times: answer with the code now")
+        if looks >= self.spec.limits.looks:
+            raise RefusedError(f"you have looked {looks} times: answer with the code now")
         nodes = [(name, self._find(name)) for name in code.show if not is_reference(name)]
         known, unknown = self._texts_of(name for name in code.show if is_reference(name))
         existing = tuple(dict.fromkeys([*(node for _, node in nodes if node), *known]))
@@ -218,13 +278,23 @@ class Answers:
         return min(counted, reply.tokens or counted)
 
 
+def _body(code: Code, path: str) -> bytes:
+    return code.files[path].encode(errors="surrogatepass")
+
+
 def given(spec: Spec) -> list[str]:
     """Return the paths of the tests that came with the task."""
     return [test.path for test in spec.tests]
 
 
-def replied(answer: Completion, id: str, predicted: int | None) -> ActionResult:
-    """Return a model's answer as a fact."""
+def replied(
+    answer: Completion, id: str, predicted: int | None, call: int | None = None, module: str = ""
+) -> ActionResult:
+    """Return a model's answer as a fact.
+
+    `call` names the call where that is not told by its place, and `module` what it was about.
+    """
+    named = {} if call is None else {"call": call}
     text = Blob(answer.text.encode(errors="surrogatepass"))
     thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
     model = answer.model or id
@@ -232,6 +302,7 @@ def replied(answer: Completion, id: str, predicted: int | None) -> ActionResult:
         text=text.ref, model=model, finish=answer.finish, prompt_tokens=answer.prompt_tokens,
         predicted_tokens=predicted, tokens=answer.tokens, cached_tokens=answer.cached_tokens,
         seconds=answer.seconds, thinking=thinking[0].ref if thinking else None,
+        **named, **({"module_name": module} if module else {}),
     )  # fmt: skip
     return ActionResult([fact], [text, *thinking], model)
 

@@ -76,17 +76,17 @@ def decide(
     """
     if state.status in ("complete", "failed"):
         return None
-    if state.step is not None and _is_wanted(state, state.step):
-        return _pending(state, spec, state.step)
+    if state.step is not None and is_wanted(state, state.step):
+        return pending(state, spec, state.step)
     if not state.planned:
         return _plan(state, spec, reused)
     for planned in state.planned:
-        if action := _module(state, spec, planned, unsummed):
+        if action := module_action(state, spec, planned, unsummed):
             return action
     return _whole(state, spec)
 
 
-def _pending(state: progress.State, spec: Spec, step: progress.PendingStep) -> Action:
+def pending(state: progress.State, spec: Spec, step: progress.PendingStep) -> Action:
     """Return the action for a step that has no usable answer yet."""
     if step.reply:
         return TakeAnswer(step)
@@ -96,7 +96,7 @@ def _pending(state: progress.State, spec: Spec, step: progress.PendingStep) -> A
     return AskModel(step.kind, step.module, step.iteration, progress.attempt(state))
 
 
-def _is_wanted(state: progress.State, step: progress.PendingStep) -> bool:
+def is_wanted(state: progress.State, step: progress.PendingStep) -> bool:
     """Return whether a step is still wanted: the plan may have been replaced since."""
     return step.kind != "code" or any(one.path == step.module for one in state.planned)
 
@@ -113,7 +113,7 @@ def _plan(state: progress.State, spec: Spec, reused: Callable[[], Claim | None])
         return AppendFacts((TaskFailed(reason=f"the modules are no plan: {error}"),))
 
 
-def _module(
+def module_action(
     state: progress.State,
     spec: Spec,
     planned: progress.Planned,

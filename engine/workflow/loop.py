@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
     Fact,
     PlanningStarted,
@@ -35,6 +35,7 @@ from backcast.engine.workflow.refusals import RefusedError
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import safe_path
 from backcast.engine.workflow.spec import Spec, spec_of
+from backcast.engine.workflow.waves import next_in_lanes
 from backcast.projections import dependency_graph, progress
 
 Watch = Callable[[Sequence[WorkflowEvent]], None]
@@ -85,7 +86,8 @@ def work(
     place of the sandbox.
 
     Raises `ConflictError` where another process works on the task, and `ModelError` where the model
-    gives no answer. The log then holds all finished steps, and another call continues from there.
+    gives no answer: of calls that ran side by side, once nothing is left to do without the failed
+    ones. The log then holds all finished steps, and another call continues from there.
     """
     task = RunningTask(store, task_id)
     task.read_on()
@@ -93,10 +95,21 @@ def work(
     name = runner or uuid4().hex
     performer = Performer(task, runtime, spec, runner=name, watch=watch, checks=checks)
     performer.use()
+    # Alternatives run at once, or they would be none.
+    side = max(runtime.concurrency, len(runtime.alternatives) + 1)
+    failed = dict[str, ModelError | InputError]()
     try:
         with rarely_collecting():
             while True:
                 task.outline()
+                if actions := next_in_lanes(
+                    task.stands, spec, performer.unsummed, without=failed,
+                    opens=side > 1, races=bool(runtime.alternatives),
+                ):  # fmt: skip
+                    failed |= performer.work_in_lanes(actions, side)
+                    continue
+                if failed:  # nothing is left to do without them
+                    raise next(iter(failed.values()))
                 action = decide(task.stands, spec, performer.unsummed, performer.reused)
                 if action is None:
                     break

@@ -4,32 +4,32 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from backcast.domain.errors import ModelError
+from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
+    AnswerRefused,
+    BudgetGranted,
     Claim,
-    ContextBuilt,
+    Fact,
     ModelFailed,
     PolicyUsed,
-    StepStarted,
     TaskComplete,
+    ToolReturned,
     WorkflowEvent,
 )
 from backcast.domain.node import node_id
 from backcast.domain.outline import names_in
 from backcast.domain.summary import LIMITS
-from backcast.engine.context.recorded import messages
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.summariser import Extractive
-from backcast.engine.models import Call, Limits, Message
 from backcast.engine.workflow.answers import (
     ActionResult,
     Answers,
     Checks,
     checks_ran,
     given,
-    replied,
     with_some_run,
 )
+from backcast.engine.workflow.calls import Calls
 from backcast.engine.workflow.decide import (
     Action,
     AppendFacts,
@@ -41,11 +41,11 @@ from backcast.engine.workflow.decide import (
 )
 from backcast.engine.workflow.plan_reuse import reused_plan
 from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
-from backcast.engine.workflow.requests import limits_for, request_of, schema_for
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
 from backcast.engine.workflow.spec import Spec
-from backcast.projections import dependency_graph
+from backcast.engine.workflow.waves import LaneAction, module_of
+from backcast.projections import dependency_graph, progress
 
 
 class Performer:
@@ -69,14 +69,17 @@ class Performer:
         self.checks: Checks = checks or partial(run_checks, given=given(spec))
         self.answers = Answers(self.prompts, spec, self.checks, self.model.id)
         self.store, self.task_id = task.store, task.task_id
+        self.calls = Calls(task, runtime, spec, self.prompts, self.append, runner)
+        self.calls.answered = self.answers.check_ahead
+        self.calls.is_usable = self.answers.is_usable
 
     def perform(self, action: Action) -> ActionResult:
         """Carry out an action and return its result; the log announces a model's call first."""
         match action:
             case AskModel():
-                return self._ask(action)
+                return self.calls.alone(action)
             case TakeAnswer(step=step):
-                return self.answers.take(step)
+                return self.answers.take(step, self.task.stands.looks)
             case CheckAll():
                 outcome = self.checks(self.task.files(), given(self.spec), self.spec.checks)
                 return checks_ran(with_some_run(outcome), None)
@@ -87,50 +90,28 @@ class Performer:
             case UsePlan(claim=claim):
                 return ActionResult([claim])
 
-    # Asking
+    def work_in_lanes(
+        self, actions: Sequence[LaneAction], concurrency: int
+    ) -> dict[str, ModelError | InputError]:
+        """Make calls side by side, or do one other thing, and return what failed, by lane."""
+        if isinstance(actions[0].action, AskModel):
+            return self.calls.together(actions, concurrency)
+        for lane, action in actions:
+            self.append(self._perform_in(lane, action))
+        return {}
 
-    def _ask(self, action: AskModel) -> ActionResult:
-        built, said = self._begin(action)
-        asked = [Message(role, text) for role, text in said]
-        limits = self._limits(action)
-        call = Call(self.task_id, *action, digest=built.digest or "")
-        try:
-            answer = self.model.complete(
-                asked, limits, schema=schema_for(action, self.spec), call=call
-            )
-        except ModelError as error:
-            return ActionResult([ModelFailed(reason=str(error), kind=error.kind)], error=error)
-        return replied(answer, self.model.id, built.tokens)
-
-    def _limits(self, action: AskModel) -> Limits:
-        return limits_for(
-            action,
-            self.task.stands,
-            self.spec,
-            self.runtime.policy,
-            self.runtime.profile.generation,
-        )
-
-    def _begin(self, action: AskModel) -> tuple[ContextBuilt, Sequence[tuple[str, str]]]:
-        """Append that a step starts, with its prompt, and return the prompt and its messages.
-
-        A prompt that was built and never answered is asked again unchanged.
-        """
-        step = self.task.stands.step
-        started = StepStarted(
-            kind=action.kind, module_name=action.module, iteration=action.iteration,
-            attempt=action.attempt, runner=self.runner,
-        )  # fmt: skip
-        if step and step.context:
-            built = self.task.event(step.context).fact
-            if isinstance(built, ContextBuilt):
-                self.append(ActionResult([started.model_copy(update={"again": step.context})]))
-                return built, messages(built, self.store.get)
-        request = request_of(action, self.task.stands, self.spec)
-        made = self.prompts.build(request, thinking=self._limits(action).thinking > 0)
-        claims = [Claim(fact, made.at, "loop", ()) for fact in (started, made.fact)]
-        self.append(ActionResult(claims, made.blobs))
-        return made.fact, made.messages
+    def _perform_in(self, lane: str, action: Action) -> ActionResult:
+        """Carry out the action of one lane; what follows from it names the lane's call."""
+        if isinstance(action, TakeAnswer):
+            looks = progress.seen_from(self.task.stands, lane).looks
+            result = self.answers.take(action.step, looks)
+        else:
+            result = self.perform(action)
+        own = self.task.stands.lanes.get(lane)
+        if own is None or own.step is None or not own.calls:
+            return result
+        call, module = own.calls[0], module_of(own.step)
+        return result._replace(facts=[_of_call(fact, call, module) for fact in result.facts])
 
     def append(self, done: ActionResult) -> None:
         """Append after the last event that was read, and read the new events."""
@@ -149,6 +130,11 @@ class Performer:
         fact = PolicyUsed(policy=policy.ref, profile=profile.ref, model=name, out=out)
         if self.task.used != fact:
             self.append(ActionResult([fact], [profile, policy]))
+        self.calls.settle_cut()
+        budget = self.runtime.budget
+        if budget is not None and budget != self.task.spending.allowed:
+            limits = {name: most for name, most in budget._asdict().items() if most is not None}
+            self.append(ActionResult([BudgetGranted(**limits)]))
 
     def reused(self) -> Claim | None:
         """Return a finished task's plan that holds for this one, where the policy uses such."""
@@ -181,3 +167,12 @@ class Performer:
         made = Extractive().summarise(asked, LIMITS, self.prompts.tokenizer)
         claim, _ = inputs.claim(node, made, Extractive.id, self.task.version)
         return ActionResult([claim, TaskComplete()])
+
+
+def _of_call(fact: Fact | Claim, call: int, module: str) -> Fact | Claim:
+    """Return a fact that tells which call it follows from, where its kind can tell that."""
+    if isinstance(fact, ModelFailed | AnswerRefused):
+        return fact.model_copy(update={"call": call, "module_name": module})
+    if isinstance(fact, ToolReturned):
+        return fact.model_copy(update={"call": call})
+    return fact

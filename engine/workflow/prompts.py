@@ -23,7 +23,7 @@ from backcast.engine.memory.resummarise import SummaryInputs
 from backcast.engine.models.chat import thinking as thinking_template
 from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.projections import progress
+from backcast.projections import progress, spending
 
 
 class RunningTask(TaskFollower):
@@ -32,6 +32,7 @@ class RunningTask(TaskFollower):
     def __init__(self, store: EventStore, task_id: str) -> None:
         super().__init__(store, task_id)
         self.outlining = Outlining(store, task_id)
+        self.spending: spending.State = spending.initial
 
     def read_on(self, last: int | None = None) -> progress.State:
         """Read new events, and return the progress."""
@@ -43,6 +44,7 @@ class RunningTask(TaskFollower):
         """Note what an event of the task tells, as it is read: a text waits for its outline."""
         super().take(event)
         self.outlining.take(event)
+        self.spending = spending.evolve(self.spending, event)
 
     def outline(self) -> None:
         """Outline the modules that were written since, and read the outlines."""
@@ -85,9 +87,12 @@ class PromptBuilder:
             open_ended = profile._replace(template=template)
             self.thinker = ContextBuilder(open_ended, cache, policy, nearness)
 
-    def build(self, request: Request, *, thinking: bool = False) -> BuiltPrompt:
+    def build(
+        self, request: Request, *, thinking: bool = False, beside: bool = False
+    ) -> BuiltPrompt:
         """Return the prompt of a request, with the bodies that its fact names.
 
+        `beside`: in the task it follows the prompt that was built last, which it stands beside.
         Raises `BudgetExceededError` where the words of the task do not fit.
         """
         task = self.task
@@ -101,7 +106,7 @@ class PromptBuilder:
             raise BudgetExceededError(needed, profile.prompt - other, ("the words of the task",))
         fact, blobs = fact_of(
             context, request, profile, self.policy, self.tokenizer, task.stood_at,
-            in_hand(states, context), self._prefix(context, profile),
+            in_hand(states, context), self._prefix(context, profile, beside=beside),
         )  # fmt: skip
         nearness = builder.settings.nearness
         if nearness and nearness.blob:
@@ -109,12 +114,12 @@ class PromptBuilder:
             fact, blobs = fact.model_copy(update=update), [*blobs, nearness.blob]
         return BuiltPrompt(fact, blobs, context.messages, now)
 
-    def _prefix(self, context: Context, profile: ModelProfile) -> Prefix | None:
+    def _prefix(self, context: Context, profile: ModelProfile, *, beside: bool) -> Prefix | None:
         """Return the prefix that a prompt shares with the task's last, read only if not at hand."""
         task, before = self.task, self.task.states.prompts
         digest, last = self._last
         self._last = context.digest, pieces(profile.template, context.messages)
-        if digest and digest == before.digest:
+        if digest and (beside or digest == before.digest):
             return compared(last, self._last[1], self.tokenizer, self.policy.words)
         return prefix_of(
             task.store, task.task_id, before.version, context, profile, self.tokenizer, self.policy

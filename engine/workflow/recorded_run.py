@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from backcast.domain.errors import InputError, ModelError
@@ -48,6 +49,7 @@ class RecordedRun:
     def __init__(self, path: Path, *, strict: bool = False, task: str = "", root: str = "") -> None:
         """`task`, or else `root`, selects the task of a log that holds several."""
         self.path, self.strict, self.diverged = path, strict, False
+        self._reading = Lock()
         self.store = EventStore.open("sqlite://")
         self.id = f"recorded:{path.name}"
         report = Report()
@@ -74,6 +76,10 @@ class RecordedRun:
         call: Call = NOTHING,
     ) -> Completion:
         """Return the recorded answer to this call; `ModelError` where there is none."""
+        with self._reading:
+            return self._answer(messages, call)
+
+    def _answer(self, messages: Sequence[Message], call: Call) -> Completion:
         what = " ".join(filter(None, (call.kind, call.module)))
         what += f", iteration {call.iteration}, attempt {call.attempt}"
         recorded = self.answers.get((call.kind, call.module, call.iteration, call.attempt))
@@ -129,21 +135,27 @@ def _of_map(fact: MapEdited) -> Iterator[tuple[Key, RecordedCall]]:
 def answers(events: Iterable[WorkflowEvent]) -> dict[Key, RecordedCall]:
     """Return the answer to each call; a reply replaces an earlier failure."""
     calls: dict[Key, RecordedCall] = {}
-    key: Key | None = None
+    asked: dict[int, tuple[Key, ContextBuilt | None]] = {}
+    "The open calls, by the version of their STEP_STARTED."
     contexts: dict[int, ContextBuilt] = {}
-    context: ContextBuilt | None = None
+    last = 0
     for event in events:
         match event.fact:
             case StepStarted() as fact if fact.kind:
                 key = fact.kind, fact.module_name or "", fact.iteration or 0, fact.attempt or 1
-                context = contexts.get(fact.again or 0)
+                last = event.version
+                asked[last] = key, contexts.get(fact.again or 0)
             case ContextBuilt() as built:
-                context = contexts[event.version] = built
-            case ModelReplied() as fact if key:
+                contexts[event.version] = built
+                if last in asked:
+                    asked[last] = asked[last][0], built
+            case ModelReplied() as fact if (fact.call or last) in asked:
+                key, context = asked.pop(fact.call or last)
                 calls[key] = RecordedCall(context, fact)
-                key = None
-            case ModelFailed(kind=kind) as fact if key and kind != "answer":
-                calls.setdefault(key, RecordedCall(context, fact))
+            case ModelFailed(kind=kind) as fact if (fact.call or last) in asked:
+                if kind != "answer":
+                    key, context = asked[fact.call or last]
+                    calls.setdefault(key, RecordedCall(context, fact))
             case MapEdited() as fact:
                 calls.update(_of_map(fact))
     return calls

@@ -8,6 +8,7 @@ from backcast.domain.budget import MISTRAL_7B_8K, PROFILES, ModelProfile
 from backcast.domain.errors import DamagedError, InputError, UnavailableError
 from backcast.domain.events import PolicyUsed
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
+from backcast.domain.spending import Allowance, Price
 from backcast.engine.context.policies import policy_of
 from backcast.engine.context.recorded import profile_of
 from backcast.engine.history.branches import lineage_of
@@ -40,6 +41,13 @@ class Runtime(NamedTuple):
     policy: Policy = DEFAULT
     out: str = ""
     "The folder for the code."
+    concurrency: int = 1
+    "Calls that run side by side at most."
+    budget: Allowance | None = None
+    "What the calls of the task may cost together; None for what its log says."
+    price: Price = Price()
+    alternatives: tuple[Model, ...] = ()
+    "Models that are asked for code beside the first; the first answer that can be used wins."
 
 
 class Before(NamedTuple):

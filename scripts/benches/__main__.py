@@ -74,6 +74,12 @@ BENCHES = {
         "--full",
         keeps="view",
     ),
+    "spec08": Entry(
+        "the latency of calls side by side, beside one after the other, and how soon a cancelled"
+        " call has ended",
+        {"latency": "spec08_latency"},
+        "--only latency",
+    ),
     "context": Entry(
         "the share of needed code that a context shows, and its build time, beside BM25, aider's"
         " map and others",

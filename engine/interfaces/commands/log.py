@@ -4,6 +4,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,17 +20,30 @@ PATIENCE = 0.2
 MADE = 10.0
 "Seconds within which a store is made, once there is its file."
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backcast.domain.events import WorkflowEvent
+
 
 @click.command(name="log")
 @address_argument(required=False)
 @store_option
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only these; may be repeated.")
 @click.option(
+    "--tree", "as_tree", is_flag=True, help="The calls of a task: who asked, what it cost, its end."
+)
+@click.option(
     "--follow", is_flag=True, help="Wait for more, and for a store or task that is not there yet."
 )
 @json_option
 def command(
-    address: Address | None, url: str, types: tuple[str, ...], follow: bool, as_json: bool
+    address: Address | None,
+    url: str,
+    types: tuple[str, ...],
+    as_tree: bool,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     """Print events of a task, a file or the store, in log order.
 
@@ -37,6 +51,7 @@ def command(
     backcast log backcast@commit:4fd36e1 --type COMMITTED
     backcast log @2026-11-20
     backcast log till --follow
+    backcast log till --tree
     """
     from backcast.domain.moment import NOW
     from backcast.engine.history.moments import moment_at
@@ -45,6 +60,8 @@ def command(
     address = address or Address()
     if follow and (address.when or address.log):
         raise click.UsageError("--follow waits for later events of a store: it takes no moment")
+    if as_tree and (follow or types or (address.task is None and not address.log)):
+        raise click.UsageError("--tree draws the calls of one task: no --follow, no --type")
     kinds = [kind.upper() for kind in types]
     with ExitStack() as stack:
         if address.log:
@@ -61,7 +78,11 @@ def command(
         else:
             moment = moment_at(store, address.task, address.when)
             events = store.read(address.task, moment=moment, types=kinds)
-        found = False
+        if as_tree:
+            found = _draw(address, events, as_json)
+            events = iter(())
+        else:
+            found = False
         for event in events:
             found = True
             click.echo(event_json(event) if as_json else event_line(event))
@@ -90,3 +111,21 @@ def _wait_for(url: str) -> None:
         except UnavailableError:  # its tables are being made
             if time.monotonic() - since > MADE:
                 raise
+
+
+def _draw(address: Address, events: "Iterator[WorkflowEvent]", as_json: bool) -> bool:
+    """Print the calls of a task; whether there were events at all."""
+    from backcast.domain.json_text import json_text
+    from backcast.engine.interfaces.call_tree import calls_of, tree
+
+    by_task: dict[str, list[WorkflowEvent]] = {}
+    for event in events:
+        by_task.setdefault(event.task_id, []).append(event)
+    for task, read in by_task.items():
+        calls = calls_of(read)
+        if as_json:
+            click.echo(json_text({"task_id": task, "calls": [call._asdict() for call in calls]}))
+            continue
+        for line in tree(task, calls):
+            click.echo(line)
+    return bool(by_task)

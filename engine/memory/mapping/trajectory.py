@@ -76,7 +76,8 @@ def _describe(run: FinishedRun, fact: Fact) -> str:
         case StepStarted():
             return f"step {fact.kind or ''} {fact.module_name or ''}"
         case ModelReplied():
-            return f"the model answered: {run.text(fact.text) if fact.text else ''}"
+            about = f" about {fact.module_name}" if fact.module_name else ""
+            return f"the model answered{about}: {run.text(fact.text) if fact.text else ''}"
         case MessageReceived():
             return f"{fact.role} said: {run.text(fact.text) if fact.text else ''}"
         case ModuleIteration():

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from backcast.domain.cache import Failure, failures_of, module_of, shortened
+from backcast.domain.cache import Failure, asked_of, failures_of, module_of, shortened
 from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
@@ -143,8 +143,8 @@ def _retried(event: WorkflowEvent, failure: Failure) -> bool:
             return ran and failure.kind == "checks" and module_of(fact) in ("", failure.at)
         case ToolReturned(tool=tool):
             return failure.kind == "tool" and shortened(tool) == failure.at
-        case ModelFailed() | ModelReplied() | AnswerRefused():
-            return failure.kind == "model"
+        case (ModelFailed() | ModelReplied() | AnswerRefused()) as fact:
+            return failure.kind == "model" and asked_of(fact) == failure.at
         case TaskFailed():
             return failure.kind == "task"
     return False

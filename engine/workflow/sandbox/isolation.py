@@ -24,6 +24,7 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import sys
 from typing import Any, NamedTuple, NoReturn
@@ -59,9 +60,11 @@ def main() -> NoReturn:
     for option in (kernel.DIE_WITH_PARENT, kernel.SUBREAPER):
         _attempt(kernel.prctl, option, signal.SIGKILL)
     held = _leave_namespaces(orders)
+    ended, open_end = os.pipe()  # it ends with this process, which holds its other end alone
     keeper, first = os.getpid(), os.fork()
     if first == 0:
-        _enter(orders, held, keeper)
+        os.close(open_end)
+        _enter(orders, held, keeper, ended)
     processes.release_output()
     # Nothing else limits root; the keeper and the first process count too.
     crowd = None if os.geteuid() else orders.limits["processes"] + 2
@@ -92,8 +95,11 @@ def _leave_namespaces(orders: Orders) -> dict[str, str]:
     return held
 
 
-def _enter(orders: Orders, held: dict[str, str], keeper: int) -> NoReturn:
-    """Apply the remaining layers, and become the command."""
+def _enter(orders: Orders, held: dict[str, str], keeper: int, ended: int) -> NoReturn:
+    """Apply the remaining layers, and become the command.
+
+    `ended` is a descriptor that can be read once the keeper has ended.
+    """
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.set_wakeup_fd(-1)
     files, outside = [], _tasks_counted(held)
@@ -108,6 +114,9 @@ def _enter(orders: Orders, held: dict[str, str], keeper: int) -> NoReturn:
         held["user"], outside = "spare", 0
         files.append("user")
     _attempt(kernel.prctl, kernel.DIE_WITH_PARENT, signal.SIGKILL)
+    if select.select([ended], [], [], 0)[0]:  # it had ended before: nobody would end this one
+        os._exit(1)
+    os.close(ended)
     if held["processes"] == "namespace":
         processes.stay_as_first_process()
     os.setsid()

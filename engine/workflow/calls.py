@@ -1,0 +1,313 @@
+"""Makes the calls of a run, alone or side by side: prompt, budget, question, answer, settlement.
+
+A call stands in the log before it is made, with what is set aside for it, and is settled when it
+has ended. Of calls that run side by side each answer is appended as it comes.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from backcast.domain.errors import InputError, ModelError
+from backcast.domain.events import (
+    CallCost,
+    CallSettled,
+    Claim,
+    ContextBuilt,
+    Fact,
+    ModelFailed,
+    StepStarted,
+)
+from backcast.domain.spending import Amounts, remaining, short_of
+from backcast.engine.context.recorded import messages
+from backcast.engine.log.blobs import Blob
+from backcast.engine.models import Call, Completion, Limits, Message, Model
+from backcast.engine.models.cancelling import CallCancelledError, Cancellation
+from backcast.engine.workflow.answers import ActionResult, replied
+from backcast.engine.workflow.decide import AskModel
+from backcast.engine.workflow.executor import EndedCall, Race, SideCall, run_calls
+from backcast.engine.workflow.prompts import BuiltPrompt, PromptBuilder, RunningTask
+from backcast.engine.workflow.requests import limits_for, request_of, schema_for
+from backcast.engine.workflow.runtime import Runtime
+from backcast.engine.workflow.spec import Spec
+from backcast.engine.workflow.waves import LaneAction, module_of
+from backcast.projections import progress, spending
+
+READS_NOTHING = ("unavailable", "refused", "overflow")
+"Kinds of failures of which the model has neither read nor written anything."
+
+
+class PreparedCall(NamedTuple):
+    """A call with its prompt, before it is made."""
+
+    lane: str
+    "Empty for a call alone."
+    action: AskModel
+    fact: ContextBuilt
+    said: Sequence[tuple[str, str]]
+    limits: Limits
+    again: int = 0
+    "The version of its CONTEXT_BUILT; 0 for a prompt that is not in the log yet."
+    made: BuiltPrompt | None = None
+
+
+class Calls:
+    """The calls of one run to its model."""
+
+    def __init__(
+        self,
+        task: RunningTask,
+        runtime: Runtime,
+        spec: Spec,
+        prompts: PromptBuilder,
+        append: Callable[[ActionResult], None],
+        runner: str,
+    ) -> None:
+        self.task, self.runtime, self.spec, self.prompts = task, runtime, spec, prompts
+        self.model, self.append, self.runner = runtime.model, append, runner
+        self.is_usable: Callable[[AskModel, Completion], bool] = lambda action, answer: True
+        "Tells whether an answer could be used, where the first such of several wins."
+        self.answered: Callable[[progress.PendingStep], None] = lambda step: None
+        "Called with the step of each answer of a wave, as soon as it is in the log."
+
+    # Alone
+
+    def alone(self, action: AskModel) -> ActionResult:
+        """Make one call, and return its answer or its failure as facts."""
+        prepared = self._prepared("", action, self.task.stands)
+        [admitted] = self._admitted([prepared])
+        limited = self.task.spending.allowed.limited
+        [call] = self._begin([admitted], in_wave=False)
+        try:
+            answer = self._ask(admitted, self.model, None)
+        except ModelError as error:
+            failed = ModelFailed(reason=str(error), kind=error.kind)
+            settled = [self._settled(call, admitted, "failed", error=error)] if limited else []
+            return ActionResult([failed, *settled], error=error)
+        except KeyboardInterrupt:
+            if limited:
+                cut = CallCancelledError()
+                self.append(ActionResult([self._settled(call, admitted, "cancelled", error=cut)]))
+            raise
+        result = replied(answer, self.model.id, admitted.fact.tokens, call if limited else None)
+        if not limited:
+            return result
+        settlement = self._settled(call, admitted, "answered", answer)
+        return result._replace(facts=[*result.facts, settlement])
+
+    # Side by side
+
+    def together(
+        self, actions: Sequence[LaneAction], concurrency: int
+    ) -> dict[str, ModelError | InputError]:
+        """Make calls side by side, append each answer as it comes, and return what failed by lane.
+
+        All prompts are built as of now. Calls for which too little of the budget is left are not
+        made; `ModelError` where it suffices for none.
+        """
+        failed = dict[str, ModelError | InputError]()
+        ready = list[PreparedCall]()
+        for lane, action in actions:
+            assert isinstance(action, AskModel)
+            try:
+                seen = progress.seen_from(self.task.stands, lane)
+                ready.append(self._prepared(lane, action, seen, beside=bool(ready)))
+            except InputError as error:  # the others go on
+                failed[lane] = error
+        if not ready:
+            return failed
+        admitted = self._admitted(ready)
+        begun = iter(self._begin(admitted, in_wave=True))
+        models, by_call = [self.model, *self.runtime.alternatives], dict[int, PreparedCall]()
+        asked, races, kept = dict[int, Model](), list[Race](), set[str]()
+        for prepared in admitted:
+            calls = list[SideCall]()
+            for model, call in zip(models, begun, strict=False):
+                by_call[call], asked[call] = prepared, model
+                ask = partial(self._ask, prepared, model)
+                calls.append(SideCall(call, ask, prepared.limits.seconds))
+            races.append(Race(calls, partial(self.is_usable, prepared.action)))
+
+        def report(ended: EndedCall) -> None:
+            prepared = by_call[ended.call.id]
+            if ended.outcome in ("answered", "won"):
+                kept.add(prepared.lane)
+            elif ended.error is not None:
+                failed.setdefault(prepared.lane, ended.error)
+            self._report(prepared, ended, asked[ended.call.id])
+
+        run_calls(races, report, concurrency)
+        failed = {lane: why for lane, why in failed.items() if lane not in kept}
+        # In the order of the plan, whatever the order in which they failed.
+        facts = list[Fact | Claim]()
+        for race in races:
+            call, prepared = race.calls[0].id, by_call[race.calls[0].id]
+            why, module = failed.get(prepared.lane), module_of(prepared.action)
+            if isinstance(why, ModelError):
+                failure = ModelFailed(reason=str(why), kind=why.kind)
+                named = {"call": call, "module_name": module}
+                facts.append(failure.model_copy(update=named))
+        if facts:
+            self.append(ActionResult(facts))
+        # The one that is told is the first in the plan, whichever came first.
+        return {lane: failed[lane] for lane, _ in actions if lane in failed}
+
+    def _report(self, prepared: PreparedCall, ended: EndedCall, model: Model) -> None:
+        """Append how a call of a wave ended; the answer of one that lost is kept, and not used."""
+        call, answer = ended.call.id, ended.answer
+        settlement = self._settled(
+            call, prepared, ended.outcome, answer, ended.error, seconds=ended.seconds
+        )
+        if answer is None or ended.outcome == "lost":
+            text = [Blob(answer.text.encode(errors="surrogatepass"))] if answer else []
+            named = {"answer": text[0].ref} if text else {}
+            self.append(ActionResult([settlement.model_copy(update=named)], text))
+            return
+        result = replied(answer, model.id, prepared.fact.tokens, call, module_of(prepared.action))
+        self.append(result._replace(facts=[*result.facts, settlement]))
+        lane = self.task.stands.lanes.get(prepared.lane)
+        if lane and lane.step and lane.step.reply:
+            self.answered(lane.step)
+
+    # Each
+
+    def _ask(
+        self, prepared: PreparedCall, model: Model, cancellation: Cancellation | None
+    ) -> Completion:
+        asked = [Message(role, text) for role, text in prepared.said]
+        call = Call(self.task.task_id, *prepared.action, digest=prepared.fact.digest or "")
+        limits = prepared.limits._replace(cancellation=cancellation)
+        schema = schema_for(prepared.action, self.spec)
+        return model.complete(asked, limits, schema=schema, call=call)
+
+    def _prepared(
+        self, lane: str, action: AskModel, seen: progress.State, *, beside: bool = False
+    ) -> PreparedCall:
+        """Return a call with its prompt: a prompt that was built and never answered stays as it is.
+
+        `beside`: another prompt was built just now, behind which this one will stand.
+        """
+        runtime = self.runtime
+        limits = limits_for(action, seen, self.spec, runtime.policy, runtime.profile.generation)
+        if seen.step and seen.step.context:
+            built = self.task.event(seen.step.context).fact
+            if isinstance(built, ContextBuilt):
+                said = messages(built, self.task.store.get)
+                return PreparedCall(lane, action, built, said, limits, seen.step.context)
+        request = request_of(action, seen, self.spec)
+        made = self.prompts.build(request, thinking=limits.thinking > 0, beside=beside)
+        return PreparedCall(lane, action, made.fact, made.messages, limits, made=made)
+
+    def _admitted(self, calls: Sequence[PreparedCall]) -> list[PreparedCall]:
+        """Return the first calls that the budget suffices for together, within its seconds.
+
+        `ModelError` where it suffices for none.
+        """
+        allowed = self.task.spending.allowed
+        if not allowed.limited:
+            return list(calls)
+        spent, admitted, short = spending.committed(self.task.spending), list[PreparedCall](), ""
+        seconds = remaining(allowed, spent).seconds
+        for prepared in calls:
+            if seconds is not None:
+                limits, several = prepared.limits, len(self.runtime.alternatives) + 1
+                share = min(limits.seconds, round(seconds / len(calls) / several, 3))
+                prepared = prepared._replace(limits=limits._replace(seconds=share))
+            most = self._most(prepared)
+            needed = Amounts()
+            for _ in range(1 + (len(self.runtime.alternatives) if prepared.lane else 0)):
+                needed = needed.plus(Amounts(1, most.tokens, max(most.seconds, 0.001), most.money))
+            if found := short_of(allowed, spent, needed):
+                short = short or found
+                continue
+            spent = spent.plus(needed)
+            admitted.append(prepared)
+        if not admitted:
+            raise ModelError(f"the budget does not suffice: {short}", "budget")
+        return admitted
+
+    def _most(self, prepared: PreparedCall) -> CallCost:
+        """Return what a call can cost at most."""
+        prompt, answer = prepared.fact.tokens or 0, prepared.limits.max_tokens
+        money = self.runtime.price.of(prompt, answer)
+        return CallCost(tokens=prompt + answer, seconds=prepared.limits.seconds, money=money)
+
+    def _begin(self, calls: Sequence[PreparedCall], *, in_wave: bool) -> list[int]:
+        """Append that calls are made, with their prompts, and return the versions of their starts.
+
+        All stand in the log before the first is made.
+        """
+        claims, blobs, versions = list[Claim](), list[Blob](), list[int]()
+        limited = self.task.spending.allowed.limited
+        for prepared in calls:
+            action = prepared.action
+            extra: dict[str, object] = {"again": prepared.again} if prepared.again else {}
+            if in_wave:
+                extra["wave"] = prepared.fact.stood_at or 0
+            if limited or in_wave:
+                extra["reserved"] = self._most(prepared)
+            started = StepStarted(
+                kind=action.kind, module_name=action.module, iteration=action.iteration,
+                attempt=action.attempt, runner=self.runner, **extra,
+            )  # fmt: skip
+            versions.append(self.task.version + len(claims) + 1)
+            context = prepared.again or versions[-1] + 1
+            if prepared.made is None:
+                claims.append(Claim(started, None, "loop", ()))
+            else:
+                made = prepared.made
+                claims += [Claim(fact, made.at, "loop", ()) for fact in (started, made.fact)]
+                blobs += made.blobs
+            for number in range(1, len(self.runtime.alternatives) + 1 if in_wave else 1):
+                versions.append(self.task.version + len(claims) + 1)
+                update = {"again": context, "alternative": number}
+                claims.append(Claim(started.model_copy(update=update), None, "loop", ()))
+        self.append(ActionResult(claims, blobs))
+        return versions
+
+    def _settled(
+        self,
+        call: int,
+        prepared: PreparedCall,
+        outcome: str,
+        answer: Completion | None = None,
+        error: ModelError | None = None,
+        *,
+        seconds: float | None = None,
+    ) -> CallSettled:
+        """Return the settlement of a call: its cost as the model tells it, else the most it was."""
+        most, price = self._most(prepared), self.runtime.price
+        prompt, said = prepared.fact.tokens or 0, prepared.limits.max_tokens
+        bound = False
+        if answer is not None:
+            bound = answer.tokens is None
+            prompt = prompt if answer.prompt_tokens is None else answer.prompt_tokens
+            said = said if answer.tokens is None else answer.tokens
+            seconds = answer.seconds if seconds is None else seconds
+        elif isinstance(error, CallCancelledError) and error.tokens is not None:
+            prompt, said = min(prompt, error.tokens), max(0, error.tokens - prompt)
+        elif error is not None and error.kind in READS_NOTHING:
+            prompt = said = 0
+        else:
+            bound = True
+        cost = CallCost(
+            tokens=prompt + said,
+            seconds=round(most.seconds if seconds is None else seconds, 3),
+            money=price.of(prompt, said),
+        )
+        reason = {"reason": str(error)} if error is not None else {}
+        flag = {"bound": True} if bound else {}
+        return CallSettled(call=call, outcome=outcome, cost=cost, **flag, **reason)
+
+    def settle_cut(self) -> None:
+        """Settle the calls that an earlier process was ended in, at the most that they can cost."""
+        state, now = self.task.spending, self.task.store.clock()
+        facts = list[Fact]()
+        for call in sorted(state.open):
+            aside, began = state.open[call], self.task.event(call).timestamp
+            ran = max(0.0, (now - began).total_seconds())
+            seconds = round(min(aside.seconds, ran), 3)
+            cost = CallCost(tokens=aside.tokens, seconds=seconds, money=aside.money)
+            facts.append(CallSettled(call=call, outcome="cut", cost=cost, bound=True))
+        if facts:
+            self.append(ActionResult(facts))

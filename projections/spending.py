@@ -1,0 +1,82 @@
+"""How much have a task's calls cost, what is set aside for open ones, and how much may they cost?
+
+A call that ran under a budget, or beside others, is settled by a fact of its own; what every other
+one cost is told by its answer.
+"""
+
+from math import inf
+from typing import Literal, NamedTuple
+
+from immutables import Map
+
+from backcast.domain.events import (
+    BudgetGranted,
+    CallCost,
+    CallSettled,
+    ModelReplied,
+    StepStarted,
+    WorkflowEvent,
+)
+from backcast.domain.spending import Allowance, Amounts
+
+NAME = "spending"
+VERSION = 1
+SCOPE: Literal["task", "store"] = "task"
+
+
+class SpendingState(NamedTuple):
+    """The costs of a task's calls."""
+
+    allowed: Allowance = Allowance()
+    spent: Amounts = Amounts()
+    open: Map[int, Amounts] = Map()
+    "What is set aside for each call that is not settled, by the version of its STEP_STARTED."
+    outcomes: Map[str, int] = Map()
+    "How many settled calls ended in each way."
+
+
+State = SpendingState
+
+initial = State()
+
+
+def evolve(state: State, event: WorkflowEvent) -> State:
+    """Return the state after one more event."""
+    match event.fact:
+        case BudgetGranted() as fact:
+            allowed = Allowance(fact.calls, fact.tokens, fact.seconds, fact.money)
+            return state._replace(allowed=allowed)
+        case StepStarted(wave=wave, reserved=reserved) if wave is not None or reserved is not None:
+            aside = amounts_of(reserved or CallCost())
+            return state._replace(open=state.open.set(event.version, aside))
+        case CallSettled(call=call, cost=cost, outcome=outcome):
+            if call not in state.open:
+                return state  # it is settled once
+            count = state.outcomes.get(outcome or "", 0) + 1
+            return state._replace(
+                spent=state.spent.plus(amounts_of(cost)), open=state.open.delete(call),
+                outcomes=state.outcomes.set(outcome or "", count),
+            )  # fmt: skip
+        case ModelReplied(call=None) as fact:
+            tokens = max(0, fact.prompt_tokens or 0) + max(0, fact.tokens or 0)
+            amounts = Amounts(1, tokens, _counted(fact.seconds or 0.0))
+            return state._replace(spent=state.spent.plus(amounts))
+    return state
+
+
+def amounts_of(cost: CallCost) -> Amounts:
+    """Return the amounts of one call."""
+    return Amounts(1, max(0, cost.tokens), _counted(cost.seconds), _counted(cost.money))
+
+
+def _counted(amount: float) -> float:
+    """Return an amount that can be added to others: a log may hold any number."""
+    return amount if 0 < amount < inf else 0.0
+
+
+def committed(state: State) -> Amounts:
+    """Return what is spent and set aside together."""
+    total = state.spent
+    for call in sorted(state.open):
+        total = total.plus(state.open[call])
+    return total
