@@ -23,11 +23,11 @@ from backcast.engine.context.recorded import messages
 from backcast.engine.log.blobs import Blob
 from backcast.engine.models import Call, Completion, Limits, Message, Model
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
-from backcast.engine.workflow.answers import ActionResult, replied
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.executor import EndedCall, Race, SideCall, run_calls
 from backcast.engine.workflow.prompts import BuiltPrompt, PromptBuilder, RunningTask
 from backcast.engine.workflow.requests import limits_for, request_of, schema_for
+from backcast.engine.workflow.results import ActionResult, replied
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.spec import Spec
 from backcast.engine.workflow.waves import LaneAction, module_of

@@ -21,14 +21,7 @@ from backcast.domain.outline import names_in
 from backcast.domain.summary import LIMITS
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.summariser import Extractive
-from backcast.engine.workflow.answers import (
-    ActionResult,
-    Answers,
-    Checks,
-    checks_ran,
-    given,
-    with_some_run,
-)
+from backcast.engine.workflow.answers import Answers, Checks, given
 from backcast.engine.workflow.calls import Calls
 from backcast.engine.workflow.decide import (
     Action,
@@ -41,6 +34,7 @@ from backcast.engine.workflow.decide import (
 )
 from backcast.engine.workflow.plan_reuse import reused_plan
 from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
+from backcast.engine.workflow.results import ActionResult, checks_ran, with_some_run
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
 from backcast.engine.workflow.spec import Spec
