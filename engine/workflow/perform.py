@@ -124,7 +124,8 @@ class Performer:
         fact = PolicyUsed(policy=policy.ref, profile=profile.ref, model=name, out=out)
         if self.task.used != fact:
             self.append(ActionResult([fact], [profile, policy]))
-        self.calls.settle_cut()
+        if cut := self.calls.budget.settled_cut():
+            self.append(ActionResult(cut))
         budget = self.runtime.budget
         if budget is not None and budget != self.task.spending.allowed:
             limits = {name: most for name, most in budget._asdict().items() if most is not None}
