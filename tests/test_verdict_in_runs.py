@@ -10,8 +10,8 @@ from rich.console import Console
 from backcast.domain.events import ChecksRan, TaskFailed
 from backcast.engine.interfaces.run_progress import RunProgress
 from backcast.engine.log import EventStore
-from backcast.engine.workflow.answers import checks_ran, with_some_run
 from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.results import checks_ran, with_some_run
 from backcast.engine.workflow.runtime import open_runtime
 from backcast.engine.workflow.sandbox.run import Outcome
 from backcast.engine.workflow.spec import RunLimits, Spec, SpecModule, Test

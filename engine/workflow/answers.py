@@ -9,13 +9,10 @@ from threading import Semaphore
 from typing import NamedTuple
 
 from backcast.domain.cache import names_of
-from backcast.domain.errors import InputError, ModelError
+from backcast.domain.errors import InputError
 from backcast.domain.events import (
     AnswerRefused,
-    CheckFailure,
-    ChecksRan,
     Claim,
-    Fact,
     ModelReplied,
     ModuleIteration,
     PlanningComplete,
@@ -37,6 +34,7 @@ from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.executor import in_thread
 from backcast.engine.workflow.prompts import PromptBuilder
 from backcast.engine.workflow.refusals import RefusedError
+from backcast.engine.workflow.results import ActionResult, checks_ran
 from backcast.engine.workflow.said import said
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import Spec
@@ -49,10 +47,6 @@ Checks = Callable[[Mapping[str, bytes], Sequence[str], SandboxLimits], Outcome]
 "Runs tests, given by their paths, on files: `run_checks` or a stand-in."
 
 
-PREVIEW = 2_000
-"Characters of a test run's output that the fact itself holds."
-
-
 WANTED = {"plan": "the JSON", "summary": "the JSON", "code": "the fenced block"}
 "What the model is to answer with, by the kind of step."
 
@@ -62,18 +56,6 @@ class ReadAnswer(NamedTuple):
 
     text: str
     thought: str
-
-
-class ActionResult(NamedTuple):
-    """The result of an action: facts and bodies to append."""
-
-    facts: Sequence[Fact | Claim]
-    blobs: Sequence[Blob] = ()
-    writer: str = "loop"
-    forced: bool = True
-    "Whether it is on the disk before anything else is done, and not with the next result."
-    error: ModelError | None = None
-    "The error at which the run stops for now."
 
 
 class Answers:
@@ -285,51 +267,3 @@ def _body(code: Code, path: str) -> bytes:
 def given(spec: Spec) -> list[str]:
     """Return the paths of the tests that came with the task."""
     return [test.path for test in spec.tests]
-
-
-def replied(
-    answer: Completion, id: str, predicted: int | None, call: int | None = None, module: str = ""
-) -> ActionResult:
-    """Return a model's answer as a fact.
-
-    `call` names the call where that is not told by its place, and `module` what it was about.
-    """
-    named = {} if call is None else {"call": call}
-    text = Blob(answer.text.encode(errors="surrogatepass"))
-    thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
-    model = answer.model or id
-    fact = ModelReplied(
-        text=text.ref, model=model, finish=answer.finish, prompt_tokens=answer.prompt_tokens,
-        predicted_tokens=predicted, tokens=answer.tokens, cached_tokens=answer.cached_tokens,
-        seconds=answer.seconds, thinking=thinking[0].ref if thinking else None,
-        **named, **({"module_name": module} if module else {}),
-    )  # fmt: skip
-    return ActionResult([fact], [text, *thinking], model)
-
-
-def with_some_run(outcome: Outcome) -> Outcome:
-    """Return an outcome with an error where every test of a task leaves itself out."""
-    if outcome.passed or outcome.failed or outcome.errors or not outcome.skipped:
-        return outcome
-    message = (
-        f"there are no tests that ran: {outcome.skipped} leave themselves out by their own text, so"
-        " nothing shows that the task is done"
-    )
-    failure = CheckFailure(message=message, kind="error")
-    return outcome._replace(errors=1, failures=(failure,))
-
-
-def checks_ran(outcome: Outcome, path: str | None) -> ActionResult:
-    """Return the outcome of a test run as a fact."""
-    output = outcome.output.decode(errors="replace")
-    long = [Blob(outcome.output)] if len(output) > PREVIEW else []
-    # No skipped check is not recorded, so that older logs stay as they are.
-    skipped = {"skipped": outcome.skipped} if outcome.skipped else {}
-    fact = ChecksRan(
-        passed=outcome.passed, failed=outcome.failed, errors=outcome.errors, module_name=path,
-        failures=outcome.failures, preview=output[-PREVIEW:],
-        output=long[0].ref if long else None, contained=outcome.contained,
-        isolation=dict(outcome.isolation), seconds=round(outcome.seconds, 3),
-        coverage=dict(outcome.coverage), **skipped,
-    )  # fmt: skip
-    return ActionResult([fact], long, "sandbox")

@@ -6,49 +6,29 @@ has ended. Of calls that run side by side each answer is appended as it comes.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
-    CallCost,
-    CallSettled,
     Claim,
     ContextBuilt,
     Fact,
     ModelFailed,
     StepStarted,
 )
-from backcast.domain.spending import Amounts, remaining, short_of
 from backcast.engine.context.recorded import messages
 from backcast.engine.log.blobs import Blob
-from backcast.engine.models import Call, Completion, Limits, Message, Model
+from backcast.engine.models import Call, Completion, Message, Model
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
-from backcast.engine.workflow.answers import ActionResult, replied
+from backcast.engine.workflow.call_budget import CallBudget, PreparedCall
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.executor import EndedCall, Race, SideCall, run_calls
-from backcast.engine.workflow.prompts import BuiltPrompt, PromptBuilder, RunningTask
+from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
 from backcast.engine.workflow.requests import limits_for, request_of, schema_for
+from backcast.engine.workflow.results import ActionResult, replied
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.spec import Spec
 from backcast.engine.workflow.waves import LaneAction, module_of
-from backcast.projections import progress, spending
-
-READS_NOTHING = ("unavailable", "refused", "overflow")
-"Kinds of failures of which the model has neither read nor written anything."
-
-
-class PreparedCall(NamedTuple):
-    """A call with its prompt, before it is made."""
-
-    lane: str
-    "Empty for a call alone."
-    action: AskModel
-    fact: ContextBuilt
-    said: Sequence[tuple[str, str]]
-    limits: Limits
-    again: int = 0
-    "The version of its CONTEXT_BUILT; 0 for a prompt that is not in the log yet."
-    made: BuiltPrompt | None = None
+from backcast.projections import progress
 
 
 class Calls:
@@ -65,6 +45,7 @@ class Calls:
     ) -> None:
         self.task, self.runtime, self.spec, self.prompts = task, runtime, spec, prompts
         self.model, self.append, self.runner = runtime.model, append, runner
+        self.budget = CallBudget(task, runtime)
         self.is_usable: Callable[[AskModel, Completion], bool] = lambda action, answer: True
         "Tells whether an answer could be used, where the first such of several wins."
         self.answered: Callable[[progress.PendingStep], None] = lambda step: None
@@ -75,24 +56,28 @@ class Calls:
     def alone(self, action: AskModel) -> ActionResult:
         """Make one call, and return its answer or its failure as facts."""
         prepared = self._prepared("", action, self.task.stands)
-        [admitted] = self._admitted([prepared])
+        [admitted] = self.budget.admitted([prepared])
         limited = self.task.spending.allowed.limited
         [call] = self._begin([admitted], in_wave=False)
         try:
             answer = self._ask(admitted, self.model, None)
         except ModelError as error:
             failed = ModelFailed(reason=str(error), kind=error.kind)
-            settled = [self._settled(call, admitted, "failed", error=error)] if limited else []
+            settled = (
+                [self.budget.settled(call, admitted, "failed", error=error)] if limited else []
+            )
             return ActionResult([failed, *settled], error=error)
         except KeyboardInterrupt:
             if limited:
                 cut = CallCancelledError()
-                self.append(ActionResult([self._settled(call, admitted, "cancelled", error=cut)]))
+                self.append(
+                    ActionResult([self.budget.settled(call, admitted, "cancelled", error=cut)])
+                )
             raise
         result = replied(answer, self.model.id, admitted.fact.tokens, call if limited else None)
         if not limited:
             return result
-        settlement = self._settled(call, admitted, "answered", answer)
+        settlement = self.budget.settled(call, admitted, "answered", answer)
         return result._replace(facts=[*result.facts, settlement])
 
     # Side by side
@@ -116,7 +101,7 @@ class Calls:
                 failed[lane] = error
         if not ready:
             return failed
-        admitted = self._admitted(ready)
+        admitted = self.budget.admitted(ready)
         begun = iter(self._begin(admitted, in_wave=True))
         models, by_call = [self.model, *self.runtime.alternatives], dict[int, PreparedCall]()
         asked, races, kept = dict[int, Model](), list[Race](), set[str]()
@@ -155,7 +140,7 @@ class Calls:
     def _report(self, prepared: PreparedCall, ended: EndedCall, model: Model) -> None:
         """Append how a call of a wave ended; the answer of one that lost is kept, and not used."""
         call, answer = ended.call.id, ended.answer
-        settlement = self._settled(
+        settlement = self.budget.settled(
             call, prepared, ended.outcome, answer, ended.error, seconds=ended.seconds
         )
         if answer is None or ended.outcome == "lost":
@@ -198,40 +183,6 @@ class Calls:
         made = self.prompts.build(request, thinking=limits.thinking > 0, beside=beside)
         return PreparedCall(lane, action, made.fact, made.messages, limits, made=made)
 
-    def _admitted(self, calls: Sequence[PreparedCall]) -> list[PreparedCall]:
-        """Return the first calls that the budget suffices for together, within its seconds.
-
-        `ModelError` where it suffices for none.
-        """
-        allowed = self.task.spending.allowed
-        if not allowed.limited:
-            return list(calls)
-        spent, admitted, short = spending.committed(self.task.spending), list[PreparedCall](), ""
-        seconds = remaining(allowed, spent).seconds
-        for prepared in calls:
-            if seconds is not None:
-                limits, several = prepared.limits, len(self.runtime.alternatives) + 1
-                share = min(limits.seconds, round(seconds / len(calls) / several, 3))
-                prepared = prepared._replace(limits=limits._replace(seconds=share))
-            most = self._most(prepared)
-            needed = Amounts()
-            for _ in range(1 + (len(self.runtime.alternatives) if prepared.lane else 0)):
-                needed = needed.plus(Amounts(1, most.tokens, max(most.seconds, 0.001), most.money))
-            if found := short_of(allowed, spent, needed):
-                short = short or found
-                continue
-            spent = spent.plus(needed)
-            admitted.append(prepared)
-        if not admitted:
-            raise ModelError(f"the budget does not suffice: {short}", "budget")
-        return admitted
-
-    def _most(self, prepared: PreparedCall) -> CallCost:
-        """Return what a call can cost at most."""
-        prompt, answer = prepared.fact.tokens or 0, prepared.limits.max_tokens
-        money = self.runtime.price.of(prompt, answer)
-        return CallCost(tokens=prompt + answer, seconds=prepared.limits.seconds, money=money)
-
     def _begin(self, calls: Sequence[PreparedCall], *, in_wave: bool) -> list[int]:
         """Append that calls are made, with their prompts, and return the versions of their starts.
 
@@ -245,7 +196,7 @@ class Calls:
             if in_wave:
                 extra["wave"] = prepared.fact.stood_at or 0
             if limited or in_wave:
-                extra["reserved"] = self._most(prepared)
+                extra["reserved"] = self.budget.most(prepared)
             started = StepStarted(
                 kind=action.kind, module_name=action.module, iteration=action.iteration,
                 attempt=action.attempt, runner=self.runner, **extra,
@@ -264,50 +215,3 @@ class Calls:
                 claims.append(Claim(started.model_copy(update=update), None, "loop", ()))
         self.append(ActionResult(claims, blobs))
         return versions
-
-    def _settled(
-        self,
-        call: int,
-        prepared: PreparedCall,
-        outcome: str,
-        answer: Completion | None = None,
-        error: ModelError | None = None,
-        *,
-        seconds: float | None = None,
-    ) -> CallSettled:
-        """Return the settlement of a call: its cost as the model tells it, else the most it was."""
-        most, price = self._most(prepared), self.runtime.price
-        prompt, said = prepared.fact.tokens or 0, prepared.limits.max_tokens
-        bound = False
-        if answer is not None:
-            bound = answer.tokens is None
-            prompt = prompt if answer.prompt_tokens is None else answer.prompt_tokens
-            said = said if answer.tokens is None else answer.tokens
-            seconds = answer.seconds if seconds is None else seconds
-        elif isinstance(error, CallCancelledError) and error.tokens is not None:
-            prompt, said = min(prompt, error.tokens), max(0, error.tokens - prompt)
-        elif error is not None and error.kind in READS_NOTHING:
-            prompt = said = 0
-        else:
-            bound = True
-        cost = CallCost(
-            tokens=prompt + said,
-            seconds=round(most.seconds if seconds is None else seconds, 3),
-            money=price.of(prompt, said),
-        )
-        reason = {"reason": str(error)} if error is not None else {}
-        flag = {"bound": True} if bound else {}
-        return CallSettled(call=call, outcome=outcome, cost=cost, **flag, **reason)
-
-    def settle_cut(self) -> None:
-        """Settle the calls that an earlier process was ended in, at the most that they can cost."""
-        state, now = self.task.spending, self.task.store.clock()
-        facts = list[Fact]()
-        for call in sorted(state.open):
-            aside, began = state.open[call], self.task.event(call).timestamp
-            ran = max(0.0, (now - began).total_seconds())
-            seconds = round(min(aside.seconds, ran), 3)
-            cost = CallCost(tokens=aside.tokens, seconds=seconds, money=aside.money)
-            facts.append(CallSettled(call=call, outcome="cut", cost=cost, bound=True))
-        if facts:
-            self.append(ActionResult(facts))

@@ -21,14 +21,7 @@ from backcast.domain.outline import names_in
 from backcast.domain.summary import LIMITS
 from backcast.engine.log.blobs import Blob
 from backcast.engine.memory.summariser import Extractive
-from backcast.engine.workflow.answers import (
-    ActionResult,
-    Answers,
-    Checks,
-    checks_ran,
-    given,
-    with_some_run,
-)
+from backcast.engine.workflow.answers import Answers, Checks, given
 from backcast.engine.workflow.calls import Calls
 from backcast.engine.workflow.decide import (
     Action,
@@ -41,6 +34,7 @@ from backcast.engine.workflow.decide import (
 )
 from backcast.engine.workflow.plan_reuse import reused_plan
 from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
+from backcast.engine.workflow.results import ActionResult, checks_ran, with_some_run
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import run_checks
 from backcast.engine.workflow.spec import Spec
@@ -130,7 +124,8 @@ class Performer:
         fact = PolicyUsed(policy=policy.ref, profile=profile.ref, model=name, out=out)
         if self.task.used != fact:
             self.append(ActionResult([fact], [profile, policy]))
-        self.calls.settle_cut()
+        if cut := self.calls.budget.settled_cut():
+            self.append(ActionResult(cut))
         budget = self.runtime.budget
         if budget is not None and budget != self.task.spending.allowed:
             limits = {name: most for name, most in budget._asdict().items() if most is not None}
