@@ -111,6 +111,15 @@ def test_steps_are_the_same_whether_read_at_once_or_as_the_log_grows() -> None:
 # What is computed
 
 
+def test_a_step_of_another_program_is_named_by_what_it_did() -> None:
+    """Its first call names it, else what it said: what it was asked begins with a result."""
+    with opened("fixtures/recorded/mender.jsonl") as log:
+        found = RunSequence(log.store, "mender").read_on()
+    names = [step.name for step in found]
+    assert names[1:4] == ["run wc -l *.py", "read_file till.py", "read_file money.py"]
+    assert names[-1].startswith("Done: split_cents in money.py hands out")
+
+
 def test_the_states_of_each_moment_are_those_that_the_log_gives() -> None:
     with opened(TILL) as log:
         reader = RunReader(log.store, "till")

@@ -135,8 +135,11 @@ class RunSequence:
             name = (self._asked(fact) or _name(fact)) if foreign else step.name or _name(fact)
             step = step._replace(prompt=event.version, foreign=foreign, name=name)
         if isinstance(fact, ModelReplied | ModelFailed):
-            step = step._replace(answered=True, name=step.name or _name(fact))
-        if isinstance(fact, ToolCalled) and step.name in ("answer", ""):
+            said = self._said(fact) if step.foreign and isinstance(fact, ModelReplied) else ""
+            step = step._replace(answered=True, name=said or step.name or _name(fact))
+        # Of another program's step the calls tell most; the first names it.
+        unnamed = step.name in ("answer", "") or (step.foreign and step.outcome != "tool")
+        if isinstance(fact, ToolCalled) and unnamed:
             step = step._replace(name=_called(fact))
         for outcome, why in _outcomes(fact):
             if RANKS[outcome] >= RANKS[step.outcome]:
@@ -170,6 +173,13 @@ class RunSequence:
                 with suppress(DamagedError, ValueError):
                     words = part_text(self.store.get(part.text))[:200].split()
                     return " ".join(words)[:80]
+        return ""
+
+    def _said(self, fact: ModelReplied) -> str:
+        """Return the beginning of an answer."""
+        with suppress(DamagedError, ValueError):
+            words = self.store.get(fact.text).decode(errors="replace") if fact.text else ""
+            return " ".join(words[:200].split())[:80]
         return ""
 
     @staticmethod
