@@ -193,6 +193,32 @@ def _harmless(chromium: Browser, address: str) -> None:
     assert chromium.complaints() == []
 
 
+def test_a_prompt_of_two_megabytes_is_shown_by_its_parts(chromium: Browser, tmp_path: Path) -> None:
+    from backcast.domain.events import Claim, ContextBuilt, ContextItem
+    from backcast.engine.log.blobs import Blob
+    from backcast.engine.log.store import EventStore
+
+    bodies = [Blob((f"# part {n}\n" + f"line of part {n}\n" * 620).encode()) for n in range(200)]
+    items = tuple(
+        ContextItem(node=f"module:part_{n}.py", section="related modules", level="full",
+                    text=blob.ref, tokens=3_000)
+        for n, blob in enumerate(bodies)
+    )  # fmt: skip
+    assert sum(len(blob.body) for blob in bodies) > 2_000_000
+    url = f"sqlite:///{tmp_path / 'large.db'}"
+    with EventStore.open(url) as store:
+        fact = ContextBuilt(items=items, tokens=600_000, sections={"related modules": 600_000})
+        store.append("large", [Claim(fact, None, "loop", ())], after=0, blobs=bodies)
+    with viewed("large", "--store", url) as address:
+        chromium.open(address)
+        assert chromium.count("#middle .item") == 200
+        chromium.js("(location.hash = 'e=1&i=module:part_150.py&l=300', 1)")
+        chromium.until("document.querySelector('#middle .item.on mark')")
+        assert chromium.text("#middle .item.on mark") == "line of part 150"
+        top = chromium.js("document.querySelector('#middle mark').getBoundingClientRect().top")
+        assert 0 <= top <= 900
+
+
 def test_a_page_without_javascript_still_shows_the_prompt(tmp_path: Path, till: str) -> None:
     file = written(tmp_path, f"{TILL}@164")
     with browser(tmp_path, script=False) as plain:

@@ -235,7 +235,7 @@ def serve(
 ) -> None:  # fmt: skip
     """Serve until Ctrl-C. `InputError` where the port is taken."""
     server = listening(store, task, version, port, notes, log)
-    with server:
+    with server, suppress(KeyboardInterrupt):
         tell(f"http://{HOST}:{server.server_address[1]}/")
         server.serve_forever()
 
