@@ -111,7 +111,7 @@ def test_texts_that_were_masked_cannot_be_told_and_others_hold(
     last["data"] |= {"masked": 2, "digest": "0" * 64}
     found = verdicts(lines)
     assert found[first["version"]].holds
-    assert str(found[last["version"]].rebuilt).startswith("cannot be told: 2 of its texts were")
+    assert str(found[last["version"]].rebuilt).startswith("cannot be told: masked texts in it: 2")
 
 
 def test_texts_that_were_exchanged_are_told_to_be_different(

@@ -237,7 +237,7 @@ class ModelExchange:
         ended = exchange.began + timedelta(seconds=exchange.seconds)
         came = self.writer.answer(exchange, self.task, self.blobs)
         answer, fault = ModelAnswer(), fault_of(exchange)
-        kind = KINDS.get(exchange.how, "refused")
+        kind = "refused" if _is_refusal(exchange) else KINDS.get(exchange.how, "refused")
         if exchange.answer:
             headers = exchange.headers
             try:
@@ -293,10 +293,16 @@ def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def fault_of(exchange: Exchange) -> str:
     """Return why an exchange failed, as HTTP tells it; empty where it did not."""
+    if _is_refusal(exchange):
+        shown = exchange.answer[:200].decode(errors="replace")
+        return f"status {exchange.status}: {shown}"
     if exchange.how != spool.FINISHED:
         reason = REASONS[exchange.how]
         return f"{reason}: {exchange.why}" if exchange.why else reason
-    if exchange.status is not None and exchange.status >= 400:
-        shown = exchange.answer[:200].decode(errors="replace")
-        return f"status {exchange.status}: {shown}"
     return ""
+
+
+def _is_refusal(exchange: Exchange) -> bool:
+    """Return whether the server refused. Some clients leave as soon as they have read the status."""
+    known = exchange.how in (spool.FINISHED, spool.LEFT)
+    return known and exchange.status is not None and exchange.status >= 400

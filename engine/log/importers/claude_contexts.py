@@ -79,7 +79,7 @@ class ClaudeContexts:
         because: list[str],
     ) -> str:  # fmt: skip
         """Add the context of an answer at its first line, and return its id."""
-        if entry.get("uuid") in self._seen:
+        if string(entry.get("uuid")) in self._seen:
             return ""
         if answer.context is None:
             chain = self._chain(entry)
