@@ -303,6 +303,6 @@ def fault_of(exchange: Exchange) -> str:
 
 
 def _is_refusal(exchange: Exchange) -> bool:
-    """Return whether the server refused. Some clients leave as soon as they have read the status."""
+    """Return whether the server refused. Some clients leave once they have read the status."""
     known = exchange.how in (spool.FINISHED, spool.LEFT)
     return known and exchange.status is not None and exchange.status >= 400
