@@ -17,6 +17,7 @@ from backcast.engine.interfaces import cli
 from backcast.projections import versions
 
 FOLDER, WIDTH = Path(__file__).resolve().parents[1] / ".demo", 100
+AGENT = "../fixtures/recorded/agent.jsonl"
 POLICY = 'name = "forget"\nerrors = 0  # tell the model of no failure: that saves tokens\n'
 
 
@@ -56,7 +57,11 @@ def main(repository: Path) -> None:
     print("\n# 6. What should a model know of this code? A map of it, in a fixed number of tokens.")
     if "map of" in run("map", "update", "history", "--last", "3", first=1):  # else no run to read
         run("map", "show", "history", first=2)
-    print("\n# 7. A run can be looked at: one file, which opens without a server.")
+    print("\n# 7. An agent that 'backcast record' stood behind: what broke its prompt's beginning?")
+    run("diff", f"{AGENT}@9", f"{AGENT}@12", first=4)
+    output = run("verify", AGENT, first=0, last=1)
+    prove(" 0 failed" in output, "a recorded request was not rebuilt to the byte")
+    print("\n# 8. A run can be looked at: one file, which opens without a server.")
     run("view", "../fixtures/logs/till.jsonl", "--html", "till.html", first=1)
     print(f"Open {FOLDER / 'till.html'}")
     print("Now by hand: cd .demo; ../.venv/bin/backcast help", flush=True)
