@@ -85,7 +85,9 @@ def test_the_prompts_of_an_agent_are_taken_apart(tmp_path: Path, name: str) -> N
     shares = [float(line.split()[1]) for line in text.splitlines() if " %  " in line]
     assert min(shares) >= 0
     assert abs(sum(shares) - 100) < 1
-    assert "tokens; what it would keep was not foretold" in backcast(tmp_path, "diff", name).decode()
+    assert (
+        "tokens; what it would keep was not foretold" in backcast(tmp_path, "diff", name).decode()
+    )
     verified = backcast(tmp_path, "verify").splitlines()
     assert [b"rebuilt: same" in line for line in verified] == [True] * 5
 
