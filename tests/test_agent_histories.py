@@ -297,7 +297,7 @@ def test_regress_tables_every_policy(capsys: pytest.CaptureFixture[str]) -> None
     assert rows["last-1"]["recall"] < rows["mask-1"]["recall"]
     lost = rows["mask-3"]["lost"]
     line = """lines.append(f"{'total':24}{shown(self.total()):>12}")"""
-    assert {"run": "mender", "event": 35, "kind": "line", "text": line} in lost
+    assert {"run": "mender", "event": 39, "kind": "line", "text": line} in lost
     assert len(lost) == rows["mask-3"]["used"] - rows["mask-3"]["shown"]
     assert "what a model would have answered to them, nobody can tell" in err
 
@@ -330,7 +330,7 @@ def test_rules_decide_the_exit_code(
         (("regress", MENDER, "--policy", "mask-0"), "needed a TOML file or one of reader,"),
         (("regress", MENDER, "--policy", "offload-99"), "needed more than the 300 tokens of a"),
         (("context", MENDER, "--policy", "reader"), "needed a policy with [messages]"),
-        (("context", f"{MENDER}@12", "--policy", "mask-3"), "the nearest are mender@11 and"),
+        (("context", f"{MENDER}@11", "--policy", "mask-3"), "the nearest are mender@7 and"),
         (("diff", MENDER, "--policy", "mask-3", "--policy", "mask-1"), "under one policy"),
     ],
 )
@@ -346,15 +346,15 @@ def test_what_cannot_be_tried_is_told_in_one_line(
 def test_a_prompt_under_a_policy_is_printed_and_compared(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code, out, err = ran(capsys, "context", f"{MENDER}@43", "--policy", "mask-3")
+    code, out, err = ran(capsys, "context", f"{MENDER}@48", "--policy", "mask-3")
     assert code == 0
     assert "\n[result of read_file till.py: 430 tokens, masked; blob:36562c5026f2]\n" in out
     assert "1,195 tokens under mask-3, 2,922 as it was" in err
-    _, out, _ = ran(capsys, "context", f"{MENDER}@43", "--policy", "mask-3", "--json")
+    _, out, _ = ran(capsys, "context", f"{MENDER}@48", "--policy", "mask-3", "--json")
     found = json.loads(out)
     assert (found["tokens"], found["recorded_tokens"]) == (1195, 2922)
     assert sum(part["state"] == "masked" for part in found["parts"]) == 5
-    _, out, _ = ran(capsys, "diff", f"{MENDER}@43", "--policy", "mask-3")
+    _, out, _ = ran(capsys, "diff", f"{MENDER}@48", "--policy", "mask-3")
     assert "  masked      result read_file, turn 2: 430 -> 34 tokens\n" in out
     assert out.endswith("  in all      2,922 -> 1,195 tokens\n")
 
@@ -393,6 +393,21 @@ def test_requests_whose_texts_are_gone_are_told(
     assert code == 0
     assert json.loads(out.splitlines()[0])["prompts"] == 2
     assert "note: 10 requests of mender cannot be read, as texts of theirs are masked or" in err
+
+
+def test_files_that_the_run_changed_are_stale_where_they_were_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = ran(capsys, "stale", MENDER)
+    assert code == 0
+    assert out == (
+        "the result read_file in message 6 shows till.py as it was at mender@10;"
+        " mender@43: changed\n"
+        "the result read_file in message 8 shows money.py as it was at mender@15;"
+        " mender@34: changed\n"
+    )
+    _, out, _ = ran(capsys, "log", MENDER, "--type", "MODULE_ITERATION")
+    assert [line.split()[5].rstrip(",") for line in out.splitlines()] == ["money.py", "till.py"]
 
 
 def test_figures_do_not_depend_on_the_hash_seed() -> None:

@@ -136,6 +136,22 @@ def test_a_rollout_without_its_instructions_is_known_in_part(tmp_path: Path) -> 
         assert next(item["content"] for item in shown) == "The price was halved."
 
 
+def test_what_no_rollout_tells_of_a_request_is_said(tmp_path: Path) -> None:
+    first, *others = items("codex.jsonl")
+    called = next(line["payload"]["name"] for line in others if "call_id" in line["payload"])
+    text = f"You are a coding agent.\n\n## `update_plan`\n\nPlan.\n\n## `{called}`\n\nCall it."
+    first["payload"]["base_instructions"] = {"text": text}
+    with EventStore.open("sqlite://") as store:
+        report = imported(store, codex, written(tmp_path, [first, *others]))
+        assert codex.SECTION.format("update_plan") in report.notes
+        assert report.notes.count(codex.QUESTION) == 1
+    before = [line for line in others if line["type"] != "compacted"]
+    with EventStore.open("sqlite://") as store:
+        report = imported(store, codex, written(tmp_path, [items("codex.jsonl")[0], *before]))
+        assert codex.QUESTION not in report.notes
+        assert not [note for note in report.notes if "left out" in note]
+
+
 def test_a_line_that_comes_twice_is_two_lines(tmp_path: Path) -> None:
     lines = items("codex.jsonl")
     path = written(tmp_path, [*lines[:14], *lines[5:14]])

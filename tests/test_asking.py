@@ -129,7 +129,7 @@ def test_an_answer_that_is_not_empty_carries_no_note(backcast: Backcast) -> None
 def test_an_empty_store_says_how_it_is_filled(backcast: Backcast, tmp_path: Path) -> None:
     EventStore.open(f"sqlite:///{tmp_path}/store.db", create=True).close()
     assert backcast("tasks")[1] == (
-        "backcast: note: the store is empty: 'backcast import' or 'backcast run' fills it\n"
+        "backcast: note: the store is empty: 'backcast record', 'import' or 'run' fills it\n"
     )
 
 

@@ -115,7 +115,7 @@ def test_each_command_in_it_is_one_with_its_options(page: str) -> None:
 def test_each_command_in_its_text_has_the_options_that_stand_behind_it(page: str) -> None:
     text = re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
     for span in re.findall(r"`backcast ([^`]+)`", text):
-        command, context, rest = command_of(span.split())
+        command, context, rest = command_of(re.split(r"\s--\s", span)[0].split())
         known = {option for one in command.get_params(context) for option in one.opts}
         assert {word for word in rest if word.startswith("-")} <= known, span
 
@@ -137,7 +137,7 @@ def test_each_command_that_the_package_speaks_of_has_the_options_behind_it() -> 
             spans |= set(re.findall(r"(?:'|^    )backcast ([a-z]+\b[^'#\n]*)", text, re.MULTILINE))
     assert len(spans) > 60
     for span in sorted(spans):
-        command, context, rest = command_of(span.split())
+        command, context, rest = command_of(re.split(r"\s--\s", span)[0].split())
         known = {option for one in command.get_params(context) for option in one.opts}
         assert {word for word in rest if re.match("--?[a-z]", word)} <= known, span
 

@@ -54,7 +54,7 @@ def test_bytes_go_through_as_they_are_and_the_log_gives_them_again(tmp_path: Pat
         [(path, sent, headers)] = server.asked
         assert (path, sent) == (CHAT, ODD)
         assert headers["authorization"] == f"Bearer {KEY}"
-        assert "1 calls seen: recorded (1)" in proxy.ended()
+        assert "1 call seen: recorded (1)" in proxy.ended()
     assert backcast(tmp_path, "context", "recorded") == ODD
     assert b"rebuilt: same" in backcast(tmp_path, "verify")
     backcast(tmp_path, "fsck")

@@ -114,7 +114,7 @@ def test_a_command_has_its_terminal_for_itself(tmp_path: Path) -> None:
             cwd=tmp_path, stderr=terminal.slave, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 0
-    until(lambda: "1 calls seen" in terminal.shown)
+    until(lambda: "1 call seen" in terminal.shown)
     assert "\x1b[2K" not in terminal.shown
 
 

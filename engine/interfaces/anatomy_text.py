@@ -43,11 +43,16 @@ def _anatomy(found: Anatomy, task: str) -> Iterator[str]:
         groups.setdefault(_group(part), []).append(part)
     total = sum(part.tokens for part in found.parts)
     whole = found.tokens or found.server
+    # Counted by an upper bound the parts may be more than the whole that the server counted.
+    beyond = whole is not None and total > whole
+    of = total if beyond else whole or total or 1
     for name, parts in groups.items():
         tokens = sum(part.tokens for part in parts)
-        share = f"{100 * tokens / (whole or total or 1):5.1f} %"
+        share = f"{100 * tokens / of:5.1f} %"
         yield f"{tokens:>9,}  {share}  {name}, {len(parts):,} part{'s' * (len(parts) > 1)}"
-    if whole:
+    if whole and beyond:
+        yield f"{total:>9,}  in all; the server counted {whole:,}"
+    elif whole:
         yield f"{whole - total:>9,}  {100 * (whole - total) / whole:5.1f} %  template, and joins"
         yield f"{whole:>9,}  in all{_server(found)}"
     else:
@@ -136,7 +141,19 @@ def _prefixes(rows: Sequence[PrefixRow], task: str) -> Iterator[str]:
         beyond = f", and in {more} of them more" if more else ""
         yield f"the server kept what was foretold in {held} of {len(known)} prompts{beyond}"
     else:
-        yield "the server told of no prompt what it kept, or did not count them"
+        yield _untold(rows)
+
+
+def _untold(rows: Sequence[PrefixRow]) -> str:
+    """Say why no prompt tells whether the server kept what was foretold."""
+    kept = [(row.kept, row.tokens or 0) for row in rows if row.kept is not None]
+    if not kept:
+        return "the server told of no prompt what it kept"
+    tokens, whole = (sum(numbers) for numbers in zip(*kept, strict=True))
+    return (
+        f"the server kept {tokens:,} of {whole:,} tokens; what it would keep was not foretold, as"
+        " it did not count parts"
+    )
 
 
 def _broke(broken: PrefixBreak) -> str:

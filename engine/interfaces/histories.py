@@ -64,17 +64,18 @@ def counter_of(profile: str | None, tokenizer: str | None = None) -> "Tokenizer"
 
 
 def print_prompt(
-    place: Place, name: str, profile: str | None, tokenizer: str | None, *, as_json: bool
+    place: Place, name: str | None, profile: str | None, tokenizer: str | None, *, as_json: bool
 ) -> None:
-    """Print an agent's prompt under a policy."""
+    """Print an agent's prompt under a policy, or without one as it was."""
     from backcast.domain.message_parts import total
+    from backcast.domain.message_settings import MessageSettings
     from backcast.engine.replay.history_prompt import prompt_under
 
-    settings = settings_of(name)
+    settings = settings_of(name) if name else MessageSettings()
     count = counter_of(profile, tokenizer).count
     found = prompt_under(place.store, place.task, place.when, settings, count)
     if as_json:
-        click.echo(json_text(prompt_json(found, name)))
+        click.echo(json_text(prompt_json(found, name or "none")))
         return
     if found.recorded.formed:
         message("note: no request was recorded; this is formed of the run's messages")
@@ -83,7 +84,9 @@ def print_prompt(
         named = f" {part.tool}" if part.tool else ""
         hand_on(f"[{role}{part.kind}{named}, turn {part.turn}]\n{part.text}\n")
     before, after = total(found.recorded.parts), total(found.shown)
-    message(f"{after:,} tokens under {name}, {before:,} as it was")
+    message(
+        f"{after:,} tokens under {name}, {before:,} as it was" if name else f"{before:,} tokens"
+    )
 
 
 def print_difference(place: Place, policies: Sequence[str], as_json: bool) -> None:

@@ -17,6 +17,7 @@ from backcast.domain.events import (
     MapEdited,
     PlanningComplete,
     Scored,
+    ToolCalled,
     WorkflowEvent,
     line_of,
 )
@@ -77,6 +78,8 @@ def event_title(event: WorkflowEvent) -> str:
         title += f", {event.fact.skipped} skipped by their own text" if event.fact.skipped else ""
     if isinstance(data.get("tokens"), int):
         title += f" {data['tokens']} tokens"
+    if isinstance(event.fact, ToolCalled):
+        title = called(event.fact)
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
     if isinstance(event.fact, Scored):
@@ -88,6 +91,14 @@ def event_title(event: WorkflowEvent) -> str:
         if event.fact.same_as:
             title = f"the same session as {', '.join(event.fact.same_as)}"
     return title
+
+
+def called(fact: ToolCalled) -> str:
+    """Return a tool's name and the beginning of what it was called with."""
+    arguments = fact.arguments.values() if isinstance(fact.arguments, dict) else [fact.arguments]
+    words = next((value for value in arguments if isinstance(value, str) and value.strip()), "")
+    called = words if words.startswith(fact.tool) else f"{fact.tool} {words[:200]}"
+    return " ".join(called[:200].split())[:80]
 
 
 def _stated_time(event: WorkflowEvent) -> str | None:

@@ -20,6 +20,8 @@ from backcast.engine.memory.outline_workers import uncollected
 from backcast.engine.memory.outlined_batches import OutlinedRuns, outlined
 from backcast.projections import ALL, dependency_graph
 
+NAMED = 8
+"Tasks that a note names."
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 "Shows the progress of work with a name and a number of steps; called with each step's size."
 
@@ -85,7 +87,8 @@ def _link(store: EventStore, format: str, tasks: Iterable[str], report: Report) 
         store.write_rows([store.row(task, last + 1, claim)], [], [])
         report.added += 1
         report.tasks[task] = report.tasks.get(task, 0) + 1
-        named = ", ".join(map(repr, others))
+        more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
+        named = ", ".join(map(repr, others[:NAMED])) + more
         report.notes.append(f"task {task!r} is the same session as {named}")
 
 

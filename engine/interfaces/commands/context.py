@@ -92,6 +92,9 @@ def command(
                 raise InputError(
                     f"{option} needs --for NODE or --query TEXT, which say what to build"
                 )
+        if not explain and is_agents_run(place):  # which holds no requests, but messages
+            print_prompt(place, None, None, None, as_json=as_json)
+            return
         _print_recorded(place, as_json=as_json, explain=explain)
 
 

@@ -24,7 +24,7 @@ def command(url: str, as_json: bool) -> None:
 
     with opened(url) as store:
         if not store.tasks():
-            message("note: the store is empty: 'backcast import' or 'backcast run' fills it")
+            message("note: the store is empty: 'backcast record', 'import' or 'run' fills it")
         forked, same = branches(store), same_sessions(store)
         for task in store.tasks():
             row: dict[str, Any] = {"task_id": task, "events": store.version(task)}

@@ -14,7 +14,7 @@ from backcast.domain.errors import BackcastError, ConflictError, StoreError, Una
 from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
 from backcast.engine.interfaces.proxy.stale_parts import stale_parts
-from backcast.engine.interfaces.proxy.status import status_text
+from backcast.engine.interfaces.proxy.status import counted, status_text
 from backcast.engine.log.exchanges import spool
 from backcast.engine.log.exchanges.bodies import COMPLETION
 from backcast.engine.log.exchanges.chat_form import chat_form
@@ -24,6 +24,8 @@ from backcast.engine.log.exchanges.writer import SOURCE, ExchangeWriter
 from backcast.engine.models.address import address_of
 from backcast.engine.models.http_client import NoAnswerError, ask
 
+NAMED = 8
+"Tasks that the last line names."
 SECONDS = 5.0
 "For an answer of llama-server about a prompt, which is not worth a longer wait."
 PROPERTY = "default_generation_settings"
@@ -250,13 +252,15 @@ class RecordingThread(threading.Thread):
     def summary(self) -> str:
         """Return in a line what was recorded."""
         count = self.calls.total()
-        tasks = ", ".join(f"{task} ({self.calls[task]})" for task in self.calls)
-        others = f", {self.others} requests that ask no model" if self.others else ""
+        named = [f"{task} ({self.calls[task]})" for task in list(self.calls)[:NAMED]]
+        more = len(self.calls) - len(named)
+        tasks = ", ".join([*named, *([f"{more:,} more tasks"] if more else [])])
+        others = f", {counted(self.others, 'request')} asking no model" if self.others else ""
         faults = f", {self.faults} with a fault" if self.faults else ""
         kept = ""
         if self.tokens:
             kept = f"; {self.tokens:,} tokens of prompts, {self.cached:,} of them not read again"
-        return f"{count} calls seen{': ' if tasks else ''}{tasks}{others}{faults}{kept}"
+        return f"{counted(count, 'call')} seen{': ' if tasks else ''}{tasks}{others}{faults}{kept}"
 
 
 def _with_stale(writer: ExchangeWriter, written: WrittenCall | None) -> WrittenCall | None:

@@ -63,15 +63,16 @@ def status_text(calls: int, tokens: int, kept: int, faults: int, stale: int | No
     >>> status_text(1, 0, 0, 0, None)
     '1 call'
     """
-    said = [_count(calls, "call")]
+    said = [counted(calls, "call")]
     if tokens:
         said += [f"{tokens:,} tokens of prompts", f"{100 * kept / tokens:.0f} % of them kept"]
     if faults:
-        said.append(_count(faults, "fault"))
+        said.append(counted(faults, "fault"))
     if stale is not None:
-        said.append(_count(stale, "stale part"))
+        said.append(counted(stale, "stale part"))
     return ", ".join(said)
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun, as `1 call` or `2 calls`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -62,6 +62,8 @@ def group_of(part: AnatomyPart) -> str:
 
 
 def _budget(parts: Anatomy, total: int) -> Markup:
+    # Counted by an upper bound the parts may be more than the whole that the server counted.
+    total = max(total, sum(part.tokens for part in parts.parts))
     groups: dict[str, int] = {}
     for part in parts.parts:
         groups[group_of(part)] = groups.get(group_of(part), 0) + part.tokens

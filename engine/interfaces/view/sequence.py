@@ -26,6 +26,7 @@ from backcast.domain.events import (
     ToolReturned,
     WorkflowEvent,
 )
+from backcast.engine.interfaces.views import called
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.store import EventStore
 from backcast.projections import versions
@@ -140,7 +141,7 @@ class RunSequence:
         # Of another program's step the calls tell most; the first names it.
         unnamed = step.name in ("answer", "") or (step.foreign and step.outcome != "tool")
         if isinstance(fact, ToolCalled) and unnamed:
-            step = step._replace(name=_called(fact))
+            step = step._replace(name=called(fact))
         for outcome, why in _outcomes(fact):
             if RANKS[outcome] >= RANKS[step.outcome]:
                 step = step._replace(outcome=outcome, why=why or step.why)
@@ -214,14 +215,6 @@ def _name(fact: object) -> str:
         case MessageReceived():
             return ""
     return "no answer"
-
-
-def _called(fact: ToolCalled) -> str:
-    """Return a tool's name and the beginning of what it was called with."""
-    arguments = fact.arguments.values() if isinstance(fact.arguments, dict) else [fact.arguments]
-    words = next((value for value in arguments if isinstance(value, str) and value.strip()), "")
-    called = words if words.startswith(fact.tool) else f"{fact.tool} {words[:200]}"
-    return " ".join(called[:200].split())[:80]
 
 
 def _outcomes(fact: object) -> Iterator[tuple[str, str]]:

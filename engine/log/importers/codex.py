@@ -47,6 +47,11 @@ UNSHOWN = "ghost_snapshot"
 PASSED_ON = "internal_chat_message_metadata_passthrough"
 "A field of items that is for the program alone."
 COMPACTED = "a compaction told only its summary: what it kept beside that is not in the log"
+QUESTION = "no log holds the question by which a model is asked for the summary of a compaction"
+SECTION = "requests may have left out what the instructions say of {}: no such tool was called"
+_OF_A_TOOL = re.compile(r"^## `(\w+)`$", re.M)
+"""The heading of a section of the instructions, which Codex leaves out of requests that do not
+offer that tool; which tools there are no line tells."""
 _PROGRAM = re.compile(r"\s*(?:<([A-Za-z][\w -]*)>.*</\1>|# AGENTS\.md instructions\b.*)\s*", re.S)
 "What the program writes in the user's name."
 _SHOWN = re.compile(
@@ -72,6 +77,8 @@ def read(path: Path, task_id: str | None, report: Report) -> Iterator[Batch]:
         yield from rollout.line(f"{number}.{place}" if place > 1 else str(number), line, entry)
     if rollout.goal is None:
         report.notes.append(NO_GOAL)
+    if rollout.uncalled:
+        report.notes.append(SECTION.format(", ".join(rollout.uncalled)))
 
 
 def _is_entry(entry: dict[str, Any]) -> bool:
@@ -107,6 +114,8 @@ class _Rollout:
         self.answering = False
         self.reply: str | None = None
         self.thinking: list[str] = []
+        self.uncalled: dict[str, None] = {}
+        "Tools that the instructions have a section on, and that were not called so far."
         self.turns: list[int] = []
         "How many messages stood before each turn of a person."
 
@@ -157,9 +166,11 @@ class _Rollout:
         given = payload.get("base_instructions")
         if instructions := string(mapping(given).get("text")) or string(given):
             self.contexts.set_head({"instructions": instructions})
+            self.uncalled = dict.fromkeys(_OF_A_TOOL.findall(instructions))
             self.contexts.fidelity = MESSAGES
 
     def _compact(self, payload: dict[str, Any]) -> None:
+        self.report.notes += [QUESTION] if QUESTION not in self.report.notes else []
         history = payload.get("replacement_history")
         if isinstance(history, list):
             items = [_shown(item) for item in history if isinstance(item, dict)]
@@ -234,6 +245,7 @@ class _Rollout:
             "payload": without(item, "name", "call_id", "arguments", "action", "input"),
         }
         id = item.get("call_id") or item.get("id")
+        self.uncalled.pop(name, None)
         record.call(name, id, given, rest, (self.reply or "",), writer=self.model or "agent")
 
     def _result(self, record: ForeignRecord, item: dict[str, Any], around: dict[str, Any]) -> None:

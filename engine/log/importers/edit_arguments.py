@@ -103,9 +103,12 @@ def _notebook(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
 
 
 def _edit_with(fields: Mapping[str, Any], output: str) -> Iterable[FileEdit]:
-    """The call of an editor that takes a command."""
+    """The call of an editor that takes a command, or of one that is named alike and replaces."""
     path = _path(fields)
     if path is None:
+        return
+    if fields.get("command") is None and any(name in fields for name in OLD) and replaces(fields):
+        yield from _replace(fields, output)
         return
     old, new = fields.get("old_str"), fields.get("new_str", "")
     line = fields.get("insert_line")
