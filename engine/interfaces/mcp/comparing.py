@@ -21,6 +21,9 @@ from backcast.engine.replay.foreign_prompts import compared, request_at
 from backcast.engine.replay.history_prompt import prompt_under
 from backcast.engine.replay.prefix_rows import prefix_rows
 
+MOST = 20
+"Events that a line names."
+
 
 def compare(shelf: RunShelf, asked: dict[str, Any]) -> ToolAnswer:
     """Compare two prompts of a run, one under another policy, or all in a row."""
@@ -77,10 +80,15 @@ def _under(run: AskedRun, version: int, policy: str) -> Iterator[str]:
 def _in_a_row(run: AskedRun) -> Iterator[str]:
     """Yield each prompt of a run, and where it leaves the one before."""
     if run.foreign:
-        rows = prefix_rows(
-            run.store, run.task, run.reader.sequence.version, tokenizer_of(BOUND).count
-        )
-        yield from prefixes_text(list(rows), run.task).split("\n")
+        last = run.reader.sequence.version
+        rows = list(prefix_rows(run.store, run.task, last, tokenizer_of(BOUND).count))
+        broken = [row for row in rows if row.broken]
+        if broken:
+            names = ", ".join(str(row.version) for row in broken[:MOST])
+            yield f"{len(broken)} of {len(rows)} prompts break the prefix: events {names}"
+        else:
+            yield f"nothing broke the prefix: each of {len(rows)} prompts goes on from the last"
+        yield from prefixes_text(rows, run.task).split("\n")
         return
     prompts = run.reader.prompts()
     if not prompts:

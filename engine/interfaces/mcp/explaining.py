@@ -28,7 +28,9 @@ from backcast.engine.replay.prompt_words import origins
 WIDTH = 200
 WRITTEN = 12
 "Lines of an answer or an output that are shown."
-EVENTS = 30
+EVENTS, MOST = 30, 12
+TROUBLE = ("failed", "refused", "checks")
+"Outcomes that somebody may ask about."
 
 
 def explain(shelf: RunShelf, asked: dict[str, Any]) -> ToolAnswer:
@@ -71,8 +73,12 @@ def _outcome(run: AskedRun, step: RunStep) -> Iterator[str]:
     events = list(run.store.read(run.task, after=step.first - 1, last=step.last))
     for event in events:
         yield from _failures(run, event)
-    trouble = step.outcome in ("failed", "refused", "checks")
+    trouble = step.outcome in TROUBLE
     later = [one for one in steps if one.number > step.number]
+    if not trouble:
+        bad = [one for one in steps if one.outcome in TROUBLE]
+        names = ", ".join(f"{one.number} ({one.label}, event {one.event})" for one in bad[-MOST:])
+        yield f"it did not fail; steps of this run with trouble: {names or 'none'}"
     if trouble and not later:
         yield "it is the last step of the run"
     elif trouble:
