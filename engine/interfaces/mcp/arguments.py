@@ -99,7 +99,7 @@ _TASK = ToolArgument("name of a run, as find lists them", required=True)
 _EVENT = "event number, 'step N', or a time"
 _ROOM = {
     "max_tokens": ToolArgument(default=USUAL, limits=(LEAST, MOST)),
-    "profile": ToolArgument(),
+    "profile": ToolArgument("whose tokens count: qwen3-8b-32k, ..."),
 }
 FORMS: Mapping[str, ToolForm] = {
     "find": ToolForm(

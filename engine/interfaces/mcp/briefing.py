@@ -12,7 +12,6 @@ from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.map_text import MapMoment
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
 from backcast.engine.interfaces.mcp.runs import AskedRun, RunShelf
-from backcast.engine.interfaces.outlining import outline_all
 from backcast.engine.interfaces.summaries import documents, node_summaries, nodes_of
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.sequence import RunStep
@@ -33,7 +32,7 @@ def brief(shelf: RunShelf, asked: dict[str, Any], counter: Tokenizer) -> ToolAns
     run = shelf.run(asked["task"])
     moment = run.moment(asked["at"])
     version = run.store.version_at(run.task, moment)
-    outline_all(run.store, run.task)
+    run.outlined()
     when = asked["at"] if asked["at"].isdecimal() else str(version) if asked["at"] else ""
     chunks = [*_map(run, when, asked["max_tokens"] // MAP_SHARE, counter)]
     chunks += _summaries(run, moment, asked["focus"], counter)

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
+from backcast.domain.allocation import DUPLICATE
 from backcast.domain.errors import BackcastError
 from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
     MessageReceived,
     ModelReplied,
+    ModuleIteration,
+    ModuleRenamed,
     ToolReturned,
     WorkflowEvent,
 )
@@ -29,6 +32,8 @@ WIDTH = 200
 WRITTEN = 12
 "Lines of an answer or an output that are shown."
 EVENTS, MOST = 30, 12
+GLOSSES = {DUPLICATE: "another item has its text", "superseded": "a newer one is shown"}
+"Reasons of what is not missed."
 TROUBLE = ("failed", "refused", "checks")
 "Outcomes that somebody may ask about."
 
@@ -82,16 +87,20 @@ def _outcome(run: AskedRun, step: RunStep) -> Iterator[str]:
     if trouble and not later:
         yield "it is the last step of the run"
     elif trouble:
-        again = next((one for one in later if _about(one) == _about(step)), later[0])
-        yield (
-            f"then step {again.number} (event {again.event}), {one_line(again.name, 80)!r}:"
-            f" {again.label or 'no outcome'}"
-        )
+        again = next((one for one in later[1:] if _about(one) == _about(step)), None)
+        yield f"next: {_next(later[0])}"
+        if again:
+            yield f"the same again: {_next(again)}"
     yield "events:"
     for event in events[:EVENTS]:
         yield f"  {event.version} {event.type} {one_line(event_title(event), 120)}"
     if len(events) > EVENTS:
         yield f"  and {len(events) - EVENTS} more"
+
+
+def _next(step: RunStep) -> str:
+    name = one_line(step.name, 80)
+    return f"step {step.number} (event {step.event}), {name!r}: {step.label or 'no outcome'}"
 
 
 def _about(step: RunStep) -> str:
@@ -107,10 +116,28 @@ def _failures(run: AskedRun, event: WorkflowEvent) -> Iterator[str]:
             by = f", written in step {sequence.at(writer).number}" if writer else ""
             at = f" at {escaped(failure.at)}{by}" if failure.at else ""
             yield f"failed check {one_line(failure.name, 120)}{at}"
+            if line := _line_at(run, failure.at, event.version):
+                yield f"  {line}"
+        if fact.unmet:
+            output = run.reader.text(fact.output) if fact.output else fact.preview or ""
+            lines = output.rstrip().splitlines()[-WRITTEN:]
+            yield from ["its output ends:", *(f"  {one_line(line, WIDTH)}" for line in lines)]
     if isinstance(fact, ToolReturned) and fact.failed:
         text = run.reader.text(fact.output).rstrip().splitlines()
         yield f"the tool {escaped(fact.tool or '')} failed; its output ends"
         yield from (f"  {one_line(line, WIDTH)}" for line in text[-WRITTEN:])
+
+
+def _line_at(run: AskedRun, place: str, version: int) -> str:
+    """Return the line of a module at a place such as `money.py:10`, as it was then."""
+    path, _, number = place.rpartition(":")
+    writer = run.reader.sequence.writer_of(path, version)
+    event = run.reader.event(writer) if writer and number.isdecimal() else None
+    if event is None or not isinstance(event.fact, ModuleIteration | ModuleRenamed):
+        return ""
+    lines = run.reader.text(event.fact.source).splitlines()
+    at = int(number) - 1
+    return f"line {number}: {one_line(lines[at].strip(), WIDTH)}" if 0 <= at < len(lines) else ""
 
 
 def _prompt(run: AskedRun, step: RunStep) -> Iterator[str]:
@@ -151,12 +178,15 @@ def _own(run: AskedRun, step: RunStep) -> Iterator[str]:
         yield from (f"  used but not shown: {escaped(node)}" for node in figures.missed)
     elif not (figures and figures.accepted):
         yield "no code was accepted of it, so what it lacked cannot be told from code"
-    used = figures.omitted_used if figures else ()
     if fact.omissions:
         yield f"fell out ({len(fact.omissions)}):"
-    for place, omission in enumerate(fact.omissions):
-        mark = ", and was used later" if place < len(used) and used[place] else ""
-        yield f"  {one_line(omission.node, 120)}: {one_line(omission.reason, 80)}{mark}"
+    used = figures.omitted_used if figures else ()
+    marked = [(one, place < len(used) and used[place]) for place, one in enumerate(fact.omissions)]
+    marked.sort(key=lambda pair: (not pair[1], pair[0].reason in GLOSSES))
+    for omission, later in marked:
+        reason = GLOSSES.get(omission.reason, omission.reason)
+        mark = ", and was used later" if later else ""
+        yield f"  {one_line(omission.node, 120)}: {one_line(reason, 80)}{mark}"
     yield f"held ({len(fact.items)}):"
     for item in fact.items:
         yield f"  {one_line(item.node, 120)} {item.level}, {item.tokens} tokens ({item.section})"

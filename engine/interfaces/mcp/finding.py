@@ -10,7 +10,6 @@ from backcast.engine.interfaces.commands.search import OF_ALL
 from backcast.engine.interfaces.foreign_prompts import said_documents
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
 from backcast.engine.interfaces.mcp.runs import AskedRun, RunShelf
-from backcast.engine.interfaces.outlining import outline_all
 from backcast.engine.interfaces.searching import (
     found_texts,
     lines,
@@ -75,7 +74,7 @@ def _in_task(run: AskedRun, asked: dict[str, Any]) -> ToolAnswer:
     moment = run.moment(asked["at"])
     version = run.store.version_at(run.task, moment)
     places, holding = search_places(run.reader, asked["query"], version)
-    outline_all(run.store, run.task)
+    run.outlined()
     place = run.place(version)
     current = documents(run.store, run.task, moment)
     current += said_documents(place) if run.foreign else []
@@ -134,7 +133,7 @@ def stale(shelf: RunShelf, asked: dict[str, Any]) -> ToolAnswer:
     run = shelf.run(asked["task"])
     moment = run.moment(asked["at"])
     if not run.foreign:
-        outline_all(run.store, run.task)
+        run.outlined()
     first, *rest = run.stale(moment)
     chosen = [line for line in rest if asked["node"] in line]
     version = run.store.version_at(run.task, moment)

@@ -13,16 +13,21 @@ from backcast.engine.history.moments import moment_at
 from backcast.engine.history.staleness import stale
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.foreign_prompts import is_foreign, old_at, old_line
+from backcast.engine.interfaces.outlining import outline_all
 from backcast.engine.interfaces.profiles import counter_by
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.sequence import RunStep
 from backcast.engine.log.store import EventStore
+from backcast.engine.memory.outlines import Outlining
+from backcast.engine.memory.outlines_made import all_made
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.engine.workflow.runtime import PROFILES
 
 STEP = re.compile(r"(?:step|#)\s*#?\s*(\d{1,9})", re.IGNORECASE)
 BOUND = "upper-bound"
+SOON = 2_000
+"Texts that are outlined within a few seconds."
 NAMED = 8
 "Names that an error lists."
 
@@ -98,6 +103,19 @@ class AskedRun(NamedTuple):
         earlier = [one for one in self.reader.sequence.steps if 0 < one.prompt < version]
         return earlier[-1] if earlier else None
 
+    def outlined(self) -> None:
+        """Outline the texts of the run, as every command that reads code does; `InputError` where
+        that would take longer than a client waits."""
+        if all_made(self.store, self.task):
+            return
+        waiting = Outlining(self.store, self.task, 1).waiting_for()
+        if waiting > SOON:
+            raise InputError(
+                f"{self.task}: needed outlines of {waiting:,} texts, found none: run 'backcast"
+                f" outline {self.task}' once, then ask again"
+            )
+        outline_all(self.store, self.task)
+
     def stale(self, moment: Moment) -> list[str]:
         """Return what does not hold at a moment: its count, then a line each."""
         if self.foreign:
@@ -111,6 +129,7 @@ class AskedRun(NamedTuple):
             except BackcastError:
                 return ["stale: unknown (no read or write of a file is recorded by then)"]
             return [f"stale: {len(old)}", *(old_line(self.task, one) for one in old)]
+        self.outlined()
         found = stale(self.store, self.task, moment)
         return [f"stale: {len(found)}", *(escaped(str(proof)) for proof in found)]
 
