@@ -61,6 +61,8 @@ class ToolArgument(NamedTuple):
 
 
 def _short(value: object) -> str:
+    if value is None:
+        return "none"
     try:
         text = repr(value)
     except ValueError:  # a number with more digits than Python prints

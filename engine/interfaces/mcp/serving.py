@@ -5,12 +5,13 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import closing
+from traceback import print_exc
 from typing import Any
 
 from backcast.domain.errors import BackcastError, InputError
 from backcast.engine.interfaces.installed import VERSION
 from backcast.engine.interfaces.mcp.arguments import FORMS
-from backcast.engine.interfaces.mcp.asking import SCHEME, AskedStore
+from backcast.engine.interfaces.mcp.asking import SCHEME, AnsweredCall, AskedStore
 
 try:
     import mcp_types as types
@@ -47,7 +48,11 @@ def server_of(store: AskedStore) -> "Server[Any]":
         return types.ListToolsResult(tools=tools)
 
     async def call(context: object, params: types.CallToolRequestParams) -> types.CallToolResult:
-        answer = await run_sync(store.call, params.name, params.arguments or {})
+        try:
+            answer = await run_sync(store.call, params.name, params.arguments or {})
+        except Exception as error:  # a fault of ours: the client hears of it, and goes on
+            print_exc()
+            answer = AnsweredCall((f"a fault of backcast: {error!r:.200}",), failed=True)
         content = [types.TextContent(type="text", text=text) for text in answer.texts]
         return types.CallToolResult(content=[*content], is_error=answer.failed)
 
