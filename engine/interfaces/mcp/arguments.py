@@ -91,8 +91,8 @@ class ToolForm(NamedTuple):
                 known = ", ".join(self.arguments)
                 raise InputError(f"needed arguments of {known}, found {_short(name)}{hint}")
         found = {name: one.read(name, given.get(name)) for name, one in self.arguments.items()}
-        for name, one in self.arguments.items():
-            if one.required and not found[name]:
+        for name, argument in self.arguments.items():
+            if argument.required and not found[name]:
                 raise InputError(f"{name}: needed a text, found none")
         return found
 

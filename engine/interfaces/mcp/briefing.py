@@ -84,7 +84,7 @@ def _summaries(run: AskedRun, moment: Moment, focus: str, counter: Tokenizer) ->
         found += [node for node in nodes if focus in node and node not in found]
         nodes = [*found, *(node for node in nodes if node not in set(found))]
     return [
-        str(one)
+        str(summary)
         for node in nodes[: 3 * FOUND]
-        for one in node_summaries(run.store, run.task, moment, node, tokenizer=counter)
+        for summary in node_summaries(run.store, run.task, moment, node, tokenizer=counter)
     ]

@@ -75,9 +75,8 @@ def _in_task(run: AskedRun, asked: dict[str, Any]) -> ToolAnswer:
     version = run.store.version_at(run.task, moment)
     places, holding = search_places(run.reader, asked["query"], version)
     run.outlined()
-    place = run.place(version)
     current = documents(run.store, run.task, moment)
-    current += said_documents(place) if run.foreign else []
+    current += said_documents(run.place(version)) if run.foreign else []
     wanted = asked["cursor"] + asked["limit"]
     with words_kept(run.store, "words of nodes", run.task, moment) as counted:
         hits = search_words(current, asked["query"], wanted + 1, counted)
@@ -91,9 +90,9 @@ def _in_task(run: AskedRun, asked: dict[str, Any]) -> ToolAnswer:
     if places and not asked["cursor"]:
         found.append(f"these very words stand in {holding} texts:")
         found += [
-            f"{run.task}@{one.version} {escaped(one.what)} line {one.line}:"
-            f" {one_line(' '.join(one.words.split()), WIDTH)}"
-            for one in places[: asked["limit"]]
+            f"{run.task}@{place.version} {escaped(place.what)} line {place.line}:"
+            f" {one_line(' '.join(place.words.split()), WIDTH)}"
+            for place in places[: asked["limit"]]
         ]
     return ToolAnswer(found or [_nothing(asked)], run.stale(moment))
 
@@ -115,9 +114,9 @@ def _in_all(shelf: RunShelf, asked: dict[str, Any]) -> ToolAnswer:
     with words_kept(shelf.store, OF_ALL, "", moment) as counted:
         hits = search_words(texts.documents(), asked["query"], wanted + 1, counted)
     found, tasks = list[str](), dict[str, None]()
-    for one in found_texts(shelf.store, texts, hits[asked["cursor"] : wanted]):
-        found += lines(one, texts)
-        tasks[one.nodes[0].task] = None
+    for text in found_texts(shelf.store, texts, hits[asked["cursor"] : wanted]):
+        found += lines(text, texts)
+        tasks[text.nodes[0].task] = None
     if len(hits) > wanted:
         found.append(f"more: cursor={wanted}")
     stale = []

@@ -91,7 +91,7 @@ class AskedRun(NamedTuple):
         prompts = [one for one in self.reader.sequence.steps if one.prompt]
         if not prompts:
             raise InputError(f"{self.task}: needed a run with recorded prompts, found none")
-        near = sorted(prompts, key=lambda one: abs(one.first - step.first))[:3]
+        near = sorted(prompts, key=lambda found: abs(found.first - step.first))[:3]
         names = ", ".join(f"{one.prompt} (step {one.number})" for one in near)
         raise InputError(
             f"{self.task}: needed the event of a prompt, found step {step.number} without one;"
