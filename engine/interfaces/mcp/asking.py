@@ -1,23 +1,22 @@
-"""Answer the calls of tools, one at a time: the arguments checked, the answer within its tokens."""
+"""Answer the calls of tools, one at a time: the arguments checked, the answer within its tokens.
+
+What is slow to import is imported at the first call: a client waits for the server to begin.
+"""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from backcast.domain.errors import BackcastError, InputError
-from backcast.engine.interfaces.commands.view import noting_damage
-from backcast.engine.interfaces.foreign_prompts import is_foreign
-from backcast.engine.interfaces.mcp.answers import ToolAnswer, fitted
 from backcast.engine.interfaces.mcp.arguments import FORMS
-from backcast.engine.interfaces.mcp.briefing import brief
-from backcast.engine.interfaces.mcp.comparing import compare
-from backcast.engine.interfaces.mcp.explaining import explain
-from backcast.engine.interfaces.mcp.finding import find, stale
-from backcast.engine.interfaces.mcp.runs import RunShelf
 from backcast.engine.interfaces.options import opened
 from backcast.engine.interfaces.terminal import escaped_lines, in_a_line
+
+if TYPE_CHECKING:
+    from backcast.engine.interfaces.mcp.answers import ToolAnswer
+    from backcast.engine.interfaces.mcp.runs import RunShelf
 
 SCHEME = "backcast://"
 LISTED = 200
@@ -61,6 +60,12 @@ class AskedStore:
                 return AnsweredCall((in_a_line(error),), failed=True)
 
     def _answer(self, name: str, given: Mapping[str, Any]) -> AnsweredCall:
+        from backcast.engine.interfaces.mcp.answers import fitted
+        from backcast.engine.interfaces.mcp.briefing import brief
+        from backcast.engine.interfaces.mcp.comparing import compare
+        from backcast.engine.interfaces.mcp.explaining import explain
+        from backcast.engine.interfaces.mcp.finding import find, stale
+
         if name not in FORMS:
             raise InputError(f"needed a tool of {', '.join(FORMS)}, found {name[:60]!r}")
         asked = FORMS[name].read(given)
@@ -80,7 +85,7 @@ class AskedStore:
         shown = fitted(self._noted(answer), asked["max_tokens"], counter)
         return AnsweredCall((shown.text, shown.stale))
 
-    def _noted(self, answer: ToolAnswer) -> ToolAnswer:
+    def _noted(self, answer: "ToolAnswer") -> "ToolAnswer":
         """Return an answer that tells of damaged events, too."""
         if not self._notes:
             return answer
@@ -88,7 +93,10 @@ class AskedStore:
         note = f"note: {count} damaged event{'s' * (count > 1)} left out: {self._notes[0]}"
         return answer._replace(lines=[note, *answer.lines])
 
-    def _opened(self) -> RunShelf:
+    def _opened(self) -> "RunShelf":
+        from backcast.engine.interfaces.commands.view import noting_damage
+        from backcast.engine.interfaces.mcp.runs import RunShelf
+
         if self._shelf is None:
             store = self._stack.enter_context(opened(self.url))
             self._notes = noting_damage(store)
@@ -122,7 +130,7 @@ class AskedStore:
             return _text(self._opened(), unquote(task), kind, unquote(when))
 
 
-def _text(shelf: RunShelf, task: str, kind: str, when: str) -> str:
+def _text(shelf: "RunShelf", task: str, kind: str, when: str) -> str:
     from backcast.domain.policy import DEFAULT
     from backcast.engine.context.recorded import messages
     from backcast.engine.interfaces.map_keeping import counting
@@ -140,7 +148,7 @@ def _text(shelf: RunShelf, task: str, kind: str, when: str) -> str:
         return escaped_lines(found.shown.text)
     run = shelf.run(task)
     version = run.prompt(when)
-    if is_foreign(run.place()):
+    if run.foreign:
         body = body_of(request_at(shelf.store, task, str(version)), shelf.store.get)
         return body.decode(errors="backslashreplace")
     said = messages(prompt_at(shelf.store, task, str(version)).fact, shelf.store.get)

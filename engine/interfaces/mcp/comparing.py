@@ -61,8 +61,8 @@ def against_before(run: AskedRun, first: int, last: int) -> Iterator[str]:
     if not run.foreign:
         yield from difference_lines(between_moments(run.place(first), run.place(last)))
         return
-    sides = (request_at(run.store, run.task, str(at)) for at in (first, last))
-    found = compared(run.store, run.task, *sides, tokenizer_of(BOUND).count)
+    before, after = (request_at(run.store, run.task, str(at)) for at in (first, last))
+    found = compared(run.store, run.task, before, after, tokenizer_of(BOUND).count)
     yield from difference_text(found, run.task).split("\n")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from backcast.domain.budget import PROFILES
 from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.context.message_policies import NAMES
@@ -22,7 +23,6 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.outlines_made import all_made
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
-from backcast.engine.workflow.runtime import PROFILES
 
 STEP = re.compile(r"(?:step|#)\s*#?\s*(\d{1,9})", re.IGNORECASE)
 BOUND = "upper-bound"
