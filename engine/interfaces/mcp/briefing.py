@@ -12,7 +12,7 @@ from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.map_text import MapMoment
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
 from backcast.engine.interfaces.mcp.runs import AskedRun, RunShelf
-from backcast.engine.interfaces.summaries import documents, node_summaries, nodes_of
+from backcast.engine.interfaces.summaries import nodes_of, some_summaries
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.sequence import RunStep
 from backcast.engine.interfaces.views import one_line
@@ -21,6 +21,7 @@ from backcast.projections import progress
 
 STEPS, TROUBLES = 8, 3
 "Last steps, and last troubles, that are named."
+MODULES, DELETED = 12, "deleted"
 FOUND = 30
 "Nodes that a focus may find."
 MAP_SHARE = 3
@@ -47,12 +48,17 @@ def _head(run: AskedRun, moment: Moment, version: int) -> Iterator[str]:
     yield f"{run.task}@{version}: {state.status}, {steps[-1].number} steps{kind}"
     if goal := state.goal or run.reader.sequence.goal:
         yield f"goal: {one_line(goal, 300)}"
-    for name, value in (("reason", state.reason), ("waiting for", progress.waiting_for(state))):
+    waiting = progress.waiting_for(state) if any(step.prompt for step in steps) else None
+    for name, value in (("reason", state.reason), ("waiting for", waiting)):
         if value:
             yield f"{name}: {one_line(str(value), 300)}"
-    for name, module in sorted(state.modules.items()):
+    modules = [name for name in sorted(state.modules) if state.modules[name].status != DELETED]
+    for name in modules[:MODULES]:
+        module = state.modules[name]
         score = "" if module.score is None else f", score {module.score:g}"
         yield f"module {escaped(name)} #{module.iteration}: {module.status}{score}"
+    if len(modules) > MODULES:
+        yield f"and {len(modules) - MODULES} more modules: focus, or find, names them"
     bad = [step for step in steps if step.outcome in ("failed", "refused", "checks")]
     if bad:
         yield f"steps with trouble: {', '.join(str(step.number) for step in bad)}"
@@ -79,12 +85,9 @@ def _summaries(run: AskedRun, moment: Moment, focus: str, counter: Tokenizer) ->
     nodes.sort(key=lambda node: kind_of(node) != "module")
     if focus:
         with words_kept(run.store, "words of nodes", run.task, moment) as counted:
-            hits = search_words(documents(run.store, run.task, moment), focus, FOUND, counted)
+            hits = search_words(run.documents(moment), focus, FOUND, counted)
         found = [hit.id for hit in hits if hit.id in nodes]
         found += [node for node in nodes if focus in node and node not in found]
         nodes = [*found, *(node for node in nodes if node not in set(found))]
-    return [
-        str(summary)
-        for node in nodes[: 3 * FOUND]
-        for summary in node_summaries(run.store, run.task, moment, node, tokenizer=counter)
-    ]
+    shown = nodes[: 2 * FOUND]
+    return [str(one) for one in some_summaries(run.store, run.task, moment, shown, counter)]

@@ -16,7 +16,6 @@ from backcast.engine.interfaces.searching import (
     moment_of_all,
     store_texts,
 )
-from backcast.engine.interfaces.summaries import documents
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.searching import search as search_places
 from backcast.engine.interfaces.views import one_line
@@ -75,8 +74,8 @@ def _in_task(run: AskedRun, asked: dict[str, Any]) -> ToolAnswer:
     version = run.store.version_at(run.task, moment)
     places, holding = search_places(run.reader, asked["query"], version)
     run.outlined()
-    current = documents(run.store, run.task, moment)
-    current += said_documents(run.place(version)) if run.foreign else []
+    said = said_documents(run.place(version)) if run.foreign else []
+    current = [*run.documents(moment), *said]
     wanted = asked["cursor"] + asked["limit"]
     with words_kept(run.store, "words of nodes", run.task, moment) as counted:
         hits = search_words(current, asked["query"], wanted + 1, counted)

@@ -9,13 +9,16 @@ from backcast.domain.budget import PROFILES
 from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.context.message_policies import NAMES
+from backcast.engine.context.search import Document
 from backcast.engine.context.strategies import STRATEGIES
 from backcast.engine.history.moments import moment_at
+from backcast.engine.history.snapshots import state_at
 from backcast.engine.history.staleness import stale
 from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.foreign_prompts import is_foreign, old_at, old_line
 from backcast.engine.interfaces.outlining import outline_all
 from backcast.engine.interfaces.profiles import counter_by
+from backcast.engine.interfaces.summaries import documents
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.sequence import RunStep
@@ -23,6 +26,7 @@ from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.memory.outlines_made import all_made
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
+from backcast.projections import summaries
 
 STEP = re.compile(r"(?:step|#)\s*#?\s*(\d{1,9})", re.IGNORECASE)
 BOUND = "upper-bound"
@@ -129,9 +133,21 @@ class AskedRun(NamedTuple):
             except BackcastError:
                 return ["stale: unknown (no read or write of a file is recorded by then)"]
             return [f"stale: {len(old)}", *(old_line(self.task, one) for one in old)]
+        key = "stale", self.store.version(self.task), moment
+        return self.reader.held(key, lambda: self._outdated(moment))
+
+    def _outdated(self, moment: Moment) -> list[str]:
+        written = state_at(self.store, summaries, self.task, moment)
+        if not written.nodes:
+            return ["stale: 0"]  # what is derived of the code never is
         self.outlined()
         found = stale(self.store, self.task, moment)
         return [f"stale: {len(found)}", *(escaped(str(proof)) for proof in found)]
+
+    def documents(self, moment: Moment) -> list[Document]:
+        """Return what can be searched at a moment; held until the run goes on."""
+        key = "documents", self.store.version(self.task), moment
+        return self.reader.held(key, lambda: documents(self.store, self.task, moment))
 
 
 class RunShelf:
