@@ -17,6 +17,7 @@ from backcast.engine.interfaces.searching import (
     store_texts,
 )
 from backcast.engine.interfaces.terminal import escaped
+from backcast.engine.interfaces.view.searching import FoundPlace
 from backcast.engine.interfaces.view.searching import search as search_places
 from backcast.engine.interfaces.views import one_line
 
@@ -72,7 +73,9 @@ def _paged(found: list[str], page: list[Any], count: int, asked: dict[str, Any])
 def _in_task(run: AskedRun, asked: dict[str, Any]) -> ToolAnswer:
     moment = run.moment(asked["at"])
     version = run.store.version_at(run.task, moment)
-    places, holding = search_places(run.reader, asked["query"], version)
+    places, holding = list[FoundPlace](), 0
+    if any(step.prompt for step in run.reader.sequence.steps):  # a history has texts alone
+        places, holding = search_places(run.reader, asked["query"], version)
     run.outlined()
     said = said_documents(run.place(version)) if run.foreign else []
     current = [*run.documents(moment), *said]
