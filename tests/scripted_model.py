@@ -54,17 +54,22 @@ def play(asked: Playing) -> None:
     call = calls[turn] if turn < len(calls) else None
     text = "Let me see." if call else DONE
     path = asked.path.partition("?")[0]
-    events = {"/v1/messages": _messages, "/v1/responses": _responses}.get(path, _chat)
     if not value.get("stream"):
         asked.whole(json.dumps(_whole(text, call, f"call_{turn}")).encode())
         return
     asked.begin()
-    for event in events(text, call, f"call_{turn}"):
+    for event in events(path, text, call, f"call_{turn}"):
         kind = f"event: {event['type']}\n" if "type" in event else ""
         asked.chunk(f"{kind}data: {json.dumps(event)}\n\n".encode())
     if path.endswith("completions"):
         asked.chunk(b"data: [DONE]\n\n")
     asked.end()
+
+
+def events(path: str, text: str, call: Call | None, id: str) -> Iterator[dict[str, Any]]:
+    """Yield the events of a stream that says something, and perhaps calls a tool."""
+    dialect = {"/v1/messages": _messages, "/v1/responses": _responses}.get(path, _chat)
+    yield from dialect(text, call, id)
 
 
 def _name(tool: dict[str, Any]) -> str:

@@ -10,9 +10,14 @@ from backcast.domain.json_text import json_text
 from backcast.engine.interfaces.terminal import hand_on_bytes, message
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from backcast.engine.context.search import Document
     from backcast.engine.interfaces.addresses import Place
+    from backcast.engine.log.exchanges.requests import RecordedRequest
+    from backcast.engine.log.store import EventStore
     from backcast.engine.replay.foreign_prompts import Count
+    from backcast.engine.replay.prompt_words import OldPart, PartOrigin
 
 BOUND = "upper-bound"
 
@@ -82,7 +87,6 @@ def print_prefixes(place: "Place", *, as_json: bool) -> None:
 
 def print_origins(place: "Place", wanted: str, *, as_json: bool) -> None:
     """Print the parts of a prompt that say something, and the events that brought them."""
-    from backcast.engine.interfaces.views import event_line, one_line
     from backcast.engine.replay.foreign_prompts import request_at
     from backcast.engine.replay.prompt_words import origins
 
@@ -92,44 +96,66 @@ def print_origins(place: "Place", wanted: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json_text({"prompt": asked.version, "parts": _plain(found)}))
         return
-    click.echo(f"{task}@{asked.version} POST {asked.request.path}")
+    for line in origin_lines(store, task, asked, found):
+        click.echo(line)
+
+
+def origin_lines(
+    store: "EventStore", task: str, asked: "RecordedRequest", found: "Sequence[PartOrigin]"
+) -> "Iterator[str]":
+    """Yield parts of a prompt as lines, and the events that brought them."""
+    from backcast.engine.interfaces.views import event_line, one_line
+
+    yield f"{task}@{asked.version} POST {asked.request.path}"
     for origin in found:
         part = origin.part
-        click.echo(one_line(f"{part.title}, {part.tokens:,} tokens: {part.words}", 110))
-        click.echo(f"  in the prompts since {task}@{origin.since}, where", nl=False)
+        yield one_line(f"{part.title}, {part.tokens:,} tokens: {part.words}", 110)
+        since = f"  in the prompts since {task}@{origin.since}, where"
         if not origin.because:
-            click.echo(" the program put it: no event before tells of it")
+            yield f"{since} the program put it: no event before tells of it"
             continue
-        click.echo(" it came from")
+        yield f"{since} it came from"
         for number in origin.because:
             for event in store.read(task, after=number - 1, last=number):
-                click.echo(event_line(event))
+                yield event_line(event)
 
 
 def print_old(place: "Place", *, as_json: bool) -> None:
     """Print what a prompt shows of files otherwise than the log has them by then."""
-    from backcast.engine.interfaces.views import one_line
+    asked, found = old_at(place.store, place.task, place.when or "last", _count(None))
+    for old in found:
+        click.echo(json_text(_plain(old)) if as_json else old_line(place.task, old))
+    if not as_json:
+        tokens = sum(old.part.tokens for old in found)
+        message(f"{len(found)} stale in {place.task}@{asked.version}, {tokens:,} tokens")
+
+
+def old_at(
+    store: "EventStore", task: str, when: str, count: "Count"
+) -> "tuple[RecordedRequest, list[OldPart]]":
+    """Return a prompt, and what it shows of files otherwise than the log has them by then.
+
+    `InputError` where the log follows no file, so that nobody can tell.
+    """
     from backcast.engine.replay.foreign_prompts import request_at
     from backcast.engine.replay.prompt_words import old_parts
 
-    store, task = place.store, place.task
-    asked = request_at(store, task, place.when or "last")
+    asked = request_at(store, task, when)
     files = store.read(task, last=asked.version, types=["SOURCE_READ", "MODULE_ITERATION"])
     if not any(files):
         raise InputError(
             f"{task}@{asked.version}: needed a call that is known to read or write a file, found"
             " none before: whether a prompt shows a file as it was cannot be told"
         )
-    found = list(old_parts(store, task, asked, _count(None)))
-    for old in found:
-        if as_json:
-            click.echo(json_text(_plain(old)))
-            continue
-        shows = f"the {old.part.title} shows {old.path} as it was at {task}@{old.shown}"
-        click.echo(one_line(f"{shows}; {task}@{old.changed}: {old.how}", 200))
-    if not as_json:
-        tokens = sum(old.part.tokens for old in found)
-        message(f"{len(found)} stale in {task}@{asked.version}, {tokens:,} tokens")
+    return asked, list(old_parts(store, task, asked, count))
+
+
+def old_line(task: str, old: "OldPart") -> str:
+    """Return a part that shows a file as it was, as a line."""
+    from backcast.engine.interfaces.views import one_line
+
+    shows = f"the {old.part.title} shows {old.path} as it was at {task}@{old.shown}"
+    return one_line(f"{shows}; {task}@{old.changed}: {old.how}", 200)
 
 
 def said_documents(place: "Place") -> "list[Document]":

@@ -88,16 +88,33 @@ def node_summaries(
     limits. `opened_by` is what `backcast cat` needs behind a reference to see the text of this
     moment.
     """
-    graph_state = state_at(store, dependency_graph, task_id, moment)
-    written = state_at(store, summaries, task_id, moment)
-    at = asked_at(store, moment, written.last_at)
-    view = _View(task_id, graph_state, written, limits, tokenizer, opened_by, at)
-    view.level = LevelFields(graph_state, written, histories(store, task_id, moment))
+    view = _view(store, task_id, moment, limits, tokenizer, opened_by)
     if node is None or node == node_id("task", task_id):
         yield from view.task(state_at(store, progress, task_id, moment))
     asked = [node] if node and kind_of(node) != "task" else []
     for each in view.nodes() if node is None else asked:
         yield from view.summaries_of(each)
+
+
+def some_summaries(
+    store: EventStore, task_id: str, moment: Moment, nodes: Sequence[str], tokenizer: Tokenizer
+) -> Iterator[NodeSummaries]:
+    """Yield the summaries of some nodes, in their order."""
+    view = _view(store, task_id, moment, LIMITS, tokenizer)
+    for node in nodes:
+        yield from view.summaries_of(node)
+
+
+def _view(
+    store: EventStore, task_id: str, moment: Moment, limits: Mapping[str, int] | None,
+    tokenizer: Tokenizer, opened_by: str = "",
+) -> "_View":  # fmt: skip
+    graph_state = state_at(store, dependency_graph, task_id, moment)
+    written = state_at(store, summaries, task_id, moment)
+    at = asked_at(store, moment, written.last_at)
+    view = _View(task_id, graph_state, written, limits, tokenizer, opened_by, at)
+    view.level = LevelFields(graph_state, written, histories(store, task_id, moment))
+    return view
 
 
 def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:

@@ -1,0 +1,138 @@
+"""The server of the tools: over stdin and stdout, or over HTTP on this machine alone."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from traceback import print_exc
+from typing import Any
+
+from backcast.domain.errors import BackcastError, InputError
+from backcast.engine.interfaces.installed import VERSION
+from backcast.engine.interfaces.mcp.arguments import FORMS
+from backcast.engine.interfaces.mcp.asking import SCHEME, AnsweredCall, AskedStore
+
+try:
+    import mcp_types as types
+    import uvicorn
+    from anyio.to_thread import run_sync
+    from mcp.server.lowlevel import Server
+    from mcp.server.stdio import stdio_server
+    from mcp.server.transport_security import TransportSecuritySettings
+    from mcp.shared.exceptions import MCPError
+except ImportError:
+    raise InputError("'backcast mcp' needs the extra 'mcp': pip install 'backcast[mcp]'") from None
+
+HOST = "127.0.0.1"
+PATH = "/mcp"
+LARGEST = 200_000
+"Bytes of one request; arguments are short."
+TEMPLATES = {
+    "prompt": f"{SCHEME}{{task}}/prompt/{{event}}",
+    "map": f"{SCHEME}{{task}}/map@{{time}}",
+}
+
+
+def server_of(store: AskedStore) -> "Server[Any]":
+    """Return a server whose tools ask a store."""
+
+    async def list_tools(context: object, params: object) -> types.ListToolsResult:
+        hints = types.ToolAnnotations(read_only_hint=True)
+        tools = [
+            types.Tool(
+                name=name, description=form.about, input_schema=form.schema(), annotations=hints
+            )
+            for name, form in FORMS.items()
+        ]
+        return types.ListToolsResult(tools=tools)
+
+    async def call(context: object, params: types.CallToolRequestParams) -> types.CallToolResult:
+        try:
+            answer = await run_sync(store.call, params.name, params.arguments or {})
+        except Exception as error:  # a fault of ours: the client hears of it, and goes on
+            print_exc()
+            answer = AnsweredCall((f"a fault of backcast: {error!r:.200}",), failed=True)
+        content = [types.TextContent(type="text", text=text) for text in answer.texts]
+        return types.CallToolResult(content=[*content], is_error=answer.failed)
+
+    async def resources(context: object, params: object) -> types.ListResourcesResult:
+        try:
+            found = await run_sync(store.listed)
+        except BackcastError:
+            found = []  # a call of a tool says why
+        listed = [
+            types.Resource(uri=one.uri, name=one.name, mime_type="text/plain") for one in found
+        ]
+        return types.ListResourcesResult(resources=listed)
+
+    async def templates(context: object, params: object) -> types.ListResourceTemplatesResult:
+        found = [
+            types.ResourceTemplate(uri_template=uri, name=name, mime_type="text/plain")
+            for name, uri in TEMPLATES.items()
+        ]
+        return types.ListResourceTemplatesResult(resource_templates=found)
+
+    async def read(
+        context: object, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        uri = str(params.uri)
+        try:
+            text = await run_sync(store.read, uri)
+        except BackcastError as error:
+            raise MCPError(types.INVALID_PARAMS, str(error)) from None
+        text = text.encode(errors="replace").decode()
+        content = types.TextResourceContents(uri=uri, text=text, mime_type="text/plain")
+        return types.ReadResourceResult(contents=[content])
+
+    return Server(
+        "backcast", version=VERSION, on_list_tools=list_tools, on_call_tool=call,
+        on_list_resources=resources, on_list_resource_templates=templates, on_read_resource=read,
+    )  # fmt: skip
+
+
+def serve_stdio(url: str) -> None:
+    """Serve a client over stdin and stdout until it closes them."""
+    _quiet()
+    with closing(AskedStore(url)) as store:
+        asyncio.run(_stdio(server_of(store)))
+
+
+async def _stdio(server: "Server[Any]") -> None:
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
+
+
+def serve_http(url: str, port: int, tell: Callable[[str], None]) -> None:
+    """Serve over HTTP on this machine alone, until Ctrl-C. `InputError` where the port is taken."""
+    _quiet()
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((HOST, port))
+        except OSError as error:
+            raise InputError(
+                f"--port: needed a free port, found {port}: {error.strerror}; 0 takes any"
+            ) from None
+        bound = found.getsockname()[1]
+        names = [f"{name}:{bound}" for name in (HOST, "localhost")]
+        security = TransportSecuritySettings(
+            allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names]
+        )
+        with closing(AskedStore(url)) as store:
+            app = server_of(store).streamable_http_app(
+                streamable_http_path=PATH, stateless_http=True, json_response=True,
+                transport_security=security, host=HOST, max_request_body_size=LARGEST,
+            )  # fmt: skip
+            config = uvicorn.Config(
+                app, log_config=None, log_level="critical", access_log=False,
+                server_header=False, timeout_graceful_shutdown=2, ws="none",
+            )  # fmt: skip
+            tell(f"http://{HOST}:{bound}{PATH} answers, on this machine alone; Ctrl-C ends it")
+            uvicorn.Server(config).run([found])
+
+
+def _quiet() -> None:
+    """Say nothing of clients' faults on stderr: they are told of them."""
+    for name in ("mcp", "uvicorn", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
