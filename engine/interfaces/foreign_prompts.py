@@ -38,7 +38,7 @@ def print_request(place: "Place", tokenizer: str | None, *, anatomy: bool, as_js
     if not anatomy and not as_json:
         hand_on_bytes(body_of(found, place.store.get))
         return
-    parts = taken_apart(place.store, place.task, found, _count(tokenizer))
+    parts = taken_apart(place.store, place.task, found, noted_count(tokenizer))
     if as_json:
         click.echo(json_text(_plain(parts)))
         return
@@ -59,7 +59,7 @@ def print_difference(before: "Place", after: "Place", *, as_json: bool) -> None:
             f"needed a second moment behind the first, event {first.version}, found event"
             f" {second.version}"
         )
-    found = compared(store, task, first, second, _count(None))
+    found = compared(store, task, first, second, noted_count(None))
     if as_json:
         click.echo(json_text(_plain(found)))
         return
@@ -72,7 +72,7 @@ def print_prefixes(place: "Place", *, as_json: bool) -> None:
     from backcast.engine.replay.prefix_rows import prefix_rows
 
     last = place.store.version_at(place.task, place.moment)
-    found = list(prefix_rows(place.store, place.task, last, _count(None)))
+    found = list(prefix_rows(place.store, place.task, last, noted_count(None)))
     if as_json:
         for row in found:
             click.echo(json_text(_plain(row)))
@@ -88,7 +88,7 @@ def print_origins(place: "Place", wanted: str, *, as_json: bool) -> None:
 
     store, task = place.store, place.task
     asked = request_at(store, task, place.when or "last")
-    found = origins(store, task, asked, wanted, _count(None))
+    found = origins(store, task, asked, wanted, noted_count(None))
     if as_json:
         click.echo(json_text({"prompt": asked.version, "parts": _plain(found)}))
         return
@@ -120,7 +120,7 @@ def print_old(place: "Place", *, as_json: bool) -> None:
             f"{task}@{asked.version}: needed a call that is known to read or write a file, found"
             " none before: whether a prompt shows a file as it was cannot be told"
         )
-    found = list(old_parts(store, task, asked, _count(None)))
+    found = list(old_parts(store, task, asked, noted_count(None)))
     for old in found:
         if as_json:
             click.echo(json_text(_plain(old)))
@@ -153,7 +153,7 @@ def _plain(value: object) -> object:
     return plain(value)
 
 
-def _count(tokenizer: str | None) -> "Count":
+def noted_count(tokenizer: str | None) -> "Count":
     """Return what counts the parts that the server did not; where it is a bound, that is noted."""
     from backcast.engine.models.tokenizers import tokenizer_of
 
