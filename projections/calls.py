@@ -77,7 +77,7 @@ class CallsState(NamedTuple):
 
     calls: Map[int, AskedCall] = Map()
     shown: Map[tuple[str, str, str], ShownThere] = Map()
-    "By section, cache (online, offline; empty for neither) and level."
+    "By section, cache (online, offline, or made for the prompt) and level."
     outdated: int = 0
     "Times that something was left out of a prompt, as it was stale."
     steps: Map[int, StartedStep] = Map()

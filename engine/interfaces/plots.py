@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from math import floor, log10
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from backcast.domain.errors import InputError
 from backcast.engine.interfaces.run_stats import CallSections
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.views import one_line
+
+if TYPE_CHECKING:
+    from backcast.engine.interfaces.regress_report import Column
+    from backcast.engine.replay.history_figures import HistoryFigures
 
 WIDTH, LEFT, RIGHT = 900, 70, 20
 HIGH, LOW = 240, 110
@@ -28,12 +32,12 @@ _STYLE = """
     --s0: #e69f00; --s1: #0072b2; --s2: #009e73; --s3: #d55e00; --s4: #56b4e9; --s5: #cc79a7;
     --s6: #8a6d00; --s7: #7f6bb8; --s8: #8fbf3f; --s9: #9aa2ab; font: 12px sans-serif; }
   @media (prefers-color-scheme: dark) {
-    svg { --ground: #14171a; --ink: #e6e9ec; --soft: #a3adb6; --line: #363d44; --s1: #3d9be0;
-      --s6: #b5a642; } }
+    svg { --ground: #14171a; --ink: #e6e9ec; --soft: #a3adb6; --line: #363d44; --s1: #2f8fd8;
+      --s4: #a9dcff; --s6: #b5a642; } }
   .ground { fill: var(--ground); } text { fill: var(--ink); } .soft { fill: var(--soft); }
-  line { stroke: var(--line); } .mark { fill: var(--s1); } .span { stroke: var(--s1); stroke-width: 3; }
-  .bar { stroke: var(--ground); stroke-width: .5; } .base { fill: var(--s3); } .end { text-anchor: end; }
-  .middle { text-anchor: middle; }"""  # fmt: skip
+  line { stroke: var(--line); } .bar { stroke: var(--ground); stroke-width: .5; }
+  .mark { fill: var(--s1); } .base { fill: var(--s3); } .span { stroke: var(--s1); }
+  .span { stroke-width: 3; } .end { text-anchor: end; } .middle { text-anchor: middle; }"""
 
 
 class PolicyMark(NamedTuple):
@@ -97,12 +101,38 @@ def run_plot(task: str, prompts: Sequence[CallSections]) -> str:
     return _svg(height, body)
 
 
-def recall_plot(marks: Sequence[PolicyMark]) -> str:
+def marks_of(columns: "Sequence[Column]") -> list[PolicyMark]:
+    """Return the marks of policies beside a baseline. The interval is that of the difference, so it
+    stands around the baseline's recall."""
+    base = columns[0].summary.recall if columns else None
+    found = []
+    for column in columns:
+        summary, beside = column.summary, column.beside
+        if summary.recall is not None:
+            between = beside.interval if beside else None
+            ends = (base + between[0], base + between[1]) if base and between else None
+            count = f"{summary.shown:,} of {summary.used:,}"
+            found.append(PolicyMark(column.name, summary.recall, ends, count))
+    return found
+
+
+def history_marks(rows: "Sequence[HistoryFigures]") -> list[PolicyMark]:
+    """Return the marks of policies of an agent's messages."""
+    return [
+        PolicyMark(row.name, row.recall, row.interval, f"{row.shown:,} of {row.used:,}")
+        for row in rows
+        if row.recall is not None
+    ]
+
+
+def recall_plot(marks: Sequence[PolicyMark], bar: str = "of the difference to it") -> str:
     """Return the evidence recall of policies with its intervals; the first is the baseline."""
     names = [one_line(escaped(mark.name), 40) for mark in marks]
     left = 30 + max([80, *(int(LETTER * len(name)) for name in names)])
-    lows = [min([mark.recall, *(mark.interval or ())]) for mark in marks]
-    begin = 0 if not lows or min(lows) < 50 else 50 if min(lows) < 90 else 90
+    if not marks:
+        return _svg(60, [_text(20, 30, "nothing was used that a prompt could have shown", "soft")])
+    lows = [max(0.0, min([mark.recall, *(mark.interval or ())])) for mark in marks]
+    begin = 0 if min(lows) < 50 else 50 if min(lows) < 90 else 90
     across = WIDTH - left - 190
     end = 46 + ROW * len(marks)
     body = [_text(20, 22, "evidence recall: what the work used, and the prompt had shown", "head")]
@@ -116,7 +146,8 @@ def recall_plot(marks: Sequence[PolicyMark]) -> str:
         at = left + across * (mark.recall - begin) / (100 - begin)
         words = f"{mark.recall:.1f} % ({mark.count})"
         if mark.interval:
-            ends = [left + across * (limit - begin) / (100 - begin) for limit in mark.interval]
+            limits = [min(100.0, max(0.0, limit)) for limit in mark.interval]
+            ends = [left + across * (limit - begin) / (100 - begin) for limit in limits]
             body.append(f'<line class="span" x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{y}"'
                         f' y2="{y}"/>')  # fmt: skip
             words += " 95 % {:.1f} to {:.1f}".format(*mark.interval)
@@ -126,8 +157,8 @@ def recall_plot(marks: Sequence[PolicyMark]) -> str:
         )  # fmt: skip
         body.append(f"{dot}<title>{_safe(mark.name)}: {words}</title></{dot[1:].split(' ')[0]}>")
         body.append(_text(left - 12, y + 4, name, "end"))
-        body.append(_text(left + across + 12, y + 4, f"{mark.recall:.1f} %  {mark.count}"))
-    note = "the square is the baseline; a bar is a 95 % interval over the runs"
+        body.append(_text(left + across + 12, y + 4, f"{mark.recall:.1f} %, {mark.count}"))
+    note = f"the square is the baseline; a bar is the 95 % interval {bar}, over the runs"
     if not any(mark.interval for mark in marks):
         note = "the square is the baseline; too few runs for an interval"
     body.append(_text(20, end + 44, note, "soft"))
@@ -166,9 +197,9 @@ def _ceiling(most: float) -> float:
     """Return a round number that is not below another.
 
     >>> _ceiling(2437), _ceiling(1.0)
-    (3000, 1)
+    (2500.0, 1.0)
     """
-    unit = 10 ** floor(log10(most))
+    unit = 10 ** floor(log10(most)) / 2
     return -(-most // unit) * unit
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any, NamedTuple
 
+from backcast.domain.context import LEVELS
 from backcast.domain.errors import DamagedError
 from backcast.engine.history.snapshots import states_of
 from backcast.engine.history.state_json import plain
@@ -115,9 +116,8 @@ def kind_rows(found: RunStats) -> Iterator[tuple[str, ...]]:
         ended = ", ".join(f"{count} {name or 'open'}" for name, count in row.outcomes)
         thoughts = found.thinking.get(row.kind)
         yield (
-            CHAT.get(row.kind, row.kind), str(row.calls), _number(row.prompt), _number(row.cached),
-            _number(row.answer), _number(thoughts),
-            "" if row.seconds is None else f"{row.seconds:,.1f}", ended,
+            CHAT.get(row.kind, row.kind), str(row.calls), _sum(row, "prompt"), _sum(row, "cached"),
+            _sum(row, "answer"), _number(thoughts), _sum(row, "seconds"), ended,
         )  # fmt: skip
 
 
@@ -129,54 +129,45 @@ def section_rows(found: RunStats) -> Iterator[tuple[str, ...]]:
             row = sums.setdefault(name, [0, 0])
             row[0], row[1] = row[0] + 1, row[1] + tokens
     every = sum(tokens for _, tokens in sums.values()) or 1
-    yield "shown", "prompts", "tokens", "share", "in hand", "offline", "new", "in full", "by less"
+    yield "shown", "prompts", "tokens", "share", "online", "offline", "made", "in full", "by less"
     for name, (prompts, tokens) in sorted(sums.items(), key=lambda pair: (-pair[1][1], pair[0])):
         share = f"{100 * tokens / every:.1f} %"
         by = [_tokens_at(found.state, name, *which) for which in _COLUMNS]
         yield name, str(prompts), f"{tokens:,}", share, *map(_number, by)
 
 
-_ANY = ("online", "offline", "")
-_COLUMNS = (
-    (("online",), True, True), (("offline",), True, True), (("",), True, True),
-    (_ANY, True, False), (_ANY, False, True),
+_FULL, _LESS = ("full",), ("part", "summary", "signature", "name")
+_COLUMNS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (1, ("online",)), (1, ("offline",)), (1, ("made", "")), (2, _FULL), (2, _LESS),
 )  # fmt: skip
-"Of the last columns: the caches, and whether full texts and lesser ones count."
+"Of the last columns: the place in the key of what was shown, and its values there."
 
 
-def _tokens_at(
-    state: calls.State, section: str, caches: tuple[str, ...], full: bool, less: bool
-) -> int | None:
-    places = [place for place in sorted(state.shown) if place[0] == section]
-    found = [
-        state.shown[place].tokens
-        for place in places
-        if place[1] in caches and (full if place[2] == "full" else less)
-    ]
-    return sum(found) if places else None
+def _tokens_at(state: calls.State, section: str, place: int, values: tuple[str, ...]) -> int | None:
+    found = [key for key in sorted(state.shown) if key[0] == section]
+    return sum(state.shown[key].tokens for key in found if key[place] in values) if found else None
 
 
 def stats_lines(found: RunStats) -> Iterator[str]:
     """Yield what stands below the tables: caches, prefixes, times, and what nobody tells."""
     every = [found.state.calls[version] for version in sorted(found.state.calls)]
-    untold = [
-        f"{FIGURES[name]} of {missing} {CHAT.get(row.kind, row.kind)} calls"
-        for row in found.kinds
-        for name, missing in row.untold
-    ]
+    untold = list(_untold(found))
     if counters := found.counters:
         yield (
             f"caches: {counters.online:,} hits online, {counters.offline:,} offline,"
             f" {counters.promotions:,} promotions, {counters.misses:,} misses,"
             f" {counters.evictions:,} evictions, {found.state.outdated:,} left out as stale"
         )
-        lesser = [n for (_, _, level), n in sorted(found.state.shown.items()) if level != "full"]
-        if lesser:
-            items, tokens = (sum(n.items for n in lesser), sum(n.tokens for n in lesser))
-            yield f"compression: {items:,} items shown by less than their full text, {tokens:,} tokens"
+        levels = {level: [0, 0] for level in LEVELS}
+        for _, _, level in (places := sorted(found.state.shown)):
+            levels.setdefault(level, [0, 0])
+        for place in places:
+            levels[place[2]][0] += found.state.shown[place].items
+            levels[place[2]][1] += found.state.shown[place].tokens
+        words = [f"{n:,} by {level} ({t:,} tokens)" for level, (n, t) in levels.items() if n]
+        yield f"items: {', '.join(words)}"
     else:
         untold.append("hits and misses: no prompt names what it shows")
-        untold.append("compression")
     for who, (prompts, kept, tokens) in (
         ("prefix: of", calls.prefix_kept(every)), ("server: of", calls.cache_kept(every)),
     ):  # fmt: skip
@@ -185,14 +176,22 @@ def stats_lines(found: RunStats) -> Iterator[str]:
             share = f"{100 * kept / tokens:.1f} %"
             yield f"{who} {tokens:,} tokens in {prompts:,} prompts {kept:,} {what} ({share})"
     if not calls.prefix_kept(every)[2]:
-        untold.append("what prompts share with the one before ('backcast diff TASK' compares them)")
+        untold.append("what prompts share with the one before ('backcast diff TASK' tells)")
     if first := found.first_bytes:
-        yield f"first byte: median {median(first):.2f} s, at most {first[-1]:.2f} s, {len(first)} calls"
+        most = f"at most {first[-1]:.2f} s"
+        yield f"first byte: median {median(first):.2f} s, {most}, {len(first):,} calls"
     else:
         untold.append("time to the first byte")
     if found.unread:
         untold.append(f"{found.unread} requests, whose texts are masked or gone")
     yield f"not told: {'; '.join(untold)}" if untold else "all of it is told"
+
+
+def _untold(found: RunStats) -> Iterator[str]:
+    every = sum(row.calls for row in found.kinds)
+    for figure, words in FIGURES.items():
+        if missing := sum(dict(row.untold).get(figure, 0) for row in found.kinds):
+            yield f"{words} of {missing:,} of {every:,} calls"
 
 
 def stats_json(found: RunStats) -> dict[str, Any]:
@@ -208,7 +207,7 @@ def stats_json(found: RunStats) -> dict[str, Any]:
              "thinking": found.thinking.get(row.kind)}
             for row in found.kinds
         ],
-        "prompts": [{**prompt._asdict(), "tokens": dict(prompt.tokens)} for prompt in found.prompts],
+        "prompts": [{**one._asdict(), "tokens": dict(one.tokens)} for one in found.prompts],
         "shown": [
             {"section": place[0], "cache": place[1], "level": place[2], **plain(state.shown[place])}
             for place in sorted(state.shown)
@@ -222,6 +221,15 @@ def stats_json(found: RunStats) -> dict[str, Any]:
 
 def _known(sums: dict[str, int]) -> dict[str, int] | None:
     return sums if sums["tokens"] else None
+
+
+def _sum(row: calls.KindOfCall, figure: str) -> str:
+    """Return a sum, and of how many calls it is where that is not all of them."""
+    value, missing = getattr(row, figure), dict(row.untold).get(figure, 0)
+    if value is None:
+        return ""
+    text = f"{value:,.1f}" if figure == "seconds" else f"{value:,}"
+    return f"{text} ({row.calls - missing} of {row.calls})" if missing else text
 
 
 def _number(count: int | None) -> str:
