@@ -47,7 +47,7 @@ class PolicyMark(NamedTuple):
     recall: float
     interval: tuple[float, float] | None
     "None where there are too few runs for one."
-    count: str
+    shown: str
     "How much of the evidence is shown, in words."
 
 
@@ -69,9 +69,9 @@ def run_plot(task: str, prompts: Sequence[CallSections]) -> str:
     if not prompts:
         return _svg(60, [*body, _text(LEFT, 46, "no prompt is known by its parts", "soft")])
     for number, name in enumerate(names):
-        x, y = LEFT + 270 * (number % 3), 44 + LEGEND * (number // 3)
-        body.append(f'<rect x="{x}" y="{y - 10}" width="11" height="11" {_fill(number)}/>')
-        body.append(_text(x + 17, y, name))
+        across, down = LEFT + 270 * (number % 3), 44 + LEGEND * (number // 3)
+        body.append(f'<rect x="{across}" y="{down - 10}" width="11" height="11" {_fill(number)}/>')
+        body.append(_text(across + 17, down, name))
     step = (WIDTH - LEFT - RIGHT) / len(prompts)
     most = max(sum(tokens for _, tokens in prompt.tokens) for prompt in prompts) or 1
     body += _axis(top, HIGH, most, "{:,.0f}")
@@ -144,7 +144,7 @@ def recall_plot(marks: Sequence[PolicyMark], bar: str = "of the difference to it
     for number, (mark, name) in enumerate(zip(marks, names, strict=True)):
         y = 46 + ROW * number + 12
         at = left + across * (mark.recall - begin) / (100 - begin)
-        words = f"{mark.recall:.1f} % ({mark.count})"
+        words = f"{mark.recall:.1f} % ({mark.shown})"
         if mark.interval:
             limits = [min(100.0, max(0.0, limit)) for limit in mark.interval]
             ends = [left + across * (limit - begin) / (100 - begin) for limit in limits]
@@ -157,7 +157,7 @@ def recall_plot(marks: Sequence[PolicyMark], bar: str = "of the difference to it
         )  # fmt: skip
         body.append(f"{dot}<title>{_safe(mark.name)}: {words}</title></{dot[1:].split(' ')[0]}>")
         body.append(_text(left - 12, y + 4, name, "end"))
-        body.append(_text(left + across + 12, y + 4, f"{mark.recall:.1f} %, {mark.count}"))
+        body.append(_text(left + across + 12, y + 4, f"{mark.recall:.1f} %, {mark.shown}"))
     note = f"the square is the baseline; a bar is the 95 % interval {bar}, over the runs"
     if not any(mark.interval for mark in marks):
         note = "the square is the baseline; too few runs for an interval"
@@ -199,7 +199,7 @@ def _ceiling(most: float) -> float:
     >>> _ceiling(2437), _ceiling(1.0)
     (2500.0, 1.0)
     """
-    unit = 10 ** floor(log10(most)) / 2
+    unit = float(10 ** floor(log10(most))) / 2
     return -(-most // unit) * unit
 
 
