@@ -9,9 +9,8 @@ them on request alone. What no span has a place for is counted, and left out.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 from backcast.domain.errors import DamagedError, InputError
 from backcast.domain.events import (
@@ -29,9 +28,17 @@ from backcast.engine.log.exchanges.chat_form import chat_form
 from backcast.engine.log.exchanges.requests import RequestReader, body_of
 from backcast.engine.log.importers.atif import DEEPEST
 from backcast.engine.log.importers.atif_export import children_of
-from backcast.engine.log.importers.content import mapping, sequence, string
-from backcast.engine.log.importers.times import EPOCH
+from backcast.engine.log.importers.content import mapping, sequence
 from backcast.engine.log.store import EventStore
+from backcast.engine.replay.otlp_forms import (
+    Fields,
+    clean,
+    json_of,
+    message_of,
+    nanoseconds,
+    pairs,
+    spoken_item,
+)
 from backcast.engine.replay.tool_calls import whole
 
 SCOPE = "backcast"
@@ -51,7 +58,6 @@ SILENT = (
 "Types of events that are no span of their own, and need no mention."
 SAID = ("MESSAGE_RECEIVED",)
 "Types of events that stand in what a model was asked."
-Fields = dict[str, Any]
 
 
 def exported_spans(
@@ -159,7 +165,7 @@ class _SpanWriter:
             named["error.type"] = fact.kind or "error"
             kind["status"] = {"code": FAILED}
             if self.content and fact.reason:
-                kind["status"]["message"] = _clean(fact.reason)
+                kind["status"]["message"] = clean(fact.reason)
         if context is not None:
             named["backcast.prompt.tokens"] = context.tokens
             named["backcast.prompt.shared_prefix"] = context.shared_prefix
@@ -190,7 +196,7 @@ class _SpanWriter:
         except (DamagedError, ValueError):  # a text is masked or gone, or no chat has its form
             self.left_out["prompt that cannot be read"] += 1
             return {}
-        asked = [_said(mapping(message)) for message in sequence(form.get("messages"))]
+        asked = [message_of(mapping(message)) for message in sequence(form.get("messages"))]
         tools = sequence(form.get("tools"))
         return {
             "gen_ai.input.messages": json.dumps(asked) if asked else None,
@@ -205,7 +211,7 @@ class _SpanWriter:
         if found.request.dialect == COMPLETION:
             return {"messages": [{"role": "user", "content": body.get("prompt")}]}
         if found.request.dialect == RESPONSES and isinstance(body.get("input"), list):
-            items = list(filter(None, map(_item, body["input"])))
+            items = list(filter(None, map(spoken_item, body["input"])))
             lost = len(body["input"]) - len(items)
             self.left_out["item of a prompt that has no words"] += lost
             body["input"] = items
@@ -239,7 +245,7 @@ class _SpanWriter:
             named["error.type"], kind["status"] = "tool_error", {"code": FAILED}
         if self.content:
             if call is not None and call.arguments is not None:
-                named["gen_ai.tool.call.arguments"] = _json(whole(call.arguments, self.store))
+                named["gen_ai.tool.call.arguments"] = json_of(whole(call.arguments, self.store))
             named["gen_ai.tool.call.result"] = self._text(fact.output) if fact.output else None
         start = called.timestamp if called else event.timestamp
         end = max(start, event.timestamp)
@@ -251,12 +257,12 @@ class _SpanWriter:
         named = {**named, "gen_ai.conversation.id": self.task}
         span: Fields = {
             "traceId": self.trace, "spanId": id, **({"parentSpanId": parent} if parent else {}),
-            "name": _clean(kind["name"]), "kind": kind["kind"],
-            "startTimeUnixNano": _nanoseconds(start), "endTimeUnixNano": _nanoseconds(end),
-            "attributes": _pairs(named), "status": kind.get("status", {}),
+            "name": clean(kind["name"]), "kind": kind["kind"],
+            "startTimeUnixNano": nanoseconds(start), "endTimeUnixNano": nanoseconds(end),
+            "attributes": pairs(named), "status": kind.get("status", {}),
         }  # fmt: skip
         scopes = [{"scope": {"name": SCOPE}, "spans": [span]}]
-        resource = {"attributes": _pairs({"service.name": SCOPE})}
+        resource = {"attributes": pairs({"service.name": SCOPE})}
         return json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": scopes}]})
 
     def _id(self, version: int) -> str:
@@ -265,98 +271,6 @@ class _SpanWriter:
 
     def _text(self, ref: str) -> str:
         return self.store.get(ref).decode(errors="replace")
-
-
-def _item(item: Any) -> Fields | None:
-    """Return an item of the responses interface as a chat can show it; None where it has no words.
-
-    Programs keep thoughts as summaries, and calls of tools that only their server knows.
-    """
-    match item:
-        case {"type": "reasoning"}:
-            blocks = [*sequence(item.get("summary")), *sequence(item.get("content"))]
-            texts = [text for block in blocks if (text := string(mapping(block).get("text")))]
-            return {"type": "reasoning", "content": [{"text": "\n".join(texts)}]} if texts else None
-        case {"type": "custom_tool_call", "name": name, "call_id": id, "input": given}:
-            called = {"name": name, "call_id": id, "arguments": _json({"input": given})}
-            return {"type": "function_call", **called}
-        case {"type": "local_shell_call", "call_id": id, "action": action}:
-            called = {"name": "local_shell", "call_id": id, "arguments": _json(action)}
-            return {"type": "function_call", **called}
-        case {"type": "custom_tool_call_output", "call_id": id, "output": output}:
-            return {"type": "function_call_output", "call_id": id, "output": output}
-        case {"type": "function_call" | "function_call_output"}:
-            return dict(item)
-        case {"role": "assistant"}:
-            return {**item, "type": "message"}
-        case {"role": str()}:
-            return dict(item)
-    return None
-
-
-def _json(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _said(message: Mapping[str, Any]) -> Fields:
-    """Return a message of a chat in the form of the conventions."""
-    role, content = str(message.get("role") or "user"), message.get("content")
-    parts: list[Fields] = []
-    if isinstance(thoughts := message.get("reasoning_content"), str) and thoughts:
-        parts.append({"type": "reasoning", "content": thoughts})
-    blocks = content if isinstance(content, list) else [content] if content is not None else []
-    shown = [_part(block) for block in blocks]
-    if role == "tool":
-        text = "".join(str(part.get("content", "")) for part in shown)
-        response = {"id": message.get("tool_call_id"), "response": text}
-        return {"role": role, "parts": [{"type": "tool_call_response", **response}]}
-    parts += shown
-    for call in map(mapping, sequence(message.get("tool_calls"))):
-        function = mapping(call.get("function"))
-        parts.append({"type": "tool_call", "id": call.get("id"), "name": function.get("name"),
-                      "arguments": _parsed(function.get("arguments"))})  # fmt: skip
-    return {"role": role, "parts": parts}
-
-
-def _part(block: object) -> Fields:
-    match block:
-        case str() as text | {"type": "text", "text": str() as text}:
-            return {"type": "text", "content": text}
-        case {"type": "image_url", "image_url": {"url": str() as url}}:
-            return {"type": "uri", "modality": "image", "uri": url}
-    return {"type": "file", "content": block}
-
-
-def _parsed(arguments: object) -> object:
-    """Return arguments as the object that a text of JSON holds, where it holds one."""
-    try:
-        found = json.loads(arguments) if isinstance(arguments, str) else arguments
-    except (ValueError, RecursionError):
-        return arguments
-    return found if isinstance(found, dict) else arguments
-
-
-def _pairs(named: Mapping[str, Any]) -> list[Fields]:
-    return [{"key": name, "value": _value(value)} for name, value in named.items()
-            if value is not None]  # fmt: skip
-
-
-def _value(value: object) -> Fields:
-    if isinstance(value, int):
-        return {"intValue": str(value)}
-    if isinstance(value, list):
-        return {"arrayValue": {"values": [_value(item) for item in value]}}
-    return {"stringValue": _clean(str(value))}
-
-
-def _clean(text: str) -> str:
-    """Return a text that UTF-8 can hold."""
-    return text.encode(errors="replace").decode()
-
-
-def _nanoseconds(time: datetime) -> str:
-    since: timedelta = time - EPOCH
-    return str(max(0, (since // timedelta(microseconds=1)) * 1000))
 
 
 def _digest(text: str) -> str:
