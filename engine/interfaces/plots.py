@@ -96,6 +96,8 @@ def run_plot(task: str, prompts: Sequence[CallSections]) -> str:
         body.append(_bar(x, low + LOW - tall, step, tall, 'class="bar mark"', title))
     untold = sum(prompt.kept is None for prompt in prompts)
     ends = f"{len(prompts):,} prompts, events {prompts[0].version} to {prompts[-1].version}"
+    if len(prompts) == 1:
+        ends = f"1 prompt, event {prompts[0].version}"
     note = f"; of {untold:,} nobody tells what was kept" if untold else ""
     body.append(_text(LEFT, low + LOW + 22, ends + note, "soft"))
     return _svg(height, body)
