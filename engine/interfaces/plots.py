@@ -130,26 +130,26 @@ def history_marks(rows: "Sequence[HistoryFigures]") -> list[PolicyMark]:
 def recall_plot(marks: Sequence[PolicyMark], bar: str = "of the difference to it") -> str:
     """Return the evidence recall of policies with its intervals; the first is the baseline."""
     names = [one_line(escaped(mark.name), 40) for mark in marks]
-    left = 30 + max([80, *(int(LETTER * len(name)) for name in names)])
+    begins = 30 + max([80, *(int(LETTER * len(name)) for name in names)])
     if not marks:
         return _svg(60, [_text(20, 30, "nothing was used that a prompt could have shown", "soft")])
     lows = [max(0.0, min([mark.recall, *(mark.interval or ())])) for mark in marks]
     begin = 0 if min(lows) < 50 else 50 if min(lows) < 90 else 90
-    across = WIDTH - left - 190
+    across = WIDTH - begins - 190
     end = 46 + ROW * len(marks)
     body = [_text(20, 22, "evidence recall: what the work used, and the prompt had shown", "head")]
     for number in range(6):
         share = begin + (100 - begin) * number / 5
-        x = left + across * number / 5
+        x = begins + across * number / 5
         body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="38" y2="{end}"/>')
         body.append(_text(x, end + 18, f"{share:g} %", "soft middle"))
     for number, (mark, name) in enumerate(zip(marks, names, strict=True)):
         y = 46 + ROW * number + 12
-        at = left + across * (mark.recall - begin) / (100 - begin)
+        at = begins + across * (mark.recall - begin) / (100 - begin)
         words = f"{mark.recall:.1f} % ({mark.shown})"
         if mark.interval:
             limits = [min(100.0, max(0.0, limit)) for limit in mark.interval]
-            ends = [left + across * (limit - begin) / (100 - begin) for limit in limits]
+            ends = [begins + across * (limit - begin) / (100 - begin) for limit in limits]
             body.append(f'<line class="span" x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{y}"'
                         f' y2="{y}"/>')  # fmt: skip
             words += " 95 % {:.1f} to {:.1f}".format(*mark.interval)
@@ -158,8 +158,8 @@ def recall_plot(marks: Sequence[PolicyMark], bar: str = "of the difference to it
             f'<circle class="mark" cx="{at:.1f}" cy="{y}" r="5">'
         )  # fmt: skip
         body.append(f"{dot}<title>{_safe(mark.name)}: {words}</title></{dot[1:].split(' ')[0]}>")
-        body.append(_text(left - 12, y + 4, name, "end"))
-        body.append(_text(left + across + 12, y + 4, f"{mark.recall:.1f} %, {mark.shown}"))
+        body.append(_text(begins - 12, y + 4, name, "end"))
+        body.append(_text(begins + across + 12, y + 4, f"{mark.recall:.1f} %, {mark.shown}"))
     note = f"the square is the baseline; a bar is the 95 % interval {bar}, over the runs"
     if not any(mark.interval for mark in marks):
         note = "the square is the baseline; too few runs for an interval"
