@@ -185,6 +185,14 @@ def test_names_of_a_log_cannot_leave_their_place_in_a_picture() -> None:
         assert text.encode()
 
 
+def test_of_very_many_prompts_a_column_is_a_mean() -> None:
+    prompts = [CallSections(n, "code", (("code", 100 * (n % 2)),), None) for n in range(1, 8001)]
+    text = run_plot("t", prompts)
+    assert "8,000 prompts, events 1 to 8000; of 8,000 nobody tells what was kept" in text
+    assert "each column is the mean of 20" in text
+    assert text.count("code: 50 tokens</title>") == 400
+
+
 def test_pictures_of_nothing_say_so() -> None:
     assert "no prompt is known" in run_plot("t", [])
     assert "nothing was used" in recall_plot([])

@@ -25,6 +25,10 @@ HIGH, LOW = 240, 110
 LEGEND, ROW = 18, 34
 SERIES = 10
 "Sections with a colour of their own; the smallest of more are drawn together."
+COLUMNS = 400
+"Prompts that get a column each; of more, a column is the mean of several in a row."
+FINE = 4
+"Columns that are narrower than so many units stand without gaps."
 LETTER = 6.6
 "About the width of a letter."
 _STYLE = """
@@ -35,6 +39,7 @@ _STYLE = """
     svg { --ground: #14171a; --ink: #e6e9ec; --soft: #a3adb6; --line: #363d44; --s1: #2f8fd8;
       --s4: #a9dcff; --s6: #b5a642; } }
   .ground { fill: var(--ground); } text { fill: var(--ink); } .soft { fill: var(--soft); }
+  .dense { shape-rendering: crispEdges; } .dense .bar { stroke: none; }
   line { stroke: var(--line); } .bar { stroke: var(--ground); stroke-width: .5; }
   .mark { fill: var(--s1); } .base { fill: var(--s3); } .span { stroke: var(--s1); }
   .span { stroke-width: 3; } .end { text-anchor: end; } .middle { text-anchor: middle; }"""
@@ -61,6 +66,16 @@ def write_plot(path: Path, text: str) -> None:
 
 def run_plot(task: str, prompts: Sequence[CallSections]) -> str:
     """Return the tokens of each prompt by section, and the share that was the same as before."""
+    count, ends = len(prompts), ""
+    if prompts:
+        ends = f"{count:,} prompts, events {prompts[0].version} to {prompts[-1].version}"
+        untold = sum(prompt.kept is None for prompt in prompts)
+        ends = ends if count > 1 else f"1 prompt, event {prompts[0].version}"
+        ends += f"; of {untold:,} nobody tells what was kept" if untold else ""
+    together = -(-count // COLUMNS)
+    if together > 1:
+        ends += f"; each column is the mean of {together}"
+        prompts = [_mean(prompts[at : at + together]) for at in range(0, count, together)]
     names = _names(prompts)
     rows = (len(names) + 2) // 3
     top = 46 + LEGEND * rows
@@ -75,6 +90,7 @@ def run_plot(task: str, prompts: Sequence[CallSections]) -> str:
     step = (WIDTH - LEFT - RIGHT) / len(prompts)
     most = max(sum(tokens for _, tokens in prompt.tokens) for prompt in prompts) or 1
     body += _axis(top, HIGH, most, "{:,.0f}")
+    body.append('<g class="dense">' if step < FINE else "<g>")
     for place, prompt in enumerate(prompts):
         sums = _summed(prompt, names)
         x, y = LEFT + place * step, float(top + HIGH)
@@ -94,12 +110,7 @@ def run_plot(task: str, prompts: Sequence[CallSections]) -> str:
         title = f"event {prompt.version}: {prompt.kept:.0%}"
         tall = max(1.0, LOW * prompt.kept)
         body.append(_bar(x, low + LOW - tall, step, tall, 'class="bar mark"', title))
-    untold = sum(prompt.kept is None for prompt in prompts)
-    ends = f"{len(prompts):,} prompts, events {prompts[0].version} to {prompts[-1].version}"
-    if len(prompts) == 1:
-        ends = f"1 prompt, event {prompts[0].version}"
-    note = f"; of {untold:,} nobody tells what was kept" if untold else ""
-    body.append(_text(LEFT, low + LOW + 22, ends + note, "soft"))
+    body += ["</g>", _text(LEFT, low + LOW + 22, ends, "soft")]
     return _svg(height, body)
 
 
@@ -167,6 +178,17 @@ def recall_plot(marks: Sequence[PolicyMark], bar: str = "of the difference to it
     return _svg(end + 58, body)
 
 
+def _mean(prompts: Sequence[CallSections]) -> CallSections:
+    """Return some prompts as one: the mean of their tokens, and of the shares that are told."""
+    sums: dict[str, int] = {}
+    for prompt in prompts:
+        for name, tokens in prompt.tokens:
+            sums[name] = sums.get(name, 0) + tokens
+    tokens_of = tuple((name, round(total / len(prompts))) for name, total in sums.items())
+    shares = [prompt.kept for prompt in prompts if prompt.kept is not None]
+    return prompts[0]._replace(tokens=tokens_of, kept=sum(shares) / len(shares) if shares else None)
+
+
 def _names(prompts: Sequence[CallSections]) -> list[str]:
     """Return the sections that get a colour, in the order in which prompts show them."""
     sums: dict[str, int] = {}
@@ -206,8 +228,9 @@ def _ceiling(most: float) -> float:
 
 
 def _bar(x: float, y: float, step: float, tall: float, look: str, title: str) -> str:
-    wide = max(step * 0.92, 0.4)
-    place = f'x="{x + step * 0.04:.2f}" y="{y:.2f}" width="{wide:.2f}" height="{tall:.2f}"'
+    gap = 0.04 * step if step >= FINE else 0.0
+    wide = step - 2 * gap
+    place = f'x="{x + gap:.2f}" y="{y:.2f}" width="{wide:.2f}" height="{tall:.2f}"'
     return f"<rect {place} {look}><title>{_safe(title)}</title></rect>"
 
 
