@@ -27,6 +27,7 @@ from typing import Any, Literal, Protocol
 
 from backcast.domain.events import WorkflowEvent
 from backcast.projections import (
+    calls,
     changes,
     checks,
     context_map,
@@ -74,6 +75,7 @@ ALL: Sequence[Projection] = (
     prompts,
     context_map,
     spending,
+    calls,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

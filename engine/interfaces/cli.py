@@ -29,9 +29,10 @@ from backcast.engine.interfaces.terminal import escaped_lines, in_a_line, messag
 
 COMMANDS = {
     "run": "run", "resume": "resume", "record": "record", "import": "import_", "export": "export",
-    "tasks": "tasks", "log": "log", "show": "show", "context": "context", "diff": "diff",
-    "view": "view", "compare": "compare", "blame": "blame", "audit": "audit", "search": "search",
-    "mcp": "mcp", "stale": "stale", "verify": "verify", "regress": "regress", "score": "score",
+    "tasks": "tasks", "log": "log", "show": "show", "stats": "stats", "context": "context",
+    "diff": "diff", "view": "view", "compare": "compare", "blame": "blame", "audit": "audit",
+    "search": "search", "mcp": "mcp",
+    "stale": "stale", "verify": "verify", "regress": "regress", "score": "score",
     "influence": "influence", "fit": "fit", "policy": "policy", "fork": "fork", "map": "map",
     "cat": "cat", "outline": "outline", "resummarise": "resummarise", "redact": "redact",
     "fsck": "fsck",

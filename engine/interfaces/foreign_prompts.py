@@ -43,7 +43,7 @@ def print_request(place: "Place", tokenizer: str | None, *, anatomy: bool, as_js
     if not anatomy and not as_json:
         hand_on_bytes(body_of(found, place.store.get))
         return
-    parts = taken_apart(place.store, place.task, found, _count(tokenizer))
+    parts = taken_apart(place.store, place.task, found, noted_count(tokenizer))
     if as_json:
         click.echo(json_text(_plain(parts)))
         return
@@ -64,7 +64,7 @@ def print_difference(before: "Place", after: "Place", *, as_json: bool) -> None:
             f"needed a second moment behind the first, event {first.version}, found event"
             f" {second.version}"
         )
-    found = compared(store, task, first, second, _count(None))
+    found = compared(store, task, first, second, noted_count(None))
     if as_json:
         click.echo(json_text(_plain(found)))
         return
@@ -77,7 +77,7 @@ def print_prefixes(place: "Place", *, as_json: bool) -> None:
     from backcast.engine.replay.prefix_rows import prefix_rows
 
     last = place.store.version_at(place.task, place.moment)
-    found = list(prefix_rows(place.store, place.task, last, _count(None)))
+    found = list(prefix_rows(place.store, place.task, last, noted_count(None)))
     if as_json:
         for row in found:
             click.echo(json_text(_plain(row)))
@@ -92,7 +92,7 @@ def print_origins(place: "Place", wanted: str, *, as_json: bool) -> None:
 
     store, task = place.store, place.task
     asked = request_at(store, task, place.when or "last")
-    found = origins(store, task, asked, wanted, _count(None))
+    found = origins(store, task, asked, wanted, noted_count(None))
     if as_json:
         click.echo(json_text({"prompt": asked.version, "parts": _plain(found)}))
         return
@@ -122,7 +122,7 @@ def origin_lines(
 
 def print_old(place: "Place", *, as_json: bool) -> None:
     """Print what a prompt shows of files otherwise than the log has them by then."""
-    asked, found = old_at(place.store, place.task, place.when or "last", _count(None))
+    asked, found = old_at(place.store, place.task, place.when or "last", noted_count(None))
     for old in found:
         click.echo(json_text(_plain(old)) if as_json else old_line(place.task, old))
     if not as_json:
@@ -179,7 +179,7 @@ def _plain(value: object) -> object:
     return plain(value)
 
 
-def _count(tokenizer: str | None) -> "Count":
+def noted_count(tokenizer: str | None) -> "Count":
     """Return what counts the parts that the server did not; where it is a bound, that is noted."""
     from backcast.engine.models.tokenizers import tokenizer_of
 

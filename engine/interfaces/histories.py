@@ -1,6 +1,7 @@
 """Agents' recorded prompts under history policies, as commands print them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -137,7 +138,8 @@ def message_policies(names: Sequence[str], *, every: bool) -> "list[HistoryPolic
 
 def try_histories(
     addresses: "Sequence[Address]", url: str, policies: "Sequence[HistoryPolicy]",
-    rules: "Sequence[Rules]", profile: str | None, *, explain: bool, as_json: bool,
+    rules: "Sequence[Rules]", profile: str | None, plot: Path | None = None, *, explain: bool,
+    as_json: bool,
 ) -> bool:  # fmt: skip
     """Try policies on all agents' runs of some logs, print the figures, and return whether one
     breaks its rules."""
@@ -156,6 +158,10 @@ def try_histories(
             raise SystemExit(2)  # the reason is on stderr
         raise InputError(f"{policies[0].name} changes an agent's messages: {NEEDED}")
     found = figures(runs, both)
+    if plot is not None:
+        from backcast.engine.interfaces.plots import history_marks, recall_plot, write_plot
+
+        write_plot(plot, recall_plot(history_marks(found), "of the recall"))
     if as_json:
         _print_json(runs, found)
     else:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,6 +47,21 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --json to a command."""
     return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
+
+
+def plot_option(draws: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option --plot, which says what it draws."""
+    return click.option(
+        "--plot", type=click.Path(path_type=Path, dir_okay=False), callback=_drawn,
+        metavar="FILE.svg", help=f"Also draw {draws}.",
+    )  # fmt: skip
+
+
+def _drawn(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Return the file of a picture; refuse one that would not be opened as such."""
+    if path is not None and path.suffix != ".svg":
+        raise click.UsageError(f"--plot: needed a file that ends in .svg, found {str(path)!r}")
+    return path
 
 
 def on_option(default: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

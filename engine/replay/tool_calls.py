@@ -25,7 +25,7 @@ def called(tool: str, arguments: str) -> str:
 
 def argument_text(arguments: object, store: EventStore | None = None) -> str:
     """Return arguments as lines, `name: value`, with the texts of their blobs."""
-    match _whole(arguments, store):
+    match whole(arguments, store):
         case None:
             return ""
         case Mapping() as fields:
@@ -57,7 +57,7 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json_text(value)
 
 
-def _whole(value: Any, store: EventStore | None) -> Any:
+def whole(value: Any, store: EventStore | None) -> Any:
     """Return a value with the bodies of the blobs that stand for its long texts."""
     match value:
         case str() if store and value.startswith(BLOB_PREFIX):
@@ -66,7 +66,7 @@ def _whole(value: Any, store: EventStore | None) -> Any:
             except (DamagedError, ValueError, LookupError):
                 return value
         case Mapping():
-            return {name: _whole(inner, store) for name, inner in value.items()}
+            return {name: whole(inner, store) for name, inner in value.items()}
         case list():
-            return [_whole(inner, store) for inner in value]
+            return [whole(inner, store) for inner in value]
     return value

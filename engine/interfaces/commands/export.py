@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,14 +43,16 @@ _PARTS_OF_DATABASE = ("-wal", "-shm", "-journal")
     help="Mask these too: one a line, # begins a comment line.",
 )  # fmt: skip
 @click.option(
-    "--format", "form", type=click.Choice(["events", "atif"]), default="events", show_default=True,
-    help="How the log is written: as events, or as a trajectory of an agent (ATIF).",
+    "--format", "form", type=click.Choice(["events", "atif", "otlp"]), default="events",
+    show_default=True,
+    help="How the log is written: as events, as a trajectory of an agent (ATIF), or as spans.",
 )  # fmt: skip
+@click.option("--content", is_flag=True, help="With otlp: also what was said, and tools returned.")
 @json_option
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 def command(
     address: Address, url: str, redact: bool, patterns: tuple[str, ...],
-    pattern_file: Path | None, form: str, as_json: bool, file: Path,
+    pattern_file: Path | None, form: str, content: bool, as_json: bool, file: Path,
 ) -> None:  # fmt: skip
     """Write a task's log as JSON lines, to FILE or stdout (-).
 
@@ -70,7 +73,9 @@ def command(
     a secret: look at the file before you give it away, or name what else is one by --pattern.
 
     With --format atif the run becomes one JSON trajectory (ATIF-v1.7) of messages, replies, calls,
-    results and tokens, with those of its subagents; stderr tells what it has no place for.
+    results and tokens, with those of its subagents; stderr tells what it has no place for. With
+    --format otlp it becomes spans of OpenTelemetry (GenAI: invoke_agent, chat, execute_tool), JSON
+    lines as an exporter writes them; what was said stands in them with --content alone.
 
     The exit code is 1 where an event is damaged: the others are written.
     """
@@ -79,8 +84,10 @@ def command(
     if not redact and (patterns or pattern_file or as_json):
         raise click.UsageError("--pattern, --patterns and --json go with --redact")
     long_form = file.suffix == LONG_FORM
-    if form == "atif" and (redact or long_form):
-        raise click.UsageError("--format atif goes without --redact and FILE.txt")
+    if form != "events" and (redact or long_form):
+        raise click.UsageError(f"--format {form} goes without --redact and FILE.txt")
+    if content and form != "otlp":
+        raise click.UsageError("--content goes with --format otlp: other forms hold what was said")
     if not long_form and address.when:
         raise click.UsageError(
             f"{str(address)!r}: a moment goes with FILE{LONG_FORM}: a log is whole"
@@ -95,6 +102,8 @@ def command(
                 _print(redaction, as_json)
         elif form == "atif":
             _write_trajectory(file, store, task)
+        elif form == "otlp":
+            _write_spans(file, store, task, content=content)
         elif found is None:
             from backcast.engine.log.importers.events import export_lines
 
@@ -105,14 +114,27 @@ def command(
 
 
 def _write_trajectory(file: Path, store: "EventStore", task: str) -> None:
-    from backcast.engine.interfaces.terminal import message
     from backcast.engine.log.importers.atif_export import exported
 
     found = exported(store, task)
     write(file, found.text.splitlines())
-    if found.left_out:
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.left_out.items()))
-        message(f"note: a trajectory has no place for {counts}: they are left out")
+    _note_left_out("a trajectory", found.left_out)
+
+
+def _write_spans(file: Path, store: "EventStore", task: str, *, content: bool) -> None:
+    from backcast.engine.replay.otlp_export import exported_spans
+
+    left_out = Counter[str]()
+    write(file, exported_spans(store, task, content=content, left_out=left_out))
+    _note_left_out("a span", left_out)
+
+
+def _note_left_out(form: str, kinds: "Counter[str]") -> None:
+    from backcast.engine.interfaces.terminal import message
+
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()) if count)
+    if counts:
+        message(f"note: {form} has no place for {counts}: they are left out")
 
 
 def _write_redacted(

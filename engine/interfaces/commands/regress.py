@@ -12,7 +12,13 @@ from backcast.engine.history.address import Address
 from backcast.engine.interfaces.addresses import LOGS, UNREADABLE, address_argument, each_log
 from backcast.engine.interfaces.log_shelf import LogShelf
 from backcast.engine.interfaces.many_logs import LogTimes
-from backcast.engine.interfaces.options import engine_on, json_option, on_option, store_option
+from backcast.engine.interfaces.options import (
+    engine_on,
+    json_option,
+    on_option,
+    plot_option,
+    store_option,
+)
 from backcast.engine.interfaces.profiles import (
     DEFAULT_PROFILE,
     RECORDED,
@@ -61,6 +67,7 @@ if TYPE_CHECKING:
               help="It reads no longer than this.")  # fmt: skip
 @click.option("--report", "reports", multiple=True, type=Path, metavar="FILE",
               help="Also as FILE.md or FILE.json; FILE.jsonl is gone on from.")  # fmt: skip
+@plot_option("the evidence recall of each policy")
 @click.option("--processes", type=click.IntRange(1), help="As many as there are cores.")
 @on_option("processes")
 @json_option
@@ -68,7 +75,8 @@ def command(
     addresses: tuple[Address, ...], url: str, policies: tuple[str, ...], strategies: bool,
     histories: bool, explain: bool, baseline: str, limits: tuple[str, ...], profile: str | None,
     context_tokens: int | None, window: int, model: str | None, sample: int | None,
-    seconds: float | None, reports: tuple[Path, ...], processes: int | None, on: str, as_json: bool,
+    seconds: float | None, reports: tuple[Path, ...], plot: Path | None, processes: int | None,
+    on: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Build recorded prompts under other policies; tell what is worse.
 
@@ -107,7 +115,7 @@ def command(
             raise click.UsageError(f"{odd}: needed no policy of an agent's messages beside it")
         rules = [] if histories else [rules_of(name, limits) for name in policies]
         worse = try_histories(
-            addresses, url, of_messages, rules, profile, explain=explain, as_json=as_json
+            addresses, url, of_messages, rules, profile, plot, explain=explain, as_json=as_json
         )
         raise SystemExit(1 if worse else 0)
     if explain:
@@ -139,6 +147,10 @@ def command(
     times.report()
     if reading and reader:
         columns = _read(reading, reader, plan, columns, addresses, url)
+    if plot is not None:
+        from backcast.engine.interfaces.plots import marks_of, recall_plot, write_plot
+
+        write_plot(plot, recall_plot(marks_of(columns)))
     _print(columns, found, [path for path in reports if path != growing], costs, as_json)
     broken = trial.failed or (
         not strategies and any(column.beside and column.beside.broken for column in columns)

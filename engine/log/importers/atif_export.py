@@ -38,12 +38,12 @@ def exported(store: EventStore, task_id: str) -> AtifExport:
             f"{task_id}: needed messages or replies of a model, found none: it is no run of an"
             f" agent"
         )
-    children = _children(store)
+    children = children_of(store)
     _add_subagents(store, task_id, document, children, left_out, (task_id,))
     return AtifExport(document, left_out)
 
 
-def _children(store: EventStore) -> dict[str, list[str]]:
+def children_of(store: EventStore) -> dict[str, list[str]]:
     """Return the tasks of subagents, by the task that started them."""
     found: dict[str, dict[str, None]] = {}
     for event in store.read(types=["TASK_STARTED"]):

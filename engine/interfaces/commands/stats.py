@@ -1,0 +1,62 @@
+"""`backcast stats`: what the calls of a run cost, and what they were shown."""
+
+from pathlib import Path
+
+import click
+
+from backcast.domain.json_text import json_text
+from backcast.engine.history.address import Address
+from backcast.engine.interfaces.addresses import address_argument, task_at
+from backcast.engine.interfaces.options import json_option, plot_option, store_option
+from backcast.engine.interfaces.terminal import message
+
+
+@click.command(name="stats")
+@address_argument()
+@store_option
+@plot_option("the tokens of each prompt, and what was kept of it")
+@click.option("--tokenizer", metavar="NAME",
+              help="Counts what the log does not: gguf:FILE, ...")  # fmt: skip
+@json_option
+def command(
+    address: Address, url: str, plot: Path | None, tokenizer: str | None, as_json: bool
+) -> None:
+    """Sum up a run's calls: tokens and time by kind, hits and misses, prefixes, what was shown.
+
+    \b
+    backcast stats fixtures/logs/till.jsonl@120
+    backcast stats fixtures/recorded/agent.jsonl --plot run.svg
+
+    Of runs of our own, recorded and imported ones. What the log does not tell is left out, and
+    named in the last line.
+    """
+    from backcast.engine.interfaces.empty import FILLED_BY, note_empty
+    from backcast.engine.interfaces.foreign_prompts import noted_count
+    from backcast.engine.interfaces.plots import run_plot, write_plot
+    from backcast.engine.interfaces.run_stats import (
+        gathered,
+        kind_rows,
+        section_rows,
+        stats_json,
+        stats_lines,
+    )
+    from backcast.engine.interfaces.terminal import escaped
+    from backcast.engine.interfaces.views import console, table
+
+    with task_at(address, url) as place:
+        found = gathered(place, noted_count(tokenizer))
+        if not found.kinds:
+            note_empty(place.store, place.task, place.moment, *FILLED_BY["spending"])
+    if plot is not None:
+        write_plot(plot, run_plot(found.task, found.prompts))
+        message(f"drew {len(found.prompts):,} prompts into {plot}")
+    if as_json:
+        click.echo(json_text(stats_json(found)))
+        return
+    if not found.kinds:
+        return
+    for rows in (kind_rows(found), section_rows(found)):
+        head, *rest = rows
+        table(console(), head, rest)
+    for line in stats_lines(found):
+        click.echo(escaped(line))
