@@ -380,6 +380,11 @@ def test_an_imported_run_is_tried_too(capsys: pytest.CaptureFixture[str], tmp_pa
     assert rows["none"]["runs"] == 6
     assert "6 of 6 runs hold no recorded requests: their prompts are formed of messages" in err
     assert rows["none"]["prompts"] > 6
+    _, tasks, _ = ran(capsys, "tasks", "--store", url)
+    shown = [ran(capsys, "context", line.split()[1], "--store", url) for line in tasks.splitlines()]
+    formed = [out for code, out, err in shown if code == 0 and "formed of the run's" in err]
+    assert formed
+    assert all(", turn 0]\n" in out for out in formed)
     assert rows["none"]["tokens"] > 200
 
 
