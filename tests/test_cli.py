@@ -160,9 +160,10 @@ def test_a_table_in_a_pipe_is_not_cut(backcast: Callable[..., Ran], tmp_path: Pa
 
 def test_every_projection_has_its_command() -> None:
     short = {name.removeprefix("dependency_").removesuffix("_cache") for name in BY_NAME}
-    # A prompt is shown by `context`, a map by `map show`; three are asked of several projections.
+    # A prompt is shown by `context`, a map by `map show`, calls by `stats`; three are asked of
+    # several projections.
     several = {"libraries", "patterns", "plans"}
-    assert set(show_command.commands) == short - {"prompts", "context_map"} | several
+    assert set(show_command.commands) == short - {"prompts", "context_map", "calls"} | several
 
 
 def test_tasks_are_listed(imported: Callable[..., Ran]) -> None:
