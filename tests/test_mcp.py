@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Coroutine, Iterator
@@ -369,3 +370,27 @@ def test_an_answer_is_a_value(asked: AskedStore) -> None:
     assert first == again
     with pytest.raises(InputError, match="needed backcast://TASK"):
         asked.read("file:///etc/passwd")
+
+
+def test_a_client_that_leaves_is_not_outlived_by_what_it_asked() -> None:
+    """The store is a server that accepts and never answers, which is waited for for 5 seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://someone@127.0.0.1:{silent.getsockname()[1]}/runs"
+        server = subprocess.Popen(
+            [*BACKCAST, "mcp", "--store", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert server.stdin is not None
+        assert server.stdout is not None
+        about = {"name": "test", "version": "1"}
+        start = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": about}
+        for message in (
+            {"id": 1, "method": "initialize", "params": start},
+            {"method": "notifications/initialized"},
+            {"id": 2, "method": "tools/call", "params": {"name": "find", "arguments": {}}},
+        ):
+            server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+            server.stdin.flush()
+        with silent.accept()[0]:  # now it is under way
+            server.stdin.close()
+            assert server.wait(4) == 0
+        server.stdout.close()

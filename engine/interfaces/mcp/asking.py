@@ -46,6 +46,11 @@ class AskedStore:
         self._shelf: RunShelf | None = None
         self._notes: list[str] = []
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._lock.locked()
+
     def close(self) -> None:
         """Close the store, once a call under way has ended."""
         with self._lock:

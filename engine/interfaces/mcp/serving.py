@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from contextlib import closing
@@ -49,7 +50,9 @@ def server_of(store: AskedStore) -> "Server[Any]":
 
     async def call(context: object, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
-            answer = await run_sync(store.call, params.name, params.arguments or {})
+            answer = await run_sync(
+                store.call, params.name, params.arguments or {}, abandon_on_cancel=True
+            )
         except Exception as error:  # a fault of ours: the client hears of it, and goes on
             print_exc()
             answer = AnsweredCall((f"a fault of backcast: {error!r:.200}",), failed=True)
@@ -58,7 +61,7 @@ def server_of(store: AskedStore) -> "Server[Any]":
 
     async def resources(context: object, params: object) -> types.ListResourcesResult:
         try:
-            found = await run_sync(store.listed)
+            found = await run_sync(store.listed, abandon_on_cancel=True)
         except BackcastError:
             found = []  # a call of a tool says why
         listed = [
@@ -78,7 +81,7 @@ def server_of(store: AskedStore) -> "Server[Any]":
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
         try:
-            text = await run_sync(store.read, uri)
+            text = await run_sync(store.read, uri, abandon_on_cancel=True)
         except BackcastError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from None
         text = text.encode(errors="replace").decode()
@@ -94,8 +97,11 @@ def server_of(store: AskedStore) -> "Server[Any]":
 def serve_stdio(url: str) -> None:
     """Serve a client over stdin and stdout until it closes them."""
     _quiet()
-    with closing(AskedStore(url)) as store:
-        asyncio.run(_stdio(server_of(store)))
+    store = AskedStore(url)
+    asyncio.run(_stdio(server_of(store)))
+    if store.is_busy:
+        os._exit(0)  # nobody waits for what is under way, and a store bears to be left
+    store.close()
 
 
 async def _stdio(server: "Server[Any]") -> None:
