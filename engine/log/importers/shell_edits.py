@@ -195,7 +195,7 @@ def _edits(name: str, words: Sequence[str], doc: _Doc | None, *, piped: bool) ->
             return [FileEdit(sure[0], "move", to=to)]
         return [FileEdit(to, "unsure", why="it is a copy of another file")]
     if name in REWRITE and (not REWRITE[name] or _has(options, REWRITE[name])):
-        files = sure[1:] if name in ("sed", "perl") and not _has(options, "-e") else sure
+        files = _without_scripts(plain[1:], sure) if name in ("sed", "perl") else sure
         return [
             FileEdit(path, "unsure", why=f"`{name}` changed it")
             for path in files
@@ -205,6 +205,19 @@ def _edits(name: str, words: Sequence[str], doc: _Doc | None, *, piped: bool) ->
         files = plain[plain.index("--") + 1 :]
         return [FileEdit(path, "unsure", why=f"`git {names[0]}` brought it back") for path in files]
     return []
+
+
+def _without_scripts(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the files among the words behind `sed` or `perl`: the script, or what stands behind
+    each -e or -f, is none.
+
+    >>> _without_scripts(["-i", "-e", "s/a/b/g", "-e", "1d", "a.py"], ["s/a/b/g", "1d", "a.py"])
+    ['a.py']
+    """
+    scripts = [after for word, after in pairwise(words) if re.fullmatch(r"-[a-zA-Z]*[ef]", word)]
+    if not scripts and not any(word.startswith(("--expression=", "--file=")) for word in words):
+        scripts = list(names[:1])
+    return [name for name in names if name not in scripts]
 
 
 def _written(
