@@ -26,7 +26,7 @@ from backcast.engine.log.importers.content import (
     task_of,
     without,
 )
-from backcast.engine.log.importers.edited_modules import NO_EDITS
+from backcast.engine.log.importers.edited_modules import NO_EDITS, SED_SCRIPTS
 from backcast.engine.log.importers.file_edits import Shown
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
@@ -40,7 +40,7 @@ FAULTS = {
     1: "summaries, markers and side chains counted as a person's words, also as the goal;"
     " each line of an answer counted as a reply",
     2: NO_EDITS,
-    3: NO_CONTEXTS,
+    3: f"{NO_CONTEXTS}; {SED_SCRIPTS}",
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "CLAUDE_CODE"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NO_EDITS = "edits and writes of tools gave no versions of modules"
 "What was wrong with the facts of importers before they followed files."
+SED_SCRIPTS = "scripts of sed behind -e could be taken for files"
 NO_REPLACED = "edits by a tool edit_file that replaces a text gave no versions of modules"
 WRITER, ELSEWHERE = "agent", "environment"
 "Who changed a module: the model by a tool, or something that the log does not show."

@@ -29,7 +29,7 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
-from backcast.engine.log.importers.edited_modules import NO_EDITS
+from backcast.engine.log.importers.edited_modules import NO_EDITS, SED_SCRIPTS
 from backcast.engine.log.importers.file_edits import Shown
 from backcast.engine.log.importers.lines import first_object, read_objects
 from backcast.engine.log.importers.people import MACHINE, NO_GOAL, asked
@@ -37,11 +37,12 @@ from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all
 from backcast.engine.log.importers.tool_edits import Truth
 
 FORMAT = "openhands"
-VERSION = 3
+VERSION = 4
 FAULTS = {
     1: "results of tools, summaries and the example before the task counted as a person's words,"
     " also in the goal; a reply that several calls share counted once for each",
     2: NO_EDITS,
+    3: SED_SCRIPTS,
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "OPENHANDS"

@@ -28,17 +28,18 @@ from backcast.engine.log.importers.content import (
     without,
 )
 from backcast.engine.log.importers.documents import UNREAD, read_json
-from backcast.engine.log.importers.edited_modules import NO_EDITS
+from backcast.engine.log.importers.edited_modules import NO_EDITS, SED_SCRIPTS
 from backcast.engine.log.importers.people import asked
 from backcast.engine.log.importers.recognised import format_of
 from backcast.engine.log.importers.records import ForeignLog, ForeignRecord, all_calls
 
 FORMAT = "swe-agent"
-VERSION = 3
+VERSION = 4
 FAULTS = {
     1: "sessions of Cline and requests of OpenHands were taken for trajectories; the task of a"
     " demonstration could become the goal",
     2: NO_EDITS,
+    3: SED_SCRIPTS,
 }
 "What was wrong with the facts of earlier versions."
 PREFIX = "SWE_AGENT"
