@@ -39,12 +39,13 @@ class RawConnection:
         self.bare.sendall(head.encode() + body)
 
     def wait_until_gone(self, seconds: float = 15) -> None:
-        """Read on until the other side has closed, which `gone` tells."""
+        """Read on until the other side has closed, which `gone` tells, and end the connection."""
         self.bare.settimeout(seconds)
         with suppress(ConnectionError):
             while self.bare.recv(65536):
                 pass
         self.server.gone.set()
+        raise EOFError
 
 
 class RawServer:
@@ -57,6 +58,8 @@ class RawServer:
         self.asked: list[tuple[str, bytes]] = []
         self.connections = 0
         self.gone = threading.Event()
+        self.ended = False
+        "Whether the block is left: a thread that went on would take a processor from all tests."
         self.listening = socket.create_server(("127.0.0.1", 0))
         scheme = "https" if context else "http"
         self.url = f"{scheme}://127.0.0.1:{self.listening.getsockname()[1]}"
@@ -77,7 +80,7 @@ class RawServer:
                 bare = self.context.wrap_socket(bare, server_side=True)
             with bare:
                 connection = RawConnection(bare, self)
-                while True:
+                while not self.ended:
                     self.play(connection)
 
 
@@ -92,6 +95,7 @@ def raw_server(
     try:
         yield server
     finally:
+        server.ended = True
         with suppress(OSError):
             server.listening.shutdown(socket.SHUT_RDWR)
         server.listening.close()
