@@ -85,7 +85,7 @@ class CallsState(NamedTuple):
     step: int = 0
     "The last one."
     last: int = 0
-    "The last call."
+    "The last call that was made: in whatever order answers come, it is the same."
 
 
 State = CallsState
@@ -178,12 +178,14 @@ def _replied(state: State, event: WorkflowEvent, fact: ModelReplied) -> State:
         first_byte=_time(fact.http_answer.first_byte) if fact.http_answer else None,
         outcome="answered",
     )  # fmt: skip
-    return state._replace(calls=state.calls.set(key, call), last=key)
+    calls = state.calls.set(key, call)
+    return state._replace(calls=calls, last=max(state.last, key))
 
 
 def _ended(state: State, key: int, outcome: str) -> State:
     call = state.calls.get(key, AskedCall())
-    return state._replace(calls=state.calls.set(key, call._replace(outcome=outcome)), last=key)
+    calls = state.calls.set(key, call._replace(outcome=outcome))
+    return state._replace(calls=calls, last=max(state.last, key))
 
 
 def _key(state: State, step: int | None, because: Iterable[int] = ()) -> int:

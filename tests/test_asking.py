@@ -67,7 +67,6 @@ def core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (("diff", "agent@1", "agent@2"), 2),
         (("diff", "agent", "--policy", "no-cache"), 2),
         (("regress", "agent", "--policy", "no-cache"), 2),
-        (("context", "agent"), 2),
         (("verify", "agent"), 0),
     ],
 )

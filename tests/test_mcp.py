@@ -122,7 +122,7 @@ def test_a_part_of_a_prompt_is_explained(asked: AskedStore) -> None:
     text, _ = told(asked, "explain", task="till", event="164", node="money.py::share")
     assert "function:money.py::share is in" in text
     text, _ = told(asked, "explain", task="mender", event="step 12", node="split_cents")
-    assert "in the prompts since mender@11, where it came from" in text
+    assert "in the prompts since mender@12, where it came from" in text
 
 
 def test_what_broke_the_prefix_is_told(asked: AskedStore) -> None:
