@@ -11,7 +11,7 @@ import pytest
 from scripts import demo
 from tests.test_git import Repository, odd_history
 
-SECTIONS = [f"# {number}." for number in range(1, 7)]
+SECTIONS = [f"# {number}." for number in range(1, 9)]
 
 
 @pytest.fixture
@@ -57,6 +57,7 @@ def test_the_story_is_short_and_proven(
         "complete",
         "  errors 5 -> 0",
         "5 prompts, 0 failed",
+        "4 prompts, 0 failed",
         "$ backcast import git ../shop --as history",
         "These 8 files are those that git has there, by name and content.",
     ):
