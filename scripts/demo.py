@@ -35,7 +35,7 @@ def main(repository: Path) -> None:
     answers = "answers:../fixtures/logs/validators.jsonl"
     run("run", "../fixtures/specs/validators.toml", "--model", answers, begin="plan ", first=7)
     print("\n# 2. Event 33 is its last prompt. What did the model see, and what put it there?")
-    run("context", "validators@33", begin="# Recent errors", first=2)
+    run("context", "validators@33", begin="# Errors", first=2)
     run("blame", "validators@33", "failure:30.1", first=2, last=1)
     print("\n# 3. Was that sent? Each prompt is rebuilt, and chosen anew, to the same bytes.")
     run("verify", "validators", first=0, last=1)
@@ -83,7 +83,8 @@ def run(*arguments: str, begin: str = "", first: int = 9, last: int = 0, code: i
         hint.cancel()
     lines = [line for line in output.getvalue().splitlines() if line]
     prove(ended == code, f"{command}: needed exit code {code}, found {ended}: {lines[-1:]}")
-    start = next((n for n, line in enumerate(lines) if line.startswith(begin)), 0)
+    start = next((n for n, line in enumerate(lines) if line.startswith(begin)), -1)
+    prove(start >= 0 or not lines, f"{command}: found no line that begins with {begin!r}")
     chosen = {*range(start, start + first), *range(len(lines) - last, len(lines))}
     for number, line in enumerate(lines):
         if number in chosen:

@@ -81,6 +81,14 @@ def test_a_run_of_another_agent_without_prompts_or_code_is_answered_in_a_line(
     assert ("there is nothing to rebuild" in err) == (code == 0)
 
 
+def test_the_prompt_of_a_run_without_requests_is_formed_of_its_messages(backcast: Backcast) -> None:
+    backcast("import", "swe-agent", AGENT, "--as", "agent")
+    out, err, code = backcast("context", "agent")
+    assert code == 0
+    assert out.startswith("[system, turn 0]\nYou repair small programs.")
+    assert "note: no request was recorded; this is formed of the run's messages" in err
+
+
 @pytest.mark.parametrize(
     ("question", "missing"),
     [

@@ -54,6 +54,7 @@ def test_the_story_is_short_and_proven(
     assert [line[:4] for line in lines if line.startswith("# ") and line[3:4] == "."] == SECTIONS
     for line in (
         "all tests            19 of 19 passed",
+        "# Errors",
         "complete",
         "  errors 5 -> 0",
         "5 prompts, 0 failed",
