@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backcast.domain.errors import UnavailableError
-from tests.upstreams import Playing, backcast, chat, log, recorder, reply, until, upstream
+from tests.upstreams import Playing, Recorder, backcast, chat, log, recorder, reply, until, upstream
 
 httpx = pytest.importorskip("httpx", reason="needs the extra 'record'")
 pytest.importorskip("uvicorn", reason="needs the extra 'record'")
@@ -73,3 +73,34 @@ def test_a_killed_recording_loses_nothing_and_is_told(tmp_path: Path) -> None:
             until(lambda: "recorded-2" in tasks())
             assert "1 whole" in proxy.ended()
     backcast(tmp_path, "fsck")
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_of_two_runs_that_began_alike_each_goes_on_with_its_own_answer(
+    tmp_path: Path, later: bool
+) -> None:
+    answers = iter(("Left.", "Right.", "Done.", "Done."))
+
+    def answered() -> list[str]:
+        with suppress(UnavailableError):
+            return [row["task_id"] for row in log(tmp_path) if row["type"] == "MODEL_REPLIED"]
+        return []
+
+    def go_on(proxy: Recorder) -> None:
+        proxy.said(CHAT, chat("Which way?", "Left.", "And then?"))
+        proxy.said(CHAT, chat("Which way?", "Right.", "And then?"))
+        until(lambda: len(answered()) == 4)
+
+    with upstream(lambda asked: asked.whole(reply(next(answers)))) as server:
+        with recorder(tmp_path, server.url) as proxy:
+            for count in (1, 2):
+                proxy.said(CHAT, chat("Which way?"))
+                until(lambda count=count: len(answered()) == count)
+            if not later:
+                go_on(proxy)
+            proxy.ended()
+        if later:  # what it knew stands in the log
+            with recorder(tmp_path, server.url) as proxy:
+                go_on(proxy)
+                proxy.ended()
+    assert answered() == ["recorded", "recorded-2", "recorded", "recorded-2"]

@@ -30,6 +30,8 @@ from backcast.engine.log.rows import Damage, events_of, made_of, row_of, rows_of
 log = logging.getLogger("backcast")
 
 RECENT_BYTES = 64 * 2**20
+BESIDE_BYTES = 600
+"Memory that a body takes beside its bytes: small ones cost more than they hold."
 _REF = re.compile(rb'"blob:([0-9a-f]{64})"')
 
 
@@ -49,6 +51,8 @@ class EventStore:
         self._recent: dict[str, tuple[Packed, bytes]] = {}
         "The bodies last read or written; the next is often a difference to one of them."
         self._recent_bytes = 0
+        self.recent_bytes = RECENT_BYTES
+        "Bytes of memory that they may take."
         self._bundler = Bundler(recorder)
         self._unforced = False
         "Whether the last append was not forced to the disk."
@@ -356,10 +360,10 @@ class EventStore:
         for ref, (packed, body) in bodies.items():
             if ref not in self._recent:
                 self._recent[ref] = (packed._replace(packed=b""), body)
-                self._recent_bytes += len(body)
-        while self._recent_bytes > RECENT_BYTES:
+                self._recent_bytes += len(body) + BESIDE_BYTES
+        while self._recent_bytes > self.recent_bytes:
             oldest = next(iter(self._recent))
-            self._recent_bytes -= len(self._recent.pop(oldest)[1])
+            self._recent_bytes -= len(self._recent.pop(oldest)[1]) + BESIDE_BYTES
 
 
 def refs_in(body: bytes) -> list[str]:

@@ -36,6 +36,8 @@ AGAIN = 2.0
 "Seconds between two tries to write what the store refused."
 TRIES = 5
 "Times that an exchange is written while other processes write to its task."
+RECENT_BYTES = 8 * 2**20
+"Memory of texts that were just written, as the next are often like them."
 
 
 class ServerCounter:
@@ -147,6 +149,7 @@ class RecordingThread(threading.Thread):
         waiting = deque[SpooledExchange]()
         try:
             with opened(self.url, create=True) as store:
+                store.recent_bytes = RECENT_BYTES
                 writer = ExchangeWriter(store, self.task, ServerCounter(self.to))
                 self._recover(writer)
                 ended = False

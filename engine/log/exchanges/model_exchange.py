@@ -126,7 +126,8 @@ class ModelExchange:
         reader.hold(context, assembled(asked, base))
         replied = any(isinstance(claim.fact, ModelReplied) for claim in self.claims)
         if not self.said.purpose:
-            known = KnownContext(context, self.said.messages, replied, self.said.key)
+            spoken = sessions.spoken_by(answer.text, [call.id for call in answer.calls])
+            known = KnownContext(context, self.said.messages, replied, self.said.key, spoken)
             self.writer.remember(self.task, known)
             if replied and answer.id:
                 self.writer.answered(answer.id, self.task, context)

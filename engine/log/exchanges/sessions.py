@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from backcast.engine.log.exchanges.bodies import MESSAGES, RESPONSES
@@ -36,6 +36,8 @@ class Conversation(NamedTuple):
     "The session as the client names it; empty where it does not."
     goes_on: str = ""
     "The id of the answer that it goes on from, where the messages before are with the server."
+    spoken: tuple[frozenset[str], ...] = ()
+    "Of each message, what an answer would be known again by; empty for one of a person."
 
 
 class KnownContext(NamedTuple):
@@ -46,6 +48,8 @@ class KnownContext(NamedTuple):
     answered: bool = False
     "Whether the model answered it."
     key: str = ""
+    spoken: frozenset[str] = frozenset()
+    "What its answer is known again by."
 
 
 class Session(NamedTuple):
@@ -79,9 +83,30 @@ def conversation(body: bytes, dialect: str, path: str) -> Conversation:
         if _TITLE.search(" ".join([*instructions, _plain(system), goal[:2000]])):
             purpose = TITLE
     hashes = tuple(_hash(item) for item in shown)
-    return Conversation(
-        hashes, answered, goal, purpose, _session(fields), _string(fields, "previous_response_id")
-    )
+    goes_on = _string(fields, "previous_response_id")
+    spoken = tuple(map(_spoken, shown))
+    return Conversation(hashes, answered, goal, purpose, _session(fields), goes_on, spoken)
+
+
+def spoken_by(text: str, call_ids: Iterable[str]) -> frozenset[str]:
+    """Return what an answer is known again by: the ids of its calls, and its words.
+
+    >>> spoken_by("", ["call_1"])
+    frozenset({'call_1'})
+    """
+    said = " ".join(text.split())
+    marks = {f"said {hashlib.sha256(said.encode(errors='replace')).hexdigest()[:16]}"}
+    return frozenset(filter(None, call_ids)) | (marks if said else frozenset())
+
+
+def _spoken(message: Mapping[str, Any]) -> frozenset[str]:
+    if message.get("role", "assistant") != "assistant":
+        return frozenset()
+    calls, content = message.get("tool_calls"), message.get("content")
+    blocks = content if isinstance(content, list) else []
+    given = [*(calls if isinstance(calls, list) else []), *blocks]
+    ids = [_string(item, "id") for item in given if isinstance(item, dict)]
+    return spoken_by(_plain(blocks or content), [*ids, _string(message, "call_id")])
 
 
 def session_in(body: bytes, headers: Mapping[str, str]) -> str | None:
@@ -118,9 +143,10 @@ def nearest(sessions: Mapping[str, Session], asked: Conversation) -> tuple[str, 
     """Return the task that a request goes on with, and the version of the nearest context.
 
     None for a new conversation: one whose first message no task has, which its client calls another
-    session, or whose very messages were answered already, as when a command is run again.
+    session, or whose very messages were answered already, as when a command is run again. Of two
+    that began alike, the one whose answer stands in the request.
     """
-    best: tuple[int, int, str, int] | None = None
+    best: tuple[int, bool, int, str, int] | None = None
     for place, session in enumerate(sessions.values()):
         for known in session.contexts:
             same = common(known.messages, asked.messages)
@@ -128,9 +154,10 @@ def nearest(sessions: Mapping[str, Session], asked: Conversation) -> tuple[str, 
                 continue
             if not same or (not asked.answered and known.answered and not asked.purpose):
                 continue
-            found = (same, place, session.task, known.version)
-            best = found if best is None or found[:2] >= best[:2] else best
-    return best and best[2:]
+            is_answer = any(known.spoken & spoken for spoken in asked.spoken[same:])
+            found = (same, is_answer, place, session.task, known.version)
+            best = found if best is None or found[:3] >= best[:3] else best
+    return best and best[3:]
 
 
 def common(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> int:

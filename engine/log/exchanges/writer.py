@@ -11,8 +11,10 @@ from collections import OrderedDict
 from backcast.domain.errors import BackcastError
 from backcast.domain.events import (
     Claim,
+    ModelReplied,
     ServerAnswer,
     TaskStarted,
+    ToolCalled,
     UnknownFact,
 )
 from backcast.engine.log.blobs import Blob
@@ -203,15 +205,29 @@ class ExchangeWriter:
     def _recall(self, task: str) -> None:
         """Remember the latest contexts of a task that was recorded before."""
         self._recalled.add(task)
-        answered = {
-            cause for event in self.store.read(task, types=["MODEL_REPLIED"])
-            for cause in event.because
-        }  # fmt: skip
+        spoken = self._spoken(task)
         versions = [found.version for found in self.reader(task).all()][-sessions.RECENT :]
         for version in versions:
             if found := self.reader(task).at(version):
                 body = body_of(found, self.store.get)
                 said = sessions.conversation(body, found.request.dialect, found.request.path)
                 if not said.purpose:
-                    known = KnownContext(version, said.messages, version in answered, said.key)
+                    marks = spoken.get(version)
+                    known = KnownContext(
+                        version, said.messages, marks is not None, said.key, marks or frozenset()
+                    )
                     self.remember(task, known)
+
+    def _spoken(self, task: str) -> dict[int, frozenset[str]]:
+        """Return what each answer of a task is known again by, by the version of its context."""
+        spoken, contexts = dict[int, frozenset[str]](), dict[int, int]()
+        for event in self.store.read(task, types=["MODEL_REPLIED", "TOOL_CALLED"]):
+            fact, cause = event.fact, next(iter(event.because), 0)
+            if isinstance(fact, ModelReplied):
+                body = self.store.get(fact.text) if fact.text else b""
+                contexts[event.version] = cause
+                spoken[cause] = sessions.spoken_by((body or b"").decode(errors="replace"), ())
+            elif isinstance(fact, ToolCalled) and cause in contexts:
+                context = contexts[cause]
+                spoken[context] |= sessions.spoken_by("", [fact.call_id or ""])
+        return spoken
