@@ -171,9 +171,9 @@ def test_a_body_that_two_put_at_once_serves_both_as_a_base(
 
 
 def test_what_is_at_hand_does_not_grow_without_end(
-    store: EventStore, monkeypatch: pytest.MonkeyPatch
+    store: EventStore,
 ) -> None:
-    monkeypatch.setattr("backcast.engine.log.store.RECENT_BYTES", 10_000)
+    store.recent_bytes = 12_000
     refs = [store.put(noise(3000, n)) for n in range(10)] + [store.put(noise(20_000, 99))]
     refs += [store.put(noise(3000, n)) for n in range(10)]
     assert [len(store.get(ref)) for ref in refs] == [3000] * 10 + [20_000] + [3000] * 10
