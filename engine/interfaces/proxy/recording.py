@@ -36,7 +36,7 @@ AGAIN = 2.0
 "Seconds between two tries to write what the store refused."
 TRIES = 5
 "Times that an exchange is written while other processes write to its task."
-RECENT_BYTES = 8 * 2**20
+RECENT_BYTES = 2 * 2**20
 "Memory of texts that were just written, as the next are often like them."
 
 
