@@ -1,0 +1,291 @@
+r"""What is left of a long text once it is compressed? Whole lines in their order; no model.
+
+Errors, traces and what the request touches stay, each once; the rest stays by its worth until the
+tokens are used up. Each gap tells how much is left out, and the head names the whole.
+
+>>> def words(text): return len(text.split())
+>>> text = "\n".join([*(f"step {n} done" for n in range(99)), "ValueError: no till", "end"])
+>>> found = extracted(text, TextRequest(), 30, words, name="blob:0123456789ab")
+>>> "ValueError: no till" in found.text, found.tokens <= 30, found.kept[-1]
+(True, True, (100, 101))
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from backcast.domain.compression_settings import SHARE, CompressionSettings, KeepRule
+from backcast.domain.line_worth import LineWorth, TextRequest, worth_of
+from backcast.domain.message_parts import Count
+
+COUNTED = 2**20
+"Characters up to which a whole text is counted; the tokens of a longer one are estimated."
+SAMPLE = 2**16
+"Characters at each end of a longer text by which its tokens are estimated."
+LONGEST = 1_000
+"Characters from which on a line is taken in pieces."
+GAP = 7
+"The usual tokens of a line that marks a gap."
+TRIED = 20_000
+"The best lines for which there is a try to fit them in."
+BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
+"Characters that no text has; a colour begins with another one."
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+Span = tuple[int, int]
+
+
+class CompressedText(NamedTuple):
+    """A text as it is shown, and what of it that is."""
+
+    text: str
+    tokens: int
+    before: int
+    "Tokens of the whole."
+    kept: tuple[Span, ...] = ()
+    "First and last line of what is shown, from 1."
+    dropped: tuple[Span, ...] = ()
+    protected: int = 0
+    "Tokens of what had to stay."
+    target: int = 0
+    state: str = ""
+    "compressed or offloaded; empty for a text that is shown as it is."
+    estimated: bool = False
+    "Whether the tokens of the whole were estimated, as it is long."
+
+    @property
+    def ratio(self) -> float:
+        """How many times fewer tokens are shown."""
+        return self.before / self.tokens if self.tokens else 1.0
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether what had to stay is by itself more than the target."""
+        return bool(self.state) and self.protected > self.target
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What a log keeps of it, but for the texts."""
+        return {
+            "state": self.state, "tokens": self.tokens, "before": self.before,
+            "ratio": round(self.ratio, 3), "target": self.target, "protected": self.protected,
+            "kept": [list(span) for span in self.kept],
+            "dropped": [list(span) for span in self.dropped],
+        } | ({"estimated": True} if self.estimated else {})  # fmt: skip
+
+
+class TextPiece(NamedTuple):
+    """A line, or a piece of a very long one."""
+
+    text: str
+    line: int
+    "The number of its line, from 1."
+    joins: bool = False
+    "Whether it goes on with the piece before."
+
+
+def compressed(
+    text: str, request: TextRequest, settings: CompressionSettings, count: Count, *,
+    share: float = SHARE, name: str = "", tokens: int | None = None,
+) -> CompressedText:  # fmt: skip
+    """Return a text by some settings: as it is up to their limit, else its extracts.
+
+    `share` is the largest share that may go under the model's profile, `name` that of the blob
+    that holds the whole, and `tokens` are those of the whole where they are known.
+    """
+    before, estimated = (tokens, False) if tokens is not None else _tokens(text, count)
+    goal = settings.goal(before, share)
+    if goal is None:
+        return CompressedText(text, before, before)
+    found = extracted(
+        text, request, goal.tokens, count, guideline=settings.guideline, name=name,
+        offloads=goal.offloads, tokens=before,
+    )  # fmt: skip
+    return found._replace(estimated=estimated)
+
+
+def extracted(
+    text: str, request: TextRequest, target: int, count: Count, *,
+    guideline: Sequence[KeepRule] = (), name: str = "", offloads: bool = False,
+    tokens: int | None = None,
+) -> CompressedText:  # fmt: skip
+    """Return the extracts of a text within a target; what must stay may be more than that."""
+    before = _tokens(text, count)[0] if tokens is None else tokens
+    if _is_binary(text):
+        return _binary(text, before, target, count, name)
+    pieces = _pieces(text)
+    known = worth_of([piece.text for piece in pieces], request, guideline)
+    costs = dict[int, int]()
+
+    def cost(place: int) -> int:
+        if place not in costs:
+            costs[place] = count(pieces[place].text) + 1 if pieces[place].text.strip() else 1
+        return costs[place]
+
+    stay = sorted(known.protected)
+    protected = sum(cost(place) for place in stay)
+    state = "offloaded" if offloads else "compressed"
+    top = _head(state, before, pieces[-1].line, pieces[-1].line, name)
+    room = max(0, target - protected - GAP * _gaps(known.protected, len(pieces)) - count(top))
+    order = _ordered(pieces, known)
+    while True:
+        chosen = _chosen(known, order, room, cost)
+        hidden = len({piece.line for piece in pieces}) - len({pieces[at].line for at in chosen})
+        head = _head(state, before, hidden, pieces[-1].line, name)
+        if protected > target:
+            head += f"\n[what must stay has {protected:,} tokens, the target {target:,}]"
+        shown = _rendered(pieces, known, chosen, head)
+        size = count(shown)
+        if size <= target or not room:
+            break
+        room = max(0, room - max(8, size - target))
+    if size >= before:  # nothing is gained where all had to stay
+        return CompressedText(text, before, before, protected=protected, target=target)
+    kept, dropped = _spans(pieces, chosen)
+    return CompressedText(shown, size, before, kept, dropped, protected, target, state)
+
+
+def _head(state: str, before: int, out: int, lines: int, name: str) -> str:
+    where = f"; 'backcast cat {name}' prints it whole" if name else ""
+    return f"[{state}: {out:,} of {lines:,} lines ({before:,} tokens in all) are left out{where}]"
+
+
+def _ordered(pieces: Sequence[TextPiece], known: LineWorth) -> list[int]:
+    """Return the places of what may go, the worthiest for their length first."""
+    places = [
+        place for place, worth in enumerate(known.worth)
+        if worth > 0 and place not in known.protected and place not in known.repeated
+    ]  # fmt: skip
+    by_length = {
+        place: round(known.worth[place] / (len(pieces[place].text) + 20) ** 0.4, 6)
+        for place in places
+    }
+    return sorted(places, key=lambda place: (-by_length[place], place))[:TRIED]
+
+
+def _chosen(
+    known: LineWorth, order: Sequence[int], room: int, cost: Callable[[int], int]
+) -> list[int]:
+    """Return the places that are shown, in order: what must stay, then the worthiest that fit."""
+    shown = set(known.protected)
+    last = len(known.worth)
+    for place in order:
+        if room <= 0:
+            break
+        beside = (place - 1 in shown or not place) + (place + 1 in shown or place + 1 == last)
+        tokens = cost(place) + GAP * (1 - beside)
+        if tokens <= room:
+            shown.add(place)
+            room -= tokens
+    return sorted(_closed(shown, room, cost))
+
+
+def _closed(shown: set[int], room: int, cost: Callable[[int], int]) -> set[int]:
+    """Return what is shown with the gaps closed that are no longer than the line that tells it."""
+    more, before = set[int](), -1
+    for place in sorted(shown):
+        gap = range(before + 1, place)
+        if 0 < len(gap) <= 3 and sum(cost(other) for other in gap) <= GAP:
+            more.update(gap)
+        before = place
+    return shown | more
+
+
+def _gaps(shown: frozenset[int], count: int) -> int:
+    """Return how many gaps some places leave among all."""
+    begins = sum(place - 1 not in shown for place in shown)
+    return begins + 1 if count else 0
+
+
+def _rendered(
+    pieces: Sequence[TextPiece], known: LineWorth, chosen: Sequence[int], head: str
+) -> str:
+    """Return what is shown as a text, with a line for each gap."""
+    parts, before = [head], -1
+    for place in chosen:
+        if place > before + 1:
+            parts.append(f"\n{_gap(pieces, known, before, range(before + 1, place))}")
+            parts.append(f"\n{pieces[place].text}")
+        else:
+            parts.append(pieces[place].text if pieces[place].joins else f"\n{pieces[place].text}")
+        before = place
+    if before + 1 < len(pieces):
+        parts.append(f"\n{_gap(pieces, known, before, range(before + 1, len(pieces)))}")
+    return "".join(parts)
+
+
+def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range) -> str:
+    """Return the line that tells what is left out."""
+    first, last = pieces[gap[0]].line, pieces[gap[-1]].line
+    if pieces[gap[0]].joins and first == last:
+        return f"[… {sum(len(pieces[place].text) for place in gap):,} characters of this line]"
+    lines = last - first + 1
+    counted = f"{lines:,} line{'s' if lines > 1 else ''}"
+    if above >= 0 and all(known.shapes[place] == known.shapes[above] for place in gap):
+        return f"[… {counted} like it]"
+    if all(place in known.repeated or known.kinds[place] == "blank" for place in gap):
+        return f"[… {counted} as above]"
+    return f"[… {counted}]"
+
+
+def _spans(
+    pieces: Sequence[TextPiece], chosen: Sequence[int]
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Return the lines that are shown and those that are not; a line in part is among both."""
+    kept, dropped = list[Span](), list[Span]()
+    shown = set(chosen)
+    for place, piece in enumerate(pieces):
+        spans = kept if place in shown else dropped
+        if spans and piece.line <= spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], piece.line)
+        else:
+            spans.append((piece.line, piece.line))
+    return tuple(kept), tuple(dropped)
+
+
+def _pieces(text: str) -> list[TextPiece]:
+    """Return the lines of a text as a terminal shows them, very long ones in pieces."""
+    if "\x1b" in text:
+        text = _COLOURS.sub("", text)
+    found = list[TextPiece]()
+    for number, line in enumerate(text.split("\n"), 1):
+        if "\r" in line:  # what is written over is never seen
+            line = line.rstrip("\r").rpartition("\r")[2]
+        if len(line) <= LONGEST:
+            found.append(TextPiece(line, number))
+            continue
+        found += [TextPiece(piece, number, bool(place)) for place, piece in enumerate(_cut(line))]
+    if len(found) > 1 and not found[-1].text:
+        found.pop()  # a text ends with its last line
+    return found
+
+
+def _cut(line: str) -> Iterator[str]:
+    """Yield a very long line in pieces that end with a word, where there is one."""
+    start = 0
+    while start < len(line):
+        end = min(len(line), start + LONGEST // 2)
+        space = line.rfind(" ", start + 1, end) if end < len(line) else -1
+        end = space + 1 if space > start + LONGEST // 4 else end
+        yield line[start:end]
+        start = end
+
+
+def _tokens(text: str, count: Count) -> tuple[int, bool]:
+    """Return the tokens of a text, and whether they are estimated."""
+    if len(text) <= COUNTED:
+        return count(text), False
+    ends = count(text[:SAMPLE]) + count(text[-SAMPLE:])
+    return round(ends * len(text) / (2 * SAMPLE)), True
+
+
+def _is_binary(text: str) -> bool:
+    sample = text[:SAMPLE]
+    return len(BINARY.findall(sample)) * 20 > len(sample)
+
+
+def _binary(text: str, before: int, target: int, count: Count, name: str) -> CompressedText:
+    """Return a line that stands for what is no text."""
+    where = f"; 'backcast cat {name}' prints it" if name else ""
+    shown = f"[{len(text):,} characters that are no text{where}]"
+    lines = text.count("\n") + 1
+    return CompressedText(shown, count(shown), before, (), ((1, lines),), 0, target, "offloaded")
