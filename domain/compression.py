@@ -5,8 +5,8 @@ tokens are used up. Each gap tells how much is left out, and the head names the 
 
 >>> def words(text): return len(text.split())
 >>> text = "\n".join([*(f"step {n} done" for n in range(99)), "ValueError: no till", "end"])
->>> found = extracted(text, TextRequest(), 30, words, name="blob:0123456789ab")
->>> "ValueError: no till" in found.text, found.tokens <= 30, found.kept[-1]
+>>> found = extracted(text, TextRequest(), 60, words, name="blob:0123456789ab")
+>>> "ValueError: no till" in found.text, found.tokens <= 60, found.kept[-1]
 (True, True, (100, 101))
 """
 
