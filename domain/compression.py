@@ -26,6 +26,8 @@ LONGEST = 1_000
 "Characters from which on a line is taken in pieces."
 GAP = 7
 "The usual tokens of a line that marks a gap."
+LENGTH = 0.4
+"The power of its length by which a line is worth less."
 TRIED = 20_000
 "The best lines for which there is a try to fit them in."
 BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
@@ -156,7 +158,7 @@ def _ordered(pieces: Sequence[TextPiece], known: LineWorth) -> list[int]:
         if worth > 0 and place not in known.protected and place not in known.repeated
     ]  # fmt: skip
     by_length = {
-        place: round(known.worth[place] / (len(pieces[place].text) + 20) ** 0.4, 6)
+        place: round(known.worth[place] / (len(pieces[place].text) + 20) ** LENGTH, 6)
         for place in places
     }
     return sorted(places, key=lambda place: (-by_length[place], place))[:TRIED]

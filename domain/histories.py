@@ -110,24 +110,21 @@ def compressed_results(
 ) -> tuple[MessagePart, ...]:
     """Return a prompt whose long results are compressed, each for what was asked when it came.
 
-    That is the goal, what the model said before the call, and the call: so a result stays the
-    same in all later prompts.
+    That is what was last said to the model, what the model said before the call, and the call: so
+    a result stays the same in all later prompts.
     """
-    goal = next((part.text for part in reversed(parts) if _is_goal(part)), "")
-    said = dict[int, str]()
+    asked, turn, said, shown = "", 0, "", list[MessagePart]()
     for part in parts:
-        if part.turn and part.kind in (MESSAGE, CALL) and part.role == "assistant":
-            said[part.turn] = f"{said.get(part.turn, '')}\n{part.text}"
-    return tuple(
-        _compressed(part, _asked(goal, said.get(part.turn, "")), settings, count)
-        if part.kind == RESULT and part.tokens > settings.over and not part.state
-        else part
-        for part in parts
-    )
-
-
-def _is_goal(part: MessagePart) -> bool:
-    return not part.turn and part.role == "user" and part.kind == MESSAGE
+        if part.turn != turn:
+            turn, said = part.turn, ""
+        if part.kind == MESSAGE and part.role == "user":
+            asked = part.text
+        elif part.kind in (MESSAGE, CALL) and part.role == "assistant":
+            said = f"{said}\n{part.text}"
+        elif part.kind == RESULT and part.tokens > settings.over and not part.state:
+            part = _compressed(part, _asked(asked, said), settings, count)
+        shown.append(part)
+    return tuple(shown)
 
 
 @lru_cache(4096)

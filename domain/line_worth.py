@@ -25,6 +25,12 @@ BASES: Mapping[LineKind, float] = {
     "blank": 0.0,
 }  # fmt: skip
 "The worth of a line of each kind by itself."
+MOST = 1.0
+"The most that the words of the request are worth in one line."
+FADE, AROUND = 0.85, 0.3
+"What of that a next line keeps, and the share of it that counts there."
+FURTHER = 0.75
+"The power by which each further line of the same shape is worth less."
 NEAR = 8
 "Lines from one that must stay within which others explain it."
 _WORD = re.compile(r"[A-Za-z_]\w+")
@@ -102,7 +108,7 @@ def worth_of(
     for place, shape in enumerate(shapes):
         seen[shape] += 1
         if found[place] > 0:  # each further line like it tells less
-            found[place] = round(found[place] / seen[shape] ** 0.75, 6)
+            found[place] = round(found[place] / seen[shape] ** FURTHER, 6)
     return LineWorth(
         tuple(kinds), frozenset(protected), frozenset(repeated), tuple(found), tuple(shapes)
     )
@@ -234,11 +240,31 @@ def _add_words(
         if words:
             held[place] = words
             counts.update(words)
-    whole = log(1 + len(ranked))
+    whole, gains = log(1 + len(ranked)), dict[int, float]()
     for place, words in held.items():
         # In one order, since a sum of floats depends on it.
         weight = sum(log(1 + len(ranked) / counts[word]) / whole for word in sorted(words))
-        found[place] += min(3.0, weight)
+        gains[place] = min(MOST, weight)
+    for place, gain in _spread(gains, ranked).items():
+        found[place] += gain
+
+
+def _spread(gains: Mapping[int, float], ranked: Sequence[int]) -> dict[int, float]:
+    """Return what lines gain by words of their own and of the lines around them.
+
+    What is said in several lines in a row is worth more than the same in lines that lie apart.
+    """
+    ahead, back, total = dict[int, float](), 0.0, 0.0
+    for place in ranked:
+        ahead[place] = total
+        total = (total + gains.get(place, 0.0)) * FADE
+    found = dict[int, float]()
+    for place in reversed(ranked):
+        around = AROUND * (ahead[place] + back)
+        if gain := gains.get(place, 0.0) + around:
+            found[place] = gain
+        back = (back + gains.get(place, 0.0)) * FADE
+    return found
 
 
 def _add_paths(
