@@ -11,17 +11,25 @@ tokens are used up. Each gap tells how much is left out, and the head names the 
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from backcast.domain.compression_settings import SHARE, CompressionSettings, KeepRule
 from backcast.domain.line_worth import LineWorth, TextRequest, worth_of
 from backcast.domain.message_parts import Count
+from backcast.domain.output_lines import SIGNS
 
 COUNTED = 2**20
 "Characters up to which a whole text is counted; the tokens of a longer one are estimated."
 SAMPLE = 2**16
 "Characters at each end of a longer text by which its tokens are estimated."
+READ = 2**19
+"Characters at each end that are read of a text which is longer than both."
+AROUND = 1_000
+"Characters around a sign of an error that are read in the middle of such a text."
+ASKED = 20
+"Paths and symbols of a request that are looked for in such a text."
 LONGEST = 1_000
 "Characters from which on a line is taken in pieces."
 GAP = 7
@@ -33,6 +41,7 @@ TRIED = 20_000
 BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
 "Characters that no text has; a colour begins with another one."
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_VERDICTS = re.compile(r"\b(?:PASSED|SKIPPED|XFAIL|XPASS|RERUN|PASS|OK)\b")
 Span = tuple[int, int]
 
 
@@ -114,7 +123,8 @@ def extracted(
     before = _tokens(text, count)[0] if tokens is None else tokens
     if _is_binary(text):
         return _binary(text, before, target, count, name)
-    pieces = _pieces(text)
+    lines = max(1, text.count("\n") + (not text.endswith("\n")))
+    pieces = _pieces(text, (*SIGNS, *sorted(request.paths | request.symbols)[:ASKED]))
     known = worth_of([piece.text for piece in pieces], request, guideline)
     costs = dict[int, int]()
 
@@ -126,23 +136,23 @@ def extracted(
     stay = sorted(known.protected)
     protected = sum(cost(place) for place in stay)
     state = "offloaded" if offloads else "compressed"
-    top = _head(state, before, pieces[-1].line, pieces[-1].line, name)
+    top = _head(state, before, lines, lines, name)
     room = max(0, target - protected - GAP * _gaps(known.protected, len(pieces)) - count(top))
     order = _ordered(pieces, known)
     while True:
         chosen = _chosen(known, order, room, cost)
-        hidden = len({piece.line for piece in pieces}) - len({pieces[at].line for at in chosen})
-        head = _head(state, before, hidden, pieces[-1].line, name)
+        hidden = lines - len({pieces[place].line for place in chosen})
+        head = _head(state, before, hidden, lines, name)
         if protected > target:
             head += f"\n[what must stay has {protected:,} tokens, the target {target:,}]"
-        shown = _rendered(pieces, known, chosen, head)
+        shown = _rendered(pieces, known, chosen, head, lines)
         size = count(shown)
         if size <= target or not room:
             break
         room = max(0, room - max(8, size - target))
     if size >= before:  # nothing is gained where all had to stay
         return CompressedText(text, before, before, protected=protected, target=target)
-    kept, dropped = _spans(pieces, chosen)
+    kept, dropped = _spans(pieces, chosen, lines)
     return CompressedText(shown, size, before, kept, dropped, protected, target, state)
 
 
@@ -199,29 +209,40 @@ def _gaps(shown: frozenset[int], count: int) -> int:
 
 
 def _rendered(
-    pieces: Sequence[TextPiece], known: LineWorth, chosen: Sequence[int], head: str
+    pieces: Sequence[TextPiece], known: LineWorth, chosen: Sequence[int], head: str, lines: int
 ) -> str:
     """Return what is shown as a text, with a line for each gap."""
     parts, before = [head], -1
-    for place in chosen:
-        if place > before + 1:
-            parts.append(f"\n{_gap(pieces, known, before, range(before + 1, place))}")
-            parts.append(f"\n{pieces[place].text}")
-        else:
-            parts.append(pieces[place].text if pieces[place].joins else f"\n{pieces[place].text}")
+    for place in (*chosen, len(pieces)):
+        gap = range(before + 1, place)
+        told = _gap(pieces, known, before, gap, lines)
+        if told:
+            parts.append(f"\n{told}")
+        if place < len(pieces):
+            joins = pieces[place].joins and not told
+            parts.append(pieces[place].text if joins else f"\n{pieces[place].text}")
         before = place
-    if before + 1 < len(pieces):
-        parts.append(f"\n{_gap(pieces, known, before, range(before + 1, len(pieces)))}")
     return "".join(parts)
 
 
-def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range) -> str:
-    """Return the line that tells what is left out."""
-    first, last = pieces[gap[0]].line, pieces[gap[-1]].line
-    if pieces[gap[0]].joins and first == last:
-        return f"[… {sum(len(pieces[place].text) for place in gap):,} characters of this line]"
-    lines = last - first + 1
-    counted = f"{lines:,} line{'s' if lines > 1 else ''}"
+def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, lines: int) -> str:
+    """Return the line that tells what is left out before a piece; empty for nothing."""
+    first = pieces[above].line if above >= 0 else 0
+    last = pieces[gap.stop].line if gap.stop < len(pieces) else lines + 1
+    count = last - first - 1
+    if count <= 0:
+        hidden = sum(len(pieces[place].text) for place in gap)
+        return f"[… {hidden:,} characters of this line]" if hidden else ""
+    counted = f"{count:,} line{'s' if count > 1 else ''}"
+    if not gap or len({pieces[place].line for place in gap}) < count:
+        return f"[… {counted}]"
+    if all(known.kinds[place] in ("verdict", "blank") for place in gap):
+        words = Counter(
+            word for place in gap for word in _VERDICTS.findall(pieces[place].text.upper())[-1:]
+        )
+        if words:
+            verdicts = ", ".join(f"{number:,} {word}" for word, number in sorted(words.items()))
+            return f"[… {counted}: {verdicts}]"
     if above >= 0 and all(known.shapes[place] == known.shapes[above] for place in gap):
         return f"[… {counted} like it]"
     if all(place in known.repeated or known.kinds[place] == "blank" for place in gap):
@@ -230,35 +251,96 @@ def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range) 
 
 
 def _spans(
-    pieces: Sequence[TextPiece], chosen: Sequence[int]
+    pieces: Sequence[TextPiece], chosen: Sequence[int], lines: int
 ) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """Return the lines that are shown and those that are not; a line in part is among both."""
-    kept, dropped = list[Span](), list[Span]()
     shown = set(chosen)
-    for place, piece in enumerate(pieces):
-        spans = kept if place in shown else dropped
-        if spans and piece.line <= spans[-1][1] + 1:
-            spans[-1] = (spans[-1][0], piece.line)
-        else:
-            spans.append((piece.line, piece.line))
-    return tuple(kept), tuple(dropped)
+    kept = sorted({pieces[place].line for place in chosen})
+    whole = set(kept) - {piece.line for at, piece in enumerate(pieces) if at not in shown}
+    dropped, before = list[Span](), 0
+    for line in (*sorted(whole), lines + 1):
+        if line > before + 1:
+            dropped.append((before + 1, line - 1))
+        before = line
+    return tuple(_joined(kept)), tuple(dropped)
 
 
-def _pieces(text: str) -> list[TextPiece]:
+def _joined(numbers: Sequence[int]) -> Iterator[Span]:
+    """Yield numbers that rise as first and last of those in a row."""
+    for place, number in enumerate(numbers):
+        if not place or number > numbers[place - 1] + 1:
+            first = number
+        if place + 1 == len(numbers) or numbers[place + 1] > number + 1:
+            yield first, number
+
+
+def _pieces(text: str, words: Sequence[str]) -> list[TextPiece]:
     """Return the lines of a text as a terminal shows them, very long ones in pieces."""
-    if "\x1b" in text:
-        text = _COLOURS.sub("", text)
-    found = list[TextPiece]()
-    for number, line in enumerate(text.split("\n"), 1):
-        if "\r" in line:  # what is written over is never seen
-            line = line.rstrip("\r").rpartition("\r")[2]
-        if len(line) <= LONGEST:
-            found.append(TextPiece(line, number))
-            continue
-        found += [TextPiece(piece, number, bool(place)) for place, piece in enumerate(_cut(line))]
-    if len(found) > 1 and not found[-1].text:
-        found.pop()  # a text ends with its last line
+    found, line, at = list[TextPiece](), 1, 0
+    for start, end in _stretches(text, words):
+        line += text.count("\n", at, start)
+        part = text[start:end]
+        inside = start > 0 and text[start - 1] != "\n"
+        if "\x1b" in part:
+            part = _COLOURS.sub("", part)
+        for number, own in enumerate(part.split("\n")):
+            if "\r" in own:  # what is written over is never seen
+                own = own.rstrip("\r").rpartition("\r")[2]
+            joins = inside and not number
+            if len(own) <= LONGEST:
+                found.append(TextPiece(own, line + number, joins))
+            else:
+                found += (
+                    TextPiece(piece, line + number, joins or bool(place))
+                    for place, piece in enumerate(_cut(own))
+                )
+        if found and not found[-1].text and not found[-1].joins:
+            found.pop()  # what begins behind the last line break is no line
+        line, at = line + part.count("\n"), end
     return found
+
+
+def _stretches(text: str, words: Sequence[str]) -> list[Span]:
+    """Return the parts of a text that are read: all of it, or of a very long one both ends and
+    what stands around each word that tells of an error or that is asked for."""
+    if len(text) <= 2 * READ:
+        return [(0, len(text))]
+    found, last = [(0, _line_end(text, READ))], _line_begin(text, len(text) - READ)
+    seen = set[str]()
+    for place in sorted(place for word in words for place in _places(text, word, READ, last)):
+        if place < found[-1][1] - AROUND // 2:
+            continue
+        key = text[_line_begin(text, place) : _line_end(text, place)]
+        if key in seen:
+            continue
+        seen.add(key)
+        begin = max(found[-1][1], _line_begin(text, place - AROUND))
+        end = min(last, _line_end(text, place + AROUND))
+        if begin == found[-1][1]:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((begin, end))
+    if last <= found[-1][1]:
+        return [*found[:-1], (found[-1][0], len(text))]
+    return [*found, (last, len(text))]
+
+
+def _places(text: str, word: str, start: int, end: int) -> Iterator[int]:
+    place = text.find(word, start, end)
+    while place >= 0:
+        yield place
+        place = text.find(word, place + len(word), end)
+
+
+def _line_begin(text: str, place: int) -> int:
+    """Return where the line of a place begins, but no further back than some characters."""
+    return max(text.rfind("\n", max(0, place - AROUND), place) + 1, place - AROUND, 0)
+
+
+def _line_end(text: str, place: int) -> int:
+    """Return the place behind the end of a line, but no further on than some characters."""
+    found = text.find("\n", place, place + AROUND)
+    return found + 1 if found >= 0 else min(len(text), place + AROUND)
 
 
 def _cut(line: str) -> Iterator[str]:

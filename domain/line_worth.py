@@ -99,18 +99,21 @@ def worth_of(
     protected, repeated = _protected(lines, kinds, paths, request)
     found = [BASES[kind] for kind in kinds]
     _add_words(found, lines, ranked, request)
+    seen = Counter[str]()
+    for place, shape in enumerate(shapes):
+        seen[shape] += 1  # each further line like it tells less
+        found[place] /= seen[shape] ** FURTHER
     _add_paths(found, paths, request)
     _add_places(found, sorted(protected))
     for rule in guideline:
         for place in _matching(rule, lines, kinds, paths, protected):
             found[place] += rule.worth
-    seen = Counter[str]()
-    for place, shape in enumerate(shapes):
-        seen[shape] += 1
-        if found[place] > 0:  # each further line like it tells less
-            found[place] = round(found[place] / seen[shape] ** FURTHER, 6)
     return LineWorth(
-        tuple(kinds), frozenset(protected), frozenset(repeated), tuple(found), tuple(shapes)
+        tuple(kinds),
+        frozenset(protected),
+        frozenset(repeated),
+        tuple(round(value, 6) for value in found),
+        tuple(shapes),
     )
 
 

@@ -16,9 +16,10 @@ AT_ONCE = 256
 "Lines that are searched together for the words without which none is an error."
 LONG = 400
 "Characters of a line by which its kind is told."
-_WORDS = (
+SIGNS = (
     "E  ", "rror", "xception", "FAIL", "fatal", "panic", "No such file", "not found", "denied",
-    "Segmentation", "Warning:",
+    "Segmentation", "Warning:", "Traceback", "not ok", "ERROR",
+    "CRITICAL", "FATAL",
 )  # fmt: skip
 "One of these stands in every line that tells of an error."
 _CAUSES = re.compile(
@@ -26,7 +27,7 @@ _CAUSES = re.compile(
     r"|\[Previous line repeated|Caused by:|goroutine \d+|thread '.*' panicked)"
 )
 _FAILED = re.compile(
-    r"::\S.* (?:FAILED|ERROR)\b|^(?:FAIL|not ok)\b|^\S+:\d+: \w*Warning: \S"
+    r"::\S.* (?:FAILED|ERROR)\b|(?:^|[\s\[])(?:ERROR|CRITICAL|FATAL)\b[\]: ]|^(?:FAIL|not ok)\b|^\S+:\d+: \w*Warning: \S"
     r"|^=+ .*\b\d+ (?:failed|passed|errors?)\b.*=+$|^Found \d+ errors?\b|^Ran \d+ tests"
 )
 _FRAME = re.compile(
@@ -61,7 +62,7 @@ def kinds_of(lines: Sequence[str]) -> list[LineKind]:
     for first in range(0, len(lines), AT_ONCE):
         own = [line[:LONG] for line in lines[first : first + AT_ONCE]]
         together = "\n".join(own)
-        may_fail = any(word in together for word in _WORDS)
+        may_fail = any(word in together for word in SIGNS)
         errors = {place for place, _ in numbered_errors(own)} if may_fail else set[int]()
         for place, line in enumerate(own):
             above = found[-1] if found else "blank"

@@ -63,8 +63,8 @@ def _tried(tree: Path, sha: str, python: Path) -> Fix | None:
         return None
     _git(tree, "checkout", "-q", "-f", f"{sha}~1")
     _git(tree, "checkout", "-q", sha, "--", *tests)
-    env = {"PATH": os.environ["PATH"], "HOME": str(tree.parent), "COLUMNS": "100",
-           "PYTHONPATH": os.pathsep.join(str(tree / part) for part in ("src", "", "lib"))}  # fmt: skip
+    paths = os.pathsep.join(str(tree / part) for part in ("src", "", "lib"))
+    env = {"PATH": os.environ["PATH"], "HOME": str(tree.parent), "PYTHONPATH": paths}
     command = [str(python), "-m", "pytest", "-v", "-p", "no:cacheprovider", *tests]
     try:
         ran = subprocess.run(command, cwd=tree, env=env, capture_output=True, timeout=SECONDS)

@@ -5,16 +5,13 @@ result has the tokens of our own, so that only the choice of lines is compared.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from backcast.domain.action_evidence import ActionEvidence, evidence_in, shown_in
 from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.histories import compressed_results
-from backcast.domain.message_parts import RESULT, MessagePart
-from backcast.domain.message_settings import MessageSettings
-from backcast.engine.context.message_policies import message_policy
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.agent_prompts import agent_prompts, has_messages
 
@@ -67,9 +64,10 @@ def _run(
                 continue
             if part.text not in seen:
                 seen[part.text] = {
-                    "full": part.text, "ours": short.text,
+                    "full": part.text,
+                    "ours": short.text,
                     "head and tail": head_and_tail(part.text, short.tokens, counted),
-                    }
+                }
                 before, after = before + part.tokens, after + short.tokens
             forms.append(seen[part.text])
         for name in ("full", "ours", "head and tail"):
