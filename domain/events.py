@@ -295,6 +295,26 @@ class StepStarted(Fact):
     "Its number among the alternatives to an earlier call, of which one answer is used."
 
 
+class CompressedItem(BaseModel):
+    """What extracts show of a longer text."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    whole: BlobRef
+    state: str = ""
+    "compressed, or offloaded where a preview stands for the text."
+    tokens: int = 0
+    before: int = 0
+    "The tokens of the whole."
+    ratio: float = 1.0
+    target: int = 0
+    protected: int = 0
+    "The tokens of what had to stay."
+    kept: tuple[tuple[int, int], ...] = ()
+    "First and last line of each part that is shown, from 1."
+    dropped: tuple[tuple[int, int], ...] = ()
+
+
 class ContextItem(BaseModel):
     """One thing that a model was shown."""
 
@@ -311,6 +331,8 @@ class ContextItem(BaseModel):
     "The finished task that contributed it, if it was found offline."
     text: BlobRef | None = None
     tokens: int = 0
+    compressed: CompressedItem | None = None
+    "What it shows of a longer text; None where it shows all."
 
 
 class ContextOmission(BaseModel):

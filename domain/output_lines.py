@@ -27,7 +27,8 @@ _CAUSES = re.compile(
     r"|\[Previous line repeated|Caused by:|goroutine \d+|thread '.*' panicked)"
 )
 _FAILED = re.compile(
-    r"::\S.* (?:FAILED|ERROR)\b|(?:^|[\s\[])(?:ERROR|CRITICAL|FATAL)\b[\]: ]|^(?:FAIL|not ok)\b|^\S+:\d+: \w*Warning: \S"
+    r"::\S.* (?:FAILED|ERROR)\b|(?:^|[\s\[])(?:ERROR|CRITICAL|FATAL)\b[\]: ]"
+    r"|^(?:FAIL|not ok)\b|^\S+:\d+: \w*Warning: \S"
     r"|^=+ .*\b\d+ (?:failed|passed|errors?)\b.*=+$|^Found \d+ errors?\b|^Ran \d+ tests"
 )
 _FRAME = re.compile(
