@@ -113,18 +113,24 @@ def compressed_results(
     That is what was last said to the model, what the model said before the call, and the call: so
     a result stays the same in all later prompts.
     """
-    asked, turn, said, shown = "", 0, "", list[MessagePart]()
-    for part in parts:
-        if part.turn != turn:
-            turn, said = part.turn, ""
+    return tuple(
+        _compressed(part, asked_at(parts, place), settings, count)
+        if part.kind == RESULT and part.tokens > settings.over and not part.state
+        else part
+        for place, part in enumerate(parts)
+    )
+
+
+def asked_at(parts: Sequence[MessagePart], place: int) -> TextRequest:
+    """Return what is asked of the part at a place: see `compressed_results`."""
+    turn, asked, said = parts[place].turn, "", list[str]()
+    for part in reversed(parts[:place]):
         if part.kind == MESSAGE and part.role == "user":
             asked = part.text
-        elif part.kind in (MESSAGE, CALL) and part.role == "assistant":
-            said = f"{said}\n{part.text}"
-        elif part.kind == RESULT and part.tokens > settings.over and not part.state:
-            part = _compressed(part, _asked(asked, said), settings, count)
-        shown.append(part)
-    return tuple(shown)
+            break
+        if part.turn == turn and part.kind in (MESSAGE, CALL) and part.role == "assistant":
+            said.insert(0, part.text)
+    return _asked(asked, "\n".join(said))
 
 
 @lru_cache(4096)
