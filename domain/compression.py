@@ -32,12 +32,16 @@ ASKED = 20
 "Paths and symbols of a request that are looked for in such a text."
 LONGEST = 1_000
 "Characters from which on a line is taken in pieces."
+TRIES, FULL = 6, 0.97
+"Tries to fill a target, and the share of it that is full enough."
 GAP = 7
 "The usual tokens of a line that marks a gap."
 LENGTH = 0.4
 "The power of its length by which a line is worth less."
+BLOCK = 8
+"Lines of a block at most."
 TRIED = 20_000
-"The best lines for which there is a try to fit them in."
+"The best blocks for which there is a try to fit them in."
 BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
 "Characters that no text has; a colour begins with another one."
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -139,17 +143,27 @@ def extracted(
     top = _head(state, before, lines, lines, name)
     room = max(0, target - protected - GAP * _gaps(known.protected, len(pieces)) - count(top))
     order = _ordered(pieces, known)
-    while True:
-        chosen = _chosen(known, order, room, cost)
-        hidden = lines - len({pieces[place].line for place in chosen})
+    chosen, shown, size = list[int](), "", -1
+    for _ in range(TRIES):
+        places = _chosen(known, order, room, cost)
+        hidden = lines - len({pieces[place].line for place in places})
         head = _head(state, before, hidden, lines, name)
         if protected > target:
             head += f"\n[what must stay has {protected:,} tokens, the target {target:,}]"
-        shown = _rendered(pieces, known, chosen, head, lines)
+        found = _rendered(pieces, known, places, head, lines)
+        tokens = count(found)
+        if tokens <= target or not room:
+            if tokens > size:
+                chosen, shown, size = places, found, tokens
+            if not room or tokens > FULL * target or len(places) == len(pieces):
+                break
+        # What a gap costs is only known once all are.
+        room = max(0, room + target - tokens - (8 if tokens > target else 0))
+    if size < 0:
+        places = sorted(known.protected)
+        head = _head(state, before, lines - len({pieces[at].line for at in places}), lines, name)
+        chosen, shown = places, _rendered(pieces, known, places, head, lines)
         size = count(shown)
-        if size <= target or not room:
-            break
-        room = max(0, room - max(8, size - target))
     if size >= before:  # nothing is gained where all had to stay
         return CompressedText(text, before, before, protected=protected, target=target)
     kept, dropped = _spans(pieces, chosen, lines)
@@ -161,42 +175,62 @@ def _head(state: str, before: int, out: int, lines: int, name: str) -> str:
     return f"[{state}: {out:,} of {lines:,} lines ({before:,} tokens in all) are left out{where}]"
 
 
-def _ordered(pieces: Sequence[TextPiece], known: LineWorth) -> list[int]:
-    """Return the places of what may go, the worthiest for their length first."""
-    places = [
-        place for place, worth in enumerate(known.worth)
-        if worth > 0 and place not in known.protected and place not in known.repeated
-    ]  # fmt: skip
-    by_length = {
-        place: round(known.worth[place] / (len(pieces[place].text) + 20) ** LENGTH, 6)
-        for place in places
-    }
-    return sorted(places, key=lambda place: (-by_length[place], place))[:TRIED]
+def _ordered(pieces: Sequence[TextPiece], known: LineWorth) -> list[range]:
+    """Return the blocks of what may go, the worthiest for their length first."""
+    blocks = list(_blocks(known))
+    by_length = dict[range, float]()
+    for block in blocks:
+        worths = [known.worth[place] for place in block]
+        worth = (sum(worths) / len(block) + max(worths)) / 2
+        length = sum(len(pieces[place].text) for place in block) / len(block)
+        by_length[block] = round(worth / (length + 20) ** LENGTH, 6)
+    found = [block for block in blocks if by_length[block] > 0]
+    return sorted(found, key=lambda block: (-by_length[block], block.start))[:TRIED]
+
+
+def _blocks(known: LineWorth) -> Iterator[range]:
+    """Yield the lines that may go, in blocks: lines of code that follow each other tell more
+    together than as many that lie apart."""
+    start: int | None = None
+    for place, kind in enumerate((*known.kinds, "blank")):
+        ends = place == len(known.kinds) or place in known.protected or place in known.repeated
+        alone = kind in ("verdict", "progress", "path", "heading", "reference")
+        if start is not None and (ends or alone or kind == "blank" or place - start >= BLOCK):
+            yield range(start, place)
+            start = None
+        if ends or kind == "blank":
+            continue
+        if alone:
+            yield range(place, place + 1)
+        elif start is None:
+            start = place
 
 
 def _chosen(
-    known: LineWorth, order: Sequence[int], room: int, cost: Callable[[int], int]
+    known: LineWorth, order: Sequence[range], room: int, cost: Callable[[int], int]
 ) -> list[int]:
     """Return the places that are shown, in order: what must stay, then the worthiest that fit."""
     shown = set(known.protected)
     last = len(known.worth)
-    for place in order:
+    for block in order:
         if room <= 0:
             break
-        beside = (place - 1 in shown or not place) + (place + 1 in shown or place + 1 == last)
-        tokens = cost(place) + GAP * (1 - beside)
+        beside = (block.start - 1 in shown or not block.start) + (
+            block.stop in shown or block.stop == last
+        )
+        tokens = sum(cost(place) for place in block) + GAP * (1 - beside)
         if tokens <= room:
-            shown.add(place)
+            shown.update(block)
             room -= tokens
     return sorted(_closed(shown, room, cost))
 
 
 def _closed(shown: set[int], room: int, cost: Callable[[int], int]) -> set[int]:
-    """Return what is shown with the gaps closed that are no longer than the line that tells it."""
+    """Return what is shown with the gaps closed that are hardly longer than the line that tells one."""
     more, before = set[int](), -1
     for place in sorted(shown):
         gap = range(before + 1, place)
-        if 0 < len(gap) <= 3 and sum(cost(other) for other in gap) <= GAP:
+        if 0 < len(gap) <= 3 and sum(cost(other) for other in gap) <= 2 * GAP:
             more.update(gap)
         before = place
     return shown | more
