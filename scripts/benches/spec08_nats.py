@@ -44,9 +44,11 @@ class NatsCase(NamedTuple):
     written: str
 
 
-def fix_cases(bench: Bench, python: Path, most: int, count: Count) -> Iterator[NatsCase]:
+def fix_cases(
+    bench: Bench, python: Path, kept: Path, most: int, count: Count
+) -> Iterator[NatsCase]:
     """Yield failing suites of the repositories before their fixes, in turns."""
-    found = [list(fixes(folder, python, bench.folder, 8)) for folder in bench.repositories]
+    found = [list(fixes(folder, python, kept, 8)) for folder in bench.repositories]
     turns = [own[n] for n in range(8) for own in found if n < len(own)]
     for fix in turns:
         output = _cut(fix.output, count)
@@ -103,10 +105,10 @@ def forms(case: NatsCase, count: Count) -> dict[str, str]:
     }  # fmt: skip
 
 
-def rows(bench: Bench, python: Path, stores: Sequence[Path], most: int) -> list[Figure]:
+def rows(bench: Bench, python: Path, kept: Path, stores: Sequence[Path], most: int) -> list[Figure]:
     """Return the rows of the table."""
-    reader = reader_of(bench.options, bench.folder)
-    cases = [*fix_cases(bench, python, most, reader.count),
+    reader = reader_of(bench.options, kept)
+    cases = [*fix_cases(bench, python, kept, most, reader.count),
              *action_cases(stores, most, reader.count)]  # fmt: skip
     nats = {case: read(reader, case) for case in cases}
     found = list[Figure]()

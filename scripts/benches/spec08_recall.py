@@ -1,22 +1,21 @@
 """What agents' actions used of long results alone: how much of it is left in shorter forms?
 
-A thing counts where a long result shows it and nothing else in the prompt does. Each form of a
-result has the tokens of our own, so that only the choice of lines is compared.
+Each form of a result has the tokens of our own, so that only the choice of lines is compared.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from backcast.domain.action_evidence import ActionEvidence, evidence_in, shown_in
+from backcast.domain.action_evidence import shown_in
 from backcast.domain.compression_settings import CompressionSettings
-from backcast.domain.histories import compressed_results
 from backcast.engine.log.store import EventStore
-from backcast.engine.replay.agent_prompts import agent_prompts, has_messages
+from backcast.engine.replay.agent_prompts import has_messages
+from backcast.engine.replay.long_results import long_results
+from scripts.benches.figures import Bound, Figure
 
 Count = Callable[[str], int]
-Forms = Mapping[str, str]
+GROUP = "what agents' actions used of long results"
+SIZES = (1_000, 2_000)
 
 
 def head_and_tail(text: str, tokens: int, count: Count) -> str:
@@ -26,68 +25,46 @@ def head_and_tail(text: str, tokens: int, count: Count) -> str:
     while first < len(lines) and (size := count(lines[first][:4_000]) + 1) <= room:
         room -= size
         first += 1
-    last, room = len(lines), (tokens - 8) // 2
+    last, room = len(lines), (tokens - 8) // 2 + room
     while last > first and (size := count(lines[last - 1][:4_000]) + 1) <= room:
         room -= size
         last -= 1
     if first + len(lines) - last == 0:  # one line is longer than all of it
-        share = tokens / max(1, count(text)) / 2
-        cut = int(len(text) * share)
+        cut = int(len(text) * tokens / max(1, count(text)) / 2)
         return f"{text[:cut]}\n[…]\n{text[len(text) - cut :]}"
     return "\n".join((*lines[:first], f"[… {last - first:,} lines]", *lines[last:]))
 
 
-def recalled(
-    folder: Path, settings: CompressionSettings, count: Count
-) -> Iterator[tuple[str, Counter[str], int, int]]:
-    """Yield each run with what it used of long results, and how much of that each form shows."""
-    with EventStore.open(f"sqlite:///{folder}") as store:
-        for task in store.task_ids() if hasattr(store, "task_ids") else store.tasks():
-            if has_messages(store, task):
-                yield _run(store, task, settings, count)
-
-
-def _run(
-    store: EventStore, task: str, settings: CompressionSettings, count: Count
-) -> tuple[str, Counter[str], int, int]:
-    counted = lru_cache(None)(count)
-    found, before, after = Counter[str](), 0, 0
-    seen = dict[str, Forms]()
-    for prompt in agent_prompts(store, task, counted):
-        used = frozenset(thing for text in prompt.action for thing in evidence_in(text))
-        forms = list[Forms]()
-        for part, short in zip(
-            prompt.parts, compressed_results(prompt.parts, settings, counted), strict=True
-        ):
-            if part.text == short.text:
-                used = used - _in(part.text)
-                continue
-            if part.text not in seen:
-                seen[part.text] = {
-                    "full": part.text,
-                    "ours": short.text,
-                    "head and tail": head_and_tail(part.text, short.tokens, counted),
-                }
-                before, after = before + part.tokens, after + short.tokens
-            forms.append(seen[part.text])
-        for name in ("full", "ours", "head and tail"):
-            shown = {thing for form in forms for thing in used if _shows(form[name], thing)}
-            found[name] += len(shown)
-    return task, found, before, after
-
-
-@lru_cache(8192)
-def _shown(text: str):
-    return shown_in(text)
-
-
-def _shows(text: str, thing: ActionEvidence) -> bool:
-    return _shown(text).shows(thing)
-
-
-class _in:
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __rsub__(self, used: frozenset[ActionEvidence]) -> frozenset[ActionEvidence]:
-        return frozenset(thing for thing in used if not _shows(self.text, thing))
+def recall_rows(stores: Sequence[Path], count: Count) -> list[Figure]:
+    """Return a row for each size of a form and each store of runs."""
+    found = list[Figure]()
+    for place in stores:
+        with EventStore.open(f"sqlite:///{place}") as store:
+            runs = [task for task in store.tasks() if has_messages(store, task)]
+            results = [one for task in runs for one in long_results(store, task, SIZES[0], count)]
+        for size in SIZES:
+            settings = CompressionSettings(target=size, over=size)
+            used = ours = plain = before = after = 0
+            for result in results:
+                if result.tokens <= size:
+                    continue
+                short = result.short(settings, count)
+                form = shown_in(short.text)
+                other = shown_in(head_and_tail(result.text, short.tokens, count))
+                used += len(result.used)
+                ours += sum(form.shows(thing) for thing in result.used)
+                plain += sum(other.shows(thing) for thing in result.used)
+                before, after = before + result.tokens, after + short.tokens
+            if used:
+                found.append(
+                    Figure(
+                        GROUP,
+                        f"{place.stem}, {len(runs)} runs: evidence recall, over {size:,}",
+                        [100 * ours / used],
+                        "%",
+                        f"{ours:,} of {used:,}, {before / after:.1f} x fewer",
+                        f"head and tail of the same size {100 * plain / used:.1f} %",
+                        must=Bound(">=", 100 * plain / used),
+                    )
+                )
+    return found
