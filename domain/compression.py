@@ -226,7 +226,7 @@ def _chosen(
 
 
 def _closed(shown: set[int], room: int, cost: Callable[[int], int]) -> set[int]:
-    """Return what is shown with the gaps closed that are hardly longer than the line that tells one."""
+    """Return what is shown with those gaps closed that hardly take more than a line that tells."""
     more, before = set[int](), -1
     for place in sorted(shown):
         gap = range(before + 1, place)

@@ -276,14 +276,15 @@ def _add_paths(
     """Add what it is worth that a line names a path of the request, or one that lies near."""
     if not (request.paths or request.near):
         return
-    near = dict(request.near)
+    near, named = dict(request.near), set[str]()
     for place, own in paths.items():
         if any(_touches(path, request.paths) for path in own):
             found[place] += 1.5
-        elif near:
-            hops = [hop for path in own for known, hop in near.items() if _same(path, known)]
-            if hops:
-                found[place] += 1.5 / (1 + min(hops))
+        for path in own if near else ():
+            known = [other for other in near if _same(path, other)]
+            for other in known:  # the first line that names it shows that it is on the way
+                found[place] += (0.3 if other in named else 4.0) / (1 + near[other])
+                named.add(other)
 
 
 def _same(path: str, known: str) -> bool:

@@ -27,7 +27,9 @@ from scripts.benches.spec08_recall import Count, head_and_tail, recall_rows
 LEAST, TIMED = 5_000, 20_000
 "Tokens of an output from which on it is compressed, and of one that is timed."
 GROUP = "outputs of tools of over 5,000 tokens"
-_FRAME = re.compile(r'^\s*File "[^"]+", line \d+|^[\w./-]+\.py:\d+: (?:in )?\w+')
+_FRAME = re.compile(
+    r'^\s*File "[^"]+", line \d+|^[\w./-]+\.py:\d+: (?:in \S+|$|\w*(?:Error|Exception|Exit)\b)'
+)
 _IMPORT = re.compile(
     r"^\./(\S+\.py):\d+:\s*(?:from\s+([\w.]+)\s+import\s+([\w, ]+)|import\s+([\w.]+))"
 )
@@ -139,17 +141,23 @@ def _stays(
         "causes: an error with the heading of its test": _causes(lines, forms),
     }  # fmt: skip
     for hops in range(1, HOPS + 1):
-        edges = {
-            line.strip() for line in lines
-            if (match := _IMPORT.search(line)) and near.get(match[1], 9) == hops
-            and any(known in near or known in request.paths for known in _imported(match))
-        }  # fmt: skip
-        found[f"dependency paths: imports {hops} hops away"] = _counted(edges, forms)
+        wanted = {path for path, apart in near.items() if apart == hops}
+        found[f"dependency paths: modules {hops} hops away"] = Kept(
+            sum(path in short.text for path in wanted), sum(path in plain for path in wanted),
+            len(wanted),
+        )  # fmt: skip
     return found
 
 
 def _counted(wanted: set[str], forms: tuple[set[str], set[str]]) -> Kept:
+    """Return how many lines are left, but for colours and addresses in memory."""
+    wanted, *bare = (set(map(_bare, lines)) for lines in (wanted, *forms))
+    forms = bare[0], bare[1]
     return Kept(len(wanted & forms[0]), len(wanted & forms[1]), len(wanted))
+
+
+def _bare(line: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|(?<=0x)[0-9a-fA-F]+", "", line).strip()
 
 
 def _order(lines: Sequence[str], short: CompressedText) -> Kept:
