@@ -58,6 +58,7 @@ class EventType(StrEnum):
     SCORED = "SCORED"
     BUDGET_GRANTED = "BUDGET_GRANTED"
     CALL_SETTLED = "CALL_SETTLED"
+    TEXT_COMPRESSED = "TEXT_COMPRESSED"
 
 
 class Fact(BaseModel):
@@ -564,6 +565,23 @@ class ChecksRan(Fact):
     def unmet(self) -> int:
         """How many checks failed or could not run."""
         return self.failed + self.errors
+
+
+class TextCompressed(Fact):
+    """A long text was brought to fewer tokens: by rules, or by a model behind what must stay."""
+
+    type = EventType.TEXT_COMPRESSED
+    about: str | None = None
+    "What the text is, in a few words."
+    text: BlobRef | None = None
+    "The short form; what it is of stands under `compressed`."
+    compressed: CompressedItem | None = None
+    by: str | None = None
+    "extractive, or the model that summed up the rest."
+    answer: BlobRef | None = None
+    "The model's answer as it came."
+    refused: str = ""
+    "Why the model's answer does not stand in it; empty where it does, or none was asked."
 
 
 class SummaryWritten(Fact):
