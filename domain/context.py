@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from backcast.domain.compression import CompressedText
+
 PRIORITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
 LEVELS = ("full", "part", "summary", "signature", "name")
 "Levels of detail, the most detailed first."
@@ -68,6 +70,14 @@ class Omission(NamedTuple):
     reason: str
 
 
+class LongText(NamedTuple):
+    """A text that is offered as its extracts."""
+
+    node: str
+    whole: str
+    short: CompressedText
+
+
 class Context(NamedTuple):
     """The context of one prompt."""
 
@@ -87,3 +97,5 @@ class Context(NamedTuple):
     "Section, budget, and the tokens of its items."
     digest: str
     "SHA-256 of the rendered prompt."
+    long: tuple[LongText, ...] = ()
+    "Texts among those shown that are extracts of longer ones."

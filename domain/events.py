@@ -58,6 +58,7 @@ class EventType(StrEnum):
     SCORED = "SCORED"
     BUDGET_GRANTED = "BUDGET_GRANTED"
     CALL_SETTLED = "CALL_SETTLED"
+    TEXT_COMPRESSED = "TEXT_COMPRESSED"
 
 
 class Fact(BaseModel):
@@ -295,6 +296,26 @@ class StepStarted(Fact):
     "Its number among the alternatives to an earlier call, of which one answer is used."
 
 
+class CompressedItem(BaseModel):
+    """What extracts show of a longer text."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    whole: BlobRef
+    state: str = ""
+    "compressed, or offloaded where a preview stands for the text."
+    tokens: int = 0
+    before: int = 0
+    "The tokens of the whole."
+    ratio: float = 1.0
+    target: int = 0
+    protected: int = 0
+    "The tokens of what had to stay."
+    kept: tuple[tuple[int, int], ...] = ()
+    "First and last line of each part that is shown, from 1."
+    dropped: tuple[tuple[int, int], ...] = ()
+
+
 class ContextItem(BaseModel):
     """One thing that a model was shown."""
 
@@ -311,6 +332,8 @@ class ContextItem(BaseModel):
     "The finished task that contributed it, if it was found offline."
     text: BlobRef | None = None
     tokens: int = 0
+    compressed: CompressedItem | None = None
+    "What it shows of a longer text; None where it shows all."
 
 
 class ContextOmission(BaseModel):
@@ -542,6 +565,23 @@ class ChecksRan(Fact):
     def unmet(self) -> int:
         """How many checks failed or could not run."""
         return self.failed + self.errors
+
+
+class TextCompressed(Fact):
+    """A long text was brought to fewer tokens: by rules, or by a model behind what must stay."""
+
+    type = EventType.TEXT_COMPRESSED
+    about: str | None = None
+    "What the text is, in a few words."
+    text: BlobRef | None = None
+    "The short form; what it is of stands under `compressed`."
+    compressed: CompressedItem | None = None
+    by: str | None = None
+    "extractive, or the model that summed up the rest."
+    answer: BlobRef | None = None
+    "The model's answer as it came."
+    refused: str = ""
+    "Why the model's answer does not stand in it; empty where it does, or none was asked."
 
 
 class SummaryWritten(Fact):

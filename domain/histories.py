@@ -16,9 +16,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from backcast.domain.compaction import summary_of
+from backcast.domain.compression import compressed
+from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.error_lines import cut, numbered_errors
+from backcast.domain.line_worth import TextRequest, request_of
 from backcast.domain.message_parts import (
+    CALL,
     MASKED,
+    MESSAGE,
     OFFLOADED,
     RESULT,
     SUPERSEDED,
@@ -51,6 +56,8 @@ def shaped(
         shown = latest_reads(shown, count)
     if settings.mask_after is not None:
         shown = masked(shown, settings.mask_after, settings.mask_step, count)
+    if settings.compress is not None:
+        shown = compressed_results(shown, settings.compress, count)
     if settings.offload_over is not None:
         shown = offloaded(shown, settings.offload_over, settings.preview, count)
     if settings.compact_at is None:
@@ -96,6 +103,49 @@ def offloaded(
         else part
         for part in parts
     )
+
+
+def compressed_results(
+    parts: Sequence[MessagePart], settings: CompressionSettings, count: Count
+) -> tuple[MessagePart, ...]:
+    """Return a prompt whose long results are compressed, each for what was asked when it came.
+
+    That is what was last said to the model, what the model said before the call, and the call: so
+    a result stays the same in all later prompts.
+    """
+    return tuple(
+        _compressed(part, asked_at(parts, place), settings, count)
+        if part.kind == RESULT and part.tokens > settings.over and not part.state
+        else part
+        for place, part in enumerate(parts)
+    )
+
+
+def asked_at(parts: Sequence[MessagePart], place: int) -> TextRequest:
+    """Return what is asked of the part at a place: see `compressed_results`."""
+    turn, asked, said = parts[place].turn, "", list[str]()
+    for part in reversed(parts[:place]):
+        if part.kind == MESSAGE and part.role == "user":
+            asked = part.text
+            break
+        if part.turn == turn and part.kind in (MESSAGE, CALL) and part.role == "assistant":
+            said.insert(0, part.text)
+    return _asked(asked, "\n".join(said))
+
+
+@lru_cache(4096)
+def _asked(goal: str, said: str) -> TextRequest:
+    return request_of(f"{goal}\n{said}")
+
+
+@lru_cache(4096)
+def _compressed(
+    part: MessagePart, request: TextRequest, settings: CompressionSettings, count: Count
+) -> MessagePart:
+    found = compressed(
+        part.text, request, settings, count, name=part.name if part.ref else "", tokens=part.tokens
+    )
+    return shorter(part, found.text, found.state, count) if found.state else part
 
 
 @lru_cache(4096)  # a prompt shows most of what the one before it showed

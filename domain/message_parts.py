@@ -13,6 +13,7 @@ Count = Callable[[str], int]
 
 RESULT, CALL, MESSAGE, THINKING, SUMMARY = "result", "call", "message", "thinking", "summary"
 MASKED, OFFLOADED, SUPERSEDED, COMPACTED = "masked", "offloaded", "superseded", "compacted"
+COMPRESSED = "compressed"
 REF = len("blob:") + 12
 "Characters of a blob's name by which a shown line calls it."
 SHOWN = 100
@@ -68,7 +69,7 @@ class MessagePart(NamedTuple):
     leaves: str = ""
     "The name of the blob that holds the changed file, where the log knows its text."
     state: str = ""
-    "masked, offloaded, superseded or compacted; empty for a part as it was."
+    "masked, offloaded, superseded, compacted or compressed; empty for a part as it was."
 
     @property
     def title(self) -> str:

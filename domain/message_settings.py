@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from backcast.domain.compression_settings import CompressionSettings
+
 Turns = Annotated[int, Field(ge=1, le=100_000)]
 Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -29,6 +31,8 @@ class MessageSettings(BaseModel):
     "The tokens of a result above which it is shown as a preview."
     preview: Annotated[int, Field(ge=40, le=100_000)] = 300
     "The most tokens of a preview."
+    compress: CompressionSettings | None = None
+    "How a long result is compressed: what is worth most of it stays, in its order."
     drop_superseded: bool = False
     "Whether of several reads of a file, or of the same lines of it, only the last is shown."
     compact_at: Tokens | None = None
@@ -58,4 +62,5 @@ class MessageSettings(BaseModel):
     def changes(self) -> bool:
         """Whether any message is shown otherwise than it was."""
         limits = (self.mask_after, self.offload_over, self.compact_at, self.last_turns)
-        return self.drop_superseded or any(limit is not None for limit in limits)
+        drops = self.drop_superseded or self.compress is not None
+        return drops or any(limit is not None for limit in limits)

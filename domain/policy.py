@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backcast.domain.budget import CONTEXT
+from backcast.domain.compression_settings import CompressionSettings
 from backcast.domain.context import PRIORITIES
 from backcast.domain.message_settings import MessageSettings
 from backcast.domain.summary import LIMITS
@@ -265,6 +266,8 @@ written one is shown whole in its place, and a derived one loses whole lines."
 asking a model where every precondition holds."
     messages: MessageSettings = MessageSettings()
     "How an agent's earlier messages are shown; prompts that we build of the code have none."
+    compression: CompressionSettings = CompressionSettings()
+    "How what failed is shown where that is long: by itself above 5,000 tokens."
 
     @model_validator(mode="after")
     def _known(self) -> "Policy":
@@ -299,11 +302,15 @@ asking a model where every precondition holds."
     def body(self) -> bytes:
         """Every setting as JSON, equal bytes for equal policies.
 
-        Without settings of messages they are those from before there were any.
+        Without settings of messages or of compression they are those from before there were any.
         """
         settings = self.model_dump(mode="json")
         if self.messages == MessageSettings():
             del settings["messages"]
+        elif self.messages.compress is None:
+            del settings["messages"]["compress"]
+        if self.compression == CompressionSettings():
+            del settings["compression"]
         return json.dumps(settings, sort_keys=True).encode()
 
     def details(self, window: int) -> Details:

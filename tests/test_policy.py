@@ -173,6 +173,7 @@ def others(value: Any) -> Iterator[Any]:
 def test_the_digest_changes_with_every_setting() -> None:
     settings = {**DEFAULT.model_dump(mode="json"), "shares": {"dependencies": 1}}
     settings["map"]["core"] = ["CONTEXT ROADMAP"]
+    settings["compression"]["guideline"] = [{"kind": "error"}]
     policies = [settings, *others(settings)]
     assert len({Policy.model_validate(one).digest for one in policies}) == len(policies) > 50
 

@@ -86,7 +86,9 @@ class ContextBuilder:
         levels = {item.section: item.level for item in items}
         if request.query.strip() and levels[TASK] not in ("full", "summary"):
             left_out.insert(0, Omission("the words of the request", TASK, OVER))
-        return self._context(items, left_out)
+        parts = {item.node for item in items if item.level == "part"}
+        long = tuple(text for text in offering.long if text.node in parts)
+        return self._context(items, left_out)._replace(long=long)
 
     def _retained(
         self, before: prompts.State, request: Request, offered: Sequence[Candidate]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence, Set
 
 from backcast.domain.allocation import DUPLICATE, LOWER, OVER
-from backcast.domain.context import Candidate, Item, Omission
+from backcast.domain.context import Candidate, Item, LongText, Omission
 from backcast.domain.errors import InputError
 from backcast.domain.node import kind_of, name_of, node_id, path_of
 from backcast.domain.outline import names_in
@@ -11,6 +11,7 @@ from backcast.domain.policy import ADDED, MAP
 from backcast.domain.texts import TEXTS, reworded
 from backcast.engine.context.evidence import DECIMALS, IDENTIFIER
 from backcast.engine.context.knowledge import knowledge
+from backcast.engine.context.long_texts import shortened
 from backcast.engine.context.maps import shown_map
 from backcast.engine.context.module_symbols import last_name
 from backcast.engine.context.patterns import recalled
@@ -48,13 +49,16 @@ class Candidates:
         "The nodes of functions and classes of earlier work whose text cannot be read any more."
         self.unknown: dict[str, str] = {}
         "Wanted references without a text, and why."
+        self.long: Sequence[LongText] = ()
+        "Texts that are offered as their extracts."
         self.opened: dict[str, str] = {}
         "Constants that the lines of the target's module hold, and their text."
 
     def all(self) -> list[Candidate]:
         """Return every candidate that has something to show, in no particular order."""
         policy, details, online = self.policy, self.details, self.states.online
-        failed = failures(online, policy, details, self.levels, self._beside())
+        failures_of_task = failures(online, policy, details, self.levels, self._beside())
+        failed, self.long = shortened(self.scope, list(failures_of_task))
         candidates = [self._task(), *self._map(), *failed]
         if self.path in self.facets:
             candidates.append(self._module())

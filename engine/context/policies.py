@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from backcast.domain.compression_settings import CompressionSettings, KeepRule
 from backcast.domain.errors import InputError
 from backcast.domain.message_settings import MessageSettings
 from backcast.domain.policy import DEFAULT, Details, MapSettings, Policy, Thinking
@@ -131,7 +132,13 @@ def _first(error: ValidationError) -> str:
     place, found = ".".join([*outer, name]), reprlib.repr(wrong["input"])
     if wrong["type"] == "extra_forbidden":
         place = ".".join(outer)
+        if "guideline" in outer:
+            outer = [part for part in outer if not part.isdecimal()]
         inner: dict[str, type[BaseModel]] = {
+            "compression": CompressionSettings,
+            "compression.guideline": KeepRule,
+            "messages.compress": CompressionSettings,
+            "messages.compress.guideline": KeepRule,
             "thinking": Thinking,
             "small": Details,
             "large": Details,
@@ -139,7 +146,7 @@ def _first(error: ValidationError) -> str:
             "messages": MessageSettings,
             "": Policy,
         }
-        known = inner[place].model_fields
+        known = inner[".".join(outer)].model_fields
         needed, found = f"one of {', '.join(known)}", repr(name)
     elif wrong["type"] == "value_error":
         return wrong["msg"].removeprefix("Value error, ")

@@ -15,7 +15,14 @@ from backcast.domain.budget import ModelProfile, checked, reserved
 from backcast.domain.cache import LookUp, LookUpPolicy, look_up
 from backcast.domain.context import Context
 from backcast.domain.errors import DamagedError, InputError
-from backcast.domain.events import BLOB_PREFIX, Claim, ContextBuilt, ContextItem, ContextOmission
+from backcast.domain.events import (
+    BLOB_PREFIX,
+    Claim,
+    CompressedItem,
+    ContextBuilt,
+    ContextItem,
+    ContextOmission,
+)
 from backcast.domain.moment import Moment
 from backcast.domain.policy import DEFAULT, Policy
 from backcast.domain.summary import EXTRACTIVE
@@ -208,11 +215,17 @@ def fact_of(
     settings = Blob(policy.body)
     own = [Blob(profile.template.encode())] if is_own(profile.template) else []
     texts = [Blob(item.text.encode(errors="surrogatepass")) for item in context.items]
+    whole = [Blob(text.whole.encode(errors="surrogatepass")) for text in context.long]
+    figures = {
+        text.node: CompressedItem(whole=blob.ref, **text.short.facts)
+        for text, blob in zip(context.long, whole, strict=True)
+    }
     items = tuple(
         ContextItem(
             node=item.node, section=item.section, level=item.level,
             found=places.get(item.node, ("", None))[0], text=text.ref, tokens=item.tokens,
             **({"task": places[item.node][1]} if places.get(item.node, ("", None))[1] else {}),
+            **({"compressed": figures[item.node]} if item.node in figures else {}),
         )
         for item, text in zip(context.items, texts, strict=True)
     )  # fmt: skip
@@ -232,7 +245,7 @@ def fact_of(
         parted_in=prefix.section if prefix else None,
         digest=context.digest,
     )  # fmt: skip
-    return fact, [profiled, settings, *own, *texts]
+    return fact, [profiled, settings, *own, *texts, *whole]
 
 
 def rebuilt(fact: ContextBuilt, read: Callable[[str], bytes]) -> str:

@@ -76,8 +76,8 @@ BENCHES = {
     ),
     "spec08": Entry(
         "the latency of calls side by side, beside one after the other, and how soon a cancelled"
-        " call has ended",
-        {"latency": "spec08_latency"},
+        " call has ended; and what is left of long outputs, beside head and tail of the same size",
+        {"latency": "spec08_latency", "compression": "spec08_compression"},
         "--only latency",
     ),
     "context": Entry(

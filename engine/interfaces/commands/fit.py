@@ -27,7 +27,9 @@ NOTHING_LEARNED = 1
 @click.command(name="fit")
 @address_argument("addresses", several=True, metavar=LOGS)
 @store_option
-@click.option("--model", required=True, metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--model", metavar="llama:FILE", help="Who reads: a GGUF file.")
+@click.option("--keep", is_flag=True,
+              help="Fit what is kept of long results in agents' runs; no model.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.toml",
               help="The policy file to write.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
@@ -42,7 +44,7 @@ NOTHING_LEARNED = 1
               help="Where scores are kept, not in the store or FILE.jsonl.scores.")  # fmt: skip
 @json_option
 def command(
-    addresses: tuple[Address, ...], url: str, model: str, out: Path, force: bool,
+    addresses: tuple[Address, ...], url: str, model: str | None, keep: bool, out: Path, force: bool,
     policy_name: str | None, context_tokens: int | None, sample: int | None,
     seconds: float | None, threads: int | None, scores: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -51,6 +53,7 @@ def command(
     \b
     backcast fit 'runs/*.jsonl' --model llama:model.gguf --out mine.toml --context-tokens 2000
     backcast fit httpx --model llama:model.gguf --out mine.toml --sample 60 --seconds 3600
+    backcast fit 'runs/*.jsonl' --keep --out keep.toml
 
     LOG is a file, a folder, a quoted pattern, or a URL: https://, s3://, gs://, or that of a store.
     Two of three steps are fitted on: which single texts made what was written likelier, by what
@@ -59,6 +62,9 @@ def command(
     on a log must be judged on another one, or on the part that was held out: on the log itself it
     looks better than it is. Every score is kept: Ctrl-C loses nothing, the next call goes on.
 
+    With --keep no model reads: what an agent's next actions used of its long results, and what a
+    compression dropped of it, gives rules on what to keep; runs that are held out confirm them.
+
     Exit codes: 0 a policy is written, 1 nothing was learned, 2 it cannot be fitted, 130 Ctrl-C.
     'backcast help fit' explains it.
     """
@@ -66,6 +72,10 @@ def command(
     from backcast.engine.interfaces.fitting import check_place, planned_fit, remarks, run_fit
     from backcast.engine.replay.fit_file import completed, own_settings
 
+    if keep:
+        _fit_keep(addresses, url, out, force, policy_name, as_json, bool(model))
+    if not model:
+        raise click.UsageError("needed --model llama:FILE, who reads, or --keep, found neither")
     base = completed(_base(policy_name))
     check_place(out, force)
     over = _over(policy_name)
@@ -86,6 +96,21 @@ def command(
         message(f"nothing was learned, and no policy is written: {found.refusal}")
         raise SystemExit(NOTHING_LEARNED)
     raise SystemExit(UNREADABLE if logs.unreadable else 0)
+
+
+def _fit_keep(
+    addresses: tuple[Address, ...], url: str, out: Path, force: bool, policy: str | None,
+    as_json: bool, reads: bool,
+) -> None:  # fmt: skip
+    """Fit what is kept of long results, and leave with the exit code."""
+    from backcast.engine.interfaces.fitting import check_place
+    from backcast.engine.interfaces.keeping_rules import fit_keeping
+
+    if reads:
+        raise click.UsageError("--keep asks no model: needed --model or --keep, found both")
+    check_place(out, force)
+    learned, whole = fit_keeping(addresses, url, policy, out, as_json=as_json)
+    raise SystemExit(NOTHING_LEARNED if not learned else 0 if whole else UNREADABLE)
 
 
 def _base(name: str | None) -> "Policy":

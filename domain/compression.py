@@ -1,0 +1,409 @@
+r"""What is left of a long text once it is compressed? Whole lines in their order; no model.
+
+Errors, traces and what the request touches stay, each once; the rest stays by its worth until the
+tokens are used up. Each gap tells how much is left out, and the head names the whole.
+
+>>> def words(text): return len(text.split())
+>>> text = "\n".join([*(f"step {n} done" for n in range(99)), "ValueError: no till", "end"])
+>>> found = extracted(text, TextRequest(), 60, words, name="blob:0123456789ab")
+>>> "ValueError: no till" in found.text, found.tokens <= 60, found.kept[-1]
+(True, True, (100, 101))
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from backcast.domain.compression_settings import SHARE, CompressionSettings, KeepRule
+from backcast.domain.line_worth import LineWorth, TextRequest, worth_of
+from backcast.domain.message_parts import Count
+from backcast.domain.output_lines import SIGNS
+
+COUNTED = 2**20
+"Characters up to which a whole text is counted; the tokens of a longer one are estimated."
+SAMPLE = 2**16
+"Characters at each end of a longer text by which its tokens are estimated."
+READ = 2**19
+"Characters at each end that are read of a text which is longer than both."
+AROUND = 1_000
+"Characters around a sign of an error that are read in the middle of such a text."
+ASKED = 20
+"Paths and symbols of a request that are looked for in such a text."
+LONGEST = 1_000
+"Characters from which on a line is taken in pieces."
+TRIES, FULL = 6, 0.97
+"Tries to fill a target, and the share of it that is full enough."
+GAP = 7
+"The usual tokens of a line that marks a gap."
+LENGTH = 0.4
+"The power of its length by which a line is worth less."
+BLOCK = 8
+"Lines of a block at most."
+TRIED = 20_000
+"The best blocks for which there is a try to fit them in."
+BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f�]")
+"Characters that no text has; a colour begins with another one."
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_VERDICTS = re.compile(r"\b(?:PASSED|SKIPPED|XFAIL|XPASS|RERUN|PASS|OK)\b")
+Span = tuple[int, int]
+
+
+class CompressedText(NamedTuple):
+    """A text as it is shown, and what of it that is."""
+
+    text: str
+    tokens: int
+    before: int
+    "Tokens of the whole."
+    kept: tuple[Span, ...] = ()
+    "First and last line of what is shown, from 1."
+    dropped: tuple[Span, ...] = ()
+    protected: int = 0
+    "Tokens of what had to stay."
+    target: int = 0
+    state: str = ""
+    "compressed or offloaded; empty for a text that is shown as it is."
+    estimated: bool = False
+    "Whether the tokens of the whole were estimated, as it is long."
+
+    @property
+    def ratio(self) -> float:
+        """How many times fewer tokens are shown."""
+        return self.before / self.tokens if self.tokens else 1.0
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether what had to stay is by itself more than the target."""
+        return bool(self.state) and self.protected > self.target
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What a log keeps of it, but for the texts."""
+        return {
+            "state": self.state, "tokens": self.tokens, "before": self.before,
+            "ratio": round(self.ratio, 3), "target": self.target, "protected": self.protected,
+            "kept": [list(span) for span in self.kept],
+            "dropped": [list(span) for span in self.dropped],
+        } | ({"estimated": True} if self.estimated else {})  # fmt: skip
+
+
+class TextPiece(NamedTuple):
+    """A line, or a piece of a very long one."""
+
+    text: str
+    line: int
+    "The number of its line, from 1."
+    joins: bool = False
+    "Whether it goes on with the piece before."
+
+
+def compressed(
+    text: str, request: TextRequest, settings: CompressionSettings, count: Count, *,
+    share: float = SHARE, name: str = "", tokens: int | None = None,
+) -> CompressedText:  # fmt: skip
+    """Return a text by some settings: as it is up to their limit, else its extracts.
+
+    `share` is the largest share that may go under the model's profile, `name` that of the blob
+    that holds the whole, and `tokens` are those of the whole where they are known.
+    """
+    before, estimated = (tokens, False) if tokens is not None else _tokens(text, count)
+    goal = settings.goal(before, share)
+    if goal is None:
+        return CompressedText(text, before, before)
+    found = extracted(
+        text, request, goal.tokens, count, guideline=settings.guideline, name=name,
+        offloads=goal.offloads, tokens=before,
+    )  # fmt: skip
+    return found._replace(estimated=estimated)
+
+
+def extracted(
+    text: str, request: TextRequest, target: int, count: Count, *,
+    guideline: Sequence[KeepRule] = (), name: str = "", offloads: bool = False,
+    tokens: int | None = None,
+) -> CompressedText:  # fmt: skip
+    """Return the extracts of a text within a target; what must stay may be more than that."""
+    before = _tokens(text, count)[0] if tokens is None else tokens
+    if _is_binary(text):
+        return _binary(text, before, target, count, name)
+    lines = max(1, text.count("\n") + (not text.endswith("\n")))
+    pieces = _pieces(text, (*SIGNS, *sorted(request.paths | request.symbols)[:ASKED]))
+    known = worth_of([piece.text for piece in pieces], request, guideline)
+    costs = dict[int, int]()
+
+    def cost(place: int) -> int:
+        if place not in costs:
+            costs[place] = count(pieces[place].text) + 1 if pieces[place].text.strip() else 1
+        return costs[place]
+
+    stay = sorted(known.protected)
+    protected = sum(cost(place) for place in stay)
+    state = "offloaded" if offloads else "compressed"
+    top = _head(state, before, lines, lines, name)
+    room = max(0, target - protected - GAP * _gaps(known.protected, len(pieces)) - count(top))
+    order = _ordered(pieces, known)
+    chosen, shown, size = list[int](), "", -1
+    for _ in range(TRIES):
+        places = _chosen(known, order, room, cost)
+        hidden = lines - len({pieces[place].line for place in places})
+        head = _head(state, before, hidden, lines, name)
+        if protected > target:
+            head += f"\n[what must stay has {protected:,} tokens, the target {target:,}]"
+        found = _rendered(pieces, known, places, head, lines)
+        tokens = count(found)
+        if tokens <= target or not room:
+            if tokens > size:
+                chosen, shown, size = places, found, tokens
+            if not room or tokens > FULL * target or len(places) == len(pieces):
+                break
+        # What a gap costs is only known once all are.
+        room = max(0, room + target - tokens - (8 if tokens > target else 0))
+    if size < 0:
+        places = sorted(known.protected)
+        head = _head(state, before, lines - len({pieces[at].line for at in places}), lines, name)
+        chosen, shown = places, _rendered(pieces, known, places, head, lines)
+        size = count(shown)
+    if size >= before:  # nothing is gained where all had to stay
+        return CompressedText(text, before, before, protected=protected, target=target)
+    kept, dropped = _spans(pieces, chosen, lines)
+    return CompressedText(shown, size, before, kept, dropped, protected, target, state)
+
+
+def _head(state: str, before: int, out: int, lines: int, name: str) -> str:
+    where = f"; 'backcast cat {name}' prints it whole" if name else ""
+    return f"[{state}: {out:,} of {lines:,} lines ({before:,} tokens in all) are left out{where}]"
+
+
+def _ordered(pieces: Sequence[TextPiece], known: LineWorth) -> list[range]:
+    """Return the blocks of what may go, the worthiest for their length first."""
+    blocks = list(_blocks(known))
+    by_length = dict[range, float]()
+    for block in blocks:
+        worths = [known.worth[place] for place in block]
+        worth = (sum(worths) / len(block) + max(worths)) / 2
+        length = sum(len(pieces[place].text) for place in block) / len(block)
+        by_length[block] = round(worth / (length + 20) ** LENGTH, 6)
+    found = [block for block in blocks if by_length[block] > 0]
+    return sorted(found, key=lambda block: (-by_length[block], block.start))[:TRIED]
+
+
+def _blocks(known: LineWorth) -> Iterator[range]:
+    """Yield the lines that may go, in blocks: lines of code that follow each other tell more
+    together than as many that lie apart."""
+    start: int | None = None
+    for place, kind in enumerate((*known.kinds, "blank")):
+        ends = place == len(known.kinds) or place in known.protected or place in known.repeated
+        alone = kind in ("verdict", "progress", "path", "heading", "reference")
+        if start is not None and (ends or alone or kind == "blank" or place - start >= BLOCK):
+            yield range(start, place)
+            start = None
+        if ends or kind == "blank":
+            continue
+        if alone:
+            yield range(place, place + 1)
+        elif start is None:
+            start = place
+
+
+def _chosen(
+    known: LineWorth, order: Sequence[range], room: int, cost: Callable[[int], int]
+) -> list[int]:
+    """Return the places that are shown, in order: what must stay, then the worthiest that fit."""
+    shown = set(known.protected)
+    last = len(known.worth)
+    for block in order:
+        if room <= 0:
+            break
+        beside = (block.start - 1 in shown or not block.start) + (
+            block.stop in shown or block.stop == last
+        )
+        tokens = sum(cost(place) for place in block) + GAP * (1 - beside)
+        if tokens <= room:
+            shown.update(block)
+            room -= tokens
+    return sorted(_closed(shown, room, cost))
+
+
+def _closed(shown: set[int], room: int, cost: Callable[[int], int]) -> set[int]:
+    """Return what is shown with those gaps closed that hardly take more than a line that tells."""
+    more, before = set[int](), -1
+    for place in sorted(shown):
+        gap = range(before + 1, place)
+        if 0 < len(gap) <= 3 and sum(cost(other) for other in gap) <= 2 * GAP:
+            more.update(gap)
+        before = place
+    return shown | more
+
+
+def _gaps(shown: frozenset[int], count: int) -> int:
+    """Return how many gaps some places leave among all."""
+    begins = sum(place - 1 not in shown for place in shown)
+    return begins + 1 if count else 0
+
+
+def _rendered(
+    pieces: Sequence[TextPiece], known: LineWorth, chosen: Sequence[int], head: str, lines: int
+) -> str:
+    """Return what is shown as a text, with a line for each gap."""
+    parts, before = [head], -1
+    for place in (*chosen, len(pieces)):
+        gap = range(before + 1, place)
+        told = _gap(pieces, known, before, gap, lines)
+        if told:
+            parts.append(f"\n{told}")
+        if place < len(pieces):
+            joins = pieces[place].joins and not told
+            parts.append(pieces[place].text if joins else f"\n{pieces[place].text}")
+        before = place
+    return "".join(parts)
+
+
+def _gap(pieces: Sequence[TextPiece], known: LineWorth, above: int, gap: range, lines: int) -> str:
+    """Return the line that tells what is left out before a piece; empty for nothing."""
+    first = pieces[above].line if above >= 0 else 0
+    last = pieces[gap.stop].line if gap.stop < len(pieces) else lines + 1
+    count = last - first - 1
+    if count <= 0:
+        hidden = sum(len(pieces[place].text) for place in gap)
+        return f"[… {hidden:,} characters of this line]" if hidden else ""
+    counted = f"{count:,} line{'s' if count > 1 else ''}"
+    if not gap or len({pieces[place].line for place in gap}) < count:
+        return f"[… {counted}]"
+    if all(known.kinds[place] in ("verdict", "blank") for place in gap):
+        words = Counter(
+            word for place in gap for word in _VERDICTS.findall(pieces[place].text.upper())[-1:]
+        )
+        if words:
+            verdicts = ", ".join(f"{number:,} {word}" for word, number in sorted(words.items()))
+            return f"[… {counted}: {verdicts}]"
+    if above >= 0 and all(known.shapes[place] == known.shapes[above] for place in gap):
+        return f"[… {counted} like it]"
+    if all(place in known.repeated or known.kinds[place] == "blank" for place in gap):
+        return f"[… {counted} as above]"
+    return f"[… {counted}]"
+
+
+def _spans(
+    pieces: Sequence[TextPiece], chosen: Sequence[int], lines: int
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Return the lines that are shown and those that are not; a line in part is among both."""
+    shown = set(chosen)
+    kept = sorted({pieces[place].line for place in chosen})
+    whole = set(kept) - {piece.line for at, piece in enumerate(pieces) if at not in shown}
+    dropped, before = list[Span](), 0
+    for line in (*sorted(whole), lines + 1):
+        if line > before + 1:
+            dropped.append((before + 1, line - 1))
+        before = line
+    return tuple(_joined(kept)), tuple(dropped)
+
+
+def _joined(numbers: Sequence[int]) -> Iterator[Span]:
+    """Yield numbers that rise as first and last of those in a row."""
+    for place, number in enumerate(numbers):
+        if not place or number > numbers[place - 1] + 1:
+            first = number
+        if place + 1 == len(numbers) or numbers[place + 1] > number + 1:
+            yield first, number
+
+
+def _pieces(text: str, words: Sequence[str]) -> list[TextPiece]:
+    """Return the lines of a text as a terminal shows them, very long ones in pieces."""
+    found, line, at = list[TextPiece](), 1, 0
+    for start, end in _stretches(text, words):
+        line += text.count("\n", at, start)
+        part = text[start:end]
+        inside = start > 0 and text[start - 1] != "\n"
+        if "\x1b" in part:
+            part = _COLOURS.sub("", part)
+        for number, own in enumerate(part.split("\n")):
+            if "\r" in own:  # what is written over is never seen
+                own = own.rstrip("\r").rpartition("\r")[2]
+            joins = inside and not number
+            if len(own) <= LONGEST:
+                found.append(TextPiece(own, line + number, joins))
+            else:
+                found += (
+                    TextPiece(piece, line + number, joins or bool(place))
+                    for place, piece in enumerate(_cut(own))
+                )
+        if found and not found[-1].text and not found[-1].joins:
+            found.pop()  # what begins behind the last line break is no line
+        line, at = line + part.count("\n"), end
+    return found
+
+
+def _stretches(text: str, words: Sequence[str]) -> list[Span]:
+    """Return the parts of a text that are read: all of it, or of a very long one both ends and
+    what stands around each word that tells of an error or that is asked for."""
+    if len(text) <= 2 * READ:
+        return [(0, len(text))]
+    found, last = [(0, _line_end(text, READ))], _line_begin(text, len(text) - READ)
+    seen = set[str]()
+    for place in sorted(place for word in words for place in _places(text, word, READ, last)):
+        if place < found[-1][1] - AROUND // 2:
+            continue
+        key = text[_line_begin(text, place) : _line_end(text, place)]
+        if key in seen:
+            continue
+        seen.add(key)
+        begin = max(found[-1][1], _line_begin(text, place - AROUND))
+        end = min(last, _line_end(text, place + AROUND))
+        if begin == found[-1][1]:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((begin, end))
+    if last <= found[-1][1]:
+        return [*found[:-1], (found[-1][0], len(text))]
+    return [*found, (last, len(text))]
+
+
+def _places(text: str, word: str, start: int, end: int) -> Iterator[int]:
+    place = text.find(word, start, end)
+    while place >= 0:
+        yield place
+        place = text.find(word, place + len(word), end)
+
+
+def _line_begin(text: str, place: int) -> int:
+    """Return where the line of a place begins, but no further back than some characters."""
+    return max(text.rfind("\n", max(0, place - AROUND), place) + 1, place - AROUND, 0)
+
+
+def _line_end(text: str, place: int) -> int:
+    """Return the place behind the end of a line, but no further on than some characters."""
+    found = text.find("\n", place, place + AROUND)
+    return found + 1 if found >= 0 else min(len(text), place + AROUND)
+
+
+def _cut(line: str) -> Iterator[str]:
+    """Yield a very long line in pieces that end with a word, where there is one."""
+    start = 0
+    while start < len(line):
+        end = min(len(line), start + LONGEST // 2)
+        space = line.rfind(" ", start + 1, end) if end < len(line) else -1
+        end = space + 1 if space > start + LONGEST // 4 else end
+        yield line[start:end]
+        start = end
+
+
+def _tokens(text: str, count: Count) -> tuple[int, bool]:
+    """Return the tokens of a text, and whether they are estimated."""
+    if len(text) <= COUNTED:
+        return count(text), False
+    ends = count(text[:SAMPLE]) + count(text[-SAMPLE:])
+    return round(ends * len(text) / (2 * SAMPLE)), True
+
+
+def _is_binary(text: str) -> bool:
+    sample = text[:SAMPLE]
+    return len(BINARY.findall(sample)) * 20 > len(sample)
+
+
+def _binary(text: str, before: int, target: int, count: Count, name: str) -> CompressedText:
+    """Return a line that stands for what is no text."""
+    where = f"; 'backcast cat {name}' prints it" if name else ""
+    shown = f"[{len(text):,} characters that are no text{where}]"
+    lines = text.count("\n") + 1
+    return CompressedText(shown, count(shown), before, (), ((1, lines),), 0, target, "offloaded")

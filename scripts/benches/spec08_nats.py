@@ -1,0 +1,161 @@
+"""Nats of what came next behind a long output: whole, compressed, and as head and tail.
+
+Two kinds of cases: a failing suite before a real fix, with the lines that the fix wrote; and a long
+result in an agent's run, with the next action. Each output is cut to its last `WHOLE` tokens, which
+the reader can hold; both short forms have the same tokens, and `nothing` has no output at all.
+"""
+
+import argparse
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
+
+from backcast.domain.compression import compressed
+from backcast.domain.compression_settings import CompressionSettings
+from backcast.domain.line_worth import request_of
+from backcast.domain.message_parts import MESSAGE, RESULT
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.likelihood import LikelihoodReader
+from backcast.engine.models.places import model_file
+from backcast.engine.replay.agent_prompts import agent_prompts, has_messages
+from scripts.benches.figures import Bench, Bound, Figure
+from scripts.benches.reader_files import wide_file
+from scripts.benches.spec08_fixes import fixes
+from scripts.benches.spec08_recall import Count, head_and_tail
+
+GROUP = "nats per token of what came next"
+WHOLE, TARGET, LEAST = 3_000, 800, 2_000
+"Tokens of a whole output at most, of a short form, and of an output that is read at all."
+ANSWER, ASKED = 1_200, 2_000
+"Characters of what came next, and of the request before it, at most."
+ARMS = ("full", "ours", "head and tail", "nothing")
+SHARE = CompressionSettings(target=TARGET, over=TARGET, share=1.0, most=1.0)
+
+
+class NatsCase(NamedTuple):
+    """An output, what was asked, and what came next."""
+
+    kind: str
+    name: str
+    request: str
+    output: str
+    written: str
+
+
+def fix_cases(
+    bench: Bench, python: Path, kept: Path, most: int, count: Count
+) -> Iterator[NatsCase]:
+    """Yield failing suites of the repositories before their fixes, in turns."""
+    found = [list(fixes(folder, python, kept, 8)) for folder in bench.repositories]
+    turns = [own[n] for n in range(8) for own in found if n < len(own)]
+    for fix in turns:
+        output = _cut(fix.output, count)
+        if count(output) >= LEAST and most > 0:
+            most -= 1
+            request = f"Make the failing tests pass.\n{fix.request[:ASKED]}"
+            yield NatsCase("fixes", fix.name, request, output, fix.written[:ANSWER])
+
+
+def action_cases(stores: Sequence[Path], most: int, count: Count) -> Iterator[NatsCase]:
+    """Yield long results of agents' runs with the action behind each, at most two of a run."""
+    found = list[NatsCase]()
+    for place in stores:
+        with EventStore.open(f"sqlite:///{place}") as store:
+            for task in store.tasks():
+                if has_messages(store, task):
+                    found += list(_actions(store, task, count))[:2]
+    random.Random(1).shuffle(found)
+    yield from found[:most]
+
+
+def _actions(store: EventStore, task: str, count: Count) -> Iterator[NatsCase]:
+    for prompt in agent_prompts(store, task, len):
+        parts = prompt.parts
+        if not parts or parts[-1].kind != RESULT or len(parts[-1].text) < 2 * LEAST:
+            continue
+        if count(parts[-1].text) < LEAST:
+            continue
+        users = [part.text for part in parts if part.role == "user" and part.kind == MESSAGE]
+        own = [part.text for part in parts if part.turn == parts[-1].turn and part != parts[-1]]
+        request = f"{(users or [''])[-1][-ASKED:]}\n\n{' '.join(own)[-ASKED:]}"
+        written = "\n".join(prompt.action)[:ANSWER]
+        if written.strip():
+            output = _cut(parts[-1].text, count)
+            yield NatsCase("actions", f"{task}@{prompt.version}", request, output, written)
+
+
+def _cut(text: str, count: Count) -> str:
+    """Return the last lines of a text that fit."""
+    lines, room = text.split("\n"), WHOLE
+    for place in range(len(lines) - 1, -1, -1):
+        room -= count(lines[place][:8_000]) + 1
+        if room < 0:
+            return "\n".join(lines[place + 1 :])
+    return text
+
+
+def forms(case: NatsCase, count: Count) -> dict[str, str]:
+    """Return the output of a case in each form."""
+    short = compressed(case.output, request_of(case.request), SHARE, count, share=1.0)
+    return {
+        "full": case.output, "ours": short.text,
+        "head and tail": head_and_tail(case.output, short.tokens, count), "nothing": "",
+    }  # fmt: skip
+
+
+def rows(bench: Bench, python: Path, kept: Path, stores: Sequence[Path], most: int) -> list[Figure]:
+    """Return the rows of the table."""
+    reader = reader_of(bench.options, kept)
+    cases = [*fix_cases(bench, python, kept, most, reader.count),
+             *action_cases(stores, most, reader.count)]  # fmt: skip
+    nats = {case: read(reader, case) for case in cases}
+    found = list[Figure]()
+    for kind in ("fixes", "actions"):
+        own = [nats[case] for case in cases if case.kind == kind]
+        if own:
+            found += _rows(kind, own)
+    return found
+
+
+def reader_of(options: argparse.Namespace, folder: Path) -> LikelihoodReader:
+    """Return the reader that the options name."""
+    file = wide_file(model_file(options.reader), folder)
+    return LikelihoodReader(file, WHOLE + 3_000, threads=options.threads, forgets=True)
+
+
+def read(reader: LikelihoodReader, case: NatsCase) -> dict[str, float]:
+    """Return the nats per token of what came next, behind each form of an output."""
+    found = dict[str, float]()
+    for arm, text in forms(case, reader.count).items():
+        content = f"{case.request}\n\n{text}" if text else case.request
+        prompt = reader.prompt([("user", content)])
+        result = reader.read(prompt, case.written)
+        found[arm] = sum(result.nats) / len(result.nats)
+    return found
+
+
+def _rows(kind: str, own: Sequence[dict[str, float]]) -> Iterator[Figure]:
+    means = {arm: mean(one[arm] for one in own) for arm in ARMS}
+    behind = [100 * (one["ours"] / one["head and tail"] - 1) for one in own]
+    low, high = interval(behind)
+    better = sum(one["ours"] < one["head and tail"] for one in own)
+    yield Figure(
+        GROUP, f"{kind}, {len(own)}: ours beside head and tail of the same size",
+        [100 * (means["ours"] / means["head and tail"] - 1)], "%", f"{means['ours']:.3f} nats",
+        f"{means['head and tail']:.3f}; 95 % {low:+.1f} to {high:+.1f}; better on {better}",
+        must=Bound("<=", 0),
+    )  # fmt: skip
+    yield Figure(
+        GROUP, f"{kind}: ours beside the full output", [100 * (means["ours"] / means["full"] - 1)],
+        "%", f"{means['ours']:.3f} nats",
+        f"full {means['full']:.3f}, no output {means['nothing']:.3f}", aim=Bound("<=", 1),
+    )  # fmt: skip
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean by bootstrap."""
+    drawn = random.Random(1)
+    means = sorted(mean(drawn.choices(values, k=len(values))) for _ in range(2_000))
+    return means[50], means[1_949]
