@@ -4,6 +4,7 @@ llama-server tells more than they, and is told more: which it is, `/props` says.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
@@ -18,6 +19,12 @@ from backcast.engine.models.wire import NO_SYSTEM, completion_of, name_of
 
 log = logging.getLogger("backcast")
 
+STREAMED: tuple[dict[str, Any], ...] = (
+    {}, {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}},
+)  # fmt: skip
+"How an answer is asked for: whole, as a stream, and as one with its counts."
+NO_STREAM = re.compile(r"\bstream")
+"So a server says that it knows no streams, or not their options."
 GREEDY: dict[str, Any] = {"temperature": 0, "seed": 1}
 SWITCHED = ("vllm", "sglang")
 "Servers beside llama.cpp that hand `chat_template_kwargs` to the template, by their own name."
@@ -64,6 +71,8 @@ class ServerModel:
         "The calls that it answers at once, where it tells."
         self.merges = False
         "Whether the system's text goes into the first user turn, as the template takes no other."
+        self.streams = len(STREAMED) - 1
+        "Which of STREAMED it takes: what is closed in the midst of a stream is soon ended there."
         self._line = Connection(self.url, key_for(self.url, key) or "no-key", backoff, patience)
         self._meet(name, seconds)
 
@@ -80,18 +89,21 @@ class ServerModel:
         started = monotonic()
         options = self._options(limits, schema, stop)
 
-        def ask(merges: bool) -> bytes:
+        merges = self.merges
+        while True:
             seconds = limits.seconds - (monotonic() - started)
-            asked = {**options, "messages": _sent(messages, merges)}
-            return self._line.chat(asked, seconds, limits.cancellation)
-
-        try:
-            body = ask(self.merges)
-        except ModelError as error:
-            if self.merges or not NO_SYSTEM.search(str(error)):
-                raise
-            body = ask(merges=True)
-            self.merges = True
+            asked = {**options, **self._streamed(), "messages": _sent(messages, merges)}
+            try:
+                body = self._line.chat(asked, limits._replace(seconds=seconds))
+                break
+            except ModelError as error:
+                if not merges and NO_SYSTEM.search(str(error)):
+                    merges = True
+                elif self.streams and error.kind == "refused" and NO_STREAM.search(str(error)):
+                    self.streams -= 1
+                else:
+                    raise
+        self.merges = merges
         answer = completion_of(body, self.url, monotonic() - started)
         return answer._replace(model="" if answer.model == name_of(self._name) else answer.model)
 
@@ -132,6 +144,11 @@ class ServerModel:
             form = {"name": "answer", "schema": dict(schema), "strict": True}
             options["response_format"] = {"type": "json_schema", "json_schema": form}
         return options | extra
+
+    def _streamed(self) -> dict[str, Any]:
+        """Return what asks for the answer as it comes, with what has been read and said by then."""
+        native = {"timings_per_token": True, "return_progress": True}
+        return STREAMED[self.streams] | (native if self.native and self.streams else {})
 
     def _switch(self, limits: Limits) -> dict[str, Any]:
         """Return what tells a template whether the model may think."""
