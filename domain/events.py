@@ -753,6 +753,10 @@ class CallSettled(Fact):
     reason: str | None = None
     answer: BlobRef | None = None
     "An answer that came and is not used."
+    part: BlobRef | None = None
+    "What had come of an answer that broke off: nobody knows how it would have ended."
+    part_thinking: BlobRef | None = None
+    "What had been thought by then."
 
 
 class UnknownFact(Fact):

@@ -211,10 +211,12 @@ def go_on(store: "EventStore", task: str, runtime: "Runtime", options: dict[str,
 def _worked(store: "EventStore", task: str, runtime: "Runtime") -> str:
     """Work until the task ends, and leave the code; tells what stopped it before its end."""
     from backcast.engine.interfaces.run_progress import RunProgress
+    from backcast.engine.models.so_far import AnswersSoFar
     from backcast.engine.workflow.loop import work, write_code
 
-    stopped = ""
-    with RunProgress(runtime.profile.prompt) as shown:
+    stopped, coming = "", AnswersSoFar()
+    runtime = runtime._replace(coming=coming)
+    with RunProgress(runtime.profile.prompt, coming=coming) as shown:
         try:
             work(store, task, runtime, watch=shown.take)
         except ModelError as error:

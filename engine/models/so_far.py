@@ -57,8 +57,11 @@ class AnswersSoFar:
         return self._open.setdefault(call, AnswerSoFar())
 
     def close(self, call: int) -> AnswerSoFar:
-        """Return the answer to a call that has ended, as far as it came."""
-        return self._open.pop(call, AnswerSoFar())
+        """Return the answer to a call that has ended as it stands now, whatever comes still."""
+        ended, stands = self._open.pop(call, AnswerSoFar()), AnswerSoFar()
+        part, stands.earlier = ended.part, list(ended.earlier)
+        stands.begin(lambda: part)
+        return stands
 
     @property
     def tokens(self) -> int:

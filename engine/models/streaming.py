@@ -98,7 +98,7 @@ class AnswerStream:
         return "".join(self._texts.get(name, ()))
 
     def _line(self, line: bytes) -> bool:
-        """Take a line; whether it ends the stream. Comments keep a connection alive, and no more."""
+        """Take a line; whether it ends the stream. A comment keeps the connection, and no more."""
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
             return False

@@ -8,6 +8,8 @@ from backcast.domain.events import CallCost, CallSettled, ContextBuilt
 from backcast.domain.spending import Amounts, remaining, short_of
 from backcast.engine.models import Completion, Limits
 from backcast.engine.models.cancelling import CallCancelledError
+from backcast.engine.models.so_far import AnswerPart, AnswerSoFar
+from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.prompts import BuiltPrompt, RunningTask
 from backcast.engine.workflow.runtime import Runtime
@@ -34,8 +36,9 @@ class PreparedCall(NamedTuple):
 class CallBudget:
     """The budget of a task's calls, as its log has it."""
 
-    def __init__(self, task: RunningTask, runtime: Runtime) -> None:
-        self.task, self.runtime = task, runtime
+    def __init__(self, task: RunningTask, runtime: Runtime, tokenizer: Tokenizer) -> None:
+        """`tokenizer` counts what had come of an answer where its model does not."""
+        self.task, self.runtime, self.tokenizer = task, runtime, tokenizer
 
     def admitted(self, calls: Sequence[PreparedCall]) -> list[PreparedCall]:
         """Return the first calls that the budget suffices for together, within its seconds.
@@ -80,22 +83,30 @@ class CallBudget:
         error: ModelError | None = None,
         *,
         seconds: float | None = None,
+        so_far: AnswerSoFar | None = None,
     ) -> CallSettled:
-        """Return the settlement of a call: its cost as the model tells it, else the most it was."""
+        """Return the settlement of a call: its cost as the model tells it, what had come of an
+        answer that broke off, else the most that it can have been."""
         most, price = self.most(prepared), self.runtime.price
         prompt, said = prepared.fact.tokens or 0, prepared.limits.max_tokens
-        bound = False
+        bound, so_far = False, so_far or AnswerSoFar()
+        part = so_far.part
         if answer is not None:
             bound = answer.tokens is None
             prompt = prompt if answer.prompt_tokens is None else answer.prompt_tokens
             said = said if answer.tokens is None else answer.tokens
             seconds = answer.seconds if seconds is None else seconds
+        elif part.came:
+            prompt, said, bound = self._came(part, prompt)
         elif isinstance(error, CallCancelledError) and error.tokens is not None:
             prompt, said = min(prompt, error.tokens), max(0, error.tokens - prompt)
         elif error is not None and error.kind in READS_NOTHING:
             prompt = said = 0
         else:
             bound = True
+        for earlier in so_far.earlier:  # the server has worked for these tries too
+            read, wrote, _ = self._came(earlier, prepared.fact.tokens or 0)
+            prompt, said = prompt + read, said + wrote
         cost = CallCost(
             tokens=prompt + said,
             seconds=round(most.seconds if seconds is None else seconds, 3),
@@ -104,6 +115,15 @@ class CallBudget:
         reason = {"reason": str(error)} if error is not None else {}
         flag = {"bound": True} if bound else {}
         return CallSettled(call=call, outcome=outcome, cost=cost, **flag, **reason)
+
+    def _came(self, part: AnswerPart, prompt: int) -> tuple[int, int, bool]:
+        """Return the tokens of prompt and answer of a try that broke off, and whether they are a
+        bound: what had come is counted here where the model does not tell."""
+        read = prompt if part.prompt_tokens is None else part.prompt_tokens
+        if part.tokens is not None or not (part.text or part.thinking):
+            return read, part.tokens or 0, False
+        said = sum(self.tokenizer.count(text) for text in (part.thinking, part.text) if text)
+        return read, said, not self.tokenizer.exact
 
     def settled_cut(self) -> list[CallSettled]:
         """Return the settlements of calls that an earlier process was ended in, at their most."""

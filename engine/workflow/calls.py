@@ -6,6 +6,7 @@ has ended. Of calls that run side by side each answer is appended as it comes.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic
 
 from backcast.domain.errors import InputError, ModelError
 from backcast.domain.events import (
@@ -19,6 +20,7 @@ from backcast.engine.context.recorded import messages
 from backcast.engine.log.blobs import Blob
 from backcast.engine.models import Call, Completion, Message, Model
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
+from backcast.engine.models.so_far import AnswersSoFar
 from backcast.engine.workflow.call_budget import CallBudget, PreparedCall
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.executor import EndedCall, Race, SideCall, run_calls
@@ -45,7 +47,8 @@ class Calls:
     ) -> None:
         self.task, self.runtime, self.spec, self.prompts = task, runtime, spec, prompts
         self.model, self.append, self.runner = runtime.model, append, runner
-        self.budget = CallBudget(task, runtime)
+        self.budget = CallBudget(task, runtime, prompts.tokenizer)
+        self.coming = runtime.coming or AnswersSoFar()
         self.is_usable: Callable[[AskModel, Completion], bool] = lambda action, answer: True
         "Tells whether an answer could be used, where the first such of several wins."
         self.answered: Callable[[progress.PendingStep], None] = lambda step: None
@@ -59,26 +62,47 @@ class Calls:
         [admitted] = self.budget.admitted([prepared])
         limited = self.task.spending.allowed.limited
         [call] = self._begin([admitted], in_wave=False)
+        began = monotonic()
         try:
-            answer = self._ask(admitted, self.model, None)
+            answer = self._ask(admitted, self.model, call)
         except ModelError as error:
             failed = ModelFailed(reason=str(error), kind=error.kind)
-            settled = (
-                [self.budget.settled(call, admitted, "failed", error=error)] if limited else []
-            )
-            return ActionResult([failed, *settled], error=error)
+            cut = self._cut(admitted, call, "failed", error, monotonic() - began, needed=limited)
+            return ActionResult([failed, *cut.facts], cut.blobs, error=error)
         except KeyboardInterrupt:
-            if limited:
-                cut = CallCancelledError()
-                self.append(
-                    ActionResult([self.budget.settled(call, admitted, "cancelled", error=cut)])
-                )
+            error, seconds = CallCancelledError(), monotonic() - began
+            if (
+                cut := self._cut(admitted, call, "cancelled", error, seconds, needed=limited)
+            ).facts:
+                self.append(cut)
             raise
+        so_far = self.coming.close(call)
         result = replied(answer, self.model.id, admitted.fact.tokens, call if limited else None)
         if not limited:
             return result
-        settlement = self.budget.settled(call, admitted, "answered", answer)
+        settlement = self.budget.settled(call, admitted, "answered", answer, so_far=so_far)
         return result._replace(facts=[*result.facts, settlement])
+
+    def _cut(
+        self, prepared: PreparedCall, call: int, outcome: str, error: ModelError | None,
+        seconds: float, *, needed: bool,
+    ) -> ActionResult:  # fmt: skip
+        """Return the settlement of a call without an answer, with what had come of one.
+
+        Nothing where that is nothing, and a settlement is not `needed`.
+        """
+        so_far = self.coming.close(call)
+        part, named, blobs = so_far.part, dict[str, str](), list[Blob]()
+        if not (needed or part.came or so_far.earlier):
+            return ActionResult([])
+        for name, text in (("part", part.text), ("part_thinking", part.thinking)):
+            if text:
+                blobs.append(Blob(text.encode(errors="surrogatepass")))
+                named[name] = blobs[-1].ref
+        settled = self.budget.settled(
+            call, prepared, outcome, error=error, seconds=seconds, so_far=so_far
+        )
+        return ActionResult([settled.model_copy(update=named)], blobs)
 
     # Side by side
 
@@ -109,7 +133,7 @@ class Calls:
             calls = list[SideCall]()
             for model, call in zip(models, begun, strict=False):
                 by_call[call], asked[call] = prepared, model
-                ask = partial(self._ask, prepared, model)
+                ask = partial(self._ask, prepared, model, call)
                 calls.append(SideCall(call, ask, prepared.limits.seconds))
             races.append(Race(calls, partial(self.is_usable, prepared.action)))
 
@@ -140,13 +164,17 @@ class Calls:
     def _report(self, prepared: PreparedCall, ended: EndedCall, model: Model) -> None:
         """Append how a call of a wave ended; the answer of one that lost is kept, and not used."""
         call, answer = ended.call.id, ended.answer
+        if answer is None:
+            cut = self._cut(prepared, call, ended.outcome, ended.error, ended.seconds, needed=True)
+            self.append(cut)
+            return
         settlement = self.budget.settled(
-            call, prepared, ended.outcome, answer, ended.error, seconds=ended.seconds
-        )
-        if answer is None or ended.outcome == "lost":
-            text = [Blob(answer.text.encode(errors="surrogatepass"))] if answer else []
-            named = {"answer": text[0].ref} if text else {}
-            self.append(ActionResult([settlement.model_copy(update=named)], text))
+            call, prepared, ended.outcome, answer, seconds=ended.seconds,
+            so_far=self.coming.close(call),
+        )  # fmt: skip
+        if ended.outcome == "lost":
+            text = Blob(answer.text.encode(errors="surrogatepass"))
+            self.append(ActionResult([settlement.model_copy(update={"answer": text.ref})], [text]))
             return
         result = replied(answer, model.id, prepared.fact.tokens, call, module_of(prepared.action))
         self.append(result._replace(facts=[*result.facts, settlement]))
@@ -157,11 +185,13 @@ class Calls:
     # Each
 
     def _ask(
-        self, prepared: PreparedCall, model: Model, cancellation: Cancellation | None
-    ) -> Completion:
+        self, prepared: PreparedCall, model: Model, number: int,
+        cancellation: Cancellation | None = None,
+    ) -> Completion:  # fmt: skip
         asked = [Message(role, text) for role, text in prepared.said]
         call = Call(self.task.task_id, *prepared.action, digest=prepared.fact.digest or "")
-        limits = prepared.limits._replace(cancellation=cancellation)
+        so_far = self.coming.open(number)
+        limits = prepared.limits._replace(cancellation=cancellation, so_far=so_far)
         schema = schema_for(prepared.action, self.spec)
         return model.complete(asked, limits, schema=schema, call=call)
 

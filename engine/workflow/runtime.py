@@ -15,6 +15,7 @@ from backcast.engine.history.branches import lineage_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models import Model
 from backcast.engine.models.address import shown
+from backcast.engine.models.so_far import AnswersSoFar
 from backcast.engine.models.templates import TEMPLATES
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
 
@@ -48,6 +49,8 @@ class Runtime(NamedTuple):
     price: Price = Price()
     alternatives: tuple[Model, ...] = ()
     "Models that are asked for code beside the first; the first answer that can be used wins."
+    coming: AnswersSoFar | None = None
+    "Where the answers stand that come at this moment, for whoever shows them."
 
 
 class Before(NamedTuple):
