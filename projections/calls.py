@@ -21,7 +21,7 @@ from backcast.domain.events import (
 )
 
 NAME = "calls"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -50,7 +50,8 @@ class AskedCall(NamedTuple):
     seconds: float | None = None
     first_byte: float | None = None
     outcome: str = ""
-    "answered, refused (the answer was not used) or failed; lost, cancelled, cut; empty while open."
+    """answered, reused (an earlier answer, for which nobody was asked), refused (the answer was not
+    used) or failed; lost, cancelled, cut; empty while open."""
     sections: tuple[tuple[str, int], ...] = ()
     "Tokens of each section of a prompt of our own, in its order."
 
@@ -178,6 +179,8 @@ def _replied(state: State, event: WorkflowEvent, fact: ModelReplied) -> State:
         first_byte=_time(fact.http_answer.first_byte) if fact.http_answer else None,
         outcome="answered",
     )  # fmt: skip
+    if fact.reused:  # nothing was read, and nothing said
+        call = call._replace(prompt=0, answer=0, cached=0, seconds=0.0, outcome="reused")
     calls = state.calls.set(key, call)
     return state._replace(calls=calls, last=max(state.last, key))
 

@@ -58,12 +58,13 @@ def evolve(state: State, event: WorkflowEvent) -> State:
                 return state  # it is settled once
             count = state.outcomes.get(outcome or "", 0) + 1
             rest = state.open.delete(call) if call in state.open else state.open
+            cost_of = Amounts() if outcome == "reused" else amounts_of(cost)
             return state._replace(
-                spent=state.spent.plus(amounts_of(cost)), open=rest,
+                spent=state.spent.plus(cost_of), open=rest,
                 outcomes=state.outcomes.set(outcome or "", count),
                 alone=0 if call == state.alone else state.alone,
             )  # fmt: skip
-        case ModelReplied(call=None) as fact:
+        case ModelReplied(call=None, reused=None) as fact:
             tokens = max(0, fact.prompt_tokens or 0) + max(0, fact.tokens or 0)
             amounts = Amounts(1, tokens, _counted(fact.seconds or 0.0))
             return state._replace(spent=state.spent.plus(amounts))

@@ -80,6 +80,16 @@ class LlamaModel:
             f" seed {seed}, temperature {temperature:g}"
         )
 
+    @property
+    def identity(self) -> str:
+        """All that an answer depends on beside what is asked."""
+        return self.id
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self._temperature == 0
+
     def complete(
         self,
         messages: Sequence[Message],

@@ -3,6 +3,7 @@
 llama-server tells more than they, and is told more: which it is, `/props` says.
 """
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -122,6 +123,17 @@ class ServerModel:
         return len(tokens) if isinstance(tokens, list) else None
 
     @property
+    def identity(self) -> str:
+        """All that an answer depends on beside what is asked: models may share a name."""
+        told = [self.id, self._which if self.native else self.url, dict(self.sampling)]
+        return json.dumps(told, sort_keys=True, default=str)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self.deterministic or self.sampling.get("temperature") == 0
+
+    @property
     def root(self) -> str:
         """Where llama-server has what is its own, and `llama_server` asks."""
         return self.url.removesuffix("/v1")
@@ -158,7 +170,7 @@ class ServerModel:
 
     def _meet(self, name: str, seconds: float) -> None:
         """Ask who answers."""
-        owner = ""
+        owner, first = "", {}
         try:
             listed = self._line.get(f"{self.url}/models", seconds).get("data")
             first = listed[0] if isinstance(listed, list) and listed else {}
@@ -167,6 +179,7 @@ class ServerModel:
             down = isinstance(error, ModelError) and error.kind in ("unavailable", "timeout")
             if down or not name:
                 raise _unnamed(self.url, error) from None
+        self._which: list[object] = [first.get("meta") if isinstance(first, dict) else None]
         self._name = name.encode(errors="replace").decode()
         self.id = name_of(_short(self._name)) + (", deterministic" if self.deterministic else "")
         self._look(seconds)
@@ -188,6 +201,7 @@ class ServerModel:
         settings = props.get("default_generation_settings")
         window = settings.get("n_ctx") if isinstance(settings, dict) else None
         self.window = window if isinstance(window, int) else None
+        self._which.append(props.get("model_path"))
         slots = props.get("total_slots")
         self.slots = slots if isinstance(slots, int) and slots > 0 else None
         self.merges = not self._takes_system(props, seconds)

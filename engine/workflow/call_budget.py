@@ -31,6 +31,15 @@ class PreparedCall(NamedTuple):
     again: int = 0
     "The version of its CONTEXT_BUILT; 0 for a prompt that is not in the log yet."
     made: BuiltPrompt | None = None
+    alternative: int = 0
+    "Its number among the alternatives to a call; 0 for that call itself."
+    shares: bool = False
+    "Whether it is asked with the prompt of that call."
+
+
+def _within(prepared: PreparedCall, seconds: float) -> PreparedCall:
+    limits = prepared.limits
+    return prepared._replace(limits=limits._replace(seconds=min(limits.seconds, seconds)))
 
 
 class CallBudget:
@@ -40,30 +49,30 @@ class CallBudget:
         """`tokenizer` counts what had come of an answer where its model does not."""
         self.task, self.runtime, self.tokenizer = task, runtime, tokenizer
 
-    def admitted(self, calls: Sequence[PreparedCall]) -> list[PreparedCall]:
-        """Return the first calls that the budget suffices for together, within its seconds.
+    def admitted(self, races: Sequence[Sequence[PreparedCall]]) -> list[list[PreparedCall]]:
+        """Return the first calls, each with its alternatives, that the budget suffices for
+        together, within its seconds.
 
         `ModelError` where it suffices for none.
         """
         allowed = self.task.spending.allowed
         if not allowed.limited:
-            return list(calls)
-        spent, admitted, short = spending.committed(self.task.spending), list[PreparedCall](), ""
+            return [list(race) for race in races]
+        spent, short = spending.committed(self.task.spending), ""
+        admitted = list[list[PreparedCall]]()
         seconds = remaining(allowed, spent).seconds
-        for prepared in calls:
+        for race in races:
             if seconds is not None:
-                limits, several = prepared.limits, len(self.runtime.alternatives) + 1
-                share = min(limits.seconds, round(seconds / len(calls) / several, 3))
-                prepared = prepared._replace(limits=limits._replace(seconds=share))
-            most = self.most(prepared)
+                share = round(seconds / len(races) / len(race), 3)
+                race = [_within(prepared, share) for prepared in race]
             needed = Amounts()
-            for _ in range(1 + (len(self.runtime.alternatives) if prepared.lane else 0)):
+            for most in map(self.most, race):
                 needed = needed.plus(Amounts(1, most.tokens, max(most.seconds, 0.001), most.money))
             if found := short_of(allowed, spent, needed):
                 short = short or found
                 continue
             spent = spent.plus(needed)
-            admitted.append(prepared)
+            admitted.append(list(race))
         if not admitted:
             raise ModelError(f"the budget does not suffice: {short}", "budget")
         return admitted

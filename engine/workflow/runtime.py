@@ -32,6 +32,14 @@ PROBE = (
 log = logging.getLogger("backcast")
 
 
+class Alternative(NamedTuple):
+    """What is asked for code beside a run's own model."""
+
+    model: Model
+    policy: Policy | None = None
+    "By which its prompt is built; None where it is asked with the prompt of the first."
+
+
 class Runtime(NamedTuple):
     """A model with its profile and policy."""
 
@@ -47,8 +55,11 @@ class Runtime(NamedTuple):
     budget: Allowance | None = None
     "What the calls of the task may cost together; None for what its log says."
     price: Price = Price()
-    alternatives: tuple[Model, ...] = ()
-    "Models that are asked for code beside the first; the first answer that can be used wins."
+    alternatives: tuple[Alternative, ...] = ()
+    "What is asked for code beside the model; the first answer that can be used wins."
+    reuse: str = ""
+    """Which answers that the store's log has are used again for the same question: empty for none,
+    greedy for those at temperature 0, drawn for any."""
     coming: AnswersSoFar | None = None
     "Where the answers stand that come at this moment, for whoever shows them."
 
