@@ -145,11 +145,11 @@ def test_an_equal_question_is_answered_by_the_log_and_costs_nothing(concurrency:
         assert len(first.asked) == 3  # there is nothing to use again yet
         again = Told(quick)
         budget = Allowance(calls=1, tokens=10)
-        given = {"concurrency": concurrency, "budget": budget}
+        given: Any = {"concurrency": concurrency, "budget": budget}
         assert done(store, again, "second", **given) == "complete"
         assert again.asked == []
-        replies = [event.fact for event in store.read("second", types=["MODEL_REPLIED"])]
-        before = list(store.read("first", types=["MODEL_REPLIED"]))
+        replies: list[Any] = [one.fact for one in store.read("second", types=["MODEL_REPLIED"])]
+        before: list[Any] = list(store.read("first", types=["MODEL_REPLIED"]))
         assert [(one.reused.task, one.reused.version) for one in replies] == [
             ("first", event.version) for event in before
         ]
