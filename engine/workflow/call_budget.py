@@ -101,9 +101,10 @@ class CallBudget:
         bound, so_far = False, so_far or AnswerSoFar()
         part = so_far.part
         if answer is not None:
-            bound = answer.tokens is None
-            prompt = prompt if answer.prompt_tokens is None else answer.prompt_tokens
-            said = said if answer.tokens is None else answer.tokens
+            whole = AnswerPart(
+                answer.text, answer.thinking, answer.prompt_tokens, answer.tokens
+            )  # fmt: skip
+            prompt, said, bound = self._came(whole, prompt)
             seconds = answer.seconds if seconds is None else seconds
         elif part.came:
             prompt, said, bound = self._came(part, prompt)
