@@ -125,8 +125,8 @@ class ServerModel:
     @property
     def identity(self) -> str:
         """All that an answer depends on beside what is asked: models may share a name."""
-        told = [self.id, self._which if self.native else self.url, dict(self.sampling)]
-        return json.dumps(told, sort_keys=True, default=str)
+        parts = [self.id, self._which if self.native else self.url, dict(self.sampling)]
+        return json.dumps(parts, sort_keys=True, default=str)
 
     @property
     def greedy(self) -> bool:

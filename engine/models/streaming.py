@@ -178,9 +178,9 @@ def _is_stream(start: bytes) -> bool | None:
     return None if any(field.startswith(start) for field in FIELDS) else False
 
 
-def _counts(told: object) -> dict[str, int]:
+def _counts(counts: object) -> dict[str, int]:
     """Return the numbers of tokens among what a server tells."""
-    pairs = told.items() if isinstance(told, dict) else ()
+    pairs = counts.items() if isinstance(counts, dict) else ()
     return {name: count for name, count in pairs if type(count) is int and count >= 0}
 
 
