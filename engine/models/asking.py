@@ -118,7 +118,8 @@ class Connection:
 
         `CallCancelledError` where it is cancelled.
         """
-        return self._ask(f"{self.url}/chat/completions", options, limits.seconds, limits)
+        url = f"{self.url}/chat/completions"
+        return self._ask(url, options, limits.seconds, limits.cancellation, limits)
 
     def get(self, url: str, seconds: float) -> dict[str, Any]:
         """Return the JSON object that lies at a URL."""
@@ -137,22 +138,23 @@ class Connection:
             raise garbled(self.url, repr(body[:60].decode(errors="replace")))
         return value
 
-    def _ask(self, url: str, body: object, seconds: float, limits: Limits | None = None) -> bytes:
+    def _ask(
+        self, url: str, body: object, seconds: float, cancellation: Cancellation | None = None,
+        limits: Limits | None = None,
+    ) -> bytes:  # fmt: skip
         """Return the body of an answer; `ModelError` after the last try.
 
         With `limits` it is a chat's, of which is told what has come.
         """
         pauses = Patience(self.backoff, self.patience, seconds)
-        cancellation = limits.cancellation if limits else None
+        call = cancellation or Cancellation()
         wait = cancellation.pause if cancellation else sleep
         while True:
             stream = AnswerStream(limits.silence) if limits else None
             if limits and limits.so_far and stream:
                 limits.so_far.begin(partial(_part_of, stream))
             try:
-                return self._once(
-                    url, body, seconds, pauses.end, cancellation or Cancellation(), stream
-                )
+                return self._once(url, body, seconds, pauses.end, call, stream)
             except PassingError as failure:
                 pause = pauses.after(failure)
             wait(pause)

@@ -170,7 +170,7 @@ class ServerModel:
 
     def _meet(self, name: str, seconds: float) -> None:
         """Ask who answers."""
-        owner, first = "", {}
+        owner, first = "", dict[str, Any]()
         try:
             listed = self._line.get(f"{self.url}/models", seconds).get("data")
             first = listed[0] if isinstance(listed, list) and listed else {}
