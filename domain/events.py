@@ -467,7 +467,7 @@ class ModelReplied(Fact):
     question: str | None = None
     """The digest of all that the model was asked: which model, its sampling, the rendered prompt,
     the form and the limits of the answer. Equal ones may have the same answer."""
-    reused: AnswerOrigin | None = None
+    answer_of: AnswerOrigin | None = None
     "The earlier answer that this is, for which no model was asked and no token was spent."
 
 

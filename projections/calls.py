@@ -179,7 +179,7 @@ def _replied(state: State, event: WorkflowEvent, fact: ModelReplied) -> State:
         first_byte=_time(fact.http_answer.first_byte) if fact.http_answer else None,
         outcome="answered",
     )  # fmt: skip
-    if fact.reused:  # nothing was read, and nothing said
+    if fact.answer_of:  # nothing was read, and nothing said
         call = call._replace(
             prompt=0, answer=0, thinking=None, cached=0, seconds=0.0, outcome="reused"
         )

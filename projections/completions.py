@@ -37,7 +37,9 @@ initial = State()
 def evolve(state: State, event: WorkflowEvent) -> State:
     """Return the state after one more event."""
     match event.fact:
-        case ModelReplied(question=str(question), reused=None, finish="stop") as fact if fact.text:
+        case ModelReplied(question=str(question), answer_of=None, finish="stop") as fact if (
+            fact.text
+        ):
             origin = AnswerOrigin(task=event.task_id, version=event.version)
             return State(state.answers.set(question, KnownAnswer(origin, fact)))
     return state

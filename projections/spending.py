@@ -64,7 +64,7 @@ def evolve(state: State, event: WorkflowEvent) -> State:
                 outcomes=state.outcomes.set(outcome or "", count),
                 alone=0 if call == state.alone else state.alone,
             )  # fmt: skip
-        case ModelReplied(call=None, reused=None) as fact:
+        case ModelReplied(call=None, answer_of=None) as fact:
             tokens = max(0, fact.prompt_tokens or 0) + max(0, fact.tokens or 0)
             amounts = Amounts(1, tokens, _counted(fact.seconds or 0.0))
             return state._replace(spent=state.spent.plus(amounts))

@@ -150,7 +150,7 @@ def test_an_equal_question_is_answered_by_the_log_and_costs_nothing(concurrency:
         assert again.asked == []
         replies: list[Any] = [one.fact for one in store.read("second", types=["MODEL_REPLIED"])]
         before: list[Any] = list(store.read("first", types=["MODEL_REPLIED"]))
-        assert [(one.reused.task, one.reused.version) for one in replies] == [
+        assert [(one.answer_of.task, one.answer_of.version) for one in replies] == [
             ("first", event.version) for event in before
         ]
         assert [one.text for one in replies] == [event.fact.text for event in before]

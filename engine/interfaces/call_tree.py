@@ -59,7 +59,7 @@ def calls_of(events: Iterable[WorkflowEvent]) -> list[TracedCall]:
                 calls[last] = TracedCall(last, f"{_name(fact)}{again}", fact.wave)
             case ContextBuilt(tokens=tokens) if last in calls and event.version == last + 1:
                 calls[last] = calls[last]._replace(prompt=tokens)
-            case ModelReplied(reused=AnswerOrigin() as origin) as fact if (
+            case ModelReplied(answer_of=AnswerOrigin() as origin) as fact if (
                 fact.call or last
             ) in calls:
                 call = calls[fact.call or last]

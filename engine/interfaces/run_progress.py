@@ -86,7 +86,7 @@ class RunProgress:
                 return f"{self.asked:<20} {examples}" if examples else ""
             case ModelReplied() as fact:
                 answer = f"answer of {fact.tokens:,}" if fact.tokens else ""
-                answer = f"the answer of task {fact.reused.task}" if fact.reused else answer
+                answer = f"the answer of task {fact.answer_of.task}" if fact.answer_of else answer
                 self.prompt = ", ".join(filter(None, (self.prompt, answer)))
                 if fact.call is not None and fact.module_name:
                     self._beside[fact.module_name] = self.asked, self.prompt

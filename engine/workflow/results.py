@@ -61,7 +61,7 @@ def replied_again(
     named = {"module_name": module} if module else {}
     fact = ModelReplied(
         text=first.text, model=first.model, finish=first.finish, thinking=first.thinking,
-        predicted_tokens=predicted, question=question, reused=known.origin, call=call, **named,
+        predicted_tokens=predicted, question=question, answer_of=known.origin, call=call, **named,
     )  # fmt: skip
     return ActionResult([fact], (), first.model or "loop")
 
