@@ -35,7 +35,7 @@ def replied(
     `call` names the call where that is not told by its place, `module` what it was about, and
     `question` all that was asked.
     """
-    named = {"question": question} if question else {}
+    named: dict[str, str | int] = {"question": question} if question else {}
     named |= {} if call is None else {"call": call}
     text = Blob(answer.text.encode(errors="surrogatepass"))
     thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
