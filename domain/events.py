@@ -408,6 +408,16 @@ class ServerAnswer(BaseModel):
     "Seconds from the request to the first byte of the answer."
 
 
+class AnswerOrigin(BaseModel):
+    """The answer of an earlier call that was used again."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    task: str
+    version: int
+    "The version of that task's MODEL_REPLIED."
+
+
 class ContextBuilt(Fact):
     """A prompt was built. Its bytes follow from the items' texts, their order and the template."""
 
@@ -477,6 +487,11 @@ class ModelReplied(Fact):
     "The version of the STEP_STARTED of the call, where several run side by side."
     module_name: str | None = None
     "The module that the call was about, where others are made beside it."
+    question: str | None = None
+    """The digest of all that the model was asked: which model, its sampling, the rendered prompt,
+    the form and the limits of the answer. Equal ones may have the same answer."""
+    answer_of: AnswerOrigin | None = None
+    "The earlier answer that this is, for which no model was asked and no token was spent."
 
 
 class ModelFailed(Fact):
@@ -785,14 +800,18 @@ class CallSettled(Fact):
     call: int
     "The version of its STEP_STARTED."
     outcome: str | None = None
-    """answered, or failed; won or lost where alternatives ran; cancelled; or cut, where its process
-    ended before it did."""
+    """answered, or failed; won or lost where alternatives ran; cancelled; reused, where an earlier
+    answer was used again; or cut, where its process ended before it did."""
     cost: CallCost = CallCost()
     bound: bool = False
     "Whether the cost is the most that it can have been, as nobody told it."
     reason: str | None = None
     answer: BlobRef | None = None
     "An answer that came and is not used."
+    part: BlobRef | None = None
+    "What had come of an answer that broke off: nobody knows how it would have ended."
+    part_thinking: BlobRef | None = None
+    "What had been thought by then."
 
 
 class UnknownFact(Fact):

@@ -30,6 +30,7 @@ from backcast.projections import (
     calls,
     changes,
     checks,
+    completions,
     context_map,
     dependency_graph,
     offline_cache,
@@ -76,6 +77,7 @@ ALL: Sequence[Projection] = (
     context_map,
     spending,
     calls,
+    completions,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

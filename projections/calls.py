@@ -21,7 +21,7 @@ from backcast.domain.events import (
 )
 
 NAME = "calls"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -50,7 +50,8 @@ class AskedCall(NamedTuple):
     seconds: float | None = None
     first_byte: float | None = None
     outcome: str = ""
-    "answered, refused (the answer was not used) or failed; lost, cancelled, cut; empty while open."
+    """answered, reused (an earlier answer, for which nobody was asked), refused (the answer was not
+    used) or failed; lost, cancelled, cut; empty while open."""
     sections: tuple[tuple[str, int], ...] = ()
     "Tokens of each section of a prompt of our own, in its order."
 
@@ -178,6 +179,10 @@ def _replied(state: State, event: WorkflowEvent, fact: ModelReplied) -> State:
         first_byte=_time(fact.http_answer.first_byte) if fact.http_answer else None,
         outcome="answered",
     )  # fmt: skip
+    if fact.answer_of:  # nothing was read, and nothing said
+        call = call._replace(
+            prompt=0, answer=0, thinking=None, cached=0, seconds=0.0, outcome="reused"
+        )
     calls = state.calls.set(key, call)
     return state._replace(calls=calls, last=max(state.last, key))
 
@@ -242,6 +247,14 @@ def _summed(kind: str, calls: list[AskedCall]) -> KindOfCall:
         kind, len(calls), outcomes, sums["prompt"], sums["answer"], sums["cached"],  # type: ignore[arg-type]
         sum(call.thinking is not None for call in calls), sums["seconds"], tuple(untold),
     )  # fmt: skip
+
+
+def reused(calls: Iterable[AskedCall]) -> tuple[int, int, int]:
+    """Return how many calls had an answer, how many of these an earlier one, for which nobody was
+    asked, and the tokens of the prompts that were not read for it."""
+    had = [call for call in calls if call.outcome in ("answered", "reused", "refused")]
+    again = [call for call in had if call.outcome == "reused"]
+    return len(had), len(again), sum(call.built or 0 for call in again)
 
 
 def prefix_kept(calls: Iterable[AskedCall]) -> tuple[int, int, int]:

@@ -257,7 +257,9 @@ def _asked(state: State, event: WorkflowEvent) -> State:
     """Apply an event to the requests to models and tools."""
     match event.fact:
         case StepStarted() as fact:
-            return state._replace(asked=event.version, step=_step(state.step, fact))
+            # An alternative may have a prompt of its own: the step stays as its first call has it.
+            step = state.step if fact.alternative and state.step else _step(state.step, fact)
+            return state._replace(asked=event.version, step=step)
         case ContextBuilt() | MessageReceived():
             step = state.step
             if step and not step.context and isinstance(event.fact, ContextBuilt):

@@ -20,7 +20,7 @@ from backcast.domain.events import (
 from backcast.domain.spending import Allowance, Amounts
 
 NAME = "spending"
-VERSION = 1
+VERSION = 2
 SCOPE: Literal["task", "store"] = "task"
 
 
@@ -33,6 +33,8 @@ class SpendingState(NamedTuple):
     "What is set aside for each call that is not settled, by the version of its STEP_STARTED."
     outcomes: Map[str, int] = Map()
     "How many settled calls ended in each way."
+    alone: int = 0
+    "The version of the last STEP_STARTED of a call for which nothing was set aside; 0 for none."
 
 
 State = SpendingState
@@ -49,15 +51,20 @@ def evolve(state: State, event: WorkflowEvent) -> State:
         case StepStarted(wave=wave, reserved=reserved) if wave is not None or reserved is not None:
             aside = amounts_of(reserved or CallCost())
             return state._replace(open=state.open.set(event.version, aside))
+        case StepStarted():
+            return state._replace(alone=event.version)
         case CallSettled(call=call, cost=cost, outcome=outcome):
-            if call not in state.open:
+            if call not in state.open and call != state.alone:
                 return state  # it is settled once
             count = state.outcomes.get(outcome or "", 0) + 1
+            rest = state.open.delete(call) if call in state.open else state.open
+            cost_of = Amounts() if outcome == "reused" else amounts_of(cost)
             return state._replace(
-                spent=state.spent.plus(amounts_of(cost)), open=state.open.delete(call),
+                spent=state.spent.plus(cost_of), open=rest,
                 outcomes=state.outcomes.set(outcome or "", count),
+                alone=0 if call == state.alone else state.alone,
             )  # fmt: skip
-        case ModelReplied(call=None) as fact:
+        case ModelReplied(call=None, answer_of=None) as fact:
             tokens = max(0, fact.prompt_tokens or 0) + max(0, fact.tokens or 0)
             amounts = Amounts(1, tokens, _counted(fact.seconds or 0.0))
             return state._replace(spent=state.spent.plus(amounts))

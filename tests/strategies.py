@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from backcast.domain.events import (
     FACTS,
+    AnswerOrigin,
     CallCost,
     CheckFailure,
     Claim,
@@ -205,6 +206,7 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         ),
         max_size=3,
     ).map(tuple),
+    "answer_of": st.none() | st.builds(AnswerOrigin, task=json_texts, version=st.integers(0, 9)),
     "reused": st.none()
     | st.builds(PlanOrigin, task=json_texts, version=st.integers(0, 9), ended=st.integers(0, 9)),
     "request": st.none()

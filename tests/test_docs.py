@@ -181,7 +181,10 @@ def test_the_specification_that_is_shown_is_one_and_shows_the_defaults(folder: P
     spec = spec_at(folder / "task.toml")
     assert (spec.limits, spec.checks, spec.summaries) == (RunLimits(), SandboxLimits(), "derived")
     shown = tomllib.loads(toml)
-    assert list(shown["limits"]) == list(RunLimits.model_fields)
+    # What has no limit by default cannot be written, and stands there as a comment.
+    unset = [name for name, value in RunLimits() if value is None]
+    assert all(f"# {name} = " in toml for name in unset)
+    assert [*shown["limits"], *unset] == [*RunLimits.model_fields]
     assert list(shown["checks"]) == list(SandboxLimits.model_fields)
 
 

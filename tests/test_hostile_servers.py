@@ -228,6 +228,7 @@ def test_a_server_of_another_kind_is_asked_by_the_standard_and_said_aloud(
     ]
     assert set(asked) == {
         "messages", "model", "max_tokens", "temperature", "seed", "stop", "response_format",
+        "stream", "stream_options",
     }  # fmt: skip
     assert asked["response_format"]["json_schema"]["schema"] == {"type": "object"}
     assert told == f"Bearer {SECRET}"

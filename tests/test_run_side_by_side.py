@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from backcast.domain.errors import UnavailableError
 from backcast.domain.events import CallSettled, ModelReplied, StepStarted
 from backcast.engine.interfaces.call_tree import calls_of, tree
 from backcast.engine.interfaces.cli import main
@@ -118,6 +119,14 @@ def events(*types: str) -> list[object]:
         return [event.fact for event in store.read("parts", types=types)]
 
 
+def written(kind: str) -> list[object]:
+    """What another process has written by now: its store may be a file without tables still."""
+    try:
+        return events(kind) if Path("backcast.db").exists() else []
+    except UnavailableError:
+        return []
+
+
 def test_modules_with_no_path_between_them_are_made_side_by_side(backcast: Backcast) -> None:
     parts = Parts(together=3)  # none is answered before all have asked
     with server(parts) as url:
@@ -209,7 +218,9 @@ def test_an_alternative_at_another_temperature_wins_where_the_first_is_slow(
     assert len(re.findall(r"alternative 1 .* won$", out, re.MULTILINE)) == 3
     assert len(re.findall(r"#1 .* cancelled: the call was cancelled$", out, re.MULTILINE)) == 3
     assert wrong[0] == 2
-    assert "needed a model, or of a server a temperature above 0 and up to 2, found '9'" in wrong[2]
+    assert (
+        "needed a model, policy:NAME, or of a server a temperature above 0 and up to 2" in wrong[2]
+    )
 
 
 def test_a_server_that_is_restarted_in_the_middle_loses_no_call(backcast: Backcast) -> None:
@@ -245,7 +256,7 @@ def test_ctrl_c_ends_the_command_at_once_and_keeps_what_was_answered(backcast: B
         process = stack.enter_context(started(url))
         for _ in range(2):
             assert waiting.acquire(timeout=60)
-        while not (Path("backcast.db").exists() and events("MODEL_REPLIED")):
+        while not written("MODEL_REPLIED"):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -305,7 +316,7 @@ def test_ctrl_c_while_checks_run_side_by_side_ends_them_too(
     boxes = tmp_path / "boxes"
     boxes.mkdir()
     with server(Parts()) as url, started(url, TMPDIR=str(boxes)) as process:
-        while not (Path("backcast.db").exists() and len(events("MODEL_REPLIED")) == 3):
+        while len(written("MODEL_REPLIED")) < 3:
             time.sleep(0.05)
         while not inside(boxes):  # their checks have begun
             time.sleep(0.05)

@@ -30,6 +30,7 @@ from backcast.engine.models import Call, Limits
 from backcast.engine.replay.steps import steps
 from backcast.engine.replay.verify import verified
 from backcast.engine.workflow.loop import start, work
+from backcast.engine.workflow.runtime import Alternative
 from backcast.engine.workflow.spec import Spec, SpecModule, Test
 from backcast.engine.workflow.waves import needs_of
 from backcast.projections import ALL, fold, progress, spending
@@ -484,7 +485,7 @@ def test_the_first_answer_that_can_be_used_wins_and_the_log_says_which() -> None
     quick = Double(lambda call: code(call.module[0]), waits(lambda call: 0.1))
     with EventStore.open("sqlite://") as store:
         start(store, spec_of("ab"))
-        racing = runtime(slow, 20)._replace(alternatives=(odd, quick))
+        racing = runtime(slow, 20)._replace(alternatives=(Alternative(odd), Alternative(quick)))
         began = time.monotonic()
         assert work(store, TASK, racing, checks=checks).status == "complete"
         assert time.monotonic() - began < 15
@@ -508,7 +509,7 @@ def test_where_no_alternative_can_be_used_the_answer_is_refused_and_asked_for_an
     odd, down = Double(lambda call: "No."), Double(mends, fails(*NAMES, "z"))
     with EventStore.open("sqlite://") as store:
         start(store, spec_of("a", repairs=0, iterations=1))
-        racing = runtime(odd, 4)._replace(alternatives=(down,))
+        racing = runtime(odd, 4)._replace(alternatives=(Alternative(down),))
         assert work(store, TASK, racing, checks=checks).status == "failed"
         assert [one.outcome for one in facts(store, "CALL_SETTLED")] == ["won", "failed"]
         [refused] = facts(store, "ANSWER_REFUSED")

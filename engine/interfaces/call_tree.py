@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from backcast.domain.events import (
+    AnswerOrigin,
     AnswerRefused,
     CallSettled,
     ContextBuilt,
@@ -58,6 +59,12 @@ def calls_of(events: Iterable[WorkflowEvent]) -> list[TracedCall]:
                 calls[last] = TracedCall(last, f"{_name(fact)}{again}", fact.wave)
             case ContextBuilt(tokens=tokens) if last in calls and event.version == last + 1:
                 calls[last] = calls[last]._replace(prompt=tokens)
+            case ModelReplied(answer_of=AnswerOrigin() as origin) as fact if (
+                fact.call or last
+            ) in calls:
+                call = calls[fact.call or last]
+                why = f"the answer of task {origin.task}, event {origin.version}"
+                calls[call.version] = call._replace(prompt=0, outcome="reused", reason=why)
             case ModelReplied() as fact if (fact.call or last) in calls:
                 call = calls[fact.call or last]
                 calls[fact.call or last] = call._replace(

@@ -23,14 +23,17 @@ from backcast.domain.events import (
 )
 from backcast.domain.plans import OF_PLAN
 from backcast.engine.interfaces.views import one_line
+from backcast.engine.models.so_far import AnswersSoFar
 
 
 class RunProgress:
     """A printer of lines to stderr or `out`; on a terminal it also shows the current step."""
 
-    def __init__(self, room: int, out: Console | None = None) -> None:
-        """`room`: the tokens that a prompt may have."""
-        self.room = room
+    def __init__(
+        self, room: int, out: Console | None = None, coming: AnswersSoFar | None = None
+    ) -> None:
+        """`room`: the tokens that a prompt may have; `coming`: the answers as they come."""
+        self.room, self.coming = room, coming or AnswersSoFar()
         self.out = out or Console(stderr=True, highlight=False, soft_wrap=True)
         self.status = self.out.status("reading the log") if self.out.is_terminal else None
         self.asked, self.prompt = "", ""
@@ -55,7 +58,13 @@ class RunProgress:
             if line := self._line(event):
                 self.out.print(one_line(line, 300), markup=False, highlight=False, soft_wrap=True)
         if self.status:
-            self.status.update(Text(one_line(f"{self.asked}  {self.prompt}", 160)))
+            self.status.update(self)
+
+    def __rich__(self) -> Text:
+        """Return the current step, with how much has come of its answer: it is shown anew."""
+        coming = self.coming.tokens
+        parts = [self.prompt, f"{coming:,} tokens have come" if coming else ""]
+        return Text(one_line(f"{self.asked}  {', '.join(filter(None, parts))}", 160))
 
     def _line(self, event: WorkflowEvent) -> str:
         """Return the line about an event; empty for events without one."""
@@ -77,6 +86,7 @@ class RunProgress:
                 return f"{self.asked:<20} {examples}" if examples else ""
             case ModelReplied() as fact:
                 answer = f"answer of {fact.tokens:,}" if fact.tokens else ""
+                answer = f"the answer of task {fact.answer_of.task}" if fact.answer_of else answer
                 self.prompt = ", ".join(filter(None, (self.prompt, answer)))
                 if fact.call is not None and fact.module_name:
                     self._beside[fact.module_name] = self.asked, self.prompt

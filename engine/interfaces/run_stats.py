@@ -168,6 +168,9 @@ def stats_lines(found: RunStats) -> Iterator[str]:
         yield f"items: {', '.join(words)}"
     else:
         untold.append("hits and misses: no prompt names what it shows")
+    had, again, unread = calls.reused(every)
+    if again:
+        yield f"answers: {again:,} of {had:,} used again, {unread:,} tokens of prompts not read"
     for who, (prompts, kept, tokens) in (
         ("prefix: of", calls.prefix_kept(every)), ("server: of", calls.cache_kept(every)),
     ):  # fmt: skip
@@ -215,6 +218,7 @@ def stats_json(found: RunStats) -> dict[str, Any]:
         "caches": counters and {**counters._asdict(), "stale": state.outdated},
         "prefix": _known(dict(zip(of, calls.prefix_kept(every), strict=True))),
         "server": _known(dict(zip(of, calls.cache_kept(every), strict=True))),
+        "reused": dict(zip(("answers", "reused", "unread"), calls.reused(every), strict=True)),
         "first_byte": found.first_bytes or None, "unread": found.unread,
     }  # fmt: skip
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from backcast.domain.spending import Allowance, Price
     from backcast.engine.log.store import EventStore
-    from backcast.engine.models import Model
-    from backcast.engine.workflow.runtime import Runtime
+    from backcast.engine.workflow.runtime import Alternative, Runtime
 
 
 log = logging.getLogger("backcast")
 
+OF_POLICY = "policy:"
+"What an alternative begins with that is another prompt for the same model."
 INTERRUPTED = 128 + 2
 "The exit code of what Ctrl-C ends, as shells tell it."
 
@@ -88,8 +89,8 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
             "--alternative",
             "alternatives",
             multiple=True,
-            metavar="MODEL",
-            help="Asked at the same time: the first usable answer wins; a temperature, or a model.",
+            metavar="OTHER",
+            help="Asked too, the first usable answer wins: a model, temperature or policy:NAME.",
         ),
         click.option(
             "--concurrency",
@@ -98,6 +99,12 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
             show_default=True,
             metavar="N",
             help="Modules that need no other are made side by side, N calls at once.",
+        ),
+        click.option(
+            "--reuse-answers",
+            "reuse",
+            type=click.Choice(("greedy", "drawn")),
+            help="Answers of the log to the same question are used: at temperature 0, or any.",
         ),
         policy_option(),
         click.option(
@@ -137,7 +144,7 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     except ModelError as error:  # nothing has begun yet
         raise InputError(str(error)) from None
     try:
-        alternatives = _alternatives(runtime, options["alternatives"], task)
+        alternatives = _alternatives(runtime, options["alternatives"], task, store)
     except ModelError as error:
         raise InputError(str(error)) from None
     return runtime._replace(
@@ -145,32 +152,44 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
         budget=_budget(options),
         price=options["price"],
         alternatives=alternatives,
+        reuse=options["reuse"] or "",
     )
 
 
-def _alternatives(runtime: "Runtime", named: "Sequence[str]", task: str) -> "tuple[Model, ...]":
-    """Return the models that are asked beside the first: others, or it at other temperatures."""
+def _alternatives(
+    runtime: "Runtime", named: "Sequence[str]", task: str, store: "EventStore"
+) -> "tuple[Alternative, ...]":
+    """Return what is asked beside the model: others, or it with another prompt or temperature."""
+    from backcast.engine.context.recorded import policy_embedder
     from backcast.engine.models.server import ServerModel
-    from backcast.engine.workflow.runtime import open_runtime
+    from backcast.engine.workflow.runtime import Alternative, open_runtime
 
-    models: list[Model] = []
+    found: list[Alternative] = []
     for name in named:
+        if name.startswith(OF_POLICY):
+            policy = policy_by(name.removeprefix(OF_POLICY))
+            if policy.weights.get("meaning"):
+                policy_embedder(store, policy)
+            if policy == runtime.policy:
+                raise InputError(
+                    f"--alternative {escaped(name)[:60]}: needed another policy than the run's own,"
+                    " found the same: both would ask with one prompt"
+                )
+            found.append(Alternative(runtime.model, policy))
+            continue
         try:
             temperature = float(name)
         except ValueError:
-            models.append(open_runtime(name, task, runtime.profile).model)
+            found.append(Alternative(open_runtime(name, task, runtime.profile).model))
             continue
         if not isinstance(runtime.model, ServerModel) or not 0 < temperature <= 2:
             raise InputError(
-                "--alternative: needed a model, or of a server a temperature above 0 and up to 2,"
-                f" found {escaped(name)[:40]!r}"
+                "--alternative: needed a model, policy:NAME, or of a server a temperature above 0"
+                f" and up to 2, found {escaped(name)[:40]!r}"
             )
-        models.append(
-            ServerModel(
-                runtime.name, sampling={"temperature": temperature, "seed": len(models) + 2}
-            )
-        )
-    return tuple(models)
+        drawn = {"temperature": temperature, "seed": len(found) + 2}
+        found.append(Alternative(ServerModel(runtime.name, sampling=drawn)))
+    return tuple(found)
 
 
 def _budget(options: dict[str, Any]) -> "Allowance | None":
@@ -211,10 +230,12 @@ def go_on(store: "EventStore", task: str, runtime: "Runtime", options: dict[str,
 def _worked(store: "EventStore", task: str, runtime: "Runtime") -> str:
     """Work until the task ends, and leave the code; tells what stopped it before its end."""
     from backcast.engine.interfaces.run_progress import RunProgress
+    from backcast.engine.models.so_far import AnswersSoFar
     from backcast.engine.workflow.loop import work, write_code
 
-    stopped = ""
-    with RunProgress(runtime.profile.prompt) as shown:
+    stopped, coming = "", AnswersSoFar()
+    runtime = runtime._replace(coming=coming)
+    with RunProgress(runtime.profile.prompt, coming=coming) as shown:
         try:
             work(store, task, runtime, watch=shown.take)
         except ModelError as error:

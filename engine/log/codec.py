@@ -32,7 +32,7 @@ LATER: Mapping[str, frozenset[str]] = {
     "CONTEXT_BUILT": frozenset({"wanted", "needs", "masked", "request"}),
     "MODEL_REPLIED": frozenset({
         "thinking", "finish", "prompt_tokens", "predicted_tokens", "tokens", "cached_tokens",
-        "seconds", "http_answer", "call", "module_name",
+        "seconds", "http_answer", "call", "module_name", "question", "answer_of",
     }),
     "MODEL_FAILED": frozenset({"kind", "http_answer", "call", "module_name"}),
     "ANSWER_REFUSED": frozenset({"call", "module_name"}),

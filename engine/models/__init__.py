@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from backcast.engine.models.cancelling import Cancellation
+from backcast.engine.models.so_far import AnswerSoFar
 
 
 class Message(NamedTuple):
@@ -25,6 +26,10 @@ class Limits(NamedTuple):
     "For the whole answer, tries together."
     cancellation: Cancellation | None = None
     "By which somebody ends the call before it has an answer; None where nobody can."
+    silence: float | None = None
+    "Seconds for which an answer that has begun may bring nothing more; None for no such limit."
+    so_far: AnswerSoFar | None = None
+    "Where the model tells what has come of the answer; None where nobody looks."
 
 
 class Call(NamedTuple):

@@ -8,13 +8,17 @@ import json
 import logging
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from http.client import HTTPException
 from time import monotonic, sleep
 from typing import Any
 
 from backcast.domain.errors import ModelError
+from backcast.engine.models import Limits
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
-from backcast.engine.models.http_client import NoAnswerError, ask
+from backcast.engine.models.http_client import NoAnswerError, SilentError, ask
+from backcast.engine.models.so_far import AnswerPart
+from backcast.engine.models.streaming import AnswerStream
 from backcast.engine.models.wire import garbled, refusal
 
 log = logging.getLogger("backcast")
@@ -109,11 +113,13 @@ class Connection:
         "Whether it has ever answered: what was never there may be an address with a slip in it."
         self._key = key
 
-    def chat(
-        self, options: Mapping[str, Any], seconds: float, cancellation: Cancellation | None = None
-    ) -> bytes:
-        """Return the body of a chat completion; `CallCancelledError` where it is cancelled."""
-        return self._ask(f"{self.url}/chat/completions", options, seconds, cancellation)
+    def chat(self, options: Mapping[str, Any], limits: Limits) -> bytes:
+        """Return the body of a chat completion, put together where it comes as a stream.
+
+        `CallCancelledError` where it is cancelled.
+        """
+        url = f"{self.url}/chat/completions"
+        return self._ask(url, options, limits.seconds, limits.cancellation, limits)
 
     def get(self, url: str, seconds: float) -> dict[str, Any]:
         """Return the JSON object that lies at a URL."""
@@ -133,38 +139,66 @@ class Connection:
         return value
 
     def _ask(
-        self, url: str, body: object, seconds: float, cancellation: Cancellation | None = None
-    ) -> bytes:
-        """Return the body of an answer; `ModelError` after the last try."""
+        self, url: str, body: object, seconds: float, cancellation: Cancellation | None = None,
+        limits: Limits | None = None,
+    ) -> bytes:  # fmt: skip
+        """Return the body of an answer; `ModelError` after the last try.
+
+        With `limits` it is a chat's, of which is told what has come.
+        """
         pauses = Patience(self.backoff, self.patience, seconds)
         call = cancellation or Cancellation()
         wait = cancellation.pause if cancellation else sleep
         while True:
+            stream = AnswerStream(limits.silence) if limits else None
+            if limits and limits.so_far and stream:
+                limits.so_far.begin(partial(_part_of, stream))
             try:
-                return self._once(url, body, seconds, pauses.end, call)
+                return self._once(url, body, seconds, pauses.end, call, stream)
             except PassingError as failure:
                 pause = pauses.after(failure)
             wait(pause)
 
     def _once(
-        self, url: str, body: object, seconds: float, end: float, call: Cancellation
-    ) -> bytes:
+        self, url: str, body: object, seconds: float, end: float, call: Cancellation,
+        stream: AnswerStream | None,
+    ) -> bytes:  # fmt: skip
         try:
-            answer = ask(url, body, self._key, end - monotonic(), call)
+            answer = ask(url, body, self._key, end - monotonic(), call, stream)
+            if stream:
+                stream.end()
         except (OSError, HTTPException, ValueError, NoAnswerError) as error:
+            if stream and stream.finished and not isinstance(error, NoAnswerError):
+                return stream.body()  # all of it came but for the end of the connection
             if call.said:
                 raise CallCancelledError from None
             raise self._failure(error, seconds) from None
         self.met = True
         if answer.status >= 300:
-            refused = refusal(answer.status, answer.body, self.url, self._key)
-            if refused.kind != "unavailable":
-                raise refused
-            raise PassingError(refused, down=answer.status in DOWN, wait=answer.wait)
-        return answer.body
+            raise self._refused(answer.status, answer.body, answer.wait)
+        if stream is None:
+            return answer.body
+        if stream.error is not None:
+            said = stream.error.get("error")
+            code = (said if isinstance(said, dict) else stream.error).get("code")
+            status = code if type(code) is int and 400 <= code < 600 else 500
+            raise self._refused(status, json.dumps(stream.error).encode(), None)
+        if stream.is_stream and not stream.finished and not stream.ended:
+            broken = "the stream ended before the answer did"
+            raise PassingError(ModelError(f"{self.url}: no answer: {broken}"))
+        return stream.body()
+
+    def _refused(self, status: int, body: bytes, wait: float | None) -> Exception:
+        """Return what an error that the server tells is raised as."""
+        refused = refusal(status, body, self.url, self._key)
+        if refused.kind != "unavailable":
+            return refused
+        return PassingError(refused, down=status in DOWN, wait=wait)
 
     def _failure(self, error: Exception, seconds: float) -> Exception:
         """Return what a failed try is raised as."""
+        if isinstance(error, SilentError):
+            return ModelError(f"{self.url}: the answer broke off: {error}", "timeout")
         if isinstance(error, TimeoutError):
             needed = f"{self.url}: needed an answer within {seconds:.3g} seconds, found none"
             return ModelError(needed, "timeout")
@@ -173,3 +207,7 @@ class Connection:
         line = " ".join(str(error).split())[:200] or type(error).__name__
         gone = isinstance(error, OSError) and not isinstance(error, BROKEN)
         return PassingError(ModelError(f"{self.url}: no answer: {line}"), down=self.met and gone)
+
+
+def _part_of(stream: AnswerStream) -> AnswerPart:
+    return stream.part

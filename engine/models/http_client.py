@@ -14,7 +14,7 @@ from io import BufferedReader, RawIOBase
 from socket import SHUT_RDWR, socket
 from threading import Lock
 from time import monotonic
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import (
@@ -35,8 +35,26 @@ BYTES = 16_000_000
 "The longest answer that is read: no model says more within its window."
 
 
+STREAM = 16 * BYTES
+"The longest stream that is read: each of its events holds more than it says."
+
+
+class Listener(Protocol):
+    """Whoever takes the body of an answer as it comes."""
+
+    silence: float | None
+    "Seconds without a byte after which it is given up; None for no such limit."
+
+    def take(self, data: bytes) -> bool:
+        """Take the next bytes; whether nothing more needs to be read."""
+
+
 class NoAnswerError(Exception):
     """The server sends what cannot be a model's answer; the rest of it is not read."""
+
+
+class SilentError(TimeoutError):
+    """A server that had begun its answer sent nothing more for too long."""
 
 
 class HttpAnswer(NamedTuple):
@@ -49,10 +67,12 @@ class HttpAnswer(NamedTuple):
 
 
 def ask(
-    url: str, body: object, key: str, seconds: float, cancellation: Cancellation | None = None
-) -> HttpAnswer:
+    url: str, body: object, key: str, seconds: float, cancellation: Cancellation | None = None,
+    listener: Listener | None = None,
+) -> HttpAnswer:  # fmt: skip
     """Post a body as JSON, or get the URL where it is None, and return the answer.
 
+    A `listener` is given the body of an answer that is no error as it comes, and it is not kept.
     Where the call is cancelled, its connection is closed at once: the server then ends its work.
     Raise `TimeoutError` when the seconds are over, `NoAnswerError` for an answer that is packed or
     too long, `OSError`, `HTTPException` or `ValueError` where the server gives none.
@@ -69,15 +89,39 @@ def ask(
     try:
         with held, _opener(url).open(request, timeout=seconds) as answer:
             headers = {name.lower(): value for name, value in answer.headers.items()}
+            if listener is not None and answer.status < 300:
+                _listen(answer, listener, wire)
+                return HttpAnswer(answer.status, b"")
             return HttpAnswer(answer.status, _read(answer), wait_asked(headers, answer.status))
     except URLError as error:
         raise error.reason if isinstance(error.reason, OSError) else error from None
 
 
-def _read(answer: HTTPResponse) -> bytes:
+def _listen(answer: HTTPResponse, listener: Listener, wire: "_Wire") -> None:
+    """Hand on a body as it comes; each wait for more of it ends by the listener's limit too."""
+    _refuse_packed(answer)
+    wire.silence, whole, got = listener.silence, answer.length, 0
+    while most := 65_536 if whole is None else min(65_536, whole - got):
+        if not (data := answer.read1(most)):
+            break
+        got += len(data)
+        if got > STREAM:
+            raise NoAnswerError(f"more than {STREAM:,} bytes")
+        if listener.take(data):
+            return
+        wire.silence = listener.silence
+    if whole is not None and got < whole:
+        raise IncompleteRead(b"", whole - got)
+
+
+def _refuse_packed(answer: HTTPResponse) -> None:
     packing = answer.headers.get("content-encoding", "identity")
     if packing != "identity":  # a few packed bytes could fill the memory
         raise NoAnswerError(f"content packed by {packing[:20]!r}")
+
+
+def _read(answer: HTTPResponse) -> bytes:
+    _refuse_packed(answer)
     body = answer.read(BYTES + 1)
     if len(body) > BYTES:
         raise NoAnswerError(f"more than {BYTES:,} bytes")
@@ -101,6 +145,8 @@ class _Wire:
 
     def __init__(self) -> None:
         self._lock, self._socket, self._closed = Lock(), cast(socket | None, None), False
+        self.silence: float | None = None
+        "Seconds without a byte after which it is given up."
 
     def carry(self, under: socket) -> None:
         """Note the socket; a request that is closed already gets no answer."""
@@ -154,7 +200,7 @@ class _Connection(HTTPConnection):
         self._wire.carry(self.sock)
 
     def response_class(self, sock: socket, *args: Any, **options: Any) -> HTTPResponse:  # type: ignore[override]
-        return HTTPResponse(cast(socket, _Until(sock, self._end)), *args, **options)
+        return HTTPResponse(cast(socket, _Until(sock, self._end, self._wire)), *args, **options)
 
 
 class _SecureConnection(_Connection, HTTPSConnection):
@@ -168,10 +214,10 @@ def _certificates() -> ssl.SSLContext:
 
 class _Until(RawIOBase):
     """The bytes that a socket receives until a moment of the monotonic clock; then
-    `TimeoutError`."""
+    `TimeoutError`, and `SilentError` where none came for too long."""
 
-    def __init__(self, under: socket, end: float) -> None:
-        self._socket, self._end = under, end
+    def __init__(self, under: socket, end: float, wire: _Wire) -> None:
+        self._socket, self._end, self._wire = under, end, wire
         self._bytes = under.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
@@ -180,8 +226,15 @@ class _Until(RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         if (seconds := self._end - monotonic()) <= 0:
             raise TimeoutError("timed out")
-        self._socket.settimeout(seconds)
-        return self._bytes.readinto(buffer)
+        silence = self._wire.silence
+        if silence is None or silence >= seconds:
+            self._socket.settimeout(seconds)
+            return self._bytes.readinto(buffer)
+        self._socket.settimeout(silence)
+        try:
+            return self._bytes.readinto(buffer)
+        except TimeoutError:
+            raise SilentError(f"nothing came for {silence:.3g} seconds") from None
 
     def close(self) -> None:
         self._bytes.close()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -17,6 +18,7 @@ from backcast.engine.models.drawing import drawing
 from backcast.engine.models.grammar import gbnf
 from backcast.engine.models.loaded import Loaded
 from backcast.engine.models.reply import CLOSE, OPEN, ReplyReader
+from backcast.engine.models.so_far import AnswerPart
 from backcast.engine.models.templates import TEMPLATES
 
 log = logging.getLogger("backcast")
@@ -78,6 +80,16 @@ class LlamaModel:
             f" seed {seed}, temperature {temperature:g}"
         )
 
+    @property
+    def identity(self) -> str:
+        """All that an answer depends on beside what is asked."""
+        return self.id
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self._temperature == 0
+
     def complete(
         self,
         messages: Sequence[Message],
@@ -130,6 +142,8 @@ class LlamaModel:
         grammar = gbnf(schema) if schema is not None else ""
         ending = "".join(run.text for run in runs[-2:]).rstrip()
         reply = ReplyReader(stop, opened=ending.endswith(OPEN))
+        if limits.so_far is not None:
+            limits.so_far.begin(partial(self._part, reply, len(prompt)))
         try:
             cached = self.loaded.read(prompt, began + limits.seconds)
             whole = self._answer(reply, limits, grammar, began + limits.seconds)
@@ -150,6 +164,11 @@ class LlamaModel:
             thinking=reply.thought.strip(),
             seconds=monotonic() - began,
         )
+
+    def _part(self, reply: ReplyReader, prompt: int) -> AnswerPart:
+        """Return what has come of an answer to a prompt of so many tokens."""
+        read = min(prompt, self.loaded.llm.n_tokens)
+        return AnswerPart(reply.answer, reply.thought, read, reply.tokens, reply.tokens)
 
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""

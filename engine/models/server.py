@@ -3,7 +3,9 @@
 llama-server tells more than they, and is told more: which it is, `/props` says.
 """
 
+import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
@@ -18,6 +20,12 @@ from backcast.engine.models.wire import NO_SYSTEM, completion_of, name_of
 
 log = logging.getLogger("backcast")
 
+STREAMED: tuple[dict[str, Any], ...] = (
+    {}, {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}},
+)  # fmt: skip
+"How an answer is asked for: whole, as a stream, and as one with its counts."
+NO_STREAM = re.compile(r"\bstream")
+"So a server says that it knows no streams, or not their options."
 GREEDY: dict[str, Any] = {"temperature": 0, "seed": 1}
 SWITCHED = ("vllm", "sglang")
 "Servers beside llama.cpp that hand `chat_template_kwargs` to the template, by their own name."
@@ -64,6 +72,8 @@ class ServerModel:
         "The calls that it answers at once, where it tells."
         self.merges = False
         "Whether the system's text goes into the first user turn, as the template takes no other."
+        self.streams = len(STREAMED) - 1
+        "Which of STREAMED it takes: what is closed in the midst of a stream is soon ended there."
         self._line = Connection(self.url, key_for(self.url, key) or "no-key", backoff, patience)
         self._meet(name, seconds)
 
@@ -80,18 +90,21 @@ class ServerModel:
         started = monotonic()
         options = self._options(limits, schema, stop)
 
-        def ask(merges: bool) -> bytes:
+        merges = self.merges
+        while True:
             seconds = limits.seconds - (monotonic() - started)
-            asked = {**options, "messages": _sent(messages, merges)}
-            return self._line.chat(asked, seconds, limits.cancellation)
-
-        try:
-            body = ask(self.merges)
-        except ModelError as error:
-            if self.merges or not NO_SYSTEM.search(str(error)):
-                raise
-            body = ask(merges=True)
-            self.merges = True
+            asked = {**options, **self._streamed(), "messages": _sent(messages, merges)}
+            try:
+                body = self._line.chat(asked, limits._replace(seconds=seconds))
+                break
+            except ModelError as error:
+                if not merges and NO_SYSTEM.search(str(error)):
+                    merges = True
+                elif self.streams and error.kind == "refused" and NO_STREAM.search(str(error)):
+                    self.streams -= 1
+                else:
+                    raise
+        self.merges = merges
         answer = completion_of(body, self.url, monotonic() - started)
         return answer._replace(model="" if answer.model == name_of(self._name) else answer.model)
 
@@ -108,6 +121,17 @@ class ServerModel:
         asked = {"content": prompt.get("prompt"), "add_special": True, "parse_special": True}
         tokens = self._line.post(f"{self.root}/tokenize", asked, limits.seconds).get("tokens")
         return len(tokens) if isinstance(tokens, list) else None
+
+    @property
+    def identity(self) -> str:
+        """All that an answer depends on beside what is asked: models may share a name."""
+        parts = [self.id, self._which if self.native else self.url, dict(self.sampling)]
+        return json.dumps(parts, sort_keys=True, default=str)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self.deterministic or self.sampling.get("temperature") == 0
 
     @property
     def root(self) -> str:
@@ -133,6 +157,11 @@ class ServerModel:
             options["response_format"] = {"type": "json_schema", "json_schema": form}
         return options | extra
 
+    def _streamed(self) -> dict[str, Any]:
+        """Return what asks for the answer as it comes, with what has been read and said by then."""
+        native = {"timings_per_token": True, "return_progress": True}
+        return STREAMED[self.streams] | (native if self.native and self.streams else {})
+
     def _switch(self, limits: Limits) -> dict[str, Any]:
         """Return what tells a template whether the model may think."""
         if not self._switched:
@@ -141,7 +170,7 @@ class ServerModel:
 
     def _meet(self, name: str, seconds: float) -> None:
         """Ask who answers."""
-        owner = ""
+        owner, first = "", dict[str, Any]()
         try:
             listed = self._line.get(f"{self.url}/models", seconds).get("data")
             first = listed[0] if isinstance(listed, list) and listed else {}
@@ -150,6 +179,7 @@ class ServerModel:
             down = isinstance(error, ModelError) and error.kind in ("unavailable", "timeout")
             if down or not name:
                 raise _unnamed(self.url, error) from None
+        self._which: list[object] = [first.get("meta") if isinstance(first, dict) else None]
         self._name = name.encode(errors="replace").decode()
         self.id = name_of(_short(self._name)) + (", deterministic" if self.deterministic else "")
         self._look(seconds)
@@ -171,6 +201,7 @@ class ServerModel:
         settings = props.get("default_generation_settings")
         window = settings.get("n_ctx") if isinstance(settings, dict) else None
         self.window = window if isinstance(window, int) else None
+        self._which.append(props.get("model_path"))
         slots = props.get("total_slots")
         self.slots = slots if isinstance(slots, int) and slots > 0 else None
         self.merges = not self._takes_system(props, seconds)

@@ -200,4 +200,6 @@ def _name(begun: StepStarted, fact: ContextBuilt) -> str:
         words.append(f"#{begun.iteration}")
     if begun.attempt and begun.attempt > 1:
         words.append(f"attempt {begun.attempt}")
+    if begun.alternative:
+        words.append(f"alternative {begun.alternative}")
     return " ".join(filter(None, words))

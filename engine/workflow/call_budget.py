@@ -8,6 +8,8 @@ from backcast.domain.events import CallCost, CallSettled, ContextBuilt
 from backcast.domain.spending import Amounts, remaining, short_of
 from backcast.engine.models import Completion, Limits
 from backcast.engine.models.cancelling import CallCancelledError
+from backcast.engine.models.so_far import AnswerPart, AnswerSoFar
+from backcast.engine.models.tokenizers import Tokenizer
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.prompts import BuiltPrompt, RunningTask
 from backcast.engine.workflow.runtime import Runtime
@@ -29,38 +31,48 @@ class PreparedCall(NamedTuple):
     again: int = 0
     "The version of its CONTEXT_BUILT; 0 for a prompt that is not in the log yet."
     made: BuiltPrompt | None = None
+    alternative: int = 0
+    "Its number among the alternatives to a call; 0 for that call itself."
+    shares: bool = False
+    "Whether it is asked with the prompt of that call."
+
+
+def _within(prepared: PreparedCall, seconds: float) -> PreparedCall:
+    limits = prepared.limits
+    return prepared._replace(limits=limits._replace(seconds=min(limits.seconds, seconds)))
 
 
 class CallBudget:
     """The budget of a task's calls, as its log has it."""
 
-    def __init__(self, task: RunningTask, runtime: Runtime) -> None:
-        self.task, self.runtime = task, runtime
+    def __init__(self, task: RunningTask, runtime: Runtime, tokenizer: Tokenizer) -> None:
+        """`tokenizer` counts what had come of an answer where its model does not."""
+        self.task, self.runtime, self.tokenizer = task, runtime, tokenizer
 
-    def admitted(self, calls: Sequence[PreparedCall]) -> list[PreparedCall]:
-        """Return the first calls that the budget suffices for together, within its seconds.
+    def admitted(self, races: Sequence[Sequence[PreparedCall]]) -> list[list[PreparedCall]]:
+        """Return the first calls, each with its alternatives, that the budget suffices for
+        together, within its seconds.
 
         `ModelError` where it suffices for none.
         """
         allowed = self.task.spending.allowed
         if not allowed.limited:
-            return list(calls)
-        spent, admitted, short = spending.committed(self.task.spending), list[PreparedCall](), ""
+            return [list(race) for race in races]
+        spent, short = spending.committed(self.task.spending), ""
+        admitted = list[list[PreparedCall]]()
         seconds = remaining(allowed, spent).seconds
-        for prepared in calls:
+        for race in races:
             if seconds is not None:
-                limits, several = prepared.limits, len(self.runtime.alternatives) + 1
-                share = min(limits.seconds, round(seconds / len(calls) / several, 3))
-                prepared = prepared._replace(limits=limits._replace(seconds=share))
-            most = self.most(prepared)
+                share = round(seconds / len(races) / len(race), 3)
+                race = [_within(prepared, share) for prepared in race]
             needed = Amounts()
-            for _ in range(1 + (len(self.runtime.alternatives) if prepared.lane else 0)):
+            for most in map(self.most, race):
                 needed = needed.plus(Amounts(1, most.tokens, max(most.seconds, 0.001), most.money))
             if found := short_of(allowed, spent, needed):
                 short = short or found
                 continue
             spent = spent.plus(needed)
-            admitted.append(prepared)
+            admitted.append(list(race))
         if not admitted:
             raise ModelError(f"the budget does not suffice: {short}", "budget")
         return admitted
@@ -80,22 +92,31 @@ class CallBudget:
         error: ModelError | None = None,
         *,
         seconds: float | None = None,
+        so_far: AnswerSoFar | None = None,
     ) -> CallSettled:
-        """Return the settlement of a call: its cost as the model tells it, else the most it was."""
+        """Return the settlement of a call: its cost as the model tells it, what had come of an
+        answer that broke off, else the most that it can have been."""
         most, price = self.most(prepared), self.runtime.price
         prompt, said = prepared.fact.tokens or 0, prepared.limits.max_tokens
-        bound = False
+        bound, so_far = False, so_far or AnswerSoFar()
+        part = so_far.part
         if answer is not None:
-            bound = answer.tokens is None
-            prompt = prompt if answer.prompt_tokens is None else answer.prompt_tokens
-            said = said if answer.tokens is None else answer.tokens
+            whole = AnswerPart(
+                answer.text, answer.thinking, answer.prompt_tokens, answer.tokens
+            )  # fmt: skip
+            prompt, said, bound = self._came(whole, prompt)
             seconds = answer.seconds if seconds is None else seconds
+        elif part.came:
+            prompt, said, bound = self._came(part, prompt)
         elif isinstance(error, CallCancelledError) and error.tokens is not None:
             prompt, said = min(prompt, error.tokens), max(0, error.tokens - prompt)
         elif error is not None and error.kind in READS_NOTHING:
             prompt = said = 0
         else:
             bound = True
+        for earlier in so_far.earlier:  # the server has worked for these tries too
+            read, wrote, _ = self._came(earlier, prepared.fact.tokens or 0)
+            prompt, said = prompt + read, said + wrote
         cost = CallCost(
             tokens=prompt + said,
             seconds=round(most.seconds if seconds is None else seconds, 3),
@@ -104,6 +125,15 @@ class CallBudget:
         reason = {"reason": str(error)} if error is not None else {}
         flag = {"bound": True} if bound else {}
         return CallSettled(call=call, outcome=outcome, cost=cost, **flag, **reason)
+
+    def _came(self, part: AnswerPart, prompt: int) -> tuple[int, int, bool]:
+        """Return the tokens of prompt and answer of a try that broke off, and whether they are a
+        bound: what had come is counted here where the model does not tell."""
+        read = prompt if part.prompt_tokens is None else part.prompt_tokens
+        if part.tokens is not None or not (part.text or part.thinking):
+            return read, part.tokens or 0, False
+        said = sum(self.tokenizer.count(text) for text in (part.thinking, part.text) if text)
+        return read, said, not self.tokenizer.exact
 
     def settled_cut(self) -> list[CallSettled]:
         """Return the settlements of calls that an earlier process was ended in, at their most."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from backcast.domain.budget import ModelProfile
 from backcast.domain.context import Context
@@ -70,17 +70,29 @@ class BuiltPrompt(NamedTuple):
     "The time at which it was built, from which times to live counted."
 
 
+class LastPrompt:
+    """The prompt that was built last, by whichever policy."""
+
+    def __init__(self) -> None:
+        self.digest, self.pieces = "", cast(Sequence[PromptPiece], ())
+
+
 class PromptBuilder:
     """The builder of a run's prompts, for one profile and policy."""
 
-    def __init__(self, task: RunningTask, profile: ModelProfile, policy: Policy) -> None:
+    def __init__(
+        self, task: RunningTask, profile: ModelProfile, policy: Policy,
+        beside: "PromptBuilder | None" = None,
+    ) -> None:  # fmt: skip
+        """`beside`: the builder of another policy's prompts, between which these stand."""
         self.task, self.policy, self.profile = task, policy, profile
         self.tokenizer = tokenizer_of(profile.tokenizer)
-        cache = BuildCache(self.tokenizer, task.store.get, legacies=LegacyReader(task.store).state)
+        cache = beside.builder.cache if beside else BuildCache(
+            self.tokenizer, task.store.get, legacies=LegacyReader(task.store).state
+        )  # fmt: skip
         nearness = nearness_of(task.store, policy)
         self.builder = ContextBuilder(profile, cache, policy, nearness)
-        self._last: tuple[str, Sequence[PromptPiece]] = "", ()
-        "The digest and the pieces of the prompt that was built last."
+        self._last = beside._last if beside else LastPrompt()
         self.thinker = self.builder
         "The builder for calls in which the model thinks, where the template differs."
         if (template := thinking_template(profile.template)) != profile.template:
@@ -117,10 +129,11 @@ class PromptBuilder:
     def _prefix(self, context: Context, profile: ModelProfile, *, beside: bool) -> Prefix | None:
         """Return the prefix that a prompt shares with the task's last, read only if not at hand."""
         task, before = self.task, self.task.states.prompts
-        digest, last = self._last
-        self._last = context.digest, pieces(profile.template, context.messages)
+        digest, last = self._last.digest, self._last.pieces
+        now = pieces(profile.template, context.messages)
+        self._last.digest, self._last.pieces = context.digest, now
         if digest and (beside or digest == before.digest):
-            return compared(last, self._last[1], self.tokenizer, self.policy.words)
+            return compared(last, now, self.tokenizer, self.policy.words)
         return prefix_of(
             task.store, task.task_id, before.version, context, profile, self.tokenizer, self.policy
         )

@@ -68,7 +68,7 @@ def limits_for(
         thinking = int(generation * policy.thinking.share)
     if action.kind == "summary":
         generation = min(generation, 4 * limit_of(LIMITS, action.module))
-    return Limits(generation, thinking, spec.limits.seconds)
+    return Limits(generation, thinking, spec.limits.seconds, silence=spec.limits.silence)
 
 
 def _thinks(action: AskModel, state: progress.State, policy: Policy) -> bool:

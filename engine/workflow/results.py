@@ -8,6 +8,7 @@ from backcast.domain.events import CheckFailure, ChecksRan, Claim, Fact, ModelRe
 from backcast.engine.log.blobs import Blob
 from backcast.engine.models import Completion
 from backcast.engine.workflow.sandbox.run import Outcome
+from backcast.projections.completions import KnownAnswer
 
 PREVIEW = 2_000
 "Characters of a test run's output that the fact itself holds."
@@ -26,13 +27,16 @@ class ActionResult(NamedTuple):
 
 
 def replied(
-    answer: Completion, id: str, predicted: int | None, call: int | None = None, module: str = ""
-) -> ActionResult:
+    answer: Completion, id: str, predicted: int | None, call: int | None = None, module: str = "",
+    question: str = "",
+) -> ActionResult:  # fmt: skip
     """Return a model's answer as a fact.
 
-    `call` names the call where that is not told by its place, and `module` what it was about.
+    `call` names the call where that is not told by its place, `module` what it was about, and
+    `question` all that was asked.
     """
-    named = {} if call is None else {"call": call}
+    named: dict[str, str | int] = {"question": question} if question else {}
+    named |= {} if call is None else {"call": call}
     text = Blob(answer.text.encode(errors="surrogatepass"))
     thinking = [Blob(answer.thinking.encode(errors="surrogatepass"))] if answer.thinking else []
     model = answer.model or id
@@ -43,6 +47,23 @@ def replied(
         **named, **({"module_name": module} if module else {}),
     )  # fmt: skip
     return ActionResult([fact], [text, *thinking], model)
+
+
+def replied_again(
+    known: KnownAnswer, predicted: int | None, question: str, call: int | None = None,
+    module: str = "",
+) -> ActionResult:  # fmt: skip
+    """Return an earlier answer as that to another call, for which nobody was asked.
+
+    What it has cost stands with the first.
+    """
+    first = known.fact
+    named = {"module_name": module} if module else {}
+    fact = ModelReplied(
+        text=first.text, model=first.model, finish=first.finish, thinking=first.thinking,
+        predicted_tokens=predicted, question=question, answer_of=known.origin, call=call, **named,
+    )  # fmt: skip
+    return ActionResult([fact], (), first.model or "loop")
 
 
 def with_some_run(outcome: Outcome) -> Outcome:

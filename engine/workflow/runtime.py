@@ -15,6 +15,7 @@ from backcast.engine.history.branches import lineage_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models import Model
 from backcast.engine.models.address import shown
+from backcast.engine.models.so_far import AnswersSoFar
 from backcast.engine.models.templates import TEMPLATES
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
 
@@ -29,6 +30,14 @@ PROBE = (
 
 
 log = logging.getLogger("backcast")
+
+
+class Alternative(NamedTuple):
+    """What is asked for code beside a run's own model."""
+
+    model: Model
+    policy: Policy | None = None
+    "By which its prompt is built; None where it is asked with the prompt of the first."
 
 
 class Runtime(NamedTuple):
@@ -46,8 +55,13 @@ class Runtime(NamedTuple):
     budget: Allowance | None = None
     "What the calls of the task may cost together; None for what its log says."
     price: Price = Price()
-    alternatives: tuple[Model, ...] = ()
-    "Models that are asked for code beside the first; the first answer that can be used wins."
+    alternatives: tuple[Alternative, ...] = ()
+    "What is asked for code beside the model; the first answer that can be used wins."
+    reuse: str = ""
+    """Which answers that the store's log has are used again for the same question: empty for none,
+    greedy for those at temperature 0, drawn for any."""
+    coming: AnswersSoFar | None = None
+    "Where the answers stand that come at this moment, for whoever shows them."
 
 
 class Before(NamedTuple):

@@ -66,6 +66,8 @@ class RunLimits(_Part):
     "Modules of a plan."
     seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     "Seconds for one answer of the model."
+    silence: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    "Seconds for which an answer that has begun may bring nothing more; None for no such limit."
 
 
 class Spec(_Part):

@@ -16,16 +16,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from threading import Semaphore
-from typing import Any
+from typing import Any, NamedTuple
 
 from backcast.domain.budget import MISTRAL_7B_8K
-from backcast.domain.errors import InputError, ModelError
+from backcast.domain.errors import InputError
 from backcast.engine.log import EventStore
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.cancelling import Cancellation
 from backcast.engine.models.llama import LlamaModel
 from backcast.engine.models.places import model_file
 from backcast.engine.models.server import ServerModel
+from backcast.engine.models.so_far import AnswerSoFar
 from backcast.engine.models.threads import threads_free
 from backcast.engine.workflow.executor import EndedCall, Race, SideCall, run_calls
 from backcast.engine.workflow.loop import start, work
@@ -39,13 +40,19 @@ SERVICE = 0.25
 "Seconds that an injected call takes once it has a slot."
 TOKENS = 16
 "Tokens of each answer of the real server."
+BATCH = 64
+"Tokens of a prompt that a server reads at once where losers are to end soon."
+GIVEN_UP = 5.0
+"Seconds for which it is waited for a server that does not end."
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SERVER = Path(sys.prefix) / "share/backcast/llama-server"
 GROUP = f"{CALLS} calls, {SLOTS} slots"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--part", choices=("injected", "server", "process"), help="one part alone")
+    parser.add_argument(
+        "--part", choices=("injected", "server", "losers", "process"), help="one part alone"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison")
 
 
@@ -76,7 +83,7 @@ class Served:
 def measure(bench: Bench) -> list[Figure]:
     """Return the rows of the table."""
     parts: dict[str, Callable[[Bench, int], Iterable[Figure]]] = {
-        "injected": _injected, "server": _real, "process": _in_process,
+        "injected": _injected, "server": _real, "losers": _losers, "process": _in_process,
     }  # fmt: skip
     asked, rounds = bench.options.part, bench.options.rounds
     measured = (parts[part](bench, rounds) for part in parts if asked in (None, part))
@@ -157,9 +164,66 @@ def _real(bench: Bench, rounds: int) -> Iterator[Figure]:
 
         beside, after = in_turns(rounds, asks(SLOTS), asks(1))
         yield _faster(what, beside, after, 0.0, None)
-        bench.say("losers of that server are cancelled")
-        times = [_stopped(model, url) for _ in range(rounds)]
-        yield _soon("a cancelled loser's slot is free again", times, "its request is closed")
+
+
+def _losers(bench: Bench, rounds: int) -> Iterator[Figure]:
+    """Yield how soon a real server ends a loser, and what the log says that it cost."""
+    if not SERVER.exists() or not model_file(SMOLLM2).exists():
+        what = "a cancelled loser's slot is free again"
+        yield Figure(GROUP, what, why="needs llama-server and SmolLM2: scripts/install all")
+        return
+    with _server(bench.folder) as url:
+        yield from _cut_answers(bench, url, rounds)
+    with _server(bench.folder, "-b", str(BATCH), "-ub", str(BATCH)) as url:
+        yield _cut_prompt(bench, url, rounds)
+
+
+def _cut_answers(bench: Bench, url: str, rounds: int) -> Iterator[Figure]:
+    bench.say("losers of that server are cancelled")
+    streamed = ServerModel(url, sampling={"ignore_eos": True})
+    whole = ServerModel(url, sampling={"ignore_eos": True})
+    whole.streams = 0
+    losers, bare = list[CutLoser](), list[float]()
+    for _ in range(rounds):
+        losers.append(_stopped(streamed, url))
+        bare.append(_closed(url))
+    control = [_stopped(whole, url).milliseconds for _ in range(2)]
+    yield _soon(
+        "a cancelled loser's slot is free again", [one.milliseconds for one in losers],
+        f"a bare socket that is closed, {median(bare):.0f} ms ({min(bare):.0f} to {max(bare):.0f});"
+        f" asked whole, while others ask the server too, {_given_up(control)}",
+    )  # fmt: skip
+    token = median(one.token for one in losers)
+    yield Figure(
+        GROUP, "the same, in tokens of that server",
+        [one.milliseconds / one.token for one in losers], "tokens", f"{token:.0f} ms for a token",
+        f"a bare socket, {median(bare) / token:.1f} tokens", aim=Bound("<=", 2.0),
+    )  # fmt: skip
+    yield Figure(
+        GROUP, "what it is said to have generated, of what its server counts",
+        [one.said / one.generated for one in losers], "x",
+        f"{median(one.said for one in losers):.0f} tokens",
+        "the bound of before, all of 900 tokens",
+    )  # fmt: skip
+
+
+def _cut_prompt(bench: Bench, url: str, rounds: int) -> Figure:
+    """Return how soon a server ends to read a prompt, of which it looks up after each batch."""
+    bench.say("losers are cancelled while their prompts are read")
+    model = ServerModel(url, sampling={"cache_prompt": False})
+    long = "one word after the other " * 160
+    times = [_stopped(model, url, long).milliseconds for _ in range(rounds)]
+    read = model.complete([Message("user", long)], Limits(1))
+    second = (read.prompt_tokens or 0) / (read.seconds or 1)
+    return _soon(
+        f"a loser whose prompt is being read, in batches of {BATCH}", times,
+        f"a batch takes {1_000 * BATCH / second:.0f} ms, and is not left off",
+    )  # fmt: skip
+
+
+def _given_up(times: Sequence[float]) -> str:
+    given = all(one >= 1_000 * GIVEN_UP for one in times)
+    return f"not within {GIVEN_UP:.0f} s" if given else f"{median(times):.0f} ms"
 
 
 def _must_answer(ended: EndedCall) -> None:
@@ -167,34 +231,77 @@ def _must_answer(ended: EndedCall) -> None:
         raise ended.error
 
 
-def _asking(model: Any, number: int, tokens: int) -> Callable[[Cancellation], Completion]:
-    asked = [Message("user", f"Count upwards from {number} in words, and do not stop.")]
+def _asking(
+    model: Any, number: int, tokens: int, so_far: AnswerSoFar | None = None, prompt: str = ""
+) -> Callable[[Cancellation], Completion]:
+    prompt = prompt or f"Count upwards from {number} in words, and do not stop."
+    asked = [Message("user", prompt)]
 
     def ask(cancellation: Cancellation) -> Completion:
         answer: Completion = model.complete(
-            asked, Limits(tokens, seconds=300, cancellation=cancellation)
+            asked, Limits(tokens, seconds=300, cancellation=cancellation, so_far=so_far)
         )
         return answer
 
     return ask
 
 
-def _stopped(model: ServerModel, url: str) -> float:
-    """Return the milliseconds from a win until no slot of the server generates any more."""
-    won = [0.0]
+class CutLoser(NamedTuple):
+    """A loser of a race at a server."""
+
+    milliseconds: float
+    "From the win until no slot of the server works any more."
+    said: int
+    "The tokens that had come of it."
+    generated: int
+    "Those that the server had counted at the win."
+    token: float
+    "Milliseconds that it took for each before."
+
+
+def _stopped(model: ServerModel, url: str, prompt: str = "") -> CutLoser:
+    """Have an answer win while a server works on the other."""
+    won, so_far, generated, seen = [0.0], AnswerSoFar(), list[int](), list[int]()
 
     def wins(cancellation: Cancellation) -> Completion:
-        cancellation.pause(0.5)
+        for _ in range(2):
+            cancellation.pause(0.25 if prompt else 0.75)
+            seen.append(so_far.part.tokens or 0)
+        generated.extend(map(_decoded, _slots(url)))
         won[0] = time.monotonic()
         return Completion("yes")
 
-    run_calls([Race([SideCall(0, _asking(model, 0, 4_000), 300), SideCall(1, wins, 300)])],
-              lambda ended: None)  # fmt: skip
+    loses = _asking(model, 0, 900, so_far, prompt)
+    run_calls([Race([SideCall(0, loses, 300), SideCall(1, wins, 300)])], lambda ended: None)
     while any(slot["is_processing"] for slot in _slots(url)):
-        if time.monotonic() - won[0] > 30:
-            raise ModelError("needed a server that stops, found one that goes on for 30 seconds")
+        if time.monotonic() - won[0] > GIVEN_UP:
+            break
         time.sleep(0.02)
-    return 1_000 * (time.monotonic() - won[0])
+    ended = 1_000 * (time.monotonic() - won[0])
+    token = 750 / max(1, seen[1] - seen[0])
+    return CutLoser(ended, so_far.part.tokens or 0, max(1, *generated), token)
+
+
+def _decoded(slot: Mapping[str, Any]) -> int:
+    tokens = slot.get("next_token") or [{}]
+    first = tokens[0] if isinstance(tokens, list) else tokens
+    return int(first.get("n_decoded") or 0) if slot["is_processing"] else 0
+
+
+def _closed(url: str) -> float:
+    """Return the milliseconds until a slot is free whose bare socket is closed in the midst."""
+    body = b'{"prompt": "One, two,", "n_predict": 900, "ignore_eos": true, "stream": true}'
+    host, _, port = url.rpartition("/")[2].partition(":")
+    with socket.create_connection((host, int(port))) as bare:
+        head = f"POST /completion HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+        bare.sendall(head.encode() + body)
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until and bare.recv(65_536):
+            pass
+    closed = time.monotonic()
+    while any(slot["is_processing"] for slot in _slots(url)):
+        time.sleep(0.02)
+    return 1_000 * (time.monotonic() - closed)
 
 
 def _slots(url: str) -> Any:
@@ -241,14 +348,15 @@ def _ended(model: LlamaModel) -> float:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def _server(folder: Path, *options: str) -> Iterator[str]:
     """Start a llama-server with so many slots, and yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     command = [str(SERVER), "-m", str(model_file(SMOLLM2)), "--host", "127.0.0.1"]
     command += ["--port", port, "-c", str(1_024 * SLOTS), "-np", str(SLOTS), "--slots"]
-    command += ["--threads", str(threads_free())]  # one too many, and all wait for it
+    # One thread too many, and all wait for it.
+    command += ["--threads", str(threads_free()), *options]
     with tempfile.TemporaryFile(dir=folder) as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
         url = f"http://127.0.0.1:{port}"
