@@ -88,16 +88,15 @@ def slot_of(subject: str, relation: str, object: str = "", found: bool = True) -
 def stated(known: tuple[FactEntry, ...], new: FactEntry) -> tuple[FactEntry, ...]:
     """Return a slot's entries with a new one, in the order of the times at which they hold.
 
-    One that says what holds then already changes nothing.
+    That nothing holds is kept only where something held.
     """
-    if not known or _order(known[-1]) <= _order(new):
-        same = known[-1].object == new.object if known else new.object is None
-        return known if same else (*known, new)
+    if not known:
+        return () if new.object is None else (new,)
+    if _order(known[-1]) <= _order(new):
+        return (*known, new)
     entries = list(known)
     insort_right(entries, new, key=_order)
-    place = entries.index(new)
-    before = entries[place - 1].object if place else None
-    return known if before == new.object else tuple(entries)
+    return tuple(entries)
 
 
 def _order(entry: FactEntry) -> tuple[datetime, int]:
@@ -135,7 +134,7 @@ def holding(
     all that `slots` know is told.
     """
     shown = list[TimedFact]()
-    for slot in sorted(slots):
+    for slot in sorted(slots, key=lambda slot: (slot.removeprefix(CLAIM), slot)):
         facts = [fact for fact in of_slot(slot, slots[slot]) if _begun(fact, at, place)]
         shown += facts if ended else [fact for fact in facts[-1:] if not _over(fact, at, place)]
     return shown

@@ -141,10 +141,11 @@ def _said(state: State, event: WorkflowEvent, said: Sequence[Statement], place: 
             object, event.timestamp, place or event.version, event.version, event.recorded_at
         )
         known = slots.get(slot, ())
-        if (after := stated(known, entry)) is not known:
-            slots = slots.set(slot, after)
+        if known or object is not None:
+            slots = slots.set(slot, stated(known, entry))
         claim = slot_of(subject, relation, object or "", False)
         if found and claim in slots and slots[claim][-1].object not in (None, object):
+            # What was found is believed, where it says something else.
             slots = slots.set(claim, stated(slots[claim], entry._replace(object=None)))
     return state if slots is state.slots else state._replace(slots=slots)
 
@@ -154,8 +155,8 @@ def _ended(state: State, event: WorkflowEvent, slots: Sequence[str], place: int 
     known = state.slots
     end = FactEntry(None, event.timestamp, place or event.version, event.version, event.recorded_at)
     for slot in slots:
-        if slot in known and (after := stated(known[slot], end)) is not known[slot]:
-            known = known.set(slot, after)
+        if slot in known and known[slot][-1].object is not None:
+            known = known.set(slot, stated(known[slot], end))
     return state if known is state.slots else state._replace(slots=known)
 
 
@@ -252,7 +253,8 @@ def _checked(state: State, event: WorkflowEvent, fact: ChecksRan) -> State:
     whole = fact.passed + fact.unmet > 0 and not fact.contained
     over = [slot for slot in state.open.get(key, ()) if slot not in failing] if whole else []
     state = _said(_ended(state, event, over), event, said)
-    return state._replace(open=state.open.set(key, failing))
+    still = tuple(slot for slot in state.open.get(key, ()) if slot not in (*over, *failing))
+    return state._replace(open=state.open.set(key, (*still, *failing)))
 
 
 def _planned(state: State, event: WorkflowEvent, task: str, fact: PlanningComplete) -> State:

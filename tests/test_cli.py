@@ -20,7 +20,7 @@ from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.commands.show import command as show_command
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
-from backcast.projections import BY_NAME
+from backcast.projections import ASKED, BY_NAME
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/addresses.jsonl"
 HERE = Path(__file__).parents[1]
@@ -162,7 +162,7 @@ def test_every_projection_has_its_command() -> None:
     short = {name.removeprefix("dependency_").removesuffix("_cache") for name in BY_NAME}
     # A prompt is shown by `context`, a map by `map show`, calls by `stats`; three are asked of
     # several projections.
-    several = {"libraries", "patterns", "plans"}
+    several = {"libraries", "patterns", "plans"} | {projection.NAME for projection in ASKED}
     assert set(show_command.commands) == short - {"prompts", "context_map", "calls"} | several
 
 
