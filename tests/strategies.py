@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from backcast.domain.events import (
-    FACTS,
     CallCost,
     CheckFailure,
     Claim,
@@ -29,6 +28,7 @@ from backcast.domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
+from backcast.domain.fact_types import FACTS
 from backcast.engine.log import EventStore
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from backcast.domain.errors import InputError
 from backcast.domain.events import (
-    FACTS,
     Claim,
     Fact,
     ModuleIteration,
@@ -25,6 +24,7 @@ from backcast.domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
+from backcast.domain.fact_types import FACTS
 from backcast.domain.moment import Moment, upto
 from backcast.engine.history.snapshots import RecentStates, save_snapshots, state_at
 from backcast.engine.history.state_json import dump, load

@@ -60,6 +60,23 @@ for _name, (_folded, _help) in PROJECTIONS.items():
 
 
 @command.command()
+@address_argument()
+@store_option
+@json_option
+def ledger(address: Address, url: str, as_json: bool) -> None:
+    """What is done, doing and to do of a list of tasks; what each agent claims, and we found."""
+    from backcast.engine.interfaces.dispatches import show_ledger
+    from backcast.projections import dispatches, fold
+
+    with task_at(address, url) as place:
+        events = place.store.read(place.task, moment=place.moment)
+        state: dispatches.State = fold(dispatches, events)
+        if not state.tasks and not state.dispatches:
+            note_empty(place.store, place.task, place.moment, "ledger", ("TASKS_READ",))
+    show_ledger(state, place.task, as_json)
+
+
+@command.command()
 @address_argument(required=False, metavar="@WHEN")
 @store_option
 @json_option
