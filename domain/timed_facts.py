@@ -22,17 +22,21 @@ from backcast.domain.node import name_of, path_of
 TAGS = ("file change", "convention", "decision", "error", "dependency", "test")
 RELATIONS: Mapping[str, str] = {
     "text": "file change", "renamed from": "file change", "stands at": "file change",
-    "signature": "convention", "value": "convention", "doc": "convention",
-    "summary": "convention", "goal": "decision", "status": "decision", "model": "decision",
-    "plans": "decision", "commit says": "decision", "imports": "dependency",
-    "inherits": "dependency", "reads setting": "dependency", "should need": "dependency",
-    "raises": "error", "does not parse": "error", "fails": "error", "refused": "error",
-    "checks": "test", "verdict": "test", "coverage": "test",
+    "changed by": "file change", "signature": "convention", "value": "convention",
+    "doc": "convention", "summary": "convention", "goal": "decision", "requires": "decision",
+    "status": "decision", "model": "decision", "plans": "decision", "commit says": "decision",
+    "title": "decision", "given to": "decision", "ended": "decision", "decided": "decision",
+    "result": "decision", "assessment": "decision", "needs next": "decision",
+    "imports": "dependency", "inherits": "dependency", "reads setting": "dependency",
+    "should need": "dependency", "raises": "error", "does not parse": "error", "fails": "error",
+    "refused": "error", "issue": "error", "must fix": "error", "differs": "error",
+    "checks": "test", "verdict": "test", "coverage": "test", "accepted": "test",
 }  # fmt: skip
 "The tag of each relation."
-SEVERAL = frozenset(
-    ("imports", "inherits", "reads setting", "raises", "plans", "should need", "renamed from")
-)
+SEVERAL = frozenset((
+    "imports", "inherits", "reads setting", "raises", "plans", "should need", "renamed from",
+    "requires", "needs next", "issue", "must fix", "differs",
+))  # fmt: skip
 "Relations that a subject can have to several objects at once: each of these ends by itself."
 FOUND, CLAIMED = 1.0, 0.5
 "The confidence of a fact that we found ourselves, and of one that a model or an agent states."

@@ -5,13 +5,20 @@ First what we found ourselves: texts, imports, signatures, values, verdicts of c
 model or a person claims, in slots of its own. It is folded only where somebody asks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from immutables import Map
 
-from backcast.domain.cache import failures_of, module_of, shortened
+from backcast.domain.cache import module_of
+from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted
+from backcast.domain.dispatch_statements import (
+    dispatch_statements,
+    failing_statements,
+    line_of_text,
+    listed,
+)
 from backcast.domain.events import (
     AnswerRefused,
     ChecksRan,
@@ -25,6 +32,7 @@ from backcast.domain.events import (
     ModuleStarted,
     PlanningComplete,
     PolicyUsed,
+    RequirementsComplete,
     Scored,
     SourceRead,
     SummaryWritten,
@@ -45,8 +53,6 @@ VERSION = 1
 SCOPE: Literal["task", "store"] = "task"
 DIGITS = 12
 "Digits of a digest that a fact shows."
-WORDS = 160
-"Characters of a message, and of a command."
 
 
 class FactModule(NamedTuple):
@@ -64,10 +70,13 @@ class FactsState(NamedTuple):
     slots: Map[str, tuple[FactEntry, ...]] = Map()
     modules: Map[str, FactModule] = Map()
     open: Map[str, tuple[str, ...]] = Map()
-    "Slots that the next statement of a kind may end: failing checks by module, the plan's."
+    """Slots that the next statements of a kind end where they do not repeat them: failing checks by
+    module, what was planned, claimed or found to differ."""
     calls: Map[str, str] = Map()
     "The subject of each open call of a tool, by call id."
     commit: tuple[str, datetime] | None = None
+    given: Map[int, tuple[str, str]] = Map()
+    "The task of the list, and the agent, of each dispatch."
 
 
 State = FactsState
@@ -104,16 +113,18 @@ def _of_task(state: State, event: WorkflowEvent) -> State:
     match event.fact:
         case Committed(sha=sha, message=message):
             short = sha[:DIGITS]
-            words = Statement(f"commit:{short}", "commit says", _line(message), found=False)
+            words = Statement(f"commit:{short}", "commit says", line_of_text(message), found=False)
             state = _said(state, event, [Statement(task, "stands at", short), words])
             return state._replace(commit=(short, event.timestamp))
         case TaskStarted(goal=goal):
-            goals = [Statement(task, "goal", _line(goal))] if goal else []
+            goals = [Statement(task, "goal", line_of_text(goal))] if goal else []
             return _said(state, event, [*goals, Statement(task, "status", "started")])
         case TaskComplete():
             return _said(state, event, [Statement(task, "status", "complete")])
         case TaskFailed(reason=reason):
-            return _said(state, event, [Statement(task, "status", f"failed: {_line(reason)}")])
+            return _said(
+                state, event, [Statement(task, "status", f"failed: {line_of_text(reason)}")]
+            )
         case PolicyUsed(model=str(model)):
             return _said(state, event, [Statement(task, "model", model)])
         case PlanningComplete() as fact:
@@ -123,13 +134,47 @@ def _of_task(state: State, event: WorkflowEvent) -> State:
         case ModuleComplete(module_name=name):
             return _said(state, event, [Statement(node_id("module", name), "status", "complete")])
         case SummaryWritten(node=str(node), text=str(text)):
-            return _said(state, event, [Statement(node, "summary", _line(text), found=False)])
+            return _said(
+                state, event, [Statement(node, "summary", line_of_text(text), found=False)]
+            )
         case AnswerRefused(reason=reason) | ModelFailed(reason=reason) as fact:
             subject = node_id("module", module_of(fact)) if module_of(fact) else task
-            return _said(state, event, [Statement(subject, "refused", _line(reason))])
+            return _said(state, event, [Statement(subject, "refused", line_of_text(reason))])
+        case RequirementsComplete() as fact:
+            asked = [Statement(task, "requires", line_of_text(text)) for text in listed(fact)]
+            return _renewed(state, event, "\trequired", asked)
         case ToolCalled() | ToolReturned() as fact:
             return _tool(state, event, fact)
+    return _of_dispatch(state, event)
+
+
+def _of_dispatch(state: State, event: WorkflowEvent) -> State:
+    fact = event.fact
+    item, agent = state.given.get(getattr(fact, "dispatch", 0), ("", ""))
+    if isinstance(fact, DispatchStarted) and fact.item:
+        item, agent = f"item:{fact.item}", fact.agent or "an agent"
+        state = state._replace(given=state.given.set(event.version, (item, agent)))
+    for kind, said in dispatch_statements(fact, item, agent):
+        state = _renewed(state, event, f"\t{kind}\t{item}", said) if kind else (
+            _said(state, event, said))  # fmt: skip
+    if isinstance(fact, ClaimChecked) and item:
+        failing = failing_statements(fact.failures)
+        state = _renewed(state, event, f"\tverdicts\t{item}", failing)
     return state
+
+
+def _renewed(
+    state: State, event: WorkflowEvent, key: str, said: Sequence[Statement], *, whole: bool = True
+) -> State:
+    """Return the state after statements of a kind: earlier ones that they do not repeat end.
+
+    Where they are not the `whole`, those stay.
+    """
+    now, before = tuple(map(_slot, said)), state.open.get(key, ())
+    over = [slot for slot in before if slot not in now] if whole else []
+    state = _said(_ended(state, event, over), event, said)
+    now = (*(slot for slot in before if slot not in (*over, *now)), *now)
+    return state._replace(open=state.open.set(key, now)) if now or before else state
 
 
 def _said(state: State, event: WorkflowEvent, said: Sequence[Statement], place: int = 0) -> State:
@@ -168,7 +213,7 @@ def _text(
     node, commit = node_id("module", path), state.commit
     digest = (source or "").removeprefix("blob:")[:DIGITS]
     parts = [f"iteration {iteration}" if iteration else "read", f"sha256 {digest}" if digest else
-             f"not told: {_line(unknown)}"]  # fmt: skip
+             f"not told: {line_of_text(unknown)}"]  # fmt: skip
     if commit and commit[1] == event.timestamp:
         parts.append(f"commit {commit[0]}")
     module = state.modules.get(path, FactModule())
@@ -240,36 +285,25 @@ def _checked(state: State, event: WorkflowEvent, fact: ChecksRan) -> State:
     counts = f"{fact.passed} passed, {fact.failed} failed"
     counts += f", {fact.errors} errors" if fact.errors else ""
     said = [Statement(subject, "checks", counts)]
-    for failure in failures_of(event):
-        if failure.name:
-            at = f"{failure.place}: " if failure.place else ""
-            node = f"test:{failure.name}"
-            said.append(Statement(node, "verdict", f"failed, {at}{_line(failure.message)}"))
     said += (
         Statement(node_id("module", path), "coverage", f"{fact.coverage[path]:.0%}")
         for path in sorted(fact.coverage)
     )
-    failing = tuple(_slot(check) for check in said if check.relation == "verdict")
     whole = fact.passed + fact.unmet > 0 and not fact.contained
-    over = [slot for slot in state.open.get(key, ()) if slot not in failing] if whole else []
-    state = _said(_ended(state, event, over), event, said)
-    still = tuple(slot for slot in state.open.get(key, ()) if slot not in (*over, *failing))
-    return state._replace(open=state.open.set(key, (*still, *failing)))
+    failing = failing_statements(fact.failures)
+    return _renewed(_said(state, event, said), event, key, failing, whole=whole)
 
 
 def _planned(state: State, event: WorkflowEvent, task: str, fact: PlanningComplete) -> State:
     """Return the state after a plan, which a model claims to be a good one."""
     said = list[Statement]()
     for module in fact.planned:
-        planned = f"{module.path}: {_line(module.purpose)}".removesuffix(": ")
+        planned = f"{module.path}: {line_of_text(module.purpose)}".removesuffix(": ")
         said.append(Statement(task, "plans", planned, found=False))
         node = node_id("module", module.path)
         said += (Statement(node, "should need", path, found=False) for path in module.dependencies)
-    now = tuple(map(_slot, said))
-    before = [slot for slot in state.open.get("\tplan", ()) if slot not in now]
-    before.append(slot_of(task, "refused"))
-    state = _said(_ended(state, event, before), event, said)
-    return state._replace(open=state.open.set("\tplan", now))
+    state = _ended(state, event, [slot_of(task, "refused")])
+    return _renewed(state, event, "\tplan", said)
 
 
 def _tool(state: State, event: WorkflowEvent, fact: ToolCalled | ToolReturned) -> State:
@@ -279,7 +313,9 @@ def _tool(state: State, event: WorkflowEvent, fact: ToolCalled | ToolReturned) -
         return state._replace(calls=state.calls.set(key, _subject(fact)))
     key = fact.call_id or f"\t{fact.tool}"
     subject = state.calls.get(key, f"tool:{fact.tool or ''}")
-    said = Statement(subject, "fails", _line(fact.message) or "failed" if fact.failed else None)
+    said = Statement(
+        subject, "fails", line_of_text(fact.message) or "failed" if fact.failed else None
+    )
     state = _said(state, event, [said])
     return state._replace(calls=state.calls.delete(key)) if key in state.calls else state
 
@@ -291,14 +327,7 @@ def _subject(fact: ToolCalled) -> str:
         command = arguments.get(name)
         words = [command] if isinstance(command, str) else command
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
-            return f"command:{_line(' '.join(words))}"
+            return f"command:{line_of_text(' '.join(words))}"
     places = (arguments.get(name) for name in ("file_path", "path"))
     path = next((place for place in places if isinstance(place, str)), "")
-    return f"tool:{fact.tool} {_line(path)}".rstrip()
-
-
-def _line(text: object) -> str:
-    """Return the first line of a text that says something, cut where it is long."""
-    lines: Iterator[str] = (" ".join(line.split()) for line in shortened(text).split("\n"))
-    line = next(filter(None, lines), "")
-    return line if len(line) <= WORDS else f"{line[: WORDS - 1]}…"
+    return f"tool:{fact.tool} {line_of_text(path)}".rstrip()

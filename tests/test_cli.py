@@ -20,7 +20,7 @@ from backcast.engine.interfaces.cli import main
 from backcast.engine.interfaces.commands.show import command as show_command
 from backcast.engine.log import EventStore
 from backcast.engine.log.blobs import Blob
-from backcast.projections import ASKED, BY_NAME
+from backcast.projections import BY_NAME
 
 LOG = Path(__file__).parents[1] / "fixtures/logs/addresses.jsonl"
 HERE = Path(__file__).parents[1]
@@ -160,9 +160,9 @@ def test_a_table_in_a_pipe_is_not_cut(backcast: Callable[..., Ran], tmp_path: Pa
 
 def test_every_projection_has_its_command() -> None:
     short = {name.removeprefix("dependency_").removesuffix("_cache") for name in BY_NAME}
-    # A prompt is shown by `context`, a map by `map show`, calls by `stats`; three are asked of
-    # several projections.
-    several = {"libraries", "patterns", "plans"} | {projection.NAME for projection in ASKED}
+    # A prompt is shown by `context`, a map by `map show`, calls by `stats`; the others are
+    # asked of several projections, or of some that are folded only for them.
+    several = {"facts", "ledger", "libraries", "patterns", "plans"}
     assert set(show_command.commands) == short - {"prompts", "context_map", "calls"} | several
 
 
