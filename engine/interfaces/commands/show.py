@@ -64,16 +64,19 @@ for _name, (_folded, _help) in PROJECTIONS.items():
 @store_option
 @json_option
 def ledger(address: Address, url: str, as_json: bool) -> None:
-    """What is done, doing and to do of a list of tasks; what each agent claims, and we found."""
-    from backcast.engine.interfaces.dispatches import show_ledger
-    from backcast.projections import dispatches, fold
+    """What is done, doing and to do; given, guessed and planned; and whether it goes in circles.
+
+    \b
+    backcast show ledger till@79
+    backcast show ledger tasks --json | jq -r '.facts[] | "\\(.k) \\(.v)"'
+
+    Of a run over a list of tasks also what each agent claims, and what we found: 'backcast help
+    ledger'.
+    """
+    from backcast.engine.interfaces.ledgers import show_ledgers
 
     with task_at(address, url) as place:
-        events = place.store.read(place.task, moment=place.moment)
-        state: dispatches.State = fold(dispatches, events)
-        if not state.tasks and not state.dispatches:
-            note_empty(place.store, place.task, place.moment, "ledger", ("TASKS_READ",))
-    show_ledger(state, place.task, as_json)
+        show_ledgers(place, as_json=as_json)
 
 
 @command.command()
