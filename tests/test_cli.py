@@ -162,7 +162,7 @@ def test_every_projection_has_its_command() -> None:
     short = {name.removeprefix("dependency_").removesuffix("_cache") for name in BY_NAME}
     # A prompt is shown by `context`, a map by `map show`, calls by `stats`; three are asked of
     # several projections.
-    several = {"libraries", "patterns", "plans"}
+    several = {"ledger", "libraries", "patterns", "plans"}
     assert set(show_command.commands) == short - {"prompts", "context_map", "calls"} | several
 
 

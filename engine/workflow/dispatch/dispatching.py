@@ -74,7 +74,7 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
     number = len(run.state.dispatches) + 1
     recorded = f"{run.task}.{number}" if run.settings.server else ""
     server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
-    folder, lock = new_folder()
+    folder, lock = new_folder(f"{run.source.top} {run.task}")
     agent: AgentRun | None = None
     try:
         mark = secrets.token_hex(8)
@@ -339,7 +339,7 @@ def _printed(run: DispatchRun, version: int, stream: str, at: int, part: bytes) 
 @contextmanager
 def _bare_tree(run: DispatchRun, commit: str) -> Iterator[WorkTree]:
     """Open our own git folder for a commit, without its files."""
-    folder, lock = new_folder()
+    folder, lock = new_folder(f"{run.source.top} {run.task} checked")
     try:
         tree = WorkTree(run.source.repository, folder, commit)
         tree.open()
