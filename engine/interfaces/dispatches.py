@@ -21,6 +21,7 @@ INTERRUPTED = 128 + 2
 def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
     """Work through a list of tasks; exits with 1 where a task is not done."""
     from backcast.domain.spending import Allowance
+    from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
     from backcast.engine.workflow.dispatch.agents import agent_of, program_of
     from backcast.engine.workflow.dispatch.budget import parsed
     from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun, DispatchSettings
@@ -28,7 +29,8 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
     from backcast.engine.workflow.dispatch.source import source_at
     from backcast.engine.workflow.sandbox.run import SandboxLimits
 
-    source = source_at(options["repo"], tasks)
+    files = [Path(sqlite_file(url))] if scheme_of(url) == "sqlite" else []
+    source = source_at(options["repo"], [tasks, *files])
     limits = {name: options[name] for name in ("seconds", "silence") if options[name]}
     forms = []
     for named in filter(None, (options["implementer"], options["reviewer"])):

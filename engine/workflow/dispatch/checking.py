@@ -41,10 +41,15 @@ def chosen_tests(paths: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """
 
     def is_test(path: str) -> bool:
-        if wanted:
-            return any(path == one or path.startswith(f"{one.rstrip('/')}/")
-                       or fnmatch.fnmatchcase(path, one) for one in wanted)  # fmt: skip
-        return any(fnmatch.fnmatchcase(path.rpartition("/")[2], one) for one in USUAL_TESTS)
+        name = path.rpartition("/")[2]
+        if not wanted:
+            return any(fnmatch.fnmatchcase(name, usual) for usual in USUAL_TESTS)
+        return any(
+            path == place
+            or path.startswith(f"{place.rstrip('/')}/")
+            or fnmatch.fnmatchcase(path, place)
+            for place in wanted
+        )
 
     return sorted(path for path in paths if path.endswith(".py") and is_test(path))
 

@@ -106,9 +106,9 @@ class DispatchRun:
             )
         return known
 
-    def mark(self, item: str, status: str) -> None:
-        """Mark a task in the list, and record that."""
-        fact, blob = self.tasks.mark({item: status})
+    def mark(self, item: str, status: str, *others: str) -> None:
+        """Mark a task in the list, and others with it, and record that."""
+        fact, blob = self.tasks.mark(dict.fromkeys((item, *others), status))
         if fact is not None and blob is not None:
             self.append([fact], [blob])
             for note in fact.notes:

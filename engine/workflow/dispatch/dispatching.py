@@ -74,7 +74,7 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
     number = len(run.state.dispatches) + 1
     recorded = f"{run.task}.{number}" if run.settings.server else ""
     server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
-    folder, lock = new_folder()
+    folder, lock = new_folder(f"{run.source.top} {run.task}")
     agent: AgentRun | None = None
     try:
         mark = secrets.token_hex(8)
@@ -276,18 +276,18 @@ def _record(
         outcome, reason = "failed", f"it says that it failed: {said.failed}"
     notes = [f"{stream.lost:,} bytes of {stream.name} were not kept"
              for stream in (agent.stdout, agent.stderr) if stream.lost]  # fmt: skip
-    left: dict[str, Any] = {}
+    traces: dict[str, Any] = {}
     if asked.role == "implementer":
         try:
             own = tasks_within(run.source, run.tasks.path)
             state = tree.state(own)
             blobs.append(Blob(state.patch))
-            left = {"files": state.files, "patch": blobs[-1].ref, "commit": asked.commit}
+            traces = {"files": state.files, "patch": blobs[-1].ref, "commit": asked.commit}
         except InputError as error:
             outcome, reason = "failed", f"what it left cannot be read: {error}"
     if answer := said.answer:
         blobs.append(Blob(answer.encode(errors="surrogatepass")))
-        left["answer"] = blobs[-1].ref
+        traces["answer"] = blobs[-1].ref
     cost, calls, reported = _costs(form, agent, said, counter)
     facts.append(
         DispatchEnded(
@@ -295,19 +295,19 @@ def _record(
             seconds=round(agent.seconds, 3), stdout_bytes=agent.stdout.size,
             stderr_bytes=agent.stderr.size, killed=agent.killed,
             isolation={"writes": agent.isolation}, notes=tuple(notes), cost=cost,
-            session=said.session or None, **left, **calls, **reported,
+            session=said.session or None, **traces, **calls, **reported,
         )
     )  # fmt: skip
     if outcome != "cancelled":
         result = read_result(said.answer, asked.role, item.id, [BLOCKS[asked.role]])
-        told = {"result": result.result} if result.result is not None else {
+        read = {"result": result.result} if result.result is not None else {
             "error": result.error, "message": result.message}  # fmt: skip
-        facts.append(ResultClaimed(dispatch=version, role=asked.role, notes=result.notes, **told))
+        facts.append(ResultClaimed(dispatch=version, role=asked.role, notes=result.notes, **read))
     run.append(facts, blobs, [version])
     words = "answered" if outcome == "answered" else f"{outcome}: {reason}"
     run.tell(f"{item.id}: {asked.form.name} {words} after {agent.seconds:.1f} s")
-    if left_running := agent.killed:
-        run.tell(f"{item.id}: it had left running, and we ended: {', '.join(left_running)}")
+    if agent.killed:
+        run.tell(f"{item.id}: it had left running, and we ended: {', '.join(agent.killed)}")
 
 
 def _costs(
@@ -339,7 +339,7 @@ def _printed(run: DispatchRun, version: int, stream: str, at: int, part: bytes) 
 @contextmanager
 def _bare_tree(run: DispatchRun, commit: str) -> Iterator[WorkTree]:
     """Open our own git folder for a commit, without its files."""
-    folder, lock = new_folder()
+    folder, lock = new_folder(f"{run.source.top} {run.task} checked")
     try:
         tree = WorkTree(run.source.repository, folder, commit)
         tree.open()

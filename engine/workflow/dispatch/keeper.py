@@ -73,10 +73,10 @@ def main() -> NoReturn:
     code, ordered = _watched(first, woken)
     descendants = processes.descendants(os.getpid())
     killed = [] if ordered else sorted({_name(pid) for pid in descendants})
-    left = _end_all(first, orders.grace)
+    remaining = _end_all(first, orders.grace)
     if code is None:
         code = _code_of_ended(first)
-    _say(orders, {"code": code, "killed": killed[:LISTED], "left": left})
+    _say(orders, {"code": code, "killed": killed[:LISTED], "left": remaining})
     while os.read(0, 64):  # until we are not needed any more, or were killed
         pass
     _end_all(first, 0)

@@ -1,6 +1,7 @@
 """Finds and ends what a dispatch left behind whose process, and keeper, were both killed."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -17,8 +18,19 @@ PREFIX = "backcast-dispatch-"
 "The beginning of the names of agents' folders."
 
 
-def new_folder() -> tuple[Path, int]:
-    """Make a folder for an agent; return it and a descriptor that holds its lock."""
+def new_folder(name: str) -> tuple[Path, int]:
+    """Make a folder for an agent; return it and a descriptor that holds its lock.
+
+    It has the same path whenever the name is the same, as far as nobody else has it: agents show
+    the path in their prompts, and a server reads on from where two prompts differ.
+    """
+    known = Path(tempfile.gettempdir()).resolve() / (
+        PREFIX + hashlib.sha256(name.encode()).hexdigest()[:12]
+    )
+    with suppress(FileExistsError):
+        known.mkdir(mode=0o700)
+        if (descriptor := _locked(known)) is not None:
+            return known, descriptor
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
         if (descriptor := _locked(folder)) is not None:

@@ -85,7 +85,7 @@ def _done(run: DispatchRun, item: ListedTask, step: NextStep) -> None:
         ItemDecided(item=item.id, action="done", reason=step.reason, attempt=step.attempt,
                     commit=made, branch=run.branch, **reviewed)
     ])  # fmt: skip
-    run.mark(item.id, "done")
+    run.mark(item.id, "done", *run.tasks.done_with(item.id))
     run.tell(f"{item.id}: done: {step.reason}; {made[:7]} on {run.branch}")
 
 

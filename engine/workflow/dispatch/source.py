@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +24,10 @@ class SourceRepository(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def source_at(path: Path, ignoring: Path | None = None) -> SourceRepository:
+def source_at(path: Path, ignoring: Sequence[Path] = ()) -> SourceRepository:
     """Open a repository; `InputError`, with how to go on, where agents would not see all of it.
 
-    Changes of the file `ignoring`, the list of tasks, are no obstacle: it is ours to mark.
+    Changes of the files `ignoring` are no obstacle: the list of tasks, and the store.
     """
     repository = opened(path)
     top = _top(path, repository)
@@ -66,7 +67,7 @@ def _top(path: Path, repository: GitRepository) -> Path:
 
 
 def _uncommitted(
-    repository: GitRepository, top: Path, ignoring: Path | None
+    repository: GitRepository, top: Path, ignoring: Sequence[Path]
 ) -> tuple[list[str], list[str]]:
     """Return files that differ from HEAD, and those that git does not know.
 
@@ -90,11 +91,14 @@ def _uncommitted(
         named = {"GIT_DIR": str(own), "GIT_WORK_TREE": str(top)}
         status = git(top, named, "status", "--porcelain=v1", "-z", "--untracked-files=normal",
                      "--no-renames", "--ignore-submodules=all")  # fmt: skip
-    ignored = "" if ignoring is None else _within(top, ignoring)
+    ignored = tuple(filter(None, (_within(top, file) for file in ignoring)))
     changed, unknown = list[str](), list[str]()
     for line in status.decode(errors="backslashreplace").split("\0"):
-        if line and line[3:] != ignored:
-            (unknown if line.startswith("??") else changed).append(line[3:])
+        name = line[3:]
+        # A store has files beside it whose names begin with its own.
+        ours = name in ignored or (line.startswith("??") and name.startswith(ignored or ("\0",)))
+        if line and not ours:
+            (unknown if line.startswith("??") else changed).append(name)
     return sorted(changed), sorted(unknown)
 
 

@@ -46,6 +46,16 @@ class TaskFile:
             and (not only or any(_is_in(task, name, known) for name in only))
         ]  # fmt: skip
 
+    def done_with(self, name: str) -> list[str]:
+        """Return the tasks above one that are done with it, as all their others are done."""
+        done = {task.id for task in self.list.tasks if task.status == "done"} | {name}
+        found, parent = list[str](), self.list.by_id[name].parent
+        while parent and all(part.id in done for part in self.list.parts(parent)):
+            found.append(parent)
+            done.add(parent)
+            parent = self.list.by_id[parent].parent
+        return found
+
     def mark(self, marks: Mapping[str, str]) -> tuple[TasksRead | None, Blob | None]:
         """Write marks into the file as it is now; return what stands there, None where it did."""
         for _ in range(TRIES):
