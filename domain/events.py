@@ -59,6 +59,13 @@ class EventType(StrEnum):
     BUDGET_GRANTED = "BUDGET_GRANTED"
     CALL_SETTLED = "CALL_SETTLED"
     TEXT_COMPRESSED = "TEXT_COMPRESSED"
+    TASKS_READ = "TASKS_READ"
+    DISPATCH_STARTED = "DISPATCH_STARTED"
+    AGENT_PRINTED = "AGENT_PRINTED"
+    DISPATCH_ENDED = "DISPATCH_ENDED"
+    RESULT_CLAIMED = "RESULT_CLAIMED"
+    CLAIM_CHECKED = "CLAIM_CHECKED"
+    ITEM_DECIDED = "ITEM_DECIDED"
 
 
 class Fact(BaseModel):
@@ -829,11 +836,6 @@ class UnknownFact(Fact):
     def data(self) -> dict[str, Any]:
         """The payload, untouched."""
         return self.payload
-
-
-FACTS: dict[str, type[Fact]] = {
-    fact.type: fact for fact in Fact.__subclasses__() if fact is not UnknownFact
-}
 
 
 class Claim(NamedTuple):

@@ -33,6 +33,7 @@ from backcast.projections import (
     completions,
     context_map,
     dependency_graph,
+    facts,
     offline_cache,
     online_cache,
     progress,
@@ -79,6 +80,8 @@ ALL: Sequence[Projection] = (
     calls,
     completions,
 )
+ASKED: Sequence[Projection] = (facts,)
+"Those that are folded only when somebody asks: no command waits for them, no snapshot is kept."
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 
 

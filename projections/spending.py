@@ -1,7 +1,7 @@
 """How much have a task's calls cost, what is set aside for open ones, and how much may they cost?
 
 A call that ran under a budget, or beside others, is settled by a fact of its own; what every other
-one cost is told by its answer.
+one cost is told by its answer. An agent that was dispatched costs what its calls cost together.
 """
 
 from math import inf
@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from immutables import Map
 
+from backcast.domain.dispatch_events import DispatchEnded, DispatchStarted
 from backcast.domain.events import (
     BudgetGranted,
     CallCost,
@@ -63,6 +64,18 @@ def evolve(state: State, event: WorkflowEvent) -> State:
                 spent=state.spent.plus(cost_of), open=rest,
                 outcomes=state.outcomes.set(outcome or "", count),
                 alone=0 if call == state.alone else state.alone,
+            )  # fmt: skip
+        case DispatchStarted(reserved=reserved):
+            aside = amounts_of(reserved or CallCost())
+            return state._replace(open=state.open.set(event.version, aside))
+        case DispatchEnded(dispatch=dispatch, cost=cost, calls=calls, outcome=outcome):
+            if dispatch not in state.open:
+                return state
+            cost_of_all = amounts_of(cost)._replace(calls=1 if calls is None else max(0, calls))
+            count = state.outcomes.get(outcome or "", 0) + 1
+            return state._replace(
+                spent=state.spent.plus(cost_of_all), open=state.open.delete(dispatch),
+                outcomes=state.outcomes.set(outcome or "", count),
             )  # fmt: skip
         case ModelReplied(call=None, answer_of=None) as fact:
             tokens = max(0, fact.prompt_tokens or 0) + max(0, fact.tokens or 0)

@@ -43,16 +43,19 @@ def repository(folder: Path) -> Path:
     return folder
 
 
-def play(asked: Playing) -> None:
-    """Answer a request of an agent; another one has no answer."""
+def play(asked: Playing, done: str = DONE, mend: str = MEND) -> None:
+    """Answer a request of an agent; another one has no answer.
+
+    `done` is what it says at its end, and `mend` the command by which a shell mends the cart.
+    """
     if asked.command != "POST":
         asked.whole(b'{"object": "list", "data": []}')
         return
     value = json.loads(asked.body)
-    calls = _calls({_name(tool) for tool in value.get("tools") or ()})
+    calls = _calls({_name(tool) for tool in value.get("tools") or ()}, done, mend)
     turn = len({id for id in range(len(calls)) if f'"call_{id}"'.encode() in asked.body})
     call = calls[turn] if turn < len(calls) else None
-    text = "Let me see." if call else DONE
+    text = "Let me see." if call else done
     path = asked.path.partition("?")[0]
     if not value.get("stream"):
         asked.whole(json.dumps(_whole(text, call, f"call_{turn}")).encode())
@@ -76,15 +79,18 @@ def _name(tool: dict[str, Any]) -> str:
     return str((tool.get("function") or tool).get("name"))
 
 
-def _calls(tools: set[str]) -> list[Call]:
+def _calls(tools: set[str], done: str, mend: str) -> list[Call]:
     """Return what an agent with these tools is asked to do."""
     if "exec_command" in tools:
-        return [("exec_command", {"cmd": line}) for line in ("cat cart.py", RUN, MEND, RUN)]
+        return [("exec_command", {"cmd": line}) for line in ("cat cart.py", RUN, mend, RUN)]
     if {"read", "edit"} <= tools:
         edit = {"path": "cart.py", "edits": [{"oldText": WRONG, "newText": RIGHT}]}
-        return [("read", {"path": "cart.py"}), ("edit", edit), ("bash", {"command": RUN})]
+        changed = ("edit", edit) if mend == MEND else ("bash", {"command": mend})
+        return [("read", {"path": "cart.py"}), changed, ("bash", {"command": RUN})]
     end = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
-    lines = ("cat cart.py", RUN, MEND, RUN, end) if tools else ()
+    if done != DONE:
+        end += f"; cat <<'E'\n{done}\nE"
+    lines = ("cat cart.py", RUN, mend, RUN, end) if tools else ()
     return [("bash", {"command": line}) for line in lines]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
+from backcast.domain.dispatch_events import ChangedFile, ReadTask
 from backcast.domain.events import (
-    FACTS,
     AnswerOrigin,
     CallCost,
     CheckFailure,
@@ -30,6 +30,7 @@ from backcast.domain.events import (
     UnknownFact,
     WorkflowEvent,
 )
+from backcast.domain.fact_types import FACTS
 from backcast.engine.log import EventStore
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -133,7 +134,16 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
         return json_values
     if name == "call_id":
         return st.none() | st.sampled_from(["call-1", "call-2"])
-    return st.text()
+    return _PLAIN.get(str(field.annotation), st.text())
+
+
+_PLAIN: dict[str, st.SearchStrategy[Any]] = {
+    "int | None": st.none() | st.integers(0, 12),
+    "float | None": st.none() | st.floats(0, 1e6),
+    "bool | None": st.none() | st.booleans(),
+    "tuple[str, ...]": st.lists(json_texts, max_size=2).map(tuple),
+}
+"By the type of a field that nothing else tells of."
 
 
 _SHAPED: dict[str, st.SearchStrategy[Any]] = {
@@ -258,6 +268,22 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         ),
         st.none() | st.integers(0, 9),
     ),
+    "dispatch": st.integers(1, 12),
+    "item": st.none() | st.sampled_from(["1", "1.1", "2"]),
+    "tasks": st.lists(
+        st.builds(
+            ReadTask,
+            id=st.sampled_from(["1", "1.1", "2"]),
+            status=st.sampled_from(["to do", "doing", "done"]),
+        ),
+        max_size=2,
+    ).map(tuple),
+    "marked": st.dictionaries(st.sampled_from(["1.1", "2"]), st.sampled_from(["doing", "done"])),
+    "files": st.lists(
+        st.builds(ChangedFile, path=st.sampled_from(NAMES), change=st.just("changed")), max_size=2
+    ).map(tuple),
+    "result": st.none() | st.just({"status": "completed"}) | st.just({"assessment": "approved"}),
+    "reported": st.none() | st.builds(CallCost, tokens=st.integers(0, 99)),
     "lives": st.none() | st.floats(0, 1e6),
     "same_as": st.lists(json_texts, max_size=2).map(tuple),
     "contained": st.lists(json_texts, max_size=2).map(tuple),

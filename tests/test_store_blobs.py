@@ -181,7 +181,8 @@ def test_what_is_at_hand_does_not_grow_without_end(
     assert store._recent_bytes <= 12_000
     for number in range(100):  # a small text takes more than its bytes
         store.put(b"%d" % number)
-    assert len(store._recent) <= 20 and store._recent_bytes <= 12_000
+    assert len(store._recent) <= 20
+    assert store._recent_bytes <= 12_000
 
 
 @given(

@@ -28,7 +28,8 @@ from backcast.engine.interfaces.installed import check_installation
 from backcast.engine.interfaces.terminal import escaped_lines, in_a_line, message
 
 COMMANDS = {
-    "run": "run", "resume": "resume", "record": "record", "import": "import_", "export": "export",
+    "run": "run", "resume": "resume", "dispatch": "dispatch", "record": "record",
+    "import": "import_", "export": "export",
     "tasks": "tasks", "log": "log", "show": "show", "stats": "stats", "context": "context",
     "diff": "diff", "view": "view", "compare": "compare", "blame": "blame", "audit": "audit",
     "search": "search", "mcp": "mcp",

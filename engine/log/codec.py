@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from backcast.domain.errors import InputError
-from backcast.domain.events import FACTS, Fact, UnknownFact, schema_of
+from backcast.domain.events import Fact, UnknownFact, schema_of
+from backcast.domain.fact_types import FACTS
 from backcast.engine.log.packing import plain
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]

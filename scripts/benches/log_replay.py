@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from backcast.domain.events import FACTS
+from backcast.domain.fact_types import FACTS
 from backcast.engine.log.store import EventStore
 from backcast.projections import ALL, BY_NAME, Projection, fold
 from scripts.benches.figures import Bench, Bound, Figure, in_turns, rate, ratios

@@ -15,13 +15,13 @@ from pydantic import BaseModel
 
 from backcast.domain.events import (
     BLOB_PREFIX,
-    FACTS,
     CheckFailure,
     ContextItem,
     ContextOmission,
     EventType,
     PlannedModule,
 )
+from backcast.domain.fact_types import FACTS
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.importers.events import Part
 from backcast.engine.log.redaction.commands import in_command

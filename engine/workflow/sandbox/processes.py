@@ -29,22 +29,22 @@ def watch_over(first: int, woken: int, crowd: int | None) -> tuple[int, bool]:
     """
     while True:
         ready = select.select([0, woken], [], [], None if crowd is None else 0.05)[0]
-        crowded = crowd is not None and not ready and len(_descendants(os.getpid())) > crowd
+        crowded = crowd is not None and not ready and len(descendants(os.getpid())) > crowd
         if crowded or 0 in ready:
             os.kill(first, signal.SIGKILL)
             return _code(os.waitpid(first, 0)[1]), crowded
         with suppress(BlockingIOError):
             os.read(woken, 64)
-        for pid, status in _ended():
+        for pid, status in ended():
             if pid == first:
                 return _code(status), False
 
 
-def _ended() -> Iterator[tuple[int, int]]:
+def ended() -> Iterator[tuple[int, int]]:
     """Yield the pid and status of each child that has ended, orphans among them."""
     with suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            yield ended
+        while (child := os.waitpid(-1, os.WNOHANG))[0]:
+            yield child
 
 
 def end_descendants(first: int) -> None:
@@ -52,15 +52,15 @@ def end_descendants(first: int) -> None:
     deadline = time.monotonic() + LINGERING
     with suppress(OSError):
         os.killpg(first, signal.SIGKILL)
-    while (orphans := _descendants(os.getpid())) and time.monotonic() < deadline:
+    while (orphans := descendants(os.getpid())) and time.monotonic() < deadline:
         for pid in orphans:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        list(_ended())
+        list(ended())
         time.sleep(0.002)
 
 
-def _descendants(root: int) -> list[int]:
+def descendants(root: int) -> list[int]:
     """Return the descendants of a process; none where there is no /proc."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):

@@ -1,0 +1,137 @@
+"""A run over a list of tasks as commands begin it, watch it, and show it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backcast.domain.json_text import json_text
+from backcast.engine.interfaces.options import opened
+from backcast.engine.interfaces.terminal import escaped, message
+
+if TYPE_CHECKING:
+    from backcast.projections import dispatches
+
+INTERRUPTED = 128 + 2
+
+
+def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
+    """Work through a list of tasks; exits with 1 where a task is not done."""
+    from backcast.domain.spending import Allowance
+    from backcast.engine.log.recorder.addresses import scheme_of, sqlite_file
+    from backcast.engine.workflow.dispatch.agents import agent_of, program_of
+    from backcast.engine.workflow.dispatch.budget import parsed
+    from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun, DispatchSettings
+    from backcast.engine.workflow.dispatch.loop import begin, work
+    from backcast.engine.workflow.dispatch.source import source_at
+    from backcast.engine.workflow.sandbox.run import SandboxLimits
+
+    files = [Path(sqlite_file(url))] if scheme_of(url) == "sqlite" else []
+    source = source_at(options["repo"], [tasks, *files])
+    limits = {name: options[name] for name in ("seconds", "silence") if options[name]}
+    forms = []
+    for named in filter(None, (options["implementer"], options["reviewer"])):
+        form = agent_of(named, options["own"]).model_copy(update=limits)
+        program_of(form, source.top)  # refused now, and not after other agents have worked
+        forms.append(form)
+    name = options["name"] or tasks.stem
+    seconds = options["test_seconds"]
+    with _proxy(options["to"], url, name) as server, opened(url, create=True) as store:
+        settings = DispatchSettings(
+            implementer=forms[0], reviewer=forms[1] if len(forms) > 1 else None,
+            tests=options["tests"], attempts=options["attempts"], server=server,
+            limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
+            budget=parsed(options["budget"]) if options["budget"] else Allowance(),
+            only=options["only"],
+        )  # fmt: skip
+        run = DispatchRun(store, name, source, tasks, settings, lambda text: message(escaped(text)))
+        for note in source.notes:
+            message(f"note: {escaped(note)}")
+        stopped = ""
+        begin(run)
+        try:
+            stopped = work(run)
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        show_ledger(run.state, name, options["as_json"])
+    if stopped == "interrupted":
+        message("interrupted; the same command goes on from here")
+    sys.exit(INTERRUPTED if stopped == "interrupted" else bool(stopped))
+
+
+@contextmanager
+def _proxy(to: str | None, url: str, name: str) -> Iterator[str]:
+    """Start a proxy before a server, and return its address; empty where there is no server."""
+    if to is None:
+        yield ""
+        return
+    from backcast.engine.interfaces.proxy.beside import proxy_beside
+
+    with proxy_beside(to, url, name) as address:
+        yield address
+
+
+def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
+    """Print the tasks of a list, and of each dispatch what it claims and what we found."""
+    from backcast.projections import dispatches
+
+    rows = list[dict[str, Any]]()
+    for task in state.tasks:
+        decided = state.decided.get(task.id)
+        rows.append({
+            "task": task.id, "title": task.title, "status": task.status,
+            "decided": decided.action if decided else None,
+            "reason": decided.reason if decided else None,
+            "commit": decided.commit if decided else None,
+            "dispatches": [row_of(name, version, found)
+                           for version, found in dispatches.of_item(state, task.id)],
+        })  # fmt: skip
+    if as_json:
+        click.echo(json_text({"task_id": name, "tasks": rows}))
+        return
+    for row in rows:
+        mark = {"done": "x", "doing": "-"}.get(row["status"], " ")
+        reason = f": {row['reason']}" if row["reason"] else ""
+        decided_text = f"  ({row['decided']}{reason})" if row["decided"] else ""
+        click.echo(escaped(f"[{mark}] {row['task']} {row['title']}{decided_text}"))
+    show_dispatches([entry for row in rows for entry in row["dispatches"]])
+
+
+def show_dispatches(made: list[dict[str, Any]]) -> None:
+    """Print what each dispatch claims and what we found, and where the two differ."""
+    from backcast.engine.interfaces.views import console, table
+
+    if made:
+        table(
+            console(), ("dispatch", "task", "agent", "ended", "claims", "we found"),
+            [(entry["dispatch"], entry["item"], f"{entry['role']} {entry['agent']}",
+              entry["outcome"] or "under way", entry["claims"], entry["found"]) for entry in made],
+        )  # fmt: skip
+        for entry in made:
+            for difference in entry["differences"]:
+                click.echo(escaped(f"{entry['dispatch']}: {difference}"))
+
+
+def row_of(name: str, version: int, found: "dispatches.DispatchState") -> dict[str, Any]:
+    """Return a dispatch as JSON."""
+    started, ended, claimed, checked = found.started, found.ended, found.claimed, found.checked
+    result = claimed.result if claimed else None
+    claims = ""
+    if claimed:
+        claims = claimed.error or ""
+    if result:
+        claims = str(result.get("status") or result.get("assessment"))
+    return {
+        "dispatch": f"{name}@{version}", "item": started.item, "role": started.role,
+        "agent": started.agent, "attempt": started.attempt,
+        "outcome": ended.outcome if ended else None, "seconds": ended.seconds if ended else None,
+        "claims": claims, "result": result,
+        "files": [file.path for file in ended.files] if ended else [],
+        "found": (checked.reason or "") if checked else "",
+        "accepted": checked.accepted if checked else None,
+        "differences": list(checked.differences) if checked else [],
+        "recorded_as": started.recorded_as,
+    }  # fmt: skip

@@ -1,0 +1,114 @@
+"""Guards what dispatches may cost: what is set aside before, what is counted meanwhile, and after.
+
+>>> parsed("2usd, 40min,30calls")
+Allowance(calls=30, tokens=None, seconds=2400.0, money=2.0)
+"""
+
+import re
+import time
+from typing import NamedTuple
+
+from backcast.domain.errors import InputError
+from backcast.domain.events import CallCost, ModelFailed, ModelReplied
+from backcast.domain.spending import Allowance, Amounts, Price, remaining
+from backcast.engine.log.store import EventStore
+from backcast.projections import spending
+
+UNITS: dict[str, tuple[str, float]] = {
+    "usd": ("money", 1), "$": ("money", 1), "h": ("seconds", 3600), "min": ("seconds", 60),
+    "m": ("seconds", 60), "s": ("seconds", 1), "call": ("calls", 1), "calls": ("calls", 1),
+    "token": ("tokens", 1), "tokens": ("tokens", 1), "ktokens": ("tokens", 1000),
+}  # fmt: skip
+LEAST = 1.0
+"Seconds below which no agent is started."
+LOOK = 0.5
+"Seconds between two looks at what a proxy has counted."
+
+
+def parsed(text: str) -> Allowance:
+    """Return the budget that a text states; `InputError` for none."""
+    amounts: dict[str, float] = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"\$?(\d+(?:\.\d+)?)\s*([a-z$]*)", part.strip().lower())
+        unit = (found[2] or ("usd" if part.strip().startswith("$") else "")) if found else ""
+        if not found or unit not in UNITS or float(found[1]) <= 0:
+            raise InputError(
+                f"--budget: needed amounts such as 2usd,40min,30calls,90000tokens, found"
+                f" {part.strip()[:40]!r}"
+            )
+        name, factor = UNITS[unit]
+        if name in amounts:
+            raise InputError(f"--budget: needed one amount of {name}, found two")
+        amounts[name] = float(found[1]) * factor
+    calls, tokens = amounts.get("calls"), amounts.get("tokens")
+    return Allowance(
+        None if calls is None else int(calls), None if tokens is None else int(tokens),
+        amounts.get("seconds"), amounts.get("money"),
+    )  # fmt: skip
+
+
+class Admission(NamedTuple):
+    """Whether a dispatch may start, and with how much."""
+
+    action: str
+    "allow, degrade (with less time than the agent has by itself), or deny."
+    code: str
+    "budget_calls, budget_tokens, budget_seconds, budget_money; empty where all suffices."
+    seconds: float
+    reserved: CallCost
+    rest: Allowance
+
+    @property
+    def reason(self) -> str:
+        """The reason in words."""
+        name = self.code.removeprefix("budget_")
+        return f"{self.code}: no {name} are left of the budget".replace("money are", "money is")
+
+
+def admitted(state: spending.State, seconds: float) -> Admission:
+    """Return whether what is left of the budget suffices for one more dispatch."""
+    rest = remaining(state.allowed, spending.committed(state))
+    code = ""
+    for name, amount, least in zip(rest._fields, rest, (1, 1, LEAST, 1e-6), strict=True):
+        if amount is not None and amount < least:
+            code = f"budget_{name}"
+            break
+    given = seconds if rest.seconds is None else min(seconds, rest.seconds)
+    reserved = CallCost(tokens=rest.tokens or 0, seconds=given, money=rest.money or 0.0)
+    action = "deny" if code else "degrade" if given < seconds else "allow"
+    return Admission(action, code or ("budget_seconds" if given < seconds else ""), given,
+                     reserved, rest)  # fmt: skip
+
+
+class CallCounter:
+    """What a proxy has counted of one dispatch, read from the log as it grows."""
+
+    def __init__(self, store: EventStore, task: str, price: Price, rest: Allowance) -> None:
+        self.store, self.task, self.price, self.rest = store, task, price, rest
+        self.counted = Amounts()
+        self.lively = 0.0
+        self._version, self._looked = 0, 0.0
+
+    def look(self) -> None:
+        """Count what has been recorded since the last look."""
+        self._looked = time.monotonic()
+        for event in self.store.read(self.task, after=self._version):
+            self._version, self.lively = event.version, self._looked
+            match event.fact:
+                case ModelReplied() as fact:
+                    prompt, answer = fact.prompt_tokens or 0, fact.tokens or 0
+                    money = self.price.of(prompt, answer)
+                    cost = Amounts(1, prompt + answer, fact.seconds or 0.0, money)
+                    self.counted = self.counted.plus(cost)
+                case ModelFailed():
+                    self.counted = self.counted.plus(Amounts(1))
+
+    def exceeded(self) -> str:
+        """Return which amount of the budget is used up; empty where none is."""
+        if time.monotonic() - self._looked < LOOK:
+            return ""
+        self.look()
+        for name, most, used in zip(self.rest._fields, self.rest, self.counted, strict=True):
+            if name != "seconds" and most is not None and used > most:
+                return f"budget_{name}: {used:,} used of {most:,} left"
+        return ""

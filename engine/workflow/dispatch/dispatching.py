@@ -1,0 +1,358 @@
+"""One dispatch: an agent is started, watched, ended and read, and its work is checked."""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from backcast.domain.dispatch_events import (
+    AgentPrinted,
+    ClaimChecked,
+    DispatchEnded,
+    DispatchStarted,
+    ResultClaimed,
+)
+from backcast.domain.dispatch_prompt import BLOCKS, PromptParts, prompt_text
+from backcast.domain.dispatch_results import read_result
+from backcast.domain.errors import InputError
+from backcast.domain.events import CallCost, Fact
+from backcast.domain.spending import Price
+from backcast.domain.task_list import ListedTask
+from backcast.engine.log.blobs import Blob
+from backcast.engine.workflow.dispatch.agent_run import AgentOrders, AgentRun
+from backcast.engine.workflow.dispatch.agents import AgentForm, filled, prepared, program_of
+from backcast.engine.workflow.dispatch.budget import CallCounter, admitted
+from backcast.engine.workflow.dispatch.checking import (
+    Finding,
+    differences,
+    found_by_tests,
+    verdict,
+)
+from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
+from backcast.engine.workflow.dispatch.leftovers import MARK, is_held, new_folder, remove_left
+from backcast.engine.workflow.dispatch.next_step import NextStep
+from backcast.engine.workflow.dispatch.output import AgentOutput, read_output
+from backcast.engine.workflow.dispatch.source import tasks_within
+from backcast.engine.workflow.dispatch.work_tree import WorkTree
+from backcast.engine.workflow.results import PREVIEW
+from backcast.projections import dispatches
+
+LISTED = 20
+"Failures that a fact holds."
+
+
+class Assignment(NamedTuple):
+    """Who is asked, about what."""
+
+    role: str
+    form: AgentForm
+    attempt: int
+    commit: str
+    patch: bytes = b""
+    "Changes that are in the work tree already."
+    reviews: int | None = None
+    repairs: int | None = None
+    parts: Mapping[str, Any] = MappingProxyType({})
+    "What its prompt holds besides the task."
+
+
+def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
+    """Dispatch an agent by what comes next; return why the budget denies it, or nothing."""
+    asked = _assignment(run, step)
+    admission = admitted(run.spending, asked.form.seconds)
+    if admission.action == "deny":
+        return admission.reason
+    program = program_of(asked.form, run.source.top)
+    parts = PromptParts(
+        role=asked.role, task_id=item.id, title=item.title, details=_details(item),
+        attempt=asked.attempt, of=run.settings.attempts, **asked.parts,
+    )  # fmt: skip
+    prompt = prompt_text(parts)
+    number = len(run.state.dispatches) + 1
+    recorded = f"{run.task}.{number}" if run.settings.server else ""
+    server = f"{run.settings.server}/backcast/{recorded}" if recorded else ""
+    folder, lock = new_folder(f"{run.source.top} {run.task}")
+    agent: AgentRun | None = None
+    try:
+        mark = secrets.token_hex(8)
+        for name in ("home", "tmp"):
+            (folder / name).mkdir()
+        tree = WorkTree(run.source.repository, folder, asked.commit)
+        tree.make(asked.patch)
+        started = prepared(
+            asked.form, asked.role, prompt, program, home=folder / "home", work=tree.path,
+            server=server, mark={MARK: mark},
+        )  # fmt: skip
+        body = Blob(prompt.encode(errors="surrogatepass"))
+        about = {"reviews": asked.reviews, "repairs": asked.repairs, "recorded_as": recorded}
+        about = {name: value for name, value in about.items() if value}
+        fact = DispatchStarted(
+            item=item.id, title=item.title, role=asked.role, agent=asked.form.name,
+            model=asked.form.model, attempt=asked.attempt, repository=str(run.source.top),
+            commit=asked.commit, folder=str(folder), mark=mark, prompt=body.ref,
+            command=tuple(word.replace(str(folder), "FOLDER") for word in started.shown),
+            seconds=admission.seconds, silence=asked.form.silence, reserved=admission.reserved,
+            **about,
+        )  # fmt: skip
+        [event] = run.append([fact], [body])
+        run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}")
+        counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
+            if recorded else None  # fmt: skip
+        agent = AgentRun(
+            AgentOrders(
+                folder=folder, work=tree.path, command=started.command,
+                environment=started.environment, prompt=started.prompt, lock=lock,
+                seconds=admission.seconds, silence=asked.form.silence,
+                exceeded=counter.exceeded if counter else lambda: "",
+                lively=(lambda: counter.lively) if counter else lambda: 0.0,
+                printed=lambda stream, at, part: _printed(run, event.version, stream, at, part),
+            )
+        ).run()  # fmt: skip
+        _record(run, item, asked, agent, tree, event.version, prompt, counter)
+    finally:
+        if agent is not None:
+            agent.close()
+        os.close(lock)
+        remove_left(str(folder), mark)
+    if agent.outcome == "cancelled":
+        raise KeyboardInterrupt
+    return ""
+
+
+def check(run: DispatchRun, version: int) -> None:
+    """Check what an implementer left, and record that beside what it claims."""
+    found = run.state.dispatches[version]
+    assert found.ended is not None
+    ended, claimed = found.ended, found.claimed
+    claim = claimed.result if claimed else None
+    error = (claimed.message or claimed.error or "") if claimed else "it was ended before"
+    finding = Finding()
+    patch = run.store.get(ended.patch) if ended.patch else b""
+    commit = ended.commit or found.started.commit or run.source.commit
+    wanted = ended.outcome == "answered" and claim is not None and claim["status"] == "completed"
+    if wanted and ended.files:
+        try:
+            with _bare_tree(run, commit) as tree:
+                before = tree.bodies(f"{commit}^{{tree}}")
+                after = tree.bodies(tree.patched(patch))
+            finding = found_by_tests(before, after, run.settings.tests, run.settings.limits)
+        except InputError as problem:
+            finding = Finding(notes=(str(problem),))
+    false, untold = differences(claim, ended.files, finding) if claim else ([], [])
+    accepted, reason = verdict(
+        ended.outcome or "", ended.reason or "", claim, error, ended.files, finding, false
+    )
+    output = Blob(finding.output)
+    ran = {} if finding.passed is None else {
+        "passed": finding.passed, "failed": finding.failed, "errors": finding.errors,
+        "skipped": finding.skipped, "tests": finding.tests, "failures": finding.failures[:LISTED],
+        "isolation": dict(finding.isolation), "output": output.ref,
+        "preview": finding.output.decode(errors="replace")[-PREVIEW:],
+    }  # fmt: skip
+    fact = ClaimChecked(
+        dispatch=version, files=ended.files, patch=ended.patch, differences=(*false, *untold),
+        accepted=accepted, reason=reason, notes=finding.notes, **ran,
+    )  # fmt: skip
+    run.append(
+        [fact], [output] if ran else [], [version, found.claim] if found.claim else [version]
+    )
+    item = found.started.item
+    run.tell(f"{item}: {'holds' if accepted else 'does not hold'}: {reason}")
+    for difference in fact.differences:
+        run.tell(f"{item}: {difference}")
+
+
+def settle_cut(run: DispatchRun) -> None:
+    """Settle dispatches whose process was killed, and remove what they left.
+
+    `InputError` where one is under way in another process.
+    """
+    for version, found in dispatches.under_way(run.state):
+        started = found.started
+        if started.folder and is_held(started.folder):
+            raise InputError(
+                f"task {run.task!r}: dispatch {run.task}@{version} is under way in another process:"
+                " wait for its end"
+            )
+        swept = bool(started.folder and started.mark) and remove_left(
+            f"{started.folder}", f"{started.mark}"
+        )
+        began = next(event.timestamp for event in run.store.read(run.task, after=version - 1))
+        ran = max(0.0, (run.store.clock() - began).total_seconds())
+        cost = CallCost(seconds=round(min(ran, started.seconds or ran), 3))
+        calls: dict[str, Any] = {}
+        if started.recorded_as:
+            counter = CallCounter(run.store, started.recorded_as, Price(), run.spending.allowed)
+            counter.look()
+            calls = {"calls": counter.counted.calls}
+            cost = cost.model_copy(update={"tokens": counter.counted.tokens})
+        notes = ("what it had left was removed",) if swept else ()
+        run.append(
+            [DispatchEnded(dispatch=version, outcome="cut", notes=notes, cost=cost, bound=True,
+                           reason="our own process was ended before it", **calls)],
+            because=[version],
+        )  # fmt: skip
+        run.tell(f"{started.item}: a dispatch was cut off, and is made again")
+
+
+def _assignment(run: DispatchRun, step: NextStep) -> Assignment:
+    """Return who is asked next, with what its prompt must hold."""
+    settings = run.settings
+    if step.kind == "review":
+        return _review(run, step, step.about)
+    if step.kind == "mend":
+        found = run.state.dispatches[step.about]
+        assert found.ended is not None
+        if found.started.role == "reviewer":
+            work = _work_before(run, step.about)
+            again = _review(run, step, work)
+            return again._replace(repairs=found.claim,
+                                  parts={**again.parts, "findings": [step.reason]})  # fmt: skip
+        patch = run.store.get(found.ended.patch) if found.ended.patch else b""
+        commit = found.ended.commit or run.base()
+        return Assignment("implementer", settings.implementer, step.attempt, commit, patch,
+                          repairs=found.claim, parts={"mending": step.reason})  # fmt: skip
+    parts: dict[str, Any] = {}
+    if step.about and step.about in run.state.dispatches:
+        parts = _evidence(run, step)
+    return Assignment("implementer", settings.implementer, step.attempt, run.base(), parts=parts)
+
+
+def _review(run: DispatchRun, step: NextStep, version: int) -> Assignment:
+    found = run.state.dispatches[version]
+    assert found.ended is not None
+    assert run.settings.reviewer is not None
+    patch = run.store.get(found.ended.patch) if found.ended.patch else b""
+    claim = found.claimed.result if found.claimed and found.claimed.result else {}
+    findings = [*(found.checked.differences if found.checked else ()),
+                f"we ran the tests: {found.checked.reason}" if found.checked else ""]  # fmt: skip
+    return Assignment(
+        "reviewer", run.settings.reviewer, step.attempt, found.ended.commit or run.base(), patch,
+        reviews=found.check or None,
+        parts={"claim": str(claim.get("summary", "")), "findings": list(filter(None, findings)),
+               "patch": patch.decode(errors="replace")},
+    )  # fmt: skip
+
+
+def _work_before(run: DispatchRun, version: int) -> int:
+    """Return the implementer's dispatch that a review was about."""
+    checked = run.state.dispatches[version].started.reviews
+    return next(number for number in run.state.dispatches
+                if run.state.dispatches[number].check == checked)  # fmt: skip
+
+
+def _evidence(run: DispatchRun, step: NextStep) -> dict[str, Any]:
+    """Return what the next attempt must know of the one before it."""
+    found = run.state.dispatches[step.about]
+    parts: dict[str, Any] = {}
+    if found.checked:
+        failures = [f"{failure.name}: {failure.message}" for failure in found.checked.failures]
+        reason = found.checked.reason or ""
+        parts = {"findings": [reason, *found.checked.differences], "failures": failures}
+    review = run.state.dispatches.get(step.review)
+    if review and review.claimed and review.claimed.result:
+        result = review.claimed.result
+        issues = [f"{issue['severity']}: {issue.get('file') or ''} {issue['message']}"
+                  f" {issue.get('fix', '')}" for issue in result.get("issues", ())]  # fmt: skip
+        parts["findings"] = [*parts.get("findings", ()), *issues]
+        parts["fixes"] = list(map(str, result.get("required_fixes", ())))
+    return parts
+
+
+def _record(
+    run: DispatchRun, item: ListedTask, asked: Assignment, agent: AgentRun, tree: WorkTree,
+    version: int, prompt: str, counter: CallCounter | None,
+) -> None:  # fmt: skip
+    """Record how an agent ended, what it left, and what it claims: at once, so none is lost."""
+    form, facts, blobs = asked.form, list[Fact](), list[Blob]()
+    home = tree.path.parent / "home"
+    file = Path(filled(form.output.file, {"home": str(home)})) if form.output.file else None
+    said = read_output(form.output, agent.stdout.text, file)
+    outcome, reason = agent.outcome, agent.reason
+    if outcome == "answered" and said.failed is not None:
+        outcome, reason = "failed", f"it says that it failed: {said.failed}"
+    notes = [f"{stream.lost:,} bytes of {stream.name} were not kept"
+             for stream in (agent.stdout, agent.stderr) if stream.lost]  # fmt: skip
+    traces: dict[str, Any] = {}
+    if asked.role == "implementer":
+        try:
+            own = tasks_within(run.source, run.tasks.path)
+            state = tree.state(own)
+            blobs.append(Blob(state.patch))
+            traces = {"files": state.files, "patch": blobs[-1].ref, "commit": asked.commit}
+        except InputError as error:
+            outcome, reason = "failed", f"what it left cannot be read: {error}"
+    if answer := said.answer:
+        blobs.append(Blob(answer.encode(errors="surrogatepass")))
+        traces["answer"] = blobs[-1].ref
+    cost, calls, reported = _costs(form, agent, said, counter)
+    facts.append(
+        DispatchEnded(
+            dispatch=version, outcome=outcome, exit_code=agent.code, reason=reason,
+            seconds=round(agent.seconds, 3), stdout_bytes=agent.stdout.size,
+            stderr_bytes=agent.stderr.size, killed=agent.killed,
+            isolation={"writes": agent.isolation}, notes=tuple(notes), cost=cost,
+            session=said.session or None, **traces, **calls, **reported,
+        )
+    )  # fmt: skip
+    if outcome != "cancelled":
+        result = read_result(said.answer, asked.role, item.id, [BLOCKS[asked.role]])
+        read = {"result": result.result} if result.result is not None else {
+            "error": result.error, "message": result.message}  # fmt: skip
+        facts.append(ResultClaimed(dispatch=version, role=asked.role, notes=result.notes, **read))
+    run.append(facts, blobs, [version])
+    words = "answered" if outcome == "answered" else f"{outcome}: {reason}"
+    run.tell(f"{item.id}: {asked.form.name} {words} after {agent.seconds:.1f} s")
+    if agent.killed:
+        run.tell(f"{item.id}: it had left running, and we ended: {', '.join(agent.killed)}")
+
+
+def _costs(
+    form: AgentForm, agent: AgentRun, said: AgentOutput, counter: CallCounter | None
+) -> tuple[CallCost, dict[str, Any], dict[str, Any]]:
+    """Return the cost as counted, the number of calls, and the cost as the agent reports it."""
+    seconds, price = round(agent.seconds, 3), _price(form)
+    reported: dict[str, Any] = {}
+    own = CallCost(seconds=seconds)
+    if said.prompt_tokens is not None or said.answer_tokens is not None or said.money is not None:
+        prompt, answer = said.prompt_tokens or 0, said.answer_tokens or 0
+        money = price.of(prompt, answer) if said.money is None else said.money
+        own = CallCost(tokens=prompt + answer, seconds=seconds, money=money)
+        reported = {"reported": own}
+    if counter is None:
+        return own, {}, reported
+    counter.look()
+    counted = counter.counted
+    cost = CallCost(tokens=counted.tokens, seconds=seconds, money=counted.money)
+    return cost, {"calls": counted.calls}, reported
+
+
+def _printed(run: DispatchRun, version: int, stream: str, at: int, part: bytes) -> None:
+    body = Blob(part)
+    run.append([AgentPrinted(dispatch=version, stream=stream, at=at, text=body.ref)], [body],
+               [version])  # fmt: skip
+
+
+@contextmanager
+def _bare_tree(run: DispatchRun, commit: str) -> Iterator[WorkTree]:
+    """Open our own git folder for a commit, without its files."""
+    folder, lock = new_folder(f"{run.source.top} {run.task} checked")
+    try:
+        tree = WorkTree(run.source.repository, folder, commit)
+        tree.open()
+        yield tree
+    finally:
+        os.close(lock)
+        remove_left(str(folder), "none")
+
+
+def _price(form: AgentForm) -> Price:
+    return Price(form.prompt_price, form.answer_price)
+
+
+def _details(item: ListedTask) -> str:
+    details = item.details
+    return details if isinstance(details, str) else "\n".join(details)

@@ -1,0 +1,58 @@
+"""Patches of agents in the repository: opened as trees, and kept as commits of a branch."""
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from backcast.domain.errors import InputError
+from backcast.engine.log.importers.git_repository import GitRepository
+from backcast.engine.workflow.dispatch.work_tree import git
+
+AUTHOR = {
+    f"GIT_{role}_{part}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for part, value in (("NAME", "backcast dispatch"), ("EMAIL", "dispatch@backcast.invalid"))
+}
+
+
+def commit_patch(
+    repository: GitRepository, commit: str, patch: bytes, branch: str, message: str,
+    when: datetime,
+) -> str:  # fmt: skip
+    """Commit a patch onto a branch of the repository, and return the commit.
+
+    The same arguments give the same commit, so that a process that was killed makes it again.
+    Neither its work tree nor the branch that is checked out is touched, and no hook runs.
+    `InputError` where somebody else moved the branch.
+    """
+    with tempfile.TemporaryDirectory(prefix="backcast-index-") as folder:
+        named = {
+            "GIT_DIR": str(repository.git_dir),
+            "GIT_INDEX_FILE": f"{folder}/index",
+            **AUTHOR,
+            "GIT_AUTHOR_DATE": when.isoformat(),
+            "GIT_COMMITTER_DATE": when.isoformat(),
+        }
+        place = Path(folder)
+        git(place, named, "read-tree", commit)
+        if patch:
+            git(place, named, "apply", "--cached", "--binary", "--whitespace=nowarn", asked=patch)
+        tree = git(place, named, "write-tree").decode().strip()
+        made = git(place, named, "commit-tree", tree, "-p", commit, "-F", "-",
+                   asked=message.encode()).decode().strip()  # fmt: skip
+        ref = f"refs/heads/{branch}"
+        known = tip(repository, branch)
+        if known == made:
+            return made
+        if known is not None and known != commit:
+            raise InputError(
+                f"branch {branch}: needed its tip at {commit[:12]}, found {known[:12]}: somebody"
+                " else moved it; rename it to go on"
+            )
+        git(place, named, "update-ref", ref, made, known or "0" * len(commit))
+    return made
+
+
+def tip(repository: GitRepository, branch: str) -> str | None:
+    """Return the commit of a branch; None where there is no such branch."""
+    return repository.refs().get(f"refs/heads/{branch}")

@@ -1,0 +1,95 @@
+"""The loop of a run over a list of tasks: read, fold, decide, dispatch, check, append."""
+
+from datetime import datetime
+
+from backcast.domain.dispatch_events import ItemDecided
+from backcast.domain.errors import InputError
+from backcast.domain.events import BudgetGranted, TaskStarted
+from backcast.domain.task_list import ListedTask
+from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun
+from backcast.engine.workflow.dispatch.dispatching import check, dispatch, settle_cut
+from backcast.engine.workflow.dispatch.landing import commit_patch
+from backcast.engine.workflow.dispatch.leftovers import sweep
+from backcast.engine.workflow.dispatch.next_step import NextStep, next_step
+
+
+def begin(run: DispatchRun) -> None:
+    """Begin the run, or go on with it: what a killed process left is cleared away first."""
+    goal = f"work through {run.tasks.path.name} of {run.source.top}"
+    if run.version and run.goal != goal:
+        raise InputError(
+            f"task {run.task!r} of this store is to {run.goal or 'do something else'!r}:"
+            " name another by --task"
+        )
+    sweep()
+    if not run.version:
+        run.append([TaskStarted(goal=goal)])
+    settle_cut(run)
+    run.note_tasks()
+    if run.settings.budget.limited and run.settings.budget != run.spending.allowed:
+        limits = {name: most for name, most in run.settings.budget._asdict().items()
+                  if most is not None}  # fmt: skip
+        run.append([BudgetGranted(**limits)])
+
+
+def work(run: DispatchRun) -> str:
+    """Work on one task after the other; return why it stopped before the last, or nothing."""
+    halted = {item: run.state.at[item] for item in run.state.decided
+              if run.state.decided[item].action == "halt"}  # fmt: skip
+    for item in run.items():
+        if stopped := _work_on(run, item, halted.get(item.id, 0)):
+            return f"{item.id}: {stopped}"
+    return ""
+
+
+def _work_on(run: DispatchRun, item: ListedTask, halted: int) -> str:
+    """Work on a task until it is done; return why it is not."""
+    run.mark(item.id, "doing")
+    while True:
+        step = next_step(
+            run.state, item.id, reviewed=run.settings.reviewer is not None,
+            attempts=run.settings.attempts, halted=halted,
+        )  # fmt: skip
+        match step.kind:
+            case "done":
+                _done(run, item, step)
+                return ""
+            case "halt":
+                return _halt(run, item, step)
+            case "check":
+                check(run, step.about)
+            case _:
+                if denied := dispatch(run, item, step):
+                    return _halt(run, item, step._replace(reason=denied))
+
+
+def _halt(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
+    fact = ItemDecided(item=item.id, action="halt", reason=step.reason, attempt=step.attempt)
+    run.append([fact])
+    run.mark(item.id, "to do")
+    run.tell(f"{item.id}: halted: {step.reason}")
+    return step.reason
+
+
+def _done(run: DispatchRun, item: ListedTask, step: NextStep) -> None:
+    """Commit accepted work onto the run's own branch, and mark its task."""
+    found = run.state.dispatches[step.about]
+    assert found.ended is not None
+    patch = run.store.get(found.ended.patch) if found.ended.patch else b""
+    agent, when = found.started.agent or "", _ended_at(run, step.about)
+    message = f"{item.id} {item.title}\n\nWritten by {agent}, {run.task}@{step.about}.\n"
+    base = found.ended.commit or run.source.commit
+    made = commit_patch(run.source.repository, base, patch, run.branch, message, when)
+    reviewed = {"assessment": "approved"} if run.settings.reviewer else {}
+    run.append([
+        ItemDecided(item=item.id, action="done", reason=step.reason, attempt=step.attempt,
+                    commit=made, branch=run.branch, **reviewed)
+    ])  # fmt: skip
+    run.mark(item.id, "done", *run.tasks.done_with(item.id))
+    run.tell(f"{item.id}: done: {step.reason}; {made[:7]} on {run.branch}")
+
+
+def _ended_at(run: DispatchRun, version: int) -> datetime:
+    """Return when a dispatch ended: the date of its commit, the same however often it is made."""
+    events = run.store.read(run.task, after=version, types=["DISPATCH_ENDED"])
+    return next(event.timestamp for event in events if event.fact.data["dispatch"] == version)
