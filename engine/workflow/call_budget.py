@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from backcast.domain.errors import ModelError
+from backcast.domain.errors import ModelError, UnavailableError
 from backcast.domain.events import CallCost, CallSettled, ContextBuilt
 from backcast.domain.spending import Amounts, remaining, short_of
 from backcast.engine.models import Completion, Limits
 from backcast.engine.models.cancelling import CallCancelledError
 from backcast.engine.models.so_far import AnswerPart, AnswerSoFar
-from backcast.engine.models.tokenizers import Tokenizer
+from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.prompts import BuiltPrompt, RunningTask
 from backcast.engine.workflow.runtime import Runtime
@@ -45,11 +45,17 @@ def _within(prepared: PreparedCall, seconds: float) -> PreparedCall:
 class CallBudget:
     """The budget of a task's calls, as its log has it."""
 
-    def __init__(self, task: RunningTask, runtime: Runtime, tokenizer: Tokenizer) -> None:
-        """`tokenizer` counts what had come of an answer where its model does not."""
-        self.task, self.runtime, self.tokenizer = task, runtime, tokenizer
+    def __init__(self, task: RunningTask, runtime: Runtime) -> None:
+        self.task, self.runtime = task, runtime
 
-    def admitted(self, races: Sequence[Sequence[PreparedCall]]) -> list[list[PreparedCall]]:
+    def admitted(self, calls: Sequence[PreparedCall]) -> list[PreparedCall]:
+        """Return the first calls that the budget suffices for together, within its seconds.
+
+        `ModelError` where it suffices for none.
+        """
+        return [call for [call] in self.admitted_races([[call] for call in calls])]
+
+    def admitted_races(self, races: Sequence[Sequence[PreparedCall]]) -> list[list[PreparedCall]]:
         """Return the first calls, each with its alternatives, that the budget suffices for
         together, within its seconds.
 
@@ -104,7 +110,11 @@ class CallBudget:
             whole = AnswerPart(
                 answer.text, answer.thinking, answer.prompt_tokens, answer.tokens
             )  # fmt: skip
-            prompt, said, bound = self._came(whole, prompt)
+            prompt, wrote, bound = self._came(whole, prompt)
+            if wrote or answer.tokens is not None:
+                said = wrote
+            else:  # an empty answer may have been thought about for long
+                bound = True
             seconds = answer.seconds if seconds is None else seconds
         elif part.came:
             prompt, said, bound = self._came(part, prompt)
@@ -115,8 +125,8 @@ class CallBudget:
         else:
             bound = True
         for earlier in so_far.earlier:  # the server has worked for these tries too
-            read, wrote, _ = self._came(earlier, prepared.fact.tokens or 0)
-            prompt, said = prompt + read, said + wrote
+            read, tried, _ = self._came(earlier, prepared.fact.tokens or 0)
+            prompt, said = prompt + read, said + tried
         cost = CallCost(
             tokens=prompt + said,
             seconds=round(most.seconds if seconds is None else seconds, 3),
@@ -132,8 +142,12 @@ class CallBudget:
         read = prompt if part.prompt_tokens is None else part.prompt_tokens
         if part.tokens is not None or not (part.text or part.thinking):
             return read, part.tokens or 0, False
-        said = sum(self.tokenizer.count(text) for text in (part.thinking, part.text) if text)
-        return read, said, not self.tokenizer.exact
+        texts = [text for text in (part.thinking, part.text) if text]
+        try:
+            tokenizer = tokenizer_of(self.runtime.profile.tokenizer)
+            return read, sum(map(tokenizer.count, texts)), not tokenizer.exact
+        except UnavailableError:  # of a server that is gone; no token is less than a byte
+            return read, sum(len(text.encode(errors="replace")) for text in texts), True
 
     def settled_cut(self) -> list[CallSettled]:
         """Return the settlements of calls that an earlier process was ended in, at their most."""

@@ -50,7 +50,7 @@ class Calls:
     ) -> None:
         self.task, self.runtime, self.spec, self.prompts = task, runtime, spec, prompts
         self.model, self.append, self.runner = runtime.model, append, runner
-        self.budget = CallBudget(task, runtime, prompts.tokenizer)
+        self.budget = CallBudget(task, runtime)
         self.coming = runtime.coming or AnswersSoFar()
         self.reused = ReusedAnswers(task.store, runtime.reuse)
         self.asked = CallPrompts(task, runtime, spec, prompts)
@@ -67,7 +67,7 @@ class Calls:
         if known := self._known(prepared):
             self._begin([[prepared]], in_wave=False, reused=True)
             return replied_again(known, prepared.fact.tokens, self._question(prepared))
-        [[admitted]] = self.budget.admitted([[prepared]])
+        [admitted] = self.budget.admitted([prepared])
         limited = self.task.spending.allowed.limited
         [call] = self._begin([[admitted]], in_wave=False)
         began = monotonic()
@@ -139,7 +139,7 @@ class Calls:
         if not ready:
             return failed
         try:
-            admitted = self.budget.admitted(ready)
+            admitted = self.budget.admitted_races(ready)
         except ModelError:
             if not known:
                 raise
