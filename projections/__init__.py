@@ -36,6 +36,7 @@ from backcast.projections import (
     online_cache,
     progress,
     prompts,
+    questions,
     spending,
     summaries,
     versions,
@@ -76,6 +77,7 @@ ALL: Sequence[Projection] = (
     context_map,
     spending,
     calls,
+    questions,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 
