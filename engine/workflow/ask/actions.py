@@ -135,6 +135,8 @@ def read_action(reply: str, allowed: tuple[str, ...]) -> TakenAction:
     """Return the action of a reply; `RefusedError` where it states none, or one not allowed now."""
     try:
         stated = json.loads(_unfenced(reply))
+        # Half of a character can be written in JSON, and be stored nowhere.
+        stated = json.loads(json.dumps(stated, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         raise RefusedError("it is not one JSON object") from None
     if not isinstance(stated, dict):

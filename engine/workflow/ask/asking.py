@@ -211,7 +211,7 @@ class Asking:
         """Make of a reply what it says."""
         state = self.task.asked
         question = state.questions[name]
-        reply = self.task.store.get(question.reply or "").decode(errors="surrogatepass")
+        reply = self.task.store.get(question.reply or "").decode(errors="replace")
         try:
             if question.cut:
                 raise RefusedError("it was cut, as it is too long")
@@ -278,7 +278,7 @@ class Asking:
         before, self._last = self._last, pieces(profile.template, context.messages)
         prefix = compared(before, self._last, tokenizer, POLICY.words) if before else None
         request = Request(f"question:{name}", text)
-        found = look_up([item.node for item in context.items], {}, {}, LookUpPolicy(enough=0))
+        found = look_up([item.node for item in context.items], (), (), LookUpPolicy(enough=0))
         fact, blobs = fact_of(
             context, request, profile, POLICY, tokenizer, self.task.version, found, prefix
         )
