@@ -162,8 +162,8 @@ def came_to(store: EventStore) -> dict[str, Any]:
         prompts.setdefault(event.fact.data["target"], []).append(event.fact.data["digest"])
     # Seconds are what they are, and no function of anything.
     known = {name: state.questions[name] for name in sorted(state.questions)}
-    {n: o._replace(spent=o.spent._replace(seconds=0.0)) for n, o in known.items()}
-    return {"questions": known, "steps": dict(state.steps), "prompts": prompts}
+    timeless = {n: o._replace(spent=o.spent._replace(seconds=0.0)) for n, o in known.items()}
+    return {"questions": timeless, "steps": dict(state.steps), "prompts": prompts}
 
 
 def executor(races: Sequence[Race], report: Report, concurrency: int, further: Further) -> None:

@@ -252,9 +252,9 @@ class Asking:
             built, blobs = self._built(name, question.text, step.context)
             actions, again, said = step.allowed, 0, step.context.messages
             number, attempt = step.number, step.attempt
-        left = questions.unspent(state, name)
-        if left.seconds is not None:
-            limits = limits._replace(seconds=round(min(limits.seconds, left.seconds), 3))
+        rest = questions.unspent(state, name)
+        if rest.seconds is not None:
+            limits = limits._replace(seconds=round(min(limits.seconds, rest.seconds), 3))
         asked = AskModel(KIND, name, number, attempt)
         prepared = PreparedCall(name, asked, built, said, limits, again)
         most = self.budget.most(prepared)

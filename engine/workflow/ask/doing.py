@@ -151,14 +151,14 @@ class ActionDoer:
             above.append(state.questions[above[-1].parent])
         known = {(_plain(one.text), one.about) for one in above}
         named = list[tuple[str, str]]()
-        for one in asked:
-            about = self.subject.node(one.about).node if one.about.strip() else ""
-            if not _plain(one.question):
+        for action in asked:
+            about = self.subject.node(action.about).node if action.about.strip() else ""
+            if not _plain(action.question):
                 raise InputError("needed a question, found no words")
-            if (_plain(one.question), about) in known:
+            if (_plain(action.question), about) in known:
                 raise InputError(ITSELF)
-            known.add((_plain(one.question), about))
-            named.append((one.question, about))
+            known.add((_plain(action.question), about))
+            named.append((action.question, about))
         share = self._share(state, question, len(named))
         stated = {key: most for key, most in share._asdict().items() if most is not None}
         return [
@@ -193,19 +193,20 @@ class ActionDoer:
             child for child in question.children if child[len(name) + 1 : -1] == str(turn.number)
         ]
         tokens = state.limits.get("result", 0) // max(1, len(mine))
-        told, found = list[str](), 0
-        for child in mine:
-            one, answer = state.questions[child], state.questions[child].answer
+        shown, found = list[str](), 0
+        for name_of_child in mine:
+            child, answer = state.questions[name_of_child], state.questions[name_of_child].answer
             assert answer is not None
             found += bool(answer.text)
-            about = f" (about {one.about})" if one.about else ""
+            about = f" (about {child.about})" if child.about else ""
             best = "" if answer.complete else f" (no more than a best effort: {answer.reason})"
             said = f"{answer.text}{best}" if answer.text else f"no answer: {answer.reason}"
             quotes = "".join(f'\n{quote.node}: "{quote.text}"' for quote in answer.shown)
-            told.append(self.bounded(f"{one.text}{about}\n-> {said}{quotes}", tokens))
-        body = Blob("\n\n".join(told).encode(errors="surrogatepass"))
+            shown.append(self.bounded(f"{child.text}{about}\n-> {said}{quotes}", tokens))
+        text = "\n\n".join(shown)
+        body = Blob(text.encode(errors="surrogatepass"))
         call_id = f"{name}#{turn.number}"
-        failed = {} if found else {"failed": True, "message": "\n\n".join(told)}
+        failed = {} if found else {"failed": True, "message": text}
         fact = ToolReturned(tool=turn.tool, call_id=call_id, output=body.ref, **failed)
         return DoneAction([fact], [body])
 

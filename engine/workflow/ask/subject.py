@@ -212,19 +212,19 @@ class Subject:
                 raise InputError(f"there is nothing under {asked!r} here{self._near(asked)}")
             return self._listed_events("")
         folders, files = dict[str, int](), list[str]()
-        for one in below:
-            folder, mark, _ = one[len(prefix) :].partition("/")
+        for place in below:
+            folder, mark, _ = place[len(prefix) :].partition("/")
             if mark:
                 folders[folder] = folders.get(folder, 0) + 1
             else:
-                files.append(one)
+                files.append(place)
         lines = [f"{prefix}{name}/ ({count} files)" for name, count in sorted(folders.items())]
         lines += [f"module:{one}{self._names(one)}" for one in files]
         return "\n".join(lines)
 
     def _names(self, path: str) -> str:
-        names = [one for one in sorted(dependency_graph.lines_of(self.state, path))
-                 if "." not in one]  # fmt: skip
+        known = sorted(dependency_graph.lines_of(self.state, path))
+        names = [name for name in known if "." not in name]
         more = ", ..." if len(names) > 6 else ""
         return f": {', '.join(names[:6])}{more}" if names else ""
 

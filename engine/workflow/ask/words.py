@@ -144,8 +144,9 @@ def said(turn: QuestionTurn) -> str:
     if not isinstance(arguments, dict):
         return turn.tool
     stated = [f"{one}" for one in arguments.values() if one and not isinstance(one, list)]
-    for one in arguments.get("questions") or ():
-        stated.append(f"{one.get('question', '')}" if isinstance(one, dict) else "")
+    asked = arguments.get("questions")
+    for part in asked if isinstance(asked, list) else ():
+        stated.append(f"{part.get('question', '')}" if isinstance(part, dict) else "")
     return " ".join([turn.tool, *(" ".join(text.split()) for text in stated)])[:200]
 
 
