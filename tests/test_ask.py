@@ -16,8 +16,9 @@ from backcast.engine.models.grammar import gbnf
 from backcast.engine.replay.verify import verified
 from backcast.engine.workflow.ask.actions import ACTIONS, read_action, schema_of
 from backcast.engine.workflow.ask.asking import Asking
-from backcast.engine.workflow.ask.doing import ITSELF, REPEATED
+from backcast.engine.workflow.ask.doing import ITSELF
 from backcast.engine.workflow.ask.subject import Subject
+from backcast.engine.workflow.ask.words import REPEATED
 from backcast.engine.workflow.refusals import RefusedError
 from backcast.projections import fold, questions, spending
 from tests.asked import (
@@ -181,9 +182,10 @@ def test_a_model_that_asks_for_itself_for_ever_is_told_and_ended(big: Subject) -
     state = asked.work()
     [first] = state.questions.values()
     assert [turn.message for turn in first.turns[1:]] == [ITSELF, *[REPEATED] * LIMITS.repeats]
+    assert first.actions == ()
     assert first.answer
     assert not first.answer.complete
-    assert "same action again" in first.answer.reason
+    assert "needed an action of answer, found 'ask'" in first.answer.reason
 
 
 def test_questions_that_ask_further_for_ever_end_at_the_depth(big: Subject) -> None:
@@ -206,7 +208,7 @@ def test_the_same_fifty_times_ends_after_the_repeats_that_are_allowed(big: Subje
     limits = LIMITS._replace(iterations=60)
     asked = asking(big, model := Planner(same), limits=limits, budget=Allowance(calls=60))
     first = asked.work().questions["q"]
-    assert len(model.asked) == 1 + LIMITS.repeats
+    assert len(model.asked) == 1 + LIMITS.repeats + 2  # and one that can only be the answer
     assert first.turns[2].message == REPEATED
     assert "stands above" in model.prompts["q", 3, 1]
     assert first.answer
@@ -328,11 +330,11 @@ def test_too_long_a_prompt_shows_the_last_results_and_names_the_rest(big: Subjec
         return {"action": "read", "node": module(call.iteration)}
 
     model = Planner(reads)
-    limits = LIMITS._replace(iterations=12, result=600, prompt=4_500)
+    limits = LIMITS._replace(iterations=12, result=600, prompt=3_600)
     asked = asking(big, model, limits=limits, budget=Allowance(calls=20))
     asked.work()
     sizes = [e.fact.data["tokens"] for e in asked.task.store.read(TASK, types=["CONTEXT_BUILT"])]
-    assert max(sizes) <= 4_500
+    assert max(sizes) <= 3_600
     assert "its result is not shown any more" in model.prompts["q", 11, 1]
     assert source_line(10) in model.prompts["q", 11, 1]
     assert all(verdict.holds for verdict in verified(asked.task.store, TASK))

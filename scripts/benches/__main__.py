@@ -76,8 +76,8 @@ BENCHES = {
     ),
     "spec08": Entry(
         "the latency of calls side by side, beside one after the other, and how soon a cancelled"
-        " call has ended",
-        {"latency": "spec08_latency"},
+        " call has ended; and what a small model answers by 'ask', beside one prompt of bodies",
+        {"latency": "spec08_latency", "ask": "spec08_ask"},
         "--only latency",
     ),
     "context": Entry(

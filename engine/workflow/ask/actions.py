@@ -74,8 +74,8 @@ class AnswerAction(_Action):
 
 
 ACTIONS: Mapping[str, type[_Action]] = {
-    "list": ListAction, "search": SearchAction, "read": ReadAction, "ask": AskAction,
-    "ask_many": AskManyAction, "answer": AnswerAction,
+    "answer": AnswerAction, "search": SearchAction, "read": ReadAction, "list": ListAction,
+    "ask": AskAction, "ask_many": AskManyAction,
 }  # fmt: skip
 ASKING = ("ask", "ask_many")
 "The actions that ask further."

@@ -29,11 +29,10 @@ from backcast.engine.workflow.ask.actions import (
     TakenAction,
 )
 from backcast.engine.workflow.ask.subject import Subject
-from backcast.engine.workflow.ask.words import LOOK
+from backcast.engine.workflow.ask.words import LOOK, REPEATED, turns_in_circles
 from backcast.projections import questions
 from backcast.projections.questions import OpenQuestion
 
-REPEATED = "you have asked this already; its result stands above"
 ITSELF = "this is the question that is being answered: take it apart, or look and read"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -69,7 +68,7 @@ class ActionDoer:
         called = ToolCalled(tool=taken.tool, call_id=call_id, arguments=arguments)
         said = taken.tool, json_text(arguments)
         if any((turn.tool, turn.arguments) == said for turn in question.turns):
-            return self._again(state, question, called)
+            return DoneAction([called, _failed(called, REPEATED)])
         try:
             if isinstance(taken.action, AskAction | AskManyAction):
                 asked = (
@@ -128,17 +127,6 @@ class ActionDoer:
                 cut = cut[: len(cut) * 3 // 4]
             kept = [f"{cut} ..."]
         return "\n".join([*kept, _MORE.format(count=len(lines) - len(kept))])
-
-    def _again(
-        self, state: questions.State, question: OpenQuestion, called: ToolCalled
-    ) -> DoneAction:
-        """Return what an action comes to that was taken before."""
-        facts: list[Fact] = [called, _failed(called, REPEATED)]
-        before = sum(turn.message == REPEATED for turn in question.turns)
-        if before + 1 >= state.limits.get("repeats", 1):
-            why = f"it took the same action again {before + 1} times: {called.tool}"
-            facts += self.end(state, question.name, why).facts
-        return DoneAction(facts)
 
     # Asking
 
@@ -218,7 +206,9 @@ class ActionDoer:
         quotes = tuple(self._quote(quote.node, quote.text) for quote in action.quotes)
         cut = [child for child in question.children if not _is_whole(state, child)]
         reason = ""
-        if cut:
+        if turns_in_circles(state, question.name):
+            reason = "it took the same actions again and again, and had to end"
+        elif cut:
             count = len(question.children)
             reason = f"of {count} questions that it asked {len(cut)} came to no whole answer"
         return self._ended(question, action.text, reason, quotes)

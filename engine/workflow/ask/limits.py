@@ -19,8 +19,8 @@ class AskLimits(NamedTuple):
     "How many questions one may be away from the first."
     iterations: int = 8
     "Actions of each question; the last one can only be its answer."
-    repeats: int = 3
-    "How often an action may be taken again before its question is ended."
+    repeats: int = 2
+    "Actions that are taken again, after which nothing but an answer is allowed."
     prompt: int = 4_000
     "Tokens of a prompt."
     answer: int = 400

@@ -23,18 +23,17 @@ from backcast.projections.questions import OpenQuestion, QuestionTurn
 VERSION = 1
 "Grows when the same questions would give another prompt."
 LOOK = "look"
+REPEATED = "you have asked this already; its result stands above"
 "The tool of what is shown at the beginning."
 SYSTEM = (
     "You find the answer to a question about a project that is too large to be shown. Each of your"
-    " replies is one JSON object, an action; its result is shown to you, and you reply again. The"
-    ' actions are: {"action": "list", "under": "folder or module"} shows what is there; {"action":'
-    ' "search", "words": "..."} finds functions, classes and modules by words; {"action": "read",'
-    ' "node": "module:a/b.py", "first": 1, "last": 40} shows lines of a module, or of a function'
-    ' such as function:a/b.py::f; {"action": "ask", "question": "...", "about": "module:a/b.py"}'
-    ' has somebody answer a smaller question, {"action": "ask_many", "questions": [...]} several at'
-    ' once; {"action": "answer", "text": "...", "quotes": [{"node": "function:a/b.py::f", "text":'
-    ' "a line of it"}]} is the end. Answer only what you have read, shortly, and quote the lines'
-    " that show it, word for word, from the node in which they stand."
+    " replies is one JSON object with an action and its fields; what it brings is shown to you, and"
+    " you reply again. answer (text, quotes) is the end: as soon as something shown answers the"
+    " question, say so shortly, and quote the lines that show it, word for word, with their nodes."
+    " search (words) finds functions, classes and modules. read (node, first, last) shows lines of"
+    " a module:PATH, or a function:PATH::NAME whole. list (under) shows what a folder or a module"
+    " holds. ask (question, about) has somebody else answer a smaller question, ask_many"
+    " (questions) several at once. Say nothing that you have not read."
 )
 POLICY = Policy(name="ask", version=VERSION, system=SYSTEM, texts={TASK: ""})
 "The policy that a question's prompts record: the words around them."
@@ -126,13 +125,19 @@ class StepBuilder:
 def allowed_actions(state: questions.State, name: str) -> tuple[str, ...]:
     """Return the actions that a question's next reply may take."""
     question, limits = state.questions[name], state.limits
-    if question.iteration >= limits.get("iterations", 1):
+    if question.iteration >= limits.get("iterations", 1) or turns_in_circles(state, name):
         return ("answer",)
     rest = questions.unspent(state, name)
     deep = question.depth >= limits.get("depth", 0)
     if deep or (rest.calls is not None and rest.calls < len(("it", "another", "answer"))):
         return tuple(one for one in ACTIONS if one not in ASKING)
     return tuple(ACTIONS)
+
+
+def turns_in_circles(state: questions.State, name: str) -> bool:
+    """Return whether a question has taken the same action again as often as it may."""
+    again = sum(turn.message == REPEATED for turn in state.questions[name].turns)
+    return again >= state.limits.get("repeats", 1)
 
 
 def said(turn: QuestionTurn) -> str:
@@ -162,10 +167,9 @@ def _next(state: questions.State, question: OpenQuestion, allowed: tuple[str, ..
     if allowed == ("answer",):
         lines.append(
             'Nothing more can be looked up. Reply with {"action": "answer", "text": "...",'
-            f' "quotes": [...]}} for the question: {question.text}'
+            ' "quotes": [{"node": "...", "text": "..."}]}.'
         )
     else:
-        # Without a count of what is left, so that all before it stays as it is.
-        lines.append(f"Reply with one action as JSON: {', '.join(allowed)}.")
-        lines.append(f"The question is: {question.text}")
+        lines.append(f'Reply with {{"action": ...}} and its fields, one of {", ".join(allowed)}.')
+    lines.append(f"The question is: {question.text}")
     return "\n\n".join(lines)
