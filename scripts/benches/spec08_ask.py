@@ -12,6 +12,7 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from backcast.engine.log import EventStore
 from backcast.engine.memory.import_log import run as import_log
 from backcast.engine.memory.outlines import Outlining
 from backcast.engine.models import Limits, Message
+from backcast.engine.models.server import ServerModel
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.workflow.ask.asking import Asking, start
 from backcast.engine.workflow.ask.limits import limits_for
@@ -36,7 +38,7 @@ from scripts.benches.figures import Bench, Figure
 
 COUNT = 20
 BUDGET = Allowance(calls=8, tokens=16_000)
-SHOWN = 1_000
+SHOWN = 800
 "Tokens of bodies in the control's one prompt."
 GROUP = "20 questions whose answer is one line of one file"
 SCHEMA = {
@@ -85,9 +87,9 @@ def _opened(bench: Bench) -> EventStore:
 
 
 def _measured(bench: Bench, store: EventStore, task: str) -> Iterator[Figure]:
-    runtime = open_runtime(bench.options.asked, deterministic=True)._replace(
-        budget=BUDGET, concurrency=2
-    )
+    runtime = open_runtime(bench.options.asked)
+    model = ServerModel(bench.options.asked, sampling={"temperature": 0})
+    runtime = runtime._replace(model=model, budget=BUDGET, concurrency=2)
     view = Subject(store, task, NOW, runtime.profile, tokenizer_of(runtime.profile.tokenizer))
     asked = questions_of(view)[: bench.options.count]
     pieces = list(_pieces(view))
@@ -128,7 +130,7 @@ def _asked(
     bench: Bench, runtime: Runtime, view: Subject, question: LineQuestion, number: int
 ) -> dict[str, object]:
     with EventStore.open("sqlite://") as log:
-        limits = limits_for(runtime.profile, 1)._replace(iterations=5, result=500, answer=200)
+        limits = limits_for(runtime.profile, 1)._replace(iterations=5, result=400, answer=120)
         start(log, "ask", question.text, AskedSubject(task=view.task), limits)
         state = Asking(log, "ask", runtime, view).work()
         cost: spending.State = fold(spending, log.read("ask"))
@@ -167,13 +169,20 @@ def _control(
 
 
 def is_right(answer: str, question: LineQuestion) -> bool:
-    """Return whether an answer holds what a right one holds, as a word.
+    """Return whether an answer holds what a right one holds, as a word; of a module its name as
+    that of a file or of a part of a package.
 
     >>> asked = LineQuestion("?", "_auth", "httpx/_auth.py", "defines")
-    >>> is_right("httpx/_auth.py does.", asked), is_right("In _authors.", asked)
-    (True, False)
+    >>> is_right("httpx/_auth.py does.", asked), is_right("In httpx._auth", asked)
+    (True, True)
+    >>> is_right("the _auth flow", asked), is_right("_auth", asked)
+    (False, True)
     """
-    return bool(re.search(rf"(?<![\w.]){re.escape(question.right)}(?![\w])", answer))
+    right = re.escape(question.right)
+    if question.kind == "defaults":
+        return bool(re.search(rf"(?<![\w.]){right}(?![\w])", answer))
+    found = re.search(rf"(?<!\w){right}\.py(?!\w)|\w\.{right}(?!\w)", answer)
+    return bool(found) or answer.strip(" .`'\"") == question.right
 
 
 def questions_of(view: Subject) -> list[LineQuestion]:
@@ -193,8 +202,8 @@ def questions_of(view: Subject) -> list[LineQuestion]:
     for asked in defaults:
         known[asked.text] = known.get(asked.text, 0) + 1
     unique = [asked for asked in defaults if known[asked.text] == 1]
-    pairs = zip(*(sorted(some, key=_order) for some in (defines, unique)), strict=False)
-    return [asked for pair in pairs for asked in pair]
+    kinds = [sorted(some, key=_order) for some in (defines, unique)]
+    return [asked for turn in zip_longest(*kinds) for asked in turn if asked]
 
 
 def _order(asked: LineQuestion) -> str:
