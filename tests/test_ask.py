@@ -391,6 +391,12 @@ def test_a_log_without_code_is_listed_searched_and_read_by_its_events() -> None:
             log.node("event:9")
 
 
+def test_a_question_without_words_is_asked_nevertheless(big: Subject) -> None:
+    found = asking(big, Planner(lambda call: answer("yes")), text="??").work().questions["q"].answer
+    assert found is not None
+    assert found.text == "yes"
+
+
 # The form
 
 

@@ -83,7 +83,7 @@ def event_title(event: WorkflowEvent) -> str:
     if isinstance(event.fact, ToolCalled):
         title = called(event.fact)
     if isinstance(event.fact, QuestionAsked | AnswerGiven):
-        title = f"{event.fact.name}: {event.fact.text or event.fact.reason or ''}"
+        title = f"{event.fact.name}: {event.fact.text or data.get('reason', '')}"
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
     if isinstance(event.fact, Scored):

@@ -94,8 +94,8 @@ def _measured(bench: Bench, store: EventStore, task: str) -> Iterator[Figure]:
     asked = questions_of(view)[: bench.options.count]
     pieces = list(_pieces(view))
     rows = list[dict[str, object]]()
-    for number, question in enumerate(asked):
-        row = _asked(bench, runtime, view, question, number)
+    for question in asked:
+        row = _asked(runtime, view, question)
         control, tokens = _control(runtime, view, pieces, question.text)
         row |= {
             "control": control, "control right": is_right(control, question),
@@ -114,9 +114,9 @@ def _measured(bench: Bench, store: EventStore, task: str) -> Iterator[Figure]:
                 f"one prompt of BM25 bodies, {theirs:.0f} %", details={"rows": mine},
             )  # fmt: skip
     spent = [int(str(row["tokens"])) for row in rows]
-    theirs = [int(str(row["control tokens"])) for row in rows]
+    beside = [int(str(row["control tokens"])) for row in rows]
     yield Figure(
-        GROUP, "tokens of a question", spent, "tokens", "", f"{sum(theirs) / len(rows):.0f}"
+        GROUP, "tokens of a question", spent, "tokens", "", f"{sum(beside) / len(rows):.0f}"
     )
     yield Figure(GROUP, "with a proven quote of the right file", [_share(rows, "proven")], "%")
     yield Figure(GROUP, "with an answer at all", [_share(rows, "answer")], "%")
@@ -126,11 +126,9 @@ def _share(rows: Sequence[dict[str, object]], key: str) -> float:
     return 100 * sum(bool(row[key]) for row in rows) / len(rows)
 
 
-def _asked(
-    bench: Bench, runtime: Runtime, view: Subject, question: LineQuestion, number: int
-) -> dict[str, object]:
+def _asked(runtime: Runtime, view: Subject, question: LineQuestion) -> dict[str, object]:
     with EventStore.open("sqlite://") as log:
-        limits = limits_for(runtime.profile, 1)._replace(iterations=5, result=400, answer=120)
+        limits = limits_for(runtime.profile, 1)._replace(iterations=4, result=400, answer=120)
         start(log, "ask", question.text, AskedSubject(task=view.task), limits)
         state = Asking(log, "ask", runtime, view).work()
         cost: spending.State = fold(spending, log.read("ask"))

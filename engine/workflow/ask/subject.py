@@ -41,8 +41,8 @@ from backcast.projections import dependency_graph
 
 EVENT = "event"
 "The kind of a node that is an event of the log with a text."
-HITS = 8
-"Nodes that a search finds."
+HITS, FIRST_HITS = 8, 4
+"Nodes that a search finds, and that are shown at the beginning."
 CHUNK = 60
 "Lines of a part of a file that is found by itself, as nothing names its parts."
 NEAR = 3
@@ -247,12 +247,12 @@ class Subject:
         ]
         return "\n".join(lines) or "nothing is here"
 
-    def search(self, query: str) -> str:
+    def search(self, query: str, count: int = HITS) -> str:
         """Return the nodes that answer some words best, each with the line that holds most."""
         asked = set(words(query))
         if not asked:
             raise InputError("needed words to search for, found none")
-        hits = search_words(self._documents, query, HITS, self._counted)
+        hits = search_words(self._documents, query, count, self._counted)
         return "\n".join(self._found(hit.id, asked) for hit in hits) or "nothing holds these words"
 
     @cached_property
@@ -305,24 +305,29 @@ class Subject:
         return found.node, f"{found.node} lines {begin}-{stop}{what}\n" + "\n".join(shown)
 
     def look(self, question: str, about: str, tokens: int) -> str:
-        """Return what the ContextBuilder shows for a question, of at most so many tokens."""
+        """Return what may be near a question: what a search finds for its words, and what the
+        ContextBuilder shows for it, of about so many tokens."""
         key = question, about, tokens
         if key not in self._looks:
             self._looks[key] = self._looked(*key)
         return self._looks[key]
 
     def _looked(self, question: str, about: str, tokens: int) -> str:
-        if about.startswith(f"{EVENT}:") or not self.paths:
-            return self.read(about)[1] if about else self.search(question)
+        if about.startswith(f"{EVENT}:"):
+            return self.read(about)[1]
+        found = self.search(question, FIRST_HITS) if words(question) and not about else ""
+        if not self.paths:
+            return found
         target = about if kind_of(about) in ("module", *SYMBOLS) else ""
+        tokens = max(1, tokens - self.counter.count(found))
         request = Request(target, question, (target,) if target else ())
         try:
             profile = self.profile.with_context(max(1, min(tokens, self.profile.context)))
             states, graph, cache = self._known
-            found = ContextBuilder(profile, cache, LOOK).build(states, graph, request)
+            shown = ContextBuilder(profile, cache, LOOK).build(states, graph, request).text
         except BackcastError:  # the window is too small for the builder's own frame
-            return self.search(question)
-        return found.text
+            shown = ""
+        return "\n\n".join(filter(None, [found, shown]))
 
     @cached_property
     def _known(self) -> tuple[TaskStates, Graph, BuildCache]:
