@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from backcast.engine.workflow.refusals import RefusedError
 
@@ -158,3 +159,20 @@ def _unfenced(reply: str) -> str:
     if text.startswith("```") and text.endswith("```") and "\n" in text:
         return text.partition("\n")[2].removesuffix("```")
     return text
+
+
+def words_in(reply: str) -> str:
+    """Return what a reply says that states no action: its words, or those of a cut answer.
+
+    >>> words_in('{"action": "answer", "text": "In a.py, si'), words_in("In a.py.")
+    ('In a.py, si', 'In a.py.')
+    """
+    text = " ".join(_unfenced(reply).split())
+    if not text.startswith(("{", "[", "`")):
+        return text[:WORDS]
+    try:
+        stated = from_json(text.encode(errors="replace"), allow_partial="trailing-strings")
+    except ValueError:
+        return ""
+    said = stated.get("text") if isinstance(stated, dict) else None
+    return said[:WORDS] if isinstance(said, str) else ""

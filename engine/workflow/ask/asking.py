@@ -37,7 +37,7 @@ from backcast.engine.models import Call, Completion, Limits, Message
 from backcast.engine.models.cancelling import Cancellation
 from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.engine.workflow.ask.actions import read_action, schema_of
+from backcast.engine.workflow.ask.actions import read_action, schema_of, words_in
 from backcast.engine.workflow.ask.doing import ActionDoer, DoneAction
 from backcast.engine.workflow.ask.limits import AskLimits
 from backcast.engine.workflow.ask.subject import Subject
@@ -55,8 +55,6 @@ Watch = Callable[[Sequence[WorkflowEvent]], None]
 Run = Callable[[Sequence[Race], Report, int, Further], None]
 REPAIRS = 1
 "Replies that could not be used, after which the next one ends the question."
-PROSE = 500
-"Characters of a reply in words that stand for an answer, where no better one came."
 
 
 def start(
@@ -222,8 +220,7 @@ class Asking:
                 fact = AnswerRefused(reason=str(error), call=call, module_name=name)
                 self._append([fact])
                 return
-            prose = " ".join(reply.split())[:PROSE]
-            text = "" if prose.startswith(("{", "[", "`")) else prose
+            text = words_in(reply)
             reason = f"its replies could not be used: {error}"
             self._done(self.doer.end(state, name, reason, text))
             return

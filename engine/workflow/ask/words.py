@@ -166,8 +166,8 @@ def _next(state: questions.State, question: OpenQuestion, allowed: tuple[str, ..
         lines.append(f"Your last reply was not used: {question.refusal}.")
     if allowed == ("answer",):
         lines.append(
-            'Nothing more can be looked up. Reply with {"action": "answer", "text": "...",'
-            ' "quotes": [{"node": "...", "text": "..."}]}.'
+            'Nothing more can be looked up. Reply with {"action": "answer"} and its fields: a short'
+            " text, and quotes, each a node and a text of it."
         )
     else:
         lines.append(f'Reply with {{"action": ...}} and its fields, one of {", ".join(allowed)}.')
