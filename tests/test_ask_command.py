@@ -158,7 +158,7 @@ def test_a_question_that_stopped_goes_on_with_resume(asked: Run, tmp_path: Path)
     assert len(out.splitlines()) == 5
 
 
-def test_ctrl_c_ends_all_calls_within_a_second_and_what_was_answered_is_kept() -> None:
+def test_ctrl_c_ends_all_calls_of_a_question_and_what_was_answered_is_kept() -> None:
     def before(call: Call, limits: Limits) -> None:
         if call.module in ("q.2b", "q.2c"):
             assert limits.cancellation is not None
