@@ -66,6 +66,8 @@ class EventType(StrEnum):
     RESULT_CLAIMED = "RESULT_CLAIMED"
     CLAIM_CHECKED = "CLAIM_CHECKED"
     ITEM_DECIDED = "ITEM_DECIDED"
+    QUESTION_ASKED = "QUESTION_ASKED"
+    ANSWER_GIVEN = "ANSWER_GIVEN"
 
 
 class Fact(BaseModel):
@@ -283,9 +285,9 @@ class StepStarted(Fact):
 
     type = EventType.STEP_STARTED
     kind: str | None = None
-    "The kind of answer: plan, code or summary."
+    "The kind of answer: plan, code, summary, or ask for a step towards the answer to a question."
     module_name: str | None = None
-    "The module, or the node that is summed up."
+    "The module, the node that is summed up, or the name of the question."
     iteration: int | None = None
     attempt: int | None = None
     "The number of the request within an iteration, until one gives a usable answer."
@@ -299,6 +301,8 @@ class StepStarted(Fact):
     reserved: "CallCost | None" = None
     """The most that it can cost, which is set aside until it is settled; None for a call that runs
     alone and without a budget."""
+    actions: tuple[str, ...] = ()
+    "The actions that an answer on the way to that of a question may take."
     alternative: int | None = None
     "Its number among the alternatives to an earlier call, of which one answer is used."
 
@@ -819,6 +823,77 @@ class CallSettled(Fact):
     "What had come of an answer that broke off: nobody knows how it would have ended."
     part_thinking: BlobRef | None = None
     "What had been thought by then."
+
+
+class AskedSubject(BaseModel):
+    """The log that a question is about, as of a moment."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    task: str
+    log: str = ""
+    "The file of the log; empty where it is in the store of the question."
+    when: str = ""
+    "The moment as the asker named it."
+    version: int = 0
+    "The version of the last event that it holds."
+    at: str = ""
+    "The time that limits it, in ISO 8601; empty where none does."
+
+
+class QuestionAsked(Fact):
+    """A question was asked, by somebody or on the way to the answer of another one."""
+
+    type = EventType.QUESTION_ASKED
+    name: str
+    """The first one's is `q`; of the others it is their asker's, the number of the asker's action,
+    and a letter: `q.2a`."""
+    text: str | None = None
+    about: str | None = None
+    "The node that it is about; None for the whole subject."
+    parent: str | None = None
+    "The name of the question that it helps to answer."
+    call: int | None = None
+    "The version of the STEP_STARTED in which it was asked."
+    allowed: dict[str, float] = {}
+    "What its calls and those of its own questions may cost together, by amount."
+    limits: dict[str, int] = {}
+    "Of the first one: depth, iterations, repeats, and tokens of prompts, answers and results."
+    subject: AskedSubject | None = None
+    "Of the first one."
+
+
+class AnswerQuote(BaseModel):
+    """A text that an answer rests on."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    node: str
+    text: str = ""
+    proven: bool = False
+    "Whether the node is there as of the moment that was asked about, and holds the text."
+    version: int | None = None
+    "The version, in the subject's log, of the event that brought the node's text."
+    digest: str = ""
+    "SHA-256 of the node's whole text then."
+    reason: str = ""
+    "Why it is not proven."
+
+
+class AnswerGiven(Fact):
+    """A question is done with: by an answer, or cut short with what there is of one."""
+
+    type = EventType.ANSWER_GIVEN
+    name: str
+    "The name of the question."
+    text: str | None = None
+    quotes: tuple[AnswerQuote, ...] = ()
+    complete: bool = True
+    "Whether nothing failed or was cut short on its way; else it is a best effort."
+    reason: str | None = None
+    "Why it is no more than that."
+    call: int | None = None
+    "The version of the STEP_STARTED whose reply it is."
 
 
 class UnknownFact(Fact):

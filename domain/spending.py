@@ -7,7 +7,10 @@
 'needed 400 tokens for the next call, found 300 left of 1,000'
 """
 
+from math import inf
 from typing import NamedTuple
+
+from backcast.domain.events import CallCost
 
 
 class Amounts(NamedTuple):
@@ -50,6 +53,16 @@ class Price(NamedTuple):
     def of(self, prompt: int, answer: int) -> float:
         """Return what so many tokens of prompt and answer cost."""
         return round((prompt * self.prompt + answer * self.answer) / 1e6, 6)
+
+
+def amounts_of(cost: CallCost) -> Amounts:
+    """Return the amounts of one call."""
+    return Amounts(1, max(0, cost.tokens), counted(cost.seconds), counted(cost.money))
+
+
+def counted(amount: float) -> float:
+    """Return an amount that can be added to others: a log may hold any number."""
+    return amount if 0 < amount < inf else 0.0
 
 
 def remaining(allowed: Allowance, spent: Amounts) -> Allowance:

@@ -38,6 +38,7 @@ from backcast.projections import (
     online_cache,
     progress,
     prompts,
+    questions,
     spending,
     summaries,
     versions,
@@ -79,6 +80,7 @@ ALL: Sequence[Projection] = (
     spending,
     calls,
     completions,
+    questions,
 )
 ASKED: Sequence[Projection] = (facts,)
 "Those that are folded only when somebody asks: no command waits for them, no snapshot is kept."

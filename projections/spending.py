@@ -4,7 +4,6 @@ A call that ran under a budget, or beside others, is settled by a fact of its ow
 one cost is told by its answer. An agent that was dispatched costs what its calls cost together.
 """
 
-from math import inf
 from typing import Literal, NamedTuple
 
 from immutables import Map
@@ -18,7 +17,7 @@ from backcast.domain.events import (
     StepStarted,
     WorkflowEvent,
 )
-from backcast.domain.spending import Allowance, Amounts
+from backcast.domain.spending import Allowance, Amounts, amounts_of, counted
 
 NAME = "spending"
 VERSION = 2
@@ -79,19 +78,9 @@ def evolve(state: State, event: WorkflowEvent) -> State:
             )  # fmt: skip
         case ModelReplied(call=None, answer_of=None) as fact:
             tokens = max(0, fact.prompt_tokens or 0) + max(0, fact.tokens or 0)
-            amounts = Amounts(1, tokens, _counted(fact.seconds or 0.0))
+            amounts = Amounts(1, tokens, counted(fact.seconds or 0.0))
             return state._replace(spent=state.spent.plus(amounts))
     return state
-
-
-def amounts_of(cost: CallCost) -> Amounts:
-    """Return the amounts of one call."""
-    return Amounts(1, max(0, cost.tokens), _counted(cost.seconds), _counted(cost.money))
-
-
-def _counted(amount: float) -> float:
-    """Return an amount that can be added to others: a log may hold any number."""
-    return amount if 0 < amount < inf else 0.0
 
 
 def committed(state: State) -> Amounts:

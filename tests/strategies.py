@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 from backcast.domain.dispatch_events import ChangedFile, ReadTask
 from backcast.domain.events import (
     AnswerOrigin,
+    AnswerQuote,
+    AskedSubject,
     CallCost,
     CheckFailure,
     Claim,
@@ -122,7 +124,7 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if name == "iteration":
         return st.integers(0, 2**40)
     if name == "kind":
-        return st.text() | st.sampled_from(["plan", "code", "answer"])
+        return st.text() | st.sampled_from(["plan", "code", "answer", "ask"])
     if name == "call":  # one that is there, now and then
         return st.integers(1, 12) if field.is_required() else st.none() | st.integers(1, 12)
     if field.annotation is int:
@@ -134,7 +136,7 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if name == "arguments":
         return json_values
     if name == "call_id":
-        return st.none() | st.sampled_from(["call-1", "call-2"])
+        return st.none() | st.sampled_from(["call-1", "call-2", "q#0", "q#1", "q.1a#1"])
     return _PLAIN.get(str(field.annotation), st.text())
 
 
@@ -219,6 +221,15 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         max_size=3,
     ).map(tuple),
     "answer_of": st.none() | st.builds(AnswerOrigin, task=json_texts, version=st.integers(0, 9)),
+    "allowed": st.dictionaries(st.sampled_from(["calls", "tokens", "money", "x"]), st.floats()),
+    "limits": st.dictionaries(st.sampled_from(["depth", "answer"]), st.integers(0, 9)),
+    "actions": st.lists(json_texts, max_size=2).map(tuple),
+    "subject": st.none() | st.builds(AskedSubject, task=json_texts, version=st.integers(0, 9)),
+    "name": st.sampled_from(["q", "q.1a", "q.1b", "q.1a.2a"]) | json_texts,
+    "parent": st.none() | st.sampled_from(["q", "q.1a", "q.1b"]),
+    "quotes": st.lists(
+        st.builds(AnswerQuote, node=st.sampled_from(NODES), proven=st.booleans()), max_size=2
+    ).map(tuple),
     "reused": st.none()
     | st.builds(PlanOrigin, task=json_texts, version=st.integers(0, 9), ended=st.integers(0, 9)),
     "request": st.none()

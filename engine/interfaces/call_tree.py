@@ -103,7 +103,7 @@ def _name(fact: StepStarted) -> str:
 
 def tree(task: str, calls: list[TracedCall]) -> Iterator[str]:
     """Yield the lines of a task's tree of calls: those of one wave stand below it."""
-    yield f"{one_line(task, 80)}  {_total(calls)}"
+    yield f"{one_line(task, 80)}  {total(calls)}"
     groups = list[list[TracedCall]]()
     for call in calls:
         if groups and call.wave is not None and groups[-1][0].wave == call.wave:
@@ -117,7 +117,7 @@ def tree(task: str, calls: list[TracedCall]) -> Iterator[str]:
             continue
         count = "1 call" if len(group) == 1 else f"{len(group)} calls side by side"
         head = f"{count}, prompts as of event {group[0].wave}"
-        yield f"{'└── ' if last else '├── '}{head}  {_total(group)}"
+        yield f"{'└── ' if last else '├── '}{head}  {total(group)}"
         for place, call in enumerate(group):
             branch = "└── " if place == len(group) - 1 else "├── "
             yield _line(f"{'    ' if last else '│   '}{branch}", call)
@@ -129,7 +129,8 @@ def _line(branch: str, call: TracedCall) -> str:
     return one_line(f"{line}: {call.reason}" if call.reason else line, WIDTH)
 
 
-def _total(calls: list[TracedCall]) -> str:
+def total(calls: list[TracedCall]) -> str:
+    """Return what some calls cost together, in words."""
     tokens = sum((call.prompt or 0) + (call.answer or 0) for call in calls)
     seconds = sum(call.seconds or 0.0 for call in calls)
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"

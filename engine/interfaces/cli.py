@@ -32,7 +32,7 @@ COMMANDS = {
     "import": "import_", "export": "export",
     "tasks": "tasks", "log": "log", "show": "show", "stats": "stats", "context": "context",
     "diff": "diff", "view": "view", "compare": "compare", "blame": "blame", "audit": "audit",
-    "search": "search", "mcp": "mcp",
+    "search": "search", "ask": "ask", "mcp": "mcp",
     "stale": "stale", "verify": "verify", "regress": "regress", "score": "score",
     "influence": "influence", "fit": "fit", "policy": "policy", "fork": "fork", "map": "map",
     "cat": "cat", "outline": "outline", "resummarise": "resummarise", "redact": "redact",

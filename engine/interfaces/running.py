@@ -64,6 +64,24 @@ def _price(_: click.Context, __: click.Parameter, stated: str | None) -> "Price"
     raise InputError(f"--price: needed two numbers such as 0.2/0.6, found {escaped(stated)[:40]!r}")
 
 
+def budget_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
+    """Add the options of a budget."""
+    for option in (
+        click.option(
+            "--price",
+            metavar="PROMPT/ANSWER",
+            callback=_price,
+            help="What a million tokens of each cost, such as 0.2/0.6, for --money.",
+        ),
+        *(
+            click.option(f"--{name}", type=kind, metavar="N", callback=_positive, help=f"{what}.")
+            for name, kind, what in LIMITS
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
     """Add the options that run and resume share."""
     for option in (
@@ -75,16 +93,7 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
             help="A llama-server reads each prompt anew, since what it remembers changes answers.",
         ),
         click.option("--out", type=Path, metavar="FOLDER", help="For the code; else out/TASK."),
-        click.option(
-            "--price",
-            metavar="PROMPT/ANSWER",
-            callback=_price,
-            help="What a million tokens of each cost, such as 0.2/0.6, for --money.",
-        ),
-        *(
-            click.option(f"--{name}", type=kind, metavar="N", callback=_positive, help=f"{what}.")
-            for name, kind, what in LIMITS
-        ),
+        budget_options,
         click.option(
             "--alternative",
             "alternatives",

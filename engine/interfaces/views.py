@@ -11,11 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from backcast.domain.events import (
+    AnswerGiven,
     ChecksRan,
     Committed,
     Imported,
     MapEdited,
     PlanningComplete,
+    QuestionAsked,
     Scored,
     ToolCalled,
     WorkflowEvent,
@@ -80,6 +82,8 @@ def event_title(event: WorkflowEvent) -> str:
         title += f" {data['tokens']} tokens"
     if isinstance(event.fact, ToolCalled):
         title = called(event.fact)
+    if isinstance(event.fact, QuestionAsked | AnswerGiven):
+        title = f"{event.fact.name}: {event.fact.text or data.get('reason', '')}"
     if isinstance(event.fact, MapEdited):
         title = _edited(event.fact)
     if isinstance(event.fact, Scored):

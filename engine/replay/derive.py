@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from backcast.domain.budget import MISTRAL_7B_8K, ModelProfile, reserved
 from backcast.domain.context import Context
+from backcast.domain.errors import InputError
 from backcast.domain.events import ContextBuilt
 from backcast.domain.policy import COVERAGE, DEFAULT, Policy
 from backcast.engine.context.build_cache import BuildCache
@@ -16,7 +17,9 @@ from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.tokenizers import Tokenizer, counted_by, tokenizer_of
 from backcast.engine.replay.steps import ReplayStep
-from backcast.projections import prompts
+from backcast.engine.workflow.ask.words import StepBuilder
+from backcast.projections import fold, prompts, questions
+from backcast.projections.questions import KIND
 
 
 class BuilderPool:
@@ -61,6 +64,22 @@ class BuilderPool:
         return ContextBuilder(profile, self.kept(profile), policy, meant)
 
 
+def asked_again(pool: BuilderPool, task_id: str, fact: ContextBuilt) -> Context | None:
+    """Return the prompt of a step towards an answer, from what its log held then.
+
+    None for any other prompt: only the questions themselves choose what these show.
+    """
+    if KIND not in fact.code:
+        return None
+    stood = pool.store.read(task_id, last=fact.stood_at or 0)
+    state: questions.State = fold(questions, stood)
+    profile, name = pool.settings(fact)[0], (fact.target or "").partition(":")[2]
+    if name not in state.questions:
+        raise InputError(f"needed the question {name!r} in the log, found none")
+    counter = pool.kept(profile).counting.tokenizer
+    return StepBuilder(profile, counter, pool.store.get).build(state, name).context
+
+
 class PolicyReplay:
     """The prompts of one task under one policy, each built after its own predecessor."""
 
@@ -81,6 +100,8 @@ class PolicyReplay:
 
     def context(self, step: ReplayStep) -> Context:
         """Build a step's prompt; `BudgetExceededError` where its mandatory items do not fit."""
+        if step.built and (asked := asked_again(self._pool, step.task_id, step.built)):
+            return asked
         states = step.known.states
         known = states.prompts
         before = self._before.get(known.version, known) if step.built else self._last

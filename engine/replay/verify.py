@@ -20,9 +20,11 @@ from backcast.engine.log.blobs import ref_of
 from backcast.engine.log.store import EventStore
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import Tokenizer
-from backcast.engine.replay.derive import BuilderPool
+from backcast.engine.replay.derive import BuilderPool, asked_again
 from backcast.engine.replay.foreign_prompts import rebuilt_bodies
 from backcast.engine.replay.steps import ReplayStep, steps
+from backcast.engine.workflow.ask.words import VERSION
+from backcast.projections.questions import KIND
 
 SAME: Literal["same"] = "same"
 DIFFERENT: Literal["different"] = "different"
@@ -153,7 +155,9 @@ def derivation(
         if counter.id != fact.tokenizer:
             why = f"it was counted by {fact.tokenizer}, here is {counter.id}"
             return Answer(UNTOLD, why), None
-        context = builder.build(step.known.states, step.known.graph, step.request)
+        context = asked_again(pool, step.task_id, fact) or builder.build(
+            step.known.states, step.known.graph, step.request
+        )
     except (BackcastError, ValueError) as error:
         return Answer(UNTOLD, str(error)), None
     if context.digest == fact.digest:
@@ -179,10 +183,11 @@ def _apart(store: EventStore, fact: ContextBuilt) -> str:
 
 def cause(fact: ContextBuilt) -> str:
     """Return why a prompt may be derived otherwise: code versions that changed since."""
+    known = {**CODE, KIND: str(VERSION)}
     moved = [
-        f"{name} {version} -> {CODE.get(name, 'none')}"
+        f"{name} {version} -> {known.get(name, 'none')}"
         for name, version in sorted(fact.code.items())
-        if CODE.get(name) != version
+        if known.get(name) != version
     ]
     # A prompt from before names had a version may differ by them, if by nothing else.
     moved = moved or [f"{one} 1 -> {CODE[one]}" for one in ("names",) if one not in fact.code]

@@ -1,17 +1,18 @@
 """Sets aside what calls may cost, before they are made, and settles what they have cost."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from backcast.domain.errors import ModelError, UnavailableError
-from backcast.domain.events import CallCost, CallSettled, ContextBuilt
+from backcast.domain.events import CallCost, CallSettled, ContextBuilt, WorkflowEvent
 from backcast.domain.spending import Amounts, remaining, short_of
+from backcast.engine.log.store import EventStore
 from backcast.engine.models import Completion, Limits
 from backcast.engine.models.cancelling import CallCancelledError
 from backcast.engine.models.so_far import AnswerPart, AnswerSoFar
 from backcast.engine.models.tokenizers import tokenizer_of
 from backcast.engine.workflow.decide import AskModel
-from backcast.engine.workflow.prompts import BuiltPrompt, RunningTask
+from backcast.engine.workflow.prompts import BuiltPrompt
 from backcast.engine.workflow.runtime import Runtime
 from backcast.projections import spending
 
@@ -42,10 +43,20 @@ def _within(prepared: PreparedCall, seconds: float) -> PreparedCall:
     return prepared._replace(limits=limits._replace(seconds=min(limits.seconds, seconds)))
 
 
+class SpendingTask(Protocol):
+    """A task whose calls are counted."""
+
+    store: EventStore
+    spending: spending.State
+
+    def event(self, version: int) -> WorkflowEvent:
+        """Return the event at a version of the task."""
+
+
 class CallBudget:
     """The budget of a task's calls, as its log has it."""
 
-    def __init__(self, task: RunningTask, runtime: Runtime) -> None:
+    def __init__(self, task: SpendingTask, runtime: Runtime) -> None:
         self.task, self.runtime = task, runtime
 
     def admitted(self, calls: Sequence[PreparedCall]) -> list[PreparedCall]:

@@ -58,28 +58,42 @@ class EndedCall(NamedTuple):
 
 
 Report = Callable[[EndedCall], None]
+Further = Callable[[], Sequence[Race]]
 
 
-def run_calls(races: Sequence[Race], report: Report, concurrency: int = CONCURRENCY) -> None:
-    """Run calls until each has ended, and report each as it ends.
+def run_calls(
+    races: Sequence[Race],
+    report: Report,
+    concurrency: int = CONCURRENCY,
+    further: Further = tuple,
+) -> None:
+    """Run calls until each has ended, and report each as it ends; then those that come of it.
+
+    `further` is asked for them in the caller's thread, each time that a call has ended.
 
     `KeyboardInterrupt` after all calls have ended, where somebody stops it; an error of `report`
     stops it too.
     """
     try:
         if _is_inside_loop():  # of a notebook, for instance
-            in_thread(lambda: asyncio.run(_run(races, report, concurrency))).result()
+            in_thread(lambda: asyncio.run(_run(races, report, concurrency, further))).result()
         else:
-            asyncio.run(_run(races, report, concurrency))
+            asyncio.run(_run(races, report, concurrency, further))
     except BaseExceptionGroup as group:
         raise _first(group) from None
 
 
-async def _run(races: Sequence[Race], report: Report, concurrency: int) -> None:
+async def _run(races: Sequence[Race], report: Report, concurrency: int, further: Further) -> None:
     slots = asyncio.Semaphore(max(1, concurrency))
     async with asyncio.TaskGroup() as group:
+
+        async def follow(race: Race) -> None:
+            await _race(race, report, slots)
+            for another in further():
+                group.create_task(follow(another))
+
         for race in races:
-            group.create_task(_race(race, report, slots))
+            group.create_task(follow(race))
 
 
 async def _race(race: Race, report: Report, slots: asyncio.Semaphore) -> None:

@@ -115,8 +115,10 @@ def _wait_for(url: str) -> None:
 
 def _draw(address: Address, events: "Iterator[WorkflowEvent]", as_json: bool) -> bool:
     """Print the calls of a task; whether there were events at all."""
+    from backcast.domain.events import QuestionAsked
     from backcast.domain.json_text import json_text
     from backcast.engine.interfaces.call_tree import calls_of, tree
+    from backcast.engine.interfaces.question_tree import QuestionTree
 
     by_task: dict[str, list[WorkflowEvent]] = {}
     for event in events:
@@ -126,6 +128,7 @@ def _draw(address: Address, events: "Iterator[WorkflowEvent]", as_json: bool) ->
         if as_json:
             click.echo(json_text({"task_id": task, "calls": [call._asdict() for call in calls]}))
             continue
-        for line in tree(task, calls):
+        asks = any(isinstance(event.fact, QuestionAsked) for event in read)
+        for line in QuestionTree(task, read).lines() if asks else tree(task, calls):
             click.echo(line)
     return bool(by_task)

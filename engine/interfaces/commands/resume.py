@@ -29,5 +29,11 @@ def command(address: Address, url: str, **options: Any) -> None:
             f"needed a task of the store, found {str(address)!r}: 'backcast fork' begins another"
             " history of it at an event"
         )
+    from backcast.engine.interfaces.questions import go_on as go_on_asking
+    from backcast.engine.interfaces.questions import question_of
+
     with task_at(address, url) as place:
+        if question_of(place.store, place.task) is not None:
+            go_on_asking(place.store, place.task, options)
+            return
         go_on(place.store, place.task, runtime_of(options, place.store, place.task), options)

@@ -80,6 +80,26 @@ def ledger(address: Address, url: str, as_json: bool) -> None:
 
 
 @command.command()
+@address_argument(metavar="TASK")
+@store_option
+@json_option
+def answer(address: Address, url: str, as_json: bool) -> None:
+    """What a question came to, by which quotes, and which of their sources have moved since.
+
+    
+    backcast show answer ask-3f2a5c17
+    """
+    from backcast.engine.interfaces.questions import print_answer
+
+    if address.when:
+        raise InputError(
+            f"needed a task, found {str(address)!r}: an answer is told as it stands now"
+        )
+    with task_at(address, url) as place:
+        print_answer(place.store, place.task, as_json=as_json)
+
+
+@command.command()
 @address_argument(required=False, metavar="@WHEN")
 @store_option
 @json_option

@@ -1,0 +1,256 @@
+"""Does what a reply says, and states it as facts: a look at the subject, a question, an answer."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from backcast.domain.errors import InputError
+from backcast.domain.events import (
+    AnswerGiven,
+    AnswerQuote,
+    Fact,
+    QuestionAsked,
+    TaskComplete,
+    TaskFailed,
+    ToolCalled,
+    ToolReturned,
+)
+from backcast.domain.json_text import json_text
+from backcast.domain.spending import Allowance, Price
+from backcast.engine.log.blobs import Blob
+from backcast.engine.log.store import EventStore
+from backcast.engine.models.tokenizers import Tokenizer
+from backcast.engine.workflow.ask.actions import (
+    AnswerAction,
+    AskAction,
+    AskManyAction,
+    ListAction,
+    ReadAction,
+    SearchAction,
+    TakenAction,
+)
+from backcast.engine.workflow.ask.subject import Subject
+from backcast.engine.workflow.ask.words import LOOK, REPEATED, turns_in_circles
+from backcast.projections import questions
+from backcast.projections.questions import OpenQuestion
+
+ITSELF = "this is the question that is being answered: take it apart, or look and read"
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class DoneAction(NamedTuple):
+    """What an action came to: facts, and the bodies that they name."""
+
+    facts: Sequence[Fact]
+    blobs: Sequence[Blob] = ()
+
+
+class ActionDoer:
+    """What carries out the actions of questions about one subject."""
+
+    def __init__(
+        self, store: EventStore, subject: Subject, tokenizer: Tokenizer, price: Price
+    ) -> None:
+        self.store, self.subject, self.tokenizer, self.price = store, subject, tokenizer, price
+
+    def look(self, state: questions.State, name: str, tokens: int) -> DoneAction:
+        """Return what a question is shown at the beginning."""
+        question = state.questions[name]
+        arguments = {"question": question.text, "about": question.about}
+        shown = self.subject.look(question.text, question.about, tokens)
+        return self._result(f"{name}#0", LOOK, arguments, shown, tokens)
+
+    def do(self, state: questions.State, name: str, taken: TakenAction) -> DoneAction:
+        """Return what an action of a question comes to."""
+        question = state.questions[name]
+        if isinstance(taken.action, AnswerAction):
+            return self._answer(state, question, taken.action)
+        call_id, arguments = f"{name}#{question.iteration}", taken.arguments
+        called = ToolCalled(tool=taken.tool, call_id=call_id, arguments=arguments)
+        said = taken.tool, json_text(arguments)
+        if any((turn.tool, turn.arguments) == said for turn in question.turns):
+            return DoneAction([called, _failed(called, REPEATED)])
+        try:
+            if isinstance(taken.action, AskAction | AskManyAction):
+                asked = (
+                    [taken.action]
+                    if isinstance(taken.action, AskAction)
+                    else taken.action.questions
+                )
+                return DoneAction([called, *self._asked(state, question, asked)])
+            node, shown = self._seen(taken)
+        except InputError as error:
+            return DoneAction([called, _failed(called, str(error))])
+        tokens = state.limits.get("result", 0)
+        return self._result(call_id, taken.tool, arguments, shown, tokens, node)
+
+    def _seen(self, taken: TakenAction) -> tuple[str, str]:
+        """Return what a look at the subject shows, and the node that it is of."""
+        match taken.action:
+            case ListAction(under=under):
+                return "", self.subject.list(under)
+            case SearchAction(words=words):
+                return "", self.subject.search(words)
+            case ReadAction(node=node, first=first, last=last):
+                return self.subject.read(node, first, last)
+        raise InputError(f"there is no action {taken.tool!r}")
+
+    def _result(
+        self, call_id: str, tool: str, arguments: dict[str, Any], text: str, tokens: int,
+        node: str = "",
+    ) -> DoneAction:  # fmt: skip
+        body = Blob(self.bounded(text, tokens).encode(errors="surrogatepass"))
+        nodes = {"nodes": (node,)} if node else {}
+        return DoneAction(
+            [
+                ToolCalled(tool=tool, call_id=call_id, arguments=arguments),
+                ToolReturned(tool=tool, call_id=call_id, output=body.ref, **nodes),
+            ],
+            [body],
+        )
+
+    def bounded(self, text: str, tokens: int) -> str:
+        """Return the first lines of a text that have at most so many tokens, and what is missing.
+
+        A line that is too long by itself is cut.
+        """
+        if self.tokenizer.count(text) <= tokens:
+            return text
+        lines, kept, room = text.splitlines(), list[str](), tokens - self.tokenizer.count(_MORE)
+        for line in lines:
+            room -= self.tokenizer.count(f"{line}\n")
+            if room < 0:
+                break
+            kept.append(line)
+        if not kept and lines:
+            cut = lines[0]
+            while cut and self.tokenizer.count(cut) > tokens // 2:
+                cut = cut[: len(cut) * 3 // 4]
+            kept = [f"{cut} ..."]
+        return "\n".join([*kept, _MORE.format(count=len(lines) - len(kept))])
+
+    # Asking
+
+    def _asked(
+        self, state: questions.State, question: OpenQuestion, asked: Sequence[AskAction]
+    ) -> list[Fact]:
+        """Return smaller questions as facts, each with its share of what is left."""
+        above = [question]
+        while above[-1].parent:
+            above.append(state.questions[above[-1].parent])
+        known = {(_plain(one.text), one.about) for one in above}
+        named = list[tuple[str, str]]()
+        for action in asked:
+            about = self.subject.node(action.about).node if action.about.strip() else ""
+            if not _plain(action.question):
+                raise InputError("needed a question, found no words")
+            if (_plain(action.question), about) in known:
+                raise InputError(ITSELF)
+            known.add((_plain(action.question), about))
+            named.append((action.question, about))
+        share = self._share(state, question, len(named))
+        stated = {key: most for key, most in share._asdict().items() if most is not None}
+        return [
+            QuestionAsked(
+                name=f"{question.name}.{question.iteration}{letter}", text=text,
+                parent=question.name, call=question.replied, allowed=stated,
+                **({"about": about} if about else {}),
+            )
+            for letter, (text, about) in zip(LETTERS, named, strict=False)
+        ]  # fmt: skip
+
+    def _share(self, state: questions.State, question: OpenQuestion, count: int) -> Allowance:
+        """Return the share of each of some questions: what is left beside their asker's own end."""
+        rest, limits = questions.unspent(state, question.name), state.limits
+        prompt, answer = limits.get("prompt", 0), limits.get("answer", 0)
+        calls = None if rest.calls is None else (rest.calls - 1) // count
+        tokens = None if rest.tokens is None else (rest.tokens - prompt - answer) // count
+        if (calls is not None and calls < 1) or (tokens is not None and tokens < answer):
+            raise InputError("too little of the budget is left for that: look, read or answer")
+        seconds = None if rest.seconds is None else round(rest.seconds / (count + 1), 3)
+        money = None
+        if rest.money is not None:
+            own = self.price.of(prompt, answer)
+            money = round(max(0.0, rest.money - own) / count, 6)
+        return Allowance(calls, tokens, seconds, money)
+
+    def close(self, state: questions.State, name: str) -> DoneAction:
+        """Return what came of the questions that a question asked last."""
+        question = state.questions[name]
+        turn = question.turns[-1]
+        mine = [
+            child for child in question.children if child[len(name) + 1 : -1] == str(turn.number)
+        ]
+        tokens = state.limits.get("result", 0) // max(1, len(mine))
+        shown, found = list[str](), 0
+        for name_of_child in mine:
+            child, answer = state.questions[name_of_child], state.questions[name_of_child].answer
+            assert answer is not None
+            found += bool(answer.text)
+            about = f" (about {child.about})" if child.about else ""
+            best = "" if answer.complete else f" (no more than a best effort: {answer.reason})"
+            said = f"{answer.text}{best}" if answer.text else f"no answer: {answer.reason}"
+            quotes = "".join(f'\n{quote.node}: "{quote.text}"' for quote in answer.shown)
+            shown.append(self.bounded(f"{child.text}{about}\n-> {said}{quotes}", tokens))
+        text = "\n\n".join(shown)
+        body = Blob(text.encode(errors="surrogatepass"))
+        call_id = f"{name}#{turn.number}"
+        failed = {} if found else {"failed": True, "message": text}
+        fact = ToolReturned(tool=turn.tool, call_id=call_id, output=body.ref, **failed)
+        return DoneAction([fact], [body])
+
+    # Answers
+
+    def _answer(
+        self, state: questions.State, question: OpenQuestion, action: AnswerAction
+    ) -> DoneAction:
+        quotes = tuple(self._quote(quote.node, quote.text) for quote in action.quotes)
+        cut = [child for child in question.children if not _is_whole(state, child)]
+        reason = ""
+        if turns_in_circles(state, question.name):
+            reason = "it took the same actions again and again, and had to end"
+        elif cut:
+            count = len(question.children)
+            reason = f"of {count} questions that it asked {len(cut)} came to no whole answer"
+        return self._ended(question, action.text, reason, quotes)
+
+    def _quote(self, named: str, text: str) -> AnswerQuote:
+        """Return a quote, checked: whether its node is there, and holds it."""
+        found, why = self.subject.quoted(named, text)
+        if found is None:
+            return AnswerQuote(node=named, text=text, reason=why)
+        known = {"version": found.version, "digest": found.digest}
+        if why:
+            return AnswerQuote(node=found.node, text=text, reason=why, **known)
+        return AnswerQuote(node=found.node, text=text, proven=True, **known)
+
+    def end(self, state: questions.State, name: str, reason: str, text: str = "") -> DoneAction:
+        """Return the end of a question that is cut short, with what there is of an answer."""
+        return self._ended(state.questions[name], text, reason, ())
+
+    def _ended(
+        self, question: OpenQuestion, text: str, reason: str, quotes: Sequence[AnswerQuote]
+    ) -> DoneAction:
+        call = {"call": question.replied} if question.replied else {}
+        cut = {"complete": False, "reason": reason} if reason else {}
+        facts: list[Fact] = [
+            AnswerGiven(name=question.name, text=text, quotes=tuple(quotes), **cut, **call)
+        ]
+        if question.name == questions.FIRST:
+            facts.append(TaskComplete() if text else TaskFailed(reason=f"no answer: {reason}"))
+        return DoneAction(facts)
+
+
+_MORE = "... {count} more lines are not shown: ask for less"
+
+
+def _failed(called: ToolCalled, message: str) -> ToolReturned:
+    return ToolReturned(tool=called.tool, call_id=called.call_id, failed=True, message=message)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _is_whole(state: questions.State, name: str) -> bool:
+    answer = state.questions[name].answer
+    return answer is not None and answer.complete
