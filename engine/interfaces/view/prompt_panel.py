@@ -16,7 +16,7 @@ from backcast.engine.interfaces.view.markup import (
 )
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
 from backcast.engine.interfaces.view.reading import ItemRank, PromptFigures, badge
-from backcast.engine.interfaces.view.whatif import whatif_choice
+from backcast.engine.interfaces.view.whatif import whatif_choice, whatif_links
 
 GLOSSES = {
     OVER: "its section, or the window, was full",
@@ -40,9 +40,15 @@ def prompt_panel(maker: PanelMaker, version: int) -> Markup:
         left_out(maker, shown.fact, figures),
         seen(maker, shown.fact, figures),
         _items(maker, shown.fact, figures),
-        whatif_choice(maker, version) if maker.live and figures else None,
+        _whatif(maker, version) if figures else None,
         id="prompt",
     )
+
+
+def _whatif(maker: PanelMaker, version: int) -> Markup | None:
+    if maker.live:
+        return whatif_choice(maker, version)
+    return whatif_links(version, maker.policies) if maker.policies else None
 
 
 def _badges(figures: PromptFigures | None, *, redacted: bool) -> Markup:
