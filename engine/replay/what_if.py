@@ -70,7 +70,8 @@ class RunTrial(NamedTuple):
 
 def run_trial(
     store: EventStore, task: str, other: OtherPolicy,
-    is_over: Callable[[], bool] = lambda: False, advance: Callable[[int], None] = lambda one: None,
+    is_over: Callable[[], bool] = lambda: False,
+    advance: Callable[[int], None] = lambda prompts: None,
 ) -> RunTrial:  # fmt: skip
     """Measure the prompts of a run under another policy, until `is_over` says that time is."""
     count = sum(prompt.fact.stood_at is not None for prompt in asked(store, task))

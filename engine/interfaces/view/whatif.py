@@ -148,14 +148,15 @@ def run_part(maker: PanelMaker, trial: RunTrial) -> Markup:
 
 def _recall(comparison: Comparison) -> Markup:
     rows = []
-    for name, one in ((RECORDED, comparison.before), (comparison.policy, comparison.after)):
-        if not one.used:
+    for name, summary in ((RECORDED, comparison.before), (comparison.policy, comparison.after)):
+        if not summary.used:
             return tag("p", "Nothing that came of these prompts can be held against them.",
                        class_="note")  # fmt: skip
-        kept = [(one.shown, "kept", f"{one.shown} shown"),
-                (one.used - one.shown, "again", f"{one.used - one.shown} not shown")]  # fmt: skip
-        said = f"{one.recall or 0:.1f} % ({one.shown} of {one.used})"
-        rows.append((name, bar(kept, one.used, "recall"), said))
+        missed = summary.used - summary.shown
+        kept = [(summary.shown, "kept", f"{summary.shown} shown"),
+                (missed, "again", f"{missed} not shown")]  # fmt: skip
+        said = f"{summary.recall or 0:.1f} % ({summary.shown} of {summary.used})"
+        rows.append((name, bar(kept, summary.used, "recall"), said))
     points = f"{comparison.recall or 0:+.1f} points"
     sure = "one run, so that no interval can be told"
     if comparison.interval:
