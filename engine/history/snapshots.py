@@ -102,7 +102,10 @@ def states_of(
     last = store.version_at(task_id, moment)
     if moment.at is not None:
         at_us = to_microseconds(moment.at)
-        return [_state(store, projection, task_id, last, at_us) for projection in projections]
+        prefix = store.recorder.prefix_until(task_id, last, at_us)
+        if prefix is None:
+            return [_state(store, projection, task_id, last, at_us) for projection in projections]
+        last = prefix
     with rarely_collecting():
         begun = [_begun(store, projection, task_id, last, recent) for projection in projections]
     states = [state for _, state in begun]
