@@ -16,6 +16,7 @@ from backcast.engine.interfaces.view.markup import (
 )
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
 from backcast.engine.interfaces.view.reading import ItemRank, PromptFigures, badge
+from backcast.engine.interfaces.view.tint import tinted
 from backcast.engine.interfaces.view.whatif import whatif_choice, whatif_links
 
 GLOSSES = {
@@ -38,6 +39,7 @@ def prompt_panel(maker: PanelMaker, version: int) -> Markup:
         tag("h2", "What the model saw ", _badges(figures, redacted=maker.redacted)),
         budget(maker, event.fact),
         left_out(maker, shown.fact, figures),
+        tinted(maker, version),
         seen(maker, shown.fact, figures),
         _items(maker, shown.fact, figures),
         _whatif(maker, version) if figures else None,
