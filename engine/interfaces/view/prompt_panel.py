@@ -39,10 +39,10 @@ def prompt_panel(maker: PanelMaker, version: int) -> Markup:
         tag("h2", "What the model saw ", _badges(figures, redacted=maker.redacted)),
         budget(maker, event.fact),
         left_out(maker, shown.fact, figures),
+        _whatif(maker, version) if figures else None,
         tinted(maker, version),
         seen(maker, shown.fact, figures),
         _items(maker, shown.fact, figures),
-        _whatif(maker, version) if figures else None,
         id="prompt",
     )
 

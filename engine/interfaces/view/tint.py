@@ -79,7 +79,7 @@ def _read(
         for at, text in enumerate(lines)
     ]  # fmt: skip
     parts: list[object] = [tag("p", said, class_="note"), tag("pre", *body, class_="text bits")]
-    ordered = sorted(less, key=lambda one: _gain(whole, one, new), reverse=True)
+    ordered = sorted(less, key=lambda fact: _gain(whole, fact, new), reverse=True)
     parts += [_without(maker, whole, one, lines, new, tokens) for one in ordered[:SHOWN]]
     if len(less) > SHOWN:
         parts.append(tag("p", f"and {len(less) - SHOWN} more: 'backcast influence'", class_="note"))

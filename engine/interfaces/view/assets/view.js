@@ -53,7 +53,7 @@
     if (chosen) chosen.classList.remove("on");
     chosen = row;
     row.classList.add("on");
-    const top = row.offsetTop - list.offsetTop;
+    const top = row.getBoundingClientRect().top - list.getBoundingClientRect().top + list.scrollTop;
     if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)
       list.scrollTop = top - list.clientHeight / 2;
   }
@@ -161,6 +161,11 @@
   // Search.
   async function search(words) {
     if (!words) return;
+    const named = words.match(/^(?:step\s*(\d+)|(?:event\s*|#)(\d+))$/i);
+    if (named) {
+      const row = rows().find((each) => each.querySelector(".number").textContent === named[1]);
+      if (row || named[2]) { $("q").blur(); return go(row ? eventOf(row) : +named[2]); }
+    }
     const { found, texts } = live ? JSON.parse(await panel("search", { q: words, e: at }))
       : await searchHere(words);
     const section = document.createElement("section");
@@ -307,6 +312,8 @@
       marked = eventOf(row);
       $("live").textContent = `marked event ${marked}: d compares with it`;
     },
+    x: () => { const form = middle.querySelector("form.whatif");
+      if (form) { form.scrollIntoView({ block: "center" }); form.policy.focus(); } },
     w: () => open("out"), i: () => open("in"), t: () => body.classList.toggle("times"),
     "/": () => $("q").focus(), "?": () => $("keys").showModal(),
     Escape: () => { if (shown === "search" || shown[0] === "w" || place().get("d")) {
