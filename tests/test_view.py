@@ -35,6 +35,7 @@ from backcast.engine.interfaces.view.sequence import RunSequence
 from backcast.engine.interfaces.view.serving import listening
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.open_logs import opened
+from backcast.engine.log.recorder.sqlite import SQLiteRecorder
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import steps
 from tests.hostile_log import ALL, SCRIPT, write
@@ -283,6 +284,27 @@ def test_a_damaged_event_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     assert "it is left out, and the rest is shown" in page
     assert "As of event <b>28</b>, which cannot be read" in page
     assert "Step 3 of 36: code money.py #1" in page
+
+
+def test_a_locked_store_gets_one_line_and_the_page_goes_on_when_it_is_free(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SQLiteRecorder, "lock_timeout", 0.2)
+    url = f"sqlite:///{tmp_path / 'run.db'}"
+    with pytest.raises(SystemExit):
+        cli.main(["import", "events", TILL, "--store", url])
+    capsys.readouterr()
+    with closing(sqlite3.connect(tmp_path / "run.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["view", "till", "--store", url, "--html", str(tmp_path / "run.html")])
+        assert ended.value.code == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "locked by another process for 0.2 s" in line
+        other.execute("ROLLBACK")
+    with EventStore.open(url) as store:
+        assert "Step 13 of 36" in PageServer(store, "till", 73, []).answer("/", {})[1]
 
 
 # The file
