@@ -268,6 +268,24 @@ def test_a_step_whose_texts_are_gone_is_shown_with_what_is_missing() -> None:
         assert "[this text cannot be read: " in body
 
 
+def test_what_was_looked_at_is_held_by_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backcast.engine.interfaces.view.reading.HELD_LETTERS", 100)
+    with opened(TILL) as log:
+        reader, made = RunReader(log.store, "till"), list[int]()
+
+        def ask(key: int, letters: int) -> str:
+            def make() -> str:
+                made.append(key)
+                return "x" * letters
+
+            return reader.held(key, make)
+
+        for key, letters in ((1, 60), (1, 60), (2, 30), (1, 60), (3, 20), (1, 60), (2, 30),
+                             (4, 200), (4, 200)):  # fmt: skip
+            assert ask(key, letters) == "x" * letters
+    assert made == [1, 2, 3, 2, 4, 4]
+
+
 def test_a_damaged_event_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "damaged.db"
     url = f"sqlite:///{path}"

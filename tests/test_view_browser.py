@@ -139,7 +139,7 @@ def test_a_step_is_found_by_its_number_in_the_field_for_searching(
     chromium: Browser, address: str
 ) -> None:
     chromium.open(address)
-    for words, first in (("step 13", "72"), ("#20", "19"), ("step 31", "161")):
+    for words, first in (("step 13", "72"), ("#20", "19"), ("step 31", "162")):
         chromium.press("/")
         chromium.js("(document.getElementById('q').value = '', 1)")
         chromium.press(words)

@@ -1,6 +1,6 @@
 """How long does an agent wait for each tool, and how does that grow with the log?
 
-The logs are drawn: modules that are written again and again, outlined as an import outlines them.
+The logs are drawn: commits that write modules again and again, outlined as an import outlines them.
 Seconds are the processor's, for they hold on a busy machine; the control reads the log once.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
-from backcast.domain.events import Claim, ModuleIteration
+from backcast.domain.events import Claim, Committed, ModuleIteration
 from backcast.engine.interfaces.mcp.asking import AskedStore
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
@@ -56,6 +56,13 @@ def drawn(path: Path, texts: int) -> None:
             claims, bodies = list[Claim](), list[Blob]()
             for number in range(done, min(done + TOGETHER, texts)):
                 module = number % MODULES
+                if not number % 4:
+                    at = f"2026-11-01T00:00:{number % 60:02}Z"
+                    commit = Committed(
+                        sha=f"{number:040x}", message=f"Amounts of module {module}",
+                        authored_at=at, committed_at=at,
+                    )  # fmt: skip
+                    claims.append(Claim(commit, None, "drawn", ()))
                 body = Blob(_text(module, number).encode())
                 bodies.append(body)
                 fact = ModuleIteration(
@@ -65,7 +72,7 @@ def drawn(path: Path, texts: int) -> None:
                 claims.append(Claim(fact, None, "drawn", ()))
             store.append("drawn", claims, after=store.version("drawn"), blobs=bodies)
             Outlining(store, "drawn").catch_up()
-            done += len(claims)
+            done += TOGETHER
 
 
 def _text(module: int, number: int) -> str:
@@ -80,7 +87,7 @@ def _text(module: int, number: int) -> str:
 
 def _start(bench: Bench) -> Iterator[Figure]:
     group = "a client starts the server, over stdio"
-    command = [sys.executable, "-m", "backcast.engine.interfaces.cli", "mcp"]
+    command = [str(Path(sys.executable).with_name("backcast")), "mcp"]
     url = f"sqlite:///{bench.folder / 'none.db'}"
     lines = "".join(json.dumps(line) + "\n" for line in (
         {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
@@ -104,8 +111,9 @@ def _start(bench: Bench) -> Iterator[Figure]:
                 break
         took.append(perf_counter() - begun)
         process.communicate()
+        assert "compare" in listed, listed
         begun = perf_counter()
-        subprocess.run([sys.executable, "-c", "import mcp.server.lowlevel"], check=True)
+        subprocess.run([sys.executable, "-c", "import mcp.server.lowlevel, uvicorn"], check=True)
         alone.append(perf_counter() - begun)
     control = f"the SDK's import alone: {median(alone):.2f} s"
     yield Figure(group, "until tools/list is answered", took, "s", control=control,

@@ -36,7 +36,7 @@ def whatif_choice(maker: PanelMaker, version: int, policy: str = "", text: str =
     """Return the form that asks what another policy would have shown."""
     options = [tag("option", name, value=name, selected=name == policy) for name in NAMES]
     step = maker.reader.prompts().get(version)
-    own = maker.reader.pool.settings(step.fact)[1].name if step else ""
+    own = maker.reader.policy_name(step.fact) if step else ""
     asks = f"What if the policy were not {own} but " if own else "What if the policy were "
     return tag(
         "form", tag("label", asks, tag("select", *options, name="policy")),
