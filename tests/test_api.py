@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 import backcast
+from backcast.domain.events import ContextItem, ContextOmission
+from backcast.engine.interfaces.view.notebook import BudgetParts, prompt_html
 from backcast.engine.memory.import_log import run
+from tests.hostile_log import ALL
 
 TILL = Path(__file__).parents[1] / "fixtures/logs/till.jsonl"
 
@@ -67,3 +70,28 @@ def test_what_was_known_can_be_asked_and_built_from(tmp_path: Path) -> None:
             then.weather  # noqa: B018
         with pytest.raises(backcast.BackcastError, match="near it: till"):
             store.task("tell")
+
+
+def test_notebooks_show_contexts_and_differences_with_the_bar_of_the_page() -> None:
+    with backcast.open_log("fixtures/logs/till.jsonl") as store:
+        till = store.task("till")
+        built = till.at(100).build("module:money.py")
+        for shown in (till.prompt(79)._repr_html_(), built._repr_html_()):
+            assert "kept for the answer: 2,500 tokens" in shown
+            assert 'class="bar"' in shown
+            assert "<script" not in shown
+        found = backcast.diff(till.prompt(73), till.prompt(79))
+        shown = found._repr_html_()
+        assert "the first 708 tokens are the same, 666 must be read again" in shown
+        assert "rect.again{fill:#d55e00}" in shown
+        assert repr(built).startswith("NotebookContext(")
+
+
+def test_what_a_notebook_shows_is_escaped() -> None:
+    items = [ContextItem(node=ALL, section=ALL, level=ALL, tokens=3)]
+    lacks = [ContextOmission(node=ALL, section=ALL, reason=ALL)]
+    shown = prompt_html(ALL, BudgetParts(9, 90, 9, [(ALL, 3)]), items, lacks)
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "\u202e" not in shown
+    assert "onerror=" in shown  # as words

@@ -1,11 +1,15 @@
 """How much room snapshots take, and what a state is read from where they stand apart."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backcast.domain.events import SummaryWritten
+from backcast.domain.events import Claim, SummaryWritten
 from backcast.domain.moment import Moment
 from backcast.engine.history import snapshots
 from backcast.engine.history.snapshots import RecentStates, save_snapshots, state_at, states_of
@@ -140,3 +144,61 @@ def test_a_state_in_memory_is_read_on_from_where_no_snapshot_is_much_later(
     expected = fold(versions, read("task"))
     assert state_at(opened, versions, "task", Moment(position=900), RecentStates()) == expected
     assert begun == [890]
+
+
+@pytest.mark.parametrize("disorder", [0, 7])
+def test_who_reads_far_keeps_the_state_and_every_moment_is_as_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disorder: int
+) -> None:
+    monkeypatch.setattr(snapshots, "FAR", 40)
+    with EventStore.open(f"sqlite:///{tmp_path / 'far.db'}", clock=lambda: NOON) as store:
+        times = [NOON + timedelta(seconds=n if not disorder else n * disorder % 50)
+                 for n in range(200)]  # fmt: skip
+        facts = [iteration(f"package/m{n % 17}.py", n) for n in range(200)]
+        claims = [Claim(fact, at, "", ()) for fact, at in zip(facts, times, strict=True)]
+        store.append("task", claims, after=0)
+        for last in (130, 39, 200, 60, 170):
+            assert state_at(store, versions, "task", Moment(position=last)) == fold(
+                versions, store.read("task", last=last)
+            )
+        count = store.recorder.one(
+            "SELECT count(*) FROM snapshots WHERE projection=?", versions.NAME
+        )
+        assert count[0] >= 3
+        for second in (0, 3, 21, 49, 120, 170, 199):
+            at = Moment(at=NOON + timedelta(seconds=second))
+            from_nothing = fold(versions, store.read("task", moment=at))
+            assert state_at(store, versions, "task", at) == from_nothing, second
+
+
+def test_who_reads_far_by_a_time_keeps_the_state_where_times_rise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "FAR", 40)
+    with EventStore.open(f"sqlite:///{tmp_path / 'far.db'}", clock=lambda: NOON) as store:
+        claims = [Claim(iteration("m.py", n), NOON + timedelta(seconds=n), "", ())
+                  for n in range(100)]  # fmt: skip
+        store.append("task", claims, after=0)
+        found = state_at(store, versions, "task", Moment(at=NOON + timedelta(seconds=59)))
+        assert found == fold(versions, store.read("task", last=60))
+        row = store.recorder.one("SELECT version FROM snapshots")
+        assert row == (60,)
+
+
+def test_a_reader_that_met_damage_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "FAR", 40)
+    path = tmp_path / "far.db"
+    with EventStore.open(f"sqlite:///{path}", clock=lambda: NOON) as store:
+        grow(store, 100)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("DROP TRIGGER events_are_not_rewritten")
+        raw.execute("UPDATE events SET writer='bob' WHERE position=28")
+    with EventStore.open(f"sqlite:///{path}", clock=lambda: NOON) as store:
+        state_at(store, versions, "task")
+        assert taken_count(store) == 0
+
+
+def taken_count(store: EventStore) -> int:
+    return int(store.recorder.one("SELECT count(*) FROM snapshots")[0])

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import pytest
 
-from backcast.domain.errors import InputError
 from backcast.domain.events import (
     AnswerRefused,
     Claim,
@@ -27,14 +26,16 @@ from backcast.domain.events import (
 from backcast.engine.history.snapshots import states_of
 from backcast.engine.interfaces import cli
 from backcast.engine.interfaces.commands.view import noting_damage
+from backcast.engine.interfaces.view.answering import PageServer
 from backcast.engine.interfaces.view.file import whole_page
 from backcast.engine.interfaces.view.markup import Markup, cut, escape, table, tag
 from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
 from backcast.engine.interfaces.view.searching import search
 from backcast.engine.interfaces.view.sequence import RunSequence
-from backcast.engine.interfaces.view.serving import PageServer, listening
+from backcast.engine.interfaces.view.serving import listening
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.open_logs import opened
+from backcast.engine.log.recorder.sqlite import SQLiteRecorder
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import steps
 from tests.hostile_log import ALL, SCRIPT, write
@@ -61,11 +62,11 @@ def serving(name: str = TILL) -> Iterator[int]:
             thread.join()
 
 
-def ask(port: int, path: str, method: str = "GET", **headers: str) -> Reply:
+def ask(port: int, path: str, method: str = "GET", body: str = "", **headers: str) -> Reply:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, headers=named)
+        connection.request(method, path, body or None, headers=named)
         answer = connection.getresponse()
         return Reply(answer.status, dict(answer.getheaders()), answer.read().decode())
     finally:
@@ -205,15 +206,22 @@ def test_only_the_page_itself_is_answered() -> None:
         assert ask(port, "/step?e=16", Origin="null").status == 403
         assert ask(port, "/step?e=16", Origin=f"http://{here}").status == 200
         assert ask(port, "/step?e=16", Sec_Fetch_Site="cross-site").status == 403
-        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        for method in ("PUT", "DELETE", "OPTIONS"):
             assert ask(port, "/", method).status == 501
+        for headers in ({}, {"Origin": "null"}, {"Origin": "http://evil.example"},
+                        {"Origin": f"http://{here}", "Sec_Fetch_Site": "same-site"}):  # fmt: skip
+            assert ask(port, "/whatif", "POST", "w=16", **headers).status == 403
+        own = {"Origin": f"http://{here}"}
+        assert ask(port, "/step", "POST", "e=16", **own).status == 404
+        large = ask(port, "/whatif", "POST", f"toml={'x' * 70_000}", **own)
+        assert (large.status, "needed at most 64,000 bytes" in large.body) == (404, True)
 
 
 def test_what_is_asked_for_wrongly_gets_a_line_and_the_server_goes_on() -> None:
     with serving() as port:
         for path in (
             "/nothing", "/../view.css", "/step?task=other", "/difference?d=1..x", "/view.css%00",
-            "/difference?d=1..2", "/whatif?e=16&policy=../x", "/whatif?e=1&policy=no-cache",
+            "/difference?d=1..2", "/whatif?w=16&policy=no-cache", "/?w=16&policy=no-cache",
             "/step?e=" + "9" * 400, "/search?q=" + "%ff" * 99,
         ):  # fmt: skip
             answer = ask(port, path)
@@ -260,6 +268,24 @@ def test_a_step_whose_texts_are_gone_is_shown_with_what_is_missing() -> None:
         assert "[this text cannot be read: " in body
 
 
+def test_what_was_looked_at_is_held_by_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backcast.engine.interfaces.view.reading.HELD_LETTERS", 100)
+    with opened(TILL) as log:
+        reader, made = RunReader(log.store, "till"), list[int]()
+
+        def ask(key: int, letters: int) -> str:
+            def make() -> str:
+                made.append(key)
+                return "x" * letters
+
+            return reader.held(key, make)
+
+        for key, letters in ((1, 60), (1, 60), (2, 30), (1, 60), (3, 20), (1, 60), (2, 30),
+                             (4, 200), (4, 200)):  # fmt: skip
+            assert ask(key, letters) == "x" * letters
+    assert made == [1, 2, 3, 2, 4, 4]
+
+
 def test_a_damaged_event_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "damaged.db"
     url = f"sqlite:///{path}"
@@ -278,14 +304,25 @@ def test_a_damaged_event_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     assert "Step 3 of 36: code money.py #1" in page
 
 
-def test_another_policy_shows_the_difference_and_the_line_that_pins_it() -> None:
-    with opened(TILL) as log:
-        server = PageServer(log.store, "till", 0, [])
-        body = server.answer("/whatif", {"e": "124", "policy": "no-cache"})[1]
-        assert "cannot be told" not in body
-        assert "backcast diff till@124 --policy recorded --policy no-cache" in body
-        with pytest.raises(InputError):
-            server.answer("/whatever", {})
+def test_a_locked_store_gets_one_line_and_the_page_goes_on_when_it_is_free(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SQLiteRecorder, "lock_timeout", 0.2)
+    url = f"sqlite:///{tmp_path / 'run.db'}"
+    with pytest.raises(SystemExit):
+        cli.main(["import", "events", TILL, "--store", url])
+    capsys.readouterr()
+    with closing(sqlite3.connect(tmp_path / "run.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["view", "till", "--store", url, "--html", str(tmp_path / "run.html")])
+        assert ended.value.code == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "locked by another process for 0.2 s" in line
+        other.execute("ROLLBACK")
+    with EventStore.open(url) as store:
+        assert "Step 13 of 36" in PageServer(store, "till", 73, []).answer("/", {})[1]
 
 
 # The file

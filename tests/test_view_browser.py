@@ -99,6 +99,59 @@ def test_two_prompts_show_where_they_part(chromium: Browser, address: str) -> No
     chromium.until("document.querySelector('#step')")
 
 
+def test_another_policy_is_asked_for_and_pinned(chromium: Browser, till: str) -> None:
+    chromium.open(till)
+    chromium.go(79)
+    chromium.press("x")
+    chromium.js(
+        "(form => { form.policy.value = 'coverage'; form.toml.value = 'errors = 0';"
+        " form.requestSubmit() })(document.querySelector('form.whatif'))"
+    )
+    chromium.until("document.querySelector('.whatif-panel pre.pin')")
+    assert "Lost: failure:76.1" in chromium.text("#difference")
+    assert "Over the run: 34 prompts" in chromium.text("#difference")
+    assert chromium.text("pre.pin") == 'base = "coverage"\nerrors = 0'
+    assert chromium.count("#difference .copy") == 3
+    chromium.js("(document.querySelector('.copy').click(), 1)")
+    chromium.until("document.querySelector('.copy').textContent !== 'copy'")
+    chromium.js("(document.querySelector('form.whatif').toml.value = 'errors = [', 1)")
+    chromium.js("(document.querySelector('form.whatif').requestSubmit(), 1)")
+    chromium.until("document.querySelector('#difference .bad').textContent.includes('TOML')")
+    assert "this cannot be told: the policy: needed TOML" in chromium.text("#difference .bad")
+    assert chromium.js("document.querySelector('form.whatif').toml.value") == "errors = ["
+    chromium.js("(document.activeElement.blur(), 1)")
+    chromium.press("\ue00c")
+    chromium.until("document.querySelector('#step')")
+
+
+def test_a_file_shows_the_policies_that_were_asked_for(chromium: Browser, tmp_path: Path) -> None:
+    chromium.open(written(tmp_path, TILL, "--what-if", "no-cache"))
+    chromium.go(79)
+    chromium.js("(document.querySelector('.whatif a').click(), 1)")
+    chromium.until("document.querySelector('.whatif-panel')")
+    assert chromium.js("location.hash") == "#w=79:no-cache"
+    assert "evidence recall" in chromium.text("#difference")
+    chromium.press("\ue00c")
+    chromium.until("document.querySelector('#step')?.dataset.first === '78'")
+
+
+def test_a_step_is_found_by_its_number_in_the_field_for_searching(
+    chromium: Browser, address: str
+) -> None:
+    chromium.open(address)
+    for words, first in (("step 13", "72"), ("#20", "19"), ("step 31", "162")):
+        chromium.press("/")
+        chromium.js("(document.getElementById('q').value = '', 1)")
+        chromium.press(words)
+        chromium.press("\ue007")
+        chromium.until(f"document.querySelector('#step')?.dataset.first === '{first}'")
+        row = "(r => r.on.top >= r.list.top && r.on.bottom <= r.list.bottom)"
+        assert chromium.js(
+            f"{row}({{ on: document.querySelector('#steps .on').getBoundingClientRect(),"
+            " list: document.querySelector('#steps').getBoundingClientRect() })"
+        )  # fmt: skip
+
+
 def test_search_finds_what_was_there_and_leads_to_the_line(chromium: Browser, address: str) -> None:
     chromium.open(address)
     chromium.go(31)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from backcast.domain.budget import ModelProfile
-from backcast.domain.context import Context
 from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.events import ContextItem, ContextOmission, Fact, WorkflowEvent
 from backcast.domain.moment import NOW, Moment
@@ -31,6 +30,12 @@ from backcast.engine.interfaces.testing.assertions import (
     assert_within_budget,
 )
 from backcast.engine.interfaces.testing.replayed import Replayed, replayed
+from backcast.engine.interfaces.view.notebook import (
+    BudgetParts,
+    NotebookContext,
+    NotebookDiff,
+    prompt_html,
+)
 from backcast.engine.log.importers import Report
 from backcast.engine.log.open_logs import Log, opened
 from backcast.engine.log.store import EventStore
@@ -40,8 +45,8 @@ from backcast.engine.models import Message
 from backcast.engine.models.tokenizers import UpperBound, tokenizer_of
 from backcast.engine.replay.corpus import ReplayRun, Setting, runs_in
 from backcast.engine.replay.derive import BuilderPool
-from backcast.engine.replay.diff import Diff, recorded
 from backcast.engine.replay.diff import diff as _diff
+from backcast.engine.replay.diff import recorded
 from backcast.engine.replay.find import prompt_at
 from backcast.engine.replay.regress import Comparison, compared, rules_of
 from backcast.engine.replay.steps import RecordedPrompt, asked
@@ -193,14 +198,15 @@ class Known:
     def build(
         self, node: str = "", query: str = "", *, policy: Policy | str | None = None,
         profile: ModelProfile | str = "mistral-7b-8k",
-    ) -> Context:  # fmt: skip
+    ) -> NotebookContext:  # fmt: skip
         """Return the context that a model would be shown for a request."""
         request = Request(node_asked(node, query), query)
         chosen = _policy(policy or "default")
         window = profile_by(profile, None, None) if isinstance(profile, str) else profile
         Outlining(self.task.store, self.task.id).catch_up()
         store, id = self.task.store, self.task.id
-        return context_at(store, id, self.moment, request, window, chosen, self._map)
+        built = context_at(store, id, self.moment, request, window, chosen, self._map)
+        return NotebookContext._make(built)
 
 
 class Prompt:
@@ -218,6 +224,14 @@ class Prompt:
 
     def __repr__(self) -> str:
         return f"<prompt {self.task.id}@{self.event} {self.name}>"
+
+    def _repr_html_(self) -> str:
+        fact = self.recorded.fact
+        window = BuilderPool(self.task.store).settings(fact)[0]
+        sections = list(fact.sections.items())
+        parts = BudgetParts(self.tokens, window.window, window.generation, sections)
+        title = f"{self.task.id}@{self.event} {self.name}"
+        return prompt_html(title, parts, self.items, self.omissions)
 
     @property
     def event(self) -> int:
@@ -281,7 +295,7 @@ def open_log(path: str | Path) -> Iterator[Store]:
         yield Store(log.store, str(path))
 
 
-def diff(before: Prompt, after: Prompt) -> Diff:
+def diff(before: Prompt, after: Prompt) -> NotebookDiff:
     """Compare two recorded prompts, section by section.
 
     >>> import backcast
@@ -299,7 +313,7 @@ def diff(before: Prompt, after: Prompt) -> Diff:
         counter: Any = tokenizer_of(window.tokenizer)
     except InputError:
         counter = UpperBound()
-    return _diff(sides[0], sides[1], counter)
+    return NotebookDiff._make(_diff(sides[0], sides[1], counter))
 
 
 def regress(

@@ -28,11 +28,15 @@ def policy_at(path: Path) -> Policy:
     Rules that stand beside it, under `regress`, are no settings of it. `InputError` in one line,
     which names the setting, what was needed and what was found.
     """
-    tables = toml_at(path)
+    return policy_in(str(path), toml_at(path))
+
+
+def policy_in(where: str, tables: Mapping[str, object]) -> Policy:
+    """Return the policy that some tables of TOML set; `where` is what an error calls them."""
     settings = {name: value for name, value in tables.items() if name not in (RULES, BASE)}
-    base = _known(_base(path, tables))
+    base = _known(_base(where, tables))
     assert base  # as `_base` found
-    return _checked(str(path), _over(base.model_dump(), settings))
+    return _checked(where, _over(base.model_dump(), settings))
 
 
 def _known(name: str) -> Policy | None:
@@ -46,24 +50,32 @@ def _known(name: str) -> Policy | None:
 def base_of(name: str) -> str:
     """Return the strategy over which a file is laid, the default's name where it names none; the
     name itself of a strategy."""
-    return name if _known(name) else _base(Path(name), toml_at(Path(name)))
+    return name if _known(name) else _base(name, toml_at(Path(name)))
 
 
-def _base(path: Path, tables: Mapping[str, object]) -> str:
+def _base(where: str, tables: Mapping[str, object]) -> str:
     base = tables.get(BASE, DEFAULT.name)
     if not isinstance(base, str) or not _known(base):
-        raise InputError(f"{path}: {BASE}: needed one of {_NAMED}, found {base!r}")
+        raise InputError(f"{where}: {BASE}: needed one of {_NAMED}, found {base!r}")
     return base
 
 
 def toml_at(path: Path) -> dict[str, object]:
     """Return the tables of a policy file; `InputError` where it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml_in(str(path), path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: needed a policy file: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: needed TOML: {error}") from None
+
+
+def toml_in(where: str, text: str) -> dict[str, object]:
+    """Return the tables of a text; `InputError` where it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{where}: needed TOML: {error}") from None
 
 
 def policy_named(name: str) -> Policy:

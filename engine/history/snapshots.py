@@ -22,6 +22,7 @@ from typing import Any
 
 import zstandard
 
+from backcast.domain.errors import BackcastError
 from backcast.domain.events import WorkflowEvent
 from backcast.domain.moment import NOW, Moment
 from backcast.engine.history.collecting import rarely_collecting
@@ -33,6 +34,9 @@ from backcast.projections import Projection, fold
 
 SPACING = 250
 """The least number of events between snapshots. Large ones stand further apart."""
+FAR = 2_000
+"""Events that are read on from a snapshot until a reader saves another one. A log that is imported
+has nearer ones; of a run, and of states whose form is newer than the import, nobody made any."""
 ROW = 100
 "What an event takes in the store beside its body, about."
 
@@ -98,19 +102,46 @@ def states_of(
     last = store.version_at(task_id, moment)
     if moment.at is not None:
         at_us = to_microseconds(moment.at)
-        return [_state(store, projection, task_id, last, at_us) for projection in projections]
+        prefix = store.recorder.prefix_until(task_id, last, at_us)
+        if prefix is None:
+            return [_state(store, projection, task_id, last, at_us) for projection in projections]
+        last = prefix
     with rarely_collecting():
         begun = [_begun(store, projection, task_id, last, recent) for projection in projections]
     states = [state for _, state in begun]
     first = min((begin for begin, _ in begun), default=last)
+    times = list[int]()
     for event in store.read(task_id, after=first, last=last):
+        times.append(to_microseconds(event.timestamp))
         for index, projection in enumerate(projections):
             if event.version > begun[index][0]:
                 states[index] = projection.evolve(states[index], event)
     if recent is not None:
         for projection, state in zip(projections, states, strict=True):
             recent.hold(projection.NAME, task_id, last, state)
+    if len(times) >= FAR and store.recorder.is_lasting:
+        for projection, (begin, _), state in zip(projections, begun, states, strict=True):
+            if last - begin >= FAR and len(times) == last - first:
+                _save_far(store, projection, task_id, last, state, times[begin - first :])
     return states
+
+
+def _save_far(
+    store: EventStore, projection: Projection, task_id: str, last: int, state: Any,
+    times: Sequence[int],
+) -> None:  # fmt: skip
+    """Save the state of a reader that read far, unless a snapshot stands near, or nothing can be
+    written; no damaged event is among those that it read."""
+    latest = _nearest(store, projection, task_id, last, None)
+    begin = latest.version if latest else 0
+    if last - begin < FAR or last - begin != len(times):
+        return
+    if latest and _weight(store, task_id, begin, last) < len(latest.state):
+        return
+    keeper = _Keeper(store, projection, task_id, latest)
+    keeper.version, keeper.state, keeper.times = last, state, list(times)
+    with suppress(BackcastError):
+        keeper.save()
 
 
 def save_snapshots(

@@ -63,9 +63,9 @@ class MapMoment(NamedTuple):
         task = map.task
         if context not in state.maps and store.version(context):
             map, task = map_known(store, lineage_of(store, context), moment), context
-        graph = (
-            state_at(store, dependency_graph, task, moment) if task else dependency_graph.initial
-        )
+        graph = dependency_graph.initial
+        if task and map.items:  # of a map that holds nothing, nothing is stale
+            graph = state_at(store, dependency_graph, task, moment)
         modules, counting = Modules(dependency_graph.present(graph)), Counting(tokenizer)
         shown = shown_map(map, modules, settings, tokens, counting)
         contexts = tuple(sorted(state.maps))

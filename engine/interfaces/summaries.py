@@ -24,7 +24,7 @@ from backcast.engine.context.search import Document
 from backcast.engine.context.search.node_texts import node_texts
 from backcast.engine.history.moments import asked_at
 from backcast.engine.history.node_histories import NodeHistories, histories
-from backcast.engine.history.snapshots import state_at
+from backcast.engine.history.snapshots import RecentStates, state_at, states_of
 from backcast.engine.history.text_origin import UNTOLD
 from backcast.engine.interfaces.level_fields import NEXT, LevelFields
 from backcast.engine.interfaces.terminal import escaped, escaped_lines
@@ -88,7 +88,7 @@ def node_summaries(
     limits. `opened_by` is what `backcast cat` needs behind a reference to see the text of this
     moment.
     """
-    view = _view(store, task_id, moment, limits, tokenizer, opened_by)
+    view = summary_view(store, task_id, moment, limits, tokenizer, opened_by)
     if node is None or node == node_id("task", task_id):
         yield from view.task(state_at(store, progress, task_id, moment))
     asked = [node] if node and kind_of(node) != "task" else []
@@ -96,40 +96,34 @@ def node_summaries(
         yield from view.summaries_of(each)
 
 
-def some_summaries(
-    store: EventStore, task_id: str, moment: Moment, nodes: Sequence[str], tokenizer: Tokenizer
-) -> Iterator[NodeSummaries]:
-    """Yield the summaries of some nodes, in their order."""
-    view = _view(store, task_id, moment, LIMITS, tokenizer)
-    for node in nodes:
-        yield from view.summaries_of(node)
-
-
-def _view(
+def summary_view(
     store: EventStore, task_id: str, moment: Moment, limits: Mapping[str, int] | None,
-    tokenizer: Tokenizer, opened_by: str = "",
-) -> "_View":  # fmt: skip
-    graph_state = state_at(store, dependency_graph, task_id, moment)
-    written = state_at(store, summaries, task_id, moment)
+    tokenizer: Tokenizer, opened_by: str = "", recent: RecentStates | None = None,
+) -> "SummaryView":  # fmt: skip
+    """Return what gives the summaries of a task at a moment; with `recent` states are held."""
+    both = [dependency_graph, summaries]
+    graph_state, written = states_of(store, both, task_id, moment, recent)
     at = asked_at(store, moment, written.last_at)
-    view = _View(task_id, graph_state, written, limits, tokenizer, opened_by, at)
+    view = SummaryView(task_id, graph_state, written, limits, tokenizer, opened_by, at)
     view.level = LevelFields(graph_state, written, histories(store, task_id, moment))
     return view
 
 
-def documents(store: EventStore, task_id: str, moment: Moment) -> list[Document]:
+def documents(
+    store: EventStore, task_id: str, moment: Moment, recent: RecentStates | None = None
+) -> list[Document]:
     """Return each node's text at a moment: the derived one, and what was written and holds."""
-    written = state_at(store, summaries, task_id, moment)
+    written = state_at(store, summaries, task_id, moment, recent)
 
     @cache
     def state() -> dependency_graph.State:
-        found: dependency_graph.State = state_at(store, dependency_graph, task_id, moment)
+        found: dependency_graph.State = state_at(store, dependency_graph, task_id, moment, recent)
         return found
 
     derived = node_texts(store, task_id, moment, state)
     if not written.nodes:
         return derived
-    view = _View(task_id, state(), written, at=asked_at(store, moment, written.last_at))
+    view = SummaryView(task_id, state(), written, at=asked_at(store, moment, written.last_at))
     found = []
     for document in derived:
         said = view.told_of(document.id) if document.id in written.nodes else {}
@@ -142,7 +136,7 @@ def nodes_of(store: EventStore, task_id: str, moment: Moment) -> Iterator[str]:
     """Yield the task, its modules, and their functions and classes."""
     graph_state = state_at(store, dependency_graph, task_id, moment)
     yield node_id("task", task_id)
-    yield from _View(task_id, graph_state, summaries.initial).nodes()
+    yield from SummaryView(task_id, graph_state, summaries.initial).nodes()
 
 
 def summariser_of(text: str, profile: str | None = None) -> tuple[Summariser, str]:
@@ -157,7 +151,7 @@ def summariser_of(text: str, profile: str | None = None) -> tuple[Summariser, st
     return ModelSummariser(runtime.model), runtime.profile.tokenizer
 
 
-class _View:
+class SummaryView:
     """The nodes and summaries of one task at one moment."""
 
     def __init__(

@@ -4,7 +4,7 @@ Everything here is about prompts. What a model would have answered to them, nobo
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, NamedTuple
@@ -54,7 +54,12 @@ def rules_of(policy: str, limits: Sequence[str] = ()) -> Rules:
 
     `limits` are written as `recall=2`. `InputError` names a limit or table that is no rule.
     """
-    table = toml_at(Path(policy)).get(RULES, {}) if Path(policy).is_file() else {}
+    return rules_in(policy, toml_at(Path(policy)) if Path(policy).is_file() else {}, limits)
+
+
+def rules_in(policy: str, tables: Mapping[str, object], limits: Sequence[str] = ()) -> Rules:
+    """Return the rules that the tables of a policy set, with `limits` laid over them."""
+    table = tables.get(RULES, {})
     if not isinstance(table, dict):
         raise InputError(f"{policy}: {RULES}: needed a table, found {table!r:.40}")
     values = dict(table)

@@ -74,6 +74,13 @@ BENCHES = {
         "--full",
         keeps="view",
     ),
+    "mcp": Entry(
+        "the start of the MCP server, and the first and later answers of its tools as a log grows,"
+        " beside the SDK's import and one reading of the log",
+        {"tools": "mcp_tools"},
+        "--full",
+        keeps="mcp",
+    ),
     "spec08": Entry(
         "the latency of calls side by side, beside one after the other, and how soon a cancelled"
         " call has ended; what is left of long outputs, beside head and tail of the same size; and what"

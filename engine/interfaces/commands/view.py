@@ -24,9 +24,12 @@ PORT = 8098
               metavar="P", help="Where to listen on this machine; 0 for any free one.")  # fmt: skip
 @click.option("--html", "file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write one file with everything in it, and serve nothing.")  # fmt: skip
+@click.option("--what-if", "what_if", multiple=True, metavar="POLICY",
+              help="With --html: what this policy would have shown, at each prompt.")  # fmt: skip
 @click.option("--redact", is_flag=True, help="With --html: mask secrets, and names of homes.")
 def command(
-    address: Address | None, url: str, port: int, file: Path | None, redact: bool
+    address: Address | None, url: str, port: int, file: Path | None, what_if: tuple[str, ...],
+    redact: bool,
 ) -> None:  # fmt: skip
     """Show a run as a page: its steps, each prompt, and what was known at any moment.
 
@@ -34,12 +37,15 @@ def command(
     backcast view till                                     # opens on its last trouble
     backcast view fixtures/logs/till.jsonl@164
     backcast view till --html till.html --redact           # one file, for others
+    backcast view till --html till.html --what-if no-cache --what-if mine.toml
 
     The page is served on this machine alone and writes nothing; Ctrl-C ends it. It follows a run
     that goes on. The file opens without a server: 'backcast help view'.
     """
     if redact and not file:
         raise click.UsageError("--redact goes with --html: the page shows what the store holds")
+    if what_if and not file:
+        raise click.UsageError("--what-if goes with --html: the page itself asks for policies")
     if address is None or not (address.task or address.log):
         if file:
             raise click.UsageError("--html needs a task: TASK --html FILE")
@@ -47,9 +53,9 @@ def command(
         return
     with task_at(address, url) as place:
         if file:
-            _write(place, file, redact=redact)
+            _write(place, file, url, what_if, redact=redact)
         else:
-            _serve(place, port)
+            _serve(place, port, url)
 
 
 def _version(place: Place) -> int:
@@ -57,11 +63,12 @@ def _version(place: Place) -> int:
     return place.store.version_at(place.task, place.moment) if place.when else 0
 
 
-def _serve(place: Place, port: int) -> None:
+def _serve(place: Place, port: int, url: str) -> None:
     from backcast.engine.interfaces.view.serving import serve
 
     version = _version(place)
-    serve(place.store, place.task, version, port, noting_damage(place.store), _tell, place.log)
+    notes = noting_damage(place.store)
+    serve(place.store, place.task, version, port, notes, _tell, place.log, "" if place.log else url)
 
 
 def _serve_all(url: str, port: int) -> None:
@@ -72,7 +79,7 @@ def _serve_all(url: str, port: int) -> None:
             raise InputError(
                 f"{url}: needed a store with tasks, found none: 'backcast help' begins"
             )
-        serve(store, None, 0, port, noting_damage(store), _tell)
+        serve(store, None, 0, port, noting_damage(store), _tell, url=url)
 
 
 def noting_damage(store: "EventStore") -> list[str]:
@@ -89,16 +96,26 @@ def noting_damage(store: "EventStore") -> list[str]:
     return notes
 
 
-def _write(place: Place, file: Path, *, redact: bool) -> None:
+def _write(
+    place: Place, file: Path, url: str, what_if: tuple[str, ...], *, redact: bool
+) -> None:  # fmt: skip
     from backcast.engine.interfaces.commands.export import write
     from backcast.engine.interfaces.terminal import progress_bar
-    from backcast.engine.interfaces.view.file import whole_page
+    from backcast.engine.interfaces.view.file import RunNames, whole_page
+    from backcast.engine.log.remote import shown
+    from backcast.engine.replay.what_if import policy_asked
 
+    try:
+        policies = [policy_asked(name) for name in what_if]
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
     notes, version = noting_damage(place.store), _version(place)
+    names = RunNames(place.log, "" if place.log else shown(url))
     with progress_bar("writing", None) as advance:
         text, masked = whole_page(
-            place.store, place.task, version, notes, redact=redact, advance=advance
-        )
+            place.store, place.task, version, notes, redact=redact, advance=advance,
+            policies=policies, names=names,
+        )  # fmt: skip
     write(file, [text])
     size = f"{len(text.encode()) / 1e6:.1f} MB"
     message(f"{file}: {size}, opens without a server" + (f"; masked {masked}" * bool(masked)))

@@ -12,7 +12,6 @@ from backcast.engine.history.snapshots import state_at
 from backcast.engine.interfaces.map_text import MapMoment
 from backcast.engine.interfaces.mcp.answers import ToolAnswer
 from backcast.engine.interfaces.mcp.runs import AskedRun, RunShelf
-from backcast.engine.interfaces.summaries import nodes_of, some_summaries
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.sequence import RunStep
 from backcast.engine.interfaces.views import one_line
@@ -42,7 +41,7 @@ def brief(shelf: RunShelf, asked: dict[str, Any], counter: Tokenizer) -> ToolAns
 
 
 def _head(run: AskedRun, moment: Moment, version: int) -> Iterator[str]:
-    state: progress.State = state_at(run.store, progress, run.task, moment)
+    state: progress.State = state_at(run.store, progress, run.task, moment, run.reader.recent)
     steps = [step for step in run.reader.sequence.steps if step.first <= version]
     kind = "; prompts of another program" if run.foreign else ""
     yield f"{run.task}@{version}: {state.status}, {steps[-1].number} steps{kind}"
@@ -81,7 +80,8 @@ def _map(run: AskedRun, when: str, tokens: int, counter: Tokenizer) -> Iterator[
 
 def _summaries(run: AskedRun, moment: Moment, focus: str, counter: Tokenizer) -> list[str]:
     """Return the summaries of the nodes, those that a focus finds first, else modules first."""
-    nodes = [node for node in nodes_of(run.store, run.task, moment) if kind_of(node) != "task"]
+    view = run.view(moment, counter)
+    nodes = list(view.nodes())
     nodes.sort(key=lambda node: kind_of(node) != "module")
     if focus:
         with words_kept(run.store, "words of nodes", run.task, moment) as counted:
@@ -90,4 +90,4 @@ def _summaries(run: AskedRun, moment: Moment, focus: str, counter: Tokenizer) ->
         found += [node for node in nodes if focus in node and node not in found]
         nodes = [*found, *(node for node in nodes if node not in set(found))]
     shown = nodes[: 2 * FOUND]
-    return [str(one) for one in some_summaries(run.store, run.task, moment, shown, counter)]
+    return [str(text) for node in shown for text in view.summaries_of(node)]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from backcast.domain.budget import PROFILES
 from backcast.domain.errors import BackcastError, InputError
 from backcast.domain.moment import NOW, Moment
+from backcast.domain.summary import LIMITS
 from backcast.engine.context.message_policies import NAMES
 from backcast.engine.context.search import Document
 from backcast.engine.context.strategies import STRATEGIES
@@ -18,13 +19,13 @@ from backcast.engine.interfaces.addresses import Place
 from backcast.engine.interfaces.foreign_prompts import is_foreign, old_at, old_line
 from backcast.engine.interfaces.outlining import outline_all
 from backcast.engine.interfaces.profiles import counter_by
-from backcast.engine.interfaces.summaries import documents
+from backcast.engine.interfaces.summaries import SummaryView, documents, summary_view
 from backcast.engine.interfaces.terminal import escaped
 from backcast.engine.interfaces.view.reading import RunReader
 from backcast.engine.interfaces.view.sequence import RunStep
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
-from backcast.engine.memory.outlines_made import all_made
+from backcast.engine.memory.outlines_made import all_made, note_all_made
 from backcast.engine.models.tokenizers import Tokenizer, tokenizer_of
 from backcast.projections import summaries
 
@@ -112,7 +113,11 @@ class AskedRun(NamedTuple):
         that would take longer than a client waits."""
         if all_made(self.store, self.task):
             return
-        waiting = Outlining(self.store, self.task, 1).waiting_for()
+        outlining = Outlining(self.store, self.task, 1)
+        waiting = outlining.waiting_for()
+        if not waiting:
+            note_all_made(self.store, self.task, outlining.version)
+            return
         if waiting > SOON:
             raise InputError(
                 f"{self.task}: needed outlines of {waiting:,} texts, found none: run 'backcast"
@@ -137,7 +142,7 @@ class AskedRun(NamedTuple):
         return self.reader.held(key, lambda: self._outdated(moment))
 
     def _outdated(self, moment: Moment) -> list[str]:
-        written = state_at(self.store, summaries, self.task, moment)
+        written = state_at(self.store, summaries, self.task, moment, self.reader.recent)
         if not written.nodes:
             return ["stale: 0"]  # what is derived of the code never is
         self.outlined()
@@ -147,7 +152,19 @@ class AskedRun(NamedTuple):
     def documents(self, moment: Moment) -> list[Document]:
         """Return what can be searched at a moment; held until the run goes on."""
         key = "documents", self.store.version(self.task), moment
-        return self.reader.held(key, lambda: documents(self.store, self.task, moment))
+        recent = self.reader.recent
+        return self.reader.held(key, lambda: documents(self.store, self.task, moment, recent))
+
+    def view(self, moment: Moment, counter: Tokenizer) -> SummaryView:
+        """Return the summaries of a moment; those that were asked for last are held."""
+        last = self.reader.held("view", lambda: dict[object, SummaryView]())
+        key = self.store.version(self.task), moment, id(counter)
+        if key not in last:
+            recent = self.reader.recent
+            found = summary_view(self.store, self.task, moment, LIMITS, counter, recent=recent)
+            last.clear()  # each may be large
+            last[key] = found
+        return last[key]
 
 
 class RunShelf:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,11 +28,13 @@ from backcast.engine.interfaces.view.panels import PanelMaker
 from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
 from backcast.engine.interfaces.view.searching import texts
 from backcast.engine.interfaces.view.step_panel import compared_with, step_panel
+from backcast.engine.interfaces.view.whatif import file_parts, whatif_panel
 from backcast.engine.log.importers import Report, events, import_batches
 from backcast.engine.log.redaction import Redaction, redacted
 from backcast.engine.log.redaction.masks import Masks
 from backcast.engine.log.store import EventStore
 from backcast.engine.replay.steps import steps
+from backcast.engine.replay.what_if import OtherPolicy, RunTrial, run_trial
 from backcast.projections.context_map import ContextMap
 
 SHORT = 160
@@ -60,6 +62,16 @@ class PageParts:
         return part if len(part) < SHORT else Markup(f"<r {self.number(part)}>")
 
 
+class RunNames(NamedTuple):
+    """The names by which commands find a run."""
+
+    log: str = ""
+    store_url: str = ""
+
+
+UNNAMED = RunNames()
+
+
 class RedactedRun(NamedTuple):
     """A copy of a task without its secrets, and what masks them elsewhere."""
 
@@ -69,20 +81,32 @@ class RedactedRun(NamedTuple):
     "How many secrets of each kind were masked."
 
 
+class _AskedFile(NamedTuple):
+    """What a file is asked to hold beside the run."""
+
+    version: int
+    "The event at which it opens; 0 for the one that it chooses."
+    names: RunNames
+    trials: tuple[tuple[OtherPolicy, RunTrial], ...]
+
+
 def whole_page(
     store: EventStore, task: str, version: int, notes: list[str], *, redact: bool,
-    advance: Callable[[int], None] = lambda steps: None,
+    advance: Callable[[int], None] = lambda steps: None, policies: Sequence[OtherPolicy] = (),
+    names: RunNames = UNNAMED,
 ) -> tuple[str, str]:  # fmt: skip
     """Return a run as one page, and what was masked in it; it opens at an event, 0 for the one
-    that it chooses."""
+    that it chooses. It tells what each of some `policies` would have shown."""
     reader = RunReader(store, task)
     reader.sequence.read_on()
+    trials = ((one, run_trial(store, task, one, advance=advance)) for one in policies)
+    asked = _AskedFile(version, names, tuple(trials))
     if not redact:
-        return _page(reader, None, version, notes, advance), ""
+        return _page(reader, None, asked, notes, advance), ""
     with _redacted(store, task) as copy:
         copy.reader.sequence.read_on()
         notes = [copy.mask(note) for note in notes]
-        return _page(reader, copy, version, notes, advance), copy.masked
+        return _page(reader, copy, asked, notes, advance), copy.masked
 
 
 @contextmanager
@@ -102,7 +126,7 @@ def _redacted(store: EventStore, task: str) -> Iterator[RedactedRun]:
 
 
 def _page(
-    reader: RunReader, copy: RedactedRun | None, version: int, notes: list[str],
+    reader: RunReader, copy: RedactedRun | None, asked: "_AskedFile", notes: list[str],
     advance: Callable[[int], None],
 ) -> str:  # fmt: skip
     shown, mask = (copy.reader, copy.mask) if copy else (None, str)
@@ -110,8 +134,11 @@ def _page(
         reader.computed[step.version] = reader.figures_of(step)
         advance(1)
     parts = PageParts()
-    maker = PanelMaker(reader, shown, parts.keep, mask, live=False)
-    data = _panels(maker, parts, advance) | {"search": _search(maker, parts), "texts": parts.texts}
+    names = [mask(other.name) for other, _ in asked.trials]
+    maker = PanelMaker(reader, shown, parts.keep, mask, live=False, log=asked.names.log,
+                       store_url=asked.names.store_url, policies=names)  # fmt: skip
+    panels = _panels(maker, parts, advance) | {"whatif": _whatifs(maker, parts, asked)}
+    data = panels | {"search": _search(maker, parts), "texts": parts.texts}
     packed = zlib.compress(json.dumps(data, separators=(",", ":")).encode("utf-8"), LEVEL)
     style, script = asset("view.css"), asset("view.js")
     policy = (
@@ -125,8 +152,8 @@ def _page(
     said = "This file holds what was computed when it was written"
     if copy:
         said += f"; masked in it: {copy.masked}"
-    plain_maker = PanelMaker(reader, shown, mask=mask, live=False)
-    at = version or maker.shown.sequence.worst().event
+    plain_maker = PanelMaker(reader, shown, mask=mask, live=False, policies=names)
+    at = asked.version or maker.shown.sequence.worst().event
     return page(plain_maker, at, None, head, foot, [*notes, f"{said}."])
 
 
@@ -149,6 +176,19 @@ def _panels(
     for event, states in _moments(maker.shown):
         panel = joined([moment_title(event.version, event), moment_parts(maker, states)])
         found["moment"][str(event.version)] = parts.number(panel)
+    return found
+
+
+def _whatifs(maker: PanelMaker, parts: PageParts, asked: _AskedFile) -> dict[str, int]:
+    """Return the number of what each policy would have shown, by the event and its name."""
+    found = dict[str, int]()
+    for step in maker.shown.sequence.steps:
+        prompt = None if step.foreign else maker.reader.prompts().get(step.prompt)
+        for other, trial in asked.trials if prompt and prompt.fact.stood_at is not None else ():
+            name = maker.mask(other.name)
+            body = joined(file_parts(maker, step.prompt, other, trial))
+            back = tag("p", maker.link(step.event, "back to the step"), class_="note")
+            found[f"{step.prompt}:{name}"] = parts.number(whatif_panel(name, back, body))
     return found
 
 

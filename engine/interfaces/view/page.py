@@ -17,7 +17,9 @@ KEYS = (
     ("j  k", "next step, step before"), ("→  ←", "next event, event before"),
     ("n  p", "next trouble, trouble before"), ("g  G", "first event, last event"),
     ("d", "compare with the prompt before"), ("m", "mark this prompt; d then compares with it"),
-    ("w", "what fell out"), ("i", "what is in it, and why"), ("/", "search"),
+    ("w", "what fell out"), ("i", "what is in it, and why"),
+    ("x", "what if another policy had built it"),
+    ("/", "search; step 12 and #73 lead there"),
     ("t", "clock times"), ("u", "new events of a run that goes on"),
     ("click a line", "its address can be pasted"), ("?", "these keys"), ("Esc", "close"),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """What all panels share: the log behind them, and how texts and links go into them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from backcast.engine.interfaces.view.markup import Keep, Markup, as_it_is, tag
@@ -26,10 +26,12 @@ class PanelMaker:
 
     def __init__(
         self, reader: RunReader, shown: RunReader | None = None, keep: Keep = as_it_is,
-        mask: Callable[[str], str] = str, *, live: bool = True, address: str = "",
+        mask: Callable[[str], str] = str, *, live: bool = True, log: str = "", store_url: str = "",
+        policies: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """`address` is by what a command names the run."""
-        self.address = address or reader.task
+        """Commands name the run by its `log`, or its task in the store of a URL; `policies` are
+        those of which a file tells what they would have shown."""
+        self.log, self.store_url, self.policies = log, store_url, policies
         self.reader, self.shown = reader, shown or reader
         self.keep, self.mask, self.live = keep, mask, live
         self._last: dict[str, tuple[tuple[object, ...], Markup]] = {}

@@ -16,7 +16,8 @@ from backcast.engine.interfaces.view.markup import (
 )
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
 from backcast.engine.interfaces.view.reading import ItemRank, PromptFigures, badge
-from backcast.engine.interfaces.view.whatif import whatif_choice
+from backcast.engine.interfaces.view.tint import tinted
+from backcast.engine.interfaces.view.whatif import whatif_choice, whatif_links
 
 GLOSSES = {
     OVER: "its section, or the window, was full",
@@ -38,11 +39,18 @@ def prompt_panel(maker: PanelMaker, version: int) -> Markup:
         tag("h2", "What the model saw ", _badges(figures, redacted=maker.redacted)),
         budget(maker, event.fact),
         left_out(maker, shown.fact, figures),
+        _whatif(maker, version) if figures else None,
+        tinted(maker, version),
         seen(maker, shown.fact, figures),
         _items(maker, shown.fact, figures),
-        whatif_choice(maker, version) if maker.live and figures else None,
         id="prompt",
     )
+
+
+def _whatif(maker: PanelMaker, version: int) -> Markup | None:
+    if maker.live:
+        return whatif_choice(maker, version)
+    return whatif_links(version, maker.policies) if maker.policies else None
 
 
 def _badges(figures: PromptFigures | None, *, redacted: bool) -> Markup:

@@ -28,8 +28,8 @@ PROJECTIONS = (progress, versions, online_cache, dependency_graph, summaries)
 T = TypeVar("T")
 LETTERS = 50_000_000
 "Letters of texts that are held for searching."
-HELD = 256
-"Answers that are held at once."
+HELD, HELD_LETTERS = 4_096, 60_000_000
+"Answers that are held at once, and the letters of those that are texts."
 
 
 class ItemRank(NamedTuple):
@@ -72,13 +72,17 @@ class RunReader:
         self._lowered: dict[str, str] = {}
         self._letters = 0
         self._held: OrderedDict[object, object] = OrderedDict()
+        self._held_letters = 0
 
     def held(self, key: object, make: Callable[[], T]) -> T:
         """Return what was made under a key, or make it."""
         if key not in self._held:
-            self._held[key] = make()
-            while len(self._held) > HELD:
-                self._held.popitem(last=False)
+            made = self._held[key] = make()
+            self._held_letters += _letters(made)
+            while len(self._held) > HELD or self._held_letters > HELD_LETTERS:
+                _, dropped = self._held.popitem(last=False)
+                self._held_letters -= _letters(dropped)
+            return made
         self._held.move_to_end(key)
         return cast(T, self._held[key])
 
@@ -122,6 +126,17 @@ class RunReader:
             return profile_of(self.store.get(fact.profile)) if fact.profile else None
         except (BackcastError, ValueError):
             return None
+
+    def policy_name(self, fact: ContextBuilt) -> str:
+        """Return the name of a prompt's policy; empty where the log does not tell it."""
+
+        def name() -> str:
+            try:
+                return self.pool.settings(fact)[1].name if fact.policy else ""
+            except (BackcastError, ValueError):
+                return ""
+
+        return self.held(("policy", fact.policy), name)
 
     def figures(self, version: int) -> PromptFigures | None:
         """Return what is computed of the prompt of an event; None where it has no digest."""
@@ -210,6 +225,10 @@ class StateShelf:
                 if event.version > (first if at == 1 else stop):
                     states[at] = projection.evolve(states[at], event)
         return states
+
+
+def _letters(found: object) -> int:
+    return len(found) if isinstance(found, str) else 0
 
 
 def badge(answer: str) -> str:

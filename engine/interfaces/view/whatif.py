@@ -1,59 +1,235 @@
-"""What would another policy have shown? The difference, and the lines that pin it."""
+"""What would another policy have shown? The difference, the run over, and the lines that pin it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from shlex import quote
 
 from backcast.domain.errors import BackcastError, InputError
+from backcast.domain.node import path_of
 from backcast.engine.context.policies import changed
-from backcast.engine.context.strategies import STRATEGIES
+from backcast.engine.interfaces.regress_report import NOTE
 from backcast.engine.interfaces.view.difference_panel import difference_parts
-from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, tag
-from backcast.engine.interfaces.view.panels import PanelMaker
+from backcast.engine.interfaces.view.markup import Markup, folded, joined, long_text, table, tag
+from backcast.engine.interfaces.view.panels import PanelMaker, bar
 from backcast.engine.replay.pairs import Side, compared
+from backcast.engine.replay.regress import Comparison, PolicySummary, worst
+from backcast.engine.replay.steps import ReplayStep
+from backcast.engine.replay.what_if import (
+    EDITED,
+    NAMES,
+    RECORDED,
+    OtherPolicy,
+    RunTrial,
+    UsedHere,
+    run_trial,
+    used_here,
+)
 
-RECORDED = "recorded"
-NAMES = tuple(name for name, one in STRATEGIES.items() if not one.weights.get("meaning"))
-"Policies that can be asked about: those that need no model."
+SHOWN = 8
+"Prompts that lose most, and nodes of a line, that are named."
+PINNED = 3
+"Items that the pytest lines hold."
+HINT = "errors = 2\n\n[weights]\nsiblings = 1.0"
 
 
-def whatif_choice(maker: PanelMaker, version: int) -> Markup:
+def whatif_choice(maker: PanelMaker, version: int, policy: str = "", text: str = "") -> Markup:
     """Return the form that asks what another policy would have shown."""
-    options = [tag("option", name, value=name) for name in NAMES]
+    options = [tag("option", name, value=name, selected=name == policy) for name in NAMES]
+    step = maker.reader.prompts().get(version)
+    own = maker.reader.policy_name(step.fact) if step else ""
+    asks = f"What if the policy were not {own} but " if own else "What if the policy were "
     return tag(
-        "form", tag("label", "What if the policy were ", tag("select", *options, name="policy")),
+        "form", tag("label", asks, tag("select", *options, name="policy")),
         " ", tag("button", "show the difference"),
+        folded("with other settings", tag("textarea", text, name="toml", rows=6, spellcheck="false",
+               aria_label="settings as TOML", placeholder=HINT),
+               tag("p", "TOML, laid over the policy above; 'backcast policy' prints all settings.",
+                   class_="note"), is_open=bool(text.strip())),
         tag("input", type="hidden", name="w", value=version),
         tag("input", type="hidden", name="task", value=maker.reader.task),
-        class_="whatif", data_w=version,
+        class_="whatif", data_w=version, method="post", action="/",
     )  # fmt: skip
 
 
-def whatif_panel(maker: PanelMaker, version: int, policy: str) -> Markup:
-    """Return what another named policy would have shown at the prompt of an event."""
-    try:
-        body = joined(_parts(maker, version, policy))
-    except (BackcastError, ValueError) as error:
-        body = tag("p", f"this cannot be told: {error}", class_="bad")
-    return tag("section", tag("h2", f"What if: {policy[:80]}"), body, id="difference")
+def whatif_links(version: int, names: Sequence[str]) -> Markup:
+    """Return links to what a file holds of other policies at a prompt."""
+    links = [tag("a", name, href=f"#w={version}:{name}") for name in names]
+    parts: list[object] = ["What if the policy were ", links[0]]
+    for link in links[1:]:
+        parts += [", ", link]
+    return tag("p", *parts, "?", class_="whatif")
 
 
-def _parts(maker: PanelMaker, version: int, policy: str) -> Iterator[object]:
-    if policy not in NAMES:
-        raise InputError(f"needed one of {', '.join(NAMES)}, found {policy[:80]!r}")
-    reader = maker.reader
-    step = reader.step(version)
-    if step is None or step.built is None:
+def whatif_panel(title: str, *parts: object) -> Markup:
+    """Return the panel of another policy; its parts are given."""
+    return tag("section", tag("h2", f"What if: {title[:80]}"), *parts, id="difference",
+               class_="whatif-panel")  # fmt: skip
+
+
+def whatif_parts(
+    maker: PanelMaker, version: int, other: OtherPolicy, is_over: Callable[[], bool]
+) -> Iterator[Markup]:
+    """Yield what another policy would have shown at a prompt and over its run, as it is found."""
+    step = step_asked(maker, version)
+    yield step_part(maker, step, other)
+    here = used_here(maker.reader.pool, step, other.policy)
+    yield used_part(maker, here)
+    trial = run_trial(maker.reader.store, maker.reader.task, other, is_over)
+    yield run_part(maker, trial)
+    yield pin_part(maker, version, other, here)
+
+
+def step_asked(maker: PanelMaker, version: int) -> ReplayStep:
+    """Return the prompt that is asked about; `InputError` where there is none."""
+    step = maker.reader.step(version)
+    if step is None or step.built is None or step.built.stood_at is None:
         raise InputError(f"needed the event of a prompt, found event {version}")
-    chosen = STRATEGIES[policy]
-    found = compared(reader.pool, step, Side(RECORDED), Side(policy, chosen))
-    yield tag("p", maker.link(version, f"step {reader.sequence.at(version).number}"),
-              f" as it was asked, and as {policy} would have asked it. What a model would have"
-              " answered, nobody can tell.", class_="note")  # fmt: skip
-    yield joined(difference_parts(maker, found, None))
-    settings = changed(reader.pool.settings(step.built)[1], chosen)
-    yield folded(f"{len(settings)} settings differ", long_text("\n".join(settings)))
-    address = quote(f"{maker.address}@{version}")
-    lines = (f"backcast diff {address} --policy recorded --policy {policy}\n"
-             f"pytest --backcast-policy {policy}")  # fmt: skip
-    yield tag("h3", "To pin it")
-    yield tag("pre", lines, class_="text pin")
+    return step
+
+
+def step_part(maker: PanelMaker, step: ReplayStep, other: OtherPolicy) -> Markup:
+    """Return the difference at one prompt."""
+    reader, version = maker.reader, step.version
+    assert step.built
+    found = compared(reader.pool, step, Side(RECORDED), Side(other.name, other.policy))
+    settings = changed(reader.pool.settings(step.built)[1], other.policy)
+    number = reader.sequence.at(version).number
+    return joined([
+        tag("p", maker.link(version, f"step {number}"), f" as its own policy builds it, and as"
+            f" {maker.mask(other.name)} does. What a model would have answered, nobody can tell.",
+            class_="note"),
+        *difference_parts(maker, found, None),
+        folded(f"{len(settings)} settings differ", long_text(maker.mask("\n".join(settings)))),
+    ])  # fmt: skip
+
+
+def used_part(maker: PanelMaker, here: UsedHere) -> Markup:
+    """Return whether the other prompt shows what came to be used."""
+    if not here.used:
+        said = "Nothing is known that was used here, so that nothing of it could be lost."
+        return tag("p", said, class_="note")
+    after = here.shown - len(here.lost) + len(here.gained)
+    said = f"Of {here.used} known things that the accepted code used, its own prompt showed"
+    parts: list[object] = [f"{said} {here.shown}, this one {after}."]
+    for nodes, words, kind in ((here.lost, " Lost: ", "is-out"), (here.gained, " Won: ", "is-in")):
+        if nodes:
+            named = ", ".join(maker.mask(node) for node in nodes[:SHOWN])
+            more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
+            parts.append(tag("span", f"{words}{named}{more}", class_=kind))
+    return tag("p", *parts, class_="said")
+
+
+def run_part(maker: PanelMaker, trial: RunTrial) -> Markup:
+    """Return what the other policy does to all prompts of the run, as `regress` tells it."""
+    comparison, count = trial.comparison, len(trial.steps)
+    before, after = comparison.before, comparison.after
+    title = f"Over the run: {count:,} prompts"
+    parts: list[object] = []
+    if count < trial.prompts:
+        title = f"Over the first {count:,} of {trial.prompts:,} prompts"
+        parts.append(tag("p", "Time was over: the figures are of these prompts alone; the command"
+                         " below takes its time.", class_="bad"))  # fmt: skip
+    parts += [_recall(comparison), table(("", RECORDED, maker.mask(comparison.policy)),
+                                         _rows(comparison, before, after))]  # fmt: skip
+    worse = [
+        (maker.link(int(prompt.step.partition(" ")[0])), prompt.step.partition(" ")[2],
+         ", ".join([*(f"lost {maker.mask(node)}" for node in prompt.lost[:SHOWN]),
+                    *(f"misses {maker.mask(node)}" for _, node in prompt.missed[:SHOWN]
+                      if node not in prompt.lost)]))
+        for prompt in worst(comparison, SHOWN)
+    ]  # fmt: skip
+    parts.append(table(("prompt", "step", "shows less of what was used"), worse))
+    parts += [tag("p", f"REGRESSION: {rule}", class_="bad") for rule in comparison.broken]
+    if not comparison.broken:
+        parts.append(tag("p", "No regression by the rules of 'backcast regress'.", class_="said"))
+    parts.append(tag("p", NOTE, class_="note"))
+    return joined([tag("h3", title), *parts])
+
+
+def _recall(comparison: Comparison) -> Markup:
+    rows = []
+    for name, summary in ((RECORDED, comparison.before), (comparison.policy, comparison.after)):
+        if not summary.used:
+            return tag("p", "Nothing that came of these prompts can be held against them.",
+                       class_="note")  # fmt: skip
+        missed = summary.used - summary.shown
+        kept = [(summary.shown, "kept", f"{summary.shown} shown"),
+                (missed, "again", f"{missed} not shown")]  # fmt: skip
+        said = f"{summary.recall or 0:.1f} % ({summary.shown} of {summary.used})"
+        rows.append((name, bar(kept, summary.used, "recall"), said))
+    points = f"{comparison.recall or 0:+.1f} points"
+    sure = "one run, so that no interval can be told"
+    if comparison.interval:
+        sure = "95 % from {:+.1f} to {:+.1f}".format(*comparison.interval)
+    return joined([table(("", "evidence recall", "share"), rows),
+                   tag("p", f"Evidence recall {points} ({sure}).", class_="said")])  # fmt: skip
+
+
+def _rows(
+    comparison: Comparison, before: PolicySummary, after: PolicySummary
+) -> Iterator[tuple[object, ...]]:
+    yield "the same to the byte", "", str(comparison.same)
+    yield "tokens, median", f"{before.tokens:,.0f}", f"{after.tokens:,.0f}"
+    if before.prefix is not None and after.prefix is not None:
+        yield ("shared with the prompt before", f"{100 * before.prefix:.1f} %",
+               f"{100 * after.prefix:.1f} %")  # fmt: skip
+    for words, name in (("came in", "came"), ("went out", "went"), ("shown by less", "lowered"),
+                        ("CRITICAL, not shown any more", "critical")):  # fmt: skip
+        yield words, "", str(getattr(comparison, name))
+    yield "stale summaries shown", str(before.stale), str(after.stale)
+    yield "what must be shown does not fit", str(before.unfit), str(after.unfit)
+
+
+def pin_part(maker: PanelMaker, version: int, other: OtherPolicy, here: UsedHere) -> Markup:
+    """Return the lines that pin what was found: for a shell, and for pytest."""
+    name = other.name if other.name in NAMES else f"{other.name}.toml"
+    parts: list[object] = [tag("h3", "To pin it")]
+    if other.name == EDITED:
+        parts += [tag("p", f"{name}, to keep:", class_="note"), _copied(other.text)]
+    log, store = maker.log or maker.reader.task, ""
+    if maker.store_url and not maker.log:
+        store = f" --store {quote(maker.store_url)}"
+    lines = (f"backcast diff {quote(f'{log}@{version}')}{store} --policy recorded"
+             f" --policy {quote(name)}\n"
+             f"backcast regress {quote(log)}{store} --policy {quote(name)}")  # fmt: skip
+    parts += [tag("p", "the command lines:", class_="note"), _copied(maker.mask(lines)),
+              tag("p", f"the pytest lines, run by 'pytest --backcast-policy {name}':",
+                  class_="note"),
+              _copied(maker.mask(_test(maker, version, here.pinned[:PINNED])))]  # fmt: skip
+    return joined(parts)
+
+
+def _test(maker: PanelMaker, version: int, nodes: Sequence[str]) -> str:
+    """Return a test that holds what the prompt showed of what was used, else that it fits."""
+    log = f'"{maker.log or maker.store_url}"'
+    if not maker.log:
+        log = f'event_log({log}, task="{maker.reader.task}")'
+    fixtures = "context_at" if maker.log else "context_at, event_log"
+    names = [path_of(node) if node.startswith("module:") else node for node in nodes]
+    what = "assert_contains" if names else "assert_within_budget"
+    checks = [f'    {what}(context, "{name}")' for name in names] or [f"    {what}(context)"]
+    return "\n".join([
+        f"from backcast import {what}", "", "",
+        f"def test_prompt_{version}({fixtures}):",
+        f"    context = context_at({log}, {version})", *checks,
+    ])  # fmt: skip
+
+
+def _copied(text: str) -> Markup:
+    return tag("pre", text, class_="text pin")
+
+
+def file_parts(
+    maker: PanelMaker, version: int, other: OtherPolicy, trial: RunTrial
+) -> Iterator[Markup]:
+    """Yield what a file holds of another policy at a prompt; of its run it was found before."""
+    try:
+        step = step_asked(maker, version)
+        here = used_here(maker.reader.pool, step, other.policy)
+        yield step_part(maker, step, other)
+        yield used_part(maker, here)
+        yield maker.keep(run_part(maker, trial))
+        with suppress(InputError):
+            yield pin_part(maker, version, other, here)
+    except (BackcastError, ValueError) as error:
+        yield tag("p", f"this cannot be told: {maker.mask(str(error))}", class_="bad")

@@ -218,6 +218,18 @@ class Recorder(Bodies, Snapshots, VectorTable, AcrossTasks):
         )
         return [time for (time,) in rows]
 
+    def prefix_until(self, task_id: str, last: int, time_us: int) -> int | None:
+        """Return the version up to which a task's events are those of a time, of all up to one;
+        None where later ones are of that time, too, or earlier ones are not."""
+        count, version = self.one(
+            "SELECT count(*), max(version) FROM events"
+            " WHERE task_id=? AND version<=? AND timestamp_us<=?",
+            task_id,
+            last,
+            time_us,
+        ) or (0, None)
+        return count if count == (version or 0) else None
+
     def body_bytes(self, task_id: str, after: int, last: int) -> int:
         """Return the bytes of the bodies of a task's events after a version, up to another."""
         row = self.one(

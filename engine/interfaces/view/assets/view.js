@@ -21,7 +21,7 @@
   async function panel(kind, query) {
     if (!live) {
       await ready;
-      const number = (parts[kind] || {})[kind === "difference" ? query.d : query.e];
+      const number = (parts[kind] || {})[query.d || query.w || query.e];
       return number === undefined ? missing(kind, query) : expand(parts.texts[number]);
     }
     const given = new URLSearchParams({ ...query, task });
@@ -53,7 +53,7 @@
     if (chosen) chosen.classList.remove("on");
     chosen = row;
     row.classList.add("on");
-    const top = row.offsetTop - list.offsetTop;
+    const top = row.getBoundingClientRect().top - list.getBoundingClientRect().top + list.scrollTop;
     if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40)
       list.scrollTop = top - list.clientHeight / 2;
   }
@@ -82,17 +82,19 @@
 
   async function follow() {
     const given = place(), mine = ++asked;
-    const difference = given.get("d"), begun = performance.now();
-    const version = difference ? +difference.split("..")[1] : +(given.get("e") || at);
+    const difference = given.get("d"), other = given.get("w"), begun = performance.now();
+    const version = difference ? +difference.split("..")[1]
+      : parseInt(other || given.get("e") || at, 10);
     if (!(version >= 1 && version <= last)) return;
     at = version;
     const row = rowAt(version);
     if (row !== chosen) choose(row);
     slider.value = version;
     $("where").textContent = `event ${version} of ${last}`;
-    const wanted = difference ? `d${difference}` : `s${row.dataset.first}`;
-    const step = wanted === shown ? null
-      : panel(difference ? "difference" : "step", difference ? { d: difference } : { e: live ? version : row.dataset.first });
+    const wanted = difference ? `d${difference}` : other ? `w${other}` : `s${row.dataset.first}`;
+    const step = wanted === shown ? null : difference ? panel("difference", { d: difference })
+      : other ? panel("whatif", { w: other })
+      : panel("step", { e: live ? version : row.dataset.first });
     const now = panel("moment", { e: version });
     try {
       const [stepHtml, momentHtml] = await Promise.all([step, now]);
@@ -106,6 +108,7 @@
           if (same && name !== "out") same.open = isOpen;
         }
         shown = wanted;
+        copies();
         if (!given.get("i")) scrollTo(0, 0);
       }
       moment.innerHTML = momentHtml;
@@ -158,6 +161,11 @@
   // Search.
   async function search(words) {
     if (!words) return;
+    const named = words.match(/^(?:step\s*(\d+)|(?:event\s*|#)(\d+))$/i);
+    if (named) {
+      const row = rows().find((each) => each.querySelector(".number").textContent === named[1]);
+      if (row || named[2]) { $("q").blur(); return go(row ? eventOf(row) : +named[2]); }
+    }
     const { found, texts } = live ? JSON.parse(await panel("search", { q: words, e: at }))
       : await searchHere(words);
     const section = document.createElement("section");
@@ -245,12 +253,45 @@
     event.preventDefault();
     const form = event.target;
     if (form.id === "search") search($("q").value.trim());
-    else if (form.dataset.w) {
-      middle.innerHTML = await panel("whatif", { e: form.dataset.w, policy: form.policy.value });
-      shown = "whatif";
-      scrollTo(0, 0);
-    }
+    else if (form.dataset.w) whatIf(form);
   });
+
+  // What if: a process of the server computes it, which may take a while.
+  async function whatIf(form) {
+    const mine = ++asked, told = document.createElement("p");
+    told.className = "note computing";
+    told.textContent = "computing … the page goes on meanwhile";
+    for (const other of document.querySelectorAll(".computing")) other.remove();
+    form.append(told);
+    try {
+      const answer = await fetch("/whatif", { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const html = await answer.text();
+      if (mine !== asked) return;
+      middle.innerHTML = html;
+      shown = "whatif";
+      copies();
+      scrollTo(0, 0);
+      middle.focus();
+    } catch (error) { told.textContent = `not computed: ${error.message}`; }
+  }
+  function copies() {
+    for (const text of middle.querySelectorAll("pre.pin")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "copy";
+      button.textContent = "copy";
+      button.addEventListener("click", async () => {
+        try {
+          await navigator.clipboard.writeText(text.textContent);
+          button.textContent = "copied";
+        } catch {
+          getSelection().selectAllChildren(text);
+          button.textContent = "selected: Ctrl+C copies";
+        }
+      });
+      text.before(button);
+    }
+  }
   const open = (name) => {
     const found = middle.querySelector(`details.${name}`);
     if (found) { found.open = true; found.scrollIntoView({ block: "start" }); }
@@ -271,15 +312,17 @@
       marked = eventOf(row);
       $("live").textContent = `marked event ${marked}: d compares with it`;
     },
+    x: () => { const form = middle.querySelector("form.whatif");
+      if (form) { form.scrollIntoView({ block: "center" }); form.policy.focus(); } },
     w: () => open("out"), i: () => open("in"), t: () => body.classList.toggle("times"),
     "/": () => $("q").focus(), "?": () => $("keys").showModal(),
-    Escape: () => { if (shown === "search" || shown === "whatif" || place().get("d")) {
+    Escape: () => { if (shown === "search" || shown[0] === "w" || place().get("d")) {
       shown = ""; go(at);
     } },
   };
   document.addEventListener("keydown", (key) => {
     if (key.metaKey || key.ctrlKey || key.altKey) return;
-    if (key.target.matches("input[type=search], select")) {
+    if (key.target.matches("input[type=search], select, textarea")) {
       if (key.key === "Escape") { key.target.blur(); }
       return;
     }
