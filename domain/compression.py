@@ -249,11 +249,11 @@ def _rendered(
     parts, before = [head], -1
     for place in (*chosen, len(pieces)):
         gap = range(before + 1, place)
-        told = _gap(pieces, known, before, gap, lines)
-        if told:
-            parts.append(f"\n{told}")
+        left_out = _gap(pieces, known, before, gap, lines)
+        if left_out:
+            parts.append(f"\n{left_out}")
         if place < len(pieces):
-            joins = pieces[place].joins and not told
+            joins = pieces[place].joins and not left_out
             parts.append(pieces[place].text if joins else f"\n{pieces[place].text}")
         before = place
     return "".join(parts)

@@ -154,12 +154,16 @@ def _protected(
             stay.difference_update(trace)
             again.update(trace)
         seen.add(key)
-    errors = set[str]()
+    errors, begins = set[str](), True
     for place, kind in enumerate(kinds):
         if kind == "error":
             key_line = _plain(lines[place])
-            (again if key_line in errors else stay).add(place)
+            # The first error behind a heading stays: it says why that test failed.
+            (again if key_line in errors and not begins else stay).add(place)
             errors.add(key_line)
+            begins = False
+        elif kind == "heading" and lines[place].startswith("___"):
+            begins = True
     _add_headings(stay, lines, kinds)
     named = set[str]()
     for place, found in paths.items():
@@ -283,7 +287,7 @@ def _add_paths(
         for path in own if near else ():
             known = [other for other in near if _same(path, other)]
             for other in known:  # the first line that names it shows that it is on the way
-                found[place] += (0.3 if other in named else 4.0) / (1 + near[other])
+                found[place] += (0.3 if other in named else 5.0) / (1 + near[other] / 2)
                 named.add(other)
 
 

@@ -232,6 +232,10 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     ).map(tuple),
     "reused": st.none()
     | st.builds(PlanOrigin, task=json_texts, version=st.integers(0, 9), ended=st.integers(0, 9)),
+    "compressed": st.none()
+    | st.builds(
+        CompressedItem, whole=st.sampled_from(REFS), tokens=st.integers(0, 400), state=json_texts
+    ),
     "request": st.none()
     | st.builds(
         ForeignRequest,

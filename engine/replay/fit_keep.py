@@ -173,5 +173,5 @@ def _better(found: KeptEvidence, stands: KeptEvidence, before: KeptEvidence) -> 
     return found.shown > stands.shown and found.after <= before.after * (1 + MORE)
 
 
-def _same(one: KeepRule, other: KeepRule) -> bool:
-    return one.model_copy(update={"worth": other.worth}) == other
+def _same(rule: KeepRule, other: KeepRule) -> bool:
+    return rule.model_copy(update={"worth": other.worth}) == other
