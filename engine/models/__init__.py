@@ -25,6 +25,8 @@ class Limits(NamedTuple):
     "For the whole answer, tries together."
     cancellation: Cancellation | None = None
     "By which somebody ends the call before it has an answer; None where nobody can."
+    slot: int | None = None
+    "The slot of a llama-server that reads the prompt; None where the server chooses one."
 
 
 class Call(NamedTuple):

@@ -4,7 +4,7 @@ A call stands in the log before it is made, with what is set aside for it, and i
 has ended. Of calls that run side by side each answer is appended as it comes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from backcast.domain.errors import InputError, ModelError
@@ -19,6 +19,7 @@ from backcast.engine.context.recorded import messages
 from backcast.engine.log.blobs import Blob
 from backcast.engine.models import Call, Completion, Message, Model
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
+from backcast.engine.models.warming import AskedPrompt, PrefixScheduler
 from backcast.engine.workflow.call_budget import CallBudget, PreparedCall
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.executor import EndedCall, Race, SideCall, run_calls
@@ -46,6 +47,7 @@ class Calls:
         self.task, self.runtime, self.spec, self.prompts = task, runtime, spec, prompts
         self.model, self.append, self.runner = runtime.model, append, runner
         self.budget = CallBudget(task, runtime)
+        self.scheduler = PrefixScheduler(runtime.model, copies=runtime.warming != "no")
         self.is_usable: Callable[[AskModel, Completion], bool] = lambda action, answer: True
         "Tells whether an answer could be used, where the first such of several wins."
         self.answered: Callable[[progress.PendingStep], None] = lambda step: None
@@ -119,9 +121,10 @@ class Calls:
                 kept.add(prepared.lane)
             elif ended.error is not None:
                 failed.setdefault(prepared.lane, ended.error)
+            self.scheduler.ended(ended.call.id, ended.answer)
             self._report(prepared, ended, asked[ended.call.id])
 
-        run_calls(races, report, concurrency)
+        run_calls(self._placed(races, by_call, asked, concurrency), report, concurrency)
         failed = {lane: why for lane, why in failed.items() if lane not in kept}
         # In the order of the plan, whatever the order in which they failed.
         facts = list[Fact | Claim]()
@@ -136,6 +139,37 @@ class Calls:
             self.append(ActionResult(facts))
         # The one that is told is the first in the plan, whichever came first.
         return {lane: failed[lane] for lane, _ in actions if lane in failed}
+
+    def _placed(
+        self,
+        races: Sequence[Race],
+        prepared: Mapping[int, PreparedCall],
+        asked: Mapping[int, Model],
+        concurrency: int,
+    ) -> list[Race]:
+        """Return calls by the slots of the server that read them, once these have read what
+        several of the prompts begin with."""
+        prompts = [
+            AskedPrompt(
+                call, _messages(prepared[call]), prepared[call].limits,
+                prepared[call].fact.tokens or 0,
+            )
+            for call, model in asked.items() if model is self.model
+        ]  # fmt: skip
+        placed = self.scheduler.place(prompts, concurrency)
+        if placed.facts:
+            self.append(ActionResult(placed.facts))
+
+        def read_by(call: SideCall) -> SideCall:
+            slot = placed.slots.get(call.id)
+            if slot is None:
+                return call
+            ask = partial(self._ask, prepared[call.id], asked[call.id], slot=slot)
+            return call._replace(ask=ask, queue=slot)
+
+        order = {call: number for number, call in enumerate(placed.order)}
+        moved = [race._replace(calls=[read_by(call) for call in race.calls]) for race in races]
+        return sorted(moved, key=lambda race: order.get(race.calls[0].id, len(order)))
 
     def _report(self, prepared: PreparedCall, ended: EndedCall, model: Model) -> None:
         """Append how a call of a wave ended; the answer of one that lost is kept, and not used."""
@@ -157,11 +191,15 @@ class Calls:
     # Each
 
     def _ask(
-        self, prepared: PreparedCall, model: Model, cancellation: Cancellation | None
+        self,
+        prepared: PreparedCall,
+        model: Model,
+        cancellation: Cancellation | None,
+        slot: int | None = None,
     ) -> Completion:
-        asked = [Message(role, text) for role, text in prepared.said]
+        asked = _messages(prepared)
         call = Call(self.task.task_id, *prepared.action, digest=prepared.fact.digest or "")
-        limits = prepared.limits._replace(cancellation=cancellation)
+        limits = prepared.limits._replace(cancellation=cancellation, slot=slot)
         schema = schema_for(prepared.action, self.spec)
         return model.complete(asked, limits, schema=schema, call=call)
 
@@ -215,3 +253,7 @@ class Calls:
                 claims.append(Claim(started.model_copy(update=update), None, "loop", ()))
         self.append(ActionResult(claims, blobs))
         return versions
+
+
+def _messages(prepared: PreparedCall) -> list[Message]:
+    return [Message(role, text) for role, text in prepared.said]

@@ -48,6 +48,9 @@ class Runtime(NamedTuple):
     price: Price = Price()
     alternatives: tuple[Model, ...] = ()
     "Models that are asked for code beside the first; the first answer that can be used wins."
+    warming: str = "shared"
+    """What a server reads before it is asked: what prompts of a wave begin with (shared), the next
+    prompt while checks run too (ahead), or nothing (no)."""
 
 
 class Before(NamedTuple):
