@@ -34,6 +34,7 @@ from backcast.projections import (
     dependency_graph,
     offline_cache,
     online_cache,
+    prefixes,
     progress,
     prompts,
     spending,
@@ -76,6 +77,7 @@ ALL: Sequence[Projection] = (
     context_map,
     spending,
     calls,
+    prefixes,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

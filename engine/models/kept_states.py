@@ -8,11 +8,11 @@ that nobody else holds, by how often they were used, how long ago, and the bytes
 import json
 import logging
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import uuid4
 
 from backcast.engine.models.prefixes import shared
@@ -34,6 +34,16 @@ class StateCaps(NamedTuple):
     disk: int = 0
     folder: Path = Path()
     "For those on disk, which later processes find again."
+
+
+NO_STATES = StateCaps()
+
+
+@runtime_checkable
+class KeepsStates(Protocol):
+    """A model in this process, which can keep what it has read."""
+
+    def keep(self, caps: StateCaps) -> None: ...
 
 
 class KeptState:
@@ -73,8 +83,9 @@ class StateTree:
         if held and held[1] == len(tokens):
             self._touch(held[0])
             return
-        for node in [node for node in self.nodes if len(node.tokens) == shared(node.tokens, tokens)]:
-            self.drop(node)  # the new one holds it
+        within = [n for n in self.nodes if len(n.tokens) == shared(n.tokens, tokens)]
+        for node in within:  # the new one holds them
+            self.drop(node)
         self._number += 1
         node = KeptState(tokens, size, self._number)
         self.nodes.append(node)
@@ -205,6 +216,3 @@ class StateTree:
     def _note(self, file: Path, why: str) -> None:
         self.notes.append(f"{file}: this kept prefix is not used: {why}")
         log.warning("%s", self.notes[-1])
-
-    def __iter__(self) -> Iterator[KeptState]:
-        return iter(self.nodes)
