@@ -74,15 +74,16 @@ def evolve(state: State, event: WorkflowEvent) -> State:
 
 def _warmed(state: State, version: int, fact: PrefixWarmed) -> State:
     seconds = fact.seconds
-    told = seconds is not None and isfinite(seconds) and seconds >= 0
+    known = seconds is not None and isfinite(seconds) and seconds >= 0
     warm = WarmPrefix(
-        fact.meant_for, _whole(fact.tokens), _whole(fact.fresh), seconds if told else None,
+        fact.meant_for, _whole(fact.tokens), _whole(fact.fresh), seconds if known else None,
         fact.slot, max(0, fact.copies), fact.ahead or "", fact.reason or "",
     )  # fmt: skip
     with state.meant.mutate() as meant:
         for call in fact.meant_for:
             meant[call] = version
-        return state._replace(warmed=state.warmed.set(version, warm), meant=meant.finish())
+        open_calls = meant.finish()
+    return state._replace(warmed=state.warmed.set(version, warm), meant=open_calls)
 
 
 def _replied(state: State, fact: ModelReplied) -> State:
