@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -162,23 +162,21 @@ class LlamaModel:
         self.loaded.states = StateTree(kind, caps) if max(caps.memory, caps.disk) > 0 else None
 
     def warm(self, messages: Sequence[Message], limits: Limits) -> tuple[int, int]:
-        """Read a prompt and answer nothing; return its tokens, and those that were read anew.
+        """Read a prompt and answer nothing; return the tokens of it that are read, and those of
+        them that were read anew: fewer than the prompt's where it is cancelled.
 
-        `CallCancelledError` where it is cancelled, with the tokens that are read by then, and at
-        once where another call runs.
+        `CallCancelledError` where another call runs.
         """
         cancellation = limits.cancellation or Cancellation()
         prompt = self.tokens(messages, limits.thinking > 0)[: self.window - 1]
         if not prompt or not self._alone.acquire(blocking=False):
             raise CallCancelledError(0)
         try:
-            with self.loaded.cancelled_by(cancellation):
-                cached = self.loaded.read(prompt, monotonic() + limits.seconds)
-        except ModelError:
-            raise CallCancelledError(self.loaded.llm.n_tokens) from None
+            with self.loaded.cancelled_by(cancellation), suppress(ModelError):
+                self.loaded.read(prompt, monotonic() + limits.seconds)
+            return self.loaded.llm.n_tokens, self.loaded.llm.n_tokens - self.loaded.kept
         finally:
             self._alone.release()
-        return len(prompt), len(prompt) - cached
 
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""

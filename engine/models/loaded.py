@@ -91,6 +91,8 @@ class Loaded(ModelFile):
         """With `forgets`, layers that look back a short way keep no more than that; `states` are
         kept of what it would otherwise read again."""
         self.states = states
+        self.kept = 0
+        "Tokens of the last prompt that were in the cache already."
         self.stretched: dict[str, Any] = {}
         if yarn > 1:
             header = ModelFile(path)
@@ -128,7 +130,7 @@ class Loaded(ModelFile):
             kept = 0  # some architectures cannot forget a part
             self._c.llama_memory_clear(self._memory, True)
             self.states = None
-        self.llm.n_tokens = kept
+        self.llm.n_tokens = self.kept = kept
         for start in range(kept, len(tokens), self.llm.n_batch):
             if monotonic() > until:
                 raise ModelError(f"{start:,} of {len(tokens):,} tokens of prompt read", "timeout")

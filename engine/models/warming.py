@@ -52,7 +52,7 @@ class PlacedCalls(NamedTuple):
 class PrefixScheduler:
     """The prefixes of one server's slots. Of any other model it places nothing."""
 
-    def __init__(self, model: Model, *, copies: bool = True) -> None:
+    def __init__(self, model: Model | None, *, copies: bool = True) -> None:
         """`copies`: whether slots are copied, where the server can do that."""
         self.server = model if isinstance(model, ServerModel) and model.native else None
         self.slots = self.server.slots or 1 if self.server and not self.server.deterministic else 1
@@ -80,6 +80,28 @@ class PrefixScheduler:
                 plan = planned(calls, self.known, slots)
         self._note(plan, calls)
         return PlacedCalls(plan.order, dict(plan.slots), facts)
+
+    def best(self, prompt: AskedPrompt) -> int:
+        """Return the slot that has most of a call that is made alone, and note that it reads it."""
+        call = self._call(prompt)
+        slot = self._slots_by(call.text)[0]
+        self._calls[call.id] = slot, call
+        return slot
+
+    def spare(self, messages: Sequence[Message]) -> int:
+        """Return the slot that a prompt is read into ahead: not that of the last call."""
+        last = max(self.known.sent, key=lambda slot: self.known.sent[slot], default=-1)
+        text = text_of(messages)
+        slot = next(slot for slot in self._slots_by(text) if slot != last)
+        self.known = self.known.after(slot, text)._replace(sent=self.known.sent)
+        return slot
+
+    def _slots_by(self, text: str) -> list[int]:
+        """Return the slots, that which has most of a text first, and then the one idle longest."""
+        known = self.known
+        return sorted(range(self.slots), key=lambda slot: (
+            -shared(known.texts.get(slot, ""), text), known.sent.get(slot, 0), slot
+        ))  # fmt: skip
 
     def ended(self, call: int, answer: Completion | None) -> None:
         """Note how much of a call's prompt its slot had, as the server tells."""

@@ -20,6 +20,7 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.models import Call, Completion, Message, Model
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
 from backcast.engine.models.warming import AskedPrompt, PrefixScheduler
+from backcast.engine.workflow.ahead import AheadReader
 from backcast.engine.workflow.call_budget import CallBudget, PreparedCall
 from backcast.engine.workflow.decide import AskModel
 from backcast.engine.workflow.executor import EndedCall, Race, SideCall, run_calls
@@ -47,7 +48,8 @@ class Calls:
         self.task, self.runtime, self.spec, self.prompts = task, runtime, spec, prompts
         self.model, self.append, self.runner = runtime.model, append, runner
         self.budget = CallBudget(task, runtime)
-        self.scheduler = PrefixScheduler(runtime.model, copies=runtime.warming != "no")
+        self.scheduler = PrefixScheduler(runtime.model if runtime.warming != "no" else None)
+        self.ahead = AheadReader(runtime, spec, prompts, self.scheduler)
         self.is_usable: Callable[[AskModel, Completion], bool] = lambda action, answer: True
         "Tells whether an answer could be used, where the first such of several wins."
         self.answered: Callable[[progress.PendingStep], None] = lambda step: None
@@ -61,8 +63,12 @@ class Calls:
         [admitted] = self.budget.admitted([prepared])
         limited = self.task.spending.allowed.limited
         [call] = self._begin([admitted], in_wave=False)
+        slot = None
+        if self.ahead.reads:
+            self._end_reading({call: action})
+            slot = self._slot(call, admitted)
         try:
-            answer = self._ask(admitted, self.model, None)
+            answer = self._ask(admitted, self.model, None, slot)
         except ModelError as error:
             failed = ModelFailed(reason=str(error), kind=error.kind)
             settled = (
@@ -76,11 +82,25 @@ class Calls:
                     ActionResult([self.budget.settled(call, admitted, "cancelled", error=cut)])
                 )
             raise
+        self.scheduler.ended(call, answer)
         result = replied(answer, self.model.id, admitted.fact.tokens, call if limited else None)
         if not limited:
             return result
         settlement = self.budget.settled(call, admitted, "answered", answer)
         return result._replace(facts=[*result.facts, settlement])
+
+    def _end_reading(self, calls: Mapping[int, AskModel]) -> None:
+        """End what is read ahead, as calls have come, and append what became of it."""
+        if facts := self.ahead.ended(calls):
+            self.append(ActionResult(facts))
+
+    def _slot(self, call: int, prepared: PreparedCall) -> int | None:
+        """Return the slot of a call alone, where others read ahead: None for a model without."""
+        if self.scheduler.slots < 2:
+            return None
+        return self.scheduler.best(AskedPrompt(
+            call, _messages(prepared), prepared.limits, prepared.fact.tokens or 0
+        ))  # fmt: skip
 
     # Side by side
 
@@ -124,6 +144,7 @@ class Calls:
             self.scheduler.ended(ended.call.id, ended.answer)
             self._report(prepared, ended, asked[ended.call.id])
 
+        self._end_reading({call: by_call[call].action for call in by_call})
         run_calls(self._placed(races, by_call, asked, concurrency), report, concurrency)
         failed = {lane: why for lane, why in failed.items() if lane not in kept}
         # In the order of the plan, whatever the order in which they failed.

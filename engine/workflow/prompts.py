@@ -114,6 +114,12 @@ class PromptBuilder:
             fact, blobs = fact.model_copy(update=update), [*blobs, nearness.blob]
         return BuiltPrompt(fact, blobs, context.messages, now)
 
+    def foretell(self, request: Request, *, thinking: bool) -> Sequence[tuple[str, str]]:
+        """Return the messages of a request as of now, which leaves nothing behind."""
+        builder = self.thinker if thinking else self.builder
+        states = self.task.states._replace(at=self.task.store.clock())
+        return builder.build(states, self.task.graph, request).messages
+
     def _prefix(self, context: Context, profile: ModelProfile, *, beside: bool) -> Prefix | None:
         """Return the prefix that a prompt shares with the task's last, read only if not at hand."""
         task, before = self.task, self.task.states.prompts

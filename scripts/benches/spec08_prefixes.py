@@ -30,10 +30,10 @@ from backcast.engine.workflow.executor import EndedCall, Race, SideCall, run_cal
 from scripts.benches.figures import Bench, Bound, Figure, ratios
 from scripts.benches.spec08_latency import SERVER, SMOLLM2
 
-WAVES = ("abc", "abd")
-"Sources by which waves go; the second round meets two of the first again."
-SIBLINGS, ANSWER, LINES = 4, 8, 30
-"Questions of a wave, tokens of an answer, and lines of a source (about 480 tokens)."
+WAVES = ("ab", "ac")
+"Sources by which waves go; the second round meets one of the first again."
+SIBLINGS, ANSWER, LINES = 4, 8, 22
+"Questions of a wave, tokens of an answer, and lines of a source (about 360 tokens)."
 SYSTEM = "You answer questions about source code in one short sentence."
 
 
