@@ -16,12 +16,11 @@ from backcast.engine.models.kept_states import MIB, StateCaps
 from backcast.engine.models.llama import LlamaModel
 from backcast.engine.models.server import ServerModel
 from backcast.engine.replay.verify import verified
-from backcast.engine.workflow.ahead import foretold
 from backcast.engine.workflow.loop import start, work
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.sandbox.run import Outcome, SandboxLimits
 from backcast.engine.workflow.spec import RunLimits, Spec, SpecModule, Test
-from backcast.projections import prefixes, progress
+from backcast.projections import prefixes
 from tests.models import tiny
 from tests.servers import FINE, Handler, Hostile, hostile
 
@@ -62,27 +61,28 @@ class Slots:
 
     def __call__(self, request: Handler) -> object:
         self.paths.append(request.path)
+        request.say(self._answer(request))
+        return None
+
+    def _answer(self, request: Handler) -> object:
         if request.path == "/apply-template":
-            prompt = "".join(message["content"] for message in request.body["messages"])
-            return request.say({"prompt": prompt})
+            return {"prompt": "".join(one["content"] for one in request.body["messages"])}
         if request.path == "/completion":
             time.sleep(self.slow)
-            return request.say({"timings": {"cache_n": 10, "prompt_n": 790}})
+            return {"timings": {"cache_n": 10, "prompt_n": 790}}
         if request.path.startswith("/slots"):
-            return request.say({})
+            return {}
         self.chats.append(request.body.get("id_slot"))
         asked = request.body["messages"][-1]["content"]
         name = next(n for n in ("base", *NAMES) if f"```python {n}_part.py" in asked)
-        code = (
-            BASE if name == "base" else f'def {name}() -> str:\n    """Say."""\n    return "{name}"'
-        )
+        code = f'def {name}() -> str:\n    """Say."""\n    return "{name}"'
+        code = BASE if name == "base" else code
         message = {"role": "assistant", "content": f"```python {name}_part.py\n{code}\n```"}
-        body = FINE | {
+        return FINE | {
             "choices": [{"message": message, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 900, "completion_tokens": 40},
             "timings": {"cache_n": self.cached},
         }
-        return request.say(body)
 
 
 @contextmanager
@@ -180,22 +180,6 @@ def test_under_a_budget_nothing_is_read_ahead() -> None:
         assert "/completion" not in slots.paths
 
 
-def test_the_next_call_is_foretold_as_if_the_checks_pass() -> None:
-    spec = spec_of(apart=True)
-    planned = tuple(progress.Planned(one.path, tests=one.tests) for one in spec.modules)
-    state = progress.initial._replace(status="generating", planned=planned)
-    assert foretold(state, spec, "a_part.py") is None
-    begun = progress.ModuleProgress(1, 0.0, "started", 2)
-    state = state._replace(modules=state.modules.set("a_part.py", begun))
-    action = foretold(state, spec, "a_part.py")
-    assert action is not None
-    assert action[:3] == ("code", "b_part.py", 1)
-    for name in NAMES[1:]:
-        done = progress.ModuleProgress(1, 1.0, "complete", 0)
-        state = state._replace(modules=state.modules.set(f"{name}_part.py", done))
-    assert foretold(state, spec, "a_part.py") is None
-
-
 def test_in_process_the_next_prompt_is_read_beside_the_checks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -216,8 +200,8 @@ def test_in_process_the_next_prompt_is_read_beside_the_checks(
         assert [fact.ahead for fact in facts] == ["b_part.py", "c_part.py"]
         state: prefixes.State = state_at(store, prefixes, "parts")
         assert all(fact.tokens and fact.fresh for fact in facts)
-        # A prompt that shows what was made since begins otherwise: only what was there counts.
+        # It is the very prompt that comes, with the code that was being checked.
+        assert [state.warmed[version].used for version in sorted(state.warmed)] == [1, 1]
         replies = [event.fact.data for event in store.read("parts", types=["MODEL_REPLIED"])]
-        had = [reply["cached_tokens"] for reply in replies[1:]]
-        used = [state.warmed[version].used for version in sorted(state.warmed)]
-        assert used == [2 * n >= (fact.tokens or 0) for n, fact in zip(had, facts, strict=True)]
+        had = [(reply["prompt_tokens"], reply["cached_tokens"] + 1) for reply in replies[1:]]
+        assert had == [(fact.tokens, fact.tokens) for fact in facts]

@@ -14,14 +14,17 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from backcast.domain.errors import InputError, ModelError
-from backcast.domain.events import PrefixWarmed
+from backcast.domain.events import ChecksRan, Fact, ModuleIteration, PrefixWarmed, WorkflowEvent
+from backcast.engine.history.task_states import TaskStates
+from backcast.engine.log.blobs import Blob
+from backcast.engine.memory.outlines import SourceVersion
 from backcast.engine.models import Limits, Message
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
 from backcast.engine.models.llama import LlamaModel
 from backcast.engine.models.warming import PrefixScheduler, ReadPrefix, templated, warmed
-from backcast.engine.workflow.decide import AskModel, module_action
+from backcast.engine.workflow.decide import AppendFacts, AskModel, decide
 from backcast.engine.workflow.executor import in_thread
-from backcast.engine.workflow.prompts import PromptBuilder
+from backcast.engine.workflow.prompts import PromptBuilder, RunningTask
 from backcast.engine.workflow.requests import limits_for, request_of
 from backcast.engine.workflow.runtime import Runtime
 from backcast.engine.workflow.spec import Spec
@@ -29,6 +32,8 @@ from backcast.projections import progress
 
 ENDING = 0.5
 "Seconds for which one that was ended is waited for, at most."
+MOST = 12
+"Facts that are foreseen at most."
 
 
 class ReadingAhead(NamedTuple):
@@ -55,11 +60,18 @@ class AheadReader:
         self._reading: ReadingAhead | None = None
 
     @contextmanager
-    def beside(self, step: progress.PendingStep) -> Iterator[None]:
-        """Have the likely next prompt read while the block checks an answer with code."""
+    def beside(
+        self, step: progress.PendingStep, body: Callable[[], bytes | None]
+    ) -> Iterator[None]:
+        """Have the likely next prompt read while the block checks an answer.
+
+        `body` returns the text that the checks are of; None for an answer without one.
+        """
         limited = self.prompts.task.spending.allowed.limited
         if self.reads and step.kind == "code" and not limited and self._reading is None:
-            self._begin(step.module)
+            text = body()
+            if text is not None:
+                self._begin(step, text)
         yield
 
     def ended(self, calls: Mapping[int, AskModel]) -> list[PrefixWarmed]:
@@ -80,18 +92,16 @@ class AheadReader:
         seconds = round(monotonic() - reading.began, 3)
         return [fact.model_copy(update={**found, "seconds": seconds})]
 
-    def _begin(self, module: str) -> None:
-        state = self.prompts.task.stands
-        action = foretold(state, self.spec, module)
-        if action is None:
+    def _begin(self, step: progress.PendingStep, body: bytes) -> None:
+        found = foreseen(self.prompts.task, self.spec, step, body)
+        if found is None:
             return
-        limits = limits_for(
-            action, state, self.spec, self.runtime.policy, self.runtime.profile.generation
-        )
+        (states, action), policy = found, self.runtime.policy
+        generation = self.runtime.profile.generation
+        limits = limits_for(action, states.progress, self.spec, policy, generation)
+        request = request_of(action, states.progress, self.spec)
         try:
-            said = self.prompts.foretell(
-                request_of(action, state, self.spec), thinking=limits.thinking > 0
-            )
+            said = self.prompts.foretell(request, states, body, thinking=limits.thinking > 0)
         except InputError:
             return  # the call itself says why
         messages = [Message(role, text) for role, text in said]
@@ -117,21 +127,43 @@ class AheadReader:
         return slot, read
 
 
-def foretold(state: progress.State, spec: Spec, module: str) -> AskModel | None:
-    """Return the call for the next module's code, if the checks of a module pass; None for none."""
-    before = state.modules.get(module)
-    if before is None:
+class ForeseenStates(NamedTuple):
+    """The states of a run as they are if checks pass, and the call that comes then."""
+
+    states: TaskStates
+    action: AskModel
+
+
+def foreseen(
+    task: RunningTask, spec: Spec, step: progress.PendingStep, body: bytes
+) -> ForeseenStates | None:
+    """Return the states in which the next module's code is asked for; None where none is."""
+    planned = next((one for one in task.stands.planned if one.path == step.module), None)
+    if planned is None:
         return None
-    done = before._replace(status="complete", failed=0)
-    state = state._replace(
-        modules=state.modules.set(module, done), step=None, refused=0, refusal="", looks=0,
-        wanted=(), spent=0,
-    )  # fmt: skip
-    for planned in state.planned:
-        if planned.path not in state.modules:
-            started = progress.ModuleProgress()
-            state = state._replace(modules=state.modules.set(planned.path, started))
-        action = module_action(state, spec, planned, lambda path: ())
-        if action is not None:
-            return action if isinstance(action, AskModel) else None
+    source, now = Blob(body).ref, task.store.clock()
+    text = SourceVersion(step.module, source, task.version + 1, now)
+    outline = task.outlining.foreseen(text, body)
+    facts = list[Fact]([
+        ModuleIteration(
+            module_name=step.module, iteration=step.iteration, source=source, score=1.0
+        ),
+        ChecksRan(passed=max(1, len(planned.tests)), failed=0, module_name=step.module),
+    ])  # fmt: skip
+    facts += [outline] if outline else []
+    while len(facts) < MOST:
+        events = [
+            WorkflowEvent(
+                task.position + n, task.task_id, task.version + n, fact, now, now, "loop", ()
+            )
+            for n, fact in enumerate(facts, 1)
+        ]
+        states = task.foreseen(events)
+        match decide(states.progress, spec):
+            case AskModel(kind="code", module=path) as action if path != step.module:
+                return ForeseenStates(states, action)
+            case AppendFacts(facts=more):
+                facts += more
+            case _:
+                return None
     return None
