@@ -58,6 +58,7 @@ class EventType(StrEnum):
     SCORED = "SCORED"
     BUDGET_GRANTED = "BUDGET_GRANTED"
     CALL_SETTLED = "CALL_SETTLED"
+    PREFIX_WARMED = "PREFIX_WARMED"
 
 
 class Fact(BaseModel):
@@ -772,6 +773,26 @@ class CallSettled(Fact):
     "What had come of an answer that broke off: nobody knows how it would have ended."
     part_thinking: BlobRef | None = None
     "What had been thought by then."
+
+
+class PrefixWarmed(Fact):
+    """A server was given what prompts begin with to read, before they were asked."""
+
+    type = EventType.PREFIX_WARMED
+    meant_for: tuple[int, ...] = ()
+    "The versions of the STEP_STARTED whose prompts begin so; what they had is told by replies."
+    tokens: int | None = None
+    "As the model counts them; None where it was not read to its end."
+    fresh: int | None = None
+    "Of these, tokens that it had not read before."
+    seconds: float | None = None
+    slot: int | None = None
+    copies: int = 0
+    "Slots beside it that were given the same."
+    ahead: str | None = None
+    "The module whose prompt was foretold, while checks ran; None where the calls were known."
+    reason: str | None = None
+    "Why it was not read, or not copied."
 
 
 class UnknownFact(Fact):

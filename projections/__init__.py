@@ -35,6 +35,7 @@ from backcast.projections import (
     dependency_graph,
     offline_cache,
     online_cache,
+    prefixes,
     progress,
     prompts,
     spending,
@@ -78,6 +79,7 @@ ALL: Sequence[Projection] = (
     spending,
     calls,
     completions,
+    prefixes,
 )
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 

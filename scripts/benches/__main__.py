@@ -75,9 +75,9 @@ BENCHES = {
         keeps="view",
     ),
     "spec08": Entry(
-        "the latency of calls side by side, beside one after the other, and how soon a cancelled"
-        " call has ended",
-        {"latency": "spec08_latency"},
+        "the latency of calls side by side, beside one after the other, how soon a cancelled"
+        " call has ended, and what is read of prompts that begin alike, beside no registry",
+        {"latency": "spec08_latency", "prefixes": "spec08_prefixes"},
         "--only latency",
     ),
     "context": Entry(
