@@ -81,6 +81,9 @@ class LastPrompt:
 class PromptBuilder:
     """The builder of a run's prompts, for one profile and policy."""
 
+    builder: ContextBuilder
+    _last: LastPrompt
+
     def __init__(
         self, task: RunningTask, profile: ModelProfile, policy: Policy,
         beside: "PromptBuilder | None" = None,
