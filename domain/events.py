@@ -68,6 +68,7 @@ class EventType(StrEnum):
     ITEM_DECIDED = "ITEM_DECIDED"
     QUESTION_ASKED = "QUESTION_ASKED"
     ANSWER_GIVEN = "ANSWER_GIVEN"
+    PREFIX_WARMED = "PREFIX_WARMED"
 
 
 class Fact(BaseModel):
@@ -894,6 +895,26 @@ class AnswerGiven(Fact):
     "Why it is no more than that."
     call: int | None = None
     "The version of the STEP_STARTED whose reply it is."
+
+
+class PrefixWarmed(Fact):
+    """A server was given what prompts begin with to read, before they were asked."""
+
+    type = EventType.PREFIX_WARMED
+    meant_for: tuple[int, ...] = ()
+    "The versions of the STEP_STARTED whose prompts begin so; what they had is told by replies."
+    tokens: int | None = None
+    "As the model counts them; None where it was not read to its end."
+    fresh: int | None = None
+    "Of these, tokens that it had not read before."
+    seconds: float | None = None
+    slot: int | None = None
+    copies: int = 0
+    "Slots beside it that were given the same."
+    ahead: str | None = None
+    "The module whose prompt was foretold, while checks ran; None where the calls were known."
+    reason: str | None = None
+    "Why it was not read, or not copied."
 
 
 class UnknownFact(Fact):

@@ -36,6 +36,7 @@ from backcast.projections import (
     facts,
     offline_cache,
     online_cache,
+    prefixes,
     progress,
     prompts,
     questions,
@@ -81,6 +82,7 @@ ALL: Sequence[Projection] = (
     calls,
     completions,
     questions,
+    prefixes,
 )
 ASKED: Sequence[Projection] = (facts,)
 "Those that are folded only when somebody asks: no command waits for them, no snapshot is kept."

@@ -263,6 +263,8 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
         body=st.none() | st.sampled_from(REFS),
     ),
     **dict.fromkeys(("cost", "reserved"), st.builds(CallCost, tokens=st.integers(-9, 99))),
+    **dict.fromkeys(("fresh", "slot"), st.none() | st.integers(0, 400)),
+    "meant_for": st.lists(st.integers(1, 12), max_size=3).map(tuple),
     "money": st.none() | st.floats(0, 99),
     "outcome": st.sampled_from(["answered", "failed", "won", "lost", "cancelled"]),
     "wanted": st.lists(st.sampled_from(NODES), max_size=2).map(tuple),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from backcast.domain.texts import HEADINGS
+from backcast.engine.models.prefixes import shared
 from backcast.engine.models.templates import PromptPiece
 from backcast.engine.models.tokenizers import Encodes
 
@@ -34,21 +35,6 @@ def compared(
     old, new = encoded(before, tokenizer), encoded(after, tokenizer)
     sections = {texts[section]: section for section in HEADINGS if texts[section]}
     return Prefix(shared(old, new), len(new), _section(_text(before), _text(after), sections))
-
-
-def shared(before: Sequence[Token], after: Sequence[Token]) -> int:
-    """Return how many leading tokens two prompts share."""
-    # Slices are compared in C: halving them takes a fiftieth of the time of a walk in Python.
-    low, high = 0, min(len(before), len(after))
-    if before[:high] == after[:high]:
-        return high
-    while low + 1 < high:  # the first `low` are the same, the first `high` are not
-        middle = (low + high) // 2
-        if before[low:middle] == after[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 def encoded(prompt: Sequence[PromptPiece], tokenizer: Encodes) -> list[Token]:

@@ -4,6 +4,7 @@ The states are those that reading the whole log at that moment gives
 (`backcast.engine.history.task_states`), so a prompt built from them can be derived again.
 """
 
+from collections.abc import Iterable
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -100,6 +101,15 @@ class TaskFollower:
         known = TaskStates._make((*states, *others, None, facts))
         self.states = under_root_name(known, self.line)
         return self.stands
+
+    def foreseen(self, events: Iterable[WorkflowEvent]) -> TaskStates:
+        """Return the states after events that may come; nothing of them is kept."""
+        states: list[Any] = list(self.states[: len(_OWN)])
+        for event in events:
+            pairs = zip(_OWN, states, strict=True)
+            states = [projection.evolve(state, event) for projection, state in pairs]
+        others = self.states[len(_OWN) :]
+        return under_root_name(TaskStates._make((*states, *others)), self.line)
 
     def take(self, event: WorkflowEvent) -> None:
         """Note what an event of the task tells beside the states, as it is read."""

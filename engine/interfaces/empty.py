@@ -18,6 +18,7 @@ FILLED_BY = {
     "versions": ("module", ("MODULE_ITERATION", "MODULE_RENAMED", "SOURCE_READ")),
     "online": ("working set", ("TASK_STARTED", "MODULE_STARTED", "TOOL_RETURNED")),
     "checks": ("run of checks", ("CHECKS_RAN",)),
+    "prefixes": ("answer, nor a beginning that was read before", ("MODEL_REPLIED",)),
     "spending": ("call", ("STEP_STARTED", "MODEL_REPLIED")),
     "changes": ("change", ("MODULE_ITERATION", "MODULE_RENAMED", "MODULE_DELETED")),
 }

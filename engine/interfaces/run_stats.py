@@ -13,7 +13,7 @@ from backcast.engine.interfaces.anatomy_text import GROUPS
 from backcast.engine.log.exchanges.bodies import part_text
 from backcast.engine.log.exchanges.requests import RequestReader
 from backcast.engine.replay.foreign_prompts import UNCOUNTED
-from backcast.projections import calls, online_cache
+from backcast.projections import calls, online_cache, prefixes
 
 FIGURES = {"prompt": "prompt tokens", "answer": "answer tokens", "cached": "tokens kept by the"
            " server", "seconds": "time"}  # fmt: skip
@@ -47,12 +47,14 @@ class RunStats(NamedTuple):
     prompts: list[CallSections]
     unread: int
     "Requests that cannot be read, as texts of theirs are gone."
+    prefixes: prefixes.State
 
 
 def gathered(place: Place, count: Callable[[str], int]) -> RunStats:
     """Return the statistics of a task at a moment; `count` counts what nobody else did."""
     store, task, moment = place.store, place.task, place.moment
-    state, hand = states_of(store, [calls, online_cache], task, moment)
+    folded = [calls, online_cache, prefixes]
+    state, hand, warm = states_of(store, folded, task, moment)
     unread = list[int]()
     parts = _parts(place, state, count, unread)
     thinking: dict[str, int] = {}
@@ -68,7 +70,7 @@ def gathered(place: Place, count: Callable[[str], int]) -> RunStats:
             prompts.append(CallSections(version, call.kind, tokens_by, _kept(call)))
     return RunStats(
         task, store.version_at(task, moment), calls.by_kind(state), thinking, sorted(first), state,
-        hand.counters if len(state.shown) else None, prompts, len(unread),
+        hand.counters if len(state.shown) else None, prompts, len(unread), warm,
     )  # fmt: skip
 
 
@@ -178,6 +180,7 @@ def stats_lines(found: RunStats) -> Iterator[str]:
             what = "as in the prompt before" if who == "prefix: of" else "not read again"
             share = f"{100 * kept / tokens:.1f} %"
             yield f"{who} {tokens:,} tokens in {prompts:,} prompts {kept:,} {what} ({share})"
+    yield from _prefix_lines(found.prefixes)
     if not calls.prefix_kept(every)[2]:
         untold.append("what prompts share with the one before ('backcast diff TASK' tells)")
     if first := found.first_bytes:
@@ -188,6 +191,20 @@ def stats_lines(found: RunStats) -> Iterator[str]:
     if found.unread:
         untold.append(f"{found.unread} requests, whose texts are masked or gone")
     yield f"not told: {'; '.join(untold)}" if untold else "all of it is told"
+
+
+def _prefix_lines(state: prefixes.State) -> Iterator[str]:
+    """Yield how many prompts were in the server's cache, and what was read before they were."""
+    if state.hits or state.misses:
+        known = state.hits + state.misses
+        share = f"{100 * state.hits / known:.0f} %"
+        yield f"hits: {state.hits:,} of {known:,} prompts were in it by half or more ({share})"
+    warm = prefixes.sums(state.warmed[version] for version in sorted(state.warmed))
+    if warm.warmed:
+        yield (
+            f"warmed: {warm.warmed:,} beginnings, {warm.fresh:,} tokens read in"
+            f" {warm.seconds:,.1f} s; {warm.used:,} of them used, which saved {warm.saved:,} tokens"
+        )
 
 
 def _untold(found: RunStats) -> Iterator[str]:
@@ -202,7 +219,7 @@ def stats_json(found: RunStats) -> dict[str, Any]:
     state = found.state
     every = [state.calls[version] for version in sorted(state.calls)]
     of = ("prompts", "kept", "tokens")
-    counters = found.counters
+    counters, warm = found.counters, found.prefixes.warmed
     return {
         "task": found.task, "version": found.version,
         "calls": [
@@ -220,6 +237,8 @@ def stats_json(found: RunStats) -> dict[str, Any]:
         "server": _known(dict(zip(of, calls.cache_kept(every), strict=True))),
         "reused": dict(zip(("answers", "reused", "unread"), calls.reused(every), strict=True)),
         "first_byte": found.first_bytes or None, "unread": found.unread,
+        "hits": {name: getattr(found.prefixes, name) for name in ("hits", "misses", "untold")},
+        "warmed": prefixes.sums(warm[version] for version in sorted(warm))._asdict(),
     }  # fmt: skip
 
 

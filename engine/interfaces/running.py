@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from backcast.domain.spending import Allowance, Price
     from backcast.engine.log.store import EventStore
+    from backcast.engine.models.kept_states import StateCaps
     from backcast.engine.workflow.runtime import Alternative, Runtime
 
 
@@ -115,6 +116,21 @@ def run_options(command: "Callable[..., Any]") -> "Callable[..., Any]":
             type=click.Choice(("greedy", "drawn")),
             help="Answers of the log to the same question are used: at temperature 0, or any.",
         ),
+        click.option(
+            "--warm",
+            type=click.Choice(("no", "shared", "ahead")),
+            default="shared",
+            show_default=True,
+            help="What is read before it is asked; see 'backcast help prefixes'.",
+        ),
+        click.option(
+            "--keep-prefixes",
+            "kept_prefixes",
+            default="256",
+            show_default=True,
+            metavar="MIB[,FOLDER]",
+            help="Prompts that llama:FILE need not read again, in memory, or in a folder.",
+        ),
         policy_option(),
         click.option(
             "--template",
@@ -132,8 +148,10 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
     """Return the model, profile and policy of a run: as the options say, else as the log does."""
     from backcast.engine.context.recorded import policy_embedder
     from backcast.engine.history.branches import lineage_of
+    from backcast.engine.models.kept_states import KeepsStates
     from backcast.engine.workflow.runtime import open_runtime, used_before
 
+    caps = _caps(options["kept_prefixes"])
     before = used_before(store, task)
     name = options["model"] or before.model
     if not name:
@@ -156,13 +174,39 @@ def runtime_of(options: dict[str, Any], store: "EventStore", task: str) -> "Runt
         alternatives = _alternatives(runtime, options["alternatives"], task, store)
     except ModelError as error:
         raise InputError(str(error)) from None
+    if isinstance(keeper := runtime.model, KeepsStates):
+        keeper.keep(caps)
     return runtime._replace(
+        warming=options["warm"],
         concurrency=_concurrency(runtime, options["concurrency"]),
         budget=_budget(options),
         price=options["price"],
         alternatives=alternatives,
         reuse=options["reuse"] or "",
     )
+
+
+def _caps(stated: str) -> "StateCaps":
+    """Return what `--keep-prefixes` bounds: in memory, or in a folder too; 0 keeps none."""
+    from backcast.engine.models.kept_states import MIB, StateCaps
+
+    size, _, folder = stated.partition(",")
+    if (
+        not (size.isascii() and size.isdigit())
+        or len(size) > 9
+        or (folder and folder != folder.strip())
+    ):
+        raise InputError(
+            "--keep-prefixes: needed a number of MiB, as in 256, or with a folder, as in"
+            f" 1024,states; found {escaped(stated)[:40]!r}"
+        )
+    most = int(size) * MIB
+    if not folder:
+        return StateCaps(memory=most)
+    path = Path(folder).expanduser()
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--keep-prefixes: needed a folder, found the file {path}")
+    return StateCaps(memory=most, disk=most, folder=path)
 
 
 def _alternatives(

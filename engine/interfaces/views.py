@@ -32,6 +32,7 @@ from backcast.projections import (
     context_map,
     offline_cache,
     online_cache,
+    prefixes,
     progress,
     spending,
     versions,
@@ -275,6 +276,27 @@ def _show_maps(state: context_map.State, console: Console) -> None:
         table(console, ("item", "section", "text", "written by"), rows)
 
 
+def _show_prefixes(state: prefixes.State, console: Console) -> None:
+    rows = []
+    for version in sorted(state.warmed):
+        warm = state.warmed[version]
+        meant = f"{warm.used} of {len(warm.meant_for)} calls" if warm.meant_for else "nobody"
+        cells = [
+            "" if cell is None else f"{cell:,}"
+            for cell in (warm.tokens, warm.fresh, warm.seconds, warm.slot)
+        ]
+        rows.append((version, *cells, warm.copies or "", meant, warm.saved or "", warm.ahead,
+                     warm.reason))  # fmt: skip
+    heads = ("event", "tokens", "read", "seconds", "slot", "copies", "used by", "saved",
+             "ahead of", "why not")  # fmt: skip
+    table(console, heads, rows)
+    answers = prefixes.counted(state) - len(state.warmed)
+    console.print(
+        f"of {answers:,} answers {state.hits:,} had half of their prompt or more in the cache,"
+        f" {state.misses:,} had less, {state.untold:,} do not tell", highlight=False
+    )  # fmt: skip
+
+
 def _show_spending(state: spending.State, console: Console) -> None:
     taken = spending.committed(state)
     rows = [
@@ -296,6 +318,7 @@ _VIEWS: dict[str, Callable[[Any, Console], None]] = {
     "context_map": _show_maps,
     "changes": _show_changes,
     "checks": _show_checks,
+    "prefixes": _show_prefixes,
     "spending": _show_spending,
 }
 

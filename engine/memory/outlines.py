@@ -178,6 +178,15 @@ class Outlining:
         for text in texts:
             self.waiting.pop(text.version, None)
 
+    def foreseen(self, text: SourceVersion, body: bytes) -> ModuleOutlined | None:
+        """Return the outline of a text that may come; None for a file that has none."""
+        if not outliner_of(text.path):
+            return None
+        before = [before_of(self.known, text.path)]
+        modules = [versions_of(text.path, [text], lambda _: body)]
+        [[outline]] = Contents().outlines(modules, before, None)
+        return outline and fact_of(text, outline, self.known.get(text.path))
+
     def _body(self, text: SourceVersion) -> bytes | None:
         try:
             return self.store.get(text.source)

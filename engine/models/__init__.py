@@ -30,6 +30,8 @@ class Limits(NamedTuple):
     "Seconds for which an answer that has begun may bring nothing more; None for no such limit."
     so_far: AnswerSoFar | None = None
     "Where the model tells what has come of the answer; None where nobody looks."
+    slot: int | None = None
+    "The slot of a llama-server that reads the prompt; None where the server chooses one."
 
 
 class Call(NamedTuple):

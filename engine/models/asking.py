@@ -125,9 +125,11 @@ class Connection:
         """Return the JSON object that lies at a URL."""
         return self._object(self._ask(url, None, seconds))
 
-    def post(self, url: str, body: object, seconds: float) -> dict[str, Any]:
+    def post(
+        self, url: str, body: object, seconds: float, cancellation: Cancellation | None = None
+    ) -> dict[str, Any]:
         """Return the JSON object that a URL makes of a body."""
-        return self._object(self._ask(url, body, seconds))
+        return self._object(self._ask(url, body, seconds, cancellation))
 
     def _object(self, body: bytes) -> dict[str, Any]:
         try:

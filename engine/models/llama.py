@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +16,8 @@ from backcast.engine.models.cancelling import CallCancelledError, Cancellation
 from backcast.engine.models.chat import PLAIN, PROBE, Chat, RenderedRun, is_own, own_of
 from backcast.engine.models.drawing import drawing
 from backcast.engine.models.grammar import gbnf
-from backcast.engine.models.loaded import Loaded
+from backcast.engine.models.kept_states import NO_STATES, StateCaps, StateTree
+from backcast.engine.models.loaded import Loaded, llama_cpp_version
 from backcast.engine.models.reply import CLOSE, OPEN, ReplyReader
 from backcast.engine.models.so_far import AnswerPart
 from backcast.engine.models.templates import TEMPLATES
@@ -41,17 +42,21 @@ class LlamaModel:
         seed: int = 0,
         temperature: float = 0.0,
         threads: int | None = None,
+        keeps: StateCaps = NO_STATES,
     ) -> None:
         """Load a file, for prompt and answer of `window` tokens together.
 
         `template` names the one by which prompts were counted, is one in Jinja, or one as a log
         holds it: it is used, and `differs` tells where the file has another. Without it the
         file's own is used, and where it has none, texts are read as they are. `yarn` is the
-        factor by which the window is stretched, where the model was trained for less.
+        factor by which the window is stretched, where the model was trained for less. `keeps`
+        bounds what is kept of prompts that would be lost: they are taken up again unread.
         """
         if template and template not in TEMPLATES and "{" not in template:
             raise InputError(f"needed a chat template of {', '.join(TEMPLATES)}, found {template}")
         self.loaded = loaded = Loaded(path, window, yarn, threads)
+        self._of = f"{_fingerprint(path)} of {path.stat().st_size} bytes, {window}, YaRN x{yarn}"
+        self.keep(keeps)
         self._alone = Lock()
         self.window, self._seed, self._temperature = window, seed, temperature
         known = loaded.known
@@ -169,6 +174,28 @@ class LlamaModel:
         """Return what has come of an answer to a prompt of so many tokens."""
         read = min(prompt, self.loaded.llm.n_tokens)
         return AnswerPart(reply.answer, reply.thought, read, reply.tokens, reply.tokens)
+
+    def keep(self, caps: StateCaps) -> None:
+        """Keep from here on what prompts would lose, up to so many bytes."""
+        kind = f"{self._of}, llama.cpp {llama_cpp_version()}"
+        self.loaded.states = StateTree(kind, caps) if max(caps.memory, caps.disk) > 0 else None
+
+    def warm(self, messages: Sequence[Message], limits: Limits) -> tuple[int, int]:
+        """Read a prompt and answer nothing; return the tokens of it that are read, and those of
+        them that were read anew: fewer than the prompt's where it is cancelled.
+
+        `CallCancelledError` where another call runs.
+        """
+        cancellation = limits.cancellation or Cancellation()
+        prompt = self.tokens(messages, limits.thinking > 0)[: self.window - 1]
+        if not prompt or not self._alone.acquire(blocking=False):
+            raise CallCancelledError(0)
+        try:
+            with self.loaded.cancelled_by(cancellation), suppress(ModelError):
+                self.loaded.read(prompt, monotonic() + limits.seconds)
+            return self.loaded.llm.n_tokens, self.loaded.llm.n_tokens - self.loaded.kept
+        finally:
+            self._alone.release()
 
     def count(self, text: str) -> int:
         """Return the tokens of a text between two control tokens."""

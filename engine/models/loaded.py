@@ -3,6 +3,7 @@
 What it read stays in its cache: of the next prompt only what follows the common prefix is read.
 """
 
+import ctypes
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 
 from backcast.domain.errors import InputError, ModelError
 from backcast.engine.models.cancelling import Cancellation
+from backcast.engine.models.kept_states import LEAST, StateTree
+from backcast.engine.models.prefixes import shared
 from backcast.engine.models.quiet import complaint, quiet
 from backcast.engine.models.threads import threads_free
 
@@ -83,8 +86,13 @@ class Loaded(ModelFile):
         yarn: int = 1,
         threads: int | None = None,
         forgets: bool = False,
+        states: StateTree | None = None,
     ) -> None:
-        """With `forgets`, layers that look back a short way keep no more than that."""
+        """With `forgets`, layers that look back a short way keep no more than that; `states` are
+        kept of what it would otherwise read again."""
+        self.states = states
+        self.kept = 0
+        "Tokens of the last prompt that were in the cache already."
         self.stretched: dict[str, Any] = {}
         if yarn > 1:
             header = ModelFile(path)
@@ -114,20 +122,58 @@ class Loaded(ModelFile):
         `until` is a moment of `time.monotonic`; after it, `ModelError`.
         """
         before = self.llm.input_ids[: self.llm.n_tokens].tolist()
-        kept = 0
         # The last one is read again: what follows it is said right after it was read.
-        while kept < min(len(before), len(tokens) - 1) and before[kept] == tokens[kept]:
-            kept += 1
-        memory = self._c.llama_get_memory(self.llm.ctx)
-        if not self._c.llama_memory_seq_rm(memory, 0, kept, -1):
+        kept = shared(before, tokens[:-1])
+        if self.states is not None:
+            kept = self._exchanged(self.states, before, tokens[:-1], kept)
+        if not self._cut(kept):
             kept = 0  # some architectures cannot forget a part
-            self._c.llama_memory_clear(memory, True)
-        self.llm.n_tokens = kept
+            self._c.llama_memory_clear(self._memory, True)
+            self.states = None
+        self.llm.n_tokens = self.kept = kept
         for start in range(kept, len(tokens), self.llm.n_batch):
             if monotonic() > until:
                 raise ModelError(f"{start:,} of {len(tokens):,} tokens of prompt read", "timeout")
             self.add(tokens[start : start + self.llm.n_batch])
         return kept
+
+    def _exchanged(
+        self, states: StateTree, before: Sequence[int], tokens: Sequence[int], kept: int
+    ) -> int:
+        """Keep what would be lost, and take up a kept state where that saves tokens.
+
+        Return how many of the tokens are in the cache then.
+        """
+        found, body = states.longest(tokens), None
+        if found is not None and found[1] >= kept + LEAST:
+            body = states.data_of(found[0])
+        if len(before) - kept >= LEAST and self._cut(len(before)):
+            states.keep(before, self._state())
+        if found is None or body is None:
+            return kept
+        node, common = found
+        data = (ctypes.c_uint8 * len(body)).from_buffer_copy(body)
+        if self._c.llama_state_seq_set_data(self.llm.ctx, data, len(body), 0) != len(body):
+            if node in states.nodes:
+                states.drop(node)  # whatever it was, llama.cpp does not take it
+            return 0
+        self.llm.input_ids[: len(node.tokens)] = node.tokens
+        return common
+
+    def _state(self) -> bytes:
+        """Return the state of all that was read."""
+        size = self._c.llama_state_seq_get_size(self.llm.ctx, 0)
+        data = (ctypes.c_uint8 * size)()
+        size = self._c.llama_state_seq_get_data(self.llm.ctx, data, size, 0)
+        return ctypes.string_at(data, size)
+
+    def _cut(self, tokens: int) -> bool:
+        """Forget all after so many tokens; false where a part cannot be forgotten."""
+        return bool(self._c.llama_memory_seq_rm(self._memory, 0, tokens, -1))
+
+    @property
+    def _memory(self) -> Any:
+        return self._c.llama_get_memory(self.llm.ctx)
 
     @contextmanager
     def cancelled_by(self, cancellation: Cancellation) -> Iterator[None]:
@@ -220,3 +266,10 @@ def _whole(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def llama_cpp_version() -> str:
+    """Return the version of the bindings: another one's states may be of another form."""
+    import llama_cpp
+
+    return str(llama_cpp.__version__)

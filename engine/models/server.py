@@ -15,6 +15,7 @@ from backcast.domain.errors import ModelError
 from backcast.engine.models import NOTHING, Call, Completion, Limits, Message
 from backcast.engine.models.address import address_of, key_for
 from backcast.engine.models.asking import PATIENCE, Connection
+from backcast.engine.models.cancelling import Cancellation
 from backcast.engine.models.templates import merged
 from backcast.engine.models.wire import NO_SYSTEM, completion_of, name_of
 
@@ -112,15 +113,21 @@ class ServerModel:
         """The tokens of a prompt, as `complete` would send it; None where the server cannot say."""
         if not self.native:
             return None
-        asked = {
-            "messages": _sent(messages, self.merges),
-            "model": self._name,
-            **self._switch(limits),
-        }
-        prompt = self._line.post(f"{self.root}/apply-template", asked, limits.seconds)
+        prompt = self.own("/apply-template", self.asked(messages, limits), limits.seconds)
         asked = {"content": prompt.get("prompt"), "add_special": True, "parse_special": True}
-        tokens = self._line.post(f"{self.root}/tokenize", asked, limits.seconds).get("tokens")
+        tokens = self.own("/tokenize", asked, limits.seconds).get("tokens")
         return len(tokens) if isinstance(tokens, list) else None
+
+    def asked(self, messages: Sequence[Message], limits: Limits) -> dict[str, Any]:
+        """Return messages as `complete` sends them, with what the template is told."""
+        sent = {"messages": _sent(messages, self.merges), "model": self._name}
+        return sent | self._switch(limits)
+
+    def own(
+        self, path: str, asked: object, seconds: float, cancellation: Cancellation | None = None
+    ) -> dict[str, Any]:
+        """Ask for something that only llama-server has."""
+        return self._line.post(f"{self.root}{path}", asked, seconds, cancellation)
 
     @property
     def identity(self) -> str:
@@ -144,8 +151,9 @@ class ServerModel:
         extra = self._switch(limits)
         if self.native:
             extra |= {"cache_prompt": True, "reasoning_budget_tokens": limits.thinking}
-            if self.slot is not None:
-                extra["id_slot"] = self.slot
+            slot = self.slot if limits.slot is None else limits.slot
+            if slot is not None:
+                extra["id_slot"] = slot
         extra |= self.sampling
         if self.deterministic:
             extra |= {"temperature": 0} | ({"cache_prompt": False} if self.native else {})

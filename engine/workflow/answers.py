@@ -120,6 +120,14 @@ class Answers:
         except RefusedError:
             return False
 
+    def body_of(self, step: progress.PendingStep) -> bytes | None:
+        """Return the text of the module that an answer holds; None where it holds none."""
+        try:
+            code = self._code(step)
+        except RefusedError:
+            return None
+        return None if code.show else _body(code, step.module)
+
     def _code(self, step: progress.PendingStep) -> Code:
         reply = self.task.event(step.reply).fact
         assert isinstance(reply, ModelReplied)

@@ -4,7 +4,7 @@ A call stands in the log before it is made, with what is set aside for it, and i
 has ended. Of calls that run side by side each answer is appended as it comes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 
@@ -21,6 +21,8 @@ from backcast.engine.log.blobs import Blob
 from backcast.engine.models import Call, Completion, Message, Model
 from backcast.engine.models.cancelling import CallCancelledError, Cancellation
 from backcast.engine.models.so_far import AnswersSoFar
+from backcast.engine.models.warming import AskedPrompt, PrefixScheduler
+from backcast.engine.workflow.ahead import AheadReader
 from backcast.engine.workflow.call_budget import CallBudget, PreparedCall
 from backcast.engine.workflow.call_prompts import CallPrompts
 from backcast.engine.workflow.decide import AskModel
@@ -54,6 +56,8 @@ class Calls:
         self.coming = runtime.coming or AnswersSoFar()
         self.reused = ReusedAnswers(task.store, runtime.reuse)
         self.asked = CallPrompts(task, runtime, spec, prompts)
+        self.scheduler = PrefixScheduler(runtime.model if runtime.warming != "no" else None)
+        self.ahead = AheadReader(runtime, spec, prompts, self.scheduler)
         self.is_usable: Callable[[AskModel, Completion], bool] = lambda action, answer: True
         "Tells whether an answer could be used, where the first such of several wins."
         self.answered: Callable[[progress.PendingStep], None] = lambda step: None
@@ -70,9 +74,13 @@ class Calls:
         [admitted] = self.budget.admitted([prepared])
         limited = self.task.spending.allowed.limited
         [call] = self._begin([[admitted]], in_wave=False)
+        slot = None
+        if self.ahead.reads:
+            self._end_reading({call: action})
+            slot = self._slot(call, admitted)
         began = monotonic()
         try:
-            answer = self._ask(admitted, self.model, call)
+            answer = self._ask(admitted, self.model, call, slot=slot)
         except ModelError as error:
             failed = ModelFailed(reason=str(error), kind=error.kind)
             cut = self._cut(admitted, call, "failed", error, monotonic() - began, needed=limited)
@@ -83,6 +91,7 @@ class Calls:
             if cut.facts:
                 self.append(cut)
             raise
+        self.scheduler.ended(call, answer)
         so_far = self.coming.close(call)
         result = replied(
             answer, self.model.id, admitted.fact.tokens, call if limited else None,
@@ -113,6 +122,19 @@ class Calls:
             call, prepared, outcome, error=error, seconds=seconds, so_far=so_far
         )
         return ActionResult([settled.model_copy(update=named)], blobs)
+
+    def _end_reading(self, calls: Mapping[int, AskModel]) -> None:
+        """End what is read ahead, as calls have come, and append what became of it."""
+        if facts := self.ahead.ended(calls):
+            self.append(ActionResult(facts))
+
+    def _slot(self, call: int, prepared: PreparedCall) -> int | None:
+        """Return the slot of a call alone, where others read ahead: None for a model without."""
+        if self.scheduler.slots < 2:
+            return None
+        return self.scheduler.best(AskedPrompt(
+            call, _messages(prepared), prepared.limits, prepared.fact.tokens or 0
+        ))  # fmt: skip
 
     # Side by side
 
@@ -160,9 +182,12 @@ class Calls:
                 kept.add(prepared.lane)
             elif ended.error is not None:
                 failed.setdefault(prepared.lane, ended.error)
+            self.scheduler.ended(ended.call.id, ended.answer)
             self._report(prepared, ended)
 
-        run_calls(races, report, concurrency)
+        asked = {call: self._model_of(prepared) for call, prepared in by_call.items()}
+        self._end_reading({call: by_call[call].action for call in by_call})
+        run_calls(self._placed(races, by_call, asked, concurrency), report, concurrency)
         failed = {lane: why for lane, why in failed.items() if lane not in kept}
         # In the order of the plan, whatever the order in which they failed.
         facts = list[Fact | Claim]()
@@ -191,6 +216,37 @@ class Calls:
             self.append(again._replace(facts=[*again.facts, settled]))
             self._tell_answered(prepared)
         return {prepared.lane for prepared, _ in found}
+
+    def _placed(
+        self,
+        races: Sequence[Race],
+        prepared: Mapping[int, PreparedCall],
+        asked: Mapping[int, Model],
+        concurrency: int,
+    ) -> list[Race]:
+        """Return calls by the slots of the server that read them, once these have read what
+        several of the prompts begin with."""
+        prompts = [
+            AskedPrompt(
+                call, _messages(prepared[call]), prepared[call].limits,
+                prepared[call].fact.tokens or 0,
+            )
+            for call, model in asked.items() if model is self.model
+        ]  # fmt: skip
+        placed = self.scheduler.place(prompts, concurrency)
+        if placed.facts:
+            self.append(ActionResult(placed.facts))
+
+        def read_by(call: SideCall) -> SideCall:
+            slot = placed.slots.get(call.id)
+            if slot is None:
+                return call
+            ask = partial(self._ask, prepared[call.id], asked[call.id], call.id, slot=slot)
+            return call._replace(ask=ask, queue=slot)
+
+        order = {call: number for number, call in enumerate(placed.order)}
+        moved = [race._replace(calls=[read_by(call) for call in race.calls]) for race in races]
+        return sorted(moved, key=lambda race: order.get(race.calls[0].id, len(order)))
 
     def _report(self, prepared: PreparedCall, ended: EndedCall) -> None:
         """Append how a call of a wave ended; the answer of one that lost is kept, and not used."""
@@ -223,12 +279,12 @@ class Calls:
 
     def _ask(
         self, prepared: PreparedCall, model: Model, number: int,
-        cancellation: Cancellation | None = None,
+        cancellation: Cancellation | None = None, slot: int | None = None,
     ) -> Completion:  # fmt: skip
-        asked = [Message(role, text) for role, text in prepared.said]
+        asked = _messages(prepared)
         call = Call(self.task.task_id, *prepared.action, digest=prepared.fact.digest or "")
         so_far = self.coming.open(number)
-        limits = prepared.limits._replace(cancellation=cancellation, so_far=so_far)
+        limits = prepared.limits._replace(cancellation=cancellation, so_far=so_far, slot=slot)
         schema = schema_for(prepared.action, self.spec)
         return model.complete(asked, limits, schema=schema, call=call)
 
@@ -278,3 +334,7 @@ class Calls:
                 blobs += made.blobs
         self.append(ActionResult(claims, blobs))
         return versions
+
+
+def _messages(prepared: PreparedCall) -> list[Message]:
+    return [Message(role, text) for role, text in prepared.said]

@@ -7,9 +7,9 @@ which they ended, in the caller's thread; nothing here touches the log.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from threading import Thread
 from time import monotonic
 from typing import NamedTuple, TypeVar
@@ -36,6 +36,8 @@ class SideCall(NamedTuple):
     ask: Callable[[Cancellation], Completion]
     seconds: float
     "The time within which it answers or fails by itself."
+    queue: int | None = None
+    "Calls of one queue follow each other, as they are read by one slot of a server."
 
 
 class Race(NamedTuple):
@@ -84,7 +86,7 @@ def run_calls(
 
 
 async def _run(races: Sequence[Race], report: Report, concurrency: int, further: Further) -> None:
-    slots = asyncio.Semaphore(max(1, concurrency))
+    slots = _Turns(max(1, concurrency))
     async with asyncio.TaskGroup() as group:
 
         async def follow(race: Race) -> None:
@@ -96,7 +98,21 @@ async def _run(races: Sequence[Race], report: Report, concurrency: int, further:
             group.create_task(follow(race))
 
 
-async def _race(race: Race, report: Report, slots: asyncio.Semaphore) -> None:
+class _Turns:
+    """The places of calls that may run at once, and the queues in which some wait first."""
+
+    def __init__(self, places: int) -> None:
+        self._places, self._queues = asyncio.Semaphore(places), dict[int, asyncio.Lock]()
+
+    @asynccontextmanager
+    async def turn(self, queue: int | None) -> AsyncIterator[None]:
+        """Wait for a call's turn: in its queue first, where it takes no place from others."""
+        lock = nullcontext() if queue is None else self._queues.setdefault(queue, asyncio.Lock())
+        async with lock, self._places:
+            yield
+
+
+async def _race(race: Race, report: Report, slots: _Turns) -> None:
     """Run one call, or alternatives until one has a valid answer."""
     if len(race.calls) == 1:
         report(await _call(race.calls[0], slots, report))
@@ -134,11 +150,11 @@ async def _race(race: Race, report: Report, slots: asyncio.Semaphore) -> None:
                     await task
 
 
-async def _call(call: SideCall, slots: asyncio.Semaphore, report: Report) -> EndedCall:
+async def _call(call: SideCall, slots: _Turns, report: Report) -> EndedCall:
     """Run one call, and return how it ended; one that is cancelled is reported at once."""
     cancellation, began = Cancellation(), monotonic()
     try:
-        async with slots:
+        async with slots.turn(call.queue):
             began = monotonic()
             answer = asyncio.wrap_future(in_thread(lambda: call.ask(cancellation)))
             try:

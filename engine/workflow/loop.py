@@ -118,6 +118,7 @@ def work(
                 if result.error:
                     raise result.error
     finally:
+        performer.calls.ahead.ended({})
         store.force()
     watch(keep_after(task, runtime.policy, runtime.profile, runtime.model))
     return task.stands

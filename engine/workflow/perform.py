@@ -73,7 +73,8 @@ class Performer:
             case AskModel():
                 return self.calls.alone(action)
             case TakeAnswer(step=step):
-                return self.answers.take(step, self.task.stands.looks)
+                with self.calls.ahead.beside(step, partial(self.answers.body_of, step)):
+                    return self.answers.take(step, self.task.stands.looks)
             case CheckAll():
                 outcome = self.checks(self.task.files(), given(self.spec), self.spec.checks)
                 return checks_ran(with_some_run(outcome), None)

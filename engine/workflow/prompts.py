@@ -16,6 +16,7 @@ from backcast.engine.context.recorded import fact_of, in_hand, nearness_of, pref
 from backcast.engine.context.request import Request
 from backcast.engine.history.follow import TaskFollower
 from backcast.engine.history.legacies import LegacyReader
+from backcast.engine.history.task_states import TaskStates
 from backcast.engine.log.blobs import Blob
 from backcast.engine.log.store import EventStore
 from backcast.engine.memory.outlines import Outlining
@@ -23,7 +24,7 @@ from backcast.engine.memory.resummarise import SummaryInputs
 from backcast.engine.models.chat import thinking as thinking_template
 from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import tokenizer_of
-from backcast.projections import progress, spending
+from backcast.projections import dependency_graph, progress, spending
 
 
 class RunningTask(TaskFollower):
@@ -128,6 +129,26 @@ class PromptBuilder:
             update = {"embedder": nearness.embedder.id, "query_vector": nearness.blob.ref}
             fact, blobs = fact.model_copy(update=update), [*blobs, nearness.blob]
         return BuiltPrompt(fact, blobs, context.messages, now)
+
+    def foretell(
+        self, request: Request, states: TaskStates, body: bytes, *, thinking: bool
+    ) -> Sequence[tuple[str, str]]:
+        """Return the messages of a request in states that may come, with a text that they name.
+
+        It leaves nothing behind.
+        """
+        task, known = self.task, Blob(body).ref
+
+        def get(ref: str) -> bytes:
+            return body if ref == known else task.store.get(ref)
+
+        builder = self.thinker if thinking else self.builder
+        cache = BuildCache(self.tokenizer, get, legacies=LegacyReader(task.store).state)
+        foreseeing = ContextBuilder(
+            builder.profile, cache, self.policy, nearness_of(task.store, self.policy)
+        )
+        graph = dependency_graph.graph_of(states.graph, task.graph)
+        return foreseeing.build(states._replace(at=task.store.clock()), graph, request).messages
 
     def _prefix(self, context: Context, profile: ModelProfile, *, beside: bool) -> Prefix | None:
         """Return the prefix that a prompt shares with the task's last, read only if not at hand."""

@@ -62,6 +62,9 @@ class Runtime(NamedTuple):
     greedy for those at temperature 0, drawn for any."""
     coming: AnswersSoFar | None = None
     "Where the answers stand that come at this moment, for whoever shows them."
+    warming: str = "shared"
+    """What a server reads before it is asked: what prompts of a wave begin with (shared), the next
+    prompt while checks run too (ahead), or nothing (no)."""
 
 
 class Before(NamedTuple):

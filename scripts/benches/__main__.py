@@ -83,9 +83,14 @@ BENCHES = {
     ),
     "spec08": Entry(
         "the latency of calls side by side, beside one after the other, and how soon a cancelled"
-        " call has ended; what is left of long outputs, beside head and tail of the same size; and"
-        " what a small model answers by 'ask', beside one prompt of bodies",
-        {"latency": "spec08_latency", "compression": "spec08_compression", "ask": "spec08_ask"},
+        " call has ended; what is read of prompts that begin alike; what is left of long outputs,"
+        " beside head and tail of the same size; and what a small model answers by 'ask'",
+        {
+            "latency": "spec08_latency",
+            "prefixes": "spec08_prefixes",
+            "compression": "spec08_compression",
+            "ask": "spec08_ask",
+        },
         "--only latency",
     ),
     "context": Entry(

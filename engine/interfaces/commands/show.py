@@ -19,6 +19,7 @@ PROJECTIONS = {
     "online": ("online_cache", "What is in hand for the task: its working set, in order."),
     "checks": ("checks", "What the last runs of checks said, and what was tried between them."),
     "changes": ("changes", "Which modules change together, and which have changed of late."),
+    "prefixes": ("prefixes", "What was read before its prompts were asked, and who used it."),
     "spending": ("spending", "What calls have cost, what is set aside, and what they may cost."),
 }
 "What can be shown of a task: the projection that is folded, and its question."
@@ -144,11 +145,12 @@ def plans(address: Address | None, url: str, as_json: bool) -> None:
 
 
 def _is_empty(name: str, state: Any) -> bool:
-    from backcast.projections import changes, checks, online_cache, spending, versions
+    from backcast.projections import changes, checks, online_cache, prefixes, spending, versions
 
     rows: dict[str, Callable[[Any], Sized]] = {
         "versions": versions.latest, "changes": changes.lately, "online": online_cache.working_set,
-        "checks": checks.every, "spending": lambda state: range(spending.committed(state).calls),
+        "checks": checks.every, "prefixes": lambda state: range(prefixes.counted(state)),
+        "spending": lambda state: range(spending.committed(state).calls),
     }  # fmt: skip
     return not rows[name](state) if name in rows else not state.events
 
