@@ -199,7 +199,7 @@ def _prefix_lines(state: prefixes.State) -> Iterator[str]:
     warm = prefixes.sums(state.warmed[version] for version in sorted(state.warmed))
     if warm.warmed:
         yield (
-            f"warmed: {warm.warmed:,} beginnings, {warm.fresh:,} tokens read in"
+            f"warmed: {warm.warmed:,} beginning{'s' * (warm.warmed > 1)}, {warm.fresh:,} tokens read in"
             f" {warm.seconds:,.1f} s; {warm.used:,} of them used, which saved {warm.saved:,} tokens"
         )
 
