@@ -166,7 +166,6 @@ _SHAPED: dict[str, st.SearchStrategy[Any]] = {
     "omissions": st.lists(
         st.builds(ContextOmission, node=st.sampled_from(NODES), reason=json_texts), max_size=2
     ).map(tuple),
-    "compressed": st.none() | st.builds(CompressedItem, whole=st.just(REF)),
     "stood_at": st.none() | st.integers(0, 9),
     "shared_prefix": st.none() | st.integers(0, 9),
     "line_tokens": st.lists(st.integers(0, 9), max_size=3).map(tuple),

@@ -162,7 +162,7 @@ def test_topics_are_listed_with_their_first_sentence_and_printed_as_they_stand()
 
 
 def test_an_unknown_topic_is_one_line_that_tells_what_is_near() -> None:
-    printed, code = ran("backcast help polices")
+    printed, code = ran("backcast help policie")
     assert code == 2
     assert printed.count("\n") == 0
     assert "did you mean policies?" in printed

@@ -10,10 +10,11 @@ from backcast.domain.budget import PROFILES
 from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt, TaskStarted
 from backcast.domain.moment import NOW
 from backcast.domain.policy import DEFAULT
-from backcast.engine.context.prefix import Prefix, compared, encoded, shared
+from backcast.engine.context.prefix import Prefix, compared, encoded
 from backcast.engine.context.recorded import context_at, messages, record_context
 from backcast.engine.context.request import Request
 from backcast.engine.log import EventStore
+from backcast.engine.models.prefixes import shared
 from backcast.engine.models.templates import PromptPiece, pieces
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.engine.replay.verify import verified

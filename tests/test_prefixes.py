@@ -160,16 +160,19 @@ def test_without_files_for_slots_calls_follow_each_other_and_are_told(tmp_path: 
         assert again.facts == []
 
 
-def test_a_server_that_clears_idle_slots_is_given_no_more_copies(tmp_path: Path) -> None:
-    options = "-np", "4", "-kvu", "--slot-save-path", f"{tmp_path}/"
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_server_that_clears_idle_slots_is_given_no_more_copies(
+    tmp_path: Path, *, keeps: bool
+) -> None:
+    options = ["-np", "4", "-kvu", "--slot-save-path", f"{tmp_path}/"]
+    options += ["--no-cache-idle-slots"] if keeps else []
     with llama_server("mistral", tmp_path, *options) as url:
         model = ServerModel(url)
         scheduler = PrefixScheduler(model)
         _, answers = asked(model, scheduler, QUESTIONS)
-        missed = [one for one in answers.values() if not one.cached_tokens]
-        assert scheduler.copies == (not missed)
-        if missed:
-            assert asked(model, scheduler, QUESTIONS, 11)[0].facts == []
+        assert all(answer.cached_tokens for answer in answers.values()) == keeps
+        assert scheduler.copies == keeps
+        assert bool(asked(model, scheduler, QUESTIONS, 11)[0].facts) == keeps
 
 
 def test_a_server_that_starts_again_is_forgotten(tmp_path: Path) -> None:

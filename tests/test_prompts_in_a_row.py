@@ -13,9 +13,10 @@ from backcast.domain.events import CheckFailure, ChecksRan, ContextBuilt
 from backcast.domain.moment import NOW
 from backcast.domain.node import name_of, path_of
 from backcast.domain.policy import DEFAULT, Policy
-from backcast.engine.context.prefix import encoded, shared
+from backcast.engine.context.prefix import encoded
 from backcast.engine.context.recorded import messages, record_context
 from backcast.engine.context.request import Request
+from backcast.engine.models.prefixes import shared
 from backcast.engine.models.templates import pieces
 from backcast.engine.models.tokenizers import UpperBound
 from backcast.engine.replay.verify import verified

@@ -201,9 +201,10 @@ def _prefix_lines(state: prefixes.State) -> Iterator[str]:
         yield f"hits: {state.hits:,} of {known:,} prompts were in it by half or more ({share})"
     warm = prefixes.sums(state.warmed[version] for version in sorted(state.warmed))
     if warm.warmed:
+        count = "1 beginning" if warm.warmed == 1 else f"{warm.warmed:,} beginnings"
         yield (
-            f"warmed: {warm.warmed:,} beginnings, {warm.fresh:,} tokens read in"
-            f" {warm.seconds:,.1f} s; {warm.used:,} of them used, which saved {warm.saved:,} tokens"
+            f"warmed: {count}, {warm.fresh:,} tokens read in {warm.seconds:,.1f} s;"
+            f" {warm.used:,} used, which saved {warm.saved:,} tokens"
         )
 
 

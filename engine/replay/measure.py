@@ -9,7 +9,8 @@ from backcast.domain.context import LEVELS
 from backcast.domain.errors import BackcastError, BudgetExceededError
 from backcast.domain.node import path_of
 from backcast.engine.context.builder import TASK
-from backcast.engine.context.prefix import Token, encoded, shared
+from backcast.engine.context.prefix import Token, encoded
+from backcast.engine.models.prefixes import shared
 from backcast.engine.models.templates import pieces
 from backcast.engine.replay.derive import PolicyReplay
 from backcast.engine.replay.stale_items import stale_items

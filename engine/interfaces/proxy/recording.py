@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from backcast.domain.errors import BackcastError, ConflictError, StoreError, UnavailableError
-from backcast.engine.context.prefix import shared
 from backcast.engine.interfaces.options import opened
 from backcast.engine.interfaces.proxy.stale_parts import stale_parts
 from backcast.engine.interfaces.proxy.status import counted, status_text
@@ -23,6 +22,7 @@ from backcast.engine.log.exchanges.spool import Exchange, Spool, SpooledExchange
 from backcast.engine.log.exchanges.writer import SOURCE, ExchangeWriter
 from backcast.engine.models.address import address_of
 from backcast.engine.models.http_client import NoAnswerError, ask
+from backcast.engine.models.prefixes import shared
 
 NAMED = 8
 "Tasks that the last line names."
