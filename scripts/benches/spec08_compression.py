@@ -185,7 +185,8 @@ def _causes(lines: Sequence[str], forms: tuple[set[str], set[str]]) -> Kept:
             heading = ""
         elif heading and line.startswith("E  "):
             pairs.add((heading, line.strip()))
-    return Kept(*(sum(a in form and b in form for a, b in pairs) for form in forms), len(pairs))
+    ours, cut = (sum(a in form and b in form for a, b in pairs) for form in forms)
+    return Kept(ours, cut, len(pairs))
 
 
 def distances_in(output: ToolOutput) -> dict[str, int]:
