@@ -133,7 +133,7 @@ def check(run: DispatchRun, version: int) -> None:
     patch = run.store.get(ended.patch) if ended.patch else b""
     commit = ended.commit or found.started.commit or run.source.commit
     wanted = ended.outcome == "answered" and claim is not None and claim["status"] == "completed"
-    if wanted and ended.files:
+    if wanted:
         try:
             with _bare_tree(run, commit) as tree:
                 before = tree.bodies(f"{commit}^{{tree}}")
