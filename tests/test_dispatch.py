@@ -149,14 +149,14 @@ def test_work_that_holds_is_committed_on_a_branch_of_its_own(tmp_path: Path) -> 
 
 FALSE = {
     "nothing": "claims to have changed cart.py, which is as it was",
-    "notes": "claims 5 passed (pytest); 1 of 2 fail",
+    "notes": "claims 5 passed (pytest); 1 of 2 fails",
     "skips": "claims that 'pytest' passed; ",
-    "deletes": "claims that 'pytest' passed; 1 of 2 fail",
-    "weakens": "claims that 'pytest' passed; 1 of 4 fail",
+    "deletes": "claims that 'pytest' passed; 1 of 2 fails",
+    "weakens": "claims that 'pytest' passed; 1 of 4 fails",
     "patches": "claims that 'pytest' passed; ",
     "exits": "claims that 'pytest' passed; ",
     "shadows": "claims to have changed cart.py",
-    "own-test": "claims that 'pytest' passed; 1 of 3 fail",
+    "own-test": "claims that 'pytest' passed; 1 of 3 fails",
     "breaks": "claims that 'pytest' passed; ",
     "other-file": "claims to have changed docs.md, which is as it was",
 }
@@ -177,7 +177,7 @@ def test_a_false_claim_completes_nothing(tmp_path: Path, what: str) -> None:
 def test_an_approval_does_not_override_a_failed_check(tmp_path: Path) -> None:
     done = dispatched(tmp_path, "weakens", reviewer="approve")
     assert [fact["role"] for fact in done.facts("DISPATCH_STARTED")] == ["implementer"]
-    assert "1 of 4 tests fail" in done.stopped
+    assert "1 of 4 tests fails" in done.stopped
 
 
 def test_a_second_attempt_sees_what_was_found_of_the_first(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_second_attempt_sees_what_was_found_of_the_first(tmp_path: Path) -> No
     assert texts[0][:start] == texts[1][:start]
     assert "Attempt" not in texts[0]
     assert "# Attempt 2 of 2" in texts[1]
-    assert "claims that 'pytest' passed; 1 of 2 fail" in texts[1]
+    assert "claims that 'pytest' passed; 1 of 2 fails" in texts[1]
     assert "test_cart.py::test_total: " in texts[1]
 
 
