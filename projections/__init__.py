@@ -32,6 +32,7 @@ from backcast.projections import (
     checks,
     context_map,
     dependency_graph,
+    facts,
     offline_cache,
     online_cache,
     progress,
@@ -77,6 +78,8 @@ ALL: Sequence[Projection] = (
     spending,
     calls,
 )
+ASKED: Sequence[Projection] = (facts,)
+"Those that are folded only when somebody asks: no command waits for them, no snapshot is kept."
 BY_NAME: Mapping[str, Projection] = {projection.NAME: projection for projection in ALL}
 
 

@@ -160,9 +160,9 @@ def test_a_table_in_a_pipe_is_not_cut(backcast: Callable[..., Ran], tmp_path: Pa
 
 def test_every_projection_has_its_command() -> None:
     short = {name.removeprefix("dependency_").removesuffix("_cache") for name in BY_NAME}
-    # A prompt is shown by `context`, a map by `map show`, calls by `stats`; three are asked of
-    # several projections.
-    several = {"ledger", "libraries", "patterns", "plans"}
+    # A prompt is shown by `context`, a map by `map show`, calls by `stats`; the others are
+    # asked of several projections, or of some that are folded only for them.
+    several = {"facts", "ledger", "libraries", "patterns", "plans"}
     assert set(show_command.commands) == short - {"prompts", "context_map", "calls"} | several
 
 

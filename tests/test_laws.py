@@ -30,12 +30,12 @@ from backcast.engine.history.snapshots import RecentStates, save_snapshots, stat
 from backcast.engine.history.state_json import dump, load
 from backcast.engine.log import EventStore
 from backcast.engine.log.codec import Codec, to_microseconds
-from backcast.projections import ALL, Projection, fold, versions
+from backcast.projections import ALL, ASKED, Projection, fold, versions
 from tests.strategies import NOON, each_of, facts, iteration, logs, stored, times
 
 HERE = Path(__file__).parents[1]
 KINDS = HERE / "fixtures/kinds.jsonl"
-every_projection = each_of(ALL)
+every_projection = each_of((*ALL, *ASKED))
 moments = st.builds(Moment, st.none() | st.integers(0, 30), st.none() | times)
 
 

@@ -76,7 +76,6 @@ def _proxy(to: str | None, url: str, name: str) -> Iterator[str]:
 
 def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
     """Print the tasks of a list, and of each dispatch what it claims and what we found."""
-    from backcast.engine.interfaces.views import console, table
     from backcast.projections import dispatches
 
     rows = list[dict[str, Any]]()
@@ -87,7 +86,7 @@ def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
             "decided": decided.action if decided else None,
             "reason": decided.reason if decided else None,
             "commit": decided.commit if decided else None,
-            "dispatches": [_row(name, version, found)
+            "dispatches": [row_of(name, version, found)
                            for version, found in dispatches.of_item(state, task.id)],
         })  # fmt: skip
     if as_json:
@@ -98,7 +97,13 @@ def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
         reason = f": {row['reason']}" if row["reason"] else ""
         decided_text = f"  ({row['decided']}{reason})" if row["decided"] else ""
         click.echo(escaped(f"[{mark}] {row['task']} {row['title']}{decided_text}"))
-    made = [entry for row in rows for entry in row["dispatches"]]
+    show_dispatches([entry for row in rows for entry in row["dispatches"]])
+
+
+def show_dispatches(made: list[dict[str, Any]]) -> None:
+    """Print what each dispatch claims and what we found, and where the two differ."""
+    from backcast.engine.interfaces.views import console, table
+
     if made:
         table(
             console(), ("dispatch", "task", "agent", "ended", "claims", "we found"),
@@ -110,7 +115,8 @@ def show_ledger(state: "dispatches.State", name: str, as_json: bool) -> None:
                 click.echo(escaped(f"{entry['dispatch']}: {difference}"))
 
 
-def _row(name: str, version: int, found: "dispatches.DispatchState") -> dict[str, Any]:
+def row_of(name: str, version: int, found: "dispatches.DispatchState") -> dict[str, Any]:
+    """Return a dispatch as JSON."""
     started, ended, claimed, checked = found.started, found.ended, found.claimed, found.checked
     result = claimed.result if claimed else None
     claims = ""

@@ -64,16 +64,19 @@ for _name, (_folded, _help) in PROJECTIONS.items():
 @store_option
 @json_option
 def ledger(address: Address, url: str, as_json: bool) -> None:
-    """What is done, doing and to do of a list of tasks; what each agent claims, and we found."""
-    from backcast.engine.interfaces.dispatches import show_ledger
-    from backcast.projections import dispatches, fold
+    """What is done, doing and to do; given, guessed and planned; and whether it goes in circles.
+
+    \b
+    backcast show ledger till@79
+    backcast show ledger tasks --json | jq -r '.facts[] | "\\(.k) \\(.v)"'
+
+    Of a run over a list of tasks also what each agent claims, and what we found: 'backcast help
+    ledger'.
+    """
+    from backcast.engine.interfaces.ledgers import show_ledgers
 
     with task_at(address, url) as place:
-        events = place.store.read(place.task, moment=place.moment)
-        state: dispatches.State = fold(dispatches, events)
-        if not state.tasks and not state.dispatches:
-            note_empty(place.store, place.task, place.moment, "ledger", ("TASKS_READ",))
-    show_ledger(state, place.task, as_json)
+        show_ledgers(place, as_json=as_json)
 
 
 @command.command()
@@ -293,6 +296,41 @@ def libraries(
         click.echo("\n".join(library_lines(library)))
     if not found:
         click.echo("no third-party library is imported at this moment", err=True)
+
+
+@command.command()
+@address_argument()
+@store_option
+@click.option("--about", default="", metavar="THING", help="Only of a path, a node or a name.")
+@click.option("--known-at", default="", metavar="WHEN",
+              help="As far as the log was known by then; a time: of recording.")  # fmt: skip
+@click.option(
+    "--tag", default="", metavar="TAG", help="Only file change, convention, decision, ..."
+)
+@click.option("--ended", is_flag=True, help="Those too that had ended by the moment.")
+@click.option("--query", default="", metavar="TEXT", help="Only those that answer it best.")
+@click.option("--tokens", type=click.IntRange(min=1), default=500, show_default=True,
+              help="With --query: tokens of their text at the most.")  # fmt: skip
+@click.option("--embedder", metavar="NAME", help="With --query: find by meaning, too.")
+@click.option("--tokenizer", metavar="NAME", help="What counts them: gguf:FILE, ...")
+@json_option
+def facts(
+    address: Address, url: str, about: str, known_at: str, tag: str, ended: bool, query: str,
+    tokens: int, embedder: str | None, tokenizer: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """What holds at a moment: from when to when, by which event, and what ended it.
+
+    \b
+    backcast show facts backcast --about domain/clock.py
+    backcast show facts till@2026-11-20T12:30 --known-at 2026-11-21 --ended
+
+    What a model or a person states is marked as claimed: 'backcast help facts'.
+    """
+    from backcast.engine.interfaces.timed_facts import FactsAsked, show_facts
+
+    asked = FactsAsked(known_at, about, tag, query, tokens, embedder, tokenizer, ended=ended)
+    with task_at(address, url) as place:
+        show_facts(place, asked, as_json=as_json)
 
 
 def _no_node(task: str, node: str) -> InputError:

@@ -1,0 +1,74 @@
+"""The ledgers of a task, as text and as JSON, and the tokens that they save."""
+
+from typing import Any
+
+import click
+
+from backcast.domain.dispatch_events import TasksRead
+from backcast.domain.errors import DamagedError
+from backcast.domain.events import TaskStarted
+from backcast.domain.json_text import json_text
+from backcast.domain.ledger import Ledger
+from backcast.engine.history.ledgers import LedgerStates, ledger_of, ledger_states
+from backcast.engine.interfaces.addresses import Place
+from backcast.engine.interfaces.dispatches import row_of, show_dispatches
+from backcast.engine.interfaces.empty import note_empty
+from backcast.engine.interfaces.profiles import counter_by
+from backcast.engine.interfaces.terminal import escaped, message
+
+FILLED_BY = ("TASK_STARTED", "TASKS_READ", "MODULE_STARTED")
+
+
+def show_ledgers(place: Place, *, as_json: bool) -> None:
+    """Print both ledgers of a task at a moment."""
+    states = ledger_states(place.store, place.task, place.moment)
+    ledger = ledger_of(place.task, states)
+    if ledger.status == "unknown" or not (ledger.items or ledger.given):
+        note_empty(place.store, place.task, place.moment, "ledger", FILLED_BY)
+    made = states.dispatches.dispatches
+    rows = [row_of(place.task, version, made[version]) for version in sorted(made)]
+    if as_json:
+        click.echo(json_text(_json(place.task, ledger, states, rows)))
+        return
+    click.echo("".join(f"{escaped(line)}\n" for line in ledger.lines()), nl=False)
+    show_dispatches(rows)
+    if ledger.items:
+        _note_saved(place, ledger)
+
+
+def _json(
+    task: str, ledger: Ledger, states: LedgerStates, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "task_id": task,
+        "status": ledger.status,
+        "facts": [fact._asdict() for fact in ledger.facts()],
+        "tasks": [
+            item._asdict() | {"dispatches": [row for row in rows if row["item"] == item.id]}
+            for item in ledger.items
+        ],
+    }
+
+
+def _note_saved(place: Place, ledger: Ledger) -> None:
+    """Say how many tokens the ledger has, in place of the files that it comes from."""
+    refs = dict[str, str]()
+    for event in place.store.read(
+        place.task, moment=place.moment, types=["TASK_STARTED", "TASKS_READ"]
+    ):
+        match event.fact:
+            case TaskStarted(spec=str(spec)):
+                refs["its specification"] = spec
+            case TasksRead(text=str(text), path=path):
+                refs[path or "its list of tasks"] = text
+    if not refs:
+        return
+    counter = counter_by(None, None, place.store, place.task)
+    try:
+        whole = sum(counter.count(place.store.get(ref).decode()) for ref in refs.values())
+    except (DamagedError, UnicodeDecodeError):
+        return
+    own = counter.count("\n".join(ledger.lines()))
+    message(
+        f"note: {own:,} tokens in a prompt, in place of {whole:,} of {escaped(' and '.join(refs))}"
+    )
