@@ -203,10 +203,14 @@ def test_required_fixes_reach_the_next_attempt(tmp_path: Path) -> None:
     assert git(tmp_path / "cart", "show", "backcast/cart:unit.txt") == "euro\n"
 
 
-def test_the_same_required_fixes_twice_halt_the_run(tmp_path: Path) -> None:
-    done = dispatched(tmp_path, "good", reviewer="wants", attempts=5)
-    assert done.stopped == "1.1: the reviewer requires the same fixes twice"
-    assert len(done.facts("DISPATCH_STARTED")) == 4
+def test_alike_attempts_are_planned_anew_once_and_then_halt_the_run(tmp_path: Path) -> None:
+    done = dispatched(tmp_path, "good", reviewer="wants", attempts=9)
+    assert done.stopped.startswith("1.1: the same c")
+    assert "a person must decide" in done.stopped
+    asked = [fact for fact in done.facts("DISPATCH_STARTED") if fact["role"] == "implementer"]
+    with EventStore.open(f"sqlite:///{tmp_path}/backcast.db") as store:
+        told = ["plan it anew" in store.get(fact["prompt"]).decode() for fact in asked]
+    assert told == [False, False, True]
 
 
 def test_one_repair_of_the_form_is_asked_for(tmp_path: Path) -> None:
@@ -296,7 +300,7 @@ def _strays(folder: Path) -> list[str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with suppress(OSError):
-                if os.readlink(entry / "cwd").startswith(str(folder / "tmp")):
+                if os.readlink(f"{entry}/cwd").startswith(str(folder / "tmp")):
                     found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
     return found
 

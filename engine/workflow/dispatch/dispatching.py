@@ -259,6 +259,8 @@ def _evidence(run: DispatchRun, step: NextStep) -> dict[str, Any]:
                   f" {issue.get('fix', '')}" for issue in result.get("issues", ())]  # fmt: skip
         parts["findings"] = [*parts.get("findings", ()), *issues]
         parts["fixes"] = list(map(str, result.get("required_fixes", ())))
+    if step.advice:
+        parts["findings"] = [*parts.get("findings", ()), step.advice]
     return parts
 
 
