@@ -157,7 +157,7 @@ class Ledger(NamedTuple):
     def facts(self) -> Iterator[SnapshotFact]:
         """Yield both ledgers as facts with keys; what is claimed has half of the confidence."""
         yield SnapshotFact("ledger.progress.status", self.status, 1.0)
-        yield SnapshotFact("ledger.progress.done", _yes(self.status == "done"), 1.0)
+        yield SnapshotFact("ledger.progress.satisfied", _yes(self.status == "done"), 1.0)
         yield SnapshotFact("ledger.progress.advancing", _yes(self.progress), 1.0)
         in_circles = any(stall.circles for stall in self.stalls)
         yield SnapshotFact("ledger.progress.in_circles", _yes(in_circles), 1.0)

@@ -87,7 +87,8 @@ def _items(states: LedgerStates) -> Iterator[LedgerItem]:
 def _checked(module: progress.ModuleProgress | None) -> str:
     if module is None or not module.iteration:
         return ""
-    failed = {None: "", 0: ", its checks pass"}.get(module.failed, f", {module.failed} checks fail")
+    plural = "check fails" if module.failed == 1 else "checks fail"
+    failed = {None: "", 0: ", its checks pass"}.get(module.failed, f", {module.failed} {plural}")
     return f"iteration {module.iteration}{failed}"
 
 
@@ -203,7 +204,7 @@ def _look_up(states: LedgerStates, known: Sequence[TimedFact]) -> Iterator[str]:
     broken = [
         fact for fact in known if fact.found and fact.relation in ("verdict", "does not parse")
     ]
-    yield from (f"why {line}" for line in _latest(broken))
+    yield from (f"why {line.replace(' verdict: ', ' ', 1)}" for line in _latest(broken))
     yield from (f"the text of {node}" for node in states.progress.wanted)
     yield from _latest(fact for fact in known if fact.relation == "needs next")
 

@@ -154,6 +154,14 @@ BENCHES = {
         {"solve": "solve", "form": "solve_form"},
         "--only form",
     ),
+    "dispatch": Entry(
+        "facts with their times, beside git and ast, and their retrieval, beside BM25 over the raw"
+        " log",
+        {"facts": "dispatch_facts"},
+        "--only facts ../click ../httpx",
+        core=True,
+        keeps="dispatch",
+    ),
     "trial": Entry(
         "a model's answers about a code base with maps and other notes, beside no notes",
         {"trial": "trial"},
