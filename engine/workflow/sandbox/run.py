@@ -172,7 +172,11 @@ def _library(files: Mapping[str, bytes], texts: GivenTexts) -> list[str]:
 
     None where a file bears the name of a standard one, since the tests may mean that.
     """
-    folders = {"", *(f"{path.rpartition('/')[0]}/" for path in texts.by_path if "/" in path)}
+    folders = {
+        "",
+        "src/",
+        *(f"{path.rpartition('/')[0]}/" for path in texts.by_path if "/" in path),
+    }
     own = {
         path.removeprefix(folder).partition("/")[0].removesuffix(".py")
         for path in files

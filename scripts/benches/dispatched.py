@@ -1,0 +1,69 @@
+"""Repositories and agents for the benches of dispatches."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from backcast.domain.errors import InputError
+from backcast.engine.workflow.dispatch.agents import AgentForm, agent_of
+from scripts.benches.figures import ROOT, Bench
+
+AGENT = ROOT / "tests/dispatched_agent.py"
+"The agent whose first argument says what it does."
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as somebody with a name."""
+    named = ["-c", "user.name=bench", "-c", "user.email=bench@example.org"]
+    done = subprocess.run(["git", *named, *arguments], cwd=folder, check=True,
+                          capture_output=True, text=True)  # fmt: skip
+    return done.stdout
+
+
+def committed(folder: Path, message: str) -> None:
+    """Commit all that stands in a folder."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "-qm", message)
+
+
+def copies(bench: Bench, count: int) -> list[Path]:
+    """Clone the named repositories; `InputError` where there are too few."""
+    if len(bench.repositories) < count:
+        raise InputError(f"needed {count} git repositories, found {len(bench.repositories)}")
+    found = []
+    for path in bench.repositories[:count]:
+        target = bench.folder / path.resolve().name / "work"
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        git(bench.folder, "clone", "-q", "--no-hardlinks", str(path.resolve()), str(target))
+        found.append(target)
+    return found
+
+
+def agent(*words: str) -> AgentForm:
+    """Return the agent that does what the words say."""
+    return agent_of(f"cmd: {shlex.join([sys.executable, str(AGENT), *words])}")
+
+
+@contextmanager
+def own_temporary() -> Iterator[Path]:
+    """Let agents' folders be made in a place of their own, so that what is left is seen."""
+    import tempfile
+
+    before = os.environ.get("TMPDIR")
+    with TemporaryDirectory(prefix="bench-dispatch-") as folder:
+        os.environ["TMPDIR"], tempfile.tempdir = folder, None
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = None
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before
