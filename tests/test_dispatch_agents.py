@@ -249,7 +249,13 @@ def test_a_real_agent_is_dispatched_reviewed_and_recorded(tmp_path: Path, name: 
         reviewer = () if name == "mini" else ("--reviewer", f"{name}:local")
         done = run_real(tmp_path, name, server.url, *reviewer)
     assert done.returncode == 0, done.stderr
-    kinds = [event["type"] for event in log(tmp_path, "tasks")]
+    events = log(tmp_path, "tasks")
+    kinds = [event["type"] for event in events]
+    [ended, *_] = [event["data"] for event in events if event["type"] == "DISPATCH_ENDED"]
+    calls, tokens = ended["calls"], sum(scripted_model.USAGE[:1]) + 5
+    assert (ended["outcome"], ended["cost"]["tokens"]) == ("answered", calls * tokens)
+    assert ("reported" in ended) == (name == "codex")
+    assert ended["notes"] == [], "what it reports is what was counted"
     assert kinds.count("CLAIM_CHECKED") == 1
     for number in range(1, 2 + bool(reviewer)):
         own = [event["type"] for event in log(tmp_path, f"tasks.{number}")]

@@ -56,7 +56,7 @@ def measure(bench: Bench) -> list[Figure]:
         (place / "tasks.md").write_text("- [ ] 1. total() must count each thing\n")
         committed(place, "a task")
         for what in (*FALSE, *TRUE):
-            bench.say(f"{place.parent.name}: {what}")
+            bench.say(f"{place.name}: {what}")
             claims, done, differences = _dispatched(bench.folder, place, what)
             if what in TRUE:
                 refused += not done
@@ -82,7 +82,7 @@ def _dispatched(folder: Path, place: Path, what: str) -> tuple[bool, bool, bool]
     with own_temporary(), EventStore.open("sqlite://") as store:
         settings = DispatchSettings(implementer=agent(what), tests=("test_cart.py", "test_more.py"),
                                     limits=LIMITS, attempts=1)  # fmt: skip
-        name = f"{place.parent.name}-{what}"
+        name = f"{place.name}-{what}"
         run = DispatchRun(store, name, source_at(place, [tasks]), tasks, settings)
         begin(run)
         work(run)

@@ -17,7 +17,7 @@ from pathlib import Path
 from backcast.domain.dispatch_events import DispatchEnded, DispatchStarted, ItemDecided
 from backcast.engine.log.store import EventStore
 from scripts.benches.dispatch_claims import CART, TEST
-from scripts.benches.dispatched import AGENT, committed, git, own_temporary
+from scripts.benches.dispatched import AGENT, committed, fresh, git, own_temporary
 from scripts.benches.figures import ROOT, Bench, Bound, Figure
 
 GROUP = "kill -9 at random moments"
@@ -29,7 +29,8 @@ VICTIMS = ("us", "us", "agent", "keeper", "us and keeper")
 
 def measure(bench: Bench) -> list[Figure]:
     """Return processes, folders and repeated dispatches after kills."""
-    place = bench.folder / "cart"
+    folder = fresh(bench, "kills")
+    place = folder / "cart"
     place.mkdir()
     (place / "cart.py").write_text(CART)
     (place / "test_cart.py").write_text(TEST)
@@ -42,14 +43,14 @@ def measure(bench: Bench) -> list[Figure]:
         for number in range(kills):
             victim = VICTIMS[number % len(VICTIMS)]
             bench.say(f"kill {number + 1} of {kills}: {victim}")
-            _killed(bench.folder, place, temporary, victim, draw.uniform(0, 4.0), "daemon")
+            _killed(folder, place, temporary, victim, draw.uniform(0, 4.0), "daemon")
             if "keeper" in victim:  # nobody watched: the next run clears it away
-                _run(bench.folder, place, "nothing").wait()
+                _run(folder, place, "nothing").wait()
             processes += len(_working_in(temporary))
             folders += len(list(temporary.iterdir()))
             (place / "tasks.md").write_text("- [ ] 1. total() must count each thing\n")
-        ended = _run(bench.folder, place, "good").wait()
-    repeated, unsettled, done = _counted(bench.folder)
+        ended = _run(folder, place, "good").wait()
+    repeated, unsettled, done = _counted(folder)
     return [
         Figure(GROUP, "processes left", [processes], "", f"{processes} after {kills} kills",
                must=Bound("<=", 0)),

@@ -32,15 +32,21 @@ def committed(folder: Path, message: str) -> None:
     git(folder, "commit", "-qm", message)
 
 
+def fresh(bench: Bench, name: str) -> Path:
+    """Return a new folder; what an earlier run left under the name is removed."""
+    folder = bench.folder / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def copies(bench: Bench, count: int) -> list[Path]:
     """Clone the named repositories; `InputError` where there are too few."""
     if len(bench.repositories) < count:
         raise InputError(f"needed {count} git repositories, found {len(bench.repositories)}")
     found = []
-    for path in bench.repositories[:count]:
-        target = bench.folder / path.resolve().name / "work"
-        shutil.rmtree(target, ignore_errors=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(bench.repositories[:count]):
+        target = fresh(bench, f"claims-{number}")
         git(bench.folder, "clone", "-q", "--no-hardlinks", str(path.resolve()), str(target))
         found.append(target)
     return found

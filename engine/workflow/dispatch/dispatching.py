@@ -99,6 +99,8 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
         )  # fmt: skip
         [event] = run.append([fact], [body])
         run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}")
+        if admission.action == "degrade":
+            run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
         counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
             if recorded else None  # fmt: skip
         agent = AgentRun(
@@ -116,7 +118,8 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
         if agent is not None:
             agent.close()
         os.close(lock)
-        remove_left(str(folder), mark)
+        if agent is None or folder.exists():  # else its keeper has cleared away all of it
+            remove_left(str(folder), mark)
     if agent.outcome == "cancelled":
         raise KeyboardInterrupt
     return ""
@@ -291,6 +294,9 @@ def _record(
         blobs.append(Blob(answer.encode(errors="surrogatepass")))
         traces["answer"] = blobs[-1].ref
     cost, calls, reported = _costs(form, agent, said, counter)
+    if reported and calls and reported["reported"].tokens != cost.tokens:
+        told_tokens = reported["reported"].tokens
+        notes.append(f"it reports {told_tokens:,} tokens, the proxy counted {cost.tokens:,}")
     facts.append(
         DispatchEnded(
             dispatch=version, outcome=outcome, exit_code=agent.code, reason=reason,
