@@ -80,12 +80,10 @@ def _killed(
     """Start a run, and kill a part of it after some time."""
     process = _run(folder, place, what)
     time.sleep(after)
-    keepers = _named(b"dispatch import keeper")
+    keepers = _keepers(temporary)
     with suppress(ProcessLookupError):
-        if victim == "agent":
-            for pid in _named(b"dispatched_agent.py\0" + what.encode()):
-                if pid != process.pid:
-                    os.kill(pid, signal.SIGKILL)
+        for pid in _working_in(temporary) if victim == "agent" else ():
+            os.kill(pid, signal.SIGKILL)
         for pid in keepers if "keeper" in victim else ():
             os.kill(pid, signal.SIGKILL)
         if "us" in victim:
@@ -98,11 +96,13 @@ def _killed(
         time.sleep(0.05)
 
 
-def _named(words: bytes) -> list[int]:
+def _keepers(folder: Path) -> list[int]:
+    """Return the keepers of agents in a folder, and of no others."""
     found = []
     for name in filter(str.isdecimal, os.listdir("/proc")):
         with suppress(OSError):
-            if words in Path(f"/proc/{name}/cmdline").read_bytes() and int(name) != os.getpid():
+            words = Path(f"/proc/{name}/cmdline").read_bytes()
+            if b"dispatch import keeper" in words and str(folder).encode() in words:
                 found.append(int(name))
     return found
 
