@@ -234,6 +234,8 @@ this the lines around a place never take more."
     "Third-party libraries of the target's module with a row on how the project uses them."
     library_tokens: Count = 60
     "Tokens of such a row."
+    facts: Count = 0
+    "Tokens of a row of facts that hold, those that answer the request best; 0 for none."
     levels: bool = False
     "Whether a summary is shortened part by part to fit, with what was written filled in; else a \
 written one is shown whole in its place, and a derived one loses whole lines."
@@ -304,6 +306,8 @@ asking a model where every precondition holds."
         settings = self.model_dump(mode="json")
         if self.messages == MessageSettings():
             del settings["messages"]
+        if not self.facts:
+            del settings["facts"]  # as before there was such a row
         return json.dumps(settings, sort_keys=True).encode()
 
     def details(self, window: int) -> Details:

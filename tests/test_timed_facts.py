@@ -269,7 +269,7 @@ Show = Callable[..., tuple[str, str, int]]
 def test_the_command_tells_when_what_holds_and_what_ended_it(show_facts: Show) -> None:
     out, _, code = show_facts("task-abc123@2026-11-20T10:03", "--about", "validators.py")
     assert "text: iteration 1, sha256 074e9aac37ed  [from 2026-11-20T10:02:20Z to" in out
-    assert "2026-11-20T10:03:45Z, event 6, ended by event 7]" in out
+    assert "to 10:03:45Z, event 6, ended by event 7]" in out
     assert ("imports: utils" in out, code) == (False, 0)
 
 

@@ -1,11 +1,13 @@
-"""Rows of a prompt on how the project writes its code, and on the libraries of the target's module.
+"""Rows of a prompt on how the project writes its code, on the libraries of the target's module, and
+on the facts that answer the request.
 
-Both are off by default: see `Policy.habits` and `Policy.libraries`.
+All are off by default: see `Policy.habits`, `Policy.libraries` and `Policy.facts`.
 """
 
 from collections.abc import Iterator
 
 from backcast.domain.context import Candidate
+from backcast.engine.context.fact_rows import retrieved, row_text
 from backcast.engine.context.request_scope import RequestScope
 from backcast.projections import dependency_graph
 
@@ -24,6 +26,12 @@ def knowledge(scope: RequestScope) -> Iterator[Candidate]:
         text = known.habits_within(states.graph, policy.habits, count)
         latest = dependency_graph.built_at(states.graph)
         yield _row(scope, "habits:", text, "LOW", USUAL, FIRST, (latest,))
+    if policy.facts and states.facts:
+        query = f"{scope.request.query} {scope.path} {scope.name}"
+        chosen = retrieved(states.facts.holding(), query, policy.facts, count)
+        events = tuple(sorted({fact.event for fact in chosen}))
+        text = row_text(chosen)
+        yield _row(scope, "facts:", text, "MEDIUM", LIKELY, FIRST, events)
     if policy.libraries and scope.path in scope.facets:
         names = known.libraries(states, scope.symbols.graph, scope.path)
         for number, name in enumerate(names[: policy.libraries]):

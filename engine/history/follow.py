@@ -11,6 +11,7 @@ from backcast.domain.events import PolicyUsed, WorkflowEvent
 from backcast.domain.graph import Graph
 from backcast.domain.moment import Moment
 from backcast.engine.history.branches import known_by, lineage_of
+from backcast.engine.history.facts_known import FactsKnown
 from backcast.engine.history.legacies import Legacy, legacies_at
 from backcast.engine.history.maps import EDITS, map_known
 from backcast.engine.history.task_states import (
@@ -49,7 +50,7 @@ class TaskFollower:
         self.stood_at = 0
         "The version of the last event that could be read."
         self.states = TaskStates._make(
-            [*(one.initial for one in PROJECTIONS), ContextMap(), (), None]
+            [*(one.initial for one in PROJECTIONS), ContextMap(), (), None, None]
         )
         self.used: PolicyUsed | None = None
         "The model, profile and policy that the run uses now."
@@ -95,7 +96,9 @@ class TaskFollower:
                 telling.append(event)
         self.version = last
         others = self._of_others(count, telling)
-        self.states = under_root_name(TaskStates._make((*states, *others, None)), self.line)
+        facts = FactsKnown(self.task_id, last, None, self.store)
+        known = TaskStates._make((*states, *others, None, facts))
+        self.states = under_root_name(known, self.line)
         return self.stands
 
     def take(self, event: WorkflowEvent) -> None:

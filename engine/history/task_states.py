@@ -1,5 +1,6 @@
 """A task's folded states at a moment: all that a context is built from."""
 
+from dataclasses import replace
 from datetime import datetime
 from heapq import merge
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from backcast.domain.events import Branched
 from backcast.domain.moment import Moment
 from backcast.engine.history.branches import Lineage, known_by, lineage_of
+from backcast.engine.history.facts_known import FactsKnown
 from backcast.engine.history.legacies import Legacy, legacies_at
 from backcast.engine.history.maps import map_known
 from backcast.engine.history.snapshots import RecentStates, states_of
@@ -50,6 +52,8 @@ class TaskStates(NamedTuple):
     "Other tasks that left code."
     at: datetime | None = None
     "The time that is asked about, from which times to live count; None for the last event's."
+    facts: FactsKnown | None = None
+    "What holds, folded where a policy shows it."
 
     @property
     def asked_at(self) -> datetime | None:
@@ -67,7 +71,8 @@ def states_at(
     of_others = contributions_at(store, known)
     folded = states_of(store, own, task_id, moment, recent)
     others = map_known(store, line, moment), legacies_at(store, of_others, line.root, known)
-    states = TaskStates._make([*folded, of_others, *others, None])
+    facts = FactsKnown(task_id, store.version_at(task_id, moment), moment.at, store)
+    states = TaskStates._make([*folded, of_others, *others, None, facts])
     return under_root_name(states, line)
 
 
@@ -78,6 +83,8 @@ def under_root_name(states: TaskStates, line: Lineage) -> TaskStates:
         states = states._replace(graph=states.graph._replace(task_id=line.root))
     if states.online.task not in ("", line.root):
         states = states._replace(online=states.online._replace(task=line.root))
+    if states.facts and states.facts.task != line.root:
+        states = states._replace(facts=replace(states.facts, named=line.root))
     return states
 
 

@@ -133,13 +133,19 @@ def fact_lines(facts: Sequence[TimedFact]) -> Iterator[str]:
         if fact.subject != subject:
             subject = fact.subject
             yield escaped(subject)
-        until = f" to {_time(fact.until)}" if fact.until else ""
+        until = f" to {_end(fact.since, fact.until)}" if fact.until else ""
         by = f", ended by event {fact.ended_by}" if fact.ended_by else ""
         claimed = "" if fact.found else "claimed, "
         yield (
             f"  {fact.relation}: {escaped(fact.object)}"
             f"  [{claimed}from {_time(fact.since)}{until}, event {fact.event}{by}]"
         )
+
+
+def _end(since: datetime, until: datetime) -> str:
+    """Return when a fact ended; on the day of its beginning the time alone."""
+    same = since.date() == until.date()
+    return _time(until).partition("T")[2] if same else _time(until)
 
 
 def _time(time: datetime) -> str:
