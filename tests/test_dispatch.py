@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from backcast.domain.dispatch_results import read_result
-from backcast.domain.errors import InputError
+from backcast.domain.errors import InputError, UnavailableError
 from backcast.domain.events import WorkflowEvent, line_of
 from backcast.domain.spending import Allowance
 from backcast.engine.log.store import EventStore
@@ -396,6 +396,24 @@ def test_the_check_is_made_again_where_it_was_cut_off(
     done = dispatched(tmp_path, "good")
     assert done.stopped == ""
     assert len(done.facts("DISPATCH_STARTED")) == 1
+
+
+def test_a_store_that_takes_no_more_ends_the_agent_and_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backcast.engine.workflow.dispatch import dispatching
+
+    def full(*_: object) -> None:
+        raise UnavailableError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatching, "_printed", full)
+        with pytest.raises(UnavailableError):
+            dispatched(tmp_path, "loop")
+    assert _strays(tmp_path) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+    done = dispatched(tmp_path, "good")
+    assert [fact["outcome"] for fact in done.facts("DISPATCH_ENDED")] == ["cut", "answered"]
 
 
 # What is refused

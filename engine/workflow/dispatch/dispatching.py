@@ -105,14 +105,20 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
             if recorded else None  # fmt: skip
         agent = AgentRun(
             AgentOrders(
-                folder=folder, work=tree.path, command=started.command,
-                environment=started.environment, prompt=started.prompt, lock=lock,
-                seconds=admission.seconds, silence=asked.form.silence,
+                folder=folder,
+                work=tree.path,
+                command=started.command,
+                environment=started.environment,
+                prompt=started.prompt,
+                lock=lock,
+                seconds=admission.seconds,
+                silence=asked.form.silence,
                 exceeded=counter.exceeded if counter else lambda: "",
                 lively=(lambda: counter.lively) if counter else lambda: 0.0,
                 printed=lambda stream, at, part: _printed(run, event.version, stream, at, part),
             )
-        ).run()  # fmt: skip
+        )
+        agent.run()
         _record(run, item, asked, agent, tree, event.version, prompt, counter)
     finally:
         if agent is not None:
