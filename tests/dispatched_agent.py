@@ -137,7 +137,7 @@ def main() -> int:
             subprocess.Popen(stray, env={})
             subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600 & sleep 600"],
                              start_new_session=True)  # fmt: skip
-            time.sleep(0.5)
+            time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 0.5)
         case "outside":
             try:
                 Path(sys.argv[2]).write_text("x")

@@ -43,15 +43,16 @@ def measure(bench: Bench) -> list[Figure]:
         for number in range(kills):
             victim = VICTIMS[number % len(VICTIMS)]
             bench.say(f"kill {number + 1} of {kills}: {victim}")
-            _killed(folder, place, temporary, victim, draw.uniform(0, 4.0), "daemon")
+            _killed(folder, place, temporary, victim, draw.uniform(0, 4.0))
             if "keeper" in victim:  # nobody watched: the next run clears it away
                 _run(folder, place, "nothing").wait()
             processes += len(_working_in(temporary))
             folders += len(list(temporary.iterdir()))
             (place / "tasks.md").write_text("- [ ] 1. total() must count each thing\n")
         ended = _run(folder, place, "good").wait()
-    repeated, unsettled, done = _counted(folder)
+    repeated, unsettled, done, cut = _counted(folder)
     return [
+        Figure(GROUP, "dispatches that were cut off", [cut], "", f"{cut} in {kills} kills"),
         Figure(GROUP, "processes left", [processes], "", f"{processes} after {kills} kills",
                must=Bound("<=", 0)),
         Figure(GROUP, "folders left", [folders], "", f"{folders}", must=Bound("<=", 0)),
@@ -64,8 +65,8 @@ def measure(bench: Bench) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _run(folder: Path, place: Path, what: str) -> "subprocess.Popen[bytes]":
-    agent = f"cmd: {shlex.join([sys.executable, str(AGENT), what])}"
+def _run(folder: Path, place: Path, *words: str) -> "subprocess.Popen[bytes]":
+    agent = f"cmd: {shlex.join([sys.executable, str(AGENT), *words])}"
     return subprocess.Popen(
         [*COMMAND, "dispatch", str(place / "tasks.md"), "--repo", str(place), "--implementer",
          agent, "--attempts", "1", "--task", "killed", "--store",
@@ -74,11 +75,11 @@ def _run(folder: Path, place: Path, what: str) -> "subprocess.Popen[bytes]":
     )  # fmt: skip
 
 
-def _killed(
-    folder: Path, place: Path, temporary: Path, victim: str, after: float, what: str
-) -> None:
-    """Start a run, and kill a part of it after some time."""
-    process = _run(folder, place, what)
+def _killed(folder: Path, place: Path, temporary: Path, victim: str, after: float) -> None:
+    """Start a run, and kill a part of it some time after its agent has begun."""
+    process = _run(folder, place, "daemon", "2")
+    while process.poll() is None and not _working_in(temporary):
+        time.sleep(0.02)
     time.sleep(after)
     keepers = _keepers(temporary)
     with suppress(ProcessLookupError):
@@ -117,8 +118,8 @@ def _working_in(folder: Path) -> list[int]:
     return found
 
 
-def _counted(folder: Path) -> tuple[int, int, bool]:
-    """Return repeated and unsettled dispatches, and whether the task is done at the end."""
+def _counted(folder: Path) -> tuple[int, int, bool, int]:
+    """Return repeated, unsettled and cut dispatches, and whether the task is done at the end."""
     with EventStore.open(f"sqlite:///{folder}/killed.db") as store:
         facts = [(event.version, event.fact) for event in store.read("killed")]
     started = {version for version, fact in facts if isinstance(fact, DispatchStarted)}
@@ -134,4 +135,6 @@ def _counted(folder: Path) -> tuple[int, int, bool]:
             case ItemDecided():
                 answered = False
     last = [fact for _, fact in facts if isinstance(fact, ItemDecided)]
-    return repeated, len(started - ended), bool(last) and last[-1].action == "done"
+    done = bool(last) and last[-1].action == "done"
+    ways = [fact.outcome for _, fact in facts if isinstance(fact, DispatchEnded)]
+    return repeated, len(started - ended), done, len(ways) - ways.count("answered")
