@@ -68,7 +68,7 @@ def ledger(address: Address, url: str, as_json: bool) -> None:
 
     \b
     backcast show ledger till@79
-    backcast show ledger tasks --json | jq -r '.facts[] | "\\(.k) \\(.v)"'
+    backcast show ledger tasks --json
 
     Of a run over a list of tasks also what each agent claims, and what we found: 'backcast help
     ledger'.
