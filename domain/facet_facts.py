@@ -13,6 +13,8 @@ from backcast.domain.outline import Facets
 HEADS = frozenset(("doc", "error", "imports", "name", "sig", "bases", "raises", "config"))
 OF_NAME = ("sig", "doc", "bases", "raises", "config")
 ERROR = "error"
+LONGEST = 500
+"Characters after which outlines cut a text: a fact says so."
 
 
 class Statement(NamedTuple):
@@ -54,9 +56,9 @@ def _of_facet(
         case "imports":
             yield from (Statement(node, "imports", written) for written in facet)
         case "sig" if facet:
-            yield Statement(own, "signature", "".join(facet[1:]) or facet[0])
+            yield Statement(own, "signature", _whole("".join(facet[1:])) or facet[0])
         case "doc":
-            yield Statement(own, "doc", " ".join(" ".join(facet).split()))
+            yield Statement(own, "doc", " ".join(_whole(" ".join(facet)).split()))
         case "bases":
             yield from (Statement(own, "inherits", base) for base in facet)
         case "raises":
@@ -65,3 +67,8 @@ def _of_facet(
             yield from (Statement(own, "reads setting", setting) for setting in facet)
         case "name" if facet[:1] == ("value",) and "".join(facet[1:]):
             yield Statement(node_id("attribute", path, name), "value", facet[1])
+
+
+def _whole(text: str) -> str:
+    """Return a text as it stands; one that was cut says so."""
+    return f"{text}…" if len(text) >= LONGEST else text

@@ -62,6 +62,9 @@ class FactModule(NamedTuple):
     outlined: str | None = None
     source_version: int = 0
     facets: Facets = Map()
+    gone: tuple[int, datetime] | None = None
+    """The version and the time of the event by which it went, until a later text is outlined: that
+    outline may be the difference to the last one."""
 
 
 class FactsState(NamedTuple):
@@ -237,12 +240,12 @@ def _gone(state: State, event: WorkflowEvent, path: str, why: str) -> State:
     single += [slot_of(node, "summary", found=False), *state.open.get(path, ())]
     state = _ended(state, event, single)
     opened = state.open.delete(path) if path in state.open else state.open
-    kept = FactModule(source_version=module.source_version) if module else FactModule()
+    kept = (module or FactModule())._replace(source=None, gone=(event.version, event.timestamp))
     return state._replace(modules=state.modules.set(path, kept), open=opened)
 
 
 def _without(state: State, event: WorkflowEvent, path: str, module: FactModule) -> State:
-    slots = [_slot(said) for said in statements(path, module.facets)]
+    slots = [] if module.gone else [_slot(said) for said in statements(path, module.facets)]
     return _ended(state, event, slots)
 
 
@@ -261,12 +264,17 @@ def _outlined(state: State, event: WorkflowEvent, path: str, fact: ModuleOutline
             changing.pop(key, None)
         changing.update((key, facet) for key, facet in fact.set.items() if relevant(key))
         facets = changing.finish()
-    keys = None if whole else (*fact.set, *fact.gone)
-    before = dict.fromkeys(map(_slot, statements(path, module.facets, keys)))
+    keys = None if whole or module.gone else (*fact.set, *fact.gone)
+    known = () if module.gone else statements(path, module.facets, keys)
+    before = dict.fromkeys(map(_slot, known))
     now = {_slot(said): said for said in statements(path, facets, keys)}
     state = _ended(state, event, [slot for slot in before if slot not in now], place)
     state = _said(state, event, list(now.values()), place)
-    module = module._replace(outlined=fact.source, source_version=place, facets=facets)
+    gone = module.gone if module.gone and place < module.gone[0] else None
+    if gone:  # outlined after it went: what the text said had ended with it
+        ended = event._replace(timestamp=gone[1])
+        state = _ended(state, ended, list(now), gone[0])
+    module = FactModule(module.source, fact.source, place, facets, gone)
     return state._replace(modules=state.modules.set(path, module))
 
 

@@ -21,7 +21,7 @@ from backcast.domain.spending import Allowance
 from backcast.engine.log.store import EventStore
 from backcast.engine.workflow.dispatch.agents import agent_of
 from backcast.engine.workflow.dispatch.dispatch_run import DispatchRun, DispatchSettings
-from backcast.engine.workflow.dispatch.leftovers import PREFIX, marked
+from backcast.engine.workflow.dispatch.leftovers import PREFIX, running
 from backcast.engine.workflow.dispatch.loop import begin, work
 from backcast.engine.workflow.dispatch.source import source_at
 from tests.upstreams import BACKCAST, backcast, refused
@@ -123,7 +123,7 @@ def dispatched(
     assert not list((folder / "tmp").iterdir())
     for event in events:
         if event.type == "DISPATCH_STARTED":
-            assert marked(line_of(event)["data"]["mark"]) == []
+            assert running(line_of(event)["data"]["mark"]) == []
     return Dispatched(stopped, events, lines)
 
 

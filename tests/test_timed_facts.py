@@ -173,6 +173,27 @@ def test_nothing_outlined_outlives_its_text(end: Fact) -> None:
     assert said(found, "module:a.py", "imports") == [("os", 1, 3)]
 
 
+def test_a_module_that_comes_back_has_the_facts_of_its_new_text() -> None:
+    """Its outline may be the difference to the one before it went."""
+    found = known(
+        text("a.py", 1, "a"), outline("a.py", "a", imports=("os",), sig__f=("function", "()")),
+        ModuleDeleted(module_name="a.py"), text("a.py", 2, "b"),
+        outline("a.py", "b", "a", imports=("os", "re")),
+    )  # fmt: skip
+    assert said(found, "module:a.py", "imports") == [("os", 1, 3), ("os", 4, None), ("re", 4, None)]
+    assert said(found, "function:a.py::f", "signature") == [("()", 1, 3), ("()", 4, None)]
+
+
+def test_a_text_that_is_outlined_after_its_module_went_has_facts_until_then() -> None:
+    late = [(1, outline("a.py", "a", imports=("os",))), (4, outline("a.py", "b", "a"))]
+    log = log_of(
+        text("a.py", 1, "a"), ModuleDeleted(module_name="a.py"), (4, text("a.py", 2, "b")), *late
+    )  # fmt: skip
+    log[3:] = [log[3]._replace(because=(1,)), log[4]._replace(because=(3,))]
+    found = holding(fold(facts, log).slots, ended=True)
+    assert said(found, "module:a.py", "imports") == [("os", 1, 2), ("os", 3, None)]
+
+
 def test_a_check_that_is_named_no_more_is_not_known_to_fail() -> None:
     failed = CheckFailure(name="test_a", message="no\nway", at="a.py:3")
     bad = ChecksRan(passed=1, failed=1, failures=(failed,))

@@ -152,6 +152,8 @@ def _complete(
         wanted = {(path, name) for name in imports_of(tree)}
         wanted |= {(path, f"def {name}") for name in outer}
         count, total = count + len(wanted & found), total + len(wanted)
+        for _, name in sorted(wanted - found)[:3]:
+            print(f"bench: no fact: {sha[:10]} {path} {name}", file=sys.stderr)
     return count, total
 
 

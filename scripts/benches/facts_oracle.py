@@ -2,6 +2,8 @@
 
 import ast
 import hashlib
+import html
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -39,6 +41,11 @@ class GitOracle:
             return self._has_text(commit, path, object)
         if relation == "does not parse":
             return self.text(commit, path) is not None and self.tree(commit, path) is None
+        if relation == "doc" and not path.endswith((".py", ".pyi")):
+            body = self.text(commit, path)
+            text = html.unescape((body or b"").decode(errors="replace"))
+            without = re.sub(r"\]\([^)]*\)", "", text)  # of a link the words
+            return _letters(object) in _letters(without)
         if relation not in CHECKS:
             return None
         tree = self.tree(commit, path)
@@ -95,6 +102,12 @@ def _signature(tree: ast.Module, name: str, written: str) -> bool:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         text = written.removeprefix("async ")
+        if text.endswith("…"):  # a long one is cut, and says so
+            returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+            whole = f"({ast.unparse(node.args)}){returns}"
+            if _letters(whole).startswith(_letters(text)):
+                return True
+            continue
         try:
             [own] = ast.parse(f"def f{text}: pass").body
         except SyntaxError:
@@ -104,6 +117,11 @@ def _signature(tree: ast.Module, name: str, written: str) -> bool:
         if same and _dump(own.returns) == _dump(node.returns):
             return True
     return False
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text: marks of Markdown and blanks say nothing."""
+    return "".join(letter for letter in text if letter.isalnum())
 
 
 def _dump(node: ast.AST | None) -> str:
@@ -130,7 +148,9 @@ def _value(tree: ast.Module, name: str, written: str) -> bool:
 def _doc(tree: ast.Module, name: str, written: str) -> bool:
     nodes = _named(tree, name) if name else [tree]
     texts = (ast.get_docstring(node) for node in nodes)  # type: ignore[arg-type]
-    return any(text and " ".join(text.split()).startswith(written) for text in texts)
+    return any(
+        text and " ".join(text.split()).startswith(written.removesuffix("…")) for text in texts
+    )
 
 
 def _raises(tree: ast.Module, name: str, written: str) -> bool:
