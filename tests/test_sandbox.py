@@ -499,3 +499,13 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_packages_below_src_are_imported_from_there() -> None:
+    # An installed package of that name goes after what is below src.
+    files = {
+        "src/click/__init__.py": b"ours = 1\n",
+        "tests/test_it.py": b"import click\n\ndef test_it():\n    assert click.ours == 1\n",
+    }
+    outcome = run_checks(files, ["tests/test_it.py"], QUICK)
+    assert (outcome.passed, outcome.failures) == (1, ())

@@ -44,7 +44,7 @@ def dispatch_tasks(tasks: Path, url: str, **options: Any) -> None:
             implementer=forms[0], reviewer=forms[1] if len(forms) > 1 else None,
             tests=options["tests"], attempts=options["attempts"], server=server,
             limits=SandboxLimits(seconds=seconds, cpu_seconds=int(seconds) + 1),
-            budget=parsed(options["budget"]) if options["budget"] else Allowance(),
+            budget=parsed(options["budget"]) if options["budget"] is not None else Allowance(),
             only=options["only"],
         )  # fmt: skip
         run = DispatchRun(store, name, source, tasks, settings, lambda text: message(escaped(text)))

@@ -25,6 +25,7 @@ from backcast.domain.events import (
 )
 from backcast.domain.json_text import json_text
 from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.dispatch_titles import DISPATCH_FACTS, dispatch_title
 from backcast.engine.interfaces.terminal import escaped
 from backcast.projections import (
     changes,
@@ -89,6 +90,8 @@ def event_title(event: WorkflowEvent) -> str:
         title = _edited(event.fact)
     if isinstance(event.fact, Scored):
         title = _scored(event.fact)
+    if isinstance(event.fact, DISPATCH_FACTS):
+        title = dispatch_title(event.fact)
     if isinstance(event.fact, PlanningComplete) and event.fact.reused:
         title = f"by the plan of {event.fact.reused.task}@{event.fact.reused.version}"
     if isinstance(event.fact, Imported):

@@ -168,10 +168,16 @@ BENCHES = {
         "--only form",
     ),
     "dispatch": Entry(
-        "facts with their times, beside git and ast, and their retrieval, beside BM25 over the raw"
-        " log",
-        {"facts": "dispatch_facts"},
-        "--only facts ../click ../httpx",
+        "false claims that complete a task, beside believing them; what is left after kills; the"
+        " time beside the agent itself; facts with their times, beside git and ast, and their"
+        " retrieval, beside BM25 over the raw log",
+        {
+            "claims": "dispatch_claims",
+            "kills": "dispatch_kills",
+            "overhead": "dispatch_overhead",
+            "facts": "dispatch_facts",
+        },
+        "--only claims ../click ../boltons",
         core=True,
         keeps="dispatch",
     ),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from backcast.engine.workflow.dispatch.keeper import KeeperOrders
-from backcast.engine.workflow.dispatch.leftovers import MARK, end_marked
+from backcast.engine.workflow.dispatch.leftovers import MARK, end_running
 from backcast.engine.workflow.sandbox.processes import LINGERING
 from backcast.engine.workflow.sandbox.watch import PACKAGES
 
@@ -168,7 +168,9 @@ class AgentRun:
                     if not part:
                         selector.unregister(key.fd)
                         if key.fd == reads[2] and b'"code"' not in self._news:
-                            end_marked(self.orders.environment[MARK])  # nobody watches over it
+                            end_running(
+                                self.orders.environment[MARK], str(self.orders.folder)
+                            )  # nobody watches over it
                     elif key.fd in streams:
                         streams[key.fd].take(part)
                         heard = time.monotonic()

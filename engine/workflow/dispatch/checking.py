@@ -119,7 +119,8 @@ def differences(
         if passed and finding.passed is None:
             false.append(f"{said}; no test was found to run")
         elif passed and finding.unmet:
-            false.append(f"{said}; {finding.unmet} of {total} fail")
+            verb = "fails" if finding.unmet == 1 else "fail"
+            false.append(f"{said}; {finding.unmet} of {total} {verb}")
     return false, untold
 
 
@@ -140,12 +141,13 @@ def verdict(
         return False, "no test was found that could show that the task is done (--tests names them)"
     total = (finding.passed or 0) + finding.unmet
     if finding.unmet:
-        return False, f"{finding.unmet} of {total} tests fail"
+        verb = "fails" if finding.unmet == 1 else "fail"
+        return False, f"{finding.unmet} of {total} tests {verb}"
     if not finding.passed:
         return False, "no test ran that could show that the task is done"
     if false:
         return False, f"its claim is false: {false[0]}"
-    return True, f"{finding.passed} tests pass"
+    return True, "1 test passes" if finding.passed == 1 else f"{finding.passed} tests pass"
 
 
 def _is_count(passed: object) -> bool:

@@ -2,11 +2,10 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from backcast.domain.dispatch_events import (
     AgentPrinted,
@@ -24,6 +23,7 @@ from backcast.domain.task_list import ListedTask
 from backcast.engine.log.blobs import Blob
 from backcast.engine.workflow.dispatch.agent_run import AgentOrders, AgentRun
 from backcast.engine.workflow.dispatch.agents import AgentForm, filled, prepared, program_of
+from backcast.engine.workflow.dispatch.assignments import Assignment, assignment_of, details_of
 from backcast.engine.workflow.dispatch.budget import CallCounter, admitted
 from backcast.engine.workflow.dispatch.checking import (
     Finding,
@@ -44,30 +44,15 @@ LISTED = 20
 "Failures that a fact holds."
 
 
-class Assignment(NamedTuple):
-    """Who is asked, about what."""
-
-    role: str
-    form: AgentForm
-    attempt: int
-    commit: str
-    patch: bytes = b""
-    "Changes that are in the work tree already."
-    reviews: int | None = None
-    repairs: int | None = None
-    parts: Mapping[str, Any] = MappingProxyType({})
-    "What its prompt holds besides the task."
-
-
 def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
     """Dispatch an agent by what comes next; return why the budget denies it, or nothing."""
-    asked = _assignment(run, step)
+    asked = assignment_of(run, step)
     admission = admitted(run.spending, asked.form.seconds)
     if admission.action == "deny":
         return admission.reason
     program = program_of(asked.form, run.source.top)
     parts = PromptParts(
-        role=asked.role, task_id=item.id, title=item.title, details=_details(item),
+        role=asked.role, task_id=item.id, title=item.title, details=details_of(item),
         attempt=asked.attempt, of=run.settings.attempts, **asked.parts,
     )  # fmt: skip
     prompt = prompt_text(parts)
@@ -99,24 +84,33 @@ def dispatch(run: DispatchRun, item: ListedTask, step: NextStep) -> str:
         )  # fmt: skip
         [event] = run.append([fact], [body])
         run.tell(f"{item.id}: {asked.role} {asked.form.name}, attempt {asked.attempt}")
+        if admission.action == "degrade":
+            run.tell(f"{item.id}: {admission.code}: it has {admission.seconds:.0f} s")
         counter = CallCounter(run.store, recorded, _price(asked.form), admission.rest) \
             if recorded else None  # fmt: skip
         agent = AgentRun(
             AgentOrders(
-                folder=folder, work=tree.path, command=started.command,
-                environment=started.environment, prompt=started.prompt, lock=lock,
-                seconds=admission.seconds, silence=asked.form.silence,
+                folder=folder,
+                work=tree.path,
+                command=started.command,
+                environment=started.environment,
+                prompt=started.prompt,
+                lock=lock,
+                seconds=admission.seconds,
+                silence=asked.form.silence,
                 exceeded=counter.exceeded if counter else lambda: "",
                 lively=(lambda: counter.lively) if counter else lambda: 0.0,
                 printed=lambda stream, at, part: _printed(run, event.version, stream, at, part),
             )
-        ).run()  # fmt: skip
+        )
+        agent.run()
         _record(run, item, asked, agent, tree, event.version, prompt, counter)
     finally:
         if agent is not None:
             agent.close()
         os.close(lock)
-        remove_left(str(folder), mark)
+        if agent is None or folder.exists():  # else its keeper has cleared away all of it
+            remove_left(str(folder), mark)
     if agent.outcome == "cancelled":
         raise KeyboardInterrupt
     return ""
@@ -133,7 +127,7 @@ def check(run: DispatchRun, version: int) -> None:
     patch = run.store.get(ended.patch) if ended.patch else b""
     commit = ended.commit or found.started.commit or run.source.commit
     wanted = ended.outcome == "answered" and claim is not None and claim["status"] == "completed"
-    if wanted and ended.files:
+    if wanted:
         try:
             with _bare_tree(run, commit) as tree:
                 before = tree.bodies(f"{commit}^{{tree}}")
@@ -198,70 +192,6 @@ def settle_cut(run: DispatchRun) -> None:
         run.tell(f"{started.item}: a dispatch was cut off, and is made again")
 
 
-def _assignment(run: DispatchRun, step: NextStep) -> Assignment:
-    """Return who is asked next, with what its prompt must hold."""
-    settings = run.settings
-    if step.kind == "review":
-        return _review(run, step, step.about)
-    if step.kind == "mend":
-        found = run.state.dispatches[step.about]
-        assert found.ended is not None
-        if found.started.role == "reviewer":
-            work = _work_before(run, step.about)
-            again = _review(run, step, work)
-            return again._replace(repairs=found.claim,
-                                  parts={**again.parts, "findings": [step.reason]})  # fmt: skip
-        patch = run.store.get(found.ended.patch) if found.ended.patch else b""
-        commit = found.ended.commit or run.base()
-        return Assignment("implementer", settings.implementer, step.attempt, commit, patch,
-                          repairs=found.claim, parts={"mending": step.reason})  # fmt: skip
-    parts: dict[str, Any] = {}
-    if step.about and step.about in run.state.dispatches:
-        parts = _evidence(run, step)
-    return Assignment("implementer", settings.implementer, step.attempt, run.base(), parts=parts)
-
-
-def _review(run: DispatchRun, step: NextStep, version: int) -> Assignment:
-    found = run.state.dispatches[version]
-    assert found.ended is not None
-    assert run.settings.reviewer is not None
-    patch = run.store.get(found.ended.patch) if found.ended.patch else b""
-    claim = found.claimed.result if found.claimed and found.claimed.result else {}
-    findings = [*(found.checked.differences if found.checked else ()),
-                f"we ran the tests: {found.checked.reason}" if found.checked else ""]  # fmt: skip
-    return Assignment(
-        "reviewer", run.settings.reviewer, step.attempt, found.ended.commit or run.base(), patch,
-        reviews=found.check or None,
-        parts={"claim": str(claim.get("summary", "")), "findings": list(filter(None, findings)),
-               "patch": patch.decode(errors="replace")},
-    )  # fmt: skip
-
-
-def _work_before(run: DispatchRun, version: int) -> int:
-    """Return the implementer's dispatch that a review was about."""
-    checked = run.state.dispatches[version].started.reviews
-    return next(number for number in run.state.dispatches
-                if run.state.dispatches[number].check == checked)  # fmt: skip
-
-
-def _evidence(run: DispatchRun, step: NextStep) -> dict[str, Any]:
-    """Return what the next attempt must know of the one before it."""
-    found = run.state.dispatches[step.about]
-    parts: dict[str, Any] = {}
-    if found.checked:
-        failures = [f"{failure.name}: {failure.message}" for failure in found.checked.failures]
-        reason = found.checked.reason or ""
-        parts = {"findings": [reason, *found.checked.differences], "failures": failures}
-    review = run.state.dispatches.get(step.review)
-    if review and review.claimed and review.claimed.result:
-        result = review.claimed.result
-        issues = [f"{issue['severity']}: {issue.get('file') or ''} {issue['message']}"
-                  f" {issue.get('fix', '')}" for issue in result.get("issues", ())]  # fmt: skip
-        parts["findings"] = [*parts.get("findings", ()), *issues]
-        parts["fixes"] = list(map(str, result.get("required_fixes", ())))
-    return parts
-
-
 def _record(
     run: DispatchRun, item: ListedTask, asked: Assignment, agent: AgentRun, tree: WorkTree,
     version: int, prompt: str, counter: CallCounter | None,
@@ -289,6 +219,9 @@ def _record(
         blobs.append(Blob(answer.encode(errors="surrogatepass")))
         traces["answer"] = blobs[-1].ref
     cost, calls, reported = _costs(form, agent, said, counter)
+    if reported and calls and reported["reported"].tokens != cost.tokens:
+        told_tokens = reported["reported"].tokens
+        notes.append(f"it reports {told_tokens:,} tokens, the proxy counted {cost.tokens:,}")
     facts.append(
         DispatchEnded(
             dispatch=version, outcome=outcome, exit_code=agent.code, reason=reason,
@@ -351,8 +284,3 @@ def _bare_tree(run: DispatchRun, commit: str) -> Iterator[WorkTree]:
 
 def _price(form: AgentForm) -> Price:
     return Price(form.prompt_price, form.answer_price)
-
-
-def _details(item: ListedTask) -> str:
-    details = item.details
-    return details if isinstance(details, str) else "\n".join(details)

@@ -71,7 +71,7 @@ def main() -> NoReturn:
     _say(orders, {"started": not error, "error": error.decode(errors="replace"),
                   "isolation": isolation.decode()})  # fmt: skip
     code, ordered = _watched(first, woken)
-    descendants = processes.descendants(os.getpid())
+    descendants = _family()
     killed = [] if ordered else sorted({_name(pid) for pid in descendants})
     remaining = _end_all(first, orders.grace)
     if code is None:
@@ -143,18 +143,26 @@ def _end_all(first: int, grace: float) -> int:
     """End all descendants, politely at first, and return how many there are all the same."""
     deadline = time.monotonic() + grace
     number = signal.SIGTERM
-    while family := processes.descendants(os.getpid()):
+    while family := _family():
         if time.monotonic() >= deadline:
             if number == signal.SIGKILL:
                 return len(family)
             number, deadline = signal.SIGKILL, time.monotonic() + processes.LINGERING
         _signal(first, family, number)
         polite = min(deadline, time.monotonic() + (0.5 if number == signal.SIGTERM else STEP))
-        while processes.descendants(os.getpid()) and time.monotonic() < polite:
-            _ENDED.update(processes.ended())
+        while _family() and time.monotonic() < polite:
             time.sleep(STEP)
-        _ENDED.update(processes.ended())
     return 0
+
+
+def _family() -> list[int]:
+    """Return all descendants: none without a child, as each orphan becomes one of this process."""
+    _ENDED.update(processes.ended())
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return []
+    return processes.descendants(os.getpid())
 
 
 def _signal(first: int, family: list[int], number: int) -> None:
@@ -167,7 +175,6 @@ def _signal(first: int, family: list[int], number: int) -> None:
 
 
 def _code_of_ended(first: int) -> int | None:
-    _ENDED.update(processes.ended())
     return os.waitstatus_to_exitcode(_ENDED[first]) if first in _ENDED else None
 
 

@@ -2,7 +2,9 @@
 
 from typing import Literal, NamedTuple
 
-from backcast.projections import dispatches
+from backcast.domain.ledger import stall
+from backcast.engine.history.ledgers import LedgerStates, attempts_of
+from backcast.projections import checks, dispatches, facts, progress
 from backcast.projections.dispatches import DispatchState
 
 UNFINISHED = ("cut", "cancelled")
@@ -21,6 +23,8 @@ class NextStep(NamedTuple):
     reason: str = ""
     review: int = 0
     "The version of the DISPATCH_STARTED of the review whose fixes are required."
+    advice: str = ""
+    "What the agent is told where the attempts before were all alike."
 
 
 def next_step(
@@ -37,7 +41,7 @@ def next_step(
     if last.ended is None:
         return NextStep("halt", attempt, version, "it is under way")
     if last.started.role == "reviewer":
-        return _after_review(done, attempts)
+        return _unless_stalled(_after_review(done, attempts), state, item, halted)
     if last.ended.outcome in UNFINISHED:
         return NextStep("implement", attempt, _latest_check(done), review=_review(done))
     if last.claimed is not None and last.claimed.result is None and _may_mend(last):
@@ -47,7 +51,24 @@ def next_step(
     if last.checked.accepted:
         kind: Literal["review", "done"] = "review" if reviewed else "done"
         return NextStep(kind, attempt, version, last.checked.reason or "")
-    return _again(attempt, attempts, version, last.checked.reason or "")
+    step = _again(attempt, attempts, version, last.checked.reason or "")
+    return _unless_stalled(step, state, item, halted)
+
+
+def _unless_stalled(step: NextStep, state: dispatches.State, item: str, halted: int) -> NextStep:
+    """Return the step, with advice where attempts are alike; a halt where that did not help."""
+    if step.kind != "implement":
+        return step
+    states = LedgerStates(progress.initial, checks.initial, state, facts.initial)
+    made = [found for found in attempts_of(states).get(item, ()) if found.version > halted]
+    # A stall is told of once; the work may have stalled, and the review of it not.
+    last = max((place for place, found in enumerate(made, 1) if not found.review), default=0)
+    stalls = [stall(made[:end]) for end in range(last, len(made) + 1)]
+    stalled = max(stalls, key=lambda found: (found.halt, bool(found.kind)))
+    advice = f"{stalled.why}; {stalled.advice}".removeprefix(f"{item}: ")
+    if stalled.halt:
+        return NextStep("halt", step.attempt, step.about, advice)
+    return step._replace(advice=advice if stalled.kind else "")
 
 
 def _after_review(done: list[tuple[int, DispatchState]], attempts: int) -> NextStep:
@@ -73,14 +94,6 @@ def _after_review(done: list[tuple[int, DispatchState]], attempts: int) -> NextS
         case "blocked":
             return NextStep("halt", attempt, version, "the reviewer says blocked")
     fixes = list(map(str, result.get("required_fixes", ())))
-    before = [
-        found.claimed.result
-        for number, found in done
-        if number != version and found.started.role == "reviewer"
-        and found.claimed and found.claimed.result
-    ]  # fmt: skip
-    if before and before[-1].get("required_fixes", []) == result.get("required_fixes", []):
-        return NextStep("halt", attempt, version, "the reviewer requires the same fixes twice")
     reason = f"the reviewer requires {len(fixes)} fixes" if len(fixes) != 1 else (
         "the reviewer requires 1 fix")  # fmt: skip
     return _again(attempt, attempts, work, reason, version)

@@ -74,8 +74,7 @@ class WorkTree:
         """
         self.open()
         self._bare(self.path / ".git")
-        self._ask("checkout-index", "--all", "--force")
-        self._ask("update-index", "--refresh", "-q", check=False)
+        self._ask("checkout-index", "--all", "--force", "--index")
         shutil.copyfile(self._own / "index", self.path / ".git/index")
         if patch:
             self._ask("apply", "--index", "--binary", "--whitespace=nowarn", asked=patch)

@@ -39,7 +39,7 @@ from backcast.engine.workflow.sandbox.wording import worded
 
 IMPORTS = "check_imports.py"
 "The test file beside the code that imports the modules where there are no tests."
-SETTINGS = "[pytest]\npythonpath = files\nconsider_namespace_packages = true\n"
+SETTINGS = "[pytest]\npythonpath = files{below}\nconsider_namespace_packages = true\n"
 WEAKER = ((), ("user",), ("root", "landlock"), ("user", "root", "landlock"),
           ("user", "root", "landlock", "namespaces"))  # fmt: skip
 """Layers to skip, in this order, until the interpreter starts: a Python that only its owner may
@@ -137,7 +137,9 @@ def run_checks(
     texts = _texts(files, tests, {*tests, *own} if given is None else {*given, *tests})
     with new_box() as box:
         box.put(files)
-        (box.path / "pytest.ini").write_text(SETTINGS)
+        # A project of the usual second form has its packages below src.
+        below = " files/src" if any(path.startswith("src/") for path in files) else ""
+        (box.path / "pytest.ini").write_text(SETTINGS.format(below=below))
         (box.path / IMPORTS).write_text(_imports(files))
         orders = _orders(box, tests, limits, texts, _library(files, texts))
         run = _run(orders, without, limits, before + limits.seconds)
@@ -170,7 +172,11 @@ def _library(files: Mapping[str, bytes], texts: GivenTexts) -> list[str]:
 
     None where a file bears the name of a standard one, since the tests may mean that.
     """
-    folders = {"", *(f"{path.rpartition('/')[0]}/" for path in texts.by_path if "/" in path)}
+    folders = {
+        "",
+        "src/",
+        *(f"{path.rpartition('/')[0]}/" for path in texts.by_path if "/" in path),
+    }
     own = {
         path.removeprefix(folder).partition("/")[0].removesuffix(".py")
         for path in files
