@@ -235,17 +235,20 @@ def by_kind(state: State) -> list[KindOfCall]:
 
 
 def _summed(kind: str, calls: list[AskedCall]) -> KindOfCall:
-    sums, untold = dict[str, int | float | None](), []
-    for name in ("prompt", "answer", "cached", "seconds"):
-        known = [n for call in calls if (n := getattr(call, name)) is not None]
-        sums[name] = round(sum(known), 3) if known else None
-        if missing := len(calls) - len(known):
-            untold.append((name, missing))
+    tokens: dict[str, list[int]] = {
+        name: [n for call in calls if (n := getattr(call, name)) is not None]
+        for name in ("prompt", "answer", "cached")
+    }
+    seconds = [call.seconds for call in calls if call.seconds is not None]
+    known = {**{name: len(found) for name, found in tokens.items()}, "seconds": len(seconds)}
+    untold = tuple((name, len(calls) - n) for name, n in known.items() if n < len(calls))
+    prompt, answer, cached = (sum(found) if found else None for found in tokens.values())
     names = [call.outcome for call in calls]
     outcomes = tuple((name, names.count(name)) for name in sorted(set(names)))
     return KindOfCall(
-        kind, len(calls), outcomes, sums["prompt"], sums["answer"], sums["cached"],  # type: ignore[arg-type]
-        sum(call.thinking is not None for call in calls), sums["seconds"], tuple(untold),
+        kind, len(calls), outcomes, prompt, answer, cached,
+        sum(call.thinking is not None for call in calls),
+        round(sum(seconds), 3) if seconds else None, untold,
     )  # fmt: skip
 
 
