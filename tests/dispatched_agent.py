@@ -156,6 +156,7 @@ def main() -> int:
     return what == "exit"
 
 
-PROMPT = sys.stdin.read()
-TASK = (re.search(r"^# Task (\S+)", PROMPT, re.MULTILINE) or ["", ""])[1]
-sys.exit(main())
+if __name__ == "__main__":
+    PROMPT = sys.stdin.read()
+    TASK = (re.search(r"^# Task (\S+)", PROMPT, re.MULTILINE) or ["", ""])[1]
+    sys.exit(main())
