@@ -28,7 +28,7 @@ from backcast.engine.interfaces import cli
 from backcast.engine.interfaces.commands.view import noting_damage
 from backcast.engine.interfaces.view.answering import PageServer
 from backcast.engine.interfaces.view.file import whole_page
-from backcast.engine.interfaces.view.markup import Markup, cut, escape, table, tag
+from backcast.engine.interfaces.view.markup import BLOCK, Markup, cut, escape, table, tag
 from backcast.engine.interfaces.view.reading import PROJECTIONS, RunReader
 from backcast.engine.interfaces.view.searching import search
 from backcast.engine.interfaces.view.sequence import RunSequence
@@ -183,6 +183,19 @@ def test_every_text_is_escaped_and_what_cannot_be_seen_is_shown() -> None:
 def test_a_long_text_says_how_much_of_it_is_left_out() -> None:
     assert cut("abc", 3) == ["abc"]
     assert cut("abcd", 3) == ["abc", tag("em", " … 1 characters more", class_="more")]
+
+
+def test_a_long_text_stands_in_blocks_of_whole_lines_and_is_the_same_text() -> None:
+    lines = "".join(f"line {n} of <a> text\n" for n in range(2_000))
+    for text in (lines, lines + "the last one", "x" * 50_000, lines[:4_000], "", "a\n"):
+        parts = cut(text)
+        blocks = [part for part in parts if isinstance(part, Markup)]
+        assert bool(blocks) == (text.startswith(lines))
+        inner = [part.removeprefix('<span class="block">').removesuffix("</span>")
+                 for part in blocks]  # fmt: skip
+        assert all(part.endswith("\n") and len(part) < 6_000 for part in inner)
+        assert "".join([*inner, escape(parts[-1])]) == escape(text)
+        assert len(str(parts[-1])) <= (2 * BLOCK if "\n" in text else len(text))
 
 
 def test_a_table_leaves_out_empty_columns_and_an_empty_table_is_nothing() -> None:

@@ -265,6 +265,21 @@ def test_a_prompt_of_two_megabytes_is_shown_by_its_parts(chromium: Browser, tmp_
     with viewed("large", "--store", url) as address:
         chromium.open(address)
         assert chromium.count("#middle .item") == 200
+        # The browser lays out what is in sight: no text outside of blocks is long.
+        outside = chromium.js(
+            "[...document.querySelectorAll('#middle .seen pre')].map(pre => {"
+            " const walker = document.createTreeWalker(pre, NodeFilter.SHOW_TEXT); let sum = 0;"
+            " for (let node; (node = walker.nextNode());)"
+            " if (!node.parentElement.closest('.block')) sum += node.length;"
+            " return sum })"
+        )
+        assert outside
+        assert max(outside) < 20_000
+        assert chromium.js(
+            "[...document.querySelectorAll('#middle .block')].every(block =>"
+            " getComputedStyle(block).contentVisibility === 'auto'"
+            " && block.textContent.endsWith('\\n'))"
+        )
         chromium.js("(location.hash = 'e=1&i=module:part_150.py&l=300', 1)")
         chromium.until("document.querySelector('#middle .item.on mark')")
         assert chromium.text("#middle .item.on mark") == "line of part 150"
