@@ -11,8 +11,10 @@ from backcast.engine.interfaces.view.reading import PromptFigures, badge
 from backcast.engine.interfaces.view.tint import tinted
 from backcast.engine.interfaces.view.whatif import whatif_choice, whatif_links
 
+FIXED = ("task description", "context map")
+"Sections that have a part of the window for themselves."
 GLOSSES = {
-    OVER: "its section, or the window, was full",
+    OVER: "its section, or the room for what is known of the code, was full",
     LOWER: "others were more likely to be needed",
     DUPLICATE: "the text of another item holds it",
     "superseded": "a newer one of the same is shown",
@@ -77,6 +79,7 @@ def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
         said = f"{total:,} tokens; the log does not tell the model's window"
         return tag("div", bar(used, total), legend(used), tag("p", said), class_="budget")
     free = profile.prompt - total
+    known = sum(tokens for name, tokens in fact.sections.items() if name not in FIXED)
     whole = [
         *used, (max(free, 0), "free", f"free: {free:,} tokens"),
         (profile.generation, "reserve", f"kept for the answer: {profile.generation:,} tokens"),
@@ -93,7 +96,8 @@ def budget(maker: PanelMaker, fact: ContextBuilt) -> Markup:
     said = (
         f"{total:,} of {profile.prompt:,} tokens used, {free:,} free,"
         f" {profile.generation:,} kept for the answer ({profile.name}, counted by"
-        f" {fact.tokenizer or 'nobody'})"
+        f" {fact.tokenizer or 'nobody'}). What is known of the code may take {profile.context:,}"
+        f" and took {known:,}, without its headings."
     )
     return tag(
         "div", bar(whole, profile.window), legend(whole), tag("p", said, class_="said"),
@@ -109,8 +113,9 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     used = figures.omitted_used if figures else ()
     marks = [used[at] if at < len(used) else False for at in range(len(fact.omissions))]
     ordered = sorted(zip(fact.omissions, marks, strict=True), key=lambda pair: not pair[1])
+    within = {item.node for item in fact.items}
     rows = [
-        (tag("code", omission.node), omission.section, _reason(omission.reason), _used(is_used))
+        (_out(omission.node, within), omission.section, _reason(omission.reason), _used(is_used))
         for omission, is_used in ordered
     ]  # fmt: skip
     count = sum(marks)
@@ -140,6 +145,11 @@ def left_out(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | Non
     )
 
 
+def _out(node: str, within: set[str]) -> Markup:
+    """Return the name of what fell out, as a place that a link leads to."""
+    return tag("code", node, class_="item", data_i=None if node in within else node)
+
+
 def _codes(nodes: Sequence[str]) -> Markup:
     return Markup(", ".join(tag("code", node) for node in nodes))
 
@@ -162,7 +172,7 @@ def _items(maker: PanelMaker, fact: ContextBuilt, figures: PromptFigures | None)
             (tag("span", item.section, class_=f"key {colour(item.section)}"),
              tag("a", tag("code", item.node), href="#prompt", data_item=item.node), item.level,
              f"{item.tokens:,}", rank.priority if rank else "",
-             f"{rank.score:g}" if rank else "",
+             f"{rank.score:.3g}" if rank else "",
              maker.links(rank.because) if rank and rank.because else "", item.found)
         )  # fmt: skip
     head = ("section", "item", "level", "tokens", "priority", "score", "from events", "found")

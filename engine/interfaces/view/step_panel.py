@@ -1,6 +1,7 @@
 """The panel of a step: its events, what was answered, and what came of it."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from backcast.domain.events import (
     ChecksRan,
@@ -38,6 +39,8 @@ from backcast.engine.interfaces.views import event_title
 
 FEW = 60
 "Events of one step that are shown; a commit may have thousands."
+LACKED = 4
+"Things that a prompt lacked that are named beside the failure; all stand under what fell out."
 SAID = (StepStarted, ModuleOutlined, ContextBuilt)
 "Facts of which the panel shows all that matters elsewhere."
 
@@ -52,7 +55,7 @@ def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
     return joined(
         [
             tag(
-                "section", _title(maker, step, steps[-1].number), _why(step),
+                "section", _title(maker, step, steps[-1].number), _why(step), _lacked(maker, step),
                 _links(maker, step, place), _events(maker, step), id="step",
                 class_=f"of-{step.outcome}", data_first=step.first, data_last=step.last,
             ),
@@ -75,6 +78,28 @@ def _why(step: RunStep) -> Markup | None:
     if not step.why:
         return None
     return tag("p", step.why, class_="why")
+
+
+def _lacked(maker: PanelMaker, step: RunStep) -> Markup | None:
+    """Return what the prompt of a step with trouble lacked that the accepted code then used."""
+    if not step.why or step.foreign or not step.prompt:
+        return None
+    figures, event = maker.reader.figures(step.prompt), maker.reader.event(step.prompt)
+    if figures is None or not figures.missed or event is None:
+        return None
+    if not isinstance(event.fact, ContextBuilt):
+        return None
+    reasons = {omission.node: omission.reason for omission in event.fact.omissions}
+    parts: list[object] = ["Its prompt did not show what the accepted code then used: "]
+    for at, node in enumerate(figures.missed[:LACKED]):
+        name = maker.mask(node)
+        code, reason = tag("code", name), reasons.get(node, "never offered")
+        if node in reasons:
+            code = tag("a", code, href=f"#e={step.prompt}&i={quote(name)}", data_item=name)
+        parts += ["" if not at else ", ", code, f" ({reason})"]
+    if len(figures.missed) > LACKED:
+        parts.append(f", and {len(figures.missed) - LACKED} more")
+    return tag("p", *parts, class_="said lacked")
 
 
 def _links(maker: PanelMaker, step: RunStep, place: int) -> Markup:
@@ -151,7 +176,7 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
             yield from body("the text", fact.source)
         case ChecksRan():
             rows = [
-                (tag("code", failure.name), failure.message, tag("code", failure.at),
+                (tag("code", failure.name), failure.message, _raised(maker, failure.at, event),
                  _written(maker, failure.at, event.version))
                 for failure in fact.failures
             ]  # fmt: skip
@@ -171,6 +196,22 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
             yield folded("edits", table(("edit", "item", "section", "text", "refused"), edits))
         case _ if not isinstance(fact, SAID) and (data := fact.data):
             yield folded("more", long_text(_json(plain(data))))
+
+
+def _raised(maker: PanelMaker, place: str, event: WorkflowEvent) -> Markup:
+    """Return where a check failed, with that line of the text as it stood."""
+    path, _, number = place.rpartition(":")
+    code, at = tag("code", place), maker.shown.sequence.writer_of(path, event.version)
+    writer = maker.shown.event(at) if at and number.isdecimal() else None
+    if writer is None or not isinstance(writer.fact, ModuleIteration) or not writer.fact.source:
+        return code
+    lines = maker.shown.text(writer.fact.source).split("\n")
+    if not 0 < int(number) <= len(lines):
+        return code
+    line = lines[int(number) - 1].strip()
+    return joined(
+        [code, tag("code", line if len(line) <= 200 else f"{line[:200]} …", class_="sub")]
+    )
 
 
 def _written(maker: PanelMaker, place: str, version: int) -> object:
