@@ -183,6 +183,16 @@ def test_an_agents_requests_are_shown_by_part(chromium: Browser, tmp_path: Path)
             chromium.press("d")
             chromium.until("document.querySelector('#difference')")
             assert "The prefix holds" in chromium.text("#difference")
+            chromium.press("\ue00c")
+            chromium.until("document.querySelector('#step')")
+            assert chromium.count("form.whatif") == (address == live)
+        chromium.open(live)
+        chromium.go(9)
+        chromium.press("x")
+        chromium.js("(form => { form.policy.value = 'last-1'; form.requestSubmit() })"
+                    "(document.querySelector('form.whatif'))")  # fmt: skip
+        chromium.until("document.querySelector('.whatif-panel pre.pin')")
+        assert "183 → 138 tokens" in chromium.text("#difference")
 
 
 def test_a_task_that_goes_on_shows_its_new_steps_and_nothing_else_moves(

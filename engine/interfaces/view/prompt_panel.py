@@ -9,7 +9,7 @@ from backcast.engine.interfaces.view.message_text import rank_of, seen
 from backcast.engine.interfaces.view.panels import PanelMaker, bar, colour, legend
 from backcast.engine.interfaces.view.reading import PromptFigures, badge
 from backcast.engine.interfaces.view.tint import tinted
-from backcast.engine.interfaces.view.whatif import whatif_choice, whatif_links
+from backcast.engine.interfaces.view.whatif_form import whatif_choice, whatif_links
 
 FIXED = ("task description", "context map")
 "Sections that have a part of the window for themselves."
