@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from backcast.domain.dispatch_events import ClaimChecked, DispatchStarted
 from backcast.domain.events import (
     ChecksRan,
     ContextBuilt,
@@ -22,6 +23,7 @@ from backcast.domain.events import (
 )
 from backcast.domain.json_text import json_text
 from backcast.engine.history.state_json import plain
+from backcast.engine.interfaces.view import dispatch_steps
 from backcast.engine.interfaces.view.foreign_panel import foreign_panel
 from backcast.engine.interfaces.view.markup import (
     Markup,
@@ -59,12 +61,20 @@ def step_panel(maker: PanelMaker, step: RunStep) -> Markup:
                 _links(maker, step, place), _events(maker, step), id="step",
                 class_=f"of-{step.outcome}", data_first=step.first, data_last=step.last,
             ),
-            prompt or _no_prompt(step),
+            prompt or _no_prompt(maker, step),
         ]
     )  # fmt: skip
 
 
-def _no_prompt(step: RunStep) -> Markup:
+def _no_prompt(maker: PanelMaker, step: RunStep) -> Markup:
+    if step.first in maker.shown.sequence.dispatched:
+        said = "The agent's prompt stands with the event that started it, above."
+        event = maker.reader.event(step.first)
+        recorded = event.fact.recorded_as if event and isinstance(
+            event.fact, DispatchStarted) else None  # fmt: skip
+        if recorded:
+            said += f" Its own calls were recorded as {maker.mask(recorded)}."
+        return tag("p", said, class_="note")
     return tag("p", "No prompt was recorded in this step.", class_="note")
 
 
@@ -188,6 +198,10 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
             yield folded(f"summary of {fact.node or 'nothing'}", long_text(fact.text or ""))
         case ToolCalled():
             yield folded("arguments", long_text(_json(fact.arguments)))
+        case ClaimChecked() if fact.failures:
+            yield table(("check", "message", "raised at"),
+                        [(tag("code", failure.name), failure.message, tag("code", failure.at))
+                         for failure in fact.failures])  # fmt: skip
         case ToolReturned():
             yield from body("output", fact.output)
         case MapEdited():
@@ -196,6 +210,8 @@ def _detail(maker: PanelMaker, event: WorkflowEvent) -> Iterator[Markup]:
             yield folded("edits", table(("edit", "item", "section", "text", "refused"), edits))
         case _ if not isinstance(fact, SAID) and (data := fact.data):
             yield folded("more", long_text(_json(plain(data))))
+    for title, ref in dispatch_steps.texts(fact):
+        yield from body(title, ref)
 
 
 def _raised(maker: PanelMaker, place: str, event: WorkflowEvent) -> Markup:
