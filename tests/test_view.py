@@ -166,7 +166,9 @@ def test_a_failed_step_names_what_its_prompt_lacked_and_shows_the_line() -> None
         server = PageServer(log.store, "till", 0, [], TILL)
         sequence = server.maker({}).reader.sequence
         lacking = {
-            step.number: server.answer("/step", {"e": str(step.event)})[1].partition("lacked")[2]
+            step.number: server.answer("/step", {"e": str(step.event)})[1]
+            .partition('said lacked">')[2]
+            .partition("</p>")[0]
             for step in sequence.steps
             if step.why
         }
