@@ -12,6 +12,7 @@ from tests.hostile_log import IMAGE, LINE, SCRIPT, write
 
 TILL = "fixtures/logs/till.jsonl"
 AGENT = "fixtures/recorded/agent.jsonl"
+FORGOTTEN = "fixtures/recorded/forgotten.jsonl"
 HARM = (
     "main script, main img, main iframe, main link, main svg [onload], header script,"
     " a[href^='javascript' i], dialog script"
@@ -55,6 +56,35 @@ def test_one_told_to_find_why_a_step_failed_finds_it(chromium: Browser, address:
     shown = chromium.text("#prompt .said")
     assert "1,026 of 5,692 tokens used, 4,666 free, 2,500 kept for the answer" in shown
     assert "used, and not shown" not in chromium.text("details.out")
+
+
+def test_what_the_prompt_of_a_failed_step_lacked_stands_beside_the_failure(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    with viewed(FORGOTTEN) as live:
+        for address in (live, written(tmp_path, FORGOTTEN)):
+            chromium.open(address)
+            chromium.press("/")
+            chromium.press("step 12")
+            chromium.press("\ue007")
+            chromium.until("document.querySelector('#step h2')?.textContent.includes('Step 12')")
+            assert "cannot import name 'format_cents'" in chromium.text("#step .why")
+            assert chromium.text("#step .lacked") == (
+                "Its prompt did not show what the accepted code then used:"
+                " function:money.py::to_text (over budget)"
+            )
+            assert "from money import format_cents" in chromium.text("#step td .sub")
+            chromium.js("(document.querySelector('#step .lacked a').click(), 1)")
+            chromium.until("document.querySelector('details.out .item.on')")
+            row = "document.querySelector('details.out .item.on').closest('tr')"
+            assert "its section, or the room for what is known" in chromium.js(f"{row}.textContent")
+            top, nav = chromium.js(
+                f"[{row}, document.querySelector('nav')].map(e => e.getBoundingClientRect())"
+                ".map((r, at) => at ? r.bottom : r.top)"
+            )
+            assert nav <= top <= 900
+            said = "What is known of the code may take 500 and took 417"
+            assert said in chromium.text("#prompt .budget")
 
 
 def test_what_fell_out_says_whether_the_accepted_code_used_it(
